@@ -1,0 +1,31 @@
+"""LoRA Lab's training library. It knows nothing of Streamlit; pages and the command line use it.
+
+>>> from core import MultilayerPerceptron, LinearWithLoRA
+"""
+
+from core.lora import (
+    LinearWithLoRA,
+    LinearWithLoRAMerged,
+    LoRALayer,
+    add_lora,
+    freeze_linear_layers,
+    merge,
+    merged_copy,
+    unmerge,
+)
+from core.model import MultilayerPerceptron
+from core.notebook import compute_accuracy, train
+
+__all__ = [
+    "LinearWithLoRA",
+    "LinearWithLoRAMerged",
+    "LoRALayer",
+    "MultilayerPerceptron",
+    "add_lora",
+    "compute_accuracy",
+    "freeze_linear_layers",
+    "merge",
+    "merged_copy",
+    "train",
+    "unmerge",
+]

@@ -1,0 +1,66 @@
+"""What can go wrong, one exception a cause; each message is a sentence for the person at the screen."""
+
+from __future__ import annotations
+
+
+class LabError(Exception):
+    """Root of every error that LoRA Lab raises on purpose; its text says what to do."""
+
+
+class SpecError(LabError, ValueError):
+    """A spec is outside its bounds or contradicts itself."""
+
+
+class LoRAError(LabError, ValueError):
+    """A low-rank adapter cannot be built, found or merged as asked."""
+
+
+class MergedError(LoRAError, RuntimeError):
+    """A merged network was asked to do what only an unmerged one can."""
+
+
+class DatasetError(LabError, ValueError):
+    """A dataset is unknown, missing or unreadable."""
+
+
+class DownloadError(DatasetError):
+    """A dataset could not be downloaded; what was on disk before is still there."""
+
+
+class NetworkFileError(LabError, ValueError):
+    """A file of network weights is damaged or of another architecture."""
+
+
+class AdapterError(LabError, ValueError):
+    """An adapter file is damaged, incomplete, unsafe, or not what it claims to be."""
+
+
+class BaseMismatchError(AdapterError):
+    """An adapter was trained on another base than the one it is put on."""
+
+
+class DeviceError(LabError, ValueError):
+    """The device asked for does not exist on this machine."""
+
+
+class QueueFullError(LabError, RuntimeError):
+    """More runs wait than the settings allow."""
+
+
+class UnknownRunError(LabError, LookupError):
+    """No run or experiment of that name is in the store."""
+
+
+class RunStateError(LabError, RuntimeError):
+    """A run is in a state that does not allow what was asked of it."""
+
+
+class DivergedError(LabError, ArithmeticError):
+    """Training produced a loss that is not a finite number."""
+
+    def __init__(self, step: int) -> None:
+        """Args: step: the optimiser step, from 1, whose loss was not finite."""
+        self.step = step
+        super().__init__(
+            f"Diverged at step {step}: the loss is no longer a finite number. A lower learning rate usually helps."
+        )

@@ -1,0 +1,94 @@
+"""Where LoRA Lab keeps its things, which device it uses, and how much it lets anybody ask of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+import torch
+
+from core.errors import DeviceError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One process's settings; read once, never changed."""
+
+    home: Path
+    """Folder of everything that LoRA Lab writes: the store, run files, downloaded datasets."""
+
+    data_folder: Path | None = None
+    """Folder with datasets that are already on this machine (``LORA_LAB_DATA``); only read."""
+
+    max_waiting: int = 500
+    """Runs that may wait in the queue at once."""
+
+    workers: int = 1
+    """Threads that train. One is fastest on a small machine: two runs side by side share its cores."""
+
+    threads: int = 1
+    """Intra-op threads of a training step. At these sizes a second thread costs more in
+    synchronisation than it saves, and far more when another process holds its core."""
+
+    @classmethod
+    def from_environment(cls, home: Path | None = None) -> Settings:
+        """Settings from ``LORA_LAB_HOME`` and ``LORA_LAB_DATA``.
+
+        Args:
+            home: takes the place of ``LORA_LAB_HOME`` where given.
+        """
+        folder = home or os.environ.get("LORA_LAB_HOME") or platformdirs.user_data_dir("lora-lab")
+        data = os.environ.get("LORA_LAB_DATA")
+        return cls(
+            home=Path(folder).expanduser().resolve(),
+            data_folder=Path(data).expanduser().resolve() if data else None,
+        )
+
+    @property
+    def datasets(self) -> Path:
+        """Folder of downloaded datasets."""
+        return self.home / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        """Folder with one folder a run."""
+        return self.home / "runs"
+
+    @property
+    def store(self) -> Path:
+        """The SQLite file that knows every run."""
+        return self.home / "lab.sqlite3"
+
+
+def available_devices() -> list[str]:
+    """Devices that this machine can train on, the fastest first; ``cpu`` is always among them."""
+    devices = []
+    if torch.cuda.is_available():
+        devices.append("cuda")
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return [*devices, "cpu"]
+
+
+def choose_device(wish: str) -> torch.device:
+    """The device to train on.
+
+    Args:
+        wish: ``auto`` for the fastest one, or ``cuda``, ``mps``, ``cpu``.
+
+    Raises:
+        DeviceError: this machine has no such device.
+    """
+    devices = available_devices()
+    if wish == "auto":
+        return torch.device(devices[0])
+    if wish not in devices:
+        raise DeviceError(f"This machine has no {wish} device; choose one of: {', '.join(devices)}.")
+    return torch.device(wish)
+
+
+def device_name(device: torch.device) -> str:
+    """What a person calls the device, as in ``cuda (NVIDIA H100)``."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type

@@ -1,0 +1,249 @@
+"""What a run is.
+
+Each field states its bounds, unit and meaning once; forms, command line and errors read them from here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from core.errors import SpecError
+
+SCHEMA = 1
+"""Version of the JSON that a spec is written as."""
+
+Method = Literal["pretrain", "full", "lora"]
+Scaling = Literal["alpha/r", "alpha", "alpha/sqrt(r)"]
+Start = Literal["kaiming", "gaussian"]
+Device = Literal["auto", "cuda", "mps", "cpu"]
+
+LEARNING_RATES: dict[Method, float] = {"pretrain": 0.001, "full": 0.001, "lora": 0.005}
+"""Default learning rate a method. LoRA's best rate is usually several times the full one."""
+
+
+class Spec(BaseModel):
+    """Base of all specs: frozen, strict about names, free of NaN and infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """The spec with these values.
+
+        Raises:
+            SpecError: a value is out of bounds; the message is one sentence.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise SpecError(_sentence(cls, error)) from error
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated like a new one.
+
+        Raises:
+            SpecError: a changed value is out of bounds.
+        """
+        return type(self).of(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
+
+    def to_json(self) -> str:
+        """Stable JSON: sorted keys, schema version included."""
+        return json.dumps({"schema": SCHEMA, **self.model_dump(mode="json")}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The spec that :meth:`to_json` wrote.
+
+        Raises:
+            SpecError: not JSON, another schema version, or out of bounds.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise SpecError(f"This is not a spec: it is not JSON ({error.msg}).") from error
+        if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
+            raise SpecError(f"This spec was not written with schema version {SCHEMA}.")
+        return cls.of(**values)
+
+
+class ModelSpec(Spec):
+    """Sizes of the multilayer perceptron."""
+
+    num_features: int = Field(784, ge=1, le=4096, title="Input features", description="Pixels of an image.")
+    num_hidden_1: int = Field(
+        128, ge=1, le=4096, title="First hidden layer", description="Width of the first hidden layer."
+    )
+    num_hidden_2: int = Field(
+        256, ge=1, le=4096, title="Second hidden layer", description="Width of the second hidden layer."
+    )
+    num_classes: int = Field(10, ge=2, le=1000, title="Classes", description="Outputs of the network.")
+
+
+class TaskSpec(Spec):
+    """A dataset seen in one way."""
+
+    dataset: str = Field(
+        "digits", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", title="Dataset", description="Labelled images to learn."
+    )
+    classes: tuple[int, ...] | None = Field(
+        None, title="Classes kept", description="Labels that stay in; empty keeps all. Labels keep their numbers."
+    )
+    rotation: float = Field(
+        0.0, ge=-180, le=180, title="Rotation", description="Degrees that every image is turned anticlockwise."
+    )
+    invert: bool = Field(False, title="Invert", description="Swap black and white.")
+    permutation: int | None = Field(
+        None, ge=0, le=2**31 - 1, title="Pixel permutation",
+        description="Seed of one fixed shuffle of the pixels, the same for every image; empty leaves them in place.",
+    )  # fmt: skip
+    shots: int | None = Field(
+        None, ge=1, le=10_000, title="Shots a class", description="Training images kept a class; empty keeps all."
+    )
+    validation: float = Field(
+        0.1, ge=0.02, le=0.5, title="Validation part",
+        description="Share of the training part that is held out to watch and pick by; the test part is read at the end.",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _classes_are_a_set(self) -> Self:
+        if self.classes is not None and (len(set(self.classes)) != len(self.classes) or len(self.classes) < 2):
+            raise ValueError("Classes kept must be at least two different labels.")
+        return self
+
+
+class LoRASpec(Spec):
+    """What low-rank adapters are put on a network."""
+
+    rank: int = Field(4, ge=1, le=512, title="Rank", description="Inner dimension r of the two matrices A and B.")
+    alpha: float = Field(
+        8.0, gt=0, le=4096, title="Alpha", description="Strength of the adapter's output; see scaling."
+    )
+    scaling: Scaling = Field(
+        "alpha/r", title="Scaling",
+        description="Factor on the adapter's output: alpha/r (paper, PEFT), alpha (plain) or alpha/sqrt(r) (rsLoRA).",
+    )  # fmt: skip
+    start: Start = Field(
+        "kaiming", title="Start of A",
+        description="How A is drawn; B starts at zero either way, so training starts from the base exactly.",
+    )  # fmt: skip
+    target_modules: tuple[str, ...] = Field(
+        ("all-linear",), min_length=1, title="Layers",
+        description="Layers that get an adapter: full names, last parts of names, or all-linear.",
+    )  # fmt: skip
+
+
+class OptimSpec(Spec):
+    """How a network is trained: Adam on mini-batches."""
+
+    learning_rate: float = Field(0.001, gt=0, le=1.0, title="Learning rate", description="Step size of Adam.")
+    batch_size: int = Field(64, ge=1, le=8192, title="Batch size", description="Images a step.")
+    epochs: int = Field(10, ge=1, le=200, title="Epochs", description="Passes over the training part.")
+    patience: int = Field(
+        0, ge=0, le=200, title="Patience",
+        description="Stop after this many epochs without a better validation loss; 0 never stops early.",
+    )  # fmt: skip
+    keep: Literal["last", "best"] = Field(
+        "last", title="Keep", description="Weights that become the result: the last, or the best by validation loss."
+    )
+
+
+class RunSpec(Spec):
+    """All that defines a run: the same spec with the same code gives the same result."""
+
+    method: Method = Field(title="Method", description="pretrain, full or lora.")
+    model: ModelSpec = Field(default_factory=ModelSpec, title="Network")
+    task: TaskSpec = Field(default_factory=TaskSpec, title="Task")
+    source: TaskSpec | None = Field(None, title="Source task", description="What the base was trained on.")
+    base: str | None = Field(None, title="Base", description="The pretrain run whose network is fine-tuned.")
+    lora: LoRASpec | None = Field(None, title="LoRA")
+    optim: OptimSpec = Field(default_factory=OptimSpec, title="Training")
+    seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Fixes initial weights and data order.")
+    device: Device = Field("auto", title="Device", description="Where to train; auto takes the fastest there is.")
+
+    @model_validator(mode="after")
+    def _parts_fit_the_method(self) -> Self:
+        if self.method == "pretrain" and (self.base or self.source or self.lora):
+            raise ValueError("A pretrain run starts from random weights: it takes no base, source or LoRA settings.")
+        if self.method != "pretrain" and not (self.base and self.source):
+            raise ValueError("Fine-tuning needs a base: choose a finished pretrain run.")
+        if (self.method == "lora") != (self.lora is not None):
+            raise ValueError("LoRA settings belong to the method lora, and only to it.")
+        return self
+
+    @property
+    def arm(self) -> str:
+        """Key of the arm: equal for runs that differ in nothing but the seed."""
+        values = self.model_dump(mode="json", exclude={"seed"})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """Short name of the arm, as in ``LoRA r=4``."""
+        if self.lora is not None:
+            return f"LoRA r={self.lora.rank}"
+        return {"pretrain": "Pretrain", "full": "Full"}[self.method]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a field says of itself, for a form or a command line."""
+
+    title: str
+    description: str
+    default: Any
+    low: float | None
+    high: float | None
+
+
+def bounds(spec: type[Spec], field: str) -> Bounds:
+    """Title, meaning, default and limits of one field.
+
+    Exclusive limits are given as they stand: a form must step away from them itself.
+    """
+    info = spec.model_fields[field]
+    low = high = None
+    for rule in info.metadata:
+        low = rule.ge if isinstance(rule, Ge) else rule.gt if isinstance(rule, Gt) else low
+        high = rule.le if isinstance(rule, Le) else rule.lt if isinstance(rule, Lt) else high
+    return Bounds(info.title or field, info.description or "", info.default, low, high)  # type: ignore[arg-type]
+
+
+def _sentence(spec: type[Spec], error: ValidationError) -> str:
+    """The first complaint of a validation error, as one sentence a person understands."""
+    first = error.errors()[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    names = [str(part) for part in first["loc"]]
+    title = names[-1] if names else spec.__name__
+    owner: Any = spec
+    for name in names:
+        info = getattr(owner, "model_fields", {}).get(name)
+        if info is not None:
+            title, owner = info.title or name, info.annotation
+    given = first.get("input")
+    context = first.get("ctx", {})
+    match first["type"]:
+        case "greater_than_equal":
+            rule = f"must be at least {context['ge']:g}"
+        case "greater_than":
+            rule = f"must be more than {context['gt']:g}"
+        case "less_than_equal":
+            rule = f"must be at most {context['le']:g}"
+        case "finite_number":
+            rule = "must be a finite number"
+        case "missing":
+            return f"{title} is missing."
+        case "extra_forbidden":
+            return f"{title} is not a setting of {spec.__name__}."
+        case "literal_error":
+            rule = f"must be {context['expected']}"
+        case _:
+            message = first["msg"]
+            rule = f"is not usable: {message[0].lower()}{message[1:]}"
+    return f"{title} {rule}, not {given!r}."

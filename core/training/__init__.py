@@ -1,0 +1,1 @@
+"""Training: one step, epochs of steps, and what happens on the way."""
