@@ -55,7 +55,7 @@ def train(
         for images, labels in train_loader:
             loss = F.cross_entropy(model(images.flatten(1).to(device)), labels.to(device))
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             total += loss.detach() * len(labels)
             seen += len(labels)

@@ -107,7 +107,7 @@ class TaskSpec(Spec):
     )
     validation: float = Field(
         0.1, ge=0.02, le=0.5, title="Validation part",
-        description="Share of the training part that is held out to watch and pick by; the test part is read at the end.",
+        description="Share of the training part that is held out to watch and pick by; the test part is read last.",
     )  # fmt: skip
 
     @model_validator(mode="after")
@@ -157,12 +157,12 @@ class RunSpec(Spec):
     """All that defines a run: the same spec with the same code gives the same result."""
 
     method: Method = Field(title="Method", description="pretrain, full or lora.")
-    model: ModelSpec = Field(default_factory=ModelSpec, title="Network")
-    task: TaskSpec = Field(default_factory=TaskSpec, title="Task")
+    model: ModelSpec = Field(default=ModelSpec(), title="Network")
+    task: TaskSpec = Field(default=TaskSpec(), title="Task")
     source: TaskSpec | None = Field(None, title="Source task", description="What the base was trained on.")
     base: str | None = Field(None, title="Base", description="The pretrain run whose network is fine-tuned.")
     lora: LoRASpec | None = Field(None, title="LoRA")
-    optim: OptimSpec = Field(default_factory=OptimSpec, title="Training")
+    optim: OptimSpec = Field(default=OptimSpec(), title="Training")
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Fixes initial weights and data order.")
     device: Device = Field("auto", title="Device", description="Where to train; auto takes the fastest there is.")
 
