@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +75,7 @@ class LoRALayer(nn.Module):
                 f"Rank {rank} is above {min(in_dim, out_dim)}, the most that a layer of "
                 f"{in_dim} inputs and {out_dim} outputs can use; choose a smaller rank."
             )
-        if not math.isfinite(alpha) or alpha <= 0:
+        if not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
             raise LoRAError(f"Alpha must be a finite number above 0, not {alpha!r}.")
         self.rank = rank
         self.alpha = float(alpha)
@@ -93,8 +94,9 @@ class LoRALayer(nn.Module):
         return self.scaling * (x.to(self.A.dtype) @ self.A @ self.B)
 
     def delta(self) -> Tensor:
-        """ΔW = s · (A B)ᵀ, of the shape (out, in) of the weight it belongs to."""
-        return self.scaling * (self.A @ self.B).T
+        """ΔW = s · (A B)ᵀ, of the shape (out, in) of the weight it belongs to, in at least float32."""
+        dtype = _sum_dtype(self.A)
+        return self.scaling * (self.A.to(dtype) @ self.B.to(dtype)).T
 
 
 class AdaptedLinear(nn.Module):
@@ -127,6 +129,34 @@ class AdaptedLinear(nn.Module):
         self.lora.to(device=linear.weight.device, dtype=_sum_dtype(linear.weight))
         self.register_buffer("original_weight", None, persistent=False)
 
+    @classmethod
+    def holding(cls, linear: nn.Linear, A: Tensor, B: Tensor, alpha: float, scaling: Scaling) -> Self:
+        """The layer with matrices that are there already, as an adapter file has them.
+
+        Args:
+            linear: the layer they go beside.
+            A: of shape (in, r); r may be above min(in, out), as other trainers allow.
+            B: of shape (r, out).
+            alpha: strength, finite and above 0.
+            scaling: what s is made of.
+
+        Raises:
+            LoRAError: the shapes do not fit, or alpha is out of range.
+        """
+        rank = A.shape[-1]
+        if A.shape != (linear.in_features, rank) or B.shape != (rank, linear.out_features):
+            raise LoRAError(
+                f"Matrices of shapes {tuple(A.shape)} and {tuple(B.shape)} do not fit a layer of "
+                f"{linear.in_features} inputs and {linear.out_features} outputs."
+            )
+        # A generator of its own: making a layer must not move the random numbers of a run beside it.
+        layer = cls(linear, 1, alpha, scaling, generator=torch.Generator())
+        layer.lora.A = nn.Parameter(A.detach().to(layer.lora.A, copy=True))
+        layer.lora.B = nn.Parameter(B.detach().to(layer.lora.B, copy=True))
+        layer.lora.rank = rank
+        layer.lora.scaling = scaling_factor(scaling, layer.lora.alpha, rank)
+        return layer
+
     @property
     def merged(self) -> bool:
         """Whether ``linear.weight`` holds W + ΔW now."""
@@ -135,8 +165,7 @@ class AdaptedLinear(nn.Module):
     def summed_weight(self) -> Tensor:
         """W + ΔW of shape (out, in), added in at least float32 and rounded once."""
         weight = self.linear.weight
-        delta = self.lora.delta()
-        return (weight.to(delta.dtype) + delta).to(weight.dtype)
+        return (weight.to(_sum_dtype(weight)) + self.lora.delta()).to(weight.dtype)
 
     def _refuse_training_when_merged(self) -> None:
         if self.training and torch.is_grad_enabled():
@@ -305,6 +334,18 @@ def merged_copy(model: nn.Module) -> nn.Module:
     """
     plain = copy.deepcopy(model)
     merge(plain)
+    return _without_adapters(plain)
+
+
+def base_copy(model: nn.Module) -> nn.Module:
+    """The network that the adapters of ``model`` were put on; ``model`` stays."""
+    plain = copy.deepcopy(model)
+    unmerge(plain)
+    return _without_adapters(plain)
+
+
+def _without_adapters(plain: nn.Module) -> nn.Module:
+    """Put every adapted layer's own linear layer back in its place."""
     for path, module in list(plain.named_modules(remove_duplicate=False)):
         if isinstance(module, AdaptedLinear):
             parent, _, name = path.rpartition(".")

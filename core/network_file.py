@@ -9,10 +9,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from core.errors import NetworkFileError
+from core.errors import NetworkFileError, SpecError
 from core.files import write_atomically
 from core.model import MultilayerPerceptron, build
 from core.spec import ModelSpec
+
+MAX_BYTES = 256 * 2**20
+"""Of a file; the largest network that a spec allows has 145 MiB."""
 
 
 def network_bytes(network: nn.Module) -> bytes:
@@ -33,9 +36,17 @@ def read_network(path: Path) -> MultilayerPerceptron:
         NetworkFileError: not a safetensors file, damaged, or not of this architecture.
     """
     try:
-        state = safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise NetworkFileError(f"{path.name} is not a readable safetensors file ({error}).") from error
+        # Not load_file: its tensors are a mapping of the file, and the process dies where that is cut short in use.
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise NetworkFileError(f"{path.name:.80} cannot be read: {error.strerror}.") from error
+    if len(content) > MAX_BYTES:
+        raise NetworkFileError(f"{path.name} is larger than any network of LoRA Lab: choose another file.")
+    try:
+        state = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, LookupError, RuntimeError, AssertionError) as error:
+        raise NetworkFileError(f"{path.name} is no safetensors file, or it is damaged.") from error
     network = build(model_spec_of(state, path.name))
     expected = network.state_dict()
     for name, tensor in state.items():
@@ -43,7 +54,7 @@ def read_network(path: Path) -> MultilayerPerceptron:
             raise NetworkFileError(f"{path.name} is of another architecture: {name} has shape {tuple(tensor.shape)}.")
         if tensor.dtype != torch.float32 or not torch.isfinite(tensor).all():
             raise NetworkFileError(f"{path.name} is damaged: {name} holds values that are not finite float32.")
-    network.load_state_dict(state, assign=True)
+    network.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
     for parameter in network.parameters():
         parameter.requires_grad_(True)
     return network
@@ -62,4 +73,7 @@ def model_spec_of(state: dict[str, Tensor], file: str) -> ModelSpec:
             f"{file} is of another architecture: a LoRA Lab base has layers.0, layers.2 and layers.4, weight and bias."
         )
     first, second, third = (tuple(w.shape) for w in weights if w is not None)
-    return ModelSpec.of(num_features=first[1], num_hidden_1=first[0], num_hidden_2=second[0], num_classes=third[0])
+    try:
+        return ModelSpec.of(num_features=first[1], num_hidden_1=first[0], num_hidden_2=second[0], num_classes=third[0])
+    except SpecError as error:
+        raise NetworkFileError(f"{file} has sizes that LoRA Lab does not take: {error}") from error

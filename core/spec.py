@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -33,7 +33,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
-    def of(cls, **values: Any) -> Self:
+    def of(cls, /, **values: Any) -> Self:
         """The spec with these values.
 
         Raises:
@@ -44,7 +44,7 @@ class Spec(BaseModel):
         except ValidationError as error:
             raise SpecError(_sentence(cls, error)) from error
 
-    def but(self, **changes: Any) -> Self:
+    def but(self, /, **changes: Any) -> Self:
         """A copy with some fields changed, validated like a new one.
 
         Raises:
@@ -65,8 +65,8 @@ class Spec(BaseModel):
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise SpecError(f"This is not a spec: it is not JSON ({error.msg}).") from error
+        except (ValueError, RecursionError) as error:
+            raise SpecError("This is not a spec: it is not readable JSON.") from error
         if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
             raise SpecError(f"This spec was not written with schema version {SCHEMA}.")
         return cls.of(**values)
@@ -220,12 +220,12 @@ def _sentence(spec: type[Spec], error: ValidationError) -> str:
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     names = [str(part) for part in first["loc"]]
-    title = names[-1] if names else spec.__name__
+    title = _name(names[-1]) if names else spec.__name__
     owner: Any = spec
     for name in names:
         info = getattr(owner, "model_fields", {}).get(name)
         if info is not None:
-            title, owner = info.title or name, info.annotation
+            title, owner = info.title or name, _spec_in(info.annotation)
     given = first.get("input")
     context = first.get("ctx", {})
     match first["type"]:
@@ -240,10 +240,29 @@ def _sentence(spec: type[Spec], error: ValidationError) -> str:
         case "missing":
             return f"{title} is missing."
         case "extra_forbidden":
-            return f"{title} is not a setting of {spec.__name__}."
+            return f"{_name(names[-1])} is not a setting of {owner.__name__}."
         case "literal_error":
             rule = f"must be {context['expected']}"
+        case "string_pattern_mismatch":
+            rule = "must be a name of lower-case letters, digits and hyphens"
         case _:
             message = first["msg"]
             rule = f"is not usable: {message[0].lower()}{message[1:]}"
-    return f"{title} {rule}, not {given!r}."
+    return f"{title} {rule}, not {_short(given)}."
+
+
+def _spec_in(annotation: Any) -> Any:
+    """The spec in a field's type, which may also allow None; the type itself where there is none."""
+    options = (annotation, *get_args(annotation))
+    return next((o for o in options if isinstance(o, type) and issubclass(o, Spec)), annotation)
+
+
+def _short(value: object) -> str:
+    """What was given, short enough for a sentence."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _name(name: str) -> str:
+    """A setting's name as it was given; in quotes, and short, where it could not be one."""
+    return name if name.isidentifier() and len(name) <= 60 else _short(name)

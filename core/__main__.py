@@ -1,0 +1,188 @@
+"""LoRA Lab without a browser: ``python -m core compare`` and ``python -m core verify``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tqdm import tqdm
+
+from core.adapter import verify_adapter
+from core.data.presets import PRESETS
+from core.errors import LabError
+from core.lab import Lab
+from core.runs.execute import ADAPTER, NETWORK
+from core.runs.record import Experiment, Run
+from core.settings import Settings
+from core.spec import LEARNING_RATES, LoRASpec, OptimSpec, bounds
+from core.study.compare import arms_of, comparable, verdict
+from core.study.tables import comparison_text, plain_table
+
+POLL_SECONDS = 0.1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, or 1 where it did not succeed."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Pretrain, fine-tune both ways, and print the comparison."""
+    lab = Lab(Settings.from_environment(options.home))
+    lab.start()
+    try:
+        experiment = _launch(lab, options)
+        _follow(lab, experiment)
+        runs = [lab.run(experiment.base), *lab.members(experiment)]
+        failed = [run for run in runs if run.result is None]
+        for run in failed:
+            print(f"error: {run.spec.label}, seed {run.spec.seed}: {run.cause or run.state}", file=sys.stderr)
+        if failed:
+            return 1
+        if options.json:
+            print(json.dumps(_as_json(lab, runs[0], runs[1:]), indent=2))
+            return 0
+        arms = arms_of(runs[1:])
+        print(plain_table(comparison_text(arms), turned=True))
+        print()
+        print(verdict(arms))
+        for warning in comparable(runs[1:]):
+            print(f"Note: {warning}")
+    finally:
+        lab.close()
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Check an adapter file against its base."""
+    print(verify_adapter(options.adapter, options.base))
+    return 0
+
+
+def _launch(lab: Lab, options: argparse.Namespace) -> Experiment:
+    rates = {"batch_size": options.batch_size, "epochs": options.epochs}
+    full = OptimSpec.of(learning_rate=options.lr_full, **rates)
+    tuned = OptimSpec.of(learning_rate=options.lr_lora, **rates)
+    if options.seeds < 1:
+        raise LabError("The number of seeds must be at least 1.")
+    return lab.compare(
+        preset=options.preset,
+        source=options.source or lab.catalog.best(),
+        target=options.target,
+        pretraining=OptimSpec.of(
+            learning_rate=LEARNING_RATES["pretrain"], batch_size=options.batch_size, epochs=options.pretrain_epochs
+        ),
+        arms=[(full, None), *((tuned, LoRASpec.of(rank=rank, alpha=options.alpha)) for rank in options.rank)],
+        seeds=range(options.seeds),
+        device=options.device,
+    )
+
+
+def _follow(lab: Lab, experiment: Experiment) -> None:
+    """Show a bar on the error stream until every run has ended."""
+    ids = [experiment.base, *experiment.runs]
+    with tqdm(
+        total=len(ids), file=sys.stderr, unit="run", bar_format="{desc} {bar} {n:.1f}/{total_fmt} {elapsed}"
+    ) as bar:
+        while True:
+            runs = [lab.run(id) for id in ids]
+            live = [run for run in runs if run.is_live]
+            bar.n = sum(run.progress if run.is_live else 1 for run in runs)
+            now = next((run for run in live if run.state == "running"), None)
+            bar.set_description_str(f"{now.spec.label}, seed {now.spec.seed}" if now else "waiting", refresh=True)
+            if not live:
+                bar.set_description_str("done")
+                return
+            time.sleep(POLL_SECONDS)
+
+
+def _as_json(lab: Lab, base: Run, runs: list[Run]) -> dict[str, Any]:
+    results = {run.id: run.result for run in (base, *runs) if run.result}
+    arms = []
+    for arm in arms_of(runs):
+        own = [results[run.id] for run in arm.runs]
+        arms.append(
+            {
+                "method": arm.method,
+                "rank": arm.lora.rank if arm.lora else None,
+                "trainable_parameters": own[0].trainable_parameters,
+                "accuracy": [result.accuracy for result in own],
+                "source_accuracy": [result.source_accuracy for result in own],
+                "seconds": fmean(result.seconds for result in own),
+                "adapter": str(lab.file(arm.runs[0].id, ADAPTER)) if arm.lora else None,
+                "runs": [run.id for run in arm.runs],
+            }
+        )
+    first = results[base.id]
+    return {
+        "device": results[runs[0].id].device,
+        "base": {
+            "run": base.id,
+            "accuracy": first.accuracy,
+            "parameters": first.parameters,
+            "weights": str(lab.file(base.id, NETWORK)),
+        },
+        "arms": arms,
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m core", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    job = commands.add_parser("compare", help="pretrain, fine-tune fully and with LoRA, and compare")
+    job.set_defaults(command=compare)
+    job.add_argument("--source", help="dataset of the base; the best one on this machine where left out")
+    job.add_argument("--target", help="dataset to fine-tune on; the source where left out")
+    lines = "; ".join(f"{preset.name}: {preset.line}" for preset in PRESETS.values())
+    job.add_argument("--preset", default="rotation-45", choices=list(PRESETS), help=lines.replace("%", "%%"))
+    _option(job, "--epochs", OptimSpec, "epochs", int, "of fine-tuning")
+    _option(job, "--pretrain-epochs", OptimSpec, "epochs", int, "of the base")
+    job.add_argument("--seeds", type=int, default=3, help="runs an arm, with seeds 0, 1, … (default 3)")
+    _option(job, "--rank", LoRASpec, "rank", int, "several give an arm each", nargs="+", default=[4])
+    _option(job, "--alpha", LoRASpec, "alpha", float)
+    _option(job, "--lr-full", OptimSpec, "learning_rate", float, "of full fine-tuning", default=LEARNING_RATES["full"])
+    _option(job, "--lr-lora", OptimSpec, "learning_rate", float, "of LoRA", default=LEARNING_RATES["lora"])
+    _option(job, "--batch-size", OptimSpec, "batch_size", int)
+    job.add_argument("--device", default="auto", choices=["auto", "cuda", "mps", "cpu"], help="where to train")
+    job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
+    job.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+
+    check = commands.add_parser("verify", help="check an adapter file against its base")
+    check.set_defaults(command=verify)
+    check.add_argument("adapter", type=Path, metavar="ADAPTER.zip")
+    check.add_argument("--base", type=Path, required=True, metavar="BASE.safetensors")
+    return parser
+
+
+def _option(
+    parser: argparse.ArgumentParser, flag: str, spec: type[OptimSpec | LoRASpec], field: str, kind: type,
+    more: str = "", **settings: Any,
+) -> None:  # fmt: skip
+    """An option whose meaning, default and bounds are those of a spec's field."""
+    about = bounds(spec, field)
+    default = settings.setdefault("default", about.default)
+    shown = default[0] if isinstance(default, list) else default
+    limits = f"{about.low:g} to {about.high:g}" if about.low is not None and about.high is not None else ""
+    text = " ".join(
+        filter(
+            None, [f"{about.title}{', ' + more if more else ''}: {about.description}", f"({limits}; default {shown})"]
+        )
+    )
+    parser.add_argument(flag, type=kind, help=text.replace("%", "%%"), **settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

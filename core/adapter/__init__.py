@@ -1,0 +1,21 @@
+"""Adapter files: a zip that Hugging Face PEFT reads, strict on the way in, checked on the way out."""
+
+from core.adapter.card import Card
+from core.adapter.certificate import Certificate
+from core.adapter.config import AdapterConfig
+from core.adapter.read import AdapterFile, apply_adapter, read_adapter
+from core.adapter.verify import Verification, verify_adapter
+from core.adapter.write import adapter_bytes, write_adapter
+
+__all__ = [
+    "AdapterConfig",
+    "AdapterFile",
+    "Card",
+    "Certificate",
+    "Verification",
+    "adapter_bytes",
+    "apply_adapter",
+    "read_adapter",
+    "verify_adapter",
+    "write_adapter",
+]

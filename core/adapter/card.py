@@ -1,0 +1,206 @@
+"""The model card: what a person who unzips an adapter reads first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from string import Template
+from typing import Protocol, Self
+
+from core.adapter.certificate import Certificate
+from core.model import MultilayerPerceptron
+from core.network_file import model_spec_of
+from core.spec import LoRASpec, RunSpec, TaskSpec
+
+
+class Scores(Protocol):
+    """What a card takes from a run's result; accuracies in percent, None where there is none."""
+
+    @property
+    def accuracy(self) -> float: ...
+    @property
+    def accuracy_before(self) -> float | None: ...
+    @property
+    def source_accuracy(self) -> float | None: ...
+    @property
+    def source_accuracy_before(self) -> float | None: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the model card says of the run that made the adapter. Any text is safe here."""
+
+    run: str
+    base: str
+    """The pretrain run whose network was fine-tuned."""
+    task: tuple[str, ...] = ()
+    """Lines on the data and the training."""
+    results: Mapping[str, str] = field(default_factory=dict)
+    """What was measured, by name."""
+
+    @classmethod
+    def of(cls, run: str, spec: RunSpec, result: Scores) -> Self:
+        """The card of a finished LoRA run."""
+        optim = spec.optim
+        lines = [f"Trained on: {_task_line(spec.task)}"]
+        if spec.source is not None:
+            lines.append(f"The base was trained on: {_task_line(spec.source)}")
+        lines.append(
+            f"Adam, learning rate {optim.learning_rate:g}, batch size {optim.batch_size}, "
+            f"{result.epochs} of {optim.epochs} epochs, seed {spec.seed}, on {result.device}"
+        )
+        measured = {
+            "Accuracy on the test part": result.accuracy,
+            "Accuracy before fine-tuning": result.accuracy_before,
+            "Accuracy on the source task": result.source_accuracy,
+            "Accuracy on the source task before": result.source_accuracy_before,
+        }
+        results = {name: f"{value:.2f} %" for name, value in measured.items() if value is not None}
+        return cls(run, spec.base or "", tuple(lines), results)
+
+
+def render(card: Card, lora: LoRASpec, base: MultilayerPerceptron, certificate: Certificate) -> bytes:
+    """``README.md`` of an adapter file.
+
+    Args:
+        card: what is known of the run.
+        lora: its settings.
+        base: the network the adapter goes on; its sizes stand in the code.
+        certificate: what was measured.
+    """
+    sizes = model_spec_of(base.state_dict(), "The base")
+    layers = ", ".join(f"`{path}` (rank {rank})" for path, rank in sorted(certificate.layers.items()))
+    text = _TEMPLATE.substitute(
+        run=plain(card.run),
+        base=plain(card.base),
+        task="".join(f"- {plain(line)}\n" for line in card.task),
+        results="".join(f"| {plain(name)} | {plain(value)} |\n" for name, value in card.results.items()),
+        rank=lora.rank,
+        alpha=f"{lora.alpha:g}",
+        scaling=lora.scaling,
+        layers=layers,
+        parameters=f"{certificate.parameters:,}",
+        fingerprint=certificate.base_fingerprint,
+        features=sizes.num_features,
+        hidden_1=sizes.num_hidden_1,
+        hidden_2=sizes.num_hidden_2,
+        classes=sizes.num_classes,
+        rows=certificate.probe_rows,
+        reloaded=f"{certificate.reloaded_difference:.2g}",
+        merged=f"{certificate.merged_difference:.2g}",
+    )
+    return text.encode()
+
+
+def plain(text: str) -> str:
+    """``text`` as one line that Markdown shows as it is: no markup, link, table cell or HTML comes of it."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+    escaped = re.sub(r"([\\`*_{}\[\]<>()#|~!&$@:])", r"\\\1", line)
+    return re.sub(r"(?i)\b(www)\.", r"\1\\.", escaped)
+
+
+def _task_line(task: TaskSpec) -> str:
+    parts = [f"dataset {task.dataset}"]
+    if task.classes is not None:
+        parts.append(f"classes {', '.join(map(str, task.classes))}")
+    if task.rotation:
+        parts.append(f"rotated by {task.rotation:g} degrees")
+    if task.invert:
+        parts.append("inverted")
+    if task.permutation is not None:
+        parts.append(f"pixels permuted with seed {task.permutation}")
+    if task.shots is not None:
+        parts.append(f"{task.shots} images a class")
+    return "; ".join(parts)
+
+
+_TEMPLATE = Template("""\
+---
+library_name: peft
+tags:
+- lora
+---
+
+# LoRA adapter of run $run
+
+$parameters trained values for a multilayer perceptron of $features-$hidden_1-$hidden_2-$classes.
+They work on the base they were trained on, and on no other.
+
+- Run: $run
+- Base: $base, fingerprint `$fingerprint`
+$task- Rank $rank, alpha $alpha, scaling $scaling
+- Layers: $layers
+
+| Measure | Value |
+| --- | --- |
+$results
+An input is a row of $features pixels from 0 to 1, prepared as in training; an output is a row of $classes logits.
+
+## Load it with PEFT
+
+Put `adapter.zip` and the base's weights, `base.safetensors`, into one folder. PyTorch and PEFT are enough:
+
+```python
+import zipfile
+from collections import OrderedDict
+
+from peft import PeftModel
+from safetensors.torch import load_file
+from torch import nn
+
+layers = nn.Sequential(
+    nn.Linear($features, $hidden_1),
+    nn.ReLU(),
+    nn.Linear($hidden_1, $hidden_2),
+    nn.ReLU(),
+    nn.Linear($hidden_2, $classes),
+)
+base = nn.Sequential(OrderedDict(layers=layers))
+base.load_state_dict(load_file("base.safetensors"))
+with zipfile.ZipFile("adapter.zip") as archive:
+    archive.extractall("adapter")
+model = PeftModel.from_pretrained(base, "adapter").eval()
+```
+
+With LoRA Lab at hand, its network can be the base:
+
+```python
+import zipfile
+from pathlib import Path
+
+from core.network_file import read_network
+from peft import PeftModel
+
+base = read_network(Path("base.safetensors"))
+with zipfile.ZipFile("adapter.zip") as archive:
+    archive.extractall("adapter")
+model = PeftModel.from_pretrained(base, "adapter").eval()
+```
+
+`model.merge_and_unload()` adds the adapter to the base's weights.
+
+## Load it without PEFT
+
+```python
+from pathlib import Path
+
+from core.adapter import apply_adapter, read_adapter
+from core.network_file import read_network
+
+base = read_network(Path("base.safetensors"))
+model = apply_adapter(base, read_adapter(Path("adapter.zip"))).eval()
+```
+
+`python -m core verify adapter.zip --base base.safetensors` checks the file against the base.
+
+## What was checked
+
+When this file was made it was read back in full and put on a fresh copy of the base. On $rows inputs its logits
+differed from those of the trained network by at most $reloaded, and merging it changed them by at most $merged.
+`certificate.json` holds these figures and the SHA-256 of the tensors.
+""")

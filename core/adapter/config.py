@@ -1,0 +1,216 @@
+"""``adapter_config.json``: which layers have an adapter, of which rank and strength, read as PEFT reads it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.adapter.archive import CONFIG, json_bytes, json_object
+from core.errors import AdapterError
+from core.lora import AdaptedLinear, LoRALayer, alpha_for, scaling_factor
+from core.spec import LoRASpec, Scaling
+
+PEFT_VERSION = "0.21.0"
+"""The PEFT whose format is written. PEFT fills the field in where it lacks, and asks it of no LoRA file."""
+
+HARMLESS = {
+    "auto_mapping", "base_model_name_or_path", "eva_config", "inference_mode", "init_lora_weights", "lora_dropout",
+    "megatron_core", "peft_version", "qalora_group_size", "revision", "runtime_config", "task_type",
+}  # fmt: skip
+"""Fields that change nothing in what a finished adapter computes on a plain network."""
+
+HONOURED = {"peft_type", "r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern", "alpha_pattern"}
+
+STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
+"""Values of ``init_lora_weights`` that leave the base as it is; PiSSA, OLoRA, CorDA and LoftQ change it."""
+
+MAX_RANK = 4096
+MAX_ALPHA = 1e9
+
+# Patterns are regular expressions in PEFT. One repeat and one group at most: none of these can take long.
+_PATTERN = re.compile(r"\^?(\.\*)?[\w.\\-]*(\([\w.\\|-]+\)[\w.\\-]*)?\$?")
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """What PEFT's ``LoraConfig`` says, as far as it changes what an adapter computes."""
+
+    rank: int
+    alpha: float
+    """``lora_alpha``: the factor on the adapter's output is alpha/r, or alpha/√r with ``use_rslora``."""
+    use_rslora: bool
+    target_modules: tuple[str, ...] | str
+    """Names, each a path or its end; or one regular expression; or ``all-linear``."""
+    rank_pattern: Mapping[str, int]
+    """Ranks of layers that differ from ``rank``, by pattern; the first that matches holds."""
+    alpha_pattern: Mapping[str, float]
+
+    @classmethod
+    def of(cls, lora: LoRASpec, layers: Mapping[str, AdaptedLinear]) -> AdapterConfig:
+        """The config that makes PEFT compute what ``layers`` compute.
+
+        Layers are named by their full path: a bare ``0`` would also match any other path that ends in ``.0``.
+        """
+        alpha = _peft_alpha(lora.scaling, lora.alpha, lora.rank)
+        ranks = {path: layer.lora.rank for path, layer in layers.items()}
+        alphas = {path: _layer_alpha(lora.scaling, layer.lora) for path, layer in layers.items()}
+        return cls(
+            rank=lora.rank,
+            alpha=alpha,
+            use_rslora=lora.scaling == "alpha/sqrt(r)",
+            target_modules=tuple(sorted(layers)),
+            rank_pattern={path: rank for path, rank in ranks.items() if rank != lora.rank},
+            alpha_pattern={path: own for path, own in alphas.items() if own != alpha},
+        )
+
+    @classmethod
+    def from_json(cls, content: bytes) -> AdapterConfig:
+        """What a config file says.
+
+        Raises:
+            AdapterError: not a LoRA config, out of bounds, or with a setting that cannot be honoured.
+        """
+        values = json_object(content, CONFIG)
+        if values.get("peft_type") != "LORA":
+            raise AdapterError(f"The adapter is of the kind {values.get('peft_type')!r:.80}; only LORA can be read.")
+        for name, value in values.items():
+            off = value in (None, False, "none", "") or value == {} or value == []
+            if name not in HARMLESS | HONOURED and not off:
+                raise AdapterError(f"The adapter uses {name[:80]}={value!r:.80}, which LoRA Lab cannot honour.")
+        if values.get("init_lora_weights", True) not in STARTS:
+            raise AdapterError(
+                f"The adapter was started with {values['init_lora_weights']!r:.80}, which changes the base: "
+                "convert it to a plain LoRA adapter in PEFT first."
+            )
+        rslora = values.get("use_rslora", False)
+        if not isinstance(rslora, bool):
+            raise AdapterError(f"use_rslora in {CONFIG} must be true or false, not {rslora!r:.80}.")
+        return cls(
+            rank=_rank(values.get("r", 8)),
+            alpha=_alpha(values.get("lora_alpha", 8)),
+            use_rslora=rslora,
+            target_modules=_targets(values.get("target_modules")),
+            rank_pattern={key: _rank(value) for key, value in _patterns(values, "rank_pattern")},
+            alpha_pattern={key: _alpha(value) for key, value in _patterns(values, "alpha_pattern")},
+        )
+
+    def to_json(self) -> bytes:
+        """The file, as PEFT reads it; the same bytes for the same config."""
+        return json_bytes(
+            {
+                "alpha_pattern": {path: _number(alpha) for path, alpha in self.alpha_pattern.items()},
+                # A name would make PEFT look for it on the Hub, where it may be somebody else's model.
+                "base_model_name_or_path": None,
+                "bias": "none",
+                "fan_in_fan_out": False,
+                "inference_mode": True,
+                "init_lora_weights": True,
+                "lora_alpha": _number(self.alpha),
+                "lora_dropout": 0.0,
+                "peft_type": "LORA",
+                "peft_version": PEFT_VERSION,
+                "r": self.rank,
+                "rank_pattern": dict(self.rank_pattern),
+                "target_modules": (
+                    self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
+                ),
+                "task_type": None,
+                "use_rslora": self.use_rslora,
+            }
+        )
+
+    def targets(self, path: str) -> bool:
+        """Whether the linear layer at ``path`` has an adapter: PEFT's ``check_target_module_exists``."""
+        if self.target_modules == "all-linear":
+            return True
+        if isinstance(self.target_modules, str):
+            return re.fullmatch(self.target_modules, path) is not None
+        return any(path == name or path.endswith("." + name) for name in self.target_modules)
+
+    def rank_of(self, path: str) -> int:
+        """The rank of the layer at ``path``."""
+        return self.rank_pattern.get(_first_match(self.rank_pattern, path), self.rank)
+
+    def alpha_of(self, path: str) -> float:
+        """The alpha of the layer at ``path``, in PEFT's sense."""
+        return self.alpha_pattern.get(_first_match(self.alpha_pattern, path), self.alpha)
+
+    def factor_of(self, path: str) -> float:
+        """The factor s on the output of the adapter at ``path``."""
+        return scaling_factor(self.scaling, self.alpha_of(path), self.rank_of(path))
+
+    @property
+    def scaling(self) -> Scaling:
+        """What the factor on an adapter's output is made of."""
+        return "alpha/sqrt(r)" if self.use_rslora else "alpha/r"
+
+
+def _layer_alpha(scaling: Scaling, layer: LoRALayer) -> float:
+    """The ``lora_alpha`` with which PEFT computes the factor of one layer."""
+    alpha = layer.alpha
+    if scaling_factor(scaling, alpha, layer.rank) != layer.scaling:
+        alpha = alpha_for(scaling, layer.scaling, layer.rank)
+    return _peft_alpha(scaling, alpha, layer.rank)
+
+
+def _peft_alpha(scaling: Scaling, alpha: float, rank: int) -> float:
+    """The ``lora_alpha`` with which PEFT computes the factor that ``scaling`` gives ``alpha`` at ``rank``."""
+    if scaling != "alpha":
+        return alpha
+    # Dividing the product by the rank again may miss alpha by its last bit; a neighbour mostly does not.
+    near = alpha * rank
+    candidates = (near, math.nextafter(near, 0), math.nextafter(near, math.inf))
+    return next((value for value in candidates if scaling_factor("alpha/r", value, rank) == alpha), near)
+
+
+def _first_match(patterns: Iterable[str], path: str) -> str:
+    """PEFT's ``get_pattern_key``: the first pattern that matches the end of ``path``, else ``path``."""
+    return next((key for key in patterns if re.match(rf"(.*\.)?({key})$", path)), path)
+
+
+def _number(value: float) -> float | int:
+    return int(value) if value == int(value) else value
+
+
+def _rank(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_RANK:
+        raise AdapterError(f"A rank in {CONFIG} must be a whole number from 1 to {MAX_RANK}, not {value!r:.80}.")
+    return value
+
+
+def _alpha(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_ALPHA:
+        raise AdapterError(
+            f"A lora_alpha in {CONFIG} must be a number above 0 and at most {MAX_ALPHA:g}, not {value!r:.80}."
+        )
+    return float(value)
+
+
+def _targets(value: Any) -> tuple[str, ...] | str:
+    if isinstance(value, str):
+        return _checked_pattern(value)
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        raise AdapterError(f"target_modules in {CONFIG} must name the layers that have an adapter.")
+    return tuple(value)
+
+
+def _patterns(values: Mapping[str, Any], field: str) -> Iterable[tuple[str, Any]]:
+    patterns = values.get(field) or {}
+    if not isinstance(patterns, dict):
+        raise AdapterError(f"{field} in {CONFIG} must map names of layers to numbers.")
+    return [(_checked_pattern(key), value) for key, value in patterns.items()]
+
+
+def _checked_pattern(pattern: str) -> str:
+    """The pattern, if it is a name or a simple regular expression that cannot run for long."""
+    try:
+        if pattern != "all-linear" and (len(pattern) > 256 or not _PATTERN.fullmatch(pattern)):
+            raise ValueError("LoRA Lab takes names and patterns such as .*layers\\.(0|2)")
+        re.compile(pattern)
+        re.compile(rf"(.*\.)?({pattern})$")
+    except (re.error, ValueError) as error:
+        raise AdapterError(f"{CONFIG} selects layers by {pattern!r:.80}, which cannot be used ({error}).") from error
+    return pattern

@@ -1,0 +1,179 @@
+"""Adapter files read: nothing is taken that is incomplete, unsafe, or not what it claims to be."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, read_entries
+from core.adapter.certificate import Certificate
+from core.adapter.config import AdapterConfig
+from core.errors import AdapterError, BaseMismatchError
+from core.lora import LinearWithLoRA, adapted_layers
+from core.model import fingerprint
+
+FINGERPRINT = "base_fingerprint"
+"""Key of the base's fingerprint in the metadata of the tensors file."""
+
+_NAME = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterFile:
+    """An adapter as its file holds it, checked against itself but not yet against a base."""
+
+    config: AdapterConfig
+    tensors: Mapping[str, Tensor]
+    """By PEFT's names: ``lora_A.weight`` of shape (r, in), ``lora_B.weight`` of shape (out, r)."""
+    base_fingerprint: str | None
+    """Of the base it was trained on; None where PEFT wrote the file, which does not say."""
+    certificate: Certificate | None
+    tensors_sha256: str
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Paths of the layers that have an adapter, sorted."""
+        return tuple(sorted({path for path, _ in map(_parts, self.tensors)}))
+
+    @property
+    def parameters(self) -> int:
+        """Values in all tensors."""
+        return sum(tensor.numel() for tensor in self.tensors.values())
+
+    def matrices(self, path: str) -> tuple[Tensor, Tensor]:
+        """A of shape (in, r) and B of shape (r, out) of one layer, in float32."""
+        a, b = (self.tensors[tensor_name(path, letter)] for letter in "AB")
+        return a.T.float().contiguous(), b.T.float().contiguous()
+
+    def scaling(self, path: str) -> float:
+        """The factor s on the output of one layer's adapter."""
+        return self.config.factor_of(path)
+
+
+def tensor_name(path: str, letter: str) -> str:
+    """PEFT's name of matrix ``A`` or ``B`` of the layer at ``path``."""
+    return f"base_model.model.{path}.lora_{letter}.weight"
+
+
+def read_adapter(source: Path | bytes) -> AdapterFile:
+    """The adapter in a zip that :func:`core.adapter.write_adapter` made, or in a zip of the folder that PEFT saved.
+
+    Args:
+        source: the file or its content.
+
+    Raises:
+        AdapterError: damaged, incomplete, unsafe, or at odds with itself.
+    """
+    entries = read_entries(source)
+    if TENSORS not in entries:
+        raise AdapterError(f"The adapter file holds no {TENSORS}.")
+    config = AdapterConfig.from_json(entries[CONFIG])
+    tensors, base = _read_tensors(entries[TENSORS])
+    _check_tensors(config, tensors)
+    digest = hashlib.sha256(entries[TENSORS]).hexdigest()
+    certificate = Certificate.from_json(entries[CERTIFICATE]) if CERTIFICATE in entries else None
+    adapter = AdapterFile(config, tensors, base, certificate, digest)
+    if (certificate is None) != (base is None):
+        raise AdapterError(f"The adapter file is incomplete: {CERTIFICATE} and the base's fingerprint belong together.")
+    if certificate is not None:
+        _check_claims(certificate, adapter, hashlib.sha256(entries[CONFIG]).hexdigest())
+    return adapter
+
+
+def apply_adapter(base: nn.Module, adapter: AdapterFile) -> nn.Module:
+    """A new network: ``base`` with the adapter on it, its weights frozen; ``base`` stays as it is.
+
+    Raises:
+        BaseMismatchError: the adapter was trained on another base, or its shapes do not fit this one.
+        AdapterError: ``base`` carries adapters already.
+    """
+    if adapted_layers(base):
+        raise AdapterError("This network carries LoRA adapters already: put the adapter on the base network.")
+    if adapter.base_fingerprint not in (None, fingerprint(base.state_dict())):
+        raise BaseMismatchError("The adapter was trained on another base: choose the one it was trained on.")
+    network = copy.deepcopy(base).requires_grad_(False)
+    linears = {path: module for path, module in network.named_modules() if type(module) is nn.Linear}
+    wanted = {path for path in linears if adapter.config.targets(path)}
+    if odd := sorted(wanted ^ set(adapter.layers)):
+        raise BaseMismatchError(f"The adapter does not fit this base: layer {odd[0]} is in only one of the two.")
+    for path in adapter.layers:
+        A, B = adapter.matrices(path)
+        linear = linears[path]
+        if (A.shape[0], B.shape[1]) != (linear.in_features, linear.out_features):
+            raise BaseMismatchError(
+                f"The adapter does not fit this base: layer {path} maps {linear.in_features} to "
+                f"{linear.out_features}, its adapter {A.shape[0]} to {B.shape[1]}."
+            )
+        layer = LinearWithLoRA.holding(linear, A, B, adapter.config.alpha_of(path), adapter.config.scaling)
+        parent, _, name = path.rpartition(".")
+        setattr(network.get_submodule(parent), name, layer.train(linear.training))
+    return network
+
+
+def _read_tensors(content: bytes) -> tuple[dict[str, Tensor], str | None]:
+    """Tensors of a safetensors file, and the fingerprint in its metadata."""
+    try:
+        tensors = safetensors.torch.load(content)
+        # The library has checked the header by now; it does not give the metadata of bytes.
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    except (safetensors.SafetensorError, ValueError, LookupError, TypeError, RuntimeError, AssertionError) as error:
+        raise AdapterError(f"{TENSORS} of the adapter file is no safetensors file, or it is damaged.") from error
+    return tensors, (header.get("__metadata__") or {}).get(FINGERPRINT)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Path of the layer and letter of the matrix, from PEFT's name of a tensor."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise AdapterError(f"{TENSORS} holds {name[:120]!r}, which is not part of a LoRA adapter.")
+    return match[1], match[2]
+
+
+def _check_tensors(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Compare the tensors with each other and with the config."""
+    found = {_parts(name): tensor for name, tensor in tensors.items()}
+    paths = {path for path, _ in found}
+    for path in sorted(paths):
+        if not config.targets(path):
+            raise AdapterError(f"{TENSORS} holds an adapter of layer {path:.80}, which {CONFIG} does not name.")
+        rank = config.rank_of(path)
+        for letter, side in (("A", 0), ("B", 1)):
+            tensor = found.get((path, letter))
+            if tensor is None:
+                raise AdapterError(f"{TENSORS} lacks matrix {letter} of layer {path:.80}.")
+            if tensor.ndim != 2 or tensor.shape[side] != rank or tensor.shape[1 - side] < 1:
+                raise AdapterError(
+                    f"Matrix {letter} of layer {path:.80} has shape {tuple(tensor.shape)}, which is not of rank {rank}."
+                )
+            if tensor.dtype not in _DTYPES or not torch.isfinite(tensor).all():
+                raise AdapterError(f"Matrix {letter} of layer {path:.80} holds values that are not finite floats.")
+    names = config.target_modules if isinstance(config.target_modules, tuple) else ()
+    unmet = [name for name in names if not any(path == name or path.endswith("." + name) for path in paths)]
+    if unmet or not paths:
+        raise AdapterError(f"{TENSORS} lacks the adapter of layer {unmet[0] if unmet else 'any layer':.80}.")
+
+
+def _check_claims(certificate: Certificate, adapter: AdapterFile, config_sha256: str) -> None:
+    """Compare what the certificate says with what the file holds."""
+    held = {
+        "base_fingerprint": adapter.base_fingerprint,
+        "tensors_sha256": adapter.tensors_sha256,
+        "config_sha256": config_sha256,
+        "parameters": adapter.parameters,
+        "rank": adapter.config.rank,
+        "layers": {path: adapter.config.rank_of(path) for path in adapter.layers},
+    }
+    for claim, value in held.items():
+        if getattr(certificate, claim) != value:
+            raise AdapterError(f"The adapter file is not what its certificate says: {claim} differs.")

@@ -1,0 +1,143 @@
+"""Adapter files written: measured first, and then whole or not at all."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, zip_bytes
+from core.adapter.card import Card, render
+from core.adapter.certificate import (
+    MERGED_TOLERANCE,
+    RELOADED_TOLERANCE,
+    Certificate,
+    difference,
+    logits_of,
+    merged_logits_of,
+)
+from core.adapter.config import AdapterConfig
+from core.adapter.read import FINGERPRINT, apply_adapter, read_adapter, tensor_name
+from core.errors import AdapterError, BaseMismatchError
+from core.files import write_atomically
+from core.lora import AdaptedLinear, adapted_layers, base_copy, find_targets, scaling_factor, unmerge
+from core.model import MultilayerPerceptron, fingerprint
+from core.spec import LoRASpec
+
+
+def write_adapter(
+    path: Path, model: nn.Module, lora: LoRASpec, *, base_fingerprint: str, card: Card, probe: Tensor
+) -> str:
+    """Write :func:`adapter_bytes` to ``path``, whole or not at all; returns the SHA-256.
+
+    Raises:
+        AdapterError: as of :func:`adapter_bytes`; nothing is written then.
+        OSError: the disk is full or the folder cannot be written.
+    """
+    content = adapter_bytes(model, lora, base_fingerprint=base_fingerprint, card=card, probe=probe)
+    return write_atomically(path, content)
+
+
+def adapter_bytes(model: nn.Module, lora: LoRASpec, *, base_fingerprint: str, card: Card, probe: Tensor) -> bytes:
+    """The adapter file of a trained network, read back and measured before it is given away.
+
+    Args:
+        model: a :class:`MultilayerPerceptron` with adapters, merged or not; it stays as it is.
+        lora: the settings the adapters were made with.
+        base_fingerprint: of the base they were trained on.
+        card: what the model card says of the run.
+        probe: (n, features) inputs on which logits are compared.
+
+    Returns:
+        The same bytes for the same adapter, card and probe.
+
+    Raises:
+        BaseMismatchError: the network's frozen weights are not those of the base.
+        AdapterError: the network has no adapters, not those of ``lora``, values that are not
+            finite, or the file does not give back what the network computes.
+    """
+    trained = copy.deepcopy(model).cpu().requires_grad_(False)
+    unmerge(trained)
+    layers = adapted_layers(trained)
+    base = base_copy(trained)
+    if not layers or not isinstance(base, MultilayerPerceptron):
+        raise AdapterError("Only a LoRA Lab network that carries adapters can be written as an adapter file.")
+    if fingerprint(base.state_dict()) != base_fingerprint:
+        raise BaseMismatchError("The network's frozen weights are not those of its base: the adapter was not written.")
+    _check_settings(base, layers, lora)
+    probe = _checked_probe(probe, base)
+
+    config = AdapterConfig.of(lora, layers)
+    entries = {CONFIG: config.to_json(), TENSORS: _tensors_file(layers, base_fingerprint)}
+    certificate = Certificate(
+        base_fingerprint=base_fingerprint,
+        tensors_sha256=hashlib.sha256(entries[TENSORS]).hexdigest(),
+        config_sha256=hashlib.sha256(entries[CONFIG]).hexdigest(),
+        parameters=sum(layer.lora.A.numel() + layer.lora.B.numel() for layer in layers.values()),
+        rank=lora.rank,
+        layers={path: layer.lora.rank for path, layer in layers.items()},
+        probe_rows=len(probe),
+        largest_logit=0.0,
+        reloaded_difference=0.0,
+        merged_difference=0.0,
+    )
+    # The first file is the one that is measured; the measurements then take its zeros' place.
+    reloaded = apply_adapter(base, read_adapter(zip_bytes({**entries, CERTIFICATE: certificate.to_json()})))
+    expected, read_back = logits_of(trained, probe), logits_of(reloaded, probe)
+    certificate = replace(
+        certificate,
+        largest_logit=expected.abs().max().item(),
+        reloaded_difference=difference(
+            expected, read_back, RELOADED_TOLERANCE, "logits of the reloaded adapter and of the trained network"
+        ),
+        merged_difference=difference(
+            read_back, merged_logits_of(reloaded, probe), MERGED_TOLERANCE, "logits of the merged and unmerged network"
+        ),
+    )
+    entries[CERTIFICATE] = certificate.to_json()
+    entries[CARD] = render(card, lora, base, certificate)
+    content = zip_bytes(entries)
+    read_adapter(content)
+    return content
+
+
+def _tensors_file(layers: dict[str, AdaptedLinear], base_fingerprint: str) -> bytes:
+    """The safetensors file: contiguous float32 in PEFT's names and orientation."""
+    tensors = {
+        tensor_name(path, letter): matrix.detach().T.float().contiguous()
+        for path, layer in layers.items()
+        for letter, matrix in (("A", layer.lora.A), ("B", layer.lora.B))
+    }
+    content = safetensors.torch.save(tensors, metadata={"format": "pt", FINGERPRINT: base_fingerprint})
+    # The library writes metadata in the order of a hash map, another each time: write the header again, sorted.
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
+
+
+def _check_settings(base: nn.Module, layers: dict[str, AdaptedLinear], lora: LoRASpec) -> None:
+    """See that these adapters are the ones that ``lora`` describes."""
+    factor = scaling_factor(lora.scaling, lora.alpha, lora.rank)
+    expected = {
+        path: min(lora.rank, linear.in_features, linear.out_features)
+        for path, linear in find_targets(base, lora.target_modules).items()
+    }
+    found = {path: layer.lora.rank for path, layer in layers.items()}
+    same = all(math.isclose(layer.lora.scaling, factor, rel_tol=1e-12) for layer in layers.values())
+    if expected != found or not same:
+        raise AdapterError("The network's adapters are not those of its LoRA settings: the adapter was not written.")
+
+
+def _checked_probe(probe: Tensor, base: MultilayerPerceptron) -> Tensor:
+    features = base.layers[0].in_features
+    if probe.ndim != 2 or len(probe) < 1 or probe.shape[1] != features or not torch.isfinite(probe).all():
+        raise AdapterError(f"An adapter is checked on at least one row of {features} finite inputs.")
+    return probe.detach().cpu().float()

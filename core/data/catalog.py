@@ -1,0 +1,377 @@
+"""Datasets by name: which there are, which are on this machine, and how the others get here."""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from core.data.idx import MOST_BYTES, SIDE, SOURCES, Images, Labels, Source, find_files, read_parts
+from core.errors import DatasetError, DownloadError
+from core.settings import Settings
+
+CHUNK = 1 << 16
+"""Bytes that a download reads at once."""
+
+ABANDONED = 24 * 3600
+"""Seconds after which the half of a download that nobody finished is thrown away."""
+
+BEST = ("mnist", "fashion-mnist", "kmnist", "digits")
+"""Datasets to start with, the best first."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Labelled grey images of 28×28 pixels; the arrays are shared and cannot be written to."""
+
+    name: str
+    train_images: Images
+    """(n, 28, 28), 0 black to 255 white."""
+    train_labels: Labels
+    """(n,), from 0."""
+    test_images: Images
+    test_labels: Labels
+    class_names: tuple[str, ...]
+    """What label 0, 1, … stands for."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels."""
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What can be said of a dataset without reading it."""
+
+    name: str
+    title: str
+    line: str
+    """What it is, with its size, in one line."""
+    num_classes: int
+    state: Literal["ready", "absent"]
+    download_bytes: int
+    """Size of the download; 0 where none is needed."""
+
+
+class Catalog:
+    """Every dataset that can be asked for by name. Any number of threads may use it at once."""
+
+    def __init__(
+        self, settings: Settings, sources: tuple[Source, ...] = SOURCES, timeout: float = 15.0, keep: int = 3
+    ) -> None:
+        """Args:
+        settings: says which folders to read from, and where downloads go.
+        sources: the datasets that are published as IDX files.
+        timeout: seconds that a server may stay silent.
+        keep: datasets that stay in memory.
+        """
+        self._settings = settings
+        self._sources = {source.name: source for source in sources}
+        self._timeout = timeout
+        self._keep = keep
+        self._loaded: OrderedDict[str, ImageDataset] = OrderedDict()
+        self._loading = threading.Lock()
+        self._downloading = {source.name: threading.Lock() for source in sources}
+
+    def info(self, name: str) -> DatasetInfo:
+        """What there is to know of one dataset.
+
+        Raises:
+            DatasetError: there is none of that name.
+        """
+        if name == "digits":
+            line = "1,797 small handwritten digits, 8×8 grey brought to 28×28; part of scikit-learn, always here."
+            return DatasetInfo("digits", "Digits", line, 10, "ready", 0)
+        source = self._source(name)
+        return DatasetInfo(
+            name=name,
+            title=source.title,
+            line=source.line,
+            num_classes=len(source.class_names),
+            state="absent" if self._files(source) is None else "ready",
+            download_bytes=source.download_bytes,
+        )
+
+    def list(self) -> builtins.list[DatasetInfo]:
+        """All datasets, the one that is always here first."""
+        return [self.info(name) for name in ("digits", *self._sources)]
+
+    def best(self) -> str:
+        """The best dataset to start with of those that are here."""
+        return next(name for name in BEST if name == "digits" or self._is_ready(name))
+
+    def load(self, name: str) -> ImageDataset:
+        """The dataset of that name; read once, then kept while it is among the latest used.
+
+        Raises:
+            DatasetError: there is none of that name, it is not on this machine, or it is damaged.
+        """
+        with self._loading:
+            dataset = self._loaded.get(name) or self._read(name)
+            self._loaded[name] = dataset
+            self._loaded.move_to_end(name)
+            while len(self._loaded) > self._keep:
+                self._loaded.popitem(last=False)
+            return dataset
+
+    def download(
+        self,
+        name: str,
+        progress: Callable[[float], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Fetch a dataset into the datasets folder, whole and checked, or leave that folder as it was.
+
+        Args:
+            name: the dataset; ``digits`` needs no download.
+            progress: called with the share of bytes that are here, 0 to 1.
+            stop: once set, the download ends at the next piece.
+
+        Raises:
+            DatasetError: there is none of that name.
+            DownloadError: it could not be downloaded, is being downloaded already, or was stopped.
+        """
+        if name == "digits":
+            return
+        source = self._source(name)
+        if not self._downloading[name].acquire(blocking=False):
+            raise DownloadError(f"{source.title} is being downloaded already; wait until that is done.")
+        home = self._settings.datasets
+        final = home / source.folder / "raw"
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            _discard_abandoned(home, name)
+            with tempfile.TemporaryDirectory(dir=home, prefix=f".{name}.", suffix=".part") as folder:
+                staged = Path(folder) / "raw"
+                staged.mkdir()
+                _Download(source, staged, progress, stop, self._timeout).run()
+                _put_in_place(staged, final, aside=Path(folder) / "before")
+        except _FailedError as error:
+            raise DownloadError(_sorry(source, str(error), final)) from error
+        except OSError as error:
+            raise DownloadError(_sorry(source, error.strerror or str(error), final)) from error
+        finally:
+            self._downloading[name].release()
+        with self._loading:
+            self._loaded.pop(name, None)
+
+    def _source(self, name: str) -> Source:
+        if name not in self._sources:
+            names = ", ".join(("digits", *self._sources))
+            raise DatasetError(f"There is no dataset {name!r}; choose one of: {names}.")
+        return self._sources[name]
+
+    def _is_ready(self, name: str) -> bool:
+        return name in self._sources and self._files(self._sources[name]) is not None
+
+    def _files(self, source: Source) -> tuple[Path, ...] | None:
+        """The dataset's files, from the first folder that has all four."""
+        folders = dict.fromkeys((source.folder, source.name, source.folder.lower()))
+        for root in (self._settings.data_folder, self._settings.datasets):
+            for folder in folders:
+                for inner in ("raw", ""):
+                    files = None if root is None else find_files(source, root / folder / inner)
+                    if files is not None:
+                        return files
+        return None
+
+    def _read(self, name: str) -> ImageDataset:
+        if name == "digits":
+            return _digits()
+        source = self._source(name)
+        files = self._files(source)
+        if files is None:
+            raise DatasetError(
+                f"{source.title} is not on this machine: download it, or set LORA_LAB_DATA to a folder that holds it."
+            )
+        return ImageDataset(name, *read_parts(source, files), source.class_names)
+
+
+def _digits() -> ImageDataset:
+    """The digits that scikit-learn carries: 80 % of each class to train on, the rest to test."""
+    # Only here, as scikit-learn takes a second to import.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, labels = load_digits(return_X_y=True)
+    small = torch.from_numpy(pixels / 16 * 255).float().view(-1, 1, 8, 8)
+    large = F.interpolate(small, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+    images = large.squeeze(1).round().to(torch.uint8).numpy()
+    parts = train_test_split(images, labels.astype(np.int64), test_size=0.2, stratify=labels, random_state=0)
+    for part in parts:
+        part.flags.writeable = False
+    train_images, test_images, train_labels, test_labels = parts
+    return ImageDataset("digits", train_images, train_labels, test_images, test_labels, tuple("0123456789"))
+
+
+class _FailedError(Exception):
+    """Why a download, or one mirror of it, failed: the middle of a sentence."""
+
+
+class _Download:
+    """One attempt to bring the files of a source into an empty folder."""
+
+    def __init__(
+        self,
+        source: Source,
+        folder: Path,
+        progress: Callable[[float], None] | None,
+        stop: threading.Event | None,
+        timeout: float,
+    ) -> None:
+        self._source = source
+        self._folder = folder
+        self._progress = progress or (lambda share: None)
+        self._stop = stop or threading.Event()
+        self._timeout = timeout
+        self._received = 0
+
+    def run(self) -> None:
+        """Fetch, unpack and check all of it.
+
+        Raises:
+            _FailedError: no mirror gave a file that is whole.
+            DownloadError: it was stopped.
+            OSError: the disk is full or cannot be written.
+        """
+        for name, md5 in self._source.resources:
+            self._fetch(name, md5)
+            if name.endswith(".zip"):
+                self._unzip(self._folder / name)
+        files = find_files(self._source, self._folder)
+        if files is None:
+            raise _FailedError("the download lacks some of its files")
+        try:
+            read_parts(self._source, files)
+        except DatasetError as error:
+            raise _FailedError(f"the files that came are damaged ({error.args[0].removesuffix('.')})") from error
+        self._progress(1.0)
+
+    def _fetch(self, name: str, md5: str) -> None:
+        reasons = []
+        for mirror in self._source.mirrors:
+            self._heed_stop()
+            before = self._received
+            try:
+                self._fetch_from(mirror + name, self._folder / name, md5)
+                return
+            except _FailedError as error:
+                self._received = before
+                reasons.append(str(error))
+        raise _FailedError("; ".join(dict.fromkeys(reasons)))
+
+    def _fetch_from(self, url: str, path: Path, md5: str) -> None:
+        # MD5 is what torchvision publishes: it tells a damaged file, not a forged one.
+        digest = hashlib.md5(usedforsecurity=False)
+        with path.open("wb") as file, closing(_pieces(url, self._timeout)) as pieces:
+            for piece in pieces:
+                self._heed_stop()
+                self._received += len(piece)
+                if self._received > 2 * self._source.download_bytes:
+                    raise _FailedError("the server sends more than the dataset holds")
+                digest.update(piece)
+                file.write(piece)
+                self._progress(min(1.0, self._received / self._source.download_bytes))
+            file.flush()
+            os.fsync(file.fileno())
+        if digest.hexdigest() != md5:
+            raise _FailedError(f"{path.name} is not the published file (its MD5 differs)")
+
+    def _heed_stop(self) -> None:
+        if self._stop.is_set():
+            raise DownloadError(f"The download of {self._source.title} was stopped; nothing was changed.")
+
+    def _unzip(self, path: Path) -> None:
+        """Take the four files out of a zip and remove it; other members are never touched."""
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for stem in self._source.stems:
+                    if archive.getinfo(f"gzip/{stem}.gz").file_size > MOST_BYTES:
+                        raise _FailedError(f"{path.name} holds a file that is too large")
+                    with archive.open(f"gzip/{stem}.gz") as member, (self._folder / f"{stem}.gz").open("wb") as file:
+                        shutil.copyfileobj(member, file, CHUNK)
+        except (zipfile.BadZipFile, KeyError, RuntimeError, EOFError, zlib.error) as error:
+            raise _FailedError(f"{path.name} is damaged ({error.args[0] if error.args else error})") from error
+        path.unlink()
+
+
+def _pieces(url: str, timeout: float) -> Generator[bytes, None, None]:
+    """What ``url`` holds, as it comes.
+
+    Raises:
+        _FailedError: no answer, an answer that says no, or one that breaks off.
+    """
+    try:
+        # Addresses come from torchvision; an answer that is not HTTP (a file, say) is refused.
+        with urllib.request.urlopen(url, timeout=timeout) as response:  # noqa: S310
+            if not isinstance(response, HTTPResponse):
+                raise _FailedError("the address is not one of a web server")
+            size, received = response.length, 0
+            while size is None or received < size:
+                # read1 hands over what is there, so that a stop does not wait for a slow server.
+                piece = response.read1(CHUNK)
+                if not piece:
+                    break
+                received += len(piece)
+                yield piece
+            if size is not None and received < size:
+                raise _FailedError("the connection broke off half way")
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _FailedError(f"the server answered {error.code}") from error
+    except urllib.error.URLError as error:
+        raise _FailedError(_reason(error.reason)) from error
+    except (OSError, HTTPException) as error:
+        raise _FailedError(_reason(error)) from error
+
+
+def _reason(error: BaseException | str) -> str:
+    if isinstance(error, TimeoutError):
+        return "the server does not answer"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{text[:1].lower()}{text[1:]}" if text else type(error).__name__
+
+
+def _sorry(source: Source, reason: str, folder: Path) -> str:
+    return f"Could not download {source.title}: {reason}. Check the connection, or put the IDX files into {folder}."
+
+
+def _discard_abandoned(home: Path, name: str) -> None:
+    """Remove what a process that was killed has left of a download."""
+    for folder in home.glob(f".{name}.*.part"):
+        if folder.stat().st_mtime < time.time() - ABANDONED:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(staged: Path, final: Path, aside: Path) -> None:
+    """Move a folder to its name; where that fails, what stood there stands there again."""
+    final.parent.mkdir(exist_ok=True)
+    if not final.exists():
+        os.replace(staged, final)
+        return
+    os.replace(final, aside)
+    try:
+        os.replace(staged, final)
+    except OSError:
+        os.replace(aside, final)
+        raise

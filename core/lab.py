@@ -1,0 +1,350 @@
+"""The one object that pages and the command line talk to."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter, verify_adapter
+from core.data.catalog import Catalog, DatasetInfo
+from core.data.downloads import Downloads
+from core.data.idx import Images, Labels
+from core.data.presets import preset_tasks
+from core.data.tasks import Tasks, preview
+from core.errors import RunStateError, SpecError, UnknownRunError
+from core.lora import merged_copy
+from core.network_file import read_network, write_network
+from core.runs.execute import ADAPTER, NETWORK, check_fit
+from core.runs.plan import Cost, cost, plan
+from core.runs.record import Curve, Experiment, Run, State
+from core.runs.store import Store
+from core.runs.workers import Workers
+from core.settings import Settings, available_devices, choose_device
+from core.spec import Device, LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
+
+log = logging.getLogger(__name__)
+
+MERGED = "merged.safetensors"
+IMAGE_PIXELS = 28 * 28
+
+
+class Lab:
+    """Store, datasets and workers of one home folder, in one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the home folder; :meth:`start` lets it train."""
+        self.settings = settings
+        self.catalog = Catalog(settings)
+        self.tasks = Tasks(self.catalog)
+        self.downloads = Downloads(self.catalog)
+        self.store = Store(settings.store)
+        self.owner = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+        self._alive = FileLock(self._lock_of(self.owner))
+        self.workers = Workers(settings, self.store, self.tasks, self.owner)
+
+    def start(self) -> None:
+        """Settle what dead processes left behind, and begin to take runs."""
+        Path(self._alive.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        self._alive.acquire(timeout=0)
+        for owner in self.store.owners() - {self.owner}:
+            # The operating system drops a dead process's lock, so a lock that can be had means nobody is there.
+            try:
+                with FileLock(self._lock_of(owner), timeout=0) as lock:
+                    self.store.take_over(owner, self.owner)
+                Path(lock.lock_file).unlink(missing_ok=True)
+            except Timeout:
+                continue
+        self.workers.start()
+
+    def close(self, timeout: float = 4.0) -> None:
+        """Interrupt what runs, and let go of the home folder."""
+        if not self.workers.close(timeout):
+            log.warning("A run did not let go in %g s; it is found interrupted at the next start.", timeout)
+        self.downloads.close()
+        self._alive.release()
+        Path(self._alive.lock_file).unlink(missing_ok=True)
+        self.store.close()
+
+    def _lock_of(self, owner: str) -> Path:
+        return self.settings.home / "owners" / f"{owner}.lock"
+
+    # Starting runs
+
+    def launch(self, spec: RunSpec) -> Run:
+        """Queue one run.
+
+        Raises:
+            LabError: the spec does not hold, the dataset is not there, or the queue is full.
+        """
+        id = _new_id("r")
+        self._queue([(id, spec)])
+        return self.run(id)
+
+    def find_base(self, spec: RunSpec) -> Run | None:
+        """A finished run of exactly this spec: training it again would give the same network."""
+        for run in self.store.runs(methods=["pretrain"], states=["finished"]):
+            if run.spec == spec and (self.settings.runs / run.id / NETWORK).exists():
+                return run
+        return None
+
+    def fine_tune(
+        self,
+        base: Run,
+        task: TaskSpec,
+        arms: Sequence[tuple[OptimSpec, LoRASpec | None]],
+        seeds: Sequence[int],
+        name: str,
+        device: Device = "auto",
+    ) -> Experiment:
+        """Queue an experiment: every arm with every seed, from one base on one task.
+
+        Args:
+            base: a pretrain run, finished or still to come.
+            task: what to fine-tune on.
+            arms: training settings, with LoRA settings or None for full fine-tuning.
+            seeds: one run an arm each.
+            name: what people see.
+            device: where to train.
+
+        Raises:
+            LabError: a spec does not hold, the dataset is not there, or the queue is full; nothing was queued.
+        """
+        specs = arm_specs(base.id, base.spec, task, arms, seeds, device)
+        return self._launch([], specs, name)
+
+    def compare(
+        self,
+        preset: str,
+        source: str,
+        target: str | None,
+        pretraining: OptimSpec,
+        arms: Sequence[tuple[OptimSpec, LoRASpec | None]],
+        seeds: Sequence[int],
+        device: Device = "auto",
+    ) -> Experiment:
+        """The whole job: a base, then every arm with every seed.
+
+        A base that was trained with the same spec before is used again.
+
+        Raises:
+            LabError: as of :meth:`fine_tune`; nothing was queued.
+        """
+        source_task, target_task = preset_tasks(preset, source, self.catalog, target)
+        classes = max(self.catalog.info(task.dataset).num_classes for task in (source_task, target_task))
+        spec = RunSpec.of(
+            method="pretrain", model=ModelSpec.of(num_classes=classes), task=source_task, optim=pretraining,
+            device=device,
+        )  # fmt: skip
+        base = self.find_base(spec)
+        new = [] if base else [(_new_id("r"), spec)]
+        base_id = base.id if base else new[0][0]
+        title = source if target_task.dataset == source else f"{source} → {target_task.dataset}"
+        return self._launch(new, arm_specs(base_id, spec, target_task, arms, seeds, device), f"{title}, {preset}")
+
+    def _launch(self, before: list[tuple[str, RunSpec]], specs: list[RunSpec], name: str) -> Experiment:
+        """Queue the runs of an experiment, and the base before them where it is new; all or nothing."""
+        members = [(_new_id("r"), spec) for spec in specs]
+        base = str(specs[0].base)
+        experiment = Experiment(_new_id("e"), name, time.time(), base, tuple(id for id, _ in members))
+        self._queue([*before, *members], experiment)
+        return experiment
+
+    def _queue(self, runs: list[tuple[str, RunSpec]], experiment: Experiment | None = None) -> None:
+        for spec in {spec for _, spec in runs}:
+            choose_device(spec.device)
+            plan(spec.model, spec.lora)
+            for task in (spec.task, spec.source):
+                if task is not None:
+                    check_fit(spec.model, task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
+        self.store.add(runs, self.owner, self.settings.max_waiting, experiment)
+        self.workers.wake()
+
+    # Following runs
+
+    def run(self, id: str) -> Run:
+        """One run. Raises: UnknownRunError: there is none of that id."""
+        return self.store.run(id)
+
+    def runs(self, **filters: Sequence[State] | Sequence[str] | str | None) -> list[Run]:
+        """Runs, the newest first; filters as of :meth:`core.runs.store.Store.runs`."""
+        return self.store.runs(**filters)  # type: ignore[arg-type]
+
+    def live(self) -> list[Run]:
+        """Runs that train or wait, in the order they will be trained."""
+        return sorted(
+            self.store.runs(states=["queued", "running"]), key=lambda run: (run.state == "queued", run.created)
+        )
+
+    def bases(self) -> list[Run]:
+        """Pretrain runs whose network can be fine-tuned, the newest first."""
+        return [run for run in self.store.runs(methods=["pretrain"], states=["finished", "stopped"]) if run.result]
+
+    def curve(self, id: str) -> Curve:
+        """A run's losses and epochs so far."""
+        return self.store.curve(id)
+
+    def history(self, id: str) -> list[tuple[float, State]]:
+        """When a run entered which state."""
+        return self.store.transitions(id)
+
+    def experiment(self, id: str) -> Experiment:
+        """One experiment. Raises: UnknownRunError: there is none of that id."""
+        return self.store.experiment(id)
+
+    def experiments(self, limit: int = 100) -> list[Experiment]:
+        """Experiments, the newest first."""
+        return self.store.experiments(limit)
+
+    def members(self, experiment: Experiment) -> list[Run]:
+        """An experiment's runs, in the order they were queued."""
+        return self.store.runs(experiment=experiment.id)[::-1]
+
+    def stop(self, id: str) -> None:
+        """Stop a run; what it has learnt is kept. Raises: UnknownRunError."""
+        self.store.ask_stop(id)
+        self.workers.wake()
+
+    def resume(self, id: str) -> None:
+        """Train an interrupted run again, from its first step: the same spec gives the same numbers.
+
+        Raises:
+            RunStateError: the run is not interrupted.
+        """
+        self.store.requeue(id, self.owner)
+        self.workers.wake()
+
+    def repeat(self, id: str) -> Run:
+        """Queue a new run of the same spec. Raises: LabError: as of :meth:`fine_tune`."""
+        return self.launch(self.run(id).spec)
+
+    # Datasets and plans
+
+    def datasets(self) -> list[DatasetInfo]:
+        """All datasets, on this machine or not."""
+        return self.catalog.list()
+
+    def preview(self, task: TaskSpec, per_class: int = 1) -> tuple[Images, Labels]:
+        """What a task looks like: images of shape (k, 28, 28) and their labels. Raises: DatasetError."""
+        return preview(self.tasks.get(task), per_class)
+
+    def cost(self, spec: RunSpec) -> Cost:
+        """What a run will take, before it is started. Raises: LabError: the spec does not hold."""
+        examples = len(self.tasks.outline(spec.task).train)
+        return cost(spec, examples, choose_device(spec.device).type)
+
+    def remaining(self, runs: Sequence[Run]) -> float:
+        """Seconds of training until these runs have ended, from their own pace or a short calibration."""
+        return sum(run.eta if run.eta is not None else self.cost(run.spec).seconds for run in runs if run.is_live)
+
+    def devices(self) -> list[str]:
+        """Devices to choose from, ``auto`` first."""
+        return ["auto", *available_devices()]
+
+    # Files
+
+    def file(self, run: str, name: str) -> Path:
+        """A file that a run left: ``network.safetensors``, ``adapter.zip``, or ``merged.safetensors``.
+
+        The merged network of a LoRA run is made when it is first asked for.
+
+        Raises:
+            UnknownRunError: there is no such run, or it makes no such file.
+            RunStateError: the run has not made it yet.
+        """
+        record = self.run(run)
+        made = {"lora": (ADAPTER, MERGED)}.get(record.spec.method, (NETWORK,))
+        if name not in made:
+            raise UnknownRunError(f"Run {run} makes no file {name!r}; it makes: {', '.join(made)}.")
+        if record.result is None:
+            raise RunStateError(f"Run {run} is {record.state}: it has made no files.")
+        path = self.settings.runs / run / name
+        if name == MERGED and not path.exists():
+            write_network(path, merged_copy(apply_adapter(read_network(self.base_file(record)), self.adapter(run))))
+        if not path.exists():
+            raise UnknownRunError(f"The file {name} of run {run} is gone from {path.parent}.")
+        return path
+
+    def content(self, run: str, name: str) -> bytes:
+        """The bytes of :meth:`file`. Raises: as of :meth:`file`."""
+        return self.file(run, name).read_bytes()
+
+    def base_file(self, run: Run) -> Path:
+        """The weights that a fine-tune run started from. Raises: as of :meth:`file`."""
+        if run.spec.base is None:
+            raise UnknownRunError(f"Run {run.id} started from no base.")
+        return self.file(run.spec.base, NETWORK)
+
+    def adapter(self, run: str) -> AdapterFile:
+        """A LoRA run's adapter, read and checked. Raises: AdapterError: the file is damaged."""
+        return read_adapter(self.file(run, ADAPTER))
+
+    def certificate(self, run: str) -> dict[str, Any]:
+        """What was checked when a LoRA run's adapter was written. Raises: AdapterError: the file is damaged."""
+        certificate = self.adapter(run).certificate
+        return asdict(certificate) if certificate else {}
+
+    def verify(self, run: str) -> Verification:
+        """Check a LoRA run's adapter file against its base. Raises: AdapterError: it does not hold."""
+        return verify_adapter(self.file(run, ADAPTER), self.base_file(self.run(run)))
+
+
+def _new_id(kind: str) -> str:
+    return f"{kind}-{secrets.token_hex(4)}"
+
+
+def arm_specs(
+    base: str,
+    base_spec: RunSpec,
+    task: TaskSpec,
+    arms: Sequence[tuple[OptimSpec, LoRASpec | None]],
+    seeds: Sequence[int],
+    device: Device,
+) -> list[RunSpec]:
+    """Specs of every arm with every seed; seed by seed, so that all arms have something to show early."""
+    if not arms or not seeds:
+        raise SpecError("An experiment needs at least one method and one seed.")
+    if len(set(arms)) < len(arms) or len(set(seeds)) < len(seeds):
+        raise SpecError("Two arms or seeds of this experiment are the same: change one, or leave one out.")
+    shared = {"model": base_spec.model, "task": task, "source": base_spec.task, "base": base, "device": device}
+    return [
+        RunSpec.of(method="lora" if lora else "full", lora=lora, optim=optim, seed=seed, **shared)
+        for seed in seeds
+        for optim, lora in arms
+    ]
+
+
+_lab: Lab | None = None
+_lock = threading.Lock()
+
+
+def open_lab(settings: Settings | None = None) -> Lab:
+    """The lab of this process, opened and started once."""
+    global _lab
+    with _lock:
+        if _lab is None:
+            lab = Lab(settings or Settings.from_environment())
+            lab.start()
+            _lab = lab
+        return _lab
+
+
+def current() -> Lab:
+    """The lab of this process; opened with the environment's settings where nobody has opened it yet."""
+    return open_lab()
+
+
+def close_lab(timeout: float = 4.0) -> None:
+    """Close the lab of this process, if it is open."""
+    global _lab
+    with _lock:
+        if _lab is not None:
+            _lab.close(timeout)
+            _lab = None

@@ -1,0 +1,85 @@
+"""How numbers are written for people: one way for each kind, the same on every page and in the terminal."""
+
+from __future__ import annotations
+
+import math
+
+NOTHING = "–"
+"""Stands where there is no value; a value that is not a finite number is written as such."""
+
+_MINUS = "−"
+
+
+def _word(value: float | None) -> str | None:
+    """What to write instead of a number, where ``value`` is none."""
+    if value is None:
+        return NOTHING
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinite"
+    return None
+
+
+def number_text(value: float | None, digits: int = 2) -> str:
+    """A number with thousands separators, as in ``1,234.50``."""
+    # Adding zero turns a rounded −0.00 into 0.00.
+    return _word(value) or f"{round(value or 0.0, digits) + 0.0:,.{digits}f}".replace("-", _MINUS)
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A share given in percent, as in ``96.40 %``."""
+    return _word(value) or f"{number_text(value, digits)} %"
+
+
+def points_text(value: float | None, digits: int = 2) -> str:
+    """A difference of two percentages, with its sign, as in ``−1.32 points``."""
+    if word := _word(value):
+        return word
+    text = number_text(value, digits)
+    return f"{'+' if round(value or 0.0, digits) > 0 else ''}{text} points"
+
+
+def count_text(value: float | None) -> str:
+    """A count, as in ``6,248``."""
+    return number_text(value, 0)
+
+
+def bytes_text(value: float | None) -> str:
+    """A size in decimal units, as in ``24.9 kB``."""
+    if word := _word(value):
+        return word
+    size, units = float(value or 0.0), ["kB", "MB", "GB", "TB"]
+    if abs(size) < 1000:
+        return f"{count_text(size)} B"
+    unit = ""
+    # 999.95 would be written as 1,000.0: it belongs to the next unit.
+    while abs(size) >= 999.95 and units:
+        size, unit = size / 1000, units.pop(0)
+    return f"{number_text(size, 1)} {unit}"
+
+
+def seconds_text(value: float | None) -> str:
+    """A duration, as in ``0.42 s``, ``12.3 s``, ``1 min 12 s`` or ``2 h 5 min``."""
+    if word := _word(value):
+        return word
+    seconds = float(value or 0.0)
+    if abs(seconds) < 9.995:
+        return f"{number_text(seconds, 2)} s"
+    if abs(seconds) < 59.95:
+        return f"{number_text(seconds, 1)} s"
+    if seconds < 3600 - 0.5:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours:,} h {minutes} min"
+
+
+def times_text(ratio: float) -> str:
+    """A ratio, as in ``21.8``: one digit after the point, two where it is below 10."""
+    return number_text(ratio, 1 if abs(ratio) >= 9.995 else 2)
+
+
+def listed(words: list[str]) -> str:
+    """Words in a row, as in ``a, b and c``."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""

@@ -1,0 +1,93 @@
+"""Adapters: what LoRA runs trained, as files to take home."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import MERGED, current
+from core.runs.execute import ADAPTER, NETWORK
+from core.study.compare import labels_of
+from core.study.wording import bytes_text, count_text, percent
+from pages.parts.pickers import task_text, when
+
+LOADING = """\
+from pathlib import Path
+from zipfile import ZipFile
+
+from peft import PeftModel
+
+from core.network_file import read_network
+
+base = read_network(Path("{base}.safetensors"))
+ZipFile("{run}-adapter.zip").extractall("adapter")
+model = PeftModel.from_pretrained(base, "adapter").eval()
+"""
+
+lab = current()
+
+st.title("Adapters")
+st.markdown("Each LoRA run leaves an **adapter**: a small zip that Hugging Face PEFT loads onto the base.")
+
+runs = {run.id: run for run in lab.runs(methods=["lora"], states=["finished", "stopped"], limit=500) if run.result}
+if not runs:
+    st.info("Adapters are listed here once a LoRA run has finished.", icon=":material/info:")
+    st.page_link("finetune.py", label="Fine-tune with LoRA", icon=":material/tune:")
+    st.stop()
+
+labels = labels_of(run.spec for run in runs.values())
+names = {
+    id: f"{labels[run.spec.arm]}, seed {run.spec.seed} · {task_text(run.spec.task)} · "
+    f"{percent(run.result.accuracy)} · {when(run.created)}"
+    for id, run in runs.items()
+    if run.result
+}
+chosen = st.selectbox("Adapter", list(runs), format_func=names.__getitem__, key="adapter", bind="query-params")
+run = runs[chosen]
+result = run.result
+if result is None or run.spec.lora is None:
+    st.stop()
+
+with st.container(horizontal=True):
+    st.metric("Adapter", bytes_text(result.adapter_bytes), border=True)
+    st.metric("Full checkpoint", bytes_text(result.checkpoint_bytes), border=True)
+    st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
+    st.metric("Accuracy", percent(result.accuracy), border=True, help="Target task, test part.")
+
+try:
+    adapter_path, base_path = lab.file(run.id, ADAPTER), lab.base_file(run)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Adapter for PEFT", lambda: lab.content(run.id, ADAPTER), f"{run.id}-adapter.zip", "application/zip",
+            type="primary", icon=":material/download:", on_click="ignore", key="adapter-download",
+        )  # fmt: skip
+        st.download_button(
+            "Merged network", lambda: lab.content(run.id, MERGED), f"{run.id}-merged.safetensors",
+            icon=":material/download:", on_click="ignore", help="Base and adapter added up: a plain network.",
+            key="merged-download",
+        )  # fmt: skip
+        st.download_button(
+            "Base", lambda: lab.content(str(run.spec.base), NETWORK), f"{run.spec.base}.safetensors",
+            icon=":material/download:", on_click="ignore", help="The network that the adapter goes onto.",
+            key="base-download",
+        )  # fmt: skip
+except LabError as error:
+    st.error(str(error))
+    st.stop()
+
+certificate, loading = st.columns(2, gap="large")
+with certificate:
+    st.subheader("Certificate")
+    st.caption("What was checked when the file was made.")
+    st.json(lab.certificate(run.id), expanded=True)
+    if st.button("Check it again now", icon=":material/verified:"):
+        try:
+            st.success(str(lab.verify(run.id)), icon=":material/verified:")
+        except LabError as error:
+            st.error(str(error))
+with loading:
+    st.subheader("Load it")
+    st.caption("With the adapter and the base in one folder. The model card in the zip has it without LoRA Lab, too.")
+    st.code(LOADING.format(run=run.id, base=run.spec.base), language="python")
+    st.caption("Or check the file without a browser:")
+    st.code(f"python -m core verify {run.id}-adapter.zip --base {run.spec.base}.safetensors", language="bash")

@@ -1,0 +1,126 @@
+"""Fine-tune: full and LoRA side by side, on one base and one task."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.data.presets import PRESETS, preset_tasks
+from core.errors import LabError
+from core.lab import arm_specs, current
+from core.spec import OptimSpec
+from core.study.compare import labels_of
+from core.study.wording import bytes_text, count_text, seconds_text
+from pages.parts import forms
+from pages.parts.datasets import dataset_picker, task_preview
+from pages.parts.live import live_panel
+from pages.parts.pickers import base_picker, task_text
+
+lab = current()
+
+st.title("Fine-tune")
+st.markdown("Start from one base, learn one task, and let full fine-tuning and LoRA run side by side.")
+
+base = base_picker(lab, "finetune-base")
+if base is None:
+    st.info("Fine-tuning starts from a pretrained network, and there is none yet.", icon=":material/info:")
+    st.page_link("pretrain.py", label="Pretrain a base", icon=":material/model_training:")
+    st.page_link("home.py", label="Or let Home do the whole job", icon=":material/home:")
+    st.stop()
+
+specs, title, task = [], "", None
+settings, cost = st.columns([3, 2], gap="large")
+with settings:
+    st.subheader("Task")
+    kinds = {name: preset.title for name, preset in PRESETS.items()} | {"own": "Your own"}
+    kind = st.pills(
+        "What is new", list(kinds), default="rotation-45", format_func=kinds.__getitem__, key="finetune-preset",
+        persist_state="session",
+    ) or "rotation-45"  # fmt: skip
+    st.caption(PRESETS[kind].line if kind in PRESETS else "Put a task together by hand.")
+    dataset = dataset_picker(lab, "Dataset to learn", "finetune-dataset", base.spec.task.dataset)
+    try:
+        if dataset is None:
+            pass
+        elif kind == "own":
+            task = forms.own_task(dataset, list(range(lab.catalog.info(dataset).num_classes)), "finetune")
+        else:
+            share = forms.validation_part("finetune-validation")
+            task = preset_tasks(kind, base.spec.task.dataset, lab.catalog, dataset, share)[1]
+        if task is not None:
+            task_preview(lab, task, "finetune")
+    except LabError as error:
+        st.error(str(error))
+
+    st.subheader("Methods")
+    methods = st.pills(
+        "Methods", ["Full", "LoRA"], selection_mode="multi", default=["Full", "LoRA"], key="finetune-methods",
+        label_visibility="collapsed", persist_state="session",
+    )  # fmt: skip
+    try:
+        shared = {
+            "epochs": forms.whole(OptimSpec, "epochs", "finetune-epochs", most=50),
+            "batch_size": forms.batch_size("finetune-batch"),
+        }
+        arms = []
+        if "Full" in methods:
+            rate = forms.learning_rate("full", "finetune-rate-full", "Learning rate of full fine-tuning")
+            arms.append((OptimSpec.of(learning_rate=rate, **shared), None))
+        if "LoRA" in methods:
+            rate = forms.learning_rate("lora", "finetune-rate-lora", "Learning rate of LoRA")
+            optim = OptimSpec.of(learning_rate=rate, **shared)
+            arms += [(optim, lora) for lora in forms.lora("finetune")]
+        seeds = forms.seeds("finetune-seeds")
+        device = forms.device(lab, "finetune-device")
+        if task is not None:
+            specs = arm_specs(base.id, base.spec, task, arms, seeds, device)
+            title = f"{task_text(base.spec.task)} → {task_text(task)}"
+    except LabError as error:
+        st.error(str(error))
+
+with cost, st.container(border=True):
+    st.subheader("What it will take")
+    try:
+        if not specs or task is None:
+            st.caption("Choose a task and at least one method.")
+        else:
+            labels = labels_of(specs)
+            first = {spec.arm: spec for spec in specs}
+            prices = {labels[arm]: lab.cost(spec) for arm, spec in first.items()}
+            total = sum(price.seconds for price in prices.values()) * len(seeds)
+            st.dataframe(
+                pd.DataFrame(
+                    {
+                        "Arm": list(prices),
+                        "Trainable": [count_text(price.trainable_parameters) for price in prices.values()],
+                        "Memory": [bytes_text(price.memory) for price in prices.values()],
+                        "Time a run": [seconds_text(price.seconds) for price in prices.values()],
+                    }
+                ),
+                hide_index=True,
+                alt="Trainable parameters, memory and time of each arm",
+            )
+            with st.grid(2):
+                st.metric("Runs", f"{len(specs)}", help=f"{len(prices)} arms with {len(seeds)} seeds each.")
+                st.metric("Training time, about", seconds_text(total), help="From a few steps timed on this machine.")
+            if "Full" in methods and "LoRA" in methods and len({optim.learning_rate for optim, _ in arms}) == 1:
+                st.warning("One learning rate for both usually handicaps LoRA: its best rate is often several times higher.")
+            if st.button("Start the experiment", type="primary", icon=":material/play_arrow:", width="stretch"):
+                experiment = lab.fine_tune(base, task, arms, seeds, title, device)
+                st.session_state["finetune-experiment"] = experiment.id
+                st.toast("Queued.", icon=":material/schedule:")
+    except LabError as error:
+        st.error(str(error))
+
+live = [run.id for run in lab.live() if run.spec.method != "pretrain"]
+launched = st.session_state.get("finetune-experiment")
+if live:
+    st.subheader("Training now")
+    live_panel(lab, live, "finetune-live")
+elif launched:
+    st.success("The experiment is done.", icon=":material/check_circle:")
+if launched:
+    st.page_link(
+        "compare.py", label="Open the comparison", icon=":material/compare_arrows:",
+        query_params={"experiment": launched},
+    )  # fmt: skip

@@ -1,0 +1,161 @@
+"""Form fields made from specs: their labels, limits and help are the spec's own."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import streamlit as st
+
+from core.lab import Lab
+from core.spec import LEARNING_RATES, Device, LoRASpec, Method, OptimSpec, Scaling, Spec, TaskSpec, bounds
+
+LEARNING_RATE_CHOICES = [
+    round(digit * 10.0**power, 6) for power in (-5, -4, -3, -2, -1) for digit in (1, 2, 5)
+]  # fmt: skip
+RANK_CHOICES = [1, 2, 4, 8, 16, 32, 64, 128]
+ALPHA_CHOICES = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
+SCALINGS: list[Scaling] = ["alpha/r", "alpha", "alpha/sqrt(r)"]
+
+
+def whole(spec: type[Spec], field: str, key: str, most: int | None = None, value: int | None = None) -> int:
+    """A slider for a whole number; ``most`` narrows the spec's own limit to what a slider can show."""
+    about = bounds(spec, field)
+    low, high = int(about.low or 0), int(about.high or 0)
+    return st.slider(
+        about.title,
+        low,
+        min(high, most or high),
+        about.default if value is None else value,
+        help=about.description,
+        key=key,
+        persist_state="session",
+    )
+
+
+def one_of(spec: type[Spec], field: str, choices: list[Any], key: str, value: Any = None, title: str = "") -> Any:
+    """A slider over fixed choices, for what is best chosen on a scale of its own."""
+    about = bounds(spec, field)
+    return st.select_slider(
+        title or about.title,
+        choices,
+        about.default if value is None else value,
+        format_func=lambda choice: f"{choice:g}",
+        help=about.description,
+        key=key,
+        persist_state="session",
+    )
+
+
+def learning_rate(method: Method, key: str, title: str = "") -> float:
+    """The learning rate, on a logarithmic scale, starting at the method's default."""
+    rate: float = one_of(OptimSpec, "learning_rate", LEARNING_RATE_CHOICES, key, LEARNING_RATES[method], title)
+    return rate
+
+
+def batch_size(key: str) -> int:
+    """The batch size, in powers of two."""
+    size: int = one_of(OptimSpec, "batch_size", [2**power for power in range(3, 11)], key)
+    return size
+
+
+def device(lab: Lab, key: str) -> Device:
+    """Where to train."""
+    choice: Device | None = st.segmented_control(
+        "Device", lab.devices(), default="auto", key=key, help="auto takes the fastest there is.", persist_state="session"
+    )
+    return choice or "auto"
+
+
+def seeds(key: str, value: int = 3) -> range:
+    """How many seeds; each gives every arm one more run."""
+    count = st.slider(
+        "Seeds", 1, 10, value, key=key, persist_state="session",
+        help="Runs of each arm. One seed is an anecdote: from three on there is an interval.",
+    )  # fmt: skip
+    return range(count)
+
+
+def lora(key: str) -> list[LoRASpec]:
+    """LoRA settings; several ranks give several arms."""
+    about = bounds(LoRASpec, "rank")
+    ranks = st.pills(
+        about.title, RANK_CHOICES, selection_mode="multi", default=[about.default], key=f"{key}-rank",
+        help=f"{about.description} Several ranks make an arm each.", persist_state="session",
+    )  # fmt: skip
+    alpha = one_of(LoRASpec, "alpha", ALPHA_CHOICES, f"{key}-alpha")
+    with st.expander("Scaling, start and layers", icon=":material/tune:"):
+        scaling_about, start_about, layers_about = (
+            bounds(LoRASpec, name) for name in ("scaling", "start", "target_modules")
+        )
+        scaling = st.segmented_control(
+            scaling_about.title, SCALINGS, default=scaling_about.default, help=scaling_about.description,
+            key=f"{key}-scaling", persist_state="session",
+        )  # fmt: skip
+        start = st.segmented_control(
+            start_about.title, ["kaiming", "gaussian"], default=start_about.default, help=start_about.description,
+            key=f"{key}-start", persist_state="session",
+        )  # fmt: skip
+        layers = st.pills(
+            layers_about.title, ["layers.0", "layers.2", "layers.4"], selection_mode="multi",
+            default=["layers.0", "layers.2", "layers.4"], help="Linear layers that get an adapter.",
+            key=f"{key}-layers", persist_state="session",
+        )  # fmt: skip
+    return [
+        LoRASpec.of(
+            rank=rank, alpha=alpha, scaling=scaling or scaling_about.default, start=start or start_about.default,
+            target_modules=tuple(layers),
+        )  # fmt: skip
+        for rank in sorted(ranks)
+    ]
+
+
+def own_task(dataset: str, labels: list[int], key: str) -> TaskSpec:
+    """Every way of seeing a dataset, put together by hand."""
+    texts = {name: bounds(TaskSpec, name) for name in TaskSpec.model_fields}
+    classes = st.pills(
+        texts["classes"].title, labels, selection_mode="multi", help=texts["classes"].description,
+        key=f"{key}-classes", persist_state="session",
+    )  # fmt: skip
+    rotation = st.slider(
+        texts["rotation"].title, -180, 180, 0, 5, format="%d°", help=texts["rotation"].description,
+        key=f"{key}-rotation", persist_state="session",
+    )  # fmt: skip
+    with st.container(horizontal=True):
+        invert = st.toggle(
+            texts["invert"].title, help=texts["invert"].description, key=f"{key}-invert", persist_state="session"
+        )
+        permute = st.toggle(
+            texts["permutation"].title, help="One fixed shuffle of the pixels, the same for every image.",
+            key=f"{key}-permute", persist_state="session",
+        )  # fmt: skip
+    shots = st.select_slider(
+        texts["shots"].title, ["all", 1, 2, 5, 10, 20, 50, 100], "all", help="Training images kept of each class.",
+        key=f"{key}-shots", persist_state="session",
+    )  # fmt: skip
+    return TaskSpec.of(
+        dataset=dataset,
+        classes=tuple(sorted(classes)) or None,
+        rotation=float(rotation),
+        invert=invert,
+        permutation=0 if permute else None,
+        shots=None if shots == "all" else shots,
+        validation=validation_part(f"{key}-validation"),
+    )
+
+
+def validation_part(key: str) -> float:
+    """The held-out share of the training part."""
+    about = bounds(TaskSpec, "validation")
+    return st.slider(
+        about.title, about.low, about.high, about.default, 0.01, format="percent", help=about.description, key=key,
+        persist_state="session",
+    )  # fmt: skip
+
+
+def kept_weights(key: str) -> Literal["last", "best"]:
+    """Which weights become the result."""
+    about = bounds(OptimSpec, "keep")
+    choice: Literal["last", "best"] | None = st.segmented_control(
+        about.title, ["last", "best"], default=about.default, help=about.description, key=key, persist_state="session"
+    )
+    return choice or "last"

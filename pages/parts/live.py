@@ -1,0 +1,108 @@
+"""Runs while they wait and train: bars, time left, pace, a Stop button each, and curves that grow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.lab import Lab
+from core.runs.record import Run
+from core.study.compare import labels_of
+from core.study.figures import NamedCurve, live_figure_data
+from core.study.palette import colours_of
+from core.study.wording import count_text, seconds_text
+from pages.parts.live_chart import live_chart
+from pages.parts.pickers import state_badge
+
+TICK = 1.0
+"""Seconds between two looks at the store."""
+
+MOST_CURVES = 12
+"""Curves drawn at once; more could not be told apart."""
+
+
+def live_panel(lab: Lab, ids: Sequence[str], key: str) -> None:
+    """Show these runs, looking again every second while one of them is live.
+
+    When the last one ends, the whole page is drawn anew, so that what it offers then appears.
+    """
+    live = any(lab.run(id).is_live for id in ids)
+    st.fragment(_panel, run_every=TICK if live else None)(lab, tuple(ids), key, live)
+
+
+def _panel(lab: Lab, ids: tuple[str, ...], key: str, was_live: bool) -> None:
+    runs = [lab.run(id) for id in ids]
+    live = [run for run in runs if run.is_live]
+    if was_live and not live:
+        st.rerun()
+    labels = labels_of(run.spec for run in runs)
+    _summary(lab, runs, live)
+    for run in live:
+        if run.state == "running":
+            _running(lab, run, labels[run.spec.arm], key)
+    waiting = [run for run in live if run.state == "queued"]
+    if waiting:
+        with st.expander(f"Waiting: {len(waiting)}", icon=":material/schedule:"):
+            for run in waiting:
+                _waiting(lab, run, labels[run.spec.arm], key)
+    _curves(lab, runs, labels, key)
+
+
+def _summary(lab: Lab, runs: list[Run], live: list[Run]) -> None:
+    ended = {state: sum(run.state == state for run in runs) for state in ("finished", "stopped", "failed", "interrupted")}
+    words = [f"{ended['finished']} of {len(runs)} finished"]
+    words += [f"{count} {state}" for state, count in ended.items() if count and state != "finished"]
+    if live:
+        words.append(f"about {seconds_text(lab.remaining(live))} of training left")
+    # What failed or was stopped is not done: the bar counts only steps that were taken.
+    share = sum(1.0 if run.state == "finished" else run.progress for run in runs) / len(runs)
+    st.progress(share, " · ".join(words))
+
+
+def _running(lab: Lab, run: Run, label: str, key: str) -> None:
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"{key}-{run.id}"):
+        state_badge(run)
+        st.markdown(f"**{label}**, seed {run.spec.seed}", width="content")
+        epoch = min(run.spec.optim.epochs, 1 + int(run.progress * run.spec.optim.epochs))
+        pace = f" · {count_text(run.examples_per_second)} examples/s" if run.examples_per_second else ""
+        left = f" · {seconds_text(run.eta)} left" if run.eta is not None else ""
+        st.caption(
+            f"Epoch {epoch} of {run.spec.optim.epochs} · step {count_text(run.step)} of {count_text(run.steps)}{pace}{left}",
+            width="stretch",
+        )
+        _stop_button(lab, run, key)
+
+
+def _waiting(lab: Lab, run: Run, label: str, key: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"{label}, seed {run.spec.seed}", width="stretch")
+        _stop_button(lab, run, key)
+
+
+def _stop_button(lab: Lab, run: Run, key: str) -> None:
+    st.button(
+        "Stop", icon=":material/stop:", key=f"{key}-stop-{run.id}", on_click=lab.stop, args=(run.id,),
+        help="What it has learnt so far is kept.",
+    )  # fmt: skip
+
+
+def _curves(lab: Lab, runs: list[Run], labels: dict[str, str], key: str) -> None:
+    begun = [run for run in runs if run.step][-MOST_CURVES:]
+    if not begun:
+        st.caption("Curves appear with the first steps.")
+        return
+    colours = colours_of(run.spec for run in runs)
+    curves = [
+        NamedCurve(
+            run=run.id,
+            label=f"{labels[run.spec.arm]}, seed {run.spec.seed}",
+            colour=colours[run.spec.arm],
+            curve=lab.curve(run.id),
+            steps_an_epoch=run.steps / run.spec.optim.epochs,
+        )
+        for run in begun
+    ]
+    live_chart(
+        live_figure_data(curves), key=f"{key}-chart", height=380, alt="Training and validation loss of the runs above, by step"
+    )

@@ -1,0 +1,44 @@
+"""The Streamlit script: page config, navigation, sidebar.
+
+Runs before every page; a page is one more entry in ``SECTIONS``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from pages.parts.sidebar import sidebar
+
+HERE = Path(__file__).parent
+
+SECTIONS = {
+    "": [
+        st.Page("home.py", title="Home", icon=":material/home:", default=True),
+    ],
+    "Train": [
+        st.Page("pretrain.py", title="Pretrain", icon=":material/school:", url_path="pretrain"),
+        st.Page("finetune.py", title="Fine-tune", icon=":material/tune:", url_path="finetune"),
+    ],
+    "Results": [
+        st.Page("runs.py", title="Runs", icon=":material/list:", url_path="runs"),
+        st.Page("compare.py", title="Compare", icon=":material/stacked_line_chart:", url_path="compare"),
+        st.Page("adapters.py", title="Adapters", icon=":material/extension:", url_path="adapters"),
+    ],
+    "Understand": [
+        st.Page("learn.py", title="Learn", icon=":material/menu_book:", url_path="learn"),
+    ],
+}
+
+st.set_page_config(
+    page_title="LoRA Lab",
+    page_icon=HERE / "icon.svg",
+    layout="wide",
+    menu_items={"About": "**LoRA Lab.** Full fine-tuning or LoRA, and at which rank, alpha and learning rate?"},
+)
+page = st.navigation(SECTIONS, expanded=True)
+st.logo(HERE / "logo.svg", icon_image=HERE / "icon.svg", size="large")
+with st.sidebar:
+    sidebar()
+page.run()

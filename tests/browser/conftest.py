@@ -1,0 +1,146 @@
+"""A real Chromium, and servers for it to look at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+REPO = Path(__file__).resolve().parents[2]
+NAMES = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_SECONDS = 90.0
+
+Serve = Callable[..., str]
+"""``serve(script, env=None) -> url``."""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The browser of the whole session."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        pytest.fail("There is no Chromium on the PATH: run `make browser`.", pytrace=False)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def console_errors() -> list[str]:
+    """What the page of this test complains about."""
+    return []
+
+
+@pytest.fixture
+def page(chromium: Browser, console_errors: list[str]) -> Iterator[Page]:
+    """A page with its own cookies and storage, 1440 pixels wide."""
+
+    def note(message: ConsoleMessage) -> None:
+        # On a deep link Streamlit itself looks for its server below the page's path before it looks at the root.
+        if message.type == "error" and "/_stcore/" not in message.location["url"]:
+            console_errors.append(f"{message.text} ({message.location['url']})")
+
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    opened = context.new_page()
+    opened.on("console", note)
+    opened.on("pageerror", lambda error: console_errors.append(str(error)))
+    yield opened
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts ``streamlit run`` on a free port, with a home folder of its own; all stop with the module."""
+    servers: list[subprocess.Popen[bytes]] = []
+
+    def start(script: Path, env: dict[str, str] | None = None) -> str:
+        folder = tmp_path_factory.mktemp("server")
+        server, url = run_server(script, folder, env)
+        servers.append(server)
+        return url
+
+    yield start
+    for server in servers:
+        stop_server(server)
+
+
+def run_server(script: Path, folder: Path, env: dict[str, str] | None = None) -> tuple[subprocess.Popen[bytes], str]:
+    """A server that answers, and its address; its output goes to ``folder/server.log``.
+
+    Args:
+        script: what ``streamlit run`` is given: a script, or a module with an ``st.App``.
+        folder: for the log, and the lab's home where ``env`` names none.
+        env: added to the environment.
+    """
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", str(script)]
+    options = ["--server.port", str(port), "--server.headless", "true"]
+    environment = {
+        **os.environ,
+        "LORA_LAB_HOME": str(folder / "home"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "pages")]),
+        **(env or {}),
+    }
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen([*command, *options], cwd=REPO, env=environment, stdout=log, stderr=log)
+    url = f"http://localhost:{port}"
+    end = time.monotonic() + START_SECONDS
+    while not answers(f"{url}/_stcore/health"):
+        if server.poll() is not None or time.monotonic() > end:
+            stop_server(server)
+            pytest.fail(f"The server did not start:\n{(folder / 'server.log').read_text()}", pytrace=False)
+        time.sleep(0.1)
+    return server, url
+
+
+def stop_server(server: subprocess.Popen[bytes]) -> None:
+    """Ask it to stop; insist after ten seconds."""
+    server.terminate()
+    try:
+        server.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    """Whether an address answers with success."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,0 +1,123 @@
+"""The server as ``streamlit run app.py`` starts it: what it answers, to whom, and how it stops."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import REPO, run_server, stop_server
+
+pytestmark = pytest.mark.browser
+
+Running = tuple[subprocess.Popen[bytes], str]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    server, url = run_server(REPO / "app.py", tmp_path_factory.mktemp("server"))
+    yield server, url
+    stop_server(server)
+
+
+def get(url: str, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(url).port, timeout=30)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer, answer.read()
+    finally:
+        connection.close()
+
+
+def test_health_counts_live_runs(running: Running) -> None:
+    answer, body = get(running[1], "/healthz")
+    assert answer.status == 200
+    assert json.loads(body) == {"ok": True, "live_runs": 0}
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/runs", "/healthz", "/_stcore/health", "/assets/plotly.min.js", "/download/x/y"]
+)
+def test_every_answer_carries_the_security_headers(running: Running, path: str) -> None:
+    answer, _ = get(running[1], path)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/download/r-0/adapter.zip"])
+def test_a_foreign_host_is_refused(running: Running, path: str) -> None:
+    answer, _ = get(running[1], path, Host="rebound.example")
+    assert answer.status == 400
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "r-00000000/adapter.zip",
+        "r-00000000/network.safetensors",
+        "r-00000000/lab.sqlite3",
+        "R-00000000/adapter.zip",
+        "r-0.0/adapter.zip",
+        "r-0%00/adapter.zip",
+        "lab.sqlite3/adapter.zip",
+    ],
+)
+def test_a_download_that_is_not_there_is_a_sentence(running: Running, path: str) -> None:
+    answer, body = get(running[1], f"/download/{path}")
+    assert answer.status == 404
+    assert re.fullmatch(r".+\.", json.loads(body)["error"])
+
+
+@pytest.mark.parametrize("path", ["..%2f..%2flab.sqlite3/adapter.zip", "r-0/..%2f..%2flab.sqlite3", "../../app.py"])
+def test_a_path_cannot_leave_the_runs(running: Running, path: str) -> None:
+    answer, body = get(running[1], f"/download/{path}")
+    assert answer.status in {400, 404}
+    assert b"SQLite" not in body
+    assert b"import" not in body
+
+
+def test_plotly_comes_packed_only_to_who_takes_it(running: Running) -> None:
+    packed, body = get(running[1], "/assets/plotly.min.js", **{"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "immutable" in packed.headers["Cache-Control"]
+    plain, whole = get(running[1], "/assets/plotly.min.js")
+    assert plain.headers["Content-Encoding"] is None
+    assert len(body) < len(whole) / 2
+
+
+def test_pages_work_under_the_content_security_policy(page: Page, running: Running, console_errors: list[str]) -> None:
+    for path in ("", "runs", "learn"):
+        page.goto(f"{running[1]}/{path}")
+        expect(page.get_by_test_id("stMain").get_by_role("heading").first).to_be_visible(timeout=60_000)
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+    assert console_errors == []
+
+
+def test_a_stalled_download_does_not_keep_the_process_alive(tmp_path: Path) -> None:
+    server, url = run_server(REPO / "app.py", tmp_path)
+    with socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.connect(("127.0.0.1", urlsplit(url).port))
+        for _ in range(4):  # more than the kernel takes in for somebody who does not read
+            stalled.sendall(b"GET /assets/plotly.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert stalled.recv(12) == b"HTTP/1.1 200"
+        server.send_signal(signal.SIGTERM)
+        try:
+            assert server.wait(timeout=30) == -signal.SIGTERM
+        finally:
+            server.kill()
+            server.wait()
+    assert "Traceback" not in (tmp_path / "server.log").read_text()

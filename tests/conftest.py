@@ -1,0 +1,81 @@
+"""Shared by all tests: small machines' manners, a lab in a temporary home, full-size data where it is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.lab import Lab
+from core.runs.record import Run
+from core.settings import Settings
+from core.spec import LoRASpec, OptimSpec, TaskSpec
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, and say so, what needs MNIST at full size where LORA_LAB_DATA does not name it."""
+    if os.environ.get("LORA_LAB_DATA"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full_size")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+        config.stash[LEFT_OUT] = len(left_out)
+
+
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name what was left out, so that nobody takes its silence for success."""
+    if count := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(
+            f"{count} full-size tests were left out: set LORA_LAB_DATA to a folder with MNIST to run them."
+        )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a lab with nothing in it yet."""
+    return Settings(home=tmp_path / "home", max_waiting=40)
+
+
+@pytest.fixture
+def lab(settings: Settings) -> Iterator[Lab]:
+    """A lab that trains."""
+    lab = Lab(settings)
+    lab.start()
+    yield lab
+    lab.close()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for something to become true, or fail."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} seconds")
+        time.sleep(0.02)
+
+
+def finish(lab: Lab, *ids: str) -> list[Run]:
+    """The runs, once all have ended."""
+    wait_until(lambda: not any(lab.run(id).is_live for id in ids))
+    return [lab.run(id) for id in ids]
+
+
+def short(epochs: int = 1, rate: float = 0.005, **changes: object) -> OptimSpec:
+    """Training that ends soon."""
+    return OptimSpec.of(**{"epochs": epochs, "learning_rate": rate, "batch_size": 64, **changes})
+
+
+DIGITS = TaskSpec.of(dataset="digits")
+TURNED = TaskSpec.of(dataset="digits", rotation=45.0)
+BOTH = [(short(rate=0.001), None), (short(), LoRASpec.of())]

@@ -1,0 +1,318 @@
+"""Tasks: what is held out, what is trained on, what a transform does; presets as pairs of tasks."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import rotate
+
+from core.data.catalog import Catalog, ImageDataset
+from core.data.idx import SOURCES, Source
+from core.data.presets import PRESETS, preset_tasks
+from core.data.tasks import Task, Tasks, make_task, preview
+from core.errors import DatasetError, SpecError
+from core.settings import Settings
+from core.spec import TaskSpec
+
+TENSORS = ("train_x", "train_y", "validation_x", "validation_y", "test_x", "test_y")
+PARTS = ("train", "validation", "test")
+
+
+def fabricated(sizes: tuple[int, ...] = (40, 23, 31, 12), name: str = "made") -> ImageDataset:
+    """Random images, ``sizes`` of each class to train on, in mixed order; no two images are alike."""
+    draw = np.random.default_rng(0)
+    labels = draw.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    test_labels = draw.permutation(np.repeat(np.arange(len(sizes)), 5))
+    images = draw.integers(0, 256, (len(labels) + len(test_labels), 28, 28), dtype=np.uint8)
+    names = tuple(f"kind {label}" for label in range(len(sizes)))
+    return ImageDataset(name, images[: len(labels)], labels, images[len(labels) :], test_labels, names)
+
+
+MADE = fabricated()
+
+specs = st.builds(
+    TaskSpec,
+    dataset=st.just("made"),
+    classes=st.none() | st.lists(st.integers(0, 3), min_size=2, unique=True).map(tuple),
+    rotation=st.just(0.0) | st.floats(-180, 180),
+    invert=st.booleans(),
+    permutation=st.none() | st.integers(0, 2**31 - 1),
+    shots=st.none() | st.integers(1, 6),
+    validation=st.floats(0.02, 0.5),
+)
+
+
+def made(**values: object) -> Task:
+    return make_task(TaskSpec(dataset="made", **values), MADE)
+
+
+def rows(images: torch.Tensor) -> list[bytes]:
+    """Each image as bytes: tells which images these are, as no two are alike."""
+    return [image.numpy().tobytes() for image in images]
+
+
+def plain(spec: TaskSpec) -> Task:
+    return make_task(spec.but(rotation=0.0, invert=False, permutation=None), MADE)
+
+
+@given(specs)
+@settings(deadline=None)
+def test_a_task_is_the_same_bit_for_bit_and_draws_from_no_global_generator(spec: TaskSpec) -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    one, two = make_task(spec, MADE), make_task(spec, fabricated())
+    for name in TENSORS:
+        assert torch.equal(getattr(one, name), getattr(two, name))
+    after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+
+
+@given(specs)
+@settings(deadline=None)
+def test_every_part_is_rows_of_784_from_0_to_1_with_the_labels_of_the_classes_kept(spec: TaskSpec) -> None:
+    task = make_task(spec, MADE)
+    assert task.classes == tuple(sorted(spec.classes or range(4)))
+    assert task.class_names[task.classes[1]] == f"kind {task.classes[1]}"
+    assert task.num_train == len(task.train_y)
+    for part in PARTS:
+        x, y = getattr(task, f"{part}_x"), getattr(task, f"{part}_y")
+        assert (x.dtype, y.dtype, x.shape) == (torch.float32, torch.int64, (len(y), 784))
+        assert x.is_contiguous()
+        assert x.min() >= 0
+        assert x.max() <= 1
+        assert tuple(y.unique().tolist()) == task.classes
+
+
+@given(specs)
+@settings(deadline=None)
+def test_held_out_images_are_a_fixed_share_of_each_class_and_are_never_trained_on(spec: TaskSpec) -> None:
+    task = plain(spec)
+    for label in task.classes:
+        size = int((MADE.train_labels == label).sum())
+        held_out = max(1, round(spec.validation * size))
+        assert (task.validation_y == label).sum() == held_out
+        assert (task.train_y == label).sum() == (spec.shots or size - held_out)
+    train, validation, test = (rows(getattr(task, f"{part}_x")) for part in PARTS)
+    assert not set(train) & set(validation)
+    kept = np.isin(MADE.test_labels, task.classes)
+    assert test == rows(torch.from_numpy(MADE.test_images[kept]).float().div(255).flatten(1))
+    assert task.test_y.tolist() == MADE.test_labels[kept].tolist()
+
+
+@given(specs)
+@settings(deadline=None)
+def test_a_transform_acts_on_each_image_and_changes_neither_which_nor_their_order(spec: TaskSpec) -> None:
+    before, after = plain(spec), make_task(spec, MADE)
+    order = range(784) if spec.permutation is None else np.random.RandomState(spec.permutation).permutation(784)
+    for part in PARTS:
+        assert torch.equal(getattr(before, f"{part}_y"), getattr(after, f"{part}_y"))
+        x = getattr(before, f"{part}_x").view(-1, 1, 28, 28)
+        if spec.rotation:
+            x = rotate(x, spec.rotation, InterpolationMode.BILINEAR)
+        if spec.invert:
+            x = 1 - x
+        torch.testing.assert_close(getattr(after, f"{part}_x"), x.flatten(1)[:, list(order)])
+
+
+def images_of(task: Task, part: str, label: int) -> set[bytes]:
+    return set(rows(getattr(task, f"{part}_x")[getattr(task, f"{part}_y") == label]))
+
+
+@given(specs, specs)
+@settings(deadline=None)
+def test_a_larger_part_of_a_class_holds_the_smaller_one_whatever_else_differs(one: TaskSpec, two: TaskSpec) -> None:
+    less, more = (plain(spec) for spec in sorted((one, two), key=lambda spec: spec.validation))
+    few, many = (plain(spec) for spec in sorted((one, two), key=lambda spec: spec.shots or 0))
+    for label in set(less.classes) & set(more.classes):
+        assert images_of(less, "validation", label) <= images_of(more, "validation", label)
+        if few.spec.shots is not None:
+            assert images_of(few, "train", label) <= images_of(many, "train", label)
+
+
+def test_positive_degrees_turn_anticlockwise() -> None:
+    upright, turned = made(), made(rotation=90.0)
+    for part in PARTS:
+        x = getattr(upright, f"{part}_x").view(-1, 28, 28)
+        torch.testing.assert_close(getattr(turned, f"{part}_x").view(-1, 28, 28), x.rot90(1, (1, 2)), atol=1e-4, rtol=0)
+
+
+def test_a_white_image_is_nowhere_whiter_than_white_when_turned() -> None:
+    white = replace(MADE, train_images=np.full_like(MADE.train_images, 255))
+    for degrees in range(-180, 180, 7):
+        assert make_task(TaskSpec(dataset="made", rotation=degrees), white).train_x.max() <= 1
+
+
+def test_a_permutation_keeps_every_value_and_another_seed_puts_it_elsewhere() -> None:
+    straight, one, two = made(), made(permutation=0), made(permutation=1)
+    assert not torch.equal(one.train_x, two.train_x)
+    assert not torch.equal(one.train_x, straight.train_x)
+    for task in (one, two):
+        assert torch.equal(task.test_x.sort(dim=1).values, straight.test_x.sort(dim=1).values)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"classes": (0, 4)}, "no images of class 4 .* classes 0 to 3"),
+        ({"classes": (-1, 2)}, "no images of class -1"),
+        ({"shots": 12}, "made has 11 training images of class 3 beside the validation part, not 12"),
+        ({"dataset": "other"}, "made of other, not of made"),
+    ],
+)
+def test_what_a_dataset_cannot_give_is_said_in_one_sentence(values: dict, reason: str) -> None:
+    with pytest.raises(DatasetError, match=reason):
+        make_task(TaskSpec(**{"dataset": "made"} | values), MADE)
+
+
+def test_a_class_with_one_image_is_refused_rather_than_left_without_training_or_validation() -> None:
+    with pytest.raises(DatasetError, match="0 training images of class 1"):
+        make_task(TaskSpec(dataset="made"), fabricated((5, 1)))
+    task = make_task(TaskSpec(dataset="made"), fabricated((5, 2)))
+    assert (task.train_y == 1).sum() == (task.validation_y == 1).sum() == 1
+
+
+def test_a_moved_task_has_every_tensor_on_the_new_device_and_leaves_the_old_one() -> None:
+    task = made()
+    moved = task.to("meta")
+    for field in fields(Task):
+        if field.name in TENSORS:
+            assert getattr(moved, field.name).device.type == "meta"
+            assert getattr(task, field.name).device.type == "cpu"
+            assert getattr(task.to("cpu"), field.name) is getattr(task, field.name)
+        else:
+            assert getattr(moved, field.name) == getattr(task, field.name)
+
+
+def test_a_preview_shows_the_first_images_of_each_class_as_they_are_trained_on() -> None:
+    task = made(invert=True, shots=3, classes=(1, 3))
+    images, labels = preview(task, 2)
+    assert (images.dtype, images.shape) == (np.uint8, (4, 28, 28))
+    assert labels.tolist() == [1, 1, 3, 3]
+    wanted = (task.train_x[task.train_y == 3][:2] * 255).round().view(2, 28, 28)
+    assert (images[2:] == wanted.numpy()).all()
+    assert preview(task, 50)[1].tolist() == [1, 1, 1, 3, 3, 3]
+
+
+# The latest tasks
+
+
+def test_threads_share_one_task_a_spec_and_device_and_only_the_latest_stay(tmp_path: Path) -> None:
+    tasks = Tasks(Catalog(Settings(tmp_path)), keep=2)
+    one, two = TaskSpec(), TaskSpec(invert=True)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(tasks.get, [one, two] * 8, ["cpu", torch.device("cpu")] * 8))
+    assert len({id(task) for task in made}) == 2
+    assert tasks.get(TaskSpec(), "cpu") is made[0]
+    assert tasks.get(one, "meta").train_x.device.type == "meta"
+    assert tasks.get(one) is made[0]
+    assert tasks.get(two) is not made[1]
+
+
+def test_a_task_of_an_absent_dataset_is_refused_and_others_still_come(tmp_path: Path) -> None:
+    tasks = Tasks(Catalog(Settings(tmp_path)))
+    with pytest.raises(DatasetError, match="not on this machine"):
+        tasks.get(TaskSpec(dataset="mnist"))
+    assert tasks.get(TaskSpec()).num_train == 1437 - 142
+
+
+# Presets
+
+
+def catalog_with(folder: Path, *ready: Source) -> Catalog:
+    """A catalog in which these datasets count as ready: their files are there, though empty."""
+    for source in ready:
+        raw = folder / "datasets" / source.folder / "raw"
+        raw.mkdir(parents=True)
+        for stem in source.stems:
+            (raw / stem).touch()
+    return Catalog(Settings(folder))
+
+
+def test_presets_come_in_their_order_each_with_its_line() -> None:
+    assert list(PRESETS) == ["same", "split", "rotation-45", "inversion", "permutation", "transfer", "ten-shot"]
+    lines = [preset.line for preset in PRESETS.values()]
+    assert len(set(lines)) == len(lines)
+    assert all(0 < len(line) <= 120 and "\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("same", {}),
+        ("split", {"classes": (5, 6, 7, 8, 9)}),
+        ("rotation-45", {"rotation": 45}),
+        ("inversion", {"invert": True}),
+        ("permutation", {"permutation": 0}),
+        ("transfer", {"dataset": "mnist"}),
+        ("ten-shot", {"rotation": 45, "shots": 10}),
+    ],
+)
+def test_a_preset_changes_the_target_task_in_its_one_way(name: str, changes: dict, tmp_path: Path) -> None:
+    catalog = catalog_with(tmp_path, SOURCES[0])
+    plain = TaskSpec(dataset="digits", validation=0.2)
+    source, target = preset_tasks(name, "digits", catalog, validation=0.2)
+    assert target == plain.but(**changes)
+    assert source == plain.but(classes=(0, 1, 2, 3, 4) if name == "split" else None)
+    given = preset_tasks(name, "digits", catalog, target="kmnist")
+    assert given == (source.but(validation=0.1), target.but(dataset="kmnist", validation=0.1))
+
+
+def test_every_preset_gives_tasks_on_the_dataset_that_is_always_there(tmp_path: Path) -> None:
+    tasks = Tasks(Catalog(Settings(tmp_path)))
+    for name in set(PRESETS) - {"transfer"}:
+        source, target = (tasks.get(spec) for spec in preset_tasks(name, "digits", Catalog(Settings(tmp_path))))
+        assert not torch.equal(source.train_x, target.train_x) or name == "same"
+        assert target.num_train == (100 if name == "ten-shot" else len(target.train_y))
+
+
+@pytest.mark.parametrize(
+    ("source", "ready", "target"),
+    [
+        ("mnist", (0, 1, 2), "fashion-mnist"),
+        ("fashion-mnist", (0, 1, 2), "mnist"),
+        ("mnist", (0, 3), "digits"),
+        ("emnist-letters", (2, 3), "kmnist"),
+        ("digits", (2, 3), "kmnist"),
+    ],
+)
+def test_transfer_goes_to_the_best_other_dataset_that_is_ready_and_fits_the_base(
+    source: str, ready: tuple[int, ...], target: str, tmp_path: Path
+) -> None:
+    catalog = catalog_with(tmp_path, *(SOURCES[place] for place in ready))
+    assert preset_tasks("transfer", source, catalog)[1] == TaskSpec(dataset=target)
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "reason"),
+    [
+        (("shuffle", "digits"), SpecError, "choose one of: same, split"),
+        (("transfer", "digits"), DatasetError, "download fashion-mnist or mnist"),
+        (("transfer", "digits", "digits"), DatasetError, "other than its source digits"),
+        (("same", "cifar"), DatasetError, "no dataset 'cifar'"),
+        (("same", "digits", "cifar"), DatasetError, "no dataset 'cifar'"),
+        (("same", "digits", None, 0.9), SpecError, r"Validation part must be at most 0\.5"),
+    ],
+)
+def test_a_preset_that_cannot_be_had_says_what_to_do(
+    values: tuple, error: type[Exception], reason: str, tmp_path: Path
+) -> None:
+    name, source, *rest = values
+    with pytest.raises(error, match=reason):
+        preset_tasks(name, source, Catalog(Settings(tmp_path)), *rest)
+
+
+@pytest.mark.full_size
+def test_mnist_at_full_size_makes_every_task_in_full(tmp_path: Path) -> None:
+    tasks = Tasks(Catalog(Settings(tmp_path, Settings.from_environment().data_folder)), keep=1)
+    task = tasks.get(TaskSpec(dataset="mnist", rotation=45.0))
+    assert (task.num_train, len(task.validation_y), len(task.test_y)) == (54_001, 5_999, 10_000)
+    few = tasks.get(TaskSpec(dataset="mnist", rotation=45.0, shots=10))
+    assert few.num_train == 100
+    assert torch.equal(few.validation_x, task.validation_x)

@@ -1,0 +1,189 @@
+"""The store: a state machine that no caller can talk out of its rules, and curves as they were recorded."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import LabError, QueueFullError, RunStateError, UnknownRunError
+from core.runs.record import Experiment, Result, State
+from core.runs.store import NEXT, Store
+from core.spec import RunSpec
+from core.training.loop import EpochEnd, StepLoss
+from tests.conftest import DIGITS
+
+RESULT = Result(
+    accuracy=90.0, accuracy_before=None, source_accuracy=None, source_accuracy_before=None, source_accuracy_masked=None,
+    source_accuracy_masked_before=None, parameters=10, trainable_parameters=5, seconds=1.0, examples_per_second=100.0,
+    memory=80, checkpoint_bytes=40, adapter_bytes=None, epochs=1, steps=3, kept_epoch=1, device="cpu", threads=1,
+)  # fmt: skip
+
+SPEC = RunSpec.of(method="pretrain", task=DIGITS)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "lab.sqlite3")
+
+
+def put(store: Store, id: str, state: State, spec: RunSpec = SPEC, owner: str = "me") -> None:
+    """A run brought to a state by the store's own steps."""
+    store.add([(id, spec)], owner, 100)
+    if state == "queued":
+        return
+    if state == "stopped":
+        store.ask_stop(id)
+        return
+    claimed = store.claim(owner)
+    assert claimed is not None
+    assert claimed.id == id
+    {
+        "running": lambda: None,
+        "finished": lambda: store.finish(id, "finished", RESULT, {}),
+        "failed": lambda: store.fail(id, "because", None),
+        "interrupted": lambda: store.interrupt(id),
+    }[state]()
+
+
+@pytest.mark.parametrize("state", list(NEXT))
+@pytest.mark.parametrize("wanted", ["finished", "failed", "interrupted", "queued"])
+def test_only_the_allowed_changes_happen_and_each_leaves_one_entry(store: Store, state: State, wanted: State) -> None:
+    put(store, "r-1", state)
+    before = store.transitions("r-1")
+    change = {
+        "finished": lambda: store.finish("r-1", "finished", RESULT, {}),
+        "failed": lambda: store.fail("r-1", "x", None),
+        "interrupted": lambda: store.interrupt("r-1"),
+        "queued": lambda: store.requeue("r-1", "me"),
+    }[wanted]
+    if wanted in NEXT[state]:
+        change()
+        assert store.run("r-1").state == wanted
+        assert [entered for _, entered in store.transitions("r-1")] == [*(s for _, s in before), wanted]
+    else:
+        with pytest.raises(RunStateError):
+            change()
+        assert store.run("r-1").state == state
+        assert store.transitions("r-1") == before
+
+
+@pytest.mark.parametrize("state", list(NEXT))
+def test_stop_is_safe_in_every_state_and_twice(store: Store, state: State) -> None:
+    put(store, "r-1", state)
+    store.ask_stop("r-1")
+    store.ask_stop("r-1")
+    ended = {"queued": "stopped", "interrupted": "stopped"}.get(state, state)
+    assert store.run("r-1").state == ended
+    assert store.stop_asked("r-1") == (state == "running")
+
+
+def test_a_full_queue_takes_all_or_nothing(store: Store) -> None:
+    store.add([(f"r-{i}", SPEC) for i in range(3)], "me", limit=4)
+    with pytest.raises(QueueFullError, match="takes 4 waiting runs and 3 wait"):
+        store.add([("r-8", SPEC), ("r-9", SPEC)], "me", 4, Experiment("e-1", "x", 0.0, "r-0", ("r-8", "r-9")))
+    assert len(store.runs()) == 3
+    assert store.experiments() == []
+
+
+def test_a_fine_tune_run_waits_for_its_base_and_fails_with_it(store: Store) -> None:
+    store.add([("r-base", SPEC)], "me", 10)
+    tune = RunSpec.of(method="full", task=DIGITS, source=DIGITS, base="r-base")
+    store.add([("r-tune", tune)], "me", 10)
+    first = store.claim("me")
+    assert first is not None
+    assert first.id == "r-base"
+    assert store.claim("me") is None
+    assert store.run("r-tune").state == "queued"
+    store.fail("r-base", "because", None)
+    assert store.claim("me") is None
+    assert store.run("r-tune").state == "failed"
+    assert store.run("r-tune").cause == "Its base r-base failed."
+
+
+def test_runs_of_another_owner_are_left_alone_until_it_is_dead(store: Store) -> None:
+    put(store, "r-run", "running", owner="other")
+    store.add([("r-wait", SPEC)], "other", 10)
+    assert store.claim("me") is None
+    store.take_over("other", "me")
+    assert store.run("r-run").state == "interrupted"
+    taken = store.claim("me")
+    assert taken is not None
+    assert taken.id == "r-wait"
+
+
+def test_two_workers_never_claim_the_same_run(store: Store) -> None:
+    store.add([(f"r-{i}", SPEC) for i in range(30)], "me", 100)
+    claimed: list[str] = []
+
+    def work() -> None:
+        while (run := store.claim("me")) is not None:
+            claimed.append(run.id)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == sorted(f"r-{i}" for i in range(30))
+
+
+def test_curves_come_back_as_they_were_recorded_nan_included(store: Store) -> None:
+    put(store, "r-1", "running")
+    store.begin("r-1", steps=5)
+    losses = np.array([1.5, 1.25, np.nan], np.float32)
+    store.record("r-1", StepLoss(1, losses[:2], np.array([0.1, 0.2])), 64)
+    store.record("r-1", StepLoss(3, losses[2:], np.array([0.3])), 64)
+    store.record("r-1", EpochEnd(1, 3, 0.3, 1.4, float("nan"), 50.0, None, None, 640.0), 64)
+    curve = store.curve("r-1")
+    np.testing.assert_array_equal(curve.loss, losses)
+    assert curve.step.tolist() == [1, 2, 3]
+    assert curve.seconds.tolist() == [0.1, 0.2, 0.3]
+    (row,) = curve.epochs.to_dict("records")
+    assert row["epoch"] == 1
+    assert np.isnan(row["validation_loss"])
+    assert np.isnan(row["source_accuracy"])
+    run = store.run("r-1")
+    assert (run.step, run.steps, run.progress) == (3, 5, 0.6)
+    assert run.eta == pytest.approx(0.2)
+
+
+def test_another_attempt_forgets_the_first_ones_curve(store: Store) -> None:
+    put(store, "r-1", "running")
+    store.begin("r-1", 5)
+    store.record("r-1", StepLoss(1, np.ones(2, np.float32), np.array([0.1, 0.2])), 64)
+    store.interrupt("r-1")
+    store.requeue("r-1", "me")
+    store.claim("me")
+    store.begin("r-1", 5)
+    assert len(store.curve("r-1").step) == 0
+    assert store.run("r-1").step == 0
+
+
+def test_a_run_comes_back_equal_from_another_process_view(store: Store) -> None:
+    put(store, "r-1", "finished")
+    store.close()
+    again = Store(store.path).run("r-1")
+    assert again.spec == SPEC
+    assert again.result == RESULT
+
+
+def test_unknown_ids_and_foreign_files_get_a_sentence(store: Store, tmp_path: Path) -> None:
+    for call in (store.run, store.experiment, store.ask_stop):
+        with pytest.raises(UnknownRunError):
+            call("r-none")
+    garbage = tmp_path / "garbage.sqlite3"
+    garbage.write_bytes(b"this is no database" * 100)
+    with pytest.raises(LabError, match="not a store of runs"):
+        Store(garbage)
+    newer = tmp_path / "newer.sqlite3"
+    Store(newer).close()
+    db = sqlite3.connect(newer)
+    db.execute("PRAGMA user_version = 99")
+    db.commit()
+    db.close()
+    with pytest.raises(LabError, match="newer LoRA Lab"):
+        Store(newer)

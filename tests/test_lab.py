@@ -1,0 +1,258 @@
+"""The lab: the whole job, bad input that changes nothing, stops, crashes, and files that hold."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.adapter import apply_adapter, read_adapter
+from core.errors import (
+    DatasetError,
+    LabError,
+    LoRAError,
+    QueueFullError,
+    RunStateError,
+    SpecError,
+    UnknownRunError,
+)
+from core.files import sha256_of
+from core.lab import MERGED, Lab
+from core.network_file import read_network, write_network
+from core.runs.execute import ADAPTER, NETWORK
+from core.runs.record import Run
+from core.settings import Settings
+from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+LONG = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200, rate=0.001))
+
+
+@pytest.fixture
+def base(lab: Lab) -> Run:
+    return finish(lab, lab.launch(PRETRAIN).id)[0]
+
+
+def test_the_whole_job_gives_results_and_files_that_hold(lab: Lab, settings: Settings) -> None:
+    experiment = lab.compare("rotation-45", "digits", None, PRETRAIN.optim, BOTH, seeds=range(2))
+    runs = finish(lab, experiment.base, *experiment.runs)
+    assert [run.state for run in runs] == ["finished"] * 5
+    for run in runs:
+        for name, sha256 in lab.store.files(run.id).items():
+            assert sha256_of(settings.runs / run.id / name) == sha256
+        assert [state for _, state in lab.history(run.id)] == ["queued", "running", "finished"]
+    full, tuned = (next(r for r in runs if r.spec.method == method) for method in ("full", "lora"))
+    assert full.result
+    assert tuned.result
+    assert (full.result.trainable_parameters, tuned.result.trainable_parameters) == (136_074, 6_248)
+    assert lab.verify(tuned.id).fingerprint_matches
+
+
+def test_the_same_spec_gives_the_same_numbers_and_the_same_base_is_used_again(lab: Lab, base: Run) -> None:
+    again = finish(lab, lab.launch(PRETRAIN).id)[0]
+    np.testing.assert_array_equal(lab.curve(base.id).loss, lab.curve(again.id).loss)
+    assert lab.content(base.id, NETWORK) == lab.content(again.id, NETWORK)
+    experiment = lab.compare("rotation-45", "digits", None, PRETRAIN.optim, BOTH, seeds=[0])
+    assert experiment.base in (base.id, again.id)
+
+
+def test_full_and_lora_of_one_seed_see_the_same_data_first(lab: Lab, base: Run) -> None:
+    experiment = lab.fine_tune(base, TURNED, BOTH, [7], "x")
+    full, tuned = finish(lab, *experiment.runs)
+    # B is zero and the full network is the base, so the first loss is the base's on the same batch.
+    assert lab.curve(full.id).loss[0] == pytest.approx(lab.curve(tuned.id).loss[0], rel=1e-5)
+    assert lab.curve(full.id).loss[5] != lab.curve(tuned.id).loss[5]
+
+
+def test_the_merged_download_is_the_adapter_on_the_base(lab: Lab, base: Run) -> None:
+    (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[1]], [0], "x").runs)
+    x = lab.tasks.get(TURNED).test_x
+    adapted = apply_adapter(read_network(lab.base_file(run)), read_adapter(lab.file(run.id, ADAPTER)))
+    merged = read_network(lab.file(run.id, MERGED))
+    np.testing.assert_allclose(merged(x).detach(), adapted(x).detach(), atol=1e-4)
+    assert run.result
+    accuracy = (merged(x).argmax(1) == lab.tasks.get(TURNED).test_y).float().mean().item() * 100
+    assert accuracy == pytest.approx(run.result.accuracy, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "error", "sentence"),
+    [
+        ([(OptimSpec.of(), LoRASpec.of(rank=200))], [0], LoRAError, "Rank 200 is above 128"),
+        ([], [0], SpecError, "at least one method and one seed"),
+        ([(OptimSpec.of(), None)], [], SpecError, "at least one method and one seed"),
+        ([(OptimSpec.of(), None)] * 2, [0], SpecError, "are the same"),
+        ([(OptimSpec.of(), LoRASpec.of(target_modules=("layers.7",)))], [0], LoRAError, "No layer matches"),
+        ([(OptimSpec.of(), None)], range(50), QueueFullError, "takes 40 waiting runs"),
+    ],
+)
+def test_a_bad_experiment_gets_a_sentence_and_queues_nothing(
+    lab: Lab, base: Run, arms: list[tuple[OptimSpec, LoRASpec | None]], seeds: list[int], error: type, sentence: str
+) -> None:
+    before = len(lab.runs())
+    with pytest.raises(error, match=sentence):
+        lab.fine_tune(base, TURNED, arms, seeds, "x")
+    with pytest.raises(error, match=sentence):
+        lab.compare("same", "digits", None, OptimSpec.of(epochs=3), arms, seeds)
+    assert len(lab.runs()) == before
+    assert lab.experiments() == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "sentence"),
+    [
+        (PRETRAIN.but(task=TaskSpec.of(dataset="no-such")), DatasetError, "no-such"),
+        (PRETRAIN.but(task=TaskSpec.of(dataset="mnist")), DatasetError, "LORA_LAB_DATA"),
+        (PRETRAIN.but(task=TaskSpec.of(dataset="digits", classes=(3, 12))), DatasetError, "class 12"),
+        (PRETRAIN.but(task=TaskSpec.of(dataset="digits", shots=5000)), DatasetError, "5000"),
+        (PRETRAIN.but(model=ModelSpec.of(num_features=100)), SpecError, "784 input features"),
+        (PRETRAIN.but(model=ModelSpec.of(num_classes=5)), SpecError, "at least 10 classes"),
+    ],
+)
+def test_a_bad_run_gets_a_sentence_and_is_not_queued(lab: Lab, spec: RunSpec, error: type, sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        lab.launch(spec)
+    assert lab.runs() == []
+
+
+def test_stop_keeps_what_was_learnt_and_the_queue_goes_on(lab: Lab) -> None:
+    first, second, third = (lab.launch(LONG.but(seed=seed)).id for seed in (1, 2, 3))
+    wait_until(lambda: lab.run(first).step > 0)
+    lab.stop(second)
+    lab.stop(first)
+    lab.stop(first)
+    wait_until(lambda: lab.run(third).state == "running")
+    stopped, unbegun = lab.run(first), lab.run(second)
+    assert stopped.state == "stopped"
+    assert stopped.result
+    assert 0 < stopped.result.steps == stopped.step < stopped.steps
+    assert read_network(lab.file(first, NETWORK))
+    assert unbegun.state == "stopped"
+    assert unbegun.result is None
+    with pytest.raises(RunStateError, match="has made no files"):
+        lab.file(second, NETWORK)
+    lab.stop(third)
+    finish(lab, third)
+
+
+def test_a_diverged_run_fails_with_its_cause_and_the_next_one_trains(lab: Lab, base: Run) -> None:
+    network = read_network(lab.file(base.id, NETWORK))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter *= 1e15  # finite, but the product of three layers is not
+    write_network(lab.file(base.id, NETWORK), network)
+    diverging = lab.fine_tune(base, TURNED, [BOTH[1]], [0], "x").runs
+    failed, finished = finish(lab, *diverging, lab.launch(PRETRAIN).id)
+    assert (failed.state, finished.state) == ("failed", "finished")
+    assert failed.cause
+    assert failed.result is None
+    curve = lab.curve(failed.id)
+    first_bad = int(curve.step[~np.isfinite(curve.loss)][0])
+    assert f"Diverged at step {first_bad}:" in failed.cause
+    assert first_bad == failed.step < failed.steps
+
+
+def test_an_unreadable_base_fails_the_run_in_one_sentence(lab: Lab, base: Run) -> None:
+    path = lab.file(base.id, NETWORK)
+    path.write_bytes(path.read_bytes()[:1000])
+    (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[0]], [0], "x").runs)
+    assert run.state == "failed"
+    assert run.cause
+    assert NETWORK in run.cause
+    assert run.traceback
+    assert "NetworkFileError" in run.traceback
+
+
+def test_unknown_runs_and_files_get_a_sentence(lab: Lab, base: Run) -> None:
+    with pytest.raises(UnknownRunError, match="no run"):
+        lab.stop("r-none")
+    with pytest.raises(UnknownRunError, match="makes no file"):
+        lab.file(base.id, "../../lab.sqlite3")
+    with pytest.raises(RunStateError):
+        lab.resume(base.id)
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import RunSpec
+lab = Lab(Settings(home=Path(sys.argv[1])))
+lab.start()
+for text in sys.argv[2:]:
+    print(lab.launch(RunSpec.from_json(text)).id, flush=True)
+time.sleep(60)
+"""
+
+
+def child(home: Path, *specs: RunSpec) -> tuple[subprocess.Popen[str], list[str]]:
+    """Another process on the same home, and the runs that it was given."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(home), *(spec.to_json() for spec in specs)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    return process, [process.stdout.readline().strip() for _ in specs]
+
+
+def test_runs_of_a_killed_process_are_interrupted_and_resume_to_the_same_numbers(settings: Settings) -> None:
+    spec = PRETRAIN.but(optim=short(epochs=60, rate=0.001))
+    process, (running, waiting) = child(settings.home, spec, PRETRAIN)
+    reader = Lab(settings)
+    wait_until(lambda: reader.run(running).step > 0)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()  # type: ignore[union-attr]
+
+    lab = Lab(settings)
+    lab.start()
+    try:
+        assert lab.run(running).state == "interrupted"
+        assert finish(lab, waiting)[0].state == "finished"
+        lab.resume(running)
+        resumed, untouched = finish(lab, running, lab.launch(spec).id)
+        assert resumed.state == "finished"
+        np.testing.assert_array_equal(lab.curve(resumed.id).loss, lab.curve(untouched.id).loss)
+        assert lab.content(resumed.id, NETWORK) == lab.content(untouched.id, NETWORK)
+    finally:
+        lab.close()
+        reader.close()
+
+
+def test_a_living_process_keeps_its_runs_and_hears_a_stop_from_another(settings: Settings) -> None:
+    process, (running,) = child(settings.home, LONG)
+    lab = Lab(settings)
+    try:
+        wait_until(lambda: lab.run(running).step > 0)
+        lab.start()
+        assert lab.run(running).state == "running"
+        lab.stop(running)
+        assert finish(lab, running)[0].state == "stopped"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()  # type: ignore[union-attr]
+        lab.close()
+
+
+def test_closing_interrupts_what_trains_within_its_time(settings: Settings) -> None:
+    lab = Lab(settings)
+    lab.start()
+    run = lab.launch(LONG)
+    wait_until(lambda: lab.run(run.id).step > 0)
+    lab.close(timeout=4)
+    assert Lab(settings).run(run.id).state == "interrupted"
+    assert os.listdir(settings.home / "owners") == []
+
+
+def test_a_home_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where a folder should be")
+    with pytest.raises((LabError, OSError)):
+        Lab(Settings(home=tmp_path / "home"))

@@ -1,0 +1,201 @@
+"""Specs: frozen, bounded, the same after a trip through JSON, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import SpecError
+from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, Spec, TaskSpec, bounds
+
+SPECS: list[type[Spec]] = [ModelSpec, TaskSpec, LoRASpec, OptimSpec]
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+models = st.builds(
+    ModelSpec,
+    num_features=st.integers(1, 4096),
+    num_hidden_1=st.integers(1, 4096),
+    num_hidden_2=st.integers(1, 4096),
+    num_classes=st.integers(2, 1000),
+)
+tasks = st.builds(
+    TaskSpec,
+    dataset=st.from_regex(r"[a-z0-9][a-z0-9-]{0,63}", fullmatch=True),
+    classes=st.none() | st.lists(st.integers(0, 61), min_size=2, unique=True).map(tuple),
+    rotation=st.floats(-180, 180),
+    invert=st.booleans(),
+    permutation=st.none() | st.integers(0, 2**31 - 1),
+    shots=st.none() | st.integers(1, 10_000),
+    validation=st.floats(0.02, 0.5),
+)
+loras = st.builds(
+    LoRASpec,
+    rank=st.integers(1, 512),
+    alpha=st.floats(0, 4096, exclude_min=True),
+    scaling=st.sampled_from(["alpha/r", "alpha", "alpha/sqrt(r)"]),
+    start=st.sampled_from(["kaiming", "gaussian"]),
+    target_modules=st.lists(st.text(max_size=20), min_size=1, max_size=4).map(tuple),
+)
+optims = st.builds(
+    OptimSpec,
+    learning_rate=st.floats(0, 1, exclude_min=True),
+    batch_size=st.integers(1, 8192),
+    epochs=st.integers(1, 200),
+    patience=st.integers(0, 200),
+    keep=st.sampled_from(["last", "best"]),
+)
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> RunSpec:
+    method = draw(st.sampled_from(["pretrain", "full", "lora"]))
+    tuned = method != "pretrain"
+    return RunSpec(
+        method=method,
+        model=draw(models),
+        task=draw(tasks),
+        source=draw(tasks) if tuned else None,
+        base=draw(st.text(min_size=1, max_size=20)) if tuned else None,
+        lora=draw(loras) if method == "lora" else None,
+        optim=draw(optims),
+        seed=draw(st.integers(0, 2**31 - 1)),
+        device=draw(st.sampled_from(["auto", "cuda", "mps", "cpu"])),
+    )
+
+
+FINE = RunSpec(method="lora", base="b", source=TaskSpec(), lora=LoRASpec())
+
+
+@given(runs() | models | tasks | loras | optims)
+def test_a_spec_is_the_same_after_a_trip_through_json(spec: Spec) -> None:
+    assert type(spec).from_json(spec.to_json()) == spec
+    assert type(spec).from_json(spec.to_json()).to_json() == spec.to_json()
+
+
+@given(runs(), st.integers(0, 2**31 - 1))
+def test_runs_that_differ_only_in_the_seed_are_one_arm(spec: RunSpec, seed: int) -> None:
+    assert spec.but(seed=seed).arm == spec.arm
+    assert RunSpec.from_json(spec.to_json()).arm == spec.arm
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": ModelSpec(num_hidden_1=64)},
+        {"task": TaskSpec(rotation=45)},
+        {"source": TaskSpec(invert=True)},
+        {"base": "c"},
+        {"lora": LoRASpec(rank=8)},
+        {"lora": LoRASpec(target_modules=("layers.0",))},
+        {"optim": OptimSpec(learning_rate=0.01)},
+        {"device": "cpu"},
+        {"method": "full", "lora": None},
+    ],
+)
+def test_any_other_difference_is_another_arm(change: dict[str, object]) -> None:
+    assert FINE.but(**change).arm != FINE.arm
+
+
+def test_a_label_names_method_and_rank() -> None:
+    assert [FINE.label, FINE.but(method="full", lora=None).label] == ["LoRA r=4", "Full"]
+    assert RunSpec(method="pretrain").label == "Pretrain"
+
+
+def test_a_spec_cannot_be_changed_and_takes_no_unknown_field() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        FINE.seed = 3  # type: ignore[misc]
+    with pytest.raises(SpecError, match=r"^rnak is not a setting of LoRASpec\.$"):
+        LoRASpec.of(rnak=3)
+    with pytest.raises(SpecError):
+        LoRASpec().but(rank=0)
+
+
+BAD = [
+    (LoRASpec, {"rank": 0}, "Rank must be at least 1, not 0."),
+    (LoRASpec, {"rank": 513}, "Rank must be at most 512, not 513."),
+    (LoRASpec, {"rank": 2.5}, "Rank "),
+    (LoRASpec, {"alpha": 0}, "Alpha must be more than 0, not 0."),
+    (LoRASpec, {"alpha": float("nan")}, "Alpha must be a finite number, not nan."),
+    (LoRASpec, {"alpha": float("inf")}, "Alpha must be a finite number, not inf."),
+    (LoRASpec, {"scaling": "alpha*r"}, "Scaling must be 'alpha/r', 'alpha' or 'alpha/sqrt(r)', not 'alpha*r'."),
+    (LoRASpec, {"target_modules": ()}, "Layers "),
+    (ModelSpec, {"num_hidden_1": 0}, "First hidden layer must be at least 1, not 0."),
+    (ModelSpec, {"num_features": 10**9}, "Input features must be at most 4096"),
+    (TaskSpec, {"dataset": "../etc/passwd"}, "Dataset must be a name of lower-case letters, digits and hyphens, not "),
+    (TaskSpec, {"dataset": "x" * 10_000}, "Dataset "),
+    (TaskSpec, {"dataset": "two\nlines"}, "Dataset "),
+    (TaskSpec, {"classes": (1,)}, "Classes kept must be at least two different labels."),
+    (TaskSpec, {"classes": (1, 1)}, "Classes kept must be at least two different labels."),
+    (TaskSpec, {"classes": tuple(range(5000)), "rotation": 200}, "Rotation must be at most 180, not 200."),
+    (TaskSpec, {"classes": (0, "x" * 5000)}, "Classes kept "),
+    (TaskSpec, {"shots": 0}, "Shots a class must be at least 1, not 0."),
+    (OptimSpec, {"learning_rate": float("-inf")}, "Learning rate must be "),
+    (OptimSpec, {"epochs": 201}, "Epochs must be at most 200, not 201."),
+    (OptimSpec, {"keep": "worst"}, "Keep must be 'last' or 'best', not 'worst'."),
+    (RunSpec, {}, "Method is missing."),
+    (RunSpec, {"method": "full"}, "Fine-tuning needs a base: choose a finished pretrain run."),
+    (RunSpec, {"method": "pretrain", "base": "b"}, "A pretrain run starts from random weights"),
+    (RunSpec, {"method": "full", "base": "b", "source": TaskSpec(), "lora": LoRASpec()}, "LoRA settings belong "),
+    (RunSpec, {"method": "lora", "base": "b", "source": TaskSpec()}, "LoRA settings belong "),
+    (RunSpec, {"method": "pretrain", "optim": {"epochs": 0}}, "Epochs must be at least 1, not 0."),
+    (RunSpec, {"method": "pretrain", "task": {"colour": "red"}}, "colour is not a setting of TaskSpec."),
+    (RunSpec, {"method": "pretrain", "seed": -1}, "Seed must be at least 0, not -1."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "values", "sentence"), BAD)
+def test_a_bad_value_gets_one_sentence_that_names_the_field(
+    spec: type[Spec], values: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        spec.of(**values)
+    _is_one_sentence(str(caught.value))
+    assert str(caught.value).startswith(sentence)
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=300),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+)
+
+
+@given(st.sampled_from([*SPECS, RunSpec]), st.data())
+def test_any_json_gives_a_spec_or_one_sentence(spec: type[Spec], data: st.DataObject) -> None:
+    names = st.sampled_from([*spec.model_fields, "schema", "cls", "self", "values"])
+    values = {"schema": 1} | data.draw(st.dictionaries(names | st.text(max_size=9), junk, max_size=4))
+    try:
+        found = spec.from_json(json.dumps(values))
+    except SpecError as error:
+        _is_one_sentence(str(error))
+    else:
+        assert spec.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "{}", '{"schema": 2}', "[" * 100_000, "9" * 9_999])
+def test_text_that_is_no_spec_gets_one_sentence(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        ModelSpec.from_json(text)
+    _is_one_sentence(str(caught.value))
+
+
+@pytest.mark.parametrize(("spec", "field"), [(spec, field) for spec in SPECS for field in spec.model_fields])
+def test_every_field_says_what_it_is_and_keeps_its_bounds(spec: type[Spec], field: str) -> None:
+    limits = bounds(spec, field)
+    assert limits.title != field
+    assert limits.description.endswith((".", ")"))
+    if limits.high is not None:
+        assert getattr(spec.of(**{field: limits.high}), field) == limits.high
+        with pytest.raises(SpecError):
+            spec.of(**{field: limits.high * 2})
+    if limits.low is not None:
+        with pytest.raises(SpecError):
+            spec.of(**{field: limits.low - 1})
+
+
+def _is_one_sentence(message: str) -> None:
+    assert message.endswith(".")
+    assert message.isprintable()
+    assert len(message) < 400

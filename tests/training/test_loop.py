@@ -1,0 +1,142 @@
+"""The training loop: same numbers for the same seed, honest events, and a stop whenever asked."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from core.data.catalog import Catalog
+from core.data.tasks import Task, Tasks
+from core.errors import DivergedError
+from core.model import build
+from core.settings import Settings
+from core.spec import ModelSpec, OptimSpec, TaskSpec
+from core.training.evaluation import evaluate
+from core.training.loop import Done, EpochEnd, Event, StepLoss, data_order, steps_per_epoch, train
+from core.training.stepper import AutogradStepper
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    catalog = Catalog(Settings(tmp_path_factory.mktemp("home")))
+    return Tasks(catalog).get(TaskSpec.of(dataset="digits"))
+
+
+def events(task: Task, optim: OptimSpec, seed: int = 0, source: Task | None = None) -> list[Event]:
+    stepper = AutogradStepper(build(ModelSpec.of(), seed), optim.learning_rate)
+    return list(train(stepper, task, optim, seed, source))
+
+
+def losses(found: list[Event]) -> np.ndarray:
+    return np.concatenate([event.losses for event in found if isinstance(event, StepLoss)])
+
+
+@pytest.mark.parametrize("batch_size", [64, 100, 5000])
+def test_every_step_is_reported_once_and_in_order(task: Task, batch_size: int) -> None:
+    found = events(task, OptimSpec.of(epochs=2, batch_size=batch_size))
+    steps = [step for e in found if isinstance(e, StepLoss) for step in range(e.first_step, e.first_step + len(e.losses))]
+    assert steps == list(range(1, 2 * steps_per_epoch(task.num_train, batch_size) + 1))
+    seconds = np.concatenate([event.seconds for event in found if isinstance(event, StepLoss)])
+    assert (np.diff(seconds) > 0).all()
+
+
+def test_epoch_loss_is_the_mean_over_examples_though_the_last_batch_is_smaller(task: Task) -> None:
+    optim = OptimSpec.of(epochs=1, batch_size=100)
+    assert task.num_train % 100
+    found = events(task, optim)
+    (end,) = [event for event in found if isinstance(event, EpochEnd)]
+    sizes = [100] * (task.num_train // 100) + [task.num_train % 100]
+    assert end.train_loss == pytest.approx(float(np.average(losses(found), weights=sizes)), rel=1e-6)
+
+
+def test_the_loop_is_the_textbook_loop(task: Task) -> None:
+    network = build(ModelSpec.of(), seed=3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.002)
+    expected = []
+    for epoch in (1, 2):
+        order = data_order(task.num_train, 3, epoch)
+        for start in range(0, task.num_train, 64):
+            batch = order[start : start + 64]
+            loss = F.cross_entropy(network(task.train_x[batch]), task.train_y[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            expected.append(loss.item())
+    found = losses(events(task, OptimSpec.of(epochs=2, learning_rate=0.002), seed=3))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_same_seed_same_numbers_and_global_randomness_is_left_alone(task: Task) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = losses(events(task, OptimSpec.of(epochs=1), seed=5))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert np.array_equal(first, losses(events(task, OptimSpec.of(epochs=1), seed=5)))
+    assert not np.array_equal(first, losses(events(task, OptimSpec.of(epochs=1), seed=6)))
+
+
+def test_a_diverged_run_ends_at_once_and_names_the_step(task: Task) -> None:
+    stepper = AutogradStepper(build(ModelSpec.of(), 0), 0.001)
+    with torch.no_grad():
+        stepper.network.layers[0].weight[0, 0] = math.nan
+    reported = []
+    with pytest.raises(DivergedError, match="step 1:"):
+        for event in train(stepper, task, OptimSpec.of(epochs=5), 0):
+            reported.append(event)  # noqa: PERF402 - what came before the error counts
+    assert len(reported) == 1
+    assert np.isnan(reported[0].losses[0])
+
+
+def test_patience_ends_a_run_whose_validation_no_longer_improves(task: Task) -> None:
+    found = events(task, OptimSpec.of(epochs=200, patience=2, learning_rate=0.05))
+    done = found[-1]
+    assert isinstance(done, Done)
+    validation = [event.validation_loss for event in found if isinstance(event, EpochEnd)]
+    assert done.epochs == len(validation) < 200
+    assert int(np.argmin(validation)) == done.epochs - 3
+
+
+def test_keeping_the_best_gives_back_the_weights_of_the_best_epoch(task: Task) -> None:
+    optim = OptimSpec.of(epochs=8, learning_rate=0.05, keep="best")
+    stepper = AutogradStepper(build(ModelSpec.of(), 0), optim.learning_rate)
+    found = list(train(stepper, task, optim, 0))
+    validation = [event.validation_loss for event in found if isinstance(event, EpochEnd)]
+    done = found[-1]
+    assert isinstance(done, Done)
+    assert done.kept_epoch == int(np.argmin(validation)) + 1
+    now = evaluate(stepper.logits, task.validation_x, task.validation_y, task.classes)
+    assert now.loss == pytest.approx(min(validation), rel=1e-6)
+
+
+def test_source_is_watched_and_masking_can_only_help(task: Task, tmp_path: object) -> None:
+    half = TaskSpec.of(dataset="digits", classes=tuple(range(5)))
+    catalog = Catalog(Settings(tmp_path))  # type: ignore[arg-type]
+    source = Tasks(catalog).get(half)
+    found = events(task, OptimSpec.of(epochs=1), source=source)
+    (end,) = [event for event in found if isinstance(event, EpochEnd)]
+    assert end.source_accuracy is not None
+    assert end.source_accuracy_masked is not None
+    assert end.source_accuracy_masked >= end.source_accuracy
+
+
+def test_evaluation_is_the_whole_sets_whatever_the_batch(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build(ModelSpec.of(), 1)
+    whole = evaluate(lambda x: network(x).detach(), task.test_x, task.test_y, task.classes)
+    monkeypatch.setattr("core.training.evaluation.BATCH", 7)
+    parts = evaluate(lambda x: network(x).detach(), task.test_x, task.test_y, task.classes)
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
+    assert (parts.accuracy, parts.masked_accuracy) == pytest.approx((whole.accuracy, whole.masked_accuracy))
+    right = (network(task.test_x).argmax(1) == task.test_y).float().mean().item() * 100
+    assert whole.accuracy == pytest.approx(right, rel=1e-6)
+
+
+def test_memory_counts_weights_gradients_and_both_moments(task: Task) -> None:
+    stepper = AutogradStepper(build(ModelSpec.of(), 0), 0.001)
+    stepper.step(task.train_x[:4], task.train_y[:4])
+    steps = len(stepper.parameters) * 4  # Adam keeps a float32 step count a tensor
+    assert stepper.memory() == 4 * 136_074 * 4 + steps
