@@ -142,11 +142,13 @@ def download(request: Request) -> Response:
         path = lab.current().file(run_id, kind)
     except LabError as error:
         return _no_file(str(error))
+    except OSError as error:
+        return _no_file(f"The file {kind} of run {run_id} could not be written: {error.strerror}.", status=500)
     return FileResponse(path, media_type=MEDIA_TYPES[kind], filename=f"{run_id}-{kind}")
 
 
-def _no_file(sentence: str) -> Response:
-    return JSONResponse({"error": sentence}, status_code=404)
+def _no_file(sentence: str, status: int = 404) -> Response:
+    return JSONResponse({"error": sentence}, status_code=status)
 
 
 def _at(path: str) -> str:

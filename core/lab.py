@@ -17,7 +17,7 @@ from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter,
 from core.data.catalog import Catalog, DatasetInfo
 from core.data.downloads import Downloads
 from core.data.idx import Images, Labels
-from core.data.presets import preset_tasks
+from core.data.presets import PRESETS, preset_tasks
 from core.data.tasks import Tasks, preview
 from core.errors import RunStateError, SpecError, UnknownRunError
 from core.lora import merged_copy
@@ -147,7 +147,9 @@ class Lab:
         new = [] if base else [(_new_id("r"), spec)]
         base_id = base.id if base else new[0][0]
         title = source if target_task.dataset == source else f"{source} → {target_task.dataset}"
-        return self._launch(new, arm_specs(base_id, spec, target_task, arms, seeds, device), f"{title}, {preset}")
+        return self._launch(
+            new, arm_specs(base_id, spec, target_task, arms, seeds, device), f"{title}, {PRESETS[preset].title.lower()}"
+        )
 
     def _launch(self, before: list[tuple[str, RunSpec]], specs: list[RunSpec], name: str) -> Experiment:
         """Queue the runs of an experiment, and the base before them where it is new; all or nothing."""

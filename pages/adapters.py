@@ -9,7 +9,7 @@ from core.lab import MERGED, current
 from core.runs.execute import ADAPTER, NETWORK
 from core.study.compare import labels_of
 from core.study.wording import bytes_text, count_text, percent
-from pages.parts.pickers import task_text, when
+from pages.parts.pickers import pick, task_text, when
 
 LOADING = """\
 from pathlib import Path
@@ -42,8 +42,7 @@ names = {
     for id, run in runs.items()
     if run.result
 }
-chosen = st.selectbox("Adapter", list(runs), format_func=names.__getitem__, key="adapter", bind="query-params")
-run = runs[chosen]
+run = runs[pick("Adapter", names, "adapter")]
 result = run.result
 if result is None or run.spec.lora is None:
     st.stop()
@@ -75,11 +74,26 @@ except LabError as error:
     st.error(str(error))
     st.stop()
 
-certificate, loading = st.columns(2, gap="large")
-with certificate:
+checked, loading = st.columns(2, gap="large")
+with checked:
     st.subheader("Certificate")
-    st.caption("What was checked when the file was made.")
-    st.json(lab.certificate(run.id), expanded=True)
+    certificate = lab.certificate(run.id)
+    st.markdown(
+        f"When the file was made it was read back in full and put on a fresh copy of the base. "
+        f"On {certificate['probe_rows']} inputs with logits up to {certificate['largest_logit']:.1f}:"
+    )
+    st.dataframe(
+        {
+            "Checked": ["Reloaded adapter against the trained network", "Merged network against two branches",
+                        "Trained parameters", *(f"Rank on {layer}" for layer in certificate["layers"])],
+            "Found": [f"logits differ by at most {certificate['reloaded_difference']:.1e}",
+                      f"logits differ by at most {certificate['merged_difference']:.1e}",
+                      count_text(certificate["parameters"]), *map(str, certificate["layers"].values())],
+        },
+        hide_index=True, alt="What was checked when the adapter file was made",
+    )  # fmt: skip
+    with st.expander("The certificate as it stands in the file", icon=":material/description:"):
+        st.json(certificate)
     if st.button("Check it again now", icon=":material/verified:"):
         try:
             st.success(str(lab.verify(run.id)), icon=":material/verified:")
@@ -88,6 +102,10 @@ with certificate:
 with loading:
     st.subheader("Load it")
     st.caption("With the adapter and the base in one folder. The model card in the zip has it without LoRA Lab, too.")
-    st.code(LOADING.format(run=run.id, base=run.spec.base), language="python")
+    st.code(LOADING.format(run=run.id, base=run.spec.base), language="python", wrap_lines=True)
     st.caption("Or check the file without a browser:")
-    st.code(f"python -m core verify {run.id}-adapter.zip --base {run.spec.base}.safetensors", language="bash")
+    st.code(
+        f"python -m core verify {run.id}-adapter.zip --base {run.spec.base}.safetensors",
+        language="bash",
+        wrap_lines=True,
+    )

@@ -7,7 +7,6 @@ import streamlit as st
 
 from core.lab import current
 from core.study.compare import arms_of, comparable, labels_of, verdict
-
 from core.study.figures import Axis, NamedCurve, accuracy_curves, arm_dots, bars, export_html, loss_curves
 from core.study.measures import MEASURES, MeasureName
 from core.study.palette import colours_of
@@ -18,6 +17,7 @@ from pages.parts.pickers import base_text, experiment_picker, task_text
 
 lab = current()
 
+
 def show(figure: go.Figure, key: str, alt: str) -> None:
     """A figure, and the file of it; the toolbar over the figure saves a PNG."""
     config = {"displaylogo": False, "toImageButtonOptions": {"filename": f"{experiment.id}-{key}", "scale": 2}}
@@ -26,6 +26,7 @@ def show(figure: go.Figure, key: str, alt: str) -> None:
         "HTML", lambda: export_html(figure), f"{experiment.id}-{key}.html", "text/html", icon=":material/download:",
         type="tertiary", on_click="ignore", key=f"{key}-html", help="This figure as a page of its own.",
     )  # fmt: skip
+
 
 st.title("Compare")
 experiment = experiment_picker(lab)
@@ -39,7 +40,9 @@ base = lab.run(experiment.base)
 st.caption(f"Base: {base_text(base)}. Task: {task_text(members[0].spec.task)}.")
 
 if any(run.is_live for run in members):
-    live_panel(lab, [run.id for run in (base, *members) if run.is_live or run.spec.method != "pretrain"], "compare-live")
+    live_panel(
+        lab, [run.id for run in (base, *members) if run.is_live or run.spec.method != "pretrain"], "compare-live"
+    )
 for run in members:
     if run.state == "failed":
         st.error(f"{run.spec.label}, seed {run.spec.seed}: {run.cause}")
@@ -59,26 +62,26 @@ labels = labels_of(run.spec for run in members)
 has_source = any(run.result and run.result.source_accuracy is not None for run in members)
 
 st.subheader("Accuracy")
+masked = has_source and st.toggle(
+    "On the source, choose only among its own classes", key="masked", bind="query-params",
+    help="After a class split, plain accuracy mostly shows that the output layer prefers the new classes.",
+)  # fmt: skip
 left, right = st.columns(2, gap="large")
 with left:
     show(arm_dots(arms, "accuracy", colours), "accuracy", "Accuracy on the target of each run, with mean and interval")
 with right:
     if has_source:
-        masked = st.toggle(
-            "Choose only among the source's classes", key="masked", bind="query-params",
-            help="After a class split, plain accuracy mostly shows that the output layer prefers the new classes.",
-        )  # fmt: skip
         measure: MeasureName = "source_accuracy_masked" if masked else "source_accuracy"
         show(arm_dots(arms, measure, colours), "source", "Accuracy on the source of each run, with mean and interval")
-        before = next(run.result for run in members if run.result)
-        value = before.source_accuracy_masked_before if masked else before.source_accuracy_before
-        st.caption(f"Before fine-tuning the base had {percent(value)} on the source.")
+        first = next(run.result for run in members if run.result)
+        before = first.source_accuracy_masked_before if masked else first.source_accuracy_before
+        st.caption(f"Before fine-tuning the base had {percent(before)} on the source.")
 
 st.subheader("Curves")
 with st.container(horizontal=True, vertical_alignment="bottom"):
     axis: Axis = st.segmented_control(
         "Over", ["step", "epoch", "seconds"], default="step", key="axis", bind="query-params", required=True
-    )  # fmt: skip
+    )
     smoothing = st.slider("Smoothing", 0.0, 0.99, 0.9, 0.01, key="smoothing", bind="query-params", width=240)
     log = st.toggle("Logarithmic loss", key="log", bind="query-params")
 shown = st.pills(
@@ -94,7 +97,7 @@ curves = [
 ]  # fmt: skip
 if curves:
     show(loss_curves(curves, axis, smoothing, log), "loss", "Training and validation loss of every run")
-    show(accuracy_curves(curves, axis, has_source and masked), "curves", "Accuracy of every run as training goes on")
+    show(accuracy_curves(curves, axis, masked), "curves", "Accuracy of every run as training goes on")
 else:
     st.caption("Choose at least one arm.")
 

@@ -21,10 +21,22 @@ lab = current()
 st.title("Fine-tune")
 st.markdown("Start from one base, learn one task, and let full fine-tuning and LoRA run side by side.")
 
-base = base_picker(lab, "finetune-base")
+live = [run.id for run in lab.live() if run.spec.method != "pretrain"]
+launched = st.session_state.get("finetune-experiment")
+if live:
+    live_panel(lab, live, "finetune-live")
+elif launched:
+    st.success("The experiment is done.", icon=":material/check_circle:")
+if launched:
+    st.page_link(
+        "compare.py", label="Open the comparison", icon=":material/stacked_line_chart:",
+        query_params={"experiment": launched},
+    )  # fmt: skip
+
+base = base_picker(lab)
 if base is None:
     st.info("Fine-tuning starts from a pretrained network, and there is none yet.", icon=":material/info:")
-    st.page_link("pretrain.py", label="Pretrain a base", icon=":material/model_training:")
+    st.page_link("pretrain.py", label="Pretrain a base", icon=":material/school:")
     st.page_link("home.py", label="Or let Home do the whole job", icon=":material/home:")
     st.stop()
 
@@ -35,8 +47,8 @@ with settings:
     kinds = {name: preset.title for name, preset in PRESETS.items()} | {"own": "Your own"}
     kind = st.pills(
         "What is new", list(kinds), default="rotation-45", format_func=kinds.__getitem__, key="finetune-preset",
-        persist_state="session",
-    ) or "rotation-45"  # fmt: skip
+        persist_state="session", required=True, wrap=True,
+    )  # fmt: skip
     st.caption(PRESETS[kind].line if kind in PRESETS else "Put a task together by hand.")
     dataset = dataset_picker(lab, "Dataset to learn", "finetune-dataset", base.spec.task.dataset)
     try:
@@ -57,21 +69,25 @@ with settings:
         "Methods", ["Full", "LoRA"], selection_mode="multi", default=["Full", "LoRA"], key="finetune-methods",
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
+    left, right = st.columns(2, gap="medium")
     try:
-        shared = {
-            "epochs": forms.whole(OptimSpec, "epochs", "finetune-epochs", most=50),
-            "batch_size": forms.batch_size("finetune-batch"),
-        }
+        with left:
+            epochs = forms.whole(OptimSpec, "epochs", "finetune-epochs", most=50)
+            seeds = forms.seeds("finetune-seeds")
+        with right:
+            batch_size = forms.batch_size("finetune-batch")
+            device = forms.device(lab, "finetune-device")
         arms = []
+        left, right = st.columns(2, gap="medium")
         if "Full" in methods:
-            rate = forms.learning_rate("full", "finetune-rate-full", "Learning rate of full fine-tuning")
-            arms.append((OptimSpec.of(learning_rate=rate, **shared), None))
+            with left:
+                rate = forms.learning_rate("full", "finetune-rate-full", "Learning rate of full fine-tuning")
+            arms.append((OptimSpec.of(learning_rate=rate, epochs=epochs, batch_size=batch_size), None))
         if "LoRA" in methods:
-            rate = forms.learning_rate("lora", "finetune-rate-lora", "Learning rate of LoRA")
-            optim = OptimSpec.of(learning_rate=rate, **shared)
+            with right:
+                rate = forms.learning_rate("lora", "finetune-rate-lora", "Learning rate of LoRA")
+            optim = OptimSpec.of(learning_rate=rate, epochs=epochs, batch_size=batch_size)
             arms += [(optim, lora) for lora in forms.lora("finetune")]
-        seeds = forms.seeds("finetune-seeds")
-        device = forms.device(lab, "finetune-device")
         if task is not None:
             specs = arm_specs(base.id, base.spec, task, arms, seeds, device)
             title = f"{task_text(base.spec.task)} → {task_text(task)}"
@@ -102,25 +118,15 @@ with cost, st.container(border=True):
             )
             with st.grid(2):
                 st.metric("Runs", f"{len(specs)}", help=f"{len(prices)} arms with {len(seeds)} seeds each.")
+                st.metric("Steps a run", count_text(max(price.steps for price in prices.values())))
                 st.metric("Training time, about", seconds_text(total), help="From a few steps timed on this machine.")
             if "Full" in methods and "LoRA" in methods and len({optim.learning_rate for optim, _ in arms}) == 1:
-                st.warning("One learning rate for both usually handicaps LoRA: its best rate is often several times higher.")
+                st.warning(
+                    "One learning rate for both usually handicaps LoRA: its best rate is often several times higher."
+                )
             if st.button("Start the experiment", type="primary", icon=":material/play_arrow:", width="stretch"):
                 experiment = lab.fine_tune(base, task, arms, seeds, title, device)
                 st.session_state["finetune-experiment"] = experiment.id
-                st.toast("Queued.", icon=":material/schedule:")
+                st.rerun()
     except LabError as error:
         st.error(str(error))
-
-live = [run.id for run in lab.live() if run.spec.method != "pretrain"]
-launched = st.session_state.get("finetune-experiment")
-if live:
-    st.subheader("Training now")
-    live_panel(lab, live, "finetune-live")
-elif launched:
-    st.success("The experiment is done.", icon=":material/check_circle:")
-if launched:
-    st.page_link(
-        "compare.py", label="Open the comparison", icon=":material/compare_arrows:",
-        query_params={"experiment": launched},
-    )  # fmt: skip

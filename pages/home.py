@@ -10,9 +10,16 @@ from core.lab import current
 from core.runs.execute import ADAPTER
 from core.spec import LEARNING_RATES, LoRASpec, OptimSpec
 from core.study.compare import arms_of, verdict
+from core.study.wording import count_text, number_text
 from pages.parts.datasets import dataset_picker
 from pages.parts.live import live_panel
 from pages.parts.pickers import when
+
+SEEDS = 3
+"""Runs of each arm: the fewest that give an interval worth showing."""
+
+MOST_ARMS = 4
+"""Arms shown of an experiment; Compare has them all."""
 
 lab = current()
 
@@ -23,14 +30,15 @@ st.markdown(
 )
 
 with st.container(border=True):
-    source, preset, choose = lab.catalog.best(), "rotation-45", st.container(horizontal=True, vertical_alignment="bottom")
-    with choose:
+    left, right = st.columns(2, gap="medium")
+    with left:
         source = dataset_picker(lab, "Dataset", "home-dataset")
+    with right:
         preset = st.selectbox(
             "What is new when fine-tuning", list(PRESETS), 2, format_func=lambda name: PRESETS[name].title,
             key="home-preset", persist_state="session",
         )  # fmt: skip
-    st.caption(PRESETS[preset].line)
+        st.caption(PRESETS[preset].line)
     if st.button(
         "Run the comparison", type="primary", icon=":material/play_arrow:", disabled=source is None, key="home-run"
     ):
@@ -39,11 +47,15 @@ with st.container(border=True):
                 preset, str(source), None, OptimSpec.of(learning_rate=LEARNING_RATES["pretrain"]),
                 [(OptimSpec.of(learning_rate=LEARNING_RATES["full"]), None),
                  (OptimSpec.of(learning_rate=LEARNING_RATES["lora"]), LoRASpec.of())],
-                seeds=range(3),
+                seeds=range(SEEDS),
             )  # fmt: skip
+            st.rerun()
         except LabError as error:
             st.error(str(error))
-    st.caption("Pretrains once for 10 epochs, then fine-tunes fully and with LoRA of rank 4, three seeds each.")
+    st.caption(
+        f"Pretrains for {OptimSpec.of().epochs} epochs, unless that base is there already; then fine-tunes fully and "
+        f"with LoRA of rank {LoRASpec.of().rank}, {SEEDS} seeds each. Pretrain and Fine-tune have all the settings."
+    )
 
 experiments = lab.experiments(6)
 running = [e for e in experiments if any(run.is_live for run in lab.members(e))]
@@ -64,10 +76,19 @@ for experiment in done:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{experiment.name}**", width="content")
             st.caption(when(experiment.created))
-        st.markdown(verdict(arms) if arms else "No run of it came to a result.")
         with st.container(horizontal=True):
+            for arm in arms[:MOST_ARMS]:
+                interval = arm.interval("accuracy")
+                spread = f" ± {number_text(interval.half_width)}" if interval.n > 1 else ""
+                trained = count_text(arm.interval("trainable_parameters").mean)
+                st.metric(
+                    arm.label, f"{number_text(interval.mean)}{spread} %", f"{trained} parameters trained",
+                    delta_color="off", delta_arrow="off", border=True, help="Accuracy on the target, test part.",
+                )  # fmt: skip
+        st.markdown(verdict(arms) if arms else "No run of it came to a result.")
+        with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link(
-                "compare.py", label="Compare", icon=":material/compare_arrows:",
+                "compare.py", label="Compare", icon=":material/stacked_line_chart:",
                 query_params={"experiment": experiment.id},
             )  # fmt: skip
             adapter = next((run for run in members if run.spec.lora and run.result), None)

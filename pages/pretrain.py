@@ -18,6 +18,10 @@ lab = current()
 st.title("Pretrain")
 st.markdown("Train a network from random weights. It becomes a **base**, and fine-tuning starts from it.")
 
+live = [run.id for run in lab.live() if run.spec.method == "pretrain"]
+if live:
+    live_panel(lab, live, "pretrain-live")
+
 spec = None
 settings, cost = st.columns([3, 2], gap="large")
 with settings:
@@ -28,9 +32,13 @@ with settings:
             with st.expander("Task: classes, rotation, validation part", icon=":material/transform:"):
                 task = forms.own_task(dataset, list(range(whole_dataset.num_classes)), "pretrain")
             task_preview(lab, task, "pretrain")
-            epochs = forms.whole(OptimSpec, "epochs", "pretrain-epochs", most=50)
-            rate = forms.learning_rate("pretrain", "pretrain-rate")
-            batch_size = forms.batch_size("pretrain-batch")
+            left, right = st.columns(2, gap="medium")
+            with left:
+                epochs = forms.whole(OptimSpec, "epochs", "pretrain-epochs", most=50)
+                rate = forms.learning_rate("pretrain", "pretrain-rate")
+            with right:
+                batch_size = forms.batch_size("pretrain-batch")
+                device = forms.device(lab, "pretrain-device")
             with st.expander("Network, stopping and seed", icon=":material/tune:"):
                 model = ModelSpec.of(
                     num_hidden_1=forms.whole(ModelSpec, "num_hidden_1", "pretrain-hidden-1", most=1024),
@@ -40,7 +48,6 @@ with settings:
                 patience = forms.whole(OptimSpec, "patience", "pretrain-patience", most=20)
                 keep = forms.kept_weights("pretrain-keep")
                 seed = forms.whole(RunSpec, "seed", "pretrain-seed", most=100)
-            device = forms.device(lab, "pretrain-device")
             spec = RunSpec.of(
                 method="pretrain", model=model, task=task, seed=seed, device=device,
                 optim=OptimSpec.of(
@@ -66,14 +73,9 @@ with cost, st.container(border=True):
                 )
             if st.button("Start pretraining", type="primary", icon=":material/play_arrow:", width="stretch"):
                 lab.launch(spec)
-                st.toast("Queued.", icon=":material/schedule:")
+                st.rerun()
         except LabError as error:
             st.error(str(error))
-
-live = [run.id for run in lab.live() if run.spec.method == "pretrain"]
-if live:
-    st.subheader("Training now")
-    live_panel(lab, live, "pretrain-live")
 
 st.subheader("Bases")
 bases = lab.bases()
@@ -83,6 +85,4 @@ for base in bases[:10]:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{task_text(base.spec.task)}**")
         st.caption(base_text(base))
-        st.page_link(
-            "finetune.py", label="Fine-tune it", icon=":material/tune:", query_params={"base": base.id}
-        )
+        st.page_link("finetune.py", label="Fine-tune it", icon=":material/tune:", query_params={"base": base.id})

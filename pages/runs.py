@@ -29,7 +29,7 @@ if live:
 with st.container(horizontal=True):
     states = st.pills(
         "State", get_args(State), selection_mode="multi", format_func=lambda state: f"{STATE_ICONS[state]} {state}",
-        key="runs-state",
+        key="runs-state", wrap=True,
     )  # fmt: skip
     methods = st.pills("Method", get_args(Method), selection_mode="multi", key="runs-method")
 
@@ -39,9 +39,26 @@ if not found:
     st.page_link("home.py", label="Run the comparison", icon=":material/home:")
     st.stop()
 
+number = st.column_config.NumberColumn
 table = st.dataframe(
-    runs_table(found), hide_index=True, on_select="rerun", selection_mode="single-row", key="runs-table",
+    runs_table(found),
+    hide_index=True,
+    on_select="rerun",
+    selection_mode="single-row",
+    key="runs-table",
     alt="Runs, the newest first",
+    column_order=[
+        "State", "Arm", "Dataset", "Seed", "Accuracy (%)", "Source accuracy (%)", "Trainable parameters",
+        "Training time (s)", "Epochs", "Learning rate", "Created", "Run", "Cause",
+    ],
+    column_config={
+        "Accuracy (%)": number("Accuracy", format="%.2f %%"),
+        "Source accuracy (%)": number("On the source", format="%.2f %%"),
+        "Trainable parameters": number("Trainable", format="localized"),
+        "Training time (s)": number("Time", format="%.2f s"),
+        "Learning rate": number(format="%g"),
+        "Created": st.column_config.DatetimeColumn(format="DD MMM HH:mm:ss"),
+    },
 )  # fmt: skip
 chosen = st.query_params.get("run")
 if table.selection.rows and table.selection.rows[0] < len(found):
@@ -73,7 +90,7 @@ try:
             st.rerun()
         if run.experiment:
             st.page_link(
-                "compare.py", label="Its comparison", icon=":material/compare_arrows:",
+                "compare.py", label="Its comparison", icon=":material/stacked_line_chart:",
                 query_params={"experiment": run.experiment},
             )  # fmt: skip
 except LabError as error:
@@ -97,7 +114,9 @@ if run.result:
         st.metric("Memory", bytes_text(result.memory), border=True)
 
 if run.step:
-    curve = NamedCurve(run=run.id, label=run.spec.label, colour=colours_of([run.spec])[run.spec.arm], curve=lab.curve(run.id))
+    beside = lab.runs(experiment=run.experiment) if run.experiment else [run]
+    colour = colours_of(other.spec for other in beside)[run.spec.arm]
+    curve = NamedCurve(run=run.id, label=run.spec.label, colour=colour, curve=lab.curve(run.id))
     st.plotly_chart(
         loss_curves([curve], axis="step", smoothing=0.9, log=False), key="runs-curve",
         alt=f"Training and validation loss of run {run.id} by step",

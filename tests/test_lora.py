@@ -169,7 +169,9 @@ def test_the_start_of_a_is_drawn_as_documented() -> None:
 @pytest.mark.parametrize("start", ["kaiming", "gaussian"])
 def test_a_generator_fixes_the_start_and_spares_the_global_one(start) -> None:
     state = torch.get_rng_state()
-    models = [add_lora(build(SMALL, seed=1), LoRASpec(start=start), torch.Generator().manual_seed(s)) for s in (5, 5, 6)]
+    models = [
+        add_lora(build(SMALL, seed=1), LoRASpec(start=start), torch.Generator().manual_seed(s)) for s in (5, 5, 6)
+    ]
     assert weights(models[0]) == weights(models[1]) != weights(models[2])
     assert torch.equal(torch.get_rng_state(), state)
 

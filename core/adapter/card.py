@@ -101,7 +101,9 @@ def plain(text: str) -> str:
     """``text`` as one line that Markdown shows as it is: no markup, link, table cell or HTML comes of it."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
     escaped = re.sub(r"([\\`*_{}\[\]<>()#|~!&$@:])", r"\\\1", line)
-    return re.sub(r"(?i)\b(www)\.", r"\1\\.", escaped)
+    escaped = re.sub(r"(?i)\b(www)\.", r"\1\\.", escaped)
+    # At the start of a line these make lists and rules.
+    return re.sub(r"^(\d*)([-+=.])", r"\1\\\2", escaped)
 
 
 def _task_line(task: TaskSpec) -> str:

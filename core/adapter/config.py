@@ -31,7 +31,8 @@ MAX_RANK = 4096
 MAX_ALPHA = 1e9
 
 # Patterns are regular expressions in PEFT. One repeat and one group at most: none of these can take long.
-_PATTERN = re.compile(r"\^?(\.\*)?[\w.\\-]*(\([\w.\\|-]+\)[\w.\\-]*)?\$?")
+_ATOM = r"([\w.\\-]|\[[\w-]+\])"
+_PATTERN = re.compile(rf"\^?(\.\*)?{_ATOM}*(\(({_ATOM}|\|)+\){_ATOM}*)?\$?")
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def adapter_bytes(model: nn.Module, lora: LoRASpec, *, base_fingerprint: str, ca
         probe: (n, features) inputs on which logits are compared.
 
     Returns:
-        The same bytes for the same adapter, card and probe.
+        The same bytes for the same adapter, card, probe and thread count.
 
     Raises:
         BaseMismatchError: the network's frozen weights are not those of the base.

@@ -161,7 +161,7 @@ class Storage:
 
 
 def storage(network: Network, rank: int, customers: int) -> Storage:
-    """Disk space for ``customers`` fine-tuned networks, without the few hundred bytes of file headers.
+    """Disk space for ``customers`` fine-tuned networks, file headers left out.
 
     Raises:
         LoRAError: fewer than one customer, or a rank below 1.

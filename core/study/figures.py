@@ -68,9 +68,9 @@ def live_figure_data(
     Args: as of :func:`loss_curves`.
 
     Returns:
-        ``traces`` and ``layout``; values that are not finite are None, which Plotly draws as gaps.
+        ``data`` and ``layout``, as Plotly names them; values that are not finite are None, which Plotly draws as gaps.
     """
-    return {"traces": plain(_loss_traces(curves, axis, smoothing)), "layout": plain(_loss_layout(axis, log))}
+    return {"data": plain(_loss_traces(curves, axis, smoothing)), "layout": plain(_loss_layout(axis, log))}
 
 
 def accuracy_curves(curves: Sequence[NamedCurve], axis: Axis = "epoch", masked: bool = False) -> go.Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 GRID = "rgba(128, 128, 128, 0.25)"
 """Lines of the grid, seen on white and on near-black."""
@@ -36,11 +37,28 @@ def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: i
 
 
 def plain(value: Any) -> Any:
-    """The same in lists and numbers of JSON; floats to five digits, which is finer than a pixel."""
+    """The same in lists and numbers of JSON: numbers that are not finite become None.
+
+    Arrays are rounded to five digits, which is finer than a pixel and short to send.
+    """
     if isinstance(value, dict):
         return {key: plain(part) for key, part in value.items()}
-    if isinstance(value, np.ndarray | list):
-        return [plain(part) for part in (value.tolist() if isinstance(value, np.ndarray) else value)]
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if np.isfinite(value) else None
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return _rounded(value) if np.issubdtype(value.dtype, np.floating) else value.tolist()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
     return value
+
+
+def _rounded(values: NDArray[np.floating]) -> list[float | None]:
+    finite = np.isfinite(values)
+    known = values[finite].astype(np.float64)
+    size = np.abs(known)
+    # Within the range of float32, so that neither the unit nor its inverse can overflow.
+    unit = 10.0 ** (4 - np.floor(np.log10(np.clip(size, 1e-45, 1e38))))
+    rounded = np.full(len(values), None, dtype=object)
+    rounded[finite] = np.round(known * unit) / unit
+    listed: list[float | None] = rounded.tolist()
+    return listed

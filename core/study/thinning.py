@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -33,9 +31,9 @@ def thin(y: NDArray[np.floating], most: int = MOST_POINTS) -> NDArray[np.intp]:
     finite = np.isfinite(y)
     # With gaps, every kept value may need a gap kept beside it.
     stretches = (most - 2) // 2 if finite.all() else (most - 3) // 4
-    edges = np.linspace(0, n, stretches + 1).astype(np.intp)
-    lowest = _first_of_each(np.where(finite, y, np.inf), edges)
-    highest = _first_of_each(np.where(finite, -y, np.inf), edges)
+    width = -(-n // stretches)
+    lowest = _lowest_of_each(np.where(finite, y, np.inf), width)
+    highest = _lowest_of_each(np.where(finite, -y, np.inf), width)
     kept = np.unique(np.concatenate([[0], lowest, highest, [n - 1]]))
     gaps = np.flatnonzero(~finite)
     # Where a gap lies between two kept points, the first point of it comes along.
@@ -44,9 +42,11 @@ def thin(y: NDArray[np.floating], most: int = MOST_POINTS) -> NDArray[np.intp]:
     return np.unique(np.concatenate([kept, gaps[between]]))
 
 
-def _first_of_each(y: NDArray[np.floating], edges: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Index of the smallest value of each stretch."""
-    return np.array([start + np.argmin(y[start:end]) for start, end in pairwise(edges)])
+def _lowest_of_each(y: NDArray[np.floating], width: int) -> NDArray[np.intp]:
+    """Index of the first smallest value of each stretch of ``width`` values; the last may be shorter."""
+    rows = np.pad(y, (0, -len(y) % width), constant_values=np.inf).reshape(-1, width)
+    lowest: NDArray[np.intp] = np.arange(len(rows)) * width + rows.argmin(axis=1)
+    return lowest
 
 
 def smooth(y: NDArray[np.floating], weight: float) -> NDArray[np.float64]:

@@ -1,8 +1,10 @@
-"""The drawings of the Learn page: matrices to scale and the path of an input, as SVG; matrices of numbers, as LaTeX."""
+"""The drawings of the Learn page: matrices to scale and the path of an input, as SVG; matrices of numbers, as LaTeX.
+
+An SVG carries both themes: a browser matches ``prefers-color-scheme`` inside a picture against the
+colour scheme of the page around it, also when that changes without a rerun.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,68 +20,71 @@ SIDE = 88
 THINNEST = 1.5
 """A strip is drawn at least this thick, or it could not be seen."""
 
+PLUS = 36
+"""Room for a plus sign between two matrices."""
 
-@dataclass(frozen=True)
-class Palette:
-    """Colours that read on one background."""
-
-    ink: str
-    faint: str
-    frozen: str
-    full: str = FULL
-    lora: str = LORA[0]
-
-
-PALETTES = {
-    "light": Palette(ink="#1b2430", faint="#5d6b7a", frozen="#c3ccd6"),
-    "dark": Palette(ink="#e3e8ee", faint="#9aa8b7", frozen="#46525f"),
-}
+STYLE = f"""<style>
+text {{ font: 14px system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; fill: #1b2430;
+  text-anchor: middle; dominant-baseline: central }}
+.large {{ font-size: 17px }} .faint {{ fill: #5d6b7a }}
+.frozen {{ fill: #c3ccd6 }} .full {{ fill: {FULL} }} .lora {{ fill: {LORA[0]} }}
+.none {{ fill: none }} .sum {{ stroke: {LORA[0]}; stroke-width: 1.5; stroke-dasharray: 4 3 }}
+.line {{ fill: none; stroke: #1b2430; stroke-width: 1.5 }} .head {{ fill: #1b2430 }}
+@media (prefers-color-scheme: dark) {{
+  text, .head {{ fill: #e3e8ee }} .line {{ stroke: #e3e8ee }} .faint {{ fill: #9aa8b7 }} .frozen {{ fill: #46525f }}
+}}
+</style>"""
 
 
-def palette(theme: str | None) -> Palette:
-    """The palette of a theme; the light one where the browser has not said which it shows."""
-    return PALETTES.get(theme or "light", PALETTES["light"])
-
-
-def matrices_full(in_features: int, out_features: int, rank: int, colours: Palette) -> str:
+def matrices_full(in_features: int, out_features: int, rank: int) -> str:
     """W + ΔW to scale: both of shape (in, out). ``rank`` only gives it the height of its neighbour."""
     scale = _Scale(in_features, out_features, rank)
-    left = (WIDTH - 2 * scale.width - 36) / 2
     shape = f"{in_features:,} × {out_features:,}"
+    slot = max(scale.width, _length(shape))
+    first = (WIDTH - slot - PLUS) / 2
+    second = first + slot + PLUS
     return _svg(
         scale.height,
-        _box(left, scale.top, scale.width, scale.tall, colours.frozen),
-        _text(left + scale.width + 18, scale.middle, "+", colours.ink, 20),
-        _box(left + scale.width + 36, scale.top, scale.width, scale.tall, colours.full),
-        *_legend(left + scale.width / 2, scale.below, "W", shape, colours),
-        *_legend(left + scale.width * 1.5 + 36, scale.below, "ΔW", shape, colours),
+        _box(first - scale.width / 2, scale.top, scale.width, scale.tall, "frozen"),
+        _text(first + (slot + PLUS) / 2, scale.middle, "+", "large"),
+        _box(second - scale.width / 2, scale.top, scale.width, scale.tall, "full"),
+        _text(first, scale.below, "W"),
+        _text(first, scale.below + 18, shape),
+        _text(second, scale.below, "ΔW"),
+        _text(second, scale.below + 18, shape),
     )
 
 
-def matrices_lora(in_features: int, out_features: int, rank: int, colours: Palette) -> str:
+def matrices_lora(in_features: int, out_features: int, rank: int) -> str:
     """W + A B to scale: B over the product and A to its left, as one multiplies on paper."""
     scale = _Scale(in_features, out_features, rank)
-    left = (WIDTH - 2 * scale.width - 36 - scale.strip - 24) / 2
-    a = left + scale.width + 36 + 18
-    product = a + scale.strip + 6
+    shape, a, b = (
+        f"{in_features:,} × {out_features:,}",
+        f"A {in_features:,} × {rank:,}",
+        f"B {rank:,} × {out_features:,}",
+    )
+    group = 18 + scale.strip + 6 + scale.width
+    slot, slots = max(scale.width, _length(shape)), max(group, _length(a), _length(b))
+    first = (WIDTH - slots - PLUS) / 2
+    second = first + slot / 2 + PLUS + slots / 2
+    left = second - group / 2 + 18
+    product = left + scale.strip + 6
+    over = scale.top - 6 - scale.strip
+    roomy = scale.width > 28 and scale.tall > 18
     return _svg(
         scale.height,
-        _box(left, scale.top, scale.width, scale.tall, colours.frozen),
-        _text(left + scale.width + 18, scale.middle, "+", colours.ink, 20),
-        _box(a, scale.top, scale.strip, scale.tall, colours.lora),
-        _text(a - 10, scale.middle, "A", colours.ink, 15),
-        _box(product, scale.top - 6 - scale.strip, scale.width, scale.strip, colours.lora),
-        _text(product + scale.width / 2, scale.top - 6 - scale.strip - 10, "B", colours.ink, 15),
-        _box(product, scale.top, scale.width, scale.tall, "none", colours.lora),
-        _text(product + scale.width / 2, scale.middle, "AB", colours.faint, 15),
-        *_legend(left + scale.width / 2, scale.below, "W", f"{in_features:,} × {out_features:,}", colours),
-        *_legend(
-            product + scale.width / 2 - scale.strip / 2,
-            scale.below,
-            f"A {in_features:,} × {rank:,}",
-            f"B {rank:,} × {out_features:,}",
-            colours,
-        ),
+        _box(first - scale.width / 2, scale.top, scale.width, scale.tall, "frozen"),
+        _text(first + (slot + PLUS) / 2, scale.middle, "+", "large"),
+        _box(left, scale.top, scale.strip, scale.tall, "lora"),
+        _text(left - 10, scale.middle, "A"),
+        _box(product, over, scale.width, scale.strip, "lora"),
+        _text(product + scale.width / 2, over - 10, "B"),
+        _box(product, scale.top, scale.width, scale.tall, "none sum"),
+        _text(product + scale.width / 2, scale.middle, "AB" if roomy else "", "faint"),
+        _text(first, scale.below, "W"),
+        _text(first, scale.below + 18, shape),
+        _text(second, scale.below, a),
+        _text(second, scale.below + 18, b),
     )
 
 
@@ -88,45 +93,45 @@ def is_thinner_than_drawn(in_features: int, out_features: int, rank: int) -> boo
     return SIDE * min(rank, in_features, out_features) / max(in_features, out_features) < THINNEST
 
 
-def path_of_two_branches(base: int, adapter: int, colours: Palette) -> str:
+def path_of_two_branches(base: int, adapter: int) -> str:
     """An input that goes through W and through A and B; ``base`` and ``adapter`` count multiplications."""
     return _svg(
         170,
-        _text(16, 85, "x", colours.ink, 17),
-        _arrow("M 28 85 H 44 V 44 H 74", colours),
-        _arrow("M 44 85 V 124 H 74", colours),
-        _box(78, 22, 148, 44, colours.frozen),
-        _text(152, 44, "W", colours.ink, 16),
-        _box(78, 106, 20, 36, colours.lora),
-        _arrow("M 98 124 H 130", colours),
-        _box(134, 116, 56, 16, colours.lora),
-        _arrow("M 190 124 H 208", colours),
-        _circle(220, 124, 11, colours),
-        _text(220, 123.5, "s", colours.ink, 15),
-        _text(88, 96, "A", colours.ink, 15),
-        _text(162, 105, "B", colours.ink, 15),
-        _arrow("M 226 44 H 262 V 70", colours),
-        _arrow("M 231 124 H 262 V 100", colours),
-        _circle(262, 85, 11, colours),
-        _text(262, 84.5, "+", colours.ink, 17),
-        _arrow("M 273 85 H 318", colours),
-        _text(332, 85, "y", colours.ink, 17),
-        _text(152, 10, f"{base:,}", colours.faint, 12),
-        _text(152, 158, f"{adapter:,}", colours.faint, 12),
+        _text(16, 85, "x", "large"),
+        _arrow("M 28 85 H 44 V 44 H 74"),
+        _arrow("M 44 85 V 124 H 74"),
+        _box(78, 22, 148, 44, "frozen"),
+        _text(152, 44, "W", "large"),
+        _box(78, 106, 20, 36, "lora"),
+        _text(88, 95, "A"),
+        _arrow("M 98 124 H 130"),
+        _box(134, 116, 56, 16, "lora"),
+        _text(162, 105, "B"),
+        _arrow("M 190 124 H 208"),
+        _circle(220, 124),
+        _text(220, 123, "s"),
+        _arrow("M 226 44 H 262 V 70"),
+        _arrow("M 231 124 H 262 V 100"),
+        _circle(262, 85),
+        _text(262, 84, "+", "large"),
+        _arrow("M 273 85 H 318"),
+        _text(332, 85, "y", "large"),
+        _text(152, 10, f"{base:,}", "faint"),
+        _text(152, 158, f"{adapter:,}", "faint"),
     )
 
 
-def path_of_one_product(base: int, colours: Palette) -> str:
+def path_of_one_product(base: int) -> str:
     """An input that goes through the sum; ``base`` counts multiplications."""
     return _svg(
         170,
-        _text(16, 85, "x", colours.ink, 17),
-        _arrow("M 28 85 H 74", colours),
-        _box(78, 63, 148, 44, colours.frozen, colours.lora),
-        _text(152, 85, "W + s AB", colours.ink, 16),
-        _arrow("M 226 85 H 318", colours),
-        _text(332, 85, "y", colours.ink, 17),
-        _text(152, 51, f"{base:,}", colours.faint, 12),
+        _text(16, 85, "x", "large"),
+        _arrow("M 28 85 H 74"),
+        _box(78, 63, 148, 44, "frozen sum"),
+        _text(152, 85, "W + s AB", "large"),
+        _arrow("M 226 85 H 318"),
+        _text(332, 85, "y", "large"),
+        _text(152, 51, f"{base:,}", "faint"),
     )
 
 
@@ -147,59 +152,49 @@ class _Scale:
         self.top = self.strip + 28
         self.middle = self.top + self.tall / 2
         self.below = self.top + self.tall + 20
-        self.height = self.below + 30
+        self.height = self.below + 32
+
+
+def _length(words: str) -> float:
+    """About how wide a text is, on the safe side."""
+    return 8.5 * len(words)
 
 
 def _svg(height: float, *parts: str) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" '
-        f'font-family="system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif">{"".join(parts)}</svg>'
-    )
+    view = f"0 0 {WIDTH} {height:.0f}"
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}">{STYLE}{"".join(parts)}</svg>'
 
 
-def _box(x: float, y: float, width: float, height: float, fill: str, dashed: str | None = None) -> str:
-    edge = f' stroke="{dashed}" stroke-width="1.5" stroke-dasharray="4 3"' if dashed else ""
-    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"{edge}/>'
+def _box(x: float, y: float, width: float, height: float, kind: str) -> str:
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" class="{kind}"/>'
 
 
-def _text(x: float, y: float, words: str, colour: str, size: int) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" font-size="{size}" '
-        f'text-anchor="middle" dominant-baseline="central">{words}</text>'
-    )
+def _text(x: float, y: float, words: str, kind: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{words}</text>'
 
 
-def _legend(x: float, y: float, name: str, shape: str, colours: Palette) -> tuple[str, str]:
-    """Two lines under a drawing."""
-    return _text(x, y, name, colours.ink, 14), _text(x, y + 18, shape, colours.ink, 14)
+def _circle(x: float, y: float) -> str:
+    return f'<circle cx="{x}" cy="{y}" r="11" class="line"/>'
 
 
-def _circle(x: float, y: float, radius: float, colours: Palette) -> str:
-    return f'<circle cx="{x}" cy="{y}" r="{radius}" fill="none" stroke="{colours.ink}" stroke-width="1.5"/>'
-
-
-def _arrow(path: str, colours: Palette) -> str:
-    """A line that ends in a head; its last stretch is horizontal or vertical."""
-    *_, direction, last = path.split()
-    x, y = _end(path)
-    before = _end(path.rsplit(f" {direction} {last}", 1)[0])
+def _arrow(path: str) -> str:
+    """A line of M, H and V that ends in a head."""
+    *start, direction, last = path.split()
+    x, y = _end([*start, direction, last])
+    before = _end(start)
     along = (x > before[0]) - (x < before[0]), (y > before[1]) - (y < before[1])
     back, side = (x - 7 * along[0], y - 7 * along[1]), (4 * along[1], 4 * along[0])
     head = f"{x},{y} {back[0] + side[0]},{back[1] + side[1]} {back[0] - side[0]},{back[1] - side[1]}"
-    return (
-        f'<path d="{path}" fill="none" stroke="{colours.ink}" stroke-width="1.5"/>'
-        f'<polygon points="{head}" fill="{colours.ink}"/>'
-    )
+    return f'<path d="{path}" class="line"/><polygon points="{head}" class="head"/>'
 
 
-def _end(path: str) -> tuple[float, float]:
-    """Where a path of M, H and V ends."""
+def _end(path: list[str]) -> tuple[float, float]:
+    """Where a path ends."""
     x = y = 0.0
-    parts = path.split()
-    while parts:
-        command = parts.pop(0)
+    parts = iter(path)
+    for command in parts:
         if command in "MH":
-            x = float(parts.pop(0))
+            x = float(next(parts))
         if command in "MV":
-            y = float(parts.pop(0))
+            y = float(next(parts))
     return x, y

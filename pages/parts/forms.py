@@ -14,6 +14,7 @@ LEARNING_RATE_CHOICES = [
 ]  # fmt: skip
 RANK_CHOICES = [1, 2, 4, 8, 16, 32, 64, 128]
 ALPHA_CHOICES = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
+LAYERS = ["layers.0", "layers.2", "layers.4"]
 SCALINGS: list[Scaling] = ["alpha/r", "alpha", "alpha/sqrt(r)"]
 
 
@@ -60,10 +61,11 @@ def batch_size(key: str) -> int:
 
 def device(lab: Lab, key: str) -> Device:
     """Where to train."""
-    choice: Device | None = st.segmented_control(
-        "Device", lab.devices(), default="auto", key=key, help="auto takes the fastest there is.", persist_state="session"
-    )
-    return choice or "auto"
+    choice: Device = st.segmented_control(
+        "Device", lab.devices(), default="auto", key=key, help="auto takes the fastest there is.", required=True,
+        persist_state="session",
+    )  # fmt: skip
+    return choice
 
 
 def seeds(key: str, value: int = 3) -> range:
@@ -80,7 +82,7 @@ def lora(key: str) -> list[LoRASpec]:
     about = bounds(LoRASpec, "rank")
     ranks = st.pills(
         about.title, RANK_CHOICES, selection_mode="multi", default=[about.default], key=f"{key}-rank",
-        help=f"{about.description} Several ranks make an arm each.", persist_state="session",
+        help=f"{about.description} Several ranks make an arm each.", persist_state="session", wrap=True,
     )  # fmt: skip
     alpha = one_of(LoRASpec, "alpha", ALPHA_CHOICES, f"{key}-alpha")
     with st.expander("Scaling, start and layers", icon=":material/tune:"):
@@ -89,22 +91,20 @@ def lora(key: str) -> list[LoRASpec]:
         )
         scaling = st.segmented_control(
             scaling_about.title, SCALINGS, default=scaling_about.default, help=scaling_about.description,
-            key=f"{key}-scaling", persist_state="session",
+            key=f"{key}-scaling", persist_state="session", required=True,
         )  # fmt: skip
         start = st.segmented_control(
             start_about.title, ["kaiming", "gaussian"], default=start_about.default, help=start_about.description,
-            key=f"{key}-start", persist_state="session",
+            key=f"{key}-start", persist_state="session", required=True,
         )  # fmt: skip
         layers = st.pills(
-            layers_about.title, ["layers.0", "layers.2", "layers.4"], selection_mode="multi",
-            default=["layers.0", "layers.2", "layers.4"], help="Linear layers that get an adapter.",
-            key=f"{key}-layers", persist_state="session",
+            layers_about.title, LAYERS, selection_mode="multi", default=LAYERS, key=f"{key}-layers",
+            help="Linear layers that get an adapter.", persist_state="session", wrap=True,
         )  # fmt: skip
+    # Said in one way, so that the same choice is the same arm wherever it was made.
+    targets = ("all-linear",) if layers == LAYERS else tuple(layers)
     return [
-        LoRASpec.of(
-            rank=rank, alpha=alpha, scaling=scaling or scaling_about.default, start=start or start_about.default,
-            target_modules=tuple(layers),
-        )  # fmt: skip
+        LoRASpec.of(rank=rank, alpha=alpha, scaling=scaling, start=start, target_modules=targets)
         for rank in sorted(ranks)
     ]
 
@@ -114,7 +114,7 @@ def own_task(dataset: str, labels: list[int], key: str) -> TaskSpec:
     texts = {name: bounds(TaskSpec, name) for name in TaskSpec.model_fields}
     classes = st.pills(
         texts["classes"].title, labels, selection_mode="multi", help=texts["classes"].description,
-        key=f"{key}-classes", persist_state="session",
+        key=f"{key}-classes", persist_state="session", wrap=True,
     )  # fmt: skip
     rotation = st.slider(
         texts["rotation"].title, -180, 180, 0, 5, format="%d°", help=texts["rotation"].description,
@@ -155,7 +155,8 @@ def validation_part(key: str) -> float:
 def kept_weights(key: str) -> Literal["last", "best"]:
     """Which weights become the result."""
     about = bounds(OptimSpec, "keep")
-    choice: Literal["last", "best"] | None = st.segmented_control(
-        about.title, ["last", "best"], default=about.default, help=about.description, key=key, persist_state="session"
-    )
-    return choice or "last"
+    choice: Literal["last", "best"] = st.segmented_control(
+        about.title, ["last", "best"], default=about.default, help=about.description, key=key, required=True,
+        persist_state="session",
+    )  # fmt: skip
+    return choice

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
 import streamlit as st
+from streamlit.elements.lib.grid_container import GridContainer
 
+from core.spec import LoRASpec, bounds
 from core.study import demonstration
 from core.study.counting import ADAM_STATE, FLOAT32, LayerCount
 from core.study.diagram import outputs_figure, ranks_figure
 from core.study.wording import bytes_text, count_text, number_text, percent, times_text
 from pages.parts import diagram
 
-RANKS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096]
+MERGE_RANKS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
 STILL = {"displayModeBar": False}
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -26,30 +26,29 @@ def two_ways() -> None:
         "added: $\\Delta W$. The two methods differ in which matrices they allow there."
     )
     count = layer_shape()
-    colours = diagram.palette(st.context.theme.type)
     shape = (count.in_features, count.out_features, count.used_rank)
-    full, lora = st.columns(2)
-    with full.container(border=True, height="stretch"):
+    pair = side_by_side()
+    with pair.cell():
         st.markdown("**Full fine-tuning**")
         st.latex(r"W_{\text{new}} = W + \Delta W")
         st.image(
-            diagram.matrices_full(*shape, colours),
+            diagram.matrices_full(*shape),
             width="stretch",
             alt=f"Two matrices of the same size, W and ΔW, each {shape[0]:,} by {shape[1]:,}, drawn to scale.",
         )
         st.caption("Any $\\Delta W$ will do, so each of its numbers is trained.")
-    with lora.container(border=True, height="stretch"):
+    with pair.cell():
         st.markdown("**LoRA**")
         st.latex(r"W_{\text{new}} = W + AB")
         st.image(
-            diagram.matrices_lora(*shape, colours),
+            diagram.matrices_lora(*shape),
             width="stretch",
             alt=(
                 f"The matrix W and, beside it, a strip A of {shape[0]:,} by {shape[2]:,} and a strip B of "
                 f"{shape[2]:,} by {shape[1]:,}, whose product has the size of W, drawn to scale."
             ),
         )
-        st.caption("$W$ is frozen. Only the two strips are trained; the dashed square is their product.")
+        st.caption("$W$ is frozen. Only the two strips are trained; the dashed frame is their product.")
     if diagram.is_thinner_than_drawn(*shape):
         st.caption("Areas are to scale, but for the strips: at this rank they are thinner than drawn.")
     else:
@@ -64,32 +63,25 @@ def two_ways() -> None:
 
 
 def layer_shape() -> LayerCount:
-    """Ask for inputs, outputs and rank; the rank has a slider to feel and a field to be exact."""
+    """Ask for inputs, outputs and rank."""
+    rank = bounds(LoRASpec, "rank")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         inputs = st.number_input("Inputs", 1, 65_536, 1000, key="learn_in", bind="query-params", width=140)
         outputs = st.number_input("Outputs", 1, 65_536, 1000, key="learn_out", bind="query-params", width=140)
-        rank = st.number_input("Rank r", 1, 65_536, 2, key="learn_rank", bind="query-params", width=140)
-        # The slider follows the field: it shows the first of its stops that is not below.
-        st.session_state["learn_rank_slider"] = RANKS[min(bisect_left(RANKS, rank), len(RANKS) - 1)]
-        st.select_slider("Slide the rank", RANKS, key="learn_rank_slider", on_change=slide_rank, format_func=count_text)
-    return LayerCount(int(inputs), int(outputs), int(rank))
-
-
-def slide_rank() -> None:
-    """Take the slider's rank into the field."""
-    st.session_state["learn_rank"] = st.session_state["learn_rank_slider"]
+        chosen = st.slider("Rank r", int(rank.low or 1), int(rank.high or 1), 2, key="learn_rank", bind="query-params")
+    return LayerCount(int(inputs), int(outputs), chosen)
 
 
 def counting(count: LayerCount) -> None:
     """What both methods train in a layer of that shape, and from which rank on LoRA saves nothing."""
     st.header("Counting", anchor="count")
     st.markdown("The sizes above decide how many numbers each method trains in this layer:")
-    left, right = st.columns(2)
-    left.latex(rf"\Delta W:\quad {tex(count.in_features)} \cdot {tex(count.out_features)} = {tex(count.full)}")
-    right.latex(
-        rf"A, B:\quad {tex(count.used_rank)} \cdot ({tex(count.in_features)} + {tex(count.out_features)})"
-        rf" = {tex(count.lora)}"
-    )
+    with st.grid(2, min_column_width=320):
+        st.latex(rf"\Delta W:\; {tex(count.in_features)} \cdot {tex(count.out_features)} = {tex(count.full)}")
+        st.latex(
+            rf"A, B:\; {tex(count.used_rank)} \cdot ({tex(count.in_features)} + {tex(count.out_features)})"
+            rf" = {tex(count.lora)}"
+        )
     with st.grid(4, min_column_width=150):
         st.metric("Full fine-tuning", count_text(count.full), border=True)
         st.metric("LoRA", count_text(count.lora), border=True)
@@ -140,23 +132,22 @@ def beside_the_weight() -> None:
     )
     st.latex(r"x\,(W + s\,AB) \;=\; xW + s\,(xA)\,B")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        seed = st.number_input("Seed of the numbers", 0, 1_000_000, 0, key="learn_seed", bind="query-params", width=180)
-        st.button("Draw again", icon=":material/casino:", on_click=draw_again)
         alpha = st.slider("Alpha (rank 2)", 0.5, 8.0, 4.0, 0.5, key="learn_alpha", bind="query-params", width=260)
-        sides = demonstration.two_sides(int(seed), alpha)
-        st.latex(rf"s = \frac{{\alpha}}{{r}} = \frac{{{alpha:g}}}{{2}} = {sides.scaling:g}", width="content")
+        st.button("Draw again", icon=":material/casino:", on_click=draw_again, key="learn_draw")
+        sides = demonstration.two_sides(st.session_state.get("learn_seed", 0), alpha)
+        st.latex(rf"s = \alpha / r = {alpha:g} / 2 = {sides.scaling:g}", width="content")
     with st.container(border=True, horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.latex(rf"x = {diagram.matrix(sides.x)}", width="content")
         st.latex(rf"W = {diagram.matrix(sides.W)}", width="content")
         st.latex(rf"A = {diagram.matrix(sides.A)}", width="content")
         st.latex(rf"B = {diagram.matrix(sides.B)}", width="content")
-    left, right = st.columns(2)
-    with left.container(border=True, height="stretch"):
+    pair = side_by_side()
+    with pair.cell():
         st.markdown("**Left: add, then multiply**")
         st.latex(rf"W + s\,AB = {diagram.matrix(sides.sum, 2)}")
         st.latex(rf"x\,(W + s\,AB) = {diagram.matrix(sides.left, 2)}")
         st.caption("Computed by `LinearWithLoRAMerged`.")
-    with right.container(border=True, height="stretch"):
+    with pair.cell():
         st.markdown("**Right: multiply, then add**")
         st.latex(rf"xW = {diagram.matrix(sides.base, 2)}")
         st.latex(rf"s\,(xA)\,B = {diagram.matrix(sides.update, 2)}")
@@ -175,7 +166,7 @@ def beside_the_weight() -> None:
 
 def draw_again() -> None:
     """Another seed, for other numbers."""
-    st.session_state["learn_seed"] = int(st.session_state["learn_seed"]) + 1
+    st.session_state["learn_seed"] = st.session_state.get("learn_seed", 0) + 1
 
 
 def quiet_start() -> None:
@@ -212,7 +203,9 @@ def quiet_start() -> None:
         st.metric("Change of an output", small(now.largest_change), border=True)
         st.metric("Gradient on A", small(now.gradient_a), border=True)
         st.metric("Gradient on B", small(now.gradient_b), border=True)
-    st.caption("Each is the largest absolute value; gradients of the squared distance to a random target.")
+    st.caption(
+        "Each is the largest absolute value; the gradients are those of half the squared distance to a random target."
+    )
     st.markdown(
         "Why not start both at zero? The gradient on $A$ is a multiple of $B$ and the gradient on $B$ a multiple of "
         "$A$: two zeros would never move. With one of them random, $B$ moves on the first step and $A$ from the second "
@@ -227,15 +220,14 @@ def merging() -> None:
         "Training needs $A$ and $B$ apart. Afterwards the same law lets them be added into $W$, and one product does "
         "the work of three. Here is the first layer of the lab's own network, 784 × 128:"
     )
-    rank = st.select_slider("Rank", [r for r in RANKS if r <= 128], 4, key="learn_merge_rank", bind="query-params")
+    rank = st.select_slider("Rank", MERGE_RANKS, 4, key="learn_merge_rank", bind="query-params")
     count = LayerCount(784, 128, int(rank))
     result = demonstration.merging(0, count.used_rank)
-    colours = diagram.palette(st.context.theme.type)
-    branches, product = st.columns(2)
-    with branches.container(border=True, height="stretch"):
+    pair = side_by_side()
+    with pair.cell():
         st.markdown("**Two branches**, while it trains")
         st.image(
-            diagram.path_of_two_branches(count.full, count.lora, colours),
+            diagram.path_of_two_branches(count.full, count.lora),
             width="stretch",
             alt="The input goes through W and, in parallel, through A, B and the factor s; both results are added.",
         )
@@ -243,10 +235,10 @@ def merging() -> None:
             f"Multiplications an input: {count.full:,} + {count.lora:,}, "
             f"**{percent(100 * count.extra_share, 1).replace(' ', NO_BREAK)} more**; $s$ can be folded into $B$."
         )
-    with product.container(border=True, height="stretch"):
+    with pair.cell():
         st.markdown("**One product**, when it is done")
         st.image(
-            diagram.path_of_one_product(count.full, colours),
+            diagram.path_of_one_product(count.full),
             width="stretch",
             alt="The input goes through a single matrix, W plus s times A B, to the output.",
         )
@@ -255,11 +247,16 @@ def merging() -> None:
         st.metric("Largest difference, 64 inputs", small(result.largest_difference), border=True)
         st.metric("W after unmerging", "same bits" if result.restored else "changed", border=True)
     st.markdown(
-        "Merged, the fine-tuned network is exactly as fast as the base and needs no LoRA code. Subtracting $s\\,AB$ "
+        "Merged, the fine-tuned network computes as much as the base and needs no LoRA code. Subtracting $s\\,AB$ "
         "again would not quite give the old $W$, because each sum is rounded; so `merge` keeps a copy and `unmerge` "
         "puts it back. Keep the branches apart to train them, or to swap adapters from one input to the next; merge "
         "them to serve a single task."
     )
+
+
+def side_by_side() -> GridContainer:
+    """Two framed cells; one above the other where they would get too narrow for a drawing or a formula."""
+    return st.grid(2, min_column_width=320, border=True)
 
 
 def tex(number: int) -> str:

@@ -8,7 +8,7 @@ from core.spec import LoRASpec, ModelSpec
 from core.study.counting import perceptron, storage
 from core.study.diagram import storage_figure
 from core.study.language_models import LANGUAGE_MODELS, model_table, projection_table
-from core.study.wording import bytes_text, count_text, times_text
+from core.study.wording import bytes_text, times_text
 
 MODEL_RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 CUSTOMERS = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000]
@@ -52,18 +52,18 @@ def language_models() -> tuple[str, int]:
     )
     network = MODELS[name]
     st.dataframe(
-        projection_table(network, rank).drop(columns=["part", "full"]),
+        projection_table(network, rank)[["layer", "in", "out", "copies", "lora", "times_fewer", "lora_all", "fields"]],
         hide_index=True,
         height="content",
         column_config={
             "layer": st.column_config.TextColumn("Layer", pinned=True),
-            "fields": "Shape, by config field",
             "in": number("Inputs", format="localized"),
             "out": number("Outputs", format="localized"),
             "copies": number("Layers", format="localized"),
             "lora": number("A and B, each", format="localized"),
             "times_fewer": number("Times fewer", format="%.0f"),
             "lora_all": number("A and B, all", format="localized"),
+            "fields": "Shape, by config field",
         },
         alt=f"The linear layers of {name}: shapes and what LoRA of rank {rank} trains in each.",
     )
@@ -83,11 +83,7 @@ def many_customers(name: str, rank: int) -> None:
         "base is the same for all of them and is stored, and loaded, once; what differs is the adapter. A server holds "
         "the base in memory and picks the pair $A$, $B$ for each request: a small product beside the large one."
     )
-    customers = int(
-        st.select_slider(
-            "Customers", CUSTOMERS, 100, key="learn_customers", bind="query-params", format_func=count_text
-        )
-    )
+    customers = int(st.select_slider("Customers", CUSTOMERS, 100, key="learn_customers", bind="query-params"))
     lab = LoRASpec()
     for network, r in ((perceptron(ModelSpec()), lab.rank), (MODELS[name], rank)):
         need = storage(network, r, customers)
@@ -113,4 +109,4 @@ def many_customers(name: str, rank: int) -> None:
             f"{bytes_text(need.full_copies)}, one base and its adapters {bytes_text(need.shared)}."
         ),
     )
-    st.caption(f"{name} at rank {rank}, as chosen in the section above. File headers, a few hundred bytes, left out.")
+    st.caption(f"{name} at rank {rank}, as chosen in the section above. File headers left out.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import streamlit as st
@@ -50,9 +51,9 @@ def _panel(lab: Lab, ids: tuple[str, ...], key: str, was_live: bool) -> None:
 
 
 def _summary(lab: Lab, runs: list[Run], live: list[Run]) -> None:
-    ended = {state: sum(run.state == state for run in runs) for state in ("finished", "stopped", "failed", "interrupted")}
-    words = [f"{ended['finished']} of {len(runs)} finished"]
-    words += [f"{count} {state}" for state, count in ended.items() if count and state != "finished"]
+    count = Counter(run.state for run in runs)
+    words = [f"{count['finished']} of {len(runs)} finished"]
+    words += [f"{count[state]} {state}" for state in ("stopped", "failed", "interrupted") if count[state]]
     if live:
         words.append(f"about {seconds_text(lab.remaining(live))} of training left")
     # What failed or was stopped is not done: the bar counts only steps that were taken.
@@ -64,13 +65,16 @@ def _running(lab: Lab, run: Run, label: str, key: str) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"{key}-{run.id}"):
         state_badge(run)
         st.markdown(f"**{label}**, seed {run.spec.seed}", width="content")
-        epoch = min(run.spec.optim.epochs, 1 + int(run.progress * run.spec.optim.epochs))
-        pace = f" · {count_text(run.examples_per_second)} examples/s" if run.examples_per_second else ""
-        left = f" · {seconds_text(run.eta)} left" if run.eta is not None else ""
-        st.caption(
-            f"Epoch {epoch} of {run.spec.optim.epochs} · step {count_text(run.step)} of {count_text(run.steps)}{pace}{left}",
-            width="stretch",
-        )
+        epochs = run.spec.optim.epochs
+        words = [
+            f"Epoch {min(epochs, 1 + int(run.progress * epochs))} of {epochs}",
+            f"step {count_text(run.step)} of {count_text(run.steps)}",
+        ]
+        if run.examples_per_second:
+            words.append(f"{count_text(run.examples_per_second)} examples/s")
+        if run.eta is not None:
+            words.append(f"{seconds_text(run.eta)} left")
+        st.caption(" · ".join(words) if run.steps else "Making the task", width="stretch")
         _stop_button(lab, run, key)
 
 
@@ -104,5 +108,6 @@ def _curves(lab: Lab, runs: list[Run], labels: dict[str, str], key: str) -> None
         for run in begun
     ]
     live_chart(
-        live_figure_data(curves), key=f"{key}-chart", height=380, alt="Training and validation loss of the runs above, by step"
-    )
+        live_figure_data(curves), key=f"{key}-chart", height=380,
+        alt="Training and validation loss of these runs, by step",
+    )  # fmt: skip

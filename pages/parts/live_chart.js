@@ -17,13 +17,13 @@ function loadPlotly(address) {
   return window.loraLabPlotly;
 }
 
-/** The figure's defaults in the colours and type of the page's theme; what a figure sets itself stays. */
+/** The figure's defaults in the colours and type of the page's theme. */
 function themed(host) {
   const style = getComputedStyle(host);
   const value = (name) => style.getPropertyValue(name).trim();
   const text = value("--st-text-color");
   const line = value("--st-border-color");
-  const background = value("--st-background-color"); // not transparent: a PNG of it is read on another page
+  const background = value("--st-background-color"); // not transparent: a PNG of it is read on other pages
   const size = 0.857 * parseFloat(value("--st-base-font-size") || "14");
   const axis = {
     gridcolor: line,
@@ -94,7 +94,11 @@ class Chart {
       this.plotly = await loadPlotly(library);
       if (!this.data) return; // taken off the page meanwhile
       const { data, layout } = JSON.parse(figure);
-      await this.plotly.react(this.host, data, { uirevision: "live", ...layout, template, width, height }, this.config);
+      // Plotly looks for what a removed trace leaves behind by a selector made of its uid.
+      for (const trace of data) if (trace.uid) trace.uid = trace.uid.replace(/[^\w-]/g, "_");
+      const { paper_bgcolor, plot_bgcolor } = template.layout;
+      const settled = { uirevision: "live", ...layout, template, paper_bgcolor, plot_bgcolor, width, height };
+      await this.plotly.react(this.host, data, settled, this.config);
       this.drawn = wanted;
       this.message.hidden = true;
     } catch (error) {

@@ -38,9 +38,9 @@ _element = st.components.v2.component(
 def live_chart(figure: go.Figure | dict[str, Any], key: str, height: int, alt: str) -> None:
     """Draw a chart, or put new data into the one that is there.
 
-    Font, text, grid and background follow the page's theme and take the place of the figure's template; whatever the
-    figure's own layout sets wins. Where a change should reset the zoom (another x-axis, say), give the layout another
-    ``uirevision``.
+    Size and background are the page's. Font, text and grid follow its theme in place of the figure's template, unless
+    the figure's own layout sets them. Where a change should reset the zoom (another x-axis, say), give the layout
+    another ``uirevision``.
 
     Args:
         figure: traces and layout.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import streamlit as st
@@ -58,21 +59,29 @@ def base_text(run: Run) -> str:
     return f"{task_text(run.spec.task)} · {accuracy} · {run.spec.optim.epochs} epochs · {run.id}"
 
 
-def base_picker(lab: Lab, key: str) -> Run | None:
+def pick(label: str, names: Mapping[str, str], query: str, help: str | None = None) -> str:
+    """A choice that always stands in the address, so that a link to it keeps its meaning when newer things come.
+
+    Args:
+        label: of the widget.
+        names: what can be chosen, and how it is called; the first is chosen where the address names none.
+        query: the address's parameter.
+        help: shown at the label.
+    """
+    ids, wanted = list(names), st.query_params.get(query)
+    place = ids.index(wanted) if wanted in names else 0
+    choice: str = st.selectbox(label, ids, place, format_func=names.__getitem__, help=help, key=f"pick-{query}")
+    st.query_params[query] = choice
+    return choice
+
+
+def base_picker(lab: Lab) -> Run | None:
     """A choice among the bases, the newest first; None where there is none yet."""
     bases = {run.id: run for run in lab.bases()}
     if not bases:
         return None
-    wanted = st.query_params.get("base")
-    choice = st.selectbox(
-        "Base",
-        list(bases),
-        list(bases).index(wanted) if wanted in bases else 0,
-        format_func=lambda id: base_text(bases[id]),
-        help="The pretrained network that every run of the experiment starts from.",
-        key=key,
-    )
-    return bases[choice]
+    names = {id: base_text(run) for id, run in bases.items()}
+    return bases[pick("Base", names, "base", "The pretrained network that every run of the experiment starts from.")]
 
 
 def experiment_text(lab: Lab, experiment: Experiment) -> str:
@@ -82,15 +91,12 @@ def experiment_text(lab: Lab, experiment: Experiment) -> str:
 
 
 def experiment_picker(lab: Lab) -> Experiment | None:
-    """A choice among the experiments; it stands in the URL, so the page can be shared."""
+    """A choice among the experiments, the newest first; None where there is none yet."""
     experiments = {experiment.id: experiment for experiment in lab.experiments()}
     if not experiments:
         return None
     names = {id: experiment_text(lab, experiment) for id, experiment in experiments.items()}
-    choice = st.selectbox(
-        "Experiment", list(experiments), format_func=names.__getitem__, key="experiment", bind="query-params"
-    )
-    return experiments[choice]
+    return experiments[pick("Experiment", names, "experiment")]
 
 
 def state_badge(run: Run) -> None:

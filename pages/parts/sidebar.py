@@ -9,6 +9,7 @@ import streamlit as st
 from core import lab
 from core.runs.record import Run
 from core.settings import choose_device, device_name
+from core.study.wording import seconds_text
 
 POLL_SECONDS = 2.0
 """Between two looks at the runs, while there are any to look at."""
@@ -33,8 +34,10 @@ def _activity(was_live: bool) -> None:
 
 
 def _line(running: Sequence[Run], waiting: int) -> str:
-    parts = [f"{len(running)} running" if running else "", f"{waiting} waiting" if waiting else ""]
-    seconds = max((run.eta for run in running if run.eta is not None), default=None)
-    if seconds is not None:
-        parts.append(f"{seconds:.0f} s left" if seconds < 100 else f"{seconds / 60:.0f} min left")
-    return ", ".join(part for part in parts if part)
+    words = []
+    if running:
+        seconds = max((run.eta for run in running if run.eta is not None), default=None)
+        words.append(f"{len(running)} running" + (f", {seconds_text(seconds)} left" if seconds is not None else ""))
+    if waiting:
+        words.append(f"{waiting} waiting")
+    return " · ".join(words)

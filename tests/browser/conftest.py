@@ -105,7 +105,7 @@ def run_server(script: Path, folder: Path, env: dict[str, str] | None = None) ->
         **os.environ,
         "LORA_LAB_HOME": str(folder / "home"),
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "pages")]),
+        "PYTHONPATH": str(REPO),
         **(env or {}),
     }
     with (folder / "server.log").open("wb") as log:

@@ -24,10 +24,10 @@ app = st.App(Path(__file__).with_name("script.py"), middleware=MIDDLEWARE, route
 
 SCRIPT = f"""
 import streamlit as st
-from parts.live_chart import live_chart
+from pages.parts.live_chart import live_chart
 
 def line(name, points):
-    return {{"type": "scatter", "mode": "lines", "name": name,
+    return {{"type": "scatter", "mode": "lines", "name": name, "uid": f"{{name}}:raw",
              "x": list(range(points)), "y": [1 / (1 + x) for x in range(points)]}}
 
 @st.fragment(run_every={TICK})
@@ -37,7 +37,8 @@ def tick():
     live_chart({{"data": traces, "layout": {{"xaxis": {{"title": {{"text": "Step"}}}}}}}}, "loss", 320, "{ALT}")
     live_chart({{"data": [line("still", 9)], "layout": {{}}}}, "still", 200, "A chart whose data never changes.")
 
-tick()
+if not st.toggle("Away"):
+    tick()
 front, back = st.tabs(["Front", "Back"])
 with back:
     live_chart({{"data": [line("hidden", 9)], "layout": {{}}}}, "hidden", 200, "A chart behind a tab.")
@@ -147,6 +148,16 @@ def test_text_is_readable_in_light_and_dark(chart: Locator, page: Page, console_
             assert contrast(fill, background) >= 4.5, f"{text} in {scheme}: {fill} on {background}"
             fills.add(fill)
     assert len(fills) == 2
+    assert console_errors == []
+
+
+def test_a_chart_leaves_and_comes_back_without_complaint(chart: Locator, page: Page, console_errors: list[str]) -> None:
+    for _ in range(2):
+        page.get_by_text("Away").click()
+        expect(page.get_by_role("img", name=ALT)).to_have_count(0)
+        page.get_by_text("Away").click()
+        expect(page.get_by_role("img", name=ALT).locator(".main-svg").first).to_be_attached()
+    wait_for_ticks(chart, 2)
     assert console_errors == []
 
 

@@ -1,0 +1,139 @@
+"""The main job as a person does it: press the button, watch, reload, stop, compare, download, load in PEFT."""
+
+from __future__ import annotations
+
+import re
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from playwright.sync_api import Locator, Page, expect
+
+from core.adapter import apply_adapter, read_adapter
+from core.network_file import read_network
+from tests.browser.conftest import REPO, Serve
+
+pytestmark = pytest.mark.browser
+
+TRAINING = re.compile(r"Epoch \d+ of 50 · step [\d,]+ of 8,100")
+"""What a running run shows."""
+
+SOON = 60_000
+"""Milliseconds: what the one button may take on the smallest dataset."""
+
+
+@pytest.fixture(scope="module")
+def url(serve: Serve) -> str:
+    return serve(REPO / "app.py", {"LORA_LAB_DATA": ""})
+
+
+def open_page(page: Page, url: str, title: str) -> None:
+    page.goto(url)
+    expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=30_000)
+
+
+def press(page: Page, label: str, key: str, cost: str) -> None:
+    """Send a slider to one of its ends, and see that the page has taken it: its number of steps says so."""
+    page.get_by_role("slider", name=label).press(key)
+    expect(page.get_by_text(cost, exact=True)).to_be_visible(timeout=15_000)
+
+
+def run_the_comparison(page: Page, url: str) -> None:
+    open_page(page, url, "Full fine-tuning or LoRA?")
+    page.get_by_role("button", name="Run the comparison").click()
+    expect(page.get_by_role("link", name="Compare").nth(1)).to_be_visible(timeout=SOON)
+
+
+def last_step(chart: Locator) -> float:
+    return float(chart.evaluate("chart => Math.max(0, ...chart.data.flatMap(trace => [...trace.x]))"))
+
+
+def test_the_one_button_ends_in_a_comparison(page: Page, url: str, console_errors: list[str]) -> None:
+    start = time.monotonic()
+    run_the_comparison(page, url)
+    assert time.monotonic() - start < SOON / 1000
+    expect(page.get_by_text("points").first).to_be_visible()
+    expect(page.get_by_text("6,248 against 136,074").first).to_be_visible()
+    page.get_by_role("link", name="Compare").nth(1).click()
+    expect(page.get_by_role("heading", name="The answer")).to_be_visible(timeout=30_000)
+    expect(page).to_have_url(re.compile(r"/compare\?experiment=e-[0-9a-f]{8}"))
+    for name in ("Accuracy on the target of each run", "Training and validation loss of every run"):
+        expect(page.get_by_role("figure", name=re.compile(name)).first).to_be_visible(timeout=30_000)
+    assert console_errors == []
+
+
+def test_a_run_goes_on_through_reload_and_a_second_tab_and_stops_when_told(page: Page, url: str) -> None:
+    run_the_comparison(page, url)
+    open_page(page, f"{url}/finetune", "Fine-tune")
+    expect(page.get_by_role("button", name="Start the experiment")).to_be_visible(timeout=30_000)
+    press(page, "Epochs", "End", "1,050")
+    press(page, "Batch size", "Home", "8,100")
+    page.get_by_role("button", name="Start the experiment").click()
+    chart = page.get_by_role("img", name=re.compile("Training and validation loss of these runs"))
+    expect(chart.locator(".main-svg").first).to_be_attached(timeout=30_000)
+    page.wait_for_function("chart => chart.data.length > 0", arg=chart.element_handle())
+    before = last_step(chart)
+    page.wait_for_function(
+        "([chart, step]) => Math.max(...chart.data.flatMap(trace => [...trace.x])) > step + 50",
+        arg=[chart.element_handle(), before],
+        timeout=30_000,
+    )
+
+    page.reload()
+    expect(page.get_by_text(TRAINING).first).to_be_visible(timeout=30_000)
+    expect(chart.locator(".main-svg").first).to_be_attached(timeout=30_000)
+    page.wait_for_function("chart => chart.data.length > 0", arg=chart.element_handle())
+    assert last_step(chart) > before
+
+    second = page.context.new_page()
+    open_page(second, f"{url}/runs", "Runs")
+    expect(second.get_by_text(TRAINING).first).to_be_visible(timeout=30_000)
+    second.get_by_role("button", name="Stop", exact=True).first.click()
+    expect(page.get_by_text(re.compile("1 stopped"))).to_be_visible(timeout=15_000)
+    second.get_by_role("button", name="Stop all").click()
+    second.close()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=30_000)
+
+
+def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Path) -> None:
+    run_the_comparison(page, url)
+    open_page(page, f"{url}/adapters", "Adapters")
+    files = {}
+    for label, name in [
+        ("Adapter for PEFT", "adapter.zip"),
+        ("Base", "base.safetensors"),
+        ("Merged network", "merged"),
+    ]:
+        with page.expect_download() as download:
+            page.get_by_role("button", name=label, exact=True).click()
+        files[name] = tmp_path / name
+        download.value.save_as(files[name])
+    page.get_by_role("button", name="Check it again now").click()
+    expect(page.get_by_text("The adapter holds")).to_be_visible(timeout=30_000)
+
+    base = read_network(files["base.safetensors"])
+    x = torch.rand(100, 784, generator=torch.Generator().manual_seed(1))
+    ours = apply_adapter(base, read_adapter(files["adapter.zip"])).eval()(x)
+    merged = read_network(files["merged"])(x)
+    with zipfile.ZipFile(files["adapter.zip"]) as archive:
+        archive.extractall(tmp_path / "adapter")
+    theirs = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()(x)
+    torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(theirs, merged, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("path", ["", "pretrain", "finetune", "runs", "compare", "adapters", "learn"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_page_is_wider_than_its_window_or_complains(
+    page: Page, url: str, console_errors: list[str], path: str, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{url}/{path}")
+    expect(page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first).to_be_visible(timeout=30_000)
+    page.wait_for_timeout(1500)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    assert page.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth")
+    assert console_errors == []

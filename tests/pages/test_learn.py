@@ -1,0 +1,152 @@
+"""The Learn page computes what it says, follows its widgets, and leaves nothing unnamed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.parts import diagram
+
+PAGE = Path(__file__).parents[2] / "pages" / "learn.py"
+SVG = "{http://www.w3.org/2000/svg}"
+SECTIONS = ["formulas", "count", "beside", "start", "merge", "models", "customers", "code", "settings", "next"]
+
+
+@pytest.fixture
+def page() -> AppTest:
+    app = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    assert not app.exception
+    return app
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    """The last metric of each label."""
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def test_it_opens_on_the_example_of_4000_against_a_million(page):
+    shown = metrics(page)
+    assert (shown["Full fine-tuning"], shown["LoRA"], shown["Times fewer"]) == ("1,000,000", "4,000", "250 ×")
+    assert shown["No saving from rank"] == "500"
+    assert not page.warning
+    assert [header.proto.anchor for header in page.header] == SECTIONS
+
+
+def test_counts_follow_the_shape_and_say_where_lora_saves_nothing(page):
+    page.number_input(key="learn_in").set_value(784)
+    page.number_input(key="learn_out").set_value(128)
+    page.slider(key="learn_rank").set_value(110).run()
+    assert (metrics(page)["Full fine-tuning"], metrics(page)["LoRA"]) == ("100,352", "100,320")
+    assert not page.warning
+    page.slider(key="learn_rank").set_value(111).run()
+    assert metrics(page)["LoRA"] == "101,232"
+    assert "no fewer numbers" in page.warning[0].value
+    page.slider(key="learn_rank").set_value(200).run()
+    assert "No matrix of this shape has a rank above 128" in page.warning[0].value
+    assert not page.exception
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (1, 65_536), (65_536, 1), (65_536, 65_536)])
+def test_extreme_shapes_are_drawn(page, inputs, outputs):
+    page.number_input(key="learn_in").set_value(inputs)
+    page.number_input(key="learn_out").set_value(outputs)
+    page.slider(key="learn_rank").set_value(512).run()
+    assert not page.exception
+
+
+def test_draw_again_draws_other_numbers_and_both_sides_still_agree(page):
+    def given():
+        return [
+            formula.value for formula in page.latex if formula.value.startswith(tuple(f"$$\n{m} =" for m in "xWAB"))
+        ]
+
+    before = given()
+    page.button(key="learn_draw").click().run()
+    assert len(before) == len(given()) == 4
+    assert all(old != new for old, new in zip(before, given(), strict=True))
+    shown = metrics(page)["Largest difference"]
+    assert shown == "0 exactly" or float(shown) < 1e-4
+
+
+def test_the_output_is_the_bases_until_b_leaves_zero(page):
+    assert metrics(page)["Change of an output"] == metrics(page)["Gradient on A"] == "0 exactly"
+    page.slider(key="learn_b").set_value(0.5).run()
+    assert float(metrics(page)["Change of an output"]) > 0.1
+    assert float(metrics(page)["Gradient on A"]) > 0
+
+
+def test_merging_restores_the_same_bits_at_every_rank(page):
+    for rank in (1, 16, 128):
+        page.select_slider(key="learn_merge_rank").set_value(rank).run()
+        assert metrics(page)["W after unmerging"] == "same bits"
+        assert float(metrics(page)["Largest difference, 64 inputs"]) < 1e-4
+
+
+def test_storage_follows_customers_model_and_rank(page):
+    page.selectbox(key="learn_model").set_value("Llama 2 7B")
+    page.select_slider(key="learn_model_rank").set_value(8)
+    page.select_slider(key="learn_customers").set_value(1000).run()
+    # 1000 × 6,738,415,616 × 2 bytes, against one of these and 1000 × 19,988,480 × 2 bytes.
+    assert (metrics(page)["Full copies"], metrics(page)["Base and adapters"]) == ("13.5 TB", "53.5 GB")
+    page.select_slider(key="learn_customers").set_value(1).run()
+    assert any("single customer" in caption.value for caption in page.caption)
+
+
+def test_the_printed_program_follows_its_rank(page):
+    page.slider(key="learn_code_rank").set_value(2).run()
+    program, output = page.code
+    assert "rank=2" in program.value
+    assert "3,124 of 139,198 parameters train" in output.value
+
+
+def test_a_link_restores_the_settings():
+    app = AppTest.from_file(str(PAGE), default_timeout=60)
+    app.query_params["learn_rank"] = "8"
+    app.query_params["learn_out"] = "4096"
+    app.query_params["learn_model"] = "GPT-2 small"
+    app.run()
+    assert metrics(app)["LoRA"] == f"{8 * (1000 + 4096):,}"
+    assert app.selectbox(key="learn_model").value == "GPT-2 small"
+
+
+def test_every_picture_chart_and_table_has_a_name_for_those_who_do_not_see_it(page):
+    names = [image.alt for element in page.get("image") for image in element.proto.imgs]
+    names += [element.proto.alt for kind in ("plotly_chart", "dataframe") for element in page.get(kind)]
+    assert len(names) == 4 + 3 + 6
+    assert all(len(name) > 20 for name in names)
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        *(
+            draw(*shape)
+            for draw in (diagram.matrices_full, diagram.matrices_lora)
+            for shape in ((1000, 1000, 2), (512, 512, 512), (1, 65_536, 1), (65_536, 1, 1), (65_536, 65_536, 512))
+        ),
+        diagram.path_of_two_branches(100_352, 3_648),
+        diagram.path_of_one_product(100_352),
+    ],
+)
+def test_drawings_stay_inside_their_frame(drawing):
+    root = ElementTree.fromstring(drawing)
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    for box in root.iter(f"{SVG}rect"):
+        x, y, w, h = (float(box.attrib[name]) for name in ("x", "y", "width", "height"))
+        assert 0 <= x < x + w <= width
+        assert 0 <= y < y + h <= height
+    for text in root.iter(f"{SVG}text"):
+        half = 4.25 * len(text.text or "")
+        assert half <= float(text.attrib["x"]) <= width - half
+        assert 0 < float(text.attrib["y"]) < height
+
+
+def test_strips_are_drawn_to_scale():
+    boxes = ElementTree.fromstring(diagram.matrices_lora(400, 800, 100)).iter(f"{SVG}rect")
+    W, A, B, _ = ((float(box.attrib["width"]), float(box.attrib["height"])) for box in boxes)
+    assert W == (88, 44)
+    assert A == (11, 44)
+    assert B == (88, 11)

@@ -1,0 +1,133 @@
+"""Every page draws without an error: with nothing in the lab, with something, and with bad addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.lab import Lab, close_lab, open_lab
+from core.settings import Settings
+from core.spec import RunSpec
+from tests.conftest import BOTH, DIGITS, finish, short
+
+SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
+PAGES = ["home.py", "pretrain.py", "finetune.py", "runs.py", "compare.py", "adapters.py", "learn.py"]
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Lab]:
+    """The process-wide lab that pages find."""
+    yield open_lab(settings)
+    close_lab()
+
+
+@pytest.fixture
+def filled(opened: Lab) -> Lab:
+    """A lab with a finished experiment."""
+    experiment = opened.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(2))
+    finish(opened, experiment.base, *experiment.runs)
+    return opened
+
+
+def draw(page: str, **query: str) -> AppTest:
+    app = AppTest.from_file(str(SHELL), default_timeout=30).run()
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.switch_page(page).run()
+    assert not app.exception, app.exception
+    return app
+
+
+def texts(app: AppTest) -> str:
+    everything = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.success, *app.subheader]
+    return "\n".join(str(element.value) for element in everything)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_of_an_empty_lab_says_what_belongs_there(opened: Lab, page: str) -> None:
+    app = draw(page)
+    assert not app.error
+    assert app.title
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_of_a_lab_with_runs_draws(filled: Lab, page: str) -> None:
+    app = draw(page)
+    assert not app.error
+
+
+def test_home_does_the_whole_job(opened: Lab) -> None:
+    app = draw("home.py")
+    app.button(key="home-run").click().run()
+    assert not app.exception
+    (experiment,) = opened.experiments()
+    finish(opened, experiment.base, *experiment.runs)
+    app = draw("home.py")
+    assert "6,248 against 136,074" in texts(app)
+    assert [metric.label for metric in app.metric] == ["Full", "LoRA r=4"]
+
+
+def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
+    app = draw("pretrain.py")
+    app.slider(key="pretrain-epochs").set_value(3).run()
+    app.select_slider(key="pretrain-rate").set_value(0.002).run()
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert shown["Trainable parameters"] == "136,074"
+    next(button for button in app.button if button.label == "Start pretraining").click().run()
+    assert not app.exception
+    (run,) = opened.runs()
+    assert (run.spec.optim.epochs, run.spec.optim.learning_rate) == (3, 0.002)
+    assert shown["Steps"] == str(finish(opened, run.id)[0].steps)
+
+
+def test_finetune_starts_full_and_lora_on_one_base_with_every_seed(filled: Lab) -> None:
+    app = draw("finetune.py")
+    app.slider(key="finetune-epochs").set_value(1).run()
+    next(button for button in app.button if button.label == "Start the experiment").click().run()
+    assert not app.exception
+    newest = filled.experiments()[0]
+    specs = [run.spec for run in filled.members(newest)]
+    assert sorted((spec.method, spec.seed) for spec in specs) == [(m, s) for m in ("full", "lora") for s in range(3)]
+    assert {spec.base for spec in specs} == {newest.base}
+    assert len({spec.task for spec in specs}) == 1
+
+
+def test_one_learning_rate_for_both_is_called_unfair(filled: Lab) -> None:
+    app = draw("finetune.py")
+    assert "handicaps" not in texts(app)
+    app.select_slider(key="finetune-rate-lora").set_value(0.001).run()
+    assert "handicaps" in texts(app)
+
+
+def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: Lab) -> None:
+    base = filled.bases()[0]
+    (filled.settings.runs / base.id / "network.safetensors").write_bytes(b"no tensors")
+    (failed,) = finish(filled, *filled.fine_tune(base, DIGITS, [BOTH[0]], [0], "x").runs)
+    app = draw("runs.py", run=failed.id)
+    assert failed.cause in texts(app)
+    assert not app.code
+    app.toggle(key="runs-traceback").set_value(True).run()
+    assert "NetworkFileError" in app.code[0].value
+
+
+@pytest.mark.parametrize(
+    ("page", "query"),
+    [("runs.py", "run"), ("compare.py", "experiment"), ("adapters.py", "adapter"), ("finetune.py", "base")],
+)
+def test_an_address_that_names_nothing_is_no_crash(filled: Lab, page: str, query: str) -> None:
+    draw(page, **{query: "<script>alert(1)</script>"})
+
+
+def test_a_full_queue_is_a_sentence_on_the_page(opened: Lab) -> None:
+    long = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200))
+    runs = [opened.launch(long.but(seed=seed)).id for seed in range(40)]
+    app = draw("home.py")
+    app.button(key="home-run").click().run()
+    assert not app.exception
+    assert "The queue takes 40 waiting runs" in texts(app)
+    assert opened.experiments() == []
+    for id in runs:
+        opened.stop(id)

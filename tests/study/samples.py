@@ -1,0 +1,69 @@
+"""Runs and curves made of numbers that a test chooses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.runs.record import EPOCH_COLUMNS, Curve, Result, Run, State
+from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
+
+SOURCE = TaskSpec.of(dataset="digits")
+TARGET = TaskSpec.of(dataset="digits", rotation=45.0)
+
+RESULT = Result(
+    accuracy=90.0, accuracy_before=40.0,
+    source_accuracy=80.0, source_accuracy_before=97.0, source_accuracy_masked=85.0, source_accuracy_masked_before=98.0,
+    parameters=136_074, trainable_parameters=136_074, seconds=10.0, examples_per_second=5e4, memory=2_177_184,
+    checkpoint_bytes=545_000, adapter_bytes=None, epochs=2, steps=100, kept_epoch=2, device="cpu", threads=1,
+)  # fmt: skip
+
+
+def make_run(
+    method: str = "full",
+    seed: int = 0,
+    accuracy: float = 90.0,
+    rank: int = 4,
+    state: State = "finished",
+    spec: dict[str, Any] | None = None,
+    optim: dict[str, Any] | None = None,
+    created: float = 0.0,
+    **result: Any,
+) -> Run:
+    base = {} if method == "pretrain" else {"base": "base", "source": SOURCE}
+    rate = 0.005 if method == "lora" else 0.001
+    made = RunSpec.of(
+        **{
+            "method": method, "task": TARGET, "seed": seed, **base,
+            "lora": LoRASpec.of(rank=rank) if method == "lora" else None,
+            "optim": OptimSpec.of(**{"epochs": 2, "learning_rate": rate} | (optim or {})),
+            **(spec or {}),
+        }
+    )  # fmt: skip
+    extra = {"trainable_parameters": 1562 * rank, "adapter_bytes": 24_900, "seconds": 8.0} if method == "lora" else {}
+    done = state in ("finished", "stopped")
+    return Run(
+        id=f"{made.arm}-{seed}-{created:g}", spec=made, state=state, experiment="e", created=created, started=0.0,
+        ended=1.0, cause=None, traceback=None,
+        result=replace(RESULT, **{"accuracy": accuracy, **extra, **result}) if done else None,
+        step=100, steps=100, training_seconds=10.0, examples_per_second=None,
+    )  # fmt: skip
+
+
+def make_arm_runs(method: str, accuracies: list[float], **settings: Any) -> list[Run]:
+    return [make_run(method, seed, accuracy, **settings) for seed, accuracy in enumerate(accuracies)]
+
+
+def make_curve(loss: Any, epochs: int = 2, source: bool = True) -> Curve:
+    values = np.asarray(loss, dtype=np.float32)
+    step = np.arange(1, len(values) + 1)
+    number = np.arange(1, epochs + 1)
+    table = pd.DataFrame(np.nan, index=range(epochs), columns=EPOCH_COLUMNS)
+    table[["epoch", "step"]] = np.stack([number, number * max(1, len(values) // max(1, epochs))], axis=1)
+    table[["seconds", "validation_loss", "validation_accuracy"]] = np.stack([number * 1.0, 1 / number, 90 + number], 1)
+    if source:
+        table["source_accuracy"] = 97.0 - number
+    return Curve(step, step * 0.01, values, table.astype({"epoch": "int64", "step": "int64"}))

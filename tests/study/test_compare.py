@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from core.spec import LoRASpec, TaskSpec
+from core.study.compare import Finding, arms_of, comparable, labels_of, paired_difference, verdict
+from core.study.intervals import LEAST_SEEDS, seeds_needed, t_interval
+from core.study.measures import MEASURES
+from core.study.tables import comparison_table, comparison_text, plain_table, runs_table
+from core.study.wording import bytes_text, count_text, percent, points_text, seconds_text
+from tests.study.samples import make_arm_runs, make_run
+
+VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=12)
+
+
+def pair(lora: list[float], full: list[float]):
+    full_arm, lora_arm = arms_of(make_arm_runs("full", full) + make_arm_runs("lora", lora))
+    return lora_arm, full_arm
+
+
+@given(VALUES)
+def test_the_interval_is_scipys(values):
+    interval = t_interval(values)
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), max(stats.sem(values), 1e-300))
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-9)
+    assert interval.n == len(values)
+
+
+def test_the_interval_of_a_worked_example():
+    # Mean 94, s = 2, t(0.975, 2) = 4.302653: the half-width is 4.302653 · 2 / √3.
+    interval = t_interval([92.0, 94.0, 96.0])
+    assert interval.mean == 94.0
+    assert interval.half_width == pytest.approx(4.968275, abs=1e-6)
+
+
+@pytest.mark.parametrize(("values", "n"), [([], 0), ([95.0], 1), ([95.0, math.nan, 96.0], 3)])
+def test_no_interval_is_made_up(values, n):
+    interval = t_interval(values)
+    assert interval.n == n
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
+    assert math.isnan(interval.mean) == (values != [95.0])
+
+
+@given(VALUES.filter(lambda v: len(v) >= 3))
+def test_identical_arms_give_no_claim(values):
+    lora, full = pair(values, values)
+    difference = paired_difference(lora, full, "accuracy")
+    assert difference.finding is Finding.NOT_SHOWN
+    assert difference.interval.mean == 0
+    assert difference.seeds_needed is None
+    assert verdict([full, lora]).startswith("No difference in accuracy is shown")
+
+
+def test_a_planted_difference_is_found_on_its_side():
+    noise = np.random.default_rng(0).normal(0, 0.3, (2, 5))
+    lora, full = pair(list(93 + noise[0]), list(95 + noise[1]))
+    assert paired_difference(lora, full, "accuracy").finding is Finding.B_HIGHER
+    assert paired_difference(full, lora, "accuracy").finding is Finding.A_HIGHER
+    assert "points less accurate than full fine-tuning" in verdict([full, lora])
+
+
+def test_noise_that_the_seeds_share_is_taken_out_by_pairing():
+    shared = np.array([0.0, 5.0, -5.0, 3.0])
+    lora, full = pair(list(90 + shared + [0.1, 0.0, 0.1, 0.0]), list(91 + shared))
+    assert paired_difference(lora, full, "accuracy").finding is Finding.B_HIGHER
+    assert lora.interval("accuracy").high > full.interval("accuracy").low
+
+
+def test_only_shared_seeds_are_paired():
+    full, lora = arms_of(
+        [make_run("full", s, 90.0 + s) for s in (0, 1, 2, 3)] + [make_run("lora", s, 80.0 + s) for s in (1, 3, 9)]
+    )
+    difference = paired_difference(full, lora, "accuracy")
+    assert difference.seeds == (1, 3)
+    assert difference.interval.mean == 10.0
+    (alone,) = arms_of([make_run("full", 7)])
+    nothing = paired_difference(lora, alone, "accuracy")
+    assert (nothing.seeds, nothing.finding) == ((), Finding.NOT_SHOWN)
+    assert "share no seed" in verdict([alone, lora])
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+@pytest.mark.parametrize("quantum", [0.0, 100 / 360])
+def test_false_alarms_stay_within_five_percent(n, quantum):
+    # Accuracies of a small test part come in steps, which a t-test knows nothing of.
+    rng, trials = np.random.default_rng(n), 3000
+    values = rng.normal(95, 0.5, (trials, 2, n))
+    if quantum:
+        values = np.round(values / quantum) * quantum
+    intervals = [t_interval(list(a - b)) for a, b in values]
+    alarms = np.mean([interval.low > 0 or interval.high < 0 for interval in intervals])
+    assert alarms <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
+
+
+def test_false_alarms_of_the_best_of_many_arms_stay_within_five_percent():
+    rng, trials = np.random.default_rng(1), 300
+    alarms = 0
+    for _ in range(trials):
+        runs = make_arm_runs("full", rng.normal(95, 0.5, 5).tolist())
+        for rank in range(1, 13):
+            runs += make_arm_runs("lora", rng.normal(95, 0.5, 5).tolist(), rank=rank)
+        alarms += not verdict(arms_of(runs)).startswith("No difference")
+    assert alarms / trials <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_one_or_two_seeds_never_make_a_claim(seeds):
+    lora, full = pair([10.0, 10.1][:seeds], [99.0, 99.1][:seeds])
+    assert paired_difference(lora, full, "accuracy").finding is Finding.NOT_SHOWN
+    assert f"a claim takes at least {LEAST_SEEDS}" in verdict([full, lora])
+
+
+def test_counts_need_no_second_seed():
+    lora, full = pair([90.0], [90.0])
+    assert paired_difference(lora, full, "trainable_parameters").finding is Finding.B_HIGHER
+    assert paired_difference(lora, full, "checkpoint_bytes").finding is Finding.NOT_SHOWN
+
+
+@pytest.mark.parametrize(("effect", "pairs"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
+def test_seeds_needed_are_those_of_published_power_tables(effect, pairs):
+    # Matched pairs, two-sided, α = 0.05, power 0.8: the figures of Cohen (1988) and G*Power.
+    differences = np.array([-1.0, 1.0]) / math.sqrt(2) + effect
+    assert seeds_needed(differences) == pairs
+
+
+@given(st.lists(st.floats(-5, 5), min_size=LEAST_SEEDS, max_size=10))
+def test_what_is_not_shown_needs_more_seeds_than_there_are(differences):
+    lora, full = pair([50 + d for d in differences], [50.0] * len(differences))
+    difference = paired_difference(lora, full, "accuracy")
+    if difference.finding is Finding.NOT_SHOWN and difference.seeds_needed is not None:
+        assert difference.seeds_needed > len(differences)
+
+
+@pytest.mark.parametrize("differences", [[], [1.0], [1.0, -1.0], [math.nan, 1.0], [1.0, -1.0 + 1e-9]])
+def test_no_number_of_seeds_is_made_up(differences):
+    assert seeds_needed(differences) is None
+
+
+def test_a_value_that_is_not_a_number_is_neither_dropped_nor_claimed():
+    lora, full = pair([math.nan, 10.0, 10.0, 10.0], [99.0, 99.0, 99.0, 98.0])
+    assert paired_difference(lora, full, "accuracy").finding is Finding.NOT_SHOWN
+    assert math.isnan(lora.interval("accuracy").mean)
+    assert lora.interval("accuracy").n == 4
+    assert "not a number" in comparison_text([lora])["Accuracy"].item()
+
+
+def test_arms_are_ordered_and_hold_each_seed_once():
+    runs = [make_run("lora", 0, rank=rank) for rank in (16, 4)] + [make_run("pretrain"), make_run("full", 1)]
+    runs += [make_run("full", 0, 70.0, created=1.0), make_run("full", 0, 80.0, state="stopped", created=2.0)]
+    runs += [make_run("full", 2, state="running"), make_run("full", 3, state="failed")]
+    arms = arms_of(runs)
+    assert [arm.label for arm in arms] == ["Full", "LoRA r=4", "LoRA r=16", "Pretrain"]
+    assert arms[0].seeds == (0, 1)
+    assert arms[0].values("accuracy") == (70.0, 90.0)
+    assert arms_of([]) == []
+
+
+@given(st.permutations(range(8)))
+def test_labels_are_unique_and_say_what_differs(order):
+    def task(**changes):
+        return {"task": TaskSpec.of(dataset="digits", **changes)}
+
+    runs = [
+        make_run("lora"), make_run("lora", optim={"learning_rate": 0.001}), make_run("lora", rank=8),
+        make_run("lora", optim={"learning_rate": 0.0010000001}), make_run("lora", spec={"lora": LoRASpec.of(alpha=16)}),
+        make_run(), make_run(spec=task(classes=(0, 1))), make_run(spec=task(shots=10)),
+    ]  # fmt: skip
+    labels = labels_of(runs[i].spec for i in order)
+    assert len(set(labels.values())) == len(runs)
+    assert labels[runs[1].spec.arm] == "LoRA r=4, alpha 8, lr 0.001"
+    assert labels[runs[2].spec.arm] == "LoRA r=8"
+    assert "shots 10" in labels[runs[7].spec.arm]
+
+
+def test_a_label_does_not_tell_seeds_apart():
+    assert labels_of(make_run("lora", seed).spec for seed in range(3)) == {make_run("lora").spec.arm: "LoRA r=4"}
+
+
+def test_a_fair_comparison_draws_no_warning():
+    assert (
+        comparable(make_arm_runs("full", [90.0] * 3) + make_arm_runs("lora", [90.0] * 3) + [make_run("pretrain")]) == []
+    )
+    assert comparable([]) == []
+
+
+@pytest.mark.parametrize(
+    ("odd", "word"),
+    [
+        ({"spec": {"base": "other"}}, "bases"),
+        ({"spec": {"task": TaskSpec.of(dataset="digits", invert=True)}}, "tasks"),
+        ({"optim": {"epochs": 3}}, "epochs"),
+        ({"optim": {"batch_size": 32}}, "batch sizes"),
+        ({"optim": {"learning_rate": 0.001}}, "learning rate"),
+        ({"state": "stopped"}, "stopped early"),
+        ({"device": "cuda"}, "times"),
+    ],
+)
+def test_each_way_to_be_unfair_is_named(odd, word):
+    warnings = comparable(make_arm_runs("full", [90.0] * 3) + make_arm_runs("lora", [90.0] * 3, **odd))
+    assert len(warnings) == 1
+    assert word in warnings[0]
+    assert warnings[0].endswith(".")
+
+
+def test_missing_seeds_failures_and_unfinished_runs_are_named():
+    runs = make_arm_runs("full", [90.0] * 3) + make_arm_runs("lora", [90.0] * 2)
+    runs += [make_run("lora", 2, state="failed"), make_run("lora", 3, state="queued")]
+    text = " ".join(comparable(runs))
+    for words in ("same seeds", "Fewer than 3 seeds in LoRA r=4", "1 run failed", "1 run still to finish"):
+        assert words in text
+
+
+@pytest.mark.parametrize("full_rates", [(0.001,), (0.001, 0.005)])
+def test_a_lora_that_was_tuned_is_not_handicapped_by_a_rate_it_shares(full_rates):
+    runs = [make_run("full", optim={"learning_rate": rate}) for rate in full_rates]
+    runs += [make_run("lora", optim={"learning_rate": rate}) for rate in (0.001, 0.005)]
+    assert not any("learning rate" in warning for warning in comparable(runs))
+
+
+def test_the_verdict_states_every_cost():
+    lora, full = pair([93.0, 93.2, 92.9], [95.0, 95.3, 94.8])
+    text = verdict([full, lora])
+    assert (
+        "LoRA r=4 is 2.00 points less accurate than full fine-tuning (95 % interval −2.25 to −1.75 points, 3 seeds)"
+        in text
+    )
+    assert "21.8 times fewer parameters (6,248 against 136,074)" in text
+    assert "0.80 times the training time (8.00 s against 10.0 s)" in text
+    assert "24.9 kB adapter instead of a 545.0 kB checkpoint" in text
+    assert "no difference in forgetting" in text
+
+
+def test_forgetting_is_judged_without_the_heads_bias_where_classes_were_left_out():
+    split = {
+        "source": TaskSpec.of(dataset="digits", classes=(0, 1)),
+        "task": TaskSpec.of(dataset="digits", classes=(2, 3)),
+    }
+    runs = []
+    for seed in range(3):
+        runs.append(make_run("full", seed, spec=split, source_accuracy=0.0, source_accuracy_masked=70.0 + seed))
+        runs.append(make_run("lora", seed, spec=split, source_accuracy=0.0, source_accuracy_masked=80.0 + seed))
+    assert "forgot 10.00 points less of the source" in verdict(arms_of(runs))
+
+
+def test_no_verdict_without_both_methods_on_one_question():
+    lora, full = pair([90.0] * 3, [91.0] * 3)
+    (elsewhere,) = arms_of(make_arm_runs("lora", [99.0] * 3, spec={"base": "other"}))
+    for arms in ([], [lora], [full]):
+        assert verdict(arms).startswith("No verdict yet")
+    assert "different bases" in verdict([full, elsewhere])
+    assert verdict([full, lora, elsewhere]) == verdict([full, lora])
+
+
+def test_forgetting_is_source_accuracy_before_minus_after():
+    (arm,) = arms_of([make_run("full")])
+    assert arm.values("forgetting") == (17.0,)
+    assert arm.values("forgetting_masked") == (13.0,)
+    (base,) = arms_of([make_run("pretrain", source_accuracy=None, source_accuracy_masked=None)])
+    assert base.values("forgetting") == ()
+
+
+def test_tables_hold_every_arm_and_run_with_types_that_survive_missing_values():
+    runs = [*make_arm_runs("full", [95.0, 96.0, 97.0]), make_run("lora"), make_run("lora", 1, state="failed")]
+    arms = arms_of(runs)
+    table = comparison_table(arms)
+    assert table["Accuracy (%)"].tolist() == [96.0, 90.0]
+    assert table["± Accuracy (%)"].isna().tolist() == [False, True]
+    assert table["Trainable parameters"].tolist() == [136_074, 6_248]
+    assert table["Adapter (bytes)"].isna().tolist() == [True, False]
+    assert comparison_text(arms)["Accuracy"].tolist() == ["96.00 ± 2.48 %", "90.00 %"]
+    listed = runs_table(runs)
+    assert listed["Run"].tolist() == [run.id for run in runs]
+    assert listed["Accuracy (%)"].isna().tolist() == [False] * 4 + [True]
+    pd.testing.assert_series_equal(runs_table([]).dtypes, listed.dtypes)
+    pd.testing.assert_series_equal(comparison_table([]).dtypes, table.dtypes)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_plain_table_keeps_every_cell_in_its_column(turned):
+    table = comparison_text(arms_of(make_arm_runs("full", [95.0]) + make_arm_runs("lora", [90.0])))
+    lines = plain_table(table, turned).splitlines()
+    rule = lines.pop(1)
+    starts = [i for i, mark in enumerate(rule) if mark == "─" and (i == 0 or rule[i - 1] == " ")]
+    cells = [[line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)] for line in lines]
+    expected = [list(table.columns), *table.to_numpy().tolist()]
+    assert cells == ([list(column) for column in zip(*expected, strict=True)] if turned else expected)
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        (percent(96.4), "96.40 %"), (percent(None), "–"), (percent(math.nan), "not a number"),
+        (percent(math.inf), "infinite"), (points_text(-1.318), "−1.32 points"), (points_text(0.5), "+0.50 points"),
+        (points_text(-0.001), "0.00 points"), (count_text(6248), "6,248"), (bytes_text(24_900), "24.9 kB"),
+        (bytes_text(999), "999 B"), (bytes_text(999_960), "1.0 MB"), (bytes_text(5e15), "5,000.0 TB"),
+        (bytes_text(0), "0 B"), (seconds_text(0.42), "0.42 s"), (seconds_text(12.34), "12.3 s"),
+        (seconds_text(59.97), "1 min 0 s"), (seconds_text(72), "1 min 12 s"), (seconds_text(119.7), "2 min 0 s"),
+        (seconds_text(3599.8), "1 h 0 min"), (seconds_text(7500), "2 h 5 min"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_one_way(written, text):
+    assert written == text
+
+
+def test_every_measure_reads_a_result():
+    (arm,) = arms_of([make_run("lora")])
+    for name in MEASURES:
+        assert len(arm.values(name)) == 1

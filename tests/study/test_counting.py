@@ -1,0 +1,158 @@
+"""Counts are those of the real layers, the real architectures and the published totals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from core.errors import LoRAError
+from core.lora import LoRALayer, add_lora, count_parameters
+from core.model import build
+from core.spec import LoRASpec, ModelSpec
+from core.study.counting import ADAM_STATE, LayerCount, Network, perceptron, storage
+from core.study.language_models import LANGUAGE_MODELS, model_table, projection_table
+
+PUBLISHED = {  # safetensors totals on huggingface.co
+    "GPT-2 small": 124_439_808,
+    "Llama 3.2 1B": 1_235_814_400,
+    "Gemma 2 2B": 2_614_341_888,
+    "Llama 2 7B": 6_738_415_616,
+    "Mistral 7B v0.1": 7_241_732_096,
+    "Qwen2.5 7B": 7_615_616_512,
+    "Llama 3 8B": 8_030_261_248,
+    "Gemma 2 9B": 9_241_705_984,
+    "Llama 3 70B": 70_553_706_496,
+}
+ARCHITECTURES = {
+    "GPT-2": (GPT2Config, GPT2LMHeadModel),
+    "Llama": (LlamaConfig, LlamaForCausalLM),
+    "Gemma": (Gemma2Config, Gemma2ForCausalLM),
+    "Mistral": (MistralConfig, MistralForCausalLM),
+    "Qwen2.5": (Qwen2Config, Qwen2ForCausalLM),
+}
+TIED = {"Llama 3.2 1B"}
+
+sizes = st.integers(1, 300)
+by_name = pytest.mark.parametrize("network", LANGUAGE_MODELS, ids=lambda network: network.name)
+
+
+def real(network: Network) -> nn.Module:
+    """The network as transformers builds it from the same config fields, without memory for weights."""
+    config_class, model_class = ARCHITECTURES[network.name.split()[0]]
+    untied = {} if network.name.split()[0] in {"GPT-2", "Gemma"} else {"tie_word_embeddings": network.name in TIED}
+    with torch.device("meta"):
+        return model_class(config_class(**network.config, **untied))
+
+
+def test_the_documents_example_is_250_times_fewer():
+    count = LayerCount(1000, 1000, 2)
+    assert (count.full, count.lora, count.times_fewer) == (1_000_000, 4_000, 250)
+    assert count.first_rank_without_saving == count.break_even == 500
+
+
+@given(sizes, sizes, sizes)
+def test_a_layer_counts_what_its_matrices_hold(in_features, out_features, rank):
+    count = LayerCount(in_features, out_features, rank)
+    layer = LoRALayer(in_features, out_features, count.used_rank, 1.0)
+    assert count.lora == count_parameters(layer)
+    assert count.full == layer.delta().numel()
+    assert count.used_rank == min(rank, in_features, out_features)
+
+
+@given(sizes, sizes)
+def test_the_first_rank_without_saving_is_the_first(in_features, out_features):
+    first = LayerCount(in_features, out_features, 1).first_rank_without_saving
+    ranks = range(1, min(in_features, out_features) + 1)
+    saving = [rank for rank in ranks if LayerCount(in_features, out_features, rank).saves]
+    assert saving == list(range(1, first))
+
+
+@pytest.mark.parametrize("wrong", [(0, 1, 1), (1, -1, 1), (1, 1, 0)])
+def test_sizes_below_one_are_refused_with_a_sentence(wrong):
+    with pytest.raises(LoRAError, match="whole number of at least 1"):
+        LayerCount(*wrong)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(2, 40), st.data())
+def test_the_perceptrons_counts_are_the_librarys(features, hidden_1, hidden_2, classes, data):
+    spec = ModelSpec(num_features=features, num_hidden_1=hidden_1, num_hidden_2=hidden_2, num_classes=classes)
+    counted, built = perceptron(spec), build(spec)
+    assert counted.parameters == count_parameters(built)
+    most = max(min(p.in_features, p.out_features) for p in counted.projections)
+    rank = data.draw(st.integers(1, most))
+    assert counted.trainable(rank) == count_parameters(add_lora(built, LoRASpec(rank=rank)), trainable=True)
+
+
+def test_the_labs_own_network_trains_6248_of_136074():
+    network = perceptron(ModelSpec())
+    assert (network.parameters, network.trainable(4)) == (136_074, 6_248)
+
+
+@by_name
+def test_shapes_embeddings_and_norms_sum_to_the_published_total(network):
+    assert network.parameters == PUBLISHED[network.name]
+
+
+@by_name
+def test_shapes_are_those_of_the_real_architecture(network):
+    model = real(network)
+    assert count_parameters(model) == network.parameters
+    for projection in network.projections:
+        weights = [m.weight for path, m in model.named_modules() if path.endswith(f".{projection.name}")]
+        # GPT-2 keeps its weights (in, out), all others (out, in).
+        shapes = {tuple(weight.shape if network.name == "GPT-2 small" else weight.T.shape) for weight in weights}
+        assert (len(weights), shapes) == (projection.copies, {(projection.in_features, projection.out_features)})
+
+
+@by_name
+def test_trainable_counts_are_those_of_peft(network):
+    gpt2 = network.name == "GPT-2 small"
+    attention = ["c_attn", "attn.c_proj"] if gpt2 else ["q_proj", "k_proj", "v_proj", "o_proj"]
+    for targets, modules in (("attention", attention), ("all-linear", "all-linear")):
+        config = LoraConfig(r=16, target_modules=modules, fan_in_fan_out=gpt2)
+        adapted = inject_adapter_in_model(config, real(network), low_cpu_mem_usage=True)
+        assert count_parameters(adapted, trainable=True) == network.trainable(16, targets)
+
+
+def test_a_table_row_adds_up():
+    for row in model_table(8).to_dict("records"):
+        assert row["adam_full"] == ADAM_STATE * PUBLISHED[row["model"]]
+        assert row["adam_saved"] == row["adam_full"] - row["adam_lora"]
+        assert row["all_linear_percent"] == pytest.approx(100 * row["all_linear"] / row["parameters"])
+        assert row["attention"] < row["all_linear"] < row["parameters"]
+
+
+@by_name
+def test_projection_rows_sum_to_what_the_network_trains(network):
+    table = projection_table(network, 16)
+    assert table["lora_all"].sum() == network.trainable(16)
+    assert table.loc[table["part"] == "attention", "lora_all"].sum() == network.trainable(16, "attention")
+
+
+@given(st.integers(1, 100_000), st.integers(1, 256), st.sampled_from([perceptron(ModelSpec()), *LANGUAGE_MODELS]))
+def test_full_copies_grow_by_a_network_a_customer_and_shared_storage_by_an_adapter(customers, rank, network):
+    one, many = storage(network, rank, 1), storage(network, rank, customers)
+    assert many.full_copies == customers * one.full_copies == customers * one.base
+    assert many.shared - many.base == customers * network.trainable(rank) * network.bytes_each
+    assert one.shared > one.full_copies
+
+
+def test_nobody_is_no_customer():
+    with pytest.raises(LoRAError, match="Customers"):
+        storage(LANGUAGE_MODELS[0], 1, 0)
