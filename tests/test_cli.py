@@ -83,7 +83,11 @@ def test_compare_prints_a_table_and_the_answer(tmp_path: Path, capsys: pytest.Ca
     ],
 )
 def test_bad_options_get_one_sentence_and_leave_no_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    sentence: str,
 ) -> None:
     monkeypatch.delenv("LORA_LAB_DATA", raising=False)
     defaults = [] if "--source" in arguments else ["--source", "digits"]
