@@ -19,7 +19,7 @@ from core.data.downloads import Downloads
 from core.data.idx import Images, Labels
 from core.data.presets import PRESETS, preset_tasks
 from core.data.tasks import Tasks, preview
-from core.errors import RunStateError, SpecError, UnknownRunError
+from core.errors import LabError, RunStateError, SpecError, UnknownRunError
 from core.lora import merged_copy
 from core.network_file import read_network, write_network
 from core.runs.execute import ADAPTER, NETWORK, check_fit
@@ -324,29 +324,36 @@ def arm_specs(
 
 
 _lab: Lab | None = None
+_closed = False
 _lock = threading.Lock()
 
 
 def open_lab(settings: Settings | None = None) -> Lab:
     """The lab of this process, opened and started once."""
-    global _lab
+    global _lab, _closed
     with _lock:
         if _lab is None:
             lab = Lab(settings or Settings.from_environment())
             lab.start()
-            _lab = lab
+            _lab, _closed = lab, False
         return _lab
 
 
 def current() -> Lab:
-    """The lab of this process; opened with the environment's settings where nobody has opened it yet."""
+    """The lab of this process; opened with the environment's settings where nobody has opened it yet.
+
+    Raises:
+        LabError: it has been closed. A page that is still drawn while the server stops must not open it again.
+    """
+    if _closed:
+        raise LabError("LoRA Lab is stopping; start it again to go on.")
     return open_lab()
 
 
 def close_lab(timeout: float = 4.0) -> None:
     """Close the lab of this process, if it is open."""
-    global _lab
+    global _lab, _closed
     with _lock:
         if _lab is not None:
             _lab.close(timeout)
-            _lab = None
+            _lab, _closed = None, True

@@ -7,7 +7,6 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import MERGED, current
 from core.runs.execute import ADAPTER, NETWORK
-from core.study.compare import labels_of
 from core.study.wording import bytes_text, count_text, percent
 from pages.parts.pickers import pick, task_text, when
 
@@ -35,9 +34,8 @@ if not runs:
     st.page_link("finetune.py", label="Fine-tune with LoRA", icon=":material/tune:")
     st.stop()
 
-labels = labels_of(run.spec for run in runs.values())
 names = {
-    id: f"{labels[run.spec.arm]}, seed {run.spec.seed} · {task_text(run.spec.task)} · "
+    id: f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task)} · "
     f"{percent(run.result.accuracy)} · {when(run.created)}"
     for id, run in runs.items()
     if run.result

@@ -23,7 +23,7 @@ from core.errors import (
     UnknownRunError,
 )
 from core.files import sha256_of
-from core.lab import MERGED, Lab
+from core.lab import MERGED, Lab, close_lab, current, open_lab
 from core.network_file import read_network, write_network
 from core.runs.execute import ADAPTER, NETWORK
 from core.runs.record import Run
@@ -242,14 +242,25 @@ def test_a_living_process_keeps_its_runs_and_hears_a_stop_from_another(settings:
         lab.close()
 
 
-def test_closing_interrupts_what_trains_within_its_time(settings: Settings) -> None:
+def test_closing_interrupts_what_trains_and_the_next_start_goes_on_with_what_waits(settings: Settings) -> None:
     lab = Lab(settings)
     lab.start()
-    run = lab.launch(LONG)
-    wait_until(lambda: lab.run(run.id).step > 0)
+    trained, waiting = lab.launch(LONG).id, lab.launch(PRETRAIN).id
+    wait_until(lambda: lab.run(trained).step > 0)
     lab.close(timeout=4)
-    assert Lab(settings).run(run.id).state == "interrupted"
     assert os.listdir(settings.home / "owners") == []
+    again = Lab(settings)
+    again.start()
+    assert again.run(trained).state == "interrupted"
+    assert finish(again, waiting)[0].state == "finished"
+    again.close()
+
+
+def test_a_closed_lab_is_not_opened_again_by_a_page_that_is_still_drawn(settings: Settings) -> None:
+    assert open_lab(settings) is current()
+    close_lab()
+    with pytest.raises(LabError, match="stopping"):
+        current()
 
 
 def test_a_home_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:

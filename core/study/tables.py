@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from core.runs.record import Run
-from core.study.compare import Arm, labels_of
+from core.study.compare import Arm
 from core.study.measures import MEASURES, MeasureName, value_text
 from core.study.wording import NOTHING, count_text, number_text
 
@@ -83,10 +83,10 @@ def _mean_text(arm: Arm, name: MeasureName) -> str:
 def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
     """A run a row, in the order given, as numbers and times (UTC); what a run does not have is missing."""
     everything = list(runs)
-    labels = labels_of(run.spec for run in everything)
     settings: dict[str, Callable[[Run], object]] = {
         "Run": lambda run: run.id,
-        "Arm": lambda run: labels[run.spec.arm],
+        # Short: what else tells the arms of many experiments apart has columns of its own.
+        "Arm": lambda run: run.spec.label,
         "Method": lambda run: run.spec.method,
         "Dataset": lambda run: run.spec.task.dataset,
         "Seed": lambda run: run.spec.seed,

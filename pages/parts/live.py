@@ -37,7 +37,7 @@ def _panel(lab: Lab, ids: tuple[str, ...], key: str, was_live: bool) -> None:
     live = [run for run in runs if run.is_live]
     if was_live and not live:
         st.rerun()
-    labels = labels_of(run.spec for run in runs)
+    labels = _labels(runs)
     _summary(lab, runs, live)
     for run in live:
         if run.state == "running":
@@ -48,6 +48,14 @@ def _panel(lab: Lab, ids: tuple[str, ...], key: str, was_live: bool) -> None:
             for run in waiting:
                 _waiting(lab, run, labels[run.spec.arm], key)
     _curves(lab, runs, labels, key)
+
+
+def _labels(runs: list[Run]) -> dict[str, str]:
+    """Names of the arms, told apart within their experiment only: across experiments that takes too many words."""
+    labels: dict[str, str] = {}
+    for experiment in {run.experiment for run in runs}:
+        labels |= labels_of(run.spec for run in runs if run.experiment == experiment)
+    return labels
 
 
 def _summary(lab: Lab, runs: list[Run], live: list[Run]) -> None:
