@@ -16,48 +16,9 @@ import pandas as pd
 
 from core.errors import LabError, QueueFullError, RunStateError, UnknownRunError
 from core.runs.record import EPOCH_COLUMNS, WAITING, Curve, Experiment, Result, Run, State
+from core.runs.schema import NEXT, TABLES, VERSION
 from core.spec import RunSpec
 from core.training.loop import EpochEnd, StepLoss
-
-VERSION = 1
-"""Of the tables below; kept in the file as ``user_version``."""
-
-TABLES = """
-CREATE TABLE runs (
-    id TEXT PRIMARY KEY, spec TEXT NOT NULL, method TEXT NOT NULL, base TEXT, arm TEXT NOT NULL,
-    state TEXT NOT NULL, experiment TEXT, owner TEXT NOT NULL, stop_asked INTEGER NOT NULL DEFAULT 0,
-    created REAL NOT NULL, started REAL, ended REAL, cause TEXT, traceback TEXT, result TEXT,
-    step INTEGER NOT NULL DEFAULT 0, steps INTEGER NOT NULL DEFAULT 0,
-    seconds REAL NOT NULL DEFAULT 0, rate REAL
-) STRICT;
-CREATE INDEX runs_by_state ON runs (state, created);
-CREATE INDEX runs_by_experiment ON runs (experiment);
-CREATE TABLE experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, created REAL NOT NULL, base TEXT NOT NULL) STRICT;
-CREATE TABLE transitions (run TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL) STRICT;
-CREATE INDEX transitions_by_run ON transitions (run);
-CREATE TABLE losses (
-    run TEXT NOT NULL, first_step INTEGER NOT NULL, losses BLOB NOT NULL, seconds BLOB NOT NULL,
-    PRIMARY KEY (run, first_step)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE epochs (
-    run TEXT NOT NULL, epoch INTEGER NOT NULL, step INTEGER NOT NULL, seconds REAL NOT NULL,
-    train_loss REAL, validation_loss REAL, validation_accuracy REAL, source_accuracy REAL,
-    source_accuracy_masked REAL, examples_per_second REAL, PRIMARY KEY (run, epoch)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE files (
-    run TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (run, name)
-) STRICT, WITHOUT ROWID;
-"""
-
-NEXT: dict[State, tuple[State, ...]] = {
-    "queued": ("running", "stopped", "failed"),
-    "running": ("finished", "stopped", "failed", "interrupted"),
-    "interrupted": ("queued", "stopped"),
-    "finished": (),
-    "stopped": (),
-    "failed": (),
-}
-"""Which state may follow which."""
 
 
 class Store:

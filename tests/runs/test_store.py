@@ -11,7 +11,8 @@ import pytest
 
 from core.errors import LabError, QueueFullError, RunStateError, UnknownRunError
 from core.runs.record import Experiment, Result, State
-from core.runs.store import NEXT, Store
+from core.runs.schema import NEXT
+from core.runs.store import Store
 from core.spec import RunSpec
 from core.training.loop import EpochEnd, StepLoss
 from tests.conftest import DIGITS
