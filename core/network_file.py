@@ -55,8 +55,6 @@ def read_network(path: Path) -> MultilayerPerceptron:
         if tensor.dtype != torch.float32 or not torch.isfinite(tensor).all():
             raise NetworkFileError(f"{path.name} is damaged: {name} holds values that are not finite float32.")
     network.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)
     return network
 
 

@@ -34,7 +34,9 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy",
 """Ends of names of files that run code when they are read, or may."""
 
 _CENTRAL_HEADER = b"PK\x01\x02"
-_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, ArithmeticError,
+           LookupError)  # fmt: skip
+"""What the zip module raises on one damage or another."""
 
 
 def read_entries(source: Path | bytes) -> dict[str, bytes]:
@@ -130,7 +132,7 @@ def _check(infos: list[zipfile.ZipInfo]) -> None:
         raise AdapterError(f"The adapter file unpacks to more than {MAX_BYTES // 2**20} MiB.")
     for info in infos:
         name = info.orig_filename
-        if name.startswith("/") or ".." in name.split("/") or any(c in name for c in "\\:\0"):
+        if not name or name.startswith("/") or ".." in name.split("/") or any(c in name for c in "\\:\0"):
             raise AdapterError(f"The adapter file has an entry with an unsafe name: {name[:80]!r}.")
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise AdapterError(f"The adapter file has an entry that is a link or a device: {name[:80]!r}.")

@@ -94,6 +94,7 @@ def test_a_run_goes_on_through_reload_and_a_second_tab_and_stops_when_told(page:
     second.get_by_role("button", name="Stop", exact=True).first.click()
     expect(page.get_by_text(re.compile("1 stopped"))).to_be_visible(timeout=15_000)
     second.get_by_role("button", name="Stop all").click()
+    expect(second.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=30_000)
     second.close()
     expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=30_000)
 
