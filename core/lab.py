@@ -179,6 +179,10 @@ class Lab:
         """Runs, the newest first; filters as of :meth:`core.runs.store.Store.runs`."""
         return self.store.runs(**filters)  # type: ignore[arg-type]
 
+    def runs_of(self, ids: Sequence[str]) -> list[Run]:
+        """These runs, in this order; ids that name none are left out."""
+        return self.store.runs_of(ids)
+
     def live(self) -> list[Run]:
         """Runs that train or wait, in the order they will be trained."""
         return sorted(

@@ -22,7 +22,7 @@ class Settings:
     data_folder: Path | None = None
     """Folder with datasets that are already on this machine (``LORA_LAB_DATA``); only read."""
 
-    max_waiting: int = 500
+    max_waiting: int = 1000
     """Runs that may wait in the queue at once."""
 
     workers: int = 1
@@ -31,6 +31,9 @@ class Settings:
     threads: int = 1
     """Intra-op threads of a training step. At these sizes a second thread costs more in
     synchronisation than it saves, and far more when another process holds its core."""
+
+    bank_bytes: int = 2**30
+    """Memory that runs which are trained together may take for weights, gradients and optimiser state."""
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:

@@ -183,6 +183,16 @@ class RunSpec(Spec):
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
+    def bank_key(self) -> str:
+        """Equal for runs that can be trained in one bank.
+
+        They may differ in seed, learning rate, patience, what to keep, and LoRA settings.
+        """
+        values = self.model_dump(mode="json", include={"method", "model", "task", "source", "base", "device"})
+        values |= {"batch_size": self.optim.batch_size, "epochs": self.optim.epochs}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
     def label(self) -> str:
         """Short name of the arm, as in ``LoRA r=4``."""
         if self.lora is not None:

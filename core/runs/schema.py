@@ -9,13 +9,14 @@ VERSION = 1
 
 TABLES = """
 CREATE TABLE runs (
-    id TEXT PRIMARY KEY, spec TEXT NOT NULL, method TEXT NOT NULL, base TEXT, arm TEXT NOT NULL,
+    id TEXT PRIMARY KEY, spec TEXT NOT NULL, method TEXT NOT NULL, base TEXT, bank_key TEXT NOT NULL,
     state TEXT NOT NULL, experiment TEXT, owner TEXT NOT NULL, stop_asked INTEGER NOT NULL DEFAULT 0,
     created REAL NOT NULL, started REAL, ended REAL, cause TEXT, traceback TEXT, result TEXT,
     step INTEGER NOT NULL DEFAULT 0, steps INTEGER NOT NULL DEFAULT 0,
     seconds REAL NOT NULL DEFAULT 0, rate REAL
 ) STRICT;
 CREATE INDEX runs_by_state ON runs (state, created);
+CREATE INDEX runs_by_bank ON runs (bank_key, state);
 CREATE INDEX runs_by_experiment ON runs (experiment);
 CREATE TABLE experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, created REAL NOT NULL, base TEXT NOT NULL) STRICT;
 CREATE TABLE transitions (run TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL) STRICT;

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,9 @@ class Store:
             for offset, (id, spec) in enumerate(runs):
                 member = experiment.id if experiment and id in experiment.runs else None
                 db.execute(
-                    "INSERT INTO runs (id, spec, method, base, arm, state, experiment, owner, created)"
+                    "INSERT INTO runs (id, spec, method, base, bank_key, state, experiment, owner, created)"
                     " VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
-                    (id, spec.to_json(), spec.method, spec.base, spec.arm, member, owner, now + offset * 1e-6),
+                    (id, spec.to_json(), spec.method, spec.base, spec.bank_key, member, owner, now + offset * 1e-6),
                 )
                 db.execute("INSERT INTO transitions VALUES (?, ?, 'queued')", (id, now))
 
@@ -123,6 +124,12 @@ class Store:
         query = f"SELECT * FROM runs WHERE {' AND '.join(where)} ORDER BY created DESC LIMIT ?"  # noqa: S608
         return [_run(row) for row in self._rows(query, *values, limit)]
 
+    def runs_of(self, ids: Sequence[str]) -> list[Run]:
+        """These runs, in this order; ids that name none are left out."""
+        marks = ", ".join("?" * len(ids))
+        found = {row["id"]: row for row in self._rows(f"SELECT * FROM runs WHERE id IN ({marks})", *ids)}  # noqa: S608
+        return [_run(found[id]) for id in ids if id in found]
+
     def experiment(self, id: str) -> Experiment:
         """One experiment.
 
@@ -145,27 +152,37 @@ class Store:
 
     # What happens to a run
 
-    def claim(self, owner: str) -> Run | None:
-        """The next run that this owner may train, now ``running``; None where none is ready.
+    def claim(self, owner: str, most: Callable[[RunSpec], int] = lambda spec: 1) -> list[Run]:
+        """The next run that this owner may train, and those that can be trained with it; all are ``running`` now.
 
         A fine-tune run is ready once its base is there. One whose base came to nothing fails.
+
+        Args:
+            owner: the process that asks.
+            most: how many runs like this one can be trained together.
+
+        Returns:
+            A bank, in the order in which its runs were queued; empty where nothing is ready.
         """
         with self._transaction() as db:
             rows = db.execute(
-                "SELECT r.id, r.base, b.state AS base_state, b.result IS NOT NULL AS usable FROM runs r"
-                " LEFT JOIN runs b ON b.id = r.base"
+                "SELECT r.id, r.spec, r.base, r.bank_key, b.state AS base_state, b.result IS NOT NULL AS usable"
+                " FROM runs r LEFT JOIN runs b ON b.id = r.base"
                 " WHERE r.state = 'queued' AND r.owner = ? ORDER BY r.created",
                 (owner,),
             ).fetchall()
             for row in rows:
                 if row["base"] is None or row["usable"]:
-                    self._enter(db, row["id"], "running", started=time.time(), ended=None, stop_asked=0)
-                    return _run(db.execute("SELECT * FROM runs WHERE id = ?", (row["id"],)).fetchone())
+                    key, limit = row["bank_key"], most(_spec(row["spec"]))
+                    bank = [other["id"] for other in rows if other["bank_key"] == key][:limit]
+                    for id in bank:
+                        self._enter(db, id, "running", started=time.time(), ended=None, stop_asked=0)
+                    return [_run(db.execute("SELECT * FROM runs WHERE id = ?", (id,)).fetchone()) for id in bank]
                 if row["base_state"] in (None, "failed", "stopped"):
                     word = {"failed": "failed", "stopped": "was stopped before it had learnt anything"}
                     cause = f"Its base {row['base']} {word.get(row['base_state'], 'does not exist any more')}."
                     self._enter(db, row["id"], "failed", cause=cause, ended=time.time())
-        return None
+        return []
 
     def begin(self, id: str, steps: int) -> None:
         """Note how many steps the run has, and forget what an earlier attempt recorded."""
@@ -176,26 +193,28 @@ class Store:
                 "UPDATE runs SET steps = ?, step = 0, seconds = 0, rate = NULL, result = NULL WHERE id = ?", (steps, id)
             )
 
-    def record(self, id: str, event: StepLoss | EpochEnd, batch_size: int) -> None:
-        """Keep what happened in training."""
+    def record(self, events: Sequence[tuple[Run, StepLoss | EpochEnd]]) -> None:
+        """Keep what happened in training, to any number of runs, in one transaction."""
         with self._transaction() as db:
-            if isinstance(event, StepLoss):
-                step, seconds = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
-                db.execute(
-                    "INSERT INTO losses VALUES (?, ?, ?, ?)",
-                    (id, event.first_step, event.losses.astype("<f4").tobytes(), event.seconds.astype("<f8").tobytes()),
-                )
-                db.execute(
-                    "UPDATE runs SET step = ?, seconds = ?, rate = ? WHERE id = ?",
-                    (step, seconds, step * batch_size / seconds if seconds else None, id),
-                )
-            else:
-                values = asdict(event)
-                db.execute(
-                    f"INSERT INTO epochs (run, {', '.join(EPOCH_COLUMNS)})"  # noqa: S608
-                    f" VALUES (?, {', '.join('?' * len(EPOCH_COLUMNS))})",
-                    (id, *(values[column] for column in EPOCH_COLUMNS)),
-                )
+            for run, event in events:
+                if isinstance(event, StepLoss):
+                    self._record_losses(db, run, event)
+                else:
+                    values = asdict(event)
+                    db.execute(
+                        f"INSERT INTO epochs (run, {', '.join(EPOCH_COLUMNS)})"  # noqa: S608
+                        f" VALUES (?, {', '.join('?' * len(EPOCH_COLUMNS))})",
+                        (run.id, *(values[column] for column in EPOCH_COLUMNS)),
+                    )
+
+    def _record_losses(self, db: sqlite3.Connection, run: Run, event: StepLoss) -> None:
+        step, seconds = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
+        losses, moments = event.losses.astype("<f4").tobytes(), event.seconds.astype("<f8").tobytes()
+        db.execute("INSERT INTO losses VALUES (?, ?, ?, ?)", (run.id, event.first_step, losses, moments))
+        db.execute(
+            "UPDATE runs SET step = ?, seconds = ?, rate = ? WHERE id = ?",
+            (step, seconds, step * run.spec.optim.batch_size / seconds if seconds else None, run.id),
+        )
 
     def finish(self, id: str, state: State, result: Result, files: dict[str, str]) -> None:
         """The run has a result: ``finished``, or ``stopped`` with what it had learnt."""
@@ -230,9 +249,10 @@ class Store:
             elif row["state"] == "running":
                 db.execute("UPDATE runs SET stop_asked = 1 WHERE id = ?", (id,))
 
-    def stop_asked(self, id: str) -> bool:
-        """Whether somebody, in any process, wants the run to stop."""
-        return bool(self._rows("SELECT stop_asked FROM runs WHERE id = ?", id)[0][0])
+    def stops_asked(self, ids: Sequence[str]) -> set[str]:
+        """Which of these runs somebody, in any process, wants to stop."""
+        marks = ", ".join("?" * len(ids))
+        return {row["id"] for row in self._rows(f"SELECT id FROM runs WHERE stop_asked AND id IN ({marks})", *ids)}  # noqa: S608
 
     def requeue(self, id: str, owner: str) -> None:
         """Queue an interrupted run again.
@@ -339,10 +359,16 @@ class Store:
             self._idle.append(db)
 
 
+@lru_cache(maxsize=4096)
+def _spec(text: str) -> RunSpec:
+    """A spec never changes, and pages read the same ones every second."""
+    return RunSpec.from_json(text)
+
+
 def _run(row: sqlite3.Row) -> Run:
     return Run(
         id=row["id"],
-        spec=RunSpec.from_json(row["spec"]),
+        spec=_spec(row["spec"]),
         state=row["state"],
         experiment=row["experiment"],
         created=row["created"],

@@ -19,6 +19,12 @@ from pages.parts.pickers import state_badge
 TICK = 1.0
 """Seconds between two looks at the store."""
 
+MOST_ROWS = 4
+"""Running runs with a row of their own."""
+
+MOST_FOLDED = 50
+"""Runs listed in a fold."""
+
 MOST_CURVES = 12
 """Curves drawn at once; more could not be told apart."""
 
@@ -28,25 +34,23 @@ def live_panel(lab: Lab, ids: Sequence[str], key: str) -> None:
 
     When the last one ends, the whole page is drawn anew, so that what it offers then appears.
     """
-    live = any(lab.run(id).is_live for id in ids)
+    live = any(run.is_live for run in lab.runs_of(ids))
     st.fragment(_panel, run_every=TICK if live else None)(lab, tuple(ids), key, live)
 
 
 def _panel(lab: Lab, ids: tuple[str, ...], key: str, was_live: bool) -> None:
-    runs = [lab.run(id) for id in ids]
+    runs = lab.runs_of(ids)
     live = [run for run in runs if run.is_live]
     if was_live and not live:
         st.rerun()
     labels = _labels(runs)
     _summary(lab, runs, live)
-    for run in live:
-        if run.state == "running":
-            _running(lab, run, labels[run.spec.arm], key)
+    running = [run for run in live if run.state == "running"]
     waiting = [run for run in live if run.state == "queued"]
-    if waiting:
-        with st.expander(f"Waiting: {len(waiting)}", icon=":material/schedule:"):
-            for run in waiting:
-                _waiting(lab, run, labels[run.spec.arm], key)
+    for run in running[:MOST_ROWS]:
+        _running(lab, run, labels[run.spec.arm], key, alone=len(running) == 1)
+    _folded(lab, "Training beside them", running[MOST_ROWS:], labels, f"{key}-beside")
+    _folded(lab, "Waiting", waiting, labels, f"{key}-waiting")
     _curves(lab, runs, labels, key)
 
 
@@ -69,7 +73,7 @@ def _summary(lab: Lab, runs: list[Run], live: list[Run]) -> None:
     st.progress(share, " · ".join(words))
 
 
-def _running(lab: Lab, run: Run, label: str, key: str) -> None:
+def _running(lab: Lab, run: Run, label: str, key: str, alone: bool) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"{key}-{run.id}"):
         state_badge(run)
         st.markdown(f"**{label}**, seed {run.spec.seed}", width="content")
@@ -80,16 +84,26 @@ def _running(lab: Lab, run: Run, label: str, key: str) -> None:
         ]
         if run.examples_per_second:
             words.append(f"{count_text(run.examples_per_second)} examples/s")
-        if run.eta is not None:
+        if run.eta is not None and alone:  # beside others, a run waits for them at every step
             words.append(f"{seconds_text(run.eta)} left")
         st.caption(" · ".join(words) if run.steps else "Making the task", width="stretch")
         _stop_button(lab, run, key)
 
 
-def _waiting(lab: Lab, run: Run, label: str, key: str) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"{label}, seed {run.spec.seed}", width="stretch")
-        _stop_button(lab, run, key)
+def _folded(lab: Lab, title: str, runs: list[Run], labels: dict[str, str], key: str) -> None:
+    """Runs behind a fold, drawn only while it is open: there may be hundreds."""
+    if not runs:
+        return
+    fold = st.expander(f"{title}: {len(runs)}", icon=":material/schedule:", key=key, on_change="rerun")
+    if not fold.open:
+        return
+    with fold:
+        for run in runs[:MOST_FOLDED]:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(f"{labels[run.spec.arm]}, seed {run.spec.seed}", width="stretch")
+                _stop_button(lab, run, key)
+        if len(runs) > MOST_FOLDED:
+            st.caption(f"And {len(runs) - MOST_FOLDED} more; the Runs page has them all.")
 
 
 def _stop_button(lab: Lab, run: Run, key: str) -> None:

@@ -13,9 +13,9 @@ from core.errors import LabError, QueueFullError, RunStateError, UnknownRunError
 from core.runs.record import Experiment, Result, State
 from core.runs.schema import NEXT
 from core.runs.store import Store
-from core.spec import RunSpec
+from core.spec import LoRASpec, OptimSpec, RunSpec
 from core.training.loop import EpochEnd, StepLoss
-from tests.conftest import DIGITS
+from tests.conftest import DIGITS, TURNED
 
 RESULT = Result(
     accuracy=90.0, accuracy_before=None, source_accuracy=None, source_accuracy_before=None, source_accuracy_masked=None,
@@ -39,9 +39,7 @@ def put(store: Store, id: str, state: State, spec: RunSpec = SPEC, owner: str = 
     if state == "stopped":
         store.ask_stop(id)
         return
-    claimed = store.claim(owner)
-    assert claimed is not None
-    assert claimed.id == id
+    assert [run.id for run in store.claim(owner)] == [id]
     {
         "running": lambda: None,
         "finished": lambda: store.finish(id, "finished", RESULT, {}),
@@ -79,7 +77,7 @@ def test_stop_is_safe_in_every_state_and_twice(store: Store, state: State) -> No
     store.ask_stop("r-1")
     ended = {"queued": "stopped", "interrupted": "stopped"}.get(state, state)
     assert store.run("r-1").state == ended
-    assert store.stop_asked("r-1") == (state == "running")
+    assert store.stops_asked(["r-1", "r-2"]) == ({"r-1"} if state == "running" else set())
 
 
 def test_a_full_queue_takes_all_or_nothing(store: Store) -> None:
@@ -94,13 +92,11 @@ def test_a_fine_tune_run_waits_for_its_base_and_fails_with_it(store: Store) -> N
     store.add([("r-base", SPEC)], "me", 10)
     tune = RunSpec.of(method="full", task=DIGITS, source=DIGITS, base="r-base")
     store.add([("r-tune", tune)], "me", 10)
-    first = store.claim("me")
-    assert first is not None
-    assert first.id == "r-base"
-    assert store.claim("me") is None
+    assert [run.id for run in store.claim("me")] == ["r-base"]
+    assert store.claim("me") == []
     assert store.run("r-tune").state == "queued"
     store.fail("r-base", "because", None)
-    assert store.claim("me") is None
+    assert store.claim("me") == []
     assert store.run("r-tune").state == "failed"
     assert store.run("r-tune").cause == "Its base r-base failed."
 
@@ -108,12 +104,24 @@ def test_a_fine_tune_run_waits_for_its_base_and_fails_with_it(store: Store) -> N
 def test_runs_of_another_owner_are_left_alone_until_it_is_dead(store: Store) -> None:
     put(store, "r-run", "running", owner="other")
     store.add([("r-wait", SPEC)], "other", 10)
-    assert store.claim("me") is None
+    assert store.claim("me") == []
     store.take_over("other", "me")
     assert store.run("r-run").state == "interrupted"
-    taken = store.claim("me")
-    assert taken is not None
-    assert taken.id == "r-wait"
+    assert [run.id for run in store.claim("me")] == ["r-wait"]
+
+
+def test_a_bank_takes_only_runs_that_can_be_trained_together_and_no_more_than_allowed(store: Store) -> None:
+    put(store, "r-base", "finished")
+    tune = RunSpec.of(method="lora", task=DIGITS, source=DIGITS, base="r-base", lora=LoRASpec.of())
+    full = tune.but(method="full", lora=None)
+    queued = [
+        ("r-1", tune), ("r-2", full), ("r-3", tune.but(seed=1)), ("r-4", tune.but(lora=LoRASpec.of(rank=8, alpha=2))),
+        ("r-5", tune.but(optim=OptimSpec.of(epochs=3))), ("r-6", tune.but(optim=OptimSpec.of(learning_rate=0.1))),
+        ("r-7", tune.but(task=TURNED)), ("r-8", tune.but(seed=2)),
+    ]  # fmt: skip
+    store.add(queued, "me", 100)
+    banks = [[run.id for run in store.claim("me", lambda spec: 4)] for _ in range(5)]
+    assert banks == [["r-1", "r-3", "r-4", "r-6"], ["r-2"], ["r-5"], ["r-7"], ["r-8"]]
 
 
 def test_two_workers_never_claim_the_same_run(store: Store) -> None:
@@ -121,8 +129,8 @@ def test_two_workers_never_claim_the_same_run(store: Store) -> None:
     claimed: list[str] = []
 
     def work() -> None:
-        while (run := store.claim("me")) is not None:
-            claimed.append(run.id)
+        while bank := store.claim("me", lambda spec: 3):
+            claimed.extend(run.id for run in bank)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -136,9 +144,11 @@ def test_curves_come_back_as_they_were_recorded_nan_included(store: Store) -> No
     put(store, "r-1", "running")
     store.begin("r-1", steps=5)
     losses = np.array([1.5, 1.25, np.nan], np.float32)
-    store.record("r-1", StepLoss(1, losses[:2], np.array([0.1, 0.2])), 64)
-    store.record("r-1", StepLoss(3, losses[2:], np.array([0.3])), 64)
-    store.record("r-1", EpochEnd(1, 3, 0.3, 1.4, float("nan"), 50.0, None, None, 640.0), 64)
+    run = store.run("r-1")
+    store.record(
+        [(run, StepLoss(1, losses[:2], np.array([0.1, 0.2]))), (run, StepLoss(3, losses[2:], np.array([0.3])))]
+    )
+    store.record([(run, EpochEnd(1, 3, 0.3, 1.4, float("nan"), 50.0, None, None, 640.0))])
     curve = store.curve("r-1")
     np.testing.assert_array_equal(curve.loss, losses)
     assert curve.step.tolist() == [1, 2, 3]
@@ -155,7 +165,7 @@ def test_curves_come_back_as_they_were_recorded_nan_included(store: Store) -> No
 def test_another_attempt_forgets_the_first_ones_curve(store: Store) -> None:
     put(store, "r-1", "running")
     store.begin("r-1", 5)
-    store.record("r-1", StepLoss(1, np.ones(2, np.float32), np.array([0.1, 0.2])), 64)
+    store.record([(store.run("r-1"), StepLoss(1, np.ones(2, np.float32), np.array([0.1, 0.2])))])
     store.interrupt("r-1")
     store.requeue("r-1", "me")
     store.claim("me")
