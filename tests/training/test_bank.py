@@ -26,7 +26,7 @@ from core.training.loop import Diverged, Done, EpochEnd, StepLoss, Stopped, data
 from core.training.stepper import AutogradStepper
 
 RANKS = (4, 1, 16, 7)
-RATES = (0.001, 0.003, 0.002)
+RATES = (0.0003, 0.001, 0.0005)
 SEEDS = (5, 6)
 TARGETS = (("all-linear",), ("layers.2",), ("layers.0", "layers.4"))
 SCALINGS: tuple[Scaling, ...] = ("alpha/r", "alpha", "alpha/sqrt(r)")
@@ -64,7 +64,7 @@ def members(method: str, count: int, dtype: torch.dtype = torch.float32, **lora:
     for k, rank in enumerate(islice(cycle(RANKS), count)):
         network = copy.deepcopy(base) if method == "lora" else build(ModelSpec.of(), k).to(dtype)
         if method == "lora":
-            spec = LoRASpec.of(**{"rank": rank, "alpha": 0.5 + k / 8, **lora})
+            spec = LoRASpec.of(**{"rank": rank, "alpha": 0.25 + k / 16, **lora})
             add_lora(network, spec, torch.Generator().manual_seed(k))
             perturb(network, k)
         networks.append(network)
@@ -110,12 +110,13 @@ def compare(task: Task, networks: list[MultilayerPerceptron], steps: int, batch:
             torch.testing.assert_close(own, other, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-4), (torch.float64, 1e-11)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-3), (torch.float64, 1e-11)])
 @pytest.mark.parametrize("count", [1, 3, 8])
 @pytest.mark.parametrize("method", ["full", *SCALINGS])
 def test_a_bank_is_autograd_for_each_member(
     task: Task, method: str, count: int, dtype: torch.dtype, tolerance: float
 ) -> None:
+    # In float32 the bound is a step of Adam: where a gradient is all rounding, its sign, and so the step, is chance.
     networks = members("full", count, dtype) if method == "full" else members("lora", count, dtype, scaling=method)
     compare(task, networks, steps=50, batch=64, tolerance=tolerance)
 
