@@ -28,9 +28,8 @@ class Settings:
     workers: int = 1
     """Threads that train. One is fastest on a small machine: two runs side by side share its cores."""
 
-    threads: int = 1
-    """Intra-op threads of a training step. At these sizes a second thread costs more in
-    synchronisation than it saves, and far more when another process holds its core."""
+    threads: int | None = None
+    """CPU threads that a bank trains on; None finds the count by a short trial when a bank starts."""
 
     bank_bytes: int = 2**30
     """Memory that runs which are trained together may take for weights, gradients and optimiser state."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from core.adapter import Card, write_adapter
 from core.data.tasks import Task, Tasks
-from core.errors import SpecError
+from core.errors import DivergedError, LabError, SpecError
 from core.lora import count_parameters, merged_copy
 from core.model import MultilayerPerceptron, fingerprint
 from core.network_file import network_bytes, read_network, write_network
@@ -19,9 +20,11 @@ from core.runs.plan import network_of
 from core.runs.record import Result
 from core.settings import choose_device, device_name
 from core.spec import ModelSpec, RunSpec
+from core.training.bank import Bank, can_bank
 from core.training.evaluation import Evaluation, evaluate
-from core.training.loop import Done, Event, StepLoss, steps_per_epoch, train
-from core.training.stepper import AutogradStepper
+from core.training.loop import Diverged, Done, Event, StepLoss, Stopped, steps_per_epoch, train
+from core.training.stepper import AutogradStepper, Stepper
+from core.training.threads import Threads
 
 NETWORK = "network.safetensors"
 ADAPTER = "adapter.zip"
@@ -44,7 +47,8 @@ class Workplace:
     tasks: Tasks
     base: Path | None
     """The base's weights; None for a pretrain run."""
-    threads: int
+    threads: int | None
+    """CPU threads to train on, as when a run is resumed; None finds the count by a short trial."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,13 @@ def execute(
     stop: Callable[[], bool] = lambda: False,
     started: Callable[[int], None] = lambda steps: None,
 ) -> Outcome:
-    """Train one run and write its files.
+    """Train one run and write its files: a bank of one.
 
     Args:
         spec: what to train.
         place: data, base and folder.
         sink: told of every event.
-        stop: asked after every event; a stopped run keeps what it has learnt.
+        stop: asked after every report; a stopped run keeps what it has learnt.
         started: told the number of steps once the data is there.
 
     Raises:
@@ -85,50 +89,143 @@ def execute(
         LabError: data, base or adapter cannot be used; the message says why.
         OSError: a file cannot be written.
     """
-    torch.set_num_threads(place.threads)
-    device = choose_device(spec.device)
-    task = place.tasks.get(spec.task, device)
-    source = place.tasks.get(spec.source, device) if spec.source else None
-    check_fit(spec.model, task.spec.dataset, task.train_x.shape[1], task.classes)
-    base = read_network(place.base) if place.base else None
-    network = network_of(spec, base).to(device)
-    before = _evaluate_tests(network, task, source)
-    stepper = AutogradStepper(network, spec.optim.learning_rate)
-    started(total_steps(spec, task))
-
-    step, seconds, done = 0, 0.0, None
-    for event in train(stepper, task, spec.optim, spec.seed, source):
-        sink(event)
-        if isinstance(event, StepLoss):
-            step, seconds = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
-        if isinstance(event, Done):
-            done = event
-        elif stop():
-            break
-
-    target, old = _evaluate_tests(network, task, source)
-    result = Result(
-        accuracy=target.accuracy,
-        accuracy_before=before[0].accuracy if base else None,
-        source_accuracy=old.accuracy if old else None,
-        source_accuracy_before=before[1].accuracy if before[1] else None,
-        source_accuracy_masked=old.masked_accuracy if old else None,
-        source_accuracy_masked_before=before[1].masked_accuracy if before[1] else None,
-        parameters=count_parameters(network),
-        trainable_parameters=count_parameters(network, trainable=True),
-        seconds=seconds,
-        examples_per_second=step * spec.optim.batch_size / seconds if seconds else 0.0,
-        memory=stepper.memory(),
-        checkpoint_bytes=0,
-        adapter_bytes=None,
-        epochs=done.epochs if done else step // steps_per_epoch(len(task.train_x), spec.optim.batch_size),
-        steps=step,
-        kept_epoch=done.kept_epoch if done else 0,
-        device=device_name(device),
-        threads=place.threads,
+    (outcome,) = execute_bank(
+        [spec], [place], lambda _, event: sink(event), lambda _: stop(), lambda _, steps: started(steps)
     )
-    result, files = _write(spec, place, network, base, result, task.test_x[:PROBE])
-    return Outcome(result, files, stopped=done is None)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def execute_bank(
+    specs: Sequence[RunSpec],
+    places: Sequence[Workplace],
+    sink: Callable[[int, Event], None],
+    stop: Callable[[int], bool] = lambda member: False,
+    started: Callable[[int, int], None] = lambda member, steps: None,
+    ended: Callable[[int, Outcome | Exception], None] = lambda member, outcome: None,
+) -> list[Outcome | Exception]:
+    """Train runs together and write their files.
+
+    Args:
+        specs: what to train; see :func:`can_share`.
+        places: data, base and folder of each.
+        sink: told of every run's every event.
+        stop: asked of every run after each report; a stopped run keeps what it has learnt.
+        started: told every run's number of steps once the data is there.
+        ended: told what came of a run as soon as it is known, while others may still train.
+
+    Returns:
+        What came of each run: its outcome, or the error that ended it and left the others alone.
+
+    Raises:
+        SpecError: the runs cannot be trained together, or their task does not fit the network.
+        LabError: data or base cannot be used; the message says why. No run was trained.
+    """
+    if any(not can_share(specs[0], spec) for spec in specs):
+        raise SpecError("Runs of a bank share base, task, method, batch size and epochs: train the others apart.")
+    crew = _Crew(specs, places)
+    for member in range(len(specs)):
+        started(member, total_steps(specs[member], crew.task))
+    outcomes: dict[int, Outcome | Exception] = {}
+    done: dict[int, tuple[int, float]] = dict.fromkeys(range(len(specs)), (0, 0.0))
+    told = train(crew.stepper, [spec.optim for spec in specs], stop, crew.seconds, crew.threads.watch)
+    for member, event in told:
+        if isinstance(event, StepLoss):
+            done[member] = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
+        if isinstance(event, Diverged):
+            outcomes[member] = DivergedError(event.step)
+        elif not isinstance(event, Stopped):
+            sink(member, event)
+        if isinstance(event, Done | Stopped):
+            outcomes[member] = crew.finish(member, event, *done[member])
+        if member in outcomes:
+            ended(member, outcomes[member])
+    return [outcomes[member] for member in range(len(specs))]
+
+
+def can_share(one: RunSpec, other: RunSpec) -> bool:
+    """Whether two runs can be trained in one bank.
+
+    They may differ in seed, learning rate, patience, what to keep, and LoRA settings.
+    """
+    fields = ("method", "model", "task", "source", "base", "device")
+    return all(getattr(one, name) == getattr(other, name) for name in fields) and (
+        (one.optim.batch_size, one.optim.epochs) == (other.optim.batch_size, other.optim.epochs)
+    )
+
+
+class _Crew:
+    """Everything that the runs of a bank need, loaded and built."""
+
+    def __init__(self, specs: Sequence[RunSpec], places: Sequence[Workplace]) -> None:
+        """Load data and base, build the networks, choose threads. Raises: as of :func:`execute_bank`."""
+        self.specs, self.places = specs, places
+        spec, place = specs[0], places[0]
+        self.device = choose_device(spec.device)
+        self.task = place.tasks.get(spec.task, self.device)
+        self.source = place.tasks.get(spec.source, self.device) if spec.source else None
+        check_fit(spec.model, self.task.spec.dataset, self.task.train_x.shape[1], self.task.classes)
+        self.base = read_network(place.base) if place.base else None
+        self.networks = [network_of(spec, self.base).to(self.device) for spec in specs]
+        # Fine-tuning starts from the base, whatever the method: one evaluation serves all.
+        self.before = _evaluate_tests(self.networks[0], self.task, self.source) if self.base else None
+        start = time.perf_counter()
+        self.stepper = stepper_for(self.networks, specs, self.task, self.source)
+        self.seconds = time.perf_counter() - start
+        self.threads = Threads(self.stepper, spec.optim.batch_size, place.threads)
+
+    def finish(self, member: int, event: Done | Stopped, step: int, seconds: float) -> Outcome | Exception:
+        """Evaluate a run's network and write its files; what goes wrong is this run's own."""
+        try:
+            spec, place, network = self.specs[member], self.places[member], self.networks[member]
+            result = self._result(member, event, step, seconds)
+            result, files = _write(spec, place, network, self.base, result, self.task.test_x[:PROBE])
+        except (LabError, OSError, MemoryError, RuntimeError) as error:
+            return error
+        return Outcome(result, files, stopped=isinstance(event, Stopped))
+
+    def _result(self, member: int, event: Done | Stopped, step: int, seconds: float) -> Result:
+        spec, network = self.specs[member], self.networks[member]
+        target, old = _evaluate_tests(network, self.task, self.source)
+        target_before, old_before = self.before or (None, None)
+        completed = step // steps_per_epoch(len(self.task.train_x), spec.optim.batch_size)
+        return Result(
+            accuracy=target.accuracy,
+            accuracy_before=target_before.accuracy if target_before else None,
+            source_accuracy=old.accuracy if old else None,
+            source_accuracy_before=old_before.accuracy if old_before else None,
+            source_accuracy_masked=old.masked_accuracy if old else None,
+            source_accuracy_masked_before=old_before.masked_accuracy if old_before else None,
+            parameters=count_parameters(network),
+            trainable_parameters=count_parameters(network, trainable=True),
+            seconds=seconds,
+            examples_per_second=step * spec.optim.batch_size / seconds if seconds else 0.0,
+            memory=self.stepper.memory(member),
+            checkpoint_bytes=0,
+            adapter_bytes=None,
+            epochs=completed,
+            steps=step,
+            kept_epoch=event.kept_epoch if isinstance(event, Done) else 0,
+            device=device_name(self.device),
+            threads=self.threads.count,
+            bank=len(self.specs),
+        )
+
+
+def stepper_for(networks: Sequence[nn.Module], specs: Sequence[RunSpec], task: Task, source: Task | None) -> Stepper:
+    """The fast step where the networks allow it, autograd for one of any other kind.
+
+    Raises:
+        SpecError: several networks that no bank can train.
+    """
+    perceptrons = [network for network in networks if isinstance(network, MultilayerPerceptron) and can_bank(network)]
+    if len(perceptrons) == len(networks):
+        rates, seeds = [spec.optim.learning_rate for spec in specs], [spec.seed for spec in specs]
+        return Bank(perceptrons, rates, seeds, task, source)
+    if len(networks) > 1:
+        raise SpecError("Only multilayer perceptrons can be trained together: train these runs one by one.")
+    return AutogradStepper(networks[0], specs[0].optim.learning_rate, task, specs[0].seed, source)
 
 
 def check_fit(model: ModelSpec, dataset: str, pixels: int, classes: Sequence[int]) -> None:

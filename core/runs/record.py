@@ -46,7 +46,8 @@ class Result:
     """Of the whole network, adapters included."""
     trainable_parameters: int
     seconds: float
-    """Spent in training steps, evaluation left out."""
+    """Spent in training, evaluation left out. A run that was trained beside others has its equal
+    share of the time that passed, so the seconds of a bank's runs add up to the bank's own."""
     examples_per_second: float
     memory: int
     """Weights, gradients and optimiser state."""
@@ -61,6 +62,9 @@ class Result:
     """The epoch whose weights were kept."""
     device: str
     threads: int
+    """CPU threads that the bank was trained on."""
+    bank: int = 1
+    """Runs that were trained together, this one included."""
 
 
 @dataclass(frozen=True)

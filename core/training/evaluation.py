@@ -38,15 +38,17 @@ def evaluate(logits: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, classes: 
         y: labels.
         classes: labels that occur in the task.
     """
+    outputs = [logits(x[start : start + BATCH]) for start in range(0, max(len(x), 1), BATCH)]
+    return judge(torch.cat(outputs), y, classes)
+
+
+def judge(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> Evaluation:
+    """Evaluate by logits of shape (n, outputs) and labels of shape (n,)."""
+    own = torch.tensor(sorted(classes), device=y.device)
+    loss = F.cross_entropy(outputs, y, reduction="sum")
     # float64 would be wrong on MPS and is not needed: a count below 2²⁴ is exact in float32.
-    loss, right, masked_right = (torch.zeros((), device=x.device) for _ in range(3))
-    own = torch.tensor(sorted(classes), device=x.device)
-    for start in range(0, len(x), BATCH):
-        labels = y[start : start + BATCH]
-        outputs = logits(x[start : start + BATCH])
-        loss += F.cross_entropy(outputs, labels, reduction="sum")
-        right += (outputs.argmax(1) == labels).sum()
-        masked_right += (own[outputs[:, own].argmax(1)] == labels).sum()
-    n = max(len(x), 1)
+    right = (outputs.argmax(1) == y).sum().to(loss.dtype)
+    masked_right = (own[outputs[:, own].argmax(1)] == y).sum().to(loss.dtype)
+    n = max(len(y), 1)
     total, hits, masked_hits = torch.stack([loss, right, masked_right]).tolist()
     return Evaluation(total / n, 100 * hits / n, 100 * masked_hits / n)

@@ -1,28 +1,28 @@
-"""Epochs of steps, as a generator of events. Who does not want to go on stops iterating."""
+"""Epochs of steps for runs in lockstep, as a generator of events."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.data.tasks import Task
-from core.errors import DivergedError
 from core.spec import OptimSpec
-from core.training.evaluation import evaluate
 from core.training.stepper import Stepper
 
 FLUSH_SECONDS = 0.1
 """How long losses stay on the device before they are reported; also how fast a stop is noticed."""
 
 FLUSH_STEPS = 256
-"""The same in steps, for devices that return before they have finished."""
+"""The same in steps, at most."""
+
+FIRST_STEPS = 8
+"""Steps before the first report, while the pace is not known."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class StepLoss:
     losses: NDArray[np.float32]
     """(n,) mini-batch losses; the last may be NaN, right before the run fails."""
     seconds: NDArray[np.float64]
-    """(n,) seconds of training after each step; evaluation does not count."""
+    """(n,) the run's seconds of training after each step; evaluation does not count."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,29 @@ class EpochEnd:
 
 @dataclass(frozen=True)
 class Done:
-    """The last event of a run that was not stopped."""
+    """The last event of a run that went to its end; its network has the weights to keep."""
 
     epochs: int
     kept_epoch: int
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """The last event of a run that was stopped; its network has what it had learnt."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """The last event of a run whose loss was not finite."""
+
+    step: int
+    """The first step with such a loss."""
+
+
 Event = StepLoss | EpochEnd | Done
+"""What happens to a run that nothing stops."""
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
@@ -77,77 +93,131 @@ def data_order(examples: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(examples, generator=torch.Generator().manual_seed(seed * 1024 + epoch))
 
 
-def train(stepper: Stepper, task: Task, optim: OptimSpec, seed: int, source: Task | None = None) -> Iterator[Event]:
+@dataclass
+class _Progress:
+    """One member on its way."""
+
+    optim: OptimSpec
+    seconds: float = 0.0
+    epoch_start: float = 0.0
+    epoch_loss: float = 0.0
+    best_loss: float = math.inf
+    kept_epoch: int = 0
+    stale: int = 0
+    best: list[Tensor] = field(default_factory=list)
+
+
+def train(
+    stepper: Stepper,
+    optims: Sequence[OptimSpec],
+    stop: Callable[[int], bool] = lambda member: False,
+    spent: float = 0.0,
+    watch: Callable[[float], None] = lambda seconds: None,
+) -> Iterator[tuple[int, Event | Stopped | Diverged]]:
     """Train and tell.
 
+    A member that has ended leaves the others as they are. Time is the wall's, shared equally by
+    the members still in training: the seconds of all members add up to the seconds that passed.
+
     Args:
-        stepper: holds the network and its optimiser.
-        task: what to learn, on the network's device.
-        optim: batch size, epochs, patience and which weights to keep.
-        seed: fixes the data order.
-        source: the base's own task, watched for forgetting.
+        stepper: holds the members, their optimisers and their data.
+        optims: patience and what to keep, for each member; batch size and epochs, which they share.
+        stop: asked of every member after each report.
+        spent: seconds that preparing the stepper took.
+        watch: told what a full step takes, after each report.
 
     Yields:
-        StepLoss every tenth of a second, EpochEnd after each epoch, and Done.
-
-    Raises:
-        DivergedError: a loss is not finite; it was reported first.
+        A member and what happened to it: StepLoss every tenth of a second, EpochEnd after each
+        epoch, and at last one of Done, Stopped or Diverged.
     """
-    x, y, n = task.train_x, task.train_y, len(task.train_x)
-    step, training_seconds = 0, 0.0
-    best_loss, kept_epoch, stale = math.inf, 0, 0
-    best = stepper.trained() if optim.keep == "best" else []
-    epoch = 0
-    for epoch in range(1, optim.epochs + 1):
-        order = data_order(n, seed, epoch).to(x.device)
-        epoch_loss, epoch_start = 0.0, training_seconds
-        waiting: list[Tensor] = []
-        clock = time.perf_counter()
-        for start in range(0, n, optim.batch_size):
-            batch = order[start : start + optim.batch_size]
-            waiting.append(stepper.step(x[batch], y[batch]))
-            step += 1
-            last = start + optim.batch_size >= n
-            if not last and len(waiting) < FLUSH_STEPS and time.perf_counter() - clock < FLUSH_SECONDS:
-                continue
-            losses = torch.stack(waiting).cpu().numpy()  # the only place that waits for the device
-            elapsed = time.perf_counter() - clock
-            seconds = training_seconds + elapsed * np.arange(1, len(losses) + 1) / len(losses)
-            training_seconds += elapsed
-            first_step = step - len(losses) + 1
-            finite = np.isfinite(losses)
-            if not finite.all():
-                bad = int(np.argmin(finite))  # nothing after it means anything
-                yield StepLoss(first_step, losses[: bad + 1], seconds[: bad + 1])
-                raise DivergedError(first_step + bad)
-            yield StepLoss(first_step, losses, seconds)
-            # Every batch but the last of an epoch is full, so the mean over examples needs one correction.
-            epoch_loss += float(losses.sum()) * optim.batch_size
-            if last:
-                epoch_loss -= float(losses[-1]) * (optim.batch_size - len(batch))
-            waiting = []
+    epochs, batch_size = optims[0].epochs, optims[0].batch_size
+    n = len(stepper.task.train_x)
+    full_steps, rest = divmod(n, batch_size)
+    seeds = list(dict.fromkeys(stepper.seeds))
+    live = {k: _Progress(optim, spent / len(optims)) for k, optim in enumerate(optims)}
+    step, pace = 0, FLUSH_SECONDS / FIRST_STEPS
+    for epoch in range(1, epochs + 1):
+        order = torch.stack([data_order(n, seed, epoch) for seed in seeds]).to(stepper.device)
+        batches = order[:, : full_steps * batch_size].view(len(seeds), full_steps, batch_size)
+        last = order[:, full_steps * batch_size :].unsqueeze(1)
+        for progress in live.values():
+            progress.epoch_loss, progress.epoch_start = 0.0, progress.seconds
+        done = 0
+        while done < full_steps + bool(rest):
+            count = min(FLUSH_STEPS, max(1, int(FLUSH_SECONDS / pace)), full_steps - done)
+            rows = batches[:, done : done + count] if count else last
             clock = time.perf_counter()
+            losses = stepper.advance(rows).cpu().numpy()  # the only place that waits for the device
+            elapsed = time.perf_counter() - clock
+            pace = elapsed / len(losses)
+            watch(pace if count else 0.0)
+            for k, event in _reports(live, losses, step + 1, elapsed / len(live), rows.shape[2] / n):
+                if isinstance(event, Diverged):
+                    live.pop(k)
+                    stepper.write_back(k)
+                yield k, event
+            done += len(losses)
+            step += len(losses)
+            for k in [k for k in live if stop(k)]:
+                del live[k]
+                stepper.write_back(k)
+                yield k, Stopped(step)
+            if not live:
+                return
+        for k, progress in list(live.items()):
+            yield k, _epoch_end(stepper, k, progress, epoch, step, n)
+            if epoch == epochs or (progress.optim.patience and progress.stale >= progress.optim.patience):
+                del live[k]
+                if progress.best:
+                    stepper.restore(k, progress.best)
+                stepper.write_back(k)
+                yield k, Done(epoch, progress.kept_epoch if progress.optim.keep == "best" else epoch)
+        if not live:
+            return
 
-        validation = evaluate(stepper.logits, task.validation_x, task.validation_y, task.classes)
-        old = source and evaluate(stepper.logits, source.validation_x, source.validation_y, source.classes)
-        yield EpochEnd(
-            epoch=epoch,
-            step=step,
-            seconds=training_seconds,
-            train_loss=epoch_loss / n,
-            validation_loss=validation.loss,
-            validation_accuracy=validation.accuracy,
-            source_accuracy=old.accuracy if old else None,
-            source_accuracy_masked=old.masked_accuracy if old else None,
-            examples_per_second=n / max(training_seconds - epoch_start, 1e-9),
-        )
-        if validation.loss < best_loss:
-            best_loss, kept_epoch, stale = validation.loss, epoch, 0
-            best = stepper.trained() if optim.keep == "best" else []
-        else:
-            stale += 1
-        if optim.patience and stale >= optim.patience:
-            break
-    if optim.keep == "best" and kept_epoch:
-        stepper.restore(best)
-    yield Done(epochs=epoch, kept_epoch=kept_epoch if optim.keep == "best" else epoch)
+
+def _reports(
+    live: dict[int, _Progress], losses: NDArray[np.float32], first_step: int, elapsed: float, weight: float
+) -> Iterator[tuple[int, StepLoss | Diverged]]:
+    """What every member's share of ``elapsed`` seconds brought.
+
+    Args:
+        live: the members in training.
+        losses: (steps, members).
+        first_step: number of the first of these steps.
+        elapsed: seconds that each member spent.
+        weight: share of the epoch's examples that one of these steps saw.
+    """
+    for k, progress in list(live.items()):
+        own = losses[:, k]
+        seconds = progress.seconds + elapsed * np.arange(1, len(own) + 1) / len(own)
+        progress.seconds += elapsed
+        finite = np.isfinite(own)
+        if not finite.all():
+            bad = int(np.argmin(finite))  # nothing after it means anything
+            yield k, StepLoss(first_step, own[: bad + 1], seconds[: bad + 1])
+            yield k, Diverged(first_step + bad)
+            continue
+        progress.epoch_loss += float(own.sum(dtype=np.float64)) * weight
+        yield k, StepLoss(first_step, own, seconds)
+
+
+def _epoch_end(stepper: Stepper, k: int, progress: _Progress, epoch: int, step: int, n: int) -> EpochEnd:
+    """Evaluate a member, and remember whether it is at its best."""
+    validation, source = stepper.evaluate(k)
+    if validation.loss < progress.best_loss:
+        progress.best_loss, progress.kept_epoch, progress.stale = validation.loss, epoch, 0
+        progress.best = stepper.trained(k) if progress.optim.keep == "best" else []
+    else:
+        progress.stale += 1
+    return EpochEnd(
+        epoch=epoch,
+        step=step,
+        seconds=progress.seconds,
+        train_loss=progress.epoch_loss,
+        validation_loss=validation.loss,
+        validation_accuracy=validation.accuracy,
+        source_accuracy=source.accuracy if source else None,
+        source_accuracy_masked=source.masked_accuracy if source else None,
+        examples_per_second=n / max(progress.seconds - progress.epoch_start, 1e-9),
+    )

@@ -1,80 +1,157 @@
-"""One optimiser step of a network."""
+"""What the training loop needs of whatever it trains, and the general case: any one module, by autograd."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.data.tasks import Task
+from core.training.evaluation import Evaluation, evaluate
+
 
 class Stepper(Protocol):
-    """What the training loop needs of whatever it trains."""
+    """Networks that are trained in lockstep on one task: the members, numbered from 0."""
 
-    def step(self, x: Tensor, y: Tensor) -> Tensor:
-        """One step on x of shape (n, features) and labels y of shape (n,).
+    @property
+    def members(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are trained."""
+        ...
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """Each member's seed; members of one seed see the data in one order."""
+        ...
+
+    @property
+    def task(self) -> Task:
+        """What they learn."""
+        ...
+
+    def advance(self, rows: Tensor) -> Tensor:
+        """Train for some steps.
+
+        Args:
+            rows: (orders, steps, batch) rows of the training part: for every distinct seed, in the
+                order in which they first occur in :attr:`seeds`, the images of each step.
 
         Returns:
-            The mean cross entropy before the step: a scalar, detached, still on the device.
+            The mean cross entropies before each step: (steps, members), detached, on the device.
         """
         ...
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Outputs of shape (n, classes), with no gradient."""
+    @property
+    def splits_steps(self) -> bool:
+        """Whether more threads split the products of a step, and so wait for each other and round differently."""
         ...
 
-    def trained(self) -> list[Tensor]:
+    def use_threads(self, count: int) -> None:
+        """Train on this many threads of the CPU from now on."""
+        ...
+
+    def rehearse(self, rows: Tensor) -> None:
+        """All the work of :meth:`advance` except that no weight changes; for trials of speed."""
+        ...
+
+    def evaluate(self, member: int) -> tuple[Evaluation, Evaluation | None]:
+        """A member on the task's validation part, and on the source task's where there is one."""
+        ...
+
+    def trained(self, member: int) -> list[Tensor]:
         """Copies of the tensors that training changes."""
         ...
 
-    def restore(self, trained: list[Tensor]) -> None:
+    def restore(self, member: int, trained: list[Tensor]) -> None:
         """Put back what :meth:`trained` gave."""
         ...
 
-    def memory(self) -> int:
-        """Bytes of weights, gradients and optimiser state."""
+    def write_back(self, member: int) -> None:
+        """Put the trained values into the member's own module."""
+        ...
+
+    def memory(self, member: int) -> int:
+        """Bytes of a member's weights, gradients and optimiser state."""
         ...
 
 
 class AutogradStepper:
-    """Trains any module by autograd, with Adam on whatever its ``requires_grad`` leaves trainable."""
+    """Trains any one module by autograd, with Adam on whatever its ``requires_grad`` leaves trainable."""
 
-    def __init__(self, network: nn.Module, learning_rate: float) -> None:
-        """Args: network: on its device already; learning_rate: step size of Adam."""
+    members = 1
+    splits_steps = True
+
+    def __init__(
+        self, network: nn.Module, learning_rate: float, task: Task, seed: int = 0, source: Task | None = None
+    ) -> None:
+        """Args:
+        network: on the task's device already.
+        learning_rate: step size of Adam.
+        task: what to learn.
+        seed: fixes the data order.
+        source: the base's own task, watched for forgetting.
+        """
         self.network = network
+        self.task = task
+        self.source = source
+        self.seeds = (seed,)
+        self.device = task.train_x.device
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         # One fused kernel over all tensors: the usual loop over twelve small ones costs more than their products.
         fused = self.parameters[0].device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, fused=fused)
 
-    def step(self, x: Tensor, y: Tensor) -> Tensor:
-        loss = F.cross_entropy(self.network(x), y)
+    def advance(self, rows: Tensor) -> Tensor:
+        losses = []
+        for batch in rows[0]:
+            losses.append(self._gradients(batch))
+            self.optimizer.step()
+        return torch.stack(losses).unsqueeze(1)
+
+    def use_threads(self, count: int) -> None:
+        torch.set_num_threads(count)
+
+    def rehearse(self, rows: Tensor) -> None:
+        for batch in rows[0]:
+            self._gradients(batch)
+
+    def _gradients(self, batch: Tensor) -> Tensor:
+        loss = F.cross_entropy(self.network(self.task.train_x[batch]), self.task.train_y[batch])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
         return loss.detach()
 
     @torch.no_grad()
-    def logits(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.network(x)
-        return outputs
+    def evaluate(self, member: int) -> tuple[Evaluation, Evaluation | None]:
+        task, source = self.task, self.source
+        found = evaluate(self.network, task.validation_x, task.validation_y, task.classes)
+        if source is None:
+            return found, None
+        return found, evaluate(self.network, source.validation_x, source.validation_y, source.classes)
 
-    def trained(self) -> list[Tensor]:
+    def trained(self, member: int) -> list[Tensor]:
         return [p.detach().clone() for p in self.parameters]
 
     @torch.no_grad()
-    def restore(self, trained: list[Tensor]) -> None:
+    def restore(self, member: int, trained: list[Tensor]) -> None:
         for parameter, value in zip(self.parameters, trained, strict=True):
             parameter.copy_(value)
 
-    def memory(self) -> int:
-        weights = sum(p.numel() * p.element_size() for p in self.network.parameters())
-        gradients = sum(p.numel() * p.element_size() for p in self.parameters)
-        state = sum(
-            value.numel() * value.element_size()
-            for tensors in self.optimizer.state.values()
-            for value in tensors.values()
-            if isinstance(value, Tensor)
-        )
-        return weights + gradients + state
+    def write_back(self, member: int) -> None:
+        """Nothing to do: the module itself was trained."""
+
+    def memory(self, member: int) -> int:
+        return training_bytes(self.network)
+
+
+def training_bytes(network: nn.Module) -> int:
+    """Bytes of a network's weights, and of gradients and Adam's two moments for those that are trained."""
+    sizes = {p: p.numel() * p.element_size() for p in network.parameters()}
+    return sum(sizes.values()) + 3 * sum(size for p, size in sizes.items() if p.requires_grad)

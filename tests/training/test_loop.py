@@ -11,13 +11,23 @@ from torch.nn import functional as F
 
 from core.data.catalog import Catalog
 from core.data.tasks import Task, Tasks
-from core.errors import DivergedError
 from core.model import build
 from core.settings import Settings
 from core.spec import ModelSpec, OptimSpec, TaskSpec
+from core.training.bank import Bank
 from core.training.evaluation import evaluate
-from core.training.loop import Done, EpochEnd, Event, StepLoss, data_order, steps_per_epoch, train
-from core.training.stepper import AutogradStepper
+from core.training.loop import (
+    Diverged,
+    Done,
+    EpochEnd,
+    Event,
+    StepLoss,
+    Stopped,
+    data_order,
+    steps_per_epoch,
+    train,
+)
+from core.training.stepper import AutogradStepper, Stepper
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +36,23 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     return Tasks(catalog).get(TaskSpec.of(dataset="digits"))
 
 
-def events(task: Task, optim: OptimSpec, seed: int = 0, source: Task | None = None) -> list[Event]:
-    stepper = AutogradStepper(build(ModelSpec.of(), seed), optim.learning_rate)
-    return list(train(stepper, task, optim, seed, source))
+Told = Event | Stopped | Diverged
 
 
-def losses(found: list[Event]) -> np.ndarray:
+def stepper_for(task: Task, optim: OptimSpec, seed: int, kind: str, source: Task | None = None) -> Stepper:
+    network = build(ModelSpec.of(), seed)
+    if kind == "bank":
+        return Bank([network], [optim.learning_rate], [seed], task, source)
+    return AutogradStepper(network, optim.learning_rate, task, seed, source)
+
+
+def events(
+    task: Task, optim: OptimSpec, seed: int = 0, source: Task | None = None, kind: str = "autograd"
+) -> list[Told]:
+    return [event for _, event in train(stepper_for(task, optim, seed, kind, source), [optim])]
+
+
+def losses(found: list[Told]) -> np.ndarray:
     return np.concatenate([event.losses for event in found if isinstance(event, StepLoss)])
 
 
@@ -55,7 +76,8 @@ def test_epoch_loss_is_the_mean_over_examples_though_the_last_batch_is_smaller(t
     assert end.train_loss == pytest.approx(float(np.average(losses(found), weights=sizes)), rel=1e-6)
 
 
-def test_the_loop_is_the_textbook_loop(task: Task) -> None:
+@pytest.mark.parametrize("kind", ["autograd", "bank"])
+def test_the_loop_is_the_textbook_loop(task: Task, kind: str) -> None:
     network = build(ModelSpec.of(), seed=3)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.002)
     expected = []
@@ -68,7 +90,7 @@ def test_the_loop_is_the_textbook_loop(task: Task) -> None:
             loss.backward()
             optimizer.step()
             expected.append(loss.item())
-    found = losses(events(task, OptimSpec.of(epochs=2, learning_rate=0.002), seed=3))
+    found = losses(events(task, OptimSpec.of(epochs=2, learning_rate=0.002), seed=3, kind=kind))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -82,17 +104,34 @@ def test_same_seed_same_numbers_and_global_randomness_is_left_alone(task: Task) 
     assert not np.array_equal(first, losses(events(task, OptimSpec.of(epochs=1), seed=6)))
 
 
-def test_a_diverged_run_ends_at_once_and_names_the_step(task: Task) -> None:
-    stepper = AutogradStepper(build(ModelSpec.of(), 0), 0.001)
+@pytest.mark.parametrize("kind", ["autograd", "bank"])
+def test_a_diverged_run_ends_at_once_and_names_the_step(task: Task, kind: str) -> None:
+    network = build(ModelSpec.of(), 0)
     with torch.no_grad():
-        stepper.network.layers[0].weight[0, 0] = math.nan
-    told = train(stepper, task, OptimSpec.of(epochs=5), 0)
-    first = next(told)
+        network.layers[0].weight[0, 0] = math.nan
+    optim = OptimSpec.of(epochs=5)
+    stepper = AutogradStepper(network, 0.1, task) if kind == "autograd" else Bank([network], [0.1], [0], task)
+    (_, first), (_, second) = list(train(stepper, [optim]))
     assert isinstance(first, StepLoss)
     assert len(first.losses) == 1
     assert np.isnan(first.losses[0])
-    with pytest.raises(DivergedError, match="step 1:"):
-        next(told)
+    assert second == Diverged(step=1)
+
+
+def test_a_stop_is_heard_within_the_time_between_reports_and_keeps_the_weights(task: Task) -> None:
+    optim = OptimSpec.of(epochs=200)
+    stepper = stepper_for(task, optim, 0, "bank")
+    reports: list[float] = []
+    found = []
+    for _, event in train(stepper, [optim], stop=lambda _: len(reports) >= 3):
+        found.append(event)
+        if isinstance(event, StepLoss):
+            reports.append(float(event.seconds[-1]))
+    end = found[-1]
+    assert end == Stopped(step=len(losses(found)))
+    assert len(reports) == 3
+    for parameter, value in zip(stepper.networks[0].parameters(), stepper.trained(0), strict=True):
+        assert torch.equal(parameter, value)
 
 
 def test_patience_ends_a_run_whose_validation_no_longer_improves(task: Task) -> None:
@@ -104,16 +143,19 @@ def test_patience_ends_a_run_whose_validation_no_longer_improves(task: Task) -> 
     assert int(np.argmin(validation)) == done.epochs - 3
 
 
-def test_keeping_the_best_gives_back_the_weights_of_the_best_epoch(task: Task) -> None:
+@pytest.mark.parametrize("kind", ["autograd", "bank"])
+def test_keeping_the_best_gives_back_the_weights_of_the_best_epoch(task: Task, kind: str) -> None:
     optim = OptimSpec.of(epochs=8, learning_rate=0.05, keep="best")
-    stepper = AutogradStepper(build(ModelSpec.of(), 0), optim.learning_rate)
-    found = list(train(stepper, task, optim, 0))
+    stepper = stepper_for(task, optim, 0, kind)
+    found = [event for _, event in train(stepper, [optim])]
     validation = [event.validation_loss for event in found if isinstance(event, EpochEnd)]
     done = found[-1]
     assert isinstance(done, Done)
     assert done.kept_epoch == int(np.argmin(validation)) + 1
-    now = evaluate(stepper.logits, task.validation_x, task.validation_y, task.classes)
-    assert now.loss == pytest.approx(min(validation), rel=1e-6)
+    network = stepper.networks[0] if kind == "bank" else stepper.network
+    with torch.no_grad():
+        now = evaluate(network, task.validation_x, task.validation_y, task.classes)
+    assert now.loss == pytest.approx(min(validation), rel=1e-5)
 
 
 def test_source_is_watched_and_masking_can_only_help(task: Task, tmp_path: object) -> None:
@@ -138,8 +180,14 @@ def test_evaluation_is_the_whole_sets_whatever_the_batch(task: Task, monkeypatch
     assert whole.accuracy == pytest.approx(right, rel=1e-6)
 
 
-def test_memory_counts_weights_gradients_and_both_moments(task: Task) -> None:
-    stepper = AutogradStepper(build(ModelSpec.of(), 0), 0.001)
-    stepper.step(task.train_x[:4], task.train_y[:4])
-    steps = len(stepper.parameters) * 4  # Adam keeps a float32 step count a tensor
-    assert stepper.memory() == 4 * 136_074 * 4 + steps
+@pytest.mark.parametrize("kind", ["autograd", "bank"])
+def test_memory_counts_weights_gradients_and_both_moments(task: Task, kind: str) -> None:
+    assert stepper_for(task, OptimSpec.of(), 0, kind).memory(0) == 4 * 136_074 * 4
+
+
+def test_seconds_of_preparation_count_and_seconds_only_grow(task: Task) -> None:
+    optim = OptimSpec.of(epochs=2)
+    found = [event for _, event in train(stepper_for(task, optim, 0, "bank"), [optim], spent=5.0)]
+    seconds = np.concatenate([event.seconds for event in found if isinstance(event, StepLoss)])
+    assert seconds[0] > 5
+    assert (np.diff(seconds) > 0).all()

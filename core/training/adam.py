@@ -1,0 +1,86 @@
+"""Adam on one flat buffer that holds the parameters of several members, each with its own learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from core.training.tape import Tape
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+"""torch.optim.Adam's defaults (Kingma & Ba 2015, arXiv 1412.6980)."""
+
+ALIGNMENT = 16
+"""Segments start at multiples of this many values: a cache line of float32."""
+
+
+class FlatAdam:
+    """Parameters, gradients and moments, each in one buffer of segments of shape (members, ...).
+
+    The update is torch's own fused kernel, so it is torch.optim.Adam's to the last bit. Members of
+    one learning rate are updated in one call; neighbours among them as one stretch of memory.
+    """
+
+    def __init__(
+        self, shapes: Sequence[tuple[int, ...]], rates: Sequence[float], dtype: torch.dtype, device: torch.device
+    ) -> None:
+        """Make zeros.
+
+        Args:
+            shapes: of one member's part of each segment.
+            rates: learning rate of each member.
+            dtype: of everything.
+            device: of everything.
+        """
+        self._rates = tuple(rates)
+        self._shapes = [(len(rates), *shape) for shape in shapes]
+        sizes = [math.prod(shape) for shape in self._shapes]
+        padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
+        self._starts = [sum(padded[:i]) for i in range(len(padded))]
+        self._sizes = sizes
+        # Padding has zero gradients, so it stays zero.
+        self.values, self.gradients, self._first, self._second = (
+            torch.zeros(sum(padded), dtype=dtype, device=device) for _ in range(4)
+        )
+        self._step = torch.zeros((), dtype=torch.float32, device=device)
+
+    def segments(self, flat: Tensor) -> list[Tensor]:
+        """Views of shape (members, ...) into one of the flat buffers."""
+        return [
+            flat[start : start + size].view(shape)
+            for start, size, shape in zip(self._starts, self._sizes, self._shapes, strict=True)
+        ]
+
+    def stretch(self, flat: Tensor, first: int, last: int) -> Tensor:
+        """The part of a flat buffer from segment ``first`` to segment ``last``, both included."""
+        return flat[self._starts[first] : self._starts[last] + self._sizes[last]]
+
+    def record(self, tape: Tape) -> None:
+        """Add the update to a tape."""
+        tape.add("adam", self._step.add_, 1)
+        for rate in dict.fromkeys(self._rates):
+            buffers = [self._stretches(flat, rate) for flat in (self.values, self.gradients, self._first, self._second)]
+            tape.add(
+                "adam", torch._fused_adam_, *buffers, [], [self._step] * len(buffers[0]),
+                lr=rate, beta1=BETAS[0], beta2=BETAS[1], eps=EPSILON, weight_decay=0.0, amsgrad=False, maximize=False,
+            )  # fmt: skip
+
+    def _stretches(self, flat: Tensor, rate: float) -> list[Tensor]:
+        """What belongs to the members of one learning rate."""
+        if all(other == rate for other in self._rates):
+            return [flat]
+        found = []
+        for own, neighbours in groupby(range(len(self._rates)), key=lambda member: self._rates[member] == rate):
+            members = list(neighbours)
+            if own:
+                found += [segment[members[0] : members[-1] + 1].view(-1) for segment in self.segments(flat)]
+        return found
+
+    @property
+    def bytes(self) -> int:
+        """Of all four buffers."""
+        return 4 * self.values.numel() * self.values.element_size()

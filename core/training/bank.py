@@ -1,0 +1,204 @@
+"""Runs that are trained together: K perceptrons, all weights or low-rank adapters, by closed-form gradients.
+
+A bank is cut into shards of few members. A shard goes through many steps before the next one has its
+turn, so that all it needs stays in a core's cache; shards are spread over threads that never wait for
+each other inside a step, so a busy core costs no more than its share. Whoever trains beside a member,
+and on how many threads, does not change its numbers as long as the shards are cut alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.data.tasks import Task
+from core.errors import SpecError
+from core.lora import adapted_layers
+from core.model import MultilayerPerceptron
+from core.training.evaluation import Evaluation, judge
+from core.training.full import FullShard, linears
+from core.training.low_rank import LowRankShard, first_adapted, frozen
+from core.training.shard import Part, Shard
+from core.training.stepper import training_bytes
+
+SHARD_MEMBERS = {"full": 1, "lora": 8}
+"""Members of a shard on a CPU. Full: weights and moments of one fill the cache. LoRA: more members
+share a product, fewer fit the cache better; eight is where the two meet."""
+
+
+class Bank:
+    """Perceptrons in lockstep; see :class:`core.training.stepper.Stepper`."""
+
+    def __init__(
+        self,
+        networks: Sequence[MultilayerPerceptron],
+        rates: Sequence[float],
+        seeds: Sequence[int],
+        task: Task,
+        source: Task | None = None,
+    ) -> None:
+        """Take the networks' weights; they get the trained ones by :meth:`write_back`.
+
+        Args:
+            networks: the members, of one architecture and on the task's device: all with adapters on
+                equal frozen weights, or none with adapters and every weight trainable.
+            rates: their learning rates.
+            seeds: their seeds; members of one seed see the data in one order.
+            task: what to learn.
+            source: the base's own task, watched for forgetting.
+
+        Raises:
+            SpecError: the networks do not fit together.
+        """
+        self.networks = list(networks)
+        self.members = len(self.networks)
+        self.seeds = tuple(seeds)
+        self.task = task
+        self.source = source
+        self._threads = 1
+        self.device = task.train_x.device
+        low_rank = bool(adapted_layers(self.networks[0]))
+        _check(self.networks, low_rank)
+        first = first_adapted(self.networks) if low_rank else 0
+        stem = _Stem(self.networks[0], first if low_rank else None)
+        train = stem.part(task.train_x, task.train_y)
+        self._validation = stem.part(task.validation_x, task.validation_y)
+        self._source = stem.part(source.validation_x, source.validation_y) if source else None
+        # Members of one seed stand side by side, those of one learning rate within them too.
+        orders = {seed: i for i, seed in enumerate(dict.fromkeys(self.seeds))}
+        places = sorted(range(self.members), key=lambda k: (orders[self.seeds[k]], rates[k], k))
+        size = SHARD_MEMBERS["lora" if low_rank else "full"] if self.device.type == "cpu" else self.members
+        self._shards: list[Shard] = []
+        self._members: list[list[int]] = []
+        self._place: dict[int, tuple[Shard, int]] = {}
+        for start in range(0, self.members, size):
+            own = places[start : start + size]
+            shard = self._shard([self.networks[k] for k in own], [rates[k] for k in own],
+                                [orders[self.seeds[k]] for k in own], train, first if low_rank else None)  # fmt: skip
+            self._shards.append(shard)
+            self._members.append(own)
+            self._place |= {k: (shard, i) for i, k in enumerate(own)}
+
+    @staticmethod
+    def _shard(
+        networks: Sequence[MultilayerPerceptron],
+        rates: Sequence[float],
+        orders: Sequence[int],
+        train: Part,
+        first: int | None,
+    ) -> Shard:
+        if first is None:
+            return FullShard(networks, rates, orders, train)
+        return LowRankShard(networks, rates, orders, train, first)
+
+    def advance(self, rows: Tensor) -> Tensor:
+        return self._run(rows, update=True)
+
+    @property
+    def splits_steps(self) -> bool:
+        return len(self._shards) == 1
+
+    def use_threads(self, count: int) -> None:
+        """Several shards are spread over the threads; a single one splits its products among them."""
+        self._threads = min(count, len(self._shards))
+        torch.set_num_threads(1 if self._threads > 1 else count)
+
+    def rehearse(self, rows: Tensor) -> None:
+        self._run(rows, update=False)
+
+    def _run(self, rows: Tensor, update: bool) -> Tensor:
+        losses = self._shards[0].adam.values.new_empty(rows.shape[1], self.members)
+        parts = [losses.new_empty(rows.shape[1], len(own)) for own in self._members]
+
+        def work(number: int) -> None:
+            torch.set_num_threads(1)
+            shard = self._shards[number]
+            shard.run(rows[shard.orders], parts[number], update)
+
+        if self._threads > 1:
+            with ThreadPoolExecutor(self._threads) as pool:
+                list(pool.map(work, range(len(self._shards))))
+        else:
+            for shard, part in zip(self._shards, parts, strict=True):
+                shard.run(rows[shard.orders], part, update)
+        for own, part in zip(self._members, parts, strict=True):
+            losses[:, own] = part
+        return losses
+
+    def evaluate(self, member: int) -> tuple[Evaluation, Evaluation | None]:
+        shard, place = self._place[member]
+        found = judge(shard.outputs(place, self._validation), self._validation.y, self.task.classes)
+        if self._source is None or self.source is None:
+            return found, None
+        return found, judge(shard.outputs(place, self._source), self._source.y, self.source.classes)
+
+    def trained(self, member: int) -> list[Tensor]:
+        return [value.detach().clone() for _, value in self._parameters(member)]
+
+    def restore(self, member: int, trained: list[Tensor]) -> None:
+        for (_, value), kept in zip(self._parameters(member), trained, strict=True):
+            value.copy_(kept)
+
+    @torch.no_grad()
+    def write_back(self, member: int) -> None:
+        for parameter, value in self._parameters(member):
+            parameter.copy_(value)
+
+    def memory(self, member: int) -> int:
+        return training_bytes(self.networks[member])
+
+    def _parameters(self, member: int) -> list[tuple[nn.Parameter, Tensor]]:
+        shard, place = self._place[member]
+        return shard.parameters(place)
+
+
+class _Stem:
+    """The layers that no member trains, whose outputs are computed once for each part of a task."""
+
+    def __init__(self, network: MultilayerPerceptron, first: int | None) -> None:
+        """Args:
+        network: any member.
+        first: the first layer that any member adapts; None where every layer is trained.
+        """
+        layers = linears(network)
+        self._dtype = frozen(layers[0]).weight.dtype
+        self._layers = [] if first is None else [frozen(layer) for layer in layers[: first + 1]]
+
+    @torch.no_grad()
+    def part(self, x: Tensor, y: Tensor) -> Part:
+        """One part of a task, as it arrives at the first trained layer."""
+        x = x.to(self._dtype)
+        if not self._layers:
+            return Part(x, None, y)
+        for layer in self._layers[:-1]:
+            x = torch.relu_(F.linear(x, layer.weight, layer.bias))
+        return Part(x, F.linear(x, self._layers[-1].weight, self._layers[-1].bias), y)
+
+
+def can_bank(network: nn.Module) -> bool:
+    """Whether a bank can train this network: a perceptron with adapters, or with all weights trainable."""
+    if not isinstance(network, MultilayerPerceptron):
+        return False
+    plain = [p for layer in linears(network) for p in frozen(layer).parameters()]
+    if adapted_layers(network):
+        return not any(p.requires_grad for p in plain)
+    return all(p.requires_grad for p in plain)
+
+
+def _check(networks: Sequence[MultilayerPerceptron], low_rank: bool) -> None:
+    """See that the members fit together. Raises: SpecError: they do not."""
+    first = [frozen(layer) for layer in linears(networks[0])]
+    for network in networks:
+        own = [frozen(layer) for layer in linears(network)]
+        if not can_bank(network) or bool(adapted_layers(network)) != low_rank:
+            raise SpecError("Runs of a bank are trained by one method: put full and LoRA runs into separate banks.")
+        if [layer.weight.shape for layer in own] != [layer.weight.shape for layer in first]:
+            raise SpecError("Runs of a bank have networks of one size: put other sizes into a bank of their own.")
+        pairs = [(a, b) for mine, other in zip(own, first, strict=True)
+                 for a, b in zip(mine.parameters(), other.parameters(), strict=True)]  # fmt: skip
+        if low_rank and network is not networks[0] and not all(torch.equal(a, b) for a, b in pairs):
+            raise SpecError("LoRA runs of a bank start from one base: put other bases into a bank of their own.")

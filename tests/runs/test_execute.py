@@ -1,0 +1,132 @@
+"""Runs trained together: each a run like any other, with its own files, stop and failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.adapter import apply_adapter, read_adapter
+from core.data.catalog import Catalog
+from core.data.tasks import Tasks
+from core.errors import DivergedError, SpecError
+from core.files import sha256_of
+from core.network_file import read_network
+from core.runs.execute import ADAPTER, NETWORK, Outcome, Workplace, can_share, execute, execute_bank
+from core.settings import Settings
+from core.spec import LoRASpec, ModelSpec, RunSpec, TaskSpec
+from core.training.loop import Event, StepLoss
+from tests.conftest import DIGITS, TURNED, short
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=2, rate=0.001))
+LORA = RunSpec.of(method="lora", task=TURNED, source=DIGITS, base="r-base", lora=LoRASpec.of(), optim=short(epochs=2))
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Callable[[int], list[Workplace]]:
+    tasks = Tasks(Catalog(Settings(tmp_path / "home")))
+    (tmp_path / "base").mkdir()
+    base = Workplace("r-base", tmp_path / "base", tasks, None, 1)
+    execute(PRETRAIN, base, sink=lambda event: None)
+
+    def make(count: int) -> list[Workplace]:
+        found = []
+        for k in range(count):
+            folder = tmp_path / f"run{k}"
+            folder.mkdir(exist_ok=True)
+            found.append(replace(base, run=f"r-{k}", folder=folder, base=base.folder / NETWORK))
+        return found
+
+    return make
+
+
+def mixed() -> list[RunSpec]:
+    settings = [(4, 8.0, 0.005, 0), (16, 8.0, 0.001, 1), (2, 4.0, 0.01, 0)]
+    return [
+        LORA.but(lora=LoRASpec.of(rank=rank, alpha=alpha), optim=short(epochs=2, rate=rate), seed=seed)
+        for rank, alpha, rate, seed in settings
+    ]
+
+
+def test_runs_of_a_bank_come_to_what_each_comes_to_alone(places: Callable[[int], list[Workplace]]) -> None:
+    specs, losses = mixed(), {}
+    told: dict[int, list[Event]] = {k: [] for k in range(3)}
+    steps = {}
+    outcomes = execute_bank(
+        specs, places(3), lambda k, event: told[k].append(event), started=lambda k, total: steps.update({k: total})
+    )
+    for k, (spec, outcome, place) in enumerate(zip(specs, outcomes, places(3), strict=True)):
+        assert isinstance(outcome, Outcome)
+        assert outcome.result.bank == 3
+        assert outcome.result.steps == steps[k] == sum(len(e.losses) for e in told[k] if isinstance(e, StepLoss))
+        assert outcome.files == {ADAPTER: sha256_of(place.folder / ADAPTER)}
+        losses[k] = np.concatenate([e.losses for e in told[k] if isinstance(e, StepLoss)])
+        alone: list[Event] = []
+        single = execute(spec, place, alone.append)
+        assert single.result.bank == 1
+        assert single.result.accuracy == pytest.approx(outcome.result.accuracy, abs=1.0)
+        own = np.concatenate([e.losses for e in alone if isinstance(e, StepLoss)])
+        np.testing.assert_allclose(own, losses[k], rtol=0.02, atol=0.02)
+        np.testing.assert_allclose(own[:20], losses[k][:20], rtol=1e-4, atol=1e-5)
+
+
+def test_one_stops_and_one_diverges_while_the_third_finishes(places: Callable[[int], list[Workplace]]) -> None:
+    specs = mixed()
+    specs[1] = specs[1].but(lora=LoRASpec.of(alpha=4096, scaling="alpha"), optim=short(epochs=2, rate=1.0))
+    where = places(3)
+    base = read_network(where[0].base or Path())
+    order: list[int] = []
+    outcomes = execute_bank(
+        specs,
+        where,
+        sink=lambda k, event: None,
+        stop=lambda k: k == 0,
+        ended=lambda k, outcome: order.append(k),
+    )
+    assert isinstance(outcomes[0], Outcome)
+    assert outcomes[0].stopped
+    assert isinstance(outcomes[2], Outcome)
+    assert not outcomes[2].stopped
+    assert order[0] == 0
+    assert sorted(order) == [0, 1, 2]
+    if isinstance(outcomes[1], Exception):
+        assert isinstance(outcomes[1], DivergedError)
+    for k in (0, 2):
+        network = apply_adapter(base, read_adapter(where[k].folder / ADAPTER))
+        with torch.no_grad():
+            assert torch.isfinite(network(torch.rand(4, 784))).all()
+
+
+def test_a_run_whose_folder_is_gone_fails_alone(places: Callable[[int], list[Workplace]], tmp_path: Path) -> None:
+    where = places(2)
+    (tmp_path / "file").write_text("where a folder should be")
+    where[0] = replace(where[0], folder=tmp_path / "file")
+    first, second = execute_bank(mixed()[:2], where, lambda k, event: None)
+    assert isinstance(first, OSError)
+    assert isinstance(second, Outcome)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        LORA.but(task=DIGITS),
+        LORA.but(base="r-other"),
+        LORA.but(optim=short(epochs=3)),
+        LORA.but(optim=short(epochs=2, batch_size=128)),
+        LORA.but(method="full", lora=None),
+        LORA.but(model=ModelSpec.of(num_hidden_1=64)),
+        LORA.but(source=TaskSpec.of(dataset="digits", rotation=5.0)),
+        LORA.but(device="cpu"),
+    ],
+)
+def test_runs_that_differ_in_what_a_bank_shares_are_told_apart(
+    places: Callable[[int], list[Workplace]], other: RunSpec
+) -> None:
+    assert not can_share(LORA, other)
+    assert can_share(LORA, LORA.but(seed=3, optim=short(epochs=2, rate=0.1, patience=1, keep="best")))
+    with pytest.raises(SpecError, match="train the others apart"):
+        execute_bank([LORA, other], places(2), lambda k, event: None)

@@ -1,0 +1,290 @@
+"""The bank: what each member gets is what autograd would have given it alone, whoever trains beside it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from itertools import cycle, islice
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from core.data.catalog import Catalog
+from core.data.tasks import Task, Tasks
+from core.errors import SpecError
+from core.lora import adapted_layers, add_lora
+from core.model import MultilayerPerceptron, build
+from core.settings import Settings
+from core.spec import LoRASpec, ModelSpec, OptimSpec, Scaling, TaskSpec
+from core.training import bank as bank_module
+from core.training.bank import Bank
+from core.training.evaluation import evaluate
+from core.training.loop import Diverged, Done, EpochEnd, StepLoss, Stopped, data_order, train
+from core.training.stepper import AutogradStepper
+
+RANKS = (4, 1, 16, 7)
+RATES = (0.0003, 0.001, 0.0005)
+SEEDS = (5, 6)
+TARGETS = (("all-linear",), ("layers.2",), ("layers.0", "layers.4"))
+SCALINGS: tuple[Scaling, ...] = ("alpha/r", "alpha", "alpha/sqrt(r)")
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Tasks:
+    return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home"))))
+
+
+@pytest.fixture(scope="module")
+def task(tasks: Tasks) -> Task:
+    return tasks.get(TaskSpec.of(dataset="digits"))
+
+
+WAITS_OR_ALLOCATES = ("local_scalar_dense", "nonzero", "empty", "clone", "to_copy", "new_")
+
+
+class Recorder(TorchDispatchMode):
+    """Names of the operations that reach the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.calls.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def members(method: str, count: int, dtype: torch.dtype = torch.float32, **lora: object) -> list[MultilayerPerceptron]:
+    """Networks that differ in everything a bank allows."""
+    base = build(ModelSpec.of(), 1).to(dtype)
+    networks = []
+    for k, rank in enumerate(islice(cycle(RANKS), count)):
+        network = copy.deepcopy(base) if method == "lora" else build(ModelSpec.of(), k).to(dtype)
+        if method == "lora":
+            spec = LoRASpec.of(**{"rank": rank, "alpha": 0.25 + k / 16, **lora})
+            add_lora(network, spec, torch.Generator().manual_seed(k))
+            perturb(network, k)
+        networks.append(network)
+    return networks
+
+
+def perturb(network: MultilayerPerceptron, seed: int) -> None:
+    """Give B values: at the start it is zero, which hides mistakes."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in adapted_layers(network).values():
+            layer.lora.B.normal_(std=0.02, generator=generator)
+
+
+def taken(values: tuple, count: int) -> list:
+    return list(islice(cycle(values), count))
+
+
+def rows_of(task: Task, seeds: list[int], steps: int, batch: int) -> Tensor:
+    """As the loop would give them, several epochs if need be."""
+    orders = []
+    for seed in dict.fromkeys(seeds):
+        order = torch.cat([data_order(task.num_train, seed, epoch) for epoch in range(1, 20)])
+        orders.append(order[: steps * batch].view(steps, batch))
+    return torch.stack(orders)
+
+
+def compare(task: Task, networks: list[MultilayerPerceptron], steps: int, batch: int, tolerance: float) -> None:
+    """Train in a bank and one by one; losses and weights must be the same to ``tolerance``."""
+    count = len(networks)
+    rates, seeds = taken(RATES, count), taken(SEEDS, count)
+    alone = copy.deepcopy(networks)
+    bank = Bank(networks, rates, seeds, task)
+    rows = rows_of(task, seeds, steps, batch)
+    losses = torch.cat([bank.advance(rows[:, : steps // 2]), bank.advance(rows[:, steps // 2 :])])
+    orders = list(dict.fromkeys(seeds))
+    for k, network in enumerate(alone):
+        stepper = AutogradStepper(network, rates[k], replace(task, train_x=task.train_x.to(losses.dtype)))
+        expected = stepper.advance(rows[orders.index(seeds[k])].unsqueeze(0))[:, 0]
+        torch.testing.assert_close(losses[:, k], expected, rtol=tolerance, atol=tolerance)
+        bank.write_back(k)
+        for own, other in zip(networks[k].parameters(), network.parameters(), strict=True):
+            torch.testing.assert_close(own, other, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-3), (torch.float64, 1e-11)])
+@pytest.mark.parametrize("count", [1, 3, 8])
+@pytest.mark.parametrize("method", ["full", *SCALINGS])
+def test_a_bank_is_autograd_for_each_member(
+    task: Task, method: str, count: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    # In float32 the bound is a step of Adam: where a gradient is all rounding, its sign, and so the step, is chance.
+    networks = members("full", count, dtype) if method == "full" else members("lora", count, dtype, scaling=method)
+    compare(task, networks, steps=50, batch=64, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+def test_layers_without_adapters_stay_as_they_are_and_the_rest_agrees(task: Task, targets: tuple[str, ...]) -> None:
+    networks = members("lora", 3, torch.float64, target_modules=targets)
+    compare(task, networks, steps=20, batch=64, tolerance=1e-11)
+
+
+def test_members_may_adapt_different_layers(task: Task) -> None:
+    base = build(ModelSpec.of(), 1).double()
+    networks = []
+    for k, targets in enumerate([*TARGETS, ("layers.4",)]):
+        network = add_lora(copy.deepcopy(base), LoRASpec.of(rank=4, target_modules=targets))
+        perturb(network, k)  # type: ignore[arg-type]
+        networks.append(network)
+    compare(task, networks, steps=20, batch=64, tolerance=1e-11)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batch", [512, 100])
+def test_both_orders_of_products_agree_with_autograd(task: Task, batch: int) -> None:
+    """At batch 512 a sum W + ΔW is cheaper than two branches in the second layer; ranks above 10 are capped."""
+    compare(task, members("lora", 3, torch.float64), steps=6, batch=batch, tolerance=1e-11)
+
+
+def test_padding_of_ranks_stays_exactly_zero(task: Task) -> None:
+    networks = members("lora", 4)
+    bank = Bank(networks, taken(RATES, 4), taken(SEEDS, 4), task)
+    bank.advance(rows_of(task, taken(SEEDS, 4), 30, 64))
+    (shard,) = bank._shards
+    padded = 0
+    for number, network in enumerate(shard.networks):
+        for i, layer in enumerate(adapted_layers(network).values()):  # type: ignore[arg-type]
+            for matrix in (shard._A[i], shard._B[i]):  # type: ignore[attr-defined]
+                rest = matrix[number, layer.lora.rank :]
+                assert (rest == 0).all()
+                padded += rest.numel()
+    assert padded
+
+
+def told(bank: Bank, optims: list[OptimSpec], **options: object) -> dict[int, list]:
+    found: dict[int, list] = {k: [] for k in range(bank.members)}
+    for member, event in train(bank, optims, **options):  # type: ignore[arg-type]
+        found[member].append(event)
+    return found
+
+
+def curve(events: list) -> np.ndarray:
+    return np.concatenate([event.losses for event in events if isinstance(event, StepLoss)])
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_stopped_or_diverged_member_leaves_the_others_numbers_as_they_are(task: Task, method: str) -> None:
+    optims = [OptimSpec.of(epochs=2, learning_rate=rate) for rate in taken(RATES, 4)]
+
+    def bank() -> Bank:
+        return Bank(members(method, 4), [o.learning_rate for o in optims], taken(SEEDS, 4), task)
+
+    quiet = bank()
+    undisturbed = told(quiet, optims)
+    assert all(isinstance(events[-1], Done) for events in undisturbed.values())
+
+    disturbed = bank()
+    disturbed.restore(2, [torch.full_like(value, torch.nan) for value in disturbed.trained(2)])
+    found = told(disturbed, optims, stop=lambda member: member == 1)
+    assert isinstance(found[1][-1], Stopped)
+    assert found[2][-1] == Diverged(step=1)
+    assert 0 < len(curve(found[1])) < len(curve(undisturbed[1]))
+    for k in (0, 3):
+        np.testing.assert_array_equal(curve(found[k]), curve(undisturbed[k]))
+        for own, other in zip(disturbed.networks[k].parameters(), quiet.networks[k].parameters(), strict=True):
+            assert torch.equal(own, other)
+
+
+def test_seconds_of_all_members_add_up_to_the_time_that_passed(task: Task) -> None:
+    optims = [OptimSpec.of(epochs=1)] * 3
+    found = told(Bank(members("lora", 3), [0.001] * 3, [0] * 3, task), optims, spent=3.0)
+    seconds = [events[-2].seconds for events in found.values()]
+    assert seconds == pytest.approx([seconds[0]] * 3)
+    assert seconds[0] > 1
+
+
+def test_patience_and_the_best_epoch_are_each_members_own(task: Task) -> None:
+    optims = [
+        OptimSpec.of(epochs=12, learning_rate=0.05, patience=1, keep="best"),
+        OptimSpec.of(epochs=12, learning_rate=0.0001),
+        OptimSpec.of(epochs=12, learning_rate=0.03, keep="best"),
+    ]
+    bank = Bank(members("lora", 3, alpha=16), [o.learning_rate for o in optims], [0, 1, 0], task)
+    found = told(bank, optims)
+    ends = [events[-1] for events in found.values()]
+    validation = [[e.validation_loss for e in events if isinstance(e, EpochEnd)] for events in found.values()]
+    assert ends[0].epochs == len(validation[0]) < 12
+    assert ends[0].kept_epoch == ends[0].epochs - 1
+    assert ends[1] == Done(12, 12)
+    assert ends[2] == Done(12, int(np.argmin(validation[2])) + 1)
+    for k in (0, 2):
+        with torch.no_grad():
+            now = evaluate(bank.networks[k], task.validation_x, task.validation_y, task.classes)
+        assert now.loss == pytest.approx(min(validation[k]), rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_evaluation_is_the_networks_own(tasks: Tasks, task: Task, method: str) -> None:
+    source = tasks.get(TaskSpec.of(dataset="digits", classes=tuple(range(5))))
+    networks = members(method, 3)
+    bank = Bank(networks, [0.001] * 3, [0, 1, 0], task, source)
+    bank.advance(rows_of(task, [0, 1], 10, 64))
+    for k, network in enumerate(networks):
+        bank.write_back(k)
+        for found, part in zip(bank.evaluate(k), (task, source), strict=True):
+            with torch.no_grad():
+                expected = evaluate(network, part.validation_x, part.validation_y, part.classes)
+            assert found is not None
+            assert (found.accuracy, found.masked_accuracy) == (expected.accuracy, expected.masked_accuracy)
+            assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_shards_on_several_threads_give_the_numbers_of_one(
+    task: Task, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(bank_module.SHARD_MEMBERS, "lora", 2)
+    seeds, rates = taken(SEEDS, 6), taken(RATES, 6)
+    one, several = (Bank(members(method, 6), rates, seeds, task) for _ in range(2))
+    several.use_threads(3)
+    rows = rows_of(task, seeds, 40, 64)
+    assert torch.equal(one.advance(rows), several.advance(rows))
+    for k in range(6):
+        assert all(torch.equal(a, b) for a, b in zip(one.trained(k), several.trained(k), strict=True))
+    assert torch.get_num_threads() == 1
+
+
+def test_a_rehearsal_changes_nothing(task: Task) -> None:
+    rows = rows_of(task, [5], 10, 64)
+    for method in ("full", "lora"):
+        fresh, tried = (Bank(members(method, 1), [0.01], [5], task) for _ in range(2))
+        tried.rehearse(rows)
+        assert torch.equal(fresh.advance(rows), tried.advance(rows))
+    fresh, tried = (AutogradStepper(build(ModelSpec.of(), 0), 0.01, task) for _ in range(2))
+    tried.rehearse(rows)
+    assert torch.equal(fresh.advance(rows), tried.advance(rows))
+
+
+def test_a_step_makes_no_tensor_and_reads_no_value(task: Task) -> None:
+    """What a CUDA graph needs, checked without one: fixed tensors, and nothing that waits for a value."""
+    for method in ("full", "lora"):
+        bank = Bank(members(method, 3), taken(RATES, 3), taken(SEEDS, 3), task)
+        bank.advance(rows_of(task, taken(SEEDS, 3), 2, 64))
+        for shard in bank._shards:
+            program = shard.program(64)
+            with Recorder() as seen, torch.inference_mode():
+                program.tape.run()
+                program.update.run()
+            assert seen.calls
+            assert not [name for name in seen.calls if any(word in name for word in WAITS_OR_ALLOCATES)]
+            addresses = [t.data_ptr() for t in (program.loss, shard.adam.values, shard.adam.gradients)]
+            shard.run(rows_of(task, shard.orders, 2, 64), torch.empty(2, len(shard.networks)))
+            assert addresses == [t.data_ptr() for t in (program.loss, shard.adam.values, shard.adam.gradients)]
+
+
+def test_runs_that_do_not_fit_together_are_refused_in_a_sentence(task: Task) -> None:
+    full, lora = members("full", 1)[0], members("lora", 1)[0]
+    other = add_lora(build(ModelSpec.of(), 9), LoRASpec.of())
+    with pytest.raises(SpecError, match="one method"):
+        Bank([full, lora], [0.1, 0.1], [0, 0], task)
+    with pytest.raises(SpecError, match="one base"):
+        Bank([lora, other], [0.1, 0.1], [0, 0], task)  # type: ignore[list-item]
+    with pytest.raises(SpecError, match="one size"):
+        Bank([full, build(ModelSpec.of(num_hidden_1=64), 0)], [0.1, 0.1], [0, 0], task)

@@ -1,0 +1,92 @@
+"""The thread count: one unless more clearly pay, and one again when they no longer do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import cycle
+
+import pytest
+import torch
+
+from core.data.catalog import Catalog
+from core.data.tasks import Task, Tasks
+from core.model import build
+from core.settings import Settings
+from core.spec import ModelSpec, TaskSpec
+from core.training import threads as threads_module
+from core.training.bank import Bank
+from core.training.threads import COUNTS, Threads, available_cores, fastest
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home")))).get(TaskSpec.of(dataset="digits"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread_afterwards() -> Iterator[None]:
+    yield
+    torch.set_num_threads(1)
+
+
+def clock(**seconds: list[float]) -> Callable[[int], float]:
+    """Times that come round and round, by thread count."""
+    waiting = {int(name[1:]): cycle(values) for name, values in seconds.items()}
+    return lambda threads: next(waiting[threads])
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ({"t1": [1.0], "t2": [0.55]}, 2),
+        ({"t1": [1.0], "t2": [0.9]}, 1),
+        ({"t1": [1.0], "t2": [0.55, 0.55, 8.0, 0.55, 0.55]}, 1),
+        ({"t1": [1.0, 1.0, 9.0, 1.0, 1.0], "t2": [0.55]}, 2),
+        ({"t1": [1.0], "t2": [0.55], "t4": [0.3]}, 4),
+        ({"t1": [1.0], "t2": [0.55], "t4": [0.5]}, 2),
+        ({"t1": [1.0], "t2": [3.0], "t4": [0.6]}, 4),
+    ],
+)
+def test_more_threads_must_be_clearly_faster_at_their_worst(times: dict[str, list[float]], expected: int) -> None:
+    assert fastest([int(name[1:]) for name in times], clock(**times)) == expected
+
+
+def bank(task: Task, members: int) -> Bank:
+    return Bank([build(ModelSpec.of(), k) for k in range(members)], [0.001] * members, [0] * members, task)
+
+
+def test_a_wish_is_met_without_a_trial(task: Task) -> None:
+    stepper = bank(task, 1)
+    assert Threads(stepper, 64, wanted=2).count == 2
+    assert torch.get_num_threads() == 2
+
+
+def test_a_short_step_of_one_shard_is_not_split(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads_module, "SHORT_STEP", 10.0)
+    monkeypatch.setattr(threads_module, "fastest", lambda counts, seconds: max(counts))
+    assert Threads(bank(task, 1), 64, limit=2).count == 1
+    assert Threads(bank(task, 2), 64, limit=2).count == 2
+    monkeypatch.setattr(threads_module, "SHORT_STEP", 0.0)
+    assert Threads(bank(task, 1), 64, limit=2).count == 2
+
+
+def test_the_trial_leaves_what_will_be_trained_as_it_was(task: Task) -> None:
+    stepper = bank(task, 3)
+    before = stepper.trained(0)
+    chosen = Threads(stepper, 5000)
+    assert 1 <= chosen.count <= max(c for c in COUNTS if c <= available_cores())
+    assert all(torch.equal(a, b) for a, b in zip(before, stepper.trained(0), strict=True))
+
+
+def test_threads_that_have_become_slow_are_given_up_for_good(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads_module, "SHORT_STEP", 0.0)
+    monkeypatch.setattr(threads_module, "_timer", lambda *_: lambda n: 0.5 if n == 2 else 1.0)
+    stepper = bank(task, 1)
+    chosen = Threads(stepper, 64, limit=2)
+    assert chosen.count == torch.get_num_threads() == 2
+    chosen.watch(1.9)
+    assert chosen.count == 2
+    chosen.watch(2.1)
+    assert chosen.count == torch.get_num_threads() == 1
+    chosen.watch(0.1)
+    assert chosen.count == 1
