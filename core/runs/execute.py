@@ -108,7 +108,7 @@ def execute_bank(
     """Train runs together and write their files.
 
     Args:
-        specs: what to train; see :func:`can_share`.
+        specs: what to train; their ``bank_key`` is one.
         places: data, base and folder of each.
         sink: told of every run's every event.
         stop: asked of every run after each report; a stopped run keeps what it has learnt.
@@ -122,7 +122,7 @@ def execute_bank(
         SpecError: the runs cannot be trained together, or their task does not fit the network.
         LabError: data or base cannot be used; the message says why. No run was trained.
     """
-    if any(not can_share(specs[0], spec) for spec in specs):
+    if len({spec.bank_key for spec in specs}) > 1:
         raise SpecError("Runs of a bank share base, task, method, batch size and epochs: train the others apart.")
     crew = _Crew(specs, places)
     for member in range(len(specs)):
@@ -142,17 +142,6 @@ def execute_bank(
         if member in outcomes:
             ended(member, outcomes[member])
     return [outcomes[member] for member in range(len(specs))]
-
-
-def can_share(one: RunSpec, other: RunSpec) -> bool:
-    """Whether two runs can be trained in one bank.
-
-    They may differ in seed, learning rate, patience, what to keep, and LoRA settings.
-    """
-    fields = ("method", "model", "task", "source", "base", "device")
-    return all(getattr(one, name) == getattr(other, name) for name in fields) and (
-        (one.optim.batch_size, one.optim.epochs) == (other.optim.batch_size, other.optim.epochs)
-    )
 
 
 class _Crew:

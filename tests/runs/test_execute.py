@@ -16,7 +16,7 @@ from core.data.tasks import Tasks
 from core.errors import DivergedError, SpecError
 from core.files import sha256_of
 from core.network_file import read_network
-from core.runs.execute import ADAPTER, NETWORK, Outcome, Workplace, can_share, execute, execute_bank
+from core.runs.execute import ADAPTER, NETWORK, Outcome, Workplace, execute, execute_bank
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, RunSpec, TaskSpec
 from core.training.loop import Event, StepLoss
@@ -126,7 +126,7 @@ def test_a_run_whose_folder_is_gone_fails_alone(places: Callable[[int], list[Wor
 def test_runs_that_differ_in_what_a_bank_shares_are_told_apart(
     places: Callable[[int], list[Workplace]], other: RunSpec
 ) -> None:
-    assert not can_share(LORA, other)
-    assert can_share(LORA, LORA.but(seed=3, optim=short(epochs=2, rate=0.1, patience=1, keep="best")))
+    assert other.bank_key != LORA.bank_key
+    assert LORA.but(seed=3, optim=short(epochs=2, rate=0.1, patience=1, keep="best")).bank_key == LORA.bank_key
     with pytest.raises(SpecError, match="train the others apart"):
         execute_bank([LORA, other], places(2), lambda k, event: None)
