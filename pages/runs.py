@@ -131,4 +131,6 @@ with history:
     for moment, state in lab.history(run.id):
         st.markdown(f"{STATE_ICONS[state]} {state} · {when(moment)}")
     if run.result:
-        st.caption(f"Trained on {run.result.device} with {run.result.threads} thread, {count_text(run.steps)} steps.")
+        beside = f", in a bank of {run.result.bank} runs" if run.result.bank > 1 else ""
+        threads = f"{run.result.threads} thread{'s' if run.result.threads > 1 else ''}"
+        st.caption(f"{count_text(run.step)} steps on {run.result.device} with {threads}{beside}.")

@@ -142,6 +142,33 @@ def test_stop_keeps_what_was_learnt_and_the_queue_goes_on(lab: Lab) -> None:
     finish(lab, third)
 
 
+def test_waiting_runs_that_fit_together_are_trained_as_a_bank_to_the_numbers_they_have_alone(
+    lab: Lab, base: Run
+) -> None:
+    arms = [(short(epochs=2), LoRASpec.of(rank=rank, alpha=alpha)) for rank, alpha in ((2, 4), (4, 8), (16, 1))]
+    together = finish(lab, *lab.fine_tune(base, TURNED, arms, range(3), "x").runs)
+    banks = [run.result.bank for run in together if run.result]
+    assert max(banks) > 1
+    for run in together[:3]:
+        alone = finish(lab, lab.launch(run.spec).id)[0]
+        assert alone.result
+        assert alone.result.bank == 1
+        np.testing.assert_allclose(lab.curve(alone.id).loss, lab.curve(run.id).loss, rtol=2e-3, atol=2e-4)
+
+
+def test_stopping_one_run_of_a_bank_leaves_the_others_going(lab: Lab, base: Run) -> None:
+    arms = [(short(epochs=150, batch_size=16), LoRASpec.of(rank=rank)) for rank in (1, 2, 4, 8)]
+    ids = lab.fine_tune(base, TURNED, arms, [0], "x").runs
+    wait_until(lambda: all(lab.run(id).state == "running" and lab.run(id).step for id in ids))
+    lab.stop(ids[1])
+    wait_until(lambda: lab.run(ids[1]).state == "stopped")
+    assert [lab.run(id).state for id in ids] == ["running", "stopped", "running", "running"]
+    for id in ids:
+        lab.stop(id)
+    ended = finish(lab, *ids)
+    assert all(run.result and run.result.steps == run.step for run in ended)
+
+
 def test_a_diverged_run_fails_with_its_cause_and_the_next_one_trains(lab: Lab, base: Run) -> None:
     network = read_network(lab.file(base.id, NETWORK))
     with torch.no_grad():
