@@ -9,6 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.parts.login import require_login
 from pages.parts.sidebar import sidebar
 
 HERE = Path(__file__).parent
@@ -20,6 +21,7 @@ SECTIONS = {
     "Train": [
         st.Page("pretrain.py", title="Pretrain", icon=":material/school:", url_path="pretrain"),
         st.Page("finetune.py", title="Fine-tune", icon=":material/tune:", url_path="finetune"),
+        st.Page("sweep.py", title="Sweep", icon=":material/grid_on:", url_path="sweep"),
     ],
     "Results": [
         st.Page("runs.py", title="Runs", icon=":material/list:", url_path="runs"),
@@ -38,6 +40,7 @@ st.set_page_config(
     menu_items={"About": "**LoRA Lab.** Full fine-tuning or LoRA, and at which rank, alpha and learning rate?"},
 )
 page = st.navigation(SECTIONS, expanded=True)
+require_login()
 st.logo(HERE / "logo.svg", icon_image=HERE / "icon.svg", size="large")
 with st.sidebar:
     sidebar()

@@ -1,10 +1,11 @@
-"""A sweep: LoRA at many ranks, alphas and learning rates, full fine-tuning at its own; validation picks, test reports."""
+"""A sweep: LoRA over ranks, alphas and learning rates, full fine-tuning over its own rates; validation picks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import pandas as pd
@@ -14,7 +15,7 @@ from core.runs.record import Run
 from core.spec import LoRASpec, Method, OptimSpec, RunSpec
 from core.study.compare import arm_order
 from core.study.intervals import Interval, t_interval
-from core.study.wording import count_text, listed, times_text
+from core.study.wording import count_text, listed, percent
 
 MOST_RUNS = 500
 """Runs of one sweep."""
@@ -72,6 +73,12 @@ class Grid:
         ]
 
 
+def setting_text(spec: RunSpec) -> str:
+    """What a sweep varies, in words, as in ``LoRA r=4, alpha 8, learning rate 0.01``."""
+    alpha = f", alpha {spec.lora.alpha:g}" if spec.lora else ""
+    return f"{spec.label}{alpha}, learning rate {spec.optim.learning_rate:g}"
+
+
 @dataclass(frozen=True)
 class Cell:
     """An arm of a sweep: its runs, one a seed, whatever became of them."""
@@ -109,9 +116,8 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """The setting in words, as in ``LoRA r=4, alpha 8, learning rate 0.01``."""
-        alpha = f", alpha {self.alpha:g}" if self.alpha is not None else ""
-        return f"{self.spec.label}{alpha}, learning rate {self.learning_rate:g}"
+        """The setting in words; see :func:`setting_text`."""
+        return setting_text(self.spec)
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -126,14 +132,14 @@ class Cell:
     @property
     def may_be_chosen(self) -> bool:
         """Whether it has a result and no failure: a setting that fails for some seeds is no setting to recommend."""
-        return bool(self.validation) and not self.failed and math.isfinite(self.validated.mean)
+        return bool(self.validation) and not self.failed
 
-    @property
+    @cached_property
     def validated(self) -> Interval:
         """Mean and 95 % interval of the accuracy on the validation part, in percent: what settings are chosen by."""
         return t_interval(self.validation)
 
-    @property
+    @cached_property
     def tested(self) -> Interval:
         """Mean and 95 % interval of the accuracy on the test part, in percent: what is reported of a choice."""
         return t_interval(self.test)
@@ -168,8 +174,8 @@ def cells_of(runs: Iterable[Run], validation: Mapping[str, float]) -> list[Cell]
     cells = []
     for key, members in by_arm.items():
         members.sort(key=lambda run: run.spec.seed)
-        values = tuple(validation[run.id] for run in members if run.state == "finished" and run.id in validation)
-        cells.append(Cell(key, tuple(members), values))
+        done = [validation.get(run.id, math.nan) for run in members if run.state == "finished"]
+        cells.append(Cell(key, tuple(members), tuple(filter(math.isfinite, done))))
     return sorted(cells, key=lambda cell: arm_order(cell.spec))
 
 
@@ -179,7 +185,7 @@ def best_of(cells: Iterable[Cell]) -> Cell | None:
     Among equals the one with the lowest rank, then the lowest alpha, then the lowest learning rate.
     """
     ordered = sorted((cell for cell in cells if cell.may_be_chosen), key=lambda cell: arm_order(cell.spec))
-    return max(ordered, key=lambda cell: cell.validated.mean, default=None)
+    return max(ordered, key=lambda cell: round(cell.validated.mean, 9), default=None)
 
 
 def best_by_rank(cells: Iterable[Cell]) -> dict[int, Cell]:
@@ -232,12 +238,12 @@ def rates_sentence(cells: Sequence[Cell]) -> str:
     """Which settings validation chooses, how far apart the two best learning rates are, and which lie at an end."""
     full, lora = chosen(cells)
     parts = [
-        f"{cell.label.replace('Full', 'full fine-tuning', 1)} ({cell.validated.mean:.2f} %)"
+        f"{cell.label.replace('Full', 'full fine-tuning', 1)} ({percent(cell.validated.mean)})"
         for cell in (lora, full)
         if cell is not None
     ]
     if not parts:
-        return "No setting has come to a result yet."
+        return "No setting has come to a result without a failed run."
     sentences = [f"On the validation part the best settings are {listed(parts)}."]
     if full is not None and lora is not None:
         sentences.append(_ratio_sentence(lora.learning_rate / full.learning_rate))
@@ -248,17 +254,13 @@ def rates_sentence(cells: Sequence[Cell]) -> str:
 def _ratio_sentence(ratio: float) -> str:
     if math.isclose(ratio, 1):
         return "Both methods do best at the same learning rate."
-    more, side = (ratio, "above") if ratio > 1 else (1 / ratio, "below")
-    return f"LoRA's best learning rate lies a factor of {times_text(more).removesuffix('.00')} {side} the other."
+    return f"LoRA's best learning rate is {float(f'{ratio:.2g}'):g} times that of full fine-tuning."
 
 
 def _end_sentence(best: Cell, cells: Iterable[Cell]) -> str:
     """A warning where the best rate is the first or last that was tried: a better one may lie beyond it."""
-    tried = {
-        cell.learning_rate
-        for cell in cells
-        if (cell.method, cell.rank, cell.alpha) == (best.method, best.rank, best.alpha)
-    }
+    fixed = (best.method, best.rank, best.alpha)
+    tried = {cell.learning_rate for cell in cells if (cell.method, cell.rank, cell.alpha) == fixed}
     if len(tried) < 2 or min(tried) < best.learning_rate < max(tried):
         return ""
     end = "lowest" if best.learning_rate == min(tried) else "highest"
@@ -266,7 +268,7 @@ def _end_sentence(best: Cell, cells: Iterable[Cell]) -> str:
     return f"{best.learning_rate:g} is the {end} rate that was tried for {name}: a better one may lie beyond it."
 
 
-def seconds_left(runs: Iterable[Run], price: Callable[[RunSpec], float], now: float) -> float:
+def seconds_left(runs: Sequence[Run], prices: Sequence[float], now: float) -> float:
     """Wall-clock seconds until the live ones among these runs have ended.
 
     The expected cost of what is left, times how much longer than expected the rest has taken so far.
@@ -274,22 +276,26 @@ def seconds_left(runs: Iterable[Run], price: Callable[[RunSpec], float], now: fl
 
     Args:
         runs: of a sweep, in any state.
-        price: expected training time of a run, in seconds.
+        prices: expected training time of each, in seconds.
         now: the time, in seconds since 1970.
     """
-    everything = list(runs)
-    prices = [price(run.spec) for run in everything]
-    done = sum(cost * run.progress for run, cost in zip(everything, prices, strict=True))
-    left = sum(cost * (1 - run.progress) for run, cost in zip(everything, prices, strict=True) if run.is_live)
+    # A run that waits to be trained again still shows how far it once got.
+    shares = [0.0 if run.state == "queued" else run.progress for run in runs]
+    done = sum(price * share for price, share in zip(prices, shares, strict=True))
+    left = sum(price * (1 - share) for run, price, share in zip(runs, prices, shares, strict=True) if run.is_live)
     if not left:
         return 0.0
     one = sum(prices) / len(prices)
-    return left * (_busy_seconds(everything, now) + one) / (done + one)
+    return left * (busy_seconds(runs, now) + one) / (done + one)
 
 
-def _busy_seconds(runs: Iterable[Run], now: float) -> float:
+def busy_seconds(runs: Iterable[Run], now: float) -> float:
     """Seconds in which at least one of the runs trained: runs side by side count once, and a pause not at all."""
-    spans = sorted((run.started, run.ended or now) for run in runs if run.started is not None)
+    spans = sorted(
+        (run.started, now if run.ended is None else run.ended)
+        for run in runs
+        if run.started is not None and run.state != "queued"
+    )
     busy, until = 0.0, -math.inf
     for start, end in spans:
         busy += max(0.0, end - max(start, until))
@@ -301,11 +307,8 @@ def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
     """A cell a row, as numbers; means have the half-width of their 95 % interval beside them, where there is one."""
     picked = {cell.key for cell in chosen(cells) if cell} | {cell.key for cell in best_by_rank(cells).values()}
     validated, tested = [cell.validated for cell in cells], [cell.tested for cell in cells]
-    seconds = [
-        sum(run.result.seconds for run in cell.finished if run.result) / len(cell.finished) if cell.finished else None
-        for cell in cells
-    ]
-    columns: dict[str, tuple[str, list[object]]] = {
+    seconds = [t_interval([run.result.seconds for run in cell.finished if run.result]).mean for cell in cells]
+    columns: dict[str, tuple[str, Sequence[object]]] = {
         "Method": ("string", [cell.method for cell in cells]),
         "Rank": ("Int64", [cell.rank for cell in cells]),
         "Alpha": ("Float64", [cell.alpha for cell in cells]),
@@ -320,4 +323,4 @@ def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
         "Trainable parameters": ("Int64", [cell.trainable_parameters for cell in cells]),
         "Training time (s)": ("Float64", seconds),
     }
-    return pd.DataFrame({title: pd.Series(values, dtype=kind) for title, (kind, values) in columns.items()})
+    return pd.DataFrame({title: pd.Series(list(values), dtype=kind) for title, (kind, values) in columns.items()})

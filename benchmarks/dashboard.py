@@ -1,0 +1,166 @@
+"""What the dashboard costs: the round trip of a live tick, and the pace of training beside an open page.
+
+``python -m benchmarks.dashboard`` serves the app, starts a pretrain run on MNIST in a real Chromium, and looks at it
+by turns with the page open and closed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from playwright.sync_api import Page, WebSocket, sync_playwright
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+from core.runs.record import Run
+from core.runs.store import Store
+
+ROOT = Path(__file__).parents[1]
+WINDOW = 4.0
+"""Seconds of each look, long enough for thousands of steps."""
+PAIRS = 5
+"""Looks with the page and without it, by turns."""
+CHROMIUM = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@dataclass
+class Ticks:
+    """Times between a fragment's request and the end of its answer, in seconds."""
+
+    trips: list[float] = field(default_factory=list)
+    _asked: float | None = None
+
+    def watch(self, socket: WebSocket) -> None:
+        """Listen to one websocket."""
+        socket.on("framesent", self._sent)
+        socket.on("framereceived", self._received)
+
+    def _sent(self, frame: str | bytes) -> None:
+        if isinstance(frame, bytes):
+            message = BackMsg.FromString(frame)
+            if message.WhichOneof("type") == "rerun_script" and message.rerun_script.fragment_id:
+                self._asked = time.perf_counter()
+
+    def _received(self, frame: str | bytes) -> None:
+        if self._asked is None or not isinstance(frame, bytes):
+            return
+        if ForwardMsg.FromString(frame).WhichOneof("type") == "script_finished":
+            self.trips.append(time.perf_counter() - self._asked)
+            self._asked = None
+
+
+@contextmanager
+def served(home: Path) -> Iterator[str]:
+    """The app on a free port, with this home folder."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    server = subprocess.Popen(
+        [*command, "--server.port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, "LORA_LAB_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://localhost:{port}"
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def start_pretraining(page: Page, url: str) -> None:
+    """Start a long run from the Pretrain page, as a person would."""
+    page.goto(f"{url}/pretrain")
+    button = page.get_by_role("button", name="Start pretraining")
+    button.wait_for(timeout=60_000)
+    page.get_by_role("slider", name="Epochs").press("End")
+    page.get_by_text("42,200", exact=True).wait_for(timeout=30_000)
+    button.click()
+    page.get_by_role("button", name="Stop", exact=True).first.wait_for(timeout=60_000)
+
+
+def running(store: Store) -> Run:
+    """The run that trains."""
+    while not (runs := store.runs(states=["running"])):
+        time.sleep(0.05)
+    return runs[0]
+
+
+def pace(store: Store, run: Run) -> float:
+    """Steps a second over one window."""
+    first, start = store.run(run.id).step, time.perf_counter()
+    time.sleep(WINDOW)
+    return (store.run(run.id).step - first) / (time.perf_counter() - start)
+
+
+def measure() -> dict[str, object]:
+    """All figures, for JSON."""
+    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
+    ticks, beside, alone = Ticks(), [], []
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
+        store = Store(Path(folder) / "lab.sqlite3")
+        while len(alone) < PAIRS:
+            page = browser.new_page()
+            page.on("websocket", ticks.watch)
+            start_pretraining(page, url)
+            run = running(store)
+            for _ in range(2):
+                page.wait_for_timeout(1000)
+                beside.append(_with_events(page, store, run))
+                page.goto("about:blank")
+                page.wait_for_timeout(1000)
+                alone.append(pace(store, run))
+                page.goto(f"{url}/pretrain")
+            store.ask_stop(run.id)
+            while store.run(run.id).is_live:
+                time.sleep(0.1)
+            page.close()
+        store.close()
+        browser.close()
+    trips = np.array(ticks.trips) * 1000
+    return {
+        "ticks": len(trips),
+        "tick_median_ms": float(np.median(trips)),
+        "tick_p95_ms": float(np.percentile(trips, 95)),
+        "steps_per_second_alone": median(alone),
+        "steps_per_second_beside_a_page": median(beside),
+        "pace_beside_a_page": median(b / a for b, a in zip(beside, alone, strict=True)),
+    }
+
+
+def _with_events(page: Page, store: Store, run: Run) -> float:
+    """Steps a second while the page is open; Playwright hands over its events only while it waits."""
+    first, start = store.run(run.id).step, time.perf_counter()
+    page.wait_for_timeout(WINDOW * 1000)
+    return (store.run(run.id).step - first) / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(), indent=1))

@@ -1,0 +1,69 @@
+"""A tile of a sweep's heat map opens its runs in Compare: by mouse, by finger and by keyboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import LoRASpec, RunSpec
+from tests.browser.conftest import REPO, Serve
+from tests.conftest import DIGITS, TURNED, finish, short
+
+pytestmark = pytest.mark.browser
+
+ARMS = [(short(rate=0.001), None), *((short(rate=0.005), LoRASpec.of(rank=rank)) for rank in (1, 2, 4))]
+"""Full fine-tuning and three ranks at one learning rate each."""
+
+RANK_2 = "LoRA r=2, alpha 8, learning rate 0.005"
+
+
+@pytest.fixture(scope="module")
+def sweep(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The address of a server's Sweep page with one finished sweep, and what Compare's address should name."""
+    home: Path = tmp_path_factory.mktemp("home")
+    lab = Lab(Settings(home=home))
+    lab.start()
+    (base,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)
+    runs = finish(lab, *lab.fine_tune(base, TURNED, ARMS, [0], "Sweep").runs)
+    lab.close()
+    full, lora = (next(r.spec for r in runs if r.spec.label == label) for label in ("Full", "LoRA r=2"))
+    return f"{serve(REPO / 'app.py', {'LORA_LAB_HOME': str(home)})}/sweep", f"{lora.arm},{full.arm}"
+
+
+def opens_its_runs(page: Page, arms: str) -> None:
+    expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible(timeout=30_000)
+    assert parse_qs(urlparse(page.url).query)["arms"] == [arms]
+
+
+def test_a_click_and_a_key_open_the_runs_of_a_tile(
+    page: Page, sweep: tuple[str, str], console_errors: list[str]
+) -> None:
+    url, arms = sweep
+    page.goto(url)
+    tile = page.get_by_role("button", name=RANK_2)
+    expect(tile).to_be_visible(timeout=30_000)
+    tile.click()
+    opens_its_runs(page, arms)
+    page.get_by_role("link", name="Sweep").click()
+    expect(tile).to_be_visible(timeout=30_000)
+    tile.focus()
+    page.keyboard.press("Enter")
+    opens_its_runs(page, arms)
+    assert console_errors == []
+
+
+def test_the_first_touch_opens_the_tile_that_was_touched(chromium: Browser, sweep: tuple[str, str]) -> None:
+    url, arms = sweep
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(url)
+    tile = page.get_by_role("button", name=RANK_2)
+    expect(tile).to_be_visible(timeout=30_000)
+    tile.tap()
+    opens_its_runs(page, arms)
+    context.close()

@@ -1,0 +1,172 @@
+"""The Sweep page: empty, started from its form, running, finished, and asked for too much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.lab import Lab, close_lab, open_lab
+from core.runs.record import Experiment, Run
+from core.settings import Settings
+from core.spec import LoRASpec, RunSpec
+from pages.parts.sweep_live import comparison, read_cells
+from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+from tests.pages.test_pages import draw, texts
+
+ARMS = [(short(rate=rate), None) for rate in (0.0005, 0.001)] + [
+    (short(rate=rate), LoRASpec.of(rank=rank, alpha=alpha))
+    for rank in (1, 4)
+    for alpha in (8.0, 16.0)
+    for rate in (0.005, 0.01)
+]
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Lab]:
+    """The process-wide lab that pages find."""
+    yield open_lab(settings)
+    close_lab()
+
+
+@pytest.fixture
+def base(opened: Lab) -> Run:
+    return finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)[0]
+
+
+@pytest.fixture
+def swept(opened: Lab, base: Run) -> Experiment:
+    """A finished sweep."""
+    experiment = opened.fine_tune(base, TURNED, ARMS, range(2), "Sweep, a to b")
+    finish(opened, *experiment.runs)
+    return experiment
+
+
+def choose(app: AppTest, ranks: list[int], rates: list[float], full: list[float], seeds: int) -> None:
+    """Fill in the form, which is open."""
+    app.pills(key="sweep-ranks").set_value(ranks).run()
+    app.pills(key="sweep-rates").set_value(rates).run()
+    app.pills(key="sweep-full-rates").set_value(full).run()
+    app.slider(key="sweep-seeds").set_value(seeds).run()
+    app.slider(key="sweep-epochs").set_value(1).run()
+    assert not app.exception, app.exception
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def test_without_a_base_the_page_says_where_one_comes_from(opened: Lab) -> None:
+    app = draw("sweep.py")
+    assert "starts from a pretrained network" in texts(app)
+    assert not app.error
+
+
+def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> None:
+    app = draw("sweep.py")
+    choose(app, [1, 4], [0.005, 0.01], [0.001], 2)
+    shown = metrics(app)
+    assert (shown["Runs"], shown["Trainable parameters"]) == ("10", "1,562 to 136,074")
+    app.button(key="sweep-start").click().run()
+    assert not app.exception, app.exception
+    (experiment,) = opened.experiments()
+    specs = [run.spec for run in opened.members(experiment)]
+    assert sorted((s.lora.rank if s.lora else 0, s.optim.learning_rate, s.seed) for s in specs) == sorted(
+        [(rank, rate, seed) for rank in (1, 4) for rate in (0.005, 0.01) for seed in (0, 1)]
+        + [(0, 0.001, seed) for seed in (0, 1)]
+    )
+    assert {spec.base for spec in specs} == {base.id}
+    assert app.query_params["sweep"] == experiment.id
+    finish(opened, *experiment.runs)
+    app = draw("sweep.py")
+    assert "The answer" in texts(app)
+    assert shown["Steps a run"] == str(opened.run(experiment.runs[0]).steps)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "full", "seeds", "sentence"),
+    [([1, 2, 4, 8], [0.001], 10, "at most 500 runs and this one has 530"), ([], [], 3, "at least 4 settings")],
+)
+def test_a_sweep_that_does_not_hold_cannot_be_started(
+    opened: Lab, base: Run, ranks: list[int], full: list[float], seeds: int, sentence: str
+) -> None:
+    app = draw("sweep.py")
+    rates = [round(digit * 10.0**power, 6) for power in (-4, -3, -2, -1) for digit in (1, 2, 5)] + [1e-5]
+    choose(app, ranks, rates, full, seeds)
+    assert sentence in texts(app)
+    assert not [button for button in app.button if button.key == "sweep-start"]
+
+
+def test_the_queues_limit_holds_and_nothing_is_queued(opened: Lab, base: Run) -> None:
+    app = draw("sweep.py")
+    choose(app, [1, 2, 4, 8], [0.001, 0.002, 0.005, 0.01], [0.001], 3)
+    app.button(key="sweep-start").click().run()
+    assert not app.exception, app.exception
+    assert "The queue takes 40 waiting runs" in texts(app)
+    assert opened.experiments() == []
+
+
+def test_while_it_runs_the_page_shows_how_far_it_is_and_stops_it(opened: Lab, base: Run) -> None:
+    arms = [(optim.but(epochs=200), lora) for optim, lora in ARMS]
+    experiment = opened.fine_tune(base, TURNED, arms, [0, 1], "Sweep, a to b")
+    wait_until(lambda: opened.run(experiment.runs[0]).step > 0)
+    app = draw("sweep.py")
+    assert "Training now: " in texts(app)
+    assert "The answer" not in texts(app)
+    app.button(key=f"sweep-stop-{experiment.id}").click().run()
+    runs = finish(opened, *experiment.runs)
+    assert {run.state for run in runs} == {"stopped"}
+    app = draw("sweep.py")
+    assert "20 of 20 runs were stopped" in texts(app)
+    assert "No run of this sweep came to a result" in texts(app)
+
+
+def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: Lab, swept: Experiment) -> None:
+    app = draw("sweep.py")
+    assert not app.error
+    assert "LoRA's best learning rate is" in texts(app) or "same learning rate" in texts(app)
+    assert "On the test part, which took no part in that choice" in texts(app)
+    assert len(app.get("plotly_chart")) == 3
+    table: pd.DataFrame = app.dataframe[0].value
+    assert len(table) == len(ARMS)
+    assert table["Seeds"].eq(2).all()
+    assert not table.isna().drop(columns=["Rank", "Alpha"]).any(axis=None)
+
+
+def test_values_are_those_of_the_kept_epoch(opened: Lab, swept: Experiment) -> None:
+    members = opened.members(swept)
+    by_run = {
+        run.id: value
+        for cell in read_cells(opened, members)
+        for run, value in zip(cell.finished, cell.validation, strict=True)
+    }
+    assert by_run.keys() == set(swept.runs)
+    for run in members:
+        assert by_run[run.id] == opened.curve(run.id).epochs["validation_accuracy"].iloc[-1]
+
+
+@pytest.mark.parametrize("alpha", ["Best", "8", "16"])
+def test_every_choice_of_alpha_draws_also_with_the_form_open(opened: Lab, swept: Experiment, alpha: str) -> None:
+    app = draw("sweep.py", alpha=alpha)
+    app.session_state["sweep-new-1"] = True
+    app.run()
+    assert not app.exception, app.exception
+    assert app.button(key="sweep-start")
+    assert app.segmented_control(key="alpha").value == alpha
+
+
+def test_an_address_that_names_no_sweep_shows_the_newest(opened: Lab, swept: Experiment) -> None:
+    app = draw("sweep.py", sweep="<script>alert(1)</script>", alpha="<b>")
+    assert app.query_params["sweep"] == swept.id
+
+
+def test_an_experiment_of_few_settings_is_no_sweep(opened: Lab, base: Run) -> None:
+    finish(opened, *opened.fine_tune(base, TURNED, ARMS[:3], range(2), "x").runs)
+    app = draw("sweep.py")
+    assert "appears here as soon as it has started" in texts(app)
+
+
+def test_the_address_of_compare_names_each_arm_once(swept: Experiment) -> None:
+    assert comparison(swept, ["a", "b", "a"]) == {"experiment": swept.id, "arms": "a,b"}

@@ -1,0 +1,371 @@
+"""A sweep chooses on validation and never on test, counts only what finished, and draws whatever it is given."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import SpecError
+from core.runs.record import Run
+from core.spec import LoRASpec, OptimSpec
+from core.study.intervals import t_interval
+from core.study.palette import FULL, LORA
+from core.study.sweep import (
+    Cell,
+    Grid,
+    at_alpha,
+    best_by_rank,
+    best_of,
+    busy_seconds,
+    cells_of,
+    chosen,
+    is_sweep,
+    on_front,
+    rates_sentence,
+    seconds_left,
+    sweep_table,
+)
+from core.study.sweep_figures import (
+    colours_by_rank,
+    front_of,
+    heat_map,
+    ink_on,
+    lowest_of_interest,
+    pareto,
+    rank_curve,
+    rate_curves,
+)
+from tests.study.samples import make_run
+
+GRID = Grid(ranks=(8, 1), alphas=(16.0, 8.0), learning_rates=(0.01, 0.001), full_learning_rates=(0.001,), seeds=3)
+
+
+def made(
+    rank: int | None, rate: float, validation: list[float], test: list[float] | None = None, alpha: float = 8.0, **run
+) -> tuple[list[Run], dict[str, float]]:
+    """Runs of one setting, one a seed, and their accuracies on the validation part."""
+    method = "full" if rank is None else "lora"
+    spec = {"lora": LoRASpec.of(rank=rank, alpha=alpha)} if rank else {}
+    runs = [
+        make_run(method, seed, accuracy, rank=rank or 4, optim={"learning_rate": rate}, spec=spec, **run)
+        for seed, accuracy in enumerate(test or validation)
+    ]
+    return runs, {run.id: value for run, value in zip(runs, validation, strict=True)}
+
+
+def sweep(*settings: tuple[list[Run], dict[str, float]]) -> list[Cell]:
+    runs = [run for members, _ in settings for run in members]
+    return cells_of(runs, {id: value for _, values in settings for id, value in values.items()})
+
+
+CELLS = sweep(
+    made(None, 0.0005, [95.0, 96.0], [94.0, 94.5]),
+    made(None, 0.001, [97.0, 97.2], [96.0, 96.4]),
+    made(None, 0.002, [96.0, 96.2], [99.0, 99.0]),
+    *(made(1, rate, [value, value + 1]) for rate, value in ((0.001, 80.0), (0.01, 90.0), (0.1, 30.0))),
+    *(made(4, rate, [value, value + 1], alpha=16.0) for rate, value in ((0.001, 91.0), (0.01, 95.0), (0.1, 50.0))),
+    made(4, 0.01, [94.0, 94.0], [97.0, 97.5], alpha=8.0),
+)
+
+
+def test_a_grid_is_every_combination_once_and_full_fine_tuning_first():
+    optim, lora = OptimSpec.of(epochs=3), LoRASpec.of(scaling="alpha")
+    arms = GRID.arms(optim, lora)
+    assert arms[0] == (optim.but(learning_rate=0.001), None)
+    found = [(lora.rank, lora.alpha, optim.learning_rate) for optim, lora in arms[1:] if lora]
+    assert found == [(r, a, rate) for r in (1, 8) for a in (8.0, 16.0) for rate in (0.001, 0.01)]
+    assert {optim.epochs for optim, _ in arms} == {3}
+    assert {lora.scaling for _, lora in arms if lora} == {"alpha"}
+    assert (GRID.num_arms, GRID.num_runs) == (len(arms), 27)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"seeds": 56}, "at most 500 runs and this one has 504"),
+        ({"ranks": ()}, "at least 4 settings and this one has 1"),
+        ({"ranks": (), "full_learning_rates": ()}, "this one has 0"),
+        ({"ranks": (1, 1000)}, "Rank must be at most 512"),
+        ({"learning_rates": (0.1, 2.0)}, "Learning rate must be at most 1"),
+    ],
+)
+def test_a_grid_that_does_not_hold_gets_a_sentence(changes, sentence):
+    with pytest.raises(SpecError, match=sentence):
+        replace(GRID, **changes).arms(OptimSpec.of(), LoRASpec.of())
+
+
+def test_a_grid_of_500_runs_is_a_sweep():
+    grid = Grid(tuple(range(1, 11)), (8.0,), (0.001, 0.01), (0.1, 0.2, 0.3, 0.4, 0.5), seeds=20)
+    assert len(grid.arms(OptimSpec.of(), LoRASpec.of())) * grid.seeds == grid.num_runs == 500
+
+
+def test_what_differs_in_four_settings_is_a_sweep_and_seeds_are_no_setting():
+    runs = [run for cell in CELLS for run in cell.runs]
+    assert is_sweep(run.spec for run in runs)
+    assert not is_sweep(run.spec for cell in CELLS[:3] for run in cell.runs)
+    assert not is_sweep(make_run("lora", seed).spec for seed in range(9))
+
+
+@given(st.permutations([run for cell in CELLS for run in cell.runs]))
+def test_cells_do_not_depend_on_the_order_of_runs(runs):
+    validation = {run.id: value for cell in CELLS for run, value in zip(cell.runs, cell.validation, strict=True)}
+    assert cells_of(runs, validation) == CELLS
+    assert [(cell.rank, cell.alpha, cell.learning_rate) for cell in CELLS[3:7]] == [
+        (1, 8.0, 0.001), (1, 8.0, 0.01), (1, 8.0, 0.1), (4, 8.0, 0.01),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["stopped", "failed", "queued", "running", "interrupted"])
+def test_only_finished_runs_count(state):
+    runs, values = made(4, 0.01, [90.0, 92.0, 99.0])
+    runs[2] = replace(runs[2], state=state)
+    (cell,) = cells_of(runs, values)
+    assert cell.validation == (90.0, 92.0)
+    assert cell.test == (90.0, 92.0)
+    assert cell.validated == t_interval([90.0, 92.0])
+    assert cell.may_be_chosen == (state != "failed")
+
+
+def test_validation_chooses_and_test_has_no_say():
+    full, lora = chosen(CELLS)
+    # On the test part 0.002 is the best rate of full fine-tuning, and alpha 8 the better one of rank 4.
+    assert (full.learning_rate, full.tested.mean) == (0.001, pytest.approx(96.2))
+    assert (lora.rank, lora.alpha, lora.learning_rate) == (4, 16.0, 0.01)
+    assert {rank: (cell.alpha, cell.learning_rate) for rank, cell in best_by_rank(CELLS).items()} == {
+        1: (8.0, 0.01), 4: (16.0, 0.01),
+    }  # fmt: skip
+
+
+def test_among_equals_the_smaller_setting_is_chosen():
+    cells = sweep(*(made(rank, rate, [90.0, 91.0]) for rank in (8, 2) for rate in (0.05, 0.01)))
+    best = best_of(cells)
+    assert (best.rank, best.learning_rate) == (2, 0.01)
+
+
+def test_a_setting_that_fails_for_a_seed_is_never_chosen():
+    good, best = made(4, 0.01, [90.0, 90.0]), made(4, 0.02, [99.0, 99.0])
+    best[0][1] = replace(best[0][1], state="failed", result=None)
+    assert best_of(sweep(good, best)).learning_rate == 0.01
+    assert best_of(sweep(best)) is None
+    assert chosen([]) == (None, None)
+
+
+def test_a_finished_run_without_a_finite_value_counts_for_nothing():
+    runs, _ = made(4, 0.01, [90.0, 91.0])
+    (cell,) = cells_of(runs, {runs[0].id: math.nan})
+    assert cell.validation == ()
+    assert not cell.may_be_chosen
+
+
+def test_one_alpha_or_the_best_at_each_place():
+    assert [c.alpha for c in at_alpha(CELLS, 8.0) if c.rank == 4] == [8.0]
+    assert {c.alpha for c in at_alpha(CELLS, None) if c.rank == 4} == {16.0}
+    for alpha in (8.0, 16.0, None):
+        shown = at_alpha(CELLS, alpha)
+        places = [(cell.method, cell.rank, cell.learning_rate) for cell in shown]
+        assert len(places) == len(set(places))
+        assert [cell for cell in shown if cell.method == "full"] == CELLS[:3]
+
+
+POINTS = st.lists(st.tuples(st.integers(1, 9).map(float), st.integers(0, 9).map(float)), max_size=12)
+
+
+@given(POINTS)
+def test_a_point_is_off_the_front_if_and_only_if_one_on_it_beats_it(points):
+    marks = on_front(points)
+    front = [point for point, mark in zip(points, marks, strict=True) if mark]
+    assert bool(front) == bool(points)
+    for point, mark in zip(points, marks, strict=True):
+        beaten = any(c <= point[0] and w >= point[1] and (c, w) != point for c, w in front)
+        assert mark != beaten
+
+
+def test_the_front_of_known_points():
+    assert on_front([(1, 5), (2, 5), (2, 7), (3, 6), (4, math.nan), (4, 8)]) == [True, False, True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("full", "lora", "said"),
+    [
+        (0.001, 0.01, "LoRA's best learning rate is 10 times that of full fine-tuning."),
+        (0.002, 0.005, "is 2.5 times"),
+        (0.01, 0.005, "is 0.5 times"),
+        (0.005, 0.005, "Both methods do best at the same learning rate."),
+    ],
+)
+def test_the_ratio_of_the_best_rates_is_said(full, lora, said):
+    around = [made(rank, best * factor, [80.0]) for rank, best in ((None, full), (4, lora)) for factor in (0.5, 2)]
+    sentence = rates_sentence(sweep(made(None, full, [97.0]), made(4, lora, [95.0]), *around))
+    assert said in sentence
+    assert f"LoRA r=4, alpha 8, learning rate {lora:g} (95.00 %) and full fine-tuning" in sentence
+    assert "beyond" not in sentence
+
+
+def test_a_best_rate_at_the_end_of_those_tried_is_said():
+    cells = sweep(*(made(4, rate, [100 * rate]) for rate in (0.1, 0.2, 0.3)))
+    assert "0.3 is the highest rate that was tried for this rank and alpha" in rates_sentence(cells)
+    falling = sweep(*(made(None, rate, [50 - 100 * rate]) for rate in (0.1, 0.2, 0.3)))
+    assert "0.1 is the lowest rate that was tried for full fine-tuning" in rates_sentence(falling)
+    assert "beyond" not in rates_sentence(cells[:1])
+    assert "No setting has come to a result without a failed run" in rates_sentence([])
+
+
+def timed(state: str, started: float | None, ended: float | None, step: int = 0) -> Run:
+    return replace(make_run("lora"), state=state, started=started, ended=ended, step=step, steps=100)
+
+
+def test_the_time_left_is_expected_cost_at_the_pace_so_far():
+    # One run of 10 expected seconds took 40; with one more as expected on either side the pace is 50 / 20.
+    runs = [timed("finished", 0.0, 40.0, 100), *(timed("queued", None, None) for _ in range(3))]
+    assert seconds_left(runs, [10.0] * 4, now=40.0) == pytest.approx(30 * 50 / 20)
+    assert seconds_left(runs[1:], [10.0] * 3, now=40.0) == pytest.approx(30)
+    assert seconds_left(runs[:1], [10.0], now=90.0) == 0
+    half = [timed("running", 0.0, None, 50), timed("queued", None, None)]
+    assert seconds_left(half, [10.0, 10.0], now=5.0) == pytest.approx(15)
+
+
+def test_runs_side_by_side_count_once_and_a_pause_does_not_count():
+    side_by_side = [timed("finished", 0.0, 10.0, 100), timed("finished", 2.0, 8.0, 100), timed("running", 5.0, None, 9)]
+    assert busy_seconds(side_by_side, now=12.0) == 12
+    later = [timed("interrupted", 0.0, 10.0, 50), timed("finished", 100.0, 120.0, 100)]
+    assert busy_seconds(later, now=500.0) == 30
+    resumed = [timed("finished", 0.0, 10.0, 100), timed("queued", 0.0, None, 50)]
+    assert busy_seconds(resumed, now=1000.0) == 10
+    assert seconds_left(resumed, [10.0, 10.0], now=1000.0) == pytest.approx(10)
+
+
+def test_the_table_has_a_row_a_setting_and_marks_the_choices():
+    table = sweep_table(CELLS)
+    assert len(table) == len(CELLS)
+    assert [place for place, picked in enumerate(table["Chosen"]) if picked] == [1, 4, 8]
+    row = table.iloc[1]
+    assert (row["Method"], row["Learning rate"], row["Seeds"]) == ("full", 0.001, 2)
+    assert (row["Validation accuracy (%)"], row["Accuracy (%)"]) == (pytest.approx(97.1), pytest.approx(96.2))
+    assert row["± Accuracy (%)"] == pytest.approx(CELLS[1].tested.half_width)
+    assert table["Rank"].isna().tolist() == [True] * 3 + [False] * (len(CELLS) - 3)
+    waiting = sweep_table(sweep(made(4, 0.01, [90.0], state="queued")))
+    assert waiting[["Validation accuracy (%)", "Accuracy (%)", "Trainable parameters"]].isna().all(axis=None)
+
+
+def test_the_heat_map_has_a_tile_a_cell_with_its_value_and_key():
+    heat = heat_map(CELLS, None, chosen(CELLS))
+    assert heat.columns == ("Full", "r=1", "r=4")
+    assert heat.rows == ("0.0005", "0.001", "0.002", "0.01", "0.1")
+    by_key = {cell.key: cell for cell in CELLS}
+    assert len({(tile.column, tile.row) for tile in heat.tiles}) == len(heat.tiles) == 9
+    for tile in heat.tiles:
+        cell = by_key[tile.key]
+        assert heat.rows[tile.row] == f"{cell.learning_rate:g}"
+        assert heat.columns[tile.column] == (f"r={cell.rank}" if cell.rank else "Full")
+        assert tile.text == f"{cell.validated.mean:.1f}"
+        assert cell.label in tile.label
+    best = max(heat.tiles, key=lambda tile: float(tile.text))
+    assert best.colour == heat.scale[-1]
+    assert {tile.key: tile.frame for tile in heat.tiles if tile.frame} == {
+        chosen(CELLS)[0].key: FULL, chosen(CELLS)[1].key: LORA[0],
+    }  # fmt: skip
+
+
+def test_a_tile_says_what_waits_and_what_failed():
+    part = made(4, 0.01, [90.0, 91.0])
+    part[0][1] = replace(part[0][1], state="failed", result=None)
+    cells = sweep(
+        part, made(4, 0.02, [90.0], state="failed"), made(4, 0.05, [90.0], state="queued"),
+        made(4, 0.1, [90.0], state="stopped"),
+    )  # fmt: skip
+    tiles = {heat_map(cells).rows[tile.row]: tile for tile in heat_map(cells).tiles}
+    assert [tiles[rate].text for rate in ("0.01", "0.02", "0.05", "0.1")] == ["90.0 ✕", "✕", "", ""]
+    assert [tiles[rate].colour is None for rate in ("0.01", "0.02", "0.05", "0.1")] == [False, True, True, True]
+    assert "1 of 2 seeds, 1 failed" in tiles["0.01"].label
+    assert "no result yet" in tiles["0.05"].label
+    assert tiles["0.1"].label.endswith("no result")
+
+
+def test_numbers_on_tiles_are_read_on_every_colour():
+    def luminance(red: float, green: float, blue: float) -> float:
+        parts = np.array([red, green, blue]) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    cells = sweep(*(made(rank, 0.01, [50.0 + rank]) for rank in range(1, 40)))
+    for tile in heat_map(cells).tiles:
+        channels = [float(part) for part in tile.colour.removeprefix("rgb(").removesuffix(")").split(",")]
+        text = {"black": 0.0, "white": 1.0}[tile.ink]
+        low, high = sorted((luminance(*channels), text))
+        assert (high + 0.05) / (low + 0.05) >= 4.5  # text of normal size: WCAG 2.2, SC 1.4.3
+    assert (ink_on("rgb(255, 255, 255)"), ink_on("rgb(0, 0, 0)")) == ("black", "white")
+
+
+def test_one_setting_that_learnt_nothing_does_not_make_the_others_look_alike():
+    assert lowest_of_interest([10.0, 95.0, 96.0, 97.0]) == pytest.approx(95.5 - 4.5)
+    assert lowest_of_interest([95.0, 96.0, 97.0]) == 95.0
+    assert lowest_of_interest([90.0]) == 90.0
+    heat = heat_map(sweep(*(made(4, rate, [v]) for rate, v in ((0.1, 10.0), (0.2, 95.0), (0.3, 96.0), (0.4, 97.0)))))
+    assert heat.low.startswith("≤ ")
+    assert len({tile.colour for tile in heat.tiles}) == 4
+
+
+def test_rate_curves_are_a_line_for_full_and_one_a_rank_with_the_best_marked():
+    figure = rate_curves(CELLS)
+    assert [trace.name for trace in figure.data] == ["Full", "LoRA r=1", "LoRA r=4"]
+    for trace, best in zip(figure.data, (0.001, 0.01, 0.01), strict=True):
+        assert list(trace.x) == sorted(trace.x)
+        assert [x for x, symbol in zip(trace.x, trace.marker.symbol, strict=True) if symbol == "star"] == [best]
+    assert list(figure.data[0].y) == [95.5, 97.1, 96.1]
+    assert figure.layout.xaxis.type == "log"
+    assert figure.layout.yaxis.range[0] > 30.5
+    assert "run off below" in figure.layout.title.subtitle.text
+    assert rate_curves(CELLS[:3]).layout.yaxis.range is None
+
+
+def test_the_rank_curve_has_the_chosen_settings_and_the_band_of_full_fine_tuning():
+    figure = rank_curve(CELLS)
+    band, full, line, *rest = figure.data
+    interval = chosen(CELLS)[0].tested
+    assert set(band.y) == {interval.low, interval.high}
+    assert set(full.y) == {interval.mean}
+    assert list(line.x) == [1, 4]
+    assert list(line.y) == [cell.tested.mean for cell in best_by_rank(CELLS).values()]
+    dots = [trace for trace in rest if trace.marker.symbol is None]
+    assert [list(trace.y) for trace in dots] == [list(cell.test) for cell in best_by_rank(CELLS).values()]
+
+
+def test_a_mean_of_one_seed_gets_no_interval():
+    figure = rank_curve(sweep(made(None, 0.001, [97.0]), made(4, 0.01, [95.0])))
+    assert [trace.name for trace in figure.data[:2]] == ["Full", "LoRA"]
+    assert all(trace.error_y.array is None for trace in figure.data)
+
+
+def test_the_pareto_figure_marks_what_no_smaller_setting_beats():
+    cells = sweep(
+        made(None, 0.001, [97.0], trainable_parameters=136_074), made(1, 0.01, [90.0], trainable_parameters=1562),
+        made(2, 0.01, [96.0], trainable_parameters=3124), made(4, 0.01, [95.0], trainable_parameters=6248),
+    )  # fmt: skip
+    figure = pareto(cells)
+    symbols = {trace.name: trace.marker.symbol for trace in figure.data[1:]}
+    assert symbols == {"Full": "circle", "r=1": "circle", "r=2": "circle", "r=4": "circle-open"}
+    assert list(figure.data[0].x) == [1562, 3124, 136_074]
+    assert [cell.rank for cell in front_of(cells)] == [1, 2, None]
+
+
+def test_a_rank_has_one_colour_in_all_figures():
+    colours = colours_by_rank(CELLS)
+    assert colours == {None: FULL, 1: LORA[0], 4: LORA[1]}
+    assert [trace.line.color for trace in rate_curves(CELLS).data] == list(colours.values())
+    assert [trace.marker.color for trace in pareto(CELLS).data[1:]] == list(colours.values())
+
+
+@pytest.mark.parametrize("cells", [[], CELLS[:3], CELLS[3:], CELLS[3:4], sweep(made(4, 0.01, [90.0], state="queued"))])
+@pytest.mark.parametrize("draw", [rate_curves, rank_curve, pareto])
+def test_figures_draw_whatever_there_is_without_colouring_text(draw, cells):
+    layout = json.loads(draw(cells).to_json())["layout"]
+    layout.pop("template", None)
+    assert '"font"' not in json.dumps(layout)
+    assert layout["paper_bgcolor"] == "rgba(0, 0, 0, 0)"
+    heat_map(cells)
