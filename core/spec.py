@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, Self, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -179,8 +180,7 @@ class RunSpec(Spec):
     @property
     def arm(self) -> str:
         """Key of the arm: equal for runs that differ in nothing but the seed."""
-        values = self.model_dump(mode="json", exclude={"seed"})
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+        return _arm(self)
 
     @property
     def bank_key(self) -> str:
@@ -198,6 +198,13 @@ class RunSpec(Spec):
         if self.lora is not None:
             return f"LoRA r={self.lora.rank}"
         return {"pretrain": "Pretrain", "full": "Full"}[self.method]
+
+
+@lru_cache(maxsize=4096)
+def _arm(spec: RunSpec) -> str:
+    """Computed once a spec: pages group hundreds of runs by it at every look."""
+    values = spec.model_dump(mode="json", exclude={"seed"})
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

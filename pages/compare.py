@@ -47,6 +47,15 @@ for run in members:
     if run.state == "failed":
         st.error(f"{run.spec.label}, seed {run.spec.seed}: {run.cause}")
 
+wanted = set(st.query_params.get("arms", "").split(",")) & {run.spec.arm for run in members}
+everything = members
+if wanted:
+    members = [run for run in members if run.spec.arm in wanted]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"Showing {len(wanted)} of {len({run.spec.arm for run in everything})} arms.")
+        if st.button("Show all", icon=":material/select_all:", type="tertiary"):
+            del st.query_params["arms"]
+            st.rerun()
 arms = arms_of(members)
 if not arms:
     st.caption("The comparison appears with the first finished runs.")
@@ -57,7 +66,7 @@ st.markdown(verdict(arms))
 for warning in comparable(members):
     st.warning(warning)
 
-colours = colours_of(run.spec for run in members)
+colours = colours_of(run.spec for run in everything)
 labels = labels_of(run.spec for run in members)
 has_source = any(run.result and run.result.source_accuracy is not None for run in members)
 
@@ -85,7 +94,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     smoothing = st.slider("Smoothing", 0.0, 0.99, 0.9, 0.01, key="smoothing", bind="query-params", width=240)
     log = st.toggle("Logarithmic loss", key="log", bind="query-params")
 shown = st.pills(
-    "Arms", list(labels), selection_mode="multi", default=list(labels), format_func=labels.__getitem__, key="arms"
+    "Arms", list(labels), selection_mode="multi", default=list(labels), format_func=labels.__getitem__, key="shown-arms"
 )
 curves = [
     NamedCurve(

@@ -5,16 +5,15 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.data.presets import PRESETS, preset_tasks
 from core.errors import LabError
 from core.lab import arm_specs, current
 from core.spec import OptimSpec
 from core.study.compare import labels_of
 from core.study.wording import bytes_text, count_text, seconds_text
 from pages.parts import forms
-from pages.parts.datasets import dataset_picker, task_preview
 from pages.parts.live import live_panel
 from pages.parts.pickers import base_picker, task_text
+from pages.parts.task_form import task_form
 
 lab = current()
 
@@ -43,27 +42,7 @@ if base is None:
 specs, title, task = [], "", None
 settings, cost = st.columns([3, 2], gap="large")
 with settings:
-    st.subheader("Task")
-    kinds = {name: preset.title for name, preset in PRESETS.items()} | {"own": "Your own"}
-    kind = st.pills(
-        "What is new", list(kinds), default="rotation-45", format_func=kinds.__getitem__, key="finetune-preset",
-        persist_state="session", required=True, wrap=True,
-    )  # fmt: skip
-    st.caption(PRESETS[kind].line if kind in PRESETS else "Put a task together by hand.")
-    dataset = dataset_picker(lab, "Dataset to learn", "finetune-dataset", base.spec.task.dataset)
-    try:
-        if dataset is None:
-            pass
-        elif kind == "own":
-            task = forms.own_task(dataset, list(range(lab.catalog.info(dataset).num_classes)), "finetune")
-        else:
-            share = forms.validation_part("finetune-validation")
-            task = preset_tasks(kind, base.spec.task.dataset, lab.catalog, dataset, share)[1]
-        if task is not None:
-            task_preview(lab, task, "finetune")
-    except LabError as error:
-        st.error(str(error))
-
+    task = task_form(lab, base, "finetune")
     st.subheader("Methods")
     methods = st.pills(
         "Methods", ["Full", "LoRA"], selection_mode="multi", default=["Full", "LoRA"], key="finetune-methods",

@@ -177,7 +177,7 @@ st.caption(
     f"Base: {base_text(lab.run(experiment.base))}. Task: {task_text(first.task)}. {first.optim.epochs} epochs each, "
     f"batches of {first.optim.batch_size}."
 )
-cells = read_cells(lab, members)
+cells = read_cells(members)
 alphas = sorted({cell.alpha for cell in cells if cell.alpha is not None})
 alpha = alphas[0] if alphas else None
 if len(alphas) > 1:

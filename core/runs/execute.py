@@ -199,6 +199,7 @@ class _Crew:
             device=device_name(self.device),
             threads=self.threads.count,
             bank=len(self.specs),
+            validation_accuracy=_accuracy(network, self.task.validation_x, self.task.validation_y, self.task),
         )
 
 
@@ -233,6 +234,11 @@ def check_fit(model: ModelSpec, dataset: str, pixels: int, classes: Sequence[int
             f"The network has {model.num_classes} outputs, but {dataset} has labels up to {max(classes)}: "
             f"choose a base with at least {max(classes) + 1} classes."
         )
+
+
+@torch.no_grad()
+def _accuracy(network: nn.Module, x: Tensor, y: Tensor, task: Task) -> float:
+    return evaluate(network, x, y, task.classes).accuracy
 
 
 def _evaluate_tests(network: nn.Module, task: Task, source: Task | None) -> tuple[Evaluation, Evaluation | None]:

@@ -47,6 +47,7 @@ def network_of(spec: RunSpec, base: MultilayerPerceptron | None) -> nn.Module:
     return add_lora(network, spec.lora, torch.Generator().manual_seed(spec.seed))
 
 
+@lru_cache(maxsize=256)
 def plan(model: ModelSpec, lora: LoRASpec | None = None) -> Plan:
     """Sizes of a run on this network, counted on a network that has shapes and no memory.
 

@@ -65,6 +65,8 @@ class Result:
     """CPU threads that the bank was trained on."""
     bank: int = 1
     """Runs that were trained together, this one included."""
+    validation_accuracy: float | None = None
+    """Of the weights that were kept, on the validation part, in percent: what settings are chosen by."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 import streamlit as st
 
-from core.data.presets import PRESETS, preset_tasks
 from core.errors import LabError
 from core.lab import Lab, arm_specs
 from core.runs.plan import Cost
@@ -16,8 +15,8 @@ from core.spec import Device, LoRASpec, OptimSpec, RunSpec, TaskSpec, bounds
 from core.study.sweep import MOST_RUNS, Grid
 from core.study.wording import bytes_text, count_text, seconds_text
 from pages.parts import forms
-from pages.parts.datasets import dataset_picker, task_preview
 from pages.parts.pickers import base_picker, task_text
+from pages.parts.task_form import task_form
 
 KEY = "sweep"
 
@@ -42,7 +41,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         return None
     settings, cost = st.columns([3, 2], gap="large")
     with settings:
-        task = _task(lab, base)
+        task = task_form(lab, base, KEY)
         st.subheader("Settings to try")
         grid = _grid()
         optim, lora, device = _training(lab)
@@ -56,31 +55,6 @@ def sweep_form(lab: Lab) -> Experiment | None:
         except LabError as error:
             st.error(str(error))
     return None
-
-
-def _task(lab: Lab, base: Run) -> TaskSpec | None:
-    """What to fine-tune on; None while it is not ready."""
-    st.subheader("Task")
-    kinds = {name: preset.title for name, preset in PRESETS.items()} | {"own": "Your own"}
-    kind = st.pills(
-        "What is new", list(kinds), default="rotation-45", format_func=kinds.__getitem__, key=f"{KEY}-preset",
-        persist_state="session", required=True, wrap=True,
-    )  # fmt: skip
-    st.caption(PRESETS[kind].line if kind in PRESETS else "Put a task together by hand.")
-    dataset = dataset_picker(lab, "Dataset to learn", f"{KEY}-dataset", base.spec.task.dataset)
-    if dataset is None:
-        return None
-    try:
-        if kind == "own":
-            task = forms.own_task(dataset, list(range(lab.catalog.info(dataset).num_classes)), KEY)
-        else:
-            share = forms.validation_part(f"{KEY}-validation")
-            task = preset_tasks(kind, base.spec.task.dataset, lab.catalog, dataset, share)[1]
-        task_preview(lab, task, KEY)
-    except LabError as error:
-        st.error(str(error))
-        return None
-    return task
 
 
 def _grid() -> Grid:

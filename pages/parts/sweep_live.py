@@ -26,21 +26,10 @@ MOST_NAMED = 4
 MAP_ALT = "Mean accuracy on the validation part of each rank and learning rate; a tile opens its runs in Compare"
 
 
-@st.cache_resource(show_spinner=False)
-def _validated() -> dict[str, float]:
-    """Accuracy on the validation part of finished runs, by id: read once, as it never changes."""
-    return {}
-
-
-def read_cells(lab: Lab, members: Sequence[Run]) -> list[Cell]:
+def read_cells(members: Sequence[Run]) -> list[Cell]:
     """The cells of a sweep as they stand."""
-    known = _validated()
-    for run in members:
-        if run.state == "finished" and run.result and run.id not in known:
-            epochs = lab.curve(run.id).epochs
-            kept = epochs.loc[epochs["epoch"] == run.result.kept_epoch, "validation_accuracy"]
-            known[run.id] = float(kept.iloc[0]) if len(kept) else math.nan
-    return cells_of(members, known)
+    found = {run.id: run.result.validation_accuracy for run in members if run.state == "finished" and run.result}
+    return cells_of(members, {id: math.nan if value is None else value for id, value in found.items()})
 
 
 def accuracy_map(experiment: Experiment, cells: Sequence[Cell], alpha: float | None, marked: bool = False) -> None:
@@ -86,7 +75,7 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
             "Stop the sweep", icon=":material/stop:", width="stretch", key=f"sweep-stop-{experiment.id}",
             on_click=_stop, args=(lab, tuple(run.id for run in live)), help="What has finished stays.",
         )  # fmt: skip
-    accuracy_map(experiment, read_cells(lab, members), alpha)
+    accuracy_map(experiment, read_cells(members), alpha)
 
 
 def _stop(lab: Lab, ids: tuple[str, ...]) -> None:

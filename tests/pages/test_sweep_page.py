@@ -139,7 +139,7 @@ def test_values_are_those_of_the_kept_epoch(opened: Lab, swept: Experiment) -> N
     members = opened.members(swept)
     by_run = {
         run.id: value
-        for cell in read_cells(opened, members)
+        for cell in read_cells(members)
         for run, value in zip(cell.finished, cell.validation, strict=True)
     }
     assert by_run.keys() == set(swept.runs)
