@@ -21,7 +21,7 @@ from core.runs.execute import ADAPTER, NETWORK
 from core.runs.record import Experiment, Run
 from core.settings import Settings
 from core.spec import LEARNING_RATES, LoRASpec, OptimSpec, bounds
-from core.study.compare import arms_of, comparable, verdict
+from core.study.compare import arms_of, comparable, validation_of, verdict
 from core.study.tables import comparison_text, plain_table
 
 POLL_SECONDS = 0.1
@@ -57,7 +57,7 @@ def compare(options: argparse.Namespace) -> int:
         arms = arms_of(runs[1:])
         print(plain_table(comparison_text(arms), turned=True))
         print()
-        print(verdict(arms))
+        print(verdict(arms, validation_of(arms)))
         for warning in comparable(runs[1:]):
             print(f"Note: {warning}")
     finally:

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.lab import current
-from core.study.compare import arms_of, comparable, labels_of, verdict
+from core.study.compare import arms_of, comparable, labels_of, validation_of, verdict
 from core.study.figures import Axis, NamedCurve, accuracy_curves, arm_dots, bars, export_html, loss_curves
 from core.study.measures import MEASURES, MeasureName
 from core.study.palette import colours_of
@@ -62,7 +62,7 @@ if not arms:
     st.stop()
 
 st.subheader("The answer")
-st.markdown(verdict(arms))
+st.markdown(verdict(arms, validation_of(arms)))
 for warning in comparable(members):
     st.warning(warning)
 

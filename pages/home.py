@@ -9,7 +9,7 @@ from core.errors import LabError
 from core.lab import current
 from core.runs.execute import ADAPTER
 from core.spec import LEARNING_RATES, LoRASpec, OptimSpec
-from core.study.compare import arms_of, verdict
+from core.study.compare import arms_of, validation_of, verdict
 from core.study.wording import count_text, number_text
 from pages.parts.datasets import dataset_picker
 from pages.parts.live import live_panel
@@ -85,7 +85,7 @@ for experiment in done:
                     arm.label, f"{number_text(interval.mean)}{spread} %", f"{trained} parameters trained",
                     delta_color="off", delta_arrow="off", border=True, help="Accuracy on the target, test part.",
                 )  # fmt: skip
-        st.markdown(verdict(arms) if arms else "No run of it came to a result.")
+        st.markdown(verdict(arms, validation_of(arms)) if arms else "No run of it came to a result.")
         with st.container(horizontal=True, vertical_alignment="center"):
             st.page_link(
                 "compare.py", label="Compare", icon=":material/stacked_line_chart:",

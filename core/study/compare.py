@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
+
+import numpy as np
 
 from core.runs.record import Run
 from core.spec import LoRASpec, Method, RunSpec
-from core.study.intervals import ERROR_RATE, LEAST_SEEDS, Interval, seeds_needed, t_interval
+from core.study.claims import (
+    Difference,
+    Finding,
+    Pair,
+    accuracy_sentence,
+    differences_of,
+    more_or_less,
+    span_text,
+)
+from core.study.intervals import LEAST_SEEDS, Interval, t_interval
 from core.study.measures import MEASURES, MeasureName
-from core.study.wording import bytes_text, count_text, listed, number_text, points_text, seconds_text, times_text
+from core.study.wording import bytes_text, count_text, listed, seconds_text, times_text
 
 
 @dataclass(frozen=True)
@@ -112,58 +122,59 @@ def _setting_text(field: str, value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-class Finding(StrEnum):
-    """What a difference allows to claim."""
-
-    A_HIGHER = "a higher"
-    B_HIGHER = "b higher"
-    NOT_SHOWN = "no difference shown"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One measure of arm ``a`` minus that of arm ``b``, paired by seed."""
-
-    a: str
-    """Label of the arm."""
-    b: str
-    measure: MeasureName
-    seeds: tuple[int, ...]
-    """Those that both arms have."""
-    interval: Interval
-    """Of the mean difference, in the measure's unit (points where that is percent)."""
-    finding: Finding
-    seeds_needed: int | None
-    """Seeds that would show a difference of the observed size; None where the spread is unknown or nothing differs."""
-
-
-def paired_difference(a: Arm, b: Arm, measure: MeasureName, comparisons: int = 1) -> Difference:
-    """The difference of two arms over the seeds that both have, and whether it may be claimed.
-
-    A seed fixes data order and the draw of A for both arms, so pairing takes their common noise out.
+def paired_differences(pairs: Sequence[tuple[Arm, Arm]], measure: MeasureName) -> list[Difference]:
+    """For each pair the first arm minus the second; see :func:`core.study.claims.differences_of`.
 
     Args:
-        a: the arm that is subtracted from.
-        b: the arm that is subtracted.
+        pairs: all that are compared to answer one question: each claim is corrected for the others.
         measure: what is compared.
-        comparisons: pairs among which this one was picked. The interval covers 1 − 0.05 / comparisons,
-            so that all of them hold together in 95 % of cases (Bonferroni; Dunn, JASA 56, 1961).
     """
-    left, right = a.by_seed(measure), b.by_seed(measure)
-    seeds = tuple(seed for seed in sorted(left) if seed in right)
-    differences = [left[seed] - right[seed] for seed in seeds]
-    interval = t_interval(differences, 1 - ERROR_RATE / comparisons)
-    finding = Finding.NOT_SHOWN
-    if MEASURES[measure].exact:
-        low, high = min(differences, default=0.0), max(differences, default=0.0)
-    else:
-        low, high = (interval.low, interval.high) if len(seeds) >= LEAST_SEEDS else (-math.inf, math.inf)
-    # NaN compares as false, so it never leads to a claim.
-    if low > 0:
-        finding = Finding.A_HIGHER
-    elif high < 0:
-        finding = Finding.B_HIGHER
-    return Difference(a.label, b.label, measure, seeds, interval, finding, seeds_needed(differences, comparisons))
+    return differences_of([Pair(a.label, b.label, a.by_seed(measure), b.by_seed(measure)) for a, b in pairs], measure)
+
+
+def paired_difference(a: Arm, b: Arm, measure: MeasureName) -> Difference:
+    """One difference that stands alone."""
+    return paired_differences([(a, b)], measure)[0]
+
+
+def lora_against_full(arms: Sequence[Arm], validation: Mapping[str, float] | None = None) -> list[tuple[Arm, Arm]]:
+    """The pairs of a LoRA and a full arm that answer whether LoRA keeps up, in :func:`arm_order`.
+
+    Args:
+        arms: of one experiment or more; only those on the same base and task are paired.
+        validation: accuracy on the validation part of each run by id, in percent. Where given, each method is
+            tuned first: of full fine-tuning and of each rank of LoRA only the arm with the best mean is taken.
+            Both methods choose among the seeds they are compared on, so what luck adds to one it adds to the
+            other, as long as both tried about as many settings: :func:`comparable` warns where they did not.
+    """
+    taken = list(arms)
+    if validation is not None:
+        best: dict[tuple[Any, ...], Arm] = {}
+        for arm in arms:
+            place = (arm.spec.base, arm.spec.task, arm.method, arm.lora and arm.lora.rank)
+            if place not in best or _validated(arm, validation) > _validated(best[place], validation):
+                best[place] = arm
+        taken = list(best.values())
+    return [
+        (lora, full)
+        for full in taken
+        for lora in taken
+        if full.method == "full" and lora.method == "lora"
+        if (full.spec.base, full.spec.task) == (lora.spec.base, lora.spec.task)
+    ]
+
+
+def validation_of(arms: Iterable[Arm]) -> dict[str, float] | None:
+    """Accuracy on the validation part of each run, by id, in percent; None where a run has none to choose by."""
+    found = {run.id: run.result.validation_accuracy if run.result else None for arm in arms for run in arm.runs}
+    known = {id: value for id, value in found.items() if value is not None}
+    return known if len(known) == len(found) else None
+
+
+def _validated(arm: Arm, validation: Mapping[str, float]) -> float:
+    """Mean over the runs; below everything where one has no such number."""
+    mean = float(np.mean([validation.get(run.id, math.nan) for run in arm.runs]))
+    return mean if math.isfinite(mean) else -math.inf
 
 
 def comparable(runs: Iterable[Run]) -> list[str]:
@@ -175,6 +186,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     chosen = [run for run in everything if run.spec.method != "pretrain"] or everything
     arms, specs = arms_of(chosen), [run.spec for run in chosen]
     rates = {method: {s.optim.learning_rate for s in specs if s.method == method} for method in ("full", "lora")}
+    tried = _rates_tried(specs)
     few = [arm.label for arm in arms if len(arm.runs) < LEAST_SEEDS]
     stopped = [arm.label for arm in arms if any(run.state == "stopped" for run in arm.runs)]
     failed = sum(run.state == "failed" for run in chosen)
@@ -200,7 +212,12 @@ def comparable(runs: Iterable[Run]) -> list[str]:
             "Full fine-tuning and LoRA share one learning rate: this usually handicaps LoRA, "
             "whose best rate is often several times higher.",
         ),
-        (bool(few), f"Fewer than {LEAST_SEEDS} seeds in {listed(few)}: no difference can be shown; run more."),
+        (
+            0 not in tried.values() and tried["full"] != tried["lora"],
+            f"Full fine-tuning was tried at {_counted(tried['full'], 'learning rate')} and LoRA at {tried['lora']}: "
+            "the one with more to choose from has an advantage.",
+        ),
+        (bool(few), f"Fewer than {LEAST_SEEDS} seeds in {listed(few)}: their intervals say next to nothing; run more."),
         (bool(stopped), f"A run of {listed(stopped)} was stopped early: its numbers are those of a shorter training."),
         (failed > 0, f"{_counted(failed, 'run')} failed: the means are only of those that did not."),
         (pending > 0, f"{_counted(pending, 'run')} still to finish: the numbers will change."),
@@ -209,54 +226,47 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     return [sentence for applies, sentence in checks if applies]
 
 
+def _rates_tried(specs: Iterable[RunSpec]) -> dict[str, int]:
+    """Learning rates that each method could choose among; of LoRA the most that any other setting had."""
+    rates: dict[tuple[str, LoRASpec | None], set[float]] = {}
+    for spec in specs:
+        rates.setdefault((spec.method, spec.lora), set()).add(spec.optim.learning_rate)
+    return {
+        method: max((len(found) for (of, _), found in rates.items() if of == method), default=0)
+        for method in ("full", "lora")
+    }
+
+
 def _counted(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def verdict(arms: Sequence[Arm]) -> str:
+def verdict(arms: Sequence[Arm], validation: Mapping[str, float] | None = None) -> str:
     """Full fine-tuning or LoRA: what these arms say, in one or two sentences that claim no more than they may.
 
-    Of several arms of a method the one with the best mean accuracy is taken, and the interval is
-    widened for having picked it among that many pairs.
+    Of several pairs the one with the best means is told of, and its claim is corrected for all of them.
+
+    Args:
+        arms: of one experiment.
+        validation: what the best are picked by; see :func:`lora_against_full`. Without it every pair counts as a
+            comparison of its own, and the best are picked by the test part, which only the correction makes fair.
     """
-    pairs = [
-        (full, lora)
-        for full in arms
-        for lora in arms
-        if full.method == "full" and lora.method == "lora"
-        if (full.spec.base, full.spec.task) == (lora.spec.base, lora.spec.task)
-    ]
+    pairs = lora_against_full(arms, validation)
     if not pairs:
         if {"full", "lora"} <= {arm.method for arm in arms}:
             return "No verdict: full fine-tuning and LoRA started from different bases or learnt different tasks."
         return "No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."
-    full, lora = max(pairs, key=lambda pair: sum(_rank_of(arm) for arm in pair))
-    accuracy = paired_difference(lora, full, "accuracy", comparisons=len(pairs))
-    return f"{_accuracy_sentence(accuracy)} {_cost_sentence(full, lora)}"
+
+    def worth(arm: Arm) -> float:
+        mean = arm.interval("accuracy").mean if validation is None else _validated(arm, validation)
+        return mean if math.isfinite(mean) else -math.inf
+
+    differences = paired_differences(pairs, "accuracy")
+    told = max(range(len(pairs)), key=lambda i: sum(map(worth, pairs[i])))
+    return f"{accuracy_sentence(differences[told])} {_cost_sentence(*pairs[told])}"
 
 
-def _rank_of(arm: Arm) -> float:
-    mean = arm.interval("accuracy").mean
-    return mean if math.isfinite(mean) else -math.inf
-
-
-def _accuracy_sentence(difference: Difference) -> str:
-    lora, full, interval = difference.a, difference.b.replace("Full", "full fine-tuning", 1), difference.interval
-    if not difference.seeds:
-        return f"{lora} and {full} share no seed, so their accuracies cannot be paired."
-    seeds = _counted(interval.n, "seed")
-    if interval.n < LEAST_SEEDS:
-        shown = f"{lora} against {full}: {points_text(interval.mean)} of accuracy with {seeds}"
-        return f"{shown}; a claim takes at least {LEAST_SEEDS}."
-    if difference.finding is not Finding.NOT_SHOWN:
-        return f"{lora} is {_more_or_less(difference, 'accurate')} than {full} ({_span(interval)}, {seeds})."
-    need = difference.seeds_needed
-    more = f"; a difference of this size takes about {count_text(need)} seeds" if need else ""
-    shown = f"{points_text(interval.mean)}, {_span(interval)}"
-    return f"No difference in accuracy is shown between {lora} and {full} with {seeds} ({shown}{more})."
-
-
-def _cost_sentence(full: Arm, lora: Arm) -> str:
+def _cost_sentence(lora: Arm, full: Arm) -> str:
     many, few = (arm.interval("trainable_parameters").mean for arm in (full, lora))
     ratio = f"{times_text(many / few)} times fewer" if few < many else f"{times_text(few / many)} times as many"
     slow, fast = (arm.interval("seconds").mean for arm in (full, lora))
@@ -269,27 +279,21 @@ def _cost_sentence(full: Arm, lora: Arm) -> str:
     if lora.values("adapter_bytes"):
         adapter, checkpoint = lora.interval("adapter_bytes").mean, full.interval("checkpoint_bytes").mean
         clauses.append(f"is stored as a {bytes_text(adapter)} adapter instead of a {bytes_text(checkpoint)} checkpoint")
-    if forgot := _forgetting_clause(full, lora):
+    if forgot := _forgetting_clause(lora, full):
         clauses.append(forgot)
     return f"{listed([clause for clause in clauses if clause])}."
 
 
-def _forgetting_clause(full: Arm, lora: Arm) -> str:
+def _forgetting_clause(lora: Arm, full: Arm) -> str:
     """What is said of forgetting; nothing where the target is the source or was not measured on it."""
     # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
     masked = bool(lora.spec.source and lora.spec.source.classes)
     difference = paired_difference(lora, full, "forgetting_masked" if masked else "forgetting")
-    if lora.spec.source == lora.spec.task or difference.interval.n < 2:
+    if lora.spec.source == lora.spec.task or not math.isfinite(difference.interval.half_width):
         return ""
-    if difference.finding is Finding.NOT_SHOWN:
-        return f"showed no difference in forgetting ({_span(difference.interval)})"
-    return f"forgot {_more_or_less(difference, 'of the source')} ({_span(difference.interval)})"
-
-
-def _more_or_less(difference: Difference, what: str) -> str:
-    side = "more" if difference.interval.mean > 0 else "less"
-    return f"{number_text(abs(difference.interval.mean))} points {side} {what}"
-
-
-def _span(interval: Interval) -> str:
-    return f"95 % interval {points_text(interval.low)} to {points_text(interval.high)}".replace(" points to", " to")
+    much, span = more_or_less(difference, "of the source"), span_text(difference.interval)
+    if difference.finding is not Finding.NOT_SHOWN:
+        return f"forgot {much} ({span})"
+    if difference.interval.low <= 0 <= difference.interval.high:
+        return f"showed no difference in forgetting ({span})"
+    return f"was seen to forget {much} ({span}, not enough seeds for a claim)"

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import BaseMismatchError, LoRAError
+from core.lora import adapted_layers, add_lora, base_copy, merge, merged_copy
+from core.model import build
+from core.spec import LoRASpec, ModelSpec
+from core.study.spectrum import (
+    Spectrum,
+    cut_network,
+    delta_weights,
+    linear_weights,
+    spectra,
+    spectrum,
+    truncated,
+    with_weights,
+)
+
+SIZES = ModelSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=16, num_classes=5)
+PATHS = ["layers.0", "layers.2", "layers.4"]
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def with_values(values, out: int, inputs: int, seed: int = 0) -> np.ndarray:
+    """A matrix of shape (out, inputs) with these singular values."""
+    rng = np.random.default_rng(seed)
+    left, right = (np.linalg.qr(rng.normal(size=(size, len(values))))[0] for size in (out, inputs))
+    return (left * values) @ right.T
+
+
+def adapted(seed: int = 0, **settings):
+    """A base and the same with adapters that learnt something."""
+    base = build(SIZES, seed)
+    tuned = add_lora(copy.deepcopy(base), LoRASpec.of(**settings), torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        for layer in adapted_layers(tuned).values():
+            layer.lora.B.normal_(generator=torch.Generator().manual_seed(seed))
+    return base, tuned
+
+
+def tuned_fully(base, seed: int = 9):
+    tuned = copy.deepcopy(base)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in tuned.parameters():
+            parameter += torch.randn(parameter.shape, generator=generator) / 10
+    return tuned
+
+
+def test_a_spectrum_of_known_singular_values():
+    found = spectrum(with_values([3.0, 2.0, 1.0], 8, 6), with_values([7.0], 8, 6))
+    assert found.values == pytest.approx([3, 2, 1, 0, 0, 0], abs=1e-12)
+    assert found.energy == pytest.approx([9 / 14, 13 / 14, 1, 1, 1, 1])
+    assert [found.rank_holding(share) for share in (0.5, 0.9, 0.95, 1.0)] == [1, 2, 3, 3]
+    assert found.norm == pytest.approx(math.sqrt(14))
+    assert found.relative_norm == pytest.approx(math.sqrt(14) / 7)
+    assert found.stable_rank == pytest.approx(14 / 9)
+    assert found.effective_rank == pytest.approx(2 ** (1 / 2 + 1 / 3 * math.log2(3) + 1 / 6 * math.log2(6)), rel=1e-6)
+
+
+@given(st.integers(1, 6), st.floats(1e-6, 1e6))
+def test_equal_singular_values_make_every_rank_their_number(rank, size):
+    found = spectrum(with_values([size] * rank, 9, 6), np.eye(9, 6))
+    assert found.rank_holding(1.0) == rank
+    assert found.effective_rank == pytest.approx(rank, rel=1e-6)
+    assert found.stable_rank == pytest.approx(rank)
+
+
+def test_rounding_asks_for_no_rank_more():
+    assert [Spectrum(np.full(10, size), 1.0).rank_holding() for size in (0.1, 0.3, 0.7, 1.1)] == [9] * 4
+
+
+@given(SEEDS, st.integers(1, 12), st.integers(1, 12))
+def test_ranks_lie_in_order_between_one_and_the_smaller_side(seed, out, inputs):
+    delta = np.random.default_rng(seed).normal(size=(out, inputs))
+    found = spectrum(delta, delta)
+    most = min(out, inputs) + 1e-9
+    assert 1 - 1e-9 <= found.stable_rank <= most
+    assert 1 - 1e-9 <= found.effective_rank <= most
+    assert 1 <= found.rank_holding(0.5) <= found.rank_holding() <= found.rank_holding(1.0) <= most
+    assert found.relative_norm == pytest.approx(1)
+
+
+def test_a_layer_that_did_not_move_has_no_rank():
+    found = spectrum(np.zeros((4, 3)), np.ones((4, 3)))
+    assert (found.rank_holding(), found.effective_rank, found.stable_rank, found.relative_norm) == (0, 0, 0, 0)
+    assert spectrum(np.ones((4, 3)), np.zeros((4, 3))).relative_norm == math.inf
+
+
+@given(SEEDS, st.integers(0, 7))
+def test_what_is_cut_off_is_what_the_other_singular_values_hold(seed, rank):
+    delta = np.random.default_rng(seed).normal(size=(7, 5))
+    values, cut = np.linalg.svd(delta, compute_uv=False), truncated(delta, rank)
+    assert np.linalg.norm(delta - cut) == pytest.approx(np.linalg.norm(values[rank:]), abs=1e-9)
+    assert np.linalg.matrix_rank(cut) == min(rank, 5)
+    # No other matrix of that rank comes nearer.
+    other = truncated(np.random.default_rng(seed + 1).normal(size=(7, 5)), rank)
+    assert np.linalg.norm(delta - other) >= np.linalg.norm(delta - cut) - 1e-9
+
+
+@pytest.mark.parametrize("scaling", ["alpha/r", "alpha", "alpha/sqrt(r)"])
+@pytest.mark.parametrize("merged", [False, True])
+def test_the_delta_of_an_adapter_has_its_rank_exactly(scaling, merged):
+    base, tuned = adapted(rank=3, alpha=6.0, scaling=scaling)
+    expected = {path: layer.lora.delta().detach() for path, layer in adapted_layers(tuned).items()}
+    if merged:
+        merge(tuned)
+    deltas = delta_weights(base, tuned)
+    assert list(deltas) == PATHS
+    for path, delta in deltas.items():
+        assert delta == pytest.approx(expected[path].numpy(), rel=1e-5, abs=1e-6)
+        assert np.linalg.matrix_rank(delta) == 3
+    assert [found.rank_holding(1.0) for found in spectra(base, tuned).values()] == [3, 3, 3]
+    plain = delta_weights(base, merged_copy(tuned))
+    assert all(plain[path] == pytest.approx(deltas[path], abs=1e-6) for path in PATHS)
+
+
+def test_layers_without_an_adapter_did_not_move():
+    base, tuned = adapted(rank=2, target_modules=("layers.2",))
+    norms = {path: found.norm for path, found in spectra(base, tuned).items()}
+    assert norms["layers.2"] > 0
+    assert norms["layers.0"] == norms["layers.4"] == 0
+
+
+def test_the_delta_of_full_fine_tuning_leads_from_the_base_to_it():
+    base = build(SIZES, 0)
+    tuned = tuned_fully(base)
+    deltas, before, after = delta_weights(base, tuned), linear_weights(base), linear_weights(tuned)
+    assert all(before[path] + deltas[path] == pytest.approx(after[path], abs=1e-12) for path in PATHS)
+
+
+def test_weights_of_another_base_or_size_are_refused():
+    base, tuned = adapted()
+    other = build(SIZES, 1)
+    with pytest.raises(BaseMismatchError, match="another base"):
+        delta_weights(other, tuned)
+    with pytest.raises(BaseMismatchError, match="different layers"):
+        delta_weights(build(SIZES.but(num_hidden_1=13), 0), tuned)
+    with pytest.raises(LoRAError, match=r"no plain linear layer layers\.0"):
+        cut_network(base, tuned, 1)
+    with pytest.raises(LoRAError, match=r"no plain linear layer layers\.1"):
+        with_weights(base, {"layers.1": np.zeros((1, 1))})
+
+
+def test_a_network_is_put_together_from_base_and_deltas_and_neither_changes():
+    base, tuned = adapted(rank=4)
+    x = torch.randn(6, 20, generator=torch.Generator().manual_seed(1))
+    weights, deltas = linear_weights(base), delta_weights(base, tuned)
+    with torch.no_grad():
+        before = base(x)
+        whole = with_weights(base, {path: weights[path] + deltas[path] for path in PATHS})
+        assert torch.allclose(whole(x), tuned(x), atol=1e-5)
+        assert torch.equal(with_weights(base, weights)(x), before)
+        assert torch.equal(base(x), before)
+        assert torch.equal(base_copy(tuned)(x), before)
+
+
+def test_full_fine_tuning_cut_to_a_rank_has_deltas_of_that_rank_and_its_own_biases():
+    base = build(SIZES, 0)
+    tuned = tuned_fully(base)
+    cut = cut_network(base, tuned, 2)
+    for path, delta in delta_weights(base, cut).items():
+        assert delta == pytest.approx(truncated(delta_weights(base, tuned)[path], 2), abs=1e-6)
+        assert torch.equal(cut.get_submodule(path).bias, tuned.get_submodule(path).bias)
+    whole = cut_network(base, tuned, {"layers.0": 12, "layers.2": 99, "layers.4": 5})
+    x = torch.randn(6, 20, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(whole(x), tuned(x), atol=1e-6)
