@@ -18,6 +18,9 @@ lint: $(VENV)/.development
 browser:  ## the Chromium that the browser tests drive
 	sh tests/browser/install.sh
 
+bench: $(VENV)/.development  ## speed and memory, on the MNIST that LORA_LAB_DATA names
+	$(BIN)/python -m benchmarks
+
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 

@@ -81,6 +81,6 @@ class FlatAdam:
         return found
 
     @property
-    def bytes(self) -> int:
-        """Of all four buffers."""
-        return 4 * self.values.numel() * self.values.element_size()
+    def state(self) -> tuple[Tensor, ...]:
+        """What a step changes for good."""
+        return self.values, self._first, self._second, self._step

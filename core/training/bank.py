@@ -8,7 +8,7 @@ and on how many threads, does not change its numbers as long as the shards are c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -82,6 +82,21 @@ class Bank:
             self._shards.append(shard)
             self._members.append(own)
             self._place |= {k: (shard, i) for i, k in enumerate(own)}
+
+    @property
+    def shards(self) -> int:
+        """Groups of members that take turns."""
+        return len(self._shards)
+
+    def products(self, shard: int, batch: int) -> Callable[[], None]:
+        """The matrix products of a shard's step and nothing else, as a function; for benchmarks."""
+        return self._shards[shard].program(batch).tape.products()
+
+    def profile(self, shard: int, batch: int, runs: int) -> list[tuple[str, float]]:
+        """What each part of a shard's step takes, in seconds; the weights go on training meanwhile."""
+        program = self._shards[shard].program(batch)
+        with torch.inference_mode():
+            return program.tape.profile(runs) + program.update.profile(runs)
 
     @staticmethod
     def _shard(

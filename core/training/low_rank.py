@@ -63,6 +63,8 @@ class LowRankShard(Shard):
         self._product: Tensor = train.product  # type: ignore[assignment]  # a frozen layer always has one
         self._weights = [layer.weight.detach() for layer in base]
         self._biases = [layer.bias.detach() for layer in base]
+        # Frozen, so it pays to keep Wᵀ as well: x Wᵀ is quicker with both in the order of their rows.
+        self._transposed = [weight.T.contiguous() for weight in self._weights]
         ranks = [max(rank_of(layers[i]) for layers in members) for i in range(len(base))]
         self._adapted = [i for i, rank in enumerate(ranks) if rank]
         shapes = [(ranks[i], base[i].in_features) for i in self._adapted]
@@ -169,7 +171,7 @@ class LowRankShard(Shard):
         elif summed is not None:
             algebra.add_product(tape, f"forward {name}", bias.view(1, 1, -1), x, transposed(summed), z)
         else:
-            tape.add(f"forward {name}", torch.addmm, bias, x.flatten(0, 1), weight.T, out=z.flatten(0, 1))
+            tape.add(f"forward {name}", torch.addmm, bias, x.flatten(0, 1), self._transposed[i], out=z.flatten(0, 1))
         if i not in self._adapted:
             return Activation(x)
         projected = program.buffer(program.members, self._A[i].shape[1], program.batch)

@@ -6,13 +6,15 @@ What a layer computes is left to :mod:`core.training.full` and :mod:`core.traini
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from core.training.adam import FlatAdam
+from core.training.graph import captured
 from core.training.tape import Algebra, Tape
 
 BLOCK = 1024
@@ -63,9 +65,20 @@ class Program:
         self.logits = self.buffer(members, classes, batch)
         """Classes before images: softmax then runs along whole cache lines, ten times faster."""
         self.loss = self.buffer(members)
-        """Minus the mean loss of each member."""
+        """The mean loss of each member."""
         self.tape = Tape()
+        """From the rows to losses and gradients; changes no weight."""
         self.update = Tape()
+        """From the gradients to new weights."""
+        self.step: Callable[[], None] = self._eager
+
+    def _eager(self) -> None:
+        self.tape.run()
+        self.update.run()
+
+    def capture(self, state: Sequence[Tensor]) -> None:
+        """Let steps run as a CUDA graph where there is CUDA; ``state`` is what a step changes for good."""
+        self.step = captured(self._eager, state)
 
     def buffer(self, *shape: int) -> Tensor:
         """A tensor for results of the step."""
@@ -125,13 +138,12 @@ class Shard(ABC):
             update: whether parameters change; without, all else of a step is done.
         """
         program = self.program(rows.shape[2])
-        with torch.inference_mode():
+        step = program.step if update else program.tape.run
+        with torch.inference_mode(), no_denormals():
             for step_rows, step_losses in zip(rows.unbind(1), losses.unbind(0), strict=True):
                 program.rows.copy_(step_rows)
-                program.tape.run()
-                torch.neg(program.loss, out=step_losses)
-                if update:
-                    program.update.run()
+                step()
+                step_losses.copy_(program.loss)
 
     def load(self, member: int) -> None:
         """Take a member's parameters from its module."""
@@ -148,6 +160,7 @@ class Shard(ABC):
         seen = self._record_forward(program)
         self._record_backward(program, seen, self._record_loss(program))
         self.adam.record(program.update)
+        program.capture(self.adam.state)
         return program
 
     def _record_loss(self, program: Program) -> Tensor:
@@ -158,11 +171,26 @@ class Shard(ABC):
         minus_ones = torch.full_like(picked, -1)
         tape.add("loss", torch.log_softmax, program.logits, -2, out=logs)
         tape.add("loss", torch.gather, logs, -2, labels, out=picked)
-        tape.add("loss", torch.mean, picked.view(program.members, -1), -1, out=program.loss)
+        mean = torch.full_like(picked[0, 0], -1 / program.batch)
+        tape.add("loss", torch.mv, picked.view(program.members, -1), mean, out=program.loss)
         tape.add("loss", torch.exp, logs, out=grad)
         tape.add("loss", grad.scatter_add_, -2, labels, minus_ones)
         tape.add("loss", grad.mul_, 1 / program.batch)
         return grad
+
+
+@contextmanager
+def no_denormals() -> Iterator[None]:
+    """Let this thread take numbers below 1e-38 for zero, where the processor can.
+
+    Adam's second moments are squares of gradients: once a network has learnt its data they are that
+    small by the thousand, and arithmetic on them is so slow that a step took half as long again.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def transposed(tensor: Tensor) -> Tensor:

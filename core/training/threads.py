@@ -27,9 +27,9 @@ ROUND_SECONDS = 0.02
 GAIN = 0.8
 """More threads must take less than this share of the time of fewer: ties and luck go to one thread."""
 
-SHORT_STEP = 0.001
+SHORT_STEP = 0.0003
 """Seconds. A shorter step of one shard stays on one thread: there is little to save, and all to lose
-as soon as the second core is busy. It also gets the same numbers whatever else the machine does."""
+as soon as the second core is busy."""
 
 PATIENCE = 2.0
 """Several threads are given up when a step takes this many times what one thread took in the trial."""
