@@ -24,14 +24,14 @@ def timed(rows: list[Contender], repeats: int) -> list[Timing]:
         runs.append(run)
         memory.append(peak)
         print(f"  {row.name}", flush=True)
-    seconds: list[list[float]] = [[] for _ in rows]
+    found_in_rounds: list[list[tuple[float, int]]] = [[] for _ in rows]
     for number in range(repeats):
         print(f"  round {number + 1} of {repeats}", flush=True)
-        for row, run, found in zip(rows, runs, seconds, strict=True):
+        for row, run, found in zip(rows, runs, found_in_rounds, strict=True):
             found.append(row.seconds(run))
     return [
-        Timing(row.name, row.batch, row.members, tuple(found), peak)
-        for row, found, peak in zip(rows, seconds, memory, strict=True)
+        Timing(row.name, row.batch, row.members, *map(tuple, zip(*found, strict=True)), peak)  # type: ignore[arg-type]
+        for row, found, peak in zip(rows, found_in_rounds, memory, strict=True)
     ]
 
 

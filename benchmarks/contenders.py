@@ -31,8 +31,8 @@ EXAMPLES = 60_000
 RANK = 4
 RATE = 0.001
 
-Run = Callable[[int], tuple[float, int]]
-"""Trains for about this many steps; gives seconds and the steps that they were."""
+Run = Callable[[int], tuple[float, int, int]]
+"""Trains for about this many steps; gives seconds, the steps that they were, and threads."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Contender:
     """Intra-op threads; None where the engine chooses."""
     build: Callable[[], Run]
 
-    def seconds(self, run: Run) -> float:
-        """Seconds of an epoch of 60,000 images, for each run."""
+    def seconds(self, run: Run) -> tuple[float, int]:
+        """Seconds of an epoch of 60,000 images, for each run; and the threads that it took."""
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        seconds, steps = run(self.steps)
-        return seconds / steps * steps_per_epoch(EXAMPLES, self.batch) / self.members
+        seconds, steps, threads = run(self.steps)
+        return seconds / steps * steps_per_epoch(EXAMPLES, self.batch) / self.members, threads
 
 
 def perceptron(lora: LoRASpec | None = None, seed: int = 0) -> MultilayerPerceptron:
@@ -78,12 +78,12 @@ def notebook_loop(root: Path, batch: int, peft: bool) -> Run:
     network = with_peft() if peft else perceptron()
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=RATE)
 
-    def run(steps: int) -> tuple[float, int]:
+    def run(steps: int) -> tuple[float, int, int]:
         steps = min(steps, len(loader))
         start = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
             notebook.train(1, network, optimizer, islice(loader, steps), "cpu")
-        return time.perf_counter() - start, steps
+        return time.perf_counter() - start, steps, torch.get_num_threads()
 
     return run
 
@@ -94,7 +94,7 @@ def memory_loop(task: Task, batch: int, fused: bool) -> Run:
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=RATE, fused=fused)
     order = data_order(EXAMPLES, 0, 1)
 
-    def run(steps: int) -> tuple[float, int]:
+    def run(steps: int) -> tuple[float, int, int]:
         batches = order.split(batch)[:steps]
         start = time.perf_counter()
         for rows in batches:
@@ -102,7 +102,7 @@ def memory_loop(task: Task, batch: int, fused: bool) -> Run:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        return time.perf_counter() - start, len(batches)
+        return time.perf_counter() - start, len(batches), torch.get_num_threads()
 
     return run
 
@@ -118,17 +118,16 @@ def engine(task: Task, batch: int, settings: Sequence[tuple[LoRASpec | None, flo
     networks = [perceptron(lora, seed) for lora, _, seed in settings]
     bank = Bank(networks, [rate for _, rate, _ in settings], [seed for _, _, seed in settings], task)
     optims = [OptimSpec.of(batch_size=batch, learning_rate=rate, epochs=200) for _, rate, _ in settings]
-    threads = Threads(bank, batch)
 
-    def run(steps: int) -> tuple[float, int]:
+    def run(steps: int) -> tuple[float, int, int]:
+        threads = Threads(bank, batch)  # a trial each time, as every bank begins with one
         start = time.perf_counter()
-        bank.use_threads(threads.count)
         for member, event in train(bank, optims, watch=threads.watch):
             if member == 0 and isinstance(event, StepLoss):
                 done = event.first_step + len(event.losses) - 1
                 if done >= steps:
-                    return time.perf_counter() - start, done
-        return time.perf_counter() - start, done
+                    break
+        return time.perf_counter() - start, done, threads.count
 
     return run
 
@@ -139,13 +138,13 @@ def products_only(task: Task, batch: int, settings: Sequence[tuple[LoRASpec | No
     bank = Bank(networks, [rate for _, rate, _ in settings], [seed for _, _, seed in settings], task)
     calls = [bank.products(shard, batch) for shard in range(bank.shards)]
 
-    def run(steps: int) -> tuple[float, int]:
+    def run(steps: int) -> tuple[float, int, int]:
         start = time.perf_counter()
         with torch.inference_mode():
             for shard in calls:
                 for _ in range(steps):
                     shard()
-        return time.perf_counter() - start, steps
+        return time.perf_counter() - start, steps, torch.get_num_threads()
 
     return run
 
@@ -170,6 +169,7 @@ def contenders(task: Task, root: Path, batch: int) -> list[Contender]:
     few = max(40, 16_000 // batch)
     rows: list[Contender] = []
     for threads in (1, 2):
+        few = few // threads  # with a busy core, two threads may be fifty times slower
         label = f", {threads} thread{'s' if threads > 1 else ''}"
         for peft in (False, True):
             name = "notebook loop" + (" with PEFT LoRA" if peft else "") + label
@@ -178,6 +178,7 @@ def contenders(task: Task, root: Path, batch: int) -> list[Contender]:
                               partial(memory_loop, task, batch, False)))  # fmt: skip
         rows.append(Contender(f"PEFT LoRA in memory, fused Adam{label}", batch, 1, few, threads,
                               partial(memory_loop, task, batch, True)))  # fmt: skip
+    few *= 2
     for name, settings in banks():
         steps = few if len(settings) > 8 else 2 * few
         rows.append(Contender(f"engine {name}", batch, len(settings), steps, None,

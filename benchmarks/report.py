@@ -23,6 +23,8 @@ class Timing:
     members: int
     seconds: tuple[float, ...]
     """Of an epoch of 60,000 images, for each run; one a round."""
+    threads: tuple[int, ...]
+    """That each round took."""
     memory: int | None
     """Bytes that the process grew by at most while it was built and first run."""
 
@@ -57,7 +59,7 @@ TARGETS = (
 def named(timings: Sequence[Timing], name: str, batch: int) -> Timing | None:
     """The timing of a contender; of its thread counts, the fastest, so that no ratio lives off a bad choice."""
     found = [t for t in timings if t.batch == batch and (t.name == name or _without_threads(t.name) == name)]
-    return min(found, key=lambda t: min(t.seconds), default=None)
+    return min(found, key=lambda t: median(t.seconds), default=None)
 
 
 def _without_threads(name: str) -> str:
@@ -67,8 +69,8 @@ def _without_threads(name: str) -> str:
 def table(timings: Sequence[Timing]) -> str:
     """Markdown: seconds an epoch and run, and peak memory."""
     lines = [
-        "| batch | | runs | s an epoch and run, minimum | median | peak memory, MB |",
-        "| ---: | --- | ---: | ---: | ---: | ---: |",
+        "| batch | | runs | threads | s an epoch and run, minimum | median | peak memory, MB |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for t in timings:
         memory = "" if t.memory is None else f"{t.memory / 1e6:.0f}"

@@ -162,7 +162,7 @@ class _Crew:
         start = time.perf_counter()
         self.stepper = stepper_for(self.networks, specs, self.task, self.source)
         self.seconds = time.perf_counter() - start
-        self.threads = Threads(self.stepper, spec.optim.batch_size, place.threads)
+        self.threads = Threads(self.stepper, spec.optim.batch_size, place.threads, steps=total_steps(spec, self.task))
 
     def finish(self, member: int, event: Done | Stopped, step: int, seconds: float) -> Outcome | Exception:
         """Evaluate a run's network and write its files; what goes wrong is this run's own."""

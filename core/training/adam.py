@@ -61,7 +61,7 @@ class FlatAdam:
 
     def record(self, tape: Tape) -> None:
         """Add the update to a tape."""
-        tape.add("adam", self._step.add_, 1)
+        tape.add("adam", self._step.add_, torch.ones_like(self._step))
         for rate in dict.fromkeys(self._rates):
             buffers = [self._stretches(flat, rate) for flat in (self.values, self.gradients, self._first, self._second)]
             tape.add(

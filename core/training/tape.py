@@ -15,10 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LONGEST_SUM = 512
-"""Terms of a sum inside one product; longer ones are made of several. MKL cuts a sum of 784 differently
-on one thread and on two, and with this it does not: the thread count leaves the numbers alone there."""
-
 PRODUCTS = (torch.mm, torch.addmm, torch.bmm, torch.baddbmm)
 
 
@@ -75,21 +71,9 @@ class Algebra:
 
     def product(self, tape: Tape, name: str, a: Tensor, b: Tensor, out: Tensor) -> None:
         """Put a b into ``out``, all of shape (members, ·, ·)."""
-        first, *rest = self._pieces(a, b)
-        tape.add(name, torch.mm if self._one else torch.bmm, *first, out=self._view(out))
-        self._add(tape, name, out, rest, out)
+        tape.add(name, torch.mm if self._one else torch.bmm, *map(self._view, (a, b)), out=self._view(out))
 
     def add_product(self, tape: Tape, name: str, start: Tensor, a: Tensor, b: Tensor, out: Tensor) -> None:
         """Put start + a b into ``out``; ``start`` may be ``out`` itself or broadcast to it."""
-        self._add(tape, name, start, self._pieces(a, b), out)
-
-    def _add(self, tape: Tape, name: str, start: Tensor, pieces: list[tuple[Tensor, Tensor]], out: Tensor) -> None:
-        for piece in pieces:
-            tape.add(name, torch.addmm if self._one else torch.baddbmm, self._view(start), *piece, out=self._view(out))
-            start = out
-
-    def _pieces(self, a: Tensor, b: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Factors whose products add up to a b."""
-        count = -(-a.shape[-1] // LONGEST_SUM)
-        pairs = zip(a.chunk(count, -1), b.chunk(count, -2), strict=True)
-        return [(self._view(left), self._view(right)) for left, right in pairs]
+        function = torch.addmm if self._one else torch.baddbmm
+        tape.add(name, function, *map(self._view, (start, a, b)), out=self._view(out))

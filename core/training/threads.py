@@ -31,6 +31,9 @@ SHORT_STEP = 0.0003
 """Seconds. A shorter step of one shard stays on one thread: there is little to save, and all to lose
 as soon as the second core is busy."""
 
+WORTH_A_TRIAL = 2.0
+"""Seconds of training below which one thread is taken without a trial, which takes a third of one."""
+
 PATIENCE = 2.0
 """Several threads are given up when a step takes this many times what one thread took in the trial."""
 
@@ -43,7 +46,14 @@ def available_cores() -> int:
 class Threads:
     """The thread count of a stepper, and an eye on whether it still pays."""
 
-    def __init__(self, stepper: Stepper, batch_size: int, wanted: int | None = None, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        stepper: Stepper,
+        batch_size: int,
+        wanted: int | None = None,
+        limit: int | None = None,
+        steps: float = float("inf"),
+    ) -> None:
         """Settle on a count, and make the stepper use it.
 
         Args:
@@ -51,17 +61,20 @@ class Threads:
             batch_size: images a step.
             wanted: the count; None finds it by a trial on steps that change no weight.
             limit: largest count to try; without one, as many as there are cores.
+            steps: how many are to come; a bank that one thread trains in a moment is not worth a trial.
         """
         self._stepper = stepper
         self._slowest = float("inf")
         counts = [count for count in COUNTS if count <= (limit or available_cores())]
         self.count = wanted or 1
         if wanted is None and len(counts) > 1 and stepper.device.type == "cpu":
-            self._try(counts, batch_size)
+            self._try(counts, batch_size, steps)
         stepper.use_threads(self.count)
 
-    def _try(self, counts: Sequence[int], batch_size: int) -> None:
+    def _try(self, counts: Sequence[int], batch_size: int, steps: float) -> None:
         timed = _timer(self._stepper, batch_size)
+        if steps * timed(1) < WORTH_A_TRIAL:
+            return
         single = min(timed(1) for _ in range(ROUNDS))
         if self._stepper.splits_steps and single < SHORT_STEP:
             return

@@ -70,6 +70,12 @@ def test_a_short_step_of_one_shard_is_not_split(task: Task, monkeypatch: pytest.
     assert Threads(bank(task, 1), 64, limit=2).count == 2
 
 
+def test_a_short_training_is_not_worth_a_trial(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads_module, "_timer", lambda *_: lambda n: 1.0 / n**2)
+    assert Threads(bank(task, 2), 64, limit=2, steps=1).count == 1
+    assert Threads(bank(task, 2), 64, limit=2, steps=10).count == 2
+
+
 def test_the_trial_leaves_what_will_be_trained_as_it_was(task: Task) -> None:
     stepper = bank(task, 3)
     before = stepper.trained(0)
