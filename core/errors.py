@@ -55,6 +55,10 @@ class RunStateError(LabError, RuntimeError):
     """A run is in a state that does not allow what was asked of it."""
 
 
+class AccessError(LabError, ValueError):
+    """The server would let in people whom nobody has asked in."""
+
+
 class DivergedError(LabError, ArithmeticError):
     """Training produced a loss that is not a finite number."""
 

@@ -1,4 +1,4 @@
-"""Adapters: what LoRA runs trained, as files to take home."""
+"""Adapters: what LoRA runs trained, as files to take home; and files from elsewhere, checked."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import MERGED, current
 from core.runs.execute import ADAPTER, NETWORK
+from core.runs.record import Result, Run
 from core.study.wording import bytes_text, count_text, percent
 from pages.parts.pickers import pick, task_text, when
+from pages.parts.upload_adapter import upload_adapter
 
 LOADING = """\
 from pathlib import Path
@@ -25,57 +27,67 @@ model = PeftModel.from_pretrained(base, "adapter").eval()
 
 lab = current()
 
-st.title("Adapters")
-st.markdown("Each LoRA run leaves an **adapter**: a small zip that Hugging Face PEFT loads onto the base.")
 
-runs = {run.id: run for run in lab.runs(methods=["lora"], states=["finished", "stopped"], limit=500) if run.result}
-if not runs:
-    st.info("Adapters are listed here once a LoRA run has finished.", icon=":material/info:")
-    st.page_link("finetune.py", label="Fine-tune with LoRA", icon=":material/tune:")
-    st.stop()
+def adapter_of_a_run() -> None:
+    """Choose a run, download its files, see what was checked."""
+    runs = {run.id: run for run in lab.runs(methods=["lora"], states=["finished", "stopped"], limit=500) if run.result}
+    if not runs:
+        st.info("Adapters are listed here once a LoRA run has finished.", icon=":material/info:")
+        st.page_link("finetune.py", label="Fine-tune with LoRA", icon=":material/tune:")
+        return
+    names = {
+        id: f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task)} · "
+        f"{percent(run.result.accuracy)} · {when(run.created)}"
+        for id, run in runs.items()
+        if run.result
+    }
+    run = runs[pick("Adapter", names, "adapter")]
+    if run.result is not None:
+        show(run, run.result)
 
-names = {
-    id: f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task)} · "
-    f"{percent(run.result.accuracy)} · {when(run.created)}"
-    for id, run in runs.items()
-    if run.result
-}
-run = runs[pick("Adapter", names, "adapter")]
-result = run.result
-if result is None or run.spec.lora is None:
-    st.stop()
 
-with st.container(horizontal=True):
-    st.metric("Adapter", bytes_text(result.adapter_bytes), border=True)
-    st.metric("Full checkpoint", bytes_text(result.checkpoint_bytes), border=True)
-    st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
-    st.metric("Accuracy", percent(result.accuracy), border=True, help="Target task, test part.")
-
-try:
-    adapter_path, base_path = lab.file(run.id, ADAPTER), lab.base_file(run)
+def show(run: Run, result: Result) -> None:
+    """A run's files, certificate, and how to load them."""
     with st.container(horizontal=True):
-        st.download_button(
-            "Adapter for PEFT", lambda: lab.content(run.id, ADAPTER), f"{run.id}-adapter.zip", "application/zip",
-            type="primary", icon=":material/download:", on_click="ignore", key="adapter-download",
-        )  # fmt: skip
-        st.download_button(
-            "Merged network", lambda: lab.content(run.id, MERGED), f"{run.id}-merged.safetensors",
-            icon=":material/download:", on_click="ignore", help="Base and adapter added up: a plain network.",
-            key="merged-download",
-        )  # fmt: skip
-        st.download_button(
-            "Base", lambda: lab.content(str(run.spec.base), NETWORK), f"{run.spec.base}.safetensors",
-            icon=":material/download:", on_click="ignore", help="The network that the adapter goes onto.",
-            key="base-download",
-        )  # fmt: skip
-except LabError as error:
-    st.error(str(error))
-    st.stop()
+        st.metric("Adapter", bytes_text(result.adapter_bytes), border=True)
+        st.metric("Full checkpoint", bytes_text(result.checkpoint_bytes), border=True)
+        st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
+        st.metric("Accuracy", percent(result.accuracy), border=True, help="Target task, test part.")
+    try:
+        lab.file(run.id, ADAPTER), lab.base_file(run)  # or the sentence that says what is gone
+        with st.container(horizontal=True):
+            st.download_button(
+                "Adapter for PEFT", lambda: lab.content(run.id, ADAPTER), f"{run.id}-adapter.zip", "application/zip",
+                type="primary", icon=":material/download:", on_click="ignore", key="adapter-download",
+            )  # fmt: skip
+            st.download_button(
+                "Merged network", lambda: lab.content(run.id, MERGED), f"{run.id}-merged.safetensors",
+                icon=":material/download:", on_click="ignore", help="Base and adapter added up: a plain network.",
+                key="merged-download",
+            )  # fmt: skip
+            st.download_button(
+                "Base", lambda: lab.content(str(run.spec.base), NETWORK), f"{run.spec.base}.safetensors",
+                icon=":material/download:", on_click="ignore", help="The network that the adapter goes onto.",
+                key="base-download",
+            )  # fmt: skip
+    except LabError as error:
+        st.error(str(error))
+        return
+    checked, loading = st.columns(2, gap="large")
+    with checked:
+        show_certificate(run)
+    with loading:
+        show_loading(run)
 
-checked, loading = st.columns(2, gap="large")
-with checked:
+
+def show_certificate(run: Run) -> None:
+    """What was checked when the adapter was written."""
     st.subheader("Certificate")
-    certificate = lab.certificate(run.id)
+    try:
+        certificate = lab.certificate(run.id)
+    except LabError as error:
+        st.error(str(error))
+        return
     st.markdown(
         f"When the file was made it was read back in full and put on a fresh copy of the base. "
         f"On {certificate['probe_rows']} inputs with logits up to {certificate['largest_logit']:.1f}:"
@@ -97,7 +109,10 @@ with checked:
             st.success(str(lab.verify(run.id)), icon=":material/verified:")
         except LabError as error:
             st.error(str(error))
-with loading:
+
+
+def show_loading(run: Run) -> None:
+    """Lines that load the adapter elsewhere."""
     st.subheader("Load it")
     st.caption("With the adapter and the base in one folder. The model card in the zip has it without LoRA Lab, too.")
     st.code(LOADING.format(run=run.id, base=run.spec.base), language="python", wrap_lines=True)
@@ -107,3 +122,15 @@ with loading:
         language="bash",
         wrap_lines=True,
     )
+
+
+st.title("Adapters")
+st.markdown("Each LoRA run leaves an **adapter**: a small zip that Hugging Face PEFT loads onto the base.")
+
+of_runs, of_files = st.tabs(["From runs", "From a file"], key="adapters-from", on_change="rerun")
+if of_runs.open:
+    with of_runs:
+        adapter_of_a_run()
+if of_files.open:
+    with of_files:
+        upload_adapter(lab)

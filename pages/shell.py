@@ -22,6 +22,7 @@ SECTIONS = {
         st.Page("pretrain.py", title="Pretrain", icon=":material/school:", url_path="pretrain"),
         st.Page("finetune.py", title="Fine-tune", icon=":material/tune:", url_path="finetune"),
         st.Page("sweep.py", title="Sweep", icon=":material/grid_on:", url_path="sweep"),
+        st.Page("data.py", title="Data", icon=":material/database:", url_path="data"),
     ],
     "Results": [
         st.Page("runs.py", title="Runs", icon=":material/list:", url_path="runs"),

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from core.adapter.certificate import MERGED_TOLERANCE, RELOADED_TOLERANCE, difference, logits_of, merged_logits_of
-from core.adapter.read import apply_adapter, read_adapter
+from core.adapter.read import AdapterFile, apply_adapter, read_adapter
 from core.errors import AdapterError
-from core.model import fingerprint
+from core.model import MultilayerPerceptron, fingerprint
 from core.network_file import read_network
 
 PROBE_ROWS = 64
@@ -47,8 +48,12 @@ class Verification:
         )
 
 
-def verify_adapter(adapter_path: Path, base_path: Path) -> Verification:
+def verify_adapter(source: Path | bytes, base_path: Path) -> Verification:
     """Check an adapter file in full: its form, its certificate's claims, and what it computes on the base.
+
+    Args:
+        source: the adapter file or its content.
+        base_path: the base's weights.
 
     Raises:
         NetworkFileError: the base cannot be read.
@@ -56,8 +61,16 @@ def verify_adapter(adapter_path: Path, base_path: Path) -> Verification:
         AdapterError: the file is damaged, unsafe, or not what it claims to be.
     """
     base = read_network(base_path)
-    adapter = read_adapter(adapter_path)
-    network = apply_adapter(base, adapter)
+    adapter = read_adapter(source)
+    return verification(base, adapter, apply_adapter(base, adapter))
+
+
+def verification(base: MultilayerPerceptron, adapter: AdapterFile, network: nn.Module) -> Verification:
+    """Check an adapter that was read, and the network that it makes of its base.
+
+    Raises:
+        AdapterError: the certificate admits too much, or the network's outputs are not sound.
+    """
     certificate = adapter.certificate
     if certificate is not None:
         scale = max(1.0, certificate.largest_logit)

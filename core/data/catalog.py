@@ -18,8 +18,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from core.data.dataset import ImageDataset
 from core.data.fetch import Fetch, FetchError
-from core.data.idx import SIDE, SOURCES, Images, Labels, Source, find_files, read_parts
+from core.data.idx import SIDE, SOURCES, Source, find_files, read_parts
+from core.data.own import OwnDatasets, Revision
 from core.errors import DatasetError, DownloadError
 from core.settings import Settings
 
@@ -28,26 +30,6 @@ ABANDONED = 24 * 3600
 
 BEST = ("mnist", "fashion-mnist", "kmnist", "digits")
 """Datasets to start with, the best first."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageDataset:
-    """Labelled grey images of 28×28 pixels; the arrays are shared and cannot be written to."""
-
-    name: str
-    train_images: Images
-    """(n, 28, 28), 0 black to 255 white."""
-    train_labels: Labels
-    """(n,), from 0."""
-    test_images: Images
-    test_labels: Labels
-    class_names: tuple[str, ...]
-    """What label 0, 1, … stands for."""
-
-    @property
-    def num_classes(self) -> int:
-        """Number of labels."""
-        return len(self.class_names)
 
 
 @dataclass(frozen=True)
@@ -59,9 +41,11 @@ class DatasetInfo:
     line: str
     """What it is, with its size, in one line."""
     num_classes: int
-    state: Literal["ready", "absent"]
+    state: Literal["ready", "absent", "damaged"]
     download_bytes: int
     """Size of the download; 0 where none is needed."""
+    is_own: bool = False
+    """Whether a person brought it; such a dataset can be removed."""
 
 
 class Catalog:
@@ -80,7 +64,8 @@ class Catalog:
         self._sources = {source.name: source for source in sources}
         self._timeout = timeout
         self._keep = keep
-        self._loaded: OrderedDict[str, ImageDataset] = OrderedDict()
+        self._own = OwnDatasets(settings.datasets / "own", reserved=("digits", *self._sources))
+        self._loaded: OrderedDict[str, tuple[Revision, ImageDataset]] = OrderedDict()
         self._loading = threading.Lock()
         self._downloading = {source.name: threading.Lock() for source in sources}
 
@@ -93,6 +78,8 @@ class Catalog:
         if name == "digits":
             line = "1,797 small handwritten digits, 8×8 grey brought to 28×28; part of scikit-learn, always here."
             return DatasetInfo("digits", "Digits", line, 10, "ready", 0)
+        if name in self._own:
+            return self._own_info(name)
         source = self._source(name)
         return DatasetInfo(
             name=name,
@@ -104,8 +91,10 @@ class Catalog:
         )
 
     def list(self) -> builtins.list[DatasetInfo]:
-        """All datasets, the one that is always here first."""
-        return [self.info(name) for name in ("digits", *self._sources)]
+        """All datasets: the one that is always here, those to download, then people's own."""
+        return [self.info(name) for name in ("digits", *self._sources)] + [
+            self._own_info(name) for name in self._own.names()
+        ]
 
     def best(self) -> str:
         """The best dataset to start with of those that are here."""
@@ -118,12 +107,42 @@ class Catalog:
             DatasetError: there is none of that name, it is not on this machine, or it is damaged.
         """
         with self._loading:
-            dataset = self._loaded.get(name) or self._read(name)
-            self._loaded[name] = dataset
+            revision = self.revision(name)
+            held, dataset = self._loaded.get(name, (None, None))
+            if dataset is None or held != revision:
+                dataset = self._read(name)
+            self._loaded[name] = revision, dataset
             self._loaded.move_to_end(name)
             while len(self._loaded) > self._keep:
                 self._loaded.popitem(last=False)
             return dataset
+
+    def revision(self, name: str) -> Revision:
+        """Changes when a dataset of a person's own is removed or replaced; the same for good for all others."""
+        return self._own.revision(name)
+
+    def keep(self, dataset: ImageDataset, name: str) -> DatasetInfo:
+        """Keep a dataset that a person brought, under a name of theirs, whole or not at all.
+
+        Args:
+            dataset: as a :class:`core.data.uploads.Draft` holds it.
+            name: lower-case letters, digits and hyphens.
+
+        Raises:
+            DatasetError: the name cannot be had, there is no room, or the file cannot be written.
+        """
+        self._own.keep(dataset, name)
+        return self._own_info(name)
+
+    def remove(self, name: str) -> None:
+        """Delete a dataset of a person's own; it is no error where it is gone already.
+
+        Raises:
+            DatasetError: it is not a person's own, or cannot be deleted.
+        """
+        self._own.remove(name)
+        with self._loading:
+            self._loaded.pop(name, None)
 
     def download(
         self,
@@ -168,9 +187,21 @@ class Catalog:
 
     def _source(self, name: str) -> Source:
         if name not in self._sources:
-            names = ", ".join(("digits", *self._sources))
+            names = ", ".join(("digits", *self._sources, *self._own.names()))
             raise DatasetError(f"There is no dataset {name!r}; choose one of: {names}.")
         return self._sources[name]
+
+    def _own_info(self, name: str) -> DatasetInfo:
+        try:
+            outline = self._own.outline(name)
+        except DatasetError as error:
+            return DatasetInfo(name, name, str(error), 0, "damaged", 0, is_own=True)
+        total = outline.num_train + outline.num_test
+        line = (
+            f"Your own: {total:,} images in {len(outline.class_names)} classes, 28×28 grey, "
+            f"{outline.num_train:,} of them to train on."
+        )
+        return DatasetInfo(name, name, line, len(outline.class_names), "ready", 0, is_own=True)
 
     def _is_ready(self, name: str) -> bool:
         return name in self._sources and self._files(self._sources[name]) is not None
@@ -189,6 +220,8 @@ class Catalog:
     def _read(self, name: str) -> ImageDataset:
         if name == "digits":
             return _digits()
+        if name in self._own:
+            return self._own.read(name)
         source = self._source(name)
         files = self._files(source)
         if files is None:

@@ -17,8 +17,10 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import rotate
 
-from core.data.catalog import Catalog, ImageDataset
+from core.data.catalog import Catalog
+from core.data.dataset import ImageDataset
 from core.data.idx import SIDE, Images, Labels
+from core.data.own import Revision
 from core.errors import DatasetError
 from core.spec import TaskSpec
 
@@ -75,7 +77,7 @@ class Tasks:
         """
         self._catalog = catalog
         self._keep = keep
-        self._made: OrderedDict[tuple[TaskSpec, str], Task] = OrderedDict()
+        self._made: OrderedDict[tuple[TaskSpec, str, Revision], Task] = OrderedDict()
         self._making = threading.Lock()
 
     def get(self, spec: TaskSpec, device: torch.device | str = "cpu") -> Task:
@@ -84,7 +86,8 @@ class Tasks:
         Raises:
             DatasetError: as of :meth:`Catalog.load` and :func:`make_task`.
         """
-        key = (spec, str(device))
+        # A name may come to stand for another dataset, once its own one was removed.
+        key = (spec, str(device), self._catalog.revision(spec.dataset))
         with self._making:
             task = self._made.get(key) or make_task(spec, self._catalog.load(spec.dataset)).to(device)
             self._made[key] = task

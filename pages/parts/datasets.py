@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.data.catalog import DatasetInfo
 from core.errors import LabError
 from core.lab import Lab
 from core.spec import TaskSpec
 from core.study.wording import bytes_text
+from pages.parts.literal import literal
 
 TICK = 0.5
 """Seconds between two looks at a download."""
+
+CLASSES_SHOWN = 50
+"""Classes of which a preview shows an image."""
+
+STATES = {
+    "ready": ("ready", "green", ":material/check_circle:"),
+    "absent": ("not on this machine", "gray", ":material/cloud_download:"),
+    "damaged": ("damaged", "red", ":material/error:"),
+}
+"""How a dataset's state is called, with its colour and icon."""
 
 
 def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None) -> str | None:
@@ -24,15 +36,16 @@ def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None) -
     name = st.selectbox(
         label,
         names,
-        names.index(default or lab.catalog.best()),
-        format_func=lambda name: infos[name].title + ("" if infos[name].state == "ready" else " (not on this machine)"),
+        names.index(default if default in infos else lab.catalog.best()),
+        format_func=lambda name: infos[name].title + _addition(infos[name]),
         key=key,
         persist_state="session",
     )
     st.caption(infos[name].line)
     if infos[name].state == "ready":
         return name
-    _download(lab, name, infos[name].download_bytes, key)
+    if infos[name].state == "absent":
+        download(lab, name, infos[name].download_bytes, key)
     return None
 
 
@@ -45,15 +58,25 @@ def task_preview(lab: Lab, task: TaskSpec, key: str) -> None:
         try:
             with st.spinner("Making the task"):
                 images, labels = lab.preview(task)
+                names = lab.catalog.load(task.dataset).class_names
         except LabError as error:
             st.error(str(error))
             return
         with st.container(horizontal=True, gap="small"):
-            for image, label in zip(images, labels, strict=True):
-                st.image(image, width=64, caption=str(label), alt=f"An image of class {label}")
+            for image, label in zip(images[:CLASSES_SHOWN], labels[:CLASSES_SHOWN], strict=True):
+                st.image(image, width=64, caption=literal(names[label]), alt=f"An image of class {names[label]}")
+        if len(labels) > CLASSES_SHOWN:
+            st.caption(f"The first {CLASSES_SHOWN} of {len(labels)} classes.")
 
 
-def _download(lab: Lab, name: str, size: int, key: str) -> None:
+def _addition(info: DatasetInfo) -> str:
+    """What stands behind a dataset's name."""
+    words = (["your own"] if info.is_own else []) + ([] if info.state == "ready" else [STATES[info.state][0]])
+    return f" ({', '.join(words)})" if words else ""
+
+
+def download(lab: Lab, name: str, size: int, key: str) -> None:
+    """A button that brings a dataset to this machine, and a bar while it comes."""
     state = lab.downloads.state(name)
 
     @st.fragment(run_every=TICK if state and state.running else None)

@@ -8,14 +8,19 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import ModelSpec, RunSpec
 from tests.browser.conftest import REPO, run_server, stop_server
+from tests.conftest import DIGITS, short, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -60,6 +65,25 @@ def test_every_answer_carries_the_security_headers(running: Running, path: str) 
 def test_a_foreign_host_is_refused(running: Running, path: str) -> None:
     answer, _ = get(running[1], path, Host="rebound.example")
     assert answer.status == 400
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_only_this_machine_comes_in_without_a_token(running: Running) -> None:
+    answer, body = get(running[1], "/healthz", **{"X-Forwarded-For": "203.0.113.9"})  # as a proxy on this machine says
+    assert answer.status == 403
+    assert "LORA_LAB_TOKEN" in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:1", "null"])
+def test_a_foreign_origin_opens_no_websocket(running: Running, origin: str) -> None:
+    upgrade = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    answer, _ = get(running[1], "/_stcore/stream", Origin=origin, **upgrade)
+    assert answer.status == 403
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
@@ -121,3 +145,61 @@ def test_a_stalled_download_does_not_keep_the_process_alive(tmp_path: Path) -> N
         finally:
             server.kill()
             server.wait()
+
+
+def test_the_token_link_opens_the_pages(page: Page, tmp_path: Path, console_errors: list[str]) -> None:
+    server, url = run_server(REPO / "app.py", tmp_path, {"STREAMLIT_SERVER_ADDRESS": "0.0.0.0"})
+    try:
+        refused = page.goto(f"{url}/pretrain")
+        assert refused is not None
+        assert refused.status == 401
+        expect(page.get_by_label("Token")).to_be_focused()
+        console_errors.clear()  # the browser reports the 401
+
+        link = re.search(r"http://localhost:\d+/\?token=\S+", (tmp_path / "server.log").read_text())
+        assert link
+        # From another site, as in a mail: its request and what that redirects to bring no strict cookie.
+        page.goto(f"data:text/html,<a href={quote(link[0].replace('/?', '/pretrain?'))}>lab</a>")
+        page.get_by_role("link").click()
+        expect(page.get_by_role("heading", name="Pretrain", exact=True)).to_be_visible(timeout=30_000)
+        assert "token" not in page.url
+        (cookie,) = [cookie for cookie in page.context.cookies() if cookie["name"].startswith("lora_lab")]
+        assert cookie["httpOnly"]
+        assert cookie["sameSite"] == "Strict"
+
+        page.get_by_text("See its images").click()
+        picture = page.get_by_test_id("stImage").get_by_role("img").first
+        expect(picture).to_be_visible(timeout=15_000)
+        address = urlsplit(str(picture.get_attribute("src"))).path
+        assert address.startswith("/media/")
+        assert get(url, address)[0].status == 401
+        assert page.request.get(f"{url}{address}").status == 200
+        assert console_errors == []
+    finally:
+        stop_server(server)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_process_soon_and_loses_no_run(tmp_path: Path, number: signal.Signals) -> None:
+    settings = Settings(home=tmp_path / "home")
+    lab = Lab(settings)  # it does not start, so what it queues waits for the next one that does
+    optim = short(epochs=200)
+    spec = RunSpec.of(method="pretrain", model=ModelSpec.of(num_classes=10), task=DIGITS, optim=optim)
+    training, waiting = lab.launch(spec), lab.launch(spec.model_copy(update={"seed": 1}))
+    server, url = run_server(REPO / "app.py", tmp_path)
+    try:
+        wait_until(lambda: lab.run(training.id).state == "running" and lab.run(training.id).step > 0, 20)
+        with socket.create_connection(("127.0.0.1", urlsplit(url).port)) as visitor:  # one who keeps the line open
+            visitor.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert visitor.recv(12) == b"HTTP/1.1 200"
+            start = time.monotonic()
+            server.send_signal(number)
+            server.wait(timeout=10)
+            assert time.monotonic() - start < 5
+    finally:
+        server.kill()
+        server.wait()
+    assert lab.run(training.id).state == "interrupted"
+    assert lab.run(training.id).step > 0
+    assert lab.run(waiting.id).state in {"queued", "interrupted"}
+    lab.store.close()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import rotate
 
-from core.data.catalog import Catalog, ImageDataset
+from core.data.catalog import Catalog
+from core.data.dataset import ImageDataset
 from core.data.idx import SOURCES, Source
 from core.data.presets import PRESETS, preset_tasks
 from core.data.tasks import Task, Tasks, make_task, preview

@@ -138,9 +138,7 @@ def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: 
 def test_values_are_those_of_the_kept_epoch(opened: Lab, swept: Experiment) -> None:
     members = opened.members(swept)
     by_run = {
-        run.id: value
-        for cell in read_cells(members)
-        for run, value in zip(cell.finished, cell.validation, strict=True)
+        run.id: value for cell in read_cells(members) for run, value in zip(cell.finished, cell.validation, strict=True)
     }
     assert by_run.keys() == set(swept.runs)
     for run in members:

@@ -1,0 +1,192 @@
+"""An ``.npz`` file of ``x_train``, ``y_train`` and, perhaps, ``x_test``, ``y_test``, read without numpy's own loader.
+
+A member is an NPY file: a magic word, a version, the length of a header, the header as a Python dictionary
+of type, order and shape, then the values (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
+The header is parsed by a pattern, so nothing in it is evaluated, and compared with what the zip
+declares before memory is taken; values are unpacked piece by piece, so only pixels of one byte ever stand in memory.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.idx import SIDE, Images
+from core.data.uploads.draft import Draft, Part, make_draft, numbered
+from core.data.uploads.images import check_size
+from core.data.uploads.limits import MOST_IMAGES, MOST_UNPACKED
+from core.data.uploads.pixels import Range, square_side, to_images
+from core.errors import DatasetError
+from core.zip_file import UntrustedZip
+
+NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+MAGIC = b"\x93NUMPY"
+MOST_HEADER = 4096
+"""Bytes of an NPY header; those of plain arrays have 118."""
+
+ROWS = 2**20
+"""Values that are made into pixels at once, about."""
+
+_HEADER = re.compile(
+    r"\{'descr': '(?P<type>[<>|=]?(?P<kind>[a-zA-Z])\d{0,4})', 'fortran_order': (?P<columns>True|False), "
+    r"'shape': \((?P<shape>(?:\d{1,18}, ?)*(?:\d{1,18},?)?)\),? ?\}\s*"
+)
+_NUMBERS = "buif"
+
+
+@dataclass(frozen=True)
+class _Array:
+    """One member: what its header announces, which is what the zip declares."""
+
+    name: str
+    archive: UntrustedZip
+    info: zipfile.ZipInfo
+    start: int
+    """Bytes before the first value."""
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+
+    def rows(self) -> Iterator[NDArray[np.generic]]:
+        """The values, some rows at a time, each of shape (k, values a row)."""
+        width = math.prod(self.shape[1:])
+        size = width * self.dtype.itemsize
+        step = max(1, ROWS // max(1, width)) * size
+        held, skip = bytearray(), self.start
+        for piece in self.archive.pieces(self.info):
+            held += piece[skip:]
+            skip = max(0, skip - len(piece))
+            if len(held) >= step:
+                whole = len(held) // size * size
+                yield np.frombuffer(bytes(held[:whole]), self.dtype).reshape(-1, width)
+                del held[:whole]
+        if held:
+            yield np.frombuffer(bytes(held), self.dtype).reshape(-1, width)
+
+
+def is_arrays(archive: UntrustedZip) -> bool:
+    """Whether a zip looks like one that ``numpy.savez`` made."""
+    return bool(archive.entries) and all(info.filename.endswith(".npy") for info in archive.entries)
+
+
+def read_arrays(archive: UntrustedZip) -> Draft:
+    """The dataset in an ``.npz``: x of shape (n, h, w), (n, h, w, 1) or (n, a square), y of shape (n,) or (n, 1).
+
+    Raises:
+        DatasetError: an array is missing, misshapen, not of numbers, or does not fit the others.
+    """
+    arrays = _members(archive)
+    parts = ("train", "test") if "x_test" in arrays else ("train",)
+    if set(arrays) != {f"{axis}_{part}" for axis in "xy" for part in parts}:
+        raise DatasetError("The file must hold x_train and y_train, and x_test and y_test together or not at all.")
+    sizes = {part: _size(arrays[f"x_{part}"]) for part in parts}
+    count = sum(arrays[f"x_{part}"].shape[0] for part in parts)
+    if count > MOST_IMAGES:
+        raise DatasetError(f"The file has {count:,} images: {MOST_IMAGES:,} are the most that can be taken.")
+    raw = [_labels(arrays[f"y_{part}"], arrays[f"x_{part}"].shape[0]) for part in parts]
+    names, labels = numbered(raw)
+    seen = Range()
+    for part in parts:
+        for rows in arrays[f"x_{part}"].rows():
+            seen.take(rows, f"x_{part}")
+    made = [
+        Part(_images(arrays[f"x_{part}"], *sizes[part], seen.factor), own)
+        for part, own in zip(parts, labels, strict=True)
+    ]
+    return make_draft(names, made[0], made[1] if len(made) == 2 else None)
+
+
+def _members(archive: UntrustedZip) -> dict[str, _Array]:
+    arrays = {}
+    for info in archive.entries:
+        name = info.filename.removesuffix(".npy")
+        if name not in NAMES:
+            raise DatasetError(f"The file holds an array {name[:80]!r}: only {', '.join(NAMES)} are taken.")
+        arrays[name] = _array(archive, info, name)
+    return arrays
+
+
+def _array(archive: UntrustedZip, info: zipfile.ZipInfo, name: str) -> _Array:
+    """Read the header of a member, strictly.
+
+    Raises:
+        DatasetError: not an array of numbers, or one whose size is not what the zip declares.
+    """
+    begin = b""
+    for piece in archive.pieces(info):
+        begin += piece
+        if len(begin) >= MOST_HEADER + 12:
+            break
+    wide = begin[6:7] in (b"\x02", b"\x03")
+    first = 12 if wide else 10
+    length = int.from_bytes(begin[8:first], "little")
+    if begin[:6] != MAGIC or begin[6:7] not in (b"\x01", b"\x02", b"\x03") or len(begin) < first:
+        raise DatasetError(f"{name} is not an array that numpy.savez wrote.")
+    if length > MOST_HEADER or len(begin) < first + length:
+        raise DatasetError(f"The header of {name} is damaged: save the file again.")
+    header = begin[first : first + length].decode("latin-1")
+    if "'|O'" in header or "'O'" in header:
+        raise DatasetError(
+            f"{name} holds Python objects, which can run code when they are read: save it as plain numbers."
+        )
+    match = _HEADER.fullmatch(header)
+    if match is None:
+        raise DatasetError(f"{name} is not an array of plain numbers: save it as uint8 or float32.")
+    if match["kind"] not in _NUMBERS:
+        raise DatasetError(f"{name} holds text or another kind of values than numbers: save it as uint8 or float32.")
+    try:
+        dtype = np.dtype(match["type"])
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{name} has the unknown type {match['type']!r}: save it as uint8 or float32.") from error
+    shape = tuple(int(size) for size in match["shape"].replace(",", " ").split())
+    # The bytes that the array would take, in whole numbers of Python: they cannot overflow.
+    declared = math.prod(shape) * dtype.itemsize
+    if declared > MOST_UNPACKED:
+        raise DatasetError(f"{name} claims to hold {declared:,} bytes: {MOST_UNPACKED:,} are the most.")
+    if not shape or math.prod(shape) == 0:
+        raise DatasetError(f"{name} is empty: it has the shape {shape}.")
+    if declared != info.file_size - first - length:
+        raise DatasetError(f"{name} is cut short or too long: its header announces {declared:,} bytes.")
+    if match["columns"] == "True" and len(shape) > 1:
+        raise DatasetError(f"{name} is stored column by column: save numpy.ascontiguousarray of it.")
+    return _Array(name, archive, info, first + length, dtype, shape)
+
+
+def _size(x: _Array) -> tuple[int, int]:
+    """Height and width of the images in an array."""
+    shape = x.shape[1:-1] if len(x.shape) == 4 and x.shape[-1] == 1 else x.shape[1:]
+    if len(shape) == 1:
+        side = square_side(shape[0], x.name)
+        return side, side
+    if len(shape) != 2:
+        raise DatasetError(f"{x.name} has the shape {x.shape}: grey images have (n, 28, 28) or (n, 784).")
+    check_size(shape[0], shape[1], f"An image of {x.name}")
+    return shape[0], shape[1]
+
+
+def _labels(y: _Array, count: int) -> NDArray[np.int64]:
+    """Whole numbers, one an image."""
+    if y.shape not in ((count,), (count, 1)):
+        raise DatasetError(f"{y.name} has the shape {y.shape}: it needs one label for each of {count:,} images.")
+    values = np.concatenate([rows.reshape(-1) for rows in y.rows()])
+    # float64 holds every label that is in range exactly, and the others as what is out of range, too.
+    numbers = values.astype(np.float64)
+    whole = np.isfinite(numbers) & (np.floor(numbers) == numbers)
+    if not whole.all():
+        raise DatasetError(f"{y.name} holds {numbers[~whole][0]}: labels are whole numbers.")
+    return numbers.clip(-(2**31), 2**31).astype(np.int64)
+
+
+def _images(x: _Array, height: int, width: int, factor: int) -> Images:
+    out = np.empty((x.shape[0], SIDE, SIDE), np.uint8)
+    place = 0
+    for rows in x.rows():
+        out[place : place + len(rows)] = to_images(rows, height, width, factor)
+        place += len(rows)
+    return out

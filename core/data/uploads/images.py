@@ -1,0 +1,109 @@
+"""Any picture made into a grey image of 28×28 pixels."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from core.data.idx import SIDE, Images
+from core.data.uploads.limits import FEWEST_SIDE, MOST_PIXELS
+from core.errors import DatasetError
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
+
+# Pillow itself refuses what is larger, even where a header is found to lie while it is read.
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_DAMAGE = (UnidentifiedImageError, OSError, EOFError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError,
+           RuntimeError, struct.error, zlib.error)  # fmt: skip
+"""What Pillow raises on one damage or another."""
+
+
+def decode(content: bytes, name: str, most: int = MOST_PIXELS) -> tuple[NDArray[np.uint8], int]:
+    """A picture file as a grey image.
+
+    The size is read off the header before anything is decoded. Of an animation the first frame counts.
+
+    Args:
+        content: the file.
+        name: what errors call it.
+        most: pixels it may have.
+
+    Returns:
+        (28, 28), and the number of pixels it had.
+
+    Raises:
+        DatasetError: not a picture, damaged, too large or too small.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            check_size(image.height, image.width, name)
+            pixels = image.width * image.height
+            if pixels > most:
+                raise DatasetError("The images of the file have too many pixels in all: make them smaller first.")
+            return grey_square(_grey(image)), pixels
+    except DatasetError:
+        raise
+    except _BOMB as error:
+        raise _too_large(name) from error
+    except _DAMAGE as error:
+        raise DatasetError(f"{name} is not an image that can be read: take it out or save it again.") from error
+
+
+def check_size(height: int, width: int, name: str) -> None:
+    """See that images of this size can be used. Raises: DatasetError: too large or too small."""
+    if height * width > MOST_PIXELS:
+        raise _too_large(name)
+    if min(height, width) < FEWEST_SIDE:
+        raise DatasetError(f"{name} has {width} × {height} pixels: images need at least {FEWEST_SIDE} along each side.")
+
+
+def resized(images: NDArray[np.uint8]) -> Images:
+    """Images of shape (n, h, w) brought to (n, 28, 28)."""
+    if images.shape[1:] == (SIDE, SIDE):
+        return images
+    out = np.empty((len(images), SIDE, SIDE), np.uint8)
+    for place, image in enumerate(images):
+        out[place] = grey_square(Image.fromarray(image))
+    return out
+
+
+def grey_square(image: Image.Image) -> NDArray[np.uint8]:
+    """A grey picture brought to (28, 28); its shape is kept, and what is added has the colour of its corners."""
+    width, height = image.size
+    if width != height:
+        corners = [int(image.getpixel((x, y))) for x in (0, width - 1) for y in (0, height - 1)]  # type: ignore[arg-type]
+        # First made small along the longer side, so that a strip of 16 million pixels never becomes a square.
+        scale = SIDE / max(width, height)
+        image = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BILINEAR)
+        square = Image.new("L", (SIDE, SIDE), sorted(corners)[1])
+        square.paste(image, ((SIDE - image.width) // 2, (SIDE - image.height) // 2))
+        image = square
+    elif width != SIDE:
+        image = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.uint8)
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """The picture in 256 greys; what is transparent is white, as on paper."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        clear = image.convert("RGBA")
+        paper = Image.new("RGBA", clear.size, "white")
+        paper.alpha_composite(clear)
+        return paper.convert("L")
+    return image.convert("L")
+
+
+def _too_large(name: str) -> DatasetError:
+    return DatasetError(f"{name} has more than {MOST_PIXELS // 10**6} million pixels: make it smaller first.")

@@ -1,0 +1,62 @@
+"""Numbers made into pixels: one scale for a whole dataset, found from its smallest and largest value."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.idx import Images
+from core.data.uploads.images import check_size, resized
+from core.errors import DatasetError
+
+WHITE = 255
+
+
+class Range:
+    """The smallest and the largest value seen so far; anything that is not a finite number is refused."""
+
+    def __init__(self) -> None:
+        self.low, self.high = math.inf, -math.inf
+
+    def take(self, values: NDArray[np.generic], what: str) -> None:
+        """Look at some values.
+
+        Args:
+            values: numbers of any kind and shape.
+            what: names them in errors.
+
+        Raises:
+            DatasetError: one is not finite, or no pixel.
+        """
+        if not values.size:
+            return
+        low, high = float(values.min()), float(values.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise DatasetError(f"{what} holds values that are not finite numbers: take NaN and infinity out.")
+        if low < 0 or high > WHITE:
+            odd = low if low < 0 else high
+            raise DatasetError(f"{what} holds the value {odd:g}: pixels go from 0 to 255, or from 0 to 1.")
+        self.low, self.high = min(self.low, low), max(self.high, high)
+
+    @property
+    def factor(self) -> int:
+        """What values are multiplied by to go from 0 to 255."""
+        return WHITE if self.high <= 1 else 1
+
+
+def to_images(values: NDArray[np.generic], height: int, width: int, factor: int) -> Images:
+    """Checked values of shape (n, height · width) or (n, height, width), as images of shape (n, 28, 28)."""
+    if values.dtype != np.uint8 or factor != 1:
+        values = (values.astype(np.float32) * np.float32(factor)).round().astype(np.uint8)
+    return resized(values.reshape(len(values), height, width))  # type: ignore[arg-type]
+
+
+def square_side(pixels: int, what: str) -> int:
+    """The side of a square image of so many pixels. Raises: DatasetError: it is not square, too large or too small."""
+    side = math.isqrt(max(pixels, 0))
+    if pixels < 1 or side * side != pixels:
+        raise DatasetError(f"{what} has {pixels} pixels an image, which is no square such as 784 = 28 × 28.")
+    check_size(side, side, f"An image of {what}")
+    return side

@@ -1,0 +1,71 @@
+"""Files that people might upload, made small."""
+
+from __future__ import annotations
+
+import io
+import stat
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image
+
+Entry = str | zipfile.ZipInfo
+
+
+def zipped(*entries: tuple[Entry, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", how) as archive:
+        for name, data in entries:
+            archive.writestr(name, data)
+    return target.getvalue()
+
+
+def entry(name: str, mode: int = stat.S_IFREG | 0o644, how: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = mode << 16
+    info.compress_type = how
+    return info
+
+
+def picture(values: np.ndarray, form: str = "PNG", mode: str | None = None) -> bytes:
+    target = io.BytesIO()
+    image = Image.fromarray(values)
+    (image.convert(mode) if mode else image).save(target, form)
+    return target.getvalue()
+
+
+def noise(seed: int, shape: tuple[int, ...] = (28, 28)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def folders(
+    classes: Mapping[str, int], shape: tuple[int, ...] = (28, 28), form: str = "PNG", start: int = 0
+) -> list[tuple[Entry, bytes]]:
+    """Pictures of noise: how many of each class, the class being a folder."""
+    paths = [f"{name}/{number}.{form.lower()}" for name, count in classes.items() for number in range(count)]
+    return [(path, picture(noise(start + place, shape), form)) for place, path in enumerate(paths)]
+
+
+def arrays(**values: np.ndarray) -> bytes:
+    target = io.BytesIO()
+    np.savez_compressed(target, allow_pickle=True, **values)
+    return target.getvalue()
+
+
+def npy(header: str, data: bytes = b"", version: bytes = b"\x01\x00") -> bytes:
+    text = header.encode("latin-1")
+    return b"\x93NUMPY" + version + len(text).to_bytes(2 if version[0] == 1 else 4, "little") + text + data
+
+
+def npy_header(descr: str, shape: tuple[int, ...], columns: bool = False) -> str:
+    return f"{{'descr': '{descr}', 'fortran_order': {columns}, 'shape': {shape}, }}\n"
+
+
+def digits(count: int = 40, classes: int = 4, side: int = 28, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    return noise(seed, (count, side, side)), np.arange(count) % classes
+
+
+def table(x: np.ndarray, y: object, heading: str = "", parted: str = ",") -> bytes:
+    lines = [parted.join(map(str, [label, *row])) for label, row in zip(y, x.reshape(len(x), -1), strict=True)]  # type: ignore[call-overload]
+    return "\n".join([*([heading] if heading else []), *lines]).encode()

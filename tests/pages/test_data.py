@@ -1,0 +1,255 @@
+"""The Data page and uploads: seen before they are kept, kept and gone only when told; bad files are sentences."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from peft import LoraConfig, get_peft_model
+from streamlit.testing.v1 import AppTest
+
+from core.adapter.archive import TENSORS
+from core.lab import Lab, close_lab, open_lab
+from core.network_file import read_network
+from core.runs.execute import ADAPTER, NETWORK
+from core.settings import Settings
+from core.spec import RunSpec, TaskSpec
+from core.study.adapter_trial import evaluate_adapter, merged_with
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.data.uploaded import arrays, folders, noise, zipped
+
+SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
+HOSTILE = "![x](http://evil.org/x.png)"
+GOOD = arrays(x_train=noise(1, (60, 28, 28)), y_train=np.arange(60) % 3)
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Lab]:
+    yield open_lab(settings)
+    close_lab()
+
+
+@pytest.fixture
+def filled(opened: Lab) -> Lab:
+    experiment = opened.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
+    finish(opened, experiment.base, *experiment.runs)
+    return opened
+
+
+def draw(page: str) -> AppTest:
+    app = AppTest.from_file(str(SHELL), default_timeout=30).run()
+    app.switch_page(page).run()
+    assert not app.exception, app.exception
+    return app
+
+
+def upload(app: AppTest, name: str, content: bytes, key: str = "") -> AppTest:
+    (field,) = [field for field in app.file_uploader if not key or field.key == key]
+    field.upload(name, content)
+    app.run()
+    assert not app.exception, app.exception
+    return app
+
+
+def files(lab: Lab) -> set[str]:
+    return {path.name for path in lab.settings.datasets.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def texts(app: AppTest) -> str:
+    everything = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error, *app.success]
+    return "\n".join(str(element.value) for element in everything)
+
+
+def test_the_page_lists_every_dataset_with_its_state(opened: Lab) -> None:
+    app = draw("data.py")
+    assert not app.error
+    for info in opened.datasets():
+        assert f"**{info.title}**" in texts(app)
+        assert info.line in texts(app)
+    assert sum("Download" in button.label for button in app.button) == 4
+
+
+def test_an_upload_is_shown_first_then_kept_then_learnt_then_deleted(opened: Lab) -> None:
+    app = upload(draw("data.py"), "My Shapes (2).npz", GOOD)
+    assert "60 images in 3 classes: 48 to train on and 12 to test" in texts(app)
+    assert files(opened) == set()
+    assert app.text_input[0].value == "my-shapes-2"
+    app.button(key="upload-keep").click().run()
+    assert not app.exception
+    assert files(opened) == {"my-shapes-2.safetensors", "my-shapes-2.sha256"}
+    assert "my-shapes-2 is kept" in texts(app)
+    assert not app.text_input
+
+    spec = RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="my-shapes-2"), optim=short())
+    (run,) = finish(opened, opened.launch(spec).id)
+    assert run.state == "finished"
+    pretrain = draw("pretrain.py")
+    assert "my-shapes-2" in pretrain.selectbox(key="pretrain-dataset").options[-1]
+    pretrain.selectbox(key="pretrain-dataset").set_value("my-shapes-2").run()
+    assert not pretrain.exception
+
+    app = draw("data.py")
+    app.button(key="delete-my-shapes-2").click().run()
+    assert files(opened)
+    app.button(key="delete-yes").click().run()
+    assert not app.exception
+    assert files(opened) == {"my-shapes-2.sha256"}
+    pretrain.run()
+    assert not pretrain.exception
+    assert not draw("finetune.py").exception
+
+
+def test_what_is_discarded_leaves_nothing(opened: Lab) -> None:
+    app = upload(draw("data.py"), "a.npz", GOOD)
+    app.button(key="upload-discard").click().run()
+    assert not app.exception
+    assert not app.text_input
+    assert files(opened) == set()
+
+
+@pytest.mark.parametrize("name", ["digits", "No Name", "../x"])
+def test_a_name_that_cannot_be_had_is_a_sentence(name: str, opened: Lab) -> None:
+    app = upload(draw("data.py"), "a.npz", GOOD)
+    app.text_input[0].set_value(name).run()
+    app.button(key="upload-keep").click().run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert files(opened) == set()
+    app.text_input[0].set_value("fine").run()
+    app.button(key="upload-keep").click().run()
+    assert "fine.safetensors" in files(opened)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("a.zip", GOOD[:-30], "not a zip file, or it is damaged"),
+        ("a.csv", b"0,1\n1,2", "1 × 1 pixels"),
+        ("a.npz", arrays(x_train=noise(1, (9, 28, 28)), y_train=[0] * 9), "has 1 class"),
+        ("a.npz", zipped(*folders({"a": 5, "b": 1})), "has 1 images"),
+    ],
+)
+def test_a_bad_file_is_a_sentence_and_the_next_one_is_taken(
+    file: str, content: bytes, sentence: str, opened: Lab
+) -> None:
+    app = upload(draw("data.py"), file, content)
+    assert sentence in app.error[0].value
+    assert files(opened) == set()
+    app = upload(draw("data.py"), "a.npz", GOOD)
+    assert not app.error
+
+
+def test_a_strangers_names_are_shown_letter_by_letter(opened: Lab) -> None:
+    app = upload(draw("data.py"), "a.csv", _table([HOSTILE, "**b**"]))
+    shown = texts(app)
+    assert HOSTILE not in shown
+    assert "**b**" not in shown
+
+
+def _table(names: list[str]) -> bytes:
+    rows = noise(2, (60, 16))
+    return "\n".join(",".join([names[i % 3 == 0], *map(str, row)]) for i, row in enumerate(rows)).encode()
+
+
+def test_a_dataset_that_waiting_runs_need_is_not_deleted(opened: Lab) -> None:
+    app = upload(draw("data.py"), "mine.npz", GOOD)
+    app.button(key="upload-keep").click().run()
+    task = TaskSpec.of(dataset="mine")
+    ids = [
+        opened.launch(RunSpec.of(method="pretrain", task=task, seed=seed, optim=short(epochs=200, batch_size=1))).id
+        for seed in range(2)
+    ]
+    app = draw("data.py")
+    app.button(key="delete-mine").click().run()
+    assert "2 runs that train or wait use it" in texts(app)
+    assert app.button(key="delete-yes").disabled
+    for id in ids:
+        opened.stop(id)
+    finish(opened, *ids)
+
+
+def test_a_damaged_dataset_is_listed_and_can_be_deleted(opened: Lab) -> None:
+    app = upload(draw("data.py"), "mine.npz", GOOD)
+    app.button(key="upload-keep").click().run()
+    (opened.settings.datasets / "own/mine.safetensors").write_bytes(b"damaged")
+    app = draw("data.py")
+    assert "is damaged: delete it" in texts(app)
+    for page in ("pretrain.py", "home.py"):
+        draw(page)
+    app.button(key="delete-mine").click().run()
+    app.button(key="delete-yes").click().run()
+    assert "mine.safetensors" not in files(opened)
+
+
+# Adapters from a file
+
+
+def from_file(app: AppTest, base: str) -> AppTest:
+    app.session_state["adapters-from"] = "From a file"
+    app.query_params["base"] = base
+    app.run()
+    assert not app.exception, app.exception
+    return app
+
+
+def of_peft(base: Path) -> bytes:
+    """A zip of the folder that PEFT saves, for the same network."""
+    model = get_peft_model(read_network(base), LoraConfig(r=3, lora_alpha=6, target_modules=["layers.0", "layers.2"]))
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        folder = base.parent / "peft"
+        model.save_pretrained(str(folder))
+        for path in folder.iterdir():
+            archive.write(path, path.name)
+    return target.getvalue()
+
+
+def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab) -> None:
+    (run,) = filled.runs(methods=["lora"])
+    content, base = filled.content(run.id, ADAPTER), str(run.spec.base)
+    trial = evaluate_adapter(content, filled.file(base, NETWORK), filled.tasks, [DIGITS, TURNED, DIGITS])
+    assert trial.verification == filled.verify(run.id)
+    own, turned = trial.scores
+    assert run.result is not None
+    assert (turned.before.accuracy, turned.after.accuracy) == (run.result.accuracy_before, run.result.accuracy)
+    assert (own.before.accuracy, own.after.accuracy) == (run.result.source_accuracy_before, run.result.source_accuracy)
+    assert merged_with(content, filled.file(base, NETWORK)) == filled.content(run.id, "merged.safetensors")
+
+    app = upload(from_file(draw("adapters.py"), base), "adapter.zip", content, "adapter-file")
+    assert "its certificate holds" in texts(app)
+    (table,) = app.dataframe
+    assert table.value["With the adapter"][0] == f"{run.result.source_accuracy:.2f} %"
+    app.toggle(key="adapter-more").set_value(True).run()
+    assert not app.exception
+    (table,) = app.dataframe
+    assert table.value["With the adapter"][1] == f"{run.result.accuracy:.2f} %"
+
+
+def test_an_adapter_of_peft_is_measured_without_claims_and_nothing_is_kept(filled: Lab, tmp_path: Path) -> None:
+    (base,) = filled.bases()
+    network = tmp_path / "base.safetensors"
+    network.write_bytes(filled.content(base.id, NETWORK))
+    content = of_peft(network)
+    before = {path: path.stat().st_mtime_ns for path in filled.settings.runs.rglob("*")}
+    app = upload(from_file(draw("adapters.py"), base.id), "peft.zip", content, "adapter-file")
+    assert "it has no certificate" in texts(app)
+    assert {path: path.stat().st_mtime_ns for path in filled.settings.runs.rglob("*")} == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "other base", "no tensors", "dataset"])
+def test_a_bad_adapter_is_a_sentence(damage: str, filled: Lab) -> None:
+    (run,) = filled.runs(methods=["lora"])
+    content = filled.content(run.id, ADAPTER)
+    base = str(run.spec.base)
+    if damage == "other base":
+        (other,) = finish(filled, filled.launch(filled.run(base).spec.but(seed=5)).id)
+        base = other.id
+    bad = {"cut": content[:-9], "no tensors": zipped((TENSORS, b"")), "dataset": GOOD}.get(damage, content)
+    app = upload(from_file(draw("adapters.py"), base), "adapter.zip", bad, "adapter-file")
+    assert len(app.error) == 1
+    assert "\n" not in app.error[0].value
+    assert not app.dataframe

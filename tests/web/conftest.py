@@ -1,0 +1,81 @@
+"""A real server with flags of its own, and a client that shows only what it is told to."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.browser.conftest import REPO, START_SECONDS, answers, free_port
+
+TOKEN_LINK = re.compile(r"http://localhost:\d+/\?token=([\w-]{43})$", re.MULTILINE)
+
+
+@dataclass
+class Server:
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    def printed(self) -> str:
+        return self.log.read_text()
+
+    def visitor(self, **headers: str) -> Visitor:
+        return Visitor(self.port, headers)
+
+    def entered(self) -> Visitor:
+        """A visitor who has shown the token that the server printed."""
+        visitor = self.visitor()
+        link = TOKEN_LINK.search(self.printed())
+        assert link
+        answer, _ = visitor.ask("GET", f"/?token={link[1]}")
+        assert answer.status == 303
+        visitor.headers["Cookie"] = answer.headers["Set-Cookie"].partition(";")[0]
+        return visitor
+
+
+@dataclass
+class Visitor:
+    port: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            names = {name.replace("_", "-"): value for name, value in {**self.headers, **headers}.items()}
+            connection.request(method, path, body, names)
+            answer = connection.getresponse()
+            return answer, answer.read()
+        finally:
+            connection.close()
+
+    def status(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> int:
+        return self.ask(method, path, body, **headers)[0].status
+
+
+def launch(folder: Path, *flags: str, **env: str) -> tuple[subprocess.Popen[bytes], int, Path]:
+    """Start a server, without waiting for it."""
+    port, log = free_port(), folder / "server.log"
+    options = ["--server.port", str(port), "--server.headless", "true", *flags]
+    environment = {**os.environ, "LORA_LAB_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", **env}
+    with log.open("wb") as out:
+        command = [sys.executable, "-m", "streamlit", "run", str(REPO / "app.py"), *options]
+        return subprocess.Popen(command, cwd=REPO, env=environment, stdout=out, stderr=out), port, log
+
+
+def start(folder: Path, *flags: str, **env: str) -> Server:
+    """A server that answers and has said where it is."""
+    process, port, log = launch(folder, *flags, **env)
+    end = time.monotonic() + START_SECONDS
+    while not answers(f"http://127.0.0.1:{port}/_stcore/health"):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.1)
+    return Server(process, port, log)

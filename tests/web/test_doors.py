@@ -1,0 +1,265 @@
+"""The doors one by one, asked as a server asks them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.errors import AccessError
+from core.web.access import Access
+from core.web.answers import server_error
+from core.web.attempts import Attempts
+from core.web.bodies import FORM_BYTES, FRAME_BYTES, BodyLimit
+from core.web.doors import Hosts, LocalOnly, Origins, host_name, is_allowed, is_loopback
+from core.web.guard import Guard, Key
+from core.web.headers import SECURITY_HEADERS, SecurityHeaders
+
+TOKEN = "a-token-of-my-own"
+KEY = Key(TOKEN)
+LOCAL = ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "::ffff:127.0.0.1"]
+ELSEWHERE = [
+    "",
+    None,
+    "0.0.0.0",
+    "::",
+    "10.0.0.5",
+    "192.168.1.4",
+    "lab.example",
+    "localhost.example",
+    "::ffff:10.0.0.5",
+]
+
+
+async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+    """What the doors protect; it reads all that it is sent."""
+    text = "inside"
+    if scope["type"] == "http":
+        text += f" {len(await Request(scope, receive).body())}"
+    await PlainTextResponse(text)(scope, receive, send)
+
+
+def ask(
+    app: ASGIApp,
+    path: str = "/",
+    method: str = "GET",
+    kind: str = "http",
+    chunks: Iterable[bytes] = (b"",),
+    **scope: Any,
+) -> tuple[int, str, dict[str, str]]:
+    """The status, body and headers of one answer; keywords in capitals are headers."""
+    headers = {name.lower().replace("_", "-"): value for name, value in scope.items() if name[0].isupper()}
+    path, _, query = path.partition("?")
+    fields: Scope = {
+        "type": kind, "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in {"host": "localhost", **headers}.items()],
+        "client": scope.get("client", ("127.0.0.1", 50000)), "scheme": scope.get("scheme", "http"),
+        "extensions": {"websocket.http.response": {}} if scope.get("denial", True) else {},
+    }  # fmt: skip
+    bodies = list(chunks)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": bodies.pop(0), "more_body": bool(bodies)}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(app(fields, receive, send))  # type: ignore[arg-type]
+    if sent[0]["type"] == "websocket.close":
+        return sent[0]["code"], "", {}
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], body.decode(), {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+
+
+@pytest.mark.parametrize("address", LOCAL)
+def test_on_this_machine_nobody_is_asked(address: str) -> None:
+    access = Access.decide(address, {}, ["localhost"])
+    assert access.is_open
+    access.check_address(address)
+    assert "token" not in access.announcement("http", 8501)
+
+
+@pytest.mark.parametrize("address", ELSEWHERE)
+def test_beyond_this_machine_there_is_a_token_or_a_login(address: str | None) -> None:
+    made = [Access.decide(address, {}, ["localhost"]) for _ in range(2)]
+    assert made[0].token != made[1].token
+    assert all(len(access.token or "") >= 43 and not access.is_open for access in made)
+    assert f"/lab/?token={made[0].token}" in made[0].announcement("http", 8501, "/lab")
+    own = Access.decide(address, {"LORA_LAB_TOKEN": TOKEN})
+    assert own.token == TOKEN
+    assert TOKEN not in own.announcement("http", 8501)
+    assert Access.decide(address, {}, login=True).token is None
+    with pytest.raises(AccessError, match="LORA_LAB_TOKEN"):
+        Access.decide("127.0.0.1", {}).check_address(address)
+
+
+@pytest.mark.parametrize("token", ["x", "fifteen-letters", "x" * 257, "a token\nof two lines", "ein Schlüssel von mir"])
+def test_a_token_that_cannot_serve_is_refused(token: str) -> None:
+    with pytest.raises(AccessError, match="16 to 256"):
+        Access.decide("127.0.0.1", {"LORA_LAB_TOKEN": token})
+
+
+def test_an_empty_token_is_none() -> None:
+    assert Access.decide("0.0.0.0", {"LORA_LAB_TOKEN": ""}).made
+
+
+def test_the_hosts_are_those_told_and_where_it_listens() -> None:
+    environment = {"LORA_LAB_HOSTS": " Lab.example ,,[fd00::1]"}
+    assert Access.decide("10.0.0.5", environment, ["localhost"]).hosts == (
+        "localhost", "lab.example", "fd00::1", "10.0.0.5",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("localhost", "localhost"), ("LocalHost:8501", "localhost"), ("lab.example.", "lab.example"),
+        ("[::1]:8501", "::1"), ("", None), ("a@b", None), ("a/b", None), ("a?b", None), ("a:b", None),
+        ("a:99999", None), ("[::1", None), ("a b", "a b"), (":8501", None), ("a#b", None), ("a\\b", "a\\b"),
+    ],
+)  # fmt: skip
+def test_a_host_header_is_read_or_refused(host: str, name: str | None) -> None:
+    assert host_name(host) == name
+    if name not in {"localhost", "::1"}:
+        assert ask(Hosts(inside, ["localhost", "::1"]), Host=host)[0] == 400
+
+
+@given(st.text(max_size=40))
+def test_no_host_but_its_own_is_answered(host: str) -> None:
+    name = host_name(host)
+    assert name is None or not is_allowed(name, ["localhost"]) or name == "localhost"
+
+
+def test_a_pattern_takes_names_below_it_and_not_beside_it() -> None:
+    assert is_allowed("a.lab.example", ["*.lab.example"])
+    assert not is_allowed("lab.example", ["*.lab.example"])
+    assert not is_allowed("evillab.example", ["*.lab.example", "lab.example"])
+    assert is_allowed("anything", ["*"])
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_only_this_machine_comes_in_without_token(kind: str) -> None:
+    door = LocalOnly(inside)
+    assert ask(door, kind=kind, client=("127.0.0.1", 1))[0] == 200
+    for client in (("10.0.0.9", 1), ("::ffff:10.0.0.9", 1), None, ("", 0)):
+        assert ask(door, kind=kind, client=client)[0] == 403
+
+
+def test_a_page_of_another_site_reads_at_most() -> None:
+    door = Origins(inside, ["https://portal.example/"])
+    for origin in ("http://localhost", "https://localhost", "https://portal.example"):
+        assert ask(door, kind="websocket", Origin=origin)[0] == 200
+        assert ask(door, method="POST", Origin=origin)[0] == 200
+    for origin in ("http://localhost:81", "https://evil.example", "null", "", "http://portal.example", "localhost"):
+        assert ask(door, kind="websocket", Origin=origin)[0] == 403
+        assert ask(door, kind="websocket", Origin=origin, denial=False)[0] == 1008
+        assert ask(door, method="DELETE", Origin=origin)[0] == 403
+        assert ask(door, Origin=origin)[0] == 200
+    assert ask(door, method="POST")[0] == 200
+    assert ask(door, method="POST", Sec_Fetch_Site="same-site")[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "limit"), [("/access", FORM_BYTES), ("/up/s/f", 1000 + FRAME_BYTES), ("/up", FORM_BYTES)]
+)
+def test_a_body_is_bounded_with_and_without_a_length(path: str, limit: int) -> None:
+    door = BodyLimit(inside, "/up/", 1000)
+    assert ask(door, path, "PUT", chunks=[b"0" * limit])[:2] == (200, f"inside {limit}")
+    assert ask(door, path, "PUT", chunks=[b"0" * limit, b"0"])[0] == 413
+    assert ask(door, path, "PUT", Content_Length=str(limit + 1))[0] == 413
+    assert ask(door, path, "PUT", Content_Length="-1")[0] == 413
+
+
+def test_wrong_tries_are_counted_by_address_and_in_all() -> None:
+    now = [0.0]
+    attempts = Attempts(per_address=2, in_all=5, seconds=60, clock=lambda: now[0])
+    attempts.note("a")
+    now[0] = 10
+    attempts.note("a")
+    assert (attempts.wait("a"), attempts.wait("b")) == (50, 0)
+    for address in "bcd":
+        attempts.note(address)
+    assert attempts.wait("new") == 50
+    now[0] = 60
+    assert (attempts.wait("a"), attempts.wait("new")) == (0, 0)
+
+
+def test_the_cookie_follows_the_token_and_is_not_it() -> None:
+    assert KEY.is_cookie(Key(TOKEN).cookie)
+    assert not KEY.is_cookie(Key(TOKEN + "x").cookie)
+    assert not KEY.is_cookie(TOKEN)
+    assert not KEY.is_token(KEY.cookie)
+    assert not KEY.is_token("")
+    assert not KEY.is_token("ü\udcff")
+    assert Key(TOKEN, 1).name != Key(TOKEN, 2).name
+
+
+def test_the_cookie_stays_on_tls_where_it_came_by_tls() -> None:
+    for scheme, secure in (("https", True), ("http", False)):
+        cookie = ask(Guard(inside, KEY), f"/?token={TOKEN}", scheme=scheme)[2]["set-cookie"]
+        assert ("Secure" in cookie) == secure
+
+
+@given(
+    st.one_of(st.text(max_size=30), st.sampled_from(["//evil", "/\\evil", "https://evil", "/lab/\r\nx: y", "/lab//x"]))
+)
+def test_the_form_leads_nowhere_else(target: str) -> None:
+    for base in ("", "/lab"):
+        own = Guard(inside, KEY, base)._own(target)
+        assert own.startswith(f"{base}/")
+        assert "\\" not in own
+        assert urlsplit(own).netloc == ""
+
+
+@pytest.mark.parametrize("path", ["//evil.example/x", "///evil.example", "/\\evil.example", "/%2f/evil.example"])
+def test_the_link_leads_nowhere_else(path: str) -> None:
+    status, _, headers = ask(Guard(inside, KEY), f"{path}?token={TOKEN}")
+    assert status == 303
+    assert not headers["location"].startswith(("//", "/\\"))
+    assert urlsplit(headers["location"]).netloc == ""
+
+
+def test_a_failing_route_tells_nothing_and_keeps_the_headers() -> None:
+    def fail(_: Request) -> Response:
+        raise RuntimeError("a secret path")
+
+    app = Starlette(
+        routes=[Route("/", fail)],
+        middleware=[Middleware(SecurityHeaders)],
+        exception_handlers={Exception: server_error},
+    )
+    sent: list[Message] = []
+
+    async def drive() -> None:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "app": app}
+        with pytest.raises(RuntimeError, match="secret"):  # for the log
+            await app(scope, receive, send)
+
+    asyncio.run(drive())
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    assert sent[0]["status"] == 500
+    assert b"secret" not in sent[1]["body"]
+    assert headers.items() >= SECURITY_HEADERS.items()
+
+
+@pytest.mark.parametrize("address", [*LOCAL, *ELSEWHERE])
+def test_loopback_is_what_only_this_machine_reaches(address: str | None) -> None:
+    assert is_loopback(address) == (address in LOCAL)

@@ -1,0 +1,100 @@
+"""Streamlit's own login, where one is configured: who has not signed in sees no page and gets no file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Message
+from streamlit.testing.v1 import AppTest
+from streamlit.web.server.server_util import AUTH_COOKIE_NAME, get_cookie_secret
+from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
+
+from app import is_signed_in
+from core.lab import close_lab, open_lab
+from core.settings import Settings
+from core.web.signed_in import SignedIn
+from tests.browser.conftest import REPO
+from tests.web.conftest import launch
+
+PROVIDER = {"client_id": "x", "client_secret": "y", "server_metadata_url": "https://login.example/openid"}
+LOGIN = {"redirect_uri": "http://localhost:8501/oauth2callback", "cookie_secret": "c" * 32}
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[None]:
+    open_lab(settings)
+    yield
+    close_lab()
+
+
+def draw(login: Mapping[str, object] | None) -> AppTest:
+    app = AppTest.from_file(str(REPO / "pages" / "shell.py"), default_timeout=30)
+    if login is not None:
+        app.secrets["auth"] = login
+    app.run()
+    assert not app.exception
+    return app
+
+
+@pytest.mark.parametrize(
+    ("login", "labels"),
+    [
+        ({**LOGIN, **PROVIDER}, ["Sign in"]),
+        ({**LOGIN, "work": PROVIDER, "school": PROVIDER}, ["Sign in with work", "Sign in with school"]),
+        ({}, ["Sign in"]),
+    ],
+)
+@pytest.mark.usefixtures("opened")
+def test_who_has_not_signed_in_sees_no_page(login: Mapping[str, object], labels: list[str]) -> None:
+    app = draw(login)
+    assert [button.label for button in app.button] == labels
+    assert not app.title
+    assert [header.value for header in app.header] == ["Sign in"]
+
+
+@pytest.mark.usefixtures("opened")
+def test_without_a_login_nobody_is_asked() -> None:
+    assert draw(None).title
+
+
+def signed(payload: object, secret: str | None = None) -> str:
+    return create_signed_value(secret or get_cookie_secret(), AUTH_COOKIE_NAME, json.dumps(payload)).decode()
+
+
+def status(path: str, cookie: str | None) -> int:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    headers = [(b"cookie", f"{AUTH_COOKIE_NAME}={cookie}".encode())] if cookie else []
+    scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "query_string": b""}
+    door = SignedIn(PlainTextResponse("inside"), ["/download/"], is_signed_in)
+    asyncio.run(door(scope, receive, send))
+    return int(sent[0]["status"])
+
+
+def test_files_are_for_who_has_signed_in() -> None:
+    good = signed({"is_logged_in": True, "email": "a@b.example"})
+    assert status("/download/r-0/adapter.zip", good) == 200
+    for bad in (None, "x", good[:-1] + "_", signed({"is_logged_in": False}), signed({}),
+                signed({"is_logged_in": True}, "another secret of the same length")):  # fmt: skip
+        assert status("/download/r-0/adapter.zip", bad) == 401
+    assert status("/", None) == 200
+
+
+def test_a_login_that_cannot_work_does_not_start(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets.toml"
+    secrets.write_text("[auth")
+    process, _, log = launch(tmp_path, STREAMLIT_SECRETS_FILES=str(secrets))
+    assert process.wait(timeout=30) == 1
+    assert "LoRA Lab does not start: The secrets file cannot be read" in log.read_text()
+    assert "Traceback" not in log.read_text()
