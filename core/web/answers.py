@@ -15,6 +15,7 @@ from core.web.headers import SECURITY_HEADERS
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
+<link rel="icon" href="data:,">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">

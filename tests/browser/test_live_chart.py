@@ -18,8 +18,9 @@ ALT = "Loss by step of two runs."
 APP = """
 from pathlib import Path
 import streamlit as st
-from app import MIDDLEWARE, ROUTES
-app = st.App(Path(__file__).with_name("script.py"), middleware=MIDDLEWARE, routes=ROUTES)
+from app import ACCESS, at, doors
+from core.web import downloads
+app = st.App(Path(__file__).with_name("script.py"), middleware=doors(ACCESS), routes=downloads.routes(at))
 """
 
 SCRIPT = f"""

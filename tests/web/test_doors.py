@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +24,7 @@ from core.web.bodies import FORM_BYTES, FRAME_BYTES, BodyLimit
 from core.web.doors import Hosts, LocalOnly, Origins, host_name, is_allowed, is_loopback
 from core.web.guard import Guard, Key
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
+from tests.web.loop import complete
 
 TOKEN = "a-token-of-my-own"
 KEY = Key(TOKEN)
@@ -76,7 +76,7 @@ def ask(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(app(fields, receive, send))  # type: ignore[arg-type]
+    complete(app(fields, receive, send))  # type: ignore[arg-type]
     if sent[0]["type"] == "websocket.close":
         return sent[0]["code"], "", {}
     body = b"".join(message.get("body", b"") for message in sent[1:])
@@ -253,7 +253,7 @@ def test_a_failing_route_tells_nothing_and_keeps_the_headers() -> None:
         with pytest.raises(RuntimeError, match="secret"):  # for the log
             await app(scope, receive, send)
 
-    asyncio.run(drive())
+    complete(drive())
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     assert sent[0]["status"] == 500
     assert b"secret" not in sent[1]["body"]

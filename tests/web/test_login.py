@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from core.settings import Settings
 from core.web.signed_in import SignedIn
 from tests.browser.conftest import REPO
 from tests.web.conftest import launch
+from tests.web.loop import complete
 
 PROVIDER = {"client_id": "x", "client_secret": "y", "server_metadata_url": "https://login.example/openid"}
 LOGIN = {"redirect_uri": "http://localhost:8501/oauth2callback", "cookie_secret": "c" * 32}
@@ -78,7 +78,7 @@ def status(path: str, cookie: str | None) -> int:
     headers = [(b"cookie", f"{AUTH_COOKIE_NAME}={cookie}".encode())] if cookie else []
     scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "query_string": b""}
     door = SignedIn(PlainTextResponse("inside"), ["/download/"], is_signed_in)
-    asyncio.run(door(scope, receive, send))
+    complete(door(scope, receive, send))
     return int(sent[0]["status"])
 
 
