@@ -75,7 +75,8 @@ def table(timings: Sequence[Timing]) -> str:
     for t in timings:
         memory = "" if t.memory is None else f"{t.memory / 1e6:.0f}"
         lines.append(
-            f"| {t.batch} | {t.name} | {t.members} | {min(t.seconds):.3f} | {median(t.seconds):.3f} | {memory} |"
+            f"| {t.batch} | {t.name} | {t.members} | {'/'.join(map(str, sorted(set(t.threads))))} "
+            f"| {min(t.seconds):.3f} | {median(t.seconds):.3f} | {memory} |"
         )
     return "\n".join(lines)
 
