@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ ROUNDS = 5
 ROUND_SECONDS = 0.02
 """Length of one timing."""
 
-GAIN = 0.8
+GAIN = 0.85
 """More threads must take less than this share of the time of fewer: ties and luck go to one thread."""
 
 SHORT_STEP = 0.0003
@@ -78,7 +79,7 @@ class Threads:
         single = min(timed(1) for _ in range(ROUNDS))
         if self._stepper.splits_steps and single < SHORT_STEP:
             return
-        self.count = fastest(counts, timed)
+        self.count = fastest(counts, timed, wary=self._stepper.splits_steps)
         self._slowest = PATIENCE * single
 
     def watch(self, seconds: float) -> None:
@@ -92,12 +93,14 @@ class Threads:
             self._stepper.use_threads(1)
 
 
-def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
-    """The count to use: a larger one only where its worst time is clearly better than a smaller one's usual.
+def fastest(counts: Sequence[int], seconds: Callable[[int], float], wary: bool) -> int:
+    """The count to use.
 
     Args:
         counts: to choose from, rising.
         seconds: times some work on a count of threads.
+        wary: threads wait for each other in every product, so a larger count is judged by its worst
+            time; otherwise by its usual one.
     """
     times: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(ROUNDS):
@@ -105,7 +108,8 @@ def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
             times[count].append(seconds(count))
     best = counts[0]
     for count in counts[1:]:
-        if max(times[count]) < GAIN * sorted(times[best])[ROUNDS // 2]:
+        judged = max(times[count]) if wary else median(times[count])
+        if judged < GAIN * median(times[best]):
             best = count
     return best
 

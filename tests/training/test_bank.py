@@ -23,6 +23,8 @@ from core.training import bank as bank_module
 from core.training.bank import Bank
 from core.training.evaluation import evaluate
 from core.training.loop import Diverged, Done, EpochEnd, StepLoss, Stopped, data_order, train
+from core.training.script import call_by_call, scripted
+from core.training.shard import no_denormals
 from core.training.stepper import AutogradStepper
 
 RANKS = (4, 1, 16, 7)
@@ -260,6 +262,24 @@ def test_a_rehearsal_changes_nothing(task: Task) -> None:
     fresh, tried = (AutogradStepper(build(ModelSpec.of(), 0), 0.01, task) for _ in range(2))
     tried.rehearse(rows)
     assert torch.equal(fresh.advance(rows), tried.advance(rows))
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_stretch_in_one_function_is_the_calls_one_by_one(task: Task, method: str) -> None:
+    rows = rows_of(task, taken(SEEDS, 3), 12, 64)
+    one, other = (Bank(members(method, 3), taken(RATES, 3), taken(SEEDS, 3), task) for _ in range(2))
+    expected = torch.empty(12, 3)
+    for shard, own in zip(other._shards, other._members, strict=True):
+        program, losses = shard.program(64), torch.empty(12, len(own))
+        with torch.inference_mode(), no_denormals():
+            assert scripted([*program.tape.calls, *program.update.calls], program.rows, program.loss)
+            call_by_call(lambda p=program: (p.tape.run(), p.update.run()), program.rows, program.loss)(
+                rows[shard.orders], losses
+            )
+        expected[:, own] = losses
+    assert torch.equal(one.advance(rows), expected)
+    for k in range(3):
+        assert all(torch.equal(a, b) for a, b in zip(one.trained(k), other.trained(k), strict=True))
 
 
 def test_a_step_makes_no_tensor_and_reads_no_value(task: Task) -> None:

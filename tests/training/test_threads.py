@@ -48,7 +48,12 @@ def clock(**seconds: list[float]) -> Callable[[int], float]:
     ],
 )
 def test_more_threads_must_be_clearly_faster_at_their_worst(times: dict[str, list[float]], expected: int) -> None:
-    assert fastest([int(name[1:]) for name in times], clock(**times)) == expected
+    assert fastest([int(name[1:]) for name in times], clock(**times), wary=True) == expected
+
+
+def test_threads_that_do_not_wait_for_each_other_are_judged_by_their_usual_time() -> None:
+    assert fastest([1, 2], clock(t1=[1.0], t2=[0.55, 0.55, 8.0, 0.55, 0.55]), wary=False) == 2
+    assert fastest([1, 2], clock(t1=[1.0], t2=[0.95]), wary=False) == 1
 
 
 def bank(task: Task, members: int) -> Bank:
@@ -63,7 +68,7 @@ def test_a_wish_is_met_without_a_trial(task: Task) -> None:
 
 def test_a_short_step_of_one_shard_is_not_split(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads_module, "SHORT_STEP", 10.0)
-    monkeypatch.setattr(threads_module, "fastest", lambda counts, seconds: max(counts))
+    monkeypatch.setattr(threads_module, "fastest", lambda counts, seconds, wary: max(counts))
     assert Threads(bank(task, 1), 64, limit=2).count == 1
     assert Threads(bank(task, 2), 64, limit=2).count == 2
     monkeypatch.setattr(threads_module, "SHORT_STEP", 0.0)
