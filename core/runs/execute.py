@@ -129,7 +129,7 @@ def execute_bank(
         started(member, total_steps(specs[member], crew.task))
     outcomes: dict[int, Outcome | Exception] = {}
     done: dict[int, tuple[int, float]] = dict.fromkeys(range(len(specs)), (0, 0.0))
-    told = train(crew.stepper, [spec.optim for spec in specs], stop, crew.seconds, crew.threads.watch)
+    told = train(crew.stepper, [spec.optim for spec in specs], stop, crew.seconds)
     for member, event in told:
         if isinstance(event, StepLoss):
             done[member] = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
