@@ -44,7 +44,7 @@ def _built(row: Contender) -> object:
 def main() -> None:
     """Parse arguments, run, report."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5, help="timings of each contender (default 5)")
+    parser.add_argument("--repeats", type=int, default=7, help="timings of each contender (default 7)")
     parser.add_argument("--batch", type=int, nargs="*", default=[64, 512], help="batch sizes (default 64 512)")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results.json"), help="JSON file to write")
     parser.add_argument("--only", default="", help="keep contenders whose name contains this")
@@ -64,7 +64,10 @@ def main() -> None:
     print(text)
     print(ratios(timings))
     for name, spent in parts.items():
-        print(f"\nOne step of {name}, microseconds: " + ", ".join(f"{part} {us:.0f}" for part, us in spent.items()))
+        print(
+            f"\nOne step of a shard of {name}, microseconds: "
+            + ", ".join(f"{part} {us:.0f}" for part, us in spent.items())
+        )
     print(f"\n{machine()}; {time.strftime('%Y-%m-%d', time.gmtime())}; {time.perf_counter() - start:.0f} s in all.")
     arguments.out.write_text(json.dumps({
         "machine": machine(), "date": time.strftime("%Y-%m-%d", time.gmtime()),

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-PIECE = 16
+PIECE = 8
 """Steps between looks at the clock: one step on a busy core may take fifty milliseconds."""
+
+STRIKES = 2
+"""Slow pieces in a row after which threads are given up; a single one is a hiccup that passes."""
 
 
 class Cores:
@@ -19,10 +22,11 @@ class Cores:
     def __init__(self) -> None:
         self.count = 1
         self._slowest = math.inf
+        self._strikes = 0
 
     def use(self, count: int, slowest: float = math.inf) -> None:
-        """Split products among this many threads; only on one again once a step takes ``slowest`` seconds."""
-        self.count, self._slowest = count, slowest
+        """Split products among this many threads; back to one when steps keep taking ``slowest`` seconds."""
+        self.count, self._slowest, self._strikes = count, slowest, 0
         torch.set_num_threads(count)
 
     def pieces(self, rows: Tensor) -> Iterator[Tensor]:
@@ -33,5 +37,7 @@ class Cores:
         for piece in torch.split(rows, PIECE, 1):
             start = time.perf_counter()
             yield piece
-            if self.count > 1 and (time.perf_counter() - start) / piece.shape[1] > self._slowest:
+            slow = (time.perf_counter() - start) / piece.shape[1] > self._slowest
+            self._strikes = self._strikes + 1 if slow else 0
+            if self._strikes == STRIKES:
                 self.use(1)

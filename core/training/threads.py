@@ -27,7 +27,7 @@ ROUND_SECONDS = 0.02
 """Length of one timing."""
 
 GAIN = 0.85
-"""More threads must take less than this share of the time of fewer: ties and luck go to one thread."""
+"""More threads must take less than this share of the time of fewer, all but once: ties go to fewer."""
 
 SHORT_STEP = 0.0003
 """Seconds. A shorter step stays on one thread: there is little to save, and all to lose
@@ -91,7 +91,7 @@ class Threads:
 
 
 def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
-    """The count to use: a larger one only where its worst time is clearly better than a smaller one's usual.
+    """The count to use: a larger one only where its worst time but one is clearly better than a smaller one's usual.
 
     Args:
         counts: to choose from, rising.
@@ -103,7 +103,7 @@ def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
             times[count].append(seconds(count))
     best = counts[0]
     for count in counts[1:]:
-        if max(times[count]) < GAIN * median(times[best]):
+        if sorted(times[count])[-2] < GAIN * median(times[best]):
             best = count
     return best
 

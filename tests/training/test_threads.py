@@ -42,14 +42,15 @@ def clock(**seconds: list[float]) -> Callable[[int], float]:
     [
         ({"t1": [1.0], "t2": [0.55]}, 2),
         ({"t1": [1.0], "t2": [0.9]}, 1),
-        ({"t1": [1.0], "t2": [0.55, 0.55, 8.0, 0.55, 0.55]}, 1),
+        ({"t1": [1.0], "t2": [0.55, 0.55, 8.0, 0.55, 0.55]}, 2),
+        ({"t1": [1.0], "t2": [0.55, 8.0, 8.0, 0.55, 0.55]}, 1),
         ({"t1": [1.0, 1.0, 9.0, 1.0, 1.0], "t2": [0.55]}, 2),
         ({"t1": [1.0], "t2": [0.55], "t4": [0.3]}, 4),
         ({"t1": [1.0], "t2": [0.55], "t4": [0.5]}, 2),
         ({"t1": [1.0], "t2": [3.0], "t4": [0.6]}, 4),
     ],
 )
-def test_more_threads_must_be_clearly_faster_at_their_worst(times: dict[str, list[float]], expected: int) -> None:
+def test_more_threads_must_be_clearly_faster_all_but_once(times: dict[str, list[float]], expected: int) -> None:
     assert fastest([int(name[1:]) for name in times], clock(**times)) == expected
 
 
