@@ -23,6 +23,7 @@ from core.spec import ModelSpec, RunSpec
 from core.training.bank import Bank, can_bank
 from core.training.evaluation import Evaluation, evaluate
 from core.training.loop import Diverged, Done, Event, StepLoss, Stopped, steps_per_epoch, train
+from core.training.shard import flush_denormals
 from core.training.stepper import AutogradStepper, Stepper
 from core.training.threads import Threads
 
@@ -160,6 +161,7 @@ class _Crew:
 
     def __init__(self, specs: Sequence[RunSpec], places: Sequence[Workplace]) -> None:
         """Load data and base, build the networks, choose threads. Raises: as of :func:`execute_bank`."""
+        flush_denormals()  # before torch makes threads to help this one
         self.specs, self.places = specs, places
         spec, place = specs[0], places[0]
         self.device = choose_device(spec.device)

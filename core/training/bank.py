@@ -24,7 +24,7 @@ from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge
 from core.training.full import FullShard, linears
 from core.training.low_rank import LowRankShard, first_adapted, frozen
-from core.training.shard import Part, Shard, no_denormals
+from core.training.shard import Part, Shard, flush_denormals
 from core.training.stepper import training_bytes
 
 LEAST, MOST = 4, 8
@@ -110,7 +110,8 @@ class Bank:
     def profile(self, shard: int, batch: int, runs: int) -> list[tuple[str, float]]:
         """What each part of a shard's step takes, in seconds; the weights go on training meanwhile."""
         program, n = self._shards[shard].program(batch), len(self.task.train_x)
-        with torch.inference_mode(), no_denormals():
+        flush_denormals()
+        with torch.inference_mode():
             # New rows each time: from memory, as in training, and not from the cache.
             parts = program.tape.profile(runs, before=lambda: program.rows.random_(n))
             return parts + program.update.profile(runs)
@@ -147,21 +148,18 @@ class Bank:
         parts = [losses.new_empty(rows.shape[1], len(own)) for own in self._members]
 
         def work(number: int) -> None:
-            torch.set_num_threads(1)
-            shard = self._shards[number]
-            shard.run(rows[shard.orders], parts[number], update)
+            shard, done = self._shards[number], 0
+            for piece in self._cores.pieces(rows[shard.orders]):
+                shard.run(piece, parts[number][done : done + piece.shape[1]], update)
+                done += piece.shape[1]
 
-        going = [i for i, own in enumerate(self._members) if not self._ended.issuperset(own)]
+        going = [number for number, own in enumerate(self._members) if not self._ended.issuperset(own)]
         if self._threads > 1:
-            with ThreadPoolExecutor(self._threads) as pool:
+            with ThreadPoolExecutor(self._threads, initializer=self._cores.enter) as pool:
                 list(pool.map(work, going))
         else:
-            for i in going:
-                done = 0
-                for piece in self._cores.pieces(rows[self._shards[i].orders]):
-                    steps = piece.shape[1]
-                    self._shards[i].run(piece, parts[i][done : done + steps], update)
-                    done += steps
+            for number in going:
+                work(number)
         for own, part in zip(self._members, parts, strict=True):
             losses[:, own] = part
         return losses

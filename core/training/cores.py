@@ -27,7 +27,11 @@ class Cores:
     def use(self, count: int, slowest: float = math.inf) -> None:
         """Split products among this many threads; back to one when steps keep taking ``slowest`` seconds."""
         self.count, self._slowest, self._strikes = count, slowest, 0
-        torch.set_num_threads(count)
+        self.enter()
+
+    def enter(self) -> None:
+        """Make the count that of the calling thread; torch keeps one for each."""
+        torch.set_num_threads(self.count)
 
     def pieces(self, rows: Tensor) -> Iterator[Tensor]:
         """Parts of rows of shape (orders, steps, batch), each to be trained on before the next is asked for."""

@@ -6,8 +6,7 @@ What a layer computes is left to :mod:`core.training.full` and :mod:`core.traini
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -155,7 +154,8 @@ class Shard(ABC):
             update: whether parameters change; without, all else of a step is done.
         """
         program = self.program(rows.shape[2])
-        with torch.inference_mode(), no_denormals():
+        flush_denormals()
+        with torch.inference_mode():
             program.run(rows, losses, update, self.adam.state)
 
     def load(self, member: int) -> None:
@@ -191,18 +191,14 @@ class Shard(ABC):
         return grad
 
 
-@contextmanager
-def no_denormals() -> Iterator[None]:
-    """Let this thread take numbers below 1e-38 for zero, where the processor can.
+def flush_denormals() -> None:
+    """Let this thread, for good, take numbers below 1e-38 for zero, where the processor can.
 
     Adam's second moments are squares of gradients: once a network has learnt its data they are that
     small by the thousand, and arithmetic on them is so slow that a step took half as long again.
+    Threads that torch makes to help this one do the same if they are made after this call.
     """
     torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
 
 
 def transposed(tensor: Tensor) -> Tensor:

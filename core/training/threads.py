@@ -26,10 +26,10 @@ ROUNDS = 5
 ROUND_SECONDS = 0.02
 """Length of one timing."""
 
-GAIN = 0.85
+GAIN = 0.9
 """More threads must take less than this share of the time of fewer, all but once: ties go to fewer."""
 
-SHORT_STEP = 0.0003
+SHORT_STEP = 0.0002
 """Seconds. A shorter step stays on one thread: there is little to save, and all to lose
 as soon as the second core is busy."""
 

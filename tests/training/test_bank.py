@@ -24,7 +24,6 @@ from core.training.bank import Bank
 from core.training.evaluation import evaluate
 from core.training.loop import Diverged, Done, EpochEnd, StepLoss, Stopped, data_order, train
 from core.training.script import call_by_call, scripted
-from core.training.shard import no_denormals
 from core.training.stepper import AutogradStepper
 
 RANKS = (4, 1, 16, 7)
@@ -271,7 +270,7 @@ def test_a_stretch_in_one_function_is_the_calls_one_by_one(task: Task, method: s
     expected = torch.empty(12, 3)
     for shard, own in zip(other._shards, other._members, strict=True):
         program, losses = shard.program(64), torch.empty(12, len(own))
-        with torch.inference_mode(), no_denormals():
+        with torch.inference_mode():
             assert scripted([*program.tape.calls, *program.update.calls], program.rows, program.loss)
             call_by_call(lambda p=program: (p.tape.run(), p.update.run()), program.rows, program.loss)(
                 rows[shard.orders], losses
