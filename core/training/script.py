@@ -2,7 +2,7 @@
 
 Python's interpreter lock is taken once a stretch of steps instead of once a call. Shards on two threads
 keep two cores busy then, where handing the lock over thirty times a step cost a third of their time,
-and a single shard is a third faster too. The numbers are the same to the last bit, for the calls are.
+and a single shard is quicker too. The numbers are the same to the last bit, for the calls are.
 """
 
 from __future__ import annotations
