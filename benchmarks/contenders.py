@@ -53,7 +53,6 @@ class Contender:
         """Seconds of an epoch of 60,000 images, for each run; and the threads that it took."""
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-            torch.set_flush_denormal(False)  # as torch starts; the engine sets it for itself
         seconds, steps, threads = run(self.steps)
         return seconds / steps * steps_per_epoch(EXAMPLES, self.batch) / self.members, threads
 

@@ -24,7 +24,7 @@ from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge
 from core.training.full import FullShard, linears
 from core.training.low_rank import LowRankShard, first_adapted, frozen
-from core.training.shard import Part, Shard, flush_denormals
+from core.training.shard import Part, Shard, no_denormals
 from core.training.stepper import training_bytes
 
 LEAST, MOST = 4, 8
@@ -110,8 +110,7 @@ class Bank:
     def profile(self, shard: int, batch: int, runs: int) -> list[tuple[str, float]]:
         """What each part of a shard's step takes, in seconds; the weights go on training meanwhile."""
         program, n = self._shards[shard].program(batch), len(self.task.train_x)
-        flush_denormals()
-        with torch.inference_mode():
+        with torch.inference_mode(), no_denormals():
             # New rows each time: from memory, as in training, and not from the cache.
             parts = program.tape.profile(runs, before=lambda: program.rows.random_(n))
             return parts + program.update.profile(runs)

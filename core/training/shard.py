@@ -5,8 +5,10 @@ What a layer computes is left to :mod:`core.training.full` and :mod:`core.traini
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -154,8 +156,7 @@ class Shard(ABC):
             update: whether parameters change; without, all else of a step is done.
         """
         program = self.program(rows.shape[2])
-        flush_denormals()
-        with torch.inference_mode():
+        with torch.inference_mode(), no_denormals():
             program.run(rows, losses, update, self.adam.state)
 
     def load(self, member: int) -> None:
@@ -191,14 +192,21 @@ class Shard(ABC):
         return grad
 
 
-def flush_denormals() -> None:
-    """Let this thread, for good, take numbers below 1e-38 for zero, where the processor can.
+@contextmanager
+def no_denormals() -> Iterator[None]:
+    """Let this thread take numbers too small for full precision for zero meanwhile, where the processor can.
 
-    Adam's second moments are squares of gradients: once a network has learnt its data they are that
-    small by the thousand, and arithmetic on them is so slow that a step took half as long again.
-    Threads that torch makes to help this one do the same if they are made after this call.
+    Adam's second moments are squares of gradients: once a network has learnt its data they are below
+    1e-38 by the thousand, and arithmetic on them is so slow that a step took a third longer. Threads
+    that torch makes to help this one do the same for good if it makes them meanwhile.
     """
+    smallest = sys.float_info.min
+    already = smallest / 2 == 0.0
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(already)
 
 
 def transposed(tensor: Tensor) -> Tensor:

@@ -252,6 +252,13 @@ def test_shards_on_several_threads_give_the_numbers_of_one(
     assert torch.get_num_threads() == 1
 
 
+def test_training_leaves_the_threads_own_arithmetic_as_it_was(task: Task) -> None:
+    smallest = 5e-324
+    Bank(members("full", 1), [0.001], [5], task).advance(rows_of(task, [5], 2, 64))
+    assert smallest * 1.0 == smallest > 0
+    assert torch.tensor([1e-40]).mul(1.0).item() > 0
+
+
 def test_a_rehearsal_changes_nothing(task: Task) -> None:
     rows = rows_of(task, [5], 10, 64)
     for method in ("full", "lora"):
