@@ -122,7 +122,7 @@ def engine(task: Task, batch: int, settings: Sequence[tuple[LoRASpec | None, flo
     def run(steps: int) -> tuple[float, int, int]:
         threads = Threads(bank, batch)  # a trial each time, as every bank begins with one
         start = time.perf_counter()
-        for member, event in train(bank, optims, watch=threads.watch):
+        for member, event in train(bank, optims):
             if member == 0 and isinstance(event, StepLoss):
                 done = event.first_step + len(event.losses) - 1
                 if done >= steps:

@@ -74,10 +74,9 @@ def table(timings: Sequence[Timing]) -> str:
     ]
     for t in timings:
         memory = "" if t.memory is None else f"{t.memory / 1e6:.0f}"
-        lines.append(
-            f"| {t.batch} | {t.name} | {t.members} | {'/'.join(map(str, sorted(set(t.threads))))} "
-            f"| {min(t.seconds):.3f} | {median(t.seconds):.3f} | {memory} |"
-        )
+        threads = " or ".join(map(str, sorted(set(t.threads))))
+        figures = f"{min(t.seconds):.3f} | {median(t.seconds):.3f} | {memory}"
+        lines.append(f"| {t.batch} | {_without_threads(t.name)} | {t.members} | {threads} | {figures} |")
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@
 
 import os
 
-# Steps gather rows from all over a task's images. Large pages spare half of that time; torch reads this
+# Steps gather rows from all over a task's images. Large pages spare a quarter of that time; torch reads this
 # when it first allocates, and elsewhere than on Linux it does nothing.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 

@@ -23,6 +23,7 @@ from core.spec import ModelSpec, RunSpec
 from core.training.bank import Bank, can_bank
 from core.training.evaluation import Evaluation, evaluate
 from core.training.loop import Diverged, Done, Event, StepLoss, Stopped, steps_per_epoch, train
+from core.training.shard import no_denormals
 from core.training.stepper import AutogradStepper, Stepper
 from core.training.threads import Threads
 
@@ -124,24 +125,8 @@ def execute_bank(
     """
     if len({spec.bank_key for spec in specs}) > 1:
         raise SpecError("Runs of a bank share base, task, method, batch size and epochs: train the others apart.")
-    crew = _Crew(specs, places)
-    for member in range(len(specs)):
-        started(member, total_steps(specs[member], crew.task))
-    outcomes: dict[int, Outcome | Exception] = {}
-    done: dict[int, tuple[int, float]] = dict.fromkeys(range(len(specs)), (0, 0.0))
-    told = train(crew.stepper, [spec.optim for spec in specs], stop, crew.seconds, crew.threads.watch)
-    for member, event in told:
-        if isinstance(event, StepLoss):
-            done[member] = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
-        if isinstance(event, Diverged):
-            outcomes[member] = DivergedError(event.step)
-        elif not isinstance(event, Stopped):
-            sink(member, event)
-        if isinstance(event, Done | Stopped):
-            outcomes[member] = crew.finish(member, event, *done[member])
-        if member in outcomes:
-            ended(member, outcomes[member])
-    return [outcomes[member] for member in range(len(specs))]
+    with no_denormals():  # from the start, before torch makes threads to help this one
+        return _Crew(specs, places).train(sink, stop, started, ended)
 
 
 class _Crew:
@@ -163,6 +148,31 @@ class _Crew:
         self.stepper = stepper_for(self.networks, specs, self.task, self.source)
         self.seconds = time.perf_counter() - start
         self.threads = Threads(self.stepper, spec.optim.batch_size, place.threads, steps=total_steps(spec, self.task))
+
+    def train(
+        self,
+        sink: Callable[[int, Event], None],
+        stop: Callable[[int], bool],
+        started: Callable[[int, int], None],
+        ended: Callable[[int, Outcome | Exception], None],
+    ) -> list[Outcome | Exception]:
+        """Train to every run's end; arguments and result as of :func:`execute_bank`."""
+        for member, spec in enumerate(self.specs):
+            started(member, total_steps(spec, self.task))
+        outcomes: dict[int, Outcome | Exception] = {}
+        done: dict[int, tuple[int, float]] = dict.fromkeys(range(len(self.specs)), (0, 0.0))
+        for member, event in train(self.stepper, [spec.optim for spec in self.specs], stop, self.seconds):
+            if isinstance(event, StepLoss):
+                done[member] = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
+            if isinstance(event, Diverged):
+                outcomes[member] = DivergedError(event.step)
+            elif not isinstance(event, Stopped):
+                sink(member, event)
+            if isinstance(event, Done | Stopped):
+                outcomes[member] = self.finish(member, event, *done[member])
+            if member in outcomes:
+                ended(member, outcomes[member])
+        return [outcomes[member] for member in range(len(self.specs))]
 
     def finish(self, member: int, event: Done | Stopped, step: int, seconds: float) -> Outcome | Exception:
         """Evaluate a run's network and write its files; what goes wrong is this run's own."""

@@ -8,6 +8,7 @@ and on how many threads, does not change its numbers as long as the shards are c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,15 +20,27 @@ from core.data.tasks import Task
 from core.errors import SpecError
 from core.lora import adapted_layers
 from core.model import MultilayerPerceptron
+from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge
 from core.training.full import FullShard, linears
 from core.training.low_rank import LowRankShard, first_adapted, frozen
-from core.training.shard import Part, Shard
+from core.training.shard import Part, Shard, no_denormals
 from core.training.stepper import training_bytes
 
-SHARD_MEMBERS = {"full": 1, "lora": 8}
-"""Members of a shard on a CPU. Full: weights and moments of one fill the cache. LoRA: more members
-share a product, fewer fit the cache better; eight is where the two meet."""
+LEAST, MOST = 4, 8
+"""LoRA members of a shard on a CPU: more of them share a product, fewer fit the cache and keep more threads busy."""
+
+SHARDS = 4
+"""Shards that a bank is cut into before they grow beyond the least size."""
+
+
+def shard_size(members: int, low_rank: bool, device: str) -> int:
+    """How many members make a shard; it depends on nothing that would change a run's numbers between machines."""
+    if device != "cpu":
+        return members  # a launch costs more than the work it starts
+    if not low_rank:
+        return 1  # nothing is shared, and one member's weights and moments fill a core's cache
+    return min(MOST, max(LEAST, -(-members // SHARDS)))
 
 
 class Bank:
@@ -60,6 +73,7 @@ class Bank:
         self.task = task
         self.source = source
         self._threads = 1
+        self._cores = Cores()
         self.device = task.train_x.device
         low_rank = bool(adapted_layers(self.networks[0]))
         _check(self.networks, low_rank)
@@ -71,7 +85,8 @@ class Bank:
         # Members of one seed stand side by side, those of one learning rate within them too.
         orders = {seed: i for i, seed in enumerate(dict.fromkeys(self.seeds))}
         places = sorted(range(self.members), key=lambda k: (orders[self.seeds[k]], rates[k], k))
-        size = SHARD_MEMBERS["lora" if low_rank else "full"] if self.device.type == "cpu" else self.members
+        size = shard_size(self.members, low_rank, self.device.type)
+        self._ended: set[int] = set()
         self._shards: list[Shard] = []
         self._members: list[list[int]] = []
         self._place: dict[int, tuple[Shard, int]] = {}
@@ -85,7 +100,7 @@ class Bank:
 
     @property
     def shards(self) -> int:
-        """Groups of members that take turns."""
+        """Groups of members that take turns, or go to a thread each."""
         return len(self._shards)
 
     def products(self, shard: int, batch: int) -> Callable[[], None]:
@@ -94,9 +109,11 @@ class Bank:
 
     def profile(self, shard: int, batch: int, runs: int) -> list[tuple[str, float]]:
         """What each part of a shard's step takes, in seconds; the weights go on training meanwhile."""
-        program = self._shards[shard].program(batch)
-        with torch.inference_mode():
-            return program.tape.profile(runs) + program.update.profile(runs)
+        program, n = self._shards[shard].program(batch), len(self.task.train_x)
+        with torch.inference_mode(), no_denormals():
+            # New rows each time: from memory, as in training, and not from the cache.
+            parts = program.tape.profile(runs, before=lambda: program.rows.random_(n))
+            return parts + program.update.profile(runs)
 
     @staticmethod
     def _shard(
@@ -114,13 +131,13 @@ class Bank:
         return self._run(rows, update=True)
 
     @property
-    def splits_steps(self) -> bool:
-        return len(self._shards) == 1
+    def threads(self) -> int:
+        return max(self._threads, self._cores.count)
 
-    def use_threads(self, count: int) -> None:
+    def use_threads(self, count: int, slowest: float = math.inf) -> None:
         """Several shards are spread over the threads; a single one splits its products among them."""
         self._threads = min(count, len(self._shards))
-        torch.set_num_threads(1 if self._threads > 1 else count)
+        self._cores.use(1 if self._threads > 1 else count, slowest)
 
     def rehearse(self, rows: Tensor) -> None:
         self._run(rows, update=False)
@@ -130,16 +147,18 @@ class Bank:
         parts = [losses.new_empty(rows.shape[1], len(own)) for own in self._members]
 
         def work(number: int) -> None:
-            torch.set_num_threads(1)
-            shard = self._shards[number]
-            shard.run(rows[shard.orders], parts[number], update)
+            shard, done = self._shards[number], 0
+            for piece in self._cores.pieces(rows[shard.orders]):
+                shard.run(piece, parts[number][done : done + piece.shape[1]], update)
+                done += piece.shape[1]
 
+        going = [number for number, own in enumerate(self._members) if not self._ended.issuperset(own)]
         if self._threads > 1:
-            with ThreadPoolExecutor(self._threads) as pool:
-                list(pool.map(work, range(len(self._shards))))
+            with ThreadPoolExecutor(self._threads, initializer=self._cores.enter) as pool:
+                list(pool.map(work, going))
         else:
-            for shard, part in zip(self._shards, parts, strict=True):
-                shard.run(rows[shard.orders], part, update)
+            for number in going:
+                work(number)
         for own, part in zip(self._members, parts, strict=True):
             losses[:, own] = part
         return losses
@@ -162,6 +181,9 @@ class Bank:
     def write_back(self, member: int) -> None:
         for parameter, value in self._parameters(member):
             parameter.copy_(value)
+
+    def retire(self, member: int) -> None:
+        self._ended.add(member)
 
     def memory(self, member: int) -> int:
         return training_bytes(self.networks[member])

@@ -112,7 +112,6 @@ def train(
     optims: Sequence[OptimSpec],
     stop: Callable[[int], bool] = lambda member: False,
     spent: float = 0.0,
-    watch: Callable[[float], None] = lambda seconds: None,
 ) -> Iterator[tuple[int, Event | Stopped | Diverged]]:
     """Train and tell.
 
@@ -124,7 +123,6 @@ def train(
         optims: patience and what to keep, for each member; batch size and epochs, which they share.
         stop: asked of every member after each report.
         spent: seconds that preparing the stepper took.
-        watch: told what a full step takes, after each report.
 
     Yields:
         A member and what happened to it: StepLoss every tenth of a second, EpochEnd after each
@@ -150,17 +148,16 @@ def train(
             losses = stepper.advance(rows).cpu().numpy()  # the only place that waits for the device
             elapsed = time.perf_counter() - clock
             pace = elapsed / len(losses)
-            watch(pace if count else 0.0)
             for k, event in _reports(live, losses, step + 1, elapsed / len(live), rows.shape[2] / n):
                 if isinstance(event, Diverged):
-                    live.pop(k)
-                    stepper.write_back(k)
+                    del live[k]
+                    _end(stepper, k)
                 yield k, event
             done += len(losses)
             step += len(losses)
             for k in [k for k in live if stop(k)]:
                 del live[k]
-                stepper.write_back(k)
+                _end(stepper, k)
                 yield k, Stopped(step)
             if not live:
                 return
@@ -170,10 +167,16 @@ def train(
                 del live[k]
                 if progress.best:
                     stepper.restore(k, progress.best)
-                stepper.write_back(k)
+                _end(stepper, k)
                 yield k, Done(epoch, progress.kept_epoch if progress.optim.keep == "best" else epoch)
         if not live:
             return
+
+
+def _end(stepper: Stepper, k: int) -> None:
+    """Give a member's network what it has learnt, and train it no more."""
+    stepper.write_back(k)
+    stepper.retire(k)
 
 
 def _reports(

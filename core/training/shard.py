@@ -5,8 +5,9 @@ What a layer computes is left to :mod:`core.training.full` and :mod:`core.traini
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from core.training.adam import FlatAdam
 from core.training.graph import captured
+from core.training.script import Stretch, call_by_call, scripted
 from core.training.tape import Algebra, Tape
 
 BLOCK = 1024
@@ -70,15 +72,31 @@ class Program:
         """From the rows to losses and gradients; changes no weight."""
         self.update = Tape()
         """From the gradients to new weights."""
-        self.step: Callable[[], None] = self._eager
+        self._stretches: dict[bool, Stretch] = {}
 
-    def _eager(self) -> None:
-        self.tape.run()
-        self.update.run()
+    def run(self, rows: Tensor, losses: Tensor, update: bool, state: Sequence[Tensor]) -> None:
+        """Make steps.
 
-    def capture(self, state: Sequence[Tensor]) -> None:
-        """Let steps run as a CUDA graph where there is CUDA; ``state`` is what a step changes for good."""
-        self.step = captured(self._eager, state)
+        Args:
+            rows: (orders, steps, batch) images of each step.
+            losses: (steps, members), filled.
+            update: whether parameters change; without, all else of a step is done.
+            state: what a step changes for good.
+        """
+        if update not in self._stretches:
+            self._stretches[update] = self._stretch(update, state)
+        self._stretches[update](rows, losses)
+
+    def _stretch(self, update: bool, state: Sequence[Tensor]) -> Stretch:
+        calls = [*self.tape.calls, *(self.update.calls if update else [])]
+
+        def step() -> None:
+            for call in calls:
+                call()
+
+        if self.rows.is_cuda:
+            return call_by_call(captured(step, state), self.rows, self.loss)
+        return scripted(calls, self.rows, self.loss) or call_by_call(step, self.rows, self.loss)
 
     def buffer(self, *shape: int) -> Tensor:
         """A tensor for results of the step."""
@@ -138,12 +156,8 @@ class Shard(ABC):
             update: whether parameters change; without, all else of a step is done.
         """
         program = self.program(rows.shape[2])
-        step = program.step if update else program.tape.run
         with torch.inference_mode(), no_denormals():
-            for step_rows, step_losses in zip(rows.unbind(1), losses.unbind(0), strict=True):
-                program.rows.copy_(step_rows)
-                step()
-                step_losses.copy_(program.loss)
+            program.run(rows, losses, update, self.adam.state)
 
     def load(self, member: int) -> None:
         """Take a member's parameters from its module."""
@@ -160,7 +174,6 @@ class Shard(ABC):
         seen = self._record_forward(program)
         self._record_backward(program, seen, self._record_loss(program))
         self.adam.record(program.update)
-        program.capture(self.adam.state)
         return program
 
     def _record_loss(self, program: Program) -> Tensor:
@@ -181,16 +194,19 @@ class Shard(ABC):
 
 @contextmanager
 def no_denormals() -> Iterator[None]:
-    """Let this thread take numbers below 1e-38 for zero, where the processor can.
+    """Let this thread take numbers too small for full precision for zero meanwhile, where the processor can.
 
-    Adam's second moments are squares of gradients: once a network has learnt its data they are that
-    small by the thousand, and arithmetic on them is so slow that a step took half as long again.
+    Adam's second moments are squares of gradients: once a network has learnt its data they are below
+    1e-38 by the thousand, and arithmetic on them is so slow that a step took a third longer. Threads
+    that torch makes to help this one do the same for good if it makes them meanwhile.
     """
+    smallest = sys.float_info.min
+    already = smallest / 2 == 0.0
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(already)
 
 
 def transposed(tensor: Tensor) -> Tensor:

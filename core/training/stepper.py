@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.tasks import Task
+from core.training.cores import Cores
 from core.training.evaluation import Evaluation, evaluate
 
 
@@ -49,12 +51,22 @@ class Stepper(Protocol):
         ...
 
     @property
-    def splits_steps(self) -> bool:
-        """Whether more threads split the products of a step, and so wait for each other and round differently."""
+    def shards(self) -> int:
+        """Parts that can be trained side by side; where there is one, more threads split its products."""
         ...
 
-    def use_threads(self, count: int) -> None:
-        """Train on this many threads of the CPU from now on."""
+    @property
+    def threads(self) -> int:
+        """Threads of the CPU in use now."""
+        ...
+
+    def use_threads(self, count: int, slowest: float = math.inf) -> None:
+        """Train on this many threads from now on.
+
+        Args:
+            count: how many.
+            slowest: where they split products, go back to one once a step takes this many seconds.
+        """
         ...
 
     def rehearse(self, rows: Tensor) -> None:
@@ -77,6 +89,10 @@ class Stepper(Protocol):
         """Put the trained values into the member's own module."""
         ...
 
+    def retire(self, member: int) -> None:
+        """The member has ended: what becomes of it from now on does not matter."""
+        ...
+
     def memory(self, member: int) -> int:
         """Bytes of a member's weights, gradients and optimiser state."""
         ...
@@ -86,7 +102,7 @@ class AutogradStepper:
     """Trains any one module by autograd, with Adam on whatever its ``requires_grad`` leaves trainable."""
 
     members = 1
-    splits_steps = True
+    shards = 1
 
     def __init__(
         self, network: nn.Module, learning_rate: float, task: Task, seed: int = 0, source: Task | None = None
@@ -103,6 +119,7 @@ class AutogradStepper:
         self.source = source
         self.seeds = (seed,)
         self.device = task.train_x.device
+        self._cores = Cores()
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         # One fused kernel over all tensors: the usual loop over twelve small ones costs more than their products.
         fused = self.parameters[0].device.type in ("cpu", "cuda")
@@ -110,13 +127,18 @@ class AutogradStepper:
 
     def advance(self, rows: Tensor) -> Tensor:
         losses = []
-        for batch in rows[0]:
-            losses.append(self._gradients(batch))
-            self.optimizer.step()
+        for piece in self._cores.pieces(rows):
+            for batch in piece[0]:
+                losses.append(self._gradients(batch))
+                self.optimizer.step()
         return torch.stack(losses).unsqueeze(1)
 
-    def use_threads(self, count: int) -> None:
-        torch.set_num_threads(count)
+    @property
+    def threads(self) -> int:
+        return self._cores.count
+
+    def use_threads(self, count: int, slowest: float = math.inf) -> None:
+        self._cores.use(count, slowest)
 
     def rehearse(self, rows: Tensor) -> None:
         for batch in rows[0]:
@@ -146,6 +168,9 @@ class AutogradStepper:
 
     def write_back(self, member: int) -> None:
         """Nothing to do: the module itself was trained."""
+
+    def retire(self, member: int) -> None:
+        """Nothing to do: with its only member, the training has ended."""
 
     def memory(self, member: int) -> int:
         return training_bytes(self.network)

@@ -23,21 +23,21 @@ class Tape:
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self._calls: list[Callable[[], Any]] = []
+        self.calls: list[partial[Any]] = []
 
     def add(self, name: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         """Add a call; it happens at every :meth:`run`, on these very tensors."""
         self.names.append(name)
-        self._calls.append(partial(function, *arguments, **options))
+        self.calls.append(partial(function, *arguments, **options))
 
     def run(self) -> None:
         """Make all calls."""
-        for call in self._calls:
+        for call in self.calls:
             call()
 
     def products(self) -> Callable[[], None]:
         """Only the matrix products, as a function: the floor that a step cannot go below."""
-        calls = [call for call in self._calls if getattr(call, "func", None) in PRODUCTS]
+        calls = [call for call in self.calls if call.func in PRODUCTS]
 
         def run() -> None:
             for call in calls:
@@ -45,11 +45,17 @@ class Tape:
 
         return run
 
-    def profile(self, runs: int) -> list[tuple[str, float]]:
-        """Median seconds of every call, over this many runs: what a step's time goes to."""
-        times: list[list[float]] = [[] for _ in self._calls]
+    def profile(self, runs: int, before: Callable[[], object] = lambda: None) -> list[tuple[str, float]]:
+        """What a step's time goes to: median seconds of every call.
+
+        Args:
+            runs: how often to make all calls.
+            before: called before each run, outside the clock.
+        """
+        times: list[list[float]] = [[] for _ in self.calls]
         for _ in range(runs):
-            for call, spent in zip(self._calls, times, strict=True):
+            before()
+            for call, spent in zip(self.calls, times, strict=True):
                 start = time.perf_counter()
                 call()
                 spent.append(time.perf_counter() - start)

@@ -1,7 +1,8 @@
-"""How many threads a bank trains on: found by trying, because the number of cores does not tell.
+"""How many threads a bank trains on.
 
-At these sizes a second thread saves little or much, depending on the batch; and while another process
-holds its core it makes every product wait, a hundred times slower at worst.
+Shards of a bank go to as many threads as there are cores. One shard alone can only split its products,
+and then the count is found by trying: a second thread saves little or much, depending on the batch,
+and while another process holds its core it makes every product wait, a hundred times slower at worst.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -24,11 +26,11 @@ ROUNDS = 5
 ROUND_SECONDS = 0.02
 """Length of one timing."""
 
-GAIN = 0.85
-"""More threads must take less than this share of the time of fewer: ties and luck go to one thread."""
+GAIN = 0.9
+"""More threads must take less than this share of the time of fewer, all but once: ties go to fewer."""
 
-SHORT_STEP = 0.0003
-"""Seconds. A shorter step of one shard stays on one thread: there is little to save, and all to lose
+SHORT_STEP = 0.0002
+"""Seconds. A shorter step stays on one thread: there is little to save, and all to lose
 as soon as the second core is busy."""
 
 WORTH_A_TRIAL = 2.0
@@ -44,7 +46,7 @@ def available_cores() -> int:
 
 
 class Threads:
-    """The thread count of a stepper, and an eye on whether it still pays."""
+    """The thread count of a stepper, settled before it trains."""
 
     def __init__(
         self,
@@ -64,36 +66,32 @@ class Threads:
             steps: how many are to come; a bank that one thread trains in a moment is not worth a trial.
         """
         self._stepper = stepper
-        self._slowest = float("inf")
-        counts = [count for count in COUNTS if count <= (limit or available_cores())]
-        self.count = wanted or 1
-        if wanted is None and len(counts) > 1 and stepper.device.type == "cpu":
+        most = limit or available_cores()
+        counts = [count for count in COUNTS if count <= most]
+        if wanted is not None or most == 1 or stepper.device.type != "cpu":
+            stepper.use_threads(wanted or 1)
+        elif stepper.shards > 1:
+            # They never wait for each other inside a step: a busy core costs its share and no more.
+            stepper.use_threads(most)
+        else:
             self._try(counts, batch_size, steps)
-        stepper.use_threads(self.count)
+
+    @property
+    def count(self) -> int:
+        """Threads in use now."""
+        return self._stepper.threads
 
     def _try(self, counts: Sequence[int], batch_size: int, steps: float) -> None:
         timed = _timer(self._stepper, batch_size)
-        if steps * timed(1) < WORTH_A_TRIAL:
-            return
-        single = min(timed(1) for _ in range(ROUNDS))
-        if self._stepper.splits_steps and single < SHORT_STEP:
-            return
-        self.count = fastest(counts, timed)
-        self._slowest = PATIENCE * single
-
-    def watch(self, seconds: float) -> None:
-        """Go back to one thread for good when steps have become slow.
-
-        Args:
-            seconds: what a step of the latest stretch took.
-        """
-        if self.count > 1 and seconds > self._slowest:
-            self.count = 1
-            self._stepper.use_threads(1)
+        single, best = timed(1), 1
+        if steps * single >= WORTH_A_TRIAL:
+            single = min(timed(1) for _ in range(ROUNDS))
+            best = fastest(counts, timed) if single >= SHORT_STEP else 1
+        self._stepper.use_threads(best, PATIENCE * single)
 
 
 def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
-    """The count to use: a larger one only where it is usually clearly faster, and never much slower.
+    """The count to use: a larger one only where its worst time but one is clearly better than a smaller one's usual.
 
     Args:
         counts: to choose from, rising.
@@ -105,9 +103,7 @@ def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
             times[count].append(seconds(count))
     best = counts[0]
     for count in counts[1:]:
-        usual = sorted(times[best])[ROUNDS // 2]
-        # Small noise is any machine's; one very slow round means that somebody else holds a core.
-        if sorted(times[count])[ROUNDS // 2] < GAIN * usual and max(times[count]) < PATIENCE * usual:
+        if sorted(times[count])[-2] < GAIN * median(times[best]):
             best = count
     return best
 

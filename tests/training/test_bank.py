@@ -23,6 +23,7 @@ from core.training import bank as bank_module
 from core.training.bank import Bank
 from core.training.evaluation import evaluate
 from core.training.loop import Diverged, Done, EpochEnd, StepLoss, Stopped, data_order, train
+from core.training.script import call_by_call, scripted
 from core.training.stepper import AutogradStepper
 
 RANKS = (4, 1, 16, 7)
@@ -240,7 +241,7 @@ def test_evaluation_is_the_networks_own(tasks: Tasks, task: Task, method: str) -
 def test_shards_on_several_threads_give_the_numbers_of_one(
     task: Task, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(bank_module.SHARD_MEMBERS, "lora", 2)
+    monkeypatch.setattr(bank_module, "LEAST", 2)
     seeds, rates = taken(SEEDS, 6), taken(RATES, 6)
     one, several = (Bank(members(method, 6), rates, seeds, task) for _ in range(2))
     several.use_threads(3)
@@ -249,6 +250,13 @@ def test_shards_on_several_threads_give_the_numbers_of_one(
     for k in range(6):
         assert all(torch.equal(a, b) for a, b in zip(one.trained(k), several.trained(k), strict=True))
     assert torch.get_num_threads() == 1
+
+
+def test_training_leaves_the_threads_own_arithmetic_as_it_was(task: Task) -> None:
+    smallest = 5e-324
+    Bank(members("full", 1), [0.001], [5], task).advance(rows_of(task, [5], 2, 64))
+    assert smallest * 1.0 == smallest > 0
+    assert torch.tensor([1e-40]).mul(1.0).item() > 0
 
 
 def test_a_rehearsal_changes_nothing(task: Task) -> None:
@@ -260,6 +268,24 @@ def test_a_rehearsal_changes_nothing(task: Task) -> None:
     fresh, tried = (AutogradStepper(build(ModelSpec.of(), 0), 0.01, task) for _ in range(2))
     tried.rehearse(rows)
     assert torch.equal(fresh.advance(rows), tried.advance(rows))
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_stretch_in_one_function_is_the_calls_one_by_one(task: Task, method: str) -> None:
+    rows = rows_of(task, taken(SEEDS, 3), 12, 64)
+    one, other = (Bank(members(method, 3), taken(RATES, 3), taken(SEEDS, 3), task) for _ in range(2))
+    expected = torch.empty(12, 3)
+    for shard, own in zip(other._shards, other._members, strict=True):
+        program, losses = shard.program(64), torch.empty(12, len(own))
+        with torch.inference_mode():
+            assert scripted([*program.tape.calls, *program.update.calls], program.rows, program.loss)
+            call_by_call(lambda p=program: (p.tape.run(), p.update.run()), program.rows, program.loss)(
+                rows[shard.orders], losses
+            )
+        expected[:, own] = losses
+    assert torch.equal(one.advance(rows), expected)
+    for k in range(3):
+        assert all(torch.equal(a, b) for a, b in zip(one.trained(k), other.trained(k), strict=True))
 
 
 def test_a_step_makes_no_tensor_and_reads_no_value(task: Task) -> None:
