@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.runs.record import State
 
-VERSION = 1
+VERSION = 2
 """Of the tables below; kept in the file as ``user_version``."""
 
 TABLES = """
@@ -13,8 +13,11 @@ CREATE TABLE runs (
     state TEXT NOT NULL, experiment TEXT, owner TEXT NOT NULL, stop_asked INTEGER NOT NULL DEFAULT 0,
     created REAL NOT NULL, started REAL, ended REAL, cause TEXT, traceback TEXT, result TEXT,
     step INTEGER NOT NULL DEFAULT 0, steps INTEGER NOT NULL DEFAULT 0,
-    seconds REAL NOT NULL DEFAULT 0, rate REAL
+    seconds REAL NOT NULL DEFAULT 0, rate REAL,
+    resumed_step INTEGER NOT NULL DEFAULT 0, resumed_seconds REAL NOT NULL DEFAULT 0,
+    archived INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT ''
 ) STRICT;
+CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag)) STRICT, WITHOUT ROWID;
 CREATE INDEX runs_by_state ON runs (state, created);
 CREATE INDEX runs_by_bank ON runs (bank_key, state);
 CREATE INDEX runs_by_experiment ON runs (experiment);
@@ -34,6 +37,17 @@ CREATE TABLE files (
     run TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (run, name)
 ) STRICT, WITHOUT ROWID;
 """
+
+UPGRADES: dict[int, str] = {
+    1: """
+ALTER TABLE runs ADD COLUMN resumed_step INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN resumed_seconds REAL NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT '';
+CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag)) STRICT, WITHOUT ROWID;
+""",
+}
+"""What makes of the tables of one version those of the next."""
 
 NEXT: dict[State, tuple[State, ...]] = {
     "queued": ("running", "stopped", "failed"),

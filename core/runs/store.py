@@ -17,7 +17,7 @@ import pandas as pd
 
 from core.errors import LabError, QueueFullError, RunStateError, UnknownRunError
 from core.runs.record import EPOCH_COLUMNS, WAITING, Curve, Experiment, Result, Run, State
-from core.runs.schema import NEXT, TABLES, VERSION
+from core.runs.schema import NEXT, TABLES, UPGRADES, VERSION
 from core.spec import RunSpec
 from core.training.loop import EpochEnd, StepLoss
 
@@ -42,13 +42,13 @@ class Store:
     def _create(self) -> None:
         with self._transaction() as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                # One by one: executescript would commit, and two processes may open a new store at once.
-                for statement in filter(str.strip, TABLES.split(";")):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {VERSION}")
-            elif version != VERSION:
+            if version > VERSION:
                 raise LabError(f"{self.path} was written by a newer LoRA Lab: update, or choose another home folder.")
+            scripts = [UPGRADES[old] for old in range(version, VERSION)] if version else [TABLES]
+            # One by one: executescript would commit, and two processes may open a new store at once.
+            for statement in (part for script in scripts for part in script.split(";") if part.strip()):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
         """Close the connections; the store opens new ones where it is used again."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from core.errors import LabError, QueueFullError, RunStateError, UnknownRunError
 from core.runs.record import Experiment, Result, State
-from core.runs.schema import NEXT
+from core.runs.schema import NEXT, VERSION
 from core.runs.store import Store
 from core.spec import LoRASpec, OptimSpec, RunSpec
 from core.training.loop import EpochEnd, StepLoss
@@ -198,3 +200,29 @@ def test_unknown_ids_and_foreign_files_get_a_sentence(store: Store, tmp_path: Pa
     db.close()
     with pytest.raises(LabError, match="newer LoRA Lab"):
         Store(newer)
+
+
+def test_a_store_of_the_first_version_becomes_one_of_this_version_with_its_runs(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.sqlite3", tmp_path / "new.sqlite3"
+    Store(new).close()
+    with closing(sqlite3.connect(new)) as db:
+        tables = [row[0] for row in db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
+    spec = RunSpec.of(method="pretrain")
+    with closing(sqlite3.connect(old)) as db:
+        for table in tables:
+            if not table.startswith("CREATE TABLE tags"):
+                db.execute(re.sub(r",\s*resumed_step.*(?=\))", "", table, flags=re.DOTALL))
+        db.execute(
+            "INSERT INTO runs (id, spec, method, bank_key, state, owner, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ("r-1", spec.to_json(), "pretrain", spec.bank_key, "finished", "somebody", 1.0),
+        )
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
+    assert Store(old).run("r-1").spec == spec
+    columns = []
+    for path in (old, new):
+        with closing(sqlite3.connect(path)) as db:
+            columns.append(db.execute("SELECT name, type, dflt_value FROM pragma_table_info('runs')").fetchall())
+            assert db.execute("SELECT count(*) FROM tags").fetchone() == (0,)
+            assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    assert columns[0] == columns[1]
