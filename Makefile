@@ -2,13 +2,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint browser bench clean
+.PHONY: run test soak lint browser bench clean
 
 run: $(VENV)/.runtime  ## the dashboard, at http://localhost:8501
 	$(BIN)/streamlit run app.py
 
 test: $(VENV)/.development browser lint  ## lint, types, and the whole suite
 	$(BIN)/pytest
+
+soak: $(VENV)/.development browser  ## the faults and crowds of tests/soak at full size; figures in tests/README.md
+	LORA_LAB_SOAK=full $(BIN)/pytest tests/soak -s
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
