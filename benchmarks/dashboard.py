@@ -17,12 +17,11 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-from playwright.sync_api import Page, WebSocket, sync_playwright
+from playwright.sync_api import Page, sync_playwright
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
@@ -40,30 +39,40 @@ CHROMIUM = [
 ]  # fmt: skip
 
 
-@dataclass
-class Ticks:
-    """Times between a fragment's request and the end of its answer, in seconds."""
+RECORDER = """
+window.frames_seen = [];
+const keep = (way, data) => {
+  // The end of an answer is a short frame; what people type is not looked at.
+  if (!(data instanceof ArrayBuffer || ArrayBuffer.isView(data)) || data.byteLength > 65536) return;
+  const bytes = new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength);
+  window.frames_seen.push([way, performance.now(), Array.from(bytes)]);
+};
+window.WebSocket = class extends WebSocket {
+  constructor(...all) {
+    super(...all);
+    this.addEventListener("message", (event) => keep("received", event.data));
+  }
+  send(data) {
+    keep("sent", data);
+    super.send(data);
+  }
+};
+"""
+"""Notes in the page itself when a frame left and when one arrived, by the page's own clock."""
 
-    trips: list[float] = field(default_factory=list)
-    _asked: float | None = None
 
-    def watch(self, socket: WebSocket) -> None:
-        """Listen to one websocket."""
-        socket.on("framesent", self._sent)
-        socket.on("framereceived", self._received)
-
-    def _sent(self, frame: str | bytes) -> None:
-        if isinstance(frame, bytes):
-            message = BackMsg.FromString(frame)
+def trips(page: Page) -> list[float]:
+    """Milliseconds between each fragment's request and the end of its answer, since the page was opened."""
+    found, asked = [], None
+    for way, moment, content in page.evaluate("window.frames_seen"):
+        if way == "sent":
+            message = BackMsg.FromString(bytes(content))
             if message.WhichOneof("type") == "rerun_script" and message.rerun_script.fragment_id:
-                self._asked = time.perf_counter()
-
-    def _received(self, frame: str | bytes) -> None:
-        if self._asked is None or not isinstance(frame, bytes):
-            return
-        if ForwardMsg.FromString(frame).WhichOneof("type") == "script_finished":
-            self.trips.append(time.perf_counter() - self._asked)
-            self._asked = None
+                asked = moment
+        elif asked is not None and ForwardMsg.FromString(bytes(content)).WhichOneof("type") == "script_finished":
+            found.append(moment - asked)
+            asked = None
+    return found
 
 
 @contextmanager
@@ -122,18 +131,19 @@ def pace(store: Store, run: Run) -> float:
 def measure() -> dict[str, object]:
     """All figures, for JSON."""
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
-    ticks, beside, alone = Ticks(), [], []
+    ticks, beside, alone = [], [], []
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
         store = Store(Path(folder) / "lab.sqlite3")
         while len(alone) < PAIRS:
             page = browser.new_page()
-            page.on("websocket", ticks.watch)
+            page.add_init_script(RECORDER)
             start_pretraining(page, url)
             run = running(store)
             for _ in range(2):
                 page.wait_for_timeout(1000)
-                beside.append(_with_events(page, store, run))
+                beside.append(pace(store, run))
+                ticks += trips(page)
                 page.goto("about:blank")
                 page.wait_for_timeout(1000)
                 alone.append(pace(store, run))
@@ -144,22 +154,14 @@ def measure() -> dict[str, object]:
             page.close()
         store.close()
         browser.close()
-    trips = np.array(ticks.trips) * 1000
     return {
-        "ticks": len(trips),
-        "tick_median_ms": float(np.median(trips)),
-        "tick_p95_ms": float(np.percentile(trips, 95)),
+        "ticks": len(ticks),
+        "tick_median_ms": float(np.median(ticks)),
+        "tick_p95_ms": float(np.percentile(ticks, 95)),
         "steps_per_second_alone": median(alone),
         "steps_per_second_beside_a_page": median(beside),
         "pace_beside_a_page": median(b / a for b, a in zip(beside, alone, strict=True)),
     }
-
-
-def _with_events(page: Page, store: Store, run: Run) -> float:
-    """Steps a second while the page is open; Playwright hands over its events only while it waits."""
-    first, start = store.run(run.id).step, time.perf_counter()
-    page.wait_for_timeout(WINDOW * 1000)
-    return (store.run(run.id).step - first) / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from core.data.tasks import Tasks
 from core.errors import LabError
 from core.runs.execute import NETWORK, Outcome, Workplace, execute_bank
 from core.runs.plan import plan
+from core.runs.priority import step_back
 from core.runs.record import Run
 from core.runs.store import Store
 from core.settings import Settings
@@ -75,6 +76,7 @@ class Workers:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
+        step_back()
         while not self._closing.is_set():
             self._wake.clear()
             try:
