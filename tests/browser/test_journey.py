@@ -13,12 +13,17 @@ from peft import PeftModel
 from playwright.sync_api import Locator, Page, expect
 
 from core.adapter import apply_adapter, read_adapter
+from core.data.idx import SOURCES
 from core.network_file import read_network
 from tests.browser.conftest import REPO, Serve
+from tests.data.test_catalog import idx_files, put
 
 pytestmark = pytest.mark.browser
 
-TRAINING = re.compile(r"Epoch \d+ of 50 · step [\d,]+ of 8,100")
+LONG = "112,500"
+"""Optimiser steps of a run in the test that stops runs: minutes, however fast the machine."""
+
+TRAINING = re.compile(rf"Epoch \d+ of 50 · step [\d,]+ of {LONG}")
 """What a running run shows."""
 
 SOON = 60_000
@@ -28,6 +33,14 @@ SOON = 60_000
 @pytest.fixture(scope="module")
 def url(serve: Serve) -> str:
     return serve(REPO / "app.py", {"LORA_LAB_DATA": ""})
+
+
+@pytest.fixture(scope="module")
+def large_url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A server with a dataset so large that its runs go on until somebody stops them."""
+    data = tmp_path_factory.mktemp("data")
+    put(data / "MNIST" / "raw", idx_files(SOURCES[0], count=20_000))
+    return serve(REPO / "app.py", {"LORA_LAB_DATA": str(data)})
 
 
 def open_page(page: Page, url: str, title: str) -> None:
@@ -65,12 +78,12 @@ def test_the_one_button_ends_in_a_comparison(page: Page, url: str, console_error
     assert console_errors == []
 
 
-def test_a_run_goes_on_through_reload_and_a_second_tab_and_stops_when_told(page: Page, url: str) -> None:
-    run_the_comparison(page, url)
-    open_page(page, f"{url}/finetune", "Fine-tune")
+def test_a_run_goes_on_through_reload_and_a_second_tab_and_stops_when_told(page: Page, large_url: str) -> None:
+    run_the_comparison(page, large_url)
+    open_page(page, f"{large_url}/finetune", "Fine-tune")
     expect(page.get_by_role("button", name="Start the experiment")).to_be_visible(timeout=30_000)
-    press(page, "Epochs", "End", "1,050")
-    press(page, "Batch size", "Home", "8,100")
+    press(page, "Epochs", "End", "14,100")
+    press(page, "Batch size", "Home", LONG)
     page.get_by_role("button", name="Start the experiment").click()
     chart = page.get_by_role("img", name=re.compile("Training and validation loss of these runs"))
     expect(chart.locator(".main-svg").first).to_be_attached(timeout=30_000)
@@ -89,7 +102,7 @@ def test_a_run_goes_on_through_reload_and_a_second_tab_and_stops_when_told(page:
     assert last_step(chart) > before
 
     second = page.context.new_page()
-    open_page(second, f"{url}/runs", "Runs")
+    open_page(second, f"{large_url}/runs", "Runs")
     expect(second.get_by_text(TRAINING).first).to_be_visible(timeout=30_000)
     second.get_by_role("button", name="Stop", exact=True).first.click()
     expect(page.get_by_text(re.compile("1 stopped"))).to_be_visible(timeout=15_000)
@@ -122,8 +135,10 @@ def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Pa
     with zipfile.ZipFile(files["adapter.zip"]) as archive:
         archive.extractall(tmp_path / "adapter")
     theirs = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()(x)
-    torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(theirs, merged, atol=1e-4, rtol=1e-4)
+    # A share of the largest logit, as the certificate has it: float32 sums are not exact in any absolute sense.
+    scale = max(1.0, float(ours.detach().abs().max()))
+    torch.testing.assert_close(theirs, ours, atol=1e-5 * scale, rtol=0)
+    torch.testing.assert_close(theirs, merged, atol=1e-4 * scale, rtol=0)
 
 
 @pytest.mark.parametrize("path", ["", "pretrain", "finetune", "runs", "compare", "adapters", "learn"])
