@@ -29,7 +29,7 @@ from core.runs.record import Run
 from core.runs.store import Store
 
 ROOT = Path(__file__).parents[1]
-WINDOW = 4.0
+WINDOW = 8.0
 """Seconds of each look, long enough for thousands of steps."""
 PAIRS = 5
 """Looks with the page and without it, by turns."""

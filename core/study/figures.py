@@ -30,6 +30,9 @@ AXES: dict[Axis, str] = {"step": "Step", "epoch": "Epoch", "seconds": "Training 
 POINTS_IN_ALL = 20_000
 """Points of all raw lines of a figure together; beyond it a browser no longer zooms smoothly."""
 
+LIVE_POINTS = 400
+"""Points of a line that is sent anew every second, while it trains: two hundred peaks and as many valleys."""
+
 
 @dataclass(frozen=True)
 class NamedCurve:
@@ -70,7 +73,8 @@ def live_figure_data(
     Returns:
         ``data`` and ``layout``, as Plotly names them; values that are not finite are None, which Plotly draws as gaps.
     """
-    return {"data": plain(_loss_traces(curves, axis, smoothing)), "layout": plain(_loss_layout(axis, log))}
+    traces = _loss_traces(curves, axis, smoothing, LIVE_POINTS)
+    return {"data": plain(traces), "layout": plain(_loss_layout(axis, log))}
 
 
 def accuracy_curves(curves: Sequence[NamedCurve], axis: Axis = "epoch", masked: bool = False) -> go.Figure:
@@ -174,14 +178,16 @@ def export_html(figure: go.Figure) -> bytes:
     return html.encode()
 
 
-def _loss_traces(curves: Sequence[NamedCurve], axis: Axis, smoothing: float) -> list[dict[str, Any]]:
+def _loss_traces(
+    curves: Sequence[NamedCurve], axis: Axis, smoothing: float, most: int = MOST_POINTS
+) -> list[dict[str, Any]]:
     """Raw lines first, so that they lie beneath every smoothed one; validation on top."""
-    most = min(MOST_POINTS, max(100, POINTS_IN_ALL // max(1, len(curves))))
+    most = min(most, max(100, POINTS_IN_ALL // max(1, len(curves))))
     raw, lines, crosses = [], [], []
     for named, first in _with_first_of_label(curves):
         loss: Values = named.curve.loss
         if smoothing > 0:
-            faint = {"opacity": 0.25, "hoverinfo": "skip", "hovertemplate": None}
+            faint = {"opacity": 0.25, "hoverinfo": "skip", "hovertemplate": None, "customdata": None}
             raw.append(_loss_line(named, axis, "raw", loss, most, width=1, legend=False) | faint)
             loss = smooth(loss, smoothing)
         lines.append(_loss_line(named, axis, "training", loss, most, width=2 if smoothing > 0 else 1.5, legend=first))
@@ -194,9 +200,10 @@ def _loss_line(
 ) -> dict[str, Any]:
     shown = thin(loss, most)
     trace = _trace(named, what, _x_of_steps(named, axis)[shown], _gapped(loss)[shown], legend)
+    step, steps = ("x:d", None) if axis == "step" else ("customdata", named.curve.step[shown])
     return trace | {
-        "mode": "lines", "line": {"color": named.colour, "width": width}, "customdata": named.curve.step[shown],
-        "hovertemplate": _hover(named, "training loss %{y:.4g}, step %{customdata}"),
+        "mode": "lines", "line": {"color": named.colour, "width": width}, "customdata": steps,
+        "hovertemplate": _hover(named, f"training loss %{{y:.4g}}, step %{{{step}}}"),
     }  # fmt: skip
 
 

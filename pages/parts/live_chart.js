@@ -92,6 +92,7 @@ class Chart {
     this.busy = true;
     try {
       this.plotly = await loadPlotly(library);
+      await new Promise((resolve) => setTimeout(resolve)); // the rest of the page's answer goes before the drawing
       if (!this.data) return; // taken off the page meanwhile
       const { data, layout } = JSON.parse(figure);
       // Plotly looks for what a removed trace leaves behind by a selector made of its uid.
