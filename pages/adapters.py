@@ -89,15 +89,15 @@ def show_certificate(run: Run) -> None:
         st.error(str(error))
         return
     st.markdown(
-        f"When the file was made it was read back in full and put on a fresh copy of the base. "
+        f"When the file was made, it was read back in full and put on a fresh copy of the base. "
         f"On {certificate['probe_rows']} inputs with logits up to {certificate['largest_logit']:.1f}:"
     )
     st.dataframe(
         {
-            "Checked": ["Reloaded adapter against the trained network", "Merged network against two branches",
+            "Checked": ["Logits, reloaded against trained", "Logits, merged against unmerged",
                         "Trained parameters", *(f"Rank on {layer}" for layer in certificate["layers"])],
-            "Found": [f"logits differ by at most {certificate['reloaded_difference']:.1e}",
-                      f"logits differ by at most {certificate['merged_difference']:.1e}",
+            "Found": [f"up to {certificate['reloaded_difference']:.1e} apart",
+                      f"up to {certificate['merged_difference']:.1e} apart",
                       count_text(certificate["parameters"]), *map(str, certificate["layers"].values())],
         },
         hide_index=True, alt="What was checked when the adapter file was made",
