@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -110,6 +110,11 @@ class Spectrum:
     base_norm: float
     """‖W‖_F of the weight before training."""
 
+    @property
+    def rank(self) -> int:
+        """How many singular values are above zero."""
+        return int(np.count_nonzero(self.values))
+
     @cached_property
     def norm(self) -> float:
         """‖ΔW‖_F, the root of Σ σᵢ²."""
@@ -157,14 +162,26 @@ class Spectrum:
 
 
 def spectrum(delta: Array, weight: Array) -> Spectrum:
-    """The spectrum of one layer.
+    """The spectrum of one layer; singular values that are nothing but rounding are zero.
 
     Args:
         delta: ΔW, (out, in), finite.
         weight: W before training, of the same shape.
     """
     values = np.asarray(np.linalg.svd(delta, compute_uv=False), dtype=np.float64)
-    return Spectrum(values, float(np.linalg.norm(weight)))
+    return Spectrum(np.where(values > rounding(delta.shape, values), values, 0.0), float(np.linalg.norm(weight)))
+
+
+def rounding(shape: tuple[int, ...], values: NDArray[np.floating]) -> float:
+    """The size up to which singular values of a float64 matrix are rounding: σ₁ · max(out, in) · ε.
+
+    The customary tolerance of a numerical rank (Golub and Van Loan, "Matrix Computations", §5.4).
+
+    Args:
+        shape: (out, in) of the matrix.
+        values: its singular values, the largest first.
+    """
+    return float(values[0]) * max(shape) * float(np.finfo(np.float64).eps) if values.size else 0.0
 
 
 def spectra(base: nn.Module, tuned: nn.Module) -> dict[str, Spectrum]:
@@ -186,11 +203,22 @@ def truncated(delta: Array, rank: int) -> Array:
         delta: (out, in).
         rank: 0 or above; at min(out, in) and more, ``delta`` itself.
     """
-    if rank >= min(delta.shape):
-        return delta.copy()
+    return next(truncations(delta, [rank]))
+
+
+def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
+    """:func:`truncated` at several ranks, from one decomposition.
+
+    Args:
+        delta: (out, in).
+        ranks: 0 or above.
+
+    Yields:
+        (out, in) at each rank, in this order.
+    """
     left, values, right = np.linalg.svd(delta, full_matrices=False)
-    cut: Array = (left[:, :rank] * values[:rank]) @ right[:rank]
-    return cut
+    for rank in ranks:
+        yield delta.copy() if rank >= min(delta.shape) else (left[:, :rank] * values[:rank]) @ right[:rank]
 
 
 def cut_network(base: nn.Module, tuned: nn.Module, rank: int | Mapping[str, int]) -> nn.Module:
@@ -207,7 +235,22 @@ def cut_network(base: nn.Module, tuned: nn.Module, rank: int | Mapping[str, int]
         BaseMismatchError: as of :func:`delta_weights`.
         LoRAError: ``tuned`` carries adapters.
     """
-    weights, cut = linear_weights(base), {}
-    for path, delta in delta_weights(base, tuned).items():
-        cut[path] = weights[path] + truncated(delta, rank if isinstance(rank, int) else rank[path])
-    return with_weights(tuned, cut)
+    return next(cut_networks(base, tuned, [rank]))
+
+
+def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mapping[str, int]]) -> Iterator[nn.Module]:
+    """:func:`cut_network` at several ranks, from one decomposition a layer.
+
+    Args: as of :func:`cut_network`.
+
+    Raises:
+        BaseMismatchError: as of :func:`delta_weights`.
+        LoRAError: ``tuned`` carries adapters.
+    """
+    weights = linear_weights(base)
+    cuts = {
+        path: truncations(delta, [rank if isinstance(rank, int) else rank[path] for rank in ranks])
+        for path, delta in delta_weights(base, tuned).items()
+    }
+    for _ in ranks:
+        yield with_weights(tuned, {path: weights[path] + next(cut) for path, cut in cuts.items()})

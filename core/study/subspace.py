@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.study.spectrum import Array
+from core.study.spectrum import Array, rounding
 
 Side = Literal["outputs", "inputs"]
 
@@ -38,8 +38,7 @@ def directions(matrix: Array, side: Side, most: int | None = None) -> Array:
         (out or in, k), orthonormal columns; k is the rank of the matrix or ``most``.
     """
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
-    # The customary tolerance of a numerical rank (Golub and Van Loan, "Matrix Computations", §5.4).
-    rank = int((values > values[0] * max(matrix.shape) * np.finfo(np.float64).eps).sum()) if values.size else 0
+    rank = int((values > rounding(matrix.shape, values)).sum())
     kept = rank if most is None else min(rank, most)
     return left[:, :kept] if side == "outputs" else right[:kept].T
 
@@ -177,9 +176,7 @@ def intruders(
         top: k.
         side: which singular vectors.
     """
-    known, found = directions(weight, side), directions(weight + delta, side, top)
-    cosines = np.abs(found.T @ known)
-    return Intruders(np.clip(cosines.max(axis=1, initial=0.0), 0.0, 1.0), threshold)
+    return Intruders(_likeness(directions(weight, side), directions(weight + delta, side, top)), threshold)
 
 
 def notices_new_directions(
@@ -228,15 +225,34 @@ def random_intruders(
     Returns:
         (draws,)
     """
+    likeness = random_likeness(weight, delta, top, side, draws)
+    return np.asarray((likeness < threshold).sum(axis=1), dtype=np.int64)
+
+
+def random_likeness(
+    weight: Array, delta: Array, top: int = INTRUDER_TOP, side: Side = "outputs", draws: int = 20
+) -> Array:
+    """:attr:`Intruders.likeness` where ΔW has the same singular values in random directions, draw by draw.
+
+    Args: as of :func:`random_intruders`.
+
+    Returns:
+        (draws, k)
+    """
     rng, (out, inputs) = np.random.default_rng(0), delta.shape
     values = np.linalg.svd(delta, compute_uv=False)
     # Values that are rounding would only cost time.
-    values = values[values > values[0] * 1e-12] if values.size and values[0] else values[:0]
-    counts = np.zeros(draws, dtype=np.int64)
-    for i in range(draws):
+    values = values[values > rounding(delta.shape, values)]
+    known, found = directions(weight, side), []
+    for _ in range(draws):
         left, right = (_random_directions(size, values.size, rng) for size in (out, inputs))
-        counts[i] = intruders(weight, (left * values) @ right.T, threshold, top, side).count
-    return counts
+        found.append(_likeness(known, directions(weight + (left * values) @ right.T, side, top)))
+    return np.stack(found)
+
+
+def _likeness(known: Array, found: Array) -> Array:
+    """(k,) the largest |cosine| of each column of ``found`` with any column of ``known``."""
+    return np.asarray(np.clip(np.abs(found.T @ known).max(axis=1, initial=0.0), 0.0, 1.0))
 
 
 def scaled_directions(weight: Array, indices: Sequence[int], factor: float) -> Array:
