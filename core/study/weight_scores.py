@@ -6,6 +6,7 @@ Many strengths of one ΔW are evaluated on the same images, so that a page can s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,7 @@ from core.study.weight_change import WeightChange
 from core.training.evaluation import BATCH, Evaluation, evaluate, judge
 
 PartName = Literal["validation", "test"]
+On = Literal["target", "source"]
 Strengths = Mapping[str, float]
 """How much of its ΔW each layer gets, by its path: 0 none, 1 what training left; 1 where it is not named."""
 
@@ -49,7 +51,7 @@ class Scores:
     """None where the target is the source."""
     source_masked: Array | None
 
-    def line(self, on: Literal["target", "source"], masked: bool) -> Array:
+    def line(self, on: On, masked: bool) -> Array:
         """One of the four; NaN where there is no source apart from the target."""
         plain, own = (self.target, self.target_masked) if on == "target" else (self.source, self.source_masked)
         chosen = own if masked else plain
@@ -77,7 +79,7 @@ class Exam:
     def of_networks(self, networks: Iterable[nn.Module]) -> Scores:
         """Each network's accuracies."""
         found: list[tuple[Evaluation | None, Evaluation | None]] = []
-        with torch.no_grad():
+        with torch.no_grad(), one_thread():
             for network in networks:
                 network.eval()
                 found.append((_judged(network, self.target), _judged(network, self.source)))
@@ -108,9 +110,10 @@ def read_exam(lab: Lab, run: Run, part: PartName) -> Exam:
 def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> list[Evaluation]:
     """How the base with so much of each layer's ΔW does on these images; see :func:`logits_at`."""
     outputs: list[list[Tensor]] = [[] for _ in strengths]
-    for start in range(0, max(len(part.x), 1), BATCH):
-        for place, logits in enumerate(logits_at(change, part.x[start : start + BATCH], strengths)):
-            outputs[place].append(logits)
+    with one_thread():
+        for start in range(0, max(len(part.x), 1), BATCH):
+            for place, logits in enumerate(logits_at(change, part.x[start : start + BATCH], strengths)):
+                outputs[place].append(logits)
     return [judge(torch.cat(logits), part.y, part.classes) for logits in outputs]
 
 
@@ -159,6 +162,17 @@ def logits_at(change: WeightChange, x: Tensor, strengths: Sequence[Strengths]) -
             else:
                 h = module(h)
         yield h
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Products on the calling thread alone: a second one makes them wait ten times as long while runs are trained."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _judged(network: nn.Module, part: Part | None) -> Evaluation | None:
