@@ -180,12 +180,15 @@ def similarity_map(values: Array, title: str, subtitle: str, first: str, second:
     trace = {
         "type": "heatmap", "z": values, "x": np.arange(1, columns + 1), "y": np.arange(1, rows + 1),
         "zmin": 0, "zmax": 1, "colorscale": SCALE, "xgap": 1, "ygap": 1,
-        "colorbar": {"title": {"text": "φ"}, "thickness": 12, "len": 0.9, "dtick": 0.25, "outlinewidth": 0},
+        "colorbar": {"title": {"text": "φ"}, "thickness": 12, "dtick": 0.25, "outlinewidth": 0},
         "hovertemplate": "first %{y} against first %{x}<br>φ = %{z:.3f}<extra></extra>",
     }  # fmt: skip
     layout = layout_of(title, subtitle, f"First j of {second}", f"First i of {first}", height=320)
     layout["xaxis"] |= {"showgrid": False} | _whole_ticks(columns)
     layout["yaxis"] |= {"showgrid": False, "autorange": "reversed"} | _whole_ticks(rows)
+    # Square cells, whatever the shape of the page.
+    layout["xaxis"] |= {"constrain": "domain", "constraintoward": "left"}
+    layout["yaxis"] |= {"scaleanchor": "x", "constrain": "domain", "constraintoward": "top"}
     return go.Figure([trace], layout)
 
 
@@ -222,7 +225,7 @@ def accuracy_over_strength(curve: StrengthCurve, strength: float, colour: str, m
             },
         ]  # fmt: skip
     layout = layout_of("Accuracy over the strength of ΔW", "test part", "Multiple of the trained alpha", "Accuracy (%)")
-    layout["xaxis"] |= {"range": [-0.05, float(curve.strengths[-1]) + 0.05], "dtick": 1}
+    layout["xaxis"] |= {"range": [-0.05, float(curve.strengths[-1]) + 0.05], "dtick": 0.5}
     layout["yaxis"] |= {"range": [-2, 102]}
     layout["shapes"] = [_vertical(1.0, NEUTRAL), _vertical(float(curve.strengths[place]), colour, "solid")]
     layout["annotations"] = [

@@ -75,11 +75,11 @@ def amplification_text(rows: Sequence[tuple[str, Amplification]]) -> pd.DataFram
         {
             "Arm": [label for label, _ in rows],
             "‖ΔW‖": [number_text(found.delta) for _, found in rows],
-            "‖UᵀWV‖, of ΔW": [number_text(found.along_delta) for _, found in rows],
-            "of W itself": [number_text(found.along_weight) for _, found in rows],
-            "of random": [number_text(found.along_random) for _, found in rows],
+            "‖UᵀWV‖ along ΔW": [number_text(found.along_delta) for _, found in rows],
+            "along W": [number_text(found.along_weight) for _, found in rows],
+            "along random": [number_text(found.along_random) for _, found in rows],
             "Amplification": [f"{number_text(found.factor, 1)} ×" for _, found in rows],
-            "of a random ΔW": [f"{number_text(found.random_factor, 1)} ×" for _, found in rows],
+            "If ΔW were random": [f"{number_text(found.random_factor, 1)} ×" for _, found in rows],
         },
         dtype=object,
     )
@@ -112,7 +112,7 @@ def combinations_text(switches: Switches, shown: int | None = None) -> pd.DataFr
         shown: row that is marked.
     """
     scores = switches.scores
-    columns: dict[str, list[Any]] = {"": ["▸" if place == shown else "" for place in range(len(switches.on))]}
+    columns: dict[str, list[Any]] = {"Shown": ["●" if place == shown else "" for place in range(len(switches.on))]}
     for place, layer in enumerate(switches.layers):
         columns[layer] = ["on" if on[place] else "off" for on in switches.on]
     for title, values in (
@@ -125,11 +125,11 @@ def combinations_text(switches: Switches, shown: int | None = None) -> pd.DataFr
 
 
 def mean_text(values: Sequence[float], digits: int, unit: str = "") -> str:
-    """Mean over seeds, with half of the 95 % interval where there are two or more, as in ``3.3 ± 1.4``."""
+    """Mean over seeds and half of the 95 % interval, as in ``3.3 ± 1.4``; the mean alone where all are alike."""
     interval = t_interval(values)
     if not interval.n:
         return NOTHING
-    spread = f" ± {number_text(interval.half_width, digits)}" if interval.n > 1 else ""
+    spread = f" ± {number_text(interval.half_width, digits)}" if interval.half_width > 0 else ""
     return f"{number_text(interval.mean, digits)}{spread}{unit}"
 
 

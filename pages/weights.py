@@ -1,0 +1,63 @@
+"""Weights: what fine-tuning did to each layer, and what is left of it when it is cut, rescaled or turned off."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import current
+from pages.parts.pickers import base_text, experiment_picker, task_text
+from pages.parts.weights_focus import choose_focus
+from pages.parts.weights_instruments import instruments_part
+from pages.parts.weights_new import new_directions_part
+from pages.parts.weights_rank import rank_part
+from pages.parts.weights_spectrum import spectrum_part
+from pages.parts.weights_subspaces import subspaces_part
+
+PARTS = {
+    "Spectrum": spectrum_part,
+    "Rank": rank_part,
+    "Alpha and layers": instruments_part,
+    "Subspaces": subspaces_part,
+    "New directions": new_directions_part,
+}
+
+lab = current()
+
+st.title("Weights")
+st.markdown(
+    r"Fine-tuning adds a matrix to each weight: $W_{\text{new}} = W + \Delta W$. Here is what that $\Delta W$ looks "
+    "like, for full fine-tuning and for LoRA, and what each part of it is worth."
+)
+experiment = experiment_picker(lab)
+if experiment is None:
+    st.info("The weights of an experiment's runs are looked into here, and there is none yet.", icon=":material/info:")
+    st.page_link("home.py", label="Run the comparison", icon=":material/home:")
+    st.stop()
+
+try:
+    members = lab.members(experiment)
+    focus = choose_focus(lab, experiment, members)
+    if focus is None:
+        st.info("No run of this experiment has come to a result yet.", icon=":material/info:")
+        st.page_link(
+            "compare.py", label="See how far it is", icon=":material/stacked_line_chart:",
+            query_params={"experiment": experiment.id},
+        )  # fmt: skip
+        st.stop()
+    shown = ", ".join(arm.label for arm in focus.arms)
+    if len(focus.arms) < len({run.spec.arm for run in members}):
+        shown += "; of each rank the setting that did best on the validation part"
+    st.caption(f"Base: {base_text(lab.run(experiment.base))}. Task: {task_text(focus.run.spec.task)}. Shown: {shown}.")
+    waiting = sum(run.is_live for run in members)
+    if waiting:
+        st.caption(f"{waiting} runs are still to come; reload the page to see them.")
+    for tab, part in zip(st.tabs(list(PARTS), key="view", bind="query-params"), PARTS.values(), strict=True):
+        if tab.open:
+            with tab:
+                try:
+                    part(focus)
+                except LabError as error:
+                    st.error(str(error))
+except LabError as error:
+    st.error(str(error))
