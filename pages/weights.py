@@ -39,9 +39,13 @@ try:
     members = lab.members(experiment)
     focus = choose_focus(lab, experiment, members)
     if focus is None:
-        st.info("No run of this experiment has come to a result yet.", icon=":material/info:")
+        waits = any(run.is_live for run in members)
+        st.info(
+            f"No run of this experiment {'has come to a result yet' if waits else 'came to a result'}.",
+            icon=":material/info:",
+        )
         st.page_link(
-            "compare.py", label="See how far it is", icon=":material/stacked_line_chart:",
+            "compare.py", label="See in Compare how it went", icon=":material/stacked_line_chart:",
             query_params={"experiment": experiment.id},
         )  # fmt: skip
         st.stop()

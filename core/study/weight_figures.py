@@ -153,7 +153,7 @@ def accuracy_of_cuts(
             _horizontal(float(lines.mean(axis=0)[-1]), colour, "dash", axis),
             _horizontal(before, NEUTRAL, "dot", axis),
         ]
-    reading = "validation part; dashed: all of ΔW, dotted: before fine-tuning, vertical: suggested"
+    reading = "validation part; dashed: all of ΔW, dotted: base"
     layout = layout_of("Full fine-tuning's ΔW, cut to rank r", reading, "Rank r, log scale", "Target (%)", 520)
     layout["xaxis"] |= _rank_axis(max(ranks))
     if has_source:
@@ -186,9 +186,6 @@ def similarity_map(values: Array, title: str, subtitle: str, first: str, second:
     layout = layout_of(title, subtitle, f"First j of {second}", f"First i of {first}", height=320)
     layout["xaxis"] |= {"showgrid": False} | _whole_ticks(columns)
     layout["yaxis"] |= {"showgrid": False, "autorange": "reversed"} | _whole_ticks(rows)
-    # Square cells, whatever the shape of the page.
-    layout["xaxis"] |= {"constrain": "domain", "constraintoward": "left"}
-    layout["yaxis"] |= {"scaleanchor": "x", "constrain": "domain", "constraintoward": "top"}
     return go.Figure([trace], layout)
 
 

@@ -56,9 +56,9 @@ def rank_part(focus: Focus) -> None:
     show(focus, figure, "cut-accuracy", "Accuracy of full fine-tuning cut to each rank, beside LoRA of that rank")
     table(focus, full, loras, rank, masked)
     st.caption(
-        "The cut is the nearest matrix of its rank (Eckart and Young 1936); biases stay as they were tuned, and a "
-        "layer with fewer than $r$ directions keeps all of them. The rank is chosen on the validation part; the table "
-        "is the test part, which took no part in that."
+        "Vertical: the suggested rank. The cut is the nearest matrix of its rank (Eckart and Young 1936); biases stay "
+        "as they were tuned, and a layer with fewer than $r$ directions keeps all of them. The rank is chosen on the "
+        "validation part; the table is the test part, which took no part in that."
     )
 
 

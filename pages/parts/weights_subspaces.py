@@ -89,11 +89,11 @@ def maps(focus: Focus, side: Side, first: Run, second: Run, names: tuple[str, st
         st.caption(f"One of the two did not change {focus.layer}: there is nothing to compare.")
         return
     k1, k2 = found.similarity.shape
-    high = float(found.random.high[-1, -1])
+    high, mean = (100 * float(null[-1, -1]) for null in (found.random.high, found.random.mean))
     st.markdown(
-        f"{_first(k1)} of {names[0]} and {_first(k2).lower()} of {names[1]} share **{percent(100 * found.whole, 1)}** of "
-        f"what they could; random directions share {percent(100 * float(found.random.mean[-1, -1]), 1)}, and 95 % of "
-        f"random pairs stay below {percent(100 * high, 1)}. "
+        f"{_first(k1)} of {names[0]} and {_first(k2).lower()} of {names[1]} share **{percent(100 * found.whole, 1)}** "
+        f"of what they could; random directions share {percent(mean, 1)}, and 95 % of random pairs stay below "
+        f"{percent(high, 1)}. "
         + ("That is more than chance." if found.beyond_chance else "That is no more than chance.")
     )
     left, right = st.columns(2, gap="large")

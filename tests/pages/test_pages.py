@@ -14,7 +14,7 @@ from core.spec import RunSpec
 from tests.conftest import BOTH, DIGITS, finish, short
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
-PAGES = ["home.py", "pretrain.py", "finetune.py", "runs.py", "compare.py", "adapters.py", "learn.py"]
+PAGES = ["home.py", "pretrain.py", "finetune.py", "runs.py", "compare.py", "weights.py", "adapters.py", "learn.py"]
 
 
 @pytest.fixture

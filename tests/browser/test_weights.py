@@ -1,0 +1,88 @@
+"""The two instruments of the Weights page in a real browser: a slider and switches that answer, on desk and phone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.lab import Lab
+from core.runs.record import Run
+from core.settings import Settings
+from core.spec import LoRASpec, RunSpec
+from core.study.wording import percent
+from tests.browser.conftest import REPO, Serve
+from tests.conftest import DIGITS, TURNED, finish, short
+
+pytestmark = pytest.mark.browser
+
+PATIENCE = 30_000
+ARMS = [(short(rate=0.001), None), (short(epochs=2), LoRASpec.of(rank=2)), (short(epochs=2), LoRASpec.of(rank=4))]
+
+
+@pytest.fixture(scope="module")
+def served(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Run]:
+    """The address of the Weights page, and the LoRA run that it opens with."""
+    home: Path = tmp_path_factory.mktemp("home")
+    lab = Lab(Settings(home=home))
+    lab.start()
+    (base,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)
+    runs = finish(lab, *lab.fine_tune(base, TURNED, ARMS, [0, 1], "Turned").runs)
+    lab.close()
+    lora = next(run for run in runs if run.spec.label == "LoRA r=4" and run.spec.seed == 0)
+    url = serve(REPO / "app.py", {"LORA_LAB_HOME": str(home)})
+    return f"{url}/weights?run={lora.id}", lora
+
+
+def settled(page: Page, title: str, place: int, text: str) -> None:
+    """A metric shows this value; the slider's metrics stand before those of the switches."""
+    found = page.get_by_test_id("stMetric").filter(has_text=title).nth(place).get_by_test_id("stMetricValue")
+    expect(found).to_have_text(text, timeout=PATIENCE)
+
+
+def assert_nothing_runs_off(page: Page) -> None:
+    """No part of the page lies beside the screen; tables and lines of tabs scroll within themselves."""
+    main = page.get_by_test_id("stMain")
+    assert main.evaluate("it => it.scrollWidth - it.clientWidth") <= 0
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_the_slider_and_the_switches_answer_and_nothing_runs_off(
+    page: Page, served: tuple[str, Run], console_errors: list[str]
+) -> None:
+    url, run = served
+    result = run.result
+    assert result is not None
+    page.goto(f"{url}&view=Alpha+and+layers")
+    settled(page, "Target", 0, percent(result.accuracy))
+    settled(page, "Target", 1, percent(result.accuracy))
+
+    thumb = page.get_by_role("slider", name="Alpha, as a multiple of the trained one")
+    chart = page.locator(".live-chart .plotly")
+    expect(chart).to_be_visible(timeout=PATIENCE)
+    thumb.focus()
+    page.keyboard.press("Home")
+    settled(page, "Target", 0, percent(result.accuracy_before))
+    settled(page, "Source", 0, percent(result.source_accuracy_before))
+    expect(page).to_have_url(re.compile(r"[?&]strength=0(\.0)?(&|$)"), timeout=PATIENCE)
+    expect(chart).to_be_visible()
+
+    for layer in ("layers.0", "layers.2", "layers.4"):
+        page.get_by_test_id("stCheckbox").filter(has_text=layer).locator("label").click()
+        expect(page.get_by_role("switch", name=layer)).not_to_be_checked(timeout=PATIENCE)
+    settled(page, "Target", 1, percent(result.accuracy_before))
+
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for view in ("Spectrum", "Rank", "Subspaces", "New directions", "Alpha and layers"):
+            page.get_by_role("tab", name=view).click()
+            panel = page.get_by_role("tabpanel").filter(visible=True)
+            expect(panel.get_by_test_id("stCaptionContainer").last).to_be_visible(timeout=PATIENCE)
+            expect(page.get_by_test_id("stSpinner")).to_have_count(0, timeout=PATIENCE)
+            assert_nothing_runs_off(page)
+    query = parse_qs(urlparse(page.url).query)
+    assert (query["run"], query["layer"], query["view"]) == ([run.id], ["layers.0"], ["Alpha and layers"])
+    assert console_errors == []

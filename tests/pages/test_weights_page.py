@@ -1,0 +1,220 @@
+"""The Weights page: of an experiment with all it can show, of one that lacks something, and of broken files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.lab import Lab, close_lab, open_lab
+from core.runs.execute import NETWORK
+from core.runs.record import Experiment, Run
+from core.settings import Settings
+from core.spec import LoRASpec, RunSpec
+from core.study.wording import percent
+from tests.conftest import DIGITS, TURNED, finish, short
+from tests.pages.test_pages import draw, texts
+
+RANKS = [(short(epochs=3), LoRASpec.of(rank=rank)) for rank in (2, 4)]
+FULL = (short(epochs=3, rate=0.001), None)
+VIEWS = ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The process-wide lab that pages find, for all tests here: none of them changes what another one reads."""
+    yield open_lab(Settings(home=tmp_path_factory.mktemp("home"), max_waiting=40))
+    close_lab()
+
+
+@pytest.fixture(scope="module")
+def base(opened: Lab) -> Run:
+    spec = RunSpec.of(method="pretrain", task=DIGITS.but(classes=(0, 1, 2, 3, 4)), optim=short(epochs=3, rate=0.001))
+    return finish(opened, opened.launch(spec).id)[0]
+
+
+@pytest.fixture(scope="module")
+def experiment(opened: Lab, base: Run) -> Experiment:
+    """Full fine-tuning and LoRA at two ranks, two seeds each, on other classes."""
+    target = DIGITS.but(classes=(5, 6, 7, 8, 9))
+    made = opened.fine_tune(base, target, [FULL, *RANKS], [0, 1], "new classes")
+    finish(opened, *made.runs)
+    return made
+
+
+def run_of(lab: Lab, experiment: Experiment, label: str, seed: int = 0) -> Run:
+    return next(
+        run for run in lab.members(experiment) if run.spec.label == label and run.spec.seed == seed and run.result
+    )
+
+
+def metrics(app: AppTest) -> list[tuple[str, str]]:
+    return [(metric.label, metric.value) for metric in app.metric]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("label", ["Full", "LoRA r=2"])
+def test_every_view_draws_for_either_method(opened: Lab, experiment: Experiment, view: str, label: str) -> None:
+    run = run_of(opened, experiment, label)
+    app = draw("weights.py", experiment=experiment.id, run=run.id, view=view)
+    assert not app.error
+    assert app.query_params["run"] == run.id
+    assert app.query_params["layer"] == "layers.0"
+    # Only the open view was computed.
+    sliders = {"Spectrum": "energy", "Rank": "tolerance", "Alpha and layers": "strength", "New directions": "epsilon"}
+    assert {slider.key for slider in app.slider} == {key for name, key in sliders.items() if name == view}
+
+
+@pytest.mark.parametrize(
+    ("view", "layer"), [("Spectrum", "layers.4"), ("Subspaces", "layers.2"), ("New directions", "layers.4")]
+)
+def test_every_layer_can_be_looked_at(opened: Lab, experiment: Experiment, view: str, layer: str) -> None:
+    app = draw("weights.py", experiment=experiment.id, view=view, layer=layer)
+    assert not app.error
+    assert app.selectbox(key="pick-layer").value == layer
+    assert ("intruders mean nothing" in texts(app)) == (view == "New directions" and layer == "layers.4")
+
+
+def test_the_table_says_what_rank_each_adapter_has(opened: Lab, experiment: Experiment) -> None:
+    app = draw("weights.py", experiment=experiment.id, energy="0.99")
+    table = app.dataframe[0].value
+    assert len(table) == 9
+    assert table["Seeds"].eq("2").all()
+    assert "Rank for 99 %" in table
+    lora = table[table["Arm"] == "LoRA r=2"]
+    assert all(float(text.split(" ")[0]) <= 2 for text in lora["Rank for 99 %"])
+    full = table[table["Arm"] == "Full"]
+    assert float(full["Rank for 99 %"].iloc[0].split(" ")[0]) > 2
+
+
+def test_the_suggested_rank_is_chosen_by_the_points_that_may_be_lost(opened: Lab, experiment: Experiment) -> None:
+    ranks = []
+    for tolerance in ("0", "0.5", "5"):
+        app = draw("weights.py", experiment=experiment.id, view="Rank", tolerance=tolerance)
+        (label,) = [name for name in app.dataframe[0].value["Network"] if "cut to rank" in name]
+        ranks.append(int(label.rsplit(" ", 1)[1]))
+        assert "enough" in texts(app) or "No cut comes within" in texts(app)
+    assert all(high <= low for low, high in pairwise(ranks))
+    full = [run.result.accuracy for run in opened.members(experiment) if run.spec.label == "Full" and run.result]
+    row = app.dataframe[0].value.set_index("Network").loc["Full", "Target"]
+    assert row.startswith(f"{sum(full) / len(full):.2f}")
+
+
+def test_the_slider_shows_base_and_trained_network_and_what_lies_between(opened: Lab, experiment: Experiment) -> None:
+    run = run_of(opened, experiment, "LoRA r=4")
+    result = run.result
+    assert result is not None
+    app = draw("weights.py", experiment=experiment.id, run=run.id, view="Alpha and layers")
+    slider = app.slider(key="strength")
+    titles = ["Target", "Target, own classes", "Source", "Source, own classes"]
+    trained = metrics(app)[:4]
+    assert [title for title, _ in trained] == titles
+    assert trained[0][1] == percent(result.accuracy)
+    assert trained[2][1] == percent(result.source_accuracy)
+    assert trained[3][1] == percent(result.source_accuracy_masked)
+    slider.set_value(0.0).run()
+    assert metrics(app)[0][1] == percent(result.accuracy_before)
+    assert metrics(app)[3][1] == percent(result.source_accuracy_masked_before)
+    assert "Alpha **0.0**, trained with 8" in texts(app)
+    slider.set_value(2.5).run()
+    assert not app.exception
+    assert "Alpha **20.0**" in texts(app)
+
+
+def test_switches_turn_layers_off_one_by_one_down_to_the_base(opened: Lab, experiment: Experiment) -> None:
+    run = run_of(opened, experiment, "LoRA r=4", 1)
+    result = run.result
+    assert result is not None
+    app = draw("weights.py", experiment=experiment.id, run=run.id, view="Alpha and layers")
+    assert metrics(app)[4][1] == percent(result.accuracy)
+    worth, every = app.dataframe[0].value, app.dataframe[1].value
+    app.toggle(key=f"layer-on-{run.id}-layers.2").set_value(False).run()
+    assert metrics(app)[4][1] == worth.set_index("Layer").loc["layers.2", "Target without it"]
+    for layer in ("layers.0", "layers.4"):
+        app.toggle(key=f"layer-on-{run.id}-{layer}").set_value(False).run()
+    assert not app.exception
+    assert metrics(app)[4][1] == percent(result.accuracy_before) == every["Target"].iloc[-1]
+    assert metrics(app)[7][1] == percent(result.source_accuracy_masked_before)
+
+
+def test_two_ranks_and_two_seeds_are_compared(opened: Lab, experiment: Experiment) -> None:
+    app = draw("weights.py", experiment=experiment.id, view="Subspaces")
+    assert "The first 2 directions of LoRA r=2 and the first 4 directions of LoRA r=4 share" in texts(app)
+    assert "95 % of random pairs stay below" in texts(app)
+    assert len(app.get("plotly_chart")) == 4
+    first = next(box for box in app.selectbox if box.label == "First")
+    first.set_value(run_of(opened, experiment, "LoRA r=4").spec.arm).run()
+    assert "Choose two different arms" in texts(app)
+
+
+def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(opened: Lab, base: Run) -> None:
+    lone = opened.fine_tune(base, TURNED, [RANKS[0]], [0], "one")
+    finish(opened, *lone.runs)
+    app = draw("weights.py", experiment=lone.id, view="Subspaces")
+    assert "Two ranks are compared here, and this experiment has one" in texts(app)
+    assert "Two seeds of LoRA r=2 are compared here" in texts(app)
+    app = draw("weights.py", experiment=lone.id, view="Rank")
+    assert "belongs to full fine-tuning, and the experiment has none" in texts(app)
+    full = opened.fine_tune(base, TURNED, [FULL], [0], "full")
+    finish(opened, *full.runs)
+    for view in VIEWS:
+        assert not draw("weights.py", experiment=full.id, view=view).error
+
+
+def test_only_adapted_layers_have_a_switch(opened: Lab, base: Run) -> None:
+    arm = (short(), LoRASpec.of(rank=2, target_modules=("layers.2",)))
+    made = opened.fine_tune(base, TURNED, [arm, FULL], [0], "one layer")
+    finish(opened, *made.runs)
+    app = draw("weights.py", experiment=made.id, view="Alpha and layers")
+    assert [toggle.label for toggle in app.toggle] == ["layers.2 · 128 → 256"]
+    assert "Not changed by training: layers.0, layers.4" in texts(app)
+    for view in VIEWS:
+        app = draw("weights.py", experiment=made.id, view=view, layer="layers.0")
+        assert not app.error
+    assert "did not change layers.0" in texts(app)
+
+
+def test_on_its_own_source_there_is_no_second_task(opened: Lab, base: Run) -> None:
+    made = opened.fine_tune(base, base.spec.task, [FULL, *RANKS], [0], "same")
+    finish(opened, *made.runs)
+    for view in VIEWS:
+        app = draw("weights.py", experiment=made.id, view=view)
+        assert not app.error
+        if view == "Alpha and layers":
+            assert {title for title, _ in metrics(app)} == {"Target", "Target, own classes"}
+
+
+def test_choosing_another_experiment_takes_a_run_of_it(opened: Lab, base: Run, experiment: Experiment) -> None:
+    other = opened.fine_tune(base, TURNED, [FULL, *RANKS], [0], "other")
+    finish(opened, *other.runs)
+    app = draw("weights.py", experiment=experiment.id)
+    assert app.query_params["run"] in experiment.runs
+    app.selectbox(key="pick-experiment").set_value(other.id).run()
+    assert not app.exception
+    assert app.query_params["run"] in other.runs
+    assert app.selectbox(key="pick-run").value in other.runs
+
+
+@pytest.mark.parametrize("query", ["experiment", "run", "layer", "view", "energy", "strength"])
+def test_an_address_that_names_nothing_is_no_crash(experiment: Experiment, query: str) -> None:
+    draw("weights.py", **{query: "<script>alert(1)</script>"})
+
+
+def test_an_experiment_without_a_result_says_so(opened: Lab) -> None:
+    spec = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001), seed=1)
+    broken = finish(opened, opened.launch(spec).id)[0]
+    (opened.settings.runs / broken.id / NETWORK).write_bytes(b"no tensors")
+    made = opened.fine_tune(broken, TURNED, [FULL], [0], "failed")
+    assert [run.state for run in finish(opened, *made.runs)] == ["failed"]
+    app = draw("weights.py", experiment=made.id)
+    assert "No run of this experiment came to a result" in texts(app)
+
+
+def test_a_file_that_is_gone_is_a_sentence(opened: Lab, base: Run) -> None:
+    made = opened.fine_tune(base, TURNED, [FULL], [4], "gone")
+    (run,) = finish(opened, *made.runs)
+    (opened.settings.runs / run.id / NETWORK).unlink()
+    app = draw("weights.py", experiment=made.id)
+    assert "is gone from" in texts(app)

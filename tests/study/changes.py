@@ -1,0 +1,62 @@
+"""Networks with a known ΔW, and images to judge them by."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+
+from core.lora import adapted_layers, add_lora
+from core.model import MultilayerPerceptron, build
+from core.spec import LoRASpec, ModelSpec
+from core.study.weight_change import WeightChange
+from core.study.weight_scores import Exam, Part
+
+SIZES = ModelSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=16, num_classes=5)
+PATHS = ("layers.0", "layers.2", "layers.4")
+
+
+def lora_change(seed: int = 0, sizes: ModelSpec = SIZES, **settings: object) -> WeightChange:
+    """A base with adapters that learnt something."""
+    base = build(sizes, seed)
+    tuned = add_lora(copy.deepcopy(base), LoRASpec.of(**settings), torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        for layer in adapted_layers(tuned).values():
+            layer.lora.B.normal_(generator=torch.Generator().manual_seed(seed + 1))
+    return WeightChange(base, tuned)
+
+
+def full_change(seed: int = 0, sizes: ModelSpec = SIZES) -> WeightChange:
+    """A base, and the same with all weights and biases moved."""
+    base = build(sizes, seed)
+    tuned, generator = copy.deepcopy(base), torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for parameter in tuned.parameters():
+            parameter += torch.randn(parameter.shape, generator=generator) / 5
+    return WeightChange(base, tuned)
+
+
+def planted_change(ranks: dict[str, int], seed: int = 0) -> WeightChange:
+    """A base, and the same with a ΔW of an exact rank added in each layer named."""
+    base = build(SIZES, seed)
+    tuned, rng = copy.deepcopy(base), np.random.default_rng(seed)
+    with torch.no_grad():
+        for path, rank in ranks.items():
+            weight = tuned.get_submodule(path).weight
+            delta = rng.normal(size=(weight.shape[0], rank)) @ rng.normal(size=(rank, weight.shape[1]))
+            weight += torch.from_numpy(delta).to(torch.float32)
+    return WeightChange(base, tuned)
+
+
+def inputs(rows: int = 9, seed: int = 3) -> torch.Tensor:
+    return torch.randn(rows, 20, generator=torch.Generator().manual_seed(seed))
+
+
+def exam_of(network: MultilayerPerceptron | torch.nn.Module, rows: int = 200, source: bool = True) -> Exam:
+    """Images whose labels are what a network says of them on the target, and random on the source."""
+    x = inputs(rows, 5)
+    with torch.no_grad():
+        target = Part(x, network(x).argmax(1), tuple(range(5)))
+    other = torch.randint(3, (rows,), generator=torch.Generator().manual_seed(6))
+    return Exam(target, Part(inputs(rows, 7), other, (0, 1, 2)) if source else None)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import BaseMismatchError, LoRAError, RunStateError, UnknownRunError
+from core.lab import Lab
+from core.runs.execute import ADAPTER, NETWORK
+from core.spec import LoRASpec, RunSpec
+from core.study.compare import arms_of, validation_of
+from core.study.weight_change import layer_shapes, main_arms, read_change, run_of_seed
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.study.changes import PATHS, full_change, lora_change, planted_change
+from tests.study.samples import make_run
+
+
+@pytest.mark.parametrize("rank", [1, 3, 5])
+def test_lora_of_rank_r_has_exactly_r_singular_values_above_zero(rank):
+    spectra = lora_change(rank=rank).spectra()
+    assert [found.rank for found in spectra.values()] == [rank] * 3
+    assert all((found.values[rank:] == 0).all() for found in spectra.values())
+
+
+def test_a_planted_delta_has_the_rank_and_the_norm_it_was_made_with():
+    change = planted_change({"layers.0": 2, "layers.2": 5})
+    assert change.changed_layers == ("layers.0", "layers.2")
+    spectra = change.spectra()
+    # float32 weights: what was planted is there but for their rounding.
+    for path, rank in {"layers.0": 2, "layers.2": 5}.items():
+        values = spectra[path].values
+        assert values[rank:].max() < 1e-6 * values[0]
+        assert spectra[path].rank_holding(0.999999) == rank
+    assert spectra["layers.4"].rank == 0
+
+
+def test_biases_move_in_full_fine_tuning_alone():
+    full, lora = full_change(), lora_change(rank=2)
+    assert all(full.bias_deltas[path].any() for path in PATHS)
+    assert not any(lora.bias_deltas[path].any() for path in PATHS)
+    for path in PATHS:
+        after = full.tuned.get_submodule(path).bias.detach().double().numpy()
+        assert full.base.get_submodule(path).bias.detach().double().numpy() + full.bias_deltas[path] == pytest.approx(
+            after
+        )
+
+
+def test_neither_network_is_changed_by_looking_at_it():
+    change = lora_change(rank=2)
+    before = {name: tensor.clone() for name, tensor in change.tuned.state_dict().items()}
+    change.spectra(), change.plain, change.bias_deltas, change.layer("layers.2")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in change.tuned.state_dict().items())
+    with pytest.raises(LoRAError, match=r"no layer layers\.1"):
+        change.layer("layers.1")
+
+
+def test_the_change_of_a_run_is_read_from_its_files(lab: Lab):
+    experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
+    full, lora = finish(lab, *experiment.runs)
+    for run in (full, lora):
+        change = read_change(lab, run)
+        assert list(change.weights) == list(layer_shapes(run)) == list(PATHS)
+        assert [weight.shape for weight in change.weights.values()] == list(layer_shapes(run).values())
+    assert [found.rank for found in read_change(lab, lora).spectra().values()] == [4, 4, 4]
+    assert min(found.rank for found in read_change(lab, full).spectra().values()) > 4
+    with pytest.raises(UnknownRunError, match="started from no base"):
+        read_change(lab, lab.run(experiment.base))
+
+
+def test_a_run_without_files_gives_a_sentence(lab: Lab):
+    experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
+    full, lora = finish(lab, *experiment.runs)
+    (lab.settings.runs / full.id / NETWORK).unlink()
+    with pytest.raises(UnknownRunError, match="is gone from"):
+        read_change(lab, full)
+    other = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.002))).id)[0]
+    (lab.settings.runs / experiment.base / NETWORK).write_bytes(lab.content(other.id, NETWORK))
+    with pytest.raises(BaseMismatchError, match="another base"):
+        read_change(lab, lora)
+    assert (lab.settings.runs / lora.id / ADAPTER).exists()
+
+
+def test_a_run_that_still_waits_has_no_change(lab: Lab):
+    base = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)[0]
+    (id,) = lab.fine_tune(base, TURNED, [(short(epochs=200), LoRASpec.of())], [0], "long").runs
+    with pytest.raises(RunStateError, match="it has made no files"):
+        read_change(lab, lab.run(id))
+    lab.stop(id)
+
+
+def test_of_each_rank_the_best_arm_by_validation_is_shown_and_the_chosen_one():
+    def run(rank: int | None, rate: float, validation: float, seed: int = 0):
+        method = "lora" if rank else "full"
+        return make_run(method, seed, rank=rank or 4, optim={"learning_rate": rate}, validation_accuracy=validation)
+
+    runs = [
+        run(None, 0.001, 90.0), run(None, 0.01, 95.0), run(1, 0.001, 80.0), run(1, 0.01, 70.0), run(4, 0.001, 85.0),
+    ]  # fmt: skip
+    arms = arms_of(runs)
+    shown = main_arms(arms, validation_of(arms))
+    assert [(arm.method, arm.learning_rate) for arm in shown] == [("full", 0.01), ("lora", 0.001), ("lora", 0.001)]
+    worse = next(arm for arm in arms if arm.method == "lora" and arm.learning_rate == 0.01)
+    assert worse.key in {arm.key for arm in main_arms(arms, validation_of(arms), always=worse.key)}
+    assert len(main_arms(arms, None)) == 3
+    assert main_arms([], {}) == []
+
+
+def test_another_arm_is_shown_with_the_same_seed_where_it_has_it():
+    (arm,) = arms_of([make_run("full", seed) for seed in (3, 5)])
+    assert run_of_seed(arm, 5).spec.seed == 5
+    assert run_of_seed(arm, 9).spec.seed == 3
+    assert np.isfinite(arm.interval("accuracy").mean)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from core.study.spectrum import with_weights
+from core.study.subspace import intruders, random_intruders, random_likeness
+from core.study.weight_change import WeightChange
+from core.study.weight_directions import (
+    FACTORS,
+    intruders_mean_something,
+    newness,
+    overlap,
+    rank_of,
+    scaling_check,
+)
+from tests.study.changes import exam_of, full_change, lora_change
+
+
+def orthonormal(dimension: int, count: int, seed: int = 0) -> np.ndarray:
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(dimension, count)))[0]
+
+
+def test_identical_directions_overlap_fully_and_orthogonal_ones_not_at_all():
+    basis = orthonormal(40, 8)
+    same, apart = overlap(basis[:, :4], basis[:, :4]), overlap(basis[:, :4], basis[:, 4:])
+    assert same is not None
+    assert apart is not None
+    assert same.whole == pytest.approx(1)
+    assert same.beyond_chance
+    assert apart.whole == pytest.approx(0, abs=1e-12)
+    assert not apart.beyond_chance
+    assert same.random.mean == pytest.approx(np.maximum.outer(np.arange(1, 5), np.arange(1, 5)) / 40)
+
+
+def test_random_directions_are_beyond_chance_about_once_in_twenty():
+    found = [overlap(orthonormal(30, 3, seed), orthonormal(30, 5, 1000 + seed)) for seed in range(300)]
+    assert np.mean([each.beyond_chance for each in found if each]) == pytest.approx(0.05, abs=0.04)
+
+
+def test_a_layer_that_did_not_change_has_nothing_to_compare():
+    assert overlap(orthonormal(10, 2), np.zeros((10, 0))) is None
+    assert overlap(np.zeros((10, 0)), orthonormal(10, 2)) is None
+
+
+def test_in_a_whole_space_nothing_is_beyond_chance():
+    found = overlap(orthonormal(4, 4), orthonormal(4, 4, 1))
+    assert found is not None
+    assert found.whole == pytest.approx(1)
+    assert not found.beyond_chance
+
+
+def test_new_directions_and_their_null_are_those_of_the_measures():
+    rng = np.random.default_rng(0)
+    weight, delta = rng.normal(size=(40, 60)), 40 * np.outer(orthonormal(40, 1, 5), orthonormal(60, 1, 6))
+    found = newness(weight, delta)
+    for threshold in (0.3, 0.5, 0.8):
+        assert found.found(threshold).indices == intruders(weight, delta, threshold).indices
+        assert found.by_chance(threshold).tolist() == random_intruders(weight, delta, threshold).tolist()
+    assert found.found(0.5).count >= 1
+    assert found.random.shape == random_likeness(weight, delta).shape == (20, 10)
+
+
+def test_intruders_mean_nothing_in_an_output_layer():
+    assert intruders_mean_something((128, 784))
+    assert intruders_mean_something((256, 128))
+    assert not intruders_mean_something((10, 256))
+
+
+def test_scaling_by_one_is_the_trained_network_and_by_zero_takes_the_directions_out():
+    change = full_change()
+    exam = exam_of(change.tuned)
+    check = scaling_check(change, exam, "layers.0", (0, 2))
+    whole = exam.of_networks([change.tuned])
+    assert check.factors.tolist() == list(FACTORS)
+    assert check.intruders.target[-1] == check.control.target[-1] == whole.target[0] == 100
+    assert check.intruders.line("source", True)[-1] == whole.line("source", True)[0]
+    left, values, right = np.linalg.svd(sum(change.layer("layers.0")))
+    for scores, places in ((check.intruders, [0, 2]), (check.control, [1, 3])):
+        values_left = values.copy()
+        values_left[places] = 0
+        network = with_weights(change.tuned, {"layers.0": (left * values_left) @ right[: len(values)]})
+        assert scores.target[0] == exam.of_networks([network]).target[0]
+
+
+def test_without_intruders_nothing_is_scaled():
+    change = full_change()
+    check = scaling_check(change, exam_of(change.tuned), "layers.2", ())
+    assert check.intruders.target == pytest.approx(np.full(len(FACTORS), 100))
+
+
+def test_the_rank_of_an_adapter_is_read_off_it_capped_where_the_layer_is_small():
+    change = lora_change(rank=9)
+    assert [rank_of(change, path, 3) for path in ("layers.0", "layers.4")] == [9, 5]
+    full = full_change()
+    assert rank_of(full, "layers.0", 3) == 3
+    assert rank_of(WeightChange(full.base, full.base), "layers.0", 1) == 1
+    assert torch.get_num_threads() == 1

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from core.study.compare import Arm, arms_of
+from core.study.palette import NEUTRAL
+from core.study.spectrum import Spectrum
+from core.study.subspace import Intruders, amplification
+from core.study.weight_directions import FACTORS, ScalingCheck
+from core.study.weight_figures import (
+    NamedSpectrum,
+    TrainedRank,
+    accuracy_of_cuts,
+    accuracy_of_scaling,
+    accuracy_over_strength,
+    energy_held,
+    likeness_bars,
+    similarity_map,
+    singular_values,
+)
+from core.study.weight_rank import cut_curve
+from core.study.weight_scores import Scores
+from core.study.weight_strength import strength_curve, switches
+from core.study.weight_tables import (
+    amplification_text,
+    combinations_text,
+    layer_text,
+    mean_text,
+    spectrum_numbers,
+    spectrum_text,
+    worth_text,
+)
+from tests.study.changes import PATHS, exam_of, full_change, lora_change
+from tests.study.samples import make_arm_runs
+
+RED, BLUE = "#D55E00", "#0072B2"
+
+
+def drawn(figure, name: str):
+    return next(trace for trace in figure.data if trace.name == name)
+
+
+def named(values: list[float], label: str = "LoRA r=2", chosen: bool = True) -> NamedSpectrum:
+    return NamedSpectrum(label, RED, 0, Spectrum(np.array(values), 1.0), chosen)
+
+
+def test_values_of_zero_are_left_out_of_a_logarithmic_figure():
+    figure = singular_values([named([3.0, 2.0, 0.0, 0.0])], np.array([5.0, 4.0, 3.0, 2.0]))
+    line = drawn(figure, "LoRA r=2")
+    assert line.y[:2].tolist() == [3.0, 2.0]
+    assert np.isnan(line.y[2:]).all()
+    assert (figure.layout.yaxis.type, figure.layout.xaxis.type) == ("log", "log")
+    assert drawn(figure, "W before training").line.color == NEUTRAL
+
+
+def test_an_arm_stands_in_the_legend_once_and_its_other_seeds_beneath():
+    figure = singular_values([named([3.0, 2.0]), named([2.5, 2.0], chosen=False)], np.ones(2))
+    lines = [trace for trace in figure.data if trace.name == "LoRA r=2"]
+    assert [line.showlegend for line in lines] == [False, True]
+    assert lines[0].opacity < lines[1].opacity
+
+
+def test_energy_is_drawn_in_percent_with_the_share_marked():
+    figure = energy_held([named([3.0, 4.0][::-1])], 0.9)
+    assert drawn(figure, "LoRA r=2").y == pytest.approx([64, 100])
+    assert figure.layout.shapes[0].y0 == 90
+
+
+@pytest.mark.parametrize("source", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+def test_cuts_are_drawn_beside_what_lora_trained(source, masked):
+    change = full_change()
+    exam = exam_of(change.tuned, source=source)
+    curve = cut_curve(change, exam)
+    trained = TrainedRank("LoRA r=2", RED, 2, 0, exam.of_networks([lora_change(rank=2).plain]))
+    figure = accuracy_of_cuts([curve, curve], BLUE, [trained], 4, masked)
+    cut = drawn(figure, "Full, cut to rank r")
+    assert cut.x.tolist() == [1, 2, 4, 8, 12]
+    assert cut.y == pytest.approx(curve.scores.target)
+    assert drawn(figure, "LoRA r=2").x.tolist() == [2]
+    assert ("yaxis2" in figure.layout) == source
+    if source:
+        line = next(trace for trace in figure.data if trace.yaxis == "y2" and trace.name == "Full, cut to rank r")
+        assert line.y == pytest.approx(curve.scores.line("source", masked))
+    assert figure.layout.shapes[-1].x0 == 4
+
+
+def test_a_similarity_map_has_a_fixed_scale_and_the_first_direction_on_top():
+    figure = similarity_map(np.full((2, 3), 0.4), "φ", "s", "a", "b")
+    (trace,) = figure.data
+    assert (trace.zmin, trace.zmax) == (0, 1)
+    assert (trace.y.tolist(), trace.x.tolist()) == ([1, 2], [1, 2, 3])
+    assert figure.layout.yaxis.autorange == "reversed"
+
+
+@pytest.mark.parametrize(("source", "masked", "lines"), [(True, True, 4), (True, False, 2), (False, True, 2)])
+def test_the_chosen_strength_is_marked_on_every_line(source, masked, lines):
+    change = lora_change(rank=2)
+    curve = strength_curve(change, exam_of(change.plain, source=source))
+    figure = accuracy_over_strength(curve, 2.0, RED, masked)
+    dots = [trace for trace in figure.data if trace.mode == "markers"]
+    assert len(dots) == lines == len(figure.data) / 2
+    assert all(dot.x.tolist() == [2.0] for dot in dots)
+    assert dots[0].y[0] == curve.scores.target[20]
+    assert [shape.x0 for shape in figure.layout.shapes] == [1.0, 2.0]
+
+
+def test_intruders_have_the_arms_colour_and_the_others_none():
+    figure = likeness_bars(Intruders(np.array([0.9, 0.2]), 0.5), RED)
+    assert list(figure.data[0].marker.color) == [NEUTRAL, RED]
+    assert figure.layout.shapes[0].y0 == 0.5
+
+
+def test_scaling_is_drawn_for_intruders_and_control():
+    values = np.linspace(50, 90, len(FACTORS))
+    scores = Scores(values, values, values - 5, values - 3)
+    figure = accuracy_of_scaling(ScalingCheck(np.array(FACTORS), scores, scores), RED, masked=True)
+    names = [f"{name}, {on}" for name in ("Intruders", "As many others") for on in ("target", "source")]
+    assert [trace.name for trace in figure.data] == names
+    assert drawn(figure, "Intruders, source").y == pytest.approx(values - 3)
+    alone = Scores(values, values, None, None)
+    assert len(accuracy_of_scaling(ScalingCheck(np.array(FACTORS), alone, alone), RED, True).data) == 2
+
+
+def test_every_figure_is_plain_json():
+    change = full_change()
+    exam = exam_of(change.tuned)
+    figures = [
+        singular_values([named([1.0, 0.0])], np.ones(2)),
+        accuracy_of_cuts([cut_curve(change, exam)], BLUE, [], 1, False),
+        accuracy_over_strength(strength_curve(change, exam), 0.0, BLUE, True),
+    ]
+    for figure in figures:
+        assert json.loads(figure.to_json())["data"]
+
+
+def arms_and_spectra() -> tuple[list[Arm], dict[str, dict[str, Spectrum]]]:
+    arms = arms_of([*make_arm_runs("full", [90.0, 91.0]), *make_arm_runs("lora", [88.0], rank=3)])
+    changes = [full_change(0), full_change(1), lora_change(rank=3)]
+    runs = [run for arm in arms for run in arm.runs]
+    return arms, {run.id: change.spectra() for run, change in zip(runs, changes, strict=True)}
+
+
+def test_the_table_of_spectra_has_a_row_a_layer_and_arm():
+    arms, spectra = arms_and_spectra()
+    table = spectrum_text(arms, spectra, 0.8)
+    assert table["Layer"].tolist() == [path for path in PATHS for _ in arms]
+    assert table["Arm"].tolist() == ["Full", "LoRA r=3"] * 3
+    assert table["Largest possible"].tolist() == ["12", "12", "12", "12", "5", "5"]
+    lora = table[table["Arm"] == "LoRA r=3"]
+    for path, text in zip(lora["Layer"], lora["Rank for 80 %"], strict=True):
+        assert text == f"{spectra[arms[1].runs[0].id][path].rank_holding(0.8)}.0"
+
+
+def test_the_numbers_to_download_have_a_row_a_run_with_every_singular_value():
+    arms, spectra = arms_and_spectra()
+    numbers = spectrum_numbers(arms, spectra)
+    assert len(numbers) == 9
+    row = numbers[(numbers["Layer"] == "layers.2") & (numbers["Arm"] == "LoRA r=3")].iloc[0]
+    assert row["Singular values above zero"] == 3
+    assert row["σ1"] == spectra[row["Run"]]["layers.2"].values[0]
+    assert row["σ4"] == 0
+
+
+def test_what_a_layer_is_worth_is_what_is_lost_without_it():
+    change = full_change()
+    found = switches(change, exam_of(change.tuned))
+    worth, every = worth_text(found), combinations_text(found, 3)
+    assert worth["Layer"].tolist() == list(PATHS)
+    without = found.scores.target[found.without("layers.2")]
+    assert worth["Its worth"][1] == f"+{100 - without:.2f} points"
+    assert len(every) == 8
+    assert every["Shown"].tolist() == ["", "", "", "●", "", "", "", ""]
+    assert every.loc[0, "Target"] == "100.00 %"
+    assert every.loc[7, "layers.0"] == "off"
+    alone = switches(change, exam_of(change.tuned, source=False))
+    assert "Source" not in combinations_text(alone)
+    assert "Source without it" not in worth_text(alone)
+
+
+def test_the_amplification_table_has_the_factor_and_that_of_a_random_delta():
+    weight = np.diag([4.0, 2.0, 1.0])
+    table = amplification_text([("LoRA r=1", amplification(2 * weight, weight, 1))])
+    assert table["Amplification"].tolist() == ["2.0 ×"]
+    assert table["along W"].tolist() == ["4.00"]
+
+
+def test_words_and_means():
+    assert layer_text("layers.0", (128, 784)) == "layers.0 · 784 → 128"
+    assert mean_text([3.0, 3.0, 3.0], 1) == "3.0"
+    assert mean_text([1.0, 2.0, 3.0], 1, " %") == "2.0 ± 2.5 %"
+    assert mean_text([2.0], 2) == "2.00"
+    assert mean_text([], 2) == "–"

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.study.spectrum import cut_network, truncated, truncations
+from core.study.weight_rank import CutCurve, cut_curve, cut_scores, ranks_up_to, suggested_rank
+from core.study.weight_scores import Scores
+from tests.study.changes import exam_of, full_change, inputs, planted_change
+
+RANKS = (1, 2, 4, 8, 12)
+
+
+def curve_of(*accuracies: float) -> CutCurve:
+    values = np.array(accuracies)
+    before = Scores(np.array([10.0]), np.array([10.0]), None, None)
+    return CutCurve(ranks_up_to(12)[: len(values)], Scores(values, values, None, None), before)
+
+
+@pytest.mark.parametrize(("most", "ranks"), [(1, (1,)), (2, (1, 2)), (10, (1, 2, 4, 8, 10)), (16, (1, 2, 4, 8, 16))])
+def test_ranks_double_up_to_the_largest(most, ranks):
+    assert ranks_up_to(most) == ranks
+
+
+def test_one_decomposition_gives_the_cut_of_each_rank():
+    delta = np.random.default_rng(0).normal(size=(9, 6))
+    for rank, cut in zip([0, 3, 6, 99, 1], truncations(delta, [0, 3, 6, 99, 1]), strict=True):
+        assert cut == pytest.approx(truncated(delta, rank), abs=1e-12)
+
+
+def test_a_delta_of_an_exact_rank_is_whole_from_that_rank_on():
+    change = planted_change({"layers.0": 2, "layers.2": 2})
+    exam = exam_of(change.tuned)
+    curve = cut_curve(change, exam)
+    assert curve.ranks == RANKS
+    # Labels are what the whole network says: nothing is lost from the planted rank on, much below it.
+    assert curve.scores.target[1:] == pytest.approx([100] * 4)
+    assert curve.scores.target[0] < 99
+    assert suggested_rank([curve]) == 2
+    assert curve.base.target[0] == exam.of_networks([change.base]).target[0]
+
+
+def test_the_last_rank_is_the_whole_network_and_each_other_one_the_control_of_that_rank():
+    change = full_change()
+    exam, x = exam_of(change.tuned), inputs()
+    curve = cut_curve(change, exam)
+    with torch.no_grad():
+        assert torch.allclose(cut_network(change.base, change.tuned, 12)(x), change.tuned(x), atol=1e-6)
+    assert curve.scores.target[-1] == 100
+    for place, rank in enumerate(RANKS):
+        assert cut_scores(change, exam, rank).target[0] == curve.scores.target[place]
+        assert exam.of_networks([cut_network(change.base, change.tuned, rank)]).target[0] == curve.scores.target[place]
+
+
+def test_the_suggested_rank_is_the_first_from_which_on_all_are_close_enough():
+    assert suggested_rank([curve_of(50, 80, 95, 97.6, 98)], 0.5) == 8
+    assert suggested_rank([curve_of(50, 80, 95, 97.6, 98)], 3.0) == 4
+    assert suggested_rank([curve_of(50, 80, 95, 97.6, 98)], 0.0) == 12
+    # A rank that is good by luck, with a worse one above it, does not count.
+    assert suggested_rank([curve_of(98, 80, 98, 98, 98)], 0.5) == 4
+    assert suggested_rank([curve_of(98, 98, 98, 98, 98)], 0.0) == 1
+
+
+def test_several_seeds_are_judged_by_their_mean():
+    assert suggested_rank([curve_of(50, 97, 98, 98, 98), curve_of(50, 95, 98, 98, 98)], 2.0) == 2
+    assert suggested_rank([curve_of(50, 97, 98, 98, 98), curve_of(50, 94, 98, 98, 98)], 2.0) == 4
+
+
+@given(st.lists(st.floats(0, 100), min_size=5, max_size=5), st.floats(0, 50), st.floats(0, 50))
+def test_who_gives_more_points_away_is_never_told_a_higher_rank(values, a, b):
+    low, high = sorted((a, b))
+    curve = curve_of(*values)
+    assert suggested_rank([curve], high) <= suggested_rank([curve], low)

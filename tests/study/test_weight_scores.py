@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import LoRAError
+from core.lab import Lab
+from core.lora import adapted_layers, base_copy
+from core.study.weight_change import read_change
+from core.study.weight_scores import Exam, Part, judged, logits_at, one_thread, read_exam
+from core.study.weight_strength import MOST_STRENGTH, StrengthCurve, strength_curve, strengths, switches
+from core.training.evaluation import BATCH, evaluate
+from tests.conftest import BOTH, DIGITS, finish, short
+from tests.study.changes import PATHS, exam_of, full_change, inputs, lora_change
+
+CHANGES = [
+    lora_change(rank=3, alpha=6.0),
+    lora_change(rank=2, scaling="alpha/sqrt(r)"),
+    lora_change(rank=2, scaling="alpha"),
+    lora_change(rank=2, target_modules=("layers.2",)),
+    full_change(),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_strength_0_is_the_base_bit_for_bit_and_1_the_trained_network(change):
+    x = inputs()
+    off, on = dict.fromkeys(PATHS, 0.0), dict.fromkeys(PATHS, 1.0)
+    none, whole, unnamed = logits_at(change, x, [off, on, {}])
+    with torch.no_grad():
+        before, after = change.base(x), change.tuned(x)
+    assert torch.equal(none, before)
+    assert (whole - after).abs().max() <= 1e-5 * after.abs().max()
+    assert torch.equal(unnamed, whole)
+
+
+@pytest.mark.parametrize("scaling", ["alpha/r", "alpha", "alpha/sqrt(r)"])
+@pytest.mark.parametrize("factor", [0.5, 2.0, 3.0])
+def test_a_strength_is_what_that_multiple_of_alpha_gives(scaling, factor):
+    """The adapter with another alpha, computed by its own forward pass, is the oracle."""
+    change = lora_change(rank=2, alpha=3.0, scaling=scaling)
+    other = lora_change(rank=2, alpha=3.0 * factor, scaling=scaling)
+    x = inputs()
+    (found,) = logits_at(change, x, [dict.fromkeys(PATHS, factor)])
+    with torch.no_grad():
+        expected = other.tuned(x)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_a_layer_that_is_off_is_a_network_whose_adapter_there_is_zero():
+    x = inputs()
+    for on in itertools.product((0.0, 1.0), repeat=3):
+        change = lora_change(rank=2)
+        (found,) = logits_at(change, x, [dict(zip(PATHS, on, strict=True))])
+        with torch.no_grad():
+            for path, layer in adapted_layers(change.tuned).items():
+                layer.lora.B *= dict(zip(PATHS, on, strict=True))[path]
+            expected = change.tuned(x)
+        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert torch.equal(base_copy(change.tuned)(x), change.base(x))
+
+
+def test_a_strength_of_a_layer_that_is_not_there_is_refused():
+    with pytest.raises(LoRAError, match=r"no layer layers\.1; it has: layers\.0, layers\.2, layers\.4"):
+        next(logits_at(CHANGES[0], inputs(), [{"layers.1": 0.0}]))
+
+
+def test_judging_strengths_is_judging_the_networks_also_over_several_batches():
+    change, rows = full_change(), BATCH + 77
+    part = Part(inputs(rows), torch.randint(5, (rows,), generator=torch.Generator().manual_seed(1)), (1, 2, 4))
+    found = judged(change, part, [dict.fromkeys(PATHS, 0.0), {}])
+    with torch.no_grad(), one_thread():
+        expected = [evaluate(network, part.x, part.y, part.classes) for network in (change.base, change.tuned)]
+    assert found[0] == expected[0]
+    assert found[1].accuracy == pytest.approx(expected[1].accuracy, abs=0.05)
+    assert found[1].masked_accuracy == pytest.approx(expected[1].masked_accuracy, abs=0.05)
+
+
+def test_the_curve_starts_at_the_base_and_passes_the_trained_network():
+    change = lora_change(rank=3)
+    exam = exam_of(change.plain)
+    curve = strength_curve(change, exam)
+    ends = exam.of_networks([change.base, change.plain])
+    at = [curve.place(0.0), curve.place(1.0)]
+    assert curve.strengths[at].tolist() == [0.0, 1.0]
+    assert curve.strengths[-1] == MOST_STRENGTH
+    for on, masked in itertools.product(("target", "source"), (False, True)):
+        assert curve.scores.line(on, masked)[at].tolist() == ends.line(on, masked).tolist()
+    # The labels are those of the trained network, so nothing is better than it.
+    assert curve.scores.target[at[1]] == 100
+    assert curve.best == 1.0
+
+
+def test_the_best_strength_is_the_nearest_to_the_trained_one_among_equals():
+    curve = strength_curve(lora_change(rank=2), exam_of(lora_change(rank=2).plain))
+    scores = curve.scores.at(*range(len(curve.strengths)))
+    scores.target[:] = 50.0
+    scores.target[[2, 12, 30]] = 80.0
+    assert StrengthCurve(curve.strengths, scores).best == pytest.approx(1.2)
+    assert np.diff(strengths()) == pytest.approx(np.full(len(strengths()) - 1, 0.1))
+
+
+def test_switches_hold_every_combination_and_all_off_is_the_base():
+    change = full_change()
+    exam = exam_of(change.tuned)
+    found = switches(change, exam)
+    assert len(set(found.on)) == 8
+    assert found.on[found.everything] == (True,) * 3
+    assert found.on[found.nothing] == (False,) * 3
+    ends = exam.of_networks([change.tuned, change.base])
+    for on, masked in itertools.product(("target", "source"), (False, True)):
+        assert (
+            found.scores.line(on, masked)[[found.everything, found.nothing]].tolist() == ends.line(on, masked).tolist()
+        )
+    assert found.on[found.without("layers.2")] == (True, False, True)
+    assert found.on[found.only("layers.4")] == (False, False, True)
+
+
+def test_only_layers_that_training_changed_have_a_switch():
+    change = lora_change(rank=2, target_modules=("layers.2",))
+    found = switches(change, exam_of(change.plain))
+    assert found.layers == ("layers.2",)
+    assert found.on == ((True,), (False,))
+    assert found.without("layers.2") == found.nothing
+    assert found.only("layers.2") == found.everything
+
+
+def test_without_a_source_apart_from_the_target_there_are_no_source_scores():
+    change = lora_change(rank=2)
+    exam = exam_of(change.plain, source=False)
+    found = exam.of_networks([change.plain])
+    assert found.source is None
+    assert found.source_masked is None
+    assert np.isnan(found.line("source", True)).all()
+    assert exam.of_strengths(change, [{}]).source is None
+
+
+def test_products_stay_on_one_thread_and_the_callers_count_comes_back():
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        with pytest.raises(RuntimeError, match="x"), one_thread():
+            raise RuntimeError("x")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_the_exam_of_a_run_gives_the_accuracies_that_stand_in_its_result(lab: Lab):
+    experiment = lab.compare("split", "digits", None, short(rate=0.001), BOTH, seeds=[0])
+    for run in finish(lab, *experiment.runs):
+        exam, change = read_exam(lab, run, "test"), read_change(lab, run)
+        scores = exam.of_networks([change.base, change.plain])
+        found = run.result
+        assert found is not None
+        assert scores.target.tolist() == pytest.approx([found.accuracy_before, found.accuracy])
+        assert scores.source is not None
+        assert scores.source_masked is not None
+        assert scores.source.tolist() == pytest.approx([found.source_accuracy_before, found.source_accuracy])
+        assert scores.source_masked.tolist() == pytest.approx(
+            [found.source_accuracy_masked_before, found.source_accuracy_masked]
+        )
+        validation = read_exam(lab, run, "validation").of_networks([change.plain])
+        assert validation.target[0] == pytest.approx(found.validation_accuracy)
+        curve = strength_curve(change, exam)
+        assert curve.scores.target[[0, curve.place(1.0)]] == pytest.approx(scores.target)
+
+
+def test_a_run_on_its_own_source_has_no_second_exam(lab: Lab):
+    experiment = lab.compare("same", "digits", None, short(rate=0.001), BOTH[1:], seeds=[0])
+    (run,) = finish(lab, *experiment.runs)
+    assert run.spec.task == run.spec.source == DIGITS
+    assert isinstance(read_exam(lab, run, "test"), Exam)
+    assert read_exam(lab, run, "test").source is None
