@@ -55,7 +55,7 @@ try:
     st.caption(f"Base: {base_text(lab.run(experiment.base))}. Task: {task_text(focus.run.spec.task)}. Shown: {shown}.")
     waiting = sum(run.is_live for run in members)
     if waiting:
-        st.caption(f"{waiting} runs are still to come; reload the page to see them.")
+        st.caption(f"Runs still to come: {waiting}. Reload the page to see them.")
     for tab, part in zip(st.tabs(list(PARTS), key="view", bind="query-params"), PARTS.values(), strict=True):
         if tab.open:
             with tab:

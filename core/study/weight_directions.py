@@ -75,6 +75,7 @@ def _chance(dimension: int, k1: int, k2: int) -> RandomSimilarity:
     return random_similarity(dimension, k1, k2)
 
 
+@lru_cache(maxsize=256)
 def intruders_mean_something(shape: tuple[int, int], threshold: float = INTRUDER_THRESHOLD) -> bool:
     """Whether a new direction would be noticed in a layer of that shape; not in an output layer of ten classes."""
     return notices_new_directions(shape, threshold) >= MEANINGFUL

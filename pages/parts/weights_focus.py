@@ -33,6 +33,8 @@ class Focus:
     """(out, in) of each layer, by its path."""
     colours: Mapping[str, str]
     """Of each arm of the experiment, by its key."""
+    masked_differs: bool
+    """Whether target or source leave out some of the network's outputs."""
 
     @property
     def seed(self) -> int:
@@ -53,14 +55,6 @@ class Focus:
     def name(self) -> str:
         """The chosen run in a few words."""
         return f"{self.arm.label}, seed {self.seed}"
-
-    @property
-    def masked_differs(self) -> bool:
-        """Whether target or source leave out some of the network's outputs."""
-        tasks = [task for task in (self.run.spec.task, self.run.spec.source) if task is not None]
-        datasets = {info.name: info.num_classes for info in self.lab.datasets()}
-        most = self.run.spec.model.num_classes
-        return any(len(task.classes or range(datasets.get(task.dataset, most))) < most for task in tasks)
 
 
 def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Focus | None:
@@ -86,7 +80,8 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
         layers = {path: layer_text(path, shape) for path, shape in shapes.items()}
         layer = pick("Layer", layers, "layer", "Inputs and outputs of the layer's weight W.")
     shown = tuple(main_arms(everything, validation, always=arm.key))
-    return Focus(lab, experiment, shown, run, arm, layer, shapes, colours_of(run.spec for run in members))
+    colours = colours_of(run.spec for run in members)
+    return Focus(lab, experiment, shown, run, arm, layer, shapes, colours, _leaves_out(lab, run))
 
 
 def same_seed(focus: Focus) -> list[tuple[Arm, Run]]:
@@ -99,6 +94,12 @@ def make_more(focus: Focus, label: str) -> None:
     st.page_link(
         "finetune.py", label=label, icon=":material/tune:", query_params={"base": focus.experiment.base},
     )  # fmt: skip
+
+
+def _leaves_out(lab: Lab, run: Run) -> bool:
+    outputs, known = run.spec.model.num_classes, {info.name: info.num_classes for info in lab.datasets()}
+    tasks = [task for task in (run.spec.task, run.spec.source) if task is not None]
+    return any(len(task.classes or range(known.get(task.dataset, outputs))) < outputs for task in tasks)
 
 
 def _worth(arm: Arm) -> float:

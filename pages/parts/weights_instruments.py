@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.study.weight_figures import accuracy_over_strength
 from core.study.weight_scores import Scores
-from core.study.weight_strength import MOST_STRENGTH, STRENGTH_STEP
+from core.study.weight_strength import MOST_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
 from core.study.weight_tables import combinations_text, layer_text, worth_text
 from core.study.wording import number_text, percent, points_text
 from pages.parts.live_chart import live_chart
@@ -17,7 +17,9 @@ CHART_HEIGHT = 380
 
 
 def instruments_part(focus: Focus) -> None:
-    """Draw both."""
+    """Draw both. What goes wrong does so here: a fragment would keep it to itself."""
+    tested, validated = (strengths_of(focus.lab, focus.run, part) for part in ("test", "validation"))
+    combinations = switches_of(focus.lab, focus.run)
     st.subheader("How much of it?")
     st.markdown(
         r"$W + t\,\Delta W$ with $t = 0$ is the base, with $t = 1$ the network as it was trained. For LoRA, $t$ times "
@@ -25,13 +27,13 @@ def instruments_part(focus: Focus) -> None:
         "Nothing is trained again: it shows how the trained change behaves, not what training with that alpha would "
         "have found."
     )
-    alpha_slider(focus)
+    alpha_slider(focus, tested, validated.best)
     st.subheader("Which layers?")
     st.markdown(
         "Turn off what training did to a layer and see what is left. A layer that costs much when it is off was "
         "needed; one that does little alone may still be needed by the others, so the three worths do not add up."
     )
-    layer_switches(focus)
+    layer_switches(focus, combinations)
     st.caption(
         f"{focus.name}, test part. It explains a network that is trained already; to *choose* a strength, take the one "
         "that is best on the validation part. Scaling ΔW: Hu et al., arXiv 2106.09685, section 4.1, and for full "
@@ -40,10 +42,8 @@ def instruments_part(focus: Focus) -> None:
 
 
 @st.fragment
-def alpha_slider(focus: Focus) -> None:
+def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
     """A slider for the strength of ΔW; everything it can show is known before it is moved."""
-    curve = strengths_of(focus.lab, focus.run, "test")
-    best = strengths_of(focus.lab, focus.run, "validation").best
     strength = st.slider(
         "Alpha, as a multiple of the trained one" if focus.run.spec.lora else "Strength of the change",
         0.0, MOST_STRENGTH, 1.0, STRENGTH_STEP, format="%.1f ×", key="strength", bind="query-params",
@@ -63,9 +63,8 @@ def alpha_slider(focus: Focus) -> None:
 
 
 @st.fragment
-def layer_switches(focus: Focus) -> None:
+def layer_switches(focus: Focus, found: Switches) -> None:
     """A switch a layer; all combinations are known before one is flipped."""
-    found = switches_of(focus.lab, focus.run)
     if not found.layers:
         st.caption("Training changed no layer of this network.")
         return

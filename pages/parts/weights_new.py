@@ -10,7 +10,7 @@ from core.study.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
 from core.study.weight_directions import intruders_mean_something
 from core.study.weight_figures import accuracy_of_scaling, likeness_bars
 from core.study.weight_tables import amplification_text
-from core.study.wording import listed, number_text
+from core.study.wording import listed, number_text, percent
 from pages.parts.weights_focus import Focus, same_seed
 from pages.parts.weights_numbers import amplification_of, check_of, newness_of, rank_on, spectra_of
 from pages.parts.weights_show import show
@@ -39,9 +39,15 @@ def amplification_section(focus: Focus) -> None:
         amplification_text([row for row in rows if row[1].delta]), hide_index=True,
         alt=f"Amplification of ΔW of {focus.layer} for each arm",
     )  # fmt: skip
+    counted = "1 direction" if rank == 1 else f"{rank} directions"
+    why = (
+        f"as many as {focus.arm.label} has there"
+        if focus.arm.lora
+        else f"which hold {percent(100 * ENERGY, 0)} of its energy"
+    )
     st.caption(
-        f"{focus.layer}, seed {focus.seed}, {rank} directions, as many as {focus.arm.label} needs there; fewer for an "
-        "arm of lower rank. Frobenius norms. Hu et al., arXiv 2106.09685, section 7.3 and table 7."
+        f"{focus.layer}, seed {focus.seed}, {counted}, {why}; fewer for an arm of lower rank. Frobenius norms. Hu et "
+        "al., arXiv 2106.09685, section 7.3 and table 7."
     )
 
 

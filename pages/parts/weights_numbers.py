@@ -61,7 +61,7 @@ def switches_of(_lab: Lab, run: Run) -> Switches:
     return switches(read_change(_lab, run), read_exam(_lab, run, "test"))
 
 
-@st.cache_data(max_entries=256, show_spinner="Reading the weights", hash_funcs=_RUNS)
+@st.cache_data(max_entries=64, show_spinner="Reading the weights", hash_funcs=_RUNS)
 def directions_of(_lab: Lab, run: Run, layer: str, side: Side) -> Array:
     """The strongest directions of a layer's ΔW, (d, k)."""
     return directions(read_change(_lab, run).layer(layer)[1], side, MOST_DIRECTIONS)

@@ -45,8 +45,9 @@ def spectrum_part(focus: Focus) -> None:
         alt="Ranks and relative norm of ΔW of each layer and arm",
     )  # fmt: skip
     st.download_button(
-        "CSV", spectrum_numbers(arms, spectra, share).to_csv(index=False), f"{focus.experiment.id}-spectra.csv",
-        "text/csv", icon=":material/download:", on_click="ignore", key="spectra-csv",
+        "CSV", lambda: spectrum_numbers(arms, spectra, share).to_csv(index=False),
+        f"{focus.experiment.id}-spectra.csv", "text/csv", icon=":material/download:", on_click="ignore",
+        key="spectra-csv",
         help="A row a layer and run, with every singular value.",
     )  # fmt: skip
     st.caption(

@@ -216,5 +216,6 @@ def test_a_file_that_is_gone_is_a_sentence(opened: Lab, base: Run) -> None:
     made = opened.fine_tune(base, TURNED, [FULL], [4], "gone")
     (run,) = finish(opened, *made.runs)
     (opened.settings.runs / run.id / NETWORK).unlink()
-    app = draw("weights.py", experiment=made.id)
-    assert "is gone from" in texts(app)
+    for view in VIEWS:
+        app = draw("weights.py", experiment=made.id, view=view)
+        assert "is gone from" in texts(app)
