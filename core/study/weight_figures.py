@@ -221,7 +221,7 @@ def accuracy_over_strength(curve: StrengthCurve, strength: float, colour: str, m
                 "hovertemplate": hover,
             },
         ]  # fmt: skip
-    layout = layout_of("Accuracy over the strength of ΔW", "test part", "Multiple of the trained alpha", "Accuracy (%)")
+    layout = layout_of("Accuracy over the strength of ΔW", "test part", "Multiple of the trained ΔW", "Accuracy (%)")
     layout["xaxis"] |= {"range": [-0.05, float(curve.strengths[-1]) + 0.05], "dtick": 0.5}
     layout["yaxis"] |= {"range": [-2, 102]}
     layout["shapes"] = [_vertical(1.0, NEUTRAL), _vertical(float(curve.strengths[place]), colour, "solid")]

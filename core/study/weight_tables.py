@@ -85,8 +85,13 @@ def amplification_text(rows: Sequence[tuple[str, Amplification]]) -> pd.DataFram
     )
 
 
-def worth_text(switches: Switches) -> pd.DataFrame:
-    """A layer a row: accuracy without it, what that costs, and accuracy with it alone."""
+def worth_text(switches: Switches, masked: bool) -> pd.DataFrame:
+    """A layer a row: accuracy without it, what that costs, and accuracy with it alone.
+
+    Args:
+        switches: measured.
+        masked: whether the source is judged among its own classes only.
+    """
     scores, everything = switches.scores, switches.everything
     rows = []
     for layer in switches.layers:
@@ -97,18 +102,20 @@ def worth_text(switches: Switches) -> pd.DataFrame:
             "Its worth": points_text(float(scores.target[everything] - scores.target[without])),
             "Target with it alone": percent(scores.target[only]),
         }
-        if scores.source_masked is not None:
-            row["Source without it"] = percent(scores.source_masked[without])
-            row["Source with it alone"] = percent(scores.source_masked[only])
+        if scores.source is not None:
+            source, title = scores.line("source", masked), "Source, own classes," if masked else "Source"
+            row[f"{title} without it"] = percent(source[without])
+            row[f"{title} with it alone"] = percent(source[only])
         rows.append(row)
     return pd.DataFrame(rows, dtype=object)
 
 
-def combinations_text(switches: Switches, shown: int | None = None) -> pd.DataFrame:
+def combinations_text(switches: Switches, masked: bool, shown: int | None = None) -> pd.DataFrame:
     """Every combination of layers that are on, a row each, with its accuracies.
 
     Args:
         switches: measured.
+        masked: whether accuracies among the task's own classes are shown too.
         shown: row that is marked.
     """
     scores = switches.scores
@@ -119,7 +126,7 @@ def combinations_text(switches: Switches, shown: int | None = None) -> pd.DataFr
         ("Target", scores.target), ("Target, own classes", scores.target_masked),
         ("Source", scores.source), ("Source, own classes", scores.source_masked),
     ):  # fmt: skip
-        if values is not None:
+        if values is not None and (masked or "own" not in title):
             columns[title] = [percent(value) for value in values]
     return pd.DataFrame(columns, dtype=object)
 

@@ -75,9 +75,13 @@ def layer_switches(focus: Focus, found: Switches) -> None:
         )
     place = found.place(on)
     metrics(found.scores, place, found.everything, focus.masked_differs)
-    st.dataframe(worth_text(found), hide_index=True, alt="What each layer is worth: without it, and with it alone")
     st.dataframe(
-        combinations_text(found, place), hide_index=True, height="content",
+        worth_text(found, focus.masked_differs),
+        hide_index=True,
+        alt="What each layer is worth: without it, and with it alone",
+    )
+    st.dataframe(
+        combinations_text(found, focus.masked_differs, place), hide_index=True, height="content",
         alt="Accuracy with every combination of layers on and off",
     )  # fmt: skip
     unchanged = [path for path in focus.shapes if path not in found.layers]
@@ -97,8 +101,10 @@ def metrics(scores: Scores, place: int, reference: int, masked: bool) -> None:
     with st.container(horizontal=True):
         for title, values in shown:
             difference = float(values[place] - values[reference])
+            # Streamlit knows a fall by its hyphen.
+            change = points_text(difference).replace("−", "-") if place != reference else "as trained"
             st.metric(
-                title, percent(float(values[place])), points_text(difference) if place != reference else "as trained",
+                title, percent(float(values[place])), change,
                 delta_color="normal" if abs(difference) >= 0.005 else "off",
                 delta_arrow="auto" if abs(difference) >= 0.005 else "off", border=True,
             )  # fmt: skip

@@ -43,7 +43,7 @@ def amplification_section(focus: Focus) -> None:
     why = (
         f"as many as {focus.arm.label} has there"
         if focus.arm.lora
-        else f"which hold {percent(100 * ENERGY, 0)} of its energy"
+        else f"which hold {percent(100 * ENERGY, 0)} of the energy of {focus.arm.label}"
     )
     st.caption(
         f"{focus.layer}, seed {focus.seed}, {counted}, {why}; fewer for an arm of lower rank. Frobenius norms. Hu et "

@@ -168,7 +168,7 @@ def test_the_numbers_to_download_have_a_row_a_run_with_every_singular_value():
 def test_what_a_layer_is_worth_is_what_is_lost_without_it():
     change = full_change()
     found = switches(change, exam_of(change.tuned))
-    worth, every = worth_text(found), combinations_text(found, 3)
+    worth, every = worth_text(found, True), combinations_text(found, True, 3)
     assert worth["Layer"].tolist() == list(PATHS)
     without = found.scores.target[found.without("layers.2")]
     assert worth["Its worth"][1] == f"+{100 - without:.2f} points"
@@ -177,8 +177,10 @@ def test_what_a_layer_is_worth_is_what_is_lost_without_it():
     assert every.loc[0, "Target"] == "100.00 %"
     assert every.loc[7, "layers.0"] == "off"
     alone = switches(change, exam_of(change.tuned, source=False))
-    assert "Source" not in combinations_text(alone)
-    assert "Source without it" not in worth_text(alone)
+    assert "Source" not in combinations_text(alone, True)
+    assert list(combinations_text(found, False))[-2:] == ["Target", "Source"]
+    assert list(worth_text(found, False))[-1] == "Source with it alone"
+    assert list(worth_text(alone, False))[-1] == "Target with it alone"
 
 
 def test_the_amplification_table_has_the_factor_and_that_of_a_random_delta():
