@@ -11,7 +11,7 @@ from core.study.spectrum import Array
 from core.study.weight_change import WeightChange
 from core.study.weight_scores import Exam, Scores
 
-MOST_STRENGTH = 4.0
+MOST_STRENGTH = 3.0
 """The largest multiple of the trained ΔW."""
 
 STRENGTH_STEP = 0.1
