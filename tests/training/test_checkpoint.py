@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -117,28 +118,50 @@ def last_step(event: object) -> int:
 
 
 @pytest.fixture(autouse=True)
-def one_step_a_report(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def one_step_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports come when they come; here after each step, so that a test can name its position."""
     monkeypatch.setattr("core.training.loop.FLUSH_STEPS", 1)
-    yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(task: Task) -> Callable[[str, str], Session]:
+    """Training without a break, once for each kind."""
+
+    @lru_cache
+    def trained(kind: str, keep: str) -> Session:
+        session = Session(kind, task, optims_of(kind, keep))
+        session.until()
+        return session
+
+    return trained
 
 
 @pytest.mark.parametrize("keep", ["last", "best"])
 @pytest.mark.parametrize("kind", ["full", "lora", "autograd", "autograd lora"])
-@pytest.mark.parametrize("place", ["first", "middle", "before the last batch", "after the last batch", "evaluated"])
+@pytest.mark.parametrize(
+    "place", ["first", "middle", "before the last batch", "after the last batch", "in the last epoch"]
+)
 def test_one_run_goes_on_to_the_same_end_to_the_last_bit(
-    task: Task, epoch: int, kind: str, keep: str, place: str, monkeypatch: pytest.MonkeyPatch
+    task: Task,
+    epoch: int,
+    undisturbed: Callable[[str, str], Session],
+    kind: str,
+    keep: str,
+    place: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    optims = optims_of(kind, keep)
-    whole = Session(kind, task, optims)
-    whole.until()
-    step = {"first": 1, "middle": epoch + 5, "before the last batch": 2 * epoch - 1}.get(place, 2 * epoch)
+    optims, whole = optims_of(kind, keep), undisturbed(kind, keep)
+    step = {
+        "first": 1,
+        "middle": epoch + 5,
+        "before the last batch": 2 * epoch - 1,
+        "after the last batch": 2 * epoch,
+        "in the last epoch": 2 * epoch + 1,
+    }[place]
     broken = Session(kind, task, optims)
     kept = broken.until(step)
     position = kept[0].position
     assert (position.step, position.epoch, position.done) == (step, (step - 1) // epoch + 1, (step - 1) % epoch + 1)
-    if place == "evaluated":  # the epoch's end was told, and comes again
-        broken.until(step, EpochEnd)
 
     monkeypatch.setattr("core.training.loop.FLUSH_STEPS", 4)  # another pace: it must not show
     resumed = Session(kind, task, optims, kept)
