@@ -24,14 +24,17 @@ from core.runs.record import Run
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
-from tests.soak.sizes import full_or_short, keep
+from tests.soak.sizes import FULL, full_or_short, keep
 
 KILLS = full_or_short(50, 4)
 
-EPOCHS = full_or_short(100, 40)
+EPOCHS = full_or_short(100, 50)
 
-LATEST = 1.2
-"""Seconds after a start within which the kill comes."""
+LATEST = full_or_short(0.5, 0.2)
+"""Seconds within which the kill comes, after a start or a checkpoint."""
+
+MOMENTS = ("pretrain", "full", "lora", None)
+"""In the training of what a kill comes; None at a start."""
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=EPOCHS, rate=0.001))
 
@@ -102,6 +105,12 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
     killed: Counter[str] = Counter()
     process, rounds = first, 1
     for number in range(KILLS):
+        # A moment of the start now and then; else one of training, each method in turn, with something to go on from.
+        if (wanted := MOMENTS[number % len(MOMENTS)]) is not None:
+            if not unfinished(reader, ids, wanted):
+                ids += queue(reader, reader.run(base_id), 100 * rounds)
+                rounds += 1
+            wait_for_checkpoint(reader, unfinished(reader, ids, wanted))
         time.sleep(chance.uniform(0, LATEST))
         running = [run for run in map(reader.run, ids) if run.state == "running"]
         process.kill()
@@ -109,9 +118,6 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         killed.update({run.spec.method for run in running} or {"nothing in training"})
         check_store(settings)
         check_files(reader, settings)
-        if number % 10 == 9 or sum(reader.run(id).state not in ("finished",) for id in ids) < 4:
-            ids += queue(reader, reader.run(base_id), 100 * rounds)
-            rounds += 1
         process = processes.start()
     wait_until(lambda: not any(run.is_live or run.state == "interrupted" for run in map(reader.run, ids)), 900)
     process.kill()
@@ -145,12 +151,28 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
             assert last.content(run.id, NETWORK) == last.content(untouched.id, NETWORK)
     assert resumed
     assert sum(killed.values()) >= KILLS
+    assert not FULL or set(killed) > set(MOMENTS) - {None}
     keep(
         "kills", kills=KILLS, killed_while_training=dict(killed), runs=len(ids) + 1, ended_after_resume=resumed,
         most_attempts=max(len([s for _, s in reader.history(id) if s == "running"]) for id in ids),
         seconds=round(time.monotonic() - begun),
     )  # fmt: skip
     reader.close()
+
+
+def unfinished(reader: Lab, ids: list[str], method: str) -> list[str]:
+    runs = [reader.run(id) for id in ids]
+    return [run.id for run in runs if run.spec.method == method and run.state != "finished"]
+
+
+def wait_for_checkpoint(reader: Lab, ids: list[str]) -> None:
+    """Wait for one of these runs to write one, or for all to end too soon for that."""
+
+    def kept() -> set[str]:
+        return {name for id in ids for name in reader.store.files(id) if name.startswith(PREFIX)}
+
+    before = kept()
+    wait_until(lambda: bool(kept() - before) or all(reader.run(id).state == "finished" for id in ids))
 
 
 def by_method(reader: Lab, ids: list[str]) -> list[list[Run]]:
