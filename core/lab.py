@@ -223,8 +223,9 @@ class Lab:
 
         Those of one bank go on as one, which a resume of each in turn does not promise.
         """
+        wanted = None if ids is None else set(ids)
         runs = self.store.runs(states=["interrupted"])[::-1]
-        chosen = [run.id for run in runs if ids is None or run.id in set(ids)]
+        chosen = [run.id for run in runs if wanted is None or run.id in wanted]
         self.store.requeue(chosen, self.owner)
         self.workers.wake()
         return len(chosen)

@@ -62,6 +62,7 @@ class Desk(Attendant):
         self._talked = 0.0
         self._stops: set[str] = set()
         self._lost: set[str] = set()
+        self._leaving = False
         self._troubled = False
         self.beat = time.monotonic()
         """When the bank last gave a sign of life."""
@@ -92,14 +93,16 @@ class Desk(Attendant):
     def wants_stop(self, member: int) -> bool:
         self._talk()
         id = self._bank[member].id
-        return self._closing() or id in self._stops or id in self._lost
+        return self._leaving or id in self._stops or id in self._lost
 
     def leaves(self, member: int) -> bool:
-        return self._closing() or self._bank[member].id in self._lost
+        return self._leaving or self._bank[member].id in self._lost
 
     def due(self) -> bool:
         self.beat = time.monotonic()
-        return self._closing() or self.beat >= self._next
+        # Asked first, and the answer holds for what is asked after it: nobody leaves without a checkpoint.
+        self._leaving = self._closing()
+        return self._leaving or self.beat >= self._next
 
     def keep(self, member: int, checkpoint: Checkpoint) -> None:
         self.beat = start = time.monotonic()
@@ -118,6 +121,7 @@ class Desk(Attendant):
         if isinstance(outcome, Exception):
             self.fail(member, outcome)
             return
+        self.beat = time.monotonic()
         self._write()
         run = self._bank[member]
         state: State = "stopped" if outcome.stopped else "finished"
@@ -177,7 +181,9 @@ class Desk(Attendant):
                 return
             self._troubled = False
             for run, name, _ in written:
-                if run.id not in self._lost:
+                if run.id in self._lost:  # another's checkpoints may be beside it
+                    (self._folder(run.id) / name).unlink(missing_ok=True)
+                else:
                     tidy(self._folder(run.id), name)
 
     def _complain(self, error: Exception) -> None:

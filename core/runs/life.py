@@ -154,12 +154,15 @@ class Life(Database):
             self._interrupt(db, run.id, cause, traceback)
 
     def start_over(self, run: Run, cause: str) -> None:
-        """The run cannot go on from its checkpoint: queue it again, for its first step."""
+        """The run cannot go on from its checkpoint: queue it again, for its first step, or end it if it shall stop."""
         with self.transaction() as db:
             self._hold(db, run)
             self._interrupt(db, run.id, cause, None)
             _drop_checkpoint(db, run.id)
-            self._requeue(db, run.id, run.owner, run.stop_asked)
+            if run.stop_asked:
+                self._enter(db, run.id, "stopped", ended=time.time())
+            else:
+                self._requeue(db, run.id, run.owner)
 
     def _interrupt(self, db: sqlite3.Connection, id: str, cause: str | None, traceback: str | None) -> None:
         self._enter(db, id, "interrupted", ended=time.time(), cause=cause, traceback=traceback)

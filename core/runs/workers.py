@@ -85,7 +85,7 @@ class Workers:
             desk, limit = seat.desk, self.settings.hang_seconds
             if not seat.thread.is_alive():
                 cause = "The thread that trained it ended unexpectedly: resume the run to go on."
-            elif desk is not None and time.monotonic() - desk.beat > limit:
+            elif seat.bank and time.monotonic() - max(seat.since, desk.beat if desk else 0.0) > limit:
                 cause = f"The thread that trained it gave no sign of life for {limit:g} seconds: resume it to go on."
             else:
                 continue
@@ -125,6 +125,7 @@ class Workers:
             try:
                 self.say_all()
                 with self._claiming:
+                    seat.since = time.monotonic()
                     seat.bank = self.store.claim(self.owner, self._most)
                 troubled = False
             except sqlite3.Error as error:
@@ -195,6 +196,8 @@ class _Seat:
         self.given_up = threading.Event()
         """Whether another thread has taken its place."""
         self.bank: list[Run] = []
+        self.since = time.monotonic()
+        """When it took them."""
         self.desk: Desk | None = None
         self.thread = threading.Thread(target=workers.work, args=(self,), name=f"trainer-{number}", daemon=True)
         self.thread.start()

@@ -174,6 +174,22 @@ def test_a_checkpoint_ahead_of_its_curve_is_not_gone_on_from(store: Store) -> No
     assert "first step" in store.log("r-1")[-1][1]
 
 
+@pytest.mark.parametrize(("stop", "state"), [(False, "queued"), (True, "stopped")])
+def test_what_cannot_go_on_starts_over_unless_it_shall_stop(store: Store, stop: bool, state: State) -> None:
+    put(store, "r-1", "running")
+    store.begin(store.run("r-1"), 10)
+    train(store, "r-1", 1, 3)
+    keep(store, "r-1", 3)
+    store.interrupt(store.run("r-1"))
+    store.ask_stop("r-1", "me") if stop else store.requeue(["r-1"], "me")
+    (run,) = store.claim("me")
+    store.start_over(run, "It is damaged.")
+    run = store.run("r-1")
+    assert (run.state, run.resumed_step) == (state, 0 if state == "queued" else 3)
+    assert store.checkpoint("r-1") is None
+    assert store.log("r-1")[-1][1] == "It is damaged."
+
+
 def test_who_has_lost_a_run_changes_nothing_of_it(store: Store) -> None:
     put(store, "r-1", "running", owner="asleep")
     lost = store.run("r-1")
