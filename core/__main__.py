@@ -20,18 +20,28 @@ from core.lab import Lab
 from core.runs.execute import ADAPTER, NETWORK
 from core.runs.record import Experiment, Run
 from core.settings import Settings
+from core.signals import Signalled, raised
 from core.spec import LEARNING_RATES, LoRASpec, OptimSpec, bounds
 from core.study.compare import arms_of, comparable, validation_of, verdict
 from core.study.tables import comparison_text, plain_table
 
 POLL_SECONDS = 0.1
 
+KEPT = (
+    "Every run is kept, with what it had learnt: start the dashboard on the same home folder (streamlit run app.py), "
+    "and press Resume on its Runs page to go on."
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, or 1 where it did not succeed."""
+    """Run one command; the exit status is 0, 1 where it did not succeed, or a shell's for the signal that ended it."""
     options = _parser().parse_args(arguments)
     try:
-        status: int = options.command(options)
+        with raised():
+            status: int = options.command(options)
+    except Signalled as signalled:
+        print(f"\nEnded by {signalled}. {KEPT}", file=sys.stderr)
+        return signalled.status
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -31,6 +31,17 @@ class NetworkFileError(LabError, ValueError):
     """A file of network weights is damaged or of another architecture."""
 
 
+class CheckpointError(LabError, ValueError):
+    """A checkpoint is damaged, or of another run."""
+
+
+class LeftError(LabError, RuntimeError):
+    """A run was left before its end, as where its process ends: it can go on from its checkpoint."""
+
+    def __init__(self, message: str = "The run was left before its end.") -> None:
+        super().__init__(message)
+
+
 class AdapterError(LabError, ValueError):
     """An adapter file is damaged, incomplete, unsafe, or not what it claims to be."""
 

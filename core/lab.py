@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter, verify_adapter
 from core.data.catalog import Catalog, DatasetInfo
 from core.data.downloads import Downloads
@@ -23,9 +21,11 @@ from core.errors import LabError, RunStateError, SpecError, UnknownRunError
 from core.lora import merged_copy
 from core.network_file import read_network, write_network
 from core.runs.execute import ADAPTER, NETWORK, check_fit
+from core.runs.owners import Owner
 from core.runs.plan import Cost, cost, plan
 from core.runs.record import Curve, Experiment, Run, State
 from core.runs.store import Store
+from core.runs.watchdog import Watchdog
 from core.runs.workers import Workers
 from core.settings import Settings, available_devices, choose_device
 from core.spec import Device, LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
@@ -46,35 +46,26 @@ class Lab:
         self.tasks = Tasks(self.catalog)
         self.downloads = Downloads(self.catalog)
         self.store = Store(settings.store)
-        self.owner = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
-        self._alive = FileLock(self._lock_of(self.owner))
+        self._process = Owner(settings.home / "owners", settings.runs, self.store, settings.hang_seconds)
+        self.owner = self._process.name
         self.workers = Workers(settings, self.store, self.tasks, self.owner)
+        self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds)
 
     def start(self) -> None:
         """Settle what dead processes left behind, and begin to take runs."""
-        Path(self._alive.lock_file).parent.mkdir(parents=True, exist_ok=True)
-        self._alive.acquire(timeout=0)
-        for owner in self.store.owners() - {self.owner}:
-            # The operating system drops a dead process's lock, so a lock that can be had means nobody is there.
-            try:
-                with FileLock(self._lock_of(owner), timeout=0) as lock:
-                    self.store.take_over(owner, self.owner)
-                Path(lock.lock_file).unlink(missing_ok=True)
-            except Timeout:
-                continue
+        self._process.enter()
+        self._process.settle()
         self.workers.start()
+        self._watchdog.start()
 
     def close(self, timeout: float = 4.0) -> None:
-        """Interrupt what runs, and let go of the home folder."""
+        """Interrupt what runs, each with a checkpoint, and let go of the home folder."""
+        self._watchdog.close()
         if not self.workers.close(timeout):
             log.warning("A run did not let go in %g s; it is found interrupted at the next start.", timeout)
         self.downloads.close()
-        self._alive.release()
-        Path(self._alive.lock_file).unlink(missing_ok=True)
+        self._process.leave()
         self.store.close()
-
-    def _lock_of(self, owner: str) -> Path:
-        return self.settings.home / "owners" / f"{owner}.lock"
 
     # Starting runs
 
@@ -215,17 +206,33 @@ class Lab:
 
     def stop(self, id: str) -> None:
         """Stop a run; what it has learnt is kept. Raises: UnknownRunError."""
-        self.store.ask_stop(id)
+        self.store.ask_stop(id, self.owner)
         self.workers.wake()
 
     def resume(self, id: str) -> None:
-        """Train an interrupted run again, from its first step: the same spec gives the same numbers.
+        """Train an interrupted run on from its checkpoint; from its first step where it has none.
 
         Raises:
             RunStateError: the run is not interrupted.
         """
-        self.store.requeue(id, self.owner)
+        self.store.requeue([id], self.owner)
         self.workers.wake()
+
+    def resume_all(self, ids: Sequence[str] | None = None) -> int:
+        """Train all interrupted runs on, or those among ``ids``; gives their number.
+
+        Those of one bank go on as one, which a resume of each in turn does not promise.
+        """
+        wanted = None if ids is None else set(ids)
+        runs = self.store.runs(states=["interrupted"])[::-1]
+        chosen = [run.id for run in runs if wanted is None or run.id in wanted]
+        self.store.requeue(chosen, self.owner)
+        self.workers.wake()
+        return len(chosen)
+
+    def log(self, id: str) -> list[tuple[float, str]]:
+        """Sentences about a run's life, each with its moment: interruptions, checkpoints that went wrong."""
+        return self.store.log(id)
 
     def repeat(self, id: str) -> Run:
         """Queue a new run of the same spec. Raises: LabError: as of :meth:`fine_tune`."""
@@ -248,7 +255,11 @@ class Lab:
 
     def remaining(self, runs: Sequence[Run]) -> float:
         """Seconds of training until these runs have ended, from their own pace or a short calibration."""
-        return sum(run.eta if run.eta is not None else self.cost(run.spec).seconds for run in runs if run.is_live)
+        return sum(
+            run.eta if run.eta is not None else self.cost(run.spec).seconds * (1 - run.progress)
+            for run in runs
+            if run.is_live
+        )
 
     def devices(self) -> list[str]:
         """Devices to choose from, ``auto`` first."""

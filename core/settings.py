@@ -34,6 +34,16 @@ class Settings:
     bank_bytes: int = 2**30
     """Memory that runs which are trained together may take for weights, gradients and optimiser state."""
 
+    checkpoint_seconds: float = 10.0
+    """Between two checkpoints of a run in training: what a kill loses at most."""
+
+    hang_seconds: float = 180.0
+    """Without a sign of life after which a thread that trains, or a whole process, is taken for gone. The slowest
+    step, evaluation or dataset that the limits of a spec allow takes less."""
+
+    settle_seconds: float = 5.0
+    """Between two looks for processes that are gone."""
+
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
         """Settings from ``LORA_LAB_HOME`` and ``LORA_LAB_DATA``.

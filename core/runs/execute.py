@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from core.adapter import Card, write_adapter
 from core.data.tasks import Task, Tasks
-from core.errors import DivergedError, LabError, SpecError
+from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
 from core.lora import count_parameters, merged_copy
 from core.model import MultilayerPerceptron, fingerprint
 from core.network_file import network_bytes, read_network, write_network
@@ -21,6 +21,7 @@ from core.runs.record import Result
 from core.settings import choose_device, device_name
 from core.spec import ModelSpec, RunSpec
 from core.training.bank import Bank, can_bank
+from core.training.checkpoint import Checkpoint
 from core.training.evaluation import Evaluation, evaluate
 from core.training.loop import Diverged, Done, Event, StepLoss, Stopped, steps_per_epoch, train
 from core.training.shard import no_denormals
@@ -49,7 +50,9 @@ class Workplace:
     base: Path | None
     """The base's weights; None for a pretrain run."""
     threads: int | None
-    """CPU threads to train on, as when a run is resumed; None finds the count by a short trial."""
+    """CPU threads to train on; None finds the count by a short trial."""
+    start: Checkpoint | None = None
+    """Where it goes on; None begins with its first step."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,53 @@ class Outcome:
     """Names in the run's folder, with the SHA-256 of each."""
     stopped: bool
     """Whether it was stopped before its last step."""
+
+
+class Attendant:
+    """Whoever has an eye on a bank: what it is told and asked. This one lets everything be."""
+
+    def begin(self, member: int, steps: int) -> None:
+        """The data is there: the run has so many steps."""
+
+    def take(self, member: int, event: Event) -> None:
+        """Something happened to a run."""
+
+    def look(self) -> None:
+        """Called often before the first step; may raise, and ends the bank by that."""
+
+    def wants_stop(self, member: int) -> bool:
+        """Asked of every run often: one that shall stop keeps what it has learnt."""
+        return False
+
+    def leaves(self, member: int) -> bool:
+        """Asked of a run that stops: whether to leave it as it is, without a result."""
+        return False
+
+    def due(self) -> bool:
+        """Asked often: whether it is time for a checkpoint of every run."""
+        return False
+
+    def keep(self, member: int, checkpoint: Checkpoint) -> None:
+        """A run's checkpoint, when it is due."""
+
+    def end(self, member: int, outcome: Outcome | Exception) -> None:
+        """What came of a run, as soon as it is known; others may still train."""
+
+
+class _Asker(Attendant):
+    """Somebody with one run."""
+
+    def __init__(self, sink: Sink, stop: Callable[[], bool], started: Callable[[int], None]) -> None:
+        self._sink, self._stop, self._started = sink, stop, started
+
+    def begin(self, member: int, steps: int) -> None:
+        self._started(steps)
+
+    def take(self, member: int, event: Event) -> None:
+        self._sink(event)
+
+    def wants_stop(self, member: int) -> bool:
+        return self._stop()
 
 
 def total_steps(spec: RunSpec, task: Task) -> int:
@@ -90,88 +140,96 @@ def execute(
         LabError: data, base or adapter cannot be used; the message says why.
         OSError: a file cannot be written.
     """
-    (outcome,) = execute_bank(
-        [spec], [place], lambda _, event: sink(event), lambda _: stop(), lambda _, steps: started(steps)
-    )
+    (outcome,) = execute_bank([spec], [place], _Asker(sink, stop, started))
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
 def execute_bank(
-    specs: Sequence[RunSpec],
-    places: Sequence[Workplace],
-    sink: Callable[[int, Event], None],
-    stop: Callable[[int], bool] = lambda member: False,
-    started: Callable[[int, int], None] = lambda member, steps: None,
-    ended: Callable[[int, Outcome | Exception], None] = lambda member, outcome: None,
+    specs: Sequence[RunSpec], places: Sequence[Workplace], attendant: Attendant
 ) -> list[Outcome | Exception]:
     """Train runs together and write their files.
 
     Args:
         specs: what to train; their ``bank_key`` is one.
-        places: data, base and folder of each.
-        sink: told of every run's every event.
-        stop: asked of every run after each report; a stopped run keeps what it has learnt.
-        started: told every run's number of steps once the data is there.
-        ended: told what came of a run as soon as it is known, while others may still train.
+        places: data, base and folder of each; all start at the first step, or go on from one.
+        attendant: is told and asked.
 
     Returns:
-        What came of each run: its outcome, or the error that ended it and left the others alone.
+        What came of each run: its outcome, or the error that ended it and left the others alone;
+        LeftError for one that was left without a result.
 
     Raises:
         SpecError: the runs cannot be trained together, or their task does not fit the network.
+        CheckpointError: the runs do not fit the checkpoints that they are to go on from.
         LabError: data or base cannot be used; the message says why. No run was trained.
     """
     if len({spec.bank_key for spec in specs}) > 1:
         raise SpecError("Runs of a bank share base, task, method, batch size and epochs: train the others apart.")
+    if len({place.start is None for place in places}) > 1:
+        raise CheckpointError("Runs of a bank go on from one step: train these apart.")
     with no_denormals():  # from the start, before torch makes threads to help this one
-        return _Crew(specs, places).train(sink, stop, started, ended)
+        return _Crew(specs, places, attendant).train()
 
 
 class _Crew:
     """Everything that the runs of a bank need, loaded and built."""
 
-    def __init__(self, specs: Sequence[RunSpec], places: Sequence[Workplace]) -> None:
+    def __init__(self, specs: Sequence[RunSpec], places: Sequence[Workplace], attendant: Attendant) -> None:
         """Load data and base, build the networks, choose threads. Raises: as of :func:`execute_bank`."""
-        self.specs, self.places = specs, places
+        self.specs, self.places, self.attendant = specs, places, attendant
         spec, place = specs[0], places[0]
         self.device = choose_device(spec.device)
         self.task = place.tasks.get(spec.task, self.device)
+        attendant.look()
         self.source = place.tasks.get(spec.source, self.device) if spec.source else None
         check_fit(spec.model, self.task.spec.dataset, self.task.train_x.shape[1], self.task.classes)
         self.base = read_network(place.base) if place.base else None
         self.networks = [network_of(spec, self.base).to(self.device) for spec in specs]
+        attendant.look()
         # Fine-tuning starts from the base, whatever the method: one evaluation serves all.
         self.before = _evaluate_tests(self.networks[0], self.task, self.source) if self.base else None
+        attendant.look()
         start = time.perf_counter()
         self.stepper = stepper_for(self.networks, specs, self.task, self.source)
         self.seconds = time.perf_counter() - start
-        self.threads = Threads(self.stepper, spec.optim.batch_size, place.threads, steps=total_steps(spec, self.task))
+        self.starts = [place.start for place in places if place.start]
+        self.threads = Threads(
+            self.stepper, spec.optim.batch_size, self._threads(place.threads), steps=total_steps(spec, self.task),
+            look=attendant.look,
+        )  # fmt: skip
 
-    def train(
-        self,
-        sink: Callable[[int, Event], None],
-        stop: Callable[[int], bool],
-        started: Callable[[int, int], None],
-        ended: Callable[[int, Outcome | Exception], None],
-    ) -> list[Outcome | Exception]:
-        """Train to every run's end; arguments and result as of :func:`execute_bank`."""
+    def _threads(self, wanted: int | None) -> int | None:
+        """What was on one thread goes on with one: only then its numbers are those it had without a break."""
+        split = self.stepper.shards == 1 and self.starts
+        return 1 if wanted is None and split and self.starts[0].position.threads == 1 else wanted
+
+    def train(self) -> list[Outcome | Exception]:
+        """Train to every run's end; what came of each, as of :func:`execute_bank`."""
+        attendant, optims = self.attendant, [spec.optim for spec in self.specs]
         for member, spec in enumerate(self.specs):
-            started(member, total_steps(spec, self.task))
+            attendant.begin(member, total_steps(spec, self.task))
         outcomes: dict[int, Outcome | Exception] = {}
         done: dict[int, tuple[int, float]] = dict.fromkeys(range(len(self.specs)), (0, 0.0))
-        for member, event in train(self.stepper, [spec.optim for spec in self.specs], stop, self.seconds):
+        done |= {k: (start.position.step, start.position.seconds) for k, start in enumerate(self.starts)}
+        events = train(self.stepper, optims, attendant.wants_stop, self.seconds, attendant.due, self.starts)
+        for member, event in events:
+            if isinstance(event, Checkpoint):
+                attendant.keep(member, event)
+                continue
             if isinstance(event, StepLoss):
                 done[member] = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
             if isinstance(event, Diverged):
                 outcomes[member] = DivergedError(event.step)
+            elif isinstance(event, Stopped) and attendant.leaves(member):
+                outcomes[member] = LeftError()
             elif not isinstance(event, Stopped):
-                sink(member, event)
-            if isinstance(event, Done | Stopped):
+                attendant.take(member, event)
+            if member not in outcomes and isinstance(event, Done | Stopped):
                 outcomes[member] = self.finish(member, event, *done[member])
             if member in outcomes:
-                ended(member, outcomes[member])
+                attendant.end(member, outcomes[member])
         return [outcomes[member] for member in range(len(self.specs))]
 
     def finish(self, member: int, event: Done | Stopped, step: int, seconds: float) -> Outcome | Exception:

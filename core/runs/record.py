@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import lru_cache
+from sqlite3 import Row
 from typing import Literal
 
 import numpy as np
@@ -81,7 +84,7 @@ class Run:
     started: float | None
     ended: float | None
     cause: str | None
-    """Why it failed, in one sentence."""
+    """Why it failed or was interrupted, in one sentence."""
     traceback: str | None
     result: Result | None
     """Also there for a stopped run that had learnt something."""
@@ -92,6 +95,14 @@ class Run:
     training_seconds: float
     examples_per_second: float | None
     """Of the latest epoch, or of the steps so far."""
+    owner: str = ""
+    """The process that trains it, or is to."""
+    stop_asked: bool = False
+    """Whether it is to stop as soon as its worker hears of it."""
+    resumed_step: int = 0
+    """Optimiser steps that were done when this session began: it went on from a checkpoint."""
+    resumed_seconds: float = 0.0
+    """Its seconds of training then."""
 
     @property
     def is_live(self) -> bool:
@@ -105,10 +116,11 @@ class Run:
 
     @property
     def eta(self) -> float | None:
-        """Seconds of training that are left, from the pace so far; None where there is none."""
-        if self.state != "running" or not self.step:
+        """Seconds of training that are left, from the pace of this session; None where there is none yet."""
+        done = self.step - self.resumed_step
+        if self.state != "running" or done <= 0:
             return None
-        return self.training_seconds / self.step * (self.steps - self.step)
+        return (self.training_seconds - self.resumed_seconds) / done * (self.steps - self.step)
 
 
 @dataclass(frozen=True)
@@ -136,3 +148,33 @@ class Experiment:
     """The pretrain run whose network they start from."""
     runs: tuple[str, ...]
     """Ids of the fine-tune runs, in the order they were queued."""
+
+
+@lru_cache(maxsize=4096)
+def spec_of(text: str) -> RunSpec:
+    """A spec never changes, and pages read the same ones every second."""
+    return RunSpec.from_json(text)
+
+
+def run_of(row: Row) -> Run:
+    """The run in a row of the store's table of runs."""
+    return Run(
+        owner=row["owner"],
+        id=row["id"],
+        spec=spec_of(row["spec"]),
+        state=row["state"],
+        experiment=row["experiment"],
+        created=row["created"],
+        started=row["started"],
+        ended=row["ended"],
+        cause=row["cause"],
+        traceback=row["traceback"],
+        result=Result(**json.loads(row["result"])) if row["result"] else None,
+        step=row["step"],
+        steps=row["steps"],
+        training_seconds=row["seconds"],
+        examples_per_second=row["rate"],
+        stop_asked=bool(row["stop_asked"]),
+        resumed_step=row["resumed_step"],
+        resumed_seconds=row["resumed_seconds"],
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.runs.record import State
 
-VERSION = 2
+VERSION = 3
 """Of the tables below; kept in the file as ``user_version``."""
 
 TABLES = """
@@ -33,6 +33,8 @@ CREATE TABLE epochs (
     train_loss REAL, validation_loss REAL, validation_accuracy REAL, source_accuracy REAL,
     source_accuracy_masked REAL, examples_per_second REAL, PRIMARY KEY (run, epoch)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE log (run TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL) STRICT;
+CREATE INDEX log_by_run ON log (run);
 CREATE TABLE files (
     run TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (run, name)
 ) STRICT, WITHOUT ROWID;
@@ -45,6 +47,10 @@ ALTER TABLE runs ADD COLUMN resumed_seconds REAL NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT '';
 CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag)) STRICT, WITHOUT ROWID;
+""",
+    2: """
+CREATE TABLE log (run TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL) STRICT;
+CREATE INDEX log_by_run ON log (run);
 """,
 }
 """What makes of the tables of one version those of the next."""

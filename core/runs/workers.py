@@ -1,27 +1,26 @@
-"""Threads that take queued runs and train them."""
+"""Threads that take queued runs and train them, and what becomes of runs whose thread dies or hangs."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import sqlite3
 import threading
-import traceback
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
 from core.data.tasks import Tasks
-from core.errors import LabError
-from core.runs.execute import NETWORK, Outcome, Workplace, execute_bank
+from core.errors import CheckpointError, RunStateError
+from core.runs.checkpoints import read_checkpoint
+from core.runs.desk import Desk
+from core.runs.execute import NETWORK, Workplace, execute_bank
 from core.runs.plan import plan
 from core.runs.priority import step_back
 from core.runs.record import Run
 from core.runs.store import Store
 from core.settings import Settings
 from core.spec import RunSpec
-from core.training.loop import Done, EpochEnd, Event, StepLoss
+from core.training.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ IDLE_SECONDS = 0.5
 
 
 class Workers:
-    """Daemon threads between the store and :func:`core.runs.execute.execute`."""
+    """Daemon threads between the store and :func:`core.runs.execute.execute_bank`."""
 
     def __init__(self, settings: Settings, store: Store, tasks: Tasks, owner: str) -> None:
         """Args: owner: name of this process; only runs that it owns are taken."""
@@ -46,21 +45,21 @@ class Workers:
         self.owner = owner
         self._closing = threading.Event()
         self._wake = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"trainer-{i}", daemon=True) for i in range(settings.workers)
-        ]
+        self._unsaid: list[Callable[[], None]] = []
+        self._speaking = threading.Lock()
+        self._claiming = threading.Lock()
+        self._seats: list[_Seat] = []
 
     def start(self) -> None:
         """Begin to take runs."""
-        for thread in self._threads:
-            thread.start()
+        self._seats = [_Seat(self, number) for number in range(self.settings.workers)]
 
     def wake(self) -> None:
         """There is something new in the queue."""
         self._wake.set()
 
     def close(self, timeout: float) -> bool:
-        """Interrupt what runs and wait for the threads to end.
+        """Interrupt what runs, each with a checkpoint, and wait for the threads to end.
 
         Args:
             timeout: seconds to wait, all threads together.
@@ -70,112 +69,139 @@ class Workers:
         """
         self._closing.set()
         self._wake.set()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(timeout / len(self._threads))
-        return not any(thread.is_alive() for thread in self._threads)
+        end = time.monotonic() + timeout
+        for seat in self._seats:
+            seat.thread.join(max(0.0, end - time.monotonic()))
+        return not any(seat.thread.is_alive() for seat in self._seats)
 
-    def _work(self) -> None:
+    def check(self) -> None:
+        """See that every thread lives and gets on; replace one that does not, and interrupt its runs.
+
+        A thread that hangs cannot be ended. It is left to itself, and the store takes nothing from it any more.
+        """
+        if self._closing.is_set():
+            return
+        for place, seat in enumerate(list(self._seats)):
+            desk, limit = seat.desk, self.settings.hang_seconds
+            if not seat.thread.is_alive():
+                cause = "The thread that trained it ended unexpectedly: resume the run to go on."
+            elif seat.bank and time.monotonic() - max(seat.since, desk.beat if desk else 0.0) > limit:
+                cause = f"The thread that trained it gave no sign of life for {limit:g} seconds: resume it to go on."
+            else:
+                continue
+            log.error("Worker %d is replaced. %s", place, cause)
+            seat.given_up.set()
+            with self._claiming:
+                others = {run.id for other in self._seats if other is not seat for run in other.bank}
+                mine = [run for run in self.store.runs(states=["running"]) if run.owner == self.owner]
+            for run in (run for run in mine if run.id not in others):
+                self.say(lambda run=run, cause=cause: self.store.interrupt(run, cause))  # type: ignore[misc]
+            self._seats[place] = _Seat(self, place)
+
+    def say(self, sentence: Callable[[], None]) -> None:
+        """Tell the store something that must not get lost; where it cannot be written now, again later."""
+        self._unsaid.append(sentence)
+        self.say_all()
+
+    def say_all(self) -> None:
+        """Tell the store what it could not be told before."""
+        with self._speaking:
+            while self._unsaid:
+                try:
+                    self._unsaid[0]()
+                except RunStateError:
+                    pass  # somebody else has settled it
+                except sqlite3.Error as error:
+                    log.debug("The store cannot be written (%s); it is tried again.", error)
+                    return
+                self._unsaid.pop(0)
+
+    def work(self, seat: _Seat) -> None:
+        """Take and train runs until this process closes, or the seat is given up."""
         step_back()
-        while not self._closing.is_set():
+        troubled = False
+        while not seat.is_leaving():
             self._wake.clear()
             try:
-                bank = self.store.claim(self.owner, self._most)
-                if bank:
-                    self._train(bank)
-                    continue
-            except sqlite3.Error:
+                self.say_all()
+                with self._claiming:
+                    seat.since = time.monotonic()
+                    seat.bank = self.store.claim(self.owner, self._most)
+                troubled = False
+            except sqlite3.Error as error:
                 # A full disk, most likely: what could not be written stays as it was, and the next look may succeed.
-                log.exception("The store could not be written")
-            self._wake.wait(IDLE_SECONDS)
+                if not troubled:
+                    log.warning("The store could not be written: %s", error)
+                troubled = True
+            if seat.bank:
+                self._train(seat)
+                seat.desk, seat.bank = None, []
+            else:
+                self._wake.wait(IDLE_SECONDS)
+
+    def is_closing(self) -> bool:
+        """Whether this process is about to end."""
+        return self._closing.is_set()
 
     def _most(self, spec: RunSpec) -> int:
         """How many runs like this one are trained together: as many as help, and as fit in memory."""
         helpful = LORA_BANK if spec.lora else FULL_BANK
         return max(1, min(helpful, self.settings.bank_bytes // plan(spec.model, spec.lora).memory))
 
-    def _train(self, bank: list[Run]) -> None:
-        """Train runs together; each ends in one of the final states, whatever happens to it or to all."""
-        desk = _Desk(self.store, bank, self._closing.is_set)
+    def _train(self, seat: _Seat) -> None:
+        """Train a seat's runs together; each comes to an end or is interrupted, whatever happens to it or to all."""
+        starts: dict[str, Checkpoint | None] = {run.id: None for run in seat.bank}
+        for run in seat.bank:
+            if run.resumed_step:
+                try:
+                    starts[run.id] = self._checkpoint(run)
+                except CheckpointError as error:
+                    del starts[run.id]
+                    cause = f"{error} The run trains again from its first step."
+                    log.warning("Run %s: %s", run.id, cause)
+                    self.say(lambda run=run, cause=cause: self.store.start_over(run, cause))  # type: ignore[misc]
+        bank = [run for run in seat.bank if run.id in starts]
+        if not bank:
+            return
+        desk = seat.desk = Desk(
+            self.store, bank, list(starts.values()), self.folder, seat.is_leaving, self.settings.checkpoint_seconds
+        )
         try:
-            execute_bank(
-                [run.spec for run in bank], [self._place(run) for run in bank],
-                sink=desk.take, stop=desk.wants_stop, started=desk.begin, ended=desk.end,
-            )  # fmt: skip
+            places = [self._place(run, starts[run.id]) for run in bank]
+            execute_bank([run.spec for run in bank], places, desk)
         except Exception as error:  # noqa: BLE001 - a worker must outlive any run, and the run must say why it failed
-            for member in desk.open:
-                desk.fail(member, error)
+            for member in list(desk.open):
+                self.say(lambda member=member, error=error: desk.fail(member, error))  # type: ignore[misc]
 
-    def _place(self, run: Run) -> Workplace:
+    def _checkpoint(self, run: Run) -> Checkpoint:
+        known = self.store.checkpoint(run.id)
+        if known is None:
+            raise CheckpointError("It has no checkpoint any more.")
+        return read_checkpoint(self.folder(run.id), *known)
+
+    def _place(self, run: Run, start: Checkpoint | None) -> Workplace:
         base = self.folder(run.spec.base) / NETWORK if run.spec.base else None
-        return Workplace(run.id, self.folder(run.id), self.tasks, base, self.settings.threads)
+        return Workplace(run.id, self.folder(run.id), self.tasks, base, self.settings.threads, start)
 
     def folder(self, run: str) -> Path:
         """Where a run's files are."""
         return self.settings.runs / run
 
 
-class _Desk:
-    """Between one bank and the store: what the members report, and what people ask of them."""
+class _Seat:
+    """One thread, and the bank that it trains."""
 
-    def __init__(self, store: Store, bank: list[Run], closing: Callable[[], bool]) -> None:
-        self._store = store
-        self._bank = bank
-        self._closing = closing
-        self._waiting: list[tuple[Run, StepLoss | EpochEnd]] = []
-        self._stops: set[str] = set()
-        self.open = list(range(len(bank)))
-        """Members that have not ended."""
+    def __init__(self, workers: Workers, number: int) -> None:
+        self._workers = workers
+        self.given_up = threading.Event()
+        """Whether another thread has taken its place."""
+        self.bank: list[Run] = []
+        self.since = time.monotonic()
+        """When it took them."""
+        self.desk: Desk | None = None
+        self.thread = threading.Thread(target=workers.work, args=(self,), name=f"trainer-{number}", daemon=True)
+        self.thread.start()
 
-    def begin(self, member: int, steps: int) -> None:
-        self._store.begin(self._bank[member].id, steps)
-
-    def take(self, member: int, event: Event) -> None:
-        # All members report at once: they are written together, before the loop asks who shall stop.
-        if not isinstance(event, Done):
-            self._waiting.append((self._bank[member], event))
-
-    def wants_stop(self, member: int) -> bool:
-        if self._waiting:
-            self._write()
-            self._stops = self._store.stops_asked([self._bank[open].id for open in self.open])
-        return self._closing() or self._bank[member].id in self._stops
-
-    def end(self, member: int, outcome: Outcome | Exception) -> None:
-        if isinstance(outcome, Exception):
-            self.fail(member, outcome)
-            return
-        self._write()
-        id = self._bank[member].id
-        if outcome.stopped and self._closing():
-            self._store.interrupt(id)
-        else:
-            self._store.finish(id, "stopped" if outcome.stopped else "finished", outcome.result, outcome.files)
-        self.open.remove(member)
-
-    def fail(self, member: int, error: Exception) -> None:
-        self._write()
-        id = self._bank[member].id
-        log.warning("Run %s failed: %s", id, error)
-        self._store.fail(id, cause_of(error), "".join(traceback.format_exception(error)))
-        self.open = [open for open in self.open if open != member]
-
-    def _write(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if waiting:
-            self._store.record(waiting)
-
-
-def cause_of(error: Exception) -> str:
-    """Why a run failed, in one sentence for the person who started it."""
-    if isinstance(error, LabError):
-        return str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return "Out of memory: choose a smaller batch or network, or another device."
-    if isinstance(error, sqlite3.OperationalError):
-        return f"The store of runs could not be written ({error}): see that the disk has space, then run it again."
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "The disk is full: free some space, then run it again."
-    if isinstance(error, OSError):
-        return f"A file could not be read or written: {error.strerror or error} ({error.filename or 'unknown file'})."
-    return f"Something unexpected happened ({type(error).__name__}: {error}); the traceback has the details."
+    def is_leaving(self) -> bool:
+        """Whether it shall let go of its runs."""
+        return self.given_up.is_set() or self._workers.is_closing()

@@ -43,7 +43,7 @@ class FlatAdam:
         self._starts = [sum(padded[:i]) for i in range(len(padded))]
         self._sizes = sizes
         # Padding has zero gradients, so it stays zero.
-        self.values, self.gradients, self._first, self._second = (
+        self.values, self.gradients, self.first, self.second = (
             torch.zeros(sum(padded), dtype=dtype, device=device) for _ in range(4)
         )
         self._step = torch.zeros((), dtype=torch.float32, device=device)
@@ -63,7 +63,7 @@ class FlatAdam:
         """Add the update to a tape."""
         tape.add("adam", self._step.add_, torch.ones_like(self._step))
         for rate in dict.fromkeys(self._rates):
-            buffers = [self._stretches(flat, rate) for flat in (self.values, self.gradients, self._first, self._second)]
+            buffers = [self._stretches(flat, rate) for flat in (self.values, self.gradients, self.first, self.second)]
             tape.add(
                 "adam", torch._fused_adam_, *buffers, [], [self._step] * len(buffers[0]),
                 lr=rate, beta1=BETAS[0], beta2=BETAS[1], eps=EPSILON, weight_decay=0.0, amsgrad=False, maximize=False,
@@ -81,6 +81,15 @@ class FlatAdam:
         return found
 
     @property
+    def updates(self) -> int:
+        """How many there were."""
+        return int(self._step.item())
+
+    def go_on(self, updates: int) -> None:
+        """Count from here; values and moments are put in their places by whoever knows them."""
+        self._step.fill_(updates)
+
+    @property
     def state(self) -> tuple[Tensor, ...]:
         """What a step changes for good."""
-        return self.values, self._first, self._second, self._step
+        return self.values, self.first, self.second, self._step

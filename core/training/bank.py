@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.tasks import Task
-from core.errors import SpecError
+from core.errors import CheckpointError, SpecError
 from core.lora import adapted_layers
 from core.model import MultilayerPerceptron
+from core.training.checkpoint import Learnt, put
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge
 from core.training.full import FullShard, linears
@@ -176,6 +177,22 @@ class Bank:
     def restore(self, member: int, trained: list[Tensor]) -> None:
         for (_, value), kept in zip(self._parameters(member), trained, strict=True):
             value.copy_(kept)
+
+    def learnt(self, member: int) -> Learnt:
+        shard, place = self._place[member]
+        buffers = (shard.adam.values, shard.adam.first, shard.adam.second)
+        values, first, second = ([view.clone() for view in shard.views(place, flat)] for flat in buffers)
+        return Learnt(values, first, second, shard.adam.updates)
+
+    def go_on(self, learnt: Sequence[Learnt]) -> None:
+        if len({own.updates for own in learnt}) > 1:
+            raise CheckpointError("Runs of a bank go on from one step: train these apart.")
+        for member, own in enumerate(learnt):
+            shard, place = self._place[member]
+            adam = shard.adam
+            for tensors, flat in ((own.values, adam.values), (own.first, adam.first), (own.second, adam.second)):
+                put(tensors, shard.views(place, flat))
+            adam.go_on(own.updates)
 
     @torch.no_grad()
     def write_back(self, member: int) -> None:

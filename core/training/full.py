@@ -41,9 +41,11 @@ class FullShard(Shard):
         for member in range(len(networks)):
             self.load(member)
 
-    def parameters(self, member: int) -> list[tuple[nn.Parameter, Tensor]]:
-        own = [p for layer in linears(self.networks[member]) for p in layer.parameters()]  # type: ignore[arg-type]
-        return [(p, value[member]) for p, value in zip(own, self.adam.segments(self.adam.values), strict=True)]
+    def trained(self, member: int) -> list[nn.Parameter]:
+        return [p for layer in linears(self.networks[member]) for p in layer.parameters()]  # type: ignore[arg-type]
+
+    def views(self, member: int, flat: Tensor) -> list[Tensor]:
+        return [segment[member] for segment in self.adam.segments(flat)]
 
     def outputs(self, member: int, part: Part) -> Tensor:
         found = []

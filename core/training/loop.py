@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.errors import CheckpointError
 from core.spec import OptimSpec
+from core.training.checkpoint import Checkpoint, Position
 from core.training.stepper import Stepper
 
 FLUSH_SECONDS = 0.1
@@ -21,8 +23,8 @@ FLUSH_SECONDS = 0.1
 FLUSH_STEPS = 256
 """The same in steps, at most."""
 
-FIRST_STEPS = 8
-"""Steps before the first report, while the pace is not known."""
+FIRST_STEPS = 1
+"""Steps before the first report, while the pace is not known: a single one may take seconds."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,30 @@ class _Progress:
     stale: int = 0
     best: list[Tensor] = field(default_factory=list)
 
+    def take_up(self, start: Checkpoint) -> None:
+        """Go on from a checkpoint; seconds so far, as of preparing, come on top of its own."""
+        at = start.position
+        self.epoch_start, self.seconds = at.epoch_start + self.seconds, at.seconds + self.seconds
+        self.epoch_loss, self.best_loss = at.epoch_loss, at.best_loss
+        self.kept_epoch, self.stale, self.best = at.kept_epoch, at.stale, list(start.best)
+
+    def checkpoint(self, stepper: Stepper, k: int, step: int, epoch: int, done: int) -> Checkpoint:
+        """What this member needs to go on from here."""
+        position = Position(
+            step, epoch, done, self.seconds, self.epoch_start, self.epoch_loss, self.best_loss, self.kept_epoch,
+            self.stale, stepper.threads,
+        )  # fmt: skip
+        return Checkpoint(position, stepper.learnt(k), self.best)
+
 
 def train(
     stepper: Stepper,
     optims: Sequence[OptimSpec],
     stop: Callable[[int], bool] = lambda member: False,
     spent: float = 0.0,
-) -> Iterator[tuple[int, Event | Stopped | Diverged]]:
+    due: Callable[[], bool] = lambda: False,
+    starts: Sequence[Checkpoint] = (),
+) -> Iterator[tuple[int, Event | Stopped | Diverged | Checkpoint]]:
     """Train and tell.
 
     A member that has ended leaves the others as they are. Time is the wall's, shared equally by
@@ -121,27 +140,37 @@ def train(
     Args:
         stepper: holds the members, their optimisers and their data.
         optims: patience and what to keep, for each member; batch size and epochs, which they share.
-        stop: asked of every member after each report.
+        stop: asked of every member after each report, and before each evaluation.
         spent: seconds that preparing the stepper took.
+        due: asked as often, and first; where it says so, every member in training gives a checkpoint.
+        starts: where each member goes on, all at one step; without them, at the first.
 
     Yields:
         A member and what happened to it: StepLoss every tenth of a second, EpochEnd after each
-        epoch, and at last one of Done, Stopped or Diverged.
+        epoch, Checkpoint when one is due, and at last one of Done, Stopped or Diverged.
+
+    Raises:
+        CheckpointError: the members do not fit their checkpoints.
     """
     epochs, batch_size = optims[0].epochs, optims[0].batch_size
     n = len(stepper.task.train_x)
     full_steps, rest = divmod(n, batch_size)
     seeds = list(dict.fromkeys(stepper.seeds))
     live = {k: _Progress(optim, spent / len(optims)) for k, optim in enumerate(optims)}
-    step, pace = 0, FLUSH_SECONDS / FIRST_STEPS
-    for epoch in range(1, epochs + 1):
+    step, first_epoch, done, pace = 0, 1, 0, FLUSH_SECONDS / FIRST_STEPS
+    if starts:
+        step, first_epoch, done = _take_up(stepper, live, starts)
+        yield from _stops(stepper, live, stop, step)  # one of them may only be asked for what it had learnt
+    for epoch in range(first_epoch, epochs + 1):
+        if not live:
+            return
         order = torch.stack([data_order(n, seed, epoch) for seed in seeds]).to(stepper.device)
         batches = order[:, : full_steps * batch_size].view(len(seeds), full_steps, batch_size)
         last = order[:, full_steps * batch_size :].unsqueeze(1)
-        for progress in live.values():
-            progress.epoch_loss, progress.epoch_start = 0.0, progress.seconds
-        done = 0
-        while done < full_steps + bool(rest):
+        if not done:
+            for progress in live.values():
+                progress.epoch_loss, progress.epoch_start = 0.0, progress.seconds
+        while live and done < full_steps + bool(rest):
             count = min(FLUSH_STEPS, max(1, int(FLUSH_SECONDS / pace)), full_steps - done)
             rows = batches[:, done : done + count] if count else last
             clock = time.perf_counter()
@@ -155,13 +184,20 @@ def train(
                 yield k, event
             done += len(losses)
             step += len(losses)
-            for k in [k for k in live if stop(k)]:
-                del live[k]
-                _end(stepper, k)
-                yield k, Stopped(step)
-            if not live:
-                return
-        for k, progress in list(live.items()):
+            if due():
+                for k, progress in live.items():
+                    yield k, progress.checkpoint(stepper, k, step, epoch, done)
+            yield from _stops(stepper, live, stop, step)
+        # Evaluation changes no weight: a checkpoint that is due meanwhile is of the moment before it, for all alike.
+        before = {k: replace(progress) for k, progress in live.items()}
+        for k in list(live):
+            if due():
+                for other in live:
+                    yield other, before[other].checkpoint(stepper, other, step, epoch, done)
+            yield from _stops(stepper, live, stop, step)
+            if k not in live:
+                continue
+            progress = live[k]
             yield k, _epoch_end(stepper, k, progress, epoch, step, n)
             if epoch == epochs or (progress.optim.patience and progress.stale >= progress.optim.patience):
                 del live[k]
@@ -169,8 +205,28 @@ def train(
                     stepper.restore(k, progress.best)
                 _end(stepper, k)
                 yield k, Done(epoch, progress.kept_epoch if progress.optim.keep == "best" else epoch)
-        if not live:
-            return
+        done = 0
+
+
+def _take_up(stepper: Stepper, live: dict[int, _Progress], starts: Sequence[Checkpoint]) -> tuple[int, int, int]:
+    """Put every member where its checkpoint was; gives the step, the epoch and the steps done in it."""
+    places = {(start.position.step, start.position.epoch, start.position.done) for start in starts}
+    if len(places) > 1 or len(starts) != len(live):
+        raise CheckpointError("Runs of a bank go on from one step: train these apart.")
+    stepper.go_on([start.learnt for start in starts])
+    for progress, start in zip(live.values(), starts, strict=True):
+        progress.take_up(start)
+    return places.pop()
+
+
+def _stops(
+    stepper: Stepper, live: dict[int, _Progress], stop: Callable[[int], bool], step: int
+) -> Iterator[tuple[int, Stopped]]:
+    """End the members that shall train no more."""
+    for k in [k for k in live if stop(k)]:
+        del live[k]
+        _end(stepper, k)
+        yield k, Stopped(step)
 
 
 def _end(stepper: Stepper, k: int) -> None:
@@ -201,7 +257,9 @@ def _reports(
             yield k, StepLoss(first_step, own[: bad + 1], seconds[: bad + 1])
             yield k, Diverged(first_step + bad)
             continue
-        progress.epoch_loss += float(own.sum(dtype=np.float64)) * weight
+        # One after another: the sum is the same to the last bit however the steps were reported.
+        shares = np.concatenate([[progress.epoch_loss], own.astype(np.float64) * weight])
+        progress.epoch_loss = float(np.add.accumulate(shares)[-1])
         yield k, StepLoss(first_step, own, seconds)
 
 

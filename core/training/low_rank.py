@@ -96,14 +96,20 @@ class LowRankShard(Shard):
             dict(zip(self._adapted, segments[count:], strict=True)),
         )
 
-    def parameters(self, member: int) -> list[tuple[nn.Parameter, Tensor]]:
+    def trained(self, member: int) -> list[nn.Parameter]:
+        return [parameter for _, layer in self._own(member) for parameter in (layer.lora.A, layer.lora.B)]
+
+    def views(self, member: int, flat: Tensor) -> list[Tensor]:
+        A, B = self._pairs(flat)
         found = []
-        for i, layer in enumerate(linears(self.networks[member])[self._first :]):  # type: ignore[arg-type]
-            if isinstance(layer, AdaptedLinear):
-                rank = layer.lora.rank
-                found.append((layer.lora.A, self._A[i][member, :rank].T))
-                found.append((layer.lora.B, self._B[i][member, :rank]))
+        for i, layer in self._own(member):
+            found += [A[i][member, : layer.lora.rank].T, B[i][member, : layer.lora.rank]]
         return found
+
+    def _own(self, member: int) -> list[tuple[int, AdaptedLinear]]:
+        """A member's adapted layers, numbered from the first that any member adapts."""
+        layers = enumerate(linears(self.networks[member])[self._first :])  # type: ignore[arg-type]
+        return [(i, layer) for i, layer in layers if isinstance(layer, AdaptedLinear)]
 
     def outputs(self, member: int, part: Part) -> Tensor:
         with torch.inference_mode():

@@ -133,8 +133,16 @@ class Shard(ABC):
         """Add the way from the logits' gradient of shape (members, classes, batch) to ``adam.gradients``."""
 
     @abstractmethod
+    def trained(self, member: int) -> list[nn.Parameter]:
+        """A member's trained parameters."""
+
+    @abstractmethod
+    def views(self, member: int, flat: Tensor) -> list[Tensor]:
+        """What belongs to each of them in one of Adam's flat buffers, in the parameter's shape."""
+
     def parameters(self, member: int) -> list[tuple[nn.Parameter, Tensor]]:
         """A member's trained parameters, each with the view of the flat buffer that holds its value."""
+        return list(zip(self.trained(member), self.views(member, self.adam.values), strict=True))
 
     @abstractmethod
     def outputs(self, member: int, part: Part) -> Tensor:

@@ -11,8 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.tasks import Task
+from core.training.checkpoint import Learnt, put
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, evaluate
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What torch.optim.Adam calls its moments."""
 
 
 class Stepper(Protocol):
@@ -83,6 +87,18 @@ class Stepper(Protocol):
 
     def restore(self, member: int, trained: list[Tensor]) -> None:
         """Put back what :meth:`trained` gave."""
+        ...
+
+    def learnt(self, member: int) -> Learnt:
+        """Copies of the tensors that training changes, and of what the optimiser keeps for each."""
+        ...
+
+    def go_on(self, learnt: Sequence[Learnt]) -> None:
+        """Take up, before the first step, what :meth:`learnt` gave for each member at one step.
+
+        Raises:
+            CheckpointError: it is of another network, or the members were at different steps.
+        """
         ...
 
     def write_back(self, member: int) -> None:
@@ -165,6 +181,24 @@ class AutogradStepper:
     def restore(self, member: int, trained: list[Tensor]) -> None:
         for parameter, value in zip(self.parameters, trained, strict=True):
             parameter.copy_(value)
+
+    def learnt(self, member: int) -> Learnt:
+        known = [(p, self.optimizer.state.get(p, {})) for p in self.parameters]  # empty before the first step
+        first, second = (
+            [state[key].clone() if state else torch.zeros_like(p) for p, state in known] for key in MOMENTS
+        )
+        updates = int(known[0][1]["step"].item()) if known[0][1] else 0
+        return Learnt(self.trained(member), first, second, updates)
+
+    def go_on(self, learnt: Sequence[Learnt]) -> None:
+        (own,) = learnt
+        moments = [[torch.zeros_like(p) for p in self.parameters] for _ in MOMENTS]
+        for tensors, places in zip((own.first, own.second), moments, strict=True):
+            put(tensors, places)
+        put(own.values, [p.detach() for p in self.parameters])
+        for p, first, second in zip(self.parameters, *moments, strict=True):
+            step = torch.tensor(float(own.updates), dtype=torch.float32, device=p.device)
+            self.optimizer.state[p] = {"step": step, **dict(zip(MOMENTS, (first, second), strict=True))}
 
     def write_back(self, member: int) -> None:
         """Nothing to do: the module itself was trained."""

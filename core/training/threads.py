@@ -55,6 +55,7 @@ class Threads:
         wanted: int | None = None,
         limit: int | None = None,
         steps: float = float("inf"),
+        look: Callable[[], None] = lambda: None,
     ) -> None:
         """Settle on a count, and make the stepper use it.
 
@@ -64,6 +65,7 @@ class Threads:
             wanted: the count; None finds it by a trial on steps that change no weight.
             limit: largest count to try; without one, as many as there are cores.
             steps: how many are to come; a bank that one thread trains in a moment is not worth a trial.
+            look: called before each timing; what it raises ends the trial.
         """
         self._stepper = stepper
         most = limit or available_cores()
@@ -74,15 +76,15 @@ class Threads:
             # They never wait for each other inside a step: a busy core costs its share and no more.
             stepper.use_threads(most)
         else:
-            self._try(counts, batch_size, steps)
+            self._try(counts, batch_size, steps, look)
 
     @property
     def count(self) -> int:
         """Threads in use now."""
         return self._stepper.threads
 
-    def _try(self, counts: Sequence[int], batch_size: int, steps: float) -> None:
-        timed = _timer(self._stepper, batch_size)
+    def _try(self, counts: Sequence[int], batch_size: int, steps: float, look: Callable[[], None]) -> None:
+        timed = _timer(self._stepper, batch_size, look)
         single, best = timed(1), 1
         if steps * single >= WORTH_A_TRIAL:
             single = min(timed(1) for _ in range(ROUNDS))
@@ -108,8 +110,8 @@ def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
     return best
 
 
-def _timer(stepper: Stepper, batch_size: int) -> Callable[[int], float]:
-    """A function from a thread count to the seconds of a step with it."""
+def _timer(stepper: Stepper, batch_size: int, look: Callable[[], None]) -> Callable[[int], float]:
+    """A function from a thread count to the seconds of a step with it; it calls ``look`` first."""
     orders, n = len(set(stepper.seeds)), len(stepper.task.train_x)
     batch = min(batch_size, n)
 
@@ -118,6 +120,7 @@ def _timer(stepper: Stepper, batch_size: int) -> Callable[[int], float]:
         return flat.view(1, steps, batch).repeat(orders, 1, 1)
 
     def timed(count: int, chunk: Tensor) -> float:
+        look()
         stepper.use_threads(count)
         start = time.perf_counter()
         stepper.rehearse(chunk)

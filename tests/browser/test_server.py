@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -16,11 +15,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.lab import Lab
-from core.settings import Settings
-from core.spec import ModelSpec, RunSpec
 from tests.browser.conftest import REPO, run_server, stop_server
-from tests.conftest import DIGITS, short, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -177,29 +172,3 @@ def test_the_token_link_opens_the_pages(page: Page, tmp_path: Path, console_erro
         assert console_errors == []
     finally:
         stop_server(server)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_process_soon_and_loses_no_run(tmp_path: Path, number: signal.Signals) -> None:
-    settings = Settings(home=tmp_path / "home")
-    lab = Lab(settings)  # it does not start, so what it queues waits for the next one that does
-    optim = short(epochs=200)
-    spec = RunSpec.of(method="pretrain", model=ModelSpec.of(num_classes=10), task=DIGITS, optim=optim)
-    training, waiting = lab.launch(spec), lab.launch(spec.model_copy(update={"seed": 1}))
-    server, url = run_server(REPO / "app.py", tmp_path)
-    try:
-        wait_until(lambda: lab.run(training.id).state == "running" and lab.run(training.id).step > 0, 20)
-        with socket.create_connection(("127.0.0.1", urlsplit(url).port)) as visitor:  # one who keeps the line open
-            visitor.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert visitor.recv(12) == b"HTTP/1.1 200"
-            start = time.monotonic()
-            server.send_signal(number)
-            server.wait(timeout=10)
-            assert time.monotonic() - start < 5
-    finally:
-        server.kill()
-        server.wait()
-    assert lab.run(training.id).state == "interrupted"
-    assert lab.run(training.id).step > 0
-    assert lab.run(waiting.id).state in {"queued", "interrupted"}
-    lab.store.close()

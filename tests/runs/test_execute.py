@@ -16,7 +16,7 @@ from core.data.tasks import Tasks
 from core.errors import DivergedError, SpecError
 from core.files import sha256_of
 from core.network_file import read_network
-from core.runs.execute import ADAPTER, NETWORK, Outcome, Workplace, execute, execute_bank
+from core.runs.execute import ADAPTER, NETWORK, Attendant, Outcome, Workplace, execute, execute_bank
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, RunSpec, TaskSpec
 from core.training.loop import Event, StepLoss
@@ -55,10 +55,16 @@ def mixed() -> list[RunSpec]:
 def test_runs_of_a_bank_come_to_what_each_comes_to_alone(places: Callable[[int], list[Workplace]]) -> None:
     specs, losses = mixed(), {}
     told: dict[int, list[Event]] = {k: [] for k in range(3)}
-    steps = {}
-    outcomes = execute_bank(
-        specs, places(3), lambda k, event: told[k].append(event), started=lambda k, total: steps.update({k: total})
-    )
+    steps: dict[int, int] = {}
+
+    class Listener(Attendant):
+        def begin(self, member: int, total: int) -> None:
+            steps[member] = total
+
+        def take(self, member: int, event: Event) -> None:
+            told[member].append(event)
+
+    outcomes = execute_bank(specs, places(3), Listener())
     for k, (spec, outcome, place) in enumerate(zip(specs, outcomes, places(3), strict=True)):
         assert isinstance(outcome, Outcome)
         assert outcome.result.bank == 3
@@ -80,13 +86,15 @@ def test_one_stops_and_one_diverges_while_the_third_finishes(places: Callable[[i
     where = places(3)
     base = read_network(where[0].base or Path())
     order: list[int] = []
-    outcomes = execute_bank(
-        specs,
-        where,
-        sink=lambda k, event: None,
-        stop=lambda k: k == 0,
-        ended=lambda k, outcome: order.append(k),
-    )
+
+    class Stopper(Attendant):
+        def wants_stop(self, member: int) -> bool:
+            return member == 0
+
+        def end(self, member: int, outcome: Outcome | Exception) -> None:
+            order.append(member)
+
+    outcomes = execute_bank(specs, where, Stopper())
     assert isinstance(outcomes[0], Outcome)
     assert outcomes[0].stopped
     assert isinstance(outcomes[2], Outcome)
@@ -105,7 +113,7 @@ def test_a_run_whose_folder_is_gone_fails_alone(places: Callable[[int], list[Wor
     where = places(2)
     (tmp_path / "file").write_text("where a folder should be")
     where[0] = replace(where[0], folder=tmp_path / "file")
-    first, second = execute_bank(mixed()[:2], where, lambda k, event: None)
+    first, second = execute_bank(mixed()[:2], where, Attendant())
     assert isinstance(first, OSError)
     assert isinstance(second, Outcome)
 
@@ -129,4 +137,4 @@ def test_runs_that_differ_in_what_a_bank_shares_are_told_apart(
     assert other.bank_key != LORA.bank_key
     assert LORA.but(seed=3, optim=short(epochs=2, rate=0.1, patience=1, keep="best")).bank_key == LORA.bank_key
     with pytest.raises(SpecError, match="train the others apart"):
-        execute_bank([LORA, other], places(2), lambda k, event: None)
+        execute_bank([LORA, other], places(2), Attendant())

@@ -1,0 +1,69 @@
+"""Losses and epochs of runs, in the store's tables: written as they come, cut where a run goes on, read whole."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from core.runs.record import EPOCH_COLUMNS, Curve
+from core.training.loop import EpochEnd, StepLoss
+
+
+def write_losses(db: sqlite3.Connection, id: str, event: StepLoss) -> None:
+    """Add the losses of some steps."""
+    losses, moments = event.losses.astype("<f4").tobytes(), event.seconds.astype("<f8").tobytes()
+    db.execute("INSERT INTO losses VALUES (?, ?, ?, ?)", (id, event.first_step, losses, moments))
+
+
+def write_epoch(db: sqlite3.Connection, id: str, event: EpochEnd) -> None:
+    """Add an epoch."""
+    values = asdict(event)
+    db.execute(
+        f"INSERT INTO epochs (run, {', '.join(EPOCH_COLUMNS)}) VALUES (?, {', '.join('?' * len(EPOCH_COLUMNS))})",  # noqa: S608
+        (id, *(values[column] for column in EPOCH_COLUMNS)),
+    )
+
+
+def cut(db: sqlite3.Connection, id: str, step: int) -> None:
+    """Forget what came after a step, and the end of the epoch that ends there: it is evaluated again."""
+    db.execute("DELETE FROM epochs WHERE run = ? AND step >= ?", (id, step))
+    db.execute("DELETE FROM losses WHERE run = ? AND first_step > ?", (id, step))
+    last = db.execute(
+        "SELECT first_step, losses, seconds FROM losses WHERE run = ? ORDER BY first_step DESC LIMIT 1", (id,)
+    ).fetchone()
+    if last is not None:
+        count = step + 1 - last["first_step"]
+        db.execute(
+            "UPDATE losses SET losses = ?, seconds = ? WHERE run = ? AND first_step = ?",
+            (last["losses"][: 4 * count], last["seconds"][: 8 * count], id, last["first_step"]),
+        )
+
+
+def last_step(db: sqlite3.Connection, id: str) -> int:
+    """The last step whose loss is there, 0 where there is none."""
+    row = db.execute(
+        "SELECT first_step - 1 + length(losses) / 4 FROM losses WHERE run = ? ORDER BY first_step DESC LIMIT 1", (id,)
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def curve_of(losses: Sequence[sqlite3.Row], epochs: Sequence[sqlite3.Row]) -> Curve:
+    """The curve in these rows of the two tables, each in order."""
+    parts = [np.frombuffer(row["losses"], "<f4").astype(np.float32) for row in losses]
+    seconds = [np.frombuffer(row["seconds"], "<f8").astype(np.float64) for row in losses]
+    steps = [
+        np.arange(row["first_step"], row["first_step"] + len(part), dtype=np.int64)
+        for row, part in zip(losses, parts, strict=True)
+    ]
+    table = pd.DataFrame([tuple(row) for row in epochs], columns=EPOCH_COLUMNS)
+    table = table.astype({name: "int64" if name in ("epoch", "step") else "float64" for name in EPOCH_COLUMNS})
+    return Curve(
+        step=np.concatenate(steps) if steps else np.empty(0, np.int64),
+        seconds=np.concatenate(seconds) if seconds else np.empty(0, np.float64),
+        loss=np.concatenate(parts) if parts else np.empty(0, np.float32),
+        epochs=table,
+    )

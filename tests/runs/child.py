@@ -1,0 +1,69 @@
+"""A lab in a process of its own, to be killed, put to sleep or asked to end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import RunSpec
+from tests.conftest import wait_until
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def lab_process(
+    home: Path, specs: Sequence[RunSpec] = (), **settings: Any
+) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """A process with a lab on ``home``, and the ids of the runs that it queued; killed at the end."""
+    arguments = [str(home), json.dumps(settings), *(spec.to_json() for spec in specs)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.runs.child", *arguments], cwd=REPO, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    try:
+        yield process, [process.stdout.readline().strip() for _ in specs]
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def when_read(pipe: Path) -> int:
+    """The writing end of a named pipe, once somebody waits at the other end."""
+    found: list[int] = []
+
+    def opened() -> bool:
+        try:
+            found.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        return bool(found)
+
+    wait_until(opened)
+    os.set_blocking(found[0], True)
+    return found[0]
+
+
+def main() -> None:
+    home, settings, *specs = sys.argv[1:]
+    lab = Lab(Settings(home=Path(home), **json.loads(settings)))
+    lab.start()
+    for text in specs:
+        print(lab.launch(RunSpec.from_json(text)).id, flush=True)
+    time.sleep(300)
+
+
+if __name__ == "__main__":
+    main()

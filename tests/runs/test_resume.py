@@ -1,0 +1,248 @@
+"""Interrupted runs go on from their checkpoints and end as if nothing had been; damage costs time and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from core.adapter import read_adapter
+from core.errors import RunStateError
+from core.files import sha256_of
+from core.lab import Lab
+from core.network_file import read_network
+from core.runs.checkpoints import PREFIX
+from core.runs.execute import ADAPTER, NETWORK
+from core.runs.record import Run
+from core.settings import Settings
+from core.spec import LoRASpec, RunSpec
+from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+from tests.runs.child import lab_process, when_read
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+EPOCHS = 60
+
+Opener = Callable[[], Lab]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """One thread, where resumed runs end to the last bit as others do."""
+    return replace(settings, threads=1, settle_seconds=0.2)
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Opener]:
+    """Opens labs on one home, one after another; all are closed at the end."""
+    labs: list[Lab] = []
+
+    def start() -> Lab:
+        lab = Lab(settings)
+        lab.start()
+        labs.append(lab)
+        return lab
+
+    yield start
+    for lab in labs:
+        lab.close()
+
+
+def checkpoints(settings: Settings, id: str) -> list[Path]:
+    return list((settings.runs / id).glob(f"{PREFIX}*"))
+
+
+def spec_of(method: str, base: str, keep: str, seed: int = 0) -> RunSpec:
+    optim = short(epochs=EPOCHS, rate=0.001, keep=keep, batch_size=50)
+    if method == "pretrain":
+        return PRETRAIN.but(optim=optim, seed=seed)
+    return RunSpec.of(
+        method=method, task=TURNED, source=DIGITS, base=base, lora=LoRASpec.of() if method == "lora" else None,
+        optim=optim, seed=seed,
+    )  # fmt: skip
+
+
+def weights(lab: Lab, run: Run) -> dict[str, torch.Tensor]:
+    if run.spec.lora:
+        return dict(read_adapter(lab.file(run.id, ADAPTER)).tensors)
+    return read_network(lab.file(run.id, NETWORK)).state_dict()
+
+
+def numbers(epochs: pd.DataFrame) -> pd.DataFrame:
+    """All of an epoch but its times."""
+    return epochs.drop(columns=["seconds", "examples_per_second"])
+
+
+def same(lab: Lab, run: Run, other: Run) -> None:
+    """Two runs came to the same, to the last bit, over every step and epoch once."""
+    ours, theirs = lab.curve(run.id), lab.curve(other.id)
+    assert ours.step.tolist() == list(range(1, run.steps + 1))
+    np.testing.assert_array_equal(ours.loss, theirs.loss)
+    pd.testing.assert_frame_equal(numbers(ours.epochs), numbers(theirs.epochs), check_exact=True)
+    assert (np.diff(ours.seconds) > 0).all()
+    expected = weights(lab, other)
+    assert weights(lab, run).keys() == expected.keys()
+    for name, tensor in weights(lab, run).items():
+        assert torch.equal(tensor, expected[name]), name
+    assert run.result
+    assert other.result
+    assert (run.result.accuracy, run.result.kept_epoch) == (other.result.accuracy, other.result.kept_epoch)
+    assert run.result.steps == run.step == run.steps
+
+
+@pytest.mark.parametrize(("method", "keep"), [("pretrain", "last"), ("full", "best"), ("lora", "last")])
+def test_a_closed_labs_run_goes_on_from_where_it_was_to_the_last_bit(
+    opened: Opener, settings: Settings, method: str, keep: str
+) -> None:
+    lab = opened()
+    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
+    spec = spec_of(method, base, keep)
+    id = lab.launch(spec).id
+    wait_until(lambda: lab.run(id).step > 60)
+    lab.close()
+    (file,) = checkpoints(settings, id)
+    assert lab.store.files(id) == {file.name: sha256_of(file)}
+    left = lab.run(id)
+    assert left.state == "interrupted"
+
+    lab = opened()
+    lab.resume(id)
+    with pytest.raises(RunStateError):
+        lab.resume(id)
+    wait_until(lambda: lab.run(id).state == "running")
+    resumed, untouched = finish(lab, id, lab.launch(spec).id)
+    assert resumed.resumed_step == left.step > 60
+    assert resumed.training_seconds > left.training_seconds
+    same(lab, resumed, untouched)
+    states = [state for _, state in lab.history(id)]
+    assert states == ["queued", "running", "interrupted", "queued", "running", "finished"]
+    assert checkpoints(settings, id) == []
+    assert len(lab.store.files(id)) == 1
+
+
+def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(opened: Opener, settings: Settings) -> None:
+    spec = spec_of("pretrain", "", "best")
+    with lab_process(settings.home, [spec], threads=1, checkpoint_seconds=0.05) as (process, (id,)):
+        reader = Lab(settings)
+        wait_until(lambda: reader.store.checkpoint(id) is not None and reader.run(id).step > 100)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    (settings.runs / id / f".{NETWORK}.x.part").write_bytes(b"half a file")
+    lab = opened()
+    assert lab.run(id).state == "interrupted"
+    assert "process ended" in str(lab.run(id).cause)
+    assert [path.name for path in (settings.runs / id).iterdir()] == list(lab.store.files(id))
+    lab.resume(id)
+    resumed, untouched = finish(lab, id, lab.launch(spec).id)
+    assert resumed.resumed_step > 0
+    same(lab, resumed, untouched)
+    reader.close()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "another"])
+def test_a_damaged_checkpoint_means_the_first_step_and_a_word_about_it(
+    opened: Opener, settings: Settings, damage: str
+) -> None:
+    lab = opened()
+    spec = spec_of("pretrain", "", "last")
+    id = lab.launch(spec).id
+    wait_until(lambda: lab.run(id).step > 30)
+    lab.close()
+    (file,) = checkpoints(settings, id)
+    content = bytearray(file.read_bytes())
+    if damage == "gone":
+        file.unlink()
+    else:
+        content[-100] ^= 1
+        file.write_bytes({"cut": content[:-1], "flipped": content, "another": b"something else"}[damage])
+    lab = opened()
+    lab.resume(id)
+    run, untouched = finish(lab, id, lab.launch(spec).id)
+    assert run.resumed_step == 0
+    same(lab, run, untouched)
+    assert "first step" in lab.log(id)[-1][1]
+    assert checkpoints(settings, id) == []
+
+
+def test_runs_of_a_bank_go_on_as_one_bank(opened: Opener, settings: Settings) -> None:
+    lab = opened()
+    base = finish(lab, lab.launch(PRETRAIN).id)[0]
+    arms = [(short(epochs=EPOCHS), LoRASpec.of(rank=rank)) for rank in (2, 4, 8)]
+    ids = lab.fine_tune(base, TURNED, arms, [0], "x").runs
+    wait_until(lambda: all(lab.run(id).step > 20 for id in ids))
+    lab.close()
+    steps = {lab.run(id).step for id in ids}
+    assert len(steps) == 1
+    lab = opened()
+    assert lab.resume_all() == 3
+    assert lab.resume_all() == 0
+    resumed = finish(lab, *ids)
+    again = finish(lab, *lab.fine_tune(base, TURNED, arms, [0], "y").runs)
+    assert {run.resumed_step for run in resumed} == steps
+    for run, other in zip(resumed, again, strict=True):
+        assert run.result
+        assert run.result.bank == 3
+        assert lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
+        np.testing.assert_allclose(lab.curve(run.id).loss, lab.curve(other.id).loss, rtol=0.05, atol=0.02)
+        assert run.result.accuracy == pytest.approx(other.result.accuracy if other.result else 0, abs=2.0)
+
+
+def test_a_stop_after_an_interruption_keeps_what_the_checkpoint_had_learnt(opened: Opener, settings: Settings) -> None:
+    lab = opened()
+    id = lab.launch(spec_of("pretrain", "", "last")).id
+    wait_until(lambda: lab.run(id).step > 30)
+    lab.close()
+    learnt = lab.run(id).step
+    lab = opened()
+    busy = lab.launch(spec_of("pretrain", "", "last", seed=1)).id
+    lab.stop(id)
+    lab.stop(id)
+    lab.stop(busy)
+    run = finish(lab, id)[0]
+    assert run.state == "stopped"
+    assert run.result
+    assert run.result.steps == run.step == learnt
+    assert read_network(lab.file(id, NETWORK))
+    assert lab.curve(id).step.tolist() == list(range(1, learnt + 1))
+    assert checkpoints(settings, id) == []
+
+
+def test_many_stops_at_once_from_two_processes_are_one(opened: Opener, settings: Settings) -> None:
+    lab, other = opened(), Lab(settings)
+    ids = [lab.launch(spec_of("pretrain", "", "last", seed=seed)).id for seed in range(3)]
+    wait_until(lambda: lab.run(ids[0]).step > 30)
+    threads = [threading.Thread(target=one.stop, args=(id,)) for one in (lab, other) for id in ids for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for run in finish(lab, *ids):
+        assert run.state == "stopped"
+        assert [state for _, state in lab.history(run.id)].count("stopped") == 1
+    other.close()
+
+
+def test_a_stop_is_heard_while_the_base_is_read(opened: Opener, settings: Settings) -> None:
+    lab = opened()
+    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
+    path = lab.file(base, NETWORK)
+    content = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)  # whoever reads it waits
+    id = lab.launch(spec_of("full", base, "last")).id
+    pipe = when_read(path)
+    lab.stop(id)
+    assert lab.run(id).state == "stopped"
+    following = lab.launch(PRETRAIN.but(seed=5)).id
+    os.write(pipe, content[:100])
+    os.close(pipe)  # the reader goes on, and finds that nobody wants its run any more
+    assert finish(lab, following)[0].state == "finished"
+    assert lab.run(id).state == "stopped"
+    assert [state for _, state in lab.history(id)] == ["queued", "running", "stopped"]

@@ -1,0 +1,114 @@
+"""A run is never shown as running unless somebody trains it: threads that die or hang, processes that die or sleep."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.lab import Lab
+from core.runs.checkpoints import PREFIX
+from core.runs.execute import NETWORK
+from core.settings import Settings
+from core.spec import RunSpec
+from tests.conftest import DIGITS, finish, short, wait_until
+from tests.runs.child import lab_process, when_read
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+LONG = PRETRAIN.but(optim=short(epochs=200, rate=0.001))
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return replace(settings, threads=1, settle_seconds=0.2, hang_seconds=2.0, checkpoint_seconds=0.05)
+
+
+@pytest.fixture
+def lab(settings: Settings) -> Iterator[Lab]:
+    lab = Lab(settings)
+    lab.start()
+    yield lab
+    lab.close()
+
+
+def end_thread(identity: int | None) -> None:
+    """Let a thread end as an error that nobody catches would end it."""
+    assert identity
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(identity), ctypes.py_object(SystemExit)) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it is what this test makes
+def test_a_thread_that_dies_is_replaced_and_its_run_can_go_on(lab: Lab) -> None:
+    id, waiting = lab.launch(LONG).id, lab.launch(PRETRAIN).id
+    wait_until(lambda: lab.run(id).step > 30)
+    end_thread(lab.workers._seats[0].thread.ident)
+    wait_until(lambda: lab.run(id).state == "interrupted")
+    assert "thread" in str(lab.run(id).cause)
+    assert "thread" in lab.log(id)[-1][1]
+    assert finish(lab, waiting)[0].state == "finished"
+    lab.resume(id)
+    (run,) = finish(lab, id)
+    assert (run.state, run.cause) == ("finished", None)
+    assert lab.curve(id).step.tolist() == list(range(1, run.steps + 1))
+
+
+def test_a_thread_that_hangs_is_left_behind_and_what_it_says_later_is_not_heard(lab: Lab) -> None:
+    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
+    path = lab.file(base, NETWORK)
+    content = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)  # whoever reads it waits
+    spec = RunSpec.of(method="full", task=DIGITS, source=DIGITS, base=base, optim=short(rate=0.001))
+    id = lab.launch(spec).id
+    pipe = when_read(path)
+    hung = lab.workers._seats[0].thread
+    wait_until(lambda: lab.run(id).state == "interrupted")
+    assert "no sign of life for 2 seconds" in str(lab.run(id).cause)
+    assert finish(lab, lab.launch(PRETRAIN.but(seed=1)).id)[0].state == "finished"  # by another thread
+    os.rename(path, path.with_suffix(".fifo"))
+    path.write_bytes(content)
+    lab.resume(id)
+    done = finish(lab, id)[0]
+    assert done.state == "finished"
+    with os.fdopen(pipe, "wb") as file:
+        file.write(content)  # it wakes up
+    hung.join(20)
+    assert not hung.is_alive()
+    assert lab.run(id) == done
+
+
+def test_another_processes_death_is_seen_without_a_restart(lab: Lab, settings: Settings) -> None:
+    with lab_process(settings.home, [LONG, PRETRAIN], checkpoint_seconds=0.05) as (process, (running, waiting)):
+        wait_until(lambda: lab.store.checkpoint(running) is not None)
+        assert lab.run(running).state == "running"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        wait_until(lambda: lab.run(running).state == "interrupted")
+        assert finish(lab, waiting)[0].state == "finished"
+        assert len(os.listdir(settings.home / "owners")) == 2  # this process's lock and sign of life
+
+
+def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(lab: Lab, settings: Settings) -> None:
+    with lab_process(settings.home, [LONG], checkpoint_seconds=0.05, threads=1) as (process, (id,)):
+        wait_until(lambda: lab.store.checkpoint(id) is not None)
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: lab.run(id).state == "interrupted")
+        assert "does not answer" in str(lab.run(id).cause)
+        lab.resume(id)
+        wait_until(lambda: lab.run(id).state == "running")
+        process.send_signal(signal.SIGCONT)
+        run, untouched = finish(lab, id, lab.launch(LONG).id)
+        assert run.state == "finished"
+        assert lab.curve(id).step.tolist() == list(range(1, run.steps + 1))
+        assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
+        assert lab.content(id, NETWORK) == lab.content(untouched.id, NETWORK)
+        assert [path.name for path in folder(settings, id).iterdir() if not path.name.startswith(PREFIX)] == [NETWORK]
+
+
+def folder(settings: Settings, id: str) -> Path:
+    return settings.runs / id

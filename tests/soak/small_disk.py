@@ -1,0 +1,143 @@
+"""A lab whose disk is full at the wrong moments; prints what came of it as JSON. Run by ``test_full_disk.py``.
+
+The disk is a small one that a file fills up, or a limit on the size of files, which any user may set.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import shutil
+import sqlite3
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from core.files import sha256_of
+from core.lab import Lab
+from core.runs.execute import NETWORK
+from core.runs.record import Run
+from core.settings import Settings
+from core.spec import RunSpec
+from tests.conftest import DIGITS, finish, short, wait_until
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+LONG = PRETRAIN.but(optim=short(epochs=200, rate=0.001))
+
+
+class Disk:
+    """A small file system of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self._filler = home / "filler"
+
+    def fill(self, left: int) -> None:
+        """Leave so many bytes."""
+        with self._filler.open("wb") as file, suppress(OSError):  # the lab writes meanwhile, too
+            while (more := shutil.disk_usage(self._filler.parent).free - left) > 0:
+                file.write(bytes(more))
+                file.flush()
+
+    def free(self) -> None:
+        self._filler.unlink()
+
+
+class Limit:
+    """A limit on the size of any file, in place of a disk of one's own."""
+
+    def fill(self, left: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (left, resource.RLIM_INFINITY))
+
+    def free(self) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def stopped(lab: Lab, id: str) -> Run:
+    """A run that trains, once it has gone on a little and ended with what it had learnt."""
+    wait_until(lambda: lab.run(id).state == "running" and lab.run(id).step > lab.run(id).resumed_step)
+    lab.stop(id)
+    return finish(lab, id)[0]
+
+
+def about(lab: Lab, run: Run) -> dict[str, Any]:
+    steps = lab.curve(run.id).step.tolist()
+    return {
+        "state": run.state, "cause": run.cause, "log": [text for _, text in lab.log(run.id)], "step": run.step,
+        "whole": steps == list(range(1, run.step + 1)), "resumed_step": run.resumed_step,
+    }  # fmt: skip
+
+
+def readable(lab: Lab, base: Run) -> bool:
+    """Whether what was complete before is still there."""
+    return (
+        lab.run(base.id) == base
+        and lab.store.files(base.id)[NETWORK] == sha256_of(lab.file(base.id, NETWORK))
+        and len(lab.curve(base.id).step) == base.steps
+    )
+
+
+def main(home: Path, kind: str) -> dict[str, Any]:
+    disk = Disk(home) if kind == "disk" else Limit()
+    lab = Lab(Settings(home=home / "lab", threads=1, checkpoint_seconds=0.1))
+    lab.start()
+    found: dict[str, Any] = {}
+    base = finish(lab, lab.launch(PRETRAIN).id)[0]
+
+    # A checkpoint has 1.6 MB, the store's writes a few kilobytes.
+    id = lab.launch(LONG).id
+    wait_until(lambda: lab.store.checkpoint(id) is not None)
+    empty_log(lab)
+    disk.fill(1_200_000)
+    wait_until(lambda: bool(lab.log(id)))
+    kept = lab.store.checkpoint(id)
+    assert kept is not None
+    found["checkpoint readable"] = readable(lab, base) and sha256_of(lab.settings.runs / id / kept[0]) == kept[1]
+    step = lab.run(id).step
+    wait_until(lambda: lab.run(id).step > step)
+    found["checkpoint during"] = about(lab, lab.run(id))
+    disk.free()
+    wait_until(lambda: lab.store.checkpoint(id) != kept)
+    found["checkpoint after"] = about(lab, stopped(lab, id))
+
+    # The network that a run leaves has 0.5 MB.
+    empty_log(lab)
+    disk.fill(300_000)
+    id = lab.launch(PRETRAIN.but(seed=1)).id
+    found["result during"] = about(lab, finish(lab, id)[0])
+    found["result files"] = sorted(path.name for path in (lab.settings.runs / id).iterdir())
+    found["result readable"] = readable(lab, base)
+    disk.free()
+    lab.resume(id)
+    found["result after"] = about(lab, finish(lab, id)[0])
+
+    # Nothing at all.
+    id = lab.launch(LONG.but(seed=2)).id
+    wait_until(lambda: lab.store.checkpoint(id) is not None)
+    empty_log(lab)
+    disk.fill(0)
+    time.sleep(2.0)
+    found["store readable"] = readable(lab, base)
+    disk.free()
+    wait_until(lambda: lab.run(id).state == "interrupted")
+    found["store during"] = about(lab, lab.run(id))
+    lab.resume(id)
+    found["store after"] = about(lab, stopped(lab, id))
+    found["next"] = about(lab, finish(lab, lab.launch(PRETRAIN.but(seed=3)).id)[0])
+    lab.close()
+    with closing(sqlite3.connect(lab.settings.store)) as db:
+        found["integrity"] = db.execute("PRAGMA integrity_check").fetchone()[0]
+    found["left over"] = [path.name for path in lab.settings.runs.rglob("*.part")]
+    return found
+
+
+def empty_log(lab: Lab) -> None:
+    """Bring the store's log into its file: it takes up the space that the disk is about to lack."""
+    lab.store.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    print(json.dumps(main(Path(sys.argv[1]), sys.argv[2])))

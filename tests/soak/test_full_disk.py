@@ -1,0 +1,75 @@
+"""A disk that is full while a checkpoint, a result or the store is written: one sentence, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.soak.sizes import keep
+
+REPO = Path(__file__).resolve().parents[2]
+MOUNT = 'mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@"'
+
+
+def small_disk() -> list[str] | None:
+    """The start of a command that runs with a small disk of its own: as root, or as any user where that is allowed."""
+    for options in (["-m"], ["-rm"]):
+        command = ["unshare", *options, "sh", "-c", MOUNT]
+        try:
+            if subprocess.run([*command, "/mnt", "true"], capture_output=True, check=False).returncode == 0:
+                return command
+        except FileNotFoundError:
+            return None
+    return None
+
+
+SMALL_DISK = small_disk()
+KINDS = ["disk", "limit"] if SMALL_DISK else ["limit"]
+"""A limit on the size of files does everywhere; a disk of its own where one can be had."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk_costs_no_finished_work_and_is_said_clearly(tmp_path: Path, kind: str) -> None:
+    before = [*SMALL_DISK, str(tmp_path)] if kind == "disk" and SMALL_DISK else []
+    start = time.monotonic()
+    done = subprocess.run(
+        [*before, sys.executable, "-m", "tests.soak.small_disk", str(tmp_path), kind],
+        cwd=REPO, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    full = "The disk is full" if kind == "disk" else "larger than this system lets it be"
+
+    # The checkpoint before still counts, training goes on, and so do checkpoints once there is space.
+    during, after = found["checkpoint during"], found["checkpoint after"]
+    assert found["checkpoint readable"]
+    assert during["state"] == "running"
+    (said,) = during["log"]
+    assert said.startswith("A checkpoint could not be written.")
+    assert full in said
+    assert (after["state"], after["whole"]) == ("stopped", True)
+
+    # A result that found no space is no failure of the run: it can be made again.
+    during, after = found["result during"], found["result after"]
+    assert found["result readable"]
+    assert during["state"] == "interrupted"
+    assert full in during["cause"]
+    assert during["cause"].endswith("then resume the run.")
+    assert found["result files"] == []
+    assert (after["state"], after["whole"], after["cause"]) == ("finished", True, None)
+
+    # Where the store itself cannot be written, it says so as soon as it can be.
+    during, after = found["store during"], found["store after"]
+    assert found["store readable"]
+    assert "store of runs could not be written" in during["cause"]
+    assert after["step"] > after["resumed_step"] > 0
+    assert (after["state"], after["whole"], after["cause"]) == ("stopped", True, None)
+    assert found["next"]["state"] == "finished"
+    assert found["integrity"] == "ok"
+    assert found["left over"] == []
+    keep(f"full disk ({kind})", faults=["checkpoint", "result", "store"], seconds=round(time.monotonic() - start))

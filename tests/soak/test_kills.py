@@ -1,0 +1,180 @@
+"""Processes killed at random moments of a queue of runs: nothing is lost, doubled or half written."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import sqlite3
+import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.files import sha256_of
+from core.lab import Lab
+from core.runs.checkpoints import PREFIX
+from core.runs.execute import NETWORK
+from core.runs.record import Run
+from core.settings import Settings
+from core.spec import LoRASpec, RunSpec
+from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+from tests.soak.sizes import FULL, full_or_short, keep
+
+KILLS = full_or_short(50, 4)
+
+EPOCHS = full_or_short(100, 50)
+
+LATEST = full_or_short(0.5, 0.2)
+"""Seconds within which the kill comes, after a start or a checkpoint."""
+
+MOMENTS = ("pretrain", "full", "lora", None)
+"""In the training of what a kill comes; None at a start."""
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=EPOCHS, rate=0.001))
+
+
+def work(settings: Settings, ready: Connection) -> None:
+    """What the killed process does: start a lab, resume all, train."""
+    lab = Lab(settings)
+    ready.send("starts")
+    lab.start()
+    lab.resume_all()
+    time.sleep(600)
+
+
+class Processes:
+    """Starts processes that have imported everything, so that most of their short lives is training."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["core.lab", "tests.soak.test_kills"])
+
+    def start(self) -> BaseProcess:
+        here, there = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=work, args=(self._settings, there), daemon=True)
+        process.start()
+        there.close()
+        with here:
+            assert here.poll(60)
+            here.recv()
+        return process
+
+
+def queue(reader: Lab, base: Run, seed: int) -> list[str]:
+    """Runs of every method: two alone, and banks of three and four."""
+    pretrain = [reader.launch(PRETRAIN.but(seed=seed + k, optim=PRETRAIN.optim.but(keep="best"))).id for k in range(2)]
+    full_arm = [(short(epochs=EPOCHS, rate=0.001), None)]
+    full = reader.fine_tune(base, TURNED, full_arm, range(seed, seed + 3), "full").runs
+    arms = [(short(epochs=EPOCHS), LoRASpec.of(rank=rank)) for rank in (2, 8)]
+    return [*pretrain, *full, *reader.fine_tune(base, TURNED, arms, range(seed, seed + 2), "LoRA").runs]
+
+
+def check_store(settings: Settings) -> None:
+    """The store opens clean, as any program would open it."""
+    with closing(sqlite3.connect(settings.store)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def check_files(reader: Lab, settings: Settings) -> None:
+    """Every file that the store names is there, whole."""
+    for run in reader.runs():
+        for name, sha256 in reader.store.files(run.id).items():
+            assert sha256_of(settings.runs / run.id / name) == sha256
+
+
+@pytest.mark.timeout(1800)
+def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    print(f"kills at moments of seed {seed}")
+    chance = random.Random(seed)
+    settings = Settings(home=tmp_path / "home", threads=1, checkpoint_seconds=0.1, settle_seconds=0.2)
+    processes, reader = Processes(settings), Lab(settings)
+    begun = time.monotonic()
+    base_id = reader.launch(PRETRAIN.but(seed=1000)).id
+    first = processes.start()
+    wait_until(lambda: reader.run(base_id).state == "finished")
+    ids = queue(reader, reader.run(base_id), 0)
+
+    killed: Counter[str] = Counter()
+    process, rounds = first, 1
+    for number in range(KILLS):
+        # A moment of the start now and then; else one of training, each method in turn, with something to go on from.
+        if (wanted := MOMENTS[number % len(MOMENTS)]) is not None:
+            if not unfinished(reader, ids, wanted):
+                ids += queue(reader, reader.run(base_id), 100 * rounds)
+                rounds += 1
+            wait_for_checkpoint(reader, unfinished(reader, ids, wanted))
+        time.sleep(chance.uniform(0, LATEST))
+        running = [run for run in map(reader.run, ids) if run.state == "running"]
+        process.kill()
+        process.join()
+        killed.update({run.spec.method for run in running} or {"nothing in training"})
+        check_store(settings)
+        check_files(reader, settings)
+        process = processes.start()
+    wait_until(lambda: not any(run.is_live or run.state == "interrupted" for run in map(reader.run, ids)), 900)
+    process.kill()
+    process.join()
+
+    assert sorted(run.id for run in reader.runs()) == sorted([base_id, *ids])
+    resumed = 0
+    for run in map(reader.run, ids):
+        states = [state for _, state in reader.history(run.id)]
+        assert states[-1] == "finished", (run.id, states, run.cause)
+        assert Counter(states)["finished"] == 1
+        assert set(states) <= {"queued", "running", "interrupted", "finished"}
+        curve = reader.curve(run.id)
+        assert curve.step.tolist() == list(range(1, run.steps + 1))
+        assert curve.epochs["epoch"].tolist() == list(range(1, EPOCHS + 1))
+        assert (np.diff(curve.seconds) > 0).all()
+        assert len(reader.store.files(run.id)) == 1
+        resumed += run.resumed_step > 0
+    check_store(settings)
+    check_files(reader, settings)
+    with closing(Lab(replace(settings, settle_seconds=60.0))) as last:
+        last.start()  # tidies up after the last process, too
+        left = [path.name for path in settings.runs.rglob("*") if path.is_file()]
+        assert not [name for name in left if name.startswith(PREFIX) or name.endswith(".part")]
+        assert len(left) == len(ids) + 1
+        # A member of full fine-tuning is a shard of its own, so even those of a bank end to the last bit.
+        disturbed = [max(own, key=lambda run: len(reader.history(run.id))) for own in by_method(reader, ids)]
+        for run in disturbed:
+            untouched = finish(last, last.launch(run.spec).id)[0]
+            np.testing.assert_array_equal(last.curve(run.id).loss, last.curve(untouched.id).loss)
+            assert last.content(run.id, NETWORK) == last.content(untouched.id, NETWORK)
+    assert resumed
+    assert sum(killed.values()) >= KILLS
+    assert not FULL or set(killed) >= set(MOMENTS) - {None}
+    keep(
+        "kills", kills=KILLS, killed_while_training=dict(killed), runs=len(ids) + 1, ended_after_resume=resumed,
+        most_attempts=max(len([s for _, s in reader.history(id) if s == "running"]) for id in ids),
+        seconds=round(time.monotonic() - begun),
+    )  # fmt: skip
+    reader.close()
+
+
+def unfinished(reader: Lab, ids: list[str], method: str) -> list[str]:
+    runs = [reader.run(id) for id in ids]
+    return [run.id for run in runs if run.spec.method == method and run.state != "finished"]
+
+
+def wait_for_checkpoint(reader: Lab, ids: list[str]) -> None:
+    """Wait for one of these runs to write one, or for all to end too soon for that."""
+
+    def kept() -> set[str]:
+        return {name for id in ids for name in reader.store.files(id) if name.startswith(PREFIX)}
+
+    before = kept()
+    wait_until(lambda: bool(kept() - before) or all(reader.run(id).state == "finished" for id in ids))
+
+
+def by_method(reader: Lab, ids: list[str]) -> list[list[Run]]:
+    runs = [reader.run(id) for id in ids]
+    return [[run for run in runs if run.spec.method == method] for method in ("pretrain", "full")]

@@ -1,0 +1,98 @@
+"""A signal during a run ends the process within five seconds, with a checkpoint of it, and what is left goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from core.files import sha256_of
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import RunSpec
+from tests.browser.conftest import REPO, run_server
+from tests.conftest import DIGITS, short, wait_until
+from tests.soak.sizes import full_or_short, keep
+
+LIMIT = 5.0
+"""Seconds that a process may take to end."""
+
+TIMES = full_or_short(5, 1)
+
+Started = tuple[subprocess.Popen[bytes], Path, Callable[[], str]]
+"""A process, the file that it complains to, and what gives the id of the run that it trains."""
+
+
+@contextmanager
+def server(folder: Path, reader: Lab) -> Iterator[Started]:
+    """The dashboard, with a visitor who keeps the line open."""
+    spec = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200))
+    run, waiting = reader.launch(spec), reader.launch(spec.but(seed=1))  # this lab does not train: the server will
+    process, url = run_server(REPO / "app.py", folder)
+    with socket.create_connection(("127.0.0.1", urlsplit(url).port)) as visitor:
+        visitor.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert visitor.recv(12) == b"HTTP/1.1 200"
+        yield process, folder / "server.log", lambda: run.id
+        assert reader.run(waiting.id).state in {"queued", "interrupted"}
+
+
+@contextmanager
+def command(folder: Path, reader: Lab) -> Iterator[Started]:
+    """The command line in the middle of its job."""
+    arguments = ["compare", "--source", "digits", "--pretrain-epochs", "200", "--home", str(folder / "home")]
+    with (folder / "errors.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "core", *arguments], cwd=REPO, stdout=subprocess.DEVNULL, stderr=log,
+            env={**os.environ, "LORA_LAB_DATA": "", "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+    yield process, folder / "errors.log", lambda: next(run.id for run in reader.runs(methods=["pretrain"]))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("start", [server, command])
+def test_a_signal_ends_the_process_soon_with_a_checkpoint_of_what_it_trained(
+    tmp_path: Path, start: Callable[..., Iterator[Started]], number: signal.Signals
+) -> None:
+    took = []
+    for attempt in range(TIMES):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        reader = Lab(Settings(home=folder / "home"))
+        with start(folder, reader) as (process, log, id_of):
+            try:
+                wait_until(lambda reader=reader: any(run.step > 50 for run in reader.runs(states=["running"])))
+                id, begun = id_of(), time.monotonic()
+                process.send_signal(number)
+                status = process.wait(timeout=30)
+                took.append(time.monotonic() - begun)
+            finally:
+                process.kill()
+                process.wait()
+        run, kept = reader.run(id), reader.store.checkpoint(id)
+        assert run.state == "interrupted"
+        assert kept is not None
+        assert sha256_of(reader.settings.runs / id / kept[0]) == kept[1]
+        assert f"checkpoint-{run.step}-" in kept[0]  # of its last step: nothing is lost
+        assert list((folder / "home" / "owners").iterdir()) == []
+        if start is command:
+            assert status == 128 + number
+            words = log.read_text(encoding="utf-8")
+            assert f"Ended by {number.name}." in words
+            assert "Every run is kept" in words
+            assert "Resume" in words
+            assert "Traceback" not in words
+        reader.resume(id)
+        assert reader.run(id).resumed_step == run.step > 50
+        reader.close()
+    assert max(took) < LIMIT
+    name = "the dashboard" if start is server else "the command line"
+    keep(f"{number.name} to {name}", times=TIMES, slowest_seconds=round(max(took), 2))
