@@ -24,7 +24,11 @@ from core.lora import merged_copy
 from core.network_file import read_network, write_network
 from core.runs.execute import ADAPTER, NETWORK, check_fit
 from core.runs.plan import Cost, cost, plan
+from core.runs.recipe import Recipe
 from core.runs.record import Curve, Experiment, Run, State
+from core.runs.search import Search
+from core.runs.shelf import Shelf
+from core.runs.space import Space
 from core.runs.store import Store
 from core.runs.workers import Workers
 from core.settings import Settings, available_devices, choose_device
@@ -48,6 +52,9 @@ class Lab:
         self.store = Store(settings.store)
         self.owner = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
         self._alive = FileLock(self._lock_of(self.owner))
+        self.search = Search(self.store)
+        self.shelf = Shelf(self.store, settings.runs)
+        self.space = Space(settings, self.store, self.tasks)
         self.workers = Workers(settings, self.store, self.tasks, self.owner)
 
     def start(self) -> None:
@@ -62,6 +69,7 @@ class Lab:
                 Path(lock.lock_file).unlink(missing_ok=True)
             except Timeout:
                 continue
+        self.shelf.clean()
         self.workers.start()
 
     def close(self, timeout: float = 4.0) -> None:
@@ -166,6 +174,7 @@ class Lab:
             for task in (spec.task, spec.source):
                 if task is not None:
                     check_fit(spec.model, task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
+        self.space.check(spec for _, spec in runs)
         self.store.add(runs, self.owner, self.settings.max_waiting, experiment)
         self.workers.wake()
 
@@ -227,9 +236,17 @@ class Lab:
         self.store.requeue(id, self.owner)
         self.workers.wake()
 
-    def repeat(self, id: str) -> Run:
-        """Queue a new run of the same spec. Raises: LabError: as of :meth:`fine_tune`."""
-        return self.launch(self.run(id).spec)
+    def repeat(self, *ids: str) -> list[str]:
+        """Queue new runs of the same specs, all or none; give their ids. Raises: LabError: as of :meth:`fine_tune`."""
+        new = [(_new_id("r"), self.run(id).spec) for id in ids]
+        self._queue(new)
+        return [id for id, _ in new]
+
+    def recipe(self, id: str) -> Recipe:
+        """What it takes to train a run again, anywhere. Raises: UnknownRunError: there is none of that id."""
+        run = self.run(id)
+        bases = self.runs_of([run.spec.base] if run.spec.base else [])
+        return Recipe.of_run(run, self.settings.runs, *bases)
 
     # Datasets and plans
 

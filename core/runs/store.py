@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -324,6 +324,14 @@ class Store:
                 raise UnknownRunError(f"There is no run {id!r}.")
             raise RunStateError(f"Run {id} is {row['state']}, so it cannot become {state}.")
         db.execute("INSERT INTO transitions VALUES (?, ?, ?)", (id, time.time(), state))
+
+    def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        """What a query finds: for those who search the store, as :mod:`core.runs.search` does."""
+        return self._rows(query, *values)
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A transaction of one's own: for those who keep more in the store, as :mod:`core.runs.shelf` does."""
+        return self._transaction()
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._connection() as db:
