@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.errors import UnknownRunError
 from core.lab import Lab, current
 from core.runs.search import Query
 from pages.parts.live import live_panel
@@ -49,14 +50,17 @@ entries = lab.search.entries(chosen)
 if len(entries) < len(chosen):
     gone = len(chosen) - len(entries)
     st.error("There is no such run; it may have been deleted." if gone == 1 else f"{gone} of these runs are not there.")
-if len(entries) == 1:
-    heading(lab, entries[0])
-    actions(lab, entries)
-    detail(lab, entries[0])
-elif entries:
-    st.subheader(f"{len(entries)} runs")
-    actions(lab, entries)
-    diff(lab, entries)
-elif not chosen:
+try:
+    if len(entries) == 1:
+        heading(lab, entries[0])
+        actions(lab, entries)
+        detail(lab, entries[0])
+    elif entries:
+        st.subheader(f"{len(entries)} runs")
+        actions(lab, entries)
+        diff(lab, entries)
+except UnknownRunError as error:  # deleted from elsewhere while this was drawn
+    st.error(str(error))
+if not chosen:
     st.caption("Select a row to see its curve, its settings and its log; select several to see what they differ in.")
 space(lab)

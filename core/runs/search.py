@@ -14,17 +14,19 @@ from core.runs.record import Run, State
 from core.runs.store import Store
 from core.spec import Method
 
-Sort = Literal["newest", "oldest", "accuracy", "fastest", "slowest", "largest"]
+Sort = Literal[
+    "newest first", "oldest first", "highest accuracy", "shortest training", "longest training", "largest files"
+]  # fmt: skip
 
-ORDERS: dict[Sort, tuple[str, str]] = {
-    "newest": ("Newest first", "r.created DESC"),
-    "oldest": ("Oldest first", "r.created"),
-    "accuracy": ("Highest accuracy", "r.accuracy DESC"),
-    "fastest": ("Shortest training", "r.training_seconds ASC NULLS LAST"),
-    "slowest": ("Longest training", "r.training_seconds DESC"),
-    "largest": ("Largest files", "r.stored_bytes DESC"),
+ORDERS: dict[Sort, str] = {
+    "newest first": "r.created DESC",
+    "oldest first": "r.created",
+    "highest accuracy": "r.accuracy DESC",
+    "shortest training": "r.training_seconds ASC NULLS LAST",
+    "longest training": "r.training_seconds DESC",
+    "largest files": "r.stored_bytes DESC",
 }
-"""Every order by its key: how people call it, and as SQL. Runs without the value come last; ties go to the newest."""
+"""Every order in SQL. Runs without the value come last; ties go to the newest."""
 
 MOST_WORDS = 10
 """Words of a search that count; the rest is left out."""
@@ -50,7 +52,7 @@ class Query:
     """Words, each of which stands somewhere."""
     archived: bool | None = False
     """Only those in the archive, or only those outside; None takes both."""
-    sort: Sort = "newest"
+    sort: Sort = "newest first"
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Search:
         found = self.count(query)
         pages = max(1, -(-found // size))
         number = min(max(page, 1), pages)
-        order = f"{ORDERS[query.sort][1]}, r.created DESC, r.id"
+        order = f"{ORDERS[query.sort]}, r.created DESC, r.id"
         rows = self._store.rows(
             f"SELECT r.id FROM runs r WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?",  # noqa: S608
             *values, size, (number - 1) * size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from core.errors import NoteError, UnknownRunError
@@ -9,6 +10,7 @@ from core.lab import Lab
 from core.runs.record import Run
 from core.runs.search import Entry
 from core.runs.shelf import MOST_NOTE
+from core.study.differences import settings_of
 from core.study.figures import NamedCurve, live_figure_data, loss_curves
 from core.study.palette import colours_of
 from core.study.wording import bytes_text, count_text, percent, seconds_text
@@ -126,7 +128,11 @@ def _save_tags(lab: Lab, id: str, key: str) -> None:
 
 def _settings(run: Run) -> None:
     st.markdown("**Settings**")
-    st.json(run.spec.model_dump(mode="json"), expanded=2)
+    settings = settings_of(run.spec)
+    table = pd.DataFrame({"Setting": list(settings), "Value": list(settings.values())}, dtype="string")
+    st.dataframe(table, hide_index=True, alt="Settings of the run")
+    with st.expander("As JSON", icon=":material/data_object:"):
+        st.json(run.spec.model_dump(mode="json"), expanded=2)
 
 
 def _history(lab: Lab, run: Run) -> None:

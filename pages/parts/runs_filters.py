@@ -10,7 +10,6 @@ from core.lab import Lab
 from core.runs.record import State
 from core.runs.search import ORDERS, Query
 from core.spec import Method
-from pages.parts.pickers import STATE_ICONS
 
 ARCHIVE = {"current": False, "archived": True, "all": None}
 """Which side of the archive is shown, by the word for it."""
@@ -26,8 +25,7 @@ def filters(lab: Lab) -> Query:
             "cause of failure.",
         )  # fmt: skip
         sort = st.selectbox(
-            "Order", list(ORDERS), format_func=lambda order: ORDERS[order][0], key="sort", bind="query-params",
-            on_change=_first_page, width=200,
+            "Order", list(ORDERS), key="sort", bind="query-params", on_change=_first_page, width=200
         )  # fmt: skip
         archive = st.segmented_control(
             "Archive", list(ARCHIVE), default="current", key="archive", bind="query-params", on_change=_first_page,
@@ -36,7 +34,7 @@ def filters(lab: Lab) -> Query:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         states = st.pills(
             "State", get_args(State), selection_mode="multi", key="state", bind="query-params", wrap=True,
-            format_func=lambda state: f"{STATE_ICONS[state]} {state}", on_change=_first_page,
+            on_change=_first_page,
         )  # fmt: skip
         methods = st.pills(
             "Method", get_args(Method), selection_mode="multi", key="method", bind="query-params", wrap=True,
@@ -63,4 +61,4 @@ def _several(label: str, names: list[str], key: str) -> tuple[str, ...]:
 
 def _first_page() -> None:
     """What is found now begins at its beginning."""
-    st.session_state["page"] = 1
+    st.query_params.pop("page", None)

@@ -39,30 +39,24 @@ def runs_table(lab: Lab, query: Query) -> None:
     pages = max(1, -(-found // ROWS))
     place = st.container()
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        number = 1
-        if pages > 1:
-            if st.session_state.get("page", 1) > pages:
-                st.session_state["page"] = pages
-            number = st.pagination(pages, key="page", bind="query-params")
-        page = lab.search.find(query, number, ROWS)
+        page = lab.search.find(query, _page_picker(query, pages), ROWS)
         first = (page.number - 1) * ROWS
         many = f"{count_text(first + 1)} to {count_text(first + len(page.entries))} of {count_text(page.found)} runs"
         st.caption(many if pages > 1 else f"{count_text(page.found)} run{'' if page.found == 1 else 's'}")
     ids = tuple(entry.run.id for entry in page.entries)
     chosen = selected()
     # Rows are selected by their place: a list of other runs is another table, on which no late click can land.
-    key = f"runs-{hashlib.sha256(','.join(ids).encode()).hexdigest()[:12]}"
-    rows = [place for place, id in enumerate(ids) if id in chosen]
-    if key in st.session_state and sorted(st.session_state[key].selection.rows) != rows:
+    key = _name("runs", ids)
+    rows = [row for row, id in enumerate(ids) if id in chosen]
+    if key not in st.session_state or sorted(st.session_state[key].selection.rows) != rows:
         st.session_state[key] = {"selection": {"rows": rows}}
     number_column = st.column_config.NumberColumn
     with place:
         st.dataframe(
             entries_table(page.entries),
             hide_index=True,
-            on_select=lambda: select([ids[row] for row in sorted(st.session_state[key].selection.rows)]),
+            on_select=lambda: _take(ids, st.session_state[key].selection.rows),
             selection_mode="multi-row",
-            selection_default={"selection": {"rows": rows}},
             key=key,
             alt="Runs that the filters let through",
             placeholder="",
@@ -77,3 +71,30 @@ def runs_table(lab: Lab, query: Query) -> None:
                 "Created": st.column_config.DatetimeColumn(format="DD MMM HH:mm:ss"),
             },
         )
+
+
+def _take(ids: tuple[str, ...], rows: list[int]) -> None:
+    """Select what was ticked. A new table says that nothing is: that must not undo what is selected elsewhere."""
+    if rows or any(id in ids for id in selected()):
+        select([ids[row] for row in sorted(rows)])
+
+
+def _page_picker(query: Query, pages: int) -> int:
+    """The page that the address names, and a way to another one; a change of the filters begins at the first."""
+    try:
+        wanted = min(max(int(st.query_params.get("page", "1")), 1), pages)
+    except ValueError:
+        wanted = 1
+    if pages == 1:
+        return 1
+    key = _name("runs-page", query, pages)
+    return st.pagination(pages, default=wanted, key=key, on_change=_turn, args=(key,))
+
+
+def _turn(key: str) -> None:
+    st.query_params["page"] = str(st.session_state[key])
+
+
+def _name(prefix: str, *parts: object) -> str:
+    """A widget's key: another one for other parts."""
+    return f"{prefix}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
