@@ -8,7 +8,7 @@ from core.errors import UnknownRunError
 from core.lab import Lab, current
 from core.runs.search import Query
 from pages.parts.live import live_panel
-from pages.parts.runs_actions import actions
+from pages.parts.runs_actions import actions, problem
 from pages.parts.runs_delete import delete_dialog
 from pages.parts.runs_detail import detail, heading
 from pages.parts.runs_diff import diff
@@ -45,6 +45,7 @@ if not lab.search.count(Query(archived=None)):
 runs_table(lab, filters(lab))
 delete_dialog(lab)
 
+problem()
 chosen = selected()
 entries = lab.search.entries(chosen)
 if len(entries) < len(chosen):

@@ -54,8 +54,12 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
             "Clear selection", icon=":material/deselect:", key="runs-clear", type="tertiary", on_click=select,
             args=([],),
         )  # fmt: skip
-    if problem := st.session_state.pop(PROBLEM, None):
-        st.error(literal(problem))
+
+
+def problem() -> None:
+    """Say why the last thing that was asked could not be done, if so."""
+    if sentence := st.session_state.pop(PROBLEM, None):
+        st.error(literal(sentence))
 
 
 def _button(label: str, icon: str, act: Callable[[str], None], ids: list[str], of: int, **settings: Any) -> None:

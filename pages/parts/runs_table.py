@@ -48,14 +48,14 @@ def runs_table(lab: Lab, query: Query) -> None:
     # Rows are selected by their place: a list of other runs is another table, on which no late click can land.
     key = _name("runs", ids)
     rows = [row for row, id in enumerate(ids) if id in chosen]
-    if key not in st.session_state or sorted(st.session_state[key].selection.rows) != rows:
+    if key not in st.session_state or sorted(st.session_state[key]["selection"]["rows"]) != rows:
         st.session_state[key] = {"selection": {"rows": rows}}
     number_column = st.column_config.NumberColumn
     with place:
         st.dataframe(
             entries_table(page.entries),
             hide_index=True,
-            on_select=lambda: _take(ids, st.session_state[key].selection.rows),
+            on_select=lambda: _take(ids, st.session_state[key]["selection"]["rows"]),
             selection_mode="multi-row",
             key=key,
             alt="Runs that the filters let through",

@@ -52,7 +52,8 @@ def write_many(store: Store, count: int) -> list[str]:
         note = f"Note {number} with some words that say what was tried here." if number % 7 == 0 else ""
         runs.append(
             (id, spec.to_json(), spec.method, spec.base, spec.bank_key, state, experiment if place else None,
-             1e9 + number, 1e9 + number, 1e9 + number + 1, cause, result, 100, 100, seconds, int(number % 20 == 19), note)
+             1e9 + number, 1e9 + number, 1e9 + number + 1, cause, result, 100, 100, seconds,
+             int(number % 20 == 19), note)
         )  # fmt: skip
         transitions += [(id, 1e9 + number + 0.1 * step, word) for step, word in enumerate(("queued", "running", state))]
         tags += [(id, f"tag {number % 10}")] if number % 3 == 0 else []
