@@ -31,6 +31,9 @@ ORDERS: dict[Sort, str] = {
 MOST_WORDS = 10
 """Words of a search that count; the rest is left out."""
 
+MOST_TEXT = 200
+"""The same in characters."""
+
 _HAYSTACK = (
     "r.id || ' ' || r.label || ' ' || r.dataset || ' ' || r.note || ' ' || ifnull(r.base, '') || ' '"
     " || ifnull(r.cause, '') || ' ' || ifnull(r.experiment, '')"
@@ -152,7 +155,7 @@ def _where(query: Query) -> tuple[str, list[Any]]:
     for tag in query.tags:
         parts.append("EXISTS (SELECT 1 FROM tags t WHERE t.run = r.id AND t.tag = ?)")
         values.append(tag)
-    for word in query.text.split()[:MOST_WORDS]:
+    for word in query.text[:MOST_TEXT].split()[:MOST_WORDS]:
         parts.append(f"{_HAYSTACK} LIKE ? ESCAPE '\\'")
         escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         values.append(f"%{escaped}%")

@@ -143,7 +143,8 @@ def _history(lab: Lab, run: Run) -> None:
         resumed = resumed or state == "interrupted"
         st.markdown(f"{STATE_ICONS[state]} {word} · {when(moment)}")
     if run.result:
-        beside = f", beside {run.result.bank - 1} other runs" if run.result.bank > 1 else ""
+        others = run.result.bank - 1
+        beside = f", beside {others} other run{'s' if others > 1 else ''}" if others else ""
         threads = f"{run.result.threads} thread{'s' if run.result.threads > 1 else ''}"
         st.caption(f"{count_text(run.step)} steps on {run.result.device} with {threads}{beside}.")
     epochs = lab.curve(run.id).epochs
@@ -182,7 +183,8 @@ def _promise(lab: Lab, run: Run) -> str:
         return "This run was stopped; the command trains it to its end."
     if run.result is None:
         return "The JSON holds all that defines the run, its base's training included."
-    parts = [run, *lab.runs_of([run.spec.base] if run.spec.base else [])]
-    if any(part.result and part.result.bank > 1 for part in parts):
+    if run.result.bank > 1:
         return "It was trained in a bank beside others; alone it comes out the same to rounding."
+    if any(base.result and base.result.bank > 1 for base in lab.runs_of([run.spec.base] if run.spec.base else [])):
+        return "Its base was trained in a bank beside others; alone both come out the same to rounding."
     return "With the same device and thread count, which it takes from the JSON, the weights are the same bit for bit."

@@ -88,7 +88,7 @@ def _page_picker(query: Query, pages: int) -> int:
     if pages == 1:
         return 1
     key = _name("runs-page", query, pages)
-    return st.pagination(pages, default=wanted, key=key, on_change=_turn, args=(key,))
+    return st.pagination(pages, default=wanted, key=key, width=360, on_change=_turn, args=(key,))
 
 
 def _turn(key: str) -> None:
