@@ -7,6 +7,7 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab
 from core.runs.record import Run
+from core.runs.shelf import Loss
 from core.study.wording import bytes_text, count_text, listed
 from pages.parts.literal import literal
 from pages.parts.runs_table import select, selected
@@ -41,39 +42,17 @@ def _question(lab: Lab, ids: list[str]) -> None:
         if st.button("Close", key="runs-delete-close"):
             _forget(ids)
         return
-    with_dependents = False
-    if loss.dependents:
-        runs = lab.runs_of(loss.runs)
-        bases = [run.id for run in runs if run.spec.method == "pretrain"]
-        number = len(loss.dependents)
-        verb = "run starts" if number == 1 else "runs start"
-        st.warning(f"{count_text(number)} other {verb} from {listed(bases[:3])}, and cannot stay without it.")
-        with_dependents = st.toggle(
-            "Delete it too" if number == 1 else f"Delete these {count_text(number)} too", key="runs-delete-dependents"
-        )
-        if with_dependents:
+    # Three places that are always there: what changes inside one leaves the others where they are.
+    against, what, answer = st.container(), st.container(), st.container(horizontal=True, horizontal_alignment="right")
+    with against:
+        if loss.dependents and _with_dependents(lab, loss):
             ids = [*ids, *loss.dependents]
             loss = lab.shelf.loss(ids)
-    runs = lab.runs_of(loss.runs)
-    st.markdown("\n".join(f"- {_name(run)}" for run in runs[:MOST_NAMED]))
-    if len(runs) > MOST_NAMED:
-        st.markdown(f"and {count_text(len(runs) - MOST_NAMED)} more.")
-    what = "Its settings, curve and result" if len(runs) == 1 else "Their settings, curves and results"
-    st.markdown(f"{what} go, and {bytes_text(lab.space.of(loss.runs))} of files. Nothing brings them back.")
-    if loss.experiments:
-        names = [f"“{literal(name)}”" for name in loss.experiments[:3]]
-        if len(loss.experiments) > 3:
-            names.append(f"{count_text(len(loss.experiments) - 3)} more")
-        noun = "experiment" if len(loss.experiments) == 1 else "experiments"
-        st.markdown(f"With the last of their runs {'goes' if len(names) == 1 else 'go'} the {noun} {listed(names)}.")
-    if loss.running:
-        count = len(loss.running)
-        st.warning("It is being trained: stop it first." if len(runs) == 1 else f"{count} of them are being trained.")
-        if st.button("Stop it" if count == 1 else "Stop them", icon=":material/stop:", key="runs-delete-stop"):
-            for id in loss.running:
-                lab.stop(id)
-            st.caption("Stopping takes a second.")
-    with st.container(horizontal=True, horizontal_alignment="right"):
+        if loss.running:
+            _stop_first(lab, loss)
+    with what:
+        _what_goes(lab, loss)
+    with answer:
         if st.button("Keep", key="runs-delete-keep"):
             _close()
             st.rerun()
@@ -89,6 +68,49 @@ def _question(lab: Lab, ids: list[str]) -> None:
             return
         st.toast(f"{count_text(len(gone))} run{'' if len(gone) == 1 else 's'} deleted", icon=":material/delete:")
         _forget(ids)
+
+
+def _with_dependents(lab: Lab, loss: Loss) -> bool:
+    """Whether the runs that start from these shall go too."""
+    bases = [run.id for run in lab.runs_of(loss.runs) if run.spec.method == "pretrain"]
+    number = len(loss.dependents)
+    verb = "run starts" if number == 1 else "runs start"
+    st.warning(f"{count_text(number)} other {verb} from {listed(bases[:3])}, and cannot stay without it.")
+    return st.toggle(
+        "Delete it too" if number == 1 else f"Delete these {count_text(number)} too", key="runs-delete-dependents"
+    )
+
+
+def _stop_first(lab: Lab, loss: Loss) -> None:
+    count = len(loss.running)
+    alone = count == len(loss.runs) == 1
+    st.warning("It is being trained: stop it first." if alone else f"{count} of them are being trained: stop first.")
+    st.button(
+        "Stop it" if count == 1 else "Stop them", icon=":material/stop:", key="runs-delete-stop", on_click=_stop,
+        args=(lab, loss.running), help="This takes about a second.",
+    )  # fmt: skip
+
+
+def _stop(lab: Lab, ids: tuple[str, ...]) -> None:
+    for id in ids:
+        lab.stop(id)
+
+
+def _what_goes(lab: Lab, loss: Loss) -> None:
+    runs = lab.runs_of(loss.runs)
+    st.markdown("\n".join(f"- {_name(run)}" for run in runs[:MOST_NAMED]))
+    if len(runs) > MOST_NAMED:
+        st.markdown(f"and {count_text(len(runs) - MOST_NAMED)} more.")
+    what = "Its settings, curve and result" if len(runs) == 1 else "Their settings, curves and results"
+    size = lab.space.of(loss.runs)
+    files = f", and {bytes_text(size)} of files" if size else ""
+    st.markdown(f"{what} go{files}. Nothing brings them back.")
+    if loss.experiments:
+        names = [f"“{literal(name)}”" for name in loss.experiments[:3]]
+        if len(loss.experiments) > 3:
+            names.append(f"{count_text(len(loss.experiments) - 3)} more")
+        noun = "experiment" if len(loss.experiments) == 1 else "experiments"
+        st.markdown(f"With the last of their runs {'goes' if len(names) == 1 else 'go'} the {noun} {listed(names)}.")
 
 
 def _forget(ids: list[str]) -> None:

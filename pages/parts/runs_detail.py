@@ -182,7 +182,7 @@ def _promise(lab: Lab, run: Run) -> str:
     if run.state == "stopped":
         return "This run was stopped; the command trains it to its end."
     if run.result is None:
-        return "The JSON holds all that defines the run, its base's training included."
+        return "The JSON holds all that defines the run" + (", its base's training included." if run.spec.base else ".")
     if run.result.bank > 1:
         return "It was trained in a bank beside others; alone it comes out the same to rounding."
     if any(base.result and base.result.bank > 1 for base in lab.runs_of([run.spec.base] if run.spec.base else [])):
