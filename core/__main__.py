@@ -1,4 +1,4 @@
-"""LoRA Lab without a browser: ``python -m core compare`` and ``python -m core verify``."""
+"""LoRA Lab without a browser: ``python -m core compare``, ``run`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from core.adapter import verify_adapter
+from core.commands import run as run_command
 from core.data.presets import PRESETS
 from core.errors import LabError
 from core.lab import Lab
@@ -169,6 +170,8 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument("--device", default="auto", choices=["auto", "cuda", "mps", "cpu"], help="where to train")
     job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
     job.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+
+    run_command.register(commands)
 
     check = commands.add_parser("verify", help="check an adapter file against its base")
     check.set_defaults(command=verify)

@@ -66,6 +66,18 @@ class RunStateError(LabError, RuntimeError):
     """A run is in a state that does not allow what was asked of it."""
 
 
+class RunInUseError(RunStateError):
+    """A run cannot be deleted: it trains, or other runs start from it."""
+
+
+class NoteError(LabError, ValueError):
+    """A note or tag is longer than allowed, or no text."""
+
+
+class StorageFullError(LabError, RuntimeError):
+    """More bytes would be stored than the settings allow."""
+
+
 class AccessError(LabError, ValueError):
     """The server would let in people whom nobody has asked in."""
 

@@ -23,7 +23,11 @@ from core.network_file import read_network, write_network
 from core.runs.execute import ADAPTER, NETWORK, check_fit
 from core.runs.owners import Owner
 from core.runs.plan import Cost, cost, plan
+from core.runs.recipe import Recipe
 from core.runs.record import Curve, Experiment, Run, State
+from core.runs.search import Search
+from core.runs.shelf import Shelf
+from core.runs.space import Space
 from core.runs.store import Store
 from core.runs.watchdog import Watchdog
 from core.runs.workers import Workers
@@ -48,6 +52,9 @@ class Lab:
         self.store = Store(settings.store)
         self._process = Owner(settings.home / "owners", settings.runs, self.store, settings.hang_seconds)
         self.owner = self._process.name
+        self.search = Search(self.store)
+        self.shelf = Shelf(self.store, settings.runs)
+        self.space = Space(settings, self.store, self.tasks)
         self.workers = Workers(settings, self.store, self.tasks, self.owner)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds)
 
@@ -55,6 +62,7 @@ class Lab:
         """Settle what dead processes left behind, and begin to take runs."""
         self._process.enter()
         self._process.settle()
+        self.shelf.clean()
         self.workers.start()
         self._watchdog.start()
 
@@ -157,6 +165,7 @@ class Lab:
             for task in (spec.task, spec.source):
                 if task is not None:
                     check_fit(spec.model, task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
+        self.space.check(spec for _, spec in runs)
         self.store.add(runs, self.owner, self.settings.max_waiting, experiment)
         self.workers.wake()
 
@@ -234,9 +243,17 @@ class Lab:
         """Sentences about a run's life, each with its moment: interruptions, checkpoints that went wrong."""
         return self.store.log(id)
 
-    def repeat(self, id: str) -> Run:
-        """Queue a new run of the same spec. Raises: LabError: as of :meth:`fine_tune`."""
-        return self.launch(self.run(id).spec)
+    def repeat(self, *ids: str) -> list[str]:
+        """Queue new runs of the same specs, all or none; give their ids. Raises: LabError: as of :meth:`fine_tune`."""
+        new = [(_new_id("r"), self.run(id).spec) for id in ids]
+        self._queue(new)
+        return [id for id, _ in new]
+
+    def recipe(self, id: str) -> Recipe:
+        """What it takes to train a run again, anywhere. Raises: UnknownRunError: there is none of that id."""
+        run = self.run(id)
+        bases = self.runs_of([run.spec.base] if run.spec.base else [])
+        return Recipe.of_run(run, self.settings.runs, *bases)
 
     # Datasets and plans
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import platformdirs
 import torch
 
-from core.errors import DeviceError
+from core.errors import DeviceError, SpecError
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,25 @@ class Settings:
 
     settle_seconds: float = 5.0
     """Between two looks for processes that are gone."""
+    max_stored_bytes: int = 20 * 10**9
+    """Bytes of everything in ``home`` (``LORA_LAB_MAX_GB``); no run is queued that would go beyond."""
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
-        """Settings from ``LORA_LAB_HOME`` and ``LORA_LAB_DATA``.
+        """Settings from ``LORA_LAB_HOME``, ``LORA_LAB_DATA`` and ``LORA_LAB_MAX_GB``.
 
         Args:
             home: takes the place of ``LORA_LAB_HOME`` where given.
+
+        Raises:
+            SpecError: ``LORA_LAB_MAX_GB`` is no number above 0.
         """
         folder = home or os.environ.get("LORA_LAB_HOME") or platformdirs.user_data_dir("lora-lab")
         data = os.environ.get("LORA_LAB_DATA")
         return cls(
             home=Path(folder).expanduser().resolve(),
             data_folder=Path(data).expanduser().resolve() if data else None,
+            max_stored_bytes=_bytes_allowed(os.environ.get("LORA_LAB_MAX_GB")) or cls.max_stored_bytes,
         )
 
     @property
@@ -72,6 +78,19 @@ class Settings:
     def store(self) -> Path:
         """The SQLite file that knows every run."""
         return self.home / "lab.sqlite3"
+
+
+def _bytes_allowed(gigabytes: str | None) -> int | None:
+    """What ``LORA_LAB_MAX_GB`` says, in bytes; None where it says nothing."""
+    if not gigabytes:
+        return None
+    try:
+        allowed = float(gigabytes)
+    except ValueError:
+        allowed = 0.0
+    if not 0 < allowed < 1e9:
+        raise SpecError(f"LORA_LAB_MAX_GB must be a number of gigabytes above 0, not {gigabytes[:60]!r}.")
+    return max(1, int(allowed * 10**9))
 
 
 def available_devices() -> list[str]:

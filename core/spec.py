@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,6 +18,12 @@ from core.errors import SpecError
 
 SCHEMA = 1
 """Version of the JSON that a spec is written as."""
+
+MOST_CLASSES = 1000
+"""Labels that a network may tell apart."""
+
+MOST_CHARACTERS = 65_536
+"""Of a spec written as JSON; the longest that the bounds below allow has a third of it."""
 
 Method = Literal["pretrain", "full", "lora"]
 Scaling = Literal["alpha/r", "alpha", "alpha/sqrt(r)"]
@@ -62,8 +68,10 @@ class Spec(BaseModel):
         """The spec that :meth:`to_json` wrote.
 
         Raises:
-            SpecError: not JSON, another schema version, or out of bounds.
+            SpecError: too long, not JSON, another schema version, or out of bounds.
         """
+        if len(text) > MOST_CHARACTERS:
+            raise SpecError(f"This spec has {len(text):,} characters; a spec has at most {MOST_CHARACTERS:,}.")
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -83,7 +91,7 @@ class ModelSpec(Spec):
     num_hidden_2: int = Field(
         256, ge=1, le=4096, title="Second hidden layer", description="Width of the second hidden layer."
     )
-    num_classes: int = Field(10, ge=2, le=1000, title="Classes", description="Outputs of the network.")
+    num_classes: int = Field(10, ge=2, le=MOST_CLASSES, title="Classes", description="Outputs of the network.")
 
 
 class TaskSpec(Spec):
@@ -92,8 +100,11 @@ class TaskSpec(Spec):
     dataset: str = Field(
         "digits", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", title="Dataset", description="Labelled images to learn."
     )
-    classes: tuple[int, ...] | None = Field(
-        None, title="Classes kept", description="Labels that stay in; empty keeps all. Labels keep their numbers."
+    classes: tuple[Annotated[int, Field(ge=0, le=MOST_CLASSES - 1)], ...] | None = Field(
+        None,
+        max_length=MOST_CLASSES,
+        title="Classes kept",
+        description="Labels that stay in; empty keeps all. Labels keep their numbers.",
     )
     rotation: float = Field(
         0.0, ge=-180, le=180, title="Rotation", description="Degrees that every image is turned anticlockwise."
@@ -133,8 +144,8 @@ class LoRASpec(Spec):
         "kaiming", title="Start of A",
         description="How A is drawn; B starts at zero either way, so training starts from the base exactly.",
     )  # fmt: skip
-    target_modules: tuple[str, ...] = Field(
-        ("all-linear",), min_length=1, title="Layers",
+    target_modules: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
+        ("all-linear",), min_length=1, max_length=64, title="Layers",
         description="Layers that get an adapter: full names, last parts of names, or all-linear.",
     )  # fmt: skip
 
@@ -161,7 +172,9 @@ class RunSpec(Spec):
     model: ModelSpec = Field(default=ModelSpec(), title="Network")
     task: TaskSpec = Field(default=TaskSpec(), title="Task")
     source: TaskSpec | None = Field(None, title="Source task", description="What the base was trained on.")
-    base: str | None = Field(None, title="Base", description="The pretrain run whose network is fine-tuned.")
+    base: str | None = Field(
+        None, min_length=1, max_length=64, title="Base", description="The pretrain run whose network is fine-tuned."
+    )
     lora: LoRASpec | None = Field(None, title="LoRA")
     optim: OptimSpec = Field(default=OptimSpec(), title="Training")
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Fixes initial weights and data order.")
@@ -260,6 +273,14 @@ def _sentence(spec: type[Spec], error: ValidationError) -> str:
             return f"{_name(names[-1])} is not a setting of {owner.__name__}."
         case "literal_error":
             rule = f"must be {context['expected']}"
+        case "too_long":
+            return f"{title} takes at most {context['max_length']}: leave some out."
+        case "too_short":
+            return f"{title} must be at least {context['min_length']}."
+        case "string_too_long":
+            rule = f"must have at most {context['max_length']} characters"
+        case "string_too_short":
+            rule = "must not be empty"
         case "string_pattern_mismatch":
             rule = "must be a name of lower-case letters, digits and hyphens"
         case _:

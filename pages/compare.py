@@ -14,6 +14,7 @@ from core.study.tables import comparison_table, comparison_text
 from core.study.wording import percent
 from pages.parts.live import live_panel
 from pages.parts.pickers import base_text, experiment_picker, task_text
+from pages.parts.runs_compared import selected_runs
 
 lab = current()
 
@@ -29,13 +30,13 @@ def show(figure: go.Figure, key: str, alt: str) -> None:
 
 
 st.title("Compare")
-experiment = experiment_picker(lab)
+experiment = selected_runs(lab) or experiment_picker(lab)
 if experiment is None:
     st.info("Experiments are compared here: the same base and task, fine-tuned in different ways.")
     st.page_link("home.py", label="Run the comparison", icon=":material/home:")
     st.stop()
 
-members = lab.members(experiment)
+members = lab.runs_of(experiment.runs)
 base = lab.run(experiment.base)
 st.caption(f"Base: {base_text(base)}. Task: {task_text(members[0].spec.task)}.")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import SpecError
-from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, Spec, TaskSpec, bounds
+from core.spec import MOST_CHARACTERS, MOST_CLASSES, LoRASpec, ModelSpec, OptimSpec, RunSpec, Spec, TaskSpec, bounds
 
 SPECS: list[type[Spec]] = [ModelSpec, TaskSpec, LoRASpec, OptimSpec]
 
@@ -37,7 +37,7 @@ loras = st.builds(
     alpha=st.floats(0, 4096, exclude_min=True),
     scaling=st.sampled_from(["alpha/r", "alpha", "alpha/sqrt(r)"]),
     start=st.sampled_from(["kaiming", "gaussian"]),
-    target_modules=st.lists(st.text(max_size=20), min_size=1, max_size=4).map(tuple),
+    target_modules=st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=4).map(tuple),
 )
 optims = st.builds(
     OptimSpec,
@@ -129,7 +129,7 @@ BAD = [
     (TaskSpec, {"dataset": "two\nlines"}, "Dataset "),
     (TaskSpec, {"classes": (1,)}, "Classes kept must be at least two different labels."),
     (TaskSpec, {"classes": (1, 1)}, "Classes kept must be at least two different labels."),
-    (TaskSpec, {"classes": tuple(range(5000)), "rotation": 200}, "Rotation must be at most 180, not 200."),
+    (TaskSpec, {"classes": tuple(range(1000)), "rotation": 200}, "Rotation must be at most 180, not 200."),
     (TaskSpec, {"classes": (0, "x" * 5000)}, "Classes kept "),
     (TaskSpec, {"shots": 0}, "Shots a class must be at least 1, not 0."),
     (OptimSpec, {"learning_rate": float("-inf")}, "Learning rate must be "),
@@ -193,6 +193,42 @@ def test_every_field_says_what_it_is_and_keeps_its_bounds(spec: type[Spec], fiel
     if limits.low is not None:
         with pytest.raises(SpecError):
             spec.of(**{field: limits.low - 1})
+
+
+LONG_NAME = "y" * 98
+
+
+@pytest.mark.parametrize(
+    ("spec", "values", "sentence"),
+    [
+        (TaskSpec, {"classes": (1,) * 1001}, "Classes kept takes at most 1000: leave some out."),
+        (TaskSpec, {"classes": (1, 10**400)}, "Classes kept must be at most 999"),
+        (TaskSpec, {"classes": (-1, 2)}, "Classes kept must be at least 0, not -1."),
+        (LoRASpec, {"target_modules": ("a",) * 65}, "Layers takes at most 64: leave some out."),
+        (LoRASpec, {"target_modules": ("a" * 101,)}, "Layers must have at most 100 characters"),
+        (LoRASpec, {"target_modules": ()}, "Layers must be at least 1."),
+        (RunSpec, {"method": "full", "base": "b" * 65, "source": {}}, "Base must have at most 64 characters"),
+    ],
+)
+def test_the_size_of_a_spec_is_bounded(spec: type[Spec], values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        spec.of(**values)
+    assert str(caught.value).startswith(sentence)
+    _is_one_sentence(str(caught.value))
+
+
+def test_the_longest_spec_there_can_be_is_read_and_longer_text_is_not() -> None:
+    classes = tuple(range(MOST_CLASSES))
+    longest = RunSpec.of(
+        method="lora", base="b" * 64, task=TaskSpec.of(dataset="d" * 64, classes=classes),
+        source=TaskSpec.of(dataset="s" * 64, classes=classes),
+        lora=LoRASpec.of(target_modules=tuple(f"{LONG_NAME}{i:02}" for i in range(64))),
+    )  # fmt: skip
+    text = longest.to_json()
+    assert len(text) < MOST_CHARACTERS / 2
+    assert RunSpec.from_json(text) == longest
+    with pytest.raises(SpecError, match="has 70,000 characters; a spec has at most 65,536"):
+        RunSpec.from_json(text.ljust(70_000))
 
 
 def _is_one_sentence(message: str) -> None:

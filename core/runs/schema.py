@@ -7,7 +7,36 @@ from core.runs.record import State
 VERSION = 3
 """Of the tables below; kept in the file as ``user_version``."""
 
-TABLES = """
+_FOUND_BY = {
+    "dataset": "TEXT GENERATED ALWAYS AS (json_extract(spec, '$.task.dataset')) VIRTUAL",
+    "label": (
+        "TEXT GENERATED ALWAYS AS (CASE method WHEN 'lora' THEN 'LoRA r=' || json_extract(spec, '$.lora.rank')"
+        " WHEN 'full' THEN 'Full' ELSE 'Pretrain' END) VIRTUAL"
+    ),
+    # Python writes NaN into JSON, which is none: such a result has no number to sort by.
+    "accuracy": (
+        "REAL GENERATED ALWAYS AS (CASE WHEN json_valid(result) THEN json_extract(result, '$.accuracy') END) VIRTUAL"
+    ),
+    "training_seconds": (
+        "REAL GENERATED ALWAYS AS (CASE WHEN json_valid(result) THEN json_extract(result, '$.seconds') END) VIRTUAL"
+    ),
+    "stored_bytes": (
+        "INTEGER GENERATED ALWAYS AS (CASE WHEN json_valid(result) THEN coalesce("
+        "json_extract(result, '$.adapter_bytes'), json_extract(result, '$.checkpoint_bytes')) END) VIRTUAL"
+    ),
+}
+"""What runs are searched and sorted by: columns that SQLite reads off spec and result, so nobody writes them."""
+
+_INDICES = """
+CREATE INDEX runs_by_created ON runs (archived, created);
+CREATE INDEX runs_by_dataset ON runs (dataset);
+CREATE INDEX runs_by_accuracy ON runs (accuracy);
+CREATE INDEX runs_by_training_seconds ON runs (training_seconds);
+CREATE INDEX runs_by_base ON runs (base);
+CREATE INDEX tags_by_tag ON tags (tag);
+"""
+
+TABLES = f"""
 CREATE TABLE runs (
     id TEXT PRIMARY KEY, spec TEXT NOT NULL, method TEXT NOT NULL, base TEXT, bank_key TEXT NOT NULL,
     state TEXT NOT NULL, experiment TEXT, owner TEXT NOT NULL, stop_asked INTEGER NOT NULL DEFAULT 0,
@@ -15,9 +44,11 @@ CREATE TABLE runs (
     step INTEGER NOT NULL DEFAULT 0, steps INTEGER NOT NULL DEFAULT 0,
     seconds REAL NOT NULL DEFAULT 0, rate REAL,
     resumed_step INTEGER NOT NULL DEFAULT 0, resumed_seconds REAL NOT NULL DEFAULT 0,
-    archived INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT ''
+    archived INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT '',
+    {", ".join(f"{name} {kind}" for name, kind in _FOUND_BY.items())}
 ) STRICT;
 CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag)) STRICT, WITHOUT ROWID;
+{_INDICES}
 CREATE INDEX runs_by_state ON runs (state, created);
 CREATE INDEX runs_by_bank ON runs (bank_key, state);
 CREATE INDEX runs_by_experiment ON runs (experiment);
@@ -51,7 +82,9 @@ CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag))
     2: """
 CREATE TABLE log (run TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL) STRICT;
 CREATE INDEX log_by_run ON log (run);
-""",
+"""
+    + "".join(f"ALTER TABLE runs ADD COLUMN {name} {kind};" for name, kind in _FOUND_BY.items())
+    + _INDICES,
 }
 """What makes of the tables of one version those of the next."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from core.runs.record import Run
+from core.runs.search import Entry
 from core.study.compare import Arm
 from core.study.measures import MEASURES, MeasureName, value_text
 from core.study.wording import NOTHING, count_text, number_text
@@ -104,6 +105,16 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
     table["Created"] = pd.to_datetime([run.created for run in everything], unit="s", utc=True).as_unit("ms")
     table["Experiment"] = pd.array([run.experiment for run in everything], dtype="string")
     table["Cause"] = pd.array([run.cause for run in everything], dtype="string")
+    return table
+
+
+def entries_table(entries: Iterable[Entry]) -> pd.DataFrame:
+    """The table of :func:`runs_table` with what people put on the runs: tags, note, archive."""
+    everything = list(entries)
+    table = runs_table(entry.run for entry in everything)
+    table["Tags"] = pd.array([", ".join(entry.tags) for entry in everything], dtype="string")
+    table["Note"] = pd.array([" ".join(entry.note.split()) for entry in everything], dtype="string")
+    table["Archived"] = pd.array([entry.archived for entry in everything], dtype="boolean")
     return table
 
 

@@ -43,6 +43,8 @@ def _panel(lab: Lab, ids: tuple[str, ...], key: str, was_live: bool) -> None:
     live = [run for run in runs if run.is_live]
     if was_live and not live:
         st.rerun()
+    if not runs:  # all of them have been deleted
+        return
     labels = _labels(runs)
     _summary(lab, runs, live)
     running = [run for run in live if run.state == "running"]

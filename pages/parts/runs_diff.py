@@ -1,0 +1,50 @@
+"""Several runs side by side: what they differ in, and their curves in one figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.lab import Lab
+from core.runs.search import Entry
+from core.study.compare import labels_of
+from core.study.differences import differences
+from core.study.figures import Axis, NamedCurve, loss_curves
+from core.study.palette import colours_of
+from core.study.wording import count_text
+
+MOST_CURVES = 12
+"""Curves drawn at once; more could not be told apart."""
+
+
+def diff(lab: Lab, entries: Sequence[Entry]) -> None:
+    """Settings that differ, and curves."""
+    runs = [entry.run for entry in entries]
+    st.markdown("**What differs**")
+    table = differences(runs)
+    if len(table):
+        st.dataframe(table, hide_index=True, alt="Settings in which the selected runs differ")
+    else:
+        st.caption("Nothing: the settings of these runs are the same, so their numbers should be too.")
+    begun = [run for run in runs if run.step]
+    if not begun:
+        return
+    st.markdown("**Their curves**")
+    axis: Axis = st.segmented_control(
+        "Over", ["step", "epoch", "seconds"], default="step", key="runs-axis", required=True, persist_state="session"
+    )
+    labels, colours = labels_of(run.spec for run in runs), colours_of(run.spec for run in runs)
+    curves = [
+        NamedCurve(
+            run=run.id, label=labels[run.spec.arm], colour=colours[run.spec.arm], curve=lab.curve(run.id),
+            steps_an_epoch=run.steps / run.spec.optim.epochs,
+        )
+        for run in begun[:MOST_CURVES]
+    ]  # fmt: skip
+    st.plotly_chart(
+        loss_curves(curves, axis, smoothing=0.9, log=False), key="runs-curves",
+        alt="Training and validation loss of the selected runs",
+    )  # fmt: skip
+    if len(begun) > MOST_CURVES:
+        st.caption(f"The first {MOST_CURVES} of {count_text(len(begun))} are drawn.")

@@ -1,0 +1,100 @@
+"""The list of runs, and which of them are selected; the selection stands in the address."""
+
+from __future__ import annotations
+
+import hashlib
+
+import streamlit as st
+
+from core.lab import Lab
+from core.runs.search import Query
+from core.study.tables import entries_table
+from core.study.wording import count_text
+
+ROWS = 50
+"""Runs a page."""
+
+COLUMNS = [
+    "State", "Arm", "Dataset", "Seed", "Accuracy (%)", "Source accuracy (%)", "Trainable parameters",
+    "Training time (s)", "Tags", "Note", "Created", "Learning rate", "Epochs", "Run", "Cause",
+]  # fmt: skip
+
+
+def selected() -> list[str]:
+    """Ids of the selected runs, as the address names them."""
+    return list(dict.fromkeys(filter(None, st.query_params.get("run", "").split(","))))
+
+
+def select(ids: list[str]) -> None:
+    """Select these runs and no others."""
+    if ids:
+        st.query_params["run"] = ",".join(ids)
+    else:
+        st.query_params.pop("run", None)
+
+
+def runs_table(lab: Lab, query: Query) -> None:
+    """Draw a page of what the query finds."""
+    found = lab.search.count(query)
+    pages = max(1, -(-found // ROWS))
+    place = st.container()
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        page = lab.search.find(query, _page_picker(query, pages), ROWS)
+        first = (page.number - 1) * ROWS
+        many = f"{count_text(first + 1)} to {count_text(first + len(page.entries))} of {count_text(page.found)} runs"
+        st.caption(many if pages > 1 else f"{count_text(page.found)} run{'' if page.found == 1 else 's'}")
+    ids = tuple(entry.run.id for entry in page.entries)
+    chosen = selected()
+    # Rows are selected by their place: a list of other runs is another table, on which no late click can land.
+    key = _name("runs", ids)
+    rows = [row for row, id in enumerate(ids) if id in chosen]
+    if key not in st.session_state or sorted(st.session_state[key]["selection"]["rows"]) != rows:
+        st.session_state[key] = {"selection": {"rows": rows}}
+    number_column = st.column_config.NumberColumn
+    with place:
+        st.dataframe(
+            entries_table(page.entries),
+            hide_index=True,
+            on_select=lambda: _take(ids, st.session_state[key]["selection"]["rows"]),
+            selection_mode="multi-row",
+            key=key,
+            alt="Runs that the filters let through",
+            placeholder="",
+            column_order=COLUMNS,
+            column_config={
+                "Accuracy (%)": number_column("Accuracy", format="%.2f %%"),
+                "Source accuracy (%)": number_column("On the source", format="%.2f %%"),
+                "Trainable parameters": number_column("Trainable", format="localized"),
+                "Training time (s)": number_column("Time", format="%.2f s"),
+                "Learning rate": number_column(format="%g"),
+                "Note": st.column_config.TextColumn(width="medium"),
+                "Created": st.column_config.DatetimeColumn(format="DD MMM HH:mm:ss"),
+            },
+        )
+
+
+def _take(ids: tuple[str, ...], rows: list[int]) -> None:
+    """Select what was ticked. A new table says that nothing is: that must not undo what is selected elsewhere."""
+    if rows or any(id in ids for id in selected()):
+        select([ids[row] for row in sorted(rows)])
+
+
+def _page_picker(query: Query, pages: int) -> int:
+    """The page that the address names, and a way to another one; a change of the filters begins at the first."""
+    try:
+        wanted = min(max(int(st.query_params.get("page", "1")), 1), pages)
+    except ValueError:
+        wanted = 1
+    if pages == 1:
+        return 1
+    key = _name("runs-page", query, pages)
+    return st.pagination(pages, default=wanted, key=key, width=360, on_change=_turn, args=(key,))
+
+
+def _turn(key: str) -> None:
+    st.query_params["page"] = str(st.session_state[key])
+
+
+def _name(prefix: str, *parts: object) -> str:
+    """A widget's key: another one for other parts."""
+    return f"{prefix}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"

@@ -1,0 +1,108 @@
+"""The Runs page as a person uses it: select, see what differs, archive, and delete after the question."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import RunSpec
+from tests.browser.conftest import REPO, Serve
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+
+pytestmark = pytest.mark.browser
+
+SLOW = 30_000
+"""Milliseconds that a noisy machine may take to draw a page."""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A home with a base and an experiment of two arms and two seeds; read beside the server."""
+    home: Path = tmp_path_factory.mktemp("home")
+    lab = Lab(Settings(home=home))
+    lab.start()
+    (base,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)
+    finish(lab, *lab.fine_tune(base, TURNED, BOTH, range(2), "Turned").runs)
+    lab.close()
+    return Lab(lab.settings)
+
+
+@pytest.fixture(scope="module")
+def url(lab: Lab, serve: Serve) -> str:
+    return f"{serve(REPO / 'app.py', {'LORA_LAB_HOME': str(lab.settings.home)})}/runs"
+
+
+def table(page: Page) -> Locator:
+    return page.get_by_test_id("stDataFrame").first.locator(".dvn-scroller")
+
+
+def select_row(page: Page, row: int, of: int) -> None:
+    """Tick a row of a list of ``of``, from 0; the grid is a canvas, so rows are found by their place below the head."""
+    expect(table(page)).to_be_visible(timeout=SLOW)
+    box = page.get_by_test_id("stDataFrame").first.bounding_box()
+    assert box
+    table(page).click(position={"x": 17, "y": box["height"] / (of + 1) * (row + 1.5)})
+
+
+def selection(page: Page) -> list[str]:
+    return parse_qs(urlparse(page.url).query).get("run", [""])[0].split(",")
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def test_select_diff_archive_and_delete(page: Page, url: str, lab: Lab, console_errors: list[str]) -> None:
+    page.goto(url)
+    expect(page.get_by_text("5 runs", exact=True)).to_be_visible(timeout=SLOW)
+    select_row(page, 0, of=5)
+    expect(page.get_by_text("Train it again anywhere")).to_be_visible(timeout=SLOW)
+    select_row(page, 1, of=5)
+    expect(page.get_by_role("heading", name="2 runs")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("What differs")).to_be_visible(timeout=SLOW)
+    newest = [run.id for run in lab.runs()]
+    assert selection(page) == newest[:2]
+
+    # A link to the selection keeps its meaning.
+    page.reload()
+    expect(page.get_by_role("heading", name="2 runs")).to_be_visible(timeout=SLOW)
+
+    button(page, "Archive").click()
+    expect(page.get_by_text("3 runs", exact=True)).to_be_visible(timeout=SLOW)
+    assert {entry.archived for entry in lab.search.entries(newest[:2])} == {True}
+    expect(button(page, "Unarchive")).to_be_visible(timeout=SLOW)
+
+    button(page, "Delete").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text(newest[0])).to_be_visible(timeout=SLOW)
+    button(page, "Keep").click()
+    expect(dialog).to_have_count(0, timeout=SLOW)
+    assert len(lab.runs()) == 5
+
+    button(page, "Delete").click()
+    dialog.get_by_role("button", name="Delete", exact=True).click()
+    expect(dialog).to_have_count(0, timeout=SLOW)
+    expect(page.get_by_role("heading", name="2 runs")).to_have_count(0, timeout=SLOW)
+    assert [run.id for run in lab.runs()] == newest[2:]
+    assert not (lab.settings.runs / newest[0]).exists()
+    assert selection(page) == [""]
+
+    # The base goes only with the runs that start from it.
+    select_row(page, 2, of=3)
+    expect(page.get_by_role("heading", name=re.compile("Pretrain"))).to_be_visible(timeout=SLOW)
+    button(page, "Delete").click()
+    expect(dialog.get_by_text("2 other runs start from")).to_be_visible(timeout=SLOW)
+    expect(dialog.get_by_role("button", name="Delete", exact=True)).to_be_disabled()
+    dialog.get_by_text("Delete these 2 too").click()
+    expect(dialog.get_by_text("With the last of their runs goes the experiment")).to_be_visible(timeout=SLOW)
+    dialog.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_text("Every run is listed here")).to_be_visible(timeout=SLOW)
+    assert lab.runs() == []
+    assert lab.experiments() == []
+    assert console_errors == []

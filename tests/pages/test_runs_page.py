@@ -1,0 +1,307 @@
+"""The Runs page: what it lists, what it shows of one run and of several, and what its buttons do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import parse_qs
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.lab import Lab, close_lab, open_lab
+from core.runs.record import Run
+from core.runs.search import Query
+from core.runs.shelf import MOST_NOTE
+from core.settings import Settings
+from core.spec import RunSpec
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+from tests.pages.test_pages import draw, texts
+from tests.runs.many import write_many
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+LONG = PRETRAIN.but(optim=short(epochs=200, rate=0.001, batch_size=8))
+MARKED = "**bold** <b>html</b> $x$ :material/home: [link](http://example.com)"
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Lab]:
+    """The process-wide lab that pages find."""
+    yield open_lab(settings)
+    close_lab()
+
+
+@pytest.fixture
+def many(opened: Lab) -> list[str]:
+    return write_many(opened.store, 200)
+
+
+@pytest.fixture
+def trained(opened: Lab) -> list[Run]:
+    """A base, and a full and a LoRA run from it."""
+    (base,) = finish(opened, opened.launch(PRETRAIN).id)
+    return [base, *finish(opened, *opened.fine_tune(base, TURNED, BOTH, [0], "Turned").runs)]
+
+
+def listed(app: AppTest) -> list[str]:
+    """Ids in the list, which is the first table of the page."""
+    return list(app.dataframe[0].value["Run"])
+
+
+def press(app: AppTest, key: str) -> None:
+    app.button(key=key).click().run()
+    assert not app.exception, app.exception
+
+
+def keys(app: AppTest) -> set[str]:
+    return {button.key for button in app.button if button.key}
+
+
+def test_the_list_is_what_the_filters_let_through_and_the_address_says_them(opened: Lab, many: list[str]) -> None:
+    app = draw("runs.py")
+    expected = [entry.run.id for entry in opened.search.find(Query()).entries]
+    assert listed(app) == expected
+    assert "1 to 50 of 190 runs" in texts(app)
+    app.pills(key="state").set_value(["stopped"]).run()
+    app.pills(key="method").set_value(["lora"]).run()
+    app.multiselect(key="dataset").set_value(["mnist"]).run()
+    app.selectbox(key="sort").set_value("oldest first").run()
+    query = Query(states=("stopped",), methods=("lora",), datasets=("mnist",), sort="oldest first")
+    assert listed(app) == [entry.run.id for entry in opened.search.find(query).entries]
+    app.text_input(key="text").set_value("tag 9 rotated").run()
+    app.segmented_control(key="archive").set_value("all").run()
+    assert not app.exception, app.exception
+    query = Query(("stopped",), ("lora",), ("mnist",), text="tag 9 rotated", archived=None, sort="oldest first")
+    assert 0 < len(listed(app)) == opened.search.count(query)
+
+
+def test_an_address_brings_its_filters_with_it(opened: Lab, many: list[str]) -> None:
+    app = draw("runs.py", state="finished", tag="tag 2", archive="all", sort="oldest first")
+    query = Query(states=("finished",), tags=("tag 2",), archived=None, sort="oldest first")
+    assert listed(app) == [entry.run.id for entry in opened.search.find(query).entries]
+    assert listed(app)
+    assert app.pills(key="state").value == ["finished"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"state": "<script>", "method": "x", "archive": "no", "sort": "; DROP TABLE runs", "page": "x"},
+        {"page": "-3"},
+        {"page": "999999999999999999999999"},
+        {"run": ",,r-00000001,r-none"},
+        {"dataset": "none", "tag": "none", "text": "%" * 5000},
+    ],
+)
+def test_an_address_that_means_nothing_is_no_crash(opened: Lab, many: list[str], query: dict[str, str]) -> None:
+    assert draw("runs.py", **query).title[0].value == "Runs"
+
+
+def test_every_page_can_be_reached_and_a_filter_begins_at_the_first(opened: Lab, many: list[str]) -> None:
+    app = draw("runs.py", page="4")
+    assert "151 to 190 of 190 runs" in texts(app)
+    assert listed(app) == [entry.run.id for entry in opened.search.find(Query(), 4).entries]
+    app.pills(key="method").set_value(["lora"]).run()
+    assert listed(app) == [entry.run.id for entry in opened.search.find(Query(methods=("lora",))).entries]
+    app.pills(key="method").set_value([]).run()
+    assert "1 to 50 of 190 runs" in texts(app)
+
+
+def test_a_filter_that_lets_nothing_through_leaves_the_filters_there(opened: Lab, many: list[str]) -> None:
+    app = draw("runs.py")
+    app.text_input(key="text").set_value("no such thing").run()
+    assert listed(app) == []
+    assert "0 runs" in texts(app)
+    app.text_input(key="text").set_value("").run()
+    assert len(listed(app)) == 50
+
+
+def test_a_run_shows_its_own_settings_result_log_and_command(opened: Lab, trained: list[Run]) -> None:
+    run = trained[2]
+    app = draw("runs.py", run=run.id)
+    settings = app.dataframe[1].value.set_index("Setting")["Value"]
+    assert settings["Rank"] == "4"
+    assert settings["Learning rate"] == "0.005"
+    assert settings["Task: Rotation"] == "45"
+    assert run.result
+    assert f"{run.result.accuracy:.2f} %" in [metric.value for metric in app.metric]
+    assert [line.value.split()[1] for line in app.markdown if line.value.startswith(":material/")] == [
+        "queued", "running", "finished",
+    ]  # fmt: skip
+    assert app.code[0].value == f"python -m core run {run.id}.json"
+    assert "Turned" in texts(app)
+    assert "bit for bit" in texts(app) or "to rounding" in texts(app)
+
+
+def test_a_note_and_tags_are_saved_at_once_and_never_drawn_as_markdown(opened: Lab, trained: list[Run]) -> None:
+    run = trained[1]
+    app = draw("runs.py", run=run.id)
+    app.text_area(key=f"runs-note-{run.id}").set_value(MARKED).run()
+    app.multiselect(key=f"runs-tags-{run.id}").set_value(["paper", "*b* <i>"]).run()
+    assert not app.exception, app.exception
+    (entry,) = opened.search.entries([run.id])
+    assert (entry.note, entry.tags) == (MARKED, ("*b* <i>", "paper"))
+    assert "bold" not in texts(app)
+    row = app.dataframe[0].value.set_index("Run").loc[run.id]
+    assert (row["Note"], row["Tags"]) == (MARKED, "*b* <i>, paper")
+    app.text_area(key=f"runs-note-{run.id}").set_value("").run()
+    assert opened.search.entries([run.id])[0].note == ""
+
+
+def test_a_note_that_cannot_be_saved_says_why_and_stays_to_be_put_right(opened: Lab, trained: list[Run]) -> None:
+    run = trained[1]
+    app = draw("runs.py", run=run.id)
+    bad = "kept\x07"
+    app.text_area(key=f"runs-note-{run.id}").set_value(bad).run()
+    assert "no text" in texts(app)
+    assert app.text_area(key=f"runs-note-{run.id}").value == bad
+    assert opened.search.entries([run.id])[0].note == ""
+    app.multiselect(key=f"runs-tags-{run.id}").set_value(["x" * 41]).run()
+    assert "at most 40 characters" in texts(app)
+    assert opened.search.entries([run.id])[0].tags == ()
+    assert app.text_area(key=f"runs-note-{run.id}").proto.max_chars == MOST_NOTE
+
+
+def test_what_another_tab_has_saved_is_shown(opened: Lab, trained: list[Run]) -> None:
+    run = trained[1]
+    app = draw("runs.py", run=run.id)
+    opened.shelf.set_note(run.id, "from elsewhere")
+    opened.shelf.set_tags(run.id, ["theirs"])
+    app.run()
+    assert app.text_area(key=f"runs-note-{run.id}").value == "from elsewhere"
+    assert app.multiselect(key=f"runs-tags-{run.id}").value == ["theirs"]
+
+
+def test_several_runs_show_what_differs_and_a_way_to_compare_them(opened: Lab, trained: list[Run]) -> None:
+    base, full, tuned = trained
+    app = draw("runs.py", run=f"{full.id},{tuned.id}")
+    table = app.dataframe[1].value.set_index("Setting")
+    assert table.loc["Method"].tolist() == ["full", "lora"]
+    assert "Batch size" not in table.index
+    link = next(link for link in app.get("page_link") if link.proto.label == "Compare")
+    assert parse_qs(link.proto.query_string)["runs"] == [f"{full.id},{tuned.id}"]
+    compare = draw("compare.py", runs=f"{full.id},{tuned.id}")
+    assert "Showing 2 selected runs." in texts(compare)
+    assert "The answer" in texts(compare)
+    apart = draw("runs.py", run=f"{base.id},{tuned.id}")
+    assert not [link for link in apart.get("page_link") if link.proto.label == "Compare"]
+    assert not draw("compare.py", runs="r-none,<b>").error
+
+
+def test_archiving_takes_runs_out_of_the_list_and_back(opened: Lab, trained: list[Run]) -> None:
+    base, full, tuned = trained
+    app = draw("runs.py", run=f"{full.id},{tuned.id}")
+    press(app, "runs-archive")
+    assert listed(app) == [base.id]
+    assert "runs-archive" not in keys(app)
+    press(app, "runs-unarchive")
+    assert len(listed(app)) == 3
+
+
+def test_run_again_queues_the_same_specs(opened: Lab, trained: list[Run]) -> None:
+    _, full, tuned = trained
+    app = draw("runs.py", run=f"{full.id},{tuned.id}")
+    press(app, "runs-repeat")
+    new = [run for run in opened.runs() if run.id not in {run.id for run in trained}]
+    assert {run.spec for run in new} == {full.spec, tuned.spec}
+    finish(opened, *(run.id for run in new))
+
+
+def test_stop_and_resume_take_those_of_the_selected_runs_that_they_can(opened: Lab) -> None:
+    running, waiting, interrupted = (opened.launch(LONG.but(seed=seed, optim=optim)).id for seed, optim in enumerate(
+        (LONG.optim, short(epochs=199, batch_size=8), short(epochs=198, batch_size=8))
+    ))  # fmt: skip
+    wait_until(lambda: opened.run(running).step > 0)
+    with opened.store.transaction() as db:
+        db.execute("UPDATE runs SET state = 'interrupted' WHERE id = ?", (interrupted,))
+    app = draw("runs.py", run=f"{running},{waiting},{interrupted}")
+    labels = {button.key: button.label for button in app.button}
+    assert (labels["runs-stop"], labels["runs-resume"]) == ("Stop (2 of 3)", "Resume (1 of 3)")
+    press(app, "runs-stop")
+    finish(opened, running, waiting)
+    assert [opened.run(id).state for id in (running, waiting, interrupted)] == ["stopped", "stopped", "interrupted"]
+    app = draw("runs.py", run=interrupted)
+    assert "Resume goes on from its last checkpoint" in texts(app)
+    press(app, "runs-resume")
+    assert opened.run(interrupted).is_live
+    opened.stop(interrupted)
+    finish(opened, interrupted)
+
+
+def test_a_button_pressed_too_late_says_why_nothing_happened(opened: Lab, trained: list[Run]) -> None:
+    run = trained[2]
+    app = draw("runs.py", run=run.id)
+    opened.shelf.delete([run.id])
+    press(app, "runs-repeat")
+    assert f"There is no run '{run.id}'" in texts(app)
+    assert "may have been deleted" in texts(app)
+
+
+def test_deleting_asks_first_and_then_takes_everything(opened: Lab, trained: list[Run]) -> None:
+    base, full, tuned = trained
+    app = draw("runs.py", run=f"{full.id},{tuned.id}")
+    press(app, "runs-delete")
+    assert len(opened.runs()) == 3
+    assert "the experiment “Turned”" in texts(app)
+    assert "576" in texts(app) or "kB of files" in texts(app)
+    app.run()
+    assert "runs-delete-sure" in keys(app)  # the question stays open
+    press(app, "runs-delete-keep")
+    assert "runs-delete-sure" not in keys(app)
+    press(app, "runs-delete")
+    press(app, "runs-delete-sure")
+    assert [run.id for run in opened.runs()] == [base.id]
+    assert opened.experiments() == []
+    assert listed(app) == [base.id]
+    assert "runs-delete-sure" not in keys(app)
+
+
+def test_a_base_takes_its_runs_along_or_stays(opened: Lab, trained: list[Run]) -> None:
+    app = draw("runs.py", run=trained[0].id)
+    press(app, "runs-delete")
+    assert "2 other runs start from" in texts(app)
+    assert app.button(key="runs-delete-sure").disabled
+    app.toggle(key="runs-delete-dependents").set_value(True).run()
+    press(app, "runs-delete-sure")
+    assert opened.runs() == []
+    assert "Every run is listed here" in texts(app)
+
+
+def test_a_run_that_trains_is_stopped_before_it_is_deleted(opened: Lab) -> None:
+    id = opened.launch(LONG).id
+    wait_until(lambda: opened.run(id).step > 0)
+    app = draw("runs.py", run=id)
+    press(app, "runs-delete")
+    assert "It is being trained: stop it first." in texts(app)
+    assert app.button(key="runs-delete-sure").disabled
+    press(app, "runs-delete-stop")
+    finish(opened, id)
+    app.run()
+    press(app, "runs-delete-sure")
+    assert opened.runs() == []
+
+
+def test_runs_that_another_tab_has_deleted_are_no_crash(opened: Lab, trained: list[Run]) -> None:
+    app = draw("runs.py", run=f"{trained[1].id},{trained[2].id}")
+    press(app, "runs-delete")
+    opened.shelf.delete([run.id for run in trained])
+    press(app, "runs-delete-sure")
+    app.run()
+    assert not app.exception
+
+
+def test_what_is_stored_stands_on_the_page_and_advice_where_it_is_much(settings: Settings) -> None:
+    lab = open_lab(Settings(home=settings.home, max_stored_bytes=1_100_000))
+    try:
+        finish(lab, lab.launch(PRETRAIN).id)
+        app = draw("runs.py")
+        assert "of 1.1 MB stored" in app.get("progress")[-1].proto.text
+        assert "New runs are refused when it is full" not in texts(app)
+        (settings.home / "datasets").mkdir()
+        (settings.home / "datasets" / "mine").write_bytes(b"x" * 600_000)
+        app = draw("runs.py", run=lab.runs()[0].id)
+        assert "New runs are refused when it is full" in texts(app)
+        press(app, "runs-repeat")
+        assert "delete runs on the Runs page" in texts(app)
+        assert len(lab.runs()) == 1
+    finally:
+        close_lab()

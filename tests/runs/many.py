@@ -1,0 +1,79 @@
+"""Runs written straight into a store, as many as a test wants and in every state, without training any."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from core.runs.record import State
+from core.runs.store import Store
+from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
+from tests.study.samples import RESULT
+
+STATES: list[State] = ["finished", "finished", "finished", "stopped", "failed", "interrupted"]
+"""States of the runs, in turns; each has ended, so that no worker takes one."""
+
+DATASETS = ["digits", "mnist", "fashion-mnist"]
+PER_EXPERIMENT = 50
+
+
+def write_many(store: Store, count: int) -> list[str]:
+    """Bases with experiments of fine-tune runs, ``count`` in all, with notes, tags and an archive.
+
+    Returns:
+        Ids, the oldest first.
+    """
+    draw = np.random.default_rng(0)
+    runs, transitions, tags, experiments, losses, epochs = [], [], [], [], [], []
+    for number in range(count):
+        place = number % PER_EXPERIMENT
+        group, state = number // PER_EXPERIMENT, STATES[number % len(STATES)] if place else "finished"
+        id, base, experiment = f"r-{number:08x}", f"r-{number - place:08x}", f"e-{group:08x}"
+        source = TaskSpec.of(dataset=DATASETS[group % len(DATASETS)])
+        task = source.but(rotation=45.0)
+        if not place:
+            spec = RunSpec.of(method="pretrain", task=source, seed=group)
+            experiments.append((experiment, f"{source.dataset}, rotated {group}", 1e9 + number, id))
+        else:
+            lora = LoRASpec.of(rank=2 ** (place % 5)) if place % 2 else None
+            optim = OptimSpec.of(learning_rate=0.001 * (1 + place % 4))
+            spec = RunSpec.of(
+                method="lora" if lora else "full", task=task, source=source, base=base, lora=lora, optim=optim,
+                seed=place % 3,
+            )  # fmt: skip
+        accuracy, seconds = float(draw.uniform(60, 99)), float(draw.uniform(1, 100))
+        result = None
+        if state in ("finished", "stopped"):
+            files = {"adapter_bytes": 24_900} if spec.lora else {"adapter_bytes": None}
+            result = json.dumps(asdict(replace(RESULT, accuracy=accuracy, seconds=seconds, **files)))
+        cause = f"Diverged at step {number}: the loss is no longer a finite number." if state == "failed" else None
+        note = f"Note {number} with some words that say what was tried here." if number % 7 == 0 else ""
+        runs.append(
+            (id, spec.to_json(), spec.method, spec.base, spec.bank_key, state, experiment if place else None,
+             1e9 + number, 1e9 + number, 1e9 + number + 1, cause, result, 100, 100, seconds,
+             int(number % 20 == 19), note)
+        )  # fmt: skip
+        transitions += [(id, 1e9 + number + 0.1 * step, word) for step, word in enumerate(("queued", "running", state))]
+        tags += [(id, f"tag {number % 10}")] if number % 3 == 0 else []
+        curve = np.linspace(2, 0.1, 100)
+        losses.append((id, 1, curve.astype("<f4").tobytes(), np.linspace(0.1, seconds, 100).astype("<f8").tobytes()))
+        epochs += [(id, epoch, 50 * epoch, seconds * epoch / 2, 1.0, 1.0, accuracy) for epoch in (1, 2)]
+    with store.transaction() as db:
+        db.executemany(
+            "INSERT INTO runs (id, spec, method, base, bank_key, state, experiment, owner, created, started, ended,"
+            " cause, result, step, steps, seconds, archived, note)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, 'somebody', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            runs,
+        )
+        db.executemany("INSERT INTO transitions VALUES (?, ?, ?)", transitions)
+        db.executemany("INSERT INTO tags VALUES (?, ?)", tags)
+        db.executemany("INSERT INTO experiments VALUES (?, ?, ?, ?)", experiments)
+        db.executemany("INSERT INTO losses VALUES (?, ?, ?, ?)", losses)
+        db.executemany(
+            "INSERT INTO epochs (run, epoch, step, seconds, train_loss, validation_loss, validation_accuracy)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            epochs,
+        )
+    return [run[0] for run in runs]

@@ -1,0 +1,165 @@
+"""Searching the store: every filter and order is what Python finds in the same runs, page by page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from core.runs.record import Run
+from core.runs.search import MOST_WORDS, ORDERS, Entry, Query, Search, Sort
+from core.runs.shelf import Shelf
+from core.runs.store import Store
+from core.spec import LoRASpec, RunSpec, TaskSpec
+from tests.conftest import DIGITS
+from tests.runs.many import write_many
+from tests.study.samples import RESULT
+
+COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("home") / "lab.sqlite3")
+    write_many(store, COUNT)
+    return store
+
+
+@pytest.fixture(scope="module")
+def everything(store: Store) -> list[Entry]:
+    """All runs, the newest first, read one by one."""
+    search = Search(store)
+    return [search.entries([run.id])[0] for run in store.runs()]
+
+
+def words_of(store: Store, entry: Entry) -> str:
+    run = entry.run
+    name = store.experiment(run.experiment).name if run.experiment else ""
+    parts = [run.id, run.spec.label, run.spec.task.dataset, entry.note, run.spec.base, run.cause, run.experiment, name]
+    return " ".join([*(part or "" for part in parts), *entry.tags]).lower()
+
+
+def fits(store: Store, entry: Entry, query: Query) -> bool:
+    return (
+        (not query.states or entry.run.state in query.states)
+        and (not query.methods or entry.run.spec.method in query.methods)
+        and (not query.datasets or entry.run.spec.task.dataset in query.datasets)
+        and all(tag in entry.tags for tag in query.tags)
+        and (query.archived is None or entry.archived == query.archived)
+        and all(word.lower() in words_of(store, entry) for word in query.text.split())
+    )
+
+
+def all_pages(search: Search, query: Query, size: int) -> list[Run]:
+    first = search.find(query, 1, size)
+    pages = [first, *(search.find(query, number, size) for number in range(2, first.pages + 1))]
+    assert {page.found for page in pages} == {sum(len(page.entries) for page in pages)}
+    assert all(len(page.entries) == size for page in pages[:-1])
+    return [entry.run for page in pages for entry in page.entries]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query(),
+        Query(archived=True),
+        Query(archived=None),
+        Query(states=("failed", "interrupted")),
+        Query(methods=("lora",), states=("stopped",)),
+        Query(datasets=("mnist", "digits"), methods=("pretrain",)),
+        Query(tags=("tag 3",)),
+        Query(tags=("tag 3", "tag 4")),
+        Query(text="diverged 4"),
+        Query(text="LORA R=16 fashion"),
+        Query(text="note tried 63"),
+        Query(text="rotated r-0000009"),
+        Query(text="tag 6", archived=None, states=("finished",)),
+        Query(text="no such thing anywhere"),
+    ],
+)
+def test_a_filter_lets_through_what_fits_and_nothing_else(store: Store, everything: list[Entry], query: Query) -> None:
+    expected = [entry.run.id for entry in everything if fits(store, entry, query)]
+    search = Search(store)
+    assert [run.id for run in all_pages(search, query, 30)] == expected
+    assert search.count(query) == len(expected)
+
+
+@pytest.mark.parametrize("sort", list(ORDERS))
+def test_an_order_is_that_of_the_values_with_those_that_lack_one_last(
+    store: Store, everything: list[Entry], sort: Sort
+) -> None:
+    def stored(run: Run) -> float | None:
+        return run.result and (run.result.adapter_bytes or run.result.checkpoint_bytes)
+
+    key = {
+        "newest first": lambda run: -run.created,
+        "oldest first": lambda run: run.created,
+        "highest accuracy": lambda run: run.result and -run.result.accuracy,
+        "shortest training": lambda run: run.result and run.result.seconds,
+        "longest training": lambda run: run.result and -run.result.seconds,
+        "largest files": lambda run: run.result and -(stored(run) or 0),
+    }[sort]
+    runs = [entry.run for entry in everything]
+    expected = sorted(runs, key=lambda run: (key(run) is None, key(run) or 0, -run.created))
+    found = all_pages(Search(store), Query(sort=sort, archived=None), 37)
+    assert [run.id for run in found] == [run.id for run in expected]
+
+
+def test_a_page_that_does_not_exist_is_the_nearest_that_does(store: Store) -> None:
+    search = Search(store)
+    assert search.find(Query(), 10**9).number == search.find(Query()).pages
+    assert search.find(Query(), -5).number == 1
+    assert search.find(Query(text="nothing like it")).pages == 1
+
+
+def test_signs_of_sql_in_a_search_are_letters(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lab.sqlite3")
+    store.add([("r-1", RunSpec.of(method="pretrain", task=DIGITS))], "me", 10)
+    search, shelf = Search(store), Shelf(store, tmp_path / "runs")
+    shelf.set_note("r-1", r"100 %_\' done")
+    for text in ("%", "_", "\\", "'", "%_", r"100 %_\'"):
+        assert search.count(Query(text=text)) == 1, text
+    for text in ("1%0", "d_ne", "'; DROP TABLE runs; --", "\\\\\\"):
+        assert search.count(Query(text=text)) == 0, text
+    assert search.count(Query(text=" ".join(["done"] * MOST_WORDS + ["absent"]))) == 1
+    assert search.count(Query(text="%" * 100_000)) == 0
+    assert search.count(Query(datasets=("digits' OR 1 --",), tags=("x'",))) == 0
+
+
+def test_columns_read_off_specs_and_results_say_what_python_says(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lab.sqlite3")
+    pretrain = RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="fashion-mnist"))
+    shared = {"task": DIGITS, "source": DIGITS, "base": "r-0"}
+    specs = [
+        pretrain,
+        RunSpec.of(method="full", **shared),
+        RunSpec.of(method="lora", lora=LoRASpec.of(rank=7), **shared),
+    ]
+    store.add([(f"r-{place}", spec) for place, spec in enumerate(specs)], "me", 10)
+    with store.transaction() as db:
+        for place, accuracy in enumerate((50.0, float("nan"), float("inf"))):
+            result = json.dumps(asdict(replace(RESULT, accuracy=accuracy)))
+            db.execute("UPDATE runs SET result = ? WHERE id = ?", (result, f"r-{place}"))
+    rows = store.rows("SELECT label, dataset, accuracy FROM runs ORDER BY id")
+    assert [row["label"] for row in rows] == [spec.label for spec in specs]
+    assert [row["dataset"] for row in rows] == [spec.task.dataset for spec in specs]
+    assert [row["accuracy"] for row in rows] == [50.0, None, None]
+
+
+def test_the_mark_changes_with_the_list(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lab.sqlite3")
+    search, shelf = Search(store), Shelf(store, tmp_path / "runs")
+    marks = [search.mark()]
+    spec = RunSpec.of(method="pretrain", task=DIGITS)
+    for change in (
+        lambda: store.add([("r-1", spec), ("r-2", spec)], "me", 10),
+        lambda: store.ask_stop("r-1", "me"),
+        lambda: shelf.archive(["r-1"]),
+        lambda: shelf.delete(["r-1"]),
+    ):
+        change()
+        assert search.mark() not in marks
+        marks.append(search.mark())
+    assert search.mark() == marks[-1]

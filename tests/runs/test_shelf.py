@@ -1,0 +1,334 @@
+"""Notes, tags, the archive, and deleting: all or nothing, at any moment, from anywhere, twice."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from core.errors import NoteError, RunInUseError, UnknownRunError
+from core.files import sha256_of
+from core.lab import Lab, close_lab, open_lab
+from core.runs.execute import NETWORK
+from core.runs.record import Experiment
+from core.runs.search import Query, Search
+from core.runs.shelf import MOST_NOTE, MOST_TAG, MOST_TAGS, Shelf
+from core.runs.store import Store
+from core.settings import Settings
+from core.spec import LoRASpec, RunSpec
+from core.web.downloads import download
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+from tests.runs.many import PER_EXPERIMENT, write_many
+from tests.runs.test_store import RESULT
+
+SPEC = RunSpec.of(method="pretrain", task=DIGITS)
+TUNE = RunSpec.of(method="full", task=TURNED, source=DIGITS, base="r-0000ba5e")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "lab.sqlite3")
+
+
+@pytest.fixture
+def shelf(store: Store, tmp_path: Path) -> Shelf:
+    return Shelf(store, tmp_path / "runs")
+
+
+def put(store: Store, folder: Path, *ids: str, spec: RunSpec = SPEC) -> None:
+    """Finished runs with a file each."""
+    store.add([(id, spec) for id in ids], "me", 100)
+    with store.transaction() as db:
+        db.execute("UPDATE runs SET state = 'finished' WHERE state = 'queued'")
+    for id in ids:
+        (folder / id).mkdir(parents=True)
+        (folder / id / NETWORK).write_bytes(b"weights")
+
+
+# Notes and tags
+
+
+def note_of(store: Store, id: str = "r-1") -> tuple[str, tuple[str, ...]]:
+    (entry,) = Search(store).entries([id])
+    return entry.note, entry.tags
+
+
+def test_a_note_and_tags_come_back_as_they_were_given(store: Store, shelf: Shelf) -> None:
+    store.add([("r-1", SPEC)], "me", 10)
+    shelf.set_note("r-1", "  **two**\r\nlines <b> \\ %  ")
+    shelf.set_tags("r-1", ["b  c", "a", "a", " ä€😀 "])
+    assert note_of(store) == ("**two**\nlines <b> \\ %", ("a", "b c", "ä€😀"))
+    shelf.add_tag(["r-1", "r-none"], "new")
+    assert "new" in note_of(store)[1]
+    shelf.set_note("r-1", "")
+    shelf.set_tags("r-1", [])
+    assert note_of(store) == ("", ())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda s: s.set_note("r-1", "x" * (MOST_NOTE + 1)), "at most 2,000 characters, and this one has 2,001"),
+        (lambda s: s.set_note("r-1", "a\0b"), r"no text \('\\x00'\)"),
+        (lambda s: s.set_note("r-1", "half \ud800"), "no text"),
+        (lambda s: s.set_tags("r-1", ["kept", "y" * (MOST_TAG + 1)]), "at most 40 characters, and this one has 41"),
+        (lambda s: s.set_tags("r-1", ["  "]), "at least one character"),
+        (lambda s: s.set_tags("r-1", ["a\x1bb"]), "no text"),
+        (lambda s: s.set_tags("r-1", [str(i) for i in range(MOST_TAGS + 1)]), "at most 20 tags"),
+        (lambda s: [s.add_tag(["r-1"], str(i)) for i in range(MOST_TAGS + 1)], "at most 20 tags"),
+    ],
+)
+def test_what_is_too_long_or_no_text_is_refused_and_changes_nothing(
+    store: Store, shelf: Shelf, change: Callable[[Shelf], object], sentence: str
+) -> None:
+    store.add([("r-1", SPEC)], "me", 10)
+    shelf.set_note("r-1", "before")
+    shelf.set_tags("r-1", ["0"])
+    with pytest.raises(NoteError, match=sentence):
+        change(shelf)
+    note, tags = note_of(store)
+    assert note == "before"
+    assert len(tags) <= MOST_TAGS
+    assert "0" in tags
+
+
+def test_a_run_that_is_gone_takes_no_note_and_leaves_no_tag(store: Store, shelf: Shelf) -> None:
+    for change in (lambda: shelf.set_note("r-1", "x"), lambda: shelf.set_tags("r-1", ["x"])):
+        with pytest.raises(UnknownRunError):
+            change()
+    shelf.add_tag(["r-1"], "x")
+    assert Search(store).tags() == []
+
+
+def test_the_archive_keeps_runs_out_of_sight_and_gives_them_back(store: Store, shelf: Shelf) -> None:
+    store.add([("r-1", SPEC), ("r-2", SPEC)], "me", 10)
+    shelf.archive(["r-1", "r-none"])
+    search = Search(store)
+    assert [e.run.id for e in search.find(Query()).entries] == ["r-2"]
+    assert [e.run.id for e in search.find(Query(archived=True)).entries] == ["r-1"]
+    assert store.run("r-1").state == "queued"
+    shelf.archive(["r-1"], False)
+    assert search.count(Query()) == 2
+
+
+# Deleting
+
+
+def rows_of(store: Store, ids: list[str]) -> int:
+    """How many rows of any table belong to these runs."""
+    tables = [row["name"] for row in store.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    total = 0
+    for table in tables:
+        columns = {row["name"] for row in store.rows(f"PRAGMA table_info({table})")}
+        column = "run" if "run" in columns else "id"
+        total += sum(store.rows(f"SELECT count(*) FROM {table} WHERE {column} = ?", id)[0][0] for id in ids)
+    return total
+
+
+def test_deleting_leaves_nothing_of_a_run_and_all_of_the_others(store: Store, shelf: Shelf, tmp_path: Path) -> None:
+    ids = write_many(store, 3 * PER_EXPERIMENT)
+    for id in ids:
+        (tmp_path / "runs" / id).mkdir(parents=True)
+        (tmp_path / "runs" / id / NETWORK).write_bytes(b"weights")
+    group, others = ids[PER_EXPERIMENT : 2 * PER_EXPERIMENT], [*ids[:PER_EXPERIMENT], *ids[2 * PER_EXPERIMENT :]]
+    before = rows_of(store, others)
+    assert sorted(shelf.delete(group)) == group
+    assert rows_of(store, group) == 0
+    assert rows_of(store, others) == before
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted(others)
+    assert {experiment.name for experiment in store.experiments()} == {"digits, rotated 0", "fashion-mnist, rotated 2"}
+    assert shelf.delete(group) == []
+
+
+def test_an_experiment_goes_with_its_last_run_only(store: Store, shelf: Shelf) -> None:
+    store.add([("r-0000ba5e", SPEC)], "me", 10)
+    store.add([("r-1", TUNE), ("r-2", TUNE)], "me", 10, Experiment("e-1", "Turned", 0.0, "r-0000ba5e", ("r-1", "r-2")))
+    assert shelf.loss(["r-1"]).experiments == ()
+    assert shelf.loss(["r-1", "r-2"]).experiments == ("Turned",)
+    shelf.delete(["r-1"])
+    assert store.experiment("e-1").runs == ("r-2",)
+    assert shelf.loss(["r-2"]).experiments == ("Turned",)
+    shelf.delete(["r-2"])
+    assert store.experiments() == []
+
+
+def test_a_run_that_trains_is_refused_and_one_that_waits_is_taken_off_the_queue(store: Store, shelf: Shelf) -> None:
+    store.add([("r-1", SPEC)], "me", 10)
+    (claimed,) = store.claim("me")
+    store.add([("r-2", SPEC)], "me", 10)
+    assert shelf.loss(["r-1", "r-2"]).running == ("r-1",)
+    with pytest.raises(RunInUseError, match="Run r-1 is being trained: stop first, then delete"):
+        shelf.delete(["r-1", "r-2"])
+    assert len(store.runs()) == 2
+    assert shelf.delete(["r-2"]) == ["r-2"]
+    assert store.claim("me") == []
+    store.finish(claimed, "finished", RESULT, {})
+    assert shelf.delete(["r-1"]) == ["r-1"]
+
+
+def test_a_base_goes_only_with_the_runs_that_start_from_it(store: Store, shelf: Shelf, tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    put(store, folder, "r-0000ba5e")
+    put(store, folder, "r-1", "r-2", "r-3", "r-4", "r-5", spec=TUNE)
+    assert shelf.loss(["r-0000ba5e", "r-1"]).dependents == ("r-2", "r-3", "r-4", "r-5")
+    sentence = "Runs r-2, r-3, r-4 and 1 more start from r-0000ba5e: delete them too, or keep their base"
+    with pytest.raises(RunInUseError, match=sentence):
+        shelf.delete(["r-0000ba5e", "r-1"])
+    assert len(store.runs()) == 6
+    assert (folder / "r-1" / NETWORK).exists()
+    everything = ["r-0000ba5e", *shelf.loss(["r-0000ba5e"]).dependents]
+    assert len(shelf.delete(everything)) == 6
+    assert list(folder.iterdir()) == []
+
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from core.runs import shelf
+from core.runs.store import Store
+home, mode, *ids = sys.argv[1:]
+if mode == "die":
+    shelf._remove = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
+print("ready", flush=True)
+sys.stdin.readline()
+print(len(shelf.Shelf(Store(Path(home) / "lab.sqlite3"), Path(home) / "runs").delete(ids)), flush=True)
+"""
+
+
+def child(home: Path, mode: str, ids: list[str]) -> subprocess.Popen[str]:
+    """A process that deletes these runs when it is told to."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(home), mode, *ids], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_two_processes_and_four_threads_that_delete_the_same_delete_each_run_once(tmp_path: Path) -> None:
+    store, folder = Store(tmp_path / "lab.sqlite3"), tmp_path / "runs"
+    ids = [f"r-{number:08x}" for number in range(40)]
+    put(store, folder, *ids)
+    process = child(tmp_path, "delete", ids)
+    gone: list[str] = []
+    threads = [threading.Thread(target=lambda: gone.extend(Shelf(store, folder).delete(ids))) for _ in range(4)]
+    assert process.stdin
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert len(gone) + int(printed) == len(ids)
+    assert store.runs() == []
+    assert list(folder.iterdir()) == []
+
+
+def test_a_process_killed_between_store_and_files_leaves_folders_that_the_next_start_removes(
+    settings: Settings,
+) -> None:
+    store = Store(settings.store)
+    put(store, settings.runs, "r-00000001", "r-00000002", "r-00000003")
+    (settings.runs / "not-a-run").mkdir()
+    process = child(settings.home, "die", ["r-00000001", "r-00000002"])
+    process.communicate("go\n", timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert [run.id for run in store.runs()] == ["r-00000003"]
+    assert (settings.runs / "r-00000001").exists()
+    with pytest.raises(UnknownRunError):
+        store.run("r-00000001")
+    lab = Lab(settings)
+    lab.start()
+    lab.close()
+    assert sorted(path.name for path in settings.runs.iterdir()) == ["not-a-run", "r-00000003"]
+
+
+def test_stop_and_delete_at_any_moment_from_many_threads_leave_every_run_whole_or_gone(lab: Lab) -> None:
+    (base,) = finish(lab, lab.launch(SPEC.but(optim=short(rate=0.001))).id)
+    arms = [(short(epochs=60, batch_size=16), LoRASpec.of(rank=rank)) for rank in (1, 2, 4)]
+    ids = list(lab.fine_tune(base, TURNED, arms, range(4), "x").runs)
+    wait_until(lambda: any(lab.run(id).step for id in ids))
+
+    def do_away(mine: list[str]) -> None:
+        for id in mine:
+            while id in {run.id for run in lab.runs_of([id])}:
+                try:
+                    lab.stop(id)
+                    lab.shelf.delete([id])
+                except (RunInUseError, UnknownRunError):
+                    wait_until(lambda id=id: not any(run.state == "running" for run in lab.runs_of([id])))
+
+    # Every run is deleted by two threads, while its bank trains on with the others.
+    threads = [threading.Thread(target=do_away, args=(ids[place % 2 :: 2],)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert [run.id for run in lab.runs()] == [base.id]
+    assert [path.name for path in lab.settings.runs.iterdir()] == [base.id]
+    assert finish(lab, lab.launch(SPEC.but(seed=5, optim=short())).id)[0].state == "finished"  # the worker lives
+
+
+def test_a_run_of_a_bank_can_go_while_the_others_train(lab: Lab) -> None:
+    (base,) = finish(lab, lab.launch(SPEC.but(optim=short(rate=0.001))).id)
+    arms = [(short(epochs=150, batch_size=16), LoRASpec.of(rank=rank)) for rank in (1, 2, 4)]
+    first, *others = lab.fine_tune(base, TURNED, arms, [0], "x").runs
+    wait_until(lambda: all(lab.run(id).step for id in (first, *others)))
+    lab.stop(first)
+    wait_until(lambda: lab.run(first).state == "stopped")
+    lab.shelf.delete([first])
+    with pytest.raises(RunInUseError):
+        lab.shelf.delete([base.id, *others])
+    for id in others:
+        lab.stop(id)
+    assert [run.state for run in finish(lab, *others)] == ["stopped"] * 2
+
+
+def test_a_download_that_has_begun_ends_whole_when_its_run_is_deleted(settings: Settings, tmp_path: Path) -> None:
+    lab = open_lab(settings)
+    try:
+        (run,) = finish(lab, lab.launch(SPEC.but(optim=short())).id)
+        digest = sha256_of(lab.file(run.id, NETWORK))
+        scope: dict[str, Any] = {
+            "type": "http", "method": "GET", "path": "/", "headers": [],
+            "path_params": {"run_id": run.id, "kind": NETWORK},
+        }  # fmt: skip
+        body: list[bytes] = []
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(60)
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.body":
+                if not body:
+                    lab.shelf.delete([run.id])
+                body.append(message.get("body", b""))
+
+        asyncio.run(download(Request(scope))(scope, receive, send))
+        assert len(body) > 1
+        (tmp_path / "got").write_bytes(b"".join(body))
+        assert sha256_of(tmp_path / "got") == digest
+        assert download(Request(scope)).status_code == 404
+        assert lab.runs() == []
+    finally:
+        close_lab()
+
+
+def test_runs_that_are_deleted_are_no_base_for_new_ones(lab: Lab) -> None:
+    (base,) = finish(lab, lab.launch(SPEC.but(optim=short())).id)
+    lab.shelf.delete([base.id])
+    (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[0]], [0], "x").runs)
+    assert run.state == "failed"
+    assert run.cause == f"Its base {base.id} does not exist any more."
+    assert lab.find_base(base.spec) is None

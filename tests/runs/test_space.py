@@ -1,0 +1,89 @@
+"""Stored bytes: counted as they are on the disk, and a limit that holds on the server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.errors import SpecError, StorageFullError
+from core.lab import Lab
+from core.runs.plan import plan
+from core.settings import Settings
+from core.spec import LoRASpec, OptimSpec, RunSpec
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.runs.many import write_many
+
+SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
+
+
+def test_usage_is_what_is_on_the_disk_and_follows_every_change(lab: Lab, settings: Settings) -> None:
+    (run,) = finish(lab, lab.launch(SPEC).id)
+    file = lab.file(run.id, "network.safetensors")
+    usage = lab.space.usage()
+    assert usage.runs == file.stat().st_size == lab.space.of([run.id])
+    assert usage.store >= 4096
+    assert usage.total == usage.runs + usage.store + usage.datasets
+    (settings.datasets / "some").mkdir(parents=True)
+    (settings.datasets / "some" / "images").write_bytes(b"x" * 5000)
+    (file.parent / "merged.safetensors").write_bytes(b"y" * 1234)
+    again = lab.space.usage()
+    assert (again.runs - usage.runs, again.datasets) == (1234, 5000)
+    lab.shelf.delete([run.id])
+    assert lab.space.usage().runs == 0
+    assert lab.space.of([run.id, "r-none"]) == 0
+
+
+def test_what_deleting_frees_in_the_store_counts_as_free(tmp_path: Path) -> None:
+    lab = Lab(Settings(home=tmp_path))
+    ids = write_many(lab.store, 1000)
+    before = lab.space.usage().store
+    with lab.store.transaction() as db:
+        db.execute("INSERT INTO losses VALUES ('r-00000001', 1000, zeroblob(20000000), x'')")
+    filled = lab.space.usage().store
+    assert filled > before + 20_000_000
+    lab.shelf.delete(ids)
+    lab.store.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert lab.space.usage().store < before
+    lab.close()
+
+
+def test_no_run_is_queued_that_would_go_beyond_the_limit(settings: Settings) -> None:
+    lab = Lab(replace(settings, max_stored_bytes=3_000_000))
+    sentence = r"would bring it to 0\.0\d GB; 0\.003 GB is the most: delete runs on the Runs page"
+    queued: list[str] = []
+    with pytest.raises(StorageFullError, match=sentence):
+        queued.extend(lab.launch(SPEC.but(seed=seed)).id for seed in range(10))
+    # What waits counts with what it will leave: half a megabyte of weights each.
+    assert 2 <= len(queued) <= 3_000_000 // (4 * plan(SPEC.model).parameters)
+    assert len(lab.runs()) == len(queued)
+    base = lab.run(queued[0])
+    with pytest.raises(StorageFullError):
+        lab.fine_tune(base, TURNED, [BOTH[0]], range(8), "x")
+    assert lab.experiments() == []
+    with pytest.raises(StorageFullError):
+        lab.repeat(*queued, *queued)
+    assert len(lab.runs()) == len(queued)
+    lab.fine_tune(base, TURNED, [(short(), LoRASpec.of(rank=1))], [0], "small ones still fit")
+    lab.shelf.delete([queued[-1]])
+    lab.launch(SPEC.but(seed=99))
+    lab.close()
+
+
+def test_long_curves_count_before_they_are_there(settings: Settings) -> None:
+    lab = Lab(replace(settings, max_stored_bytes=3_000_000))
+    lab.launch(SPEC)
+    with pytest.raises(StorageFullError):
+        lab.launch(SPEC.but(optim=OptimSpec.of(epochs=200, batch_size=1)))  # 260,000 steps of twelve bytes
+    lab.close()
+
+
+def test_the_limit_can_be_set_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.from_environment(tmp_path).max_stored_bytes == 20 * 10**9
+    monkeypatch.setenv("LORA_LAB_MAX_GB", "1.5")
+    assert Settings.from_environment(tmp_path).max_stored_bytes == 1_500_000_000
+    for wrong in ("much", "0", "-3", "nan", "inf"):
+        monkeypatch.setenv("LORA_LAB_MAX_GB", wrong)
+        with pytest.raises(SpecError, match="LORA_LAB_MAX_GB must be a number of gigabytes above 0"):
+            Settings.from_environment(tmp_path)
