@@ -28,6 +28,7 @@ from core.web.downloads import download
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 from tests.runs.many import PER_EXPERIMENT, write_many
 from tests.runs.test_store import RESULT
+from tests.web.loop import complete
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS)
 TUNE = RunSpec.of(method="full", task=TURNED, source=DIGITS, base="r-0000ba5e")
@@ -315,7 +316,7 @@ def test_a_download_that_has_begun_ends_whole_when_its_run_is_deleted(settings: 
                     lab.shelf.delete([run.id])
                 body.append(message.get("body", b""))
 
-        asyncio.run(download(Request(scope))(scope, receive, send))
+        complete(download(Request(scope))(scope, receive, send))
         assert len(body) > 1
         (tmp_path / "got").write_bytes(b"".join(body))
         assert sha256_of(tmp_path / "got") == digest
