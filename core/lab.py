@@ -63,6 +63,7 @@ class Lab:
         self._process.enter()
         self._process.settle()
         self.shelf.clean()
+        self.space.usage()  # reads every folder once, so that the first page need not
         self.workers.start()
         self._watchdog.start()
 
