@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from core.errors import LabError
-from core.lab import arm_specs, current
+from core.lab import current
+from core.runs.arms import arm_specs
 from core.spec import OptimSpec
 from core.study.compare import labels_of
 from core.study.wording import bytes_text, count_text, seconds_text

@@ -142,8 +142,9 @@ class _Crew:
         check_fit(spec.model, self.task.spec.dataset, self.task.train_x.shape[1], self.task.classes)
         self.base = read_network(place.base) if place.base else None
         self.networks = [network_of(spec, self.base).to(self.device) for spec in specs]
-        # Fine-tuning starts from the base, whatever the method: one evaluation serves all.
-        self.before = _evaluate_tests(self.networks[0], self.task, self.source) if self.base else None
+        # Fine-tuning is measured against the base, whatever the method: one evaluation serves all.
+        first = self.networks[0] if spec.control != "scratch" else network_of(spec.but(control=None), self.base)
+        self.before = _evaluate_tests(first.to(self.device), self.task, self.source) if self.base else None
         start = time.perf_counter()
         self.stepper = stepper_for(self.networks, specs, self.task, self.source)
         self.seconds = time.perf_counter() - start
