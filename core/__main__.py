@@ -27,7 +27,7 @@ from core.study.decision import DecisionSpec, cheapest_within
 from core.study.report import report_of
 from core.study.report_file import write_report
 from core.study.tables import comparison_text, plain_table
-from core.study.tuning import TuneSpec, choice_sentence, rate_choices, tuned_arms
+from core.study.tuning import TuneSpec, choice_sentence, end_sentences, rate_choices, tuned_arms
 
 POLL_SECONDS = 0.1
 
@@ -91,9 +91,12 @@ def _print_comparison(members: list[Run], margin: float) -> None:
     print()
     print(verdict(arms, validation))
     print(cheapest_within(chosen, margin).sentence)
+    warnings = comparable(members)
     if len(chosen) < len(arms):
-        print(choice_sentence(rate_choices(arms, validation), sorted({run.spec.seed for run in members})))
-    for warning in comparable(members):
+        choices = rate_choices(arms, validation)
+        print(choice_sentence(choices, sorted({run.spec.seed for run in members})))
+        warnings = end_sentences(choices) + warnings
+    for warning in warnings:
         print(f"Note: {warning}")
 
 

@@ -94,8 +94,8 @@ class Decision:
         arm, full = told.arm, self.full
         words = [
             f"{_first_upper(name_of(arm))} reached {_level(arm.interval('accuracy'))} on the test part and full "
-            f"fine-tuning {_level(full.interval('accuracy'))}, so that one run of the former beats one of the latter "
-            f"with probability {number_text(told.difference.win)}"
+            f"fine-tuning {_level(full.interval('accuracy'))}, so that a run of the former beats a run of the latter "
+            f"in {round(100 * told.difference.win)} % of cases"
         ]
         if forgot := _forgetting(arm, full):
             words.append(forgot)

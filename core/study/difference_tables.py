@@ -31,7 +31,7 @@ def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
         {
             "Setting": [d.a for d in differences],
             "Compared with": [d.b for d in differences],
-            "Difference": [points_text(d.interval.mean) if d.interval.n else NOTHING for d in differences],
+            "Difference": [signed_text(d.interval.mean) if d.interval.n else NOTHING for d in differences],
             "95 % interval": [interval_text(d.interval) for d in differences],
             "p": [p_text(d.p) for d in differences],
             "Beats it": [NOTHING if math.isnan(d.win) else f"{round(100 * d.win)} %" for d in differences],
@@ -88,10 +88,15 @@ def level_text(interval: Interval) -> str:
 
 
 def interval_text(interval: Interval) -> str:
-    """Both ends, as in ``−0.31 to −0.12``; a dash where there is no interval."""
+    """Both ends of a difference, as in ``−0.31 to +0.12``; a dash where there is no interval."""
     if not math.isfinite(interval.half_width):
         return NOTHING
-    return f"{number_text(interval.low)} to {number_text(interval.high)}"
+    return f"{signed_text(interval.low)} to {signed_text(interval.high)}"
+
+
+def signed_text(value: float) -> str:
+    """A difference with its sign, as in ``−0.31``; the title of the column or table has the unit."""
+    return points_text(value).removesuffix(" points")
 
 
 def p_text(p: float) -> str:

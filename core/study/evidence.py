@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from core.lab import Lab
 from core.runs.record import Curve, Experiment, Run
-from core.study.compare import Arm, arms_of, chosen_arms, validation_of
+from core.spec import RunSpec
+from core.study.compare import Arm, Place, arm_order, arms_of, chosen_arms, place_of, validation_of
+from core.study.palette import colours_of
 from core.study.remeasured import Remeasured, remeasure
 from core.study.sweep import Cell, cells_of
 from core.study.tuning import RateChoice, is_tuned, rate_choices
@@ -44,6 +46,11 @@ class Evidence:
         return is_tuned(run.spec for run in self.members)
 
     @property
+    def named(self) -> list[Arm]:
+        """The chosen arms under short names, where these tell them apart."""
+        return named(self.chosen)
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """Of all runs, ascending."""
         return tuple(sorted({run.spec.seed for run in self.members}))
@@ -53,6 +60,22 @@ class Evidence:
         """Whether the source leaves classes out, so that forgetting is judged with masked logits."""
         source = self.members[0].spec.source
         return bool(source and source.classes)
+
+
+def named(arms: Sequence[Arm]) -> list[Arm]:
+    """The same arms, called by method, rank or control alone where that tells them apart."""
+    labels = [arm.spec.label for arm in arms]
+    return [replace(arm, label=arm.spec.label) for arm in arms] if len(set(labels)) == len(labels) else list(arms)
+
+
+def colours_of_places(specs: Iterable[RunSpec]) -> dict[str, str]:
+    """A colour for each arm, by key: that of its method, rank or control, whatever its learning rate."""
+    by_arm = {spec.arm: spec for spec in sorted(specs, key=arm_order)}
+    first: dict[Place, RunSpec] = {}
+    for spec in by_arm.values():
+        first.setdefault(place_of(spec), spec)
+    colours = colours_of(first.values())
+    return {key: colours[first[place_of(spec)].arm] for key, spec in by_arm.items()}
 
 
 def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = None) -> Evidence:

@@ -6,6 +6,7 @@ from core.study.claims import Finding
 from core.study.compare import comparable
 from core.study.difference_tables import full_differences
 from core.study.evidence import Evidence
+from core.study.tuning import end_sentences
 from core.study.wording import count_text, listed
 
 
@@ -39,19 +40,14 @@ def limits_of(evidence: Evidence) -> list[str]:
         sentences.append(f"Alpha was {alphas.pop():g} throughout; only the learning rate was tuned to it.")
     if not evidence.tuned:
         sentences.append("No learning rate was tuned: a method may do better at a rate of its own.")
-    unshown = [d for d in full_differences(evidence.chosen, "accuracy") if d.finding is Finding.NOT_SHOWN and d.seeds]
+    unshown = [d for d in full_differences(evidence.named, "accuracy") if d.finding is Finding.NOT_SHOWN and d.seeds]
     if unshown:
         needs = [f"{d.a} (about {count_text(d.seeds_needed)} seeds)" if d.seeds_needed else d.a for d in unshown]
         sentences.append(
             f"Not shown is not the same as equal. No difference in accuracy from full fine-tuning is shown for "
             f"{listed(needs)}; in brackets, what a difference of the observed size would take."
         )
-    sentences += [
-        f"{choice.arm.learning_rate:g} is the {choice.at_end} rate tried for {choice.arm.spec.label}: a better one may "
-        "lie beyond it."
-        for choice in evidence.choices
-        if choice.at_end
-    ]
+    sentences += end_sentences(evidence.choices)
     # Each learning rate of a tuned experiment fails or is left out on its own account: fairness is that of the choice.
     sentences += comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed")
     banks = {run.result.bank for run in evidence.members if run.result}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,21 +29,24 @@ from core.study.difference_tables import (
     level_text,
     rank_differences,
 )
-from core.study.evidence import Evidence, gather
+from core.study.evidence import Evidence, colours_of_places, gather
 from core.study.figures import NamedCurve, accuracy_curves, arm_dots
 from core.study.limits import limits_of
-from core.study.palette import colours_of
 from core.study.reproduce import compare_command
+from core.study.report_words import WORDS
 from core.study.run_facts import facts_of
 from core.study.storage import bytes_for_customers
 from core.study.sweep_figures import rate_curves
 from core.study.task_wording import task_text
 from core.study.tradeoff_figures import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs
-from core.study.tuning import choice_sentence
+from core.study.tuning import choice_sentence, ratio_text
 from core.study.wording import NOTHING, bytes_text, count_text, number_text, percent, points_text, seconds_text
 
 CUSTOMERS = 100
 """Whose storage the report reckons with, where no other number is asked for."""
+
+FEW_EPOCHS = 12
+"""Up to which every epoch has a tick."""
 
 
 @dataclass(frozen=True)
@@ -97,28 +100,6 @@ class Report:
     """JSON of one run of each arm that was chosen."""
     words: tuple[tuple[str, str], ...]
     """Terms and what they mean."""
-
-
-WORDS = (
-    ("Full fine-tuning", "every weight of the pretrained network goes on training."),
-    (
-        "LoRA",
-        "the pretrained weights stay as they are; beside each layer two small matrices of rank r are trained, whose "
-        "product is added to the layer's weight (Hu et al., arXiv 2106.09685).",
-    ),
-    ("Head only, biases only, from scratch", "controls: train only the last layer, only the biases (BitFit), or a new "
-     "network from random weights. A method that does not beat them is not worth its price."),
-    ("Source and target", "what the base was trained on, and what it is fine-tuned on."),
-    ("Forgetting", "accuracy on the source before fine-tuning minus after it, in points. Masked: the network chooses "
-     "only among the source's classes, so that what it has learnt to prefer does not count as forgetting."),
-    ("Seed", "fixes data order and LoRA's random start. Settings are compared seed by seed."),
-    ("95 % interval", "where the mean would lie in 95 of 100 repetitions with other seeds; of differences a "
-     "bias-corrected and accelerated bootstrap over the seeds, of means Student's."),
-    ("p", "how often chance alone would give a difference this large (sign-flip permutation test), corrected by Holm "
-     "for all that are looked at together. A difference counts as shown where p ≤ 0.05 and the interval leaves out 0."),
-    ("Beats it", "how often a run of the setting is above a run of the other one, a tie counted as half."),
-)  # fmt: skip
-"""Terms of the report."""
 
 
 def report_of(lab: Lab, experiment: Experiment, margin: float | None = None) -> Report:
@@ -186,28 +167,15 @@ def _datasets(evidence: Evidence) -> set[str]:
 
 
 def _sections(evidence: Evidence, decision: Decision, customers: int) -> list[Section]:
-    colours = colours_of_places(evidence)
+    colours = colours_of_places(run.spec for run in evidence.members)
     sections = [_accuracy(evidence, decision, colours)]
     if evidence.tuned:
         sections.append(_rates(evidence))
     return [*sections, _forgetting(evidence, colours), _cost(evidence, colours, customers), *_cuts(evidence)]
 
 
-def colours_of_places(evidence: Evidence) -> dict[str, str]:
-    """A colour for each arm, by key: that of its method, rank or control, whatever its learning rate."""
-    first = {arm.place: arm for arm in reversed(evidence.arms)}
-    colours = colours_of(first.values())
-    return {arm.key: colours[first[arm.place].key] for arm in evidence.arms}
-
-
-def named(arms: Sequence[Arm]) -> list[Arm]:
-    """The same arms under their short names, where these tell them apart."""
-    labels = [arm.spec.label for arm in arms]
-    return [replace(arm, label=arm.spec.label) for arm in arms] if len(set(labels)) == len(labels) else list(arms)
-
-
 def _accuracy(evidence: Evidence, decision: Decision, colours: dict[str, str]) -> Section:
-    arms = named(evidence.chosen)
+    arms = evidence.named
     tables = [
         Table(
             "Differences in accuracy from full fine-tuning, paired by seed, in points",
@@ -241,7 +209,7 @@ def _rates(evidence: Evidence) -> Section:
             "Setting": [choice.arm.spec.label for choice in evidence.choices],
             "Rates tried": [", ".join(f"{rate:g}" for rate in choice.tried) for choice in evidence.choices],
             "Chosen": [f"{choice.arm.learning_rate:g}" for choice in evidence.choices],
-            "Over that of full": [f"{choice.ratio:.2g} ×" if choice.ratio else NOTHING for choice in evidence.choices],
+            "Over that of full": [f"{ratio_text(c.ratio)} ×" if c.ratio else NOTHING for c in evidence.choices],
             "Where": [f"{choice.at_end} tried" if choice.at_end else "inside" for choice in evidence.choices],
         },
         dtype=object,
@@ -249,12 +217,12 @@ def _rates(evidence: Evidence) -> Section:
     figure = Plot(
         "rates", rate_curves(evidence.cells), "Accuracy on the validation part over the learning rate, a line a setting"
     )
-    lead = choice_sentence([replace(c, tried=c.tried) for c in evidence.choices], evidence.seeds)
+    lead = choice_sentence(evidence.choices, evidence.seeds)
     return Section("A fair learning rate for each", lead, (figure, Table("Learning rates", table)))
 
 
 def _forgetting(evidence: Evidence, colours: dict[str, str]) -> Section:
-    arms = named(evidence.chosen)
+    arms = evidence.named
     kinds = [False, True] if evidence.split else [False]
     parts: list[Plot | Table] = []
     for masked in kinds:
@@ -269,6 +237,8 @@ def _forgetting(evidence: Evidence, colours: dict[str, str]) -> Section:
     figure = accuracy_curves(curves, "epoch", masked=evidence.split)
     among = "; the source among its own classes" if evidence.split else ""
     figure.update_layout(title_subtitle_text=f"validation parts, mean of the seeds{among}")
+    if all(len(curve.curve.epochs) <= FEW_EPOCHS for curve in curves):
+        figure.update_xaxes(dtick=1)
     parts.append(Plot("curves", figure, "Mean accuracy on target and source after each epoch, a line a setting"))
     parts.append(Table("Forgetting, in points of the source", _forgetting_table(arms, evidence.split)))
     lead = "What the network still knows of the source while it learns the target."
@@ -295,7 +265,7 @@ def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
 
 
 def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Section:
-    arms, cuts = named(evidence.chosen), evidence.remeasured.cuts
+    arms, cuts = evidence.named, evidence.remeasured.cuts
     seconds = [arm.interval("seconds") for arm in arms]
     table = pd.DataFrame(
         {
@@ -333,7 +303,7 @@ def _cuts(evidence: Evidence) -> list[Section]:
     cuts = evidence.remeasured.cuts
     if not cuts:
         return []
-    arms = named(evidence.chosen)
+    arms = evidence.named
     full = next(arm for arm in arms if arm.method == "full" and not arm.spec.control)
     reached = percent(full.interval("accuracy").mean)
     lead = (

@@ -39,15 +39,17 @@ p { margin: .5rem 0; }
 table { border-collapse: collapse; font-size: .875rem; min-width: 100%; }
 th, td { text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
   font-variant-numeric: tabular-nums; }
-th { font-weight: 600; white-space: nowrap; }
-td:first-child { white-space: nowrap; }
-.facts td:first-child, .words td:first-child { white-space: normal; min-width: 8rem; font-weight: 600; }
+th { font-weight: 600; }
+th, td { white-space: nowrap; }
+.pairs td { white-space: normal; }
+.pairs td:first-child { min-width: 8rem; font-weight: 600; }
 figure { margin: 1rem 0; break-inside: avoid; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; padding: .75rem; overflow-x: auto;
   font-size: .875rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 details { margin: .5rem 0; }
 @media print { :root { --text: #111; --faint: #444; --line: #bbb; --page: #fff; --soft: #f4f4f4; color-scheme: light; }
-  body { max-width: none; padding: 0; font-size: 11pt; } h2 { break-after: avoid; } tr { break-inside: avoid; } }
+  body { max-width: none; padding: 0; font-size: 11pt; } table { font-size: 8.5pt; } th, td { white-space: normal; }
+  h2 { break-after: avoid; } tr { break-inside: avoid; } }
 """
 
 SCRIPT = """
@@ -103,11 +105,11 @@ def report_html(report: Report) -> str:
         "<h2>What cannot be concluded</h2>",
         f"<ul>{''.join(f'<li>{escape(limit)}</li>' for limit in report.limits)}</ul>",
         "<h2>What was run</h2>",
-        _pairs(report.facts, "facts"),
+        _pairs(report.facts),
         "<h2>How to run it again</h2>",
         _again(report),
         "<h2>Words</h2>",
-        _pairs(report.words, "words"),
+        _pairs(report.words),
     ]
     return "\n".join(
         [
@@ -168,9 +170,9 @@ def _frame(frame: pd.DataFrame) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _pairs(pairs: tuple[tuple[str, str], ...], kind: str) -> str:
+def _pairs(pairs: tuple[tuple[str, str], ...]) -> str:
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in pairs)
-    return f'<div class="scroll"><table class="{kind}"><tbody>{rows}</tbody></table></div>'
+    return f'<div class="scroll"><table class="pairs"><tbody>{rows}</tbody></table></div>'
 
 
 def _again(report: Report) -> str:

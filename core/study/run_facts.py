@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from core.study.evidence import Evidence
 from core.study.task_wording import task_text
+from core.study.tuning import seeds_text
 from core.study.wording import count_text, listed, percent, seconds_text
 
 
@@ -65,7 +66,7 @@ def _rates(evidence: Evidence) -> Iterator[str]:
 
 
 def _seeds(evidence: Evidence) -> str:
-    seeds = listed([str(seed) for seed in evidence.seeds])
+    seeds = seeds_text(evidence.seeds).removeprefix("seeds ").removeprefix("seed ")
     if not evidence.tuned:
         return seeds
     return (

@@ -72,6 +72,8 @@ class RateChoice:
     arm: Arm
     tried: tuple[float, ...]
     """Rates among which it was chosen, ascending."""
+    ways: int
+    """Settings among which it was chosen: more than there are rates where alpha or layers were varied as well."""
     ratio: float | None
     """Over the rate chosen for full fine-tuning; None where there is none."""
 
@@ -91,6 +93,7 @@ def rate_choices(arms: Sequence[Arm], validation: Mapping[str, float] | None) ->
         RateChoice(
             arm,
             tuple(sorted({other.learning_rate for other in arms if other.place == arm.place})),
+            sum(other.place == arm.place for other in arms),
             arm.learning_rate / full[arm.place[:2]] if arm.place[:2] in full else None,
         )
         for arm in chosen
@@ -98,30 +101,45 @@ def rate_choices(arms: Sequence[Arm], validation: Mapping[str, float] | None) ->
 
 
 def choice_sentence(choices: Sequence[RateChoice], seeds: Sequence[int]) -> str:
-    """How the rates were chosen, how those of LoRA relate to that of full fine-tuning, and which lie at an end."""
+    """How the rates were chosen, and how those of LoRA relate to that of full fine-tuning."""
     if not choices:
         return ""
-    counts = sorted({len(choice.tried) for choice in choices})
+    counts = sorted({choice.ways for choice in choices})
     many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    how = f"at {many} learning rates" if all(len(c.tried) == c.ways for c in choices) else f"in {many} ways"
     sentences = [
-        f"Each setting was trained at {many} learning rates; the mean accuracy on the validation part over "
-        f"{_seeds_text(seeds)} chose one for each, and the same seeds are compared below. The test part was not "
+        f"Each setting was trained {how}; the mean accuracy on the validation part over "
+        f"{seeds_text(seeds)} chose one for each, and the same seeds are compared below. The test part was not "
         "looked at for that choice."
     ]
     lora = [choice for choice in choices if choice.arm.method == "lora" and choice.ratio is not None]
-    if lora:
-        ratios = [f"{choice.ratio:.2g} times ({choice.arm.spec.label})" for choice in lora]
-        sentences.append(f"LoRA's best rate is {listed(ratios)} that of full fine-tuning.")
-    sentences += [
-        f"{choice.arm.learning_rate:g} is the {choice.at_end} rate tried for {choice.arm.spec.label}: "
+    ratios = {choice.arm.spec.label: ratio_text(choice.ratio or 0.0) for choice in lora}
+    if len(set(ratios.values())) == 1:
+        alike = f"{next(iter(ratios.values()))} times that of full fine-tuning"
+        sentences.append(f"LoRA's best rate is {alike}{', at every rank' if len(ratios) > 1 else ''}.")
+    elif ratios:
+        words = listed([f"{ratio} times ({label})" for label, ratio in ratios.items()])
+        sentences.append(f"LoRA's best rate is {words} that of full fine-tuning.")
+    return " ".join(sentences)
+
+
+def end_sentences(choices: Iterable[RateChoice]) -> list[str]:
+    """A warning for each rate that is the first or last of those tried: a better one may lie beyond it."""
+    return [
+        f"{choice.arm.learning_rate:g} is the {choice.at_end} learning rate tried for {choice.arm.spec.label}: "
         "a better one may lie beyond it."
         for choice in choices
         if choice.at_end
     ]
-    return " ".join(sentences)
 
 
-def _seeds_text(seeds: Sequence[int]) -> str:
+def ratio_text(ratio: float) -> str:
+    """A ratio to two digits, as in ``5`` or ``0.32``."""
+    return f"{float(f'{ratio:.2g}'):g}"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Seeds in words, as in ``seeds 0 to 9``."""
     if len(seeds) == 1:
         return f"seed {seeds[0]}"
     whole = list(seeds) == list(range(seeds[0], seeds[-1] + 1))
