@@ -42,8 +42,11 @@ def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
 
 
 def full_differences(arms: Sequence[Arm], measure: MeasureName) -> list[Difference]:
-    """Every LoRA arm and control minus full fine-tuning, tested together."""
-    return paired_differences(against_full(arms), measure)
+    """Every LoRA arm minus full fine-tuning, tested together as for the verdict; then every control, together too."""
+    pairs = against_full(arms)
+    lora = [pair for pair in pairs if pair[0].method == "lora"]
+    controls = [pair for pair in pairs if pair[0].method != "lora"]
+    return paired_differences(lora, measure) + paired_differences(controls, measure)
 
 
 def rank_differences(arms: Sequence[Arm]) -> list[Difference]:

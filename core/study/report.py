@@ -32,8 +32,8 @@ from core.study.difference_tables import (
 from core.study.evidence import Evidence, colours_of_places, gather
 from core.study.figures import NamedCurve, accuracy_curves, arm_dots
 from core.study.limits import limits_of
-from core.study.reproduce import compare_command
 from core.study.report_words import WORDS
+from core.study.reproduce import compare_command
 from core.study.run_facts import facts_of
 from core.study.storage import bytes_for_customers
 from core.study.sweep_figures import rate_curves

@@ -29,8 +29,8 @@ WORDS: tuple[tuple[str, str], ...] = (
     (
         "p",
         "how often chance alone would give a difference at least this large (sign-flip permutation test), corrected by "
-        "Holm for all that are looked at together. A difference counts as shown where p ≤ 0.05 and the interval leaves "
-        "out 0.",
+        "Holm for all LoRA ranks together, and for all controls together. A difference counts as shown where p ≤ 0.05 "
+        "and the interval leaves out 0.",
     ),
     ("Beats it", "how often a run of the setting is above a run of the other one, a tie counted as half."),
 )

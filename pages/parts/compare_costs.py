@@ -44,26 +44,29 @@ def costs(experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: 
     with left:
         figure = learning_over_time(arms, curves, colours)
         show(figure, experiment.id, "time", "Accuracy on the validation part over training time, a line a setting")
+    with right:
+        show(arm_dots(arms, "seconds", colours), experiment.id, "seconds", "Training time of each run")
+        if any(run.result and run.result.bank > 1 for arm in arms for run in arm.runs):
+            st.caption("Runs trained side by side are each charged an equal share of the time.")
+    left, right = st.columns(2, gap="large")
+    with left:
         figure = accuracy_against("trainable_parameters", arms, colours)
         show(figure, experiment.id, "parameters", "Accuracy on the test part against trainable parameters")
     with right:
+        figures = st.container()
         customers = st.select_slider(
             "Customers", CUSTOMERS, 100, format_func=lambda count: f"{count:,}", key="customers", bind="query-params",
             help="Each has a network of their own. LoRA stores one base and an adapter for each.",
         )  # fmt: skip
-        figure = accuracy_against("storage", arms, colours, customers)
-        show(figure, experiment.id, "storage", "Accuracy on the test part against bytes to store for all customers")
+        with figures:
+            figure = accuracy_against("storage", arms, colours, customers)
+            show(figure, experiment.id, "storage", "Accuracy on the test part against bytes to store for all customers")
         sizes = [f"{arm.label} {bytes_text(bytes_for_customers(arm, customers))}" for arm in arms]
         st.caption(f"To store: {listed(sizes)}.")
     names: list[MeasureName] = ["trainable_parameters", "memory"]
-    left, right = st.columns(2, gap="large")
-    for place, name in zip((left, right), names, strict=True):
+    for place, name in zip(st.columns(2, gap="large"), names, strict=True):
         with place:
             show(bars(arms, name, colours), experiment.id, name, f"{MEASURES[name].title} of each setting")
-    with left:
-        show(arm_dots(arms, "seconds", colours), experiment.id, "seconds", "Training time of each run")
-        if any(run.result and run.result.bank > 1 for arm in arms for run in arm.runs):
-            st.caption("Runs trained side by side are each charged an equal share of the time.")
 
 
 def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:

@@ -34,8 +34,8 @@ def differences(arms: Sequence[Arm], masked: bool) -> None:
     st.subheader("How sure is that?")
     st.caption(
         "Each setting minus full fine-tuning, in points, paired by seed. 95 % interval: BCa bootstrap. p: sign-flip "
-        "test, corrected by Holm for the rows of a table. A difference is shown only where both agree. Beats it: how "
-        "often a run is above a run of the other one."
+        "test, corrected by Holm for all LoRA ranks together and for all controls together. A difference is shown only "
+        "where both agree. Beats it: how often a run is above a run of the other one."
     )
     _table("**Accuracy on the target**", accuracy)
     forgetting = full_differences(arms, "forgetting_masked" if masked else "forgetting")
@@ -109,7 +109,7 @@ def learning_rates(
     st.subheader("Learning rates")
     choices = rate_choices(arms, validation)
     st.markdown(choice_sentence(choices, sorted({run.spec.seed for run in members})))
-    for sentence in end_sentences(choices):
-        st.warning(sentence)
+    if ends := end_sentences(choices):
+        st.warning(" ".join(ends))
     figure = rate_curves(read_cells(members))
     show(figure, experiment.id, "rates", "Accuracy on the validation part over the learning rate, a line a setting")
