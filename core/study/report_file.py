@@ -43,7 +43,7 @@ th { font-weight: 600; }
 th, td { white-space: nowrap; }
 .pairs td { white-space: normal; }
 .pairs td:first-child { min-width: 8rem; font-weight: 600; }
-figure { margin: 1rem 0; break-inside: avoid; }
+figure { margin: 1rem 0; break-inside: avoid; overflow: hidden; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; padding: .75rem; overflow-x: auto;
   font-size: .875rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 details { margin: .5rem 0; }

@@ -164,7 +164,9 @@ def test_a_plain_experiment_has_a_report_too(evidence):
 
 def test_the_plane_starts_at_the_base_and_ends_with_the_last_epoch(evidence):
     arms, start = evidence.named, evidence.remeasured.start
-    figure = learning_and_forgetting(arms, evidence.curves, dict.fromkeys([a.key for a in arms], "#000000"), False, start)
+    figure = learning_and_forgetting(
+        arms, evidence.curves, dict.fromkeys([a.key for a in arms], "#000000"), False, start
+    )
     lines = {trace.name: trace for trace in figure.data}
     assert set(lines) == {arm.label for arm in arms} | {"Base"}
     for arm in arms:
