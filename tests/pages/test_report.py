@@ -12,7 +12,7 @@ from core.runs.record import Experiment
 from core.settings import Settings
 from core.spec import LoRASpec
 from core.study.tuning import TuneSpec, is_tuned, tuned_arms
-from tests.conftest import BOTH, finish, short
+from tests.conftest import BOTH, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 
 
@@ -21,10 +21,10 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exper
     """The process-wide lab with a tuned experiment, and before it a plain one of a single seed."""
     close_lab()
     lab = open_lab(Settings(home=tmp_path_factory.mktemp("reported")))
-    plain = lab.compare("split", "digits", None, short(rate=0.001), BOTH, [0])
+    lab.compare("split", "digits", None, short(rate=0.001), BOTH, [0])
     arms = tuned_arms([*BOTH, (short(), LoRASpec.of(rank=1)), (short(), "head")], TuneSpec.of(rates=2))
     experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), arms, range(2), own_bases=True)
-    finish(lab, *plain.runs, *experiment.runs)
+    wait_until(lambda: not lab.live(), 240)
     yield lab, experiment
     close_lab()
 

@@ -11,7 +11,7 @@ from core.runs.record import Experiment
 from core.settings import Settings
 from core.spec import LoRASpec
 from core.study.tuning import TuneSpec, tuned_arms
-from tests.conftest import finish, short
+from tests.conftest import short, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +27,6 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exp
         "rotation-45", "digits", None, short(rate=0.001), tuned_arms(arms, TuneSpec.of(rates=2)), range(3),
         own_bases=True,
     )  # fmt: skip
-    finish(lab, *experiment.runs)
+    wait_until(lambda: not lab.live(), 240)
     yield lab, experiment
     lab.close()

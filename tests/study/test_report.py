@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from core.errors import RunStateError, SpecError
+from core.lab import Lab
+from core.settings import Settings
 from core.study.compare import arms_of
 from core.study.evidence import gather
 from core.study.report import Plot, Table, report, report_of
@@ -192,3 +196,34 @@ def test_points_stand_where_their_costs_are(evidence, customers):
     places = {trace.name: trace.x[0] for trace in figure.data}
     assert places["Full"] == pytest.approx(customers * arms[0].interval("checkpoint_bytes").mean)
     assert (places["LoRA r=1"] < places["Full"]) == (customers > 1)
+
+
+def test_the_reports_of_the_docs_are_made_by_one_command_that_uses_runs_again(tmp_path, capsys):
+    path = Path(__file__).parents[2] / "docs" / "reports" / "make.py"
+    spec = importlib.util.spec_from_file_location("make_reports", path)
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    (tmp_path / "README.md").write_text(f"# Ours\n\n{make.BEGIN}\nold\n{make.END}\n\nWords that stay.\n")
+    options = "--source digits --epochs 1 --pretrain-epochs 1 --seeds 2 --rank 1 4 --tune 2"
+    for _ in range(2):
+        arguments = [
+            "--home",
+            str(tmp_path / "home"),
+            "--out",
+            str(tmp_path),
+            "--options",
+            options,
+            "rotation-45",
+            "split",
+        ]
+        assert make.main(arguments) == 0
+    readme = (tmp_path / "README.md").read_text()
+    assert readme.startswith("# Ours\n")
+    assert readme.endswith("Words that stay.\n")
+    assert "old" not in readme.split()
+    assert "| LoRA r=4 |" in readme
+    assert "comparing 2 settings takes at least 7." in readme
+    assert {file.name for file in tmp_path.glob("*.html")} == {"rotation-45.html", "split.html"}
+    lab = Lab(Settings(home=tmp_path / "home"))
+    assert len(lab.experiments()) == 2
+    lab.store.close()
