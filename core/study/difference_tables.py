@@ -26,19 +26,21 @@ def finding_text(difference: Difference) -> str:
 
 
 def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
-    """A difference a row, in words: mean, 95 % interval, corrected p, win probability, what may be claimed."""
-    return pd.DataFrame(
-        {
-            "Setting": [d.a for d in differences],
-            "Compared with": [d.b for d in differences],
-            "Difference": [signed_text(d.interval.mean) if d.interval.n else NOTHING for d in differences],
-            "95 % interval": [interval_text(d.interval) for d in differences],
-            "p": [p_text(d.p) for d in differences],
-            "Beats it": [NOTHING if math.isnan(d.win) else f"{round(100 * d.win)} %" for d in differences],
-            "Finding": [finding_text(d) for d in differences],
-        },
-        dtype=object,
-    )
+    """A difference a row, in words: mean, 95 % interval, what may be claimed, corrected p, win probability.
+
+    What they are compared with has a column where it is not the same for all; else the table's title says it.
+    """
+    columns = {"Setting": [d.a for d in differences]}
+    if len({d.b for d in differences}) > 1:
+        columns["Compared with"] = [d.b for d in differences]
+    columns |= {
+        "Difference": [signed_text(d.interval.mean) if d.interval.n else NOTHING for d in differences],
+        "95 % interval": [interval_text(d.interval) for d in differences],
+        "Finding": [finding_text(d) for d in differences],
+        "p": [p_text(d.p) for d in differences],
+        "Beats it": [NOTHING if math.isnan(d.win) else f"{round(100 * d.win)} %" for d in differences],
+    }
+    return pd.DataFrame(columns, dtype=object)
 
 
 def full_differences(arms: Sequence[Arm], measure: MeasureName) -> list[Difference]:

@@ -116,7 +116,7 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
         "Accuracy against time", "validation part, mean of the seeds; a point an epoch", "Training time (s), log scale",
         "Accuracy (%)",
     )  # fmt: skip
-    layout["xaxis"] |= {"type": "log", "tickformat": "~g"}
+    layout["xaxis"] |= {"type": "log", "tickformat": "~g", "dtick": "D2"}
     return go.Figure(traces, layout)
 
 

@@ -33,15 +33,15 @@ def differences(arms: Sequence[Arm], masked: bool) -> None:
         return
     st.subheader("How sure is that?")
     st.caption(
-        "Each setting minus full fine-tuning, in points, paired by seed. 95 % interval: BCa bootstrap. p: sign-flip "
-        "test, corrected by Holm for all LoRA ranks together and for all controls together. A difference is shown only "
-        "where both agree. Beats it: how often a run is above a run of the other one."
+        "Each setting minus full fine-tuning, in points, paired by seed; below zero it has less. 95 % interval: BCa "
+        "bootstrap. p: sign-flip test, corrected by Holm for all LoRA ranks together and for all controls together. A "
+        "difference is shown only where both agree. Beats it: how often a run is above a run of the other one."
     )
-    _table("**Accuracy on the target**", accuracy)
+    _table("**Accuracy on the target, minus that of full fine-tuning**", accuracy)
     forgetting = full_differences(arms, "forgetting_masked" if masked else "forgetting")
     if any(difference.seeds for difference in forgetting):
         among = ", among its own classes" if masked else ""
-        _table(f"**Forgetting of the source{among}** (more is worse)", forgetting)
+        _table(f"**Forgetting of the source{among}, minus that of full fine-tuning** (more is worse)", forgetting)
     if len(ranks := rank_differences(arms)):
         _table("**Accuracy of each rank minus the lowest**", ranks)
 
