@@ -31,7 +31,7 @@ if experiment is None:
     st.page_link("home.py", label="Run the comparison", icon=":material/home:")
     st.stop()
 
-members = lab.members(experiment)
+members = lab.runs_of(experiment.runs)
 bases = lab.runs_of(bases_of(members))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
 st.caption(f"Base: {base_text(lab.run(experiment.base))}{several}. Task: {task_text(members[0].spec.task)}.")
