@@ -57,15 +57,17 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
         LabError: a spec does not hold.
     """
     ways: dict[str, set[str]] = {}
+    rates: dict[str, set[float]] = {}
     first: dict[str, RunSpec] = {}
     for spec in specs:
+        rates.setdefault(spec.label, set()).add(spec.optim.learning_rate)
         ways.setdefault(spec.label, set()).add(spec.arm)
         first.setdefault(spec.label, spec)
     prices = {label: lab.cost(spec) for label, spec in first.items()}
     total = sum(prices[spec.label].seconds for spec in specs)
     table = {
         "Arm": list(prices),
-        "Rates": [len(ways[label]) for label in prices],
+        "Rates": [f"{len(ways[label])}, {min(rates[label]):g} to {max(rates[label]):g}" for label in prices],
         "Trainable": [count_text(price.trainable_parameters) for price in prices.values()],
         "Memory": [bytes_text(price.memory) for price in prices.values()],
         "Time a run": [seconds_text(price.seconds) for price in prices.values()],
