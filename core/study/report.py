@@ -40,7 +40,7 @@ from core.study.sweep_figures import rate_curves
 from core.study.task_wording import task_text
 from core.study.tradeoff_figures import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs
 from core.study.tuning import choice_sentence, ratio_text
-from core.study.wording import NOTHING, bytes_text, count_text, number_text, percent, points_text, seconds_text
+from core.study.wording import NOTHING, bytes_text, count_text, number_text, percent, seconds_text
 
 CUSTOMERS = 100
 """Whose storage the report reckons with, where no other number is asked for."""
@@ -256,7 +256,7 @@ def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
         lost = [arm.interval("forgetting_masked" if masked else "forgetting") for arm in arms]
         left = [arm.interval("source_accuracy_masked" if masked else "source_accuracy") for arm in arms]
         columns[f"Source accuracy{title}"] = [level_text(interval) for interval in left]
-        columns[f"Forgotten{title}"] = [points_text(i.mean) if i.n else NOTHING for i in lost]
+        columns[f"Forgotten{title}"] = [number_text(i.mean) if i.n else NOTHING for i in lost]
         against = {d.a: d for d in full_differences(arms, "forgetting_masked" if masked else "forgetting")}
         columns[f"Minus full{title}, 95 %"] = [
             interval_text(against[arm.label].interval) if arm.label in against else NOTHING for arm in arms
