@@ -113,3 +113,11 @@ def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(
     assert {spec.control or spec.method for spec in specs} == {"full", "lora", "head"}
     assert {lab.run(str(spec.base)).spec.seed == spec.seed for spec in specs} == {True}
     finish(lab, *newest.runs)
+
+
+def test_the_weights_page_takes_no_control_for_full_fine_tuning(tuned: tuple[Lab, Experiment]) -> None:
+    app = draw("weights.py", experiment=tuned[1].id)
+    assert not app.error
+    choices = app.selectbox(key="pick-run").options
+    assert any(choice.startswith("Full") for choice in choices)
+    assert not any(choice.startswith("Head only") for choice in choices)
