@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test soak lint browser bench clean
+.PHONY: run test soak lint browser bench reports clean
 
 run: $(VENV)/.runtime  ## the dashboard, at http://localhost:8501
 	$(BIN)/streamlit run app.py
@@ -23,6 +23,9 @@ browser:  ## the Chromium that the browser tests drive
 
 bench: $(VENV)/.development  ## speed and memory, on the MNIST that LORA_LAB_DATA names
 	$(BIN)/python -m benchmarks
+
+reports: $(VENV)/.runtime  ## the four reports of docs/reports, on the MNIST and Fashion-MNIST that LORA_LAB_DATA names
+	PYTHONPATH=. $(BIN)/python docs/reports/make.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""LoRA Lab without a browser: ``python -m core compare``, ``run`` and ``verify``."""
+"""LoRA Lab without a browser: ``python -m core`` with ``compare``, ``report``, ``run`` or ``verify``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ from core.commands import run as run_command
 from core.data.presets import PRESETS
 from core.errors import LabError
 from core.lab import Lab
+from core.runs.arms import Setting
 from core.runs.execute import ADAPTER, NETWORK
 from core.runs.record import Experiment, Run
 from core.settings import Settings
 from core.signals import Signalled, raised
-from core.spec import LEARNING_RATES, LoRASpec, OptimSpec, bounds
-from core.study.compare import arms_of, comparable, validation_of, verdict
+from core.spec import CONTROL_RATES, CONTROLS, LEARNING_RATES, LoRASpec, OptimSpec, Spec, bounds
+from core.study.compare import arms_of, chosen_arms, comparable, validation_of, verdict
+from core.study.decision import DecisionSpec, cheapest_within
+from core.study.report import report_of
+from core.study.report_file import write_report
 from core.study.tables import comparison_text, plain_table
+from core.study.tuning import TuneSpec, choice_sentence, end_sentences, rate_choices, tuned_arms
 
 POLL_SECONDS = 0.1
 
@@ -51,29 +56,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Pretrain, fine-tune both ways, and print the comparison."""
+    DecisionSpec.of(within=options.within)
+    if options.report and not options.report.absolute().parent.is_dir():
+        raise LabError(f"The folder of {options.report} does not exist: make it, or name another file.")
     lab = Lab(Settings.from_environment(options.home))
     lab.start()
     try:
         experiment = _launch(lab, options)
         _follow(lab, experiment)
-        runs = [lab.run(experiment.base), *lab.members(experiment)]
+        members = lab.members(experiment)
+        runs = [*lab.runs_of(list(dict.fromkeys(str(run.spec.base) for run in members))), *members]
         failed = [run for run in runs if run.result is None]
         for run in failed:
             print(f"error: {run.spec.label}, seed {run.spec.seed}: {run.cause or run.state}", file=sys.stderr)
-        if failed:
+        # A rate at which training diverges is part of what tuning finds out; anything else that fails is a failure.
+        if failed and (not options.tune or runs[0] in failed or not any(run.result for run in members)):
             return 1
+        if options.report:
+            write_report(options.report, report_of(lab, experiment, options.within))
+            print(f"The report is in {options.report}.", file=sys.stderr)
         if options.json:
-            print(json.dumps(_as_json(lab, runs[0], runs[1:]), indent=2))
-            return 0
-        arms = arms_of(runs[1:])
-        print(plain_table(comparison_text(arms), turned=True))
-        print()
-        print(verdict(arms, validation_of(arms)))
-        for warning in comparable(runs[1:]):
-            print(f"Note: {warning}")
+            print(json.dumps(_as_json(lab, runs[0], members), indent=2))
+        else:
+            _print_comparison(members, options.within)
     finally:
         lab.close()
     return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write the report of an experiment that is in the home folder."""
+    lab = Lab(Settings.from_environment(options.home))
+    try:
+        write_report(options.file, report_of(lab, lab.experiment(options.experiment), options.within))
+    finally:
+        lab.store.close()
+    return 0
+
+
+def _print_comparison(members: list[Run], margin: float) -> None:
+    arms = arms_of(members)
+    validation = validation_of(arms)
+    chosen = chosen_arms(arms, validation)
+    print(plain_table(comparison_text(chosen), turned=True))
+    print()
+    print(verdict(arms, validation))
+    print(cheapest_within(chosen, margin).sentence)
+    warnings = comparable(members)
+    if len(chosen) < len(arms):
+        choices = rate_choices(arms, validation)
+        print(choice_sentence(choices, sorted({run.spec.seed for run in members})))
+        warnings = end_sentences(choices) + warnings
+    for warning in warnings:
+        print(f"Note: {warning}")
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -86,6 +121,13 @@ def _launch(lab: Lab, options: argparse.Namespace) -> Experiment:
     rates = {"batch_size": options.batch_size, "epochs": options.epochs}
     full = OptimSpec.of(learning_rate=options.lr_full, **rates)
     tuned = OptimSpec.of(learning_rate=options.lr_lora, **rates)
+    arms: list[Setting] = [
+        (full, None),
+        *((tuned, LoRASpec.of(rank=rank, alpha=options.alpha)) for rank in options.rank),
+        *((OptimSpec.of(learning_rate=CONTROL_RATES[name], **rates), name) for name in options.controls),
+    ]
+    if options.tune:
+        arms = tuned_arms(arms, TuneSpec.of(rates=options.tune))
     if options.seeds < 1:
         raise LabError("The number of seeds must be at least 1.")
     return lab.compare(
@@ -95,20 +137,22 @@ def _launch(lab: Lab, options: argparse.Namespace) -> Experiment:
         pretraining=OptimSpec.of(
             learning_rate=LEARNING_RATES["pretrain"], batch_size=options.batch_size, epochs=options.pretrain_epochs
         ),
-        arms=[(full, None), *((tuned, LoRASpec.of(rank=rank, alpha=options.alpha)) for rank in options.rank)],
+        arms=arms,
         seeds=range(options.seeds),
         device=options.device,
+        own_bases=options.vary_bases,
     )
 
 
 def _follow(lab: Lab, experiment: Experiment) -> None:
     """Show a bar on the error stream until every run has ended."""
-    ids = [experiment.base, *experiment.runs]
+    bases = dict.fromkeys(str(lab.run(id).spec.base) for id in experiment.runs)
+    ids = [*bases, *experiment.runs]
     with tqdm(
         total=len(ids), file=sys.stderr, unit="run", bar_format="{desc} {bar} {n:.1f}/{total_fmt} {elapsed}"
     ) as bar:
         while True:
-            runs = [lab.run(id) for id in ids]
+            runs = lab.runs_of(ids)
             live = [run for run in runs if run.is_live]
             bar.n = sum(run.progress if run.is_live else 1 for run in runs)
             now = next((run for run in live if run.state == "running"), None)
@@ -122,13 +166,19 @@ def _follow(lab: Lab, experiment: Experiment) -> None:
 def _as_json(lab: Lab, base: Run, runs: list[Run]) -> dict[str, Any]:
     results = {run.id: run.result for run in (base, *runs) if run.result}
     arms = []
-    for arm in arms_of(runs):
+    everything = arms_of(runs)
+    chosen = {arm.key for arm in chosen_arms(everything, validation_of(everything))}
+    for arm in everything:
         own = [results[run.id] for run in arm.runs]
         arms.append(
             {
                 "method": arm.method,
+                "control": arm.spec.control,
+                "learning_rate": arm.learning_rate,
+                "chosen": arm.key in chosen,
                 "rank": arm.lora.rank if arm.lora else None,
                 "trainable_parameters": own[0].trainable_parameters,
+                "validation_accuracy": [result.validation_accuracy for result in own],
                 "accuracy": [result.accuracy for result in own],
                 "source_accuracy": [result.source_accuracy for result in own],
                 "seconds": fmean(result.seconds for result in own),
@@ -167,11 +217,33 @@ def _parser() -> argparse.ArgumentParser:
     _option(job, "--lr-full", OptimSpec, "learning_rate", float, "of full fine-tuning", default=LEARNING_RATES["full"])
     _option(job, "--lr-lora", OptimSpec, "learning_rate", float, "of LoRA", default=LEARNING_RATES["lora"])
     _option(job, "--batch-size", OptimSpec, "batch_size", int)
+    _option(
+        job, "--tune", TuneSpec, "rates", int, "log-spaced around its own", nargs="?", metavar="N", default=0,
+        const=bounds(TuneSpec, "rates").default, shown="off; 5 without a number",
+    )  # fmt: skip
+    job.add_argument(
+        "--vary-bases",
+        action="store_true",
+        help="one base for each seed, so that base and fine-tune seed vary together",
+    )
+    meanings = "train only the last layer, only the biases, or all weights from random ones"
+    job.add_argument(
+        "--controls", nargs="+", choices=list(CONTROLS), default=[], help=f"what else to compare with: {meanings}"
+    )
+    _option(job, "--within", DecisionSpec, "within", float, metavar="X")
+    job.add_argument("--report", type=Path, metavar="FILE", help="write the decision report, one HTML file")
     job.add_argument("--device", default="auto", choices=["auto", "cuda", "mps", "cpu"], help="where to train")
     job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
     job.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
     run_command.register(commands)
+
+    page = commands.add_parser("report", help="write the report of an experiment that is there already")
+    page.set_defaults(command=report)
+    page.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
+    page.add_argument("file", type=Path, metavar="FILE", help="the HTML file to write")
+    page.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
+    _option(page, "--within", DecisionSpec, "within", float, metavar="X")
 
     check = commands.add_parser("verify", help="check an adapter file against its base")
     check.set_defaults(command=verify)
@@ -181,13 +253,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _option(
-    parser: argparse.ArgumentParser, flag: str, spec: type[OptimSpec | LoRASpec], field: str, kind: type,
-    more: str = "", **settings: Any,
+    parser: argparse.ArgumentParser, flag: str, spec: type[Spec], field: str, kind: type,
+    more: str = "", shown: object = None, **settings: Any,
 ) -> None:  # fmt: skip
     """An option whose meaning, default and bounds are those of a spec's field."""
     about = bounds(spec, field)
     default = settings.setdefault("default", about.default)
-    shown = default[0] if isinstance(default, list) else default
+    shown = shown or (default[0] if isinstance(default, list) else default)
     limits = f"{about.low:g} to {about.high:g}" if about.low is not None and about.high is not None else ""
     text = " ".join(
         filter(

@@ -17,9 +17,10 @@ from core.data.downloads import Downloads
 from core.data.idx import Images, Labels
 from core.data.presets import PRESETS, preset_tasks
 from core.data.tasks import Tasks, preview
-from core.errors import LabError, RunStateError, SpecError, UnknownRunError
+from core.errors import LabError, RunStateError, UnknownRunError
 from core.lora import merged_copy
 from core.network_file import read_network, write_network
+from core.runs.arms import Setting, arm_specs
 from core.runs.execute import ADAPTER, NETWORK, check_fit
 from core.runs.owners import Owner
 from core.runs.plan import Cost, cost, plan
@@ -32,7 +33,7 @@ from core.runs.store import Store
 from core.runs.watchdog import Watchdog
 from core.runs.workers import Workers
 from core.settings import Settings, available_devices, choose_device
-from core.spec import Device, LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
+from core.spec import Device, ModelSpec, OptimSpec, RunSpec, TaskSpec
 
 log = logging.getLogger(__name__)
 
@@ -99,26 +100,28 @@ class Lab:
         self,
         base: Run,
         task: TaskSpec,
-        arms: Sequence[tuple[OptimSpec, LoRASpec | None]],
+        arms: Sequence[Setting],
         seeds: Sequence[int],
         name: str,
         device: Device = "auto",
+        own_bases: bool = False,
     ) -> Experiment:
         """Queue an experiment: every arm with every seed, from one base on one task.
 
         Args:
             base: a pretrain run, finished or still to come.
             task: what to fine-tune on.
-            arms: training settings, with LoRA settings or None for full fine-tuning.
+            arms: training settings, with LoRA settings or a control, or None for full fine-tuning.
             seeds: one run an arm each.
             name: what people see.
             device: where to train.
+            own_bases: whether each seed starts from a base like this one that was pretrained with that seed.
 
         Raises:
             LabError: a spec does not hold, the dataset is not there, or the queue is full; nothing was queued.
         """
-        specs = arm_specs(base.id, base.spec, task, arms, seeds, device)
-        return self._launch([], specs, name)
+        bases, new = self._bases(base.spec, seeds) if own_bases else (base.id, [])
+        return self._launch(new, arm_specs(bases, base.spec, task, arms, seeds, device), name)
 
     def compare(
         self,
@@ -126,11 +129,12 @@ class Lab:
         source: str,
         target: str | None,
         pretraining: OptimSpec,
-        arms: Sequence[tuple[OptimSpec, LoRASpec | None]],
+        arms: Sequence[Setting],
         seeds: Sequence[int],
         device: Device = "auto",
+        own_bases: bool = False,
     ) -> Experiment:
-        """The whole job: a base, then every arm with every seed.
+        """The whole job: a base, or one for each seed, then every arm with every seed.
 
         A base that was trained with the same spec before is used again.
 
@@ -143,13 +147,20 @@ class Lab:
             method="pretrain", model=ModelSpec.of(num_classes=classes), task=source_task, optim=pretraining,
             device=device,
         )  # fmt: skip
-        base = self.find_base(spec)
-        new = [] if base else [(_new_id("r"), spec)]
-        base_id = base.id if base else new[0][0]
+        bases, new = self._bases(spec, seeds if own_bases else [spec.seed])
         title = source if target_task.dataset == source else f"{source} → {target_task.dataset}"
         return self._launch(
-            new, arm_specs(base_id, spec, target_task, arms, seeds, device), f"{title}, {PRESETS[preset].title.lower()}"
+            new,
+            arm_specs(bases if own_bases else bases[spec.seed], spec, target_task, arms, seeds, device),
+            f"{title}, {PRESETS[preset].title.lower()}",
         )
+
+    def _bases(self, spec: RunSpec, seeds: Sequence[int]) -> tuple[dict[int, str], list[tuple[str, RunSpec]]]:
+        """Ids of a base like ``spec`` for each seed, and those among them that are still to be trained."""
+        specs = {seed: spec.but(seed=seed) for seed in seeds}
+        known = {seed: self.find_base(own) for seed, own in specs.items()}
+        ids = {seed: base.id if base else _new_id("r") for seed, base in known.items()}
+        return ids, [(ids[seed], specs[seed]) for seed, base in known.items() if base is None]
 
     def _launch(self, before: list[tuple[str, RunSpec]], specs: list[RunSpec], name: str) -> Experiment:
         """Queue the runs of an experiment, and the base before them where it is new; all or nothing."""
@@ -160,12 +171,14 @@ class Lab:
         return experiment
 
     def _queue(self, runs: list[tuple[str, RunSpec]], experiment: Experiment | None = None) -> None:
-        for spec in {spec for _, spec in runs}:
-            choose_device(spec.device)
-            plan(spec.model, spec.lora)
-            for task in (spec.task, spec.source):
-                if task is not None:
-                    check_fit(spec.model, task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
+        specs = {spec for _, spec in runs}
+        for device in {spec.device for spec in specs}:
+            choose_device(device)
+        for model, lora in {(spec.model, spec.lora) for spec in specs}:
+            plan(model, lora)
+        for model, task in {(spec.model, task) for spec in specs for task in (spec.task, spec.source)}:
+            if task is not None:
+                check_fit(model, task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
         self.space.check(spec for _, spec in runs)
         self.store.add(runs, self.owner, self.settings.max_waiting, experiment)
         self.workers.wake()
@@ -333,27 +346,6 @@ class Lab:
 
 def _new_id(kind: str) -> str:
     return f"{kind}-{secrets.token_hex(4)}"
-
-
-def arm_specs(
-    base: str,
-    base_spec: RunSpec,
-    task: TaskSpec,
-    arms: Sequence[tuple[OptimSpec, LoRASpec | None]],
-    seeds: Sequence[int],
-    device: Device,
-) -> list[RunSpec]:
-    """Specs of every arm with every seed; seed by seed, so that all arms have something to show early."""
-    if not arms or not seeds:
-        raise SpecError("An experiment needs at least one method and one seed.")
-    if len(set(arms)) < len(arms) or len(set(seeds)) < len(seeds):
-        raise SpecError("Two arms or seeds of this experiment are the same: change one, or leave one out.")
-    shared = {"model": base_spec.model, "task": task, "source": base_spec.task, "base": base, "device": device}
-    return [
-        RunSpec.of(method="lora" if lora else "full", lora=lora, optim=optim, seed=seed, **shared)
-        for seed in seeds
-        for optim, lora in arms
-    ]
 
 
 _lab: Lab | None = None

@@ -12,7 +12,15 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, Self, get_args
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from core.errors import SpecError
 
@@ -29,9 +37,17 @@ Method = Literal["pretrain", "full", "lora"]
 Scaling = Literal["alpha/r", "alpha", "alpha/sqrt(r)"]
 Start = Literal["kaiming", "gaussian"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
+Control = Literal["head", "biases", "scratch"]
+
+CONTROLS: dict[Control, str] = {"head": "Head only", "biases": "Biases only", "scratch": "From scratch"}
+"""What keeps a comparison honest, with its label. ``head`` trains the last layer, ``biases`` every bias (BitFit,
+arXiv 2106.10199), and ``scratch`` all weights, from random ones instead of the base's."""
 
 LEARNING_RATES: dict[Method, float] = {"pretrain": 0.001, "full": 0.001, "lora": 0.005}
 """Default learning rate a method. LoRA's best rate is usually several times the full one."""
+
+CONTROL_RATES: dict[Control, float] = {"head": 0.005, "biases": 0.01, "scratch": 0.001}
+"""Default learning rate a control."""
 
 
 class Spec(BaseModel):
@@ -179,6 +195,20 @@ class RunSpec(Spec):
     optim: OptimSpec = Field(default=OptimSpec(), title="Training")
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Fixes initial weights and data order.")
     device: Device = Field("auto", title="Device", description="Where to train; auto takes the fastest there is.")
+    control: Control | None = Field(
+        None, title="Control",
+        description="Train only the last layer (head), only the biases, or all from random weights (scratch).",
+    )  # fmt: skip
+    own_base: bool = Field(
+        False, title="A base for each seed",
+        description="Each seed starts from a base that was pretrained with that seed, so that both vary together.",
+    )  # fmt: skip
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So that specs from before these fields keep their JSON and their arms.
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if value or name not in ("control", "own_base")}
 
     @model_validator(mode="after")
     def _parts_fit_the_method(self) -> Self:
@@ -188,12 +218,21 @@ class RunSpec(Spec):
             raise ValueError("Fine-tuning needs a base: choose a finished pretrain run.")
         if (self.method == "lora") != (self.lora is not None):
             raise ValueError("LoRA settings belong to the method lora, and only to it.")
+        if self.control and self.method != "full":
+            raise ValueError("A control is a kind of full fine-tuning: choose the method full.")
+        if self.own_base and self.method == "pretrain":
+            raise ValueError("A pretrain run starts from no base, so it has none of its own.")
         return self
 
     @property
     def arm(self) -> str:
-        """Key of the arm: equal for runs that differ in nothing but the seed."""
+        """Key of the arm: equal for runs that differ in nothing but the seed, and the base that goes with it."""
         return _arm(self)
+
+    @property
+    def start(self) -> str | None:
+        """What the arm starts from: equal for arms that start, seed by seed, from the same base; see ``own_base``."""
+        return "a base for each seed" if self.own_base else self.base
 
     @property
     def bank_key(self) -> str:
@@ -201,7 +240,8 @@ class RunSpec(Spec):
 
         They may differ in seed, learning rate, patience, what to keep, and LoRA settings.
         """
-        values = self.model_dump(mode="json", include={"method", "model", "task", "source", "base", "device"})
+        shared = {"method", "model", "task", "source", "base", "device", "control"}
+        values = self.model_dump(mode="json", include=shared)
         values |= {"batch_size": self.optim.batch_size, "epochs": self.optim.epochs}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -210,13 +250,15 @@ class RunSpec(Spec):
         """Short name of the arm, as in ``LoRA r=4``."""
         if self.lora is not None:
             return f"LoRA r={self.lora.rank}"
+        if self.control is not None:
+            return CONTROLS[self.control]
         return {"pretrain": "Pretrain", "full": "Full"}[self.method]
 
 
 @lru_cache(maxsize=4096)
 def _arm(spec: RunSpec) -> str:
     """Computed once a spec: pages group hundreds of runs by it at every look."""
-    values = spec.model_dump(mode="json", exclude={"seed"})
+    values = spec.model_dump(mode="json", exclude={"seed", "base"} if spec.own_base else {"seed"})
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

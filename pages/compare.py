@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from core.lab import current
-from core.study.compare import arms_of, comparable, labels_of, validation_of, verdict
-from core.study.figures import Axis, NamedCurve, accuracy_curves, arm_dots, bars, export_html, loss_curves
-from core.study.measures import MEASURES, MeasureName
+from core.study.compare import arms_of, chosen_arms, comparable, labels_of, validation_of, verdict
+from core.study.evidence import bases_of, colours_of_places, named
+from core.study.figures import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
+from core.study.measures import MeasureName
 from core.study.palette import colours_of
 from core.study.tables import comparison_table, comparison_text
-from core.study.wording import percent
+from core.study.tuning import is_tuned
+from core.study.wording import count_text, percent
+from pages.parts.compare_costs import costs, cut_reference, forgetting
+from pages.parts.compare_evidence import differences, learning_rates, single_pair
+from pages.parts.figure_panel import show
 from pages.parts.live import live_panel
 from pages.parts.pickers import base_text, experiment_picker, task_text
 from pages.parts.runs_compared import selected_runs
 
+MOST_FAILURES = 5
+"""Failed runs whose cause is shown; the Runs page has all."""
+
 lab = current()
-
-
-def show(figure: go.Figure, key: str, alt: str) -> None:
-    """A figure, and the file of it; the toolbar over the figure saves a PNG."""
-    config = {"displaylogo": False, "toImageButtonOptions": {"filename": f"{experiment.id}-{key}", "scale": 2}}
-    st.plotly_chart(figure, key=key, alt=alt, config=config)
-    st.download_button(
-        "HTML", lambda: export_html(figure), f"{experiment.id}-{key}.html", "text/html", icon=":material/download:",
-        type="tertiary", on_click="ignore", key=f"{key}-html", help="This figure as a page of its own.",
-    )  # fmt: skip
-
 
 st.title("Compare")
 experiment = selected_runs(lab) or experiment_picker(lab)
@@ -37,16 +33,19 @@ if experiment is None:
     st.stop()
 
 members = lab.runs_of(experiment.runs)
-base = lab.run(experiment.base)
-st.caption(f"Base: {base_text(base)}. Task: {task_text(members[0].spec.task)}.")
+bases = lab.runs_of(bases_of(members))
+several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
+st.caption(f"Base: {base_text(lab.run(experiment.base))}{several}. Task: {task_text(members[0].spec.task)}.")
 
 if any(run.is_live for run in members):
     live_panel(
-        lab, [run.id for run in (base, *members) if run.is_live or run.spec.method != "pretrain"], "compare-live"
+        lab, [run.id for run in (*bases, *members) if run.is_live or run.spec.method != "pretrain"], "compare-live"
     )
-for run in members:
-    if run.state == "failed":
-        st.error(f"{run.spec.label}, seed {run.spec.seed}: {run.cause}")
+failed = [run for run in members if run.state == "failed"]
+for run in failed[:MOST_FAILURES]:
+    st.error(f"{run.spec.label}, learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed}: {run.cause}")
+if len(failed) > MOST_FAILURES:
+    st.caption(f"And {count_text(len(failed) - MOST_FAILURES)} more that failed; the Runs page has them all.")
 
 wanted = set(st.query_params.get("arms", "").split(",")) & {run.spec.arm for run in members}
 everything = members
@@ -62,14 +61,36 @@ if not arms:
     st.caption("The comparison appears with the first finished runs.")
     st.stop()
 
+validation = validation_of(arms)
+tuned = is_tuned(run.spec for run in members)
+everything_shown = tuned and st.toggle(
+    "Show all that was tried", key="all-tried", bind="query-params",
+    help="Off, each method and rank is shown as the validation part chose it, at its best learning rate.",
+)  # fmt: skip
+chosen = named(chosen_arms(arms, validation))
+shown_arms = arms if everything_shown else chosen
+colours = (
+    colours_of(run.spec for run in everything)
+    if everything_shown
+    else colours_of_places(run.spec for run in everything)
+)
+has_source = any(run.result and run.result.source_accuracy is not None for run in members)
+split = bool(members[0].spec.source and members[0].spec.source.classes)
+
 st.subheader("The answer")
-st.markdown(verdict(arms, validation_of(arms)))
+st.markdown(verdict(arms, validation))
+st.page_link(
+    "report.py", label="Decision report", icon=":material/description:", query_params={"experiment": experiment.id}
+)
 for warning in comparable(members):
     st.warning(warning)
-
-colours = colours_of(run.spec for run in everything)
-labels = labels_of(run.spec for run in members)
-has_source = any(run.result and run.result.source_accuracy is not None for run in members)
+if len(bases) > 1:
+    st.caption(
+        "Each seed has a base of its own, shared by all settings of that seed: differences are paired by seed, and the "
+        "intervals speak of bases trained like these."
+    )
+else:
+    st.caption("All runs start from one base: the intervals speak of seeds of fine-tuning, not of other bases.")
 
 st.subheader("Accuracy")
 masked = has_source and st.toggle(
@@ -78,14 +99,22 @@ masked = has_source and st.toggle(
 )  # fmt: skip
 left, right = st.columns(2, gap="large")
 with left:
-    show(arm_dots(arms, "accuracy", colours), "accuracy", "Accuracy on the target of each run, with mean and interval")
+    figure = arm_dots(shown_arms, "accuracy", colours)
+    show(figure, experiment.id, "accuracy", "Accuracy on the target of each run, with mean and interval")
 with right:
     if has_source:
         measure: MeasureName = "source_accuracy_masked" if masked else "source_accuracy"
-        show(arm_dots(arms, measure, colours), "source", "Accuracy on the source of each run, with mean and interval")
+        figure = arm_dots(shown_arms, measure, colours)
+        show(figure, experiment.id, "source", "Accuracy on the source of each run, with mean and interval")
         first = next(run.result for run in members if run.result)
         before = first.source_accuracy_masked_before if masked else first.source_accuracy_before
-        st.caption(f"Before fine-tuning the base had {percent(before)} on the source.")
+        if len(bases) == 1:
+            st.caption(f"Before fine-tuning the base had {percent(before)} on the source.")
+
+differences(chosen, masked or split)
+single_pair(lab, chosen)
+if tuned:
+    learning_rates(experiment, members, arms, validation)
 
 st.subheader("Curves")
 with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -94,34 +123,36 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     )
     smoothing = st.slider("Smoothing", 0.0, 0.99, 0.9, 0.01, key="smoothing", bind="query-params", width=240)
     log = st.toggle("Logarithmic loss", key="log", bind="query-params")
+keys = {arm.key for arm in shown_arms}
+drawn = [run for run in members if run.spec.arm in keys or (run.is_live and not tuned)]
+labels = labels_of(run.spec for run in drawn)
 shown = st.pills(
-    "Arms", list(labels), selection_mode="multi", default=list(labels), format_func=labels.__getitem__, key="shown-arms"
-)
+    "Arms", list(labels), selection_mode="multi", default=list(labels), format_func=labels.__getitem__,
+    key=f"shown-arms-{everything_shown}",
+)  # fmt: skip
+recorded = {run.id: lab.curve(run.id) for run in drawn if run.step}
 curves = [
     NamedCurve(
-        run=run.id, label=labels[run.spec.arm], colour=colours[run.spec.arm], curve=lab.curve(run.id),
+        run=run.id, label=labels[run.spec.arm], colour=colours[run.spec.arm], curve=recorded[run.id],
         steps_an_epoch=run.steps / run.spec.optim.epochs,
     )
-    for run in members
+    for run in drawn
     if run.step and run.spec.arm in shown
 ]  # fmt: skip
 if curves:
-    show(loss_curves(curves, axis, smoothing, log), "loss", "Training and validation loss of every run")
-    show(accuracy_curves(curves, axis, masked), "curves", "Accuracy of every run as training goes on")
+    show(loss_curves(curves, axis, smoothing, log), experiment.id, "loss", "Training and validation loss of every run")
+    figure = accuracy_curves(curves, axis, masked)
+    show(figure, experiment.id, "curves", "Accuracy of every run as training goes on")
 else:
     st.caption("Choose at least one arm.")
 
-st.subheader("Cost")
-costs: list[MeasureName] = ["trainable_parameters", "memory", "stored_bytes"]
-columns = st.columns(2, gap="large")
-for place, name in enumerate(costs):
-    with columns[place % 2]:
-        show(bars(arms, name, colours), name, f"{MEASURES[name].title} of each arm")
-with columns[1]:
-    show(arm_dots(arms, "seconds", colours), "seconds", "Training time of each run")
+if has_source:
+    forgetting(lab, experiment, shown_arms, recorded, colours, masked)
+costs(experiment, shown_arms, recorded, colours)
+cut_reference(lab, chosen, masked or split)
 
 st.subheader("Table")
-st.dataframe(comparison_text(arms), hide_index=True, alt="All figures of each arm")
+st.dataframe(comparison_text(shown_arms), hide_index=True, alt="All figures of each arm")
 with st.container(horizontal=True):
     st.download_button(
         "CSV", comparison_table(arms).to_csv(index=False), f"{experiment.id}.csv", "text/csv",

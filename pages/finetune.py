@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from core.errors import LabError
-from core.lab import arm_specs, current
-from core.spec import OptimSpec
-from core.study.compare import labels_of
-from core.study.wording import bytes_text, count_text, seconds_text
+from core.lab import current
+from core.runs.arms import arm_specs
+from core.spec import CONTROL_RATES, CONTROLS, OptimSpec
+from core.study.tuning import tuned_arms
 from pages.parts import forms
+from pages.parts.finetune_form import fairness, price_table
 from pages.parts.live import live_panel
 from pages.parts.pickers import base_picker, task_text
 from pages.parts.task_form import task_form
@@ -48,6 +48,11 @@ with settings:
         "Methods", ["Full", "LoRA"], selection_mode="multi", default=["Full", "LoRA"], key="finetune-methods",
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
+    controls = st.pills(
+        "Controls", list(CONTROLS), selection_mode="multi", format_func=CONTROLS.__getitem__, key="finetune-controls",
+        persist_state="session", wrap=True,
+        help="What keeps the story honest: only the last layer, only the biases, or a new network without the base.",
+    )  # fmt: skip
     left, right = st.columns(2, gap="medium")
     try:
         with left:
@@ -67,8 +72,16 @@ with settings:
                 rate = forms.learning_rate("lora", "finetune-rate-lora", "Learning rate of LoRA")
             optim = OptimSpec.of(learning_rate=rate, epochs=epochs, batch_size=batch_size)
             arms += [(optim, lora) for lora in forms.lora("finetune")]
+        arms += [
+            (OptimSpec.of(learning_rate=CONTROL_RATES[name], epochs=epochs, batch_size=batch_size), name)
+            for name in controls
+        ]
+        tune, own_bases = fairness(base)
+        if tune is not None:
+            arms = tuned_arms(arms, tune)
         if task is not None:
-            specs = arm_specs(base.id, base.spec, task, arms, seeds, device)
+            starts = dict.fromkeys(seeds, base.id) if own_bases else base.id
+            specs = arm_specs(starts, base.spec, task, arms, seeds, device)
             title = f"{task_text(base.spec.task)} → {task_text(task)}"
     except LabError as error:
         st.error(str(error))
@@ -79,32 +92,14 @@ with cost, st.container(border=True):
         if not specs or task is None:
             st.caption("Choose a task and at least one method.")
         else:
-            labels = labels_of(specs)
-            first = {spec.arm: spec for spec in specs}
-            prices = {labels[arm]: lab.cost(spec) for arm, spec in first.items()}
-            total = sum(price.seconds for price in prices.values()) * len(seeds)
-            st.dataframe(
-                pd.DataFrame(
-                    {
-                        "Arm": list(prices),
-                        "Trainable": [count_text(price.trainable_parameters) for price in prices.values()],
-                        "Memory": [bytes_text(price.memory) for price in prices.values()],
-                        "Time a run": [seconds_text(price.seconds) for price in prices.values()],
-                    }
-                ),
-                hide_index=True,
-                alt="Trainable parameters, memory and time of each arm",
-            )
-            with st.grid(2):
-                st.metric("Runs", f"{len(specs)}", help=f"{len(prices)} arms with {len(seeds)} seeds each.")
-                st.metric("Steps a run", count_text(max(price.steps for price in prices.values())))
-                st.metric("Training time, about", seconds_text(total), help="From a few steps timed on this machine.")
-            if "Full" in methods and "LoRA" in methods and len({optim.learning_rate for optim, _ in arms}) == 1:
+            price_table(lab, specs, seeds, base if own_bases else None)
+            rates = {optim.learning_rate for optim, kind in arms if not isinstance(kind, str)}
+            if "Full" in methods and "LoRA" in methods and len(rates) == 1:
                 st.warning(
                     "One learning rate for both usually handicaps LoRA: its best rate is often several times higher."
                 )
             if st.button("Start the experiment", type="primary", icon=":material/play_arrow:", width="stretch"):
-                experiment = lab.fine_tune(base, task, arms, seeds, title, device)
+                experiment = lab.fine_tune(base, task, arms, seeds, title, device, own_bases)
                 st.session_state["finetune-experiment"] = experiment.id
                 st.rerun()
     except LabError as error:

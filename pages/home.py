@@ -9,7 +9,8 @@ from core.errors import LabError
 from core.lab import current
 from core.runs.execute import ADAPTER
 from core.spec import LEARNING_RATES, LoRASpec, OptimSpec
-from core.study.compare import arms_of, validation_of, verdict
+from core.study.compare import arms_of, chosen_arms, validation_of, verdict
+from core.study.evidence import named
 from core.study.wording import count_text, number_text
 from pages.parts.datasets import dataset_picker
 from pages.parts.live import live_panel
@@ -77,7 +78,7 @@ for experiment in done:
             st.markdown(f"**{experiment.name}**", width="content")
             st.caption(when(experiment.created))
         with st.container(horizontal=True):
-            for arm in arms[:MOST_ARMS]:
+            for arm in named(chosen_arms(arms, validation_of(arms)))[:MOST_ARMS]:
                 interval = arm.interval("accuracy")
                 spread = f" ± {number_text(interval.half_width)}" if interval.n > 1 else ""
                 trained = count_text(arm.interval("trainable_parameters").mean)

@@ -27,6 +27,7 @@ SECTIONS = {
     "Results": [
         st.Page("runs.py", title="Runs", icon=":material/list:", url_path="runs"),
         st.Page("compare.py", title="Compare", icon=":material/stacked_line_chart:", url_path="compare"),
+        st.Page("report.py", title="Report", icon=":material/description:", url_path="report"),
         st.Page("weights.py", title="Weights", icon=":material/grid_4x4:", url_path="weights"),
         st.Page("adapters.py", title="Adapters", icon=":material/extension:", url_path="adapters"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -68,9 +69,68 @@ def test_compare_prints_a_table_and_the_answer(tmp_path: Path, capsys: pytest.Ca
     assert "Note: " in out  # two seeds are too few, and it says so
 
 
+def test_compare_tunes_all_alike_and_writes_a_report_beside_one_json_object(tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    done = run(
+        "compare", "--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--seeds", "2", "--rank", "1", "4",
+        "--tune", "2", "--vary-bases", "--controls", "head", "scratch", "--within", "3", "--home", tmp_path / "home",
+        "--report", report, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    arms = json.loads(done.stdout)["arms"]
+    kinds = [(arm["method"], arm["control"], arm["rank"]) for arm in arms]
+    places = [
+        ("full", None, None),
+        ("lora", None, 1),
+        ("lora", None, 4),
+        ("full", "head", None),
+        ("full", "scratch", None),
+    ]
+    assert kinds == [place for place in places for _ in range(2)]
+    for place in places:
+        tried = [arm for arm, kind in zip(arms, kinds, strict=True) if kind == place]
+        means = [sum(arm["validation_accuracy"]) for arm in tried]
+        assert [arm["chosen"] for arm in tried].count(True) == 1
+        assert tried[means.index(max(means))]["chosen"] or means[0] == means[1]
+    text = report.read_text()
+    assert "within 3 points" in text
+    assert "--vary-bases" in text
+    again = tmp_path / "again.html"
+    experiment = re.search(r"e-[0-9a-f]{8}", text)[0]
+    done = run("report", experiment, again, "--home", tmp_path / "home", "--within", "3")
+    assert done.returncode == 0, done.stderr
+    without_time = [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", file.read_text()) for file in (report, again)]
+    assert without_time[0] == without_time[1]
+
+
+def test_a_rate_that_diverges_is_a_finding_and_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(
+        ["compare", "--source", "digits", "--epochs", "2", "--pretrain-epochs", "1", "--seeds", "1", "--lr-lora", "1",
+         "--tune", "9", "--alpha", "4096", "--home", str(tmp_path)]
+    )  # fmt: skip
+    captured = capsys.readouterr()
+    assert status == 0, captured.err
+    assert "Each setting was trained at" in captured.out
+
+
+@pytest.mark.parametrize("arguments", [["e-00000000", "r.html"], ["e-00000000", "r.html", "--within", "-1"]])
+def test_a_report_of_nothing_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert main(["report", *arguments, "--home", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: There is no experiment")
+    assert captured.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["--within", "-1"], "Margin must be at least 0"),
+        (["--tune", "1"], "Learning rates a method must be at least 2"),
+        (["--report", "no/such/folder/r.html"], "does not exist"),
+        (["--rank", "4", "4"], "are the same"),
         (["--rank", "0"], "Rank must be at least 1"),
         (["--rank", "500"], "Rank 500 is above 128"),
         (["--alpha", "nan"], "Alpha must be a finite number"),

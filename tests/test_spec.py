@@ -63,6 +63,8 @@ def runs(draw: st.DrawFn) -> RunSpec:
         optim=draw(optims),
         seed=draw(st.integers(0, 2**31 - 1)),
         device=draw(st.sampled_from(["auto", "cuda", "mps", "cpu"])),
+        control=draw(st.none() | st.sampled_from(["head", "biases", "scratch"])) if method == "full" else None,
+        own_base=tuned and draw(st.booleans()),
     )
 
 

@@ -188,8 +188,9 @@ class _Crew:
         self.base = read_network(place.base) if place.base else None
         self.networks = [network_of(spec, self.base).to(self.device) for spec in specs]
         attendant.look()
-        # Fine-tuning starts from the base, whatever the method: one evaluation serves all.
-        self.before = _evaluate_tests(self.networks[0], self.task, self.source) if self.base else None
+        # Fine-tuning is measured against the base, whatever the method: one evaluation serves all.
+        first = self.networks[0] if spec.control != "scratch" else network_of(spec.but(control=None), self.base)
+        self.before = _evaluate_tests(first.to(self.device), self.task, self.source) if self.base else None
         attendant.look()
         start = time.perf_counter()
         self.stepper = stepper_for(self.networks, specs, self.task, self.source)

@@ -13,7 +13,7 @@ from torch import nn
 from core.data.tasks import Task
 from core.lora import add_lora, count_parameters
 from core.model import MultilayerPerceptron, build
-from core.spec import LoRASpec, ModelSpec, RunSpec, TaskSpec
+from core.spec import Control, LoRASpec, ModelSpec, RunSpec, TaskSpec
 from core.training.bank import Bank
 from core.training.loop import steps_per_epoch
 
@@ -39,24 +39,33 @@ def network_of(spec: RunSpec, base: MultilayerPerceptron | None) -> nn.Module:
     Raises:
         LoRAError: the adapters do not fit the network.
     """
-    if base is None:
+    if base is None or spec.control == "scratch":
         return build(spec.model, spec.seed)
     network = copy.deepcopy(base)
     if spec.lora is None:
-        return network
+        return keep_trainable(network, spec.control)
     return add_lora(network, spec.lora, torch.Generator().manual_seed(spec.seed))
 
 
+def keep_trainable(network: MultilayerPerceptron, control: Control | None) -> MultilayerPerceptron:
+    """Freeze what a control does not train, in place; gives ``network`` itself."""
+    if control in ("head", "biases"):
+        head = {id(parameter) for parameter in network.layers[-1].parameters()}
+        for name, parameter in network.named_parameters():
+            trained = id(parameter) in head if control == "head" else name.endswith(".bias")
+            parameter.requires_grad = trained
+    return network
+
+
 @lru_cache(maxsize=256)
-def plan(model: ModelSpec, lora: LoRASpec | None = None) -> Plan:
+def plan(model: ModelSpec, lora: LoRASpec | None = None, control: Control | None = None) -> Plan:
     """Sizes of a run on this network, counted on a network that has shapes and no memory.
 
     Raises:
         LoRAError: the adapters do not fit the network.
     """
-    network: nn.Module = build(model)
-    if lora is not None:
-        network = add_lora(network, lora)
+    plain = build(model)
+    network: nn.Module = add_lora(plain, lora) if lora is not None else keep_trainable(plain, control)
     total, trainable = count_parameters(network), count_parameters(network, trainable=True)
     return Plan(total, trainable, 4 * (total + 3 * trainable))
 
@@ -109,7 +118,7 @@ def cost(spec: RunSpec, examples: int, device: str) -> Cost:
     Raises:
         LoRAError: the adapters do not fit the network.
     """
-    sizes = plan(spec.model, spec.lora)
+    sizes = plan(spec.model, spec.lora, spec.control)
     steps = steps_per_epoch(examples, spec.optim.batch_size) * spec.optim.epochs
     seconds = steps * seconds_per_step(spec.model, spec.lora, spec.optim.batch_size, device)
     return Cost(sizes.trainable_parameters, steps, seconds, sizes.memory)

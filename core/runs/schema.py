@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from core.runs.record import State
+from core.spec import CONTROLS
 
 VERSION = 3
 """Of the tables below; kept in the file as ``user_version``."""
+
+_CONTROLS = " ".join(f"WHEN '{name}' THEN '{label}'" for name, label in CONTROLS.items())
 
 _FOUND_BY = {
     "dataset": "TEXT GENERATED ALWAYS AS (json_extract(spec, '$.task.dataset')) VIRTUAL",
     "label": (
         "TEXT GENERATED ALWAYS AS (CASE method WHEN 'lora' THEN 'LoRA r=' || json_extract(spec, '$.lora.rank')"
-        " WHEN 'full' THEN 'Full' ELSE 'Pretrain' END) VIRTUAL"
+        f" WHEN 'full' THEN CASE json_extract(spec, '$.control') {_CONTROLS} ELSE 'Full' END"
+        " ELSE 'Pretrain' END) VIRTUAL"
     ),
     # Python writes NaN into JSON, which is none: such a result has no number to sort by.
     "accuracy": (

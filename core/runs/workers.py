@@ -145,7 +145,7 @@ class Workers:
 
     def _most(self, spec: RunSpec) -> int:
         """How many runs like this one are trained together: as many as help, and as fit in memory."""
-        helpful = LORA_BANK if spec.lora else FULL_BANK
+        helpful = LORA_BANK if spec.lora else 1 if spec.control in ("head", "biases") else FULL_BANK
         return max(1, min(helpful, self.settings.bank_bytes // plan(spec.model, spec.lora).memory))
 
     def _train(self, seat: _Seat) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from core.runs.record import Run
-from core.spec import LoRASpec, Method, RunSpec
+from core.spec import CONTROLS, LoRASpec, Method, RunSpec, TaskSpec
 from core.study.claims import (
     Difference,
     Finding,
@@ -38,6 +38,11 @@ class Arm:
     runs: tuple[Run, ...]
 
     @property
+    def place(self) -> Place:
+        """What it stands for among arms that differ only in how they were tuned; see :data:`Place`."""
+        return place_of(self.spec)
+
+    @property
     def spec(self) -> RunSpec:
         """The spec of the first run: right for all in everything but the seed."""
         return self.runs[0].spec
@@ -62,11 +67,25 @@ class Arm:
         return t_interval(self.values(measure))
 
 
+Place = tuple[str | None, TaskSpec, str, int | None]
+"""Base, task, method or control, and rank: arms of one place are the same thing, tuned in different ways."""
+
+
+def place_of(spec: RunSpec) -> Place:
+    """The place of an arm."""
+    return spec.start, spec.task, spec.control or spec.method, spec.lora.rank if spec.lora else None
+
+
+def _kind(spec: RunSpec) -> str:
+    return "control" if spec.control else spec.method
+
+
 def arm_order(spec: RunSpec) -> tuple[Any, ...]:
-    """Sort key of arms: full first, LoRA by rank, alpha and learning rate, pretraining last."""
+    """Sort key of arms: full first, LoRA by rank, alpha and learning rate, controls, pretraining last."""
     method = ("full", "lora", "pretrain").index(spec.method)
+    control = list(CONTROLS).index(spec.control) + 1 if spec.control else 0
     rank, alpha = (spec.lora.rank, spec.lora.alpha) if spec.lora else (0, 0.0)
-    return method, rank, alpha, spec.optim.learning_rate, spec.arm
+    return (method == 2, control, method, rank, alpha, spec.optim.learning_rate, spec.arm)
 
 
 def arms_of(runs: Iterable[Run]) -> list[Arm]:
@@ -138,30 +157,52 @@ def paired_difference(a: Arm, b: Arm, measure: MeasureName) -> Difference:
 
 
 def lora_against_full(arms: Sequence[Arm], validation: Mapping[str, float] | None = None) -> list[tuple[Arm, Arm]]:
-    """The pairs of a LoRA and a full arm that answer whether LoRA keeps up, in :func:`arm_order`.
+    """The pairs of a LoRA and a full arm that answer whether LoRA keeps up, in :func:`arm_order`; no controls.
 
     Args:
         arms: of one experiment or more; only those on the same base and task are paired.
         validation: accuracy on the validation part of each run by id, in percent. Where given, each method is
-            tuned first: of full fine-tuning and of each rank of LoRA only the arm with the best mean is taken.
-            Both methods choose among the seeds they are compared on, so what luck adds to one it adds to the
-            other, as long as both tried about as many settings: :func:`comparable` warns where they did not.
+            tuned first, by :func:`chosen_arms`.
     """
-    taken = list(arms)
-    if validation is not None:
-        best: dict[tuple[Any, ...], Arm] = {}
-        for arm in arms:
-            place = (arm.spec.base, arm.spec.task, arm.method, arm.lora and arm.lora.rank)
-            if place not in best or _validated(arm, validation) > _validated(best[place], validation):
-                best[place] = arm
-        taken = list(best.values())
+    taken = list(arms) if validation is None else chosen_arms(arms, validation)
+    return [(lora, full) for lora, full in against_full(taken) if lora.method == "lora"]
+
+
+def against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """Every LoRA arm and every control, each with every full arm on the same base and task."""
     return [
-        (lora, full)
-        for full in taken
-        for lora in taken
-        if full.method == "full" and lora.method == "lora"
-        if (full.spec.base, full.spec.task) == (lora.spec.base, lora.spec.task)
+        (other, full)
+        for full in arms
+        for other in arms
+        if _kind(full.spec) == "full" and _kind(other.spec) in ("lora", "control")
+        if (full.spec.start, full.spec.task) == (other.spec.start, other.spec.task)
     ]
+
+
+def chosen_arms(arms: Sequence[Arm], validation: Mapping[str, float] | None) -> list[Arm]:
+    """Of each :data:`Place` the arm with the best mean on the validation part, in :func:`arm_order`.
+
+    Only arms with the most seeds of their place are looked at.
+
+    All methods choose among the seeds they are compared on, so what luck adds to one it adds to the other, as long
+    as all tried about as many settings: :func:`comparable` warns where they did not. The test part takes no part.
+
+    Args:
+        arms: of one experiment.
+        validation: accuracy on the validation part of each run by id, in percent; None leaves all arms as they are.
+    """
+    if validation is None:
+        return list(arms)
+
+    def worth(arm: Arm) -> tuple[int, float]:
+        # A setting that failed for some seeds must not win by those that it got through.
+        return len(arm.runs), validated(arm, validation)
+
+    best: dict[Place, Arm] = {}
+    for arm in arms:
+        if arm.place not in best or worth(arm) > worth(best[arm.place]):
+            best[arm.place] = arm
+    return sorted(best.values(), key=lambda arm: arm_order(arm.spec))
 
 
 def validation_of(arms: Iterable[Arm]) -> dict[str, float] | None:
@@ -171,8 +212,8 @@ def validation_of(arms: Iterable[Arm]) -> dict[str, float] | None:
     return known if len(known) == len(found) else None
 
 
-def _validated(arm: Arm, validation: Mapping[str, float]) -> float:
-    """Mean over the runs; below everything where one has no such number."""
+def validated(arm: Arm, validation: Mapping[str, float]) -> float:
+    """Mean accuracy on the validation part over the runs, in percent; below everything where one has none."""
     mean = float(np.mean([validation.get(run.id, math.nan) for run in arm.runs]))
     return mean if math.isfinite(mean) else -math.inf
 
@@ -185,7 +226,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     everything = list(runs)
     chosen = [run for run in everything if run.spec.method != "pretrain"] or everything
     arms, specs = arms_of(chosen), [run.spec for run in chosen]
-    rates = {method: {s.optim.learning_rate for s in specs if s.method == method} for method in ("full", "lora")}
+    rates = {kind: {s.optim.learning_rate for s in specs if _kind(s) == kind} for kind in ("full", "lora")}
     tried = _rates_tried(specs)
     few = [arm.label for arm in arms if len(arm.runs) < LEAST_SEEDS]
     stopped = [arm.label for arm in arms if any(run.state == "stopped" for run in arm.runs)]
@@ -193,7 +234,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     pending = sum(run.is_live or run.state == "interrupted" for run in chosen)
     devices = sorted({run.result.device for run in chosen if run.result})
     checks = [
-        (len({s.base for s in specs}) > 1, "These runs start from different bases: a difference may come from there."),
+        (_bases_differ(specs), "These runs start from different bases: a difference may come from there."),
         (len({s.task for s in specs}) > 1, "These runs learn different tasks, so their accuracies do not compare."),
         (
             len({s.optim.epochs for s in specs}) > 1,
@@ -226,11 +267,19 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     return [sentence for applies, sentence in checks if applies]
 
 
+def _bases_differ(specs: Sequence[RunSpec]) -> bool:
+    """Whether arms start from different bases; bases that go with the seeds must be the same for all of a seed."""
+    by_seed: dict[int | None, set[str | None]] = {}
+    for spec in specs:
+        by_seed.setdefault(spec.seed if spec.own_base else None, set()).add(spec.base)
+    return len({spec.start for spec in specs}) > 1 or any(len(bases) > 1 for bases in by_seed.values())
+
+
 def _rates_tried(specs: Iterable[RunSpec]) -> dict[str, int]:
     """Learning rates that each method could choose among; of LoRA the most that any other setting had."""
     rates: dict[tuple[str, LoRASpec | None], set[float]] = {}
     for spec in specs:
-        rates.setdefault((spec.method, spec.lora), set()).add(spec.optim.learning_rate)
+        rates.setdefault((_kind(spec), spec.lora), set()).add(spec.optim.learning_rate)
     return {
         method: max((len(found) for (of, _), found in rates.items() if of == method), default=0)
         for method in ("full", "lora")
@@ -258,7 +307,7 @@ def verdict(arms: Sequence[Arm], validation: Mapping[str, float] | None = None) 
         return "No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."
 
     def worth(arm: Arm) -> float:
-        mean = arm.interval("accuracy").mean if validation is None else _validated(arm, validation)
+        mean = arm.interval("accuracy").mean if validation is None else validated(arm, validation)
         return mean if math.isfinite(mean) else -math.inf
 
     differences = paired_differences(pairs, "accuracy")

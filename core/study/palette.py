@@ -20,6 +20,9 @@ With :data:`FULL` these are the colours of Okabe and Ito, "Color Universal Desig
 with colour vision deficiency tell apart; its black is left out because it vanishes on a dark page.
 """
 
+CONTROL = ("#8C8C8C", "#A6A08A", "#70808C")
+"""Controls: greys that lean no way, to brown and to blue. They are what the others are seen against."""
+
 
 def colours_of(arms: Iterable[Arm | RunSpec]) -> dict[str, str]:
     """The colour of each arm, by its key.
@@ -34,14 +37,14 @@ def colours_of(arms: Iterable[Arm | RunSpec]) -> dict[str, str]:
         Colours as ``#RRGGBB``; arms beyond the palette get greyer versions of it.
     """
     specs = {spec.arm: spec for spec in (arm.spec if isinstance(arm, Arm) else arm for arm in arms)}
-    palettes = {"full": (FULL,), "lora": LORA, "pretrain": (NEUTRAL,)}
+    palettes = {"full": (FULL,), "lora": LORA, "pretrain": (NEUTRAL,), "control": CONTROL}
     counts = dict.fromkeys(palettes, 0)
     colours = {}
     for key, spec in sorted(specs.items(), key=lambda item: arm_order(item[1])):
-        palette = palettes[spec.method]
-        turn, place = divmod(counts[spec.method], len(palette))
-        colours[key] = _greyer(palette[place], turn)
-        counts[spec.method] += 1
+        kind = "control" if spec.control else spec.method
+        turn, place = divmod(counts[kind], len(palettes[kind]))
+        colours[key] = _greyer(palettes[kind][place], turn)
+        counts[kind] += 1
     return colours
 
 

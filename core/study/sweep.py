@@ -157,7 +157,11 @@ class Cell:
 
 def is_sweep(specs: Iterable[RunSpec]) -> bool:
     """Whether runs differ in rank, alpha or learning rate often enough to be read as a sweep."""
-    settings = {(s.method, s.lora and s.lora.rank, s.lora and s.lora.alpha, s.optim.learning_rate) for s in specs}
+    settings = {
+        (s.method, s.lora and s.lora.rank, s.lora and s.lora.alpha, s.optim.learning_rate)
+        for s in specs
+        if s.control is None
+    }
     return len(settings) >= LEAST_ARMS
 
 
@@ -165,12 +169,13 @@ def cells_of(runs: Iterable[Run], validation: Mapping[str, float]) -> list[Cell]
     """The arms of a sweep, full fine-tuning first, then LoRA by rank, alpha and learning rate.
 
     Args:
-        runs: of one experiment.
+        runs: of one experiment; controls are no settings and are left out.
         validation: accuracy on the validation part at the kept epoch of each finished run, by id, in percent.
     """
     by_arm: dict[str, list[Run]] = {}
     for run in runs:
-        by_arm.setdefault(run.spec.arm, []).append(run)
+        if run.spec.control is None:
+            by_arm.setdefault(run.spec.arm, []).append(run)
     cells = []
     for key, members in by_arm.items():
         members.sort(key=lambda run: run.spec.seed)

@@ -9,8 +9,10 @@ import streamlit as st
 
 from core.lab import Lab
 from core.runs.record import Experiment, Run
-from core.spec import TaskSpec
+from core.study.task_wording import task_text
 from core.study.wording import percent
+
+__all__ = ["base_picker", "base_text", "experiment_picker", "pick", "state_badge", "task_text", "when"]
 
 STATE_ICONS = {
     "queued": ":material/schedule:",
@@ -33,24 +35,6 @@ STATE_COLOURS = {
 def when(seconds: float) -> str:
     """A moment, in this machine's time."""
     return datetime.fromtimestamp(seconds).strftime("%d %b %H:%M")
-
-
-def task_text(task: TaskSpec) -> str:
-    """A task in a few words, as in ``mnist, classes 0–4, turned 45°``."""
-    words = [task.dataset]
-    if task.classes:
-        first, last = task.classes[0], task.classes[-1]
-        run = task.classes == tuple(range(first, last + 1))
-        words.append(f"classes {first}–{last}" if run else f"classes {', '.join(map(str, task.classes))}")
-    if task.rotation:
-        words.append(f"turned {task.rotation:g}°")
-    if task.invert:
-        words.append("inverted")
-    if task.permutation is not None:
-        words.append("pixels shuffled")
-    if task.shots:
-        words.append(f"{task.shots} a class")
-    return ", ".join(words)
 
 
 def base_text(run: Run) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import streamlit as st
 
 from core.errors import LabError
-from core.lab import Lab, arm_specs
+from core.lab import Lab
+from core.runs.arms import arm_specs
 from core.runs.plan import Cost
 from core.runs.record import Experiment, Run
 from core.spec import Device, LoRASpec, OptimSpec, RunSpec, TaskSpec, bounds

@@ -59,7 +59,8 @@ class Focus:
 
 def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Focus | None:
     """Ask for a run and a layer, which then stand in the address; None where no run has a result yet."""
-    everything = arms_of(members)
+    # Controls are judged by their accuracy: from scratch has no ΔW from the base, and head only has one by design.
+    everything = arms_of(run for run in members if run.spec.control is None)
     if not everything:
         return None
     validation = validation_of(everything)

@@ -12,7 +12,7 @@ from core.runs.record import Run
 from core.runs.search import MOST_WORDS, ORDERS, Entry, Query, Search, Sort
 from core.runs.shelf import Shelf
 from core.runs.store import Store
-from core.spec import LoRASpec, RunSpec, TaskSpec
+from core.spec import CONTROLS, LoRASpec, RunSpec, TaskSpec
 from tests.conftest import DIGITS
 from tests.runs.many import write_many
 from tests.study.samples import RESULT
@@ -136,6 +136,7 @@ def test_columns_read_off_specs_and_results_say_what_python_says(tmp_path: Path)
         pretrain,
         RunSpec.of(method="full", **shared),
         RunSpec.of(method="lora", lora=LoRASpec.of(rank=7), **shared),
+        *(RunSpec.of(method="full", control=control, **shared) for control in CONTROLS),
     ]
     store.add([(f"r-{place}", spec) for place, spec in enumerate(specs)], "me", 10)
     with store.transaction() as db:
@@ -145,7 +146,7 @@ def test_columns_read_off_specs_and_results_say_what_python_says(tmp_path: Path)
     rows = store.rows("SELECT label, dataset, accuracy FROM runs ORDER BY id")
     assert [row["label"] for row in rows] == [spec.label for spec in specs]
     assert [row["dataset"] for row in rows] == [spec.task.dataset for spec in specs]
-    assert [row["accuracy"] for row in rows] == [50.0, None, None]
+    assert [row["accuracy"] for row in rows] == [50.0] + [None] * (len(specs) - 1)
 
 
 def test_the_mark_changes_with_the_list(tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+"""The terms of a report, for readers who never saw the dashboard."""
+
+from __future__ import annotations
+
+WORDS: tuple[tuple[str, str], ...] = (
+    ("Full fine-tuning", "every weight of the pretrained network goes on training."),
+    (
+        "LoRA",
+        "the pretrained weights stay as they are; beside each layer two small matrices of rank r are trained, whose "
+        "product is added to the layer's weight (Hu et al., arXiv 2106.09685).",
+    ),
+    (
+        "Head only, biases only, from scratch",
+        "controls: train only the last layer, only the biases (BitFit, arXiv 2106.10199), or a new network from random "
+        "weights. A method that does not beat them is not worth its price.",
+    ),
+    ("Source and target", "what the base was trained on, and what it is fine-tuned on."),
+    (
+        "Forgetting",
+        "accuracy on the source before fine-tuning minus after it, in points. Masked: the network chooses only among "
+        "the source's classes, so that what it has learnt to prefer does not count as forgetting.",
+    ),
+    ("Seed", "fixes data order and LoRA's random start. Settings are compared seed by seed."),
+    (
+        "95 % interval",
+        "a range that holds the true mean in about 95 of 100 repetitions with other seeds; of differences the "
+        "bias-corrected and accelerated bootstrap over the seeds, of means Student's.",
+    ),
+    (
+        "p",
+        "how often chance alone would give a difference at least this large (sign-flip permutation test), corrected by "
+        "Holm for all LoRA ranks together, and for all controls together. A difference counts as shown where p ≤ 0.05 "
+        "and the interval leaves out 0.",
+    ),
+    ("Beats it", "how often a run of the setting is above a run of the other one, a tie counted as half."),
+)
+"""Each term and what it means."""

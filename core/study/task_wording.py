@@ -1,0 +1,23 @@
+"""Tasks in words, the same on every page and in reports."""
+
+from __future__ import annotations
+
+from core.spec import TaskSpec
+
+
+def task_text(task: TaskSpec) -> str:
+    """A task in a few words, as in ``mnist, classes 0–4, turned 45°``."""
+    words = [task.dataset]
+    if task.classes:
+        first, last = task.classes[0], task.classes[-1]
+        run = task.classes == tuple(range(first, last + 1))
+        words.append(f"classes {first}–{last}" if run else f"classes {', '.join(map(str, task.classes))}")
+    if task.rotation:
+        words.append(f"turned {task.rotation:g}°")
+    if task.invert:
+        words.append("inverted")
+    if task.permutation is not None:
+        words.append("pixels shuffled")
+    if task.shots:
+        words.append(f"{task.shots} a class")
+    return ", ".join(words)

@@ -1,0 +1,123 @@
+"""Report, and what Compare and Fine-tune have for a fair comparison, through AppTest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.lab import Lab, close_lab, open_lab
+from core.runs.record import Experiment
+from core.settings import Settings
+from core.spec import LoRASpec
+from core.study.tuning import TuneSpec, is_tuned, tuned_arms
+from tests.conftest import BOTH, finish, short, wait_until
+from tests.pages.test_pages import draw, texts
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Experiment]]:
+    """The process-wide lab with a tuned experiment, and before it a plain one of a single seed."""
+    close_lab()
+    lab = open_lab(Settings(home=tmp_path_factory.mktemp("reported")))
+    lab.compare("split", "digits", None, short(rate=0.001), BOTH, [0])
+    arms = tuned_arms([*BOTH, (short(), LoRASpec.of(rank=1)), (short(), "head")], TuneSpec.of(rates=2))
+    experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), arms, range(2), own_bases=True)
+    wait_until(lambda: not lab.live(), 240)
+    yield lab, experiment
+    close_lab()
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    next(button for button in app.button if button.label == label).click().run()
+    assert not app.exception, app.exception
+    return app
+
+
+def test_an_empty_lab_says_what_belongs_on_the_page(settings: Settings) -> None:
+    close_lab()
+    open_lab(settings)
+    assert "decision report stands here" in texts(draw("report.py"))
+    close_lab()
+
+
+def test_the_page_has_the_answer_and_moves_it_with_the_margin(tuned: tuple[Lab, Experiment]) -> None:
+    app = draw("report.py", experiment=tuned[1].id)
+    assert not app.error
+    assert "within 0\\.5 points" in texts(app) or "within 0.5 points" in texts(app)
+    app.slider(key="within").set_value(3.0).run()
+    assert not app.exception
+    assert "within 3 points" in texts(app)
+    assert "--within 3" in app.code[0].value
+    for title in ("What cannot be concluded", "What was run", "How to run it again", "Words"):
+        assert title in [element.value for element in app.subheader]
+
+
+def test_a_report_that_is_asked_for_too_early_says_when_it_comes(tuned: tuple[Lab, Experiment]) -> None:
+    lab, experiment = tuned
+    base = lab.run(experiment.base)
+    waiting = lab.fine_tune(base, base.spec.task, [(short(epochs=200), None)], [0, 1, 2], "later")
+    app = draw("report.py", experiment=waiting.id)
+    assert "appears when every run" in texts(app) or "What cannot be concluded" in texts(app)
+    for id in waiting.runs:
+        lab.stop(id)
+    finish(lab, *waiting.runs)
+
+
+def test_compare_shows_each_setting_at_its_best_rate_and_all_on_demand(tuned: tuple[Lab, Experiment]) -> None:
+    app = draw("compare.py", experiment=tuned[1].id)
+    assert not app.error
+    arms = {tuple(frame.value["Arm"]) for frame in app.dataframe if "Arm" in frame.value}
+    assert arms == {("Full", "LoRA r=1", "LoRA r=4", "Head only")}
+    assert "at 2 learning rates" in texts(app)
+    assert "Each seed has a base of its own" in texts(app)
+    app.toggle(key="all-tried").set_value(True).run()
+    assert not app.exception
+    (table,) = [frame.value for frame in app.dataframe if "Arm" in frame.value]
+    assert len(table) == 8
+
+
+def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment]) -> None:
+    app = draw("compare.py", experiment=tuned[1].id)
+    accuracy = next(frame.value for frame in app.dataframe if "Finding" in frame.value)
+    assert list(accuracy["Setting"]) == ["LoRA r=1", "LoRA r=4", "Head only"]
+    assert all(text.startswith("No difference shown with 2 seeds; about") for text in accuracy["Finding"])
+    assert all(text.endswith("%") for text in accuracy["Beats it"])
+
+
+def test_one_seed_is_compared_image_by_image(tuned: tuple[Lab, Experiment]) -> None:
+    plain = tuned[0].experiments()[-1]
+    app = draw("compare.py", experiment=plain.id)
+    assert not app.error
+    assert "One seed: image by image" in texts(app)
+    assert "images" in texts(app)
+    assert "are right only with LoRA r=4" in texts(app)
+
+
+def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(tuned: tuple[Lab, Experiment]) -> None:
+    lab, _ = tuned
+    app = draw("finetune.py")
+    app.slider(key="finetune-epochs").set_value(1).run()
+    app.pills(key="finetune-controls").set_value(["head"]).run()
+    app.toggle(key="finetune-tune").set_value(True).run()
+    app.slider(key="finetune-tune-rates").set_value(3).run()
+    app.toggle(key="finetune-own-bases").set_value(True).run()
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert shown["Runs"] == "27"
+    press(app, "Start the experiment")
+    newest = lab.experiments()[0]
+    specs = [run.spec for run in lab.members(newest)]
+    assert len(specs) == 27
+    assert is_tuned(specs)
+    assert {spec.control or spec.method for spec in specs} == {"full", "lora", "head"}
+    assert {lab.run(str(spec.base)).spec.seed == spec.seed for spec in specs} == {True}
+    finish(lab, *newest.runs)
+
+
+def test_the_weights_page_takes_no_control_for_full_fine_tuning(tuned: tuple[Lab, Experiment]) -> None:
+    app = draw("weights.py", experiment=tuned[1].id)
+    assert not app.error
+    choices = app.selectbox(key="pick-run").options
+    assert any(choice.startswith("Full") for choice in choices)
+    assert not any(choice.startswith("Head only") for choice in choices)

@@ -1,0 +1,98 @@
+"""Controls and bases that go with the seeds: what they train, what they start from, and what old specs keep."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from core.errors import SpecError
+from core.lab import Lab
+from core.network_file import read_network
+from core.runs.execute import NETWORK
+from core.runs.plan import plan
+from core.spec import CONTROLS, LoRASpec, ModelSpec, RunSpec, TaskSpec
+from tests.conftest import finish, short
+
+FULL = RunSpec.of(method="full", base="b", source=TaskSpec.of())
+
+
+def states(lab: Lab, run):
+    after = read_network(lab.file(run.id, NETWORK)).state_dict()
+    return read_network(lab.base_file(run)).state_dict(), after
+
+
+def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:
+    arms = [(short(rate=0.01), name) for name in CONTROLS]
+    experiment = lab.compare("rotation-45", "digits", None, short(), arms, [0, 1])
+    runs = finish(lab, *experiment.runs)
+    assert [run.state for run in runs] == ["finished"] * 6, [run.cause for run in runs]
+    base = lab.run(experiment.base)
+    for run in runs:
+        before, after = states(lab, run)
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        expected = {
+            "head": {name for name in before if name.startswith("layers.4.")},
+            "biases": {name for name in before if name.endswith(".bias")},
+            "scratch": set(before),
+        }[run.spec.control]
+        assert changed == expected
+        assert run.result is not None
+        assert run.result.trainable_parameters == sum(before[name].numel() for name in changed)
+        assert run.result.trainable_parameters == plan(run.spec.model, None, run.spec.control).trainable_parameters
+        # Forgetting is counted from the base, also for a network that never was one.
+        assert run.result.source_accuracy_before == pytest.approx(base.result.accuracy)
+
+
+def test_training_from_scratch_does_not_depend_on_the_base(lab: Lab) -> None:
+    first = lab.compare("rotation-45", "digits", None, short(epochs=1), [(short(), "scratch")], [3])
+    other = lab.compare("rotation-45", "digits", None, short(epochs=2), [(short(), "scratch")], [3])
+    a, b = finish(lab, *first.runs, *other.runs)
+    assert a.spec.base != b.spec.base
+    assert (lab.settings.runs / a.id / NETWORK).read_bytes() == (lab.settings.runs / b.id / NETWORK).read_bytes()
+
+
+def test_a_base_for_each_seed_is_trained_once_and_shared_by_all_arms_of_the_seed(lab: Lab) -> None:
+    arms = [(short(rate=0.001), None), (short(), LoRASpec.of())]
+    experiment = lab.compare("rotation-45", "digits", None, short(), arms, [0, 1, 2], own_bases=True)
+    runs = finish(lab, *experiment.runs)
+    by_seed = {seed: {run.spec.base for run in runs if run.spec.seed == seed} for seed in (0, 1, 2)}
+    assert all(len(bases) == 1 for bases in by_seed.values())
+    assert len({base for bases in by_seed.values() for base in bases}) == 3
+    assert {lab.run(str(run.spec.base)).spec.seed for run in runs} == {0, 1, 2}
+    assert all(lab.run(str(run.spec.base)).spec.seed == run.spec.seed for run in runs)
+    assert len({run.spec.arm for run in runs}) == 2
+    again = lab.fine_tune(lab.run(experiment.base), runs[0].spec.task, arms, [2, 3], "again", own_bases=True)
+    members = finish(lab, *again.runs)
+    assert next(run.spec.base for run in members if run.spec.seed == 2) in by_seed[2]
+    assert len(lab.bases()) == 4
+
+
+def test_specs_from_before_keep_their_json_and_their_arms() -> None:
+    assert "control" not in FULL.to_json()
+    assert "own_base" not in FULL.to_json()
+    # Printed by the version before controls.
+    assert (FULL.arm, FULL.bank_key) == ("32025cd7b5bf", "728ed7f913d5")
+    for changed in (FULL.but(control="head"), FULL.but(own_base=True), FULL.but(control="scratch", own_base=True)):
+        assert RunSpec.from_json(changed.to_json()) == changed
+        assert changed.arm != FULL.arm
+    assert FULL.but(own_base=True, seed=1).arm == FULL.but(own_base=True, base="other").arm
+    assert FULL.but(base="other").arm != FULL.arm
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"method": "lora", "lora": LoRASpec.of(), "control": "head"}, "A control is a kind of full fine-tuning"),
+        ({"method": "pretrain", "base": None, "source": None, "own_base": True}, "A pretrain run starts from no base"),
+        ({"control": "tail"}, "Control must be 'head', 'biases' or 'scratch', not 'tail'."),
+    ],
+)
+def test_a_control_that_makes_no_sense_is_one_sentence(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        FULL.but(**values)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_a_head_is_the_last_layer() -> None:
+    assert plan(ModelSpec.of(), None, "head").trainable_parameters == 257 * 10
+    assert plan(ModelSpec.of(), None, "biases").trainable_parameters == 128 + 256 + 10

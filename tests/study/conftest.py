@@ -1,0 +1,32 @@
+"""One experiment, trained once for all tests that only read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from core.lab import Lab
+from core.runs.record import Experiment
+from core.settings import Settings
+from core.spec import LoRASpec
+from core.study.tuning import TuneSpec, tuned_arms
+from tests.conftest import short, wait_until
+
+
+@pytest.fixture(scope="session")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Experiment]]:
+    """Full, two ranks and all controls, at two learning rates each, with three seeds that have bases of their own."""
+    lab = Lab(Settings(home=tmp_path_factory.mktemp("studied")))
+    lab.start()
+    arms = [
+        (short(rate=0.001), None), (short(), LoRASpec.of(rank=1)), (short(), LoRASpec.of(rank=4)),
+        (short(), "head"), (short(rate=0.01), "biases"), (short(rate=0.001), "scratch"),
+    ]  # fmt: skip
+    experiment = lab.compare(
+        "rotation-45", "digits", None, short(rate=0.001), tuned_arms(arms, TuneSpec.of(rates=2)), range(3),
+        own_bases=True,
+    )  # fmt: skip
+    wait_until(lambda: not lab.live(), 240)
+    yield lab, experiment
+    lab.close()

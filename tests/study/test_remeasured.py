@@ -1,0 +1,99 @@
+"""Stored networks measured once more, against what was measured when they were trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import RunStateError
+from core.model import build
+from core.network_file import read_network
+from core.runs.execute import NETWORK
+from core.spec import ModelSpec
+from core.study.compare import arms_of, chosen_arms, validation_of
+from core.study.remeasured import base_standings, cut_arms, image_by_image, mean_standing, remeasure
+from core.study.spectrum import cut_network
+from tests.conftest import finish, short
+
+SIZES = ModelSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=9, num_classes=5)
+
+
+@pytest.fixture(scope="session")
+def chosen(studied):
+    lab, experiment = studied
+    arms = arms_of(lab.members(experiment))
+    return chosen_arms(arms, validation_of(arms))
+
+
+def of(arms, label):
+    return next(arm for arm in arms if arm.spec.label == label)
+
+
+def test_a_cut_to_every_rank_there_is_changes_nothing(studied, chosen):
+    full = of(chosen, "Full")
+    (cut,) = cut_arms(studied[0], full, [128])
+    assert {seed: standing.target for seed, standing in cut.by_seed.items()} == pytest.approx(full.by_seed("accuracy"))
+    assert {seed: standing.source for seed, standing in cut.by_seed.items()} == pytest.approx(
+        full.by_seed("source_accuracy")
+    )
+    assert cut.accuracy.mean == pytest.approx(full.interval("accuracy").mean)
+
+
+def test_a_change_of_exact_rank_survives_its_cut_and_no_smaller_one():
+    base, generator = build(SIZES, seed=0), torch.Generator().manual_seed(1)
+    tuned = build(SIZES, seed=0)
+    with torch.no_grad():
+        for index in (0, 2, 4):
+            weight = tuned.layers[index].weight
+            weight += torch.randn(weight.shape[0], 3, generator=generator) @ torch.randn(3, weight.shape[1])
+    x = torch.rand(64, 20, generator=generator)
+    torch.testing.assert_close(cut_network(base, tuned, 3)(x), tuned(x), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(cut_network(base, tuned, 2)(x), tuned(x), atol=1e-2)
+
+
+def test_every_rank_is_cut_once_with_every_seed(studied, chosen):
+    lab, full = studied[0], of(chosen, "Full")
+    cuts = cut_arms(lab, full, [4, 1, 4])
+    assert [cut.rank for cut in cuts] == [1, 4]
+    assert all(set(cut.by_seed) == set(full.seeds) for cut in cuts)
+    assert cuts[0].label == "Full, ΔW cut to r=1"
+
+
+def test_bases_stand_where_fine_tuning_began(studied, chosen):
+    lab, experiment = studied
+    standings = base_standings(lab, chosen)
+    assert len(standings) == 3
+    for run in lab.members(experiment):
+        task = lab.tasks.get(run.spec.source)
+        network = read_network(lab.base_file(run))
+        with torch.no_grad():
+            right = (network(task.validation_x).argmax(1) == task.validation_y).double().mean()
+        assert standings[run.spec.base].source == pytest.approx(100 * float(right))
+    mean = mean_standing(list(standings.values()))
+    assert mean.source == pytest.approx(np.mean([standing.source for standing in standings.values()]))
+    assert mean_standing([]) is None
+
+
+@pytest.mark.parametrize("label", ["LoRA r=1", "LoRA r=4", "Head only", "From scratch"])
+def test_image_by_image_adds_up_to_the_difference_in_accuracy(studied, chosen, label):
+    lab, a, b = studied[0], of(chosen, label).runs[1], of(chosen, "Full").runs[1]
+    found = image_by_image(lab, a, b)
+    assert found.interval.n == len(lab.tasks.get(a.spec.task).test_y)
+    assert found.interval.mean == pytest.approx(a.result.accuracy - b.result.accuracy)
+    assert found.interval.low <= found.interval.mean <= found.interval.high
+
+
+def test_runs_of_two_tasks_are_not_put_side_by_side(studied, chosen):
+    lab, run = studied[0], of(chosen, "Full").runs[0]
+    with pytest.raises(RunStateError, match="different tasks"):
+        image_by_image(lab, run, lab.run(run.spec.base))
+
+
+def test_a_report_says_what_is_gone_instead_of_failing(lab):
+    experiment = lab.compare("same", "digits", None, short(), [(short(), None)], [0])
+    (run,) = finish(lab, *experiment.runs)
+    (lab.settings.runs / run.id / NETWORK).unlink()
+    found = remeasure(lab, arms_of([run]))
+    assert found.cuts == ()
+    assert NETWORK in found.missing

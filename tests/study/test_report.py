@@ -1,0 +1,229 @@
+"""The decision report: complete, honest about its limits, and one file that needs nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import RunStateError, SpecError
+from core.lab import Lab
+from core.settings import Settings
+from core.study.compare import arms_of
+from core.study.evidence import gather
+from core.study.report import Plot, Table, report, report_of
+from core.study.report_file import packed_plotly, report_html, write_report
+from core.study.tradeoff_figures import accuracy_against, learning_and_forgetting, mean_epochs
+from tests.study.samples import make_arm_runs, make_curve
+
+
+@pytest.fixture(scope="session")
+def evidence(studied):
+    return gather(*studied)
+
+
+@pytest.fixture(scope="session")
+def found(evidence):
+    return report(evidence, 2.0)
+
+
+class Reader(HTMLParser):
+    """Elements with their attributes, and the text that people see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self._hidden = False
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self._hidden = tag in ("script", "style")
+
+    def handle_endtag(self, tag):
+        self._hidden = False
+
+    def handle_data(self, data):
+        if not self._hidden:
+            self.text.append(data)
+
+
+def read(html: str) -> Reader:
+    reader = Reader()
+    reader.feed(html)
+    return reader
+
+
+def test_it_has_everything_that_a_reader_asks_for(found):
+    assert "digits, turned 45°" in found.question
+    assert "2 points" in found.question
+    assert len(found.answer) == 2
+    titles = [section.title for section in found.sections]
+    assert titles == [
+        "Accuracy", "A fair learning rate for each", "Learning and forgetting", "Cost",
+        "How much rank did full fine-tuning need?",
+    ]  # fmt: skip
+    facts = dict(found.facts)
+    assert facts["Seeds"].startswith("0 to 2; the same ones chose the learning rates, on the validation part")
+    assert facts["Bases"].startswith("one for each seed: digits, 1 epochs")
+    assert "PyTorch" in facts["Versions, now"]
+    assert facts["Device"].startswith("cpu, ")
+    assert facts["Runs"].startswith("36 finished")
+    limits = " ".join(found.limits)
+    for words in ("base of its own", "test images are the same", "catch up", "language model", "cut afterwards"):
+        assert words in limits
+    assert found.command.endswith("--report report.html")
+
+
+def test_three_seeds_decide_nothing_and_it_says_so(found):
+    assert found.answer[0].startswith("No setting can be shown to be within 2 points of full fine-tuning with 3 seeds")
+    assert any("Not shown is not the same as equal" in limit for limit in found.limits)
+    differences = [
+        part.frame for part in found.sections[0].parts if isinstance(part, Table) and "Differences" in part.title
+    ]
+    assert set(differences[0]["Setting"]) == {"LoRA r=1", "LoRA r=4", "Head only", "Biases only", "From scratch"}
+    assert all(text.startswith("No difference shown with 3 seeds") for text in differences[0]["Finding"])
+
+
+def test_cuts_are_marked_as_derived(found):
+    (cuts,) = [section for section in found.sections if "rank" in section.title]
+    assert "not a run of its own" in cuts.lead
+    frame = cuts.parts[0].frame
+    assert list(frame["Reference"]) == ["Full, ΔW cut to r=1", "Full, ΔW cut to r=4"]
+
+
+def test_the_file_needs_nothing_from_anywhere(found):
+    html = report_html(found)
+    reader = read(html)
+    for tag, attributes in reader.elements:
+        assert not {"src", "href", "srcset", "action"} & set(attributes), tag
+    assert "@import" not in html
+    assert "url(" not in html.replace(packed_plotly(), "")
+    policy = next(a["content"] for tag, a in reader.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    assert len(html) < 5e6
+    text = " ".join(reader.text)
+    for sentence in (*found.answer, *found.limits, found.question, found.command):
+        assert sentence in text
+
+
+def test_the_file_has_every_figure_with_its_words(found):
+    html = report_html(found)
+    plots = [part for section in found.sections for part in section.parts if isinstance(part, Plot)]
+    assert len({plot.key for plot in plots}) == len(plots) >= 7
+    for plot in plots:
+        data = re.search(rf'id="plot-{plot.key}-data">(.*?)</script>', html).group(1)
+        drawn = json.loads(data)
+        assert drawn["data"], plot.key
+        assert "template" not in drawn["layout"]
+    labels = [a["aria-label"] for tag, a in read(html).elements if "aria-label" in a]
+    assert labels == [plot.alt for plot in plots]
+
+
+def test_what_people_wrote_is_text_and_nothing_else(evidence):
+    evil = "<script>alert(1)</script>\"'&</title><img src=x onerror=alert(1)>"
+    base = evidence.bases[0]
+    named = replace(
+        evidence, experiment=replace(evidence.experiment, name=evil, id=evil), bases=(replace(base, id=evil),)
+    )
+    html = report_html(replace(report(named), answer=(evil,), command=evil, specs=(evil,)))
+    reader = read(html)
+    assert "alert(1)" in " ".join(reader.text)
+    assert "<script>alert" not in html
+    assert "img" not in {tag for tag, _ in reader.elements}
+    assert sum(tag == "script" for tag, _ in reader.elements) == 2 + html.count('type="application/json"')
+
+
+def test_the_same_report_gives_the_same_file(found, tmp_path):
+    assert write_report(tmp_path / "a.html", found) == write_report(tmp_path / "b.html", found)
+
+
+def test_there_is_no_report_without_a_result_and_none_with_a_margin_out_of_bounds(studied, evidence):
+    with pytest.raises(SpecError, match="Margin must be"):
+        report_of(*studied, 99.0)
+    with pytest.raises(RunStateError, match="nothing to report yet"):
+        report(replace(evidence, chosen=()))
+
+
+def test_a_plain_experiment_has_a_report_too(evidence):
+    """One seed, not tuned, no source, nothing measured again."""
+    runs = make_arm_runs("full", [90.0]) + make_arm_runs("lora", [91.0])
+    arms = tuple(arms_of(runs))
+    curves = {run.id: make_curve([1.0, 0.5], source=False) for run in runs}
+    bare = replace(
+        evidence, members=tuple(runs), arms=arms, chosen=arms, choices=(), cells=(), curves=curves,
+        remeasured=type(evidence.remeasured)(missing="The dataset is gone."),
+    )  # fmt: skip
+    found = report(bare)
+    assert "takes at least 6" in found.answer[0]
+    assert any("The dataset is gone." in limit for limit in found.limits)
+    assert "nan" not in report_html(found).replace(packed_plotly(), "")
+
+
+def test_the_plane_starts_at_the_base_and_ends_with_the_last_epoch(evidence):
+    arms, start = evidence.named, evidence.remeasured.start
+    figure = learning_and_forgetting(
+        arms, evidence.curves, dict.fromkeys([a.key for a in arms], "#000000"), False, start
+    )
+    lines = {trace.name: trace for trace in figure.data}
+    assert set(lines) == {arm.label for arm in arms} | {"Base"}
+    for arm in arms:
+        last = [evidence.curves[run.id].epochs.iloc[-1] for run in arm.runs]
+        assert lines[arm.label].y[-1] == pytest.approx(np.mean([row["validation_accuracy"] for row in last]))
+        assert lines[arm.label].x[-1] == pytest.approx(np.mean([row["source_accuracy"] for row in last]))
+        # A network from random weights does not start at the base.
+        begins = (lines[arm.label].x[0], lines[arm.label].y[0]) == (start.source, start.target)
+        assert begins == (arm.spec.control != "scratch")
+
+
+def test_a_mean_curve_goes_as_far_as_all_runs_do():
+    short, long = make_curve([1.0] * 4, epochs=2), make_curve([1.0] * 6, epochs=3)
+    assert list(mean_epochs([short, long])["epoch"]) == [1, 2]
+    assert mean_epochs([short, make_curve([], epochs=0)]).empty
+    assert mean_epochs([]).empty
+
+
+@pytest.mark.parametrize("customers", [1, 1000])
+def test_points_stand_where_their_costs_are(evidence, customers):
+    arms = evidence.named
+    figure = accuracy_against("storage", arms, dict.fromkeys([a.key for a in arms], "#000000"), customers)
+    places = {trace.name: trace.x[0] for trace in figure.data}
+    assert places["Full"] == pytest.approx(customers * arms[0].interval("checkpoint_bytes").mean)
+    assert (places["LoRA r=1"] < places["Full"]) == (customers > 1)
+
+
+def test_the_reports_of_the_docs_are_made_by_one_command_that_uses_runs_again(tmp_path, capsys):
+    path = Path(__file__).parents[2] / "docs" / "reports" / "make.py"
+    spec = importlib.util.spec_from_file_location("make_reports", path)
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    (tmp_path / "README.md").write_text(f"# Ours\n\n{make.BEGIN}\nold\n{make.END}\n\nWords that stay.\n")
+    options = "--source digits --epochs 1 --pretrain-epochs 1 --seeds 2 --rank 1 4 --tune 2"
+    for _ in range(2):
+        arguments = [
+            "--home",
+            str(tmp_path / "home"),
+            "--out",
+            str(tmp_path),
+            "--options",
+            options,
+            "rotation-45",
+            "split",
+        ]
+        assert make.main(arguments) == 0
+    readme = (tmp_path / "README.md").read_text()
+    assert readme.startswith("# Ours\n")
+    assert readme.endswith("Words that stay.\n")
+    assert "old" not in readme.split()
+    assert "| LoRA r=4 |" in readme
+    assert "comparing 2 settings takes at least 7." in readme
+    assert {file.name for file in tmp_path.glob("*.html")} == {"rotation-45.html", "split.html"}
+    lab = Lab(Settings(home=tmp_path / "home"))
+    assert len(lab.experiments()) == 2
+    lab.store.close()

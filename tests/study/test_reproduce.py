@@ -1,0 +1,83 @@
+"""The command that a report prints gives the runs that the report is about."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from core.__main__ import _launch, _parser
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import LoRASpec, TaskSpec
+from core.study.evidence import bases_of
+from core.study.reproduce import compare_command
+from tests.conftest import short
+
+COMMANDS = [
+    "--rank 4",
+    "--rank 1 4 16 --seeds 10 --tune --epochs 3 --pretrain-epochs 3 --controls head biases scratch",
+    "--preset split --vary-bases --seeds 2 --tune 4 --alpha 3.5 --batch-size 128 --device cpu",
+    "--preset permutation --lr-full 0.002 --lr-lora 0.0123 --rank 2",
+    "--preset ten-shot --tune 3 --lr-full 0.0007 --controls biases",
+    "--preset same --tune 2",
+    "--preset inversion --seeds 1 --within 2.5",
+]
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    """A lab that queues and never trains."""
+    lab = Lab(Settings(home=tmp_path / "home", max_waiting=2000))
+    yield lab
+    lab.store.close()
+
+
+def queued(lab: Lab, experiment):
+    members = lab.members(experiment)
+    return [lab.run(id).spec for id in bases_of(members)], [run.spec for run in members]
+
+
+def anonymous(specs, bases):
+    """Specs without the ids of their bases, which differ in every home folder."""
+    names = {base: f"base {i}" for i, base in enumerate(bases)}
+    return [spec.but(base=names[spec.base]) for spec in specs]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_is_found_again_in_the_runs_that_it_gave(waiting, tmp_path, line):
+    options = _parser().parse_args(["compare", "--source", "digits", *shlex.split(line)])
+    experiment = _launch(waiting, options)
+    bases, specs = queued(waiting, experiment)
+    command = compare_command(bases[0], specs, {"digits": 10}, options.within, "out file.html")
+    assert command is not None
+    assert command.startswith("python -m core compare --source digits ")
+    other = Lab(Settings(home=tmp_path / "other", max_waiting=2000))
+    again_options = _parser().parse_args(shlex.split(command)[3:])
+    assert again_options.within == options.within
+    assert str(again_options.report) == "out file.html"
+    again = _launch(other, again_options)
+    other_bases, other_specs = queued(other, again)
+    assert other_bases == bases
+    ids = [list(dict.fromkeys(spec.base for spec in each)) for each in (specs, other_specs)]
+    assert anonymous(other_specs, ids[1]) == anonymous(specs, ids[0])
+    other.store.close()
+
+
+@pytest.mark.parametrize(
+    ("task", "lora", "seeds"),
+    [
+        (TaskSpec.of(dataset="digits", rotation=30.0), LoRASpec.of(), [0, 1]),
+        (TaskSpec.of(dataset="digits", rotation=45.0, validation=0.2), LoRASpec.of(), [0, 1]),
+        (TaskSpec.of(dataset="digits", rotation=45.0), LoRASpec.of(scaling="alpha"), [0, 1]),
+        (TaskSpec.of(dataset="digits", rotation=45.0), LoRASpec.of(target_modules=("layers.0",)), [0, 1]),
+        (TaskSpec.of(dataset="digits", rotation=45.0), LoRASpec.of(), [0, 2]),
+        (TaskSpec.of(dataset="digits", classes=(0, 1)), LoRASpec.of(), [0, 1]),
+    ],
+)
+def test_no_command_is_made_up_for_what_the_command_line_cannot_do(waiting, task, lora, seeds):
+    options = _parser().parse_args(["compare", "--source", "digits"])
+    base = waiting.run(_launch(waiting, options).base)
+    experiment = waiting.fine_tune(base, task, [(short(rate=0.001), None), (short(), lora)], seeds, "x")
+    bases, specs = queued(waiting, experiment)
+    assert compare_command(bases[0], specs, {"digits": 10}, 0.5) is None
