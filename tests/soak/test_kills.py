@@ -99,7 +99,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
     begun = time.monotonic()
     base_id = reader.launch(PRETRAIN.but(seed=1000)).id
     first = processes.start()
-    wait_until(lambda: reader.run(base_id).state == "finished")
+    wait_until(lambda: reader.run(base_id).state == "finished", 300)
     ids = queue(reader, reader.run(base_id), 0)
 
     killed: Counter[str] = Counter()
@@ -172,7 +172,7 @@ def wait_for_checkpoint(reader: Lab, ids: list[str]) -> None:
         return {name for id in ids for name in reader.store.files(id) if name.startswith(PREFIX)}
 
     before = kept()
-    wait_until(lambda: bool(kept() - before) or all(reader.run(id).state == "finished" for id in ids))
+    wait_until(lambda: bool(kept() - before) or all(reader.run(id).state == "finished" for id in ids), 300)
 
 
 def by_method(reader: Lab, ids: list[str]) -> list[list[Run]]:
