@@ -236,14 +236,14 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
     job.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
-    run_command.register(commands)
-
     page = commands.add_parser("report", help="write the report of an experiment that is there already")
     page.set_defaults(command=report)
     page.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
     page.add_argument("file", type=Path, metavar="FILE", help="the HTML file to write")
     page.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
     _option(page, "--within", DecisionSpec, "within", float, metavar="X")
+
+    run_command.register(commands)
 
     check = commands.add_parser("verify", help="check an adapter file against its base")
     check.set_defaults(command=verify)

@@ -79,9 +79,10 @@ split = bool(members[0].spec.source and members[0].spec.source.classes)
 
 st.subheader("The answer")
 st.markdown(verdict(arms, validation))
-st.page_link(
-    "report.py", label="Decision report", icon=":material/description:", query_params={"experiment": experiment.id}
-)
+if members[0].experiment == experiment.id:
+    st.page_link(
+        "report.py", label="Decision report", icon=":material/description:", query_params={"experiment": experiment.id}
+    )
 for warning in comparable(members):
     st.warning(warning)
 if len(bases) > 1:

@@ -28,5 +28,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exp
         own_bases=True,
     )  # fmt: skip
     wait_until(lambda: not lab.live(), 240)
-    yield lab, experiment
+    # Its threads end here; what lies in the store is read without them.
     lab.close()
+    yield lab, experiment
+    lab.store.close()
