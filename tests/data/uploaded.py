@@ -1,4 +1,4 @@
-"""Files that people might upload, made small."""
+"""Files that people might upload, made small, and what a draft of one holds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
+
+from core.data.uploads import Draft
 
 Entry = str | zipfile.ZipInfo
 
@@ -69,3 +71,16 @@ def digits(count: int = 40, classes: int = 4, side: int = 28, seed: int = 0) -> 
 def table(x: np.ndarray, y: object, heading: str = "", parted: str = ",") -> bytes:
     lines = [parted.join(map(str, [label, *row])) for label, row in zip(y, x.reshape(len(x), -1), strict=True)]  # type: ignore[call-overload]
     return "\n".join([*([heading] if heading else []), *lines]).encode()
+
+
+def flat(draft: Draft) -> tuple[np.ndarray, np.ndarray]:
+    """All images and labels, train part first."""
+    data = draft.dataset
+    return (
+        np.concatenate([data.train_images, data.test_images]),
+        np.concatenate([data.train_labels, data.test_labels]),
+    )
+
+
+def held(images: np.ndarray, labels: np.ndarray) -> list[tuple[bytes, int]]:
+    return sorted((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))

@@ -1,0 +1,109 @@
+"""Everything that could be wrong with an adapter file: what is changed, and a word of the sentence."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import stat
+import zipfile
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from core.adapter.archive import CONFIG, TENSORS, zip_bytes
+from tests.adapter.samples import ENTRIES, _named, _nameless, entry, zipped
+
+A0, B0 = ("base_model.model.layers.0.lora_A.weight", "base_model.model.layers.0.lora_B.weight")
+BAD_TENSORS: list[tuple[dict[str, Tensor | None], str]] = [
+    ({A0: None}, "lacks matrix A of layer layers.0"),
+    ({B0: None}, "lacks matrix B of layer layers.0"),
+    ({A0: None, B0: None}, "lacks the adapter of layer layers.0"),
+    ({A0: torch.zeros(2, 12)}, r"shape \(2, 12\), which is not of rank 3"),
+    ({A0: torch.zeros(12, 3)}, "which is not of rank 3"),
+    ({B0: torch.zeros(3, 11)}, "which is not of rank 3"),
+    ({B0: torch.zeros(3)}, "which is not of rank 3"),
+    ({A0: torch.zeros(3, 0)}, "which is not of rank 3"),
+    ({A0: torch.zeros(3, 12, 1)}, "which is not of rank 3"),
+    ({A0: torch.full((3, 12), torch.nan)}, "not finite floats"),
+    ({B0: torch.full((11, 3), torch.inf)}, "not finite floats"),
+    ({A0: torch.zeros(3, 12, dtype=torch.int64)}, "not finite floats"),
+    ({A0: torch.zeros(3, 12, dtype=torch.float64)}, "not finite floats"),
+    ({A0: torch.zeros(3, 12, dtype=torch.float8_e4m3fn)}, "not finite floats"),
+    ({"extra": torch.zeros(1)}, "'extra', which is not part of a LoRA adapter"),
+    ({"base_model.model.layers.0.lora_A.bias": torch.zeros(1)}, "not part of a LoRA adapter"),
+    ({"base_model.model.layers.0.base_layer.weight": torch.zeros(1)}, "not part of a LoRA adapter"),
+    ({"base_model.model.layers.0.lora_magnitude_vector": torch.zeros(1)}, "not part of a LoRA adapter"),
+    ({"base_model.model.layers.0.lora_embedding_A": torch.zeros(1)}, "not part of a LoRA adapter"),
+    ({"base_model.model.layers.1.lora_A.weight": torch.zeros(3, 4)}, "layers.1, which .* does not name"),
+    (dict.fromkeys(safetensors.torch.load(ENTRIES[TENSORS])), "lacks the adapter"),
+]  # fmt: skip
+
+
+BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
+    ({"peft_type": "IA3"}, "only LORA"),
+    ({"peft_type": None}, "only LORA"),
+    ({"peft_type": ["LORA"]}, "only LORA"),
+    *[
+        ({name: value}, f"uses {name}=.* which LoRA Lab cannot honour")
+        for name, value in {
+            "bias": "all", "fan_in_fan_out": True, "use_dora": True, "modules_to_save": ["layers.4"], "lora_bias": True,
+            "layers_to_transform": [0], "layers_pattern": "layers", "exclude_modules": ["layers.4"],
+            "target_parameters": ["layers.0.weight"], "trainable_token_indices": [1], "use_qalora": True,
+            "alora_invocation_tokens": [1], "layer_replication": [[0, 2]], "loftq_config": {"loftq_bits": 4},
+            "megatron_config": {"a": 1}, "use_bdlora": {"nblocks": 2}, "velora_config": {"a": 1}, "of_2031": 1,
+        }.items()
+    ],
+    *[({"init_lora_weights": how}, "changes the base") for how in ("pissa", "olora", "corda", "loftq", "mica", ["x"])],
+    *[({"r": rank}, "A rank") for rank in (0, -1, 1.5, "3", True, None, 10**9, [3])],
+    *[({"rank_pattern": {"layers.0": rank}}, "A rank") for rank in (0, "3", None)],
+    *[({"lora_alpha": alpha}, "A lora_alpha") for alpha in (0, -1, "8", True, None, 10**400, [8])],
+    *[({"alpha_pattern": {"layers.0": alpha}}, "A lora_alpha") for alpha in (0, "3", None)],
+    *[({"target_modules": value}, "target_modules") for value in (None, [], [3], {"layers.0": 1}, 3)],
+    *[
+        ({"target_modules": value}, "selects layers by")
+        for value in (
+            "(a+)+$", "(.*)*x", "layers[^0]", "[", "layers.[a", "(", r"\1", "a{9}", "(?=a)", "x" * 999, r"layers\.\N",
+        )
+    ],
+    ({"rank_pattern": {"(a|a)*b": 3}}, "selects layers by"),
+    ({"alpha_pattern": {"(": 3}}, "selects layers by"),
+    ({"rank_pattern": ["layers.0"]}, "rank_pattern"),
+    ({"use_rslora": "yes"}, "use_rslora"),
+    ({"use_rslora": 1}, "use_rslora"),
+    ({"rank_pattern": {"layers.2": 2}}, "which is not of rank 2"),
+    ({"r": 4}, "which is not of rank 4"),
+    ({"target_modules": ["layers.0", "layers.2"]}, "does not name"),
+    ({"target_modules": ["layers.0", "layers.2", "layers.4", "fc"]}, "lacks the adapter of layer fc"),
+]  # fmt: skip
+
+
+JUNK = [b"", b"{", b"[]", b"3", b"\xff\xfe", b"[" * 100_000, b'{"r": NaN}', b'{"r": ' + b"9" * 9_999 + b"}"]
+
+
+BAD_ZIPS: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "not a zip file"),
+    "text": (b"hello" * 99, "not a zip file"),
+    "pickle": (pickle.dumps({"a": [1]}), "not a zip file"),
+    "no entries": (zip_bytes({}), "exactly once, not 0 times"),
+    "no tensors": (zip_bytes({CONFIG: ENTRIES[CONFIG]}), "holds no adapter_model.safetensors"),
+    "tensors elsewhere": (zip_bytes({CONFIG: ENTRIES[CONFIG], f"a/{TENSORS}": ENTRIES[TENSORS]}), "holds no"),
+    "two configs": (zipped((f"a/{CONFIG}", ENTRIES[CONFIG])), "exactly once, not 2 times"),
+    "many entries": (zipped(*((f"f{i}", b"") for i in range(20))), "more than 16 entries"),
+    "very many entries": (zipped(*((f"f{i}", b"") for i in range(2000))), "more than 16 entries"),
+    "parent folder": (zipped(("../evil", b"1")), "unsafe name"),
+    "inner parent": (zipped(("a/../../evil", b"1")), "unsafe name"),
+    "absolute": (_named("/etc/passwd"), "unsafe name"),
+    "backslash": (_named("..\\evil"), "unsafe name"),
+    "drive": (zipped(("c:evil", b"1")), "unsafe name"),
+    "no name": (_nameless(), "unsafe name"),
+    "null": (_named("note\0.bin"), "unsafe name"),
+    "symbolic link": (zipped((entry("link", stat.S_IFLNK | 0o777), b"/etc/passwd")), "a link or a device"),
+    "device": (zipped((entry("null", stat.S_IFCHR | 0o666), b"")), "a link or a device"),
+    "bzip2": (zipped((entry("note.txt", how=zipfile.ZIP_BZIP2), b"1")), "packed in an unusual way"),
+    "lzma": (zipped((entry("note.txt", how=zipfile.ZIP_LZMA), b"1")), "packed in an unusual way"),
+    "bomb": (zipped((entry("b.safetensors", how=zipfile.ZIP_DEFLATED), bytes(2**26))), "far more than it is"),
+    "large text": (zipped(("LICENSE", random.Random(0).randbytes(2**21))), "too large"),
+    **{f"pickle {end}": (zipped((f"a{end}", b"\x80\x04.")), "run code") for end in (".bin", ".pt", ".PKL", ".pth")},
+}

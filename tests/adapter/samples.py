@@ -1,0 +1,138 @@
+"""A small network with a trained adapter, its file, and files like those that PEFT writes."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import stat
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from core.adapter import (
+    AdapterFile,
+    Card,
+    adapter_bytes,
+    read_adapter,
+)
+from core.adapter.archive import CONFIG, TENSORS, zip_bytes
+from core.lora import (
+    AdaptedLinear,
+    LinearWithLoRA,
+    adapted_layers,
+    add_lora,
+)
+from core.model import MultilayerPerceptron, build, fingerprint
+from core.spec import LoRASpec, ModelSpec, Scaling
+
+WIDE = ModelSpec(num_features=300, num_hidden_1=220, num_hidden_2=210, num_classes=10)
+SMALL = ModelSpec(num_features=12, num_hidden_1=11, num_hidden_2=9, num_classes=5)
+SCALINGS: list[Scaling] = ["alpha/r", "alpha", "alpha/sqrt(r)"]
+HOSTILE = Card(
+    "x](http://evil) | <script>", "b`\n# big", ("<img src=x>\r\n| a | www.evil.org", "\u202e*b*"), {"|": "`"}
+)
+
+
+def probe(spec: ModelSpec = SMALL, rows: int = 32) -> Tensor:
+    return torch.rand(rows, spec.num_features, generator=torch.Generator().manual_seed(7))
+
+
+def perturb(*parameters: Tensor, seed: int = 3) -> None:
+    """Values as training leaves them: A has moved, B is no longer zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in parameters:
+            noise = torch.randn(parameter.shape, generator=generator) / max(parameter.shape) ** 0.5
+            parameter.copy_(parameter.float() + noise)
+
+
+def trained(
+    lora: LoRASpec, spec: ModelSpec = SMALL, form: type[AdaptedLinear] = LinearWithLoRA
+) -> tuple[MultilayerPerceptron, nn.Module]:
+    base = build(spec, seed=1)
+    model = add_lora(copy.deepcopy(base), lora, torch.Generator().manual_seed(2), form)
+    perturb(*(p for layer in adapted_layers(model).values() for p in layer.lora.parameters()))
+    return base, model
+
+
+def packed(base: nn.Module, model: nn.Module, lora: LoRASpec, rows: Tensor, card: Card = HOSTILE) -> bytes:
+    return adapter_bytes(model, lora, base_fingerprint=fingerprint(base.state_dict()), card=card, probe=rows)
+
+
+def unzip(content: bytes, folder: Path) -> Path:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def logits(model: nn.Module, rows: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model.eval()(rows)
+
+
+def assert_close(one: Tensor, two: Tensor, tolerance: float = 1e-5) -> None:
+    assert torch.isfinite(one).all()
+    assert (one - two).abs().max() <= tolerance
+
+
+LORA = LoRASpec(rank=3, alpha=5)
+BASE, MODEL = trained(LORA)
+WHOLE = packed(BASE, MODEL, LORA, probe())
+with zipfile.ZipFile(io.BytesIO(WHOLE)) as _archive:
+    ENTRIES = {name: _archive.read(name) for name in _archive.namelist()}
+
+
+def peft_like(
+    tensors: Mapping[str, Tensor | None] | None = None, config: Mapping[str, Any] | None = None, **entries: bytes
+) -> bytes:
+    """A sound file without certificate, with some tensors, settings or entries changed; None takes a tensor out."""
+    sound = safetensors.torch.load(ENTRIES[TENSORS]) | dict(tensors or {})
+    kept = {name: tensor for name, tensor in sound.items() if tensor is not None}
+    settings = json.loads(ENTRIES[CONFIG]) | dict(config or {})
+    return zip_bytes({TENSORS: safetensors.torch.save(kept), CONFIG: json.dumps(settings).encode(), **entries})
+
+
+A0, B0 = ("base_model.model.layers.0.lora_A.weight", "base_model.model.layers.0.lora_B.weight")
+
+
+def zipped(*extra: tuple[zipfile.ZipInfo | str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", how) as archive:
+        for name, data in (*ENTRIES.items(), *extra):
+            archive.writestr(name, data)
+    return target.getvalue()
+
+
+def entry(name: str, mode: int = stat.S_IFREG | 0o644, how: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = mode << 16
+    info.compress_type = how
+    return info
+
+
+def _nameless() -> bytes:
+    """A sound file with one more entry, whose name is empty."""
+    target = io.BytesIO(WHOLE)
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(""), b"")
+    return target.getvalue()
+
+
+def _named(name: str) -> bytes:
+    """A zip whose last entry has a name that the zip module itself would not write."""
+    return zipped(("x" * len(name), b"1")).replace(b"x" * len(name), name.encode())
+
+
+def assert_same(one: AdapterFile, two: AdapterFile) -> None:
+    assert (one.config, one.certificate, one.base_fingerprint) == (two.config, two.certificate, two.base_fingerprint)
+    assert one.tensors.keys() == two.tensors.keys()
+    assert all(torch.equal(one.tensors[name], two.tensors[name]) for name in one.tensors)
+
+
+GOOD = read_adapter(WHOLE)

@@ -1,0 +1,81 @@
+"""The model card: its code works, and no name in it is more than text."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.adapter import (
+    Card,
+)
+from core.adapter.archive import CARD
+from core.adapter.card import plain
+from core.network_file import write_network
+from core.runs.record import Result
+from core.spec import OptimSpec, RunSpec, TaskSpec
+from tests.adapter.samples import BASE, ENTRIES, LORA, MODEL, WHOLE, assert_close, logits, packed, probe
+
+
+def test_the_code_in_the_model_card_loads_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_network(tmp_path / "base.safetensors", BASE)
+    (tmp_path / "adapter.zip").write_bytes(WHOLE)
+    blocks = re.findall(r"```python\n(.*?)```", ENTRIES[CARD].decode(), re.DOTALL)
+    assert ["core." in block for block in blocks] == [False, True, True]
+    assert ["peft" in block for block in blocks] == [True, True, False]
+    for block in blocks:
+        names: dict[str, Any] = {}
+        exec(block, names)
+        assert_close(logits(names["model"], probe()), logits(MODEL, probe()))
+
+
+def test_hostile_names_stay_text_in_the_model_card() -> None:
+    shown = ENTRIES[CARD].decode()
+    calm = packed(BASE, MODEL, LORA, probe(), Card("x", "b", ("one", "two"), {"a": "b"}))
+    with zipfile.ZipFile(io.BytesIO(calm)) as archive:
+        assert len(shown.splitlines()) == len(archive.read(CARD).decode().splitlines())
+    assert "\\<script\\>" in shown
+    assert not re.search(
+        r"(?<!\\)<|(?<!\\)\]\(|^# big|www\.evil|http:|\u202e", shown.split("## Load", 1)[0], re.MULTILINE
+    )
+
+
+@given(st.text(max_size=300))
+def test_any_text_becomes_one_harmless_line(text: str) -> None:
+    line = plain(text)
+    assert line.isprintable()
+    assert len(line) <= 400
+    assert not re.match(r"\d*[-+=.]", line)
+    assert not re.search(r"(?<!\\)(\\\\)*[`*_{}\[\]<>()#|~!&$@:]", line)
+    assert re.sub(r"\\(.)", r"\1", line) == " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+
+
+def test_a_card_of_a_run_states_task_and_results() -> None:
+    spec = RunSpec(
+        method="lora",
+        base="base-1",
+        source=TaskSpec(dataset="mnist"),
+        task=TaskSpec(dataset="mnist", classes=(5, 6), rotation=45, invert=True, permutation=3, shots=10),
+        lora=LORA,
+        optim=OptimSpec(learning_rate=0.005, epochs=3),
+        seed=4,
+    )
+    result = Result(
+        accuracy=97.125, accuracy_before=None, source_accuracy=80.0, source_accuracy_before=96.5,
+        source_accuracy_masked=None, source_accuracy_masked_before=None, parameters=1, trainable_parameters=1,
+        seconds=1.0, examples_per_second=1.0, memory=1, checkpoint_bytes=1, adapter_bytes=None, epochs=2, steps=5,
+        kept_epoch=2, device="cpu", threads=1,
+    )  # fmt: skip
+    card = Card.of("run-7", spec, result)
+    assert (card.run, card.base) == ("run-7", "base-1")
+    told = "\n".join(card.task)
+    for word in ("mnist", "classes 5, 6", "45 degrees", "inverted", "seed 3", "10 images", "0.005", "2 of 3", "seed 4"):
+        assert word in told
+    assert list(card.results.values()) == ["97.12 %", "80.00 %", "96.50 %"]

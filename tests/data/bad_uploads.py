@@ -1,0 +1,250 @@
+"""Uploads that are sound, and all that could be wrong with one: its name, the file, and a word of the sentence."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from core.data.uploads import limits
+from core.errors import DatasetError
+from tests.data.uploaded import arrays, digits, entry, folders, noise, npy, npy_header, picture, table, zipped
+
+T = TypeVar("T")
+
+X, Y = digits()
+NPZ = arrays(x_train=X, y_train=Y, x_test=X[:8], y_test=Y[:8])
+FOLDERS = zipped(*folders({"cat": 6, "dog": 7}))
+CSV = table(X[:20, :4, :4], Y[:20])
+GOOD = {"npz": NPZ, "folders": FOLDERS, "csv": CSV}
+
+
+def lying(content: bytes, old: int, new: int) -> bytes:
+    changed = content.replace(old.to_bytes(4, "little"), new.to_bytes(4, "little"))
+    assert changed != content
+    return changed
+
+
+def header_of(width: int, height: int) -> bytes:
+    """A PNG that declares a size and holds next to nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+def named(name: str) -> bytes:
+    return zipped(("x" * len(name), b"1"), *PICTURES).replace(b"x" * len(name), name.encode())
+
+
+def member(name: str, content: bytes) -> bytes:
+    """NPZ with one member in another's place."""
+    with zipfile.ZipFile(io.BytesIO(NPZ)) as archive:
+        members = {key: archive.read(key) for key in archive.namelist()}
+    return zipped(*(members | {f"{name}.npy": content}).items())
+
+
+PICTURES = folders({"a": 5, "b": 5})
+ONE = picture(noise(1))
+FLOATS = X.astype(np.float32)
+
+
+def but(values: np.ndarray, value: float) -> np.ndarray:
+    changed = values.copy()
+    changed.flat[5] = value
+    return changed
+
+
+BAD_FILES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "is empty"),
+    "too large": (bytes(limits.MOST_BYTES + 1), "larger than 16 MiB"),
+    "pickle": (pickle.dumps({"x_train": X}), "pickle"),
+    "pickle of protocol 0": (pickle.dumps({"a": [1]}, protocol=0), "cell|pixels|CSV"),
+    "npy": (npy(npy_header("|u1", (2, 2)), bytes(4)), "single array"),
+    "gzip": (gzip.compress(CSV), "unpack it first"),
+    "png": (ONE, "single image"),
+    "jpeg": (picture(noise(1), "JPEG"), "single image"),
+    "rar": (b"Rar!\x1a\x07\x01\x00", "RAR"),
+    "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(20), "7z"),
+    "zeros": (bytes(1000), "no zip, npz or CSV"),
+    "latin-1": ("näme,1,2,3,4".encode("latin-1"), "not text in UTF-8"),
+    "executable": (b"\x7fELF\x02\x01\x01" + bytes(90), "no zip, npz or CSV"),
+}
+
+BAD_ZIPS: dict[str, tuple[bytes, str]] = {
+    "no entries": (zipped(), "no images"),
+    "no images": (zipped(("a/1.txt", b"1")), "no images"),
+    "beginning only": (b"PK\x03\x04" + bytes(60), "not a zip file, or it is damaged"),
+    "images in no folder": (zipped(*((f"{i}.png", ONE) for i in range(9))), "in no class folder"),
+    "one image in no folder": (zipped(*PICTURES, ("1.png", ONE)), "in no class folder"),
+    "folders too deep": (zipped(*PICTURES, ("a/b/1.png", ONE)), "in no class folder"),
+    "a valid part": (zipped(*folders({f"{p}/{c}": 5 for p in ("train", "test", "valid") for c in "a"})), "in no class"),
+    "one class": (zipped(*folders({"a": 9})), "has 1 class:"),
+    "one class in train": (zipped(*folders({"train/a": 9, "test/a": 9})), "has 1 class:"),
+    "a tiny class": (zipped(*folders({"a": 9, "b": 4})), "'b' has 4 images"),
+    "a tiny class to train on": (zipped(*folders({"train/a": 9, "train/b": 3, "test/a": 1, "test/b": 1})), "'b' has 3"),
+    "a class to test only": (zipped(*folders({"train/a": 9, "test/a": 1, "test/b": 9})), "'b' has 0 training images"),
+    "a class to train only": (zipped(*folders({"train/a": 9, "train/b": 9, "test/a": 1})), "no images in the test"),
+    "1001 classes": (zipped(*((f"{i}/1.png", ONE) for i in range(1001))), "has 1001 classes"),
+    "a long name": (zipped(*folders({"a": 5, "b" * 65: 5})), "no usable name"),
+    "a name with a control": (zipped(*folders({"a": 5, "b\u202e": 5})), "no usable name"),
+    "a nested zip": (zipped(*PICTURES, ("a/more.zip", FOLDERS)), "another archive"),
+    "a nested tar": (zipped(*PICTURES, ("a/more.tar.gz", b"x")), "another archive"),
+    "a zip called png": (zipped(*PICTURES, ("a/9.png", FOLDERS)), "not an image that can be read"),
+    "a pickle beside": (zipped(*PICTURES, ("a/model.pkl", b"\x80\x04.")), "run code"),
+    "a torch file beside": (zipped(*PICTURES, ("a/MODEL.PT", b"x")), "run code"),
+    "an array beside": (zipped(*PICTURES, ("a/x.npy", b"x")), "run code"),
+    "parent folder": (zipped(*PICTURES, ("../evil.png", ONE)), "unsafe name"),
+    "inner parent": (zipped(*PICTURES, ("a/../../evil.png", ONE)), "unsafe name"),
+    "absolute": (named("/etc/evil.png"), "unsafe name"),
+    "backslash": (named("..\\evil.png"), "unsafe name"),
+    "drive": (zipped(*PICTURES, ("c:evil.png", ONE)), "unsafe name"),
+    "null": (named("a/evil\0.png"), "unsafe name"),
+    "symbolic link": (zipped(*PICTURES, (entry("a/l.png", stat.S_IFLNK | 0o777), b"/etc/passwd")), "link or a device"),
+    "device": (zipped(*PICTURES, (entry("a/null", stat.S_IFCHR | 0o666), b"")), "link or a device"),
+    "bzip2": (zipped(*PICTURES, how=zipfile.ZIP_BZIP2), "packed in an unusual way"),
+    "lzma": (zipped(*PICTURES, how=zipfile.ZIP_LZMA), "packed in an unusual way"),
+    "encrypted": (FOLDERS.replace(b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01"), "encrypted"),
+    "bomb": (zipped(*PICTURES, ("a/b.png", bytes(2**26))), "unpacks to far more than it is"),
+    "bombs": (zipped(*((f"a/{i}.png", bytes(2**26)) for i in range(5))), "unpacks to more than 256 MiB"),
+    "lying bomb": (lying(zipped(("a/b.png", bytes(2**26 + 77))), 2**26 + 77, 1000), "damaged|not an image"),
+    "many entries": (zipped(*((f"{i}", b"") for i in range(limits.MOST_ENTRIES + 1))), "more than 50000 entries"),
+    "very many entries": (zipped(*((f"{i}", b"") for i in range(80_000))), "more than 50000 entries"),
+    "1 × 1": (zipped(*folders({"a": 5, "b": 5}, (1, 1))), "1 × 1 pixels"),
+    "3 × 90": (zipped(*folders({"a": 5, "b": 5}, (90, 3))), "3 × 90 pixels"),
+    "20,000 × 20,000": (zipped(*PICTURES, ("a/9.png", header_of(20_000, 20_000))), "16 million pixels"),
+    "5,000 × 5,000": (zipped(*PICTURES, ("a/9.png", header_of(5_000, 5_000))), "16 million pixels"),
+    "2³¹ × 1": (zipped(*PICTURES, ("a/9.png", header_of(2**31 - 1, 1))), "16 million pixels|not an image"),
+    "0 × 0": (zipped(*PICTURES, ("a/9.png", header_of(0, 0))), "pixels|not an image"),
+    "a header and no pixels": (zipped(*PICTURES, ("a/9.png", header_of(100, 100))), "not an image"),
+    "an empty image": (zipped(*PICTURES, ("a/9.png", b"")), "not an image"),
+    "text called png": (zipped(*PICTURES, ("a/9.png", b"<svg/>")), "not an image"),
+    "postscript called jpg": (zipped(*PICTURES, ("a/9.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n")), "not an image"),
+}  # fmt: skip
+
+BAD_ARRAYS: dict[str, tuple[bytes, str]] = {
+    "only x": (arrays(x_train=X), "must hold x_train and y_train"),
+    "only a test part": (arrays(x_test=X, y_test=Y), "must hold x_train"),
+    "half a test part": (arrays(x_train=X, y_train=Y, y_test=Y), "must hold x_train"),
+    "half a test part, the other": (arrays(x_train=X, y_train=Y, x_test=X), "must hold x_train"),
+    "a stranger": (arrays(x_train=X, y_train=Y, weights=X), "array 'weights'"),
+    "objects": (arrays(x_train=np.array([{}] * 40), y_train=Y), "run code"),
+    "objects for labels": (arrays(x_train=X, y_train=np.array([None] * 40)), "run code"),
+    "text": (arrays(x_train=np.full((40, 28, 28), "x"), y_train=Y), "text or another kind"),
+    "bytes": (arrays(x_train=np.full((40, 28, 28), b"x"), y_train=Y), "text or another kind"),
+    "complex": (arrays(x_train=X.astype(complex), y_train=Y), "another kind"),
+    "dates": (arrays(x_train=X, y_train=Y.astype("M8[s]")), "plain numbers|another kind"),
+    "records": (arrays(x_train=np.zeros(40, [("a", "f4")]), y_train=Y), "plain numbers"),
+    "NaN": (arrays(x_train=but(FLOATS, np.nan), y_train=Y), "not finite"),
+    "infinity": (arrays(x_train=but(FLOATS, np.inf), y_train=Y), "not finite"),
+    "NaN in the test part": (
+        arrays(x_train=X, y_train=Y, x_test=but(FLOATS, np.nan)[:8], y_test=Y[:8]),
+        "x_test holds values that are not finite",
+    ),
+    "negative pixel": (arrays(x_train=but(FLOATS, -1), y_train=Y), "value -1"),
+    "bright pixel": (arrays(x_train=but(FLOATS, 256), y_train=Y), "value 256"),
+    "negative label": (arrays(x_train=X, y_train=but(Y, -1)), "label -1"),
+    "large label": (arrays(x_train=X, y_train=but(Y, 1000)), "label 1000"),
+    "very large label": (arrays(x_train=X, y_train=but(Y.astype(np.uint64), 2**64 - 1)), "from 0 to 999"),
+    "half a label": (arrays(x_train=X, y_train=but(Y.astype(float), 0.5)), "whole numbers"),
+    "NaN for a label": (arrays(x_train=X, y_train=but(Y.astype(float), np.nan)), "whole numbers"),
+    "infinite label": (arrays(x_train=X, y_train=but(Y.astype(float), np.inf)), "whole numbers"),
+    "words for labels": (arrays(x_train=X, y_train=np.array(["cat"] * 40)), "text or another kind"),
+    "one class": (arrays(x_train=X, y_train=np.zeros(40, int)), "has 1 class:"),
+    "tiny class": (arrays(x_train=X, y_train=np.repeat([0, 1], [37, 3])), "'1' has 3 images"),
+    "a label that is only tested": (arrays(x_train=X, y_train=Y, x_test=X[:1], y_test=[9]), "'9' has 0 training"),
+    "a label that is not tested": (arrays(x_train=X, y_train=Y, x_test=X[:1], y_test=[1]), "no images in the test"),
+    "fewer labels": (arrays(x_train=X, y_train=Y[:-1]), "one label for each"),
+    "one-hot labels": (arrays(x_train=X, y_train=np.eye(4)[Y]), "one label for each"),
+    "no images": (arrays(x_train=X[:0], y_train=Y[:0]), "is empty"),
+    "no pixels": (arrays(x_train=X[:, :0], y_train=Y), "is empty"),
+    "a scalar": (arrays(x_train=np.float32(1), y_train=Y), "is empty"),
+    "flat": (arrays(x_train=X.ravel(), y_train=Y), "shape \\(31360,\\)"),
+    "colour": (arrays(x_train=np.zeros((40, 8, 8, 3), "u1"), y_train=Y), "shape"),
+    "no square": (arrays(x_train=X.reshape(40, -1)[:, :783], y_train=Y), "783 pixels"),
+    "1 × 1": (arrays(x_train=X[:, :1, :1], y_train=Y), "1 × 1 pixels"),
+    "20,000 × 20,000": (member("x_train", npy(npy_header("|u1", (1, 20_000, 20_000)))), "claims to hold 400,000,000"),
+    "10 GB": (member("x_train", npy(npy_header("<f8", (1_600_000, 784)), bytes(9))), "claims to hold 10,035,200,000"),
+    "10 GB of labels": (member("y_train", npy(npy_header("<i8", (1_250_000_000,)))), "claims to hold 10,000,000,000"),
+    "2⁶⁴ bytes": (member("x_train", npy(npy_header("|u1", (2**32, 2**32)))), "claims to hold 18,446,744"),
+    "very many dimensions": (member("x_train", npy(npy_header("|u1", (1,) * 999))), "plain numbers|cut short|shape"),
+    "one byte less": (member("x_train", npy(npy_header("|u1", (40, 28, 28)), bytes(31359))), "cut short or too long"),
+    "one byte more": (member("x_train", npy(npy_header("|u1", (40, 28, 28)), bytes(31361))), "cut short or too long"),
+    "column by column": (member("x_train", npy(npy_header("|u1", (40, 28, 28), True), bytes(31360))), "ascontiguous"),
+    "no magic": (member("x_train", b"NUMPY" + bytes(200)), "not an array"),
+    "an empty member": (member("x_train", b""), "not an array"),
+    "version 9": (member("x_train", npy("{}", version=b"\x09\x00")), "not an array"),
+    "a long header": (member("x_train", npy(" " * 60_000)), "header of x_train is damaged"),
+    "a header of 4 GB": (member("x_train", b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}"), "header of x_train is damaged"),
+    "a header with code": (member("x_train", npy("__import__('os').system('id')")), "plain numbers"),
+    "a nested header": (member("x_train", npy("[" * 4000)), "plain numbers"),
+    "a negative shape": (member("x_train", npy(npy_header("|u1", (-40, 28, 28)), bytes(9))), "plain numbers"),
+    "a pickle for an array": (member("x_train", pickle.dumps(X)), "not an array"),
+    "an unknown number": (member("x_train", npy(npy_header("<f3", (4, 16)), bytes(192))), "unknown type"),
+    "a bomb": (member("x_train", npy(npy_header("|u1", (200_000, 28, 28)), bytes(156_800_000))), "far more than it is"),
+    "200,001 images": (
+        arrays(x_train=np.tile(noise(3, (3, 4, 4)), (66_667, 1, 1)), y_train=np.arange(200_001) % 2),
+        "200,001 images|far more",
+    ),
+}  # fmt: skip
+
+LINE = b"1" + b",7" * 16
+BAD_TABLES: dict[str, tuple[bytes, str]] = {
+    "a blank line": (b"\n", "is empty"),
+    "blank lines": (b"\n\n,,\n", "is empty"),
+    "headings only": (b"label" + b",p" * 16, "no images"),
+    "words only": (b"hello world, this is no table", "no square|1 × 1"),
+    "html": (b"<!doctype html>\n<html>", "0 pixels"),
+    "text in a pixel": (CSV + b"\n" + LINE.replace(b",7", b",x", 1), "Line 21 has text where a pixel"),
+    "an empty pixel": (CSV + b"\n" + LINE.replace(b",7", b",", 1), "Line 21 has text where a pixel"),
+    "hex in a pixel": (CSV + b"\n" + LINE.replace(b",7", b",0x1f", 1), "Line 21 has text"),
+    "a formula in a pixel": (CSV + b"\n" + LINE.replace(b",7", b",=1+1", 1), "Line 21 has text"),
+    "a very long number": (CSV + b"\n" + LINE.replace(b",7", b"," + b"0" * 5000, 1), "Line 21 has text"),
+    "NaN": (CSV + b"\n" + LINE.replace(b",7", b",nan", 1), "Line 21 holds values that are not finite"),
+    "infinity": (CSV + b"\n" + LINE.replace(b",7", b",1e999", 1), "Line 21 holds values that are not finite"),
+    "a negative pixel": (CSV + b"\n" + LINE.replace(b",7", b",-7", 1), "value -7"),
+    "a bright pixel": (CSV + b"\n" + LINE.replace(b",7", b",256", 1), "value 256"),
+    "a short line": (CSV + b"\n1,2,3", "Line 21 has 3 cells: the first line has 17"),
+    "a long line": (CSV + b"\n" + LINE + b",7", "Line 21 has 18 cells"),
+    "no square": (b"1" + b",7" * 17, "17 pixels"),
+    "one pixel": (b"1,7\n2,8", "1 × 1 pixels"),
+    "a line without end": (b"1" + b",7" * 2**20, "Line 1 has more than 1,048,576 characters"),
+    "a quote without end": (CSV + b'\n"' + b"x" * 200_000, "Line 21 is not a line"),
+    "a null": (CSV + b"\n" + LINE.replace(b"7", b"\0", 1), "no zip, npz or CSV|Line 21"),
+    "old line ends": (CSV.replace(b"\n", b"\r"), "line|cells|pixels"),
+    "negative label": (CSV + b"\n-1" + LINE[1:], "label -1"),
+    "large label": (CSV + b"\n1000" + LINE[1:], "label 1000"),
+    "half a label": (CSV + b"\n0.5" + LINE[1:], "label '0.5'"),
+    "NaN for a label": (CSV + b"\nnan" + LINE[1:], "label 'nan'"),
+    "mixed labels": (CSV + b"\ncat" + LINE[1:], "mix numbers and words"),
+    "one class": (b"\n".join([LINE] * 20), "has 1 class:"),
+    "a tiny class": (CSV + b"\n9" + LINE[1:], "'9' has 1 images"),
+    "1001 classes": (b"\n".join(b"c%d" % i + LINE[1:] for i in range(1001)), "1,001 different labels"),
+    "an unusable class": (b"\n".join([LINE] * 5 + [b"\xe2\x80\xae" + LINE] * 5), "mix|usable"),
+}
+
+ALL = {
+    f"{kind}: {name}": case
+    for kind, cases in {"file": BAD_FILES, "zip": BAD_ZIPS, "npz": BAD_ARRAYS, "csv": BAD_TABLES}.items()
+    for name, case in cases.items()
+}
+
+
+def or_sentence(ask: Callable[[], T]) -> T | str:
+    """What comes of it, or the one sentence that says why nothing does."""
+    try:
+        return ask()
+    except DatasetError as error:
+        sentence = str(error)
+    assert "\n" not in sentence
+    return sentence
