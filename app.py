@@ -22,6 +22,8 @@ from starlette.middleware import Middleware
 from streamlit import config
 from streamlit.auth_util import get_cookie_with_chunks
 from streamlit.errors import StreamlitSecretNotFoundError
+from streamlit.runtime import Runtime
+from streamlit.runtime.stats import CACHE_MEMORY_FAMILY, CacheStat
 from streamlit.web.server.server_util import AUTH_COOKIE_NAME, get_cookie_secret
 from streamlit.web.server.starlette.starlette_app_utils import decode_signed_value
 
@@ -78,6 +80,14 @@ def is_signed_in(cookies: Mapping[str, str]) -> bool:
     return payload is not None and json.loads(payload).get("is_logged_in") is True
 
 
+def held_uploads() -> int:
+    """Bytes of the uploads that Streamlit keeps for the pages that are open."""
+    if not Runtime.exists():
+        return 0
+    stats = Runtime.instance().uploaded_file_mgr.get_stats([CACHE_MEMORY_FAMILY])
+    return sum(stat.byte_length for family in stats.values() for stat in family if isinstance(stat, CacheStat))
+
+
 def decide_access() -> Access:
     """Who may come in; where that cannot be said, there is nothing to start."""
     try:
@@ -100,6 +110,7 @@ def doors(access: Access) -> list[Middleware]:
             BodyLimit,
             upload_path=at("/_stcore/upload_file/"),
             upload_bytes=st.get_option("server.maxUploadSize") * 2**20,
+            held=held_uploads,
         ),
     ]
     if access.is_open:

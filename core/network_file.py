@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from core.errors import NetworkFileError, SpecError
 from core.files import write_atomically
 from core.model import MultilayerPerceptron, build
 from core.spec import ModelSpec
+from core.tensor_file import read_tensors
 
 MAX_BYTES = 256 * 2**20
 """Of a file; the largest network that a spec allows has 145 MiB."""
@@ -43,10 +43,7 @@ def read_network(path: Path) -> MultilayerPerceptron:
         raise NetworkFileError(f"{path.name:.80} cannot be read: {error.strerror}.") from error
     if len(content) > MAX_BYTES:
         raise NetworkFileError(f"{path.name} is larger than any network of LoRA Lab: choose another file.")
-    try:
-        state = safetensors.torch.load(content)
-    except (safetensors.SafetensorError, ValueError, LookupError, RuntimeError, AssertionError) as error:
-        raise NetworkFileError(f"{path.name} is no safetensors file, or it is damaged.") from error
+    state, _ = read_tensors(content, path.name, NetworkFileError)
     network = build(model_spec_of(state, path.name))
     expected = network.state_dict()
     for name, tensor in state.items():

@@ -19,8 +19,9 @@ CERTIFICATE = "certificate.json"
 CARD = "README.md"
 
 MAX_ENTRIES = 16
-MAX_BYTES = 128 * 2**20
-"""Of a zip, and of all its entries unpacked; the largest adapter that a spec allows has 45 MiB."""
+MAX_BYTES = 48 * 2**20
+"""Of a zip, and of all its entries unpacked; the largest adapter that a spec allows has 45 MiB. The server's own limit
+(``maxUploadSize``) is the same."""
 MAX_TEXT = 2**20
 """Bytes of a JSON or Markdown entry."""
 
@@ -79,6 +80,11 @@ def json_object(content: bytes, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise AdapterError(f"{name} of the adapter file is not a JSON object.")
     return value
+
+
+def word(text: str, most: int = 80) -> str:
+    """A name from a file as it may stand in a sentence: bounded, on one line, nothing in it that cannot be seen."""
+    return repr(text[:most])[1:-1]
 
 
 def _refuse_constant(word: str) -> None:

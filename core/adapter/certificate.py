@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.adapter.archive import CERTIFICATE, json_bytes, json_object
+from core.adapter.archive import CERTIFICATE, json_bytes, json_object, word
 from core.errors import AdapterError
 from core.lora import merge, unmerge
 
@@ -20,6 +20,10 @@ MERGED_TOLERANCE = 1e-4
 
 Reloading should change nothing; merging changes the order of float32 sums.
 """
+
+
+LARGEST = torch.finfo(torch.float32).max
+"""JSON has numbers far beyond, and infinity as ``1e999``."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,19 @@ class Certificate:
             for field in fields(cls)
         }
         if set(values) != set(kinds):
-            odd = ", ".join(sorted(set(values) ^ set(kinds)))
-            raise AdapterError(f"{CERTIFICATE} of the adapter file lacks or adds fields: {odd:.200}.")
+            odd = word(", ".join(sorted(set(values) ^ set(kinds))), 200)
+            raise AdapterError(f"{CERTIFICATE} of the adapter file lacks or adds fields: {odd}.")
         for name, value in values.items():
-            if isinstance(value, bool) or not isinstance(value, kinds[name]):
+            if isinstance(value, bool) or not isinstance(value, kinds[name]) or not _is_sound(value, kinds[name]):
                 raise AdapterError(f"{CERTIFICATE} of the adapter file has an unusable {name}: {value!r:.80}.")
         return cls(**values)
+
+
+def _is_sound(value: Any, kind: Any) -> bool:
+    """Whether a count is one, and a measurement a number that float32 can give."""
+    if kind is int:
+        return bool(value >= 0)
+    return kind != (int, float) or bool(abs(value) <= LARGEST)
 
 
 def logits_of(network: nn.Module, probe: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.adapter.archive import CONFIG, json_bytes, json_object
+from core.adapter.archive import CONFIG, json_bytes, json_object, word
 from core.errors import AdapterError
 from core.lora import AdaptedLinear, LoRALayer, alpha_for, scaling_factor
 from core.spec import LoRASpec, Scaling
@@ -29,6 +29,10 @@ STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 
 MAX_RANK = 4096
 MAX_ALPHA = 1e9
+MAX_NAMES = 1000
+"""Names of layers, each of which is looked for among all layers."""
+MAX_PATTERNS = 100
+"""Each is a regular expression, tried on every layer."""
 
 # Patterns are regular expressions in PEFT. One repeat and one group at most: none of these can take long.
 _ATOM = r"([\w.\\-]|\[[\w-]+\])"
@@ -80,7 +84,7 @@ class AdapterConfig:
         for name, value in values.items():
             off = value in (None, False, "none", "") or value == {} or value == []
             if name not in HARMLESS | HONOURED and not off:
-                raise AdapterError(f"The adapter uses {name[:80]}={value!r:.80}, which LoRA Lab cannot honour.")
+                raise AdapterError(f"The adapter uses {word(name)}={value!r:.80}, which LoRA Lab cannot honour.")
         if values.get("init_lora_weights", True) not in STARTS:
             raise AdapterError(
                 f"The adapter was started with {values['init_lora_weights']!r:.80}, which changes the base: "
@@ -195,6 +199,8 @@ def _targets(value: Any) -> tuple[str, ...] | str:
         return _checked_pattern(value)
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         raise AdapterError(f"target_modules in {CONFIG} must name the layers that have an adapter.")
+    if len(value) > MAX_NAMES:
+        raise AdapterError(f"target_modules in {CONFIG} has {len(value):,} names: {MAX_NAMES:,} are the most.")
     return tuple(value)
 
 
@@ -202,6 +208,8 @@ def _patterns(values: Mapping[str, Any], field: str) -> Iterable[tuple[str, Any]
     patterns = values.get(field) or {}
     if not isinstance(patterns, dict):
         raise AdapterError(f"{field} in {CONFIG} must map names of layers to numbers.")
+    if len(patterns) > MAX_PATTERNS:
+        raise AdapterError(f"{field} in {CONFIG} has {len(patterns):,} patterns: {MAX_PATTERNS} are the most.")
     return [(_checked_pattern(key), value) for key, value in patterns.items()]
 
 

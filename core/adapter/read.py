@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, read_entries
+from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, read_entries, word
 from core.adapter.certificate import Certificate
 from core.adapter.config import AdapterConfig
 from core.errors import AdapterError, BaseMismatchError
 from core.lora import LinearWithLoRA, adapted_layers
 from core.model import fingerprint
+from core.tensor_file import read_tensors
 
 FINGERPRINT = "base_fingerprint"
 """Key of the base's fingerprint in the metadata of the tensors file."""
+
+MAX_NAME = 256
+"""Characters of a tensor's name; patterns are tried on it, which takes the longer the longer it is."""
 
 _NAME = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -79,7 +80,8 @@ def read_adapter(source: Path | bytes) -> AdapterFile:
     if TENSORS not in entries:
         raise AdapterError(f"The adapter file holds no {TENSORS}.")
     config = AdapterConfig.from_json(entries[CONFIG])
-    tensors, base = _read_tensors(entries[TENSORS])
+    tensors, metadata = read_tensors(entries[TENSORS], f"{TENSORS} of the adapter file", AdapterError)
+    base = metadata.get(FINGERPRINT)
     _check_tensors(config, tensors)
     digest = hashlib.sha256(entries[TENSORS]).hexdigest()
     certificate = Certificate.from_json(entries[CERTIFICATE]) if CERTIFICATE in entries else None
@@ -121,21 +123,10 @@ def apply_adapter(base: nn.Module, adapter: AdapterFile) -> nn.Module:
     return network
 
 
-def _read_tensors(content: bytes) -> tuple[dict[str, Tensor], str | None]:
-    """Tensors of a safetensors file, and the fingerprint in its metadata."""
-    try:
-        tensors = safetensors.torch.load(content)
-        # The library has checked the header by now; it does not give the metadata of bytes.
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except (safetensors.SafetensorError, ValueError, LookupError, TypeError, RuntimeError, AssertionError) as error:
-        raise AdapterError(f"{TENSORS} of the adapter file is no safetensors file, or it is damaged.") from error
-    return tensors, (header.get("__metadata__") or {}).get(FINGERPRINT)
-
-
 def _parts(name: str) -> tuple[str, str]:
     """Path of the layer and letter of the matrix, from PEFT's name of a tensor."""
     match = _NAME.fullmatch(name)
-    if match is None:
+    if match is None or len(name) > MAX_NAME or not name.isprintable():
         raise AdapterError(f"{TENSORS} holds {name[:120]!r}, which is not part of a LoRA adapter.")
     return match[1], match[2]
 
@@ -161,7 +152,7 @@ def _check_tensors(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None
     names = config.target_modules if isinstance(config.target_modules, tuple) else ()
     unmet = [name for name in names if not any(path == name or path.endswith("." + name) for path in paths)]
     if unmet or not paths:
-        raise AdapterError(f"{TENSORS} lacks the adapter of layer {unmet[0] if unmet else 'any layer':.80}.")
+        raise AdapterError(f"{TENSORS} lacks the adapter of layer {word(unmet[0]) if unmet else 'any layer'}.")
 
 
 def _check_claims(certificate: Certificate, adapter: AdapterFile, config_sha256: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from core.network_file import model_spec_of, network_bytes, read_network
 from core.runs.execute import check_fit
 from core.spec import TaskSpec
 from core.training.evaluation import Evaluation, evaluate
+
+_one_at_a_time = threading.Lock()
+"""A network and its adapter stand in memory several times over while they are compared."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Trial:
 def evaluate_adapter(content: bytes, base: Path, tasks: Tasks, on: Sequence[TaskSpec]) -> Trial:
     """Verify an adapter file against a base, and measure both on the test parts of some tasks.
 
+    One at a time in a process, so memory stays bounded whoever asks.
+
     Args:
         content: the adapter zip, ours or PEFT's.
         base: the base's weights.
@@ -50,23 +56,25 @@ def evaluate_adapter(content: bytes, base: Path, tasks: Tasks, on: Sequence[Task
         AdapterError: the adapter is damaged, unsafe, of another base, or not what it claims to be.
         LabError: the base or a dataset cannot be read, or a task does not fit the network.
     """
-    network = read_network(base)
-    adapter = read_adapter(content)
-    adapted = apply_adapter(network, adapter)
-    found = verification(network, adapter, adapted)
-    sizes = model_spec_of(network.state_dict(), "The base")
-    scores = []
-    for spec in dict.fromkeys(on):
-        task = tasks.get(spec)
-        check_fit(sizes, spec.dataset, task.test_x.shape[1], task.classes)
-        with torch.no_grad():
-            before, after = (
-                evaluate(each.eval(), task.test_x, task.test_y, task.classes) for each in (network, adapted)
-            )
-        scores.append(Score(spec, len(task.test_y), before, after))
-    return Trial(found, tuple(scores))
+    with _one_at_a_time:
+        network = read_network(base)
+        adapter = read_adapter(content)
+        adapted = apply_adapter(network, adapter)
+        found = verification(network, adapter, adapted)
+        sizes = model_spec_of(network.state_dict(), "The base")
+        scores = []
+        for spec in dict.fromkeys(on):
+            task = tasks.get(spec)
+            check_fit(sizes, spec.dataset, task.test_x.shape[1], task.classes)
+            with torch.no_grad():
+                before, after = (
+                    evaluate(each.eval(), task.test_x, task.test_y, task.classes) for each in (network, adapted)
+                )
+            scores.append(Score(spec, len(task.test_y), before, after))
+        return Trial(found, tuple(scores))
 
 
 def merged_with(content: bytes, base: Path) -> bytes:
     """The network file of a base with an adapter added up. Raises: as of :func:`evaluate_adapter`."""
-    return network_bytes(merged_copy(apply_adapter(read_network(base), read_adapter(content))))
+    with _one_at_a_time:
+        return network_bytes(merged_copy(apply_adapter(read_network(base), read_adapter(content))))

@@ -76,9 +76,11 @@ class Hosts:
 
 
 class Origins:
-    """Lets only this server's own pages open a websocket or change anything.
+    """Lets only this server's own pages open a websocket, change anything, or read anything beside following a link.
 
     Browsers count all ports of a host as one site, so a SameSite cookie does not tell them apart; the Origin does.
+    A link, which names no origin, may come from anywhere; what else a browser fetches for a page of another site,
+    as a picture or a script, it says so (https://www.w3.org/TR/fetch-metadata/).
     """
 
     def __init__(self, app: ASGIApp, allowed: Sequence[str] = ()) -> None:
@@ -94,12 +96,13 @@ class Origins:
         await self.app(scope, receive, send)
 
     def _is_foreign(self, scope: Scope) -> bool:
-        if scope["type"] != "websocket" and (scope["type"] != "http" or scope["method"] in SAFE_METHODS):
+        if scope["type"] not in {"http", "websocket"}:
             return False
         headers = Headers(scope=scope)
         origins = headers.getlist("origin")
-        if not origins:  # every browser names the origin here; programs need not
-            return headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}
+        if not origins:  # browsers name it wherever more than reading is asked for; programs need not
+            follows_link = scope.get("method") in SAFE_METHODS and headers.get("sec-fetch-mode") == "navigate"
+            return not follows_link and headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}
         origin = origins[0].lower()
         own = headers.get("host", "").lower()
         return len(origins) > 1 or (origin not in self.allowed and origin.partition("://")[2] != own)

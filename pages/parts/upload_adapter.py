@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.adapter.archive import MAX_BYTES
 from core.errors import LabError
 from core.lab import Lab
 from core.runs.execute import NETWORK
@@ -27,7 +28,7 @@ def upload_adapter(lab: Lab) -> None:
         st.info("An adapter goes onto a base, and there is none yet.", icon=":material/info:")
         st.page_link("pretrain.py", label="Pretrain a base", icon=":material/school:")
         return
-    file = st.file_uploader("Adapter zip", type="zip", key="adapter-file")
+    file = st.file_uploader("Adapter zip", type="zip", key="adapter-file", max_upload_size=MAX_BYTES // 2**20)
     if file is None:
         return
     content, tasks = file.getvalue(), [base.spec.task]
@@ -36,7 +37,7 @@ def upload_adapter(lab: Lab) -> None:
             task = task_form(lab, base, "adapter-task")
         tasks += [task] if task is not None else []
     try:
-        trial = _try(content, base.id, tuple(task.to_json() for task in tasks), lab)
+        trial = _try(file.file_id, content, base.id, tuple(task.to_json() for task in tasks), lab)
     except LabError as error:
         st.error(literal(str(error)))
         return
@@ -50,10 +51,10 @@ def upload_adapter(lab: Lab) -> None:
 
 
 @st.cache_data(max_entries=32, show_spinner="Checking the adapter")
-def _try(content: bytes, base: str, tasks: tuple[str, ...], _lab: Lab) -> Trial:
+def _try(file_id: str, _content: bytes, base: str, tasks: tuple[str, ...], _lab: Lab) -> Trial:
     """The trial; made once while its page is redrawn."""
     specs = [TaskSpec.from_json(task) for task in tasks]
-    return evaluate_adapter(content, _lab.file(base, NETWORK), _lab.tasks, specs)
+    return evaluate_adapter(_content, _lab.file(base, NETWORK), _lab.tasks, specs)
 
 
 def _show_scores(trial: Trial, base: Run) -> None:

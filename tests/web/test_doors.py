@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import AccessError
+from core.web import bodies
 from core.web.access import Access
 from core.web.answers import server_error
 from core.web.attempts import Attempts
@@ -157,7 +158,7 @@ def test_only_this_machine_comes_in_without_token(kind: str) -> None:
         assert ask(door, kind=kind, client=client)[0] == 403
 
 
-def test_a_page_of_another_site_reads_at_most() -> None:
+def test_a_page_of_another_site_may_be_followed_by_link_and_no_more() -> None:
     door = Origins(inside, ["https://portal.example/"])
     for origin in ("http://localhost", "https://localhost", "https://portal.example"):
         assert ask(door, kind="websocket", Origin=origin)[0] == 200
@@ -166,9 +167,16 @@ def test_a_page_of_another_site_reads_at_most() -> None:
         assert ask(door, kind="websocket", Origin=origin)[0] == 403
         assert ask(door, kind="websocket", Origin=origin, denial=False)[0] == 1008
         assert ask(door, method="DELETE", Origin=origin)[0] == 403
-        assert ask(door, Origin=origin)[0] == 200
+        assert ask(door, Origin=origin)[0] == 403
     assert ask(door, method="POST")[0] == 200
-    assert ask(door, method="POST", Sec_Fetch_Site="same-site")[0] == 403
+    for site in ("same-site", "cross-site"):
+        assert ask(door, method="POST", Sec_Fetch_Site=site)[0] == 403
+        assert ask(door, method="POST", Sec_Fetch_Site=site, Sec_Fetch_Mode="navigate")[0] == 403
+        assert ask(door, Sec_Fetch_Site=site, Sec_Fetch_Mode="navigate")[0] == 200
+        for mode in ("no-cors", "cors", "same-origin", "websocket", ""):
+            assert ask(door, Sec_Fetch_Site=site, Sec_Fetch_Mode=mode)[0] == 403
+    assert ask(door, Sec_Fetch_Site="same-origin", Sec_Fetch_Mode="no-cors")[0] == 200
+    assert ask(door, Sec_Fetch_Site="none", Sec_Fetch_Mode="navigate")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -180,6 +188,35 @@ def test_a_body_is_bounded_with_and_without_a_length(path: str, limit: int) -> N
     assert ask(door, path, "PUT", chunks=[b"0" * limit, b"0"])[0] == 413
     assert ask(door, path, "PUT", Content_Length=str(limit + 1))[0] == 413
     assert ask(door, path, "PUT", Content_Length="-1")[0] == 413
+
+
+def test_all_uploads_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MOST_HELD", 1500)
+    held = 0
+    door = BodyLimit(inside, "/up/", 1000, lambda: held)
+    assert ask(door, "/up/s/f", "PUT", Content_Length="900")[0] == 200
+    held = 700
+    status, body, headers = ask(door, "/up/s/f", "PUT", Content_Length="900")
+    assert (status, "close some pages" in body, headers["retry-after"]) == (503, True, "60")
+    assert ask(door, "/up/s/f", "DELETE")[0] == 200
+    assert ask(door, "/")[0] == 200
+    assert ask(door, "/up/s/f", "PUT", Content_Length="800", chunks=[b"0" * 800])[0] == 200
+    assert door.arriving == 0
+
+
+def test_what_arrives_at_once_counts_as_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MOST_HELD", 1500)
+    seen: list[int] = []
+
+    async def nested(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        seen.append(ask(door, "/up/s/g", "PUT", Content_Length="900")[0])
+        await PlainTextResponse("inside")(scope, receive, send)
+
+    door = BodyLimit(nested, "/up/", 1000)
+    assert ask(door, "/up/s/f", "PUT", Content_Length="900", chunks=[b"0" * 900])[0] == 200
+    assert seen == [503]
+    assert door.arriving == 0
 
 
 def test_wrong_tries_are_counted_by_address_and_in_all() -> None:

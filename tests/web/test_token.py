@@ -145,7 +145,8 @@ def test_the_form_lets_in_and_leads_on(server: Server) -> None:
 def test_a_link_on_another_site_begins_again_here(server: Server) -> None:
     link = TOKEN_LINK.search(server.printed())
     assert link
-    elsewhere = {"Accept": "text/html", "Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "document"}
+    elsewhere = {"Accept": "text/html", "Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "document",
+                 "Sec_Fetch_Mode": "navigate"}  # fmt: skip
     answer, body = server.visitor().ask("GET", f"/runs?token={link[1]}", **elsewhere)
     assert answer.status == 200
     assert "Set-Cookie" in answer.headers
@@ -197,7 +198,7 @@ def test_bodies_are_bounded(server: Server) -> None:
     megabyte = b"0" * 2**20
     assert visitor.status("/access", "POST", b"token=" + b"0" * 5000) == 413
     assert visitor.status("/healthz", "POST", megabyte) == 413
-    assert visitor.status("/_stcore/upload_file/s/f", "PUT", None, Content_Length=str(17 * 2**20)) == 413
+    assert visitor.status("/_stcore/upload_file/s/f", "PUT", None, Content_Length=str(49 * 2**20)) == 413
 
 
 def test_tries_are_numbered_also_side_by_side(server: Server) -> None:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from core.data.idx import SIDE, Images
 from core.data.uploads.draft import Draft, Part, make_draft, numbered
-from core.data.uploads.images import check_size
+from core.data.uploads.images import check_size, resized
 from core.data.uploads.limits import MOST_IMAGES, MOST_UNPACKED
-from core.data.uploads.pixels import Range, square_side, to_images
+from core.data.uploads.pixels import Range, square_side, to_pixels
 from core.errors import DatasetError
 from core.zip_file import UntrustedZip
 
@@ -31,8 +31,8 @@ MAGIC = b"\x93NUMPY"
 MOST_HEADER = 4096
 """Bytes of an NPY header; those of plain arrays have 118."""
 
-ROWS = 2**20
-"""Values that are made into pixels at once, about."""
+STEP = 2**20
+"""Bytes that are made into pixels at once, about."""
 
 _HEADER = re.compile(
     r"\{'descr': '(?P<type>[<>|=]?(?P<kind>[a-zA-Z])\d{0,4})', 'fortran_order': (?P<columns>True|False), "
@@ -53,21 +53,19 @@ class _Array:
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
 
-    def rows(self) -> Iterator[NDArray[np.generic]]:
-        """The values, some rows at a time, each of shape (k, values a row)."""
-        width = math.prod(self.shape[1:])
-        size = width * self.dtype.itemsize
-        step = max(1, ROWS // max(1, width)) * size
+    def values(self) -> Iterator[NDArray[np.generic]]:
+        """All values in their order, of shape (k,) each time."""
+        size = self.dtype.itemsize
         held, skip = bytearray(), self.start
         for piece in self.archive.pieces(self.info):
             held += piece[skip:]
             skip = max(0, skip - len(piece))
-            if len(held) >= step:
+            if len(held) >= STEP:
                 whole = len(held) // size * size
-                yield np.frombuffer(bytes(held[:whole]), self.dtype).reshape(-1, width)
+                yield np.frombuffer(bytes(held[:whole]), self.dtype)
                 del held[:whole]
         if held:
-            yield np.frombuffer(bytes(held), self.dtype).reshape(-1, width)
+            yield np.frombuffer(bytes(held), self.dtype)
 
 
 def is_arrays(archive: UntrustedZip) -> bool:
@@ -93,8 +91,8 @@ def read_arrays(archive: UntrustedZip) -> Draft:
     names, labels = numbered(raw)
     seen = Range()
     for part in parts:
-        for rows in arrays[f"x_{part}"].rows():
-            seen.take(rows, f"x_{part}")
+        for values in arrays[f"x_{part}"].values():
+            seen.take(values, f"x_{part}")
     made = [
         Part(_images(arrays[f"x_{part}"], *sizes[part], seen.factor), own)
         for part, own in zip(parts, labels, strict=True)
@@ -174,7 +172,7 @@ def _labels(y: _Array, count: int) -> NDArray[np.int64]:
     """Whole numbers, one an image."""
     if y.shape not in ((count,), (count, 1)):
         raise DatasetError(f"{y.name} has the shape {y.shape}: it needs one label for each of {count:,} images.")
-    values = np.concatenate([rows.reshape(-1) for rows in y.rows()])
+    values = np.concatenate(list(y.values()))
     # float64 holds every label that is in range exactly, and the others as what is out of range, too.
     numbers = values.astype(np.float64)
     whole = np.isfinite(numbers) & (np.floor(numbers) == numbers)
@@ -185,8 +183,12 @@ def _labels(y: _Array, count: int) -> NDArray[np.int64]:
 
 def _images(x: _Array, height: int, width: int, factor: int) -> Images:
     out = np.empty((x.shape[0], SIDE, SIDE), np.uint8)
-    place = 0
-    for rows in x.rows():
-        out[place : place + len(rows)] = to_images(rows, height, width, factor)
-        place += len(rows)
+    place, size, held = 0, height * width, bytearray()
+    for values in x.values():
+        held += to_pixels(values, factor).tobytes()
+        if count := len(held) // size:
+            pixels = np.frombuffer(bytes(held[: count * size]), np.uint8)
+            out[place : place + count] = resized(pixels.reshape(count, height, width))
+            place += count
+            del held[: count * size]
     return out

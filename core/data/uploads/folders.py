@@ -10,7 +10,7 @@ import numpy as np
 from core.data.idx import SIDE
 from core.data.uploads.draft import Draft, Part, make_draft
 from core.data.uploads.images import ENDINGS, decode
-from core.data.uploads.limits import MOST_PIXELS, MOST_PIXELS_IN_ALL
+from core.data.uploads.limits import MOST_PICTURE, MOST_PIXELS, MOST_PIXELS_IN_ALL
 from core.errors import DatasetError
 from core.zip_file import UntrustedZip
 
@@ -59,6 +59,8 @@ def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], zipfil
             raise DatasetError(f"The zip holds another archive, {name[:80]!r}: zip the images themselves.")
         if ending in PICKLES:
             raise DatasetError(f"The zip holds {name[:80]!r}: files of that kind can run code when they are read.")
+        if ending in ENDINGS and info.file_size > MOST_PICTURE:
+            raise DatasetError(f"The image {info.filename[-80:]!r} is larger than {MOST_PICTURE // 2**20} MiB.")
         if ending in ENDINGS:
             files.append((tuple(folders), info))
         else:

@@ -18,6 +18,9 @@ from core.errors import DatasetError
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 
+STRIP = 2**20
+"""Pixels that are made grey at once."""
+
 # Pillow itself refuses what is larger, even where a header is found to lie while it is read.
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -94,7 +97,19 @@ def grey_square(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """The picture in 256 greys; what is transparent is white, as on paper."""
+    """The picture in 256 greys, made strip by strip: a large one with alpha would stand in memory four times."""
+    if image.mode == "L" and "transparency" not in image.info:
+        return image
+    grey = Image.new("L", image.size)
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        grey.paste(_grey_strip(strip), (0, top))
+    return grey
+
+
+def _grey_strip(image: Image.Image) -> Image.Image:
+    """Some rows in 256 greys; what is transparent is white, as on paper."""
     if image.mode.startswith("I;16") or image.mode == "I":
         return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MOST_BYTES = 16 * 2**20
-"""Of an upload, as it comes; the server's own limit (``maxUploadSize``) is the same."""
+"""Of an upload, as it comes."""
 
 MOST_ENTRIES = 50_000
 """Files in a zip."""
@@ -12,6 +12,9 @@ MOST_UNPACKED = 256 * 2**20
 """Bytes of all files of a zip; MNIST has 55 MB."""
 
 MOST_IMAGES = 200_000
+
+MOST_PICTURE = 64 * 2**20
+"""Bytes of one image file; one of 16 million pixels has as many where nothing is packed."""
 
 MOST_PIXELS = 16_000_000
 """Of one image."""

@@ -46,11 +46,16 @@ class Range:
         return WHITE if self.high <= 1 else 1
 
 
+def to_pixels(values: NDArray[np.generic], factor: int) -> NDArray[np.uint8]:
+    """Checked values of any shape as pixels from 0 to 255."""
+    if values.dtype == np.uint8 and factor == 1:
+        return values  # type: ignore[return-value]
+    return (values.astype(np.float32) * np.float32(factor)).round().astype(np.uint8)
+
+
 def to_images(values: NDArray[np.generic], height: int, width: int, factor: int) -> Images:
     """Checked values of shape (n, height · width) or (n, height, width), as images of shape (n, 28, 28)."""
-    if values.dtype != np.uint8 or factor != 1:
-        values = (values.astype(np.float32) * np.float32(factor)).round().astype(np.uint8)
-    return resized(values.reshape(len(values), height, width))  # type: ignore[arg-type]
+    return resized(to_pixels(values, factor).reshape(len(values), height, width))
 
 
 def square_side(pixels: int, what: str) -> int:

@@ -16,6 +16,9 @@ from core.errors import DatasetError
 MOST_LINE = 2**20
 """Characters of a line."""
 
+MOST_LINES = 2 * MOST_IMAGES + 2
+"""Of a file, empty ones included."""
+
 MOST_DIGITS = 64
 """Characters of a cell."""
 
@@ -82,6 +85,8 @@ def _lines(text: str) -> Iterator[str]:
         end = len(text) if end < 0 else end + 1
         if end - start > MOST_LINE:
             raise DatasetError(f"Line {number} has more than {MOST_LINE:,} characters: a line holds one image.")
+        if number > MOST_LINES:
+            raise DatasetError(f"The file has more than {MOST_LINES:,} lines: take the empty ones out.")
         yield text[start:end]
         start = end
 
