@@ -23,7 +23,7 @@ from tests.data.uploaded import npy, zipped
 from tests.soak.sentences import faults_of
 from tests.soak.sizes import full_or_short, keep
 
-EXAMPLES = full_or_short(4000, 60)
+EXAMPLES = full_or_short(2000, 60)
 many = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -141,7 +141,8 @@ files = st.tuples(
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @given(st.lists(files, max_size=14), st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
 def test_any_files_in_a_zip(entries: list[tuple[str, bytes]], how: int) -> None:
-    entries = [(name.encode("utf-8", "replace").decode(), data) for name, data in entries]
+    # The zip module itself cannot write a name that begins with a null; test_bad_inputs has one.
+    entries = [(name.replace("\0", "0").encode("utf-8", "replace").decode(), data) for name, data in entries]
     draft = at_the_door(read_upload, zipped(*entries, how=how))
     assert draft is None or _is_whole(draft)
 

@@ -6,22 +6,18 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from urllib.parse import urlencode
 
 import pytest
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ClientState_pb2 import ClientState
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import ClientConnection, connect
 
 from core.lab import Lab
 from core.settings import Settings
 from core.spec import ModelSpec, RunSpec
 from tests.browser.conftest import stop_server
 from tests.conftest import DIGITS, finish, short
-from tests.web.conftest import TOKEN_LINK, Server, Visitor, launch, start
+from tests.web.clients import drawn_page, put, stream
+from tests.web.conftest import TOKEN_LINK, Server, launch, start
 
 FORM = {"Content_Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
 
@@ -45,36 +41,6 @@ def server(trained: tuple[Server, str]) -> Server:
     return trained[0]
 
 
-def stream(visitor: Visitor, origin: str | None = None, **headers: str) -> ClientConnection:
-    return connect(
-        f"ws://localhost:{visitor.port}/_stcore/stream",
-        origin=origin or f"http://localhost:{visitor.port}",  # type: ignore[arg-type]
-        additional_headers={**visitor.headers, **headers},
-        subprotocols=["streamlit"],  # type: ignore[list-item]
-        compression=None,
-        open_timeout=10,
-    )
-
-
-@contextmanager
-def drawn_page(visitor: Visitor) -> Iterator[str]:
-    """The id of a session that draws the first page over the websocket, as the browser does."""
-    with stream(visitor) as socket:
-        socket.send(BackMsg(rerun_script=ClientState()).SerializeToString())
-        content = socket.recv(timeout=8)
-        assert isinstance(content, bytes)
-        yield ForwardMsg.FromString(content).new_session.initialize.session_id
-
-
-def upload(visitor: Visitor, session: str) -> int:
-    """Send a file as the upload widget does."""
-    cookie = visitor.ask("GET", "/_stcore/health")[0].headers["Set-Cookie"].partition(";")[0]
-    body = b'--x\r\nContent-Disposition: form-data; name="f"; filename="f.csv"\r\n\r\n1,2\r\n--x--\r\n'
-    cookies = "; ".join(filter(None, [visitor.headers.get("Cookie"), cookie]))
-    headers = {"X_Xsrftoken": cookie.partition("=")[2], "Content_Type": "multipart/form-data; boundary=x"}
-    return visitor.status(f"/_stcore/upload_file/{session}/f", "PUT", body, Cookie=cookies, **headers)
-
-
 def test_without_the_token_nothing_is_given_or_taken(trained: tuple[Server, str]) -> None:
     server, run = trained
     nobody, liar = server.visitor(), server.visitor(Cookie=f"lora_lab_{server.port}={'0' * 64}")
@@ -89,7 +55,7 @@ def test_without_the_token_nothing_is_given_or_taken(trained: tuple[Server, str]
             assert "token" in json.loads(body)["error"]
             assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
         with drawn_page(server.entered()) as session:
-            assert upload(visitor, session) == 401
+            assert put(server, visitor, session)[0].status == 401
         with pytest.raises(InvalidStatus, match="401"):
             stream(visitor).close()
 
@@ -98,7 +64,7 @@ def test_with_the_token_all_of_it_works(trained: tuple[Server, str]) -> None:
     server, run = trained
     visitor = server.entered()
     with drawn_page(visitor) as session:
-        assert upload(visitor, session) == 204
+        assert put(server, visitor, session)[0].status == 204
     for path in (
         "/",
         f"/download/{run}/network.safetensors",
