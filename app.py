@@ -28,7 +28,8 @@ from streamlit.web.server.server_util import AUTH_COOKIE_NAME, get_cookie_secret
 from streamlit.web.server.starlette.starlette_app_utils import decode_signed_value
 
 from core import lab
-from core.errors import AccessError
+from core.errors import AccessError, LabError
+from core.settings import Settings
 from core.web import downloads
 from core.web.access import Access
 from core.web.answers import server_error
@@ -91,9 +92,10 @@ def held_uploads() -> int:
 def decide_access() -> Access:
     """Who may come in; where that cannot be said, there is nothing to start."""
     try:
+        Settings.from_environment()  # or the sentence that says what cannot be
         hosts = st.get_option("server.allowedHosts") or ["*"]
         access = Access.decide(st.get_option("server.address"), os.environ, hosts, has_login())
-    except AccessError as error:
+    except LabError as error:
         sys.exit(f"LoRA Lab does not start: {error}")
     # Streamlit checks the host of its websocket once more, against its own list.
     config.set_option("server.allowedHosts", list(access.hosts))

@@ -1,0 +1,182 @@
+"""A crowd on one server: browsers that walk about and start runs, while it trains; nothing fails and nothing grows."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+from benchmarks.dashboard import RECORDER, trips
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import ModelSpec, RunSpec
+from tests.browser.conftest import REPO, run_server, stop_server
+from tests.conftest import BOTH, DIGITS, TURNED, short, wait_until
+from tests.soak.sizes import FULL, full_or_short, keep
+
+pytestmark = pytest.mark.browser
+
+SESSIONS = full_or_short(20, 4)
+SECONDS = full_or_short(120.0, 12.0)
+
+SLOW = 90_000
+"""Milliseconds that a page may take on a machine that is busy; what it took is reported."""
+
+MOST_GROWTH = full_or_short(64, 256) * 2**20
+"""Bytes that the server may have more in the last third than in the middle one; the short form is still warming up."""
+
+MOST_OPEN = 1.1
+"""Times the middle third, likewise."""
+
+PAGES = {
+    "Home": "Full fine-tuning or LoRA?", "Pretrain": "Pretrain", "Fine-tune": "Fine-tune", "Runs": "Runs",
+    "Compare": "Compare", "Sweep": "Sweep", "Data": "Data", "Adapters": "Adapters", "Learn": "Learn",
+}  # fmt: skip
+"""By link in the sidebar: the heading."""
+
+WATCHED = ["Runs", "Pretrain", "Fine-tune", "Home"]
+"""Pages on which runs are seen to go on; people stay on these."""
+
+
+class Visitor:
+    """One browser session: its own cookies, one page, and everything that it complained about."""
+
+    def __init__(self, browser: Browser, url: str, number: int) -> None:
+        self.url, self.number = url, number
+        self.complaints: list[str] = []
+        self.ticks: list[float] = []
+        self.waits: list[float] = []
+        self.context = browser.new_context(viewport={"width": 1440, "height": 900})
+        self.page: Page = self.context.new_page()
+        self.page.add_init_script(RECORDER)
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        walk = [name for pair in zip(itertools.cycle(WATCHED), PAGES, strict=False) for name in pair]
+        self.walk = itertools.cycle(walk[number % len(walk) :] + walk[: number % len(walk)])
+
+    def _note(self, message: ConsoleMessage) -> None:
+        # On a deep link Streamlit itself looks for its server below the page's path before it looks at the root.
+        if message.type == "error" and "/_stcore/" not in message.location["url"]:
+            self.complaints.append(f"console: {message.text}")
+
+    def enter(self) -> None:
+        self.page.goto(self.url, timeout=SLOW)
+        self._see("Full fine-tuning or LoRA?")
+
+    def step(self) -> None:
+        """Look at the page it is on, then go on to the next, as a person does by the sidebar."""
+        self.check()
+        name = next(self.walk)
+        start = time.monotonic()
+        link = self.page.get_by_test_id("stSidebarNav").get_by_role("link", name=name, exact=True)
+        link.click(timeout=SLOW)
+        self._see(PAGES[name])
+        self.waits.append(time.monotonic() - start)
+
+    def start_a_run(self) -> None:
+        """Start pretraining, with what the form says."""
+        self.check()
+        self.page.get_by_test_id("stSidebarNav").get_by_role("link", name="Pretrain", exact=True).click(timeout=SLOW)
+        self._see("Pretrain")
+        self.page.get_by_role("button", name="Start pretraining").click(timeout=SLOW)
+
+    def check(self) -> None:
+        """Take down what is wrong with the page, and how long its ticks took."""
+        for fault in ("stException", "stAlertContentError", "stConnectionStatus"):
+            for text in self.page.get_by_test_id(fault).all_inner_texts():
+                self.complaints.append(f"{fault}: {text}")
+        self.ticks += trips(self.page)
+        self.page.evaluate("() => { window.frames_seen = []; }")
+
+    def _see(self, heading: str) -> None:
+        main = self.page.get_by_test_id("stMain")
+        expect(main.get_by_role("heading", name=heading, exact=True).first).to_be_visible(timeout=SLOW)
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
+    """A server that has runs to train from its start, its address, and its folder."""
+    lab = Lab(Settings(tmp_path / "home"))  # it does not start, so the server takes what it queues
+    optim = short(epochs=20)
+    base = lab.launch(RunSpec.of(method="pretrain", model=ModelSpec.of(num_classes=10), task=DIGITS, optim=optim))
+    arms = [(rate.but(epochs=50), lora) for rate, lora in BOTH]
+    lab.fine_tune(base, TURNED, arms, seeds=range(full_or_short(20, 8)), name="crowd")
+    lab.store.close()
+    server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": ""})
+    yield server, url, tmp_path
+    stop_server(server)
+
+
+def memory(server: subprocess.Popen[bytes]) -> int:
+    """Bytes that a process has in memory."""
+    return 1024 * int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(server.pid)]))
+
+
+def live_runs(url: str) -> int:
+    with urllib.request.urlopen(f"{url}/healthz", timeout=60) as answer:
+        return int(json.load(answer)["live_runs"])
+
+
+@pytest.mark.timeout(1800 if FULL else 300)
+def test_a_crowd_sees_no_error_and_the_server_does_not_grow(
+    chromium: Browser, busy: tuple[subprocess.Popen[bytes], str, Path]
+) -> None:
+    server, url, folder = busy
+    crowd = [Visitor(chromium, url, number) for number in range(SESSIONS)]
+    for visitor in crowd:
+        visitor.enter()
+    print(f"{len(crowd)} sessions are in")
+    start = time.monotonic()
+    grown: list[tuple[float, int]] = []
+    busy_looks = []
+    turns = itertools.cycle(crowd)
+    for turn in itertools.count():
+        if (now := time.monotonic() - start) > SECONDS:
+            break
+        visitor = next(turns)
+        # Every fifth visitor starts a run each time round, so that there is always something to watch.
+        if visitor.number % 5 == 0 and turn < 4 * SESSIONS:
+            visitor.start_a_run()
+        else:
+            visitor.step()
+        grown.append((now, memory(server)))
+        busy_looks.append(live_runs(url) > 0)
+    for visitor in crowd:
+        visitor.check()
+        visitor.context.close()
+    wait_until(lambda: live_runs(url) == 0, full_or_short(600, 120))
+
+    complaints = {visitor.number: visitor.complaints for visitor in crowd if visitor.complaints}
+    log = (folder / "server.log").read_text()
+    ticks = [tick for visitor in crowd for tick in visitor.ticks]
+    waits = [wait for visitor in crowd for wait in visitor.waits]
+    middle, last = (median(size for moment, size in grown if low <= moment / SECONDS * 3 < low + 1) for low in (1, 2))
+    lab = Lab(Settings(folder / "home"))
+    runs = lab.runs()
+    lab.store.close()
+    keep(
+        "crowd", sessions=SESSIONS, seconds=SECONDS, pages_opened=len(waits), runs=len(runs),
+        runs_finished=sum(run.state == "finished" for run in runs),
+        share_with_runs=round(float(np.mean(busy_looks)), 2),
+        ticks=len(ticks), tick_median_ms=round(float(np.median(ticks or [0]))),
+        tick_p95_ms=round(float(np.percentile(ticks or [0], 95))), page_median_s=round(median(waits), 2),
+        page_p95_s=round(float(np.percentile(waits, 95)), 2), complaints=sum(map(len, complaints.values())),
+        middle_third_mib=round(middle / 2**20), last_third_mib=round(last / 2**20), cores=os.cpu_count(),
+    )  # fmt: skip
+    assert complaints == {}
+    assert not re.search(r"Traceback|Error|Exception|CRITICAL|WARNING", log), log[-3000:]
+    assert {run.state for run in runs} == {"finished"}
+    assert ticks, "nobody saw a live panel tick"
+    assert last <= middle * MOST_OPEN + MOST_GROWTH
+    assert server.poll() is None
