@@ -12,6 +12,7 @@ test: $(VENV)/.development browser lint  ## lint, types, and the whole suite
 
 soak: $(VENV)/.development browser  ## the faults and crowds of tests/soak at full size; figures in tests/README.md
 	LORA_LAB_SOAK=full $(BIN)/pytest tests/soak -s
+	$(BIN)/python -m tests.soak.figures
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

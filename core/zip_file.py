@@ -93,16 +93,17 @@ class UntrustedZip:
             raise self._damaged()
 
     def _damaged(self) -> LabError:
-        return self._error(f"{self._what} is not a zip file, or it is damaged.")
+        return self._error(f"{self._what} is not a zip file, or it is damaged: choose another one.")
 
     def _check(self, infos: list[zipfile.ZipInfo]) -> None:
         """Refuse what must not even be unpacked."""
         if len(infos) > self._limits.entries:
             raise self._error(f"{self._what} has more than {self._limits.entries} entries: choose another file.")
         if len({info.filename for info in infos}) < len(infos):
-            raise self._error(f"{self._what} holds two entries of one name.")
+            raise self._error(f"{self._what} holds two entries of one name: zip it again.")
         if sum(info.file_size for info in infos) > self._limits.unpacked:
-            raise self._error(f"{self._what} unpacks to more than {self._limits.unpacked // 2**20} MiB.")
+            most = self._limits.unpacked // 2**20
+            raise self._error(f"{self._what} unpacks to more than {most} MiB: choose a smaller one.")
         for info in infos:
             name = info.orig_filename
             if not name or name.startswith("/") or ".." in name.split("/") or any(c in name for c in "\\:\0"):

@@ -228,7 +228,7 @@ BAD_TABLES: dict[str, tuple[bytes, str]] = {
     "NaN for a label": (CSV + b"\nnan" + LINE[1:], "label 'nan'"),
     "mixed labels": (CSV + b"\ncat" + LINE[1:], "mix numbers and words"),
     "one class": (b"\n".join([LINE] * 20), "has 1 class:"),
-    "a tiny class": (CSV + b"\n9" + LINE[1:], "'9' has 1 images"),
+    "a tiny class": (CSV + b"\n9" + LINE[1:], "'9' has 1 image:"),
     "1001 classes": (b"\n".join(b"c%d" % i + LINE[1:] for i in range(1001)), "1,001 different labels"),
     "an unusable class": (b"\n".join([LINE] * 5 + [b"\xe2\x80\xae" + LINE] * 5), "mix|usable"),
 }

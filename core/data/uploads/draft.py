@@ -136,7 +136,8 @@ def _check_counts(names: Sequence[str], train: Part, test: Part | None) -> None:
     what = "training images" if test else "images"
     for name, count in zip(names, np.bincount(train.labels, minlength=len(names)).tolist(), strict=True):
         if count < fewest:
-            raise DatasetError(f"The class {name!r} has {count} {what}: each class needs at least {fewest}.")
+            images = what.removesuffix("s") if count == 1 else what
+            raise DatasetError(f"The class {name!r} has {count} {images}: each class needs at least {fewest}.")
     if test is None:
         return
     for name, count in zip(names, np.bincount(test.labels, minlength=len(names)).tolist(), strict=True):
