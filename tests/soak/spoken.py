@@ -98,22 +98,26 @@ class Speaker:
         """Have a page or fragment run, and listen to the end of the answer."""
         state = ClientState(page_name=page, fragment_id=fragment or "", is_auto_rerun=fragment is not None)
         socket.send(BackMsg(rerun_script=state).SerializeToString())
+        announced: dict[str, tuple[float, float]] = {}
         while True:
             content = socket.recv(timeout=ANSWER_SECONDS)
             assert isinstance(content, bytes)
             message = ForwardMsg.FromString(content)
             kind = message.WhichOneof("type")
-            if kind == "new_session" and not message.new_session.fragment_ids_this_run:
-                self._fragments.clear()  # the whole page runs: what was on it is gone
+            if kind == "new_session":
+                announced.clear()
             elif kind == "auto_rerun":
                 interval = message.auto_rerun.interval
-                self._fragments[message.auto_rerun.fragment_id] = (time.monotonic() + interval, interval)
+                announced[message.auto_rerun.fragment_id] = (time.monotonic() + interval, interval)
             elif kind == "delta":
                 self._look(page, message)
             elif kind == "script_finished":
                 if message.script_finished not in GOOD_ENDS:
                     self.complaints.append(f"{page}: ended with {message.script_finished}")
+                if message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
+                    self._fragments.clear()  # the whole page has run: what was on it is gone
                 if message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                    self._fragments |= announced
                     return
 
     def _look(self, page: str, message: ForwardMsg) -> None:
