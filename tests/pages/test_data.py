@@ -130,7 +130,7 @@ def test_a_name_that_cannot_be_had_is_a_sentence(name: str, opened: Lab) -> None
         ("a.zip", GOOD[:-30], "not a zip file, or it is damaged"),
         ("a.csv", b"0,1\n1,2", "1 × 1 pixels"),
         ("a.npz", arrays(x_train=noise(1, (9, 28, 28)), y_train=[0] * 9), "has 1 class"),
-        ("a.npz", zipped(*folders({"a": 5, "b": 1})), "has 1 image:"),
+        ("a.npz", zipped(*folders({"a": 5, "b": 1})), "has 1 image"),
     ],
 )
 def test_a_bad_file_is_a_sentence_and_the_next_one_is_taken(
