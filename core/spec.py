@@ -318,11 +318,11 @@ def _sentence(spec: type[Spec], error: ValidationError) -> str:
         case "too_long":
             return f"{title} takes at most {context['max_length']}: leave some out."
         case "too_short":
-            return f"{title} must be at least {context['min_length']}."
+            return f"{title} takes at least {context['min_length']}: choose some more."
         case "string_too_long":
             rule = f"must have at most {context['max_length']} characters"
         case "string_too_short":
-            rule = "must not be empty"
+            return f"{title} must not be empty."
         case "string_pattern_mismatch":
             rule = "must be a name of lower-case letters, digits and hyphens"
         case _:

@@ -207,8 +207,9 @@ LONG_NAME = "y" * 98
         (TaskSpec, {"classes": (1, 10**400)}, "Classes kept must be at most 999"),
         (TaskSpec, {"classes": (-1, 2)}, "Classes kept must be at least 0, not -1."),
         (LoRASpec, {"target_modules": ("a",) * 65}, "Layers takes at most 64: leave some out."),
+        (LoRASpec, {"target_modules": ("fc", "")}, "Layers must not be empty."),
         (LoRASpec, {"target_modules": ("a" * 101,)}, "Layers must have at most 100 characters"),
-        (LoRASpec, {"target_modules": ()}, "Layers must be at least 1."),
+        (LoRASpec, {"target_modules": ()}, "Layers takes at least 1: choose some more."),
         (RunSpec, {"method": "full", "base": "b" * 65, "source": {}}, "Base must have at most 64 characters"),
     ],
 )

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
+from core.data.idx import SOURCES
 from core.lab import Lab
 from core.settings import Settings
 from tests.browser.conftest import REPO, run_server, stop_server
 from tests.conftest import wait_until
+from tests.data.test_catalog import idx_files, put
 
 pytestmark = pytest.mark.browser
 
@@ -23,7 +25,9 @@ def reach(chart: Locator) -> float:
 
 
 def test_a_run_finishes_without_its_browser_and_shows_its_whole_curve_later(chromium: Browser, tmp_path: Path) -> None:
-    server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": ""})
+    # Large enough that the run outlives the page on the fastest machine, small enough that it then ends soon.
+    put(tmp_path / "data" / "MNIST" / "raw", idx_files(SOURCES[0], count=10_000))
+    server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": str(tmp_path / "data")})
     lab = Lab(Settings(home=tmp_path / "home"))
     try:
         context = chromium.new_context(viewport={"width": 1440, "height": 900})
@@ -31,7 +35,7 @@ def test_a_run_finishes_without_its_browser_and_shows_its_whole_curve_later(chro
         page.goto(f"{url}/pretrain")
         page.get_by_role("slider", name="Epochs").press("End", timeout=30_000)
         page.get_by_role("slider", name="Batch size").press("Home")
-        expect(page.get_by_text("8,100", exact=True).first).to_be_visible(timeout=15_000)
+        expect(page.get_by_text("56,250", exact=True).first).to_be_visible(timeout=15_000)
         page.get_by_role("button", name="Start pretraining").click()
         wait_until(lambda: any(run.step for run in lab.runs(states=["running"])))
         chart = page.get_by_role("img", name=re.compile("Training and validation loss"))
