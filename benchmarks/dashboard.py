@@ -29,9 +29,11 @@ from core.runs.record import Run
 from core.runs.store import Store
 
 ROOT = Path(__file__).parents[1]
-WINDOW = 8.0
+WINDOW = 4.0
 """Seconds of each look, long enough for thousands of steps."""
-PAIRS = 5
+SETTLE = 2.5
+"""Seconds before a look: a page that has just been opened still reads its scripts."""
+PAIRS = 10
 """Looks with the page and without it, by turns."""
 CHROMIUM = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -140,15 +142,15 @@ def measure() -> dict[str, object]:
             page.add_init_script(RECORDER)
             start_pretraining(page, url)
             run = running(store)
-            for _ in range(2):
-                page.wait_for_timeout(1000)
-                beside.append(pace(store, run))
-                ticks += trips(page)
-                page.goto("about:blank")
-                page.wait_for_timeout(1000)
-                alone.append(pace(store, run))
-                page.goto(f"{url}/pretrain")
-            store.ask_stop(run.id)
+            # In turns, so that how far a run has come favours neither.
+            for is_open in (True, False) if len(alone) % 2 else (False, True):
+                page.goto(f"{url}/pretrain" if is_open else "about:blank")
+                page.wait_for_timeout(SETTLE * 1000)
+                seen = len(trips(page)) if is_open else 0
+                (beside if is_open else alone).append(pace(store, run))
+                if is_open:
+                    ticks += trips(page)[seen:]
+            store.ask_stop(run.id, run.owner)
             while store.run(run.id).is_live:
                 time.sleep(0.1)
             page.close()
