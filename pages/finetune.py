@@ -21,7 +21,8 @@ st.title("Fine-tune")
 st.markdown("Start from one base, learn one task, and let full fine-tuning and LoRA run side by side.")
 
 live = [run.id for run in lab.live() if run.spec.method != "pretrain"]
-launched = st.session_state.get("finetune-experiment")
+# In the address, so that a reload still knows what was started here.
+launched = next((e.id for e in lab.experiments() if e.id == st.query_params.get("experiment")), None)
 if live:
     live_panel(lab, live, "finetune-live")
 elif launched:
@@ -100,7 +101,7 @@ with cost, st.container(border=True):
                 )
             if st.button("Start the experiment", type="primary", icon=":material/play_arrow:", width="stretch"):
                 experiment = lab.fine_tune(base, task, arms, seeds, title, device, own_bases)
-                st.session_state["finetune-experiment"] = experiment.id
+                st.query_params["experiment"] = experiment.id
                 st.rerun()
     except LabError as error:
         st.error(str(error))

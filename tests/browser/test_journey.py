@@ -110,6 +110,7 @@ def test_a_run_goes_on_through_reload_and_a_second_tab_and_stops_when_told(page:
     expect(second.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=30_000)
     second.close()
     expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0, timeout=30_000)
+    expect(page.get_by_role("link", name="Open the comparison")).to_be_visible(timeout=15_000)  # known after the reload
 
 
 def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Path) -> None:
