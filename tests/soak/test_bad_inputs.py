@@ -40,6 +40,7 @@ MOST_SECONDS = 60.0
 
 TAKEN = {
     "nasty upload: pixels beyond the size of the picture",  # what is beyond is never unpacked
+    "adapter: a value as large as can be",  # finite, and behind a unit that is off it changes no output
     "nasty upload: a zip in the middle of a zip",  # its directory stands at its end, and all that it names is there
 }
 """What could be taken for bad and may come in."""

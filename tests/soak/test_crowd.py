@@ -52,7 +52,8 @@ MOST_OPEN = 1.1
 
 PAGES = {
     "Home": "Full fine-tuning or LoRA?", "Pretrain": "Pretrain", "Fine-tune": "Fine-tune", "Runs": "Runs",
-    "Compare": "Compare", "Sweep": "Sweep", "Data": "Data", "Adapters": "Adapters", "Learn": "Learn",
+    "Compare": "Compare", "Report": "Report", "Weights": "Weights", "Sweep": "Sweep", "Data": "Data",
+    "Adapters": "Adapters", "Learn": "Learn LoRA",
 }  # fmt: skip
 """By link in the sidebar: the heading."""
 
