@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from core.adapter.archive import CONFIG, TENSORS, zip_bytes
-from tests.adapter.samples import ENTRIES, _named, _nameless, entry, zipped
+from tests.adapter.samples import ENTRIES, _named, _nameless, zipped
+from tests.data.uploaded import entry
 
 A0, B0 = ("base_model.model.layers.0.lora_A.weight", "base_model.model.layers.0.lora_B.weight")
 BAD_TENSORS: list[tuple[dict[str, Tensor | None], str]] = [

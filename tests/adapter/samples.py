@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import json
-import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +29,8 @@ from core.lora import (
 )
 from core.model import MultilayerPerceptron, build, fingerprint
 from core.spec import LoRASpec, ModelSpec, Scaling
+from tests.data import uploaded
+from tests.data.uploaded import Entry
 
 WIDE = ModelSpec(num_features=300, num_hidden_1=220, num_hidden_2=210, num_classes=10)
 SMALL = ModelSpec(num_features=12, num_hidden_1=11, num_hidden_2=9, num_classes=5)
@@ -101,19 +102,9 @@ def peft_like(
 A0, B0 = ("base_model.model.layers.0.lora_A.weight", "base_model.model.layers.0.lora_B.weight")
 
 
-def zipped(*extra: tuple[zipfile.ZipInfo | str, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", how) as archive:
-        for name, data in (*ENTRIES.items(), *extra):
-            archive.writestr(name, data)
-    return target.getvalue()
-
-
-def entry(name: str, mode: int = stat.S_IFREG | 0o644, how: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)
-    info.external_attr = mode << 16
-    info.compress_type = how
-    return info
+def zipped(*extra: tuple[Entry, bytes], how: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """A sound adapter file with these entries behind its own."""
+    return uploaded.zipped(*ENTRIES.items(), *extra, how=how)
 
 
 def _nameless() -> bytes:

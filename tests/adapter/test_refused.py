@@ -31,12 +31,12 @@ from tests.adapter.samples import (
     MODEL,
     WHOLE,
     assert_same,
-    entry,
     logits,
     peft_like,
     probe,
     zipped,
 )
+from tests.data.uploaded import entry
 
 
 def test_the_sound_file_that_the_bad_ones_are_made_of_is_read() -> None:
