@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from core.data.tasks import Task
 from core.errors import CheckpointError, SpecError
 from core.lora import adapted_layers
 from core.model import MultilayerPerceptron
+from core.training.algebra import PRODUCTS, linear
 from core.training.checkpoint import Learnt, put
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge
@@ -106,7 +106,7 @@ class Bank:
 
     def products(self, shard: int, batch: int) -> Callable[[], None]:
         """The matrix products of a shard's step and nothing else, as a function; for benchmarks."""
-        return self._shards[shard].program(batch).tape.products()
+        return self._shards[shard].program(batch).tape.only(PRODUCTS)
 
     def profile(self, shard: int, batch: int, runs: int) -> list[tuple[str, float]]:
         """What each part of a shard's step takes, in seconds; the weights go on training meanwhile."""
@@ -229,8 +229,8 @@ class _Stem:
         if not self._layers:
             return Part(x, None, y)
         for layer in self._layers[:-1]:
-            x = torch.relu_(F.linear(x, layer.weight, layer.bias))
-        return Part(x, F.linear(x, self._layers[-1].weight, self._layers[-1].bias), y)
+            x = torch.relu_(linear(x, layer.weight, layer.bias))
+        return Part(x, linear(x, self._layers[-1].weight, self._layers[-1].bias), y)
 
 
 def can_bank(network: nn.Module) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from core.model import MultilayerPerceptron
 from core.training.adam import FlatAdam
+from core.training.algebra import linear
 from core.training.shard import BLOCK, Activation, Part, Program, Shard, transposed
 
 
@@ -52,8 +52,8 @@ class FullShard(Shard):
         with torch.inference_mode():
             for x in torch.split(part.x, BLOCK):
                 for weight, bias in zip(self._weights[:-1], self._biases[:-1], strict=True):
-                    x = torch.relu_(F.linear(x, weight[member], bias[member]))
-                found.append(F.linear(x, self._weights[-1][member], self._biases[-1][member]))
+                    x = torch.relu_(linear(x, weight[member], bias[member]))
+                found.append(linear(x, self._weights[-1][member], self._biases[-1][member]))
             return torch.cat(found)
 
     def _record_forward(self, program: Program) -> list[Activation]:
@@ -65,7 +65,7 @@ class FullShard(Shard):
         seen = [Activation(h)]
         for i, (weight, bias) in enumerate(zip(self._weights[:-1], self._biases[:-1], strict=True), 1):
             z = program.buffer(members, batch, weight.shape[1])
-            algebra.add_product(tape, f"forward {i}", bias.unsqueeze(1), h, transposed(weight), z)
+            algebra.affine(tape, f"forward {i}", h, weight, bias, z)
             tape.add("relu", torch.relu_, z)
             seen.append(Activation(z))
             h = z

@@ -12,11 +12,11 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from core.lora import AdaptedLinear
 from core.model import MultilayerPerceptron
 from core.training.adam import FlatAdam
+from core.training.algebra import linear
 from core.training.full import linears
 from core.training.shard import BLOCK, Activation, Part, Program, Shard, transposed
 from core.training.tape import Tape
@@ -118,13 +118,13 @@ class LowRankShard(Shard):
                 torch.addmm(weight, self._scaled_B[i][member].T, self._A[i][member]) if i in self._adapted else weight
                 for i, weight in enumerate(self._weights)
             ]
-            products = F.linear(part.x, weights[0], self._biases[0]) if part.product is None else part.product
+            products = linear(part.x, weights[0], self._biases[0]) if part.product is None else part.product
             found = []
             for x, z in zip(torch.split(part.x, BLOCK), torch.split(products, BLOCK), strict=True):
                 if part.product is not None:
                     z = torch.addmm(z, x @ self._A[0][member].T, self._scaled_B[0][member])
                 for weight, bias in zip(weights[1:], self._biases[1:], strict=True):
-                    z = F.linear(torch.relu_(z), weight, bias)
+                    z = linear(torch.relu_(z), weight, bias)
                 found.append(z)
             return torch.cat(found)
 
@@ -175,9 +175,9 @@ class LowRankShard(Shard):
             each = weight.expand(program.members, -1, -1) if summed is None else summed
             algebra.add_product(tape, f"forward {name}", bias.view(1, -1, 1), each, transposed(x), z)
         elif summed is not None:
-            algebra.add_product(tape, f"forward {name}", bias.view(1, 1, -1), x, transposed(summed), z)
+            algebra.affine(tape, f"forward {name}", x, summed, bias.unsqueeze(0), z)
         else:
-            tape.add(f"forward {name}", torch.addmm, bias, x.flatten(0, 1), self._transposed[i], out=z.flatten(0, 1))
+            algebra.affine_for_all(tape, f"forward {name}", x, weight, self._transposed[i], bias, z)
         if i not in self._adapted:
             return Activation(x)
         projected = program.buffer(program.members, self._A[i].shape[1], program.batch)
@@ -215,7 +215,7 @@ class LowRankShard(Shard):
                 algebra.product(tape, f"backward {name}", grad, summed, below)
             else:
                 if grad.is_contiguous():
-                    tape.add(f"backward {name}", torch.mm, grad.flatten(0, 1), weight, out=below.flatten(0, 1))
+                    algebra.product_for_all(tape, f"backward {name}", grad, weight, below)
                 else:
                     algebra.product(tape, f"backward {name}", grad, weight.expand(program.members, -1, -1), below)
                 if back is not None:

@@ -7,9 +7,11 @@ and a single shard is quicker too. The numbers are the same to the last bit, for
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -31,6 +33,8 @@ class _Writer:
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
         self.lists: list[list[Tensor]] = []
+        self.functions: dict[str, str] = {}
+        """Source of the functions among the calls that are our own, by name."""
         self._numbers: dict[int, int] = {}
 
     def tensor(self, tensor: Tensor) -> str:
@@ -52,6 +56,9 @@ class _Writer:
         owner = getattr(function, "__self__", None)
         if isinstance(function, torch._ops.OpOverload):
             name = "torch.ops." + function._schema.name.replace("::", ".")
+        elif isinstance(function, FunctionType):
+            name = function.__name__
+            self.functions[name] = inspect.getsource(function)
         else:
             name = f"{self.tensor(owner) if isinstance(owner, Tensor) else 'torch'}.{function.__name__}"
         values = [self.value(value) for value in call.args]
@@ -72,6 +79,7 @@ def scripted(calls: Iterable[partial[Any]], rows: Tensor, loss: Tensor) -> Stret
     lines = [writer.call(call) for call in calls]
     tensors, lists = writer.tensors, writer.lists
     source = [
+        *writer.functions.values(),
         "def stretch(tensors: List[Tensor], lists: List[List[Tensor]], rows: Tensor, losses: Tensor):",
         *(f"    t{number} = tensors[{number}]" for number in range(len(tensors))),
         *(f"    l{number} = lists[{number}]" for number in range(len(lists))),

@@ -1,0 +1,152 @@
+"""The matrix products of a step: which call of which library makes each of them.
+
+torch gives float32 products of a CPU to MKL, and MKL uses the widest instructions of Intel's processors
+only. On others that have them, oneDNN, which torch brings as well, takes half the time for large products.
+The choice follows from the processor, dtype and sizes alone, never from a timing: a run that goes on from
+a checkpoint must find the same arithmetic again.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.training.tape import Tape
+
+LARGE = 2**20
+"""Multiplications of a product from which on oneDNN's longer way in is made good."""
+
+
+def product_into(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """Put a b into ``out``, by oneDNN."""
+    out.copy_(torch.ops.mkldnn._linear_pointwise(a, b.t(), None, "none", [], ""))
+
+
+def affine_into(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
+    """Put x Wᵀ + b into ``out``, by oneDNN."""
+    out.copy_(torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """X Wᵀ + b as a new tensor, by whichever makes it faster."""
+    if _suits(x, weight.shape[0]):
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
+    return F.linear(x, weight, bias)
+
+
+PRODUCTS: tuple[Callable[..., object], ...] = (
+    torch.mm, torch.addmm, torch.bmm, torch.baddbmm, product_into, affine_into,
+)  # fmt: skip
+"""Calls of a tape that are matrix products."""
+
+
+class Algebra:
+    """Batched products over the members of a shard; a shard of one skips the batch dimension.
+
+    ``torch.mm`` and ``torch.bmm`` compute the same; the former is quicker to start.
+    """
+
+    def __init__(self, members: int) -> None:
+        self.members = members
+        self._one = members == 1
+
+    def _view(self, tensor: Tensor) -> Tensor:
+        return tensor[0] if self._one else tensor
+
+    def product(self, tape: Tape, name: str, a: Tensor, b: Tensor, out: Tensor) -> None:
+        """Put a b into ``out``, all of shape (members, ·, ·)."""
+        if _suits(a, b.shape[2]):
+            for member in range(self.members):
+                tape.add(name, product_into, a[member], b[member], out[member])
+        else:
+            tape.add(name, torch.mm if self._one else torch.bmm, *map(self._view, (a, b)), out=self._view(out))
+
+    def add_product(self, tape: Tape, name: str, start: Tensor, a: Tensor, b: Tensor, out: Tensor) -> None:
+        """Put start + a b into ``out``; ``start`` may be ``out`` itself or broadcast to it."""
+        function = torch.addmm if self._one else torch.baddbmm
+        tape.add(name, function, *map(self._view, (start, a, b)), out=self._view(out))
+
+    def affine(self, tape: Tape, name: str, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
+        """Put x Wᵀ + b into ``out``.
+
+        Args:
+            tape: where to add it.
+            name: for profiles.
+            x: (members, batch, inputs).
+            weight: (members, outputs, inputs).
+            bias: (members, outputs), or (1, outputs) for all.
+            out: (members, batch, outputs).
+        """
+        if _suits(x, weight.shape[1]):
+            each = bias.expand(self.members, -1)
+            for member in range(self.members):
+                tape.add(name, affine_into, x[member], weight[member], each[member], out[member])
+        else:
+            self.add_product(tape, name, bias.unsqueeze(1), x, weight.transpose(-1, -2), out)
+
+    def affine_for_all(
+        self, tape: Tape, name: str, x: Tensor, weight: Tensor, turned: Tensor, bias: Tensor, out: Tensor
+    ) -> None:
+        """Put x Wᵀ + b into ``out``, with one weight for all members: one tall product.
+
+        Args:
+            tape: where to add it.
+            name: for profiles.
+            x: (members, batch, inputs).
+            weight: (outputs, inputs).
+            turned: its transpose in the order of its own rows, which MKL is quicker with.
+            bias: (outputs,).
+            out: (members, batch, outputs).
+        """
+        x, out = x.flatten(0, 1), out.flatten(0, 1)
+        if _suits(x, weight.shape[0]):
+            tape.add(name, affine_into, x, weight, bias, out)
+        else:
+            tape.add(name, torch.addmm, bias, x, turned, out=out)
+
+    def product_for_all(self, tape: Tape, name: str, a: Tensor, b: Tensor, out: Tensor) -> None:
+        """Put a b into ``out``, with one b of shape (·, ·) for all members: one tall product."""
+        a, out = a.flatten(0, 1), out.flatten(0, 1)
+        if _suits(a, b.shape[1]):
+            tape.add(name, product_into, a, b, out)
+        else:
+            tape.add(name, torch.mm, a, b, out=out)
+
+
+def _suits(a: Tensor, columns: int) -> bool:
+    """Whether oneDNN is the one to multiply a, of shape (..., rows, inner), with something of so many columns."""
+    large = a.shape[-2] * a.shape[-1] * columns >= LARGE
+    return large and a.device.type == "cpu" and a.dtype == torch.float32 and onednn_is_faster()
+
+
+@lru_cache(maxsize=1)
+def onednn_is_faster() -> bool:
+    """Whether this processor has wide instructions that oneDNN uses and MKL does not."""
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return wide and torch.has_mkl and _maker() == "AuthenticAMD" and _works()
+
+
+def _maker() -> str:
+    """Who made the processor, as it says itself; empty where the system does not tell."""
+    try:
+        told = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        told = platform.processor()  # Windows: "AMD64 Family 25 Model 33 Stepping 0, AuthenticAMD"
+    return next((name for name in ("AuthenticAMD", "GenuineIntel") if name in told), "")
+
+
+def _works() -> bool:
+    """Whether this torch has the call, and it computes what it should: it is not one of the documented ones."""
+    x, weight, out = torch.ones(2, 3), torch.ones(4, 3), torch.zeros(2, 4)
+    try:
+        with torch.inference_mode():
+            affine_into(x, weight, torch.ones(4), out)
+    except (AttributeError, RuntimeError):
+        return False
+    return bool((out == 4).all())
