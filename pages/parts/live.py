@@ -111,7 +111,7 @@ def _folded(lab: Lab, title: str, runs: list[Run], labels: dict[str, str], key: 
 def _stop_button(lab: Lab, run: Run, key: str) -> None:
     st.button(
         "Stop", icon=":material/stop:", key=f"{key}-stop-{run.id}", on_click=lab.stop, args=(run.id,),
-        help="What it has learnt so far is kept.",
+        help="What it has learnt so far is kept.", disabled=run.stop_asked,
     )  # fmt: skip
 
 

@@ -85,4 +85,7 @@ def experiment_picker(lab: Lab) -> Experiment | None:
 
 def state_badge(run: Run) -> None:
     """The run's state, as a coloured word."""
+    if run.stop_asked and run.is_live:  # its result is still to be made: of a large network that takes seconds
+        st.badge("stopping", icon=":material/stop_circle:", color="orange")
+        return
     st.badge(run.state, icon=STATE_ICONS[run.state], color=STATE_COLOURS[run.state])  # type: ignore[arg-type]

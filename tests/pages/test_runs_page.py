@@ -227,6 +227,26 @@ def test_stop_and_resume_take_those_of_the_selected_runs_that_they_can(opened: L
     finish(opened, interrupted)
 
 
+def test_a_run_that_is_stopping_says_so_and_cannot_be_stopped_again(opened: Lab) -> None:
+    first = opened.launch(LONG).id
+    wait_until(lambda: opened.run(first).step > 0)
+    id = opened.launch(LONG.but(optim=short(epochs=199, batch_size=8))).id  # waits, so that nobody trains it
+    with opened.store.transaction() as db:  # as if a worker were busy with a long step
+        db.execute("UPDATE runs SET state = 'running', step = 5, steps = 100 WHERE id = ?", (id,))
+    stop = f"runs-live-stop-{id}"
+    app = draw("runs.py", run=id)
+    assert not app.button(key=stop).disabled
+    assert "stopping" not in texts(app)
+    app = app.button(key=stop).click().run()
+    assert app.button(key=stop).disabled
+    assert "stopping" in texts(app)
+    with opened.store.transaction() as db:
+        db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (id,))
+    assert "stopping" not in texts(draw("runs.py", run=id))
+    opened.stop(first)
+    finish(opened, first)
+
+
 def test_a_button_pressed_too_late_says_why_nothing_happened(opened: Lab, trained: list[Run]) -> None:
     run = trained[2]
     app = draw("runs.py", run=run.id)
