@@ -1,0 +1,106 @@
+"""How long the Runs page takes to open over a store of many runs.
+
+``python -m benchmarks.many_runs`` trains three small runs, repeats their rows and files 10,000 times, serves the app,
+and opens the page in a real Chromium: first right after the start, then again and again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.dashboard import CHROMIUM, served
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import LoRASpec, OptimSpec
+
+TABLES = ("runs", "losses", "epochs", "transitions", "log", "files")
+"""What the store knows of a run, each row under its id."""
+
+
+def fill(home: Path, count: int) -> None:
+    """Make a home folder with at least so many finished runs, each with curves and files."""
+    lab = Lab(Settings(home))
+    lab.start()
+    optim = OptimSpec.of(epochs=2)
+    base = lab.compare("rotation-45", "digits", None, optim, [(optim, None), (optim, LoRASpec.of())], [0]).base
+    while lab.live():
+        time.sleep(0.05)
+    templates = [run.id for run in lab.runs()]
+    store = lab.settings.store
+    lab.close()
+    db = sqlite3.connect(store)
+    columns = {name: [row[1] for row in db.execute(f"PRAGMA table_info({name})")] for name in TABLES}
+    with db:
+        for number in range(count):
+            old, new = templates[number % len(templates)], f"r-copy-{number}"
+            for name in TABLES:
+                key = "id" if name == "runs" else "run"
+                others = ", ".join(column for column in columns[name] if column != key)
+                db.execute(
+                    f"INSERT INTO {name} ({key}, {others}) SELECT ?, {others} FROM {name} WHERE {key} = ?",
+                    (new, old),
+                )
+            shutil.copytree(home / "runs" / old, home / "runs" / new)
+    db.close()
+    print(f"{count} runs beside the base {base}", flush=True)
+
+
+def opened(page: Page, url: str) -> float:
+    """Seconds from asking for the page until it shows its list and nothing moves any more."""
+    start = time.perf_counter()
+    page.goto(f"{url}/runs")
+    page.get_by_test_id("stDataFrame").wait_for(timeout=60_000)
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=60_000)
+    return time.perf_counter() - start
+
+
+def visit(browser: Browser, url: str) -> tuple[float, float]:
+    """Seconds until a new session's page is there, and of a reload in it."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    first, again = opened(page, url), opened(page, url)
+    page.close()
+    return first, again
+
+
+def main() -> None:
+    """Parse arguments, measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.many_runs", description=__doc__)
+    parser.add_argument("--runs", type=int, default=10_000, help="runs in the store (default 10000)")
+    arguments = parser.parse_args()
+    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
+    firsts, visits = [], []
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        fill(Path(folder), arguments.runs)
+        browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
+        for _ in range(3):
+            with served(Path(folder)) as url:
+                page = browser.new_page()
+                page.goto("about:blank")  # the browser itself has started before the clock does
+                page.close()
+                firsts.append(visit(browser, url)[0])
+                visits += [visit(browser, url) for _ in range(5)]
+        browser.close()
+    print(
+        json.dumps(
+            {
+                "first_visit_after_a_start_s": [round(seconds, 2) for seconds in firsts],
+                "new_session_median_s": round(median(first for first, _ in visits), 2),
+                "new_session_worst_s": round(max(first for first, _ in visits), 2),
+                "reload_median_s": round(median(again for _, again in visits), 2),
+            },
+            indent=1,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
