@@ -10,7 +10,7 @@ from core.lab import current
 from core.runs.execute import ADAPTER
 from core.spec import LEARNING_RATES, LoRASpec, OptimSpec
 from core.study.compare import arms_of, chosen_arms, validation_of, verdict
-from core.study.evidence import named
+from core.study.evidence import bases_of, named
 from core.study.wording import count_text, number_text
 from pages.parts.datasets import dataset_picker
 from pages.parts.live import live_panel
@@ -63,8 +63,8 @@ running = [e for e in experiments if any(run.is_live for run in lab.members(e))]
 if running:
     st.subheader("Running now")
     live = {run.id for run in lab.live()}
-    bases = [e.base for e in running if e.base in live]
-    live_panel(lab, [*dict.fromkeys(bases), *(id for e in running[::-1] for id in e.runs)], "home-live")
+    bases = dict.fromkeys(id for e in running for id in bases_of(lab.members(e)) if id in live)
+    live_panel(lab, [*bases, *(id for e in running[::-1] for id in e.runs)], "home-live")
 
 st.subheader("Latest experiments")
 done = [e for e in experiments if e not in running]

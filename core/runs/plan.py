@@ -14,8 +14,9 @@ from core.data.tasks import Task
 from core.lora import add_lora, count_parameters
 from core.model import MultilayerPerceptron, build
 from core.spec import Control, LoRASpec, ModelSpec, RunSpec, TaskSpec
-from core.training.bank import Bank
+from core.training.bank import Bank, can_bank
 from core.training.loop import steps_per_epoch
+from core.training.stepper import AutogradStepper
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,11 @@ def network_of(spec: RunSpec, base: MultilayerPerceptron | None) -> nn.Module:
 def keep_trainable(network: MultilayerPerceptron, control: Control | None) -> MultilayerPerceptron:
     """Freeze what a control does not train, in place; gives ``network`` itself."""
     if control in ("head", "biases"):
-        head = {id(parameter) for parameter in network.layers[-1].parameters()}
-        for name, parameter in network.named_parameters():
-            trained = id(parameter) in head if control == "head" else name.endswith(".bias")
-            parameter.requires_grad = trained
+        layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+        trained = [layer.bias for layer in layers] if control == "biases" else list(layers[-1].parameters())
+        network.requires_grad_(False)
+        for parameter in trained:
+            parameter.requires_grad_(True)
     return network
 
 
@@ -71,26 +73,29 @@ def plan(model: ModelSpec, lora: LoRASpec | None = None, control: Control | None
 
 
 @lru_cache(maxsize=64)
-def seconds_per_step(model: ModelSpec, lora: LoRASpec | None, batch_size: int, device: str) -> float:
+def seconds_per_step(
+    model: ModelSpec, lora: LoRASpec | None, control: Control | None, batch_size: int, device: str
+) -> float:
     """Time of one training step on this machine, in seconds: a few steps on random data, the fastest third.
 
     Args:
         model: sizes of the network.
-        lora: its adapters, or None for all weights.
+        lora: its adapters, or None.
+        control: what is trained where there are none; None for all weights.
         batch_size: images a step.
         device: where, as torch names it.
     """
     generator = torch.Generator().manual_seed(0)
-    network = build(model, seed=0)
-    if lora is not None:
-        add_lora(network, lora, generator)
+    plain = build(model, seed=0)
+    network = keep_trainable(plain, control) if lora is None else add_lora(plain, lora, generator)
+    network.to(device)
     x = torch.rand(batch_size, model.num_features, generator=generator).to(device)
     y = torch.randint(model.num_classes, (batch_size,), generator=generator).to(device)
     parts = dict.fromkeys(("train_x", "validation_x", "test_x"), x) | dict.fromkeys(
         ("train_y", "validation_y", "test_y"), y
     )
     task = Task(TaskSpec.of(), tuple(range(model.num_classes)), (), **parts)
-    stepper = Bank([network.to(device)], [1e-4], [0], task)
+    stepper = Bank([plain], [1e-4], [0], task) if can_bank(network) else AutogradStepper(network, 1e-4, task)
     rows = torch.arange(batch_size, device=device).expand(1, 4, -1)
     times = []
     for _ in range(12):
@@ -120,5 +125,5 @@ def cost(spec: RunSpec, examples: int, device: str) -> Cost:
     """
     sizes = plan(spec.model, spec.lora, spec.control)
     steps = steps_per_epoch(examples, spec.optim.batch_size) * spec.optim.epochs
-    seconds = steps * seconds_per_step(spec.model, spec.lora, spec.optim.batch_size, device)
+    seconds = steps * seconds_per_step(spec.model, spec.lora, spec.control, spec.optim.batch_size, device)
     return Cost(sizes.trainable_parameters, steps, seconds, sizes.memory)
