@@ -33,6 +33,9 @@ BROWSERS = full_or_short(int(os.environ.get("LORA_LAB_BROWSERS", "4")), 2)
 """Of them real Chromium pages; the others speak the websocket as a browser does, and draw nothing. Twenty that draw
 need more than two cores: it is them that are then slow, not the server."""
 
+ALL_BROWSERS = BROWSERS == SESSIONS
+"""Then it takes minutes until all have come, and there must still be runs to see."""
+
 SECONDS = full_or_short(120.0, 12.0)
 
 SLOW = 90_000
@@ -122,8 +125,8 @@ def busy(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
     lab = Lab(Settings(tmp_path / "home"))  # it does not start, so the server takes what it queues
     optim = short(epochs=20)
     base = lab.launch(RunSpec.of(method="pretrain", model=ModelSpec.of(num_classes=10), task=DIGITS, optim=optim))
-    arms = [(rate.but(epochs=full_or_short(200, 50)), lora) for rate, lora in BOTH]
-    lab.fine_tune(base, TURNED, arms, seeds=range(full_or_short(100, 8)), name="crowd")
+    arms = [(rate.but(epochs=200 if ALL_BROWSERS else 50), lora) for rate, lora in BOTH]
+    lab.fine_tune(base, TURNED, arms, seeds=range(100 if ALL_BROWSERS else full_or_short(20, 8)), name="crowd")
     lab.store.close()
     server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": ""})
     yield server, url, tmp_path
@@ -183,7 +186,7 @@ def test_a_crowd_sees_no_error_and_the_server_does_not_grow(
     runs = lab.runs()
     lab.store.close()
     keep(
-        "crowd" if BROWSERS < SESSIONS else "crowd of browsers",
+        "crowd of browsers" if ALL_BROWSERS else "crowd",
         sessions=SESSIONS, of_them_chromium=BROWSERS, seconds=SECONDS, pages_opened=len(waits), runs=len(runs),
         runs_finished=sum(run.state == "finished" for run in runs),
         share_with_runs=round(float(np.mean(busy_looks)), 2),
