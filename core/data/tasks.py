@@ -67,6 +67,10 @@ class Task:
         )
 
 
+OUTLINES = 16
+"""Outlines that stay in memory; MNIST's takes half a megabyte."""
+
+
 class Tasks:
     """The latest tasks, ready to use. Any number of threads may use it at once."""
 
@@ -79,6 +83,8 @@ class Tasks:
         self._keep = keep
         self._made: OrderedDict[tuple[TaskSpec, str, Revision], Task] = OrderedDict()
         self._making = threading.Lock()
+        self._outlined: OrderedDict[tuple[TaskSpec, Revision], Outline] = OrderedDict()
+        self._outlining = threading.Lock()
 
     def get(self, spec: TaskSpec, device: torch.device | str = "cpu") -> Task:
         """The task of a spec, on a device; made once, then kept while it is among the latest used.
@@ -97,8 +103,19 @@ class Tasks:
             return task
 
     def outline(self, spec: TaskSpec) -> Outline:
-        """What the task of a spec will hold. Raises: DatasetError: as of :meth:`get`."""
-        return outline(spec, self._catalog.load(spec.dataset))
+        """What the task of a spec will hold; kept for longer, since pages ask it of every run that waits.
+
+        Raises:
+            DatasetError: as of :meth:`get`.
+        """
+        key = (spec, self._catalog.revision(spec.dataset))
+        with self._outlining:
+            found = self._outlined.get(key) or outline(spec, self._catalog.load(spec.dataset))
+            self._outlined[key] = found
+            self._outlined.move_to_end(key)
+            while len(self._outlined) > OUTLINES:
+                self._outlined.popitem(last=False)
+            return found
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,10 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
     }
     if len(specs) == len(prices) * len(seeds):
         del table["Rates"]
-    st.dataframe(pd.DataFrame(table), hide_index=True, alt="Trainable parameters, memory and time of each arm")
+    st.table(
+        pd.DataFrame(table), border="horizontal", hide_index=True,
+        alt="Trainable parameters, memory and time of each arm",
+    )  # fmt: skip
     bases = 0
     if own_base is not None:
         bases = sum(lab.find_base(own_base.spec.but(seed=seed)) is None for seed in seeds)

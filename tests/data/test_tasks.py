@@ -18,9 +18,11 @@ from core.data.dataset import ImageDataset
 from core.data.idx import SOURCES, Source
 from core.data.presets import PRESETS, preset_tasks
 from core.data.tasks import Task, Tasks, make_task, preview
+from core.data.uploads import read_upload
 from core.errors import DatasetError, SpecError
 from core.settings import Settings
 from core.spec import TaskSpec
+from tests.data.uploaded import arrays
 
 TENSORS = ("train_x", "train_y", "validation_x", "validation_y", "test_x", "test_y")
 PARTS = ("train", "validation", "test")
@@ -213,6 +215,21 @@ def test_threads_share_one_task_a_spec_and_device_and_only_the_latest_stay(tmp_p
     assert tasks.get(one, "meta").train_x.device.type == "meta"
     assert tasks.get(one) is made[0]
     assert tasks.get(two) is not made[1]
+
+
+def test_an_outline_is_made_once_and_gone_with_its_dataset(tmp_path: Path) -> None:
+    """Pages ask for that of every run that waits: hundreds, each second."""
+    catalog = Catalog(Settings(tmp_path))
+    tasks, spec = Tasks(catalog), TaskSpec(dataset="own")
+    kept = read_upload(arrays(x_train=np.zeros((60, 28, 28), np.uint8), y_train=np.arange(60) % 2)).dataset
+    for _ in range(2):
+        catalog.keep(kept, "own")
+        found = tasks.outline(spec)
+        assert tasks.outline(TaskSpec(dataset="own")) is found
+        assert len(found.train) == tasks.get(spec).num_train
+        catalog.remove("own")
+        with pytest.raises(DatasetError):
+            tasks.outline(spec)
 
 
 def test_a_task_of_an_absent_dataset_is_refused_and_others_still_come(tmp_path: Path) -> None:
