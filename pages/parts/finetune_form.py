@@ -69,8 +69,8 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
         "Arm": list(prices),
         "Rates": [f"{len(ways[label])}, {min(rates[label]):g} to {max(rates[label]):g}" for label in prices],
         "Trainable": [count_text(price.trainable_parameters) for price in prices.values()],
-        "Memory": [bytes_text(price.memory) for price in prices.values()],
-        "Time a run": [seconds_text(price.seconds) for price in prices.values()],
+        "Memory": [_unbroken(bytes_text(price.memory)) for price in prices.values()],
+        "Time a run": [_unbroken(seconds_text(price.seconds)) for price in prices.values()],
     }
     if len(specs) == len(prices) * len(seeds):
         del table["Rates"]
@@ -89,3 +89,8 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
             st.metric("Bases to train", f"{bases}", help="One for each seed; those that are there are used again.")
         st.metric("Steps a run", count_text(max(price.steps for price in prices.values())))
         st.metric("Training time, about", seconds_text(total), help="From a few steps timed on this machine.")
+
+
+def _unbroken(text: str) -> str:
+    """A number that stays with its unit in a narrow column."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
