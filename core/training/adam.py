@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import torch
@@ -59,11 +59,17 @@ class FlatAdam:
         """The part of a flat buffer from segment ``first`` to segment ``last``, both included."""
         return flat[self._starts[first] : self._starts[last] + self._sizes[last]]
 
-    def record(self, tape: Tape) -> None:
-        """Add the update to a tape."""
+    def record(self, tape: Tape, apart: Mapping[int, Tensor] | None = None) -> None:
+        """Add the update to a tape.
+
+        Args:
+            tape: where to add it.
+            apart: gradients that are not in the flat buffer, by number of the segment; of a single member.
+        """
         tape.add("adam", self._step.add_, torch.ones_like(self._step))
         for rate in dict.fromkeys(self._rates):
-            buffers = [self._stretches(flat, rate) for flat in (self.values, self.gradients, self.first, self.second)]
+            flats = (self.values, self.gradients, self.first, self.second)
+            buffers = [self._around(flat, apart) if apart else self._stretches(flat, rate) for flat in flats]
             tape.add(
                 "adam", torch._fused_adam_, *buffers, [], [self._step] * len(buffers[0]),
                 lr=rate, beta1=BETAS[0], beta2=BETAS[1], eps=EPSILON, weight_decay=0.0, amsgrad=False, maximize=False,
@@ -78,6 +84,17 @@ class FlatAdam:
             members = list(neighbours)
             if own:
                 found += [segment[members[0] : members[-1] + 1].view(-1) for segment in self.segments(flat)]
+        return found
+
+    def _around(self, flat: Tensor, apart: Mapping[int, Tensor]) -> list[Tensor]:
+        """A flat buffer in pieces: each segment whose gradient is apart, and what lies between them."""
+        found = []
+        for lone, numbers in groupby(range(len(self._shapes)), key=lambda number: number if number in apart else None):
+            own = list(numbers)
+            piece = self.stretch(flat, own[0], own[-1])
+            if lone is not None:
+                piece = apart[lone] if flat is self.gradients else piece.view(apart[lone].shape)
+            found.append(piece)
         return found
 
     @property

@@ -28,6 +28,11 @@ def product_into(a: Tensor, b: Tensor, out: Tensor) -> None:
     out.copy_(torch.ops.mkldnn._linear_pointwise(a, b.t(), None, "none", [], ""))
 
 
+def product_anew(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """Let ``out`` be a b, by oneDNN: it takes over the memory of the result, which copying would cost a tenth."""
+    out.set_(torch.ops.mkldnn._linear_pointwise(a, b.t(), None, "none", [], ""))
+
+
 def affine_into(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
     """Put x Wᵀ + b into ``out``, by oneDNN."""
     out.copy_(torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))
@@ -41,7 +46,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 PRODUCTS: tuple[Callable[..., object], ...] = (
-    torch.mm, torch.addmm, torch.bmm, torch.baddbmm, product_into, affine_into,
+    torch.mm, torch.addmm, torch.bmm, torch.baddbmm, product_into, product_anew, affine_into,
 )  # fmt: skip
 """Calls of a tape that are matrix products."""
 
@@ -66,6 +71,17 @@ class Algebra:
                 tape.add(name, product_into, a[member], b[member], out[member])
         else:
             tape.add(name, torch.mm if self._one else torch.bmm, *map(self._view, (a, b)), out=self._view(out))
+
+    def product_apart(self, tape: Tape, name: str, a: Tensor, b: Tensor) -> Tensor | None:
+        """A tensor that a b is put into without a copy, where that can be had: of one member, shaped without it.
+
+        Each call hands it other memory, so it must be used itself, never a view of it.
+        """
+        if not self._one or not _suits(a, b.shape[2]):
+            return None
+        out = torch.zeros(a.shape[1], b.shape[2])
+        tape.add(name, product_anew, a[0], b[0], out)
+        return out
 
     def add_product(self, tape: Tape, name: str, start: Tensor, a: Tensor, b: Tensor, out: Tensor) -> None:
         """Put start + a b into ``out``; ``start`` may be ``out`` itself or broadcast to it."""

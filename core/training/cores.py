@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-PIECE = 8
+PIECE = 16
 """Steps between looks at the clock: one step on a busy core may take fifty milliseconds."""
 
 STRIKES = 2

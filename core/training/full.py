@@ -77,7 +77,7 @@ class FullShard(Shard):
     def _record_backward(self, program: Program, seen: list[Activation], grad: Tensor) -> None:
         tape, algebra = program.tape, self.algebra
         tape.add("bias", torch.sum, grad, -1, out=self._bias_grads[-1])
-        algebra.product(tape, f"gradient {len(self._weights)}", grad, seen[-1].x, self._weight_grads[-1])
+        self._record_gradient(program, len(self._weights) - 1, grad, seen[-1].x)
         grad = transposed(grad)  # (members, batch, outputs), as below the last layer
         for i in range(len(self._weights) - 1, 0, -1):
             h = seen[i].x
@@ -86,4 +86,13 @@ class FullShard(Shard):
             tape.add("relu", torch.ops.aten.threshold_backward.grad_input, below, h, 0, grad_input=below)
             grad = below
             tape.add("bias", torch.sum, grad, -2, out=self._bias_grads[i - 1])
-            algebra.product(tape, f"gradient {i}", transposed(grad), seen[i - 1].x, self._weight_grads[i - 1])
+            self._record_gradient(program, i - 1, transposed(grad), seen[i - 1].x)
+
+    def _record_gradient(self, program: Program, i: int, grad: Tensor, x: Tensor) -> None:
+        """That of weight i: grad x, of shapes (members, outputs, batch) and (members, batch, inputs)."""
+        name = f"gradient {i + 1}"
+        apart = self.algebra.product_apart(program.tape, name, grad, x)
+        if apart is None:
+            self.algebra.product(program.tape, name, grad, x, self._weight_grads[i])
+        else:
+            program.apart[2 * i] = apart  # weights and biases take turns

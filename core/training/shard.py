@@ -71,6 +71,8 @@ class Program:
         """The mean loss of each member."""
         self.tape = Tape()
         """From the rows to losses and gradients; changes no weight."""
+        self.apart: dict[int, Tensor] = {}
+        """Gradients that are not in Adam's flat buffer, by number of the segment."""
         self.update = Tape()
         """From the gradients to new weights."""
         self._stretches: dict[bool, Stretch] = {}
@@ -131,7 +133,10 @@ class Shard(ABC):
 
     @abstractmethod
     def _record_backward(self, program: Program, seen: list[Activation], grad: Tensor) -> None:
-        """Add the way from the logits' gradient of shape (members, classes, batch) to ``adam.gradients``."""
+        """Add the way from the logits' gradient of shape (members, classes, batch) to the parameters' gradients.
+
+        They go to ``adam.gradients``, or into ``program.apart``.
+        """
 
     @abstractmethod
     def trained(self, member: int) -> list[nn.Parameter]:
@@ -182,7 +187,7 @@ class Shard(ABC):
         tape.add("gather", torch.index_select, self.train.y, 0, own, out=program.labels.view(-1))
         seen = self._record_forward(program)
         self._record_backward(program, seen, self._record_loss(program))
-        self.adam.record(program.update)
+        self.adam.record(program.update, program.apart)
         return program
 
     def _record_loss(self, program: Program) -> Tensor:
