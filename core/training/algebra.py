@@ -79,7 +79,7 @@ class Algebra:
         """
         if not self._one or not _suits(a, b.shape[2]):
             return None
-        out = torch.zeros(a.shape[1], b.shape[2])
+        out = a.new_zeros(a.shape[1], b.shape[2])
         tape.add(name, product_anew, a[0], b[0], out)
         return out
 
