@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,6 +30,10 @@ SPLIT_SEED = 20210617
 
 CHUNK = 4096
 """Images that are transformed at once: a few MB stay in the processor's cache."""
+
+
+EvaluationPart = Literal["validation", "test"]
+"""Images that no weight is trained on: what choices are made by, and what they are judged by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +58,10 @@ class Task:
     def num_train(self) -> int:
         """Images to train on."""
         return len(self.train_y)
+
+    def part(self, name: EvaluationPart) -> tuple[Tensor, Tensor]:
+        """Images of shape (n, pixels) and labels of shape (n,) of the part of this name."""
+        return (self.test_x, self.test_y) if name == "test" else (self.validation_x, self.validation_y)
 
     def to(self, device: torch.device | str) -> Task:
         """The same task on another device; tensors that are there already are shared."""

@@ -245,7 +245,8 @@ class _Crew:
 
     def _result(self, member: int, event: Done | Stopped, step: int, seconds: float) -> Result:
         spec, network = self.specs[member], self.networks[member]
-        target, old = _evaluate_tests(network, self.task, self.source)
+        target, old = self.stepper.evaluate(member, "test")
+        validation, _ = self.stepper.evaluate(member, source=False)
         target_before, old_before = self.before or (None, None)
         completed = step // steps_per_epoch(len(self.task.train_x), spec.optim.batch_size)
         return Result(
@@ -268,7 +269,7 @@ class _Crew:
             device=device_name(self.device),
             threads=self.threads.count,
             bank=len(self.specs),
-            validation_accuracy=_accuracy(network, self.task.validation_x, self.task.validation_y, self.task),
+            validation_accuracy=validation.accuracy,
         )
 
 
@@ -303,11 +304,6 @@ def check_fit(model: ModelSpec, dataset: str, pixels: int, classes: Sequence[int
             f"The network has {model.num_classes} outputs, but {dataset} has labels up to {max(classes)}: "
             f"choose a base with at least {max(classes) + 1} classes."
         )
-
-
-@torch.no_grad()
-def _accuracy(network: nn.Module, x: Tensor, y: Tensor, task: Task) -> float:
-    return evaluate(network, x, y, task.classes).accuracy
 
 
 def _evaluate_tests(network: nn.Module, task: Task, source: Task | None) -> tuple[Evaluation, Evaluation | None]:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
-from core.data.tasks import Task
+from core.data.tasks import EvaluationPart, Task
 from core.errors import CheckpointError, SpecError
 from core.lora import adapted_layers
 from core.model import MultilayerPerceptron
@@ -79,10 +79,9 @@ class Bank:
         low_rank = bool(adapted_layers(self.networks[0]))
         _check(self.networks, low_rank)
         first = first_adapted(self.networks) if low_rank else 0
-        stem = _Stem(self.networks[0], first if low_rank else None)
-        train = stem.part(task.train_x, task.train_y)
-        self._validation = stem.part(task.validation_x, task.validation_y)
-        self._source = stem.part(source.validation_x, source.validation_y) if source else None
+        self._stem = _Stem(self.networks[0], first if low_rank else None)
+        train = self._stem.part(task.train_x, task.train_y)
+        self._parts: dict[tuple[EvaluationPart, bool], Part] = {}
         # Members of one seed stand side by side, those of one learning rate within them too.
         orders = {seed: i for i, seed in enumerate(dict.fromkeys(self.seeds))}
         places = sorted(range(self.members), key=lambda k: (orders[self.seeds[k]], rates[k], k))
@@ -164,12 +163,18 @@ class Bank:
             losses[:, own] = part
         return losses
 
-    def evaluate(self, member: int) -> tuple[Evaluation, Evaluation | None]:
-        shard, place = self._place[member]
-        found = judge(shard.outputs(place, self._validation), self._validation.y, self.task.classes)
-        if self._source is None or self.source is None:
-            return found, None
-        return found, judge(shard.outputs(place, self._source), self._source.y, self.source.classes)
+    def evaluate(
+        self, member: int, part: EvaluationPart = "validation", source: bool = True
+    ) -> tuple[Evaluation, Evaluation | None]:
+        found = self._judged(member, self.task, part)
+        return found, self._judged(member, self.source, part) if self.source and source else None
+
+    def _judged(self, member: int, task: Task, part: EvaluationPart) -> Evaluation:
+        key = part, task is self.source
+        if key not in self._parts:  # what no member trains is computed once for all of them
+            self._parts[key] = self._stem.part(*task.part(part))
+        (shard, place), images = self._place[member], self._parts[key]
+        return judge(shard.outputs(place, images), images.y, task.classes)
 
     def trained(self, member: int) -> list[Tensor]:
         return [value.detach().clone() for _, value in self._parameters(member)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.tasks import Task
+from core.data.tasks import EvaluationPart, Task
 from core.training.checkpoint import Learnt, put
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, evaluate
@@ -77,8 +77,16 @@ class Stepper(Protocol):
         """All the work of :meth:`advance` except that no weight changes; for trials of speed."""
         ...
 
-    def evaluate(self, member: int) -> tuple[Evaluation, Evaluation | None]:
-        """A member on the task's validation part, and on the source task's where there is one."""
+    def evaluate(
+        self, member: int, part: EvaluationPart = "validation", source: bool = True
+    ) -> tuple[Evaluation, Evaluation | None]:
+        """A member, trained or retired since the last step, on one part of its tasks.
+
+        Args:
+            member: its number.
+            part: of the task, and of the source task.
+            source: whether to look at the source task, where there is one.
+        """
         ...
 
     def trained(self, member: int) -> list[Tensor]:
@@ -106,7 +114,7 @@ class Stepper(Protocol):
         ...
 
     def retire(self, member: int) -> None:
-        """The member has ended: what becomes of it from now on does not matter."""
+        """The member has ended: what becomes of it from the next step on does not matter."""
         ...
 
     def memory(self, member: int) -> int:
@@ -167,12 +175,13 @@ class AutogradStepper:
         return loss.detach()
 
     @torch.no_grad()
-    def evaluate(self, member: int) -> tuple[Evaluation, Evaluation | None]:
-        task, source = self.task, self.source
-        found = evaluate(self.network, task.validation_x, task.validation_y, task.classes)
-        if source is None:
+    def evaluate(
+        self, member: int, part: EvaluationPart = "validation", source: bool = True
+    ) -> tuple[Evaluation, Evaluation | None]:
+        found = evaluate(self.network, *self.task.part(part), self.task.classes)
+        if self.source is None or not source:
             return found, None
-        return found, evaluate(self.network, source.validation_x, source.validation_y, source.classes)
+        return found, evaluate(self.network, *self.source.part(part), self.source.classes)
 
     def trained(self, member: int) -> list[Tensor]:
         return [p.detach().clone() for p in self.parameters]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from itertools import cycle, islice
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.data.catalog import Catalog
-from core.data.tasks import Task, Tasks
+from core.data.tasks import EvaluationPart, Task, Tasks
 from core.errors import SpecError
 from core.lora import adapted_layers, add_lora
 from core.model import MultilayerPerceptron, build
+from core.runs.plan import keep_trainable
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, Scaling, TaskSpec
 from core.training import bank as bank_module
@@ -24,7 +26,7 @@ from core.training.bank import Bank
 from core.training.evaluation import evaluate
 from core.training.loop import Diverged, Done, EpochEnd, StepLoss, Stopped, data_order, train
 from core.training.script import call_by_call, scripted
-from core.training.stepper import AutogradStepper
+from core.training.stepper import AutogradStepper, Stepper
 
 RANKS = (4, 1, 16, 7)
 RATES = (0.0003, 0.001, 0.0005)
@@ -222,20 +224,28 @@ def test_patience_and_the_best_epoch_are_each_members_own(task: Task) -> None:
         assert now.loss == pytest.approx(min(validation[k]), rel=1e-4)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", "lora", "biases"])
 def test_evaluation_is_the_networks_own(tasks: Tasks, task: Task, method: str) -> None:
+    """Of either part, also right after a member has been retired: a run's result is made of it then."""
     source = tasks.get(TaskSpec.of(dataset="digits", classes=tuple(range(5))))
-    networks = members(method, 3)
-    bank = Bank(networks, [0.001] * 3, [0, 1, 0], task, source)
-    bank.advance(rows_of(task, [0, 1], 10, 64))
+    if method == "biases":
+        networks = [keep_trainable(build(ModelSpec.of(), 0), "biases")]
+        stepper: Stepper = AutogradStepper(networks[0], 0.001, task, source=source)
+    else:
+        networks = members(method, 3)
+        stepper = Bank(networks, [0.001] * 3, [0, 1, 0], task, source)
+    stepper.advance(rows_of(task, list(dict.fromkeys(stepper.seeds)), 10, 64))
     for k, network in enumerate(networks):
-        bank.write_back(k)
-        for found, part in zip(bank.evaluate(k), (task, source), strict=True):
-            with torch.no_grad():
-                expected = evaluate(network, part.validation_x, part.validation_y, part.classes)
-            assert found is not None
-            assert (found.accuracy, found.masked_accuracy) == (expected.accuracy, expected.masked_accuracy)
-            assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+        stepper.write_back(k)
+        stepper.retire(k)
+        for name in get_args(EvaluationPart):
+            for found, its in zip(stepper.evaluate(k, name), (task, source), strict=True):
+                with torch.no_grad():
+                    expected = evaluate(network, *its.part(name), its.classes)
+                assert found is not None
+                assert (found.accuracy, found.masked_accuracy) == (expected.accuracy, expected.masked_accuracy)
+                assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+            assert stepper.evaluate(k, name, source=False) == (stepper.evaluate(k, name)[0], None)
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
