@@ -1,0 +1,97 @@
+"""How long Stop takes, from the request to the result that is kept: ``python -m benchmarks.stopping``, on MNIST.
+
+Each case is stopped at several moments of its training; runs of a bank are stopped one alone, then all others at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+from benchmarks.data import mnist_folder
+from benchmarks.machine import machine
+from core.data.presets import preset_tasks
+from core.lab import Lab
+from core.runs.record import Run
+from core.settings import Settings
+from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec
+
+MOMENTS = (0.3, 1.1, 2.7)
+"""Seconds of training after which a stop is asked for."""
+
+LONG = OptimSpec.of(epochs=200)
+"""More epochs than there is time for."""
+
+
+def until(holds: Callable[[], bool]) -> float:
+    """Seconds until something holds."""
+    start = time.perf_counter()
+    while not holds():
+        time.sleep(0.005)
+    return time.perf_counter() - start
+
+
+def ended(lab: Lab, runs: list[Run]) -> bool:
+    """Whether none of these runs waits or trains any more."""
+    return not any(run.is_live for run in lab.runs_of([run.id for run in runs]))
+
+
+def stopped(lab: Lab, start: Callable[[], list[Run]]) -> dict[str, list[float]]:
+    """Seconds that the stop of one run took, and of all that were left then, at every moment."""
+    one, others = [], []
+    for moment in MOMENTS:
+        runs = start()
+        until(lambda runs=runs: all(run.step for run in lab.runs_of([run.id for run in runs])))  # type: ignore[misc]
+        time.sleep(moment)
+        lab.stop(runs[0].id)
+        one.append(until(lambda runs=runs: ended(lab, runs[:1])))  # type: ignore[misc]
+        for run in runs[1:]:
+            lab.stop(run.id)
+        others.append(until(lambda runs=runs: ended(lab, runs[1:])))  # type: ignore[misc]
+    found = {"one": one} | ({"all_others": others} if len(runs) > 1 else {})
+    return {name: [round(seconds, 2) for seconds in values] for name, values in found.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    mnist_folder()
+    seeds = count()
+    with tempfile.TemporaryDirectory() as folder:
+        lab = Lab(Settings(Path(folder), data_folder=Path(os.environ["LORA_LAB_DATA"])))
+        lab.start()
+        source, target = preset_tasks("rotation-45", "mnist", lab.catalog)
+        base = lab.launch(RunSpec.of(method="pretrain", task=source, optim=OptimSpec.of(epochs=1)))
+        until(lambda: ended(lab, [base]))
+        base = lab.run(base.id)
+
+        def alone(hidden: tuple[int, int], batch_size: int) -> list[Run]:
+            model = ModelSpec.of(num_hidden_1=hidden[0], num_hidden_2=hidden[1])
+            optim = LONG.but(batch_size=batch_size)
+            return [lab.launch(RunSpec.of(method="pretrain", model=model, task=source, optim=optim, seed=next(seeds)))]
+
+        def beside(number: int, lora: LoRASpec | None) -> list[Run]:
+            own = [next(seeds) for _ in range(number)]
+            return lab.members(lab.fine_tune(base, target, [(LONG, lora)], own, "stopping"))
+
+        cases: dict[str, Callable[[], list[Run]]] = {
+            "pretraining": lambda: alone((128, 256), 64),
+            "one full run": lambda: beside(1, None),
+            "one LoRA run": lambda: beside(1, LoRASpec.of()),
+            "8 full runs": lambda: beside(8, None),
+            "32 LoRA runs": lambda: beside(32, LoRASpec.of()),
+            "pretraining, 1024 and 1024 units": lambda: alone((1024, 1024), 64),
+            "the same, batch 1024": lambda: alone((1024, 1024), 1024),
+            "pretraining, 4096 and 4096 units": lambda: alone((4096, 4096), 64),
+        }
+        found = {name: stopped(lab, start) for name, start in cases.items()}
+        print(json.dumps({"seconds": found, "machine": machine()}, indent=1))
+        lab.close()
+
+
+if __name__ == "__main__":
+    main()
