@@ -38,6 +38,11 @@ def affine_into(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
     out.copy_(torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""))
 
 
+def affine_relu_into(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
+    """Put relu(x Wᵀ + b) into ``out``, by oneDNN: the copy that is needed anyway cuts off what is below zero."""
+    torch.clamp_min(torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], ""), 0, out=out)
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """X Wᵀ + b as a new tensor, by whichever makes it faster."""
     if _suits(x, weight.shape[0]):
@@ -46,7 +51,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 PRODUCTS: tuple[Callable[..., object], ...] = (
-    torch.mm, torch.addmm, torch.bmm, torch.baddbmm, product_into, product_anew, affine_into,
+    torch.mm, torch.addmm, torch.bmm, torch.baddbmm, product_into, product_anew, affine_into, affine_relu_into,
 )  # fmt: skip
 """Calls of a tape that are matrix products."""
 
@@ -67,6 +72,7 @@ class Algebra:
     def product(self, tape: Tape, name: str, a: Tensor, b: Tensor, out: Tensor) -> None:
         """Put a b into ``out``, all of shape (members, ·, ·)."""
         if _suits(a, b.shape[2]):
+            a = _in_order(tape, a)
             for member in range(self.members):
                 tape.add(name, product_into, a[member], b[member], out[member])
         else:
@@ -80,7 +86,7 @@ class Algebra:
         if not self._one or not _suits(a, b.shape[2]):
             return None
         out = a.new_zeros(a.shape[1], b.shape[2])
-        tape.add(name, product_anew, a[0], b[0], out)
+        tape.add(name, product_anew, _in_order(tape, a)[0], b[0], out)
         return out
 
     def add_product(self, tape: Tape, name: str, start: Tensor, a: Tensor, b: Tensor, out: Tensor) -> None:
@@ -88,8 +94,10 @@ class Algebra:
         function = torch.addmm if self._one else torch.baddbmm
         tape.add(name, function, *map(self._view, (start, a, b)), out=self._view(out))
 
-    def affine(self, tape: Tape, name: str, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
-        """Put x Wᵀ + b into ``out``.
+    def affine(
+        self, tape: Tape, name: str, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, relu: bool = False
+    ) -> None:
+        """Put x Wᵀ + b into ``out``, or relu of it.
 
         Args:
             tape: where to add it.
@@ -98,13 +106,24 @@ class Algebra:
             weight: (members, outputs, inputs).
             bias: (members, outputs), or (1, outputs) for all.
             out: (members, batch, outputs).
+            relu: whether to put zero for what is below it.
         """
         if _suits(x, weight.shape[1]):
-            each = bias.expand(self.members, -1)
+            each, function = bias.expand(self.members, -1), affine_relu_into if relu else affine_into
             for member in range(self.members):
-                tape.add(name, affine_into, x[member], weight[member], each[member], out[member])
+                tape.add(name, function, x[member], weight[member], each[member], out[member])
+            return
+        self.add_product(tape, name, bias.unsqueeze(1), x, weight.transpose(-1, -2), out)
+        if relu:
+            tape.add("relu", torch.relu_, out)
+
+    def sum_columns(self, tape: Tape, name: str, a: Tensor, out: Tensor) -> None:
+        """Put the sum along the last dimension of a, (members, ·, n), into ``out``, (members, ·)."""
+        if self._one:
+            # A product with ones is half as long as torch.sum, which asks more before it begins.
+            tape.add(name, torch.mv, a[0], a.new_ones(a.shape[2]), out=out[0])
         else:
-            self.add_product(tape, name, bias.unsqueeze(1), x, weight.transpose(-1, -2), out)
+            tape.add(name, torch.sum, a, -1, out=out)
 
     def affine_for_all(
         self, tape: Tape, name: str, x: Tensor, weight: Tensor, turned: Tensor, bias: Tensor, out: Tensor
@@ -133,6 +152,15 @@ class Algebra:
             tape.add(name, product_into, a, b, out)
         else:
             tape.add(name, torch.mm, a, b, out=out)
+
+
+def _in_order(tape: Tape, a: Tensor) -> Tensor:
+    """a, or where it is a turned view a copy in the order of its rows: oneDNN takes longer to turn it than torch."""
+    if a.stride(-1) == 1:
+        return a
+    copy = a.new_zeros(a.shape)
+    tape.add("turn", copy.copy_, a)
+    return copy
 
 
 def _suits(a: Tensor, columns: int) -> bool:

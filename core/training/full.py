@@ -65,8 +65,7 @@ class FullShard(Shard):
         seen = [Activation(h)]
         for i, (weight, bias) in enumerate(zip(self._weights[:-1], self._biases[:-1], strict=True), 1):
             z = program.buffer(members, batch, weight.shape[1])
-            algebra.affine(tape, f"forward {i}", h, weight, bias, z)
-            tape.add("relu", torch.relu_, z)
+            algebra.affine(tape, f"forward {i}", h, weight, bias, z, relu=True)
             seen.append(Activation(z))
             h = z
         weight, bias = self._weights[-1], self._biases[-1]
@@ -76,7 +75,7 @@ class FullShard(Shard):
 
     def _record_backward(self, program: Program, seen: list[Activation], grad: Tensor) -> None:
         tape, algebra = program.tape, self.algebra
-        tape.add("bias", torch.sum, grad, -1, out=self._bias_grads[-1])
+        algebra.sum_columns(tape, "bias", grad, self._bias_grads[-1])
         self._record_gradient(program, len(self._weights) - 1, grad, seen[-1].x)
         grad = transposed(grad)  # (members, batch, outputs), as below the last layer
         for i in range(len(self._weights) - 1, 0, -1):
@@ -85,7 +84,7 @@ class FullShard(Shard):
             algebra.product(tape, f"backward {i + 1}", grad, self._weights[i], below)
             tape.add("relu", torch.ops.aten.threshold_backward.grad_input, below, h, 0, grad_input=below)
             grad = below
-            tape.add("bias", torch.sum, grad, -2, out=self._bias_grads[i - 1])
+            algebra.sum_columns(tape, "bias", transposed(grad), self._bias_grads[i - 1])
             self._record_gradient(program, i - 1, transposed(grad), seen[i - 1].x)
 
     def _record_gradient(self, program: Program, i: int, grad: Tensor, x: Tensor) -> None:

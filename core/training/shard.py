@@ -203,7 +203,7 @@ class Shard(ABC):
         # Not the exponential of what is there: MKL would make it, and keep two threads waiting for each other.
         tape.add("loss", torch.softmax, program.logits, -2, out=grad)
         tape.add("loss", grad.scatter_add_, -2, labels, minus_ones)
-        tape.add("loss", grad.mul_, 1 / program.batch)
+        tape.add("loss", grad.mul_, -mean)
         return grad
 
 
