@@ -20,8 +20,8 @@ from core.training.stepper import Stepper
 FLUSH_SECONDS = 0.1
 """How long losses stay on the device before they are reported; also how fast a stop is noticed."""
 
-FLUSH_STEPS = 256
-"""The same in steps, at most."""
+FLUSH_STEPS = 1024
+"""The same in steps, at most. Reports take the interpreter, which pages want as well: quick steps make no more of them."""
 
 FIRST_STEPS = 1
 """Steps before the first report, while the pace is not known: a single one may take seconds."""
