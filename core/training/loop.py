@@ -21,7 +21,7 @@ FLUSH_SECONDS = 0.1
 """How long losses stay on the device before they are reported; also how fast a stop is noticed."""
 
 FLUSH_STEPS = 1024
-"""The same in steps, at most. Reports take the interpreter, which pages want as well: quick steps make no more of them."""
+"""The same in steps, at most; so many that quick steps report no more often: pages want the interpreter as well."""
 
 FIRST_STEPS = 1
 """Steps before the first report, while the pace is not known: a single one may take seconds."""
