@@ -18,6 +18,7 @@ from statistics import median
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.dashboard import CHROMIUM, served
+from benchmarks.labs import until
 from core.lab import Lab
 from core.settings import Settings
 from core.spec import LoRASpec, OptimSpec
@@ -32,8 +33,7 @@ def fill(home: Path, count: int) -> None:
     lab.start()
     optim = OptimSpec.of(epochs=2)
     base = lab.compare("rotation-45", "digits", None, optim, [(optim, None), (optim, LoRASpec.of())], [0]).base
-    while lab.live():
-        time.sleep(0.05)
+    until(lambda: not lab.live())
     templates = [run.id for run in lab.runs()]
     store = lab.settings.store
     lab.close()

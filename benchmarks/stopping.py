@@ -6,19 +6,15 @@ Each case is stopped at several moments of its training; runs of a bank are stop
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 
-from benchmarks.data import mnist_folder
+from benchmarks.labs import mnist_lab, until
 from benchmarks.machine import machine
 from core.data.presets import preset_tasks
 from core.lab import Lab
 from core.runs.record import Run
-from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec
 
 MOMENTS = (0.3, 1.1, 2.7)
@@ -26,14 +22,6 @@ MOMENTS = (0.3, 1.1, 2.7)
 
 LONG = OptimSpec.of(epochs=200)
 """More epochs than there is time for."""
-
-
-def until(holds: Callable[[], bool]) -> float:
-    """Seconds until something holds."""
-    start = time.perf_counter()
-    while not holds():
-        time.sleep(0.005)
-    return time.perf_counter() - start
 
 
 def ended(lab: Lab, runs: list[Run]) -> bool:
@@ -59,11 +47,8 @@ def stopped(lab: Lab, start: Callable[[], list[Run]]) -> dict[str, list[float]]:
 
 def main() -> None:
     """Measure and print."""
-    mnist_folder()
     seeds = count()
-    with tempfile.TemporaryDirectory() as folder:
-        lab = Lab(Settings(Path(folder), data_folder=Path(os.environ["LORA_LAB_DATA"])))
-        lab.start()
+    with mnist_lab() as lab:
         source, target = preset_tasks("rotation-45", "mnist", lab.catalog)
         base = lab.launch(RunSpec.of(method="pretrain", task=source, optim=OptimSpec.of(epochs=1)))
         until(lambda: ended(lab, [base]))
@@ -90,7 +75,6 @@ def main() -> None:
         }
         found = {name: stopped(lab, start) for name, start in cases.items()}
         print(json.dumps({"seconds": found, "machine": machine()}, indent=1))
-        lab.close()
 
 
 if __name__ == "__main__":

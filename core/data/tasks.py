@@ -6,8 +6,6 @@ every run, method and transform of a dataset is watched and trained on the same 
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,6 +19,7 @@ from torchvision.transforms.functional import rotate
 from core.data.catalog import Catalog
 from core.data.dataset import ImageDataset
 from core.data.idx import SIDE, Images, Labels
+from core.data.latest import Latest
 from core.data.own import Revision
 from core.errors import DatasetError
 from core.spec import TaskSpec
@@ -89,11 +88,8 @@ class Tasks:
         keep: tasks that stay in memory; MNIST takes 220 MB.
         """
         self._catalog = catalog
-        self._keep = keep
-        self._made: OrderedDict[tuple[TaskSpec, str, Revision], Task] = OrderedDict()
-        self._making = threading.Lock()
-        self._outlined: OrderedDict[tuple[TaskSpec, Revision], Outline] = OrderedDict()
-        self._outlining = threading.Lock()
+        self._made: Latest[tuple[TaskSpec, str, Revision], Task] = Latest(keep)
+        self._outlined: Latest[tuple[TaskSpec, Revision], Outline] = Latest(OUTLINES)
 
     def get(self, spec: TaskSpec, device: torch.device | str = "cpu") -> Task:
         """The task of a spec, on a device; made once, then kept while it is among the latest used.
@@ -103,13 +99,7 @@ class Tasks:
         """
         # A name may come to stand for another dataset, once its own one was removed.
         key = (spec, str(device), self._catalog.revision(spec.dataset))
-        with self._making:
-            task = self._made.get(key) or make_task(spec, self._catalog.load(spec.dataset)).to(device)
-            self._made[key] = task
-            self._made.move_to_end(key)
-            while len(self._made) > self._keep:
-                self._made.popitem(last=False)
-            return task
+        return self._made.get(key, lambda: make_task(spec, self._catalog.load(spec.dataset)).to(device))
 
     def outline(self, spec: TaskSpec) -> Outline:
         """What the task of a spec will hold; kept for longer, since pages ask it of every run that waits.
@@ -118,13 +108,7 @@ class Tasks:
             DatasetError: as of :meth:`get`.
         """
         key = (spec, self._catalog.revision(spec.dataset))
-        with self._outlining:
-            found = self._outlined.get(key) or outline(spec, self._catalog.load(spec.dataset))
-            self._outlined[key] = found
-            self._outlined.move_to_end(key)
-            while len(self._outlined) > OUTLINES:
-                self._outlined.popitem(last=False)
-            return found
+        return self._outlined.get(key, lambda: outline(spec, self._catalog.load(spec.dataset)))
 
 
 @dataclass(frozen=True)

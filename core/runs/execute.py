@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from core.adapter import Card, write_adapter
@@ -22,7 +21,7 @@ from core.settings import choose_device, device_name
 from core.spec import ModelSpec, RunSpec
 from core.training.bank import Bank, can_bank
 from core.training.checkpoint import Checkpoint
-from core.training.evaluation import Evaluation, evaluate
+from core.training.evaluation import evaluate_both
 from core.training.loop import Diverged, Done, Event, StepLoss, Stopped, steps_per_epoch, train
 from core.training.shard import no_denormals
 from core.training.stepper import AutogradStepper, Stepper
@@ -190,7 +189,7 @@ class _Crew:
         attendant.look()
         # Fine-tuning is measured against the base, whatever the method: one evaluation serves all.
         first = self.networks[0] if spec.control != "scratch" else network_of(spec.but(control=None), self.base)
-        self.before = _evaluate_tests(first.to(self.device), self.task, self.source) if self.base else None
+        self.before = evaluate_both(first.to(self.device), self.task, self.source, "test") if self.base else None
         attendant.look()
         start = time.perf_counter()
         self.stepper = stepper_for(self.networks, specs, self.task, self.source)
@@ -304,12 +303,6 @@ def check_fit(model: ModelSpec, dataset: str, pixels: int, classes: Sequence[int
             f"The network has {model.num_classes} outputs, but {dataset} has labels up to {max(classes)}: "
             f"choose a base with at least {max(classes) + 1} classes."
         )
-
-
-def _evaluate_tests(network: nn.Module, task: Task, source: Task | None) -> tuple[Evaluation, Evaluation | None]:
-    with torch.no_grad():
-        target = evaluate(network, task.test_x, task.test_y, task.classes)
-        return target, evaluate(network, source.test_x, source.test_y, source.classes) if source else None
 
 
 def _write(

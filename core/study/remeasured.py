@@ -5,17 +5,17 @@ Nothing is trained here. Where a dataset or a file has gone since, a :class:`cor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from core.adapter import apply_adapter
-from core.data.tasks import Task
+from core.data.tasks import EvaluationPart, Task
 from core.errors import LabError, RunStateError
 from core.lab import Lab
 from core.network_file import read_network
@@ -26,7 +26,7 @@ from core.study.claims import ExampleDifference, example_difference
 from core.study.compare import Arm
 from core.study.intervals import Interval, t_interval
 from core.study.spectrum import cut_network
-from core.training.evaluation import evaluate
+from core.training.evaluation import evaluate_both
 
 
 @dataclass(frozen=True)
@@ -180,10 +180,6 @@ def _tasks(lab: Lab, spec: RunSpec) -> tuple[Task, Task | None]:
     return lab.tasks.get(spec.task), lab.tasks.get(spec.source) if spec.source else None
 
 
-@torch.no_grad()
-def _standing(network: Callable[[Tensor], Tensor], task: Task, source: Task | None, part: str) -> Standing:
-    target = evaluate(network, getattr(task, f"{part}_x"), getattr(task, f"{part}_y"), task.classes)
-    if source is None:
-        return Standing(target.accuracy, None, None)
-    old = evaluate(network, getattr(source, f"{part}_x"), getattr(source, f"{part}_y"), source.classes)
-    return Standing(target.accuracy, old.accuracy, old.masked_accuracy)
+def _standing(network: nn.Module, task: Task, source: Task | None, part: EvaluationPart) -> Standing:
+    target, old = evaluate_both(network, task, source, part)
+    return Standing(target.accuracy, old.accuracy if old else None, old.masked_accuracy if old else None)

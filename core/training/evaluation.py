@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from core.data.tasks import EvaluationPart, Task
+
 BATCH = 8192
 """Images a pass: large enough to keep the device busy, small enough for any memory."""
 
@@ -40,6 +42,15 @@ def evaluate(logits: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, classes: 
     """
     outputs = [logits(x[start : start + BATCH]) for start in range(0, max(len(x), 1), BATCH)]
     return judge(torch.cat(outputs), y, classes)
+
+
+@torch.no_grad()
+def evaluate_both(
+    logits: Callable[[Tensor], Tensor], task: Task, source: Task | None, part: EvaluationPart
+) -> tuple[Evaluation, Evaluation | None]:
+    """Evaluate on one part of a task and, where there is one, of the source task."""
+    target = evaluate(logits, *task.part(part), task.classes)
+    return target, evaluate(logits, *source.part(part), source.classes) if source else None
 
 
 def judge(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> Evaluation:

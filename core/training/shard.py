@@ -198,12 +198,13 @@ class Shard(ABC):
         minus_ones = torch.full_like(picked, -1)
         tape.add("loss", torch.log_softmax, program.logits, -2, out=logs)
         tape.add("loss", torch.gather, logs, -2, labels, out=picked)
-        mean = torch.full_like(picked[0, 0], -1 / program.batch)
-        tape.add("loss", torch.mv, picked.view(program.members, -1), mean, out=program.loss)
+        # A tensor: torch would make one of a number at every step.
+        share = torch.full_like(picked[0, 0], 1 / program.batch)
+        tape.add("loss", torch.mv, picked.view(program.members, -1), -share, out=program.loss)
         # Not the exponential of what is there: MKL would make it, and keep two threads waiting for each other.
         tape.add("loss", torch.softmax, program.logits, -2, out=grad)
         tape.add("loss", grad.scatter_add_, -2, labels, minus_ones)
-        tape.add("loss", grad.mul_, -mean)
+        tape.add("loss", grad.mul_, share)
         return grad
 
 

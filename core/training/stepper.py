@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from core.data.tasks import EvaluationPart, Task
 from core.training.checkpoint import Learnt, put
 from core.training.cores import Cores
-from core.training.evaluation import Evaluation, evaluate
+from core.training.evaluation import Evaluation, evaluate_both
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """What torch.optim.Adam calls its moments."""
@@ -174,14 +174,10 @@ class AutogradStepper:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    @torch.no_grad()
     def evaluate(
         self, member: int, part: EvaluationPart = "validation", source: bool = True
     ) -> tuple[Evaluation, Evaluation | None]:
-        found = evaluate(self.network, *self.task.part(part), self.task.classes)
-        if self.source is None or not source:
-            return found, None
-        return found, evaluate(self.network, *self.source.part(part), self.source.classes)
+        return evaluate_both(self.network, self.task, self.source if source else None, part)
 
     def trained(self, member: int) -> list[Tensor]:
         return [p.detach().clone() for p in self.parameters]

@@ -24,7 +24,7 @@ from core.training.algebra import (
     onednn_is_faster,
     product_anew,
     product_into,
-)  # fmt: skip
+)
 from core.training.bank import Bank
 from core.training.loop import data_order
 from core.training.script import scripted
