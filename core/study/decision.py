@@ -77,9 +77,10 @@ class Decision:
         seeds = max(len(candidate.difference.seeds) for candidate in self.candidates)
         if seeds < least:
             word = "seed" if seeds == 1 else "seeds"
+            settings = "1 setting" if len(self.candidates) == 1 else f"{len(self.candidates)} settings"
             return (
                 f"No setting can be shown to be within {margin} of full fine-tuning with {seeds} {word}: comparing "
-                f"{len(self.candidates)} settings takes at least {least}."
+                f"{settings} takes at least {least}."
             )
         closest = self.closest
         words = f"; the closest, {name_of(closest.arm)}, is {_off(closest.difference)}" if closest else ""

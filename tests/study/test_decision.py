@@ -45,6 +45,11 @@ def test_too_few_seeds_make_no_decision_and_say_how_many_it_takes(seeds):
     assert "comparing 2 settings takes at least 7." in decision.sentence
 
 
+def test_a_single_setting_is_not_spoken_of_as_several():
+    decision = cheapest_within(arms_with([95.0] * 3, r4=[95.0] * 3), 1.0)
+    assert decision.sentence.endswith("with 3 seeds: comparing 1 setting takes at least 6.")
+
+
 def test_without_full_fine_tuning_there_is_no_answer():
     assert "no answer yet" in cheapest_within(arms_of(make_arm_runs("lora", [90.0] * 8)), 1.0).sentence
     assert cheapest_within([], 1.0).second_sentence == ""
