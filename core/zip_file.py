@@ -23,6 +23,7 @@ PIECE = 2**16
 """Bytes that are unpacked at once."""
 
 _CENTRAL_HEADER = b"PK\x01\x02"
+_END = b"PK\x05\x06"
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, ArithmeticError,
            LookupError)  # fmt: skip
 """What the zip module raises on one damage or another."""
@@ -61,6 +62,10 @@ class UntrustedZip:
         except _DAMAGE as damage:
             raise self._damaged() from damage
         infos = self._archive.infolist()
+        # The zip module does not compare: a damaged length in one entry's header may swallow the headers after it.
+        (count,) = struct.unpack_from("<H", content, content.rfind(_END) + 10)
+        if count not in (len(infos), 0xFFFF):
+            raise self._damaged()
         self._check(infos)
         self.entries = tuple(info for info in infos if not info.is_dir())
         """All entries but folders."""

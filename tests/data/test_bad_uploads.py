@@ -109,6 +109,14 @@ def _members(**values: np.ndarray) -> Iterator[tuple[str, bytes]]:
         yield f"{name}.npy", target.getvalue()
 
 
+def test_an_entry_that_hides_the_next_ones_in_its_comment_is_damage() -> None:
+    """One bit of a header does that, and without its test part the file would still be a dataset."""
+    content = bytearray(NPZ)
+    header = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 4)
+    content[header + 33] ^= 1  # the length of its comment, 256 more
+    refused(bytes(content))
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(GOOD)), st.data())
 def test_a_truncated_file_gives_a_sentence_or_fewer_lines(kind: str, data: st.DataObject) -> None:
