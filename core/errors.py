@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
+
 
 class LabError(Exception):
     """Root of every error that LoRA Lab raises on purpose; its text says what to do."""
@@ -29,6 +32,33 @@ class DownloadError(DatasetError):
 
 class NetworkFileError(LabError, ValueError):
     """A file of network weights is damaged or of another architecture."""
+
+
+class DamagedFileError(LabError, ValueError):
+    """A file of a run has changed since it was written."""
+
+    def __init__(self, what: str, path: Path) -> None:
+        """Args: what: begins the sentence, as in ``The base of this run``; path: of the file."""
+        super().__init__(
+            f"{what} is damaged: {path.parent.name}/{path.name} is no longer what was written there. "
+            "Put a copy back from a backup, or train that run again with Repeat on the Runs page."
+        )
+
+
+class StoreError(LabError, RuntimeError):
+    """The store of runs cannot be used; the message says why, and what to do."""
+
+
+class StoreDamagedError(StoreError):
+    """The store is no database any more, or parts of it are not what was written."""
+
+
+class StoreGoneError(StoreError, sqlite3.OperationalError):
+    """The store was removed or replaced while a process had it open."""
+
+
+class RunFileError(LabError, ValueError):
+    """The copy of a run in its folder is missing, damaged, or of a newer version."""
 
 
 class CheckpointError(LabError, ValueError):

@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from core.errors import DamagedFileError
+
 
 def write_atomically(path: Path, content: bytes) -> str:
     """Write ``content`` to ``path`` through a temporary name, flushed to disk before it is moved.
@@ -42,3 +44,19 @@ def sha256_of(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sha256(path: Path, expected: str, what: str) -> None:
+    """Compare a file with the hash that was kept when it was written.
+
+    Args:
+        path: the file.
+        expected: its SHA-256, in hex.
+        what: begins the sentence of the error, as in ``The base of this run``.
+
+    Raises:
+        DamagedFileError: its content has changed since.
+        OSError: the file cannot be read.
+    """
+    if sha256_of(path) != expected:
+        raise DamagedFileError(what, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Sequence
@@ -18,14 +19,20 @@ from core.data.idx import Images, Labels
 from core.data.presets import PRESETS, preset_tasks
 from core.data.tasks import Tasks, preview
 from core.errors import LabError, RunStateError, UnknownRunError
+from core.files import check_sha256
 from core.lora import merged_copy
 from core.network_file import read_network, write_network
 from core.runs.arms import Setting, arm_specs
+from core.runs.backups import Backups
+from core.runs.copies import Copies
+from core.runs.database import explained
+from core.runs.deletions import Deletions
 from core.runs.execute import ADAPTER, NETWORK, check_fit
 from core.runs.owners import Owner
 from core.runs.plan import Cost, cost, plan
-from core.runs.recipe import Recipe
+from core.runs.recipe import Recipe, weights_digest
 from core.runs.record import Curve, Experiment, Run, State
+from core.runs.restore import Restored, Restoring
 from core.runs.search import Search
 from core.runs.shelf import Shelf
 from core.runs.space import Space
@@ -54,19 +61,36 @@ class Lab:
         self._process = Owner(settings.home / "owners", settings.runs, self.store, settings.hang_seconds)
         self.owner = self._process.name
         self.search = Search(self.store)
-        self.shelf = Shelf(self.store, settings.runs)
+        self.shelf = Shelf(self.store, settings.home)
         self.space = Space(settings, self.store, self.tasks)
-        self.workers = Workers(settings, self.store, self.tasks, self.owner)
-        self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds)
+        self._copies = Copies(self.store, settings.runs, self.owner)
+        self._backups = Backups(self.store, settings.backups)
+        self._restoring = Restoring(
+            self.store, settings.home, self._copies, Deletions(settings.home), self._backups, self.owner
+        )
+        self._unlisted: list[str] = []
+        self.workers = Workers(settings, self.store, self._copies, self.tasks, self.owner)
+        self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 
     def start(self) -> None:
-        """Settle what dead processes left behind, and begin to take runs."""
+        """Settle what dead processes left behind, and begin to take runs. Nothing that was trained is deleted."""
         self._process.enter()
+        self.shelf.finish_deletions()
+        # Before the runs of dead processes are settled: an older store that was put back knows less than their folders.
+        left = self.store.runs(states=["queued", "running", "interrupted"])
+        self._copies.catch_up([run.id for run in left])
         self._process.settle()
-        self.shelf.clean()
+        self._unlisted = self._restoring.unlisted()
+        if self._unlisted:
+            log.warning(
+                "%d folders in %s are of runs that the store does not know: `python -m core restore`, or the button on "
+                "the first page, lists them again.", len(self._unlisted), self.settings.runs,
+            )  # fmt: skip
         self.space.usage()  # reads every folder once, so that the first page need not
         self.workers.start()
         self._watchdog.start()
+        self._copies.start()
+        self._backups.start()
 
     def close(self, timeout: float = 4.0) -> None:
         """Interrupt what runs, each with a checkpoint, and let go of the home folder."""
@@ -74,6 +98,8 @@ class Lab:
         if not self.workers.close(timeout):
             log.warning("A run did not let go in %g s; it is found interrupted at the next start.", timeout)
         self.downloads.close()
+        self._backups.close()
+        self._copies.close(timeout)
         self._process.leave()
         self.store.close()
 
@@ -92,8 +118,13 @@ class Lab:
     def find_base(self, spec: RunSpec) -> Run | None:
         """A finished run of exactly this spec: training it again would give the same network."""
         for run in self.store.runs(methods=["pretrain"], states=["finished"]):
-            if run.spec == spec and (self.settings.runs / run.id / NETWORK).exists():
-                return run
+            if run.spec == spec:
+                try:
+                    self.file(run.id, NETWORK)
+                except (LabError, OSError) as error:
+                    log.warning("Run %s is no base for others: %s", run.id, error)
+                else:
+                    return run
         return None
 
     def fine_tune(
@@ -267,7 +298,37 @@ class Lab:
         """What it takes to train a run again, anywhere. Raises: UnknownRunError: there is none of that id."""
         run = self.run(id)
         bases = self.runs_of([run.spec.base] if run.spec.base else [])
-        return Recipe.of_run(run, self.settings.runs, *bases)
+        base = [Recipe.of_run(run, self._weights(run)) for run in bases]
+        return Recipe.of_run(run, self._weights(run), *base)
+
+    def _weights(self, run: Run) -> str | None:
+        """What :func:`core.runs.recipe.weights_digest` says of a run that has a result."""
+        return weights_digest(self.settings.runs / run.id, self.store.files(run.id)) if run.result else None
+
+    # What the store has lost
+
+    def unlisted(self) -> list[str]:
+        """Ids of runs that had a folder but no place in the store when the lab was opened, and still have none."""
+        known = {run.id for run in self.store.runs_of(self._unlisted)}
+        return [id for id in self._unlisted if id not in known]
+
+    def restore(self) -> Restored:
+        """List again every run that has a folder; what cannot be placed goes to a folder for strays.
+
+        Raises:
+            StoreError: the store cannot be written.
+            OSError: a folder cannot be moved.
+        """
+        try:
+            restored = self._restoring.restore()
+        except sqlite3.Error as error:
+            raise explained(error, self.settings.store) from error
+        self._unlisted = []
+        return restored
+
+    def check(self) -> None:
+        """See that the store answers. Raises: StoreError: it does not; the message says what to do."""
+        self.store.check()
 
     # Datasets and plans
 
@@ -306,6 +367,7 @@ class Lab:
         Raises:
             UnknownRunError: there is no such run, or it makes no such file.
             RunStateError: the run has not made it yet.
+            DamagedFileError: its content is not what was written.
         """
         record = self.run(run)
         made = {"lora": (ADAPTER, MERGED)}.get(record.spec.method, (NETWORK,))
@@ -314,10 +376,15 @@ class Lab:
         if record.result is None:
             raise RunStateError(f"Run {run} is {record.state}: it has made no files.")
         path = self.settings.runs / run / name
-        if name == MERGED and not path.exists():
-            write_network(path, merged_copy(apply_adapter(read_network(self.base_file(record)), self.adapter(run))))
+        known = self.store.files(run).get(name)
+        if name == MERGED and (known is None or not path.exists()):
+            merged = merged_copy(apply_adapter(read_network(self.base_file(record)), self.adapter(run)))
+            known = write_network(path, merged)
+            self.store.add_file(run, name, known)
         if not path.exists():
             raise UnknownRunError(f"The file {name} of run {run} is gone from {path.parent}.")
+        if known is not None:
+            check_sha256(path, known, f"The file {name} of run {run}")
         return path
 
     def content(self, run: str, name: str) -> bytes:

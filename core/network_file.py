@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from core.errors import NetworkFileError, SpecError
+from core.errors import DamagedFileError, NetworkFileError, SpecError
 from core.files import write_atomically
 from core.model import MultilayerPerceptron, build
 from core.spec import ModelSpec
@@ -29,10 +30,15 @@ def write_network(path: Path, network: nn.Module) -> str:
     return write_atomically(path, network_bytes(network))
 
 
-def read_network(path: Path) -> MultilayerPerceptron:
+def read_network(path: Path, sha256: str | None = None) -> MultilayerPerceptron:
     """The multilayer perceptron that a file holds, its sizes read off the tensors.
 
+    Args:
+        path: of the file.
+        sha256: what its content hashes to, in hex, where that is known.
+
     Raises:
+        DamagedFileError: it hashes to something else.
         NetworkFileError: not a safetensors file, damaged, or not of this architecture.
     """
     try:
@@ -43,6 +49,8 @@ def read_network(path: Path) -> MultilayerPerceptron:
         raise NetworkFileError(f"{path.name:.80} cannot be read: {error.strerror}.") from error
     if len(content) > MAX_BYTES:
         raise NetworkFileError(f"{path.name} is larger than any network of LoRA Lab: choose another file.")
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise DamagedFileError("This network", path)
     state, _ = read_tensors(content, path.name, NetworkFileError)
     network = build(model_spec_of(state, path.name))
     expected = network.state_dict()

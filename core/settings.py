@@ -43,6 +43,7 @@ class Settings:
 
     settle_seconds: float = 5.0
     """Between two looks for processes that are gone."""
+
     max_stored_bytes: int = 20 * 10**9
     """Bytes of everything in ``home`` (``LORA_LAB_MAX_GB``); no run is queued that would go beyond."""
 
@@ -73,6 +74,11 @@ class Settings:
     def runs(self) -> Path:
         """Folder with one folder a run."""
         return self.home / "runs"
+
+    @property
+    def backups(self) -> Path:
+        """Folder of copies of the store."""
+        return self.home / "backups"
 
     @property
     def store(self) -> Path:

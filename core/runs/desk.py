@@ -14,6 +14,7 @@ import torch
 
 from core.errors import LabError, LeftError, RunStateError
 from core.runs.checkpoints import tidy, write_checkpoint
+from core.runs.copies import Copies
 from core.runs.execute import Attendant, Outcome
 from core.runs.record import Run, State
 from core.runs.store import Store
@@ -37,6 +38,7 @@ class Desk(Attendant):
         store: Store,
         bank: Sequence[Run],
         starts: Sequence[Checkpoint | None],
+        copies: Copies,
         folder: Callable[[str], Path],
         closing: Callable[[], bool],
         every: float,
@@ -45,6 +47,7 @@ class Desk(Attendant):
         store: where it is kept.
         bank: the runs, as the store's claim gave them.
         starts: what each goes on from.
+        copies: of what the store knows, in the folders of the runs.
         folder: of a run's files.
         closing: whether this process, or this bank's worker, is to let go of its runs.
         every: seconds between checkpoints.
@@ -52,6 +55,7 @@ class Desk(Attendant):
         self._store = store
         self._bank = list(bank)
         self._starts = list(starts)
+        self._copies = copies
         self._folder = folder
         self._closing = closing
         self._every = every
@@ -172,14 +176,20 @@ class Desk(Attendant):
         if self._waiting:
             self._lost |= self._store.record(self._waiting)
             self._waiting = []
-        written, self._written, self._writing = self._written, [], 0.0
+        written, self._written = self._written, []
         if written:
+            start = time.monotonic()
             try:
                 self._lost |= self._store.keep_checkpoints(written)
-            except sqlite3.Error as error:
+                # Before the checkpoint that it replaces goes: a copy never names one that is gone.
+                self._copies.save([run.id for run, _, _ in written if run.id not in self._lost])
+            except (sqlite3.Error, OSError) as error:
                 self._complain(error)
                 return
             self._troubled = False
+            self._writing += time.monotonic() - start
+            self._next = time.monotonic() + max(self._every, self._writing / CHECKPOINT_SHARE)
+            self._writing = 0.0
             for run, name, _ in written:
                 if run.id in self._lost:  # another's checkpoints may be beside it
                     (self._folder(run.id) / name).unlink(missing_ok=True)

@@ -52,6 +52,8 @@ class Workplace:
     """CPU threads to train on; None finds the count by a short trial."""
     start: Checkpoint | None = None
     """Where it goes on; None begins with its first step."""
+    base_sha256: str | None = None
+    """Of the base's file, where that is known: another content is refused."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ class _Crew:
         attendant.look()
         self.source = place.tasks.get(spec.source, self.device) if spec.source else None
         check_fit(spec.model, self.task.spec.dataset, self.task.train_x.shape[1], self.task.classes)
-        self.base = read_network(place.base) if place.base else None
+        self.base = read_network(place.base, place.base_sha256) if place.base else None
         self.networks = [network_of(spec, self.base).to(self.device) for spec in specs]
         attendant.look()
         # Fine-tuning is measured against the base, whatever the method: one evaluation serves all.

@@ -7,7 +7,6 @@ does nothing, as when it was suspended, is told by a file that it no longer touc
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import time
 from pathlib import Path
@@ -54,8 +53,16 @@ class Owner:
         self._remove(self.name)
 
     def beat(self) -> None:
-        """Give a sign of life."""
-        os.utime(self._path(self.name, "beat"))
+        """Give a sign of life; where somebody removed this process's files, make them again."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._path(self.name, "lock").exists():
+            self._lock.release()
+            self._lock.acquire(timeout=0)
+        self._path(self.name, "beat").touch()
+
+    def allow_for_pause(self) -> None:
+        """Count the silence of others from now on: while this process was paused, nobody was listening."""
+        self._seen.clear()
 
     def settle(self) -> None:
         """Interrupt the runs of processes that are gone, and take over what waits with them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -49,13 +50,13 @@ class Recipe(Spec):
         return self
 
     @classmethod
-    def of_run(cls, run: Run, folder: Path, base: Run | None = None) -> Recipe:
+    def of_run(cls, run: Run, weights: str | None, base: Recipe | None = None) -> Recipe:
         """The recipe of a run.
 
         Args:
             run: as the store knows it.
-            folder: with one folder a run.
-            base: the run that it started from, where it did and that is known.
+            weights: SHA-256 of the weights that it left, as of :func:`weights_digest`; None where they are not sound.
+            base: the recipe of the run that it started from, where it did and that is known.
         """
         result = run.result
         return cls.of(
@@ -68,8 +69,8 @@ class Recipe(Spec):
             stopped=run.state == "stopped",
             # A network that went astray may have no accuracy at all; JSON has no word for that.
             accuracy=result.accuracy if result and 0 <= result.accuracy <= 100 else None,
-            weights=weights_digest(folder / run.id) if result else None,
-            base=cls.of_run(base, folder) if base else None,
+            weights=weights,
+            base=base,
         )
 
     @classmethod
@@ -89,14 +90,21 @@ class Recipe(Spec):
             return cls.of(run="r-spec", spec=spec)
 
 
-def weights_digest(folder: Path) -> str | None:
+def weights_digest(folder: Path, known: Mapping[str, str] | None = None) -> str | None:
     """SHA-256 of the weights that a run left in its folder; None where they are not there, or damaged.
 
     Of an adapter only the tensors count: its zip also holds the run's id and how long it took.
+
+    Args:
+        folder: of the run.
+        known: SHA-256 of its files by name, as they were when they were written; None trusts the files.
     """
+    adapter = folder / ADAPTER
+    path = adapter if adapter.exists() else folder / NETWORK
     try:
-        if (folder / ADAPTER).exists():
-            return hashlib.sha256(read_entries(folder / ADAPTER)[TENSORS]).hexdigest()
-        return sha256_of(folder / NETWORK)
+        digest = sha256_of(path)
+        if known is not None and digest != known.get(path.name):
+            return None
+        return hashlib.sha256(read_entries(path)[TENSORS]).hexdigest() if path == adapter else digest
     except (OSError, AdapterError, LookupError):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.runs.record import State
 from core.spec import CONTROLS
 
-VERSION = 3
+VERSION = 4
 """Of the tables below; kept in the file as ``user_version``."""
 
 _CONTROLS = " ".join(f"WHEN '{name}' THEN '{label}'" for name, label in CONTROLS.items())
@@ -40,6 +40,20 @@ CREATE INDEX runs_by_base ON runs (base);
 CREATE INDEX tags_by_tag ON tags (tag);
 """
 
+_COUNTED = """
+CREATE INDEX runs_to_copy ON runs (created) WHERE copied < changes;
+CREATE TRIGGER run_changed AFTER UPDATE OF state, result, cause, note, archived ON runs
+BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.id; END;
+CREATE TRIGGER tag_added AFTER INSERT ON tags BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
+CREATE TRIGGER tag_removed AFTER DELETE ON tags BEGIN UPDATE runs SET changes = changes + 1 WHERE id = OLD.run; END;
+CREATE TRIGGER file_added AFTER INSERT ON files BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
+CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN UPDATE runs SET changes = changes + 1 WHERE id = OLD.run; END;
+CREATE TRIGGER log_added AFTER INSERT ON log BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
+CREATE TRIGGER experiment_renamed AFTER UPDATE OF name ON experiments
+BEGIN UPDATE runs SET changes = changes + 1 WHERE experiment = NEW.id; END;
+"""
+"""Counts the changes of each run, whoever makes them, so that none is missing from the copy in the run's folder."""
+
 TABLES = f"""
 CREATE TABLE runs (
     id TEXT PRIMARY KEY, spec TEXT NOT NULL, method TEXT NOT NULL, base TEXT, bank_key TEXT NOT NULL,
@@ -49,6 +63,7 @@ CREATE TABLE runs (
     seconds REAL NOT NULL DEFAULT 0, rate REAL,
     resumed_step INTEGER NOT NULL DEFAULT 0, resumed_seconds REAL NOT NULL DEFAULT 0,
     archived INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT '',
+    changes INTEGER NOT NULL DEFAULT 1, copied INTEGER NOT NULL DEFAULT 0,
     {", ".join(f"{name} {kind}" for name, kind in _FOUND_BY.items())}
 ) STRICT;
 CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag)) STRICT, WITHOUT ROWID;
@@ -73,6 +88,7 @@ CREATE INDEX log_by_run ON log (run);
 CREATE TABLE files (
     run TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (run, name)
 ) STRICT, WITHOUT ROWID;
+{_COUNTED}
 """
 
 UPGRADES: dict[int, str] = {
@@ -89,6 +105,11 @@ CREATE INDEX log_by_run ON log (run);
 """
     + "".join(f"ALTER TABLE runs ADD COLUMN {name} {kind};" for name, kind in _FOUND_BY.items())
     + _INDICES,
+    3: """
+ALTER TABLE runs ADD COLUMN changes INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE runs ADD COLUMN copied INTEGER NOT NULL DEFAULT 0;
+"""
+    + _COUNTED,
 }
 """What makes of the tables of one version those of the next."""
 

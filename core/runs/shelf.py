@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import re
-import shutil
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import NoteError, RunInUseError, UnknownRunError
+from core.runs.deletions import Deletions
+from core.runs.snapshot import remove
 from core.runs.store import Store
-
-log = logging.getLogger(__name__)
 
 MOST_NOTE = 2000
 """Characters of a note."""
@@ -26,8 +23,6 @@ MOST_TAGS = 20
 
 NAMED = 3
 """Runs that a sentence names; the others are counted."""
-
-_FOLDER = re.compile(r"r-[0-9a-f]{1,32}")
 
 
 @dataclass(frozen=True)
@@ -45,12 +40,12 @@ class Loss:
 
 
 class Shelf:
-    """The runs of one store, with the folder of their files. Any thread or process may use it at any moment."""
+    """The runs of one store, and the folders of their files. Any thread or process may use it at any moment."""
 
-    def __init__(self, store: Store, folder: Path) -> None:
-        """Args: folder: with one folder a run."""
+    def __init__(self, store: Store, home: Path) -> None:
+        """Args: home: with ``runs``, one folder per run."""
         self._store = store
-        self._folder = folder
+        self._deletions = Deletions(home)
 
     def set_note(self, id: str, text: str) -> None:
         """Give a run a note in place of the one it has; an empty one takes it away.
@@ -119,10 +114,10 @@ class Shelf:
         )
 
     def delete(self, ids: Sequence[str]) -> list[str]:
-        """Delete runs with all that is known of them, and then their files. All go, or none.
+        """Delete runs with all that is known of them, and their files. All go, or none.
 
         Runs that are gone already are left out, so that two may delete the same. An experiment goes with its last run.
-        A process that dies between store and files leaves folders that :func:`clean` finds.
+        Wherever a process dies in between, the next start finishes or undoes it; see :mod:`core.runs.deletions`.
 
         Args:
             ids: which ones.
@@ -131,12 +126,28 @@ class Shelf:
             Those that were deleted by this call.
 
         Raises:
-            RunInUseError: one is being trained, or others that stay started from it; nothing was deleted.
+            RunInUseError: one is being trained, or others that stay started from it, or a program holds its files;
+                nothing was deleted.
         """
+        there: list[str] = []
+        try:
+            self._delete(ids, there)
+        except BaseException:
+            self._deletions.put_back(there)
+            raise
+        self._deletions.purge(there)
+        return there
+
+    def finish_deletions(self) -> None:
+        """Finish or undo what processes that died had begun to delete."""
+        with self._store.transaction() as db:
+            self._deletions.finish({row["id"] for row in db.execute("SELECT id FROM runs")})
+
+    def _delete(self, ids: Sequence[str], there: list[str]) -> None:
+        """One transaction; ``there`` gets the runs whose folders were set aside, also where it fails after that."""
         with self._store.transaction() as db:
             marks = ", ".join("?" * len(ids))
             rows = db.execute(f"SELECT id, state FROM runs WHERE id IN ({marks})", ids).fetchall()  # noqa: S608
-            there = [row["id"] for row in rows]
             if running := [row["id"] for row in rows if row["state"] == "running"]:
                 verb = "is" if len(running) == 1 else "are"
                 raise RunInUseError(f"{_named(running)} {verb} being trained: stop first, then delete.")
@@ -148,37 +159,16 @@ class Shelf:
                 base, others = needed[0]["base"], [row["id"] for row in needed]
                 verb = "starts" if len(others) == 1 else "start"
                 raise RunInUseError(f"{_named(others)} {verb} from {base}: delete them too, or keep their base.")
-            tables = [
-                row["name"]
-                for row in db.execute(
-                    "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c"
-                    " WHERE m.type = 'table' AND c.name = 'run'"
-                )
-            ]
-            for table in tables:
-                db.executemany(f"DELETE FROM {table} WHERE run = ?", [(id,) for id in there])  # noqa: S608
-            db.executemany("DELETE FROM runs WHERE id = ?", [(id,) for id in there])
-            db.execute(
-                "DELETE FROM experiments WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment = experiments.id)"
-            )
-        for id in there:
-            _remove(self._folder / id)
-        return there
-
-    def clean(self) -> list[str]:
-        """Remove folders of runs that the store does not know, and name them.
-
-        A run is stored before its folder is made, so one that was listed first and is not in the store was deleted.
-        """
-        try:
-            found = [path.name for path in self._folder.iterdir() if _FOLDER.fullmatch(path.name)]
-        except FileNotFoundError:
-            return []
-        known = {row["id"] for row in self._store.rows("SELECT id FROM runs")}
-        orphans = sorted(set(found) - known)
-        for name in orphans:
-            _remove(self._folder / name)
-        return orphans
+            found = [row["id"] for row in rows]
+            try:
+                self._deletions.set_aside(found)
+            except OSError as error:
+                raise RunInUseError(
+                    f"The files of {_named(found)} cannot be moved ({error.strerror or error}): close the program that "
+                    "has them open, then delete again."
+                ) from error
+            there += found
+            remove(db, found)
 
 
 def clean_tag(tag: str) -> str:
@@ -194,13 +184,6 @@ def clean_tag(tag: str) -> str:
     if len(name) > MOST_TAG:
         raise NoteError(f"A tag takes at most {MOST_TAG} characters, and this one has {len(name):,}: shorten it.")
     return name
-
-
-def _remove(folder: Path) -> None:
-    """Remove a run's folder. What cannot go now, because somebody reads it, is found at the next start."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        log.warning("%s could not be deleted; it is tried again at the next start.", folder)
 
 
 def _named(ids: Sequence[str]) -> str:

@@ -16,8 +16,8 @@ from core.settings import Settings
 from core.spec import RunSpec
 from core.training.loop import steps_per_epoch
 
-STEP_BYTES = 12
-"""Of a step in the store: its loss in four bytes, its moment in eight."""
+STEP_BYTES = 2 * 12
+"""Of a step: its loss in four bytes, its moment in eight, in the store and in the run's folder."""
 
 FILE_BYTES = 2**13
 """Of a file of weights beside the weights: names and shapes, model card, certificate."""
@@ -28,9 +28,9 @@ class Usage:
     """Bytes in the home folder, by what they are for."""
 
     runs: int
-    """Files of runs."""
+    """Files of runs, deleted ones that are not gone yet and strays included."""
     store: int
-    """What is known of runs, with their curves."""
+    """What is known of runs, with their curves, and its backups."""
     datasets: int
     limit: int
 
@@ -56,8 +56,10 @@ class Space:
         # A SQLite file never shrinks; pages that deleting has freed take what comes next.
         ((free,),) = self._store.rows("SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size")
         return Usage(
-            runs=sum(self._of_runs().values()),
-            store=max(0, sum(_size(path.with_name(path.name + end)) for end in ("", "-wal")) - free),
+            runs=sum(self._of_runs().values())
+            + sum(_tree(self._settings.home / name) for name in ("deleted", "strays")),
+            store=max(0, sum(_size(path.with_name(path.name + end)) for end in ("", "-wal")) - free)
+            + _tree(self._settings.backups),
             datasets=_tree(self._settings.datasets),
             limit=self._settings.max_stored_bytes,
         )

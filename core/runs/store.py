@@ -132,6 +132,11 @@ class Store(Life):
         """Names of a run's files, with the SHA-256 of each."""
         return {row["name"]: row["sha256"] for row in self.rows("SELECT name, sha256 FROM files WHERE run = ?", id)}
 
+    def add_file(self, id: str, name: str, sha256: str) -> None:
+        """Keep the SHA-256 of a file that was made of a run's own files, in place of an earlier one."""
+        with self.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (id, name, sha256))
+
     def transitions(self, id: str) -> list[tuple[float, State]]:
         """When the run entered which state."""
         rows = self.rows("SELECT at, state FROM transitions WHERE run = ? ORDER BY at, rowid", id)

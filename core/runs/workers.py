@@ -12,6 +12,7 @@ from pathlib import Path
 from core.data.tasks import Tasks
 from core.errors import CheckpointError, RunStateError
 from core.runs.checkpoints import read_checkpoint
+from core.runs.copies import Copies
 from core.runs.desk import Desk
 from core.runs.execute import NETWORK, Workplace, execute_bank
 from core.runs.plan import plan
@@ -37,10 +38,11 @@ IDLE_SECONDS = 0.5
 class Workers:
     """Daemon threads between the store and :func:`core.runs.execute.execute_bank`."""
 
-    def __init__(self, settings: Settings, store: Store, tasks: Tasks, owner: str) -> None:
+    def __init__(self, settings: Settings, store: Store, copies: Copies, tasks: Tasks, owner: str) -> None:
         """Args: owner: name of this process; only runs that it owns are taken."""
         self.settings = settings
         self.store = store
+        self.copies = copies
         self.tasks = tasks
         self.owner = owner
         self._closing = threading.Event()
@@ -97,6 +99,11 @@ class Workers:
             for run in (run for run in mine if run.id not in others):
                 self.say(lambda run=run, cause=cause: self.store.interrupt(run, cause))  # type: ignore[misc]
             self._seats[place] = _Seat(self, place)
+
+    def allow_for_pause(self) -> None:
+        """Count silence from now on: this process itself was paused, so its threads could give no sign of life."""
+        for seat in self._seats:
+            seat.since = time.monotonic()
 
     def say(self, sentence: Callable[[], None]) -> None:
         """Tell the store something that must not get lost; where it cannot be written now, again later."""
@@ -164,7 +171,13 @@ class Workers:
         if not bank:
             return
         desk = seat.desk = Desk(
-            self.store, bank, list(starts.values()), self.folder, seat.is_leaving, self.settings.checkpoint_seconds
+            self.store,
+            bank,
+            list(starts.values()),
+            self.copies,
+            self.folder,
+            seat.is_leaving,
+            self.settings.checkpoint_seconds,
         )
         try:
             places = [self._place(run, starts[run.id]) for run in bank]
@@ -181,7 +194,8 @@ class Workers:
 
     def _place(self, run: Run, start: Checkpoint | None) -> Workplace:
         base = self.folder(run.spec.base) / NETWORK if run.spec.base else None
-        return Workplace(run.id, self.folder(run.id), self.tasks, base, self.settings.threads, start)
+        sha256 = self.store.files(run.spec.base).get(NETWORK) if run.spec.base else None
+        return Workplace(run.id, self.folder(run.id), self.tasks, base, self.settings.threads, start, sha256)
 
     def folder(self, run: str) -> Path:
         """Where a run's files are."""
