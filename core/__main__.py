@@ -1,4 +1,4 @@
-"""LoRA Lab without a browser: ``python -m core`` with ``compare``, ``report``, ``run`` or ``verify``."""
+"""LoRA Lab without a browser: ``python -m core`` with ``compare``, ``report``, ``run``, ``verify`` or ``restore``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from core.adapter import verify_adapter
+from core.commands import restore as restore_command
 from core.commands import run as run_command
 from core.data.presets import PRESETS
 from core.errors import LabError
@@ -244,6 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     _option(page, "--within", DecisionSpec, "within", float, metavar="X")
 
     run_command.register(commands)
+    restore_command.register(commands)
 
     check = commands.add_parser("verify", help="check an adapter file against its base")
     check.set_defaults(command=verify)

@@ -58,7 +58,7 @@ class Lab:
         self.tasks = Tasks(self.catalog)
         self.downloads = Downloads(self.catalog)
         self.store = Store(settings.store)
-        self._process = Owner(settings.home / "owners", settings.runs, self.store, settings.hang_seconds)
+        self._process = Owner(settings.processes, settings.runs, self.store, settings.hang_seconds)
         self.owner = self._process.name
         self.search = Search(self.store)
         self.shelf = Shelf(self.store, settings.home)
@@ -73,7 +73,12 @@ class Lab:
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 
     def start(self) -> None:
-        """Settle what dead processes left behind, and begin to take runs. Nothing that was trained is deleted."""
+        """Settle what dead processes left behind, and begin to take runs. Nothing that was trained is deleted.
+
+        Raises:
+            StoreError: the store is damaged, or cannot be written.
+        """
+        self.store.verify()
         self._process.enter()
         self.shelf.finish_deletions()
         # Before the runs of dead processes are settled: an older store that was put back knows less than their folders.

@@ -76,6 +76,11 @@ class Settings:
         return self.home / "runs"
 
     @property
+    def processes(self) -> Path:
+        """Folder with a lock for each process that has ``home`` open."""
+        return self.home / "owners"
+
+    @property
     def backups(self) -> Path:
         """Folder of copies of the store."""
         return self.home / "backups"

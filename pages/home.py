@@ -15,6 +15,7 @@ from core.study.wording import count_text, number_text
 from pages.parts.datasets import dataset_picker
 from pages.parts.live import live_panel
 from pages.parts.pickers import when
+from pages.parts.restore import offer_to_restore
 
 SEEDS = 3
 """Runs of each arm: the fewest that give an interval worth showing."""
@@ -29,6 +30,8 @@ st.markdown(
     "LoRA Lab answers with evidence from your own machine: it pretrains a small network, fine-tunes it fully and with "
     "low-rank adapters, and compares accuracy, parameters, time, memory and forgetting."
 )
+
+offer_to_restore(lab)
 
 with st.container(border=True):
     left, right = st.columns(2, gap="medium")

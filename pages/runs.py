@@ -8,6 +8,7 @@ from core.errors import UnknownRunError
 from core.lab import Lab, current
 from core.runs.search import Query
 from pages.parts.live import live_panel
+from pages.parts.restore import offer_to_restore
 from pages.parts.runs_actions import actions, problem
 from pages.parts.runs_delete import delete_dialog
 from pages.parts.runs_detail import detail, heading
@@ -30,6 +31,7 @@ lab = current()
 seen = lab.search.mark()
 
 st.title("Runs")
+offer_to_restore(lab)
 
 live = [run.id for run in lab.live()]
 if live:

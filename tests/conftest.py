@@ -106,6 +106,11 @@ def finish(lab: Lab, *ids: str) -> list[Run]:
     return [lab.run(id) for id in ids]
 
 
+def copied(lab: Lab, id: str) -> bool:
+    """Whether the folder of a run knows all that the store knows of it."""
+    return bool(lab.store.rows("SELECT 1 FROM runs WHERE id = ? AND copied = changes", id))
+
+
 def short(epochs: int = 1, rate: float = 0.005, **changes: object) -> OptimSpec:
     """Training that ends soon."""
     return OptimSpec.of(**{"epochs": epochs, "learning_rate": rate, "batch_size": 64, **changes})

@@ -14,6 +14,7 @@ import torch
 
 from core.adapter import apply_adapter, read_adapter
 from core.errors import (
+    DamagedFileError,
     DatasetError,
     LabError,
     LoRAError,
@@ -175,7 +176,7 @@ def test_a_diverged_run_fails_with_its_cause_and_the_next_one_trains(lab: Lab, b
     with torch.no_grad():
         for parameter in network.parameters():
             parameter *= 1e15  # finite, but the product of three layers is not
-    write_network(lab.file(base.id, NETWORK), network)
+    lab.store.add_file(base.id, NETWORK, write_network(lab.file(base.id, NETWORK), network))
     diverging = lab.fine_tune(base, TURNED, [BOTH[1]], [0], "x").runs
     failed, finished = finish(lab, *diverging, lab.launch(PRETRAIN).id)
     assert (failed.state, finished.state) == ("failed", "finished")
@@ -187,15 +188,35 @@ def test_a_diverged_run_fails_with_its_cause_and_the_next_one_trains(lab: Lab, b
     assert first_bad == failed.step < failed.steps
 
 
-def test_an_unreadable_base_fails_the_run_in_one_sentence(lab: Lab, base: Run) -> None:
+def test_a_damaged_base_is_refused_wherever_it_is_read(lab: Lab, base: Run) -> None:
     path = lab.file(base.id, NETWORK)
-    path.write_bytes(path.read_bytes()[:1000])
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1  # one bit of one weight: still a network of finite numbers
+    path.write_bytes(content)
     (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[0]], [0], "x").runs)
     assert run.state == "failed"
     assert run.cause
-    assert NETWORK in run.cause
-    assert run.traceback
-    assert "NetworkFileError" in run.traceback
+    assert f"{base.id}/{NETWORK} is no longer what was written there" in run.cause
+    for read in (lab.file, lab.content):
+        with pytest.raises(DamagedFileError, match="train that run again"):
+            read(base.id, NETWORK)
+    assert lab.find_base(base.spec) is None
+    assert lab.recipe(base.id).weights is None
+    assert lab.recipe(run.id).base.weights is None
+
+
+def test_a_damaged_adapter_or_merged_network_is_refused(lab: Lab, base: Run) -> None:
+    (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[1]], [0], "x").runs)
+    for name in (MERGED, ADAPTER):
+        path = lab.file(run.id, name)
+        content = bytearray(path.read_bytes())
+        content[-3] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(DamagedFileError, match=f"{run.id}/{name} is no longer"):
+            lab.file(run.id, name)
+    with pytest.raises(DamagedFileError):
+        lab.verify(run.id)
+    assert lab.recipe(run.id).weights is None
 
 
 def test_unknown_runs_and_files_get_a_sentence(lab: Lab, base: Run) -> None:

@@ -8,8 +8,6 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from core.errors import LabError, RunFileError
 from core.files import write_atomically
 from core.runs.run_file import NAME, changes_in, read_run_file
@@ -24,9 +22,6 @@ LOOK_SECONDS = 0.5
 BATCH = 64
 """Runs that are copied at one look: a process that closes waits no longer than for these."""
 
-LOCK_SECONDS = 10.0
-"""How long a copy waits for another process to finish its own."""
-
 
 class Copies:
     """Writes the copies. Any thread may ask for one."""
@@ -40,8 +35,7 @@ class Copies:
         self._store = store
         self._runs = runs
         self._owner = owner
-        # One writer at a time, so that an older state never replaces a newer one.
-        self._lock = FileLock(runs.with_name("copies.lock"))
+        self._saving = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="copies", daemon=True)
 
@@ -61,11 +55,11 @@ class Copies:
         A folder that knows more than the store, as after an older store was put back, is believed instead.
 
         Raises:
-            OSError: a file cannot be written, or another process does not let go of the lock.
+            OSError: a file cannot be written.
             sqlite3.Error: the store cannot be read or written.
         """
-        with self._lock.acquire(timeout=LOCK_SECONDS):
-            for id in ids:
+        for id in ids:
+            with self._saving:
                 self._save(id)
 
     def save_changed(self, limit: int = BATCH) -> int:
@@ -112,7 +106,9 @@ class Copies:
             return
         write_atomically(self._runs / id / NAME, file.to_bytes())
         with self._store.transaction() as db:
-            known = db.execute("UPDATE runs SET copied = ? WHERE id = ?", (file.changes, id)).rowcount
+            # What is there now, not what was written: another process may have put an older state in its place, and
+            # whichever comes last finds out here.
+            known = db.execute("UPDATE runs SET copied = ? WHERE id = ?", (changes_in(self._runs / id), id)).rowcount
         if not known:  # it was deleted meanwhile, and its folder must not come back
             (self._runs / id / NAME).unlink(missing_ok=True)
             (self._runs / id).rmdir()
@@ -129,7 +125,7 @@ class Copies:
                 while self.save_changed() == BATCH and not self._closing.is_set():
                     pass
                 troubled = False
-            except (OSError, sqlite3.Error, LabError, Timeout) as error:
+            except (OSError, sqlite3.Error, LabError) as error:
                 # A full disk, most likely: training goes on, and what could not be copied is copied later.
                 if not troubled and not closing:
                     log.warning("What is known of runs could not be copied into their folders: %s", error)

@@ -74,6 +74,21 @@ class Database:
         except sqlite3.Error as error:
             raise explained(error, self.path) from error
 
+    def verify(self) -> None:
+        """Read the whole store, and see that it is sound; takes a second per some hundred megabytes.
+
+        Raises:
+            StoreError: it is damaged, or cannot be read.
+        """
+        try:
+            ((found,),) = self.rows("PRAGMA quick_check(1)")
+        except StoreError:
+            raise
+        except sqlite3.Error as error:
+            raise explained(error, self.path) from error
+        if found != "ok":
+            raise StoreDamagedError(f"{self.path} is damaged ({_line(found)}): {RESTORE}.")
+
     def copy_to(self, path: Path) -> None:
         """Write a copy of the whole store as it is at one moment, in use or not.
 
@@ -86,7 +101,7 @@ class Database:
             copy.execute("PRAGMA journal_mode = DELETE")
             (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            raise StoreDamagedError(f"{self.path} is damaged ({found}): stop LoRA Lab; {RESTORE}.")
+            raise StoreDamagedError(f"{self.path} is damaged ({_line(found)}): stop LoRA Lab; {RESTORE}.")
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """What a query finds."""
@@ -179,6 +194,11 @@ def _unwritable(path: Path, error: OSError | None = None) -> StoreError:
         f"{path} cannot be written{reason}: see that its folder and disk are there and not read-only, or choose "
         "another home folder with LORA_LAB_HOME."
     )
+
+
+def _line(text: str) -> str:
+    """The first line that says something, of what SQLite found."""
+    return next((line for line in text.splitlines() if line and not line.startswith("***")), text)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -107,3 +107,15 @@ class Owner:
 
     def _path(self, owner: str, kind: str) -> Path:
         return self._folder / f"{owner}.{kind}"
+
+
+def living(folder: Path) -> list[str]:
+    """Names of the processes that have a home folder open now. Args: folder: of their locks."""
+    found = []
+    for path in sorted(folder.glob("*.lock")):
+        try:
+            with FileLock(path, timeout=0):
+                pass
+        except Timeout:
+            found.append(path.stem)
+    return found

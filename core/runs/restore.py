@@ -151,12 +151,11 @@ def set_damaged_aside(path: Path) -> Path | None:
     try:
         store = Store(path)
         try:
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                store.copy_to(Path(folder) / path.name)
+            store.verify()
         finally:
             store.close()
-    except (StoreDamagedError, sqlite3.DatabaseError) as error:
-        log.warning("%s", error)
+    except StoreDamagedError:
+        pass
     else:
         return None
     place = path.parent / "damaged" / time.strftime("%Y%m%d-%H%M%S")

@@ -63,8 +63,8 @@ CREATE TABLE runs (
     seconds REAL NOT NULL DEFAULT 0, rate REAL,
     resumed_step INTEGER NOT NULL DEFAULT 0, resumed_seconds REAL NOT NULL DEFAULT 0,
     archived INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT '',
-    changes INTEGER NOT NULL DEFAULT 1, copied INTEGER NOT NULL DEFAULT 0,
-    {", ".join(f"{name} {kind}" for name, kind in _FOUND_BY.items())}
+    {", ".join(f"{name} {kind}" for name, kind in _FOUND_BY.items())},
+    changes INTEGER NOT NULL DEFAULT 1, copied INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag)) STRICT, WITHOUT ROWID;
 {_INDICES}

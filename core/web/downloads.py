@@ -35,7 +35,11 @@ def routes(at: Callable[[str], str]) -> list[Route]:
 
 
 def health(_: Request) -> Response:
-    """Whether the lab answers, and how many runs wait or train."""
+    """Whether the lab and its store answer, and how many runs wait or train."""
+    try:
+        lab.current().check()
+    except LabError as error:
+        return JSONResponse({"ok": False, "error": str(error)}, status_code=503)
     return JSONResponse({"ok": True, "live_runs": len(lab.current().live())})
 
 

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from core.errors import NoteError, RunInUseError, UnknownRunError
 from core.files import sha256_of
 from core.lab import Lab, close_lab, open_lab
+from core.runs.deletions import Deletions
 from core.runs.execute import NETWORK
 from core.runs.record import Experiment
 from core.runs.search import Query, Search
@@ -41,7 +42,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def shelf(store: Store, tmp_path: Path) -> Shelf:
-    return Shelf(store, tmp_path / "runs")
+    return Shelf(store, tmp_path)
 
 
 def put(store: Store, folder: Path, *ids: str, spec: RunSpec = SPEC) -> None:
@@ -193,14 +194,22 @@ def test_a_base_goes_only_with_the_runs_that_start_from_it(store: Store, shelf: 
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from core.runs import shelf
+from core.runs.deletions import Deletions
+from core.runs.shelf import Shelf
 from core.runs.store import Store
 home, mode, *ids = sys.argv[1:]
-if mode == "die":
-    shelf._remove = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
+
+def set_aside_and_die(self, ids, set_aside=Deletions.set_aside):
+    set_aside(self, ids)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if mode == "die before the store answers":
+    Deletions.set_aside = set_aside_and_die
+if mode == "die before the files go":
+    Deletions.purge = lambda self, ids: os.kill(os.getpid(), signal.SIGKILL)
 print("ready", flush=True)
 sys.stdin.readline()
-print(len(shelf.Shelf(Store(Path(home) / "lab.sqlite3"), Path(home) / "runs").delete(ids)), flush=True)
+print(len(Shelf(Store(Path(home) / "lab.sqlite3"), Path(home)).delete(ids)), flush=True)
 """
 
 
@@ -220,7 +229,7 @@ def test_two_processes_and_four_threads_that_delete_the_same_delete_each_run_onc
     put(store, folder, *ids)
     process = child(tmp_path, "delete", ids)
     gone: list[str] = []
-    threads = [threading.Thread(target=lambda: gone.extend(Shelf(store, folder).delete(ids))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: gone.extend(Shelf(store, tmp_path).delete(ids))) for _ in range(4)]
     assert process.stdin
     process.stdin.write("go\n")
     process.stdin.flush()
@@ -235,23 +244,27 @@ def test_two_processes_and_four_threads_that_delete_the_same_delete_each_run_onc
     assert list(folder.iterdir()) == []
 
 
-def test_a_process_killed_between_store_and_files_leaves_folders_that_the_next_start_removes(
-    settings: Settings,
+@pytest.mark.parametrize("moment", ["die before the store answers", "die before the files go"])
+def test_a_process_killed_while_it_deletes_has_deleted_all_or_nothing_at_the_next_start(
+    settings: Settings, moment: str
 ) -> None:
     store = Store(settings.store)
-    put(store, settings.runs, "r-00000001", "r-00000002", "r-00000003")
+    ids = ["r-00000001", "r-00000002"]
+    put(store, settings.runs, *ids, "r-00000003")
     (settings.runs / "not-a-run").mkdir()
-    process = child(settings.home, "die", ["r-00000001", "r-00000002"])
+    process = child(settings.home, moment, ids)
     process.communicate("go\n", timeout=60)
     assert process.returncode == -signal.SIGKILL
-    assert [run.id for run in store.runs()] == ["r-00000003"]
-    assert (settings.runs / "r-00000001").exists()
-    with pytest.raises(UnknownRunError):
-        store.run("r-00000001")
+    assert not (settings.runs / "r-00000001").exists()
+    deleted = moment == "die before the files go"
+    assert {run.id for run in store.runs()} == {"r-00000003", *([] if deleted else ids)}
     lab = Lab(settings)
     lab.start()
     lab.close()
-    assert sorted(path.name for path in settings.runs.iterdir()) == ["not-a-run", "r-00000003"]
+    left = {"not-a-run", "r-00000003", *([] if deleted else ids)}
+    assert {path.name for path in settings.runs.iterdir()} == left
+    assert Deletions(settings.home).names() == (set(ids) if deleted else set())
+    assert [path.name for path in (settings.home / "deleted").iterdir() if path.is_dir()] == []
 
 
 def test_stop_and_delete_at_any_moment_from_many_threads_leave_every_run_whole_or_gone(lab: Lab) -> None:

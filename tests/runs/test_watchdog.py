@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +16,11 @@ import pytest
 from core.lab import Lab
 from core.runs.checkpoints import PREFIX
 from core.runs.execute import NETWORK
+from core.runs.owners import living
+from core.runs.run_file import NAME
 from core.settings import Settings
 from core.spec import RunSpec
-from tests.conftest import DIGITS, finish, short, wait_until
+from tests.conftest import DIGITS, copied, finish, short, wait_until
 from tests.runs.child import lab_process, when_read
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
@@ -107,8 +111,45 @@ def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(
         assert lab.curve(id).step.tolist() == list(range(1, run.steps + 1))
         assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
         assert lab.content(id, NETWORK) == lab.content(untouched.id, NETWORK)
-        assert [path.name for path in folder(settings, id).iterdir() if not path.name.startswith(PREFIX)] == [NETWORK]
+        wait_until(lambda: copied(lab, id))
+        left = {path.name for path in folder(settings, id).iterdir() if not path.name.startswith(PREFIX)}
+        assert left == {NETWORK, NAME}
 
 
 def folder(settings: Settings, id: str) -> Path:
     return settings.runs / id
+
+
+def test_a_process_that_was_paused_keeps_its_own_healthy_run(settings: Settings) -> None:
+    """As by Ctrl-Z and fg, or a container's freezer: the whole process is late, not the thread that trains."""
+    reader = Lab(settings)
+    with lab_process(settings.home, [LONG], hang_seconds=2.0, settle_seconds=0.2, threads=1) as (process, (id,)):
+        for _ in range(4):  # the watchdog may wake before the thread that trains, or after
+            step = reader.run(id).step
+            wait_until(lambda step=step: reader.run(id).step > step)
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(2.5)  # longer than a thread may be silent
+            process.send_signal(signal.SIGCONT)
+        wait_until(lambda: not reader.run(id).is_live)
+        assert reader.run(id).state == "finished"
+        assert [state for _, state in reader.history(id)] == ["queued", "running", "finished"]
+    reader.store.close()
+
+
+def test_a_hung_thread_is_seen_although_the_sign_of_life_cannot_be_given(lab: Lab, settings: Settings) -> None:
+    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
+    path = lab.file(base, NETWORK)
+    content = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)
+    spec = RunSpec.of(method="full", task=DIGITS, source=DIGITS, base=base, optim=short(rate=0.001))
+    id = lab.launch(spec).id
+    pipe = when_read(path)
+    shutil.rmtree(settings.processes)
+    settings.processes.write_bytes(b"")  # not even a new file can be made
+    wait_until(lambda: lab.run(id).state == "interrupted")
+    settings.processes.unlink()
+    wait_until(lambda: len(list(settings.processes.glob("*"))) == 2)  # and now it can
+    assert living(settings.processes) == [lab.owner]
+    with os.fdopen(pipe, "wb") as file:
+        file.write(content)

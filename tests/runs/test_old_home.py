@@ -1,0 +1,101 @@
+"""The home folder of version 1 opens: every run, experiment, adapter, tag, note and dataset is as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.adapter import verify_adapter
+from core.lab import MERGED, Lab
+from core.network_file import read_network
+from core.runs.execute import ADAPTER, NETWORK
+from core.settings import Settings
+from tests.conftest import copied, finish, wait_until
+
+OLD = Path(__file__).parents[1] / "old_home"
+EXPECTED: dict[str, Any] = json.loads((OLD / "expected.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    shutil.copytree(OLD / "home", tmp_path / "home")
+    lab = Lab(replace(Settings(tmp_path / "home"), threads=1))
+    lab.start()
+    yield lab
+    lab.close()
+
+
+def said(lab: Lab) -> dict[str, Any]:
+    """What this version says of every run and experiment, in the words of ``expected.json``."""
+    runs = {}
+    for entry in lab.search.entries([run.id for run in lab.runs()]):
+        run, curve = entry.run, lab.curve(entry.run.id)
+        runs[run.id] = {
+            "spec": json.loads(run.spec.to_json()), "label": run.spec.label, "arm": run.spec.arm, "state": run.state,
+            "experiment": run.experiment, "step": run.step, "cause": run.cause,
+            "result": asdict(run.result) if run.result else None, "files": lab.store.files(run.id),
+            "states": [state for _, state in lab.history(run.id)], "log": [text for _, text in lab.log(run.id)],
+            "losses": hashlib.sha256(curve.loss.tobytes() + curve.seconds.tobytes()).hexdigest(),
+            "steps": len(curve.step), "epochs": len(curve.epochs),
+            "note": entry.note, "tags": list(entry.tags), "archived": entry.archived,
+        }  # fmt: skip
+    experiments = {
+        experiment.id: {"name": experiment.name, "base": experiment.base, "runs": list(experiment.runs)}
+        for experiment in lab.experiments()
+    }
+    return {"runs": runs, "experiments": experiments}
+
+
+def expected() -> dict[str, Any]:
+    """What version 1 said."""
+    runs = {id: run | {"spec": json.loads(run["spec"])} for id, run in EXPECTED["runs"].items()}
+    experiments = {
+        id: {key: known[key] for key in ("name", "base", "runs")} for id, known in EXPECTED["experiments"].items()
+    }
+    return {"runs": runs, "experiments": experiments}
+
+
+def test_everything_is_as_version_1_left_it(lab: Lab) -> None:
+    assert said(lab) == expected()
+    assert list(lab.catalog.load("stripes").class_names) == EXPECTED["dataset"]
+    assert lab.unlisted() == []
+
+
+def test_every_file_reads_back_and_every_adapter_holds(lab: Lab) -> None:
+    for run in (run for run in lab.runs() if run.result):
+        if run.spec.lora:
+            verify_adapter(lab.file(run.id, ADAPTER), lab.base_file(run))
+            read_network(lab.file(run.id, MERGED))
+        else:
+            read_network(lab.file(run.id, NETWORK))
+
+
+def test_the_interrupted_run_goes_on_from_its_checkpoint(lab: Lab) -> None:
+    (left,) = lab.runs(states=["interrupted"])
+    lab.resume(left.id)
+    wait_until(lambda: lab.run(left.id).step > left.step)
+    assert lab.run(left.id).resumed_step == left.step
+    lab.stop(left.id)
+    assert finish(lab, left.id)[0].state == "stopped"
+
+
+def test_its_runs_get_copies_and_a_store_that_is_lost_is_made_anew(lab: Lab) -> None:
+    ids = [run.id for run in lab.runs()]
+    wait_until(lambda: all(copied(lab, id) for id in ids))
+    lab.close()
+    for path in lab.settings.home.glob("lab.sqlite3*"):
+        path.unlink()
+    again = Lab(lab.settings)
+    again.start()
+    assert again.runs() == []
+    assert sorted(again.unlisted()) == sorted(ids)
+    assert again.restore().runs == tuple(sorted(ids))
+    assert said(again) == expected()
+    again.close()

@@ -1,0 +1,345 @@
+"""A store that is lost, cut, older, or damaged costs nothing that was trained; what was deleted stays deleted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from starlette.requests import Request
+
+from core.errors import RunFileError, StoreDamagedError, StoreError, StoreGoneError
+from core.lab import Lab, close_lab, open_lab
+from core.runs.backups import KEPT_LATEST, Backups
+from core.runs.execute import NETWORK
+from core.runs.run_file import NAME, changes_in, read_run_file
+from core.runs.store import Store
+from core.settings import Settings
+from core.spec import RunSpec
+from core.web.downloads import health
+from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
+from tests.runs.child import lab_process
+from tests.runs.test_old_home import said
+
+SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
+LONG = SPEC.but(optim=short(epochs=200, batch_size=16, rate=0.001))
+Opener = Callable[[], Lab]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return replace(settings, threads=1, checkpoint_seconds=0.05, settle_seconds=0.2)
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Opener]:
+    """Starts a lab on the home folder; all are closed with the test."""
+    labs: list[Lab] = []
+
+    def start() -> Lab:
+        lab = Lab(settings)
+        labs.append(lab)
+        lab.start()
+        return lab
+
+    yield start
+    for lab in labs:
+        lab.close()
+
+
+def fill(lab: Lab) -> list[str]:
+    """Runs of several kinds with all that people put on them; their ids once every folder knows of them."""
+    base = finish(lab, lab.launch(SPEC).id)[0]
+    experiment = lab.fine_tune(base, TURNED, [*BOTH, (short(), "head")], range(2), "*An* experiment")
+    finish(lab, *experiment.runs)
+    lab.shelf.set_tags(experiment.runs[0], ["café", "b"])
+    lab.shelf.set_note(experiment.runs[1], "two\nlines")
+    lab.shelf.archive([experiment.runs[2]])
+    ids = [base.id, *experiment.runs]
+    wait_until(lambda: all(copied(lab, id) for id in ids))
+    return ids
+
+
+def lose(settings: Settings) -> None:
+    for path in settings.home.glob("lab.sqlite3*"):
+        path.unlink()
+
+
+def cut(settings: Settings) -> None:
+    os.truncate(settings.store, 0)
+
+
+def scribble(settings: Settings) -> None:
+    content = bytearray(settings.store.read_bytes())
+    content[5000:9000] = b"?" * 4000
+    settings.store.write_bytes(content)
+
+
+def restore(settings: Settings) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "core", "restore", "--home", str(settings.home)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("harm", [lose, cut, scribble])
+def test_a_store_that_is_lost_cut_or_damaged_is_made_anew_from_the_folders(
+    opened: Opener, settings: Settings, harm: Callable[[Settings], None]
+) -> None:
+    lab = opened()
+    ids = fill(lab)
+    before = said(lab)
+    lab.close()
+    harm(settings)
+    found = sorted(path.name for path in settings.runs.iterdir())
+    if harm is scribble:
+        with pytest.raises(StoreDamagedError, match="python -m core restore"):
+            opened()
+    else:
+        lab = opened()
+        assert sorted(lab.unlisted()) == sorted(ids)
+        assert lab.runs() == []
+        lab.close()
+    assert sorted(path.name for path in settings.runs.iterdir()) == found
+    done = restore(settings)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert f"{len(ids)} runs were restored" in done.stdout
+    if harm is scribble:
+        (kept,) = (settings.home / "damaged").glob("*/lab.sqlite3")
+        assert str(kept) in done.stdout
+    lab = opened()
+    assert said(lab) == before
+    assert lab.unlisted() == []
+    assert restore(settings).stdout == "There was nothing to restore.\n"
+
+
+def test_an_older_store_that_is_put_back_learns_from_the_folders_what_happened_since(
+    opened: Opener, settings: Settings
+) -> None:
+    lab = opened()
+    early = finish(lab, lab.launch(SPEC).id)[0].id
+    waiting = lab.launch(LONG).id
+    wait_until(lambda: lab.store.checkpoint(waiting) is not None and copied(lab, early))
+    older = settings.home.parent / "older.sqlite3"
+    lab.store.copy_to(older)  # knows one run that has finished, and one in training
+    lab.stop(waiting)
+    finish(lab, waiting)
+    lab.shelf.set_note(early, "written later")
+    late = finish(lab, lab.launch(SPEC.but(seed=1)).id)[0].id
+    gone = finish(lab, lab.launch(SPEC.but(seed=2)).id)[0].id
+    wait_until(lambda: all(copied(lab, id) for id in (early, waiting, late, gone)))
+    lab.shelf.delete([gone])
+    before = said(lab)
+    lab.close()
+    lose(settings)
+    shutil.copy(older, settings.store)
+
+    lab = opened()
+    assert lab.run(waiting).state == "stopped"  # known at once: it must not be taken for interrupted
+    assert lab.unlisted() == [late]
+    lab.restore()
+    assert said(lab) == before
+
+
+def test_what_was_deleted_stays_deleted(opened: Opener, settings: Settings) -> None:
+    lab = opened()
+    first, second = (finish(lab, lab.launch(SPEC.but(seed=seed)).id)[0].id for seed in range(2))
+    wait_until(lambda: copied(lab, first) and copied(lab, second))
+    older = settings.home.parent / "older.sqlite3"
+    lab.store.copy_to(older)
+    lab.shelf.delete([first])
+    lab.close()
+    lose(settings)
+    lab = opened()
+    assert lab.restore().runs == (second,)
+    lab.close()
+    lose(settings)
+    shutil.copy(older, settings.store)  # it knows the deleted run
+    lab = opened()
+    lab.restore()
+    assert [run.id for run in lab.runs()] == [second]
+
+
+def test_a_folder_that_says_nothing_goes_to_the_strays_and_a_damaged_copy_is_found_in_a_backup(
+    opened: Opener, settings: Settings
+) -> None:
+    lab = opened()
+    first, second = (finish(lab, lab.launch(SPEC.but(seed=seed)).id)[0].id for seed in range(2))
+    wait_until(lambda: copied(lab, first) and copied(lab, second))
+    before = said(lab)
+    backups = Backups(lab.store, settings.backups)
+    assert backups.make() is not None
+    assert backups.make() is None  # nothing has changed since
+    third = finish(lab, lab.launch(SPEC.but(seed=2)).id)[0].id
+    wait_until(lambda: copied(lab, third))
+    lab.close()
+    lose(settings)
+    for id in (second, third):
+        content = bytearray((settings.runs / id / NAME).read_bytes())
+        content[-5] ^= 4  # one bit of the curve
+        (settings.runs / id / NAME).write_bytes(content)
+    for path in backups.list()[:-1]:  # those that closing and opening made know the third run too
+        path.unlink()
+    network = (settings.runs / third / NETWORK).read_bytes()
+    lab = opened()
+    found = lab.restore()
+    assert found.runs == tuple(sorted([first, second]))
+    assert found.strays == (settings.home / "strays" / third,)
+    assert (found.strays[0] / NETWORK).read_bytes() == network
+    assert said(lab) == before
+
+
+def test_a_killed_run_whose_store_is_lost_goes_on_from_its_checkpoint_bit_for_bit(
+    opened: Opener, settings: Settings
+) -> None:
+    with lab_process(settings.home, [LONG], threads=1, checkpoint_seconds=0.05) as (process, (id,)):
+        reader = Lab(settings)
+        wait_until(lambda: reader.store.checkpoint(id) is not None and reader.run(id).step > 100)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        reader.close()
+    lose(settings)
+    lab = opened()
+    assert lab.restore().runs == (id,)
+    assert lab.run(id).state == "interrupted"
+    lab.resume(id)
+    run, untouched = finish(lab, id, lab.launch(LONG).id)
+    assert run.resumed_step > 0
+    assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
+    assert lab.content(id, NETWORK) == lab.content(untouched.id, NETWORK)
+
+
+def test_a_store_that_goes_away_in_use_is_said_to_be_gone_and_nothing_is_lost(
+    opened: Opener, settings: Settings
+) -> None:
+    lab = opened()
+    id = lab.launch(LONG).id
+    wait_until(lambda: lab.store.checkpoint(id) is not None)
+    lose(settings)
+    with pytest.raises(StoreGoneError, match="put the file back or run `python -m core restore`"):
+        lab.check()
+    lab.close()
+    lab = opened()
+    assert lab.restore().runs == (id,)
+    assert lab.run(id).state == "interrupted"
+    lab.resume(id)
+    wait_until(lambda: lab.run(id).resumed_step > 0 and lab.run(id).step > lab.run(id).resumed_step)
+
+
+def test_restore_refuses_while_a_process_uses_a_damaged_store(opened: Opener, settings: Settings) -> None:
+    lab = opened()
+    id = lab.launch(SPEC).id
+    finish(lab, id)
+    wait_until(lambda: copied(lab, id))
+    lab.store.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    scribble(settings)
+    done = restore(settings)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: LoRA Lab is running on ")
+    assert done.stderr.count("\n") == 1
+    assert settings.store.exists()
+
+
+def test_backups_keep_the_latest_and_one_of_each_of_the_last_days(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lab.sqlite3")
+    store.add([("r-1", SPEC)], "me", 10)
+    backups = Backups(store, tmp_path / "backups")
+    backups.folder.mkdir()
+    days = [f"lab-202001{day:02}-{hour:02}0000.sqlite3" for day in range(1, 11) for hour in (1, 2)]
+    for name in days:
+        (backups.folder / name).write_bytes(b"an old one")
+    made = backups.make()
+    assert made is not None
+    assert backups.list() == [made, *(backups.folder / name for name in days[-1:-KEPT_LATEST:-1])]
+    with closing(sqlite3.connect(made)) as db:
+        assert db.execute("SELECT id FROM runs").fetchall() == [("r-1",)]
+
+
+def test_a_copy_is_the_run_and_one_flipped_bit_anywhere_is_noticed(opened: Opener, settings: Settings) -> None:
+    lab = opened()
+    (id, *_) = fill(lab)
+    folder = settings.runs / id
+    file = read_run_file(folder)
+    assert file.row["state"] == "finished"
+    assert asdict(file)["files"] == lab.store.files(id)
+    assert changes_in(folder) == file.changes
+    content = (folder / NAME).read_bytes()
+    for place in range(8, len(content), 97):
+        harmed = bytearray(content)
+        harmed[place] ^= 1
+        (folder / NAME).write_bytes(harmed)
+        with suppress(RunFileError):  # or the bit means nothing, as in the padding of the header
+            assert read_run_file(folder).to_bytes() == content
+
+
+def test_the_sentence_tells_a_locked_a_read_only_a_newer_and_a_damaged_store_apart(tmp_path: Path) -> None:
+    path = tmp_path / "home" / "lab.sqlite3"
+    Store(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match=r"is locked by another program: .*Nothing is wrong with the file"):
+            Store(path, busy_seconds=0.1)
+        other.execute("ROLLBACK")
+        other.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreError, match="newer LoRA Lab"):
+        Store(path)
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(StoreDamagedError, match="is damaged"):
+        Store(path)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError, match="cannot be written"):
+        Store(tmp_path / "file" / "lab.sqlite3")
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from core.errors import StoreError
+from core.runs.store import Store
+if os.getuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    Store(Path(sys.argv[1]))
+except StoreError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_read_only_store_is_said_to_be_read_only(what: str) -> None:
+    # Not below pytest's own folder, which nobody but its owner may enter.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        path = Path(folder) / "lab.sqlite3"
+        Store(path).close()
+        os.chmod(path, 0o444)
+        if what == "folder":
+            os.chmod(folder, 0o555)
+        environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(path)], capture_output=True, text=True, check=False, env=environment
+        )
+        assert "cannot be written" in done.stdout, done.stderr
+        assert "not read-only" in done.stdout
+
+
+def test_health_looks_at_the_store(settings: Settings) -> None:
+    request = Request({"type": "http", "method": "GET", "path": "/healthz", "headers": []})
+    open_lab(settings)
+    try:
+        assert health(request).status_code == 200
+        lose(settings)
+        answer = health(request)
+        assert answer.status_code == 503
+        assert b"was removed or replaced" in answer.body
+    finally:
+        close_lab()
