@@ -28,6 +28,7 @@ from core.spec import RunSpec
 from core.web.downloads import health
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
 from tests.runs.child import lab_process
+from tests.runs.harm import AS_NOBODY, cut, lose, restore, scribble
 from tests.runs.test_old_home import said
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
@@ -67,28 +68,6 @@ def fill(lab: Lab) -> list[str]:
     ids = [base.id, *experiment.runs]
     wait_until(lambda: all(copied(lab, id) for id in ids))
     return ids
-
-
-def lose(settings: Settings) -> None:
-    for path in settings.home.glob("lab.sqlite3*"):
-        path.unlink()
-
-
-def cut(settings: Settings) -> None:
-    os.truncate(settings.store, 0)
-
-
-def scribble(settings: Settings) -> None:
-    content = bytearray(settings.store.read_bytes())
-    content[5000:9000] = b"?" * 4000
-    settings.store.write_bytes(content)
-
-
-def restore(settings: Settings) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "core", "restore", "--home", str(settings.home)],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("harm", [lose, cut, scribble])
@@ -300,20 +279,6 @@ def test_the_sentence_tells_a_locked_a_read_only_a_newer_and_a_damaged_store_apa
         Store(tmp_path / "file" / "lab.sqlite3")
 
 
-AS_NOBODY = """
-import os, sys
-from pathlib import Path
-from core.errors import StoreError
-from core.runs.store import Store
-if os.getuid() == 0:
-    os.setgroups([]); os.setgid(65534); os.setuid(65534)
-try:
-    Store(Path(sys.argv[1]))
-except StoreError as error:
-    print(error)
-"""
-
-
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_a_read_only_store_is_said_to_be_read_only(what: str) -> None:
     # Not below pytest's own folder, which nobody but its owner may enter.
@@ -326,7 +291,11 @@ def test_a_read_only_store_is_said_to_be_read_only(what: str) -> None:
             os.chmod(folder, 0o555)
         environment = {**os.environ, "PYTHONPATH": os.getcwd()}
         done = subprocess.run(
-            [sys.executable, "-c", AS_NOBODY, str(path)], capture_output=True, text=True, check=False, env=environment
+            [sys.executable, "-c", AS_NOBODY, "open", str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
         )
         assert "cannot be written" in done.stdout, done.stderr
         assert "not read-only" in done.stdout

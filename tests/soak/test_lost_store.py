@@ -1,0 +1,140 @@
+"""The store is lost, cut, replaced by an older one, locked or read-only: nothing that was trained is lost by it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import StoreError
+from core.files import sha256_of
+from core.lab import MERGED, Lab
+from core.runs.run_file import NAME
+from core.runs.store import Store
+from core.settings import Settings
+from core.spec import LoRASpec, RunSpec
+from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
+from tests.runs.child import lab_process
+from tests.runs.harm import AS_NOBODY, cut, lose, restore
+from tests.runs.test_old_home import said
+from tests.soak.sizes import full_or_short, keep
+
+SEEDS = full_or_short(3, 1)
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
+LONG = PRETRAIN.but(optim=short(epochs=200, batch_size=4, rate=0.001))
+
+
+def fill(settings: Settings) -> None:
+    """Runs of every method and state: 23 of them, or 11 in the short form; the last one is killed while it trains."""
+    lab = Lab(settings)
+    lab.start()
+    base = finish(lab, lab.launch(PRETRAIN).id)[0]
+    arms = [*BOTH, (short(), LoRASpec.of(rank=1)), (short(), "head"), (short(), "biases"), (short(), "scratch")]
+    group = lab.fine_tune(base, TURNED, arms, range(SEEDS), "every *method*").runs
+    finish(lab, *group)
+    gone = finish(lab, lab.launch(PRETRAIN.but(seed=5)).id)[0]
+    lab.shelf.delete([gone.id])
+    failed = lab.fine_tune(gone, TURNED, BOTH[:1], [0], "its base is deleted, so it fails").runs
+    stopped = lab.launch(LONG.but(seed=1)).id
+    wait_until(lambda: lab.run(stopped).step > 0)
+    lab.stop(stopped)
+    finish(lab, stopped, *failed)
+    lab.shelf.set_tags(group[0], ["a", "b"])
+    lab.shelf.set_note(group[1], "note")
+    lab.shelf.archive([group[2]])
+    lab.file(group[1], MERGED)
+    waiting = lab.launch(LONG.but(seed=3)).id
+    wait_until(lambda: lab.store.checkpoint(waiting) is not None)
+    lab.close()  # and leaves it interrupted
+    with lab_process(settings.home, [LONG.but(seed=4)], threads=1, checkpoint_seconds=0.05) as (process, (id,)):
+        reader = Lab(settings)
+        wait_until(lambda: reader.store.checkpoint(id) is not None)
+        wait_until(lambda: all(copied(reader, run.id) for run in reader.runs() if run.id != id))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        reader.store.close()
+    lab = Lab(settings)
+    lab.start()
+    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+    lab.close()
+
+
+def files(settings: Settings) -> dict[str, str]:
+    """Everything that was trained: the SHA-256 of each file of each run but its copy of the store."""
+    found = (path for path in settings.runs.rglob("*") if path.is_file() and path.name != NAME)
+    return {str(path.relative_to(settings.runs)): sha256_of(path) for path in found}
+
+
+def told(settings: Settings) -> dict[str, Any]:
+    """All that the store says, opened as a reader does."""
+    lab = Lab(settings)
+    try:
+        return said(lab)
+    finally:
+        lab.store.close()
+
+
+def put_an_older_one_back(settings: Settings, older: Path) -> None:
+    lose(settings)
+    shutil.copy(older, settings.store)
+
+
+@pytest.mark.timeout(900)
+def test_nothing_is_lost_whatever_befalls_the_store(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    settings = replace(Settings(tmp_path / "home"), threads=1, checkpoint_seconds=0.05)
+    older = tmp_path / "older.sqlite3"
+    lab = Lab(settings)
+    lab.start()
+    finish(lab, lab.launch(PRETRAIN.but(seed=9)).id)
+    lab.store.copy_to(older)
+    lab.close()
+    fill(settings)
+    trained, known = files(settings), told(settings)
+    assert {run["state"] for run in known["runs"].values()} == {"finished", "stopped", "failed", "interrupted"}
+    faults = {"lost": lose, "truncated": cut, "older": lambda settings: put_an_older_one_back(settings, older)}
+    for name, harm in faults.items():
+        harm(settings)
+        opened = Lab(settings)
+        opened.start()
+        assert len(opened.unlisted()) == len(known["runs"]) - (name == "older"), name
+        opened.close()
+        assert files(settings) == trained, name  # a start deletes nothing
+        done = restore(settings)
+        assert done.returncode == 0, done.stderr
+        assert told(settings) == known, name
+        assert files(settings) == trained, name
+
+    with closing(sqlite3.connect(settings.store, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="is locked by another program"):
+            Store(settings.store, busy_seconds=0.2)
+        other.execute("ROLLBACK")
+    assert told(settings) == known
+    with tempfile.TemporaryDirectory() as folder:  # not below pytest's own, which nobody but its owner may enter
+        os.chmod(folder, 0o755)
+        home = Path(shutil.copytree(settings.home, Path(folder) / "home"))
+        for path in (home, *home.rglob("*")):
+            os.chmod(path, 0o555 if path.is_dir() else 0o444)
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, "start", str(home)],
+            capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": os.getcwd()},
+        )  # fmt: skip
+        assert "cannot be written" in done.stdout, done.stderr
+        assert done.stdout.count("\n") == 1
+        assert files(Settings(home)) == trained
+    keep(
+        "store lost, truncated, older, locked, read-only",
+        runs=len(known["runs"]), files=len(trained), lost=0, seconds=round(time.monotonic() - begin),
+    )  # fmt: skip
