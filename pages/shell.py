@@ -9,6 +9,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from core.errors import LabError
+from core.lab import current
+from pages.parts.literal import literal
 from pages.parts.login import require_login
 from pages.parts.sidebar import sidebar
 
@@ -44,6 +47,11 @@ st.set_page_config(
 )
 page = st.navigation(SECTIONS, expanded=True)
 require_login()
+try:
+    current().check()
+except LabError as error:  # nothing can be shown without it, and every page would say so in its own way
+    st.error(literal(str(error)), icon=":material/error:")
+    st.stop()
 st.logo(HERE / "logo.svg", icon_image=HERE / "icon.svg", size="large")
 with st.sidebar:
     sidebar()

@@ -1,0 +1,68 @@
+"""The offer to restore what the store has lost: on Home and Runs, and gone once it was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from core.lab import Lab, close_lab, open_lab
+from core.settings import Settings
+from core.spec import RunSpec
+from tests.conftest import DIGITS, copied, finish, short, wait_until
+from tests.pages.test_pages import draw
+from tests.runs.harm import lose
+
+SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Lab]:
+    """The lab that pages find."""
+    yield open_lab(settings)
+    close_lab()
+
+
+@pytest.fixture
+def lost(settings: Settings) -> Iterator[tuple[Lab, list[str]]]:
+    """The lab that pages find, after its store has gone, and the ids of its runs."""
+    lab = open_lab(settings)
+    ids = [finish(lab, lab.launch(SPEC.but(seed=seed)).id)[0].id for seed in range(2)]
+    wait_until(lambda: all(copied(lab, id) for id in ids))
+    close_lab()
+    lose(settings)
+    yield open_lab(settings), ids
+    close_lab()
+
+
+@pytest.mark.parametrize("page", ["home.py", "runs.py"])
+def test_what_the_store_has_lost_is_restored_by_one_button(lost: tuple[Lab, list[str]], page: str) -> None:
+    lab, ids = lost
+    app = draw(page)
+    assert any("2 runs were trained here and are not in the list." in text.value for text in app.markdown)
+    app.button(key="restore").click().run()
+    assert not app.exception
+    assert "2 runs were restored" in app.success[0].value
+    assert {run.id for run in lab.runs()} == set(ids)
+    app.run()
+    assert list(app.success) == []  # said once
+    assert "restore" not in {button.key for button in app.button}
+
+
+def test_a_folder_that_says_nothing_is_kept_and_named(lost: tuple[Lab, list[str]], settings: Settings) -> None:
+    _, (first, _) = lost
+    (settings.runs / first / "run.safetensors").write_bytes(b"nothing")
+    for path in settings.backups.glob("*"):
+        path.unlink()
+    app = draw("home.py")
+    app.button(key="restore").click().run()
+    assert "1 run was restored" in app.warning[0].value
+    assert (settings.home / "strays" / first / "network.safetensors").exists()
+
+
+def test_every_page_says_in_one_sentence_that_the_store_is_gone(opened: Lab, settings: Settings) -> None:
+    lose(settings)
+    app = draw("shell.py")
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "was removed or replaced while LoRA Lab had it open" in app.error[0].value
