@@ -62,7 +62,7 @@ def test_a_folder_that_says_nothing_is_kept_and_named(lost: tuple[Lab, list[str]
 
 def test_every_page_says_in_one_sentence_that_the_store_is_gone(opened: Lab, settings: Settings) -> None:
     lose(settings)
-    app = draw("shell.py")
+    app = draw("compare.py")
     assert not app.exception
     assert len(app.error) == 1
     assert "was removed or replaced while LoRA Lab had it open" in app.error[0].value
