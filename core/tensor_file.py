@@ -10,6 +10,7 @@ import safetensors.torch
 from torch import Tensor
 
 from core.errors import LabError
+from core.memory import is_out_of_memory
 
 MAX_HEADER = 2**20
 """Bytes of a header. The library takes a hundred times as many, which is a million tensors of nothing."""
@@ -44,4 +45,6 @@ def read_tensors(content: bytes, what: str, error: type[LabError]) -> tuple[dict
         raise
     except (safetensors.SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
             AssertionError) as cause:  # fmt: skip
+        if is_out_of_memory(cause):
+            raise
         raise error(damaged) from cause

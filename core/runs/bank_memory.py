@@ -1,8 +1,8 @@
 """The memory that training some runs together takes, counted before they are trained.
 
-The bank is built on the ``meta`` device, whose tensors have shapes and no memory, by the code that builds the real one, and
-a ledger counts the bytes. What happens outside of tensors, as files are read and written, is counted in copies of the
-network; ``tests/soak/test_memory.py`` compares all of it with what processes use.
+The bank is built on the ``meta`` device, whose tensors have shapes and no memory, by the code that builds the real one,
+and a ledger counts the bytes. What happens outside of tensors, as files are read and written, is counted in copies of
+the network; ``tests/soak/test_memory.py`` compares all of it with what processes use.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ SAVED_COPIES = 2
 """Copies of tensors at once while safetensors makes a file of them, beside the tensors."""
 
 ADAPTER_COPIES = 5
-"""Copies of the base at once while an adapter file is made and checked: the network, the base under it, the network that
-the file gives back, and its sums W + ΔW with the weights that they replace."""
+"""Copies of the base at once while an adapter file is made and checked: the network, the base under it, the network
+that the file gives back, and its sums W + ΔW with the weights that they replace."""
 
 OVERHEAD = 12 * 2**20
 """Bytes that come on top for any bank: buffers of the libraries of matrix products, the compiled step, and what lies
@@ -101,7 +101,7 @@ def _rehearse(
 ) -> int:
     """The most bytes of a bank; ``other`` are the sizes of a source task that is not the task itself."""
     base = build(model)
-    kinds = {member.adapters: _network(base, member.adapters) for member in members}
+    kinds = {adapters: _network(base, adapters) for adapters in {member.adapters for member in members}}
     networks = [kinds[member.adapters] for member in members]
     target = _task(task, model)
     source = _task(other, model) if other else target if has_base else None
@@ -115,7 +115,7 @@ def _rehearse(
         if has_base:
             _evaluate_base(networks[0], tasks)
         _train(ledger, networks, members, batch, tasks, source)
-    return ledger.peak + OVERHEAD
+    return int(ledger.peak) + OVERHEAD
 
 
 @torch.no_grad()

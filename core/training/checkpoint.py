@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from core.errors import CheckpointError
+from core.memory import is_out_of_memory
 
 FORMAT = "lora-lab-checkpoint-1"
 
@@ -95,6 +96,8 @@ def checkpoint_of(content: bytes) -> Checkpoint:
         position, updates = Position(**about["position"]), int(about["updates"])
         values, first, second, best = (_group(tensors, name) for name in ("value", "first", "second", "best"))
     except (safetensors.SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise CheckpointError("This is no checkpoint of a run, or it is damaged.") from error
     if not len(values) == len(first) == len(second) or len(best) not in (0, len(values)):
         raise CheckpointError("This checkpoint is incomplete.")

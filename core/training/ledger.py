@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Ledger(TorchDispatchMode):
+class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts every storage that an operation inside the ``with`` block makes, until it is freed.
 
     On the ``meta`` device storages have sizes and no memory, so what code would take is counted by running it there.
@@ -20,7 +20,7 @@ class Ledger(TorchDispatchMode):
 
     def __init__(self, known: Iterable[Tensor] = ()) -> None:
         """Args: known: tensors that are there already, and are not counted."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         """Bytes alive now."""
         self.peak = 0

@@ -1,7 +1,7 @@
 """A process that trains one bank, and says what it planned and what it used: ``python -m tests.runs.bank_growth``.
 
-One line of JSON: the members that were trained, the bytes that were planned for them, and the bytes that the process grew
-by at most from what it had with data and libraries loaded.
+One line of JSON: the runs, the bytes that were planned for them, and the bytes that the process grew by at most from
+what it had with data and libraries loaded.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ import gc
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from core.data.tasks import Task, Tasks
+from core.data.tasks import Outline, Task, Tasks
 from core.model import build
 from core.network_file import write_network
+from core.runs.bank_memory import Sizes, bank_memory
 from core.runs.checkpoints import write_checkpoint
 from core.runs.execute import NETWORK, Attendant, Workplace, execute_bank
+from core.runs.store import Store
+from core.runs.workers import Workers
+from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.training.checkpoint import Checkpoint
 from tests.soak.feeding import forget_peak, peak
@@ -38,6 +42,12 @@ class Drawn(Tasks):
             parts[f"{name}_x"] = torch.rand(count, PIXELS, generator=generator)
             parts[f"{name}_y"] = torch.randint(CLASSES, (count,), generator=generator)
         self.task = Task(TaskSpec.of(), tuple(range(CLASSES)), tuple(map(str, range(CLASSES))), **parts)
+
+    def outline(self, spec: TaskSpec) -> Outline:
+        train, validation, test = (
+            np.arange(len(y)) for y in (self.task.train_y, self.task.validation_y, self.task.test_y)
+        )
+        return Outline(self.task.classes, train, validation, test)
 
     def get(self, spec: TaskSpec, device: torch.device | str = "cpu") -> Task:
         return self.task
@@ -66,8 +76,8 @@ def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
     """The runs of a bank.
 
     Args:
-        shape: ``hidden``, ``batch`` and ``members``, with ``rank`` where they are LoRA runs, ``seeds`` for the distinct
-            ones among them, and ``keep``.
+        shape: ``hidden``, ``batch`` and ``members``; ``rank`` where they are LoRA runs; ``seeds``, distinct ones among
+            them; ``keep``; ``train`` and ``held_out``, numbers of images; ``cut``, to train as many as workers would.
     """
     hidden, rank = shape["hidden"], shape.get("rank")
     model = ModelSpec.of(num_features=PIXELS, num_hidden_1=hidden[0], num_hidden_2=hidden[1], num_classes=CLASSES)
@@ -99,11 +109,16 @@ def main(folder: Path, shape: dict[str, Any]) -> None:
         trained(specs_of(small | {"rank": rank}), Drawn(200, 100), folder)
     tasks = Drawn(shape.get("train", 1000), shape.get("held_out", 500))
     specs = specs_of(shape)
+    if shape.get("cut"):
+        settings = Settings(folder / "home")
+        specs = specs[: Workers(settings, Store(settings.store), tasks, "nobody")._most(specs)]
+    sizes = Sizes.of(tasks.outline(specs[0].task))
+    planned = bank_memory(specs, sizes, sizes)
     gc.collect()
     forget_peak()
     before = peak()
     trained(specs, tasks, folder)
-    print(json.dumps({"members": len(specs), "used": peak() - before}))
+    print(json.dumps({"members": len(specs), "planned": planned, "used": peak() - before}))
 
 
 if __name__ == "__main__":
