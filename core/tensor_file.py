@@ -1,4 +1,4 @@
-"""Safetensors files in memory: their header is read within bounds before anything is built of them."""
+"""Safetensors files in memory: made, and read with a header within bounds before anything is built of them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,21 @@ MAX_HEADER = 2**20
 
 MAX_TENSORS = 1024
 """Tensors of a file; a network or adapter of LoRA Lab has six."""
+
+
+def tensors_bytes(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """The safetensors file of contiguous tensors on the CPU.
+
+    Raises:
+        MemoryError: there is no memory for it.
+    """
+    try:
+        return safetensors.torch.save(tensors, metadata=metadata)
+    except BaseException as error:
+        # The library's own code panics where Python has no memory for the file, and no `except Exception` sees a panic.
+        if type(error).__name__ == "PanicException":
+            raise MemoryError from error
+        raise
 
 
 def read_tensors(content: bytes, what: str, error: type[LabError]) -> tuple[dict[str, Tensor], dict[str, str]]:

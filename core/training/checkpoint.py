@@ -17,6 +17,7 @@ from torch import Tensor
 
 from core.errors import CheckpointError
 from core.memory import is_out_of_memory
+from core.tensor_file import tensors_bytes
 
 FORMAT = "lora-lab-checkpoint-1"
 
@@ -78,7 +79,7 @@ class Checkpoint:
             for i, tensor in enumerate(group)
         }
         about = {"position": asdict(self.position), "updates": self.learnt.updates}
-        return safetensors.torch.save(tensors, metadata={"format": FORMAT, "about": json.dumps(about)})
+        return tensors_bytes(tensors, {"format": FORMAT, "about": json.dumps(about)})
 
 
 def checkpoint_of(content: bytes) -> Checkpoint:

@@ -27,6 +27,7 @@ from core.runs.workers import Workers
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.training.checkpoint import Checkpoint
+from core.training.loop import EpochEnd, Event
 from tests.soak.feeding import forget_peak, peak
 
 PIXELS, CLASSES = 784, 10
@@ -44,25 +45,26 @@ class Drawn(Tasks):
         self.task = Task(TaskSpec.of(), tuple(range(CLASSES)), tuple(map(str, range(CLASSES))), **parts)
 
     def outline(self, spec: TaskSpec) -> Outline:
-        train, validation, test = (
-            np.arange(len(y)) for y in (self.task.train_y, self.task.validation_y, self.task.test_y)
-        )
-        return Outline(self.task.classes, train, validation, test)
+        labels = self.task.train_y, self.task.validation_y, self.task.test_y
+        return Outline(self.task.classes, *(np.arange(len(part)) for part in labels))
 
     def get(self, spec: TaskSpec, device: torch.device | str = "cpu") -> Task:
         return self.task
 
 
 class Keeper(Attendant):
-    """Takes one checkpoint of every member, as a desk does, after the first report."""
+    """Takes checkpoints of every member, as a desk does: after the first report and once an epoch has ended."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.asked = 0
+        self.wanted = True
 
     def due(self) -> bool:
-        self.asked += 1
-        return self.asked == 1
+        wanted, self.wanted = self.wanted, False
+        return wanted
+
+    def take(self, member: int, event: Event) -> None:
+        self.wanted = self.wanted or isinstance(event, EpochEnd)
 
     def keep(self, member: int, checkpoint: Checkpoint) -> None:
         write_checkpoint(self.folder, checkpoint)
@@ -77,7 +79,8 @@ def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
 
     Args:
         shape: ``hidden``, ``batch`` and ``members``; ``rank`` where they are LoRA runs; ``seeds``, distinct ones among
-            them; ``keep``; ``train`` and ``held_out``, numbers of images; ``cut``, to train as many as workers would.
+            them; ``keep`` and ``epochs``; ``train`` and ``held_out``, numbers of images; ``cut``, to train as many as
+            workers would take.
     """
     hidden, rank = shape["hidden"], shape.get("rank")
     model = ModelSpec.of(num_features=PIXELS, num_hidden_1=hidden[0], num_hidden_2=hidden[1], num_classes=CLASSES)
