@@ -102,7 +102,8 @@ def trained(specs: Sequence[RunSpec], tasks: Tasks, folder: Path) -> None:
     write_network(base, build(specs[0].model, seed=0))
     gc.collect()
     forget_peak()
-    places = [Workplace(f"r-{k}", folder / f"r-{k}", tasks, base, None) for k in range(len(specs))]
+    threads = 1 if len(specs) == 1 else None  # how many suit a single run is tried first, which takes ten steps
+    places = [Workplace(f"r-{k}", folder / f"r-{k}", tasks, base, threads) for k in range(len(specs))]
     execute_bank(specs, places, Keeper(folder / "kept"))
 
 
