@@ -1,8 +1,9 @@
 """The memory that training some runs together takes, counted before they are trained.
 
 The bank is built on the ``meta`` device, whose tensors have shapes and no memory, by the code that builds the real one,
-and a ledger counts the bytes. What happens outside of tensors, as files are read and written, is counted in copies of
-the network; ``tests/soak/test_memory.py`` compares all of it with what processes use.
+and a ledger counts the bytes; it is laid out as on a CPU, whatever the device. What happens outside of tensors, as
+files are read and written, is counted in copies of the network. ``tests/soak/test_memory.py`` compares all of it with
+what processes use.
 """
 
 from __future__ import annotations
@@ -65,7 +66,6 @@ class _Member:
     """Rank and targets, where it is a LoRA run."""
     order: int
     """Number of its data order."""
-    rate: float
     keeps_best: bool
 
 
@@ -85,10 +85,10 @@ def bank_memory(specs: Sequence[RunSpec], task: Sizes, source: Sizes | None = No
         _Member(
             (spec.lora.rank, spec.lora.target_modules) if spec.lora else None,
             orders[spec.seed],
-            spec.optim.learning_rate,
             spec.optim.keep == "best",
         )
-        for spec in specs
+        # As the bank puts them into shards. Beyond that, rates change nothing.
+        for spec in sorted(specs, key=lambda spec: (orders[spec.seed], spec.optim.learning_rate))
     )
     first = specs[0]
     other = None if first.source == first.task else source
@@ -113,15 +113,14 @@ def _rehearse(
             ledger.keep(_bytes(base))
         ledger.keep(sum(map(_bytes, networks)))
         if has_base:
-            _evaluate_base(networks[0], tasks)
+            _evaluate_base(networks[0], max(tasks, key=lambda task: len(task.test_x)))
         _train(ledger, networks, members, batch, tasks, source)
     return int(ledger.peak) + OVERHEAD
 
 
 @torch.no_grad()
-def _evaluate_base(network: nn.Module, tasks: Sequence[Task]) -> None:
-    for task in tasks:
-        tally(predict(network, task.test_x), task.test_y, task.classes)
+def _evaluate_base(network: nn.Module, task: Task) -> None:
+    tally(predict(network, task.test_x), task.test_y, task.classes)
 
 
 def _train(
@@ -133,7 +132,7 @@ def _train(
     source: Task | None,
 ) -> None:
     """Build a bank, and do once all that takes memory as it is trained, evaluated and written."""
-    bank = Bank(networks, [member.rate for member in members], [member.order for member in members], tasks[0], source)
+    bank = Bank(networks, [1e-3] * len(members), [member.order for member in members], tasks[0], source)
     n = len(tasks[0].train_x)
     # The rows of an epoch by data order: those of the last epoch stay until those of the next one are stacked.
     ledger.keep(8 * n * len(set(bank.seeds)))
@@ -152,22 +151,20 @@ def _train(
 
 def _step(ledger: Ledger, bank: Bank, batch: int) -> None:
     """Make the buffers of a step in every shard, and one step in each thread: those take memory side by side."""
-    made: dict[Hashable, tuple[int, int]] = {}
+    made: dict[Hashable, int] = {}
     for shard in range(bank.shards):
-        layout = bank.layout(shard)
+        layout, before = bank.layout(shard), ledger.live
         if layout in made:
-            ledger.keep(made[layout][0])
-            continue
-        before, peak = ledger.live, ledger.peak
-        program = bank.program(shard, batch)
-        buffers = ledger.live - before
-        ledger.peak = ledger.live
-        with torch.inference_mode():
-            for call in program.tape.calls:
-                call()
-        made[layout] = buffers, ledger.peak - ledger.live
-        ledger.peak = max(peak, ledger.peak)
-    passing = max(passing for _, passing in made.values())
+            ledger.keep(made[layout])
+        else:
+            bank.program(shard, batch)
+            made[layout] = ledger.live - before
+    live, peak = ledger.live, ledger.peak
+    ledger.peak = live
+    with torch.inference_mode():
+        for call in bank.program(0, batch).tape.calls:
+            call()
+    passing, ledger.peak = ledger.peak - live, max(peak, ledger.peak)
     ledger.pass_by(passing * min(available_cores(), bank.shards))
 
 

@@ -219,6 +219,7 @@ class _Crew:
         for member, event in events:
             if isinstance(event, Checkpoint):
                 attendant.keep(member, event)
+                del event  # or it would be there until the next one has been made
                 continue
             if isinstance(event, StepLoss):
                 done[member] = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
