@@ -139,7 +139,9 @@ def _train(
     ledger.pass_by(2 * 8 * n * len(set(bank.seeds)))
     for size in {min(batch, n), n % batch} - {0}:
         _step(ledger, bank, size)
-    ledger.keep(sum(_bytes(n, True) for n, member in zip(networks, members, strict=True) if member.keeps_best))
+    ledger.keep(
+        sum(_bytes(network, True) for network, member in zip(networks, members, strict=True) if member.keeps_best)
+    )
     for part in PARTS:
         for task in tasks:
             tally(*bank.logits(0, task, part), task.classes)
