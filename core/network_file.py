@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +12,7 @@ from core.errors import DamagedFileError, NetworkFileError, SpecError
 from core.files import write_atomically
 from core.model import MultilayerPerceptron, build
 from core.spec import ModelSpec
-from core.tensor_file import read_tensors
+from core.tensor_file import read_tensors, tensors_bytes
 
 MAX_BYTES = 256 * 2**20
 """Of a file; the largest network that a spec allows has 145 MiB."""
@@ -22,7 +21,7 @@ MAX_BYTES = 256 * 2**20
 def network_bytes(network: nn.Module) -> bytes:
     """The file of ``network``: every tensor contiguous on the CPU, names as in its state dict."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    return safetensors.torch.save(state, metadata={"format": "pt"})
+    return tensors_bytes(state, {"format": "pt"})
 
 
 def write_network(path: Path, network: nn.Module) -> str:

@@ -1,4 +1,4 @@
-"""Safetensors files in memory: their header is read within bounds before anything is built of them."""
+"""Safetensors files in memory: made, and read with a header within bounds before anything is built of them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,28 @@ import safetensors.torch
 from torch import Tensor
 
 from core.errors import LabError
+from core.memory import is_out_of_memory
 
 MAX_HEADER = 2**20
 """Bytes of a header. The library takes a hundred times as many, which is a million tensors of nothing."""
 
 MAX_TENSORS = 1024
 """Tensors of a file; a network or adapter of LoRA Lab has six."""
+
+
+def tensors_bytes(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+    """The safetensors file of contiguous tensors on the CPU.
+
+    Raises:
+        MemoryError: there is no memory for it.
+    """
+    try:
+        return safetensors.torch.save(tensors, metadata=metadata)
+    except BaseException as error:
+        # The library's own code panics where Python has no memory for the file, and no `except Exception` sees a panic.
+        if type(error).__name__ == "PanicException":
+            raise MemoryError from error
+        raise
 
 
 def read_tensors(content: bytes, what: str, error: type[LabError]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -44,4 +60,6 @@ def read_tensors(content: bytes, what: str, error: type[LabError]) -> tuple[dict
         raise
     except (safetensors.SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
             AssertionError) as cause:  # fmt: skip
+        if is_out_of_memory(cause):
+            raise
         raise error(damaged) from cause

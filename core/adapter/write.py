@@ -9,7 +9,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +29,7 @@ from core.files import write_atomically
 from core.lora import AdaptedLinear, adapted_layers, base_copy, find_targets, scaling_factor, unmerge
 from core.model import MultilayerPerceptron, fingerprint
 from core.spec import LoRASpec
+from core.tensor_file import tensors_bytes
 
 
 def write_adapter(
@@ -115,7 +115,7 @@ def _tensors_file(layers: dict[str, AdaptedLinear], base_fingerprint: str) -> by
         for path, layer in layers.items()
         for letter, matrix in (("A", layer.lora.A), ("B", layer.lora.B))
     }
-    content = safetensors.torch.save(tensors, metadata={"format": "pt", FINGERPRINT: base_fingerprint})
+    content = tensors_bytes(tensors, {"format": "pt", FINGERPRINT: base_fingerprint})
     # The library writes metadata in the order of a hash map, another each time: write the header again, sorted.
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()

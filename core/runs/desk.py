@@ -8,11 +8,11 @@ import sqlite3
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-import torch
-
 from core.errors import LabError, LeftError, RunStateError
+from core.memory import is_out_of_memory
 from core.runs.checkpoints import tidy, write_checkpoint
 from core.runs.copies import Copies
 from core.runs.execute import Attendant, Outcome
@@ -146,6 +146,12 @@ class Desk(Attendant):
         end = self._store.interrupt if can_go_on(error) else self._store.fail
         self._settle(member, lambda: end(run, cause, text))
 
+    def put_back(self, cause: str) -> None:
+        """What has not ended is queued again, each run for its last checkpoint."""
+        self._write()
+        for member in list(self.open):
+            self._settle(member, partial(self._store.put_back, self._bank[member], cause))
+
     def _settle(self, member: int, entry: Callable[[], None]) -> None:
         """Let a run enter its last state, unless it is in other hands by now; what it needs no more goes."""
         run = self._bank[member]
@@ -221,7 +227,7 @@ def cause_of(error: Exception) -> str:
     """Why a run failed or was interrupted, in one sentence for the person who started it."""
     if isinstance(error, LabError):
         return str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         return "Out of memory: choose a smaller batch or network, or another device."
     if isinstance(error, sqlite3.Error):
         return f"The store of runs could not be written ({error}): see that the disk has space, then resume the run."

@@ -13,6 +13,7 @@ from core.adapter import Card, write_adapter
 from core.data.tasks import Task, Tasks
 from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
 from core.lora import count_parameters, merged_copy
+from core.memory import is_out_of_memory
 from core.model import MultilayerPerceptron, fingerprint
 from core.network_file import network_bytes, read_network, write_network
 from core.runs.plan import network_of
@@ -165,6 +166,7 @@ def execute_bank(
         SpecError: the runs cannot be trained together, or their task does not fit the network.
         CheckpointError: the runs do not fit the checkpoints that they are to go on from.
         LabError: data or base cannot be used; the message says why. No run was trained.
+        MemoryError, RuntimeError: out of memory, as of :func:`core.memory.is_out_of_memory`; some may have ended.
     """
     if len({spec.bank_key for spec in specs}) > 1:
         raise SpecError("Runs of a bank share base, task, method, batch size and epochs: train the others apart.")
@@ -219,6 +221,7 @@ class _Crew:
         for member, event in events:
             if isinstance(event, Checkpoint):
                 attendant.keep(member, event)
+                del event  # or it would be there until the next one has been made
                 continue
             if isinstance(event, StepLoss):
                 done[member] = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
@@ -235,12 +238,14 @@ class _Crew:
         return [outcomes[member] for member in range(len(self.specs))]
 
     def finish(self, member: int, event: Done | Stopped, step: int, seconds: float) -> Outcome | Exception:
-        """Evaluate a run's network and write its files; what goes wrong is this run's own."""
+        """Evaluate a run's network and write its files; what goes wrong is this run's own, but for want of memory."""
         try:
             spec, place, network = self.specs[member], self.places[member], self.networks[member]
             result = self._result(member, event, step, seconds)
             result, files = _write(spec, place, network, self.base, result, self.task.test_x[:PROBE])
         except (LabError, OSError, MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error) and len(self.specs) > 1:
+                raise  # a smaller bank may have enough
             return error
         return Outcome(result, files, stopped=isinstance(event, Stopped))
 

@@ -26,7 +26,7 @@ from core.training.loop import EpochEnd, StepLoss
 class Life(Database):
     """The state machine of runs. Every method is one transaction."""
 
-    def claim(self, owner: str, most: Callable[[RunSpec], int] = lambda spec: 1) -> list[Run]:
+    def claim(self, owner: str, most: Callable[[Sequence[RunSpec]], int] = lambda specs: 1) -> list[Run]:
         """The next run that this owner may train, and those that can be trained with it; all are ``running`` now.
 
         Those that only wait to be stopped, for what a checkpoint of theirs has learnt, come first. A fine-tune
@@ -34,7 +34,7 @@ class Life(Database):
 
         Args:
             owner: the process that asks.
-            most: how many runs like this one can be trained together.
+            most: how many of these runs, from the first, can be trained together.
 
         Returns:
             A bank, in the order in which its runs were queued; empty where nothing is ready.
@@ -49,8 +49,8 @@ class Life(Database):
             ).fetchall()
             for row in rows:
                 if row["base"] is None or row["usable"]:
-                    like, limit = _bank(row), most(spec_of(row["spec"]))
-                    bank = [other["id"] for other in rows if _bank(other) == like][:limit]
+                    like = [other for other in rows if _bank(other) == _bank(row)]
+                    bank = [other["id"] for other in like[: most([spec_of(other["spec"]) for other in like])]]
                     now = time.time()
                     for id in bank:
                         self._enter(db, id, "running", started=now, ended=None, cause=None, traceback=None)
@@ -163,6 +163,17 @@ class Life(Database):
                 self._enter(db, run.id, "stopped", ended=time.time())
             else:
                 self._requeue(db, run.id, run.owner)
+
+    def put_back(self, run: Run, cause: str) -> None:
+        """Queue a run again that was not at fault, for its last checkpoint; end it if it shall stop and has none."""
+        with self.transaction() as db:
+            self._hold(db, run)
+            self._interrupt(db, run.id, cause, None)
+            (stop,) = db.execute("SELECT stop_asked FROM runs WHERE id = ?", (run.id,)).fetchone()
+            if stop and not _checkpoint_step(db, run.id):
+                self._enter(db, run.id, "stopped", ended=time.time())
+            else:
+                self._requeue(db, run.id, run.owner, stop=bool(stop))
 
     def _interrupt(self, db: sqlite3.Connection, id: str, cause: str | None, traceback: str | None) -> None:
         self._enter(db, id, "interrupted", ended=time.time(), cause=cause, traceback=traceback)

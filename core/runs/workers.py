@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import torch
+
 from core.data.tasks import Tasks
-from core.errors import CheckpointError, RunStateError
+from core.errors import CheckpointError, LabError, RunStateError
+from core.memory import free_bytes, is_out_of_memory
+from core.runs.bank_memory import Sizes, bank_memory
 from core.runs.checkpoints import read_checkpoint
 from core.runs.copies import Copies
 from core.runs.desk import Desk
 from core.runs.execute import NETWORK, Workplace, execute_bank
-from core.runs.plan import plan
 from core.runs.priority import step_back
 from core.runs.record import Run
 from core.runs.store import Store
-from core.settings import Settings
+from core.settings import Settings, choose_device
 from core.spec import RunSpec
 from core.training.checkpoint import Checkpoint
 
@@ -30,6 +36,9 @@ FULL_BANK = 8
 
 LORA_BANK = 32
 """The same for LoRA runs."""
+
+FREE_SHARE = 0.5
+"""Share of the free memory that banks may take: data that is still to be loaded, pages and others need some as well."""
 
 IDLE_SECONDS = 0.5
 """How often a worker with nothing to do looks again; submissions wake it at once."""
@@ -50,6 +59,8 @@ class Workers:
         self._unsaid: list[Callable[[], None]] = []
         self._speaking = threading.Lock()
         self._claiming = threading.Lock()
+        self._fitted: dict[str, int] = {}
+        """Runs that are trained together at most, by bank key, where more of them ran out of memory."""
         self._seats: list[_Seat] = []
 
     def start(self) -> None:
@@ -150,13 +161,30 @@ class Workers:
         """Whether this process is about to end."""
         return self._closing.is_set()
 
-    def _most(self, spec: RunSpec) -> int:
-        """How many runs like this one are trained together: as many as help, and as fit in memory."""
-        helpful = LORA_BANK if spec.lora else 1 if spec.control in ("head", "biases") else FULL_BANK
-        return max(1, min(helpful, self.settings.bank_bytes // plan(spec.model, spec.lora).memory))
+    def _most(self, specs: Sequence[RunSpec]) -> int:
+        """How many of these runs, from the first, are trained together: as many as help, and as fit in memory now."""
+        first = specs[0]
+        helpful = LORA_BANK if first.lora else 1 if first.control in ("head", "biases") else FULL_BANK
+        most = min(helpful, len(specs), self._fitted.get(first.bank_key, helpful))
+        if most == 1:
+            return 1
+        try:
+            task = Sizes.of(self.tasks.outline(first.task))
+            source = Sizes.of(self.tasks.outline(first.source)) if first.source else None
+            free = free_bytes(choose_device(first.device))
+            room = min(self.settings.bank_bytes, int(FREE_SHARE * free / self.settings.workers))
+            if bank_memory(specs[:most], task, source) <= room:
+                return most
+            # The largest count that fits, and one where none does.
+            return 1 + bisect_right(range(2, most), room, key=lambda count: bank_memory(specs[:count], task, source))
+        except LabError:
+            return most  # they say why when they are trained
 
     def _train(self, seat: _Seat) -> None:
-        """Train a seat's runs together; each comes to an end or is interrupted, whatever happens to it or to all."""
+        """Train a seat's runs together; each comes to an end or is interrupted, whatever happens to it or to all.
+
+        Where memory is not enough for several, those that have not ended are queued again for smaller banks.
+        """
         starts: dict[str, Checkpoint | None] = {run.id: None for run in seat.bank}
         for run in seat.bank:
             if run.resumed_step:
@@ -179,12 +207,27 @@ class Workers:
             seat.is_leaving,
             self.settings.checkpoint_seconds,
         )
+        crowded = False
         try:
             places = [self._place(run, starts[run.id]) for run in bank]
             execute_bank([run.spec for run in bank], places, desk)
         except Exception as error:  # noqa: BLE001 - a worker must outlive any run, and the run must say why it failed
-            for member in list(desk.open):
+            crowded = len(bank) > 1 and is_out_of_memory(error)
+            for member in [] if crowded else list(desk.open):
                 self.say(lambda member=member, error=error: desk.fail(member, error))  # type: ignore[misc]
+        if crowded:
+            self._split(bank, desk)
+
+    def _split(self, bank: Sequence[Run], desk: Desk) -> None:
+        """Queue what has not ended of a bank that ran out of memory, in banks of half the size from now on."""
+        gc.collect()  # what the bank had is given back before the next one asks for memory
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.empty_cache()
+        half = self._fitted[bank[0].spec.bank_key] = (len(bank) + 1) // 2
+        together = f"at most {half} together" if half > 1 else "each alone"
+        cause = f"Out of memory with {len(bank)} runs trained together: the bank is split, and they train {together}."
+        log.warning("%s", cause)
+        self.say(partial(desk.put_back, cause))
 
     def _checkpoint(self, run: Run) -> Checkpoint:
         known = self.store.checkpoint(run.id)

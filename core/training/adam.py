@@ -37,8 +37,9 @@ class FlatAdam:
             device: of everything.
         """
         self._rates = tuple(rates)
-        self._shapes = [(len(rates), *shape) for shape in shapes]
-        sizes = [math.prod(shape) for shape in self._shapes]
+        self.shapes = [(len(rates), *shape) for shape in shapes]
+        """Of the segments, all members together."""
+        sizes = [math.prod(shape) for shape in self.shapes]
         padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
         self._starts = [sum(padded[:i]) for i in range(len(padded))]
         self._sizes = sizes
@@ -52,7 +53,7 @@ class FlatAdam:
         """Views of shape (members, ...) into one of the flat buffers."""
         return [
             flat[start : start + size].view(shape)
-            for start, size, shape in zip(self._starts, self._sizes, self._shapes, strict=True)
+            for start, size, shape in zip(self._starts, self._sizes, self.shapes, strict=True)
         ]
 
     def stretch(self, flat: Tensor, first: int, last: int) -> Tensor:
@@ -89,7 +90,7 @@ class FlatAdam:
     def _around(self, flat: Tensor, apart: Mapping[int, Tensor]) -> list[Tensor]:
         """A flat buffer in pieces: each segment whose gradient is apart, and what lies between them."""
         found = []
-        for lone, numbers in groupby(range(len(self._shapes)), key=lambda number: number if number in apart else None):
+        for lone, numbers in groupby(range(len(self.shapes)), key=lambda number: number if number in apart else None):
             own = list(numbers)
             piece = self.stretch(flat, own[0], own[-1])
             if lone is not None:

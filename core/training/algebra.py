@@ -19,6 +19,10 @@ from torch.nn import functional as F
 
 from core.training.tape import Tape
 
+CPU_LIKE = ("cpu", "meta")
+"""Types of devices that work is laid out for as on a CPU. A ``meta`` tensor has a shape and no memory: a bank of such
+tensors is how :mod:`core.runs.bank_memory` counts what a real one takes."""
+
 LARGE = 2**20
 """Multiplications of a product from which on oneDNN's longer way in is made good."""
 
@@ -166,7 +170,7 @@ def _in_order(tape: Tape, a: Tensor) -> Tensor:
 def _suits(a: Tensor, columns: int) -> bool:
     """Whether oneDNN is the one to multiply a, of shape (..., rows, inner), with something of so many columns."""
     large = a.shape[-2] * a.shape[-1] * columns >= LARGE
-    return large and a.device.type == "cpu" and a.dtype == torch.float32 and onednn_is_faster()
+    return large and a.device.type in CPU_LIKE and a.dtype == torch.float32 and onednn_is_faster()
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ and on how many threads, does not change its numbers as long as the shards are c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -19,13 +19,13 @@ from core.data.tasks import EvaluationPart, Task
 from core.errors import CheckpointError, SpecError
 from core.lora import adapted_layers
 from core.model import MultilayerPerceptron
-from core.training.algebra import PRODUCTS, linear
+from core.training.algebra import CPU_LIKE, PRODUCTS, linear
 from core.training.checkpoint import Learnt, put
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge
 from core.training.full import FullShard, linears
 from core.training.low_rank import LowRankShard, first_adapted, frozen
-from core.training.shard import Part, Shard, no_denormals
+from core.training.shard import Part, Program, Shard, no_denormals
 from core.training.stepper import training_bytes
 
 LEAST, MOST = 4, 8
@@ -37,7 +37,7 @@ SHARDS = 4
 
 def shard_size(members: int, low_rank: bool, device: str) -> int:
     """How many members make a shard; it depends on nothing that would change a run's numbers between machines."""
-    if device != "cpu":
+    if device not in CPU_LIKE:
         return members  # a launch costs more than the work it starts
     if not low_rank:
         return 1  # nothing is shared, and one member's weights and moments fill a core's cache
@@ -103,13 +103,21 @@ class Bank:
         """Groups of members that take turns, or go to a thread each."""
         return len(self._shards)
 
+    def program(self, shard: int, batch: int) -> Program:
+        """A shard's step for this batch size, with its buffers; otherwise made at the first such step."""
+        return self._shards[shard].program(batch)
+
+    def layout(self, shard: int) -> Hashable:
+        """Equal for shards whose steps have buffers of the same shapes."""
+        return tuple(self._shards[shard].counts), tuple(self._shards[shard].adam.shapes)
+
     def products(self, shard: int, batch: int) -> Callable[[], None]:
         """The matrix products of a shard's step and nothing else, as a function; for benchmarks."""
-        return self._shards[shard].program(batch).tape.only(PRODUCTS)
+        return self.program(shard, batch).tape.only(PRODUCTS)
 
     def profile(self, shard: int, batch: int, runs: int) -> list[tuple[str, float]]:
         """What each part of a shard's step takes, in seconds; the weights go on training meanwhile."""
-        program, n = self._shards[shard].program(batch), len(self.task.train_x)
+        program, n = self.program(shard, batch), len(self.task.train_x)
         with torch.inference_mode(), no_denormals():
             # New rows each time: from memory, as in training, and not from the cache.
             parts = program.tape.profile(runs, before=lambda: program.rows.random_(n))
@@ -170,11 +178,15 @@ class Bank:
         return found, self._judged(member, self.source, part) if self.source and source else None
 
     def _judged(self, member: int, task: Task, part: EvaluationPart) -> Evaluation:
+        return judge(*self.logits(member, task, part), task.classes)
+
+    def logits(self, member: int, task: Task, part: EvaluationPart) -> tuple[Tensor, Tensor]:
+        """A member's outputs of shape (n, classes) on a part of the task or of the source task, and the labels."""
         key = part, task is self.source
         if key not in self._parts:  # what no member trains is computed once for all of them
             self._parts[key] = self._stem.part(*task.part(part))
         (shard, place), images = self._place[member], self._parts[key]
-        return judge(shard.outputs(place, images), images.y, task.classes)
+        return shard.outputs(place, images), images.y
 
     def trained(self, member: int) -> list[Tensor]:
         return [value.detach().clone() for _, value in self._parameters(member)]
@@ -259,5 +271,5 @@ def _check(networks: Sequence[MultilayerPerceptron], low_rank: bool) -> None:
             raise SpecError("Runs of a bank have networks of one size: put other sizes into a bank of their own.")
         pairs = [(a, b) for mine, other in zip(own, first, strict=True)
                  for a, b in zip(mine.parameters(), other.parameters(), strict=True)]  # fmt: skip
-        if low_rank and network is not networks[0] and not all(torch.equal(a, b) for a, b in pairs):
+        if low_rank and network is not networks[0] and not all(a is b or torch.equal(a, b) for a, b in pairs):
             raise SpecError("LoRA runs of a bank start from one base: put other bases into a bank of their own.")

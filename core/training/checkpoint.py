@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from core.errors import CheckpointError
+from core.memory import is_out_of_memory
+from core.tensor_file import tensors_bytes
 
 FORMAT = "lora-lab-checkpoint-1"
 
@@ -77,7 +79,7 @@ class Checkpoint:
             for i, tensor in enumerate(group)
         }
         about = {"position": asdict(self.position), "updates": self.learnt.updates}
-        return safetensors.torch.save(tensors, metadata={"format": FORMAT, "about": json.dumps(about)})
+        return tensors_bytes(tensors, {"format": FORMAT, "about": json.dumps(about)})
 
 
 def checkpoint_of(content: bytes) -> Checkpoint:
@@ -95,6 +97,8 @@ def checkpoint_of(content: bytes) -> Checkpoint:
         position, updates = Position(**about["position"]), int(about["updates"])
         values, first, second, best = (_group(tensors, name) for name in ("value", "first", "second", "best"))
     except (safetensors.SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise CheckpointError("This is no checkpoint of a run, or it is damaged.") from error
     if not len(values) == len(first) == len(second) or len(best) not in (0, len(values)):
         raise CheckpointError("This checkpoint is incomplete.")

@@ -40,8 +40,12 @@ def evaluate(logits: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, classes: 
         y: labels.
         classes: labels that occur in the task.
     """
-    outputs = [logits(x[start : start + BATCH]) for start in range(0, max(len(x), 1), BATCH)]
-    return judge(torch.cat(outputs), y, classes)
+    return judge(predict(logits, x), y, classes)
+
+
+def predict(logits: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Outputs on x of shape (n, features), computed in passes of :data:`BATCH` images."""
+    return torch.cat([logits(x[start : start + BATCH]) for start in range(0, max(len(x), 1), BATCH)])
 
 
 @torch.no_grad()
@@ -55,11 +59,16 @@ def evaluate_both(
 
 def judge(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> Evaluation:
     """Evaluate by logits of shape (n, outputs) and labels of shape (n,)."""
+    n = max(len(y), 1)
+    total, hits, masked_hits = tally(outputs, y, classes).tolist()
+    return Evaluation(total / n, 100 * hits / n, 100 * masked_hits / n)
+
+
+def tally(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> Tensor:
+    """Sum of the cross entropies, right answers, and right answers among ``classes``, as one tensor on the device."""
     own = torch.tensor(sorted(classes), device=y.device)
     loss = F.cross_entropy(outputs, y, reduction="sum")
     # float64 would be wrong on MPS and is not needed: a count below 2²⁴ is exact in float32.
     right = (outputs.argmax(1) == y).sum().to(loss.dtype)
     masked_right = (own[outputs[:, own].argmax(1)] == y).sum().to(loss.dtype)
-    n = max(len(y), 1)
-    total, hits, masked_hits = torch.stack([loss, right, masked_right]).tolist()
-    return Evaluation(total / n, 100 * hits / n, 100 * masked_hits / n)
+    return torch.stack([loss, right, masked_right])

@@ -192,6 +192,43 @@ def test_what_cannot_go_on_starts_over_unless_it_shall_stop(store: Store, stop: 
     assert store.log("r-1")[-1][1] == "It is damaged."
 
 
+def test_a_run_that_is_put_back_waits_for_its_last_checkpoint(store: Store) -> None:
+    put(store, "r-1", "running")
+    store.begin(store.run("r-1"), 10)
+    train(store, "r-1", 1, 5)
+    keep(store, "r-1", 3)
+    before = store.checkpoint("r-1")
+    store.put_back(store.run("r-1"), "Out of memory.")
+    run = store.run("r-1")
+    assert (run.state, run.owner, run.resumed_step, run.cause) == ("queued", "me", 3, None)
+    assert store.checkpoint("r-1") == before
+    assert store.log("r-1")[-1][1] == "Out of memory."
+    assert [run.id for run in store.claim("me")] == ["r-1"]
+
+
+@pytest.mark.parametrize(("checkpoint", "state"), [(False, "stopped"), (True, "queued")])
+def test_a_run_that_is_put_back_and_shall_stop_stops(store: Store, checkpoint: bool, state: State) -> None:
+    put(store, "r-1", "running")
+    run = store.run("r-1")
+    store.begin(run, 10)
+    train(store, "r-1", 1, 3)
+    if checkpoint:
+        keep(store, "r-1", 3)
+    store.ask_stop("r-1", "me")
+    store.put_back(run, "Out of memory.")
+    assert store.run("r-1").state == state
+    assert [run.stop_asked for run in store.claim("me")] == [True] * checkpoint  # for what it had learnt
+
+
+def test_a_run_in_other_hands_is_not_put_back(store: Store) -> None:
+    put(store, "r-1", "running", owner="asleep")
+    lost = store.run("r-1")
+    store.take_over("asleep", "me", "It sleeps.")
+    with pytest.raises(RunStateError):
+        store.put_back(lost, "Out of memory.")
+    assert store.run("r-1").state == "interrupted"
+
+
 def test_who_has_lost_a_run_changes_nothing_of_it(store: Store) -> None:
     put(store, "r-1", "running", owner="asleep")
     lost = store.run("r-1")

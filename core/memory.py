@@ -1,0 +1,79 @@
+"""How much memory is free, and whether an error says that there was not enough."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import psutil
+import torch
+
+SAID = (
+    "DefaultCPUAllocator:",  # torch's allocator of a CPU, also from inside of a compiled step
+    "std::bad_alloc",
+    "MPS backend out of memory",
+)
+"""What stands in a RuntimeError that means: out of memory."""
+
+GROUPS, MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be had, of the machine or of a device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in SAID)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that this process can still have on a device without taking them from anybody."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
+    limit = cgroup_free(_text(GROUPS), MOUNT)
+    available: int = psutil.virtual_memory().available
+    return available if limit is None else min(available, limit)
+
+
+def cgroup_free(groups: str, mount: Path) -> int | None:
+    """Bytes that the control groups of a process leave it, version 1 or 2; None where they set no limit.
+
+    Args:
+        groups: the text of ``/proc/self/cgroup``.
+        mount: where the groups' files are.
+    """
+    found = []
+    roots: tuple[Path, ...]
+    for line in groups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            roots, names = (mount, mount / "unified"), ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            roots = (mount / "memory",)
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        # A limit of any group above counts as well. In a container the path may be one outside of it: then only the
+        # mount itself is there, and it is the container's own group.
+        own = Path(path.lstrip("/"))
+        found += [_left(root / group, *names) for root in roots for group in (own, *own.parents)]
+    known = [left for left in found if left is not None]
+    return min(known) if known else None
+
+
+def _left(group: Path, limit: str, usage: str, cached: str) -> int | None:
+    """What one group leaves; files that it has in memory and does not use give way."""
+    most, used = _text(group / limit).strip(), _text(group / usage).strip()
+    if not most.isdigit() or not used.isdigit():  # no such group, or "max"
+        return None
+    stat = dict(line.split(maxsplit=1) for line in _text(group / "memory.stat").splitlines() if " " in line)
+    return max(0, int(most) - int(used) + int(stat.get(cached, 0)))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

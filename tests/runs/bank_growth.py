@@ -1,0 +1,129 @@
+"""A process that trains one bank, and says what it planned and what it used: ``python -m tests.runs.bank_growth``.
+
+One line of JSON: the runs, the bytes that were planned for them, and the bytes that the process grew by at most from
+what it had with data and libraries loaded.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.data.tasks import Outline, Task, Tasks
+from core.model import build
+from core.network_file import write_network
+from core.runs.bank_memory import Sizes, bank_memory
+from core.runs.checkpoints import write_checkpoint
+from core.runs.execute import NETWORK, Attendant, Workplace, execute_bank
+from core.runs.store import Store
+from core.runs.workers import Workers
+from core.settings import Settings
+from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
+from core.training.checkpoint import Checkpoint
+from core.training.loop import EpochEnd, Event
+from tests.soak.feeding import forget_peak, peak
+
+PIXELS, CLASSES = 784, 10
+
+
+class Drawn(Tasks):
+    """One task of random images, held as the real ones are."""
+
+    def __init__(self, train: int, held_out: int) -> None:
+        generator = torch.Generator().manual_seed(0)
+        parts: dict[str, torch.Tensor] = {}
+        for name, count in (("train", train), ("validation", held_out), ("test", held_out)):
+            parts[f"{name}_x"] = torch.rand(count, PIXELS, generator=generator)
+            parts[f"{name}_y"] = torch.randint(CLASSES, (count,), generator=generator)
+        self.task = Task(TaskSpec.of(), tuple(range(CLASSES)), tuple(map(str, range(CLASSES))), **parts)
+
+    def outline(self, spec: TaskSpec) -> Outline:
+        labels = self.task.train_y, self.task.validation_y, self.task.test_y
+        return Outline(self.task.classes, *(np.arange(len(part)) for part in labels))
+
+    def get(self, spec: TaskSpec, device: torch.device | str = "cpu") -> Task:
+        return self.task
+
+
+class Keeper(Attendant):
+    """Takes checkpoints of every member, as a desk does: after the first report and once an epoch has ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.wanted = True
+
+    def due(self) -> bool:
+        wanted, self.wanted = self.wanted, False
+        return wanted
+
+    def take(self, member: int, event: Event) -> None:
+        self.wanted = self.wanted or isinstance(event, EpochEnd)
+
+    def keep(self, member: int, checkpoint: Checkpoint) -> None:
+        write_checkpoint(self.folder, checkpoint)
+
+    def end(self, member: int, outcome: object) -> None:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
+    """The runs of a bank.
+
+    Args:
+        shape: ``hidden``, ``batch`` and ``members``; ``rank`` where they are LoRA runs; ``seeds``, distinct ones among
+            them; ``keep`` and ``epochs``; ``train`` and ``held_out``, numbers of images; ``cut``, to train as many as
+            workers would take.
+    """
+    hidden, rank = shape["hidden"], shape.get("rank")
+    model = ModelSpec.of(num_features=PIXELS, num_hidden_1=hidden[0], num_hidden_2=hidden[1], num_classes=CLASSES)
+    optim = OptimSpec.of(
+        learning_rate=1e-4, batch_size=shape["batch"], epochs=shape.get("epochs", 1), keep=shape.get("keep", "last")
+    )
+    return [
+        RunSpec.of(
+            method="lora" if rank else "full", model=model, base="r-base", task=TaskSpec.of(), source=TaskSpec.of(),
+            lora=LoRASpec.of(rank=rank) if rank else None, optim=optim, seed=member % shape.get("seeds", 1),
+        )
+        for member in range(shape["members"])
+    ]  # fmt: skip
+
+
+def trained(specs: Sequence[RunSpec], tasks: Tasks, folder: Path) -> None:
+    """Train a bank from a base that is written for it."""
+    base = folder / NETWORK
+    write_network(base, build(specs[0].model, seed=0))
+    gc.collect()
+    forget_peak()
+    threads = 1 if len(specs) == 1 else None  # how many suit a single run is tried first, which takes ten steps
+    places = [Workplace(f"r-{k}", folder / f"r-{k}", tasks, base, threads) for k in range(len(specs))]
+    execute_bank(specs, places, Keeper(folder / "kept"))
+
+
+def main(folder: Path, shape: dict[str, Any]) -> None:
+    small = {"hidden": (32, 32), "batch": 64, "members": 2}
+    for rank in (None, 2):
+        trained(specs_of(small | {"rank": rank}), Drawn(200, 100), folder)
+    tasks = Drawn(shape.get("train", 1000), shape.get("held_out", 500))
+    specs = specs_of(shape)
+    if shape.get("cut"):
+        settings = Settings(folder / "home")
+        specs = specs[: Workers(settings, Store(settings.store), tasks, "nobody")._most(specs)]
+    sizes = Sizes.of(tasks.outline(specs[0].task))
+    planned = bank_memory(specs, sizes, sizes)
+    gc.collect()
+    forget_peak()
+    before = peak()
+    trained(specs, tasks, folder)
+    print(json.dumps({"members": len(specs), "planned": planned, "used": peak() - before}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]))

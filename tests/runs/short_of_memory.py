@@ -1,0 +1,53 @@
+"""A lab in a process that the system lets have only so much memory: ``python -m tests.runs.short_of_memory``.
+
+It trains each spec that it is given alongside the others, and prints what became of each, one line of JSON a run.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from core.lab import Lab
+from core.runs.execute import execute_bank
+from core.settings import Settings
+from core.spec import RunSpec
+from tests.conftest import finish
+
+assert execute_bank  # all code is loaded before the limit is set
+
+
+def taken() -> int:
+    """Bytes of addresses that this process has, which is what the limit counts."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmSize")).split()[1])
+
+
+def main(home: Path, allowed: int, warm: str, *specs: str) -> None:
+    lab = Lab(Settings(home=home, threads=1))
+    lab.start()
+    finish(lab, lab.launch(RunSpec.from_json(warm)).id)
+    limit = taken() + allowed
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    lab.workers._claiming.acquire()  # so that all are queued when the worker looks
+    ids = [lab.launch(RunSpec.from_json(text)).id for text in specs]
+    lab.workers._claiming.release()
+    while any(lab.run(id).is_live for id in ids):
+        time.sleep(0.05)
+    for run in map(lab.run, ids):
+        states = [state for _, state in lab.store.transitions(run.id)]
+        print(
+            json.dumps(
+                {"state": run.state, "cause": run.cause, "bank": run.result.bank if run.result else None,
+                 "states": states, "log": [text for _, text in lab.log(run.id)], "traceback": run.traceback,
+                 "steps": lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1))}
+            )
+        )  # fmt: skip
+    lab.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

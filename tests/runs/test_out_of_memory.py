@@ -1,0 +1,59 @@
+"""Memory that is not enough for a bank: the bank is split, and only a run that does not fit alone fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.data.catalog import Catalog
+from core.data.tasks import Tasks
+from core.runs.bank_memory import Sizes, bank_memory
+from core.settings import Settings
+from core.spec import ModelSpec, RunSpec
+from tests.conftest import DIGITS, short
+from tests.runs.child import REPO
+
+WARM = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+LARGE = WARM.but(model=ModelSpec.of(num_hidden_1=1024, num_hidden_2=2048), optim=short(rate=0.0001, batch_size=512))
+HUGE = LARGE.but(model=ModelSpec.of(num_hidden_1=4096, num_hidden_2=4096))
+
+
+def allowed(specs: Sequence[RunSpec]) -> int:
+    """Bytes that are too few for these runs together, and enough for some of them."""
+    tasks = Tasks(Catalog(Settings(Path())))
+    return 7 * bank_memory(specs, Sizes.of(tasks.outline(DIGITS))) // 10
+
+
+def told(home: Path, allowed: int, specs: Sequence[RunSpec]) -> list[dict[str, Any]]:
+    """What becomes of runs in a process that may take so many bytes more than it has."""
+    texts = [spec.to_json() for spec in (WARM, *specs)]
+    command = [sys.executable, "-m", "tests.runs.short_of_memory", str(home), str(allowed), *texts]
+    # One arena for all threads: each of its own would reserve addresses that nobody uses.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(command, cwd=REPO, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_bank_that_runs_out_of_memory_is_split_until_all_have_finished(tmp_path: Path) -> None:
+    specs = [LARGE.but(seed=seed) for seed in range(4)]
+    runs = told(tmp_path / "home", allowed(specs), specs)
+    assert [(run["state"], run["cause"]) for run in runs] == [("finished", None)] * 4
+    for run in runs:
+        assert run["bank"] < 4
+        assert run["steps"]
+        assert run["states"].count("running") >= 2
+        assert run["log"][0].startswith("Out of memory with 4 runs trained together: the bank is split")
+
+
+def test_a_run_that_does_not_fit_alone_fails_with_a_sentence_and_the_next_one_finishes(tmp_path: Path) -> None:
+    limit = allowed([LARGE.but(seed=seed) for seed in range(4)])
+    huge, small = told(tmp_path / "home", limit, [HUGE, WARM.but(seed=1)])
+    assert huge["state"] == "failed"
+    assert huge["cause"] == "Out of memory: choose a smaller batch or network, or another device."
+    assert huge["traceback"]
+    assert small["state"] == "finished"

@@ -1,0 +1,68 @@
+"""What is planned for a bank's memory, and what a process uses that trains it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.runs.child import REPO
+from tests.soak.sizes import FULL, full_or_short, keep
+
+MIB = 2**20
+
+SHARE = 0.25
+"""By which the plan may be off."""
+
+SPARE = 16 * MIB
+"""Bytes that it may be off on top: of a small bank most is noise."""
+
+MNIST = {"train": 54_000, "held_out": 10_000}
+
+SHORT: dict[str, dict[str, Any]] = {
+    "1 LoRA, 2048-2048, batch 64": {
+        "hidden": (2048, 2048), "batch": 64, "members": 1, "rank": 8, "train": 300,
+    },
+    "8 LoRA of two seeds, 512-512, batch 2048": {
+        "hidden": (512, 512), "batch": 2048, "members": 8, "rank": 8, "seeds": 2, "train": 5000,
+    },
+    "1 full, 2048-2048, batch 64, best kept": {
+        "hidden": (2048, 2048), "batch": 64, "members": 1, "train": 300, "keep": "best", "epochs": 2,
+    },
+    "3 full, 1024-1024, batch 4096": {
+        "hidden": (1024, 1024), "batch": 4096, "members": 3, "train": 4500,
+    },
+}  # fmt: skip
+LONG: dict[str, dict[str, Any]] = {
+    "32 LoRA of four seeds, 128-256, batch 64, MNIST": {
+        "hidden": (128, 256), "batch": 64, "members": 32, "rank": 4, "seeds": 4, **MNIST,
+    },
+    "8 full, 128-256, batch 64, MNIST": {"hidden": (128, 256), "batch": 64, "members": 8, **MNIST},
+    "32 LoRA, 512-512, batch 8192, MNIST": {
+        "hidden": (512, 512), "batch": 8192, "members": 32, "rank": 8, "seeds": 4, **MNIST,
+    },
+    "32 LoRA, 512-512, batch 8192, MNIST, cut": {
+        "hidden": (512, 512), "batch": 8192, "members": 32, "rank": 8, "seeds": 4, "cut": True, **MNIST,
+    },
+    "3 full, 4096-4096, batch 8192": {"hidden": (4096, 4096), "batch": 8192, "members": 3, "train": 8200},
+    "3 full, 4096-4096, batch 8192, cut": {
+        "hidden": (4096, 4096), "batch": 8192, "members": 3, "train": 8200, "cut": True,
+    },
+}  # fmt: skip
+SHAPES = full_or_short(SHORT | LONG, SHORT)
+
+
+@pytest.mark.timeout(3600 if FULL else 300)
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_bank_uses_the_memory_that_is_planned_for_it(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.runs.bank_growth", str(tmp_path), json.dumps(SHAPES[name])]
+    done = subprocess.run(command, cwd=REPO, env=os.environ, stdout=subprocess.PIPE, text=True, check=True)
+    told = json.loads(done.stdout)
+    planned, used = told["planned"], told["used"]
+    keep(f"memory of {name}", runs=told["members"], planned_mib=planned // MIB, used_mib=used // MIB)
+    assert abs(planned - used) <= SHARE * used + SPARE

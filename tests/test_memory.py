@@ -1,0 +1,70 @@
+"""What is free, and which errors say that nothing was."""
+
+from __future__ import annotations
+
+import errno
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.memory import cgroup_free, free_bytes, is_out_of_memory
+from core.training.script import scripted
+
+
+def test_what_the_allocators_raise_is_out_of_memory() -> None:
+    with pytest.raises(RuntimeError) as by_torch:
+        torch.empty(2**50)
+    with pytest.raises(MemoryError) as by_python:
+        bytearray(2**62)
+    assert is_out_of_memory(by_torch.value)
+    assert is_out_of_memory(by_python.value)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
+
+
+def test_it_is_known_as_well_from_inside_a_compiled_step() -> None:
+    column, rows, loss = torch.zeros(1, 1).expand(2**25, 1), torch.zeros(1, 1), torch.zeros(1)
+    step = scripted([partial(torch.add, column, column.T, out=torch.empty(0))], rows, loss)
+    assert step
+    with pytest.raises(RuntimeError) as raised:
+        step(torch.zeros(1, 1, 1), torch.zeros(1, 1))
+    assert is_out_of_memory(raised.value)
+
+
+def test_other_errors_are_not() -> None:
+    with pytest.raises(RuntimeError) as shapes:
+        torch.ones(2) + torch.ones(3)
+    for error in (shapes.value, ValueError("no"), OSError(errno.ENOSPC, "No space left on device")):
+        assert not is_out_of_memory(error)
+
+
+def write(group: Path, **files: str) -> None:
+    group.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (group / name.replace("__", ".")).write_text(text)
+
+
+def test_the_tightest_group_of_version_2_counts_and_unused_files_give_way(tmp_path: Path) -> None:
+    write(tmp_path / "a", memory__max="1000\n", memory__current="700\n", memory__stat="anon 600\ninactive_file 50\n")
+    write(tmp_path / "a" / "b", memory__max="max\n", memory__current="600\n", memory__stat="inactive_file 40\n")
+    assert cgroup_free("0::/a/b\n", tmp_path) == 350
+
+
+def test_a_group_of_version_1_counts_whose_path_is_outside_of_the_container(tmp_path: Path) -> None:
+    write(
+        tmp_path / "memory",
+        memory__limit_in_bytes="1000\n", memory__usage_in_bytes="900\n", memory__stat="total_inactive_file 300\n",
+    )  # fmt: skip
+    assert cgroup_free("4:cpu,cpuacct:/x\n3:memory:/docker/0123\n0::/\n", tmp_path) == 400
+
+
+def test_without_a_limit_there_is_none(tmp_path: Path) -> None:
+    write(tmp_path, memory__max="max\n", memory__current="1\n")
+    assert cgroup_free("0::/\n", tmp_path) is None
+    assert cgroup_free("", tmp_path) is None
+
+
+def test_a_machine_that_runs_this_has_some_free() -> None:
+    assert free_bytes(torch.device("cpu")) > 2**20
