@@ -19,7 +19,7 @@ from typing import Any
 import uvicorn
 
 from core.web.connection import Connection
-from core.web.descriptors import BURST, Room
+from core.web.descriptors import Room
 from core.web.peers import NO_PROXIES, Proxies, peer_of
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Connections:
         config.http_protocol_class = protocol  # type: ignore[assignment]
         config.ssl = None
         # asyncio takes so many from the system's queue before any protocol hears of the first.
-        config.backlog = BURST
+        config.backlog = self.room.burst
 
     async def watch(self, server: uvicorn.Server) -> None:
         """Look after the connections of a server until this is cancelled."""

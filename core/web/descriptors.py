@@ -13,11 +13,9 @@ if sys.platform != "win32":
 KEPT_BACK = 64
 """Descriptors that connections never take: checkpoints, results, the store, datasets."""
 
-BURST = 8
-"""Connections that are taken from the system's queue at once."""
-
-OVERSHOOT = 4 * BURST
-"""Connections that can be there beyond a limit, for the moment until others have been closed for them."""
+BURSTS = range(8, 65)
+"""Connections that are taken from the system's queue at once: few where descriptors are few, since for a moment there
+can be four times as many beyond a limit, until others have been closed for them."""
 
 MAX_IN_ALL = 1024
 MAX_PER_PEER = 256
@@ -36,6 +34,8 @@ class Room:
 
     in_all: int
     per_peer: int
+    burst: int = BURSTS[0]
+    """How many to take from the system's queue at once."""
 
     @classmethod
     def of(cls, descriptors: int, in_use: int) -> Room:
@@ -47,8 +47,9 @@ class Room:
             descriptors: that the process may have.
             in_use: that it has for other things.
         """
-        in_all = max(16, min(MAX_IN_ALL, (descriptors - in_use - KEPT_BACK - OVERSHOOT) * 2 // 3))
-        return cls(in_all, min(MAX_PER_PEER, in_all * 3 // 4))
+        burst = max(BURSTS[0], min(BURSTS[-1], descriptors // 16))
+        in_all = max(22, min(MAX_IN_ALL, (descriptors - in_use - KEPT_BACK - 4 * burst) * 2 // 3))
+        return cls(in_all, min(MAX_PER_PEER, in_all * 3 // 4), burst)
 
 
 class Descriptors:

@@ -79,7 +79,7 @@ class Guard:
         self.base = base
         self.entrance = f"{base}/access"
         self.open_paths = open_paths
-        self.attempts = attempts or Attempts()
+        self.attempts = Attempts() if attempts is None else attempts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:

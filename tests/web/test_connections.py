@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 
 from core.web.connection import BODY_GRACE, HEAD_SECONDS, MAX_HEAD, MIN_BODY_RATE
 from core.web.connections import LINE_SECONDS, OUT_OF_DESCRIPTORS, Connections
-from core.web.descriptors import KEPT_BACK, MAX_IN_ALL, OVERSHOOT, Room
+from core.web.descriptors import KEPT_BACK, MAX_IN_ALL, Room
 from core.web.doors import LetIn
 from core.web.line import STALL_SECONDS
 from core.web.peers import Proxies
@@ -325,5 +325,5 @@ def test_with_tls_handshakes_that_stall_are_closed_too() -> None:
 def test_connections_leave_descriptors_for_training(descriptors: int, in_use: int) -> None:
     room = Room.of(descriptors, in_use)
     assert 16 <= room.per_peer <= room.in_all <= MAX_IN_ALL
-    assert in_use + room.in_all + OVERSHOOT + KEPT_BACK <= descriptors
+    assert in_use + room.in_all + 4 * room.burst + KEPT_BACK <= descriptors
     assert Room.of(8192, 40).per_peer >= 20 * 7  # tabs of one address, with a websocket and six connections each
