@@ -58,7 +58,7 @@ def test_without_the_token_nothing_is_given_or_taken(trained: tuple[Server, str]
             assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
         with drawn_page(server.entered()) as session:
             assert put(server, visitor, session)[0].status in refusals
-        with pytest.raises(InvalidStatus, match="401|429"):
+        with pytest.raises(InvalidStatus, match=r"401|429"):
             stream(visitor).close()
 
 
