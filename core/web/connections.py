@@ -33,6 +33,9 @@ LINE_SECONDS = 60.0
 QUEUE = 4096
 """Connections that the system may hold until they are taken; it may allow fewer."""
 
+SILENT_SECONDS = 5
+"""How long the system holds a connection that has sent nothing, where it can (Linux); then it is taken all the same."""
+
 OUT_OF_DESCRIPTORS = "socket.accept() out of system resource"
 """How asyncio begins its complaint, once for every connection that it could not take."""
 
@@ -144,8 +147,13 @@ class Connections:
         # asyncio takes so many from the system's queue before any protocol hears of the first.
         config.backlog = self.room.burst
 
-    async def watch(self, server: uvicorn.Server) -> None:
-        """Look after the connections of a server until this is cancelled."""
+    async def watch(self, server: uvicorn.Server, silent_seconds: int = SILENT_SECONDS) -> None:
+        """Look after the connections of a server until this is cancelled.
+
+        Args:
+            server: that :meth:`guard` was called with.
+            silent_seconds: how long the system holds a connection that has sent nothing.
+        """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_error)
         noise = logging.getLogger("uvicorn.error")
@@ -153,7 +161,7 @@ class Connections:
         try:
             while not server.started:
                 await asyncio.sleep(0.01)
-            lengthen_queues(server)
+            prepare_queues(server, silent_seconds)
             while True:
                 self.look()
                 await asyncio.sleep(LOOK_SECONDS)
@@ -192,8 +200,13 @@ class Connections:
         return True
 
 
-def lengthen_queues(server: uvicorn.Server) -> None:
-    """Let the system hold more connections that were not taken yet than are taken at once."""
+def prepare_queues(server: uvicorn.Server, silent_seconds: int) -> None:
+    """Let the system hold more connections than are taken at once, and those that have sent nothing yet.
+
+    The request of a newcomer is there when its connection is taken, so it is read before others can push it out.
+    """
     for listening in (listening for one in server.servers for listening in one.sockets):
         with socket.socket(fileno=os.dup(listening.fileno())) as same:
             same.listen(QUEUE)
+            if silent_seconds and hasattr(socket, "TCP_DEFER_ACCEPT") and same.family != socket.AF_UNIX:
+                same.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, silent_seconds)

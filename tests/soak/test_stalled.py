@@ -22,7 +22,7 @@ from tests.web.conftest import Visitor, start
 
 CONNECTIONS = 1000
 SECONDS = full_or_short(90.0, 20.0)
-BATCH = full_or_short(4, 16)
+BATCH = full_or_short(1, 2)
 """Small, so that it trains for longer than a checkpoint takes to come."""
 MAX_WAIT = 2.0
 """Seconds for a page."""

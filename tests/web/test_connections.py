@@ -72,6 +72,7 @@ async def closed_door(scope: Scope, receive: Receive, send: Send) -> None:
 @dataclass
 class Running:
     port: int
+    server: uvicorn.Server
     connections: Connections
     now: list[float]
     loop: list[asyncio.AbstractEventLoop] = field(default_factory=list)
@@ -114,7 +115,12 @@ class Running:
 
 @contextmanager
 def serving(
-    app: ASGIApp = application, room: Room = WIDE, parser: str = "h11", tls: bool = False, proxies: str = ""
+    app: ASGIApp = application,
+    room: Room = WIDE,
+    parser: str = "h11",
+    tls: bool = False,
+    proxies: str = "",
+    silent_seconds: int = 0,
 ) -> Iterator[Running]:
     """An uvicorn of its own thread, its connections counted, on a clock that the test moves."""
     config = uvicorn.Config(
@@ -124,12 +130,12 @@ def serving(
     config.load()
     server, now = uvicorn.Server(config), [1000.0]
     named = Proxies.from_environment({"LORA_LAB_PROXIES": proxies})
-    running = Running(config.port, Connections(lambda _: room, named, lambda: now[0]), now)
+    running = Running(config.port, server, Connections(lambda _: room, named, lambda: now[0]), now)
 
     async def run() -> None:
         running.loop.append(asyncio.get_running_loop())
         running.connections.guard(server)
-        watching = asyncio.create_task(running.connections.watch(server))
+        watching = asyncio.create_task(running.connections.watch(server, silent_seconds))
         await server.serve()
         watching.cancel()
 
@@ -247,6 +253,17 @@ def test_a_body_of_who_was_not_let_in_makes_room() -> None:
         waiting = [stack.enter_context(running.open(OPENINGS["half a body"])) for _ in range(4)]
         assert running.status() == 401
         closed(waiting[0])
+
+
+def test_who_has_sent_nothing_takes_no_place_where_the_system_can_hold_it() -> None:
+    held = getattr(socket, "TCP_DEFER_ACCEPT", None)
+    with ExitStack() as stack, serving(LetIn(application), Room(8, 8), silent_seconds=60) as running:
+        listening = running.server.servers[0].sockets[0]
+        wait_until(lambda: held is None or listening.getsockopt(socket.IPPROTO_TCP, held) > 0)
+        for _ in range(6):
+            stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+        assert running.status() == 200
+        wait_until(lambda: len(running.connections) == (6 if held is None else 0))
 
 
 def test_where_nobody_waits_the_newcomer_is_closed() -> None:
