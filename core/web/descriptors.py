@@ -10,7 +10,7 @@ from pathlib import Path
 if sys.platform != "win32":
     import resource
 
-KEPT_BACK = 64
+KEPT_BACK = 48
 """Descriptors that connections never take: checkpoints, results, the store, datasets."""
 
 BURSTS = range(8, 65)
@@ -24,6 +24,7 @@ MAX_PER_PEER = 256
 ENOUGH = 8192
 """Descriptors that are always enough; more are not asked for, since some systems let a process have millions."""
 
+UNKNOWN_USE = 64
 UNKNOWN_LIMIT = 512
 """What is counted with where the system does not tell: as many as Windows' select() takes."""
 
@@ -41,14 +42,14 @@ class Room:
     def of(cls, descriptors: int, in_use: int) -> Room:
         """What a number of descriptors allows.
 
-        Two thirds of those that are free are for connections, and the last third for the files that they ask for.
+        Five sixths of those that are free are for connections, and the last sixth for the files that they ask for.
 
         Args:
             descriptors: that the process may have.
             in_use: that it has for other things.
         """
-        burst = max(BURSTS[0], min(BURSTS[-1], descriptors // 16))
-        in_all = max(22, min(MAX_IN_ALL, (descriptors - in_use - KEPT_BACK - 4 * burst) * 2 // 3))
+        burst = max(BURSTS[0], min(BURSTS[-1], descriptors // 32))
+        in_all = max(22, min(MAX_IN_ALL, (descriptors - in_use - KEPT_BACK - 4 * burst) * 5 // 6))
         return cls(in_all, min(MAX_PER_PEER, in_all * 3 // 4), burst)
 
 
@@ -88,4 +89,4 @@ def _in_use() -> int:
     for folder in ("/proc/self/fd", "/dev/fd"):
         if Path(folder).is_dir():
             return len(os.listdir(folder))
-    return KEPT_BACK
+    return UNKNOWN_USE
