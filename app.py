@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -17,6 +19,7 @@ from typing import Any
 
 import streamlit as st
 import uvicorn
+import uvicorn.middleware.proxy_headers
 from anyio import to_thread
 from starlette.middleware import Middleware
 from streamlit import config
@@ -34,9 +37,12 @@ from core.web import downloads
 from core.web.access import Access
 from core.web.answers import server_error
 from core.web.bodies import BodyLimit
-from core.web.doors import Hosts, LocalOnly, Origins
+from core.web.connections import Connections
+from core.web.descriptors import Descriptors
+from core.web.doors import Hosts, LetIn, LocalOnly, Origins
 from core.web.guard import Guard, Key
 from core.web.headers import SecurityHeaders
+from core.web.peers import Proxies
 from core.web.signed_in import SignedIn
 
 ANSWER_SECONDS = 1
@@ -116,14 +122,27 @@ def doors(access: Access) -> list[Middleware]:
         ),
     ]
     if access.is_open:
-        chain.append(Middleware(LocalOnly))
+        chain.append(Middleware(LocalOnly, proxies=access.proxies))
     if access.token:
         key = Key(access.token, st.get_option("server.port"))
         chain.append(Middleware(Guard, key=key, base=BASE, open_paths=frozenset({at("/_stcore/health")})))
     if access.login:
         closed = [at("/download/"), at("/healthz"), at("/_stcore/upload_file/")]
         chain.append(Middleware(SignedIn, closed=closed, is_signed_in=is_signed_in))
+    chain.append(Middleware(LetIn))
     return chain
+
+
+def trust(proxies: Proxies, server: uvicorn.Server) -> None:
+    """Have a server take only these proxies' word for where a visitor comes from.
+
+    Unless told otherwise, uvicorn believes whatever comes from this machine, be it a proxy or not.
+    """
+    believing = uvicorn.middleware.proxy_headers.ProxyHeadersMiddleware
+    inner = server.config.loaded_app
+    if isinstance(inner, believing):
+        inner = inner.app
+    server.config.loaded_app = believing(inner, proxies.spellings()) if proxies else inner
 
 
 @asynccontextmanager
@@ -132,16 +151,29 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     # Uvicorn's server is found as the owner of the signal handler that it set before this began.
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     port = st.get_option("server.port")
-    if isinstance(server, uvicorn.Server):
-        # It waits for open answers without end unless told otherwise: a stalled download must not keep it alive.
-        server.config.timeout_graceful_shutdown = ANSWER_SECONDS
-        ACCESS.check_address(server.config.host)
-        port = server.config.port
-    await to_thread.run_sync(lab.open_lab)
+    watching = None
     try:
+        if isinstance(server, uvicorn.Server):
+            # It waits for open answers without end unless told otherwise: a stalled download must not keep it alive.
+            server.config.timeout_graceful_shutdown = ANSWER_SECONDS
+            ACCESS.check_address(server.config.host)
+            port = server.config.port
+        await to_thread.run_sync(lab.open_lab)
+    except (LabError, OSError) as error:
+        print(f"LoRA Lab does not start: {error}", file=sys.stderr, flush=True)
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would say the same as a traceback
+        raise
+    try:
+        if isinstance(server, uvicorn.Server):
+            trust(ACCESS.proxies, server)
+            connections = Connections(Descriptors().room, ACCESS.proxies)
+            connections.guard(server)
+            watching = asyncio.create_task(connections.watch(server))
         print(ACCESS.announcement("https" if st.get_option("server.sslCertFile") else "http", port, BASE), flush=True)
         yield {}
     finally:
+        if watching is not None:
+            watching.cancel()
         await to_thread.run_sync(lab.close_lab, STOP_SECONDS)
 
 

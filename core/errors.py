@@ -80,6 +80,10 @@ class BaseMismatchError(AdapterError):
     """An adapter was trained on another base than the one it is put on."""
 
 
+class HomeError(LabError, OSError):
+    """The home folder cannot be made, or not be written to."""
+
+
 class DeviceError(LabError, ValueError):
     """The device asked for does not exist on this machine."""
 

@@ -53,6 +53,7 @@ class Lab:
 
     def __init__(self, settings: Settings) -> None:
         """Open the home folder; :meth:`start` lets it train."""
+        settings.make_home()
         self.settings = settings
         self.catalog = Catalog(settings)
         self.tasks = Tasks(self.catalog)

@@ -9,7 +9,7 @@ from pathlib import Path
 import platformdirs
 import torch
 
-from core.errors import DeviceError, SpecError
+from core.errors import DeviceError, HomeError, SpecError
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,32 @@ class Settings:
 
         Raises:
             SpecError: ``LORA_LAB_MAX_GB`` is no number above 0.
+            HomeError: a folder is named by way of a person or link that leads nowhere.
         """
         folder = home or os.environ.get("LORA_LAB_HOME") or platformdirs.user_data_dir("lora-lab")
         data = os.environ.get("LORA_LAB_DATA")
         return cls(
-            home=Path(folder).expanduser().resolve(),
-            data_folder=Path(data).expanduser().resolve() if data else None,
+            home=_resolved("LORA_LAB_HOME", folder),
+            data_folder=_resolved("LORA_LAB_DATA", data) if data else None,
             max_stored_bytes=_bytes_allowed(os.environ.get("LORA_LAB_MAX_GB")) or cls.max_stored_bytes,
         )
+
+    def make_home(self) -> None:
+        """Make the home folder where it is not there yet.
+
+        Raises:
+            HomeError: it cannot be made, or not be written to.
+        """
+        cause = "it cannot be written to"
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            usable = os.access(self.home, os.W_OK | os.X_OK)
+        except OSError as error:
+            usable, cause = False, error.strerror or str(error)
+        if not usable:
+            raise HomeError(
+                f"The folder {self.home} cannot be used ({cause}): name one with LORA_LAB_HOME that can be written to."
+            )
 
     @property
     def datasets(self) -> Path:
@@ -91,6 +109,13 @@ class Settings:
     def store(self) -> Path:
         """The SQLite file that knows every run."""
         return self.home / "lab.sqlite3"
+
+
+def _resolved(variable: str, folder: str | Path) -> Path:
+    try:
+        return Path(folder).expanduser().resolve()
+    except RuntimeError as error:  # a home of nobody, or links in a circle
+        raise HomeError(f"{variable} cannot be {str(folder)[:200]!r} ({str(error).rstrip('.')}).") from error
 
 
 def _bytes_allowed(gigabytes: str | None) -> int | None:

@@ -10,12 +10,14 @@ from urllib.parse import quote
 
 from core.errors import AccessError
 from core.web.doors import is_loopback
+from core.web.peers import NO_PROXIES, Proxies
+from core.web.token_strength import is_weak
 
 TOKEN_BYTES = 32
 """Randomness of a token that is made at start."""
 
 TOKEN_LENGTHS = range(16, 257)
-"""Characters of a token that somebody sets: beyond guessing at ten tries a minute, and short enough for a form."""
+"""Characters of a token that somebody sets: short enough for a form."""
 
 ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 - to tell them, not to bind them
 
@@ -39,6 +41,9 @@ class Access:
     hosts: tuple[str, ...]
     """Names that it answers to."""
 
+    proxies: Proxies = NO_PROXIES
+    """Whose word it takes for where a visitor comes from."""
+
     @classmethod
     def decide(
         cls, address: str | None, environment: Mapping[str, str], hosts: Sequence[str] = (), login: bool = False
@@ -47,18 +52,24 @@ class Access:
 
         Args:
             address: where the server will listen.
-            environment: with ``LORA_LAB_TOKEN`` and ``LORA_LAB_HOSTS`` (names, separated by commas) where they are set.
+            environment: with ``LORA_LAB_TOKEN``, ``LORA_LAB_HOSTS`` (names, separated by commas) and
+                ``LORA_LAB_PROXIES`` where they are set.
             hosts: names that the server answers to anyway.
             login: whether an OpenID Connect provider is configured.
 
         Raises:
-            AccessError: the token is too short, too long, or cannot stand in a form.
+            AccessError: the token is too short, too long, easy to guess, or cannot stand in a form; or a proxy is none.
         """
         token = environment.get("LORA_LAB_TOKEN") or None
         if token is not None and (len(token) not in TOKEN_LENGTHS or not token.isascii() or not token.isprintable()):
             raise AccessError(
                 f"LORA_LAB_TOKEN must have {TOKEN_LENGTHS.start} to {TOKEN_LENGTHS.stop - 1} printable ASCII"
                 " characters; leave it unset to have one made."
+            )
+        if token is not None and is_weak(token):
+            raise AccessError(
+                "LORA_LAB_TOKEN is easy to guess: take a long random one, as"
+                " `python3 -c 'import secrets; print(secrets.token_urlsafe())'` makes it, or leave it unset."
             )
         beyond = not is_loopback(address)
         made = token is None and beyond and not login
@@ -69,6 +80,7 @@ class Access:
             made=made,
             login=login,
             hosts=tuple(dict.fromkeys(filter(None, (name.strip().strip("[]").lower() for name in names)))),
+            proxies=Proxies.from_environment(environment),
         )
 
     @property

@@ -1,49 +1,64 @@
-"""How often somebody may try a token."""
+"""Wrong tokens and cookies of the last minute, counted by who has shown them."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
+
+from core.web.peers import peer_of
 
 
 class Attempts:
-    """Wrong tries of the last minute, counted by address and in all."""
+    """How many wrong tries each peer has had; nobody's tries count against anybody else.
+
+    It does not keep a right token out: that would let whoever tries wrong ones lock out the owner. Against guessing
+    stands the strength of the token, see :mod:`core.web.token_strength`.
+    """
 
     def __init__(
         self,
-        per_address: int = 10,
-        in_all: int = 100,
+        per_peer: int = 10,
+        max_peers: int = 4096,
         seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nobody has tried yet.
 
         Args:
-            per_address: wrong tries that one address has in any ``seconds``.
-            in_all: the same for everybody together; it also bounds what is remembered.
+            per_peer: wrong tries that one peer has in any ``seconds``.
+            max_peers: whom to remember; beyond it the peer whose last try is the oldest is forgotten.
             seconds: how long a wrong try counts.
             clock: gives the time in seconds.
         """
-        self._per_address = per_address
-        self._in_all = in_all
+        self._per_peer = per_peer
+        self._max_peers = max_peers
         self._seconds = seconds
         self._clock = clock
-        self._wrong: deque[tuple[float, str]] = deque(maxlen=in_all)
+        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def note(self, address: str) -> None:
-        """Count one wrong try."""
-        self._wrong.append((self._clock(), address))
+    def __len__(self) -> int:
+        """Peers that are remembered."""
+        return len(self._wrong)
 
-    def wait(self, address: str) -> float:
-        """Seconds until this address may try again; 0 where it may now."""
-        now = self._clock()
-        while self._wrong and self._wrong[0][0] <= now - self._seconds:
-            self._wrong.popleft()
-        own = [moment for moment, who in self._wrong if who == address]
-        waits = [0.0]
-        if len(own) >= self._per_address:
-            waits.append(own[-self._per_address] + self._seconds - now)
-        if len(self._wrong) >= self._in_all:
-            waits.append(self._wrong[0][0] + self._seconds - now)
-        return max(waits)
+    def wrong(self, address: str | None, tries: int = 1) -> float:
+        """Count wrong tries.
+
+        Args:
+            address: of the peer.
+            tries: at least one.
+
+        Returns:
+            Seconds until this peer may try again; 0 where these tries were within its limit.
+        """
+        now, peer = self._clock(), peer_of(address)
+        moments = self._wrong.pop(peer, None) or deque(maxlen=self._per_peer)
+        while moments and moments[0] <= now - self._seconds:
+            moments.popleft()
+        within = len(moments) + tries <= self._per_peer
+        if within:
+            moments.extend([now] * tries)
+        self._wrong[peer] = moments
+        if len(self._wrong) > self._max_peers:
+            self._wrong.popitem(last=False)
+        return 0.0 if within or not moments else moments[0] + self._seconds - now

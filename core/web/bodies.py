@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.web.answers import answer, refuse
@@ -15,9 +16,8 @@ FORM_BYTES = 4096
 FRAME_BYTES = 64 * 1024
 """What a multipart upload may add to its file."""
 
-
-MOST_HELD = 512 * 2**20
-"""Bytes of all uploads in memory."""
+MAX_HELD = 512 * 2**20
+"""Bytes of all uploads in memory, those on their way in included."""
 
 
 class TooLargeError(Exception):
@@ -28,8 +28,12 @@ class BodyLimit:
     """Bounds the body of every request, and what all uploads together take of the memory."""
 
     def __init__(
-        self, app: ASGIApp, upload_path: str, upload_bytes: int, held: Callable[[], int] = lambda: 0,
-    ) -> None:  # fmt: skip
+        self,
+        app: ASGIApp,
+        upload_path: str,
+        upload_bytes: int,
+        held: Callable[[], int] = lambda: 0,
+    ) -> None:
         """Stand before an application.
 
         Args:
@@ -42,33 +46,42 @@ class BodyLimit:
         self.upload_path = upload_path
         self.upload_bytes = upload_bytes
         self.held = held
-        self.arriving = 0
-        """Bytes of uploads that are on their way in."""
+        self.reserved = 0
+        """Bytes that uploads on their way in may still come to."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        is_upload = scope["path"].startswith(self.upload_path) and scope["method"] != "DELETE"
+        is_upload = scope["path"].startswith(self.upload_path) and scope["method"] in {"PUT", "POST"}
         limit = self.upload_bytes + FRAME_BYTES if is_upload else FORM_BYTES
         declared = Headers(scope=scope).get("content-length", "0")
-        sentence = f"A request to this address may carry at most {limit:,} bytes."
-        if not declared.isdecimal() or int(declared) > limit:
-            await refuse(scope, receive, send, answer(scope, sentence, 413))
+        # More digits than this are no length, and int() refuses some thousands of them.
+        if not declared.isdecimal() or len(declared) > 20 or int(declared) > limit:
+            await self._refuse_large(scope, receive, send, limit)
             return
-        if is_upload and self.held() + self.arriving + int(declared) > MOST_HELD:
+        # A body in chunks declares nothing, so it may become the largest.
+        takes = limit if "transfer-encoding" in Headers(scope=scope) else int(declared)
+        reserves = takes if is_upload else 0
+        if reserves and self.held() + self.reserved + reserves > MAX_HELD:
             full = "The files in the pages that are open here take all the memory there is for them: close some pages."
             await refuse(scope, receive, send, answer(scope, full, 503, {"retry-after": "60"}))
             return
+        self.reserved += reserves
+        try:
+            await self._pass_on(scope, receive, send, limit)
+        finally:
+            self.reserved -= reserves
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        """Have a request answered, and end it where its body goes on beyond the limit."""
         read, started = 0, False
 
         async def bounded_receive() -> Message:
             nonlocal read
             message = await receive()
             if message["type"] == "http.request":
-                size = len(message.get("body", b""))
-                read += size
-                self.arriving += size if is_upload else 0
+                read += len(message.get("body", b""))
                 if read > limit:
                     raise TooLargeError
             return message
@@ -83,6 +96,10 @@ class BodyLimit:
         except TooLargeError:
             if started:
                 raise
-            await refuse(scope, receive, send, answer(scope, sentence, 413))
-        finally:
-            self.arriving -= read if is_upload else 0
+            await self._refuse_large(scope, receive, send, limit)
+        except ClientDisconnect:
+            pass  # in the middle of its body: there is nobody to answer, and nothing that the log should tell
+
+    async def _refuse_large(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        sentence = f"A request to this address may carry at most {limit:,} bytes."
+        await refuse(scope, receive, send, answer(scope, sentence, 413))

@@ -10,9 +10,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.web.answers import answer, refuse
+from core.web.peers import NO_PROXIES, Proxies
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 """Methods that change nothing, which a link on any page may use."""
+
+FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+"""Headers by which proxies say for whom they ask."""
 
 
 def is_loopback(address: str | None) -> bool:
@@ -109,15 +113,40 @@ class Origins:
 
 
 class LocalOnly:
-    """Lets in only programs of this machine: the door of a server without token and login."""
+    """Lets in only programs of this machine: the door of a server without token and login.
+
+    A proxy on this machine asks for others. What comes through one that was not named is refused, since nobody can say
+    for whom it asks.
+    """
+
+    def __init__(self, app: ASGIApp, proxies: Proxies = NO_PROXIES) -> None:
+        """Args: app: what answers; proxies: those whose word about the visitor has been taken already."""
+        self.app = app
+        self.proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in {"http", "websocket"} and not self._is_local(scope):
+            sentence = "Only the machine that LoRA Lab runs on may come in; set LORA_LAB_TOKEN there to let others in."
+            await refuse(scope, receive, send, answer(scope, sentence, 403))
+            return
+        await self.app(scope, receive, send)
+
+    def _is_local(self, scope: Scope) -> bool:
+        headers = Headers(scope=scope)
+        forwarded = not self.proxies and any(name in headers for name in FORWARDED)
+        return not forwarded and is_loopback((scope.get("client") or ("",))[0])
+
+
+class LetIn:
+    """Marks a request that has passed all doors, so that it is not closed in favour of those that have not."""
+
+    MARK = "lora_lab.let_in"
+    """In the scope of the request."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Args: app: what answers."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in {"http", "websocket"} and not is_loopback((scope.get("client") or ("",))[0]):
-            sentence = "Only the machine that LoRA Lab runs on may come in; set LORA_LAB_TOKEN there to let others in."
-            await refuse(scope, receive, send, answer(scope, sentence, 403))
-            return
+        scope[self.MARK] = True
         await self.app(scope, receive, send)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import math
+from collections.abc import Mapping
 from html import escape
 from urllib.parse import parse_qsl, urlencode
 
@@ -16,9 +16,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.web.answers import answer, page, refuse, wants_page
 from core.web.attempts import Attempts
-
-WRONG_SECONDS = 0.5
-"""How long a wrong token waits for its answer."""
 
 KEY_ROUNDS = 200_000
 """Work to make the cookie of a token, so that a stolen cookie does not give a short token away."""
@@ -61,9 +58,13 @@ class Guard:
     """Lets in who has the token; pages, assets, websocket, uploads, media and downloads alike."""
 
     def __init__(
-        self, app: ASGIApp, key: Key, base: str = "", open_paths: frozenset[str] = frozenset(),
+        self,
+        app: ASGIApp,
+        key: Key,
+        base: str = "",
+        open_paths: frozenset[str] = frozenset(),
         attempts: Attempts | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Stand before an application.
 
         Args:
@@ -78,7 +79,7 @@ class Guard:
         self.base = base
         self.entrance = f"{base}/access"
         self.open_paths = open_paths
-        self.attempts = attempts or Attempts()
+        self.attempts = Attempts() if attempts is None else attempts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -97,52 +98,63 @@ class Guard:
         reads = method in {"GET", "HEAD"}
         if reads and scope["path"] in self.open_paths:
             return None
-        known = self.key.is_cookie(visitor.cookies.get(self.key.name, ""))
+        cookie = visitor.cookies.get(self.key.name)
+        known = cookie is not None and self.key.is_cookie(cookie)
+        wrong = int(cookie is not None and not known)
+        """Credentials of this request that are not right; a right one beside them is let in all the same."""
         if reads and "token" in visitor.query_params:
-            return await self._enter(scope, known, visitor.query_params["token"], _without_token(scope))
+            token, target = visitor.query_params["token"], _without_token(scope)
+            if known or self.key.is_token(token):
+                return self._enter(scope, target)
+            return self._refuse(scope, wrong + 1, target)
         if method == "POST" and scope["path"] == self.entrance:
             fields = dict(parse_qsl((await Request(scope, receive).body()).decode("utf-8", "replace")))
-            return await self._enter(scope, known, fields.get("token", ""), self._own(fields.get("next", "")))
+            target = self._own(fields.get("next", ""))
+            if known or self.key.is_token(fields.get("token", "")):
+                return self._enter(scope, target)
+            return self._refuse(scope, wrong + 1, target)
         if known:
             return None
         kind, _, bearer = visitor.headers.get("authorization", "").partition(" ")
         if method and kind.lower() == "bearer":
-            return await self._refusal(scope, bearer.strip(), None)
+            return None if self.key.is_token(bearer.strip()) else self._refuse(scope, wrong + 1)
+        if wrong:
+            return self._refuse(scope, wrong)
         if reads and _from_elsewhere(scope):
             return _again(_without_token(scope))
-        return self._ask(scope, "This server asks for its token.")
+        return self._ask(scope, "This server asks for its token.", 401)
 
-    async def _enter(self, scope: Scope, known: bool, token: str, target: str) -> Response:
-        """Open the door for good to who shows the token, and lead on to where the visitor wanted to go."""
-        refusal = None if known else await self._refusal(scope, token, target)
-        if refusal is not None:
-            return refusal
+    def _enter(self, scope: Scope, target: str) -> Response:
+        """Open the door for good to who has shown the token, and lead on to where the visitor wanted to go."""
         # A link that another site shows brings no strict cookie to where it redirects: that page begins again itself.
         # Without TLS browsers do not say where a link stands, so it may always be another site's.
         unknown = scope["method"] == "GET" and wants_page(scope) and "sec-fetch-site" not in Headers(scope=scope)
         response = _again(target) if unknown or _from_elsewhere(scope) else RedirectResponse(target, 303)
         return self.key.hand_over(response, scope.get("scheme") == "https", self.base or "/")
 
-    async def _refusal(self, scope: Scope, token: str, target: str | None) -> Response | None:
-        """Judge a token; None where it is the right one."""
-        address = (scope.get("client") or ("",))[0]
-        if wait := self.attempts.wait(address):
-            seconds = math.ceil(wait)
-            sentence = f"Too many wrong tokens: try again in {seconds} seconds."
-            return answer(scope, sentence, 429, {"retry-after": str(seconds)})
-        if self.key.is_token(token):
-            return None
-        self.attempts.note(address)  # before the wait, so that tries side by side count too
-        await asyncio.sleep(WRONG_SECONDS)
-        return self._ask(scope, "That is not the token.", target)
+    def _refuse(self, scope: Scope, wrong: int, target: str | None = None) -> Response:
+        """The answer to wrong credentials, which are counted; the form stands below it, for the right token."""
+        wait = math.ceil(self.attempts.wrong((scope.get("client") or ("",))[0], wrong))
+        if not wait:
+            return self._ask(scope, "That is not the token.", 401, target)
+        sentence = f"Too many wrong tokens; the right one is let in at any time, another try counts in {wait} seconds."
+        return self._ask(scope, sentence, 429, target, {"retry-after": str(wait)})
 
-    def _ask(self, scope: Scope, sentence: str, target: str | None = None) -> Response:
-        headers = {"www-authenticate": 'Bearer realm="LoRA Lab"'}
+    def _ask(
+        self,
+        scope: Scope,
+        sentence: str,
+        status: int,
+        target: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Ask for the token: a person by a form, a program by a sentence."""
+        headers = {"www-authenticate": 'Bearer realm="LoRA Lab"', **(headers or {})}
         if not wants_page(scope):
-            return answer(scope, f"{sentence} Send it in a header: Authorization: Bearer TOKEN.", 401, headers)
+            return answer(scope, f"{sentence} Send it in a header: Authorization: Bearer TOKEN.", status, headers)
         sentence += " Open the link that LoRA Lab printed when it started, or enter the token here."
         form = FORM.format(action=escape(self.entrance), next=escape(target or _without_token(scope)))
-        return page(sentence, 401, form, headers=headers)
+        return page(sentence, status, form, headers=headers)
 
     def _own(self, target: str) -> str:
         """A path of this server: a form must not send its visitor elsewhere."""

@@ -60,19 +60,22 @@ class Visitor:
         return self.ask(method, path, body, **headers)[0].status
 
 
-def launch(folder: Path, *flags: str, **env: str) -> tuple[subprocess.Popen[bytes], int, Path]:
-    """Start a server, without waiting for it."""
+def launch(
+    folder: Path, *flags: str, descriptors: int | None = None, **env: str
+) -> tuple[subprocess.Popen[bytes], int, Path]:
+    """Start a server, without waiting for it; ``descriptors`` is the ``ulimit -n`` that it is given."""
     port, log = free_port(), folder / "server.log"
     options = ["--server.port", str(port), "--server.headless", "true", *flags]
     environment = {**os.environ, "LORA_LAB_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", **env}
     with log.open("wb") as out:
-        command = [sys.executable, "-m", "streamlit", "run", str(REPO / "app.py"), *options]
+        limited = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"] if descriptors else []
+        command = [*limited, sys.executable, "-m", "streamlit", "run", str(REPO / "app.py"), *options]
         return subprocess.Popen(command, cwd=REPO, env=environment, stdout=out, stderr=out), port, log
 
 
-def start(folder: Path, *flags: str, **env: str) -> Server:
+def start(folder: Path, *flags: str, descriptors: int | None = None, **env: str) -> Server:
     """A server that answers and has said where it is."""
-    process, port, log = launch(folder, *flags, **env)
+    process, port, log = launch(folder, *flags, descriptors=descriptors, **env)
     end = time.monotonic() + START_SECONDS
     while not answers(f"http://127.0.0.1:{port}/_stcore/health"):
         assert process.poll() is None, log.read_text()

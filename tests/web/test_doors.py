@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
+import string
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import AccessError
-from core.web import bodies
+from core.web import bodies, token_strength
 from core.web.access import Access
 from core.web.answers import server_error
 from core.web.attempts import Attempts
@@ -25,6 +29,7 @@ from core.web.bodies import FORM_BYTES, FRAME_BYTES, BodyLimit
 from core.web.doors import Hosts, LocalOnly, Origins, host_name, is_allowed, is_loopback
 from core.web.guard import Guard, Key
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
+from core.web.peers import Proxies
 from tests.web.loop import complete
 
 TOKEN = "a-token-of-my-own"
@@ -191,7 +196,7 @@ def test_a_body_is_bounded_with_and_without_a_length(path: str, limit: int) -> N
 
 
 def test_all_uploads_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "MOST_HELD", 1500)
+    monkeypatch.setattr(bodies, "MAX_HELD", 1500)
     held = 0
     door = BodyLimit(inside, "/up/", 1000, lambda: held)
     assert ask(door, "/up/s/f", "PUT", Content_Length="900")[0] == 200
@@ -201,36 +206,174 @@ def test_all_uploads_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert ask(door, "/up/s/f", "DELETE")[0] == 200
     assert ask(door, "/")[0] == 200
     assert ask(door, "/up/s/f", "PUT", Content_Length="800", chunks=[b"0" * 800])[0] == 200
-    assert door.arriving == 0
+    assert door.reserved == 0
 
 
-def test_what_arrives_at_once_counts_as_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "MOST_HELD", 1500)
+def test_what_is_declared_counts_as_held_before_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty uploads of 48 MiB that begin at once: as many are taken as fit."""
+    size = 48 * 2**20
+    monkeypatch.setattr(bodies, "MAX_HELD", 512 * 2**20)
     seen: list[int] = []
 
     async def nested(scope: Scope, receive: Receive, send: Send) -> None:
-        await Request(scope, receive).body()
-        seen.append(ask(door, "/up/s/g", "PUT", Content_Length="900")[0])
+        if len(seen) < 30:  # nothing of this body has come when the next begins
+            seen.append(0)
+            number = len(seen)
+            seen[number - 1] = ask(door, "/up/s/g", "PUT", Content_Length=str(size))[0]
+        await PlainTextResponse("inside")(scope, receive, send)
+
+    door = BodyLimit(nested, "/up/", size)
+    assert ask(door, "/up/s/f", "PUT", Content_Length=str(size))[0] == 200
+    assert (len(seen), seen.count(503)) == (10, 1)
+    assert door.reserved == 0
+
+
+def test_a_body_in_chunks_reserves_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_HELD", 1000 + FRAME_BYTES + 100)
+    seen: list[int] = []
+
+    async def nested(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(
+            ask(BodyLimit(inside, "/up/", 1000, lambda: door.reserved), "/up/s/g", "PUT", Content_Length="101")[0]
+        )
         await PlainTextResponse("inside")(scope, receive, send)
 
     door = BodyLimit(nested, "/up/", 1000)
-    assert ask(door, "/up/s/f", "PUT", Content_Length="900", chunks=[b"0" * 900])[0] == 200
+    assert ask(door, "/up/s/f", "PUT", Transfer_Encoding="chunked")[0] == 200
     assert seen == [503]
-    assert door.arriving == 0
 
 
-def test_wrong_tries_are_counted_by_address_and_in_all() -> None:
+@pytest.mark.parametrize("error", [ClientDisconnect, RuntimeError, asyncio.CancelledError])
+def test_what_was_reserved_is_free_again_however_the_upload_ends(error: type[BaseException]) -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        assert door.reserved == 900
+        raise error
+
+    door = BodyLimit(failing, "/up/", 1000)
+    with suppress(error, IndexError):  # nothing was sent, where the client is gone
+        ask(door, "/up/s/f", "PUT", Content_Length="900")
+    assert door.reserved == 0
+
+
+def test_wrong_tries_are_counted_by_peer_and_forgotten() -> None:
     now = [0.0]
-    attempts = Attempts(per_address=2, in_all=5, seconds=60, clock=lambda: now[0])
-    attempts.note("a")
+    attempts = Attempts(per_peer=2, max_peers=3, seconds=60, clock=lambda: now[0])
+    assert attempts.wrong("10.0.0.1") == 0
     now[0] = 10
-    attempts.note("a")
-    assert (attempts.wait("a"), attempts.wait("b")) == (50, 0)
-    for address in "bcd":
-        attempts.note(address)
-    assert attempts.wait("new") == 50
-    now[0] = 60
-    assert (attempts.wait("a"), attempts.wait("new")) == (0, 0)
+    assert attempts.wrong("::ffff:10.0.0.1") == 0  # the same, as a socket for both kinds shows it
+    assert attempts.wrong("10.0.0.1") == 50
+    assert attempts.wrong("10.0.0.2") == 0
+    now[0] = 61
+    assert attempts.wrong("10.0.0.1") == 0
+    for number in range(100):
+        attempts.wrong(f"10.0.1.{number}")
+    assert len(attempts) == 3
+
+
+def test_a_household_of_ipv6_is_one_peer() -> None:
+    attempts = Attempts(per_peer=2)
+    assert [attempts.wrong(f"2001:db8:1:2::{number}") > 0 for number in range(1, 4)] == [False, False, True]
+    assert attempts.wrong("2001:db8:1:3::1") == 0
+
+
+def test_wrong_ones_of_many_never_keep_a_right_one_out() -> None:
+    guard = Guard(inside, KEY)
+    for number in range(300):
+        assert ask(guard, "/?token=guess", client=(f"10.0.{number // 250}.{number % 250}", 1))[0] == 401
+    for client in (("10.9.9.9", 1), ("10.0.0.0", 1)):
+        assert ask(guard, f"/?token={TOKEN}", client=client)[0] == 303
+
+
+CREDENTIALS: dict[str, dict[str, str]] = {
+    "a cookie": {"path": "/", "Cookie": f"{KEY.name}={'0' * 64}"},
+    "a cookie of a websocket": {"path": "/_stcore/stream", "kind": "websocket", "Cookie": f"{KEY.name}=x"},
+    "a cookie of a link elsewhere": {
+        "path": "/", "Cookie": f"{KEY.name}=x", "Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "document",
+    },
+    "a header": {"path": "/healthz", "Authorization": "Bearer guess"},
+    "a link": {"path": "/?token=guess"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*CREDENTIALS, "a form"])
+def test_every_wrong_credential_counts_and_a_right_one_is_let_in_at_once(kind: str) -> None:
+    guard = Guard(inside, KEY, attempts=Attempts(per_peer=5))
+    wrong: dict[str, Any] = dict(CREDENTIALS.get(kind, {"path": "/access", "method": "POST"}))
+    if kind == "a form":
+        wrong["chunks"] = [b"token=guess"]
+    assert [ask(guard, **wrong)[0] for _ in range(7)] == [401] * 5 + [429] * 2
+    status, body, headers = ask(guard, **wrong | {"Accept": "text/html"})
+    assert (status, int(headers["retry-after"]) <= 60) == (429, True)
+    assert "<form" in body or wrong.get("kind") == "websocket"
+    right: list[dict[str, Any]] = [
+        {"path": "/", "Cookie": f"{KEY.name}={KEY.cookie}"},
+        {"path": "/", "Authorization": f"Bearer {TOKEN}"},
+        {"path": "/", "Authorization": f"Bearer {TOKEN}", "Cookie": f"{KEY.name}=old"},
+        {"path": f"/?token={TOKEN}"},
+        {"path": f"/?token={TOKEN}", "Cookie": f"{KEY.name}=old"},
+        {"path": "/access", "method": "POST", "chunks": [f"token={TOKEN}".encode()]},
+    ]
+    assert [ask(guard, **one)[0] for one in right] == [200, 200, 200, 303, 303, 303]
+    assert ask(guard, "/")[0] == 401  # who shows nothing tries nothing
+
+
+def test_two_wrong_ones_in_one_request_are_two() -> None:
+    guard = Guard(inside, KEY, attempts=Attempts(per_peer=5))
+    both = {"Cookie": f"{KEY.name}=x", "Authorization": "Bearer guess"}
+    assert [ask(guard, **both)[0] for _ in range(3)] == [401, 401, 429]
+
+
+WEAK = [
+    "aaaaaaaaaaaaaaaa", "passwordpassword", "1234567890123456", "qwertyuiopasdfgh", "abcdefghijklmnop",
+    "hunter2hunter2hunter2", "letmein" * 20, "2026-11-25-2026-11-25", "loralabloralablora", "ab" * 128,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("token", WEAK)
+def test_a_weak_token_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(AccessError, match="easy to guess") as caught:
+        Access.decide("127.0.0.1", {"LORA_LAB_TOKEN": token})
+    assert token not in str(caught.value)
+    assert "secrets.token_urlsafe()" in str(caught.value)
+
+
+def test_a_random_token_is_taken() -> None:
+    for length in (16, 24, 43, 256):
+        token = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
+        assert Access.decide("127.0.0.1", {"LORA_LAB_TOKEN": token}).token == token
+
+
+def test_only_so_much_of_a_token_is_judged_as_can_be_judged_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+
+    def note(text: str) -> dict[str, float]:
+        judged.append(text)
+        return {"guesses": 1e20}
+
+    monkeypatch.setattr(token_strength, "zxcvbn", note)
+    assert not token_strength.is_weak("@4({[<6931!|7$500%2" * 13)
+    assert [len(text) for text in judged] == [token_strength.JUDGED]
+
+
+def test_proxies_are_those_that_are_named() -> None:
+    assert not Proxies.from_environment({})
+    assert not Proxies.from_environment({"LORA_LAB_PROXIES": ""}).trusts("127.0.0.1")
+    named = Proxies.from_environment({"LORA_LAB_PROXIES": "127.0.0.1, 10.0.0.0/8,fd00::/8,"})
+    for address in ("127.0.0.1", "::ffff:127.0.0.1", "10.9.8.7", "fd00::5"):
+        assert named.trusts(address)
+    for address in ("127.0.0.2", "11.0.0.1", "::1", "", None, "proxy"):
+        assert not named.trusts(address)
+    for bad in ("*", "proxy", "10.0.0.1/8", "127.0.0.1;10.0.0.1", "300.1.1.1"):
+        with pytest.raises(AccessError, match="LORA_LAB_PROXIES must name"):
+            Proxies.from_environment({"LORA_LAB_PROXIES": bad})
+
+
+def test_what_a_proxy_that_was_not_named_brings_is_not_of_this_machine() -> None:
+    for header in ("X_Forwarded_For", "Forwarded", "X_Real_Ip"):
+        assert ask(LocalOnly(inside), **{header: "127.0.0.1"})[0] == 403
+    named = Proxies.from_environment({"LORA_LAB_PROXIES": "127.0.0.1"})
+    assert ask(LocalOnly(inside, named), X_Forwarded_For="127.0.0.1")[0] == 200
+    assert ask(LocalOnly(inside, named), X_Forwarded_For="10.0.0.9", client=("10.0.0.9", 0))[0] == 403
 
 
 def test_the_cookie_follows_the_token_and_is_not_it() -> None:

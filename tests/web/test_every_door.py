@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +13,7 @@ from core.lab import Lab
 from core.settings import Settings
 from core.spec import ModelSpec, RunSpec
 from core.web.headers import SECURITY_HEADERS
-from tests.browser.conftest import REPO, free_port, stop_server
+from tests.browser.conftest import stop_server
 from tests.conftest import DIGITS, finish, short
 from tests.web.clients import against_forgery, drawn_page, put
 from tests.web.conftest import Server, Visitor, start
@@ -101,7 +97,8 @@ def test_without_the_token_there_is_no_page_no_websocket_no_upload_no_download(h
     }[who]
     for method, path in house.doors():
         answer, body = house.ask(house.server.visitor(**cookie), method, path)
-        assert answer.status == 401, (method, path)
+        # Ten wrong cookies a minute are judged; then it is said at once.
+        assert answer.status in ({401, 429} if "made-up" in who else {401}), (method, path)
         assert is_guarded(answer), (method, path)
         assert b"SQLite" not in body
         assert len(body) < 1000, (method, path)  # the sentence, and nothing of what was asked for
@@ -156,13 +153,3 @@ def test_answers_of_the_doors_carry_the_headers_too(house: House) -> None:
         assert answer.status >= 400 or b"<!doctype html>" in body.lower()
         assert is_guarded(answer)
         assert b"import" not in body
-
-
-def test_another_launcher_on_another_address_does_not_start(tmp_path: Path) -> None:
-    environment = {**os.environ, "LORA_LAB_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(free_port()), "--host", "0.0.0.0"]
-    done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode != 0
-    assert "does not listen on" in done.stderr
-    assert "LORA_LAB_TOKEN" in done.stderr
-    assert not (tmp_path / "home").exists()

@@ -1,0 +1,94 @@
+"""A thousand connections that stall, without the token: who has it gets in, and what trains goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from core.lab import Lab
+from core.runs.checkpoints import PREFIX
+from core.settings import Settings
+from core.spec import ModelSpec, RunSpec
+from tests.browser.conftest import stop_server
+from tests.conftest import DIGITS, short, wait_until
+from tests.soak.sizes import FULL, full_or_short, keep
+from tests.soak.stalling import Stalling
+from tests.web.clients import drawn_page, stream
+from tests.web.conftest import Visitor, start
+
+CONNECTIONS = 1000
+SECONDS = full_or_short(90.0, 20.0)
+BATCH = full_or_short(1, 2)
+"""Small, so that it trains for longer than a checkpoint takes to come."""
+MAX_WAIT = 2.0
+"""Seconds for a page."""
+
+PAGE_SECONDS = 4.0
+"""Between two pages that are opened anew: Streamlit keeps the descriptors of each for two minutes after it was left."""
+
+MAX_LINES = 100
+
+
+def timed(job: Callable[[], object]) -> float:
+    start = time.monotonic()
+    job()
+    return time.monotonic() - start
+
+
+def seconds_to_draw(visitor: Visitor) -> float:
+    start = time.monotonic()
+    with drawn_page(visitor):
+        return time.monotonic() - start
+
+
+@pytest.mark.timeout(900 if FULL else 300)
+@pytest.mark.parametrize("descriptors", [1024, 256])
+def test_stalled_connections_keep_nobody_with_the_token_out(tmp_path: Path, descriptors: int) -> None:
+    lab = Lab(Settings(tmp_path / "home"))  # it does not start, so the server takes what it queues
+    task = RunSpec.of(
+        method="pretrain", model=ModelSpec.of(num_classes=10), task=DIGITS, optim=short(epochs=200, batch_size=BATCH)
+    )
+    run = lab.launch(task)
+    server = start(tmp_path, "--server.address", "0.0.0.0", descriptors=descriptors)
+    try:
+        visitor = server.entered()
+        checkpoints: set[str] = set()
+        pages: list[float] = []
+        sockets: list[float] = []
+        with stream(visitor) as stays, Stalling(server.port, CONNECTIONS) as stalling:
+            wait_until(lambda: sum(stalling.opened.values()) >= CONNECTIONS)
+            lines = len(server.printed().splitlines())
+            page_at = time.monotonic()
+            end = page_at + SECONDS
+            while time.monotonic() < end or lab.run(run.id).is_live:
+                pages.append(timed(lambda: visitor.ask("GET", "/runs")))
+                pages.append(timed(lambda: visitor.ask("GET", "/healthz")))
+                if time.monotonic() >= page_at:
+                    page_at += PAGE_SECONDS
+                    sockets.append(seconds_to_draw(visitor))
+                checkpoints |= {path.name for path in (tmp_path / "home" / "runs" / run.id).glob(f"{PREFIX}*")}
+                time.sleep(0.2)
+            assert stays.ping().wait(10), "a websocket that was open before them is gone"
+            written = len(server.printed().splitlines()) - lines
+        ended = lab.run(run.id)
+        keep(
+            f"stalled connections (ulimit -n {descriptors})",
+            connections=CONNECTIONS, opened=sum(stalling.opened.values()), most_open_for_the_client=stalling.most_open,
+            pages=len(pages), page_median_ms=round(1000 * median(pages)), page_slowest_ms=round(1000 * max(pages)),
+            websocket_median_ms=round(1000 * median(sockets)), websocket_slowest_ms=round(1000 * max(sockets)),
+            log_lines=written, checkpoints=len(checkpoints), run=ended.state,
+        )  # fmt: skip
+        assert ended.state == "finished", ended.cause
+        assert checkpoints
+        assert not [text for _, text in lab.log(run.id) if "checkpoint could not" in text]
+        assert max(pages) < MAX_WAIT
+        assert max(sockets) < MAX_WAIT
+        assert written < MAX_LINES, server.printed()[-3000:]
+        assert "Traceback" not in server.printed()
+    finally:
+        lab.store.close()
+        stop_server(server.process)

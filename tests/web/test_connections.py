@@ -1,0 +1,346 @@
+"""Connections that let a real server wait, and the others that it must go on answering meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import uvicorn
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from websockets.sync.client import connect
+
+from core.web.connection import BODY_GRACE, HEAD_SECONDS, MAX_HEAD, MIN_BODY_RATE
+from core.web.connections import LINE_SECONDS, OUT_OF_DESCRIPTORS, Connections
+from core.web.descriptors import KEPT_BACK, MAX_IN_ALL, Room
+from core.web.doors import LetIn
+from core.web.line import STALL_SECONDS
+from core.web.peers import Proxies
+from tests.browser.conftest import free_port
+from tests.conftest import wait_until
+from tests.soak.stalling import OPENINGS
+
+PARSERS = ["h11", *(["httptools"] if find_spec("httptools") else [])]
+"""What uvicorn may read HTTP with: the one that it comes with, and the faster one where it is installed."""
+
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+"""Of nobody, for tests."""
+
+LARGE = 64 * 2**20
+WIDE = Room(1000, 1000)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Reads what it is sent, and answers to ``/large`` with more than any buffer takes."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        return
+    try:
+        read = len(await Request(scope, receive).body())
+    except ClientDisconnect:
+        return
+    if scope["path"] == "/large":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for left in range(LARGE // 2**16 - 1, -1, -1):
+            await send({"type": "http.response.body", "body": bytes(2**16), "more_body": left > 0})
+    else:
+        await PlainTextResponse(f"{read}")(scope, receive, send)
+
+
+async def closed_door(scope: Scope, receive: Receive, send: Send) -> None:
+    """Lets nobody in, and reads only forms."""
+    if scope["path"] == "/access":
+        await application(scope, receive, send)
+    else:
+        await PlainTextResponse("no", 401)(scope, receive, send)
+
+
+@dataclass
+class Running:
+    port: int
+    server: uvicorn.Server
+    connections: Connections
+    now: list[float]
+    loop: list[asyncio.AbstractEventLoop] = field(default_factory=list)
+
+    def open(self, content: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
+        before = len(self.connections)
+        client = socket.create_connection(("127.0.0.1", self.port), source_address=(source, 0))
+        client.settimeout(10)
+        client.sendall(content)
+        if before < self.connections.room.per_peer:
+            wait_until(lambda: len(self.connections) > before)
+        return client
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the server's clock go on, in steps as small as between two of its looks."""
+        for _ in range(int(seconds)):
+            self.now[0] += 1
+            self.looked()
+        self.now[0] += seconds % 1
+        self.looked()
+
+    def looked(self) -> None:
+        done = threading.Event()
+
+        def look() -> None:
+            self.connections.look()
+            done.set()
+
+        self.loop[0].call_soon_threadsafe(look)
+        assert done.wait(10)
+
+    def status(self) -> int:
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            client.request("GET", "/")
+            return client.getresponse().status
+        finally:
+            client.close()
+
+
+@contextmanager
+def serving(
+    app: ASGIApp = application,
+    room: Room = WIDE,
+    parser: str = "h11",
+    tls: bool = False,
+    proxies: str = "",
+    silent_seconds: int = 0,
+) -> Iterator[Running]:
+    """An uvicorn of its own thread, its connections counted, on a clock that the test moves."""
+    config = uvicorn.Config(
+        app, port=free_port(), http=parser, ws="websockets-sansio", lifespan="off", log_level="warning",
+        timeout_graceful_shutdown=1, timeout_keep_alive=1000, ssl_certfile=CERTIFICATE if tls else None,
+    )  # fmt: skip
+    config.load()
+    server, now = uvicorn.Server(config), [1000.0]
+    named = Proxies.from_environment({"LORA_LAB_PROXIES": proxies})
+    running = Running(config.port, server, Connections(lambda _: room, named, lambda: now[0]), now)
+
+    async def run() -> None:
+        running.loop.append(asyncio.get_running_loop())
+        running.connections.guard(server)
+        watching = asyncio.create_task(running.connections.watch(server, silent_seconds))
+        await server.serve()
+        watching.cancel()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    wait_until(lambda: server.started)
+    try:
+        yield running
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def is_open(client: socket.socket) -> bool:
+    """Whether the server has not closed it; what it has answered is read."""
+    client.setblocking(False)
+    try:
+        while client.recv(2**16):
+            pass
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        client.settimeout(10)
+
+
+def closed(client: socket.socket) -> None:
+    wait_until(lambda: not is_open(client), 10)
+
+
+LIMITS = dict.fromkeys(OPENINGS, HEAD_SECONDS) | {"half a body": BODY_GRACE}
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize("kind", OPENINGS)
+def test_what_stalls_is_closed_in_time(kind: str, parser: str) -> None:
+    with serving(LetInAt("/access"), parser=parser) as running:
+        with running.open(OPENINGS[kind]) as client:
+            if kind in {"kept alive", "refused, and a body to come"}:
+                assert client.recv(12).startswith(b"HTTP/1.1 ")
+            running.pass_time(LIMITS[kind] - 1)
+            if kind == "a dripping head":
+                client.sendall(b"x")
+            assert is_open(client)
+            running.pass_time(3)  # where it stands is seen at the next look
+            closed(client)
+        wait_until(lambda: len(running.connections) == 0)
+
+
+class LetInAt:
+    """Lets in to one path, and refuses the others without reading."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        inner = LetIn(application) if scope.get("path") == self.path else closed_door
+        await inner(scope, receive, send)
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_a_long_head_is_not_kept(parser: str) -> None:
+    with serving(parser=parser) as running, running.open(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ") as client:
+        try:
+            for _ in range(2 * MAX_HEAD // 1024 + 512):
+                client.sendall(b"x" * 1024)
+        except OSError:
+            pass
+        closed(client)
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_a_slow_upload_is_taken_as_long_as_it_goes_on(parser: str) -> None:
+    with serving(LetIn(application), parser=parser) as running:
+        size = 40 * 2 * int(MIN_BODY_RATE)
+        with running.open(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size) as client:
+            for _ in range(40):
+                client.sendall(b"x" * (2 * int(MIN_BODY_RATE)))
+                running.pass_time(1)
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_who_comes_gets_in_past_those_who_wait(parser: str) -> None:
+    with ExitStack() as stack, serving(LetIn(application), Room(8, 4), parser) as running:
+        kinds = list(OPENINGS.values())[:3]
+        waiting = [stack.enter_context(running.open(kinds[turn % 3])) for turn in range(30)]
+        for _ in range(10):
+            assert running.status() == 200
+        wait_until(lambda: sum(map(is_open, waiting)) <= 4)
+        assert is_open(waiting[-1])  # the oldest go first
+        assert not is_open(waiting[0])
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_who_was_let_in_is_not_closed_for_others(parser: str) -> None:
+    with ExitStack() as stack, serving(LetIn(application), Room(6, 4), parser) as running:
+        page = stack.enter_context(connect(f"ws://127.0.0.1:{running.port}/", compression=None))
+        upload = stack.enter_context(
+            running.open(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + b"x" * 50)
+        )
+        for turn in range(40):
+            stack.enter_context(running.open(OPENINGS["half a head"]))
+            if turn % 10 == 0:
+                assert running.status() == 200
+        upload.sendall(b"x" * 50)
+        assert upload.recv(15) == b"HTTP/1.1 200 OK"
+        assert page.ping().wait(10)
+
+
+def test_a_body_of_who_was_not_let_in_makes_room() -> None:
+    with ExitStack() as stack, serving(closed_door, Room(6, 4)) as running:
+        waiting = [stack.enter_context(running.open(OPENINGS["half a body"])) for _ in range(4)]
+        assert running.status() == 401
+        closed(waiting[0])
+
+
+def test_who_has_sent_nothing_takes_no_place_where_the_system_can_hold_it() -> None:
+    held = getattr(socket, "TCP_DEFER_ACCEPT", None)
+    with ExitStack() as stack, serving(LetIn(application), Room(8, 8), silent_seconds=60) as running:
+        listening = running.server.servers[0].sockets[0]
+        wait_until(lambda: held is None or listening.getsockopt(socket.IPPROTO_TCP, held) > 0)
+        for _ in range(6):
+            stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+        assert running.status() == 200
+        wait_until(lambda: len(running.connections) == (6 if held is None else 0))
+
+
+def test_where_nobody_waits_the_newcomer_is_closed() -> None:
+    with ExitStack() as stack, serving(LetIn(application), Room(8, 2)) as running:
+        address = f"ws://127.0.0.1:{running.port}/"
+        pages = [stack.enter_context(connect(address, compression=None)) for _ in range(2)]
+        with running.open() as late:
+            closed(late)
+        assert all(page.ping().wait(10) for page in pages)
+        pages[0].close()
+        wait_until(lambda: len(running.connections) == 1)
+        assert running.status() == 200
+
+
+def test_a_named_proxy_brings_many() -> None:
+    with ExitStack() as stack, serving(LetIn(application), Room(8, 2), proxies="127.0.0.0/8") as running:
+        for turn in range(5):
+            stack.enter_context(connect(f"ws://127.0.0.1:{running.port}/", compression=None))
+            assert len(running.connections) == turn + 1
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_a_reader_is_closed_where_it_takes_nothing_and_not_where_it_is_slow(parser: str) -> None:
+    ask = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
+    with serving(LetIn(application), parser=parser) as running, running.open(ask) as idle, running.open(ask) as slow:
+        for client in (idle, slow):
+            assert client.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
+        for _ in range(4):
+            read = 0
+            while read < 4 * 2**20:
+                read += len(slow.recv(2**16))
+            running.pass_time(STALL_SECONDS / 3)
+        wait_until(lambda: len(running.connections) == 1)
+        while read < LARGE - 16 * 2**20:
+            read += len(slow.recv(2**20))
+
+
+def test_the_log_tells_of_it_in_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    with ExitStack() as stack, serving(LetIn(application), Room(8, 4)) as running:
+        for _ in range(50):
+            for content in (b"nonsense\r\n\r\n", OPENINGS["half a head"]):
+                stack.enter_context(socket.create_connection(("127.0.0.1", running.port))).sendall(content)
+            error = {"message": OUT_OF_DESCRIPTORS, "exception": OSError(24, "Too many open files")}
+            running.loop[0].call_soon_threadsafe(running.loop[0].call_exception_handler, error)
+            running.looked()
+        running.looked()
+        assert len(caplog.records) == 1
+        running.pass_time(LINE_SECONDS + 1)
+        lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        assert len(lines) == 2
+        assert "malformed requests" in lines[1]
+        assert "50 times" in lines[1] or "49 times" in lines[1]
+
+
+def trusting() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(CERTIFICATE))
+
+
+def test_with_tls_handshakes_that_stall_are_closed_too() -> None:
+    with ExitStack() as stack, serving(LetIn(application), Room(8, 4), tls=True) as running:
+        waiting = [stack.enter_context(running.open(b"" if turn % 2 else b"\x16\x03\x01")) for turn in range(20)]
+        client = http.client.HTTPSConnection("127.0.0.1", running.port, timeout=10, context=trusting())
+        client.request("PUT", "/", b"x" * 300_000)
+        assert client.getresponse().read() == b"300000"
+        client.request("GET", "/large")
+        assert len(client.getresponse().read()) == LARGE
+        client.close()
+        with connect(f"wss://127.0.0.1:{running.port}/", ssl=trusting(), compression=None) as page:
+            assert page.ping().wait(10)
+        wait_until(lambda: sum(map(is_open, waiting)) <= 4)
+        running.pass_time(HEAD_SECONDS + 1)
+        wait_until(lambda: len(running.connections) == 0)
+
+
+@pytest.mark.parametrize(("descriptors", "in_use"), [(256, 12), (256, 100), (1024, 12), (8192, 40), (8192, 500)])
+def test_connections_leave_descriptors_for_training(descriptors: int, in_use: int) -> None:
+    room = Room.of(descriptors, in_use)
+    assert 16 <= room.per_peer <= room.in_all <= MAX_IN_ALL
+    assert in_use + room.in_all + 4 * room.burst + KEPT_BACK <= descriptors
+    assert Room.of(8192, 40).per_peer >= 20 * 7  # tabs of one address, with a websocket and six connections each

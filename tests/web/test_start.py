@@ -1,0 +1,137 @@
+"""What somebody sees whose LoRA Lab cannot start: one sentence, and no traceback."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from core.lab import Lab
+from core.settings import Settings
+from tests.browser.conftest import REPO, free_port
+from tests.web.conftest import launch
+
+SENTENCE = re.compile(r"^LoRA Lab does not start: (.+\.)$", re.MULTILINE)
+SECONDS = 60
+
+
+def a_file(folder: Path) -> dict[str, str]:
+    (folder / "home").write_text("not a folder")
+    return {}
+
+
+def below_a_file(folder: Path) -> dict[str, str]:
+    (folder / "file").write_text("not a folder")
+    return {"LORA_LAB_HOME": str(folder / "file" / "home")}
+
+
+def no_store(folder: Path) -> dict[str, str]:
+    (folder / "home").mkdir()
+    (folder / "home" / "lab.sqlite3").write_bytes(b"not a database, " * 100)
+    return {}
+
+
+def a_newer_store(folder: Path) -> dict[str, str]:
+    Lab(Settings(folder / "home")).store.close()
+    with closing(sqlite3.connect(folder / "home" / "lab.sqlite3")) as db:
+        db.execute("PRAGMA user_version = 99")
+    return {}
+
+
+def nobodys_home(_: Path) -> dict[str, str]:
+    return {"LORA_LAB_HOME": "~nobody-of-that-name/lab"}
+
+
+def unwritable(_: Path) -> dict[str, str]:
+    return {"LORA_LAB_HOME": "/proc/lora-lab" if sys.platform == "linux" else "/dev/lora-lab"}
+
+
+BAD_HOMES: dict[str, tuple[Callable[[Path], dict[str, str]], str]] = {
+    "a file": (a_file, "LORA_LAB_HOME"),
+    "below a file": (below_a_file, "LORA_LAB_HOME"),
+    "no store": (no_store, "is not a store of runs"),
+    "a newer store": (a_newer_store, "newer LoRA Lab"),
+    "nobody's home": (nobodys_home, "LORA_LAB_HOME"),
+    "not to be written": (unwritable, "LORA_LAB_HOME"),
+}
+
+BAD_VARIABLES = {
+    "no number": ({"LORA_LAB_MAX_GB": "x"}, "LORA_LAB_MAX_GB must be a number"),
+    "a weak token": ({"LORA_LAB_TOKEN": "passwordpassword"}, "LORA_LAB_TOKEN is easy to guess"),
+    "no proxy": ({"LORA_LAB_PROXIES": "127.0.0.1, proxy"}, "LORA_LAB_PROXIES must name"),
+}
+
+COMMANDS = {"compare": ["--source", "digits"], "report": ["e-1", "report.html"], "run": ["--run", "r-1"]}
+
+
+def refused(folder: Path, **env: str) -> str:
+    """The sentence of a server that does not start, and nothing else of it."""
+    process, _, log = launch(folder, **env)
+    assert process.wait(timeout=SECONDS) != 0
+    said = log.read_text()
+    assert "Traceback" not in said, said
+    found = SENTENCE.findall(said)
+    assert len(found) == 1, said
+    assert all(token not in said for name, token in env.items() if name == "LORA_LAB_TOKEN")
+    return str(found[0])
+
+
+@pytest.mark.parametrize("case", BAD_HOMES)
+def test_a_home_that_cannot_be_used_is_a_sentence(tmp_path: Path, case: str) -> None:
+    make, sentence = BAD_HOMES[case]
+    assert sentence in refused(tmp_path, **make(tmp_path))
+
+
+@pytest.mark.parametrize("case", BAD_VARIABLES)
+def test_a_variable_that_cannot_be_meant_is_a_sentence(tmp_path: Path, case: str) -> None:
+    variables, sentence = BAD_VARIABLES[case]
+    assert sentence in refused(tmp_path, **variables)
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "case"), [*(("compare", case) for case in BAD_HOMES), ("report", "a file"), ("run", "a file")]
+)
+def test_the_command_line_says_it_in_a_sentence_too(tmp_path: Path, case: str, command: str) -> None:
+    make, sentence = BAD_HOMES[case]
+    environment = {**os.environ, "LORA_LAB_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", **make(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "core", command, *COMMANDS[command]],
+        cwd=REPO, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: .+\.\n", done.stderr), done.stderr
+    assert sentence in done.stderr
+
+
+def test_a_port_in_use_is_a_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        # The later of two flags counts.
+        process, _, log = launch(tmp_path, "--server.port", str(port), "--server.address", "127.0.0.1")
+        assert process.wait(timeout=SECONDS) != 0
+    said = log.read_text().strip()
+    assert said.endswith(f"Port {port} is not available")
+    assert len(said.splitlines()) == 1
+
+
+def test_another_launcher_without_a_token_says_it_in_a_sentence(tmp_path: Path) -> None:
+    environment = {**os.environ, "LORA_LAB_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(free_port()), "--host", "0.0.0.0"]
+    done = subprocess.run(
+        command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert len(SENTENCE.findall(done.stderr)) == 1
+    assert not (tmp_path / "home").exists()
