@@ -15,6 +15,7 @@ from core.study.figures import export_html
 from core.study.sweep import LEAST_ARMS, Cell, best_by_rank, busy_seconds, chosen, is_sweep, rates_sentence, sweep_table
 from core.study.sweep_figures import front_of, pareto, rank_curve, rate_curves
 from core.study.wording import count_text, listed, seconds_text
+from pages.parts.literal import literal
 from pages.parts.pickers import base_text, pick, task_text, when
 from pages.parts.sweep_form import expected_seconds, sweep_form
 from pages.parts.sweep_live import accuracy_map, comparison, read_cells, sweep_live
@@ -62,7 +63,7 @@ def answer(cells: list[Cell]) -> None:
     # Fairness is that of the choice: all rates of full fine-tuning, and those of LoRA at the rank and alpha chosen.
     among = {(cell.method, cell.rank, cell.alpha) for cell in best}
     for warning in comparable(run for c in cells if (c.method, c.rank, c.alpha) in among for run in c.finished):
-        st.warning(warning)
+        st.warning(literal(warning))
     if best:
         st.page_link(
             "compare.py", label="Compare them" if len(best) == 2 else "Open it in Compare",
@@ -138,7 +139,7 @@ def troubles(members: list[Run]) -> None:
     if failed:
         st.warning(
             f"{count_text(len(failed))} of {count_text(len(members))} runs failed (✕), the first one because: "
-            f"{failed[0].cause} A setting with a failed run is not chosen."
+            f"{literal(str(failed[0].cause))} A setting with a failed run is not chosen."
         )
     if stopped:
         st.warning(f"{count_text(stopped)} of {count_text(len(members))} runs were stopped; they are left out.")
@@ -173,8 +174,8 @@ experiment = found[pick("Sweep", names, "sweep")]
 members = lab.members(experiment)
 first = members[0].spec
 st.caption(
-    f"Base: {base_text(lab.run(experiment.base))}. Task: {task_text(first.task)}. {first.optim.epochs} epochs each, "
-    f"batches of {first.optim.batch_size}."
+    f"Base: {literal(base_text(lab.run(experiment.base)))}. Task: {literal(task_text(first.task))}. "
+    f"{first.optim.epochs} epochs each, batches of {first.optim.batch_size}."
 )
 cells = read_cells(members)
 alphas = sorted({cell.alpha for cell in cells if cell.alpha is not None})
@@ -199,4 +200,4 @@ try:
     figures(cells, alpha)
     table(cells)
 except LabError as error:
-    st.error(str(error))
+    st.error(literal(str(error)))

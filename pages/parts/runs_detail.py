@@ -31,7 +31,7 @@ def heading(lab: Lab, entry: Entry) -> None:
         state_badge(run)
         if entry.archived:
             st.badge("archived", icon=":material/archive:", color="gray")
-    words = [run.id, task_text(run.spec.task), when(run.created)]
+    words = [run.id, literal(task_text(run.spec.task)), when(run.created)]
     if run.spec.base:
         words.append(f"from {run.spec.base}")
     if run.experiment:

@@ -14,6 +14,7 @@ from core.runs.record import Experiment, Run
 from core.study.sweep import Cell, cells_of, chosen, seconds_left, setting_text
 from core.study.sweep_figures import heat_map
 from core.study.wording import seconds_text
+from pages.parts.literal import literal
 from pages.parts.sweep_form import expected_seconds
 from pages.parts.tile_map import tile_map
 
@@ -98,6 +99,6 @@ def _progress(lab: Lab, members: Sequence[Run], live: Sequence[Run]) -> None:
         st.caption(f"Training now: {len(running)} runs side by side.")
     elif running:
         names = [f"{setting_text(run.spec)}, seed {run.spec.seed}" for run in running]
-        st.caption(f"Training now: {'; '.join(names)}.")
+        st.caption(f"Training now: {literal('; '.join(names))}.")
     else:
         st.caption("Waiting for the runs before it in the queue.")
