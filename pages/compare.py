@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.lab import current
 from core.study.compare import arms_of, chosen_arms, comparable, labels_of, validation_of, verdict
+from core.study.csv_file import csv_of
 from core.study.evidence import bases_of, colours_of_places, named
 from core.study.figures import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
 from core.study.measures import MeasureName
@@ -159,7 +160,7 @@ st.subheader("Table")
 st.dataframe(comparison_text(shown_arms), hide_index=True, alt="All figures of each arm")
 with st.container(horizontal=True):
     st.download_button(
-        "CSV", comparison_table(arms).to_csv(index=False), f"{experiment.id}.csv", "text/csv",
+        "CSV", csv_of(comparison_table(arms)), f"{experiment.id}.csv", "text/csv",
         icon=":material/download:", on_click="ignore", key="csv", help="Means, intervals and settings as numbers.",
     )  # fmt: skip
     st.page_link("adapters.py", label="Take the adapters home", icon=":material/extension:")

@@ -11,6 +11,7 @@ from core.errors import LabError
 from core.lab import Lab, current
 from core.runs.record import Experiment, Run
 from core.study.compare import arms_of, comparable, verdict
+from core.study.csv_file import csv_of
 from core.study.figures import export_html
 from core.study.sweep import LEAST_ARMS, Cell, best_by_rank, busy_seconds, chosen, is_sweep, rates_sentence, sweep_table
 from core.study.sweep_figures import front_of, pareto, rank_curve, rate_curves
@@ -110,7 +111,7 @@ def table(cells: list[Cell]) -> None:
     )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
-            "CSV", numbers.to_csv(index=False), f"{experiment.id}.csv", "text/csv", icon=":material/download:",
+            "CSV", csv_of(numbers), f"{experiment.id}.csv", "text/csv", icon=":material/download:",
             on_click="ignore", key="sweep-csv", help="This table as numbers.",
         )  # fmt: skip
         st.page_link(
