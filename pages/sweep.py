@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -13,7 +11,16 @@ from core.runs.record import Experiment, Run
 from core.study.compare import arms_of, comparable, verdict
 from core.study.csv_file import csv_of
 from core.study.figures import export_html
-from core.study.sweep import LEAST_ARMS, Cell, best_by_rank, busy_seconds, chosen, is_sweep, rates_sentence, sweep_table
+from core.study.sweep import (
+    LEAST_ARMS,
+    Cell,
+    best_by_rank,
+    chosen,
+    is_sweep,
+    rates_sentence,
+    sweep_table,
+    trained_seconds,
+)
 from core.study.sweep_figures import front_of, pareto, rank_curve, rate_curves
 from core.study.wording import count_text, listed, seconds_text
 from pages.parts.literal import literal
@@ -121,12 +128,11 @@ def table(cells: list[Cell]) -> None:
 
 
 def took(members: list[Run]) -> None:
-    """How long it took, beside what was expected."""
-    spent = sum(run.training_seconds for run in members)
-    words = f"It took {seconds_text(busy_seconds(members, time.time()))}, of these {seconds_text(spent)} of training"
+    """How long its training took, beside what was expected."""
+    words = f"It took {seconds_text(trained_seconds(members))} of training"
     try:
         expected = sum(expected_seconds(lab, [run.spec for run in members]))
-        words += f"; {seconds_text(expected)} of training were expected"
+        words += f"; {seconds_text(expected)} were expected"
     except LabError:
         pass  # the dataset has gone since; what came of the sweep is still there
     st.caption(f"{words}.")

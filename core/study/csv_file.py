@@ -11,8 +11,8 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 def csv_of(table: pd.DataFrame) -> str:
     """A table as CSV, without its index.
 
-    Lines end as RFC 4180 says. A text that would be read as a formula gets an apostrophe before it, which spreadsheets take as "this is text".
-    Numbers are numbers, negative ones too.
+    Lines end as RFC 4180 says. A text that would be read as a formula gets an apostrophe before it, which spreadsheets
+    take as "this is text". Numbers are numbers, negative ones too.
     """
     safe = table.apply(lambda column: column.map(_plain) if _holds_text(column) else column)
     text: str = safe.rename(columns=_plain).to_csv(index=False, lineterminator="\r\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -86,11 +85,11 @@ def _stop(lab: Lab, ids: tuple[str, ...]) -> None:
 
 
 def _progress(lab: Lab, members: Sequence[Run], live: Sequence[Run]) -> None:
-    left = seconds_left(members, expected_seconds(lab, (run.spec for run in members)), time.time())
+    left = seconds_left(members, expected_seconds(lab, (run.spec for run in members)))
     count = Counter(run.state for run in members)
     words = [f"{count['finished']} of {len(members)} runs finished"]
     words += [f"{count[state]} {state}" for state in ("stopped", "failed", "interrupted") if count[state]]
-    words.append(f"about {seconds_text(left)} left")
+    words.append(f"about {seconds_text(left)} of training left")
     # What failed or was stopped is not done: the bar counts only steps that were taken.
     share = sum(1.0 if run.state == "finished" else run.progress for run in members) / len(members)
     st.progress(share, " · ".join(words))
