@@ -184,8 +184,8 @@ def wrong(page: Page, kind: str) -> list[str]:
 
 def drawn(page: Page, address: str) -> None:
     page.goto(address)
-    expect(page.get_by_text("All drawn", exact=True)).to_be_visible(timeout=60_000)
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=60_000)
+    expect(page.get_by_text("All drawn", exact=True)).to_be_visible()
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
 
 
 @pytest.mark.parametrize("kind", list(LABELS))
@@ -199,7 +199,7 @@ def test_a_toast_shows_text_letter_by_letter(page: Page, url: str) -> None:
     drawn(page, f"{url}/?kind=toast")
     for place in (2, 3, 7):
         toast = page.get_by_test_id("stToast").filter(has_text=NASTY[place])
-        expect(toast).to_have_count(1, timeout=60_000)
+        expect(toast).to_have_count(1)
         expect(toast.locator("a, img, [role=img]")).to_have_count(0)
 
 

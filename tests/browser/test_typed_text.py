@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     own = ImageDataset("own", images, labels, images, labels, (NAME[:60], "**bold**"))
     lab.catalog.keep(own, "own")
     lab.close()
-    with sqlite3.connect(lab.settings.home / "lab.sqlite3") as db:
+    with closing(sqlite3.connect(lab.settings.home / "lab.sqlite3")) as db, db:
         db.execute("UPDATE runs SET state = 'failed', cause = ? WHERE id = ?", (NAME, runs[-1].id))
     return Lab(lab.settings)
 
