@@ -9,6 +9,7 @@ from core.lab import MERGED, current
 from core.runs.execute import ADAPTER, NETWORK
 from core.runs.record import Result, Run
 from core.study.wording import bytes_text, count_text, percent
+from pages.parts.literal import literal
 from pages.parts.pickers import pick, task_text, when
 from pages.parts.upload_adapter import upload_adapter
 
@@ -71,7 +72,7 @@ def show(run: Run, result: Result) -> None:
                 key="base-download",
             )  # fmt: skip
     except LabError as error:
-        st.error(str(error))
+        st.error(literal(str(error)))
         return
     checked, loading = st.columns(2, gap="large")
     with checked:
@@ -86,7 +87,7 @@ def show_certificate(run: Run) -> None:
     try:
         certificate = lab.certificate(run.id)
     except LabError as error:
-        st.error(str(error))
+        st.error(literal(str(error)))
         return
     st.markdown(
         f"When the file was made, it was read back in full and put on a fresh copy of the base. "
@@ -106,9 +107,9 @@ def show_certificate(run: Run) -> None:
         st.json(certificate)
     if st.button("Check it again now", icon=":material/verified:"):
         try:
-            st.success(str(lab.verify(run.id)), icon=":material/verified:")
+            st.success(literal(str(lab.verify(run.id))), icon=":material/verified:")
         except LabError as error:
-            st.error(str(error))
+            st.error(literal(str(error)))
 
 
 def show_loading(run: Run) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.lab import current
 from core.study.compare import arms_of, chosen_arms, comparable, labels_of, validation_of, verdict
+from core.study.csv_file import csv_of
 from core.study.evidence import bases_of, colours_of_places, named
 from core.study.figures import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
 from core.study.measures import MeasureName
@@ -16,6 +17,7 @@ from core.study.wording import count_text, percent
 from pages.parts.compare_costs import costs, cut_reference, forgetting
 from pages.parts.compare_evidence import differences, learning_rates, single_pair
 from pages.parts.figure_panel import show
+from pages.parts.literal import literal
 from pages.parts.live import live_panel
 from pages.parts.pickers import base_text, experiment_picker, task_text
 from pages.parts.runs_compared import selected_runs
@@ -35,7 +37,8 @@ if experiment is None:
 members = lab.runs_of(experiment.runs)
 bases = lab.runs_of(bases_of(members))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
-st.caption(f"Base: {base_text(lab.run(experiment.base))}{several}. Task: {task_text(members[0].spec.task)}.")
+base, task = base_text(lab.run(experiment.base)), task_text(members[0].spec.task)
+st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}.")
 
 if any(run.is_live for run in members):
     live_panel(
@@ -43,7 +46,8 @@ if any(run.is_live for run in members):
     )
 failed = [run for run in members if run.state == "failed"]
 for run in failed[:MOST_FAILURES]:
-    st.error(f"{run.spec.label}, learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed}: {run.cause}")
+    setting = f"{run.spec.label}, learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed}"
+    st.error(literal(f"{setting}: {run.cause}"))
 if len(failed) > MOST_FAILURES:
     st.caption(f"And {count_text(len(failed) - MOST_FAILURES)} more that failed; the Runs page has them all.")
 
@@ -84,7 +88,7 @@ if members[0].experiment == experiment.id:
         "report.py", label="Decision report", icon=":material/description:", query_params={"experiment": experiment.id}
     )
 for warning in comparable(members):
-    st.warning(warning)
+    st.warning(literal(warning))
 if len(bases) > 1:
     st.caption(
         "Each seed has a base of its own, shared by all settings of that seed: differences are paired by seed, and the "
@@ -156,7 +160,7 @@ st.subheader("Table")
 st.dataframe(comparison_text(shown_arms), hide_index=True, alt="All figures of each arm")
 with st.container(horizontal=True):
     st.download_button(
-        "CSV", comparison_table(arms).to_csv(index=False), f"{experiment.id}.csv", "text/csv",
+        "CSV", csv_of(comparison_table(arms)), f"{experiment.id}.csv", "text/csv",
         icon=":material/download:", on_click="ignore", key="csv", help="Means, intervals and settings as numbers.",
     )  # fmt: skip
     st.page_link("adapters.py", label="Take the adapters home", icon=":material/extension:")

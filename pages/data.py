@@ -7,6 +7,7 @@ import streamlit as st
 from core.data.catalog import DatasetInfo
 from core.lab import current
 from pages.parts.datasets import STATES, download
+from pages.parts.literal import literal
 from pages.parts.upload_dataset import delete_button, upload_dataset
 
 lab = current()
@@ -17,12 +18,12 @@ def row(info: DatasetInfo) -> None:
     word, colour, icon = STATES[info.state]
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{info.title}**", width="content")
+            st.markdown(f"**{literal(info.title)}**", width="content")
             st.badge(word, color=colour, icon=icon)  # type: ignore[arg-type]
             if info.is_own:
                 st.space("stretch")
                 delete_button(lab, info.name)
-        st.caption(info.line)
+        st.caption(literal(info.line))
         if info.state == "absent":
             download(lab, info.name, info.download_bytes, f"data-{info.name}")
 

@@ -11,6 +11,7 @@ from core.spec import CONTROL_RATES, CONTROLS, OptimSpec
 from core.study.tuning import tuned_arms
 from pages.parts import forms
 from pages.parts.finetune_form import fairness, price_table
+from pages.parts.literal import literal
 from pages.parts.live import live_panel
 from pages.parts.pickers import base_picker, task_text
 from pages.parts.task_form import task_form
@@ -85,7 +86,7 @@ with settings:
             specs = arm_specs(starts, base.spec, task, arms, seeds, device)
             title = f"{task_text(base.spec.task)} → {task_text(task)}"
     except LabError as error:
-        st.error(str(error))
+        st.error(literal(str(error)))
 
 with cost, st.container(border=True):
     st.subheader("What it will take")
@@ -104,4 +105,4 @@ with cost, st.container(border=True):
                 st.query_params["experiment"] = experiment.id
                 st.rerun()
     except LabError as error:
-        st.error(str(error))
+        st.error(literal(str(error)))

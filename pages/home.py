@@ -13,6 +13,7 @@ from core.study.compare import arms_of, chosen_arms, validation_of, verdict
 from core.study.evidence import bases_of, named
 from core.study.wording import count_text, number_text
 from pages.parts.datasets import dataset_picker
+from pages.parts.literal import literal
 from pages.parts.live import live_panel
 from pages.parts.pickers import when
 from pages.parts.restore import offer_to_restore
@@ -55,7 +56,7 @@ with st.container(border=True):
             )  # fmt: skip
             st.rerun()
         except LabError as error:
-            st.error(str(error))
+            st.error(literal(str(error)))
     st.caption(
         f"Pretrains for {OptimSpec.of().epochs} epochs, unless that base is there already; then fine-tunes fully and "
         f"with LoRA of rank {LoRASpec.of().rank}, {SEEDS} seeds each. Pretrain and Fine-tune have all the settings."
@@ -78,7 +79,7 @@ for experiment in done:
     arms = arms_of(members)
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{experiment.name}**", width="content")
+            st.markdown(f"**{literal(experiment.name)}**", width="content")
             st.caption(when(experiment.created))
         with st.container(horizontal=True):
             for arm in named(chosen_arms(arms, validation_of(arms)))[:MOST_ARMS]:

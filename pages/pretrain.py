@@ -10,6 +10,7 @@ from core.spec import ModelSpec, OptimSpec, RunSpec
 from core.study.wording import bytes_text, count_text, seconds_text
 from pages.parts import forms
 from pages.parts.datasets import dataset_picker, task_preview
+from pages.parts.literal import literal
 from pages.parts.live import live_panel
 from pages.parts.pickers import base_text, task_text
 
@@ -55,7 +56,7 @@ with settings:
                 ),
             )  # fmt: skip
         except LabError as error:
-            st.error(str(error))
+            st.error(literal(str(error)))
 
 with cost, st.container(border=True):
     st.subheader("What it will take")
@@ -75,7 +76,7 @@ with cost, st.container(border=True):
                 lab.launch(spec)
                 st.rerun()
         except LabError as error:
-            st.error(str(error))
+            st.error(literal(str(error)))
 
 st.subheader("Bases")
 bases = lab.bases()
@@ -83,6 +84,6 @@ if not bases:
     st.caption("The networks you pretrain are listed here, ready to be fine-tuned.")
 for base in bases[:10]:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{task_text(base.spec.task)}**")
-        st.caption(base_text(base))
+        st.markdown(f"**{literal(task_text(base.spec.task))}**")
+        st.caption(literal(base_text(base)))
         st.page_link("finetune.py", label="Fine-tune it", icon=":material/tune:", query_params={"base": base.id})

@@ -57,7 +57,7 @@ try:
     evidence = gather(lab, experiment, everything_of(lab, chosen_arms(arms, validation_of(arms))))
     found = report(evidence, margin, customers)
 except LabError as error:
-    st.error(str(error))
+    st.error(literal(str(error)))
     st.stop()
 
 st.subheader("The question")
@@ -67,7 +67,7 @@ with st.container(border=True):
     for sentence in found.answer:
         st.markdown(literal(sentence))
 for warning in found.warnings:
-    st.warning(warning)
+    st.warning(literal(warning))
 with st.container(horizontal=True, vertical_alignment="center"):
     st.download_button(
         "Report as one HTML file", lambda: report_html(found), f"{experiment.id}-report.html", "text/html",

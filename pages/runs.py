@@ -7,6 +7,7 @@ import streamlit as st
 from core.errors import UnknownRunError
 from core.lab import Lab, current
 from core.runs.search import Query
+from pages.parts.literal import literal
 from pages.parts.live import live_panel
 from pages.parts.restore import offer_to_restore
 from pages.parts.runs_actions import actions, problem
@@ -63,7 +64,7 @@ try:
         actions(lab, entries)
         diff(lab, entries)
 except UnknownRunError as error:  # deleted from elsewhere while this was drawn
-    st.error(str(error))
+    st.error(literal(str(error)))
 if not chosen:
     st.caption("Select a row to see its curve, its settings and its log; select several to see what they differ in.")
 space(lab)

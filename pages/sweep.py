@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -11,10 +9,21 @@ from core.errors import LabError
 from core.lab import Lab, current
 from core.runs.record import Experiment, Run
 from core.study.compare import arms_of, comparable, verdict
+from core.study.csv_file import csv_of
 from core.study.figures import export_html
-from core.study.sweep import LEAST_ARMS, Cell, best_by_rank, busy_seconds, chosen, is_sweep, rates_sentence, sweep_table
+from core.study.sweep import (
+    LEAST_ARMS,
+    Cell,
+    best_by_rank,
+    chosen,
+    is_sweep,
+    rates_sentence,
+    sweep_table,
+    trained_seconds,
+)
 from core.study.sweep_figures import front_of, pareto, rank_curve, rate_curves
 from core.study.wording import count_text, listed, seconds_text
+from pages.parts.literal import literal
 from pages.parts.pickers import base_text, pick, task_text, when
 from pages.parts.sweep_form import expected_seconds, sweep_form
 from pages.parts.sweep_live import accuracy_map, comparison, read_cells, sweep_live
@@ -62,7 +71,7 @@ def answer(cells: list[Cell]) -> None:
     # Fairness is that of the choice: all rates of full fine-tuning, and those of LoRA at the rank and alpha chosen.
     among = {(cell.method, cell.rank, cell.alpha) for cell in best}
     for warning in comparable(run for c in cells if (c.method, c.rank, c.alpha) in among for run in c.finished):
-        st.warning(warning)
+        st.warning(literal(warning))
     if best:
         st.page_link(
             "compare.py", label="Compare them" if len(best) == 2 else "Open it in Compare",
@@ -109,7 +118,7 @@ def table(cells: list[Cell]) -> None:
     )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
-            "CSV", numbers.to_csv(index=False), f"{experiment.id}.csv", "text/csv", icon=":material/download:",
+            "CSV", csv_of(numbers), f"{experiment.id}.csv", "text/csv", icon=":material/download:",
             on_click="ignore", key="sweep-csv", help="This table as numbers.",
         )  # fmt: skip
         st.page_link(
@@ -119,12 +128,11 @@ def table(cells: list[Cell]) -> None:
 
 
 def took(members: list[Run]) -> None:
-    """How long it took, beside what was expected."""
-    spent = sum(run.training_seconds for run in members)
-    words = f"It took {seconds_text(busy_seconds(members, time.time()))}, of these {seconds_text(spent)} of training"
+    """How long its training took, beside what was expected."""
+    words = f"It took {seconds_text(trained_seconds(members))} of training"
     try:
         expected = sum(expected_seconds(lab, [run.spec for run in members]))
-        words += f"; {seconds_text(expected)} of training were expected"
+        words += f"; {seconds_text(expected)} were expected"
     except LabError:
         pass  # the dataset has gone since; what came of the sweep is still there
     st.caption(f"{words}.")
@@ -138,7 +146,7 @@ def troubles(members: list[Run]) -> None:
     if failed:
         st.warning(
             f"{count_text(len(failed))} of {count_text(len(members))} runs failed (✕), the first one because: "
-            f"{failed[0].cause} A setting with a failed run is not chosen."
+            f"{literal(str(failed[0].cause))} A setting with a failed run is not chosen."
         )
     if stopped:
         st.warning(f"{count_text(stopped)} of {count_text(len(members))} runs were stopped; they are left out.")
@@ -173,8 +181,8 @@ experiment = found[pick("Sweep", names, "sweep")]
 members = lab.members(experiment)
 first = members[0].spec
 st.caption(
-    f"Base: {base_text(lab.run(experiment.base))}. Task: {task_text(first.task)}. {first.optim.epochs} epochs each, "
-    f"batches of {first.optim.batch_size}."
+    f"Base: {literal(base_text(lab.run(experiment.base)))}. Task: {literal(task_text(first.task))}. "
+    f"{first.optim.epochs} epochs each, batches of {first.optim.batch_size}."
 )
 cells = read_cells(members)
 alphas = sorted({cell.alpha for cell in cells if cell.alpha is not None})
@@ -199,4 +207,4 @@ try:
     figures(cells, alpha)
     table(cells)
 except LabError as error:
-    st.error(str(error))
+    st.error(literal(str(error)))

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import current
+from pages.parts.literal import literal
 from pages.parts.pickers import base_text, experiment_picker, task_text
 from pages.parts.weights_focus import choose_focus
 from pages.parts.weights_instruments import instruments_part
@@ -52,7 +53,8 @@ try:
     shown = ", ".join(arm.label for arm in focus.arms)
     if len(focus.arms) < len({run.spec.arm for run in members}):
         shown += "; of each rank the setting that did best on the validation part"
-    st.caption(f"Base: {base_text(lab.run(experiment.base))}. Task: {task_text(focus.run.spec.task)}. Shown: {shown}.")
+    base, task = base_text(lab.run(experiment.base)), task_text(focus.run.spec.task)
+    st.caption(literal(f"Base: {base}. Task: {task}. Shown: {shown}."))
     waiting = sum(run.is_live for run in members)
     if waiting:
         st.caption(f"Runs still to come: {waiting}. Reload the page to see them.")
@@ -62,6 +64,6 @@ try:
                 try:
                     part(focus)
                 except LabError as error:
-                    st.error(str(error))
+                    st.error(literal(str(error)))
 except LabError as error:
-    st.error(str(error))
+    st.error(literal(str(error)))

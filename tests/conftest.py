@@ -35,6 +35,9 @@ FLAGS = [
     "--disable-sync",
 ]
 
+HANG = 240.0
+"""Seconds after which something that is waited for never comes; however busy a machine is, it comes sooner."""
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 # How long an example takes says more of a busy machine than of what is tested.
@@ -91,7 +94,7 @@ def lab(settings: Settings) -> Iterator[Lab]:
     lab.close()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:
     """Wait for something to become true, or fail."""
     deadline = time.monotonic() + seconds
     while not condition():

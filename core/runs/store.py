@@ -126,7 +126,7 @@ class Store(Life):
 
     def log(self, id: str) -> list[tuple[float, str]]:
         """What else there is to say of a run's life, with its moment: interruptions, checkpoints that went wrong."""
-        return [(row["at"], row["text"]) for row in self.rows("SELECT * FROM log WHERE run = ? ORDER BY at", id)]
+        return [(row["at"], row["text"]) for row in self.rows("SELECT * FROM log WHERE run = ? ORDER BY rowid", id)]
 
     def files(self, id: str) -> dict[str, str]:
         """Names of a run's files, with the SHA-256 of each."""
@@ -139,5 +139,5 @@ class Store(Life):
 
     def transitions(self, id: str) -> list[tuple[float, State]]:
         """When the run entered which state."""
-        rows = self.rows("SELECT at, state FROM transitions WHERE run = ? ORDER BY at, rowid", id)
+        rows = self.rows("SELECT at, state FROM transitions WHERE run = ? ORDER BY rowid", id)
         return [(row["at"], row["state"]) for row in rows]

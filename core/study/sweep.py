@@ -273,7 +273,7 @@ def _end_sentence(best: Cell, cells: Iterable[Cell]) -> str:
     return f"{best.learning_rate:g} is the {end} rate that was tried for {name}: a better one may lie beyond it."
 
 
-def seconds_left(runs: Sequence[Run], prices: Sequence[float], now: float) -> float:
+def seconds_left(runs: Sequence[Run], prices: Sequence[float]) -> float:
     """Wall-clock seconds until the live ones among these runs have ended.
 
     The expected cost of what is left, times how much longer than expected the rest has taken so far.
@@ -282,7 +282,6 @@ def seconds_left(runs: Sequence[Run], prices: Sequence[float], now: float) -> fl
     Args:
         runs: of a sweep, in any state.
         prices: expected training time of each, in seconds.
-        now: the time, in seconds since 1970.
     """
     # A run that waits to be trained again still shows how far it once got.
     shares = [0.0 if run.state == "queued" else run.progress for run in runs]
@@ -291,21 +290,16 @@ def seconds_left(runs: Sequence[Run], prices: Sequence[float], now: float) -> fl
     if not left:
         return 0.0
     one = sum(prices) / len(prices)
-    return left * (busy_seconds(runs, now) + one) / (done + one)
+    return left * (trained_seconds(runs) + one) / (done + one)
 
 
-def busy_seconds(runs: Iterable[Run], now: float) -> float:
-    """Seconds in which at least one of the runs trained: runs side by side count once, and a pause not at all."""
-    spans = sorted(
-        (run.started, now if run.ended is None else run.ended)
-        for run in runs
-        if run.started is not None and run.state != "queued"
-    )
-    busy, until = 0.0, -math.inf
-    for start, end in spans:
-        busy += max(0.0, end - max(start, until))
-        until = max(until, end)
-    return busy
+def trained_seconds(runs: Iterable[Run]) -> float:
+    """Seconds of training that the runs took, each by the clock of its own training.
+
+    The machine's time of day may be set while they train, so nothing is taken from when they started and ended. A run
+    that waits to be trained again does not count.
+    """
+    return sum(run.training_seconds for run in runs if run.state != "queued")
 
 
 def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from core.study.storage import bytes_for_customers
 from core.study.tradeoff_figures import Curves, accuracy_against, learning_and_forgetting, learning_over_time
 from core.study.wording import bytes_text, listed
 from pages.parts.figure_panel import show
+from pages.parts.literal import literal
 from pages.parts.measured import cuts_of, start_of
 
 CUSTOMERS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000]
@@ -31,7 +32,7 @@ def forgetting(
     try:
         start = start_of(lab, arms)
     except LabError as error:
-        st.caption(f"Where the base stood is not shown: {error}")
+        st.caption(f"Where the base stood is not shown: {literal(str(error))}")
     figure = learning_and_forgetting(arms, curves, colours, masked, start)
     show(figure, experiment.id, "plane", "Accuracy on the target against accuracy on the source, a line a setting")
     st.caption("Up is more learnt, right is less forgotten.")
@@ -88,7 +89,7 @@ def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
         try:
             cuts = cuts_of(lab, full, ranks)
         except LabError as error:
-            st.error(str(error))
+            st.error(literal(str(error)))
             return
         st.dataframe(cuts_table(cuts, masked), hide_index=True, alt="Accuracy of full fine-tuning cut to each rank")
         if found := cut_differences(arms, cuts):

@@ -17,6 +17,7 @@ from core.study.sweep_figures import rate_curves
 from core.study.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.wording import count_text, points_text
 from pages.parts.figure_panel import show
+from pages.parts.literal import literal
 from pages.parts.measured import images_of
 from pages.parts.sweep_live import read_cells
 
@@ -83,7 +84,7 @@ def _pairs(lab: Lab, full: Arm, others: Sequence[Arm], seed: int) -> None:
         try:
             found = images_of(lab, run.id, left.id)
         except LabError as error:
-            st.error(str(error))
+            st.error(literal(str(error)))
             return
         words = {
             Finding.A_HIGHER: f"{label} is better than {full.label} on images like these",

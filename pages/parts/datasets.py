@@ -41,7 +41,7 @@ def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None) -
         key=key,
         persist_state="session",
     )
-    st.caption(infos[name].line)
+    st.caption(literal(infos[name].line))
     if infos[name].state == "ready":
         return name
     if infos[name].state == "absent":
@@ -60,7 +60,7 @@ def task_preview(lab: Lab, task: TaskSpec, key: str) -> None:
                 images, labels = lab.preview(task)
                 names = lab.catalog.load(task.dataset).class_names
         except LabError as error:
-            st.error(str(error))
+            st.error(literal(str(error)))
             return
         with st.container(horizontal=True, gap="small"):
             for image, label in zip(images[:CLASSES_SHOWN], labels[:CLASSES_SHOWN], strict=True):
@@ -89,7 +89,7 @@ def download(lab: Lab, name: str, size: int, key: str) -> None:
                     lab.downloads.stop(name)
             return
         if state and state.error:
-            st.error(state.error)
+            st.error(literal(state.error))
         elif state and state.progress >= 1:
             st.rerun()
         if st.button(f"Download {name} ({bytes_text(size)})", icon=":material/download:", key=f"{key}-download"):

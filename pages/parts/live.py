@@ -13,6 +13,7 @@ from core.study.compare import labels_of
 from core.study.figures import NamedCurve, live_figure_data
 from core.study.palette import colours_of
 from core.study.wording import count_text, seconds_text
+from pages.parts.literal import literal
 from pages.parts.live_chart import live_chart
 from pages.parts.pickers import state_badge
 
@@ -78,7 +79,7 @@ def _summary(lab: Lab, runs: list[Run], live: list[Run]) -> None:
 def _running(lab: Lab, run: Run, label: str, key: str, alone: bool) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"{key}-{run.id}"):
         state_badge(run)
-        st.markdown(f"**{label}**, seed {run.spec.seed}", width="content")
+        st.markdown(f"**{literal(label)}**, seed {run.spec.seed}", width="content")
         epochs = run.spec.optim.epochs
         words = [
             f"Epoch {min(epochs, 1 + int(run.progress * epochs))} of {epochs}",
@@ -102,7 +103,7 @@ def _folded(lab: Lab, title: str, runs: list[Run], labels: dict[str, str], key: 
     with fold:
         for run in runs[:MOST_FOLDED]:
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(f"{labels[run.spec.arm]}, seed {run.spec.seed}", width="stretch")
+                st.markdown(literal(f"{labels[run.spec.arm]}, seed {run.spec.seed}"), width="stretch")
                 _stop_button(lab, run, key)
         if len(runs) > MOST_FOLDED:
             st.caption(f"And {len(runs) - MOST_FOLDED} more; the Runs page has them all.")

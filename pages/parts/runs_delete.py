@@ -121,4 +121,4 @@ def _forget(ids: list[str]) -> None:
 
 
 def _name(run: Run) -> str:
-    return f"{literal(run.spec.label)}, seed {run.spec.seed}, on {run.spec.task.dataset} · {run.state} · {run.id}"
+    return literal(f"{run.spec.label}, seed {run.spec.seed}, on {run.spec.task.dataset} · {run.state} · {run.id}")

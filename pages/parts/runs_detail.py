@@ -31,7 +31,7 @@ def heading(lab: Lab, entry: Entry) -> None:
         state_badge(run)
         if entry.archived:
             st.badge("archived", icon=":material/archive:", color="gray")
-    words = [run.id, task_text(run.spec.task), when(run.created)]
+    words = [run.id, literal(task_text(run.spec.task)), when(run.created)]
     if run.spec.base:
         words.append(f"from {run.spec.base}")
     if run.experiment:
@@ -138,11 +138,12 @@ def _settings(run: Run) -> None:
 
 def _history(lab: Lab, run: Run) -> None:
     st.markdown("**What happened**")
-    lines, resumed = [], False
+    lines, resumed, latest = [], False, 0.0
     for moment, state in lab.history(run.id):
+        latest = max(latest, moment)  # the machine's clock may have been put back: what came later stands below
         word = "running again" if state == "running" and resumed else state
         resumed = resumed or state == "interrupted"
-        lines.append((moment, f"{STATE_ICONS[state]} {word} · {when(moment)}"))
+        lines.append((latest, f"{STATE_ICONS[state]} {word} · {when(moment)}"))
     lines += [(moment, literal(sentence)) for moment, sentence in lab.log(run.id)]
     for _, line in sorted(lines, key=lambda pair: pair[0]):
         st.markdown(line)

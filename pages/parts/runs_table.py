@@ -8,11 +8,15 @@ import streamlit as st
 
 from core.lab import Lab
 from core.runs.search import Query
+from core.study.csv_file import csv_of
 from core.study.tables import entries_table
 from core.study.wording import count_text
 
 ROWS = 50
 """Runs a page."""
+
+BATCH = 1000
+"""Runs read at once for the file of all of them."""
 
 COLUMNS = [
     "State", "Arm", "Dataset", "Seed", "Accuracy (%)", "Source accuracy (%)", "Trainable parameters",
@@ -43,6 +47,11 @@ def runs_table(lab: Lab, query: Query) -> None:
         first = (page.number - 1) * ROWS
         many = f"{count_text(first + 1)} to {count_text(first + len(page.entries))} of {count_text(page.found)} runs"
         st.caption(many if pages > 1 else f"{count_text(page.found)} run{'' if page.found == 1 else 's'}")
+        st.download_button(
+            "CSV", lambda: _file(lab, query), "runs.csv", "text/csv",
+            icon=":material/download:", type="tertiary", on_click="ignore", key="runs-csv", disabled=not found,
+            help="All runs that the filters let through, with every column.",
+        )  # fmt: skip
     ids = tuple(entry.run.id for entry in page.entries)
     chosen = selected()
     # Rows are selected by their place: a list of other runs is another table, on which no late click can land.
@@ -71,6 +80,14 @@ def runs_table(lab: Lab, query: Query) -> None:
                 "Created": st.column_config.DatetimeColumn(format="DD MMM HH:mm:ss"),
             },
         )
+
+
+def _file(lab: Lab, query: Query) -> str:
+    """All runs that the query finds, as CSV."""
+    first = lab.search.find(query, 1, BATCH)
+    pages = -(-first.found // BATCH)
+    others = [lab.search.find(query, page, BATCH) for page in range(2, pages + 1)]
+    return csv_of(entries_table(entry for page in (first, *others) for entry in page.entries))
 
 
 def _take(ids: tuple[str, ...], rows: list[int]) -> None:

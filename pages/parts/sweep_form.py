@@ -16,6 +16,7 @@ from core.spec import Device, LoRASpec, OptimSpec, RunSpec, TaskSpec, bounds
 from core.study.sweep import MOST_RUNS, Grid
 from core.study.wording import bytes_text, count_text, seconds_text
 from pages.parts import forms
+from pages.parts.literal import literal
 from pages.parts.pickers import base_picker, task_text
 from pages.parts.task_form import task_form
 
@@ -54,7 +55,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         try:
             return _start(lab, base, task, grid, optim, lora, device)
         except LabError as error:
-            st.error(str(error))
+            st.error(literal(str(error)))
     return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -14,6 +13,7 @@ from core.runs.record import Experiment, Run
 from core.study.sweep import Cell, cells_of, chosen, seconds_left, setting_text
 from core.study.sweep_figures import heat_map
 from core.study.wording import seconds_text
+from pages.parts.literal import literal
 from pages.parts.sweep_form import expected_seconds
 from pages.parts.tile_map import tile_map
 
@@ -85,11 +85,11 @@ def _stop(lab: Lab, ids: tuple[str, ...]) -> None:
 
 
 def _progress(lab: Lab, members: Sequence[Run], live: Sequence[Run]) -> None:
-    left = seconds_left(members, expected_seconds(lab, (run.spec for run in members)), time.time())
+    left = seconds_left(members, expected_seconds(lab, (run.spec for run in members)))
     count = Counter(run.state for run in members)
     words = [f"{count['finished']} of {len(members)} runs finished"]
     words += [f"{count[state]} {state}" for state in ("stopped", "failed", "interrupted") if count[state]]
-    words.append(f"about {seconds_text(left)} left")
+    words.append(f"about {seconds_text(left)} of training left")
     # What failed or was stopped is not done: the bar counts only steps that were taken.
     share = sum(1.0 if run.state == "finished" else run.progress for run in members) / len(members)
     st.progress(share, " · ".join(words))
@@ -98,6 +98,6 @@ def _progress(lab: Lab, members: Sequence[Run], live: Sequence[Run]) -> None:
         st.caption(f"Training now: {len(running)} runs side by side.")
     elif running:
         names = [f"{setting_text(run.spec)}, seed {run.spec.seed}" for run in running]
-        st.caption(f"Training now: {'; '.join(names)}.")
+        st.caption(f"Training now: {literal('; '.join(names))}.")
     else:
         st.caption("Waiting for the runs before it in the queue.")

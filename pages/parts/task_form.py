@@ -11,6 +11,7 @@ from core.runs.record import Run
 from core.spec import TaskSpec
 from pages.parts import forms
 from pages.parts.datasets import dataset_picker, task_preview
+from pages.parts.literal import literal
 
 
 def task_form(lab: Lab, base: Run, key: str) -> TaskSpec | None:
@@ -39,6 +40,6 @@ def task_form(lab: Lab, base: Run, key: str) -> TaskSpec | None:
             task = preset_tasks(kind, base.spec.task.dataset, lab.catalog, dataset, share)[1]
         task_preview(lab, task, key)
     except LabError as error:
-        st.error(str(error))
+        st.error(literal(str(error)))
         return None
     return task

@@ -39,10 +39,11 @@ def upload_dataset(lab: Lab) -> None:
     """The field for a file and, once there is one, what is in it, with Keep and Discard."""
     turn = st.session_state.setdefault(TURN, 0)
     if reason := st.session_state.pop(NOT_DELETED, None):
-        st.error(reason)
+        st.error(literal(reason))
     if kept := st.session_state.pop(KEPT, None):
         st.success(
-            f"{kept} is kept, and can be chosen wherever a dataset is asked for.", icon=":material/check_circle:"
+            f"{literal(kept)} is kept, and can be chosen wherever a dataset is asked for.",
+            icon=":material/check_circle:",
         )
         st.page_link("pretrain.py", label="Pretrain on it", icon=":material/school:")
     file = st.file_uploader(
@@ -64,7 +65,9 @@ def upload_dataset(lab: Lab) -> None:
 
 def delete_button(lab: Lab, name: str) -> None:
     """Delete one of a person's own datasets, after a question."""
-    if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"delete-{name}", help=f"Delete {name}"):
+    if st.button(
+        "Delete", icon=":material/delete:", type="tertiary", key=f"delete-{name}", help=f"Delete {literal(name)}"
+    ):
         _ask_to_delete(lab, name)
 
 
@@ -79,7 +82,7 @@ def _read(file_id: str, _content: bytes) -> Draft | str:
 
 def _preview(draft: Draft) -> None:
     names = draft.dataset.class_names
-    st.markdown(draft.line)
+    st.markdown(literal(draft.line))
     for warning in draft.warnings:
         st.warning(literal(warning), icon=":material/warning:")
     st.plotly_chart(
@@ -123,7 +126,7 @@ def _ask_to_delete(lab: Lab, name: str) -> None:
     using = [
         run.id for run in lab.live() if name in {task.dataset for task in (run.spec.task, run.spec.source) if task}
     ]
-    st.markdown(f"**{name}** and its file go. Runs that learnt it keep their results, but cannot be repeated.")
+    st.markdown(f"**{literal(name)}** and its file go. Runs that learnt it keep their results, but cannot be repeated.")
     if using:
         st.warning(f"{len(using)} runs that train or wait use it: stop them first, or let them end.")
     with st.container(horizontal=True):

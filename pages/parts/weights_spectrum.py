@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.study.csv_file import csv_of
 from core.study.spectrum import ENERGY
 from core.study.weight_figures import NamedSpectrum, energy_held, singular_values
 from core.study.weight_tables import spectrum_numbers, spectrum_text
@@ -45,7 +46,7 @@ def spectrum_part(focus: Focus) -> None:
         alt="Ranks and relative norm of ΔW of each layer and arm",
     )  # fmt: skip
     st.download_button(
-        "CSV", lambda: spectrum_numbers(arms, spectra, share).to_csv(index=False),
+        "CSV", lambda: csv_of(spectrum_numbers(arms, spectra, share)),
         f"{focus.experiment.id}-spectra.csv", "text/csv", icon=":material/download:", on_click="ignore",
         key="spectra-csv",
         help="A row a layer and run, with every singular value.",

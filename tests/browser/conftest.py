@@ -11,12 +11,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+
+from tests.conftest import HANG
 
 REPO = Path(__file__).resolve().parents[2]
-START_SECONDS = 90.0
+SLOWED = Path(__file__).with_name("slowed.py")
+
+START_SECONDS = HANG
+
+expect.set_options(timeout=1000 * HANG)
 
 Serve = Callable[..., str]
 """``serve(script, env=None) -> url``."""
@@ -37,12 +44,20 @@ def page(chromium: Browser, console_errors: list[str]) -> Iterator[Page]:
         if message.type == "error" and "/_stcore/" not in message.location["url"]:
             console_errors.append(f"{message.text} ({message.location['url']})")
 
-    context = chromium.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    context = new_context(chromium)
     opened = context.new_page()
     opened.on("console", note)
     opened.on("pageerror", lambda error: console_errors.append(str(error)))
     yield opened
     context.close()
+
+
+def new_context(chromium: Browser, **settings: Any) -> BrowserContext:
+    """Cookies and storage of their own, in a window of 1440 pixels."""
+    wide = {"viewport": {"width": 1440, "height": 900}, "accept_downloads": True}
+    context = chromium.new_context(**{**wide, **settings})
+    context.set_default_timeout(1000 * HANG)
+    return context
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +97,7 @@ def run_server(script: Path, folder: Path, env: dict[str, str] | None = None) ->
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen([*command, *options], cwd=REPO, env=environment, stdout=log, stderr=log)
     url = f"http://localhost:{port}"
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + HANG
     while not answers(f"{url}/_stcore/health"):
         if server.poll() is not None or time.monotonic() > end:
             stop_server(server)
@@ -92,10 +107,10 @@ def run_server(script: Path, folder: Path, env: dict[str, str] | None = None) ->
 
 
 def stop_server(server: subprocess.Popen[bytes]) -> None:
-    """Ask it to stop; insist after ten seconds."""
+    """Ask it to stop; insist after a minute."""
     server.terminate()
     try:
-        server.wait(timeout=10)
+        server.wait(timeout=60)
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()

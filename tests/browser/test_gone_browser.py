@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from core.data.idx import SOURCES
 from core.lab import Lab
 from core.settings import Settings
-from tests.browser.conftest import REPO, run_server, stop_server
+from tests.browser.conftest import SLOWED, new_context, run_server, stop_server
 from tests.conftest import wait_until
-from tests.data.test_catalog import idx_files, put
 
 pytestmark = pytest.mark.browser
 
@@ -25,35 +23,37 @@ def reach(chart: Locator) -> float:
 
 
 def test_a_run_finishes_without_its_browser_and_shows_its_whole_curve_later(chromium: Browser, tmp_path: Path) -> None:
-    # Large enough that the run outlives the page on the fastest machine, small enough that it then ends soon.
-    put(tmp_path / "data" / "MNIST" / "raw", idx_files(SOURCES[0], count=10_000))
-    server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": str(tmp_path / "data")})
-    lab = Lab(Settings(home=tmp_path / "home"))
+    home = tmp_path / "home"
+    server, url = run_server(SLOWED, tmp_path, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
+    lab = Lab(Settings(home=home))
+    slow = home / "slow"
+    slow.touch()  # the run outlives the page on any machine
     try:
-        context = chromium.new_context(viewport={"width": 1440, "height": 900})
+        context = new_context(chromium)
         page = context.new_page()
         page.goto(f"{url}/pretrain")
-        page.get_by_role("slider", name="Epochs").press("End", timeout=30_000)
+        page.get_by_role("slider", name="Epochs").press("End")
         page.get_by_role("slider", name="Batch size").press("Home")
-        expect(page.get_by_text("56,250", exact=True).first).to_be_visible(timeout=15_000)
+        expect(page.get_by_text("8,100", exact=True).first).to_be_visible()
         page.get_by_role("button", name="Start pretraining").click()
         wait_until(lambda: any(run.step for run in lab.runs(states=["running"])))
         chart = page.get_by_role("img", name=re.compile("Training and validation loss"))
-        expect(chart).to_be_visible(timeout=30_000)
+        expect(chart).to_be_visible()
         wait_until(lambda: reach(chart) > 0)
         (run,) = lab.runs()
         context.close()  # in the middle of the run
         assert lab.run(run.id).is_live
+        slow.unlink()
 
-        wait_until(lambda: lab.run(run.id).state == "finished", 120)
+        wait_until(lambda: lab.run(run.id).state == "finished")
         assert lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
-        context = chromium.new_context(viewport={"width": 1440, "height": 900})
+        context = new_context(chromium)
         page = context.new_page()
         page.goto(f"{url}/runs?run={run.id}")
-        expect(page.get_by_role("main").get_by_text("finished").first).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("main").get_by_text("finished").first).to_be_visible()
         chart = page.locator(".js-plotly-plot").first
-        expect(chart).to_be_visible(timeout=30_000)
-        wait_until(lambda: reach(chart) == run.steps, 30)
+        expect(chart).to_be_visible()
+        wait_until(lambda: reach(chart) == run.steps)
         context.close()
     finally:
         lab.close()

@@ -58,7 +58,7 @@ def url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
 def chart(page: Page, url: str) -> Locator:
     page.goto(url)
     loss = page.get_by_role("img", name=ALT)
-    expect(loss.locator(".main-svg").first).to_be_attached(timeout=30_000)
+    expect(loss.locator(".main-svg").first).to_be_attached()
     return loss
 
 
@@ -166,7 +166,7 @@ def test_plotly_is_loaded_once_a_page(page: Page, url: str) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "plotly.min.js" in request.url else None)
     page.goto(url)
-    expect(page.locator(".live-chart .main-svg").nth(2)).to_be_attached(timeout=30_000)
+    expect(page.locator(".live-chart .main-svg").nth(2)).to_be_attached()
     assert len(asked) == 1
 
 
@@ -185,7 +185,7 @@ def test_a_missing_library_is_said_and_made_good(page: Page, url: str) -> None:
     page.route("**/plotly.min.js*", lambda route: route.abort())
     page.goto(url)
     messages = page.get_by_role("alert").filter(has_text="The chart cannot be drawn yet")
-    expect(messages).to_have_count(2, timeout=30_000)
+    expect(messages).to_have_count(2)
     page.unroute("**/plotly.min.js*")
-    expect(messages).to_have_count(0, timeout=30_000)
+    expect(messages).to_have_count(0)
     expect(page.locator(".live-chart .main-svg").nth(1)).to_be_attached()

@@ -17,9 +17,6 @@ from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 
 pytestmark = pytest.mark.browser
 
-SLOW = 30_000
-"""Milliseconds that a noisy machine may take to draw a page."""
-
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
@@ -44,7 +41,7 @@ def table(page: Page) -> Locator:
 
 def select_row(page: Page, row: int, of: int) -> None:
     """Tick a row of a list of ``of``, from 0; the grid is a canvas, so rows are found by their place below the head."""
-    expect(table(page)).to_be_visible(timeout=SLOW)
+    expect(table(page)).to_be_visible()
     box = page.get_by_test_id("stDataFrame").first.bounding_box()
     assert box
     table(page).click(position={"x": 17, "y": box["height"] / (of + 1) * (row + 1.5)})
@@ -60,49 +57,49 @@ def button(page: Page, name: str) -> Locator:
 
 def test_select_diff_archive_and_delete(page: Page, url: str, lab: Lab, console_errors: list[str]) -> None:
     page.goto(url)
-    expect(page.get_by_text("5 runs", exact=True)).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("5 runs", exact=True)).to_be_visible()
     select_row(page, 0, of=5)
-    expect(page.get_by_text("Train it again anywhere")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Train it again anywhere")).to_be_visible()
     select_row(page, 1, of=5)
-    expect(page.get_by_role("heading", name="2 runs")).to_be_visible(timeout=SLOW)
-    expect(page.get_by_text("What differs")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name="2 runs")).to_be_visible()
+    expect(page.get_by_text("What differs")).to_be_visible()
     newest = [run.id for run in lab.runs()]
     assert selection(page) == newest[:2]
 
     # A link to the selection keeps its meaning.
     page.reload()
-    expect(page.get_by_role("heading", name="2 runs")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name="2 runs")).to_be_visible()
 
     button(page, "Archive").click()
-    expect(page.get_by_text("3 runs", exact=True)).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("3 runs", exact=True)).to_be_visible()
     assert {entry.archived for entry in lab.search.entries(newest[:2])} == {True}
-    expect(button(page, "Unarchive")).to_be_visible(timeout=SLOW)
+    expect(button(page, "Unarchive")).to_be_visible()
 
     button(page, "Delete").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_text(newest[0])).to_be_visible(timeout=SLOW)
+    expect(dialog.get_by_text(newest[0])).to_be_visible()
     button(page, "Keep").click()
-    expect(dialog).to_have_count(0, timeout=SLOW)
+    expect(dialog).to_have_count(0)
     assert len(lab.runs()) == 5
 
     button(page, "Delete").click()
     dialog.get_by_role("button", name="Delete", exact=True).click()
-    expect(dialog).to_have_count(0, timeout=SLOW)
-    expect(page.get_by_role("heading", name="2 runs")).to_have_count(0, timeout=SLOW)
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_role("heading", name="2 runs")).to_have_count(0)
     assert [run.id for run in lab.runs()] == newest[2:]
     assert not (lab.settings.runs / newest[0]).exists()
     assert selection(page) == [""]
 
     # The base goes only with the runs that start from it.
     select_row(page, 2, of=3)
-    expect(page.get_by_role("heading", name=re.compile("Pretrain"))).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name=re.compile("Pretrain"))).to_be_visible()
     button(page, "Delete").click()
-    expect(dialog.get_by_text("2 other runs start from")).to_be_visible(timeout=SLOW)
+    expect(dialog.get_by_text("2 other runs start from")).to_be_visible()
     expect(dialog.get_by_role("button", name="Delete", exact=True)).to_be_disabled()
     dialog.get_by_text("Delete these 2 too").click()
-    expect(dialog.get_by_text("With the last of their runs goes the experiment")).to_be_visible(timeout=SLOW)
+    expect(dialog.get_by_text("With the last of their runs goes the experiment")).to_be_visible()
     dialog.get_by_role("button", name="Delete", exact=True).click()
-    expect(page.get_by_text("Every run is listed here")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Every run is listed here")).to_be_visible()
     assert lab.runs() == []
     assert lab.experiments() == []
     assert console_errors == []

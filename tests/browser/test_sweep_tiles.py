@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from core.lab import Lab
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
-from tests.browser.conftest import REPO, Serve
+from tests.browser.conftest import REPO, Serve, new_context
 from tests.conftest import DIGITS, TURNED, finish, short
 
 pytestmark = pytest.mark.browser
@@ -36,7 +36,7 @@ def sweep(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
 
 
 def opens_its_runs(page: Page, arms: str) -> None:
-    expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
     assert parse_qs(urlparse(page.url).query)["arms"] == [arms]
 
 
@@ -46,11 +46,11 @@ def test_a_click_and_a_key_open_the_runs_of_a_tile(
     url, arms = sweep
     page.goto(url)
     tile = page.get_by_role("button", name=RANK_2)
-    expect(tile).to_be_visible(timeout=30_000)
+    expect(tile).to_be_visible()
     tile.click()
     opens_its_runs(page, arms)
     page.get_by_role("link", name="Sweep").click()
-    expect(tile).to_be_visible(timeout=30_000)
+    expect(tile).to_be_visible()
     tile.focus()
     page.keyboard.press("Enter")
     opens_its_runs(page, arms)
@@ -59,11 +59,11 @@ def test_a_click_and_a_key_open_the_runs_of_a_tile(
 
 def test_the_first_touch_opens_the_tile_that_was_touched(chromium: Browser, sweep: tuple[str, str]) -> None:
     url, arms = sweep
-    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    context = new_context(chromium, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = context.new_page()
     page.goto(url)
     tile = page.get_by_role("button", name=RANK_2)
-    expect(tile).to_be_visible(timeout=30_000)
+    expect(tile).to_be_visible()
     tile.tap()
     opens_its_runs(page, arms)
     context.close()

@@ -19,7 +19,6 @@ from tests.conftest import DIGITS, TURNED, finish, short
 
 pytestmark = pytest.mark.browser
 
-PATIENCE = 30_000
 ARMS = [(short(rate=0.001), None), (short(epochs=2), LoRASpec.of(rank=2)), (short(epochs=2), LoRASpec.of(rank=4))]
 
 
@@ -40,7 +39,7 @@ def served(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str,
 def settled(page: Page, title: str, place: int, text: str) -> None:
     """A metric shows this value; the slider's metrics stand before those of the switches."""
     found = page.get_by_test_id("stMetric").filter(has_text=title).nth(place).get_by_test_id("stMetricValue")
-    expect(found).to_have_text(text, timeout=PATIENCE)
+    expect(found).to_have_text(text)
 
 
 def assert_nothing_runs_off(page: Page) -> None:
@@ -62,17 +61,17 @@ def test_the_slider_and_the_switches_answer_and_nothing_runs_off(
 
     thumb = page.get_by_role("slider", name="Alpha, as a multiple of the trained one")
     chart = page.locator(".live-chart .plotly")
-    expect(chart).to_be_visible(timeout=PATIENCE)
+    expect(chart).to_be_visible()
     thumb.focus()
     page.keyboard.press("Home")
     settled(page, "Target", 0, percent(result.accuracy_before))
     settled(page, "Source", 0, percent(result.source_accuracy_before))
-    expect(page).to_have_url(re.compile(r"[?&]strength=0(\.0)?(&|$)"), timeout=PATIENCE)
+    expect(page).to_have_url(re.compile(r"[?&]strength=0(\.0)?(&|$)"))
     expect(chart).to_be_visible()
 
     for layer in ("layers.0", "layers.2", "layers.4"):
         page.get_by_test_id("stCheckbox").filter(has_text=layer).locator("label").click()
-        expect(page.get_by_role("switch", name=layer)).not_to_be_checked(timeout=PATIENCE)
+        expect(page.get_by_role("switch", name=layer)).not_to_be_checked()
     settled(page, "Target", 1, percent(result.accuracy_before))
 
     for width in (1440, 390):
@@ -80,8 +79,8 @@ def test_the_slider_and_the_switches_answer_and_nothing_runs_off(
         for view in ("Spectrum", "Rank", "Subspaces", "New directions", "Alpha and layers"):
             page.get_by_role("tab", name=view).click()
             panel = page.get_by_role("tabpanel").filter(visible=True)
-            expect(panel.get_by_test_id("stCaptionContainer").last).to_be_visible(timeout=PATIENCE)
-            expect(page.get_by_test_id("stSpinner")).to_have_count(0, timeout=PATIENCE)
+            expect(panel.get_by_test_id("stCaptionContainer").last).to_be_visible()
+            expect(page.get_by_test_id("stSpinner")).to_have_count(0)
             assert_nothing_runs_off(page)
     query = parse_qs(urlparse(page.url).query)
     assert (query["run"], query["layer"], query["view"]) == ([run.id], ["layers.0"], ["Alpha and layers"])

@@ -19,7 +19,7 @@ from core.runs.execute import ADAPTER, NETWORK
 from core.settings import Settings
 from core.spec import RunSpec, TaskSpec
 from core.study.adapter_trial import evaluate_adapter, merged_with
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.conftest import BOTH, DIGITS, HANG, TURNED, finish, short
 from tests.data.uploaded import arrays, folders, noise, zipped
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
@@ -41,7 +41,7 @@ def filled(opened: Lab) -> Lab:
 
 
 def draw(page: str) -> AppTest:
-    app = AppTest.from_file(str(SHELL), default_timeout=30).run()
+    app = AppTest.from_file(str(SHELL), default_timeout=HANG).run()
     app.switch_page(page).run()
     assert not app.exception, app.exception
     return app

@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pages.parts import diagram
+from tests.conftest import HANG
 
 PAGE = Path(__file__).parents[2] / "pages" / "learn.py"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -17,7 +18,7 @@ SECTIONS = ["formulas", "count", "beside", "start", "merge", "models", "customer
 
 @pytest.fixture
 def page() -> AppTest:
-    app = AppTest.from_file(str(PAGE), default_timeout=60).run()
+    app = AppTest.from_file(str(PAGE), default_timeout=HANG).run()
     assert not app.exception
     return app
 
@@ -103,7 +104,7 @@ def test_the_printed_program_follows_its_rank(page):
 
 
 def test_a_link_restores_the_settings():
-    app = AppTest.from_file(str(PAGE), default_timeout=60)
+    app = AppTest.from_file(str(PAGE), default_timeout=HANG)
     app.query_params["learn_rank"] = "8"
     app.query_params["learn_out"] = "4096"
     app.query_params["learn_model"] = "GPT-2 small"

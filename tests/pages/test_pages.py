@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.spec import RunSpec
-from tests.conftest import BOTH, DIGITS, finish, short
+from tests.conftest import BOTH, DIGITS, HANG, finish, short
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
 PAGES = ["home.py", "pretrain.py", "finetune.py", "runs.py", "compare.py", "weights.py", "adapters.py", "learn.py"]
@@ -33,7 +33,7 @@ def filled(opened: Lab) -> Lab:
 
 
 def draw(page: str, /, **query: str) -> AppTest:
-    app = AppTest.from_file(str(SHELL), default_timeout=30).run()
+    app = AppTest.from_file(str(SHELL), default_timeout=HANG).run()
     for name, value in query.items():
         app.query_params[name] = value
     app.switch_page(page).run()

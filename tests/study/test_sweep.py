@@ -22,7 +22,6 @@ from core.study.sweep import (
     at_alpha,
     best_by_rank,
     best_of,
-    busy_seconds,
     cells_of,
     chosen,
     is_sweep,
@@ -30,6 +29,7 @@ from core.study.sweep import (
     rates_sentence,
     seconds_left,
     sweep_table,
+    trained_seconds,
 )
 from core.study.sweep_figures import (
     colours_by_rank,
@@ -216,28 +216,28 @@ def test_a_best_rate_at_the_end_of_those_tried_is_said():
     assert "No setting has come to a result without a failed run" in rates_sentence([])
 
 
-def timed(state: str, started: float | None, ended: float | None, step: int = 0) -> Run:
-    return replace(make_run("lora"), state=state, started=started, ended=ended, step=step, steps=100)
+def timed(state: str, seconds: float = 0.0, step: int = 0, started: float = 0.0, ended: float = 0.0) -> Run:
+    run = make_run("lora")
+    return replace(run, state=state, training_seconds=seconds, step=step, steps=100, started=started, ended=ended)
 
 
 def test_the_time_left_is_expected_cost_at_the_pace_so_far():
     # One run of 10 expected seconds took 40; with one more as expected on either side the pace is 50 / 20.
-    runs = [timed("finished", 0.0, 40.0, 100), *(timed("queued", None, None) for _ in range(3))]
-    assert seconds_left(runs, [10.0] * 4, now=40.0) == pytest.approx(30 * 50 / 20)
-    assert seconds_left(runs[1:], [10.0] * 3, now=40.0) == pytest.approx(30)
-    assert seconds_left(runs[:1], [10.0], now=90.0) == 0
-    half = [timed("running", 0.0, None, 50), timed("queued", None, None)]
-    assert seconds_left(half, [10.0, 10.0], now=5.0) == pytest.approx(15)
+    runs = [timed("finished", 40.0, 100), *(timed("queued") for _ in range(3))]
+    assert seconds_left(runs, [10.0] * 4) == pytest.approx(30 * 50 / 20)
+    assert seconds_left(runs[1:], [10.0] * 3) == pytest.approx(30)
+    assert seconds_left(runs[:1], [10.0]) == 0
+    half = [timed("running", 5.0, 50), timed("queued")]
+    assert seconds_left(half, [10.0, 10.0]) == pytest.approx(15)
+    again = [timed("finished", 10.0, 100), timed("queued", 5.0, 50)]
+    assert seconds_left(again, [10.0, 10.0]) == pytest.approx(10)
 
 
-def test_runs_side_by_side_count_once_and_a_pause_does_not_count():
-    side_by_side = [timed("finished", 0.0, 10.0, 100), timed("finished", 2.0, 8.0, 100), timed("running", 5.0, None, 9)]
-    assert busy_seconds(side_by_side, now=12.0) == 12
-    later = [timed("interrupted", 0.0, 10.0, 50), timed("finished", 100.0, 120.0, 100)]
-    assert busy_seconds(later, now=500.0) == 30
-    resumed = [timed("finished", 0.0, 10.0, 100), timed("queued", 0.0, None, 50)]
-    assert busy_seconds(resumed, now=1000.0) == 10
-    assert seconds_left(resumed, [10.0, 10.0], now=1000.0) == pytest.approx(10)
+def test_a_clock_that_is_set_changes_no_duration():
+    for started, ended in ((0.0, 10.0), (1e9, 0.0), (0.0, 1e9)):
+        runs = [timed("finished", 10.0, 100, started, ended), timed("running", 4.0, 50, started, ended)]
+        assert trained_seconds(runs) == 14
+        assert seconds_left(runs, [10.0, 10.0]) == pytest.approx(5 * 24 / 25)
 
 
 def test_the_table_has_a_row_a_setting_and_marks_the_choices():

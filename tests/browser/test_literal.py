@@ -1,0 +1,212 @@
+"""Text that people type, in a real browser: every element shows it letter by letter, and makes nothing of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Serve
+
+pytestmark = pytest.mark.browser
+
+NASTY = [
+    "plain words",
+    "*a* **b** _c_ __d__ ~~e~~ ~f~ `g` ``h``",
+    ":material/warning: and :material_warning: and :streamlit:",
+    ":smile: :+1: :-1: :100: :heart:: :) :-D",
+    ":red[red] :blue-background[blue] :orange-badge[badge] :small[small] :shimmer[x] :help[y]",
+    ":color[z]{foreground=red} {#id} {.class}",
+    "::leaf[x]{#id} :::container",
+    "[link](https://example.org) ![image](https://example.org/x.png) <https://example.org>",
+    "http://example.org https://example.org/a_b?c=d#e www.example.org HTTP://EXAMPLE.ORG",
+    "a@example.org mailto:a@example.org xmpp:a@example.org/b",
+    "[^1] [x] [ ] [a]: /url",
+    "$x^2$ and $$y$$ and \\(z\\) and 5$ to 6$",
+    "<br> <b>bold</b> <script>alert(1)</script> <!-- comment --> &lt; &amp; &#58; &colon;",
+    "a -> b <- c <-> d -- e >= f <= g ~= h",
+    "->",
+    "--",
+    "-- x",
+    ":-> x",
+    "# heading",
+    "###### heading",
+    "- item",
+    "+ item",
+    "* item",
+    "+",
+    "-",
+    "1. first",
+    "12) twelfth",
+    "> quote",
+    "---",
+    "***",
+    "===",
+    "```code",
+    "~~~code",
+    "| a | b |",
+    "- [ ] task",
+    "-1.5",
+    "=1+1",
+    "back\\slash \\* \\\\",
+    "trailing backslash\\",
+    "'single' \"double\" (c) ... 1/2",
+    "line one\nline two",
+    "title\n=====",
+    "title\n-----",
+    "| a | b |\n|---|---|\n| c | d |",
+    "para\n\n    code\n\n- item\n1. item\n> quote\n# heading",
+    "\n\n lines around \n\n",
+    "    four spaces",
+    "\ttab",
+    "{curly} {{x}} %{x} {0}",
+    "café ☕ 中文 日本語 🙂 ﷽",
+    "x" * 90,
+]
+
+SCRIPT = """
+import json
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+from pages.parts.literal import literal
+
+texts = json.loads(Path(__file__).with_name("texts.json").read_text())
+kind = st.query_params["kind"]
+for place, text in enumerate(texts):
+    shown = literal(text)
+    if kind == "toast" and place in {2, 3, 7}:
+        st.toast(shown, duration="infinite")
+    with st.container(key=f"place-{place}"):
+        match kind:
+            case "markdown":
+                st.markdown(shown)
+            case "bold":
+                st.markdown(f"**{shown}**")
+            case "item":
+                st.markdown(f"- {shown}")
+            case "caption":
+                st.caption(shown)
+            case "among":
+                st.caption(f"before · {shown} · after")
+            case "error":
+                st.error(shown)
+            case "warning":
+                st.warning(shown, icon=":material/warning:")
+            case "success":
+                st.success(shown)
+            case "metric":
+                st.metric(shown, "1")
+            case "expander":
+                st.expander(shown)
+            case "radio":
+                st.radio(shown, ["one"], key=f"radio-{place}")
+            case "selectbox":
+                st.selectbox(shown, ["one"], key=f"select-{place}")
+            case "pills":
+                st.pills("Label", [shown], key=f"pills-{place}", label_visibility="collapsed")
+            case "button":
+                st.button(shown, key=f"button-{place}")
+            case "link":
+                st.page_link("https://localhost/", label=shown)
+            case "progress":
+                st.progress(0.5, shown)
+            case "image":
+                st.image(b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>".decode(), caption=shown)
+            case "table":
+                st.table({"Title": [shown]}, hide_index=True)
+st.markdown("All drawn")
+"""
+
+LABELS = {
+    "markdown": "stMarkdownContainer",
+    "bold": "stMarkdownContainer",
+    "item": "stMarkdownContainer",
+    "caption": "stCaptionContainer",
+    "among": "stCaptionContainer",
+    "error": "stMarkdownContainer",
+    "warning": "stMarkdownContainer",
+    "success": "stMarkdownContainer",
+    "metric": "stMetricLabel",
+    "expander": "stMarkdownContainer",
+    "radio": "stWidgetLabel",
+    "selectbox": "stWidgetLabel",
+    "pills": "stMarkdownContainer",
+    "button": "stMarkdownContainer",
+    "link": "stMarkdownContainer",
+    "progress": "stMarkdownContainer",
+    "image": "stImageCaption",
+    "table": "stMarkdownContainer",
+}
+"""Where each element's text stands, by the element."""
+
+MADE = (
+    "a, img, code, pre, h1, h2, h3, h4, h5, h6, ul, ol, blockquote, hr, em, strong, del, table, input, sup, .katex, "
+    "[role=img], [role=checkbox], [style], .stMarkdownBadge"
+)
+"""What markdown makes of text, as a selector."""
+
+READ = """
+([element, made]) => [element.innerText, [...element.querySelectorAll(made)].map((part) => part.localName)]
+"""
+
+
+def words(text: str) -> str:
+    """Text as HTML shows it: white space of any kind and length is one space."""
+    return " ".join(text.split())
+
+
+@pytest.fixture(scope="module")
+def url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("script")
+    (folder / "texts.json").write_text(json.dumps(NASTY))
+    (folder / "script.py").write_text(SCRIPT)
+    return serve(folder / "script.py")
+
+
+def wrong(page: Page, kind: str) -> list[str]:
+    """What is not as it was typed, in sentences."""
+    found, usual = [], None
+    for place, text in enumerate(NASTY):
+        label = page.locator(f".st-key-place-{place}").get_by_test_id(LABELS[kind]).last
+        shown, made = page.evaluate(READ, [label.element_handle(), MADE])
+        usual = made if usual is None else usual  # plain words show what the element itself is made of
+        expected = f"before · {words(text)} · after" if kind == "among" else words(text)
+        if words(shown) != expected:
+            found.append(f"{text!r} is shown as {shown!r}")
+        if made != usual:
+            found.append(f"{text!r} became {made}")
+    return found
+
+
+def drawn(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(page.get_by_text("All drawn", exact=True)).to_be_visible()
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
+
+
+@pytest.mark.parametrize("kind", list(LABELS))
+def test_an_element_shows_text_letter_by_letter(page: Page, url: str, console_errors: list[str], kind: str) -> None:
+    drawn(page, f"{url}/?kind={kind}")
+    assert wrong(page, kind) == []
+    assert console_errors == []
+
+
+def test_a_toast_shows_text_letter_by_letter(page: Page, url: str) -> None:
+    drawn(page, f"{url}/?kind=toast")
+    for place in (2, 3, 7):
+        toast = page.get_by_test_id("stToast").filter(has_text=NASTY[place])
+        expect(toast).to_have_count(1)
+        expect(toast.locator("a, img, [role=img]")).to_have_count(0)
+
+
+def test_what_is_copied_is_what_was_typed(page: Page, url: str) -> None:
+    drawn(page, f"{url}/?kind=markdown")
+    for place, text in enumerate(NASTY):
+        copied = page.locator(f".st-key-place-{place}").evaluate(
+            "element => { getSelection().selectAllChildren(element); return getSelection().toString(); }"
+        )
+        assert words(copied) == words(text)
