@@ -14,7 +14,7 @@ from benchmarks.contenders import Contender, banks, contenders
 from benchmarks.data import mnist_folder, unpacked, whole_task
 from benchmarks.machine import machine, peak_memory
 from benchmarks.report import Timing, parts_of_a_step, ratios, table
-from core.training.shard import no_denormals
+from core.training.bank.shard import no_denormals
 
 
 def timed(rows: list[Contender], repeats: int) -> list[Timing]:

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from statistics import median
 
 from benchmarks.labs import mnist_lab, until
+from core.engine import priority
 from core.lab import Lab
-from core.runs import priority
 from core.spec import OptimSpec, RunSpec, TaskSpec
 
 WINDOW = 5.0

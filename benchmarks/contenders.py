@@ -20,10 +20,10 @@ from torchvision import datasets, transforms
 
 from core import notebook
 from core.data.tasks import Task
-from core.lora import add_lora
-from core.model import MultilayerPerceptron, build
+from core.methods.lora import add_lora
+from core.networks.perceptron import MultilayerPerceptron, build
 from core.spec import LoRASpec, ModelSpec, OptimSpec
-from core.training.bank import Bank
+from core.training.bank.bank import Bank
 from core.training.loop import StepLoss, data_order, steps_per_epoch, train
 from core.training.threads import Threads
 

@@ -27,8 +27,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.data import mnist_folder
-from core.runs.record import Run
-from core.runs.store import Store
+from core.store.record import Run
+from core.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 WINDOW = 8.0

@@ -9,7 +9,7 @@ from statistics import median
 from benchmarks.contenders import RATE, perceptron
 from core.data.tasks import Task
 from core.spec import LoRASpec
-from core.training.bank import Bank
+from core.training.bank.bank import Bank
 
 NOTEBOOK, MEMORY = "notebook loop, ", "PEFT LoRA in memory, "
 

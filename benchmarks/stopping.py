@@ -14,8 +14,8 @@ from benchmarks.labs import mnist_lab, until
 from benchmarks.machine import machine
 from core.data.presets import preset_tasks
 from core.lab import Lab
-from core.runs.record import Run
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec
+from core.store.record import Run
 
 MOMENTS = (0.3, 1.1, 2.7)
 """Seconds of training after which a stop is asked for."""

@@ -9,7 +9,7 @@ import os
 # when it first allocates, and elsewhere than on Linux it does nothing.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-from core.lora import (
+from core.methods.lora import (
     LinearWithLoRA,
     LinearWithLoRAMerged,
     LoRALayer,
@@ -19,7 +19,7 @@ from core.lora import (
     merged_copy,
     unmerge,
 )
-from core.model import MultilayerPerceptron
+from core.networks.perceptron import MultilayerPerceptron
 from core.notebook import compute_accuracy, train
 
 __all__ = [

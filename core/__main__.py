@@ -14,23 +14,23 @@ from typing import Any
 from tqdm import tqdm
 
 from core.adapter import verify_adapter
-from core.commands import restore as restore_command
-from core.commands import run as run_command
+from core.cli import restore as restore_command
+from core.cli import run as run_command
 from core.data.presets import PRESETS
+from core.engine.experiment import Setting
+from core.engine.job import ADAPTER, NETWORK
 from core.errors import LabError
 from core.lab import Lab
-from core.runs.arms import Setting
-from core.runs.execute import ADAPTER, NETWORK
-from core.runs.record import Experiment, Run
 from core.settings import Settings
 from core.signals import Signalled, raised
 from core.spec import CONTROL_RATES, CONTROLS, LEARNING_RATES, LoRASpec, OptimSpec, Spec, bounds
+from core.store.record import Experiment, Run
+from core.study.arms.tables import comparison_text, plain_table
+from core.study.arms.tuning import TuneSpec, choice_sentence, end_sentences, rate_choices, tuned_arms
 from core.study.compare import arms_of, chosen_arms, comparable, validation_of, verdict
-from core.study.decision import DecisionSpec, cheapest_within
-from core.study.report import report_of
-from core.study.report_file import write_report
-from core.study.tables import comparison_text, plain_table
-from core.study.tuning import TuneSpec, choice_sentence, end_sentences, rate_choices, tuned_arms
+from core.study.report.decision import DecisionSpec, cheapest_within
+from core.study.report.html import write_report
+from core.study.report.report import report_of
 
 POLL_SECONDS = 0.1
 

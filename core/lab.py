@@ -18,29 +18,29 @@ from core.data.downloads import Downloads
 from core.data.idx import Images, Labels
 from core.data.presets import PRESETS, preset_tasks
 from core.data.tasks import Tasks, preview
+from core.engine.cost import Cost, cost, plan
+from core.engine.experiment import Setting, arm_specs
+from core.engine.job import ADAPTER, NETWORK, check_fit
+from core.engine.processes import Owner
+from core.engine.recipe import Recipe, weights_digest
+from core.engine.usage import Space
+from core.engine.watchdog import Watchdog
+from core.engine.workers import Workers
 from core.errors import LabError, RunStateError, UnknownRunError
 from core.files import check_sha256
-from core.lora import merged_copy
-from core.network_file import read_network, write_network
-from core.runs.arms import Setting, arm_specs
-from core.runs.backups import Backups
-from core.runs.copies import Copies
-from core.runs.database import explained
-from core.runs.deletions import Deletions
-from core.runs.execute import ADAPTER, NETWORK, check_fit
-from core.runs.owners import Owner
-from core.runs.plan import Cost, cost, plan
-from core.runs.recipe import Recipe, weights_digest
-from core.runs.record import Curve, Experiment, Run, State
-from core.runs.restore import Restored, Restoring
-from core.runs.search import Search
-from core.runs.shelf import Shelf
-from core.runs.space import Space
-from core.runs.store import Store
-from core.runs.watchdog import Watchdog
-from core.runs.workers import Workers
+from core.methods.lora import merged_copy
+from core.networks.file import read_network, write_network
 from core.settings import Settings, available_devices, choose_device
 from core.spec import Device, ModelSpec, OptimSpec, RunSpec, TaskSpec
+from core.store.backups import Backups
+from core.store.copies import Copies
+from core.store.database import explained
+from core.store.deletions import Deletions
+from core.store.notes import Shelf
+from core.store.record import Curve, Experiment, Run, State
+from core.store.restore import Restored, Restoring
+from core.store.search import Search
+from core.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ class Lab:
         return self.store.run(id)
 
     def runs(self, **filters: Sequence[State] | Sequence[str] | str | None) -> list[Run]:
-        """Runs, the newest first; filters as of :meth:`core.runs.store.Store.runs`."""
+        """Runs, the newest first; filters as of :meth:`core.store.store.Store.runs`."""
         return self.store.runs(**filters)  # type: ignore[arg-type]
 
     def runs_of(self, ids: Sequence[str]) -> list[Run]:
@@ -308,7 +308,7 @@ class Lab:
         return Recipe.of_run(run, self._weights(run), *base)
 
     def _weights(self, run: Run) -> str | None:
-        """What :func:`core.runs.recipe.weights_digest` says of a run that has a result."""
+        """What :func:`core.engine.recipe.weights_digest` says of a run that has a result."""
         return weights_digest(self.settings.runs / run.id, self.store.files(run.id)) if run.result else None
 
     # What the store has lost

@@ -32,9 +32,10 @@ class Settings:
     """CPU threads that a bank trains on; None finds the count by a short trial when a bank starts."""
 
     bank_bytes: int = 2**31
-    """Memory that runs which are trained together may take in all, as :func:`core.runs.bank_memory.bank_memory` counts
-    it; less where less is free. Banks of the default network take below 100 MiB; this lets the networks that take
-    twenty times as much, as 2048-2048, still be trained eight at once."""
+    """Memory that runs which are trained together may take in all, as
+    :func:`core.engine.bank_memory.bank_memory` counts it; less where less is free. Banks of the default network take
+    below 100 MiB; this lets the networks that take twenty times as much, as 2048-2048, still be trained eight at
+    once."""
 
     checkpoint_seconds: float = 10.0
     """Between two checkpoints of a run in training: what a kill loses at most."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.engine.job import ADAPTER, NETWORK
 from core.errors import LabError
 from core.lab import MERGED, current
-from core.runs.execute import ADAPTER, NETWORK
-from core.runs.record import Result, Run
-from core.study.wording import bytes_text, count_text, percent
+from core.store.record import Result, Run
+from core.wording.numbers import bytes_text, count_text, percent
 from pages.parts.literal import literal
 from pages.parts.pickers import pick, task_text, when
 from pages.parts.upload_adapter import upload_adapter
@@ -19,7 +19,7 @@ from zipfile import ZipFile
 
 from peft import PeftModel
 
-from core.network_file import read_network
+from core.networks.file import read_network
 
 base = read_network(Path("{base}.safetensors"))
 ZipFile("{run}-adapter.zip").extractall("adapter")

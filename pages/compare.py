@@ -5,15 +5,15 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import current
+from core.study.arms.tables import comparison_table, comparison_text
+from core.study.arms.tuning import is_tuned
 from core.study.compare import arms_of, chosen_arms, comparable, labels_of, validation_of, verdict
 from core.study.csv_file import csv_of
-from core.study.evidence import bases_of, colours_of_places, named
-from core.study.figures import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
-from core.study.measures import MeasureName
-from core.study.palette import colours_of
-from core.study.tables import comparison_table, comparison_text
-from core.study.tuning import is_tuned
-from core.study.wording import count_text, percent
+from core.study.figures.curves import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
+from core.study.figures.palette import colours_of
+from core.study.report.evidence import bases_of, colours_of_places, named
+from core.study.stats.measures import MeasureName
+from core.wording.numbers import count_text, percent
 from pages.parts.compare_costs import costs, cut_reference, forgetting
 from pages.parts.compare_evidence import differences, learning_rates, single_pair
 from pages.parts.figure_panel import show

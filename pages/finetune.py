@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.engine.experiment import arm_specs
 from core.errors import LabError
 from core.lab import current
-from core.runs.arms import arm_specs
 from core.spec import CONTROL_RATES, CONTROLS, OptimSpec
-from core.study.tuning import tuned_arms
+from core.study.arms.tuning import tuned_arms
 from pages.parts import forms
 from pages.parts.finetune_form import fairness, price_table
 from pages.parts.literal import literal

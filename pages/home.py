@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from core.data.presets import PRESETS
+from core.engine.job import ADAPTER
 from core.errors import LabError
 from core.lab import current
-from core.runs.execute import ADAPTER
 from core.spec import LEARNING_RATES, LoRASpec, OptimSpec
 from core.study.compare import arms_of, chosen_arms, validation_of, verdict
-from core.study.evidence import bases_of, named
-from core.study.wording import count_text, number_text
+from core.study.report.evidence import bases_of, named
+from core.wording.numbers import count_text, number_text
 from pages.parts.datasets import dataset_picker
 from pages.parts.literal import literal
 from pages.parts.live import live_panel

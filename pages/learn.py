@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.errors import StreamlitPageNotFoundError
 
 from core.spec import LoRASpec, ModelSpec
-from core.study import demonstration
+from core.study.learn import demonstration
 from pages.parts.learn_matrix import beside_the_weight, merging, quiet_start, two_ways
 from pages.parts.learn_models import language_models, many_customers
 

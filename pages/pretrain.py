@@ -7,7 +7,7 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import current
 from core.spec import ModelSpec, OptimSpec, RunSpec
-from core.study.wording import bytes_text, count_text, seconds_text
+from core.wording.numbers import bytes_text, count_text, seconds_text
 from pages.parts import forms
 from pages.parts.datasets import dataset_picker, task_preview
 from pages.parts.literal import literal

@@ -8,10 +8,10 @@ from core.errors import LabError
 from core.lab import current
 from core.spec import bounds
 from core.study.compare import arms_of, chosen_arms, validation_of
-from core.study.decision import DecisionSpec
-from core.study.evidence import gather
-from core.study.report import Plot, report
-from core.study.report_file import report_html
+from core.study.report.decision import DecisionSpec
+from core.study.report.evidence import gather
+from core.study.report.html import report_html
+from core.study.report.report import Plot, report
 from pages.parts.compare_costs import CUSTOMERS
 from pages.parts.figure_panel import show
 from pages.parts.literal import literal

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import UnknownRunError
 from core.lab import Lab, current
-from core.runs.search import Query
+from core.store.search import Query
 from pages.parts.literal import literal
 from pages.parts.live import live_panel
 from pages.parts.restore import offer_to_restore

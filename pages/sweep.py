@@ -7,11 +7,8 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab, current
-from core.runs.record import Experiment, Run
-from core.study.compare import arms_of, comparable, verdict
-from core.study.csv_file import csv_of
-from core.study.figures import export_html
-from core.study.sweep import (
+from core.store.record import Experiment, Run
+from core.study.arms.sweep import (
     LEAST_ARMS,
     Cell,
     best_by_rank,
@@ -21,8 +18,11 @@ from core.study.sweep import (
     sweep_table,
     trained_seconds,
 )
-from core.study.sweep_figures import front_of, pareto, rank_curve, rate_curves
-from core.study.wording import count_text, listed, seconds_text
+from core.study.compare import arms_of, comparable, verdict
+from core.study.csv_file import csv_of
+from core.study.figures.curves import export_html
+from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves
+from core.wording.numbers import count_text, listed, seconds_text
 from pages.parts.literal import literal
 from pages.parts.pickers import base_text, pick, task_text, when
 from pages.parts.sweep_form import expected_seconds, sweep_form

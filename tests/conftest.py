@@ -14,9 +14,9 @@ from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
 
 from core.lab import Lab
-from core.runs.record import Run
 from core.settings import Settings
 from core.spec import LoRASpec, OptimSpec, TaskSpec
+from core.store.record import Run
 
 NAMES = [
     "chromium",

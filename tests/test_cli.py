@@ -15,7 +15,7 @@ from peft import PeftModel
 
 from core.__main__ import main
 from core.adapter import apply_adapter, read_adapter
-from core.network_file import read_network, write_network
+from core.networks.file import read_network, write_network
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

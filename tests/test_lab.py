@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from core.adapter import apply_adapter, read_adapter
+from core.engine.job import ADAPTER, NETWORK
 from core.errors import (
     DamagedFileError,
     DatasetError,
@@ -25,11 +26,10 @@ from core.errors import (
 )
 from core.files import sha256_of
 from core.lab import MERGED, Lab, close_lab, current, open_lab
-from core.network_file import read_network, write_network
-from core.runs.execute import ADAPTER, NETWORK
-from core.runs.record import Run
+from core.networks.file import read_network, write_network
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
+from core.store.record import Run
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))

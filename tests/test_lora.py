@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from core.errors import LoRAError, MergedError
-from core.lora import (
+from core.methods.lora import (
     AdaptedLinear,
     LinearWithLoRA,
     LinearWithLoRAMerged,
@@ -29,7 +29,7 @@ from core.lora import (
     scaling_factor,
     unmerge,
 )
-from core.model import build, fingerprint
+from core.networks.perceptron import build, fingerprint
 from core.spec import LoRASpec, ModelSpec, Scaling
 
 FORMS: list[type[AdaptedLinear]] = [LinearWithLoRA, LinearWithLoRAMerged]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from core.memory import cgroup_free, free_bytes, is_out_of_memory
-from core.training.script import scripted
+from core.training.bank.script import scripted
 
 
 def test_what_the_allocators_raise_is_out_of_memory() -> None:

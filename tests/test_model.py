@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import MultilayerPerceptron, compute_accuracy, train
-from core.lora import count_parameters
-from core.model import build, fingerprint
+from core.methods.lora import count_parameters
+from core.networks.perceptron import build, fingerprint
 from core.spec import ModelSpec
 
 SMALL = ModelSpec(num_features=6, num_hidden_1=5, num_hidden_2=4, num_classes=3)

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from core.errors import NetworkFileError
 from core.files import sha256_of, write_atomically
-from core.lora import add_lora, count_parameters
-from core.model import build, fingerprint
-from core.network_file import network_bytes, read_network, write_network
+from core.methods.lora import add_lora, count_parameters
+from core.networks.file import network_bytes, read_network, write_network
+from core.networks.perceptron import build, fingerprint
 from core.spec import LoRASpec, ModelSpec
 
 SMALL = ModelSpec(num_features=6, num_hidden_1=5, num_hidden_2=4, num_classes=3)

@@ -9,8 +9,8 @@ from string import Template
 from typing import Protocol, Self
 
 from core.adapter.certificate import Certificate
-from core.model import MultilayerPerceptron
-from core.network_file import model_spec_of
+from core.networks.file import model_spec_of
+from core.networks.perceptron import MultilayerPerceptron
 from core.spec import LoRASpec, RunSpec, TaskSpec
 
 

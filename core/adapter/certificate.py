@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from core.adapter.archive import CERTIFICATE, json_bytes, json_object, word
 from core.errors import AdapterError
-from core.lora import merge, unmerge
+from core.methods.lora import merge, unmerge
 
 RELOADED_TOLERANCE = 1e-5
 MERGED_TOLERANCE = 1e-4

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.adapter.archive import CONFIG, json_bytes, json_object, word
 from core.errors import AdapterError
-from core.lora import AdaptedLinear, LoRALayer, alpha_for, scaling_factor
+from core.methods.lora import AdaptedLinear, LoRALayer, alpha_for, scaling_factor
 from core.spec import LoRASpec, Scaling
 
 PEFT_VERSION = "0.21.0"

@@ -16,8 +16,8 @@ from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, read_entries, wor
 from core.adapter.certificate import Certificate
 from core.adapter.config import AdapterConfig
 from core.errors import AdapterError, BaseMismatchError
-from core.lora import LinearWithLoRA, adapted_layers
-from core.model import fingerprint
+from core.methods.lora import LinearWithLoRA, adapted_layers
+from core.networks.perceptron import fingerprint
 from core.tensor_file import read_tensors
 
 FINGERPRINT = "base_fingerprint"

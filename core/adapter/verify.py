@@ -11,8 +11,8 @@ from torch import nn
 from core.adapter.certificate import MERGED_TOLERANCE, RELOADED_TOLERANCE, difference, logits_of, merged_logits_of
 from core.adapter.read import AdapterFile, apply_adapter, read_adapter
 from core.errors import AdapterError
-from core.model import MultilayerPerceptron, fingerprint
-from core.network_file import read_network
+from core.networks.file import read_network
+from core.networks.perceptron import MultilayerPerceptron, fingerprint
 
 PROBE_ROWS = 64
 PROBE_SEED = 0

@@ -26,8 +26,8 @@ from core.adapter.config import AdapterConfig
 from core.adapter.read import FINGERPRINT, apply_adapter, read_adapter, tensor_name
 from core.errors import AdapterError, BaseMismatchError
 from core.files import write_atomically
-from core.lora import AdaptedLinear, adapted_layers, base_copy, find_targets, scaling_factor, unmerge
-from core.model import MultilayerPerceptron, fingerprint
+from core.methods.lora import AdaptedLinear, adapted_layers, base_copy, find_targets, scaling_factor, unmerge
+from core.networks.perceptron import MultilayerPerceptron, fingerprint
 from core.spec import LoRASpec
 from core.tensor_file import tensors_bytes
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from core.runs.record import Run
 from core.spec import CONTROLS, LoRASpec, Method, RunSpec, TaskSpec
-from core.study.claims import (
+from core.store.record import Run
+from core.study.stats.claims import (
     Difference,
     Finding,
     Pair,
@@ -20,9 +20,9 @@ from core.study.claims import (
     more_or_less,
     span_text,
 )
-from core.study.intervals import LEAST_SEEDS, Interval, t_interval
-from core.study.measures import MEASURES, MeasureName
-from core.study.wording import bytes_text, count_text, listed, seconds_text, times_text
+from core.study.stats.intervals import LEAST_SEEDS, Interval, t_interval
+from core.study.stats.measures import MEASURES, MeasureName
+from core.wording.numbers import bytes_text, count_text, listed, seconds_text, times_text
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _setting_text(field: str, value: Any) -> str:
 
 
 def paired_differences(pairs: Sequence[tuple[Arm, Arm]], measure: MeasureName) -> list[Difference]:
-    """For each pair the first arm minus the second; see :func:`core.study.claims.differences_of`.
+    """For each pair the first arm minus the second; see :func:`core.study.stats.claims.differences_of`.
 
     Args:
         pairs: all that are compared to answer one question: each claim is corrected for the others.

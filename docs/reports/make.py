@@ -15,16 +15,16 @@ from pathlib import Path
 
 from core.__main__ import _follow, _launch, _parser
 from core.lab import Lab
-from core.runs.record import Experiment
 from core.settings import Settings
-from core.study.decision import cheapest_within
-from core.study.difference_tables import full_differences, interval_text, level_text, rank_differences, signed_text
-from core.study.evidence import Evidence, bases_of, gather
-from core.study.measures import MeasureName
-from core.study.report import report
-from core.study.report_file import write_report
-from core.study.tuning import ratio_text
-from core.study.wording import NOTHING, seconds_text
+from core.store.record import Experiment
+from core.study.arms.difference_tables import full_differences, interval_text, level_text, rank_differences, signed_text
+from core.study.arms.tuning import ratio_text
+from core.study.report.decision import cheapest_within
+from core.study.report.evidence import Evidence, bases_of, gather
+from core.study.report.html import write_report
+from core.study.report.report import report
+from core.study.stats.measures import MeasureName
+from core.wording.numbers import NOTHING, seconds_text
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- figures: written by make.py -->", "<!-- end of figures -->"

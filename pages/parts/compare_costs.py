@@ -8,14 +8,14 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
-from core.runs.record import Experiment
+from core.store.record import Experiment
+from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
+from core.study.arms.storage import bytes_for_customers
 from core.study.compare import Arm
-from core.study.difference_tables import cut_differences, cuts_table, differences_table
-from core.study.figures import arm_dots, bars
-from core.study.measures import MEASURES, MeasureName
-from core.study.storage import bytes_for_customers
-from core.study.tradeoff_figures import Curves, accuracy_against, learning_and_forgetting, learning_over_time
-from core.study.wording import bytes_text, listed
+from core.study.figures.curves import arm_dots, bars
+from core.study.figures.tradeoffs import Curves, accuracy_against, learning_and_forgetting, learning_over_time
+from core.study.stats.measures import MEASURES, MeasureName
+from core.wording.numbers import bytes_text, listed
 from pages.parts.figure_panel import show
 from pages.parts.literal import literal
 from pages.parts.measured import cuts_of, start_of

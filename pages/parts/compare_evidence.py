@@ -8,14 +8,14 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
-from core.runs.record import Experiment, Run
-from core.study.claims import Difference, Finding
+from core.store.record import Experiment, Run
+from core.study.arms.difference_tables import differences_table, full_differences, p_text, rank_differences
+from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.compare import Arm
-from core.study.difference_tables import differences_table, full_differences, p_text, rank_differences
-from core.study.intervals import CLAIM_SEEDS
-from core.study.sweep_figures import rate_curves
-from core.study.tuning import choice_sentence, end_sentences, rate_choices
-from core.study.wording import count_text, points_text
+from core.study.figures.sweep import rate_curves
+from core.study.stats.claims import Difference, Finding
+from core.study.stats.intervals import CLAIM_SEEDS
+from core.wording.numbers import count_text, points_text
 from pages.parts.figure_panel import show
 from pages.parts.literal import literal
 from pages.parts.measured import images_of

@@ -8,7 +8,7 @@ from core.data.catalog import DatasetInfo
 from core.errors import LabError
 from core.lab import Lab
 from core.spec import TaskSpec
-from core.study.wording import bytes_text
+from core.wording.numbers import bytes_text
 from pages.parts.literal import literal
 
 TICK = 0.5

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from core.study.palette import FULL, LORA
+from core.study.figures.palette import FULL, LORA
 
 WIDTH = 360
 """Of every drawing, in its own units; shown at about this many pixels on a phone."""

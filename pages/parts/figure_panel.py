@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.study.figures import export_html
+from core.study.figures.curves import export_html
 
 
 def show(figure: go.Figure, experiment: str, key: str, alt: str) -> None:

@@ -8,10 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from core.lab import Lab
-from core.runs.record import Run
 from core.spec import RunSpec
-from core.study.tuning import TuneSpec
-from core.study.wording import bytes_text, count_text, seconds_text
+from core.store.record import Run
+from core.study.arms.tuning import TuneSpec
+from core.wording.numbers import bytes_text, count_text, seconds_text
 from pages.parts import forms
 
 

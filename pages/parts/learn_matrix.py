@@ -6,10 +6,10 @@ import streamlit as st
 from streamlit.elements.lib.grid_container import GridContainer
 
 from core.spec import LoRASpec, bounds
-from core.study import demonstration
-from core.study.counting import ADAM_STATE, FLOAT32, LayerCount
-from core.study.diagram import outputs_figure, ranks_figure
-from core.study.wording import bytes_text, count_text, number_text, percent, times_text
+from core.study.learn import demonstration
+from core.study.learn.counting import ADAM_STATE, FLOAT32, LayerCount
+from core.study.learn.figures import outputs_figure, ranks_figure
+from core.wording.numbers import bytes_text, count_text, number_text, percent, times_text
 from pages.parts import diagram
 
 MERGE_RANKS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]

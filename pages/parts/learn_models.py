@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from core.spec import LoRASpec, ModelSpec
-from core.study.counting import perceptron, storage
-from core.study.diagram import storage_figure
-from core.study.language_models import LANGUAGE_MODELS, model_table, projection_table
-from core.study.wording import bytes_text, times_text
+from core.study.learn.counting import perceptron, storage
+from core.study.learn.figures import storage_figure
+from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table
+from core.wording.numbers import bytes_text, times_text
 
 MODEL_RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 CUSTOMERS = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000]

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.lab import Lab
-from core.runs.record import Run
+from core.store.record import Run
 from core.study.compare import labels_of
-from core.study.figures import NamedCurve, live_figure_data
-from core.study.palette import colours_of
-from core.study.wording import count_text, seconds_text
+from core.study.figures.curves import NamedCurve, live_figure_data
+from core.study.figures.palette import colours_of
+from core.wording.numbers import count_text, seconds_text
 from pages.parts.literal import literal
 from pages.parts.live_chart import live_chart
 from pages.parts.pickers import state_badge

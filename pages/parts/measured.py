@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.lab import Lab
-from core.study.claims import ExampleDifference
 from core.study.compare import Arm
-from core.study.remeasured import (
+from core.study.stats.claims import ExampleDifference
+from core.study.weights.remeasured import (
     CutArm,
     Remeasured,
     Standing,
@@ -22,22 +22,22 @@ from core.study.remeasured import (
 
 
 def start_of(lab: Lab, arms: Sequence[Arm]) -> Standing | None:
-    """Where the base stood; see :func:`core.study.remeasured.base_standings`. Raises: LabError."""
+    """Where the base stood; see :func:`core.study.weights.remeasured.base_standings`. Raises: LabError."""
     return _start(lab, tuple(run.id for arm in arms for run in arm.runs), list(arms))
 
 
 def cuts_of(lab: Lab, full: Arm, ranks: Sequence[int]) -> list[CutArm]:
-    """Full fine-tuning cut to ranks; see :func:`core.study.remeasured.cut_arms`. Raises: LabError."""
+    """Full fine-tuning cut to ranks; see :func:`core.study.weights.remeasured.cut_arms`. Raises: LabError."""
     return _cuts(lab, tuple(run.id for run in full.runs), tuple(ranks), full)
 
 
 def everything_of(lab: Lab, arms: Sequence[Arm]) -> Remeasured:
-    """All that a report needs; see :func:`core.study.remeasured.remeasure`."""
+    """All that a report needs; see :func:`core.study.weights.remeasured.remeasure`."""
     return _everything(lab, tuple(run.id for arm in arms for run in arm.runs), list(arms))
 
 
 def images_of(lab: Lab, a: str, b: str) -> ExampleDifference:
-    """Two runs on the same test images; see :func:`core.study.remeasured.image_by_image`. Raises: LabError."""
+    """Two runs on the same test images; see :func:`core.study.weights.remeasured.image_by_image`. Raises: LabError."""
     return _images(lab, a, b)
 
 

@@ -8,9 +8,9 @@ from datetime import datetime
 import streamlit as st
 
 from core.lab import Lab
-from core.runs.record import Experiment, Run
-from core.study.task_wording import task_text
-from core.study.wording import percent
+from core.store.record import Experiment, Run
+from core.wording.numbers import percent
+from core.wording.tasks import task_text
 
 __all__ = ["base_picker", "base_text", "experiment_picker", "pick", "state_badge", "task_text", "when"]
 

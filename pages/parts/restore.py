@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
-from core.runs.restore import Restored
+from core.store.restore import Restored
 from pages.parts.literal import literal
 
 DONE = "restored"

@@ -9,9 +9,9 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
-from core.runs.search import Entry
-from core.study.differences import share_base_and_task
-from core.study.wording import count_text
+from core.store.search import Entry
+from core.study.arms.settings import share_base_and_task
+from core.wording.numbers import count_text
 from pages.parts.literal import literal
 from pages.parts.runs_delete import ask_to_delete
 from pages.parts.runs_table import select

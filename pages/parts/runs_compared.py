@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import Lab
-from core.runs.record import Experiment
-from core.study.differences import share_base_and_task
+from core.store.record import Experiment
+from core.study.arms.settings import share_base_and_task
 
 
 def selected_runs(lab: Lab) -> Experiment | None:

@@ -6,9 +6,9 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
-from core.runs.record import Run
-from core.runs.shelf import Loss
-from core.study.wording import bytes_text, count_text, listed
+from core.store.notes import Loss
+from core.store.record import Run
+from core.wording.numbers import bytes_text, count_text, listed
 from pages.parts.literal import literal
 from pages.parts.runs_table import select, selected
 

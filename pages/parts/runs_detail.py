@@ -7,13 +7,13 @@ import streamlit as st
 
 from core.errors import NoteError, UnknownRunError
 from core.lab import Lab
-from core.runs.record import Run
-from core.runs.search import Entry
-from core.runs.shelf import MOST_NOTE
-from core.study.differences import settings_of
-from core.study.figures import NamedCurve, live_figure_data, loss_curves
-from core.study.palette import colours_of
-from core.study.wording import bytes_text, count_text, percent, seconds_text
+from core.store.notes import MOST_NOTE
+from core.store.record import Run
+from core.store.search import Entry
+from core.study.arms.settings import settings_of
+from core.study.figures.curves import NamedCurve, live_figure_data, loss_curves
+from core.study.figures.palette import colours_of
+from core.wording.numbers import bytes_text, count_text, percent, seconds_text
 from pages.parts.literal import literal
 from pages.parts.live import TICK
 from pages.parts.live_chart import live_chart

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.lab import Lab
-from core.runs.search import Entry
+from core.store.search import Entry
+from core.study.arms.settings import differences
 from core.study.compare import labels_of
-from core.study.differences import differences
-from core.study.figures import Axis, NamedCurve, loss_curves
-from core.study.palette import colours_of
-from core.study.wording import count_text
+from core.study.figures.curves import Axis, NamedCurve, loss_curves
+from core.study.figures.palette import colours_of
+from core.wording.numbers import count_text
 
 MOST_CURVES = 12
 """Curves drawn at once; more could not be told apart."""

@@ -7,9 +7,9 @@ from typing import get_args
 import streamlit as st
 
 from core.lab import Lab
-from core.runs.record import State
-from core.runs.search import ORDERS, Query
 from core.spec import Method
+from core.store.record import State
+from core.store.search import ORDERS, Query
 
 ARCHIVE = {"current": False, "archived": True, "all": None}
 """Which side of the archive is shown, by the word for it."""

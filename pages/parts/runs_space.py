@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import Lab
-from core.study.wording import bytes_text
+from core.wording.numbers import bytes_text
 
 MUCH = 0.9
 """Share of the limit from which the page advises to delete."""

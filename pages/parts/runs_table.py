@@ -7,10 +7,10 @@ import hashlib
 import streamlit as st
 
 from core.lab import Lab
-from core.runs.search import Query
+from core.store.search import Query
+from core.study.arms.tables import entries_table
 from core.study.csv_file import csv_of
-from core.study.tables import entries_table
-from core.study.wording import count_text
+from core.wording.numbers import count_text
 
 ROWS = 50
 """Runs a page."""

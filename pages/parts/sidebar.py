@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core import lab
-from core.runs.record import Run
 from core.settings import choose_device, device_name
-from core.study.wording import seconds_text
+from core.store.record import Run
+from core.wording.numbers import seconds_text
 
 POLL_SECONDS = 2.0
 """Between two looks at the runs, while there are any to look at."""

@@ -7,14 +7,14 @@ from typing import Any
 
 import streamlit as st
 
+from core.engine.cost import Cost
+from core.engine.experiment import arm_specs
 from core.errors import LabError
 from core.lab import Lab
-from core.runs.arms import arm_specs
-from core.runs.plan import Cost
-from core.runs.record import Experiment, Run
 from core.spec import Device, LoRASpec, OptimSpec, RunSpec, TaskSpec, bounds
-from core.study.sweep import MOST_RUNS, Grid
-from core.study.wording import bytes_text, count_text, seconds_text
+from core.store.record import Experiment, Run
+from core.study.arms.sweep import MOST_RUNS, Grid
+from core.wording.numbers import bytes_text, count_text, seconds_text
 from pages.parts import forms
 from pages.parts.literal import literal
 from pages.parts.pickers import base_picker, task_text

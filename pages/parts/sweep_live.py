@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 import streamlit as st
 
 from core.lab import Lab
-from core.runs.record import Experiment, Run
-from core.study.sweep import Cell, cells_of, chosen, seconds_left, setting_text
-from core.study.sweep_figures import heat_map
-from core.study.wording import seconds_text
+from core.store.record import Experiment, Run
+from core.study.arms.sweep import Cell, cells_of, chosen, seconds_left, setting_text
+from core.study.figures.sweep import heat_map
+from core.wording.numbers import seconds_text
 from pages.parts.literal import literal
 from pages.parts.sweep_form import expected_seconds
 from pages.parts.tile_map import tile_map
@@ -38,7 +38,7 @@ def accuracy_map(experiment: Experiment, cells: Sequence[Cell], alpha: float | N
     Args:
         experiment: the sweep.
         cells: of it.
-        alpha: as of :func:`core.study.sweep_figures.heat_map`.
+        alpha: as of :func:`core.study.figures.sweep.heat_map`.
         marked: whether what validation chooses is framed.
     """
     full, lora = chosen(cells)

@@ -7,8 +7,8 @@ import streamlit as st
 from core.data.presets import PRESETS, preset_tasks
 from core.errors import LabError
 from core.lab import Lab
-from core.runs.record import Run
 from core.spec import TaskSpec
+from core.store.record import Run
 from pages.parts import forms
 from pages.parts.datasets import dataset_picker, task_preview
 from pages.parts.literal import literal

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.study.sweep_figures import HeatMap
+from core.study.figures.sweep import HeatMap
 
 _HTML = """
 <div class="tile-map">

@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from core.adapter.archive import MAX_BYTES
+from core.engine.job import NETWORK
+from core.engine.trial import Trial, evaluate_adapter, merged_with
 from core.errors import LabError
 from core.lab import Lab
-from core.runs.execute import NETWORK
-from core.runs.record import Run
 from core.spec import TaskSpec
-from core.study.adapter_trial import Trial, evaluate_adapter, merged_with
-from core.study.wording import count_text, percent, points_text
+from core.store.record import Run
+from core.wording.numbers import count_text, percent, points_text
 from pages.parts.literal import literal
 from pages.parts.pickers import base_picker, task_text
 from pages.parts.task_form import task_form

@@ -9,7 +9,7 @@ from core.data.uploads import KINDS, MOST_BYTES, Draft, read_upload, samples
 from core.errors import LabError
 from core.lab import Lab
 from core.spec import TaskSpec, bounds
-from core.study.class_counts import class_counts
+from core.study.figures.class_counts import class_counts
 from pages.parts.literal import literal
 
 CLASSES_SHOWN = 12

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.lab import Lab
-from core.runs.record import Experiment, Run
+from core.store.record import Experiment, Run
 from core.study.compare import Arm, arms_of, validation_of
-from core.study.palette import colours_of
-from core.study.weight_change import layer_shapes, main_arms, run_of_seed
-from core.study.weight_tables import layer_text
-from core.study.wording import percent
+from core.study.figures.palette import colours_of
+from core.study.weights.change import layer_shapes, main_arms, run_of_seed
+from core.study.weights.tables import layer_text
+from core.wording.numbers import percent
 from pages.parts.pickers import pick
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.study.weight_figures import accuracy_over_strength
-from core.study.weight_scores import Scores
-from core.study.weight_strength import MOST_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
-from core.study.weight_tables import combinations_text, layer_text, worth_text
-from core.study.wording import number_text, percent, points_text
+from core.study.weights.figures import accuracy_over_strength
+from core.study.weights.scores import Scores
+from core.study.weights.strength import MOST_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
+from core.study.weights.tables import combinations_text, layer_text, worth_text
+from core.wording.numbers import number_text, percent, points_text
 from pages.parts.live_chart import live_chart
 from pages.parts.weights_focus import Focus
 from pages.parts.weights_numbers import strengths_of, switches_of

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from core.study.spectrum import ENERGY
-from core.study.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
-from core.study.weight_directions import intruders_mean_something
-from core.study.weight_figures import accuracy_of_scaling, likeness_bars
-from core.study.weight_tables import amplification_text
-from core.study.wording import listed, number_text, percent
+from core.study.weights.directions import intruders_mean_something
+from core.study.weights.figures import accuracy_of_scaling, likeness_bars
+from core.study.weights.spectrum import ENERGY
+from core.study.weights.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
+from core.study.weights.tables import amplification_text
+from core.wording.numbers import listed, number_text, percent
 from pages.parts.weights_focus import Focus, same_seed
 from pages.parts.weights_numbers import amplification_of, check_of, newness_of, rank_on, spectra_of
 from pages.parts.weights_show import show

@@ -6,14 +6,14 @@ import numpy as np
 import streamlit as st
 
 from core.lab import Lab
-from core.runs.record import Run
-from core.study.spectrum import Array, Spectrum
-from core.study.subspace import Amplification, Side, amplification, directions
-from core.study.weight_change import read_change
-from core.study.weight_directions import MOST_DIRECTIONS, Newness, ScalingCheck, newness, rank_of, scaling_check
-from core.study.weight_rank import CutCurve, cut_curve, cut_scores
-from core.study.weight_scores import PartName, Scores, read_exam
-from core.study.weight_strength import StrengthCurve, Switches, strength_curve, switches
+from core.store.record import Run
+from core.study.weights.change import read_change
+from core.study.weights.directions import MOST_DIRECTIONS, Newness, ScalingCheck, newness, rank_of, scaling_check
+from core.study.weights.rank import CutCurve, cut_curve, cut_scores
+from core.study.weights.scores import PartName, Scores, read_exam
+from core.study.weights.spectrum import Array, Spectrum
+from core.study.weights.strength import StrengthCurve, Switches, strength_curve, switches
+from core.study.weights.subspace import Amplification, Side, amplification, directions
 
 _RUNS = {Run: lambda run: (run.id, run.ended)}
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from core.runs.record import Run
+from core.store.record import Run
 from core.study.compare import Arm
-from core.study.weight_figures import TrainedRank, accuracy_of_cuts
-from core.study.weight_rank import TOLERANCE, suggested_rank
-from core.study.weight_scores import Scores
-from core.study.weight_tables import mean_text
-from core.study.wording import count_text, number_text
+from core.study.weights.figures import TrainedRank, accuracy_of_cuts
+from core.study.weights.rank import TOLERANCE, suggested_rank
+from core.study.weights.scores import Scores
+from core.study.weights.tables import mean_text
+from core.wording.numbers import count_text, number_text
 from pages.parts.weights_focus import Focus, make_more
 from pages.parts.weights_numbers import cut_on_test, cuts_of, validated
 from pages.parts.weights_show import show

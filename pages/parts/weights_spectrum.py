@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from core.study.csv_file import csv_of
-from core.study.spectrum import ENERGY
-from core.study.weight_figures import NamedSpectrum, energy_held, singular_values
-from core.study.weight_tables import spectrum_numbers, spectrum_text
-from core.study.wording import percent
+from core.study.weights.figures import NamedSpectrum, energy_held, singular_values
+from core.study.weights.spectrum import ENERGY
+from core.study.weights.tables import spectrum_numbers, spectrum_text
+from core.wording.numbers import percent
 from pages.parts.weights_focus import Focus, same_seed
 from pages.parts.weights_numbers import spectra_of, values_before
 from pages.parts.weights_show import show

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.runs.record import Run
-from core.study.subspace import Side
-from core.study.weight_change import run_of_seed
-from core.study.weight_directions import MOST_DIRECTIONS, overlap
-from core.study.weight_figures import similarity_map
-from core.study.wording import percent
+from core.store.record import Run
+from core.study.weights.change import run_of_seed
+from core.study.weights.directions import MOST_DIRECTIONS, overlap
+from core.study.weights.figures import similarity_map
+from core.study.weights.subspace import Side
+from core.wording.numbers import percent
 from pages.parts.weights_focus import Focus, make_more
 from pages.parts.weights_numbers import directions_of
 from pages.parts.weights_show import show

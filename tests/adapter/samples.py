@@ -21,13 +21,13 @@ from core.adapter import (
     read_adapter,
 )
 from core.adapter.archive import CONFIG, TENSORS, zip_bytes
-from core.lora import (
+from core.methods.lora import (
     AdaptedLinear,
     LinearWithLoRA,
     adapted_layers,
     add_lora,
 )
-from core.model import MultilayerPerceptron, build, fingerprint
+from core.networks.perceptron import MultilayerPerceptron, build, fingerprint
 from core.spec import LoRASpec, ModelSpec, Scaling
 from tests.data import uploaded
 from tests.data.uploaded import Entry

@@ -19,12 +19,12 @@ from core.adapter import (
 from core.adapter.archive import CERTIFICATE, json_bytes, zip_bytes
 from core.adapter.certificate import logits_of, merged_logits_of
 from core.errors import AdapterError, BaseMismatchError, NetworkFileError
-from core.lora import (
+from core.methods.lora import (
     adapted_layers,
     count_parameters,
 )
-from core.model import build, fingerprint
-from core.network_file import read_network, write_network
+from core.networks.file import read_network, write_network
+from core.networks.perceptron import build, fingerprint
 from tests.adapter.samples import (
     A0,
     B0,

@@ -17,9 +17,9 @@ from core.adapter import (
 )
 from core.adapter.archive import CARD
 from core.adapter.card import plain
-from core.network_file import write_network
-from core.runs.record import Result
+from core.networks.file import write_network
 from core.spec import OptimSpec, RunSpec, TaskSpec
+from core.store.record import Result
 from tests.adapter.samples import BASE, ENTRIES, LORA, MODEL, WHOLE, assert_close, logits, packed, probe
 
 

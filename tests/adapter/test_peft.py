@@ -23,7 +23,7 @@ from core.adapter import (
     read_adapter,
 )
 from core.errors import AdapterError
-from core.lora import (
+from core.methods.lora import (
     LinearWithLoRA,
     LinearWithLoRAMerged,
     adapted_layers,

@@ -23,7 +23,7 @@ from core.adapter import (
 )
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, json_bytes
 from core.errors import AdapterError, BaseMismatchError
-from core.lora import (
+from core.methods.lora import (
     AdaptedLinear,
     LinearWithLoRA,
     LinearWithLoRAMerged,
@@ -32,7 +32,7 @@ from core.lora import (
     merge,
     merged_copy,
 )
-from core.model import fingerprint
+from core.networks.perceptron import fingerprint
 from core.spec import LoRASpec, ModelSpec, Scaling
 from tests.adapter.samples import (
     BASE,

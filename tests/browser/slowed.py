@@ -10,7 +10,7 @@ import streamlit as st
 from torch import Tensor
 
 from app import ACCESS, at, doors, lifespan
-from core.training.bank import Bank
+from core.training.bank.bank import Bank
 from core.web import downloads
 
 SLOW = Path(os.environ["LORA_LAB_HOME"]) / "slow"

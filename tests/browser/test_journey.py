@@ -12,7 +12,7 @@ from peft import PeftModel
 from playwright.sync_api import Locator, Page, expect
 
 from core.adapter import apply_adapter, read_adapter
-from core.network_file import read_network
+from core.networks.file import read_network
 from tests.browser.conftest import REPO, SLOWED, Serve
 from tests.conftest import wait_until
 

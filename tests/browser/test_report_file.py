@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Page
 
 from core.lab import Lab
-from core.study.report import report_of
-from core.study.report_file import write_report
+from core.study.report.html import write_report
+from core.study.report.report import report_of
 from tests.conftest import BOTH, finish, short, wait_until
 
 pytestmark = pytest.mark.browser

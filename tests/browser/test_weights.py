@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.lab import Lab
-from core.runs.record import Run
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
-from core.study.wording import percent
+from core.store.record import Run
+from core.wording.numbers import percent
 from tests.browser.conftest import REPO, Serve
 from tests.conftest import DIGITS, TURNED, finish, short
 

@@ -13,12 +13,12 @@ from peft import LoraConfig, get_peft_model
 from streamlit.testing.v1 import AppTest
 
 from core.adapter.archive import TENSORS
+from core.engine.job import ADAPTER, NETWORK
+from core.engine.trial import evaluate_adapter, merged_with
 from core.lab import Lab, close_lab, open_lab
-from core.network_file import read_network
-from core.runs.execute import ADAPTER, NETWORK
+from core.networks.file import read_network
 from core.settings import Settings
 from core.spec import RunSpec, TaskSpec
-from core.study.adapter_trial import evaluate_adapter, merged_with
 from tests.conftest import BOTH, DIGITS, HANG, TURNED, finish, short
 from tests.data.uploaded import arrays, folders, noise, zipped
 

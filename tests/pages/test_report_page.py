@@ -8,10 +8,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab, close_lab, open_lab
-from core.runs.record import Experiment
 from core.settings import Settings
 from core.spec import LoRASpec
-from core.study.tuning import TuneSpec, is_tuned, tuned_arms
+from core.store.record import Experiment
+from core.study.arms.tuning import TuneSpec, is_tuned, tuned_arms
 from tests.conftest import BOTH, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 

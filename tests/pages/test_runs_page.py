@@ -9,11 +9,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab, close_lab, open_lab
-from core.runs.record import Run
-from core.runs.search import Query
-from core.runs.shelf import MOST_NOTE
 from core.settings import Settings
 from core.spec import RunSpec
+from core.store.notes import MOST_NOTE
+from core.store.record import Run
+from core.store.search import Query
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 from tests.runs.many import write_many

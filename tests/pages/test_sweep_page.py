@@ -9,9 +9,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab, close_lab, open_lab
-from core.runs.record import Experiment, Run
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
+from core.store.record import Experiment, Run
 from pages.parts.sweep_live import comparison, read_cells
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.pages.test_pages import draw, texts

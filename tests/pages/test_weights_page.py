@@ -9,12 +9,12 @@ import pytest
 from streamlit.proto.Metric_pb2 import Metric
 from streamlit.testing.v1 import AppTest
 
+from core.engine.job import NETWORK
 from core.lab import Lab, close_lab, open_lab
-from core.runs.execute import NETWORK
-from core.runs.record import Experiment, Run
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
-from core.study.wording import percent
+from core.store.record import Experiment, Run
+from core.wording.numbers import percent
 from tests.conftest import DIGITS, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 
 from core.data.tasks import Outline, Task, Tasks
-from core.model import build
-from core.network_file import write_network
-from core.runs.bank_memory import Sizes, bank_memory
-from core.runs.checkpoints import write_checkpoint
-from core.runs.execute import NETWORK, Attendant, Workplace, execute_bank
-from core.runs.store import Store
-from core.runs.workers import Workers
+from core.engine.bank_memory import Sizes, bank_memory
+from core.engine.job import NETWORK, Attendant, Workplace, execute_bank
+from core.engine.workers import Workers
+from core.networks.file import write_network
+from core.networks.perceptron import build
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
+from core.store.checkpoints import write_checkpoint
+from core.store.store import Store
 from core.training.checkpoint import Checkpoint
 from core.training.loop import EpochEnd, Event
 from tests.soak.feeding import forget_peak, peak

@@ -13,7 +13,7 @@ import os, sys
 from pathlib import Path
 from core.errors import LabError
 from core.lab import Lab
-from core.runs.store import Store
+from core.store.store import Store
 from core.settings import Settings
 what, path = sys.argv[1:]
 if os.getuid() == 0:  # whom no mode of a file keeps out

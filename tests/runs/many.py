@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from core.runs.record import State
-from core.runs.store import Store
 from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
+from core.store.record import State
+from core.store.store import Store
 from tests.study.samples import RESULT
 
 STATES: list[State] = ["finished", "finished", "finished", "stopped", "failed", "interrupted"]

@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from core.engine.job import execute_bank
 from core.lab import Lab
-from core.runs.execute import execute_bank
 from core.settings import Settings
 from core.spec import RunSpec
 from tests.conftest import finish

@@ -9,12 +9,12 @@ import pytest
 
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
-from core.runs import workers
-from core.runs.bank_memory import Sizes, bank_memory
-from core.runs.store import Store
-from core.runs.workers import FREE_SHARE, FULL_BANK, LORA_BANK, Workers
+from core.engine import workers
+from core.engine.bank_memory import Sizes, bank_memory
+from core.engine.workers import FREE_SHARE, FULL_BANK, LORA_BANK, Workers
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec
+from core.store.store import Store
 from tests.conftest import DIGITS, TURNED
 
 CLASSES = tuple(range(10))

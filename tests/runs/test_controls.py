@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from core.engine.cost import plan
+from core.engine.job import NETWORK
 from core.errors import SpecError
 from core.lab import Lab
-from core.network_file import read_network
-from core.runs.execute import NETWORK
-from core.runs.plan import plan
+from core.networks.file import read_network
 from core.spec import CONTROLS, LoRASpec, ModelSpec, RunSpec, TaskSpec
 from tests.conftest import finish, short
 

@@ -13,10 +13,10 @@ import torch
 from core.adapter import apply_adapter, read_adapter
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
+from core.engine.job import ADAPTER, NETWORK, Attendant, Outcome, Workplace, execute, execute_bank
 from core.errors import DivergedError, SpecError
 from core.files import sha256_of
-from core.network_file import read_network
-from core.runs.execute import ADAPTER, NETWORK, Attendant, Outcome, Workplace, execute, execute_bank
+from core.networks.file import read_network
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, RunSpec, TaskSpec
 from core.training.loop import Event, StepLoss

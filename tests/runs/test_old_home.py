@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from core.adapter import verify_adapter
+from core.engine.job import ADAPTER, NETWORK
 from core.lab import MERGED, Lab
-from core.network_file import read_network
-from core.runs.execute import ADAPTER, NETWORK
+from core.networks.file import read_network
 from core.settings import Settings
 from tests.conftest import copied, finish, wait_until
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
-from core.runs.bank_memory import Sizes, bank_memory
+from core.engine.bank_memory import Sizes, bank_memory
 from core.settings import Settings
 from core.spec import ModelSpec, RunSpec
 from tests.conftest import DIGITS, short

@@ -6,8 +6,8 @@ import os
 import sys
 import threading
 
+from core.engine.priority import BACK
 from core.lab import Lab
-from core.runs.priority import BACK
 from tests.conftest import wait_until
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
+from core.engine.job import ADAPTER, NETWORK
+from core.engine.recipe import Recipe, weights_digest
 from core.errors import SpecError
 from core.lab import Lab
-from core.runs.execute import ADAPTER, NETWORK
-from core.runs.recipe import Recipe, weights_digest
-from core.runs.record import Run
 from core.settings import Settings
 from core.spec import MOST_CHARACTERS, LoRASpec, RunSpec, TaskSpec
+from core.store.record import Run
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=2, rate=0.001))

@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 from starlette.requests import Request
 
+from core.engine.job import NETWORK
 from core.errors import RunFileError, StoreDamagedError, StoreError, StoreGoneError
 from core.lab import Lab, close_lab, open_lab
-from core.runs.backups import KEPT_LATEST, Backups
-from core.runs.execute import NETWORK
-from core.runs.run_file import NAME, changes_in, read_run_file
-from core.runs.store import Store
 from core.settings import Settings
 from core.spec import RunSpec
+from core.store.backups import KEPT_LATEST, Backups
+from core.store.run_file import NAME, changes_in, read_run_file
+from core.store.store import Store
 from core.web.downloads import health
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
 from tests.runs.child import lab_process

@@ -15,16 +15,16 @@ import pytest
 import torch
 
 from core.adapter import read_adapter
+from core.engine.job import ADAPTER, NETWORK
 from core.errors import RunStateError
 from core.files import sha256_of
 from core.lab import Lab
-from core.network_file import read_network
-from core.runs.checkpoints import PREFIX
-from core.runs.execute import ADAPTER, NETWORK
-from core.runs.record import Run
-from core.runs.run_file import NAME
+from core.networks.file import read_network
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
+from core.store.checkpoints import PREFIX
+from core.store.record import Run
+from core.store.run_file import NAME
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.runs.child import lab_process, when_read
 

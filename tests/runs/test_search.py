@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from core.runs.record import Run
-from core.runs.search import MOST_WORDS, ORDERS, Entry, Query, Search, Sort
-from core.runs.shelf import Shelf
-from core.runs.store import Store
 from core.spec import CONTROLS, LoRASpec, RunSpec, TaskSpec
+from core.store.notes import Shelf
+from core.store.record import Run
+from core.store.search import MOST_WORDS, ORDERS, Entry, Query, Search, Sort
+from core.store.store import Store
 from tests.conftest import DIGITS
 from tests.runs.many import write_many
 from tests.study.samples import RESULT

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
+from core.engine.job import NETWORK
 from core.errors import NoteError, RunInUseError, UnknownRunError
 from core.files import sha256_of
 from core.lab import Lab, close_lab, open_lab
-from core.runs.deletions import Deletions
-from core.runs.execute import NETWORK
-from core.runs.record import Experiment
-from core.runs.search import Query, Search
-from core.runs.shelf import MOST_NOTE, MOST_TAG, MOST_TAGS, Shelf
-from core.runs.store import Store
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
+from core.store.deletions import Deletions
+from core.store.notes import MOST_NOTE, MOST_TAG, MOST_TAGS, Shelf
+from core.store.record import Experiment
+from core.store.search import Query, Search
+from core.store.store import Store
 from core.web.downloads import download
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 from tests.runs.many import PER_EXPERIMENT, write_many
@@ -194,9 +194,9 @@ def test_a_base_goes_only_with_the_runs_that_start_from_it(store: Store, shelf: 
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from core.runs.deletions import Deletions
-from core.runs.shelf import Shelf
-from core.runs.store import Store
+from core.store.deletions import Deletions
+from core.store.notes import Shelf
+from core.store.store import Store
 home, mode, *ids = sys.argv[1:]
 
 def set_aside_and_die(self, ids, set_aside=Deletions.set_aside):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from core.engine.cost import plan
 from core.errors import SpecError, StorageFullError
 from core.lab import Lab
-from core.runs.plan import plan
 from core.settings import Settings
 from core.spec import LoRASpec, OptimSpec, RunSpec
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until

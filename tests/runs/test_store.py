@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from core.errors import LabError, QueueFullError, RunStateError, UnknownRunError
-from core.runs.record import Experiment, Result, State
-from core.runs.schema import NEXT, VERSION
-from core.runs.store import Store
 from core.spec import LoRASpec, OptimSpec, RunSpec
+from core.store.record import Experiment, Result, State
+from core.store.schema import NEXT, VERSION
+from core.store.store import Store
 from core.training.loop import EpochEnd, StepLoss
 from tests.conftest import DIGITS, TURNED
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from core.engine.job import NETWORK
+from core.engine.processes import living
 from core.lab import Lab
-from core.runs.checkpoints import PREFIX
-from core.runs.execute import NETWORK
-from core.runs.owners import living
-from core.runs.run_file import NAME
 from core.settings import Settings
 from core.spec import RunSpec
+from core.store.checkpoints import PREFIX
+from core.store.run_file import NAME
 from tests.conftest import DIGITS, copied, finish, short, wait_until
 from tests.runs.child import lab_process, when_read
 

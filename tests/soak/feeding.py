@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.data.uploads import read_upload
+from core.engine.job import NETWORK
+from core.engine.trial import evaluate_adapter, merged_with
 from core.errors import LabError
 from core.lab import Lab
-from core.runs.execute import NETWORK
 from core.settings import Settings
 from core.spec import TaskSpec
-from core.study.adapter_trial import evaluate_adapter, merged_with
 
 WRITING = 0o3
 """Bits of the flags of ``open`` that say that a file is to be written."""

@@ -16,12 +16,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from core.engine.job import NETWORK
 from core.files import sha256_of
 from core.lab import Lab
-from core.runs.execute import NETWORK
-from core.runs.record import Run
 from core.settings import Settings
 from core.spec import RunSpec
+from core.store.record import Run
 from tests.conftest import DIGITS, finish, short, wait_until
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))

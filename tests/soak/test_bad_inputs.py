@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from core.engine.job import ADAPTER
 from core.lab import Lab
-from core.runs.execute import ADAPTER
 from core.settings import Settings
 from tests.adapter.bad_adapters import BAD_CONFIGS, BAD_TENSORS
 from tests.adapter.bad_adapters import BAD_ZIPS as BAD_ADAPTER_ZIPS

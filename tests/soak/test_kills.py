@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.engine.job import NETWORK
 from core.files import sha256_of
 from core.lab import Lab
-from core.runs.checkpoints import PREFIX
-from core.runs.execute import NETWORK
-from core.runs.record import Run
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
+from core.store.checkpoints import PREFIX
+from core.store.record import Run
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.soak.sizes import FULL, full_or_short, keep
 

@@ -20,10 +20,10 @@ import pytest
 from core.errors import StoreError
 from core.files import sha256_of
 from core.lab import MERGED, Lab
-from core.runs.run_file import NAME
-from core.runs.store import Store
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
+from core.store.run_file import NAME
+from core.store.store import Store
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
 from tests.runs.child import lab_process
 from tests.runs.harm import AS_NOBODY, cut, lose, restore

@@ -10,9 +10,9 @@ from statistics import median
 import pytest
 
 from core.lab import Lab
-from core.runs.checkpoints import PREFIX
 from core.settings import Settings
 from core.spec import ModelSpec, RunSpec
+from core.store.checkpoints import PREFIX
 from tests.browser.conftest import stop_server
 from tests.conftest import DIGITS, short, wait_until
 from tests.soak.sizes import FULL, full_or_short, keep

@@ -7,11 +7,11 @@ import copy
 import numpy as np
 import torch
 
-from core.lora import adapted_layers, add_lora
-from core.model import MultilayerPerceptron, build
+from core.methods.lora import adapted_layers, add_lora
+from core.networks.perceptron import MultilayerPerceptron, build
 from core.spec import LoRASpec, ModelSpec
-from core.study.weight_change import WeightChange
-from core.study.weight_scores import Exam, Part
+from core.study.weights.change import WeightChange
+from core.study.weights.scores import Exam, Part
 
 SIZES = ModelSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=16, num_classes=5)
 PATHS = ("layers.0", "layers.2", "layers.4")

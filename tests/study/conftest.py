@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from core.lab import Lab
-from core.runs.record import Experiment
 from core.settings import Settings
 from core.spec import LoRASpec
-from core.study.tuning import TuneSpec, tuned_arms
+from core.store.record import Experiment
+from core.study.arms.tuning import TuneSpec, tuned_arms
 from tests.conftest import short, wait_until
 
 

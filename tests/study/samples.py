@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.runs.record import EPOCH_COLUMNS, Curve, Result, Run, State
 from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
+from core.store.record import EPOCH_COLUMNS, Curve, Result, Run, State
 
 SOURCE = TaskSpec.of(dataset="digits")
 TARGET = TaskSpec.of(dataset="digits", rotation=45.0)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.study.claims import Finding, Pair, differences_of, example_difference, falls_short_by_less
-from core.study.intervals import CLAIM_SEEDS, bca_interval, seeds_needed, t_interval
-from core.study.permutation import fewest_pairs, holm, sign_flip_p, win_probability
+from core.study.stats.claims import Finding, Pair, differences_of, example_difference, falls_short_by_less
+from core.study.stats.intervals import CLAIM_SEEDS, bca_interval, seeds_needed, t_interval
+from core.study.stats.permutation import fewest_pairs, holm, sign_flip_p, win_probability
 
 STEPS = st.lists(st.integers(-4, 4), min_size=1, max_size=10)
 VALUES = st.lists(st.floats(-100, 100), min_size=3, max_size=12)

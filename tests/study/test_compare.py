@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.spec import LoRASpec, TaskSpec
-from core.study.claims import Finding
+from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
 from core.study.compare import (
     arms_of,
     comparable,
@@ -21,10 +21,10 @@ from core.study.compare import (
     validation_of,
     verdict,
 )
-from core.study.intervals import CLAIM_SEEDS, seeds_needed, t_interval
-from core.study.measures import MEASURES
-from core.study.tables import comparison_table, comparison_text, plain_table, runs_table
-from core.study.wording import bytes_text, count_text, percent, points_text, seconds_text
+from core.study.stats.claims import Finding
+from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed, t_interval
+from core.study.stats.measures import MEASURES
+from core.wording.numbers import bytes_text, count_text, percent, points_text, seconds_text
 from tests.study.samples import make_arm_runs, make_run
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=12)

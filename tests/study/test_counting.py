@@ -22,11 +22,11 @@ from transformers import (
 )
 
 from core.errors import LoRAError
-from core.lora import LoRALayer, add_lora, count_parameters
-from core.model import build
+from core.methods.lora import LoRALayer, add_lora, count_parameters
+from core.networks.perceptron import build
 from core.spec import LoRASpec, ModelSpec
-from core.study.counting import ADAM_STATE, LayerCount, Network, perceptron, storage
-from core.study.language_models import LANGUAGE_MODELS, model_table, projection_table
+from core.study.learn.counting import ADAM_STATE, LayerCount, Network, perceptron, storage
+from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table
 
 PUBLISHED = {  # safetensors totals on huggingface.co
     "GPT-2 small": 124_439_808,

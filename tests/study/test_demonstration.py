@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from core.errors import LoRAError
 from core.spec import ModelSpec
-from core.study import demonstration
-from core.study.counting import LayerCount, perceptron, storage
-from core.study.diagram import outputs_figure, ranks_figure, storage_figure
-from core.study.language_models import LANGUAGE_MODELS
+from core.study.learn import demonstration
+from core.study.learn.counting import LayerCount, perceptron, storage
+from core.study.learn.figures import outputs_figure, ranks_figure, storage_figure
+from core.study.learn.language_models import LANGUAGE_MODELS
 
 seeds = st.integers(0, 2**31)
 alphas = st.floats(0.5, 8)

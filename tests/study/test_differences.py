@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, Spec, TaskSpec
-from core.study.differences import differences, settings_of, share_base_and_task
+from core.study.arms.settings import differences, settings_of, share_base_and_task
 from tests.study.samples import SOURCE, TARGET, make_run
 
 CHANGES: dict[str, Any] = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from core.study.compare import arms_of
-from core.study.figures import (
+from core.study.figures.curves import (
     AXES,
     NamedCurve,
     accuracy_curves,
@@ -22,9 +22,9 @@ from core.study.figures import (
     live_figure_data,
     loss_curves,
 )
-from core.study.measures import MEASURES
-from core.study.palette import FULL, LORA, NEUTRAL, colours_of
-from core.study.thinning import MOST_POINTS, smooth, thin
+from core.study.figures.palette import FULL, LORA, NEUTRAL, colours_of
+from core.study.figures.thinning import MOST_POINTS, smooth, thin
+from core.study.stats.measures import MEASURES
 from tests.study.samples import make_arm_runs, make_curve, make_run
 
 LOSSES = arrays(

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from core.engine.job import NETWORK
 from core.errors import RunStateError
-from core.model import build
-from core.network_file import read_network
-from core.runs.execute import NETWORK
+from core.networks.file import read_network
+from core.networks.perceptron import build
 from core.spec import ModelSpec
 from core.study.compare import arms_of, chosen_arms, validation_of
-from core.study.remeasured import base_standings, cut_arms, image_by_image, mean_standing, remeasure
-from core.study.spectrum import cut_network
+from core.study.weights.remeasured import base_standings, cut_arms, image_by_image, mean_standing, remeasure
+from core.study.weights.spectrum import cut_network
 from tests.conftest import finish, short
 
 SIZES = ModelSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=9, num_classes=5)

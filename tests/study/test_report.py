@@ -16,10 +16,10 @@ from core.errors import RunStateError, SpecError
 from core.lab import Lab
 from core.settings import Settings
 from core.study.compare import arms_of
-from core.study.evidence import gather
-from core.study.report import Plot, Table, report, report_of
-from core.study.report_file import packed_plotly, report_html, write_report
-from core.study.tradeoff_figures import accuracy_against, learning_and_forgetting, mean_epochs
+from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
+from core.study.report.evidence import gather
+from core.study.report.html import packed_plotly, report_html, write_report
+from core.study.report.report import Plot, Table, report, report_of
 from tests.study.samples import make_arm_runs, make_curve
 
 

@@ -10,8 +10,8 @@ from core.__main__ import _launch, _parser
 from core.lab import Lab
 from core.settings import Settings
 from core.spec import LoRASpec, TaskSpec
-from core.study.evidence import bases_of
-from core.study.reproduce import compare_command
+from core.study.report.command import compare_command
+from core.study.report.evidence import bases_of
 from tests.conftest import short
 
 COMMANDS = [

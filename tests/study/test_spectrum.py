@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import BaseMismatchError, LoRAError
-from core.lora import adapted_layers, add_lora, base_copy, merge, merged_copy
-from core.model import build
+from core.methods.lora import adapted_layers, add_lora, base_copy, merge, merged_copy
+from core.networks.perceptron import build
 from core.spec import LoRASpec, ModelSpec
-from core.study.spectrum import (
+from core.study.weights.spectrum import (
     Spectrum,
     cut_network,
     delta_weights,

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft.tuners.lora.intruders import reduce_intruder_dimension
 
-from core.model import build
+from core.networks.perceptron import build
 from core.spec import ModelSpec
-from core.study.spectrum import linear_weights
-from core.study.subspace import (
+from core.study.weights.spectrum import linear_weights
+from core.study.weights.subspace import (
     amplification,
     directions,
     intruders,

@@ -12,11 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import SpecError
-from core.runs.record import Run
 from core.spec import LoRASpec, OptimSpec
-from core.study.intervals import t_interval
-from core.study.palette import FULL, LORA
-from core.study.sweep import (
+from core.store.record import Run
+from core.study.arms.sweep import (
     Cell,
     Grid,
     at_alpha,
@@ -31,7 +29,8 @@ from core.study.sweep import (
     sweep_table,
     trained_seconds,
 )
-from core.study.sweep_figures import (
+from core.study.figures.palette import FULL, LORA
+from core.study.figures.sweep import (
     colours_by_rank,
     front_of,
     heat_map,
@@ -41,6 +40,7 @@ from core.study.sweep_figures import (
     rank_curve,
     rate_curves,
 )
+from core.study.stats.intervals import t_interval
 from tests.study.samples import make_run
 
 GRID = Grid(ranks=(8, 1), alphas=(16.0, 8.0), learning_rates=(0.01, 0.001), full_learning_rates=(0.001,), seeds=3)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from core.engine.job import ADAPTER, NETWORK
 from core.errors import BaseMismatchError, LoRAError, RunStateError, UnknownRunError
 from core.lab import Lab
-from core.runs.execute import ADAPTER, NETWORK
 from core.spec import LoRASpec, RunSpec
 from core.study.compare import arms_of, validation_of
-from core.study.weight_change import layer_shapes, main_arms, read_change, run_of_seed
+from core.study.weights.change import layer_shapes, main_arms, read_change, run_of_seed
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 from tests.study.changes import PATHS, full_change, lora_change, planted_change
 from tests.study.samples import make_run

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.study.spectrum import with_weights
-from core.study.subspace import intruders, random_intruders, random_likeness
-from core.study.weight_change import WeightChange
-from core.study.weight_directions import (
+from core.study.weights.change import WeightChange
+from core.study.weights.directions import (
     FACTORS,
     intruders_mean_something,
     newness,
@@ -15,6 +13,8 @@ from core.study.weight_directions import (
     rank_of,
     scaling_check,
 )
+from core.study.weights.spectrum import with_weights
+from core.study.weights.subspace import intruders, random_intruders, random_likeness
 from tests.study.changes import exam_of, full_change, lora_change
 
 

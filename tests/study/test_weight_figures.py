@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from core.study.compare import Arm, arms_of
-from core.study.palette import NEUTRAL
-from core.study.spectrum import Spectrum
-from core.study.subspace import Intruders, amplification
-from core.study.weight_directions import FACTORS, ScalingCheck
-from core.study.weight_figures import (
+from core.study.figures.palette import NEUTRAL
+from core.study.weights.directions import FACTORS, ScalingCheck
+from core.study.weights.figures import (
     NamedSpectrum,
     TrainedRank,
     accuracy_of_cuts,
@@ -21,10 +19,12 @@ from core.study.weight_figures import (
     similarity_map,
     singular_values,
 )
-from core.study.weight_rank import cut_curve
-from core.study.weight_scores import Scores
-from core.study.weight_strength import strength_curve, switches
-from core.study.weight_tables import (
+from core.study.weights.rank import cut_curve
+from core.study.weights.scores import Scores
+from core.study.weights.spectrum import Spectrum
+from core.study.weights.strength import strength_curve, switches
+from core.study.weights.subspace import Intruders, amplification
+from core.study.weights.tables import (
     amplification_text,
     combinations_text,
     layer_text,

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.study.spectrum import cut_network, truncated, truncations
-from core.study.weight_rank import CutCurve, cut_curve, cut_scores, ranks_up_to, suggested_rank
-from core.study.weight_scores import Scores
+from core.study.weights.rank import CutCurve, cut_curve, cut_scores, ranks_up_to, suggested_rank
+from core.study.weights.scores import Scores
+from core.study.weights.spectrum import cut_network, truncated, truncations
 from tests.study.changes import exam_of, full_change, inputs, planted_change
 
 RANKS = (1, 2, 4, 8, 12)

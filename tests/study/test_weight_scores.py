@@ -8,10 +8,10 @@ import torch
 
 from core.errors import LoRAError
 from core.lab import Lab
-from core.lora import adapted_layers, base_copy
-from core.study.weight_change import read_change
-from core.study.weight_scores import Exam, Part, judged, logits_at, one_thread, read_exam
-from core.study.weight_strength import MOST_STRENGTH, StrengthCurve, strength_curve, strengths, switches
+from core.methods.lora import adapted_layers, base_copy
+from core.study.weights.change import read_change
+from core.study.weights.scores import Exam, Part, judged, logits_at, one_thread, read_exam
+from core.study.weights.strength import MOST_STRENGTH, StrengthCurve, strength_curve, strengths, switches
 from core.training.evaluation import BATCH, evaluate
 from tests.conftest import BOTH, DIGITS, finish, short
 from tests.study.changes import PATHS, exam_of, full_change, inputs, lora_change

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from core.data.catalog import Catalog
 from core.data.tasks import Task, Tasks
-from core.model import build
+from core.networks.perceptron import build
 from core.settings import Settings
 from core.spec import ModelSpec, TaskSpec
-from core.training import algebra
-from core.training.algebra import (
+from core.training.bank import algebra
+from core.training.bank.algebra import (
     PRODUCTS,
     Algebra,
     affine_into,
@@ -25,10 +25,10 @@ from core.training.algebra import (
     product_anew,
     product_into,
 )
-from core.training.bank import Bank
+from core.training.bank.bank import Bank
+from core.training.bank.script import scripted
+from core.training.bank.tape import Tape
 from core.training.loop import data_order
-from core.training.script import scripted
-from core.training.tape import Tape
 
 BATCH, INPUTS, OUTPUTS = 64, 784, 128
 

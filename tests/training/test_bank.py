@@ -15,17 +15,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.data.catalog import Catalog
 from core.data.tasks import EvaluationPart, Task, Tasks
+from core.engine.cost import keep_trainable
 from core.errors import SpecError
-from core.lora import adapted_layers, add_lora
-from core.model import MultilayerPerceptron, build
-from core.runs.plan import keep_trainable
+from core.methods.lora import adapted_layers, add_lora
+from core.networks.perceptron import MultilayerPerceptron, build
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, Scaling, TaskSpec
-from core.training import bank as bank_module
-from core.training.bank import Bank
+from core.training.bank import bank as bank_module
+from core.training.bank.bank import Bank
+from core.training.bank.script import call_by_call, scripted
 from core.training.evaluation import evaluate
 from core.training.loop import Diverged, Done, EpochEnd, StepLoss, Stopped, data_order, train
-from core.training.script import call_by_call, scripted
 from core.training.stepper import AutogradStepper, Stepper
 
 RANKS = (4, 1, 16, 7)
@@ -301,7 +301,7 @@ def test_a_stretch_in_one_function_is_the_calls_one_by_one(task: Task, method: s
 
 def test_a_step_makes_no_tensor_and_reads_no_value(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a CUDA graph needs, checked without one: fixed tensors, and nothing that waits for a value."""
-    monkeypatch.setattr("core.training.algebra.onednn_is_faster", lambda: False)  # it never is on a GPU
+    monkeypatch.setattr("core.training.bank.algebra.onednn_is_faster", lambda: False)  # it never is on a GPU
     for method in ("full", "lora"):
         bank = Bank(members(method, 3), taken(RATES, 3), taken(SEEDS, 3), task)
         bank.advance(rows_of(task, taken(SEEDS, 3), 2, 64))

@@ -16,11 +16,11 @@ import torch
 from core.data.catalog import Catalog
 from core.data.tasks import Task, Tasks
 from core.errors import CheckpointError
-from core.lora import add_lora
-from core.model import MultilayerPerceptron, build
+from core.methods.lora import add_lora
+from core.networks.perceptron import MultilayerPerceptron, build
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, TaskSpec
-from core.training.bank import Bank
+from core.training.bank.bank import Bank
 from core.training.checkpoint import Checkpoint, checkpoint_of
 from core.training.loop import Done, EpochEnd, StepLoss, Stopped, steps_per_epoch, train
 from core.training.stepper import AutogradStepper, Stepper

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from core.data.catalog import Catalog
 from core.data.tasks import Task, Tasks
-from core.model import build
+from core.networks.perceptron import build
 from core.settings import Settings
 from core.spec import ModelSpec, OptimSpec, TaskSpec
-from core.training.bank import Bank
+from core.training.bank.bank import Bank
 from core.training.evaluation import evaluate
 from core.training.loop import (
     Diverged,

@@ -10,11 +10,11 @@ import torch
 
 from core.data.catalog import Catalog
 from core.data.tasks import Task, Tasks
-from core.model import build
+from core.networks.perceptron import build
 from core.settings import Settings
 from core.spec import ModelSpec, TaskSpec
 from core.training import threads as threads_module
-from core.training.bank import Bank
+from core.training.bank.bank import Bank
 from core.training.cores import PIECE
 from core.training.stepper import AutogradStepper
 from core.training.threads import COUNTS, Threads, available_cores, fastest

@@ -1,0 +1,171 @@
+"""``python -m core run``: train one run again from its recipe, without browser, store or queue."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from core.data.catalog import Catalog
+from core.data.tasks import Tasks
+from core.engine.job import NETWORK, Outcome, Workplace, execute
+from core.engine.recipe import Recipe, weights_digest
+from core.errors import LabError, SpecError
+from core.files import sha256_of
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import MOST_CHARACTERS, RunSpec
+from core.training.loop import Event, StepLoss
+from core.wording.numbers import listed, percent
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to a parser."""
+    job = commands.add_parser(
+        "run",
+        help="train a run again from its recipe",
+        description="Train a run again from the JSON that the Runs page offers: its base first, where it has one. "
+        "The same device and thread count give the same numbers.",
+    )
+    job.set_defaults(command=run)
+    source = job.add_mutually_exclusive_group(required=True)
+    source.add_argument("recipe", nargs="?", type=Path, metavar="SPEC.json", help="the JSON of a run")
+    source.add_argument("--run", metavar="ID", help="a run of this machine, in place of a file")
+    job.add_argument("--base", type=Path, metavar="BASE.safetensors", help="weights to start from, not trained again")
+    job.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for what comes of it (default: its id)")
+    job.add_argument("--device", choices=["cuda", "mps", "cpu"], help="where to train (default: as the run was)")
+    job.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as many as the run had)")
+    job.add_argument("--home", type=Path, help="folder with runs and datasets (default: LORA_LAB_HOME)")
+    job.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, write the files, and say whether they are what the recipe's run left."""
+    settings = Settings.from_environment(options.home)
+    recipe = _recipe(options, settings)
+    out: Path = options.out or Path(recipe.run)
+    if options.threads is not None and not 1 <= options.threads <= 1024:
+        raise SpecError(f"The number of threads must be 1 to 1024, not {options.threads}.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SpecError(f"{out} is there already: name a new folder with --out.")
+    kitchen = _Kitchen(Tasks(Catalog(settings)), options.device, options.threads)
+    notes: list[str] = []
+    try:
+        # Whole or not at all: what is here when the folder gets its name is complete.
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as made:
+            folder = Path(made) / "run"
+            base = None
+            if recipe.spec.base is not None:
+                base, notes = _base(recipe, options.base, kitchen, folder / "base")
+            elif options.base is not None:
+                raise SpecError("A pretrain run starts from random weights: leave --base out.")
+            outcome = kitchen.train(recipe, folder, base)
+            weights = weights_digest(folder)
+            (folder / "result.json").write_text(json.dumps(asdict(outcome.result), indent=2) + "\n", encoding="utf-8")
+            if out.exists():
+                out.rmdir()
+            folder.rename(out)
+    except OSError as error:
+        raise LabError(f"{out} cannot be written: {error.strerror or error}.") from error
+    files = [str(out / name) for name in sorted(outcome.files)]
+    same = None if recipe.weights is None or recipe.stopped else weights == recipe.weights
+    if options.json:
+        answer = {"files": files, "same_weights": same, "notes": notes, "result": asdict(outcome.result)}
+        print(json.dumps(answer, indent=2))
+        return 0
+    print(f"{recipe.spec.label}, seed {recipe.spec.seed}: {percent(outcome.result.accuracy)} on the test part.")
+    print(f"Files: {listed(files)}")
+    for note in [*notes, _judgement(recipe, outcome, same)]:
+        print(note)
+    return 0
+
+
+def _recipe(options: argparse.Namespace, settings: Settings) -> Recipe:
+    """The recipe that was named. Raises: LabError: there is none, or it does not hold."""
+    if options.run is not None:
+        lab = Lab(settings)
+        try:
+            return lab.recipe(options.run)
+        finally:
+            lab.close()
+    try:
+        with options.recipe.open(encoding="utf-8") as file:
+            return Recipe.read(file.read(MOST_CHARACTERS + 1))
+    except OSError as error:
+        raise SpecError(f"{options.recipe} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{options.recipe} is not a spec: it is not text.") from error
+
+
+def _base(recipe: Recipe, given: Path | None, kitchen: _Kitchen, folder: Path) -> tuple[Path, list[str]]:
+    """The weights to start from, trained where none are given, and what is to be said of them.
+
+    Raises:
+        SpecError: they are not those that the run started from, or cannot be trained again.
+    """
+    wanted = recipe.base.weights if recipe.base else None
+    if given is not None:
+        if not given.is_file():
+            raise SpecError(f"There is no file {given}: name the base's weights with --base.")
+        if wanted not in (None, sha256_of(given)):
+            raise SpecError(f"{given} is not the base that this run started from, {recipe.spec.base}.")
+        return given, []
+    if recipe.base is None:
+        raise SpecError("This file does not say how its base was trained: give the base's weights with --base.")
+    if recipe.base.stopped:
+        raise SpecError(
+            f"The base {recipe.base.run} was stopped by hand, which no command can repeat: download its weights and "
+            "give them with --base."
+        )
+    kitchen.train(recipe.base, folder, None)
+    if wanted in (None, weights_digest(folder)):
+        return folder / NETWORK, []
+    reason = _reason(recipe.base) or "another processor or version rounds differently"
+    return folder / NETWORK, [
+        f"Note: the base came out the same to rounding only, since {reason}; --base takes its very weights."
+    ]
+
+
+def _judgement(recipe: Recipe, outcome: Outcome, same: bool | None) -> str:
+    """How what came out compares with what the recipe's run left."""
+    if recipe.stopped:
+        taken = "" if recipe.steps is None else f" after {recipe.steps:,} steps"
+        return f"The run itself was stopped{taken}; this one went to its end, {outcome.result.steps:,} steps."
+    if same is None:
+        return "The recipe holds no result to compare with."
+    if same:
+        return "The weights are those of the run, bit for bit."
+    reason = _reason(recipe) or "device, thread count, base, processor or version differ"
+    return f"The run itself had {percent(recipe.accuracy)}; the weights differ, since {reason}."
+
+
+def _reason(recipe: Recipe) -> str | None:
+    """Why weights may differ although everything is as it was."""
+    return f"it was trained in a bank of {recipe.bank} runs" if recipe.bank > 1 else None
+
+
+class _Kitchen:
+    """Where recipes are made: the data, the device and the threads."""
+
+    def __init__(self, tasks: Tasks, device: str | None, threads: int | None) -> None:
+        self._tasks = tasks
+        self._device = device
+        self._threads = threads
+
+    def train(self, recipe: Recipe, folder: Path, base: Path | None) -> Outcome:
+        """Train into a folder, with a bar on the error stream. Raises: LabError: it came to nothing."""
+        spec: RunSpec = recipe.spec.but(device=self._device or recipe.device or recipe.spec.device)
+        place = Workplace(recipe.run, folder, self._tasks, base, self._threads or recipe.threads)
+        with tqdm(file=sys.stderr, unit="step", desc=f"{spec.label}, seed {spec.seed}") as bar:
+
+            def show(event: Event) -> None:
+                if isinstance(event, StepLoss):
+                    bar.update(len(event.losses))
+
+            return execute(spec, place, show, started=bar.reset)

@@ -1,0 +1,197 @@
+"""The memory that training some runs together takes, counted before they are trained.
+
+The bank is built on the ``meta`` device, whose tensors have shapes and no memory, by the code that builds the real one,
+and a ledger counts the bytes; it is laid out as on a CPU, whatever the device. What happens outside of tensors, as
+files are read and written, is counted in copies of the network. ``tests/soak/test_memory.py`` compares all of it with
+what processes use.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+import torch
+from torch import nn
+
+from core.data.tasks import EvaluationPart, Outline, Task
+from core.methods.lora import add_lora, count_parameters
+from core.networks.perceptron import MultilayerPerceptron, build
+from core.spec import LoRASpec, ModelSpec, RunSpec, TaskSpec
+from core.training.bank.bank import Bank
+from core.training.evaluation import predict, tally
+from core.training.ledger import Ledger
+from core.training.threads import available_cores
+
+READ_COPIES = 3
+"""Copies of a network at once while its file is read: the bytes, the tensors in them, and those that are kept."""
+
+SAVED_COPIES = 2
+"""Copies of tensors at once while safetensors makes a file of them, beside the tensors."""
+
+ADAPTER_COPIES = 5
+"""Copies of the base at once while an adapter file is made and checked: the network, the base under it, the network
+that the file gives back, and its sums W + ΔW with the weights that they replace."""
+
+OVERHEAD = 12 * 2**20
+"""Bytes that come on top for any bank: buffers of the libraries of matrix products, the compiled step, and what lies
+unused between the blocks of the allocator. It was 4 to 16 MiB in banks of 40 to 2700."""
+
+PARTS: tuple[EvaluationPart, ...] = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers of images in the parts of a task, and the labels that occur."""
+
+    train: int
+    validation: int
+    test: int
+    classes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, outline: Outline) -> Self:
+        """The sizes of the task that has this outline."""
+        return cls(len(outline.train), len(outline.validation), len(outline.test), outline.classes)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """What a bank's memory depends on in one of its runs."""
+
+    adapters: tuple[int, tuple[str, ...]] | None
+    """Rank and targets, where it is a LoRA run."""
+    order: int
+    """Number of its data order."""
+    keeps_best: bool
+
+
+def bank_memory(specs: Sequence[RunSpec], task: Sizes, source: Sizes | None = None) -> int:
+    """The most bytes that training these runs together takes at once, beside data and libraries.
+
+    Args:
+        specs: runs that one bank can train, all weights of each or adapters.
+        task: sizes of what they learn.
+        source: of the source task, where they have one.
+
+    Raises:
+        LoRAError: adapters do not fit the network.
+    """
+    orders = {seed: number for number, seed in enumerate(dict.fromkeys(spec.seed for spec in specs))}
+    members = tuple(
+        _Member(
+            (spec.lora.rank, spec.lora.target_modules) if spec.lora else None,
+            orders[spec.seed],
+            spec.optim.keep == "best",
+        )
+        # As the bank puts them into shards. Beyond that, rates change nothing.
+        for spec in sorted(specs, key=lambda spec: (orders[spec.seed], spec.optim.learning_rate))
+    )
+    first = specs[0]
+    other = None if first.source == first.task else source
+    return _rehearse(first.model, first.base is not None, members, first.optim.batch_size, task, other)
+
+
+@lru_cache(maxsize=256)
+def _rehearse(
+    model: ModelSpec, has_base: bool, members: tuple[_Member, ...], batch: int, task: Sizes, other: Sizes | None
+) -> int:
+    """The most bytes of a bank; ``other`` are the sizes of a source task that is not the task itself."""
+    base = build(model)
+    kinds = {adapters: _network(base, adapters) for adapters in {member.adapters for member in members}}
+    networks = [kinds[member.adapters] for member in members]
+    target = _task(task, model)
+    source = _task(other, model) if other else target if has_base else None
+    tasks = [target] if source is None or source is target else [target, source]
+    known = [*_tensors(target), *(_tensors(source) if source else []), *base.parameters()]
+    with Ledger(known + [p for network in kinds.values() for p in network.parameters()]) as ledger:
+        if has_base:
+            ledger.pass_by(READ_COPIES * _bytes(base))
+            ledger.keep(_bytes(base))
+        ledger.keep(sum(map(_bytes, networks)))
+        if has_base:
+            _evaluate_base(networks[0], max(tasks, key=lambda task: len(task.test_x)))
+        _train(ledger, networks, members, batch, tasks, source)
+    return int(ledger.peak) + OVERHEAD
+
+
+@torch.no_grad()
+def _evaluate_base(network: nn.Module, task: Task) -> None:
+    tally(predict(network, task.test_x), task.test_y, task.classes)
+
+
+def _train(
+    ledger: Ledger,
+    networks: Sequence[MultilayerPerceptron],
+    members: Sequence[_Member],
+    batch: int,
+    tasks: Sequence[Task],
+    source: Task | None,
+) -> None:
+    """Build a bank, and do once all that takes memory as it is trained, evaluated and written."""
+    bank = Bank(networks, [1e-3] * len(members), [member.order for member in members], tasks[0], source)
+    n = len(tasks[0].train_x)
+    # The rows of an epoch by data order: those of the last epoch stay until those of the next one are stacked.
+    ledger.keep(8 * n * len(set(bank.seeds)))
+    ledger.pass_by(2 * 8 * n * len(set(bank.seeds)))
+    for size in {min(batch, n), n % batch} - {0}:
+        _step(ledger, bank, size)
+    ledger.keep(
+        sum(_bytes(network, True) for network, member in zip(networks, members, strict=True) if member.keeps_best)
+    )
+    for part in PARTS:
+        for task in tasks:
+            tally(*bank.logits(0, task, part), task.classes)
+    for network, member in zip(networks, members, strict=True):
+        kept = 3 * _bytes(network, True)
+        ledger.pass_by(kept + SAVED_COPIES * (kept + (_bytes(network, True) if member.keeps_best else 0)))
+        ledger.pass_by((ADAPTER_COPIES if member.adapters else SAVED_COPIES) * _bytes(network))
+
+
+def _step(ledger: Ledger, bank: Bank, batch: int) -> None:
+    """Make the buffers of a step in every shard, and one step in each thread: those take memory side by side."""
+    made: dict[Hashable, int] = {}
+    for shard in range(bank.shards):
+        layout, before = bank.layout(shard), ledger.live
+        if layout in made:
+            ledger.keep(made[layout])
+        else:
+            bank.program(shard, batch)
+            made[layout] = ledger.live - before
+    live, peak = ledger.live, ledger.peak
+    ledger.peak = live
+    with torch.inference_mode():
+        for call in bank.program(0, batch).tape.calls:
+            call()
+    passing, ledger.peak = ledger.peak - live, max(peak, ledger.peak)
+    ledger.pass_by(passing * min(available_cores(), bank.shards))
+
+
+def _network(base: MultilayerPerceptron, adapters: tuple[int, tuple[str, ...]] | None) -> MultilayerPerceptron:
+    """A member's network on ``meta``: of the base's own parameters, so that they need not be compared."""
+    if adapters is None:
+        return base
+    network = copy.deepcopy(base, {id(parameter): parameter for parameter in base.parameters()})
+    add_lora(network, LoRASpec.of(rank=adapters[0], target_modules=adapters[1]))
+    return network
+
+
+def _task(sizes: Sizes, model: ModelSpec) -> Task:
+    """A task on ``meta``."""
+    parts: dict[str, torch.Tensor] = {}
+    for name, count in (("train", sizes.train), ("validation", sizes.validation), ("test", sizes.test)):
+        parts[f"{name}_x"] = torch.empty(count, model.num_features, device="meta")
+        parts[f"{name}_y"] = torch.empty(count, dtype=torch.int64, device="meta")
+    return Task(TaskSpec.of(), sizes.classes, (), **parts)
+
+
+def _tensors(task: Task) -> list[torch.Tensor]:
+    return [task.train_x, task.train_y, task.validation_x, task.validation_y, task.test_x, task.test_y]
+
+
+def _bytes(network: nn.Module, trainable: bool = False) -> int:
+    """Of its parameters in float32."""
+    return 4 * count_parameters(network, trainable)

@@ -1,0 +1,129 @@
+"""What a run will build and what it will cost, known before anything is trained."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from core.data.tasks import Task
+from core.methods.lora import add_lora, count_parameters
+from core.networks.perceptron import MultilayerPerceptron, build
+from core.spec import Control, LoRASpec, ModelSpec, RunSpec, TaskSpec
+from core.training.bank.bank import Bank, can_bank
+from core.training.loop import steps_per_epoch
+from core.training.stepper import AutogradStepper
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a run."""
+
+    parameters: int
+    """Of the whole network, adapters included."""
+    trainable_parameters: int
+    memory: int
+    """Bytes of weights, gradients and Adam's two moments, in float32."""
+
+
+def network_of(spec: RunSpec, base: MultilayerPerceptron | None) -> nn.Module:
+    """The network of a run before its first step; ``base`` stays as it is.
+
+    Args:
+        spec: the run.
+        base: the network that it starts from; None for a pretrain run.
+
+    Raises:
+        LoRAError: the adapters do not fit the network.
+    """
+    if base is None or spec.control == "scratch":
+        return build(spec.model, spec.seed)
+    network = copy.deepcopy(base)
+    if spec.lora is None:
+        return keep_trainable(network, spec.control)
+    return add_lora(network, spec.lora, torch.Generator().manual_seed(spec.seed))
+
+
+def keep_trainable(network: MultilayerPerceptron, control: Control | None) -> MultilayerPerceptron:
+    """Freeze what a control does not train, in place; gives ``network`` itself."""
+    if control in ("head", "biases"):
+        layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+        trained = [layer.bias for layer in layers] if control == "biases" else list(layers[-1].parameters())
+        network.requires_grad_(False)
+        for parameter in trained:
+            parameter.requires_grad_(True)
+    return network
+
+
+@lru_cache(maxsize=256)
+def plan(model: ModelSpec, lora: LoRASpec | None = None, control: Control | None = None) -> Plan:
+    """Sizes of a run on this network, counted on a network that has shapes and no memory.
+
+    Raises:
+        LoRAError: the adapters do not fit the network.
+    """
+    plain = build(model)
+    network: nn.Module = add_lora(plain, lora) if lora is not None else keep_trainable(plain, control)
+    total, trainable = count_parameters(network), count_parameters(network, trainable=True)
+    return Plan(total, trainable, 4 * (total + 3 * trainable))
+
+
+@lru_cache(maxsize=64)
+def seconds_per_step(
+    model: ModelSpec, lora: LoRASpec | None, control: Control | None, batch_size: int, device: str
+) -> float:
+    """Time of one training step on this machine, in seconds: a few steps on random data, the fastest third.
+
+    Args:
+        model: sizes of the network.
+        lora: its adapters, or None.
+        control: what is trained where there are none; None for all weights.
+        batch_size: images a step.
+        device: where, as torch names it.
+    """
+    generator = torch.Generator().manual_seed(0)
+    plain = build(model, seed=0)
+    network = keep_trainable(plain, control) if lora is None else add_lora(plain, lora, generator)
+    network.to(device)
+    x = torch.rand(batch_size, model.num_features, generator=generator).to(device)
+    y = torch.randint(model.num_classes, (batch_size,), generator=generator).to(device)
+    parts = dict.fromkeys(("train_x", "validation_x", "test_x"), x) | dict.fromkeys(
+        ("train_y", "validation_y", "test_y"), y
+    )
+    task = Task(TaskSpec.of(), tuple(range(model.num_classes)), (), **parts)
+    stepper = Bank([plain], [1e-4], [0], task) if can_bank(network) else AutogradStepper(network, 1e-4, task)
+    rows = torch.arange(batch_size, device=device).expand(1, 4, -1)
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        stepper.advance(rows).cpu()
+        times.append((time.perf_counter() - start) / rows.shape[1])
+    return sum(sorted(times)[:4]) / 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run will take."""
+
+    trainable_parameters: int
+    steps: int
+    seconds: float
+    """Expected training time on this machine."""
+    memory: int
+    """Bytes of weights, gradients and optimiser state."""
+
+
+def cost(spec: RunSpec, examples: int, device: str) -> Cost:
+    """Expected cost of a run on ``examples`` training images.
+
+    Raises:
+        LoRAError: the adapters do not fit the network.
+    """
+    sizes = plan(spec.model, spec.lora, spec.control)
+    steps = steps_per_epoch(examples, spec.optim.batch_size) * spec.optim.epochs
+    seconds = steps * seconds_per_step(spec.model, spec.lora, spec.control, spec.optim.batch_size, device)
+    return Cost(sizes.trainable_parameters, steps, seconds, sizes.memory)

@@ -1,0 +1,141 @@
+"""What the home folder holds in bytes, and whether there is room for more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.data.tasks import Tasks
+from core.engine.cost import plan
+from core.errors import LabError, StorageFullError
+from core.settings import Settings
+from core.spec import RunSpec
+from core.store.record import WAITING
+from core.store.store import Store
+from core.training.loop import steps_per_epoch
+
+STEP_BYTES = 2 * 12
+"""Of a step: its loss in four bytes, its moment in eight, in the store and in the run's folder."""
+
+FILE_BYTES = 2**13
+"""Of a file of weights beside the weights: names and shapes, model card, certificate."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes in the home folder, by what they are for."""
+
+    runs: int
+    """Files of runs, deleted ones that are not gone yet and strays included."""
+    store: int
+    """What is known of runs, with their curves, and its backups."""
+    datasets: int
+    limit: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.runs + self.store + self.datasets
+
+
+class Space:
+    """The bytes of a home folder. Any thread may ask."""
+
+    def __init__(self, settings: Settings, store: Store, tasks: Tasks) -> None:
+        self._settings = settings
+        self._store = store
+        self._tasks = tasks
+        self._known: dict[str, tuple[int, int]] = {}
+        """Each run's folder: when it last changed, and its bytes."""
+
+    def usage(self) -> Usage:
+        """What is used now."""
+        path = self._settings.store
+        # A SQLite file never shrinks; pages that deleting has freed take what comes next.
+        ((free,),) = self._store.rows("SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size")
+        return Usage(
+            runs=sum(self._of_runs().values())
+            + sum(_tree(self._settings.home / name) for name in ("deleted", "strays")),
+            store=max(0, sum(_size(path.with_name(path.name + end)) for end in ("", "-wal")) - free)
+            + _tree(self._settings.backups),
+            datasets=_tree(self._settings.datasets),
+            limit=self._settings.max_stored_bytes,
+        )
+
+    def of(self, ids: Iterable[str]) -> int:
+        """Bytes of the files of these runs."""
+        return sum(_tree(self._settings.runs / id) for id in ids)
+
+    def check(self, specs: Iterable[RunSpec]) -> None:
+        """See that there is room for what these runs will leave, beside those that wait or train already.
+
+        Raises:
+            StorageFullError: there is not.
+        """
+        waiting = [run.spec for run in self._store.runs(states=WAITING)]
+        sizes: dict[RunSpec, int] = {}
+        coming = 0
+        for spec in (*specs, *waiting):
+            like = spec.but(seed=0)
+            if like not in sizes:
+                sizes[like] = self._expected(spec)
+            coming += sizes[like]
+        used, limit = self.usage().total, self._settings.max_stored_bytes
+        if used + coming > limit:
+            raise StorageFullError(
+                f"LoRA Lab stores {used / 1e9:.2f} GB, and this would bring it to {(used + coming) / 1e9:.2f} GB; "
+                f"{limit / 1e9:g} GB is the most: delete runs on the Runs page, or raise LORA_LAB_MAX_GB."
+            )
+
+    def _expected(self, spec: RunSpec) -> int:
+        """Bytes that a run leaves when it ends: its file, and its curve in the store."""
+        sizes = plan(spec.model, spec.lora)
+        weights = 4 * (sizes.trainable_parameters if spec.lora else sizes.parameters)
+        try:
+            examples = len(self._tasks.outline(spec.task).train)
+        except LabError:
+            examples = 0  # its dataset is gone, so it will fail
+        steps = spec.optim.epochs * steps_per_epoch(examples, spec.optim.batch_size)
+        return FILE_BYTES + weights + STEP_BYTES * steps
+
+    def _of_runs(self) -> dict[str, int]:
+        """Bytes of each run's folder, read again when its time changes, as it does when a file is moved into place."""
+        known: dict[str, tuple[int, int]] = {}
+        try:
+            with os.scandir(self._settings.runs) as folders:
+                for folder in folders:
+                    try:
+                        changed = folder.stat().st_mtime_ns
+                    except FileNotFoundError:
+                        continue  # deleted while we look
+                    before = self._known.get(folder.name)
+                    fresh = before if before and before[0] == changed else (changed, _tree(Path(folder.path)))
+                    known[folder.name] = fresh
+        except FileNotFoundError:
+            pass
+        self._known = known
+        return {name: size for name, (_, size) in known.items()}
+
+
+def _tree(folder: Path) -> int:
+    """Bytes of all files below a folder; 0 where there is none."""
+    total = 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    total += _tree(Path(entry.path))
+                else:
+                    total += _size(Path(entry.path))
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    return total
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.lstat(path).st_size
+    except FileNotFoundError:
+        return 0

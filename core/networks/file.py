@@ -1,0 +1,81 @@
+"""Networks as safetensors files: the base of an adapter, the result of a run."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import DamagedFileError, NetworkFileError, SpecError
+from core.files import write_atomically
+from core.networks.perceptron import MultilayerPerceptron, build
+from core.spec import ModelSpec
+from core.tensor_file import read_tensors, tensors_bytes
+
+MAX_BYTES = 256 * 2**20
+"""Of a file; the largest network that a spec allows has 145 MiB."""
+
+
+def network_bytes(network: nn.Module) -> bytes:
+    """The file of ``network``: every tensor contiguous on the CPU, names as in its state dict."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    return tensors_bytes(state, {"format": "pt"})
+
+
+def write_network(path: Path, network: nn.Module) -> str:
+    """Write :func:`network_bytes` to ``path``, whole or not at all; returns the SHA-256."""
+    return write_atomically(path, network_bytes(network))
+
+
+def read_network(path: Path, sha256: str | None = None) -> MultilayerPerceptron:
+    """The multilayer perceptron that a file holds, its sizes read off the tensors.
+
+    Args:
+        path: of the file.
+        sha256: what its content hashes to, in hex, where that is known.
+
+    Raises:
+        DamagedFileError: it hashes to something else.
+        NetworkFileError: not a safetensors file, damaged, or not of this architecture.
+    """
+    try:
+        # Not load_file: its tensors are a mapping of the file, and the process dies where that is cut short in use.
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise NetworkFileError(f"{path.name:.80} cannot be read: {error.strerror}.") from error
+    if len(content) > MAX_BYTES:
+        raise NetworkFileError(f"{path.name} is larger than any network of LoRA Lab: choose another file.")
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise DamagedFileError("This network", path)
+    state, _ = read_tensors(content, path.name, NetworkFileError)
+    network = build(model_spec_of(state, path.name))
+    expected = network.state_dict()
+    for name, tensor in state.items():
+        if name not in expected or tensor.shape != expected[name].shape:
+            raise NetworkFileError(f"{path.name} is of another architecture: {name} has shape {tuple(tensor.shape)}.")
+        if tensor.dtype != torch.float32 or not torch.isfinite(tensor).all():
+            raise NetworkFileError(f"{path.name} is damaged: {name} holds values that are not finite float32.")
+    network.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
+    return network
+
+
+def model_spec_of(state: dict[str, Tensor], file: str) -> ModelSpec:
+    """Sizes of the perceptron whose weights these are.
+
+    Raises:
+        NetworkFileError: the tensors are not those of a three-layer perceptron.
+    """
+    names = {f"layers.{i}.{part}" for i in (0, 2, 4) for part in ("weight", "bias")}
+    weights = [state.get(f"layers.{i}.weight") for i in (0, 2, 4)]
+    if set(state) != names or any(w is None or w.ndim != 2 for w in weights):
+        raise NetworkFileError(
+            f"{file} is of another architecture: a LoRA Lab base has layers.0, layers.2 and layers.4, weight and bias."
+        )
+    first, second, third = (tuple(w.shape) for w in weights if w is not None)
+    try:
+        return ModelSpec.of(num_features=first[1], num_hidden_1=first[0], num_hidden_2=second[0], num_classes=third[0])
+    except SpecError as error:
+        raise NetworkFileError(f"{file} has sizes that LoRA Lab does not take: {error}") from error

@@ -1,0 +1,115 @@
+"""Copies of the whole store, made by SQLite itself and checked: one at each start, and one per day."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import tempfile
+import threading
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from core.errors import LabError
+from core.files import sha256_of
+from core.store.store import Store
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 24 * 3600.0
+"""Between two backups of a process that goes on."""
+
+KEPT_LATEST = 3
+"""The latest backups, which are kept whatever their age."""
+
+KEPT_DAYS = 7
+"""Days before today of which the last backup is kept."""
+
+PATTERN = "lab-????????-??????.sqlite3"
+
+PART = ".lab-*.part"
+"""What a process leaves that dies while it makes one."""
+
+CLOSE_SECONDS = 2.0
+"""How long a process that closes waits for a backup."""
+
+
+class Backups:
+    """The backups of one home folder."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        """Args: store: what is kept; folder: where."""
+        self._store = store
+        self.folder = folder
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="backups", daemon=True)
+
+    def start(self) -> None:
+        """Make one now, and one per day from now on, in a thread that nobody waits for."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Make no more; one that has begun may still end."""
+        self._closing.set()
+        if self._thread.ident is not None:
+            self._thread.join(CLOSE_SECONDS)
+
+    def make(self) -> Path | None:
+        """Back the store up; gives the file, None where nothing has changed since the latest one.
+
+        Raises:
+            OSError, sqlite3.Error: it cannot be read or written.
+            StoreError: the store is damaged; earlier backups stay.
+        """
+        if not self._store.rows("SELECT 1 FROM runs LIMIT 1"):
+            return None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.folder, prefix=".lab-", suffix=".part")
+        os.close(handle)
+        part = Path(name)
+        try:
+            self._store.copy_to(part)
+            latest = next(iter(self.list()), None)
+            if latest is not None and sha256_of(part) == sha256_of(latest):
+                return None
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            path = self.folder / time.strftime("lab-%Y%m%d-%H%M%S.sqlite3")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        self._thin_out(datetime.now())
+        return path
+
+    def list(self) -> list[Path]:
+        """All backups, the latest first."""
+        return sorted(self.folder.glob(PATTERN), reverse=True)
+
+    def _thin_out(self, now: datetime) -> None:
+        """Remove backups beyond the latest few and the last one of each day of the last week."""
+        backups = self.list()
+        kept = set(backups[:KEPT_LATEST])
+        first_day = (now - timedelta(days=KEPT_DAYS)).strftime("%Y%m%d")
+        days: set[str] = set()
+        for path in backups:
+            day = path.name.split("-")[1]
+            if day >= first_day and day not in days:
+                days.add(day)
+                kept.add(path)
+        for path in backups:
+            if path not in kept:
+                path.unlink(missing_ok=True)
+        for part in self.folder.glob(PART):
+            if now.timestamp() - part.stat().st_mtime > EVERY_SECONDS:
+                part.unlink(missing_ok=True)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                self.make()
+            except (OSError, sqlite3.Error, LabError) as error:
+                if not self._closing.is_set():
+                    log.warning("The store of runs could not be backed up: %s", error)
+            if self._closing.wait(EVERY_SECONDS):
+                return

@@ -1,0 +1,166 @@
+"""A store made anew, or made complete, from what the folders of the runs say.
+
+Nothing is removed: what cannot be placed goes to a folder for strays, and a damaged store to a folder of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import LabError, StoreDamagedError
+from core.store.backups import Backups
+from core.store.copies import Copies
+from core.store.deletions import Deletions
+from core.store.snapshot import put, remove, snapshot
+from core.store.store import Store
+
+log = logging.getLogger(__name__)
+
+FOLDER = re.compile(r"r-[0-9a-f]{1,32}")
+"""Names of the folders of runs."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was found."""
+
+    runs: tuple[str, ...]
+    """Ids of the runs that the store knows now, or knows more of."""
+    strays: tuple[Path, ...]
+    """Where folders went that could not be placed."""
+
+    @property
+    def sentence(self) -> str:
+        """What a person is told."""
+        runs = "1 run was" if len(self.runs) == 1 else f"{len(self.runs):,} runs were"
+        text = f"{runs} restored." if self.runs else "There was nothing to restore."
+        if self.strays:
+            folders = "1 folder says" if len(self.strays) == 1 else f"{len(self.strays):,} folders say"
+            text += f" {folders} nothing of its run and is kept in {self.strays[0].parent}."
+        return text
+
+
+class Restoring:
+    """Finds what the folders of one home know beyond its store."""
+
+    def __init__(
+        self, store: Store, home: Path, copies: Copies, deletions: Deletions, backups: Backups, owner: str
+    ) -> None:
+        """Args: owner: the process that may resume what was interrupted."""
+        self._store = store
+        self._runs = home / "runs"
+        self._strays = home / "strays"
+        self._copies = copies
+        self._deletions = deletions
+        self._backups = backups
+        self._owner = owner
+
+    def unlisted(self) -> list[str]:
+        """Ids of folders of runs that the store does not know, and nobody has deleted."""
+        found = self._folders()  # first: a run is stored before its folder is made
+        return sorted(set(found) - self._known() - self._deletions.names())
+
+    def restore(self) -> Restored:
+        """Make the store know all that the folders know.
+
+        Raises:
+            sqlite3.Error: the store cannot be written.
+            OSError: a folder cannot be moved.
+        """
+        deleted = self._deletions.names()
+        restored = self._copies.catch_up([id for id in self._folders() if id not in deleted])
+        restored += self._from_backups(self.unlisted())
+        strays = [self._put_aside(id) for id in self.unlisted()]
+        self._forget(deleted - set(self._folders()))
+        log.info("Restored %d runs; %d strays.", len(restored), len(strays))
+        return Restored(tuple(sorted(restored)), tuple(strays))
+
+    def _from_backups(self, ids: Iterable[str]) -> list[str]:
+        """Ask the backups, the latest first, for runs whose folders hold no copy that can be read."""
+        left, found = set(ids), []
+        for backup in self._backups.list() if left else []:
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    # Not the backup itself: to open it may bring it up to this version.
+                    store = Store(Path(shutil.copy(backup, folder)))
+                except (LabError, OSError) as error:
+                    log.warning("%s: %s", backup, error)
+                    continue
+                try:
+                    with store.connection() as db:
+                        files = [file for id in sorted(left) if (file := snapshot(db, id)) is not None]
+                    for file in files:
+                        with self._store.transaction() as db:
+                            put(db, file, self._owner)
+                        left.discard(file.id)
+                        found.append(file.id)
+                except (LabError, sqlite3.DatabaseError) as error:
+                    log.warning("%s: %s", backup, error)
+                finally:
+                    store.close()
+        return found
+
+    def _put_aside(self, id: str) -> Path:
+        self._strays.mkdir(parents=True, exist_ok=True)
+        place = self._strays / id
+        if place.exists():
+            place = self._strays / f"{id}-{time.strftime('%Y%m%d-%H%M%S')}"
+        os.replace(self._runs / id, place)
+        log.warning("The folder of run %s says nothing of the run; it is kept in %s.", id, place)
+        return place
+
+    def _forget(self, deleted: Iterable[str]) -> None:
+        """Drop runs that an older store knows although a person has deleted them since."""
+        with self._store.transaction() as db:
+            known = {row["id"] for row in db.execute("SELECT id FROM runs")}
+            remove(db, sorted(known & set(deleted)))
+
+    def _known(self) -> set[str]:
+        return {row["id"] for row in self._store.rows("SELECT id FROM runs")}
+
+    def _folders(self) -> list[str]:
+        try:
+            return sorted(path.name for path in self._runs.iterdir() if FOLDER.fullmatch(path.name) and path.is_dir())
+        except FileNotFoundError:
+            return []
+
+
+def set_damaged_aside(path: Path) -> Path | None:
+    """Move a store that is damaged out of the way, and give its new place; None where it is sound or not there.
+
+    No process may have it open.
+
+    Args:
+        path: of the store.
+
+    Raises:
+        StoreError: it cannot be used for another reason than damage.
+        OSError: it cannot be moved.
+    """
+    if not path.exists():
+        return None
+    try:
+        store = Store(path)
+        try:
+            store.verify()
+        finally:
+            store.close()
+    except StoreDamagedError:
+        pass
+    else:
+        return None
+    place = path.parent / "damaged" / time.strftime("%Y%m%d-%H%M%S")
+    place.mkdir(parents=True)
+    for end in ("", "-wal", "-shm"):
+        if path.with_name(path.name + end).exists():
+            os.replace(path.with_name(path.name + end), place / (path.name + end))
+    return place / path.name

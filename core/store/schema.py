@@ -1,0 +1,124 @@
+"""The store's tables, and which state of a run may follow which."""
+
+from __future__ import annotations
+
+from core.spec import CONTROLS
+from core.store.record import State
+
+VERSION = 4
+"""Of the tables below; kept in the file as ``user_version``."""
+
+_CONTROLS = " ".join(f"WHEN '{name}' THEN '{label}'" for name, label in CONTROLS.items())
+
+_FOUND_BY = {
+    "dataset": "TEXT GENERATED ALWAYS AS (json_extract(spec, '$.task.dataset')) VIRTUAL",
+    "label": (
+        "TEXT GENERATED ALWAYS AS (CASE method WHEN 'lora' THEN 'LoRA r=' || json_extract(spec, '$.lora.rank')"
+        f" WHEN 'full' THEN CASE json_extract(spec, '$.control') {_CONTROLS} ELSE 'Full' END"
+        " ELSE 'Pretrain' END) VIRTUAL"
+    ),
+    # Python writes NaN into JSON, which is none: such a result has no number to sort by.
+    "accuracy": (
+        "REAL GENERATED ALWAYS AS (CASE WHEN json_valid(result) THEN json_extract(result, '$.accuracy') END) VIRTUAL"
+    ),
+    "training_seconds": (
+        "REAL GENERATED ALWAYS AS (CASE WHEN json_valid(result) THEN json_extract(result, '$.seconds') END) VIRTUAL"
+    ),
+    "stored_bytes": (
+        "INTEGER GENERATED ALWAYS AS (CASE WHEN json_valid(result) THEN coalesce("
+        "json_extract(result, '$.adapter_bytes'), json_extract(result, '$.checkpoint_bytes')) END) VIRTUAL"
+    ),
+}
+"""What runs are searched and sorted by: columns that SQLite reads off spec and result, so nobody writes them."""
+
+_INDICES = """
+CREATE INDEX runs_by_created ON runs (archived, created);
+CREATE INDEX runs_by_dataset ON runs (dataset);
+CREATE INDEX runs_by_accuracy ON runs (accuracy);
+CREATE INDEX runs_by_training_seconds ON runs (training_seconds);
+CREATE INDEX runs_by_base ON runs (base);
+CREATE INDEX tags_by_tag ON tags (tag);
+"""
+
+_COUNTED = """
+CREATE INDEX runs_to_copy ON runs (created) WHERE copied < changes;
+CREATE TRIGGER run_changed AFTER UPDATE OF state, result, cause, note, archived ON runs
+BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.id; END;
+CREATE TRIGGER tag_added AFTER INSERT ON tags BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
+CREATE TRIGGER tag_removed AFTER DELETE ON tags BEGIN UPDATE runs SET changes = changes + 1 WHERE id = OLD.run; END;
+CREATE TRIGGER file_added AFTER INSERT ON files BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
+CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN UPDATE runs SET changes = changes + 1 WHERE id = OLD.run; END;
+CREATE TRIGGER log_added AFTER INSERT ON log BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
+CREATE TRIGGER experiment_renamed AFTER UPDATE OF name ON experiments
+BEGIN UPDATE runs SET changes = changes + 1 WHERE experiment = NEW.id; END;
+"""
+"""Counts the changes of each run, whoever makes them, so that none is missing from the copy in the run's folder."""
+
+TABLES = f"""
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, spec TEXT NOT NULL, method TEXT NOT NULL, base TEXT, bank_key TEXT NOT NULL,
+    state TEXT NOT NULL, experiment TEXT, owner TEXT NOT NULL, stop_asked INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL, started REAL, ended REAL, cause TEXT, traceback TEXT, result TEXT,
+    step INTEGER NOT NULL DEFAULT 0, steps INTEGER NOT NULL DEFAULT 0,
+    seconds REAL NOT NULL DEFAULT 0, rate REAL,
+    resumed_step INTEGER NOT NULL DEFAULT 0, resumed_seconds REAL NOT NULL DEFAULT 0,
+    archived INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT '',
+    {", ".join(f"{name} {kind}" for name, kind in _FOUND_BY.items())},
+    changes INTEGER NOT NULL DEFAULT 1, copied INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag)) STRICT, WITHOUT ROWID;
+{_INDICES}
+CREATE INDEX runs_by_state ON runs (state, created);
+CREATE INDEX runs_by_bank ON runs (bank_key, state);
+CREATE INDEX runs_by_experiment ON runs (experiment);
+CREATE TABLE experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, created REAL NOT NULL, base TEXT NOT NULL) STRICT;
+CREATE TABLE transitions (run TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL) STRICT;
+CREATE INDEX transitions_by_run ON transitions (run);
+CREATE TABLE losses (
+    run TEXT NOT NULL, first_step INTEGER NOT NULL, losses BLOB NOT NULL, seconds BLOB NOT NULL,
+    PRIMARY KEY (run, first_step)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE epochs (
+    run TEXT NOT NULL, epoch INTEGER NOT NULL, step INTEGER NOT NULL, seconds REAL NOT NULL,
+    train_loss REAL, validation_loss REAL, validation_accuracy REAL, source_accuracy REAL,
+    source_accuracy_masked REAL, examples_per_second REAL, PRIMARY KEY (run, epoch)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE log (run TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL) STRICT;
+CREATE INDEX log_by_run ON log (run);
+CREATE TABLE files (
+    run TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (run, name)
+) STRICT, WITHOUT ROWID;
+{_COUNTED}
+"""
+
+UPGRADES: dict[int, str] = {
+    1: """
+ALTER TABLE runs ADD COLUMN resumed_step INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN resumed_seconds REAL NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT '';
+CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag)) STRICT, WITHOUT ROWID;
+""",
+    2: """
+CREATE TABLE log (run TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL) STRICT;
+CREATE INDEX log_by_run ON log (run);
+"""
+    + "".join(f"ALTER TABLE runs ADD COLUMN {name} {kind};" for name, kind in _FOUND_BY.items())
+    + _INDICES,
+    3: """
+ALTER TABLE runs ADD COLUMN changes INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE runs ADD COLUMN copied INTEGER NOT NULL DEFAULT 0;
+"""
+    + _COUNTED,
+}
+"""What makes of the tables of one version those of the next."""
+
+NEXT: dict[State, tuple[State, ...]] = {
+    "queued": ("running", "stopped", "failed"),
+    "running": ("finished", "stopped", "failed", "interrupted"),
+    "interrupted": ("queued", "stopped"),
+    "finished": (),
+    "stopped": (),
+    "failed": (),
+}
+"""Which state may follow which."""

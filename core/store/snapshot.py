@@ -1,0 +1,124 @@
+"""What the store knows of one run, taken out of its tables, put into them, or removed from them."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from core.errors import RunFileError, SpecError
+from core.spec import RunSpec
+from core.store.record import EPOCH_COLUMNS, WAITING
+from core.store.run_file import COLUMNS, RunFile
+
+
+def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
+    """What the store knows of a run at this moment; None where it knows nothing.
+
+    Args:
+        db: a connection whose rows are :class:`sqlite3.Row`, in a transaction.
+        id: of the run.
+    """
+    row = db.execute(f"SELECT {', '.join(COLUMNS)}, experiment FROM runs WHERE id = ?", (id,)).fetchone()  # noqa: S608
+    if row is None:
+        return None
+    experiment = db.execute("SELECT id, name, created, base FROM experiments WHERE id = ?", (row["experiment"],))
+    known = experiment.fetchone()
+    losses = db.execute("SELECT first_step, losses, seconds FROM losses WHERE run = ? ORDER BY first_step", (id,))
+    reports = losses.fetchall()
+    epochs = db.execute(f"SELECT {', '.join(EPOCH_COLUMNS)} FROM epochs WHERE run = ? ORDER BY epoch", (id,))  # noqa: S608
+    table = np.array([tuple(epoch) for epoch in epochs.fetchall()], np.float64)  # NULL becomes NaN
+    return RunFile(
+        row={name: row[name] for name in COLUMNS},
+        experiment=dict(known) if known else None,
+        tags=[tag["tag"] for tag in db.execute("SELECT tag FROM tags WHERE run = ? ORDER BY tag", (id,))],
+        files={f["name"]: f["sha256"] for f in db.execute("SELECT name, sha256 FROM files WHERE run = ?", (id,))},
+        log=[
+            (entry["at"], entry["text"])
+            for entry in db.execute("SELECT * FROM log WHERE run = ? ORDER BY at, rowid", (id,))
+        ],
+        transitions=[
+            (entry["at"], entry["state"])
+            for entry in db.execute("SELECT * FROM transitions WHERE run = ? ORDER BY at, rowid", (id,))
+        ],
+        curve={
+            "first": np.array([report["first_step"] for report in reports], np.int64),
+            "count": np.array([len(report["losses"]) // 4 for report in reports], np.int64),
+            "loss": np.frombuffer(b"".join(report["losses"] for report in reports), "<f4"),
+            "seconds": np.frombuffer(b"".join(report["seconds"] for report in reports), "<f8"),
+            "epochs": table.reshape(-1, len(EPOCH_COLUMNS)),
+        },
+    )
+
+
+def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
+    """Make the store know of a run what a file says, in place of what it knows; nothing of the run is lost by it.
+
+    A run that was waiting or in training is interrupted: whoever had it is gone.
+
+    Args:
+        db: a connection in a transaction.
+        file: of the run.
+        owner: the process that may resume it.
+
+    Raises:
+        RunFileError: a newer version wrote its spec.
+    """
+    try:
+        spec = RunSpec.from_json(file.row["spec"])
+    except SpecError as error:
+        raise RunFileError(f"The spec of run {file.id} cannot be read: {error}") from error
+    db.execute("DELETE FROM runs WHERE id = ?", (file.id,))
+    for table in ("tags", "files", "losses", "epochs", "log", "transitions"):
+        db.execute(f"DELETE FROM {table} WHERE run = ?", (file.id,))  # noqa: S608
+    if file.experiment:
+        db.execute("INSERT OR IGNORE INTO experiments (id, name, created, base) VALUES (:id, :name, :created, :base)",
+                   file.experiment)  # fmt: skip
+    values = file.row | {
+        "method": spec.method, "base": spec.base, "bank_key": spec.bank_key, "owner": owner,
+        "experiment": file.experiment["id"] if file.experiment else None,
+    }  # fmt: skip
+    left = values["state"] in WAITING
+    if left:
+        values["state"] = "interrupted"
+    names = ", ".join(values)
+    db.execute(f"INSERT INTO runs ({names}) VALUES ({', '.join(f':{name}' for name in values)})", values)  # noqa: S608
+    id, curve = file.id, file.curve
+    db.executemany("INSERT INTO tags VALUES (?, ?)", [(id, tag) for tag in file.tags])
+    db.executemany("INSERT INTO files VALUES (?, ?, ?)", [(id, name, sha) for name, sha in file.files.items()])
+    db.executemany("INSERT INTO log VALUES (?, ?, ?)", [(id, at, text) for at, text in file.log])
+    db.executemany("INSERT INTO transitions VALUES (?, ?, ?)", [(id, at, state) for at, state in file.transitions])
+    ends = np.cumsum(curve["count"])
+    db.executemany(
+        "INSERT INTO losses VALUES (?, ?, ?, ?)",
+        [
+            (id, int(first), curve["loss"][end - n : end].tobytes(), curve["seconds"][end - n : end].tobytes())
+            for first, n, end in zip(curve["first"], curve["count"], ends, strict=True)
+        ],
+    )
+    marks = ", ".join("?" * (len(EPOCH_COLUMNS) + 1))
+    db.executemany(
+        f"INSERT INTO epochs (run, {', '.join(EPOCH_COLUMNS)}) VALUES ({marks})",  # noqa: S608
+        [(id, int(epoch[0]), int(epoch[1]), *map(_number, epoch[2:])) for epoch in curve["epochs"]],
+    )
+    # What was inserted has been counted as changes; the file in the folder is as good as the store, unless it was left.
+    db.execute(
+        "UPDATE runs SET changes = ?, copied = ? WHERE id = ?", (file.changes + left, file.changes, file.id)
+    )  # fmt: skip
+    if left:
+        db.execute("INSERT INTO transitions VALUES (?, ?, 'interrupted')", (id, time.time()))
+
+
+def remove(db: sqlite3.Connection, ids: Sequence[str]) -> None:
+    """Take all that a store knows of these runs out of it; an experiment goes with its last run."""
+    of_runs = "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'"
+    for table in [row["name"] for row in db.execute(f"{of_runs} AND c.name = 'run'")]:
+        db.executemany(f"DELETE FROM {table} WHERE run = ?", [(id,) for id in ids])  # noqa: S608
+    db.executemany("DELETE FROM runs WHERE id = ?", [(id,) for id in ids])
+    db.execute("DELETE FROM experiments WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment = experiments.id)")
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

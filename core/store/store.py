@@ -1,0 +1,143 @@
+"""What is known of runs, in one SQLite file that several processes may use at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from sqlite3 import Row
+
+from core.errors import QueueFullError, UnknownRunError
+from core.spec import RunSpec
+from core.store.curves import curve_of
+from core.store.record import EPOCH_COLUMNS, Curve, Experiment, Run, State, run_of
+from core.store.transitions import Life
+
+
+class Store(Life):
+    """The store. Every method is one transaction, and any thread may call it."""
+
+    # Runs and experiments
+
+    def add(
+        self, runs: Sequence[tuple[str, RunSpec]], owner: str, limit: int, experiment: Experiment | None = None
+    ) -> None:
+        """Queue runs, all or none.
+
+        Args:
+            runs: ids and specs.
+            owner: the process that will train them.
+            limit: how many runs may wait at once.
+            experiment: what they belong to, if they are to be compared; stored with them.
+
+        Raises:
+            QueueFullError: more than ``limit`` would wait; nothing was queued.
+        """
+        now = time.time()
+        with self.transaction() as db:
+            (waiting,) = db.execute("SELECT count(*) FROM runs WHERE state = 'queued'").fetchone()
+            if waiting + len(runs) > limit:
+                raise QueueFullError(
+                    f"The queue takes {limit} waiting runs and {waiting} wait already: "
+                    f"stop some, or come back when they are done."
+                )
+            if experiment:
+                db.execute(
+                    "INSERT INTO experiments (id, name, created, base) VALUES (?, ?, ?, ?)",
+                    (experiment.id, experiment.name, experiment.created, experiment.base),
+                )
+            for offset, (id, spec) in enumerate(runs):
+                member = experiment.id if experiment and id in experiment.runs else None
+                db.execute(
+                    "INSERT INTO runs (id, spec, method, base, bank_key, state, experiment, owner, created)"
+                    " VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
+                    (id, spec.to_json(), spec.method, spec.base, spec.bank_key, member, owner, now + offset * 1e-6),
+                )
+                db.execute("INSERT INTO transitions VALUES (?, ?, 'queued')", (id, now))
+
+    def run(self, id: str) -> Run:
+        """One run.
+
+        Raises:
+            UnknownRunError: there is none of that id.
+        """
+        rows = self.rows("SELECT * FROM runs WHERE id = ?", id)
+        if not rows:
+            raise UnknownRunError(f"There is no run {id!r}.")
+        return run_of(rows[0])
+
+    def runs(
+        self,
+        *,
+        states: Sequence[State] | None = None,
+        methods: Sequence[str] | None = None,
+        experiment: str | None = None,
+        limit: int = 10_000,
+    ) -> list[Run]:
+        """Runs that fit, the newest first."""
+        where, values = ["1"], []
+        for column, allowed in (("state", states), ("method", methods)):
+            if allowed is not None:
+                where.append(f"{column} IN ({', '.join('?' * len(allowed))})")
+                values += list(allowed)
+        if experiment is not None:
+            where.append("experiment = ?")
+            values.append(experiment)
+        query = f"SELECT * FROM runs WHERE {' AND '.join(where)} ORDER BY created DESC LIMIT ?"  # noqa: S608
+        return [run_of(row) for row in self.rows(query, *values, limit)]
+
+    def runs_of(self, ids: Sequence[str]) -> list[Run]:
+        """These runs, in this order; ids that name none are left out."""
+        marks = ", ".join("?" * len(ids))
+        found = {row["id"]: row for row in self.rows(f"SELECT * FROM runs WHERE id IN ({marks})", *ids)}  # noqa: S608
+        return [run_of(found[id]) for id in ids if id in found]
+
+    def experiment(self, id: str) -> Experiment:
+        """One experiment.
+
+        Raises:
+            UnknownRunError: there is none of that id.
+        """
+        rows = self.rows("SELECT * FROM experiments WHERE id = ?", id)
+        if not rows:
+            raise UnknownRunError(f"There is no experiment {id!r}.")
+        return self._experiment(rows[0])
+
+    def experiments(self, limit: int = 100) -> list[Experiment]:
+        """Experiments, the newest first."""
+        rows = self.rows("SELECT * FROM experiments ORDER BY created DESC LIMIT ?", limit)
+        return [self._experiment(row) for row in rows]
+
+    def _experiment(self, row: Row) -> Experiment:
+        members = self.rows("SELECT id FROM runs WHERE experiment = ? ORDER BY created", row["id"])
+        return Experiment(row["id"], row["name"], row["created"], row["base"], tuple(m["id"] for m in members))
+
+    # What a run left
+
+    def curve(self, id: str) -> Curve:
+        """All losses and epochs of a run."""
+        losses = self.rows("SELECT first_step, losses, seconds FROM losses WHERE run = ? ORDER BY first_step", id)
+        epochs = self.rows(f"SELECT {', '.join(EPOCH_COLUMNS)} FROM epochs WHERE run = ? ORDER BY epoch", id)  # noqa: S608
+        return curve_of(losses, epochs)
+
+    def note(self, id: str, text: str) -> None:
+        """Put a sentence into a run's log."""
+        with self.transaction() as db:
+            db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), text))
+
+    def log(self, id: str) -> list[tuple[float, str]]:
+        """What else there is to say of a run's life, with its moment: interruptions, checkpoints that went wrong."""
+        return [(row["at"], row["text"]) for row in self.rows("SELECT * FROM log WHERE run = ? ORDER BY rowid", id)]
+
+    def files(self, id: str) -> dict[str, str]:
+        """Names of a run's files, with the SHA-256 of each."""
+        return {row["name"]: row["sha256"] for row in self.rows("SELECT name, sha256 FROM files WHERE run = ?", id)}
+
+    def add_file(self, id: str, name: str, sha256: str) -> None:
+        """Keep the SHA-256 of a file that was made of a run's own files, in place of an earlier one."""
+        with self.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (id, name, sha256))
+
+    def transitions(self, id: str) -> list[tuple[float, State]]:
+        """When the run entered which state."""
+        rows = self.rows("SELECT at, state FROM transitions WHERE run = ? ORDER BY rowid", id)
+        return [(row["at"], row["state"]) for row in rows]

@@ -1,0 +1,1 @@
+"""Arms of an experiment: which settings win, how they differ, and what may be said of them."""

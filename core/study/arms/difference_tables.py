@@ -1,0 +1,111 @@
+"""Differences of arms as tables to read: what is shown, what is not, and how many seeds would tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from core.study.compare import Arm, against_full, paired_differences
+from core.study.stats.claims import Difference, Finding, Pair, differences_of
+from core.study.stats.intervals import Interval
+from core.study.stats.measures import MeasureName
+from core.study.weights.remeasured import CutArm
+from core.wording.numbers import NOTHING, count_text, number_text, points_text
+
+
+def finding_text(difference: Difference) -> str:
+    """What may be claimed: ``shown``, or that it is not, with the number of seeds that would show it."""
+    if difference.finding is not Finding.NOT_SHOWN:
+        return "Shown: higher" if difference.finding is Finding.A_HIGHER else "Shown: lower"
+    seeds = len(difference.seeds)
+    text = f"No difference shown with {seeds} seed{'' if seeds == 1 else 's'}"
+    need = max(difference.seeds_needed or 0, difference.least_seeds if seeds < difference.least_seeds else 0)
+    return f"{text}; about {count_text(need)} needed" if need else text
+
+
+def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
+    """A difference a row, in words: mean, 95 % interval, what may be claimed, corrected p, win probability.
+
+    What they are compared with has a column where it is not the same for all; else the table's title says it.
+    """
+    columns = {"Setting": [d.a for d in differences]}
+    if len({d.b for d in differences}) > 1:
+        columns["Compared with"] = [d.b for d in differences]
+    columns |= {
+        "Difference": [signed_text(d.interval.mean) if d.interval.n else NOTHING for d in differences],
+        "95 % interval": [interval_text(d.interval) for d in differences],
+        "Finding": [finding_text(d) for d in differences],
+        "p": [p_text(d.p) for d in differences],
+        "Beats it": [NOTHING if math.isnan(d.win) else f"{round(100 * d.win)} %" for d in differences],
+    }
+    return pd.DataFrame(columns, dtype=object)
+
+
+def full_differences(arms: Sequence[Arm], measure: MeasureName) -> list[Difference]:
+    """Every LoRA arm minus full fine-tuning, tested together as for the verdict; then every control, together too."""
+    pairs = against_full(arms)
+    lora = [pair for pair in pairs if pair[0].method == "lora"]
+    controls = [pair for pair in pairs if pair[0].method != "lora"]
+    return paired_differences(lora, measure) + paired_differences(controls, measure)
+
+
+def rank_differences(arms: Sequence[Arm]) -> list[Difference]:
+    """The accuracy of every higher rank of LoRA minus that of the lowest, tested together."""
+    lora = sorted((arm for arm in arms if arm.lora), key=lambda arm: arm.lora.rank if arm.lora else 0)
+    return paired_differences([(arm, lora[0]) for arm in lora[1:]], "accuracy")
+
+
+def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Difference]:
+    """Of each rank: LoRA minus full fine-tuning whose ΔW was cut to it, on the test part, tested together."""
+    cut_of = {cut.rank: cut for cut in cuts}
+    pairs = [
+        Pair(
+            arm.label, cut_of[arm.lora.rank].label, arm.by_seed("accuracy"),
+            {seed: standing.target for seed, standing in cut_of[arm.lora.rank].by_seed.items()},
+        )
+        for arm in arms
+        if arm.lora and arm.lora.rank in cut_of
+    ]  # fmt: skip
+    return differences_of(pairs, "accuracy")
+
+
+def cuts_table(cuts: Sequence[CutArm], masked: bool) -> pd.DataFrame:
+    """A rank a row: accuracy on target and source of full fine-tuning whose ΔW was cut to it."""
+    return pd.DataFrame(
+        {
+            "Reference": [cut.label for cut in cuts],
+            "Accuracy": [level_text(cut.accuracy) for cut in cuts],
+            "Source accuracy": [level_text(cut.source(masked=False)) for cut in cuts],
+        }
+        | ({"Source accuracy, masked": [level_text(cut.source(masked=True)) for cut in cuts]} if masked else {}),
+        dtype=object,
+    )
+
+
+def level_text(interval: Interval) -> str:
+    """A mean of percentages and the half-width of its interval, as in ``97.31 ± 0.12 %``."""
+    if not interval.n:
+        return NOTHING
+    spread = f" ± {number_text(interval.half_width)}" if math.isfinite(interval.half_width) else ""
+    return f"{number_text(interval.mean)}{spread} %"
+
+
+def interval_text(interval: Interval) -> str:
+    """Both ends of a difference, as in ``−0.31 to +0.12``; a dash where there is no interval."""
+    if not math.isfinite(interval.half_width):
+        return NOTHING
+    return f"{signed_text(interval.low)} to {signed_text(interval.high)}"
+
+
+def signed_text(value: float) -> str:
+    """A difference with its sign, as in ``−0.31``; the title of the column or table has the unit."""
+    return points_text(value).removesuffix(" points")
+
+
+def p_text(p: float) -> str:
+    """A p-value, as in ``0.012`` or ``< 0.001``; a dash where nothing was tested."""
+    if math.isnan(p):
+        return NOTHING
+    return "< 0.001" if p < 0.001 else number_text(p, 3)

@@ -1,0 +1,68 @@
+"""What runs differ in: their settings side by side, without those that are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from core.spec import RunSpec, Spec
+from core.store.record import Run
+from core.wording.numbers import NOTHING
+
+_PARTS = {"task": "Task: ", "source": "Source task: "}
+"""Parts of a spec whose fields need the part's name; those of the others say enough by themselves."""
+
+
+def settings_of(spec: RunSpec) -> dict[str, str]:
+    """Every setting of a run as people read it, by its title, in the order of the spec."""
+    found: dict[str, str] = {}
+    for name, info in RunSpec.model_fields.items():
+        value = getattr(spec, name)
+        if isinstance(value, Spec):
+            for field, about in type(value).model_fields.items():
+                found[f"{_PARTS.get(name, '')}{about.title or field}"] = _text(getattr(value, field))
+        elif name not in ("lora", "source"):  # parts that this run does not have
+            found[info.title or name] = _text(value)
+    return found
+
+
+def differences(runs: Sequence[Run]) -> pd.DataFrame:
+    """The settings in which runs differ: a setting a row, a run a column, as text.
+
+    A setting that a run's method does not have is shown as such. Runs of one spec give a table without rows.
+
+    Args:
+        runs: with ids of their own.
+
+    Returns:
+        Columns ``Setting`` and one a run, named ``LoRA r=4, seed 0 (r-…)``.
+    """
+    settings = {run.id: settings_of(run.spec) for run in runs}
+    titles = dict.fromkeys(title for own in settings.values() for title in own)
+    rows = [(title, [own.get(title, NOTHING) for own in settings.values()]) for title in titles]
+    different = [(title, texts) for title, texts in rows if len(set(texts)) > 1]
+    columns = {"Setting": [title for title, _ in different]} | {
+        f"{run.spec.label}, seed {run.spec.seed} ({run.id})": [texts[place] for _, texts in different]
+        for place, run in enumerate(runs)
+    }
+    return pd.DataFrame(columns, dtype="string")
+
+
+def share_base_and_task(runs: Sequence[Run]) -> bool:
+    """Whether runs can be compared: all fine-tuned, from one base and on one task."""
+    return bool(runs) and all(run.spec.base for run in runs) and len({(r.spec.base, r.spec.task) for r in runs}) == 1
+
+
+def _text(value: Any) -> str:
+    """A setting's value; the same text for equal values only."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)

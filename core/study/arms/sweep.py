@@ -1,0 +1,325 @@
+"""A sweep: LoRA over ranks, alphas and learning rates, full fine-tuning over its own rates; validation picks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import pandas as pd
+
+from core.errors import SpecError
+from core.spec import LoRASpec, Method, OptimSpec, RunSpec
+from core.store.record import Run
+from core.study.compare import arm_order
+from core.study.stats.intervals import Interval, t_interval
+from core.wording.numbers import count_text, listed, percent
+
+MOST_RUNS = 500
+"""Runs of one sweep."""
+
+LEAST_ARMS = 4
+"""Arms below which an experiment is no sweep: Compare shows so few better."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a sweep tries."""
+
+    ranks: tuple[int, ...]
+    alphas: tuple[float, ...]
+    learning_rates: tuple[float, ...]
+    """Of LoRA, each with every rank and alpha."""
+    full_learning_rates: tuple[float, ...]
+    """Of full fine-tuning, the reference; empty leaves it out."""
+    seeds: int
+
+    @property
+    def num_arms(self) -> int:
+        """Settings, each of which gets every seed."""
+        return len(self.ranks) * len(self.alphas) * len(self.learning_rates) + len(self.full_learning_rates)
+
+    @property
+    def num_runs(self) -> int:
+        """Runs in all."""
+        return self.num_arms * self.seeds
+
+    def arms(self, optim: OptimSpec, lora: LoRASpec) -> list[tuple[OptimSpec, LoRASpec | None]]:
+        """Settings of every arm: full fine-tuning first, then LoRA by rank, alpha and learning rate.
+
+        Args:
+            optim: how all are trained, but for the learning rate.
+            lora: how all adapters are made, but for rank and alpha.
+
+        Raises:
+            SpecError: too few settings, too many runs, or a value out of bounds.
+        """
+        if self.num_arms < LEAST_ARMS:
+            raise SpecError(
+                f"A sweep tries at least {LEAST_ARMS} settings and this one has {self.num_arms}: choose more ranks, "
+                f"alphas or learning rates."
+            )
+        if self.num_runs > MOST_RUNS:
+            raise SpecError(
+                f"A sweep takes at most {MOST_RUNS} runs and this one has {count_text(self.num_runs)}: choose fewer "
+                f"ranks, alphas, learning rates or seeds."
+            )
+        full = [(optim.but(learning_rate=rate), None) for rate in sorted(self.full_learning_rates)]
+        return full + [
+            (optim.but(learning_rate=rate), lora.but(rank=rank, alpha=alpha))
+            for rank, alpha, rate in product(sorted(self.ranks), sorted(self.alphas), sorted(self.learning_rates))
+        ]
+
+
+def setting_text(spec: RunSpec) -> str:
+    """What a sweep varies, in words, as in ``LoRA r=4, alpha 8, learning rate 0.01``."""
+    alpha = f", alpha {spec.lora.alpha:g}" if spec.lora else ""
+    return f"{spec.label}{alpha}, learning rate {spec.optim.learning_rate:g}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm of a sweep: its runs, one a seed, whatever became of them."""
+
+    key: str
+    """:attr:`core.spec.RunSpec.arm` of every run."""
+    runs: tuple[Run, ...]
+    validation: tuple[float, ...]
+    """Accuracy on the validation part of each finished run, in percent. A stopped run trained less: it is left out."""
+
+    @property
+    def spec(self) -> RunSpec:
+        """The spec of the first run: right for all in everything but the seed."""
+        return self.runs[0].spec
+
+    @property
+    def method(self) -> Method:
+        """``full`` or ``lora``."""
+        return self.spec.method
+
+    @property
+    def rank(self) -> int | None:
+        """None for full fine-tuning."""
+        return self.spec.lora.rank if self.spec.lora else None
+
+    @property
+    def alpha(self) -> float | None:
+        """None for full fine-tuning."""
+        return self.spec.lora.alpha if self.spec.lora else None
+
+    @property
+    def learning_rate(self) -> float:
+        """Of every run."""
+        return self.spec.optim.learning_rate
+
+    @property
+    def label(self) -> str:
+        """The setting in words; see :func:`setting_text`."""
+        return setting_text(self.spec)
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        """Runs that count."""
+        return tuple(run for run in self.runs if run.state == "finished")
+
+    @property
+    def failed(self) -> int:
+        """Runs that failed."""
+        return sum(run.state == "failed" for run in self.runs)
+
+    @property
+    def may_be_chosen(self) -> bool:
+        """Whether it has a result and no failure: a setting that fails for some seeds is no setting to recommend."""
+        return bool(self.validation) and not self.failed
+
+    @cached_property
+    def validated(self) -> Interval:
+        """Mean and 95 % interval of the accuracy on the validation part, in percent: what settings are chosen by."""
+        return t_interval(self.validation)
+
+    @cached_property
+    def tested(self) -> Interval:
+        """Mean and 95 % interval of the accuracy on the test part, in percent: what is reported of a choice."""
+        return t_interval(self.test)
+
+    @property
+    def test(self) -> tuple[float, ...]:
+        """Accuracy on the test part of each finished run, in percent."""
+        return tuple(run.result.accuracy for run in self.finished if run.result)
+
+    @property
+    def trainable_parameters(self) -> int | None:
+        """Counted alike in every run; None before the first has finished."""
+        return next((run.result.trainable_parameters for run in self.finished if run.result), None)
+
+
+def is_sweep(specs: Iterable[RunSpec]) -> bool:
+    """Whether runs differ in rank, alpha or learning rate often enough to be read as a sweep."""
+    settings = {
+        (s.method, s.lora and s.lora.rank, s.lora and s.lora.alpha, s.optim.learning_rate)
+        for s in specs
+        if s.control is None
+    }
+    return len(settings) >= LEAST_ARMS
+
+
+def cells_of(runs: Iterable[Run], validation: Mapping[str, float]) -> list[Cell]:
+    """The arms of a sweep, full fine-tuning first, then LoRA by rank, alpha and learning rate.
+
+    Args:
+        runs: of one experiment; controls are no settings and are left out.
+        validation: accuracy on the validation part at the kept epoch of each finished run, by id, in percent.
+    """
+    by_arm: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.spec.control is None:
+            by_arm.setdefault(run.spec.arm, []).append(run)
+    cells = []
+    for key, members in by_arm.items():
+        members.sort(key=lambda run: run.spec.seed)
+        done = [validation.get(run.id, math.nan) for run in members if run.state == "finished"]
+        cells.append(Cell(key, tuple(members), tuple(filter(math.isfinite, done))))
+    return sorted(cells, key=lambda cell: arm_order(cell.spec))
+
+
+def best_of(cells: Iterable[Cell]) -> Cell | None:
+    """The cell with the best mean on the validation part; None where none may be chosen.
+
+    Among equals the one with the lowest rank, then the lowest alpha, then the lowest learning rate.
+    """
+    ordered = sorted((cell for cell in cells if cell.may_be_chosen), key=lambda cell: arm_order(cell.spec))
+    return max(ordered, key=lambda cell: round(cell.validated.mean, 9), default=None)
+
+
+def best_by_rank(cells: Iterable[Cell]) -> dict[int, Cell]:
+    """For each rank the alpha and learning rate that validation chooses, ranks ascending."""
+    by_rank: dict[int, list[Cell]] = {}
+    for cell in cells:
+        if cell.rank is not None:
+            by_rank.setdefault(cell.rank, []).append(cell)
+    found = {rank: best_of(members) for rank, members in sorted(by_rank.items())}
+    return {rank: cell for rank, cell in found.items() if cell is not None}
+
+
+def chosen(cells: Iterable[Cell]) -> tuple[Cell | None, Cell | None]:
+    """What validation chooses of full fine-tuning and of LoRA."""
+    everything = list(cells)
+    full, lora = (best_of(cell for cell in everything if cell.method == method) for method in ("full", "lora"))
+    return full, lora
+
+
+def at_alpha(cells: Iterable[Cell], alpha: float | None) -> list[Cell]:
+    """Full fine-tuning, and one LoRA cell for each rank and learning rate.
+
+    Args:
+        cells: of a sweep.
+        alpha: the cells' alpha; None takes the one that validation chooses, cell by cell.
+    """
+    places: dict[tuple[str, int | None, float], list[Cell]] = {}
+    for cell in cells:
+        if alpha is None or cell.alpha in (None, alpha):
+            places.setdefault((cell.method, cell.rank, cell.learning_rate), []).append(cell)
+    return [best_of(members) or members[0] for members in places.values()]
+
+
+def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Which points are on the Pareto front of least cost and most worth.
+
+    A point is off it where another costs no more, is worth no less, and is better in one of the two.
+
+    Args:
+        points: cost and worth of each; a worth that is NaN is never on the front.
+    """
+
+    def beaten(cost: float, worth: float) -> bool:
+        return any(c <= cost and w >= worth and (c, w) != (cost, worth) for c, w in points)
+
+    return [not math.isnan(worth) and not beaten(cost, worth) for cost, worth in points]
+
+
+def rates_sentence(cells: Sequence[Cell]) -> str:
+    """Which settings validation chooses, how far apart the two best learning rates are, and which lie at an end."""
+    full, lora = chosen(cells)
+    parts = [
+        f"{cell.label.replace('Full', 'full fine-tuning', 1)} ({percent(cell.validated.mean)})"
+        for cell in (lora, full)
+        if cell is not None
+    ]
+    if not parts:
+        return "No setting has come to a result without a failed run."
+    sentences = [f"On the validation part the best settings are {listed(parts)}."]
+    if full is not None and lora is not None:
+        sentences.append(_ratio_sentence(lora.learning_rate / full.learning_rate))
+    sentences += [_end_sentence(cell, cells) for cell in (lora, full) if cell is not None]
+    return " ".join(filter(None, sentences))
+
+
+def _ratio_sentence(ratio: float) -> str:
+    if math.isclose(ratio, 1):
+        return "Both methods do best at the same learning rate."
+    return f"LoRA's best learning rate is {float(f'{ratio:.2g}'):g} times that of full fine-tuning."
+
+
+def _end_sentence(best: Cell, cells: Iterable[Cell]) -> str:
+    """A warning where the best rate is the first or last that was tried: a better one may lie beyond it."""
+    fixed = (best.method, best.rank, best.alpha)
+    tried = {cell.learning_rate for cell in cells if (cell.method, cell.rank, cell.alpha) == fixed}
+    if len(tried) < 2 or min(tried) < best.learning_rate < max(tried):
+        return ""
+    end = "lowest" if best.learning_rate == min(tried) else "highest"
+    name = "full fine-tuning" if best.method == "full" else "this rank and alpha"
+    return f"{best.learning_rate:g} is the {end} rate that was tried for {name}: a better one may lie beyond it."
+
+
+def seconds_left(runs: Sequence[Run], prices: Sequence[float]) -> float:
+    """Wall-clock seconds until the live ones among these runs have ended.
+
+    The expected cost of what is left, times how much longer than expected the rest has taken so far.
+    One average run of expectation counts along, so that the first steps of a sweep do not decide alone.
+
+    Args:
+        runs: of a sweep, in any state.
+        prices: expected training time of each, in seconds.
+    """
+    # A run that waits to be trained again still shows how far it once got.
+    shares = [0.0 if run.state == "queued" else run.progress for run in runs]
+    done = sum(price * share for price, share in zip(prices, shares, strict=True))
+    left = sum(price * (1 - share) for run, price, share in zip(runs, prices, shares, strict=True) if run.is_live)
+    if not left:
+        return 0.0
+    one = sum(prices) / len(prices)
+    return left * (trained_seconds(runs) + one) / (done + one)
+
+
+def trained_seconds(runs: Iterable[Run]) -> float:
+    """Seconds of training that the runs took, each by the clock of its own training.
+
+    The machine's time of day may be set while they train, so nothing is taken from when they started and ended. A run
+    that waits to be trained again does not count.
+    """
+    return sum(run.training_seconds for run in runs if run.state != "queued")
+
+
+def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
+    """A cell a row, as numbers; means have the half-width of their 95 % interval beside them, where there is one."""
+    picked = {cell.key for cell in chosen(cells) if cell} | {cell.key for cell in best_by_rank(cells).values()}
+    validated, tested = [cell.validated for cell in cells], [cell.tested for cell in cells]
+    seconds = [t_interval([run.result.seconds for run in cell.finished if run.result]).mean for cell in cells]
+    columns: dict[str, tuple[str, Sequence[object]]] = {
+        "Method": ("string", [cell.method for cell in cells]),
+        "Rank": ("Int64", [cell.rank for cell in cells]),
+        "Alpha": ("Float64", [cell.alpha for cell in cells]),
+        "Learning rate": ("Float64", [cell.learning_rate for cell in cells]),
+        "Chosen": ("boolean", [cell.key in picked for cell in cells]),
+        "Seeds": ("Int64", [len(cell.finished) for cell in cells]),
+        "Failed": ("Int64", [cell.failed for cell in cells]),
+        "Validation accuracy (%)": ("Float64", [interval.mean for interval in validated]),
+        "± Validation accuracy (%)": ("Float64", [interval.half_width for interval in validated]),
+        "Accuracy (%)": ("Float64", [interval.mean for interval in tested]),
+        "± Accuracy (%)": ("Float64", [interval.half_width for interval in tested]),
+        "Trainable parameters": ("Int64", [cell.trainable_parameters for cell in cells]),
+        "Training time (s)": ("Float64", seconds),
+    }
+    return pd.DataFrame({title: pd.Series(list(values), dtype=kind) for title, (kind, values) in columns.items()})

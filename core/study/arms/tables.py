@@ -1,0 +1,161 @@
+"""Runs and arms as tables: numbers to sort and to download, text to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from core.store.record import Run
+from core.store.search import Entry
+from core.study.compare import Arm
+from core.study.stats.measures import MEASURES, MeasureName, value_text
+from core.wording.numbers import NOTHING, count_text, number_text
+
+_MEANS: dict[str, MeasureName] = {
+    "Trainable parameters": "trainable_parameters",
+    "Accuracy (%)": "accuracy",
+    "Source accuracy (%)": "source_accuracy",
+    "Source accuracy, masked (%)": "source_accuracy_masked",
+    "Forgetting (points)": "forgetting",
+    "Forgetting, masked (points)": "forgetting_masked",
+    "Training time (s)": "seconds",
+    "Memory (bytes)": "memory",
+    "Adapter (bytes)": "adapter_bytes",
+    "Checkpoint (bytes)": "checkpoint_bytes",
+}
+"""Columns that both tables show, with the measure in each."""
+
+_COUNTS = ("Rank", "Seeds", "Seed", "Epochs", *(title for title, name in _MEANS.items() if MEASURES[name].exact))
+
+
+def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
+    """An arm a row, as numbers: settings, then means over its seeds.
+
+    Measured means have the half-width of their 95 % interval beside them, in a column named ``±``
+    and the mean's title; it is missing for one seed. So is any value that an arm does not have.
+    """
+    columns: dict[str, list[Any]] = {
+        "Arm": [arm.label for arm in arms],
+        "Method": [arm.method for arm in arms],
+        "Rank": [arm.lora.rank if arm.lora else None for arm in arms],
+        "Alpha": [arm.lora.alpha if arm.lora else None for arm in arms],
+        "Learning rate": [arm.learning_rate for arm in arms],
+        "Seeds": [len(arm.runs) for arm in arms],
+    }
+    for title, name in _MEANS.items():
+        intervals = [arm.interval(name) for arm in arms]
+        if MEASURES[name].exact:
+            columns[title] = [round(interval.mean) if interval.n else None for interval in intervals]
+        else:
+            columns[title] = [interval.mean for interval in intervals]
+            columns[f"± {title}"] = [interval.half_width for interval in intervals]
+    return _typed(columns)
+
+
+def comparison_text(arms: Sequence[Arm]) -> pd.DataFrame:
+    """The table of :func:`comparison_table` as people read it: units in the cells, ``mean ± half-width``."""
+    columns: dict[str, list[Any]] = {
+        "Arm": [arm.label for arm in arms],
+        "Rank": [count_text(arm.lora.rank) if arm.lora else NOTHING for arm in arms],
+        "Alpha": [f"{arm.lora.alpha:g}" if arm.lora else NOTHING for arm in arms],
+        "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
+        "Seeds": [count_text(len(arm.runs)) for arm in arms],
+    }
+    for title, name in _MEANS.items():
+        columns[title.split(" (")[0]] = [_mean_text(arm, name) for arm in arms]
+    return pd.DataFrame(columns, dtype=object)
+
+
+def _mean_text(arm: Arm, name: MeasureName) -> str:
+    interval, measure = arm.interval(name), MEASURES[name]
+    if not interval.n:
+        return NOTHING
+    text = value_text(measure, interval.mean)
+    if measure.exact or interval.n == 1:
+        return text
+    if measure.unit == "s":
+        return f"{text} ± {value_text(measure, interval.half_width)}"
+    number, _, unit = text.partition(" ")
+    return f"{number} ± {number_text(interval.half_width)} {unit}"
+
+
+def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
+    """A run a row, in the order given, as numbers and times (UTC); what a run does not have is missing."""
+    everything = list(runs)
+    settings: dict[str, Callable[[Run], object]] = {
+        "Run": lambda run: run.id,
+        # Short: what else tells the arms of many experiments apart has columns of its own.
+        "Arm": lambda run: run.spec.label,
+        "Method": lambda run: run.spec.method,
+        "Dataset": lambda run: run.spec.task.dataset,
+        "Seed": lambda run: run.spec.seed,
+        "State": lambda run: run.state,
+        "Rank": lambda run: run.spec.lora.rank if run.spec.lora else None,
+        "Alpha": lambda run: run.spec.lora.alpha if run.spec.lora else None,
+        "Learning rate": lambda run: run.spec.optim.learning_rate,
+        "Epochs": lambda run: run.result.epochs if run.result else None,
+    }
+    columns: dict[str, list[Any]] = {title: [of(run) for run in everything] for title, of in settings.items()}
+    for title, name in _MEANS.items():
+        of = MEASURES[name].of
+        columns[title] = [of(run.result) if run.result else None for run in everything]
+    table = _typed(columns)
+    table["Created"] = pd.to_datetime([run.created for run in everything], unit="s", utc=True).as_unit("ms")
+    table["Experiment"] = pd.array([run.experiment for run in everything], dtype="string")
+    table["Cause"] = pd.array([run.cause for run in everything], dtype="string")
+    return table
+
+
+def entries_table(entries: Iterable[Entry]) -> pd.DataFrame:
+    """The table of :func:`runs_table` with what people put on the runs: tags, note, archive."""
+    everything = list(entries)
+    table = runs_table(entry.run for entry in everything)
+    table["Tags"] = pd.array([", ".join(entry.tags) for entry in everything], dtype="string")
+    table["Note"] = pd.array([" ".join(entry.note.split()) for entry in everything], dtype="string")
+    table["Archived"] = pd.array([entry.archived for entry in everything], dtype="boolean")
+    return table
+
+
+def plain_table(table: pd.DataFrame, turned: bool = False) -> str:
+    """A table for a terminal, columns aligned.
+
+    Args:
+        table: its index is left out.
+        turned: a line a column instead of a line a row, for a table of few rows and many columns.
+    """
+    lines = [
+        [str(title) for title in table.columns],
+        *([_cell(cell) for cell in row] for row in table.to_numpy(object)),
+    ]
+    columns = list(zip(*lines, strict=True))
+    if turned:
+        lines, columns = [list(column) for column in columns], [tuple(line) for line in lines]
+    # What reads as a number stands to the right; what stands in a turned table is of mixed kinds.
+    right = [not turned and all(cell[:1] in f"0123456789+−-{NOTHING}" for cell in column[1:]) for column in columns]
+    widths = [max(len(cell) for cell in column) for column in columns]
+    shapes = list(zip(widths, right, strict=True))
+    text = [
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, (width, to_right) in zip(line, shapes, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+    return "\n".join([text[0], "  ".join("─" * width for width in widths), *text[1:]])
+
+
+def _cell(value: object) -> str:
+    if pd.isna(value):  # type: ignore[call-overload]
+        return NOTHING
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _typed(columns: dict[str, list[Any]]) -> pd.DataFrame:
+    """Whole numbers stay whole where some are missing; text is text also where there is none."""
+    types: dict[str, Any] = dict.fromkeys(columns, "Float64") | dict.fromkeys(
+        ("Run", "Arm", "Method", "Dataset", "State"), "string"
+    )
+    types |= dict.fromkeys(_COUNTS, "Int64")
+    return pd.DataFrame({title: pd.Series(values, dtype=types[title]) for title, values in columns.items()})

@@ -1,0 +1,146 @@
+"""A fair rate: every method gets the same small budget of learning rates, and validation picks.
+
+All rates are trained with all seeds, as one experiment. The choice is made afterwards, from what lies in the store:
+nothing has to be launched later, so a closed page or a restarted server changes nothing, and the curves of accuracy
+over the learning rate are there for every rate. The price is more runs; a bank makes them cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+
+from core.engine.experiment import Setting
+from core.spec import OptimSpec, RunSpec, Spec, bounds
+from core.study.compare import Arm, Place, chosen_arms, place_of
+from core.wording.numbers import listed
+
+
+class TuneSpec(Spec):
+    """Which learning rates each method tries around its own."""
+
+    rates: int = Field(
+        5, ge=2, le=9, title="Learning rates a method",
+        description="How many each method tries, the same number for all; validation picks the best of each.",
+    )  # fmt: skip
+    span: float = Field(
+        100.0, ge=4, le=10_000, title="Span of the rates",
+        description="The highest rate over the lowest; they are evenly spaced on a logarithmic scale.",
+    )  # fmt: skip
+
+
+def rates_around(centre: float, tune: TuneSpec) -> tuple[float, ...]:
+    """Learning rates evenly spaced on a logarithmic scale, to two digits, ascending.
+
+    Args:
+        centre: their geometric mean; for an odd number it is one of them.
+        tune: how many, and how far apart.
+
+    Returns:
+        None of them above the highest rate that :class:`core.spec.OptimSpec` takes: there the row moves down.
+    """
+    highest = float(bounds(OptimSpec, "learning_rate").high or 1.0)
+    centre = min(centre, highest / tune.span**0.5)
+    steps = np.linspace(-0.5, 0.5, tune.rates)
+    return tuple(float(f"{centre * tune.span**step:.2g}") for step in steps)
+
+
+def tuned_arms(arms: Iterable[Setting], tune: TuneSpec) -> list[Setting]:
+    """Every arm at every rate around its own; the same number for each."""
+    return [
+        (optim.but(learning_rate=rate), kind)
+        for optim, kind in arms
+        for rate in rates_around(optim.learning_rate, tune)
+    ]
+
+
+def is_tuned(specs: Iterable[RunSpec]) -> bool:
+    """Whether some method, rank or control was trained in several ways among which validation can choose."""
+    places: dict[Place, set[str]] = {}
+    for spec in specs:
+        places.setdefault(place_of(spec), set()).add(spec.arm)
+    return any(len(arms) > 1 for arms in places.values())
+
+
+@dataclass(frozen=True)
+class RateChoice:
+    """The learning rate that validation chose for one method, rank or control."""
+
+    arm: Arm
+    tried: tuple[float, ...]
+    """Rates among which it was chosen, ascending."""
+    ways: int
+    """Settings among which it was chosen: more than there are rates where alpha or layers were varied as well."""
+    ratio: float | None
+    """Over the rate chosen for full fine-tuning; None where there is none."""
+
+    @property
+    def at_end(self) -> str | None:
+        """``lowest`` or ``highest`` where a better rate may lie beyond those tried."""
+        if len(self.tried) < 2 or self.tried[0] < self.arm.learning_rate < self.tried[-1]:
+            return None
+        return "lowest" if self.arm.learning_rate == self.tried[0] else "highest"
+
+
+def rate_choices(arms: Sequence[Arm], validation: Mapping[str, float] | None) -> list[RateChoice]:
+    """What was chosen at each place, full fine-tuning first; see :func:`core.study.compare.chosen_arms`."""
+    chosen = chosen_arms(arms, validation)
+    full = {arm.place[:2]: arm.learning_rate for arm in chosen if arm.place[2] == "full"}
+    return [
+        RateChoice(
+            arm,
+            tuple(sorted({other.learning_rate for other in arms if other.place == arm.place})),
+            sum(other.place == arm.place for other in arms),
+            arm.learning_rate / full[arm.place[:2]] if arm.place[:2] in full else None,
+        )
+        for arm in chosen
+    ]
+
+
+def choice_sentence(choices: Sequence[RateChoice], seeds: Sequence[int]) -> str:
+    """How the rates were chosen, and how those of LoRA relate to that of full fine-tuning."""
+    if not choices:
+        return ""
+    counts = sorted({choice.ways for choice in choices})
+    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    how = f"at {many} learning rates" if all(len(c.tried) == c.ways for c in choices) else f"in {many} ways"
+    sentences = [
+        f"Each setting was trained {how}; the mean accuracy on the validation part over "
+        f"{seeds_text(seeds)} chose one for each, and the same seeds are compared below. The test part was not "
+        "looked at for that choice."
+    ]
+    lora = [choice for choice in choices if choice.arm.method == "lora" and choice.ratio is not None]
+    ratios = {choice.arm.spec.label: ratio_text(choice.ratio or 0.0) for choice in lora}
+    if len(set(ratios.values())) == 1:
+        alike = f"{next(iter(ratios.values()))} times that of full fine-tuning"
+        sentences.append(f"LoRA's best rate is {alike}{', at every rank' if len(ratios) > 1 else ''}.")
+    elif ratios:
+        words = listed([f"{ratio} times ({label})" for label, ratio in ratios.items()])
+        sentences.append(f"LoRA's best rate is {words} that of full fine-tuning.")
+    return " ".join(sentences)
+
+
+def end_sentences(choices: Iterable[RateChoice]) -> list[str]:
+    """A warning for each rate that is the first or last of those tried: a better one may lie beyond it."""
+    return [
+        f"{choice.arm.learning_rate:g} is the {choice.at_end} learning rate tried for {choice.arm.spec.label}: "
+        "a better one may lie beyond it."
+        for choice in choices
+        if choice.at_end
+    ]
+
+
+def ratio_text(ratio: float) -> str:
+    """A ratio to two digits, as in ``5`` or ``0.32``."""
+    return f"{float(f'{ratio:.2g}'):g}"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Seeds in words, as in ``seeds 0 to 9``."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    whole = list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+    return f"seeds {seeds[0]} to {seeds[-1]}" if whole else f"seeds {listed([str(seed) for seed in seeds])}"

@@ -1,0 +1,301 @@
+"""Pictures of a sweep: pure functions of its cells, at home in a light and in a dark page.
+
+Full fine-tuning and each rank keep one colour in all of them. What settings are chosen by is accuracy on the
+validation part; what is said of a chosen one is accuracy on the test part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from core.study.arms.sweep import Cell, at_alpha, best_by_rank, best_of, chosen, on_front
+from core.study.figures.palette import FULL, LORA, NEUTRAL, colours_of
+from core.study.figures.style import layout_of
+from core.study.stats.intervals import Interval
+from core.wording.numbers import count_text, number_text, percent
+
+SCALE = "Viridis"
+"""Colours of the heat map: equally far apart to the eye, also for people with colour vision deficiency."""
+
+
+def colours_by_rank(cells: Iterable[Cell]) -> dict[int | None, str]:
+    """A colour for each rank, and for full fine-tuning under None."""
+    first = {cell.rank: cell.spec for cell in cells}
+    colours = colours_of(first.values())
+    return {rank: colours[spec.arm] for rank, spec in first.items()}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One place of a heat map."""
+
+    column: int
+    row: int
+    key: str
+    """Of the cell that it shows."""
+    text: str
+    """What stands in it: the mean, ✕ for a failure, nothing where there is no result."""
+    label: str
+    """The same and more in words."""
+    colour: str | None
+    """None where there is no result."""
+    ink: str | None
+    """``black`` or ``white``, whichever is read better on the colour."""
+    frame: str | None
+    """Colour of its frame, where it is marked."""
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A column for full fine-tuning and for each rank, a row a learning rate, a tile a cell."""
+
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    """The lowest learning rate first."""
+    tiles: tuple[Tile, ...]
+    scale: tuple[str, ...]
+    """Colours from the lowest to the highest value."""
+    low: str
+    high: str
+
+
+def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable[Cell | None] = ()) -> HeatMap:
+    """Mean accuracy on the validation part, over the seeds that have finished, of each rank and learning rate.
+
+    Args:
+        cells: of a sweep.
+        alpha: which LoRA cells are shown; None shows the best alpha at each place.
+        marked: cells to frame in their method's colour.
+    """
+    shown = sorted(at_alpha(cells, alpha), key=lambda cell: (-cell.learning_rate, cell.rank or 0))
+    ranks = sorted({cell.rank or 0 for cell in shown})
+    rates = sorted({cell.learning_rate for cell in shown})
+    values = [cell.validated.mean for cell in shown if cell.validation]
+    low, high = lowest_of_interest(values), max(values, default=math.nan)
+    framed = {cell.key: FULL if cell.method == "full" else LORA[0] for cell in marked if cell is not None}
+    shares = np.clip([(value - low) / (high - low) if high > low else 1.0 for value in values], 0, 1)
+    colours = dict(zip((cell.key for cell in shown if cell.validation), sample_colorscale(SCALE, shares), strict=True))
+    tiles = tuple(_tile(cell, ranks, rates, colours.get(cell.key), framed.get(cell.key)) for cell in shown)
+    return HeatMap(
+        columns=tuple(f"r={rank}" if rank else "Full" for rank in ranks),
+        rows=tuple(f"{rate:g}" for rate in rates),
+        tiles=tiles,
+        scale=tuple(sample_colorscale(SCALE, 9)),
+        low=("≤ " if values and low > min(values) else "") + percent(low, 1) if values else "",
+        high=percent(high, 1) if values else "",
+    )
+
+
+def _tile(cell: Cell, ranks: list[int], rates: list[float], colour: str | None, frame: str | None) -> Tile:
+    words = [number_text(cell.validated.mean, 1) if colour else "", "✕" if cell.failed else ""]
+    return Tile(
+        ranks.index(cell.rank or 0), rates.index(cell.learning_rate), cell.key, " ".join(filter(None, words)),
+        ", ".join(_lines(cell)), colour, ink_on(colour) if colour else None, frame,
+    )  # fmt: skip
+
+
+def ink_on(colour: str) -> str:
+    """Black or white, whichever has more contrast on ``colour``, given as ``rgb(r, g, b)``.
+
+    Source: relative luminance and contrast of WCAG 2.2; both have the same contrast at a luminance of 0.179.
+    """
+    parts = np.array([float(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return "black" if linear @ [0.2126, 0.7152, 0.0722] > 0.179 else "white"
+
+
+def _lines(cell: Cell) -> list[str]:
+    """What a tile or point says of its cell."""
+    lines = [cell.label]
+    if cell.validation:
+        lines.append(f"validation {_spread(cell.validated)}, {len(cell.validation)} of {len(cell.runs)} seeds")
+    if cell.failed:
+        lines.append(f"{cell.failed} failed")
+    if not cell.validation and not cell.failed:
+        lines.append("no result yet" if any(run.is_live for run in cell.runs) else "no result")
+    return lines
+
+
+def _spread(interval: Interval) -> str:
+    return percent(interval.mean) + (f" ± {number_text(interval.half_width)}" if interval.n > 1 else "")
+
+
+def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
+    """Accuracy on the validation part over the learning rate: a line a rank, and one for full fine-tuning.
+
+    Args: as of :func:`heat_map`.
+    """
+    colours, groups = colours_by_rank(cells), dict[int | None, list[Cell]]()
+    for cell in at_alpha(cells, alpha):
+        if cell.validation:
+            groups.setdefault(cell.rank, []).append(cell)
+    traces = []
+    for rank, members in sorted(groups.items(), key=lambda item: item[0] or 0):
+        members.sort(key=lambda cell: cell.learning_rate)
+        best, name = best_of(members), "Full" if rank is None else f"LoRA r={rank}"
+        intervals = [cell.validated for cell in members]
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines+markers", "name": name, "uid": name,
+                "x": np.array([cell.learning_rate for cell in members]), "y": np.array([i.mean for i in intervals]),
+                "line": {"color": colours[rank], "width": 3 if rank is None else 2},
+                "error_y": _bars(intervals, colours[rank]),
+                "marker": {
+                    "size": [13 if cell is best else 6 for cell in members],
+                    "symbol": ["star" if cell is best else "circle" for cell in members],
+                },
+                "hovertext": ["<br>".join(_lines(cell)) for cell in members],
+                "hovertemplate": "%{hovertext}<extra></extra>",
+            }
+        )  # fmt: skip
+    which = "best alpha of each" if alpha is None else f"alpha {alpha:g}"
+    means = [cell.validated.mean for members in groups.values() for cell in members]
+    low, high = lowest_of_interest(means), max(means, default=math.nan)
+    cut = bool(means) and low > min(means)
+    reading = f"validation part; LoRA: {which}; star: best" + "; lower values run off below" * cut
+    layout = layout_of("Accuracy over the learning rate", reading, "Learning rate, log scale", "Accuracy (%)")
+    layout["xaxis"] |= _rate_axis({cell.learning_rate for members in groups.values() for cell in members})
+    if cut:
+        layout["yaxis"]["range"] = [low - 0.05 * (high - low), high + 0.15 * (high - low)]
+    return go.Figure(traces, layout)
+
+
+def rank_curve(cells: Sequence[Cell]) -> go.Figure:
+    """Accuracy on the test part over the rank, settings chosen on validation, beside full fine-tuning."""
+    colours, best, (full, _) = colours_by_rank(cells), best_by_rank(cells), chosen(cells)
+    ranks, traces = list(best), list[dict[str, Any]]()
+    if full is not None and ranks:
+        traces += _reference(full, ranks[0] / 1.5, ranks[-1] * 1.5)
+    means = np.array([cell.tested.mean for cell in best.values()])
+    traces.append(_line("LoRA", np.array(ranks, dtype=np.float64), means))
+    for rank, cell in best.items():
+        traces += _dots_and_mean(cell, np.full(len(cell.test), rank * 0.96), rank * 1.04, colours[rank])
+    layout = layout_of(
+        "Accuracy over the rank", "test part; settings chosen on validation; diamond: mean with 95 % interval",
+        "Rank", "Accuracy (%)",
+    )  # fmt: skip
+    layout["xaxis"] |= _log_axis(ranks) | {"tickvals": ranks, "ticktext": [str(rank) for rank in ranks]}
+    return go.Figure(traces, layout)
+
+
+def _reference(full: Cell, left: float, right: float) -> list[dict[str, Any]]:
+    """Full fine-tuning as a line from left to right, with the band of its 95 % interval."""
+    interval, ends = full.tested, np.array([left, right])
+    line = {
+        "type": "scatter", "mode": "lines", "name": "Full", "x": ends, "y": np.full(2, interval.mean),
+        "line": {"color": FULL, "width": 2, "dash": "dash"}, "legendgroup": "Full", "showlegend": True,
+        "hovertemplate": f"{full.label}<br>test {_spread(interval)}<extra></extra>",
+    }  # fmt: skip
+    if interval.n < 2:
+        return [line]
+    band = {
+        "type": "scatter", "mode": "lines", "name": "Full, 95 % interval", "x": np.r_[ends, ends[::-1]],
+        "y": np.r_[np.full(2, interval.low), np.full(2, interval.high)], "fill": "toself", "fillcolor": FULL,
+        "opacity": 0.2, "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": "Full", "showlegend": False,
+    }  # fmt: skip
+    return [band, line]
+
+
+def pareto(cells: Sequence[Cell]) -> go.Figure:
+    """Accuracy on the test part against trainable parameters: full fine-tuning and each rank, chosen on validation."""
+    points = [cell for cell in (chosen(cells)[0], *best_by_rank(cells).values()) if cell is not None]
+    colours, front = colours_by_rank(cells), front_of(points)
+    traces = [
+        _line(
+            "Pareto front", np.array([float(cell.trainable_parameters or 0) for cell in front]),
+            np.array([cell.tested.mean for cell in front]), shape="hv",
+        )
+    ]  # fmt: skip
+    for cell in points:
+        name, interval = "Full" if cell.rank is None else f"r={cell.rank}", cell.tested
+        traces.append(
+            {
+                "type": "scatter", "mode": "markers+text", "name": name, "uid": name, "showlegend": False,
+                "x": np.array([cell.trainable_parameters]), "y": np.array([interval.mean]), "text": [name],
+                "textposition": "top right", "error_y": _bars([interval], colours[cell.rank]), "cliponaxis": False,
+                "marker": {
+                    "color": colours[cell.rank], "size": 12, "line": {"width": 2, "color": colours[cell.rank]},
+                    "symbol": "circle" if cell in front else "circle-open",
+                },
+                "hovertemplate": f"{cell.label}<br>{count_text(cell.trainable_parameters)} trainable parameters"
+                f"<br>test {_spread(interval)}<extra></extra>",
+            }
+        )  # fmt: skip
+    layout = layout_of(
+        "Accuracy against trainable parameters", "test part; filled: on the Pareto front, with 95 % intervals",
+        "Trainable parameters, log scale", "Accuracy (%)",
+    )  # fmt: skip
+    layout["xaxis"] |= _log_axis([float(cell.trainable_parameters or 1) for cell in points]) | {"tickformat": "~s"}
+    return go.Figure(traces, layout)
+
+
+def front_of(points: Sequence[Cell]) -> list[Cell]:
+    """Those that no other one beats in trainable parameters and accuracy on the test part, by parameters."""
+    marks = on_front([(float(cell.trainable_parameters or 0), cell.tested.mean) for cell in points])
+    front = [cell for cell, mark in zip(points, marks, strict=True) if mark]
+    return sorted(front, key=lambda cell: cell.trainable_parameters or 0)
+
+
+def lowest_of_interest(values: Sequence[float]) -> float:
+    """Where a scale of accuracies starts: not so low that one setting that learnt nothing makes all others look alike.
+
+    As far below the median as three times what the best lies above it; the lowest value where that is higher.
+    """
+    if not values:
+        return math.nan
+    middle, high = float(np.median(values)), max(values)
+    return max(min(values), middle - 3 * (high - middle)) if high > middle else min(values)
+
+
+def _dots_and_mean(cell: Cell, x: Any, x_mean: float, colour: str) -> list[dict[str, Any]]:
+    interval = cell.tested
+    dots = {
+        "type": "scatter", "mode": "markers", "showlegend": False, "x": x, "y": np.array(cell.test),
+        "marker": {"color": colour, "size": 8, "opacity": 0.6},
+        "text": [f"seed {run.spec.seed}: {percent(run.result.accuracy)}" for run in cell.finished if run.result],
+        "hovertemplate": f"{cell.label}<br>%{{text}}<extra></extra>",
+    }  # fmt: skip
+    # The mean of one run is that run: drawing it as more would sell one seed as a result.
+    if interval.n < 2:
+        return [dots]
+    mean = {
+        "type": "scatter", "mode": "markers", "showlegend": False,
+        "x": np.array([x_mean]), "y": np.array([interval.mean]), "error_y": _bars([interval], colour),
+        "marker": {"color": colour, "size": 11, "symbol": "diamond"},
+        "hovertemplate": f"{cell.label}<br>test {_spread(interval)}, {interval.n} seeds<extra></extra>",
+    }  # fmt: skip
+    return [dots, mean]
+
+
+def _line(name: str, x: Any, y: Any, shape: str = "linear") -> dict[str, Any]:
+    return {
+        "type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "hoverinfo": "skip", "showlegend": True,
+        "line": {"color": NEUTRAL, "width": 2, "shape": shape},
+    }  # fmt: skip
+
+
+def _bars(intervals: Sequence[Interval], colour: str) -> dict[str, Any]:
+    widths = np.array([interval.half_width for interval in intervals])
+    return {"array": np.nan_to_num(widths), "color": colour, "thickness": 1.2, "width": 3}
+
+
+def _rate_axis(rates: Iterable[float]) -> dict[str, Any]:
+    """Ticks at powers of ten, or at the rates themselves where there are not two of those."""
+    values = sorted(rates)
+    powers = [10.0**power for power in range(-9, 1) if values and values[0] <= 10.0**power * 1.001 <= values[-1] * 1.01]
+    ticks = powers if len(powers) > 1 else values
+    return _log_axis(values) | {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+
+
+def _log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis with room beside the first and last value, also where there is only one."""
+    if not values:
+        return {}
+    return {"type": "log", "range": [math.log10(min(values) / 1.6), math.log10(max(values) * 1.6)]}

@@ -1,0 +1,1 @@
+"""The numbers and figures that explain the method."""

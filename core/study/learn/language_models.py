@@ -1,0 +1,185 @@
+"""Well-known language models as shapes, and what LoRA would train in them.
+
+The shapes follow from fields of each model's published ``config.json``. With embeddings, norms and
+output layer added they sum to the published parameter counts, to the last one.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from core.study.learn.counting import ADAM_STATE, BFLOAT16, LayerCount, Network, Projection
+
+
+def gpt2(
+    name: str, checkpoint: str, *, n_embd: int, n_layer: int, n_head: int, n_positions: int, vocab_size: int
+) -> Network:
+    """A network of the GPT-2 family: one fused projection for q, k and v; biases; tied output layer.
+
+    Args: the fields of its ``config.json``.
+    """
+    d = n_embd
+    projections = (
+        Projection("c_attn", "attention", d, 3 * d, n_layer, True, "n_embd → 3 · n_embd"),
+        Projection("attn.c_proj", "attention", d, d, n_layer, True, "n_embd → n_embd"),
+        Projection("c_fc", "mlp", d, 4 * d, n_layer, True, "n_embd → 4 · n_embd"),
+        Projection("mlp.c_proj", "mlp", 4 * d, d, n_layer, True, "4 · n_embd → n_embd"),
+    )
+    # Each norm has a scale and a shift: two in every layer, one at the end.
+    other = (vocab_size + n_positions) * d + (2 * n_layer + 1) * 2 * d
+    config = {
+        "n_embd": n_embd, "n_layer": n_layer, "n_head": n_head, "n_positions": n_positions, "vocab_size": vocab_size,
+    }  # fmt: skip
+    return Network(name, projections, other, BFLOAT16, checkpoint, config)
+
+
+def llama_like(
+    name: str,
+    checkpoint: str,
+    *,
+    hidden_size: int,
+    intermediate_size: int,
+    num_hidden_layers: int,
+    num_attention_heads: int,
+    num_key_value_heads: int,
+    vocab_size: int,
+    head_dim: int | None = None,
+    tied: bool = False,
+    qkv_bias: bool = False,
+    norms: int = 2,
+) -> Network:
+    """A network built like Llama: four attention and three gated feed-forward projections a layer.
+
+    With grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245) keys and values have fewer
+    heads than queries, so ``k_proj`` and ``v_proj`` are narrower.
+
+    Args:
+        name: what people call it.
+        checkpoint: where its config is published.
+        hidden_size: width of the residual stream; this and the next five as in ``config.json``.
+        intermediate_size: width of the feed-forward part.
+        num_hidden_layers: layers.
+        num_attention_heads: heads of the queries.
+        num_key_value_heads: heads of keys and of values.
+        vocab_size: tokens.
+        head_dim: width of a head; hidden_size / num_attention_heads where the config has none.
+        tied: whether the output layer is the embedding (``tie_word_embeddings``).
+        qkv_bias: whether q, k and v have biases.
+        norms: norms in a layer, each one scale of hidden_size.
+    """
+    hidden, inner, layers = hidden_size, intermediate_size, num_hidden_layers
+    head = head_dim or hidden // num_attention_heads
+    queries, keys = num_attention_heads * head, num_key_value_heads * head
+    to_queries, to_keys = "num_attention_heads · head_dim", "num_key_value_heads · head_dim"
+    projections = (
+        Projection("q_proj", "attention", hidden, queries, layers, qkv_bias, f"hidden_size → {to_queries}"),
+        Projection("k_proj", "attention", hidden, keys, layers, qkv_bias, f"hidden_size → {to_keys}"),
+        Projection("v_proj", "attention", hidden, keys, layers, qkv_bias, f"hidden_size → {to_keys}"),
+        Projection("o_proj", "attention", queries, hidden, layers, False, f"{to_queries} → hidden_size"),
+        Projection("gate_proj", "mlp", hidden, inner, layers, False, "hidden_size → intermediate_size"),
+        Projection("up_proj", "mlp", hidden, inner, layers, False, "hidden_size → intermediate_size"),
+        Projection("down_proj", "mlp", inner, hidden, layers, False, "intermediate_size → hidden_size"),
+    )
+    other = vocab_size * hidden * (1 if tied else 2) + (norms * layers + 1) * hidden
+    config = {
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": num_attention_heads,
+        "num_key_value_heads": num_key_value_heads,
+        "head_dim": head,
+        "vocab_size": vocab_size,
+    }
+    return Network(name, projections, other, BFLOAT16, checkpoint, config)
+
+
+LANGUAGE_MODELS: tuple[Network, ...] = (
+    gpt2("GPT-2 small", "openai-community/gpt2", n_embd=768, n_layer=12, n_head=12, n_positions=1024, vocab_size=50257),
+    llama_like(
+        "Llama 3.2 1B", "meta-llama/Llama-3.2-1B", hidden_size=2048, intermediate_size=8192, num_hidden_layers=16,
+        num_attention_heads=32, num_key_value_heads=8, vocab_size=128256, tied=True,
+    ),
+    llama_like(
+        "Gemma 2 2B", "google/gemma-2-2b", hidden_size=2304, intermediate_size=9216, num_hidden_layers=26,
+        num_attention_heads=8, num_key_value_heads=4, head_dim=256, vocab_size=256000, tied=True, norms=4,
+    ),
+    llama_like(
+        "Llama 2 7B", "meta-llama/Llama-2-7b-hf", hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
+        num_attention_heads=32, num_key_value_heads=32, vocab_size=32000,
+    ),
+    llama_like(
+        "Mistral 7B v0.1", "mistralai/Mistral-7B-v0.1", hidden_size=4096, intermediate_size=14336,
+        num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=8, vocab_size=32000,
+    ),
+    llama_like(
+        "Qwen2.5 7B", "Qwen/Qwen2.5-7B", hidden_size=3584, intermediate_size=18944, num_hidden_layers=28,
+        num_attention_heads=28, num_key_value_heads=4, vocab_size=152064, qkv_bias=True,
+    ),
+    llama_like(
+        "Llama 3 8B", "meta-llama/Meta-Llama-3-8B", hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
+        num_attention_heads=32, num_key_value_heads=8, vocab_size=128256,
+    ),
+    llama_like(
+        "Gemma 2 9B", "google/gemma-2-9b", hidden_size=3584, intermediate_size=14336, num_hidden_layers=42,
+        num_attention_heads=16, num_key_value_heads=8, head_dim=256, vocab_size=256000, tied=True, norms=4,
+    ),
+    llama_like(
+        "Llama 3 70B", "meta-llama/Meta-Llama-3-70B", hidden_size=8192, intermediate_size=28672, num_hidden_layers=80,
+        num_attention_heads=64, num_key_value_heads=8, vocab_size=128256,
+    ),
+)  # fmt: skip
+"""By size. Each network's shapes are checked against the real architecture in the tests."""
+
+
+def model_table(rank: int) -> pd.DataFrame:
+    """One row a language model: what LoRA of this rank trains, and the optimiser state it saves.
+
+    Returns:
+        Columns ``model``, ``parameters``, then for attention and for all linear layers the trained
+        numbers and their share in percent, and the bytes of Adam's state in full and saved by LoRA
+        on all linear layers.
+    """
+    rows = []
+    for network in LANGUAGE_MODELS:
+        attention, everything = network.trainable(rank, "attention"), network.trainable(rank)
+        rows.append(
+            {
+                "model": network.name,
+                "parameters": network.parameters,
+                "attention": attention,
+                "attention_percent": 100 * attention / network.parameters,
+                "all_linear": everything,
+                "all_linear_percent": 100 * everything / network.parameters,
+                "adam_full": ADAM_STATE * network.parameters,
+                "adam_lora": ADAM_STATE * everything,
+                "adam_saved": ADAM_STATE * (network.parameters - everything),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def projection_table(network: Network, rank: int) -> pd.DataFrame:
+    """One row a projection of ``network``: shape, config fields, copies, and numbers of one layer.
+
+    Returns:
+        Columns ``layer``, ``part``, ``fields``, ``in``, ``out``, ``copies``, ``full`` and ``lora`` of
+        one copy, ``times_fewer``, and ``lora_all`` of all copies.
+    """
+    rows = []
+    for projection in network.projections:
+        count = LayerCount(projection.in_features, projection.out_features, rank)
+        rows.append(
+            {
+                "layer": projection.name,
+                "part": projection.part,
+                "fields": projection.fields,
+                "in": projection.in_features,
+                "out": projection.out_features,
+                "copies": projection.copies,
+                "full": count.full,
+                "lora": count.lora,
+                "times_fewer": count.times_fewer,
+                "lora_all": projection.lora(rank),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,120 @@
+"""The command line that runs an experiment again, read off the specs of its runs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.data.presets import PRESETS
+from core.spec import CONTROL_RATES, LEARNING_RATES, LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
+from core.study.arms.tuning import TuneSpec, rates_around
+from core.study.report.decision import DecisionSpec
+
+
+def compare_command(
+    base: RunSpec, specs: Sequence[RunSpec], classes: Mapping[str, int], margin: float, report: str = "report.html"
+) -> str | None:
+    """``python -m core compare`` with the options that give these runs; None where it has no such options.
+
+    Args:
+        base: what they start from, or any of the bases where each seed has its own.
+        specs: of all runs, at least one.
+        classes: how many labels each dataset has that occurs in them.
+        margin: of the report.
+        report: the file to write.
+    """
+    task = specs[0].task
+    preset = _preset(base.task, task, classes)
+    seeds = sorted({spec.seed for spec in specs})
+    options, rates = _shared_options(base, specs), _rate_options(specs)
+    outputs = max(classes[dataset] for dataset in (base.task.dataset, task.dataset))
+    if preset is None or options is None or rates is None or base.model != ModelSpec.of(num_classes=outputs):
+        return None
+    if seeds != list(range(len(seeds))):
+        return None
+    words = ["python -m core compare", f"--source {base.task.dataset}", f"--preset {preset}"]
+    words += [f"--target {task.dataset}"] if task.dataset != base.task.dataset else []
+    words += [*options, *rates, f"--seeds {len(seeds)}"]
+    words += ["--vary-bases"] if specs[0].own_base else []
+    words += [f"--device {specs[0].device}"] if specs[0].device != "auto" else []
+    words += [f"--within {margin:g}"] if margin != DecisionSpec.of().within else []
+    return " ".join([*words, f"--report {shlex.quote(report)}"])
+
+
+def _preset(source: TaskSpec, target: TaskSpec, classes: Mapping[str, int]) -> str | None:
+    """The preset that gives these two tasks; None where none does."""
+    two = source.dataset != target.dataset
+    for preset in sorted(PRESETS.values(), key=lambda preset: preset.other_dataset != two):
+        if preset.other_dataset and not two:
+            continue
+        first: dict[str, Any] = {"dataset": source.dataset}
+        second: dict[str, Any] = {"dataset": target.dataset, **preset.changes}
+        if preset.halves:
+            first["classes"] = tuple(range(classes[source.dataset] // 2))
+            second["classes"] = tuple(range(classes[target.dataset] // 2, classes[target.dataset]))
+        if (source, target) == (TaskSpec.of(**first), TaskSpec.of(**second)):
+            return preset.name
+    return None
+
+
+def _shared_options(base: RunSpec, specs: Sequence[RunSpec]) -> list[str] | None:
+    """Epochs, batch size, ranks, alpha and controls; None where runs differ in what the command shares."""
+    epochs, batches = {spec.optim.epochs for spec in specs}, {spec.optim.batch_size for spec in specs}
+    loras = {spec.lora for spec in specs if spec.lora}
+    alphas = {lora.alpha for lora in loras}
+    trained_as = {spec.optim.but(learning_rate=0.1, epochs=1, batch_size=1) for spec in [base, *specs]}
+    if (
+        len(epochs) > 1
+        or batches != {base.optim.batch_size}
+        or len(alphas) != 1
+        or trained_as != {OptimSpec.of(learning_rate=0.1, epochs=1, batch_size=1)}
+        or base.optim.learning_rate != LEARNING_RATES["pretrain"]
+        or (base.seed and not specs[0].own_base)
+        or any(lora != LoRASpec.of(rank=lora.rank, alpha=lora.alpha) for lora in loras)
+        or len({(spec.task, spec.device, spec.own_base) for spec in specs}) > 1
+        or base.device != specs[0].device
+    ):
+        return None
+    words = [f"--pretrain-epochs {base.optim.epochs}", f"--epochs {epochs.pop()}"]
+    if base.optim.batch_size != OptimSpec.of().batch_size:
+        words.append(f"--batch-size {base.optim.batch_size}")
+    words.append("--rank " + " ".join(map(str, sorted({lora.rank for lora in loras}))))
+    if (alpha := alphas.pop()) != LoRASpec.of().alpha:
+        words.append(f"--alpha {alpha:g}")
+    controls = [name for name in CONTROL_RATES if any(spec.control == name for spec in specs)]
+    return [*words, "--controls " + " ".join(controls)] if controls else words
+
+
+def _rate_options(specs: Sequence[RunSpec]) -> list[str] | None:
+    """Learning rates, tuned or not; None where they are none that the command would try."""
+    tried: dict[tuple[str, LoRASpec | None], set[float]] = {}
+    for spec in specs:
+        tried.setdefault((spec.control or spec.method, spec.lora), set()).add(spec.optim.learning_rate)
+    counts = {len(rates) for rates in tried.values()}
+    lora = {frozenset(rates) for (kind, _), rates in tried.items() if kind == "lora"}
+    full = {frozenset(rates) for (kind, _), rates in tried.items() if kind == "full"}
+    if len(counts) > 1 or len(lora) != 1 or len(full) != 1:
+        return None
+    count = counts.pop()
+    centres = {"full": _centre(full.pop(), count), "lora": _centre(lora.pop(), count)}
+    for (kind, _), rates in tried.items():
+        centre = centres.get(kind) or CONTROL_RATES.get(kind)  # type: ignore[call-overload]
+        if centre is None or set(_around(centre, count)) != rates:
+            return None
+    words = [
+        f"--lr-{method} {centre!r}"
+        for method, centre in centres.items()
+        if centre is not None and centre != LEARNING_RATES[method]  # type: ignore[index]
+    ]
+    return words if count == 1 else [*words, f"--tune {count}"]
+
+
+def _around(centre: float, count: int) -> tuple[float, ...]:
+    return (centre,) if count == 1 else rates_around(centre, TuneSpec.of(rates=count))
+
+
+def _centre(rates: frozenset[float], count: int) -> float | None:
+    """The rate that these lie around: the middle one of an odd number, else the default that gives them."""
+    middle = sorted(rates)[len(rates) // 2]
+    return next((c for c in (middle, *LEARNING_RATES.values()) if set(_around(c, count)) == rates), None)

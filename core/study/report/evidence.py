@@ -1,0 +1,120 @@
+"""All that a report rests on, read from the lab in one go."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+from core.lab import Lab
+from core.spec import RunSpec
+from core.store.record import Curve, Experiment, Run
+from core.study.arms.sweep import Cell, cells_of
+from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
+from core.study.compare import Arm, Place, arm_order, arms_of, chosen_arms, place_of, validation_of
+from core.study.figures.palette import colours_of
+from core.study.weights.remeasured import Remeasured, remeasure
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """An experiment's runs, what was chosen among them, and what was measured again."""
+
+    experiment: Experiment
+    bases: tuple[Run, ...]
+    """What the runs start from: one base, or one for each seed."""
+    members: tuple[Run, ...]
+    arms: tuple[Arm, ...]
+    """All that have results."""
+    chosen: tuple[Arm, ...]
+    """One for each method, rank and control; see :func:`core.study.compare.chosen_arms`."""
+    choices: tuple[RateChoice, ...]
+    cells: tuple[Cell, ...]
+    """For curves over the learning rate."""
+    curves: dict[str, Curve]
+    """Of the runs of the chosen arms, by id."""
+    remeasured: Remeasured
+    classes: dict[str, int]
+    """Labels of each dataset that the runs use."""
+    versions: dict[str, str]
+    """Of what they were computed with, as it is installed now."""
+
+    @property
+    def tuned(self) -> bool:
+        """Whether there was anything to choose among."""
+        return is_tuned(run.spec for run in self.members)
+
+    @property
+    def named(self) -> list[Arm]:
+        """The chosen arms under short names, where these tell them apart."""
+        return named(self.chosen)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of all runs, ascending."""
+        return tuple(sorted({run.spec.seed for run in self.members}))
+
+    @property
+    def split(self) -> bool:
+        """Whether the source leaves classes out, so that forgetting is judged with masked logits."""
+        source = self.members[0].spec.source
+        return bool(source and source.classes)
+
+
+def named(arms: Sequence[Arm]) -> list[Arm]:
+    """The same arms, called by method, rank or control alone where that tells them apart."""
+    labels = [arm.spec.label for arm in arms]
+    return [replace(arm, label=arm.spec.label) for arm in arms] if len(set(labels)) == len(labels) else list(arms)
+
+
+def colours_of_places(specs: Iterable[RunSpec]) -> dict[str, str]:
+    """A colour for each arm, by key: that of its method, rank or control, whatever its learning rate."""
+    by_arm = {spec.arm: spec for spec in sorted(specs, key=arm_order)}
+    first: dict[Place, RunSpec] = {}
+    for spec in by_arm.values():
+        first.setdefault(place_of(spec), spec)
+    colours = colours_of(first.values())
+    return {key: colours[first[place_of(spec)].arm] for key, spec in by_arm.items()}
+
+
+def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = None) -> Evidence:
+    """Read an experiment.
+
+    Args:
+        lab: has it.
+        experiment: with at least one run.
+        remeasured: where it is known already; measuring takes seconds.
+    """
+    members = lab.members(experiment)
+    arms = arms_of(members)
+    validation = validation_of(arms)
+    chosen = chosen_arms(arms, validation)
+    finished = {run.id: run.result.validation_accuracy for run in members if run.state == "finished" and run.result}
+    tasks = [task for run in members for task in (run.spec.task, run.spec.source) if task]
+    titles = {info.name: info.num_classes for info in lab.datasets()}
+    return Evidence(
+        experiment=experiment,
+        bases=tuple(lab.runs_of(bases_of(members))),
+        members=tuple(members),
+        arms=tuple(arms),
+        chosen=tuple(chosen),
+        choices=tuple(rate_choices(arms, validation)),
+        cells=tuple(cells_of(members, {id: value for id, value in finished.items() if value is not None})),
+        curves={run.id: lab.curve(run.id) for arm in chosen for run in arm.runs},
+        remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
+        classes={task.dataset: titles[task.dataset] for task in tasks if task.dataset in titles},
+        versions=versions(),
+    )
+
+
+def bases_of(members: Sequence[Run]) -> list[str]:
+    """Ids of what these runs start from, each once."""
+    return list(dict.fromkeys(run.spec.base for run in members if run.spec.base))
+
+
+def versions() -> dict[str, str]:
+    """Of Python, the system and the libraries that numbers depend on."""
+    names = {"PyTorch": "torch", "NumPy": "numpy", "SciPy": "scipy"}
+    found = {title: version(name) for title, name in names.items()}
+    return {"Python": platform.python_version(), **found, "System": f"{platform.system()} {platform.machine()}"}

@@ -1,0 +1,66 @@
+"""What cannot be concluded from an experiment, in sentences."""
+
+from __future__ import annotations
+
+from core.study.arms.difference_tables import full_differences
+from core.study.arms.tuning import end_sentences
+from core.study.compare import comparable
+from core.study.report.evidence import Evidence
+from core.study.stats.claims import Finding
+from core.wording.numbers import count_text, listed
+
+
+def limits_of(evidence: Evidence) -> list[str]:
+    """The limits that this design and these numbers have, the ones that weigh most first."""
+    specs = [run.spec for run in evidence.members]
+    seeds, epochs = len(evidence.seeds), sorted({spec.optim.epochs for spec in specs})
+    model = specs[0].model
+    if specs[0].own_base:
+        bases = (
+            "Each seed had a base of its own, and differences are paired by seed: the intervals speak of bases trained "
+            "like these, on this source, with this network."
+        )
+    else:
+        bases = (
+            "All runs start from one and the same base, so the intervals speak of that base only: another one may give "
+            "other numbers. Letting base and fine-tune seed vary together would tell."
+        )
+    sentences = [
+        f"The network is a perceptron of {model.num_features}-{model.num_hidden_1}-{model.num_hidden_2}-"
+        f"{model.num_classes} units on 28×28 images. What holds here need not hold for a language model or a larger "
+        "network.",
+        bases,
+        f"The intervals are over {seeds} seeds, that is over data order and the draw of LoRA's A; the test images "
+        "are the same for all, and other images would move all settings.",
+        f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}. What learns "
+        "more slowly may catch up in a longer training.",
+    ]
+    alphas = {spec.lora.alpha for spec in specs if spec.lora}
+    if len(alphas) == 1:
+        sentences.append(f"Alpha was {alphas.pop():g} throughout; only the learning rate was tuned to it.")
+    if not evidence.tuned:
+        sentences.append("No learning rate was tuned: a method may do better at a rate of its own.")
+    unshown = [d for d in full_differences(evidence.named, "accuracy") if d.finding is Finding.NOT_SHOWN and d.seeds]
+    if unshown:
+        needs = [f"{d.a} (about {count_text(d.seeds_needed)} seeds)" if d.seeds_needed else d.a for d in unshown]
+        sentences.append(
+            f"Not shown is not the same as equal. No difference in accuracy from full fine-tuning is shown for "
+            f"{listed(needs)}; in brackets, what a difference of the observed size would take."
+        )
+    sentences += end_sentences(evidence.choices)
+    # Each learning rate of a tuned experiment fails or is left out on its own account: fairness is that of the choice.
+    sentences += comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed")
+    banks = {run.result.bank for run in evidence.members if run.result}
+    if banks and max(banks) > 1:
+        sentences.append(
+            f"Up to {max(banks)} runs were trained side by side, and each is charged an equal share of the time: "
+            "a run on its own takes longer, and another machine takes another time."
+        )
+    if evidence.remeasured.cuts:
+        sentences.append(
+            "Full fine-tuning cut to a rank was trained in full and cut afterwards: it is a reference for what a "
+            "change of that rank can hold, not a cheaper way to train."
+        )
+    if evidence.remeasured.missing:
+        sentences.append(f"Some things could not be measured again: {evidence.remeasured.missing}")
+    return sentences

@@ -1,0 +1,316 @@
+"""The decision report of an experiment: one content, shown on a page and written to a file.
+
+It is made for somebody who never saw the dashboard: the question, the answer with its intervals, the figures, what
+cannot be concluded, what was run, and the command that runs it again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from core.errors import RunStateError
+from core.lab import Lab
+from core.store.record import Curve, Experiment
+from core.study.arms.difference_tables import (
+    cut_differences,
+    cuts_table,
+    differences_table,
+    full_differences,
+    interval_text,
+    level_text,
+    rank_differences,
+)
+from core.study.arms.storage import bytes_for_customers
+from core.study.arms.tuning import choice_sentence, ratio_text
+from core.study.compare import Arm, comparable
+from core.study.figures.curves import NamedCurve, accuracy_curves, arm_dots
+from core.study.figures.sweep import rate_curves
+from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs
+from core.study.report.command import compare_command
+from core.study.report.decision import Decision, DecisionSpec, cheapest_within
+from core.study.report.evidence import Evidence, colours_of_places, gather
+from core.study.report.facts import facts_of
+from core.study.report.limits import limits_of
+from core.study.report.words import WORDS
+from core.wording.numbers import NOTHING, bytes_text, count_text, number_text, percent, seconds_text
+from core.wording.tasks import task_text
+
+CUSTOMERS = 100
+"""Whose storage the report reckons with, where no other number is asked for."""
+
+FEW_EPOCHS = 12
+"""Up to which every epoch has a tick."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of the report."""
+
+    key: str
+    figure: go.Figure
+    alt: str
+    """What it shows, in words."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report, as text to read."""
+
+    title: str
+    frame: pd.DataFrame
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures and tables that belong together."""
+
+    title: str
+    lead: str
+    parts: tuple[Plot | Table, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it; every string is plain text."""
+
+    experiment: str
+    """Its id."""
+    title: str
+    made: str
+    """When, in UTC."""
+    question: str
+    answer: tuple[str, ...]
+    """The two sentences."""
+    warnings: tuple[str, ...]
+    sections: tuple[Section, ...]
+    limits: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    command: str | None
+    """None where no single command gives these runs."""
+    specs: tuple[str, ...]
+    """JSON of one run of each arm that was chosen."""
+    words: tuple[tuple[str, str], ...]
+    """Terms and what they mean."""
+
+
+def report_of(lab: Lab, experiment: Experiment, margin: float | None = None) -> Report:
+    """Read an experiment from the lab and report on it.
+
+    Args:
+        lab: has it.
+        experiment: finished, or as it stands.
+        margin: points that a setting may fall short of full fine-tuning; the default of :class:`DecisionSpec`.
+
+    Raises:
+        LabError: the margin is out of bounds, or no run has come to a result.
+    """
+    return report(gather(lab, experiment), margin)
+
+
+def report(evidence: Evidence, margin: float | None = None, customers: int = CUSTOMERS) -> Report:
+    """The report of what was gathered.
+
+    Args:
+        evidence: of an experiment.
+        margin: as of :func:`report_of`.
+        customers: each has a network of their own.
+
+    Raises:
+        SpecError: the margin is out of bounds.
+        RunStateError: no run has come to a result.
+    """
+    if not evidence.chosen:
+        raise RunStateError("There is nothing to report yet: no run of this experiment has come to a result.")
+    spec = DecisionSpec.of() if margin is None else DecisionSpec.of(within=margin)
+    decision = cheapest_within(evidence.chosen, spec.within)
+    first = evidence.members[0].spec
+    source = task_text(first.source) if first.source else ""
+    return Report(
+        experiment=evidence.experiment.id,
+        title=evidence.experiment.name,
+        made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        question=(
+            f"A network was trained on {source} and has to learn {task_text(first.task)}. Does it take full "
+            f"fine-tuning, or is LoRA enough, and at which rank and learning rate? Good enough here means: not more "
+            f"than {spec.within:g} points of accuracy below full fine-tuning."
+        ),
+        answer=tuple(filter(None, (decision.sentence, decision.second_sentence))),
+        warnings=tuple(comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed")),
+        sections=tuple(_sections(evidence, decision, customers)),
+        limits=tuple(limits_of(evidence)),
+        facts=tuple(facts_of(evidence)),
+        command=_command(evidence, spec.within),
+        specs=tuple(arm.spec.to_json() for arm in evidence.chosen),
+        words=WORDS,
+    )
+
+
+def _command(evidence: Evidence, margin: float) -> str | None:
+    specs = [run.spec for run in evidence.members]
+    if not evidence.bases or any(dataset not in evidence.classes for dataset in _datasets(evidence)):
+        return None
+    return compare_command(evidence.bases[0].spec, specs, evidence.classes, margin)
+
+
+def _datasets(evidence: Evidence) -> set[str]:
+    first = evidence.members[0].spec
+    return {first.task.dataset, evidence.bases[0].spec.task.dataset}
+
+
+def _sections(evidence: Evidence, decision: Decision, customers: int) -> list[Section]:
+    colours = colours_of_places(run.spec for run in evidence.members)
+    sections = [_accuracy(evidence, decision, colours)]
+    if evidence.tuned:
+        sections.append(_rates(evidence))
+    return [*sections, _forgetting(evidence, colours), _cost(evidence, colours, customers), *_cuts(evidence)]
+
+
+def _accuracy(evidence: Evidence, decision: Decision, colours: dict[str, str]) -> Section:
+    arms = evidence.named
+    tables = [
+        Table(
+            "Differences in accuracy from full fine-tuning, paired by seed, in points",
+            differences_table(full_differences(arms, "accuracy")),
+        )
+    ]
+    if len(ranks := rank_differences(arms)):
+        tables.append(Table("Does the rank matter? Each rank minus the lowest", differences_table(ranks)))
+    figure = Plot(
+        "accuracy", arm_dots(arms, "accuracy", colours), "Accuracy on the target's test part of every run, by setting",
+    )  # fmt: skip
+    lead = "Accuracy on the target's test part, which took no part in any choice."
+    within = {candidate.arm.key: "yes" if candidate.holds else "not shown" for candidate in decision.candidates}
+    summary = pd.DataFrame(
+        {
+            "Setting": [arm.label for arm in arms],
+            "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
+            "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
+            "Seeds": [str(len(arm.runs)) for arm in arms],
+            "Accuracy": [level_text(arm.interval("accuracy")) for arm in arms],
+            f"Within {decision.margin:g} points": [within.get(arm.key, NOTHING) for arm in arms],
+        },
+        dtype=object,
+    )
+    return Section("Accuracy", lead, (figure, Table("Settings", summary, "± is half of the 95 % interval."), *tables))
+
+
+def _rates(evidence: Evidence) -> Section:
+    table = pd.DataFrame(
+        {
+            "Setting": [choice.arm.spec.label for choice in evidence.choices],
+            "Rates tried": [", ".join(f"{rate:g}" for rate in choice.tried) for choice in evidence.choices],
+            "Chosen": [f"{choice.arm.learning_rate:g}" for choice in evidence.choices],
+            "Over that of full": [f"{ratio_text(c.ratio)} ×" if c.ratio else NOTHING for c in evidence.choices],
+            "Where": [f"{choice.at_end} tried" if choice.at_end else "inside" for choice in evidence.choices],
+        },
+        dtype=object,
+    )
+    figure = Plot(
+        "rates", rate_curves(evidence.cells), "Accuracy on the validation part over the learning rate, a line a setting"
+    )
+    lead = choice_sentence(evidence.choices, evidence.seeds)
+    return Section("A fair learning rate for each", lead, (figure, Table("Learning rates", table)))
+
+
+def _forgetting(evidence: Evidence, colours: dict[str, str]) -> Section:
+    arms = evidence.named
+    kinds = [False, True] if evidence.split else [False]
+    parts: list[Plot | Table] = []
+    for masked in kinds:
+        suffix = "-masked" if masked else ""
+        plane = learning_and_forgetting(arms, evidence.curves, colours, masked, evidence.remeasured.start)
+        among = ", choosing among the source's classes" if masked else ""
+        parts.append(Plot(f"plane{suffix}", plane, f"Target accuracy against source accuracy{among}, a line a setting"))
+    curves = [
+        NamedCurve(arm.key, arm.label, colours[arm.key], _mean_curve([evidence.curves[run.id] for run in arm.runs]))
+        for arm in arms
+    ]
+    figure = accuracy_curves(curves, "epoch", masked=evidence.split)
+    among = "; the source among its own classes" if evidence.split else ""
+    figure.update_layout(title_subtitle_text=f"validation parts, mean of the seeds{among}")
+    if all(len(curve.curve.epochs) <= FEW_EPOCHS for curve in curves):
+        figure.update_xaxes(dtick=1)
+    parts.append(Plot("curves", figure, "Mean accuracy on target and source after each epoch, a line a setting"))
+    parts.append(Table("Forgetting, in points of the source", _forgetting_table(arms, evidence.split)))
+    lead = "What the network still knows of the source while it learns the target."
+    return Section("Learning and forgetting", lead, tuple(parts))
+
+
+def _mean_curve(curves: Sequence[Curve]) -> Curve:
+    nothing: Any = np.empty(0)
+    return Curve(nothing, nothing, nothing, mean_epochs(curves))
+
+
+def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
+    columns: dict[str, list[str]] = {"Setting": [arm.label for arm in arms]}
+    for title, masked in (("", False), (", masked", True)) if split else (("", False),):
+        lost = [arm.interval("forgetting_masked" if masked else "forgetting") for arm in arms]
+        left = [arm.interval("source_accuracy_masked" if masked else "source_accuracy") for arm in arms]
+        columns[f"Source accuracy{title}"] = [level_text(interval) for interval in left]
+        columns[f"Forgotten{title}"] = [number_text(i.mean) if i.n else NOTHING for i in lost]
+        against = {d.a: d for d in full_differences(arms, "forgetting_masked" if masked else "forgetting")}
+        columns[f"Minus full{title}, 95 %"] = [
+            interval_text(against[arm.label].interval) if arm.label in against else NOTHING for arm in arms
+        ]
+    return pd.DataFrame(columns, dtype=object)
+
+
+def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Section:
+    arms, cuts = evidence.named, evidence.remeasured.cuts
+    seconds = [arm.interval("seconds") for arm in arms]
+    table = pd.DataFrame(
+        {
+            "Setting": [arm.label for arm in arms],
+            "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
+            "Time a run": [
+                seconds_text(i.mean) + (f" ± {number_text(i.half_width)}" if i.n > 1 else "") for i in seconds
+            ],
+            "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
+            "To store, 1 customer": [bytes_text(bytes_for_customers(arm, 1)) for arm in arms],
+            f"To store, {customers:,} customers": [bytes_text(bytes_for_customers(arm, customers)) for arm in arms],
+        },
+        dtype=object,
+    )
+    parts = (
+        Plot(
+            "parameters", accuracy_against("trainable_parameters", arms, colours),
+            "Accuracy on the test part against trainable parameters",
+        ),
+        Plot("time", learning_over_time(arms, evidence.curves, colours), "Validation accuracy over training time"),
+        Plot(
+            "storage", accuracy_against("storage", arms, colours, customers, cuts),
+            f"Accuracy on the test part against bytes to store for {customers:,} customers",
+        ),
+        Table("What each setting costs", table),
+    )  # fmt: skip
+    lead = (
+        "LoRA is stored as one base and an adapter a customer, head only and biases only as one base and the trained "
+        "values, all else as a checkpoint a customer."
+    )
+    return Section("Cost", lead, parts)
+
+
+def _cuts(evidence: Evidence) -> list[Section]:
+    cuts = evidence.remeasured.cuts
+    if not cuts:
+        return []
+    arms = evidence.named
+    full = next(arm for arm in arms if arm.method == "full" and not arm.spec.control)
+    reached = percent(full.interval("accuracy").mean)
+    lead = (
+        f"A reference computed from the full runs and not a run of its own: the change that full fine-tuning made to "
+        f"each weight, cut to rank r by singular value decomposition. Uncut it reached {reached}."
+    )
+    tables = [Table("Full fine-tuning, cut to a rank", cuts_table(cuts, evidence.split))]
+    if differences := cut_differences(arms, cuts):
+        tables.append(Table("LoRA minus full fine-tuning cut to the same rank", differences_table(differences)))
+    return [Section("How much rank did full fine-tuning need?", lead, tuple(tables))]

@@ -1,0 +1,79 @@
+"""The numbers that a result is judged by: their titles and units, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from core.store.record import Result
+from core.wording.numbers import bytes_text, count_text, percent, points_text, seconds_text
+
+MeasureName = Literal[
+    "accuracy", "gain", "source_accuracy", "source_accuracy_masked", "forgetting", "forgetting_masked",
+    "trainable_parameters", "seconds", "examples_per_second", "memory", "adapter_bytes", "checkpoint_bytes",
+    "stored_bytes",
+]  # fmt: skip
+"""Names of :data:`MEASURES`."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number that a result is judged by."""
+
+    title: str
+    unit: Literal["%", "points", "s", "images/s", "bytes", ""]
+    of: Callable[[Result], float | None]
+    """Reads it off a result; None where the result has no such thing."""
+    exact: bool = False
+    """Counted, not measured: every run of an arm has it alike, so one seed is enough to compare."""
+
+
+def _lost(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else before - after
+
+
+MEASURES: dict[MeasureName, Measure] = {
+    "accuracy": Measure("Accuracy on the target", "%", lambda r: r.accuracy),
+    "gain": Measure("Gain on the target", "points", lambda r: _lost(r.accuracy, r.accuracy_before)),
+    "source_accuracy": Measure("Accuracy on the source", "%", lambda r: r.source_accuracy),
+    "source_accuracy_masked": Measure(
+        "Accuracy on the source, its classes only", "%", lambda r: r.source_accuracy_masked
+    ),
+    "forgetting": Measure("Forgetting", "points", lambda r: _lost(r.source_accuracy_before, r.source_accuracy)),
+    "forgetting_masked": Measure(
+        "Forgetting, source classes only",
+        "points",
+        lambda r: _lost(r.source_accuracy_masked_before, r.source_accuracy_masked),
+    ),
+    "trainable_parameters": Measure("Trainable parameters", "", lambda r: r.trainable_parameters, exact=True),
+    "seconds": Measure("Training time", "s", lambda r: r.seconds),
+    "examples_per_second": Measure("Speed", "images/s", lambda r: r.examples_per_second),
+    "memory": Measure("Memory in training", "bytes", lambda r: r.memory, exact=True),
+    "adapter_bytes": Measure("Adapter size", "bytes", lambda r: r.adapter_bytes, exact=True),
+    "checkpoint_bytes": Measure("Checkpoint size", "bytes", lambda r: r.checkpoint_bytes, exact=True),
+    "stored_bytes": Measure(
+        "Size to store: adapter, or else checkpoint",
+        "bytes",
+        lambda r: r.checkpoint_bytes if r.adapter_bytes is None else r.adapter_bytes,
+        exact=True,
+    ),
+}
+"""What arms are compared by. Forgetting is source accuracy before minus after; below zero, the source gained."""
+
+
+def value_text(measure: Measure, value: float) -> str:
+    """A value of a measure as people read it, with its unit."""
+    match measure.unit:
+        case "%":
+            return percent(value)
+        case "points":
+            return points_text(value)
+        case "s":
+            return seconds_text(value)
+        case "bytes":
+            return bytes_text(value)
+        case "images/s":
+            return f"{count_text(value)} images/s"
+        case _:
+            return count_text(value)

@@ -1,0 +1,124 @@
+"""What one run changed: the base, the network that came of it, and ΔW of each layer between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+
+from core.adapter import apply_adapter
+from core.engine.job import NETWORK
+from core.errors import LoRAError
+from core.lab import Lab
+from core.methods.lora import AdaptedLinear, merged_copy
+from core.networks.file import read_network
+from core.networks.perceptron import MultilayerPerceptron
+from core.store.record import Run
+from core.study.compare import Arm, arm_order
+from core.study.weights.spectrum import Array, Spectrum, delta_weights, linear_weights, spectrum
+
+
+@dataclass(frozen=True, eq=False)
+class WeightChange:
+    """A base and what was tuned from it; nothing here changes either."""
+
+    base: MultilayerPerceptron
+    """The network that training started from."""
+    tuned: nn.Module
+    """What came of it: plain after full fine-tuning, with its adapters after LoRA."""
+
+    @cached_property
+    def weights(self) -> dict[str, Array]:
+        """W of each layer before training, (out, in), by its path."""
+        return linear_weights(self.base)
+
+    @cached_property
+    def deltas(self) -> dict[str, Array]:
+        """ΔW of each layer, (out, in), by its path; see :func:`core.study.weights.spectrum.delta_weights`."""
+        return delta_weights(self.base, self.tuned)
+
+    @cached_property
+    def plain(self) -> nn.Module:
+        """The tuned network of plain linear layers: its own, or with the adapters added up."""
+        has_adapters = any(isinstance(module, AdaptedLinear) for module in self.tuned.modules())
+        return merged_copy(self.tuned) if has_adapters else self.tuned
+
+    @cached_property
+    def bias_deltas(self) -> dict[str, Array]:
+        """Change of each layer's bias, (out,), by its path: zero after LoRA, which leaves biases alone."""
+        return {path: _bias(self.plain, path) - _bias(self.base, path) for path in self.weights}
+
+    @property
+    def changed_layers(self) -> tuple[str, ...]:
+        """Paths of the layers that training changed, from the input to the output."""
+        return tuple(path for path in self.weights if self.deltas[path].any() or self.bias_deltas[path].any())
+
+    def spectra(self) -> dict[str, Spectrum]:
+        """Singular values of each layer's ΔW, by its path."""
+        return {path: spectrum(delta, self.weights[path]) for path, delta in self.deltas.items()}
+
+    def layer(self, path: str) -> tuple[Array, Array]:
+        """W and ΔW of one layer. Raises: LoRAError: there is none of that path."""
+        if path not in self.weights:
+            raise LoRAError(f"This network has no layer {path}; it has: {', '.join(self.weights)}.")
+        return self.weights[path], self.deltas[path]
+
+
+def read_change(lab: Lab, run: Run) -> WeightChange:
+    """What a finished fine-tune run changed, from its files.
+
+    Raises:
+        UnknownRunError: the run is a base, or a file is gone.
+        RunStateError: the run has no result yet.
+        NetworkFileError: a network's file is damaged.
+        AdapterError: the adapter's file is damaged, or was trained on another base.
+    """
+    base = read_network(lab.base_file(run))
+    if run.spec.method == "lora":
+        return WeightChange(base, apply_adapter(base, lab.adapter(run.id)))
+    return WeightChange(base, read_network(lab.file(run.id, NETWORK)))
+
+
+def layer_shapes(run: Run) -> dict[str, tuple[int, int]]:
+    """(out, in) of each layer of a run's network, by its path, without reading a file."""
+    model = run.spec.model
+    sizes = (model.num_features, model.num_hidden_1, model.num_hidden_2, model.num_classes)
+    return {f"layers.{2 * i}": (sizes[i + 1], sizes[i]) for i in range(3)}
+
+
+def main_arms(arms: Sequence[Arm], validation: Mapping[str, float] | None, always: str | None = None) -> list[Arm]:
+    """Of full fine-tuning and of each rank of LoRA the arm that did best on the validation part.
+
+    Args:
+        arms: of one experiment.
+        validation: accuracy on the validation part of each run, by id, in percent; None takes the first arms.
+        always: key of an arm that is kept beside them.
+
+    Returns:
+        In :func:`core.study.compare.arm_order`.
+    """
+    best: dict[tuple[str, int], Arm] = {}
+    for arm in sorted(arms, key=lambda arm: arm_order(arm.spec)):
+        place = (arm.method, arm.lora.rank if arm.lora else 0)
+        if place not in best or _mean(arm, validation) > _mean(best[place], validation):
+            best[place] = arm
+    kept = {arm.key for arm in best.values()} | {always}
+    return [arm for arm in sorted(arms, key=lambda arm: arm_order(arm.spec)) if arm.key in kept]
+
+
+def run_of_seed(arm: Arm, seed: int) -> Run:
+    """The run of an arm with that seed; where there is none, with its first seed."""
+    return next((run for run in arm.runs if run.spec.seed == seed), arm.runs[0])
+
+
+def _mean(arm: Arm, validation: Mapping[str, float] | None) -> float:
+    return float(np.mean([validation[run.id] for run in arm.runs])) if validation else 0.0
+
+
+def _bias(network: nn.Module, path: str) -> Array:
+    bias: torch.Tensor = network.get_submodule(path).bias  # type: ignore[assignment]
+    return bias.detach().to(torch.float64).numpy().copy()

@@ -1,0 +1,148 @@
+"""In which directions two runs changed a layer, and whether a run's new directions matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from core.methods.lora import AdaptedLinear
+from core.study.weights.change import WeightChange
+from core.study.weights.scores import Exam, Scores
+from core.study.weights.spectrum import Array, with_weights
+from core.study.weights.subspace import (
+    INTRUDER_THRESHOLD,
+    INTRUDER_TOP,
+    Intruders,
+    RandomSimilarity,
+    Side,
+    intruders,
+    notices_new_directions,
+    random_likeness,
+    random_similarity,
+    scaled_directions,
+    similarity,
+)
+
+MOST_DIRECTIONS = 16
+"""Directions of a ΔW that are compared, the strongest first: more would not be told apart on a page."""
+
+MEANINGFUL = 0.95
+"""Share of random directions that must count as new, for a layer's intruders to mean something."""
+
+FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""λ of the check on intruders: 1 leaves them as they are, 0 takes them out."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How alike the directions of two ΔW are, beside what random ones would be."""
+
+    similarity: Array
+    """(k₁, k₂), φ(i, j) at [i − 1, j − 1]; see :func:`core.study.weights.subspace.similarity`."""
+    random: RandomSimilarity
+
+    @property
+    def whole(self) -> float:
+        """φ of all k₁ against all k₂ directions."""
+        return float(self.similarity[-1, -1])
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether that is more than 95 % of random pairs reach."""
+        return self.whole > float(self.random.high[-1, -1]) + 1e-9
+
+
+def overlap(first: Array, second: Array) -> Overlap | None:
+    """Compare two sets of directions.
+
+    Args:
+        first: (d, k₁), orthonormal columns, the strongest first.
+        second: (d, k₂).
+
+    Returns:
+        None where one of them has no direction, as of a layer that did not change.
+    """
+    if not first.shape[1] or not second.shape[1]:
+        return None
+    return Overlap(similarity(first, second), _chance(first.shape[0], first.shape[1], second.shape[1]))
+
+
+@lru_cache(maxsize=128)
+def _chance(dimension: int, k1: int, k2: int) -> RandomSimilarity:
+    return random_similarity(dimension, k1, k2)
+
+
+@lru_cache(maxsize=256)
+def intruders_mean_something(shape: tuple[int, int], threshold: float = INTRUDER_THRESHOLD) -> bool:
+    """Whether a new direction would be noticed in a layer of that shape; not in an output layer of ten classes."""
+    return notices_new_directions(shape, threshold) >= MEANINGFUL
+
+
+@dataclass(frozen=True)
+class Newness:
+    """How well W knew the strongest directions of W + ΔW, beside a random ΔW of the same singular values."""
+
+    likeness: Array
+    """(k,) the largest |cosine| of each with any direction of W."""
+    random: Array
+    """(draws, k) the same for random ΔW."""
+
+    def found(self, threshold: float) -> Intruders:
+        """Those that are like no direction of W."""
+        return Intruders(self.likeness, threshold)
+
+    def by_chance(self, threshold: float) -> Array:
+        """(draws,) how many intruders each random ΔW makes."""
+        return np.asarray((self.random < threshold).sum(axis=1), dtype=np.float64)
+
+
+def newness(weight: Array, delta: Array, side: Side = "outputs") -> Newness:
+    """Likeness of the strongest directions of W + ΔW to those of W.
+
+    See :func:`core.study.weights.subspace.intruders`.
+    """
+    found = intruders(weight, delta, top=INTRUDER_TOP, side=side)
+    return Newness(found.likeness, random_likeness(weight, delta, INTRUDER_TOP, side))
+
+
+@dataclass(frozen=True)
+class ScalingCheck:
+    """Accuracies with the intruders of a layer scaled by λ, and with as many other strong directions."""
+
+    factors: Array
+    """(n,) λ, ascending; 1 is the trained network."""
+    intruders: Scores
+    control: Scores
+
+
+def scaling_check(change: WeightChange, exam: Exam, layer: str, indices: Sequence[int]) -> ScalingCheck:
+    """Do the intruders of a layer do what is said of them? Scale them, and see what becomes of the accuracies.
+
+    Where they cause forgetting, λ < 1 gives source accuracy back and costs little target accuracy, and the control
+    does neither. Source: Shuttleworth et al., arXiv 2410.21228, its scaling of intruders by λ.
+
+    Args:
+        change: base and tuned network.
+        exam: images to judge by.
+        layer: its path.
+        indices: places of the intruders among the singular values of W + ΔW, 0 for the largest.
+    """
+    weight, delta = change.layer(layer)
+    tuned = weight + delta
+    others = [place for place in range(min(tuned.shape)) if place not in set(indices)][: len(indices)]
+
+    def scores(places: Sequence[int]) -> Scores:
+        return exam.of_networks(
+            with_weights(change.plain, {layer: scaled_directions(tuned, places, factor)}) for factor in FACTORS
+        )
+
+    return ScalingCheck(np.array(FACTORS), scores(indices), scores(others))
+
+
+def rank_of(change: WeightChange, layer: str, otherwise: int) -> int:
+    """Rank of the adapter on a layer; ``otherwise`` where it has none."""
+    module = change.tuned.get_submodule(layer)
+    return module.lora.rank if isinstance(module, AdaptedLinear) else otherwise

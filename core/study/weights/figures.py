@@ -1,0 +1,328 @@
+"""Pictures of what training did to weights: pure functions, at home in a light and in a dark page.
+
+Colour tells the arm. Lines of the target are solid, those of the source dotted with squares, as in every figure here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from core.study.figures.palette import NEUTRAL
+from core.study.figures.style import layout_of
+from core.study.weights.directions import ScalingCheck
+from core.study.weights.rank import CutCurve
+from core.study.weights.scores import On, Scores
+from core.study.weights.spectrum import Array, Spectrum
+from core.study.weights.strength import StrengthCurve
+from core.study.weights.subspace import Intruders
+from core.wording.numbers import percent
+
+SCALE = "Viridis"
+"""Colours of the heat maps: equally far apart to the eye, also for people with colour vision deficiency."""
+
+
+@dataclass(frozen=True)
+class NamedSpectrum:
+    """The spectrum of one run's layer, as it is drawn."""
+
+    label: str
+    """Its arm's label; the arm is in the legend once."""
+    colour: str
+    seed: int
+    spectrum: Spectrum
+    chosen: bool
+    """Whether it is a run that was chosen; the other seeds of its arm are drawn faintly."""
+
+
+@dataclass(frozen=True)
+class TrainedRank:
+    """A LoRA run as a dot beside the cut ΔW of full fine-tuning."""
+
+    label: str
+    colour: str
+    rank: int
+    seed: int
+    scores: Scores
+    """Of one network."""
+
+
+def singular_values(spectra: Sequence[NamedSpectrum], weight: Array) -> go.Figure:
+    """Singular values of ΔW of one layer on two logarithmic axes; those that are zero are left out.
+
+    Args:
+        spectra: of runs.
+        weight: (k,) singular values of W before training, as a reference.
+    """
+    traces = [
+        {
+            "type": "scatter", "mode": "lines", "name": "W before training", "x": np.arange(1, len(weight) + 1),
+            "y": _positive(weight), "line": {"color": NEUTRAL, "width": 1.5, "dash": "dot"},
+            "hovertemplate": "W before training<br>σ<sub>%{x}</sub> = %{y:.3g}<extra></extra>",
+        }
+    ]  # fmt: skip
+    for named in _chosen_last(spectra):
+        values = _positive(named.spectrum.values)
+        traces.append(_spectrum_trace(named, values, "σ<sub>%{x}</sub> = %{y:.3g}"))
+    layout = layout_of(
+        "Singular values of ΔW", "strong: the chosen seed, faint: the others", "Number i, log scale", "σᵢ, log scale"
+    )
+    layout["xaxis"] |= _rank_axis(len(weight))
+    layout["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
+    return go.Figure(traces, layout)
+
+
+def energy_held(spectra: Sequence[NamedSpectrum], share: float) -> go.Figure:
+    """Share of ‖ΔW‖² that the first r singular values hold, over r.
+
+    Args:
+        spectra: of runs.
+        share: marked by a line, 0 to 1.
+    """
+    traces = [
+        _spectrum_trace(named, 100 * named.spectrum.energy, "the first %{x} hold %{y:.1f} %")
+        for named in _chosen_last(spectra)
+    ]
+    most = max((len(named.spectrum.values) for named in spectra), default=1)
+    layout = layout_of(
+        "Energy in the first r directions", f"dashed: {percent(100 * share, 0)}", "Rank r, log scale", "Energy (%)"
+    )
+    layout["xaxis"] |= _rank_axis(most)
+    layout["yaxis"] |= {"range": [0, 104]}
+    layout["shapes"] = [_horizontal(100 * share, NEUTRAL, "dash")]
+    return go.Figure(traces, layout)
+
+
+def accuracy_of_cuts(
+    curves: Sequence[CutCurve], colour: str, trained: Sequence[TrainedRank], chosen: int, masked: bool
+) -> go.Figure:
+    """Accuracy of full fine-tuning with its ΔW cut to rank r, over r, beside LoRA runs of that rank.
+
+    Args:
+        curves: of full fine-tuning, a seed each.
+        colour: of full fine-tuning.
+        trained: LoRA runs.
+        chosen: the rank that is suggested.
+        masked: whether the source is judged among its own classes only.
+    """
+    ranks = curves[0].ranks
+    has_source = curves[0].scores.source is not None
+    traces: list[dict[str, Any]] = []
+    shapes: list[dict[str, Any]] = []
+    sides: tuple[tuple[str, On], ...] = (("y", "target"), ("y2", "source"))
+    for axis, on in sides[: 2 if has_source else 1]:
+        own = masked and on == "source"
+        lines = np.array([curve.scores.line(on, own) for curve in curves])
+        before = float(np.mean([curve.base.line(on, own)[0] for curve in curves]))
+        style = {"dash": "solid" if on == "target" else "dot", "color": colour}
+        if len(lines) > 1:
+            traces += [
+                {
+                    "type": "scatter", "mode": "lines", "x": np.array(ranks), "y": line, "yaxis": axis, "opacity": 0.3,
+                    "line": style | {"width": 1}, "showlegend": False, "hoverinfo": "skip",
+                }
+                for line in lines
+            ]  # fmt: skip
+        traces.append(
+            {
+                "type": "scatter", "mode": "lines+markers", "name": "Full, cut to rank r", "legendgroup": "cut",
+                "showlegend": on == "target", "x": np.array(ranks), "y": lines.mean(axis=0), "yaxis": axis,
+                "line": style | {"width": 2.5},
+                "marker": {"size": 7, "color": colour, "symbol": "circle" if on == "target" else "square"},
+                "hovertemplate": f"Full, cut to rank %{{x}}<br>{on} %{{y:.2f}} %<extra></extra>",
+            }
+        )  # fmt: skip
+        for label in dict.fromkeys(run.label for run in trained):
+            members = [run for run in trained if run.label == label]
+            traces.append(
+                {
+                    "type": "scatter", "mode": "markers", "name": label, "legendgroup": label,
+                    "showlegend": on == "target", "x": np.array([run.rank for run in members]),
+                    "y": np.array([run.scores.line(on, own)[0] for run in members]), "yaxis": axis,
+                    "marker": {"size": 9, "color": members[0].colour, "opacity": 0.75, "symbol": "diamond"},
+                    "text": [f"seed {run.seed}" for run in members],
+                    "hovertemplate": f"{label}, %{{text}}<br>{on} %{{y:.2f}} %<extra></extra>",
+                }
+            )  # fmt: skip
+        shapes += [
+            _horizontal(float(lines.mean(axis=0)[-1]), colour, "dash", axis),
+            _horizontal(before, NEUTRAL, "dot", axis),
+        ]
+    reading = "validation part; dashed: all of ΔW, dotted: base"
+    layout = layout_of("Full fine-tuning's ΔW, cut to rank r", reading, "Rank r, log scale", "Target (%)", 520)
+    layout["xaxis"] |= _rank_axis(max(ranks))
+    if has_source:
+        layout["yaxis"]["domain"] = [0.54, 1]
+        layout["yaxis2"] = layout["yaxis"] | {"domain": [0, 0.46], "title": {"text": "Source (%)"}}
+        layout["xaxis"]["anchor"] = "y2"
+    else:
+        layout["height"] = 400
+    layout["shapes"] = [*shapes, _vertical(chosen, colour)]
+    return go.Figure(traces, layout)
+
+
+def similarity_map(values: Array, title: str, subtitle: str, first: str, second: str) -> go.Figure:
+    """φ(i, j) as a heat map, from 0 to 1.
+
+    Args:
+        values: (k₁, k₂).
+        title: what is compared.
+        subtitle: how to read it.
+        first: whose i directions go downwards.
+        second: whose j directions go to the right.
+    """
+    rows, columns = values.shape
+    trace = {
+        "type": "heatmap", "z": values, "x": np.arange(1, columns + 1), "y": np.arange(1, rows + 1),
+        "zmin": 0, "zmax": 1, "colorscale": SCALE, "xgap": 1, "ygap": 1,
+        "colorbar": {"title": {"text": "φ"}, "thickness": 12, "dtick": 0.25, "outlinewidth": 0},
+        "hovertemplate": "first %{y} against first %{x}<br>φ = %{z:.3f}<extra></extra>",
+    }  # fmt: skip
+    layout = layout_of(title, subtitle, f"First j of {second}", f"First i of {first}", height=320)
+    layout["xaxis"] |= {"showgrid": False} | _whole_ticks(columns)
+    layout["yaxis"] |= {"showgrid": False, "autorange": "reversed"} | _whole_ticks(rows)
+    return go.Figure([trace], layout)
+
+
+def accuracy_over_strength(curve: StrengthCurve, strength: float, colour: str, masked: bool) -> go.Figure:
+    """Accuracy of the base with t times the trained ΔW, over t, with the chosen t marked.
+
+    Args:
+        curve: measured.
+        strength: the chosen t, among those measured.
+        colour: of the run's arm.
+        masked: whether lines of the masked accuracy are drawn too.
+    """
+    place, traces = curve.place(strength), list[dict[str, Any]]()
+    lines = [("Target", curve.scores.target, "solid", "circle", colour)]
+    if masked:
+        lines.append(("Target, its classes only", curve.scores.target_masked, "dash", "circle-open", colour))
+    if curve.scores.source is not None and curve.scores.source_masked is not None:
+        lines.append(("Source", curve.scores.source, "dot", "square", NEUTRAL))
+        if masked:
+            lines.append(("Source, its classes only", curve.scores.source_masked, "dashdot", "square-open", NEUTRAL))
+    for name, values, dash, symbol, line in lines:
+        hover = f"{name}: %{{y:.2f}} % at %{{x:.1f}} ×<extra></extra>"
+        traces += [
+            {
+                "type": "scatter", "mode": "lines", "name": name, "legendgroup": name, "uid": name,
+                "x": curve.strengths, "y": values, "line": {"color": line, "width": 2, "dash": dash},
+                "hovertemplate": hover,
+            },
+            {
+                "type": "scatter", "mode": "markers", "name": name, "legendgroup": name, "showlegend": False,
+                "uid": f"{name}:chosen", "x": curve.strengths[[place]], "y": values[[place]],
+                "marker": {"size": 11, "color": line, "symbol": symbol, "line": {"width": 2, "color": line}},
+                "hovertemplate": hover,
+            },
+        ]  # fmt: skip
+    layout = layout_of("Accuracy over the strength of ΔW", "test part", "Multiple of the trained ΔW", "Accuracy (%)")
+    layout["xaxis"] |= {"range": [-0.05, float(curve.strengths[-1]) + 0.05], "dtick": 0.5}
+    layout["yaxis"] |= {"range": [-2, 102]}
+    layout["shapes"] = [_vertical(1.0, NEUTRAL), _vertical(float(curve.strengths[place]), colour, "solid")]
+    layout["annotations"] = [
+        {
+            "x": 1, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "text": "as trained",
+            "font": {"size": 11},
+        }
+    ]  # fmt: skip
+    return go.Figure(traces, layout)
+
+
+def likeness_bars(found: Intruders, colour: str) -> go.Figure:
+    """How well W knew each of the strongest directions of W + ΔW; below ε they are intruders.
+
+    Args:
+        found: of one layer.
+        colour: of the run's arm.
+    """
+    k = len(found.likeness)
+    new = found.likeness < found.threshold
+    trace = {
+        "type": "bar", "x": np.arange(1, k + 1), "y": found.likeness, "width": 0.7,
+        "marker": {"color": [colour if is_new else NEUTRAL for is_new in new]},
+        "text": ["intruder" if is_new else "known" for is_new in new], "textposition": "none",
+        "hovertemplate": "direction %{x}: %{text}<br>largest |cosine| %{y:.2f}<extra></extra>", "showlegend": False,
+    }  # fmt: skip
+    layout = layout_of(
+        "How well W knew each direction", "coloured: intruders, below the dashed ε",
+        "Direction of W + ΔW, strongest first", "Largest |cosine|", height=320,
+    )  # fmt: skip
+    layout["xaxis"] |= {"showgrid": False} | _whole_ticks(k)
+    layout["yaxis"] |= {"range": [0, 1.05]}
+    layout["shapes"] = [_horizontal(found.threshold, NEUTRAL, "dash")]
+    return go.Figure([trace], layout)
+
+
+def accuracy_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Figure:
+    """Accuracy over λ, for the intruders and for as many other strong directions.
+
+    Args:
+        check: measured.
+        colour: of the run's arm.
+        masked: whether the source is judged among its own classes only.
+    """
+    traces = []
+    sides: tuple[tuple[On, str, str], ...] = (("target", "solid", "circle"), ("source", "dot", "square"))
+    for name, scores, line in (("Intruders", check.intruders, colour), ("As many others", check.control, NEUTRAL)):
+        for on, dash, symbol in sides:
+            values = scores.line(on, masked and on == "source")
+            if np.isfinite(values).all():
+                traces.append(
+                    {
+                        "type": "scatter", "mode": "lines+markers", "name": f"{name}, {on}", "x": check.factors,
+                        "y": values, "line": {"color": line, "width": 2, "dash": dash},
+                        "marker": {"size": 7, "symbol": symbol},
+                        "hovertemplate": f"{name} at λ = %{{x}}<br>{on} %{{y:.2f}} %<extra></extra>",
+                    }
+                )  # fmt: skip
+    layout = layout_of(
+        "Accuracy with directions scaled by λ", "validation part; λ = 1: as trained", "λ", "Accuracy (%)", height=360
+    )
+    layout["xaxis"] |= {"tickvals": check.factors, "range": [-0.05, 1.05]}
+    return go.Figure(traces, layout)
+
+
+def _chosen_last(spectra: Sequence[NamedSpectrum]) -> list[NamedSpectrum]:
+    """Faint lines first, so that they lie beneath."""
+    return sorted(spectra, key=lambda named: named.chosen)
+
+
+def _spectrum_trace(named: NamedSpectrum, values: Array, hover: str) -> dict[str, Any]:
+    few = np.isfinite(values).sum() <= 20
+    return {
+        "type": "scatter", "mode": "lines+markers" if few and named.chosen else "lines", "name": named.label,
+        "legendgroup": named.label, "showlegend": named.chosen, "x": np.arange(1, len(values) + 1), "y": values,
+        "line": {"color": named.colour, "width": 2.5 if named.chosen else 1}, "marker": {"size": 6},
+        "opacity": 1.0 if named.chosen else 0.3,
+        "hovertemplate": f"{named.label}, seed {named.seed}<br>{hover}<extra></extra>",
+    }  # fmt: skip
+
+
+def _positive(values: Array) -> Array:
+    return np.where(values > 0, values, np.nan)
+
+
+def _rank_axis(most: int) -> dict[str, Any]:
+    ticks = [2**power for power in range(most.bit_length()) if 2**power <= most]
+    span = [math.log10(0.9), math.log10(max(most, 2) * 1.1)]
+    return {"type": "log", "range": span, "tickvals": ticks, "ticktext": [str(tick) for tick in ticks]}
+
+
+def _whole_ticks(count: int) -> dict[str, Any]:
+    return {"tick0": 1, "dtick": 1 if count <= 10 else 3}
+
+
+def _horizontal(y: float, colour: str, dash: str, axis: str = "y") -> dict[str, Any]:
+    line = {"color": colour, "width": 1.2, "dash": dash}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "yref": axis, "y0": y, "y1": y, "line": line}
+
+
+def _vertical(x: float, colour: str, dash: str = "dash") -> dict[str, Any]:
+    line = {"color": colour, "width": 1.2, "dash": dash}
+    return {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": x, "x1": x, "line": line}

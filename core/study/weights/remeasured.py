@@ -1,0 +1,185 @@
+"""What stored networks say when they are measured once more: example by example, cut to a rank, before training.
+
+Nothing is trained here. Where a dataset or a file has gone since, a :class:`core.errors.LabError` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from core.adapter import apply_adapter
+from core.data.tasks import EvaluationPart, Task
+from core.engine.job import NETWORK
+from core.errors import LabError, RunStateError
+from core.lab import Lab
+from core.networks.file import read_network
+from core.spec import RunSpec
+from core.store.record import Run
+from core.study.compare import Arm
+from core.study.stats.claims import ExampleDifference, example_difference
+from core.study.stats.intervals import Interval, t_interval
+from core.study.weights.spectrum import cut_network
+from core.training.evaluation import evaluate_both
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Accuracies of one network, in percent; of the source None where it was not measured."""
+
+    target: float
+    source: float | None
+    source_masked: float | None
+    """Choosing only among the source's classes."""
+
+
+@dataclass
+class CutArm:
+    """Full fine-tuning whose ΔW was cut to a rank after training, one value a seed; a reference, not a run."""
+
+    rank: int
+    by_seed: dict[int, Standing] = field(default_factory=dict)
+    """On the test parts."""
+
+    @property
+    def label(self) -> str:
+        """As in ``Full, ΔW cut to r=4``."""
+        return f"Full, ΔW cut to r={self.rank}"
+
+    @property
+    def accuracy(self) -> Interval:
+        """On the target, mean and 95 % interval over the seeds."""
+        return t_interval([standing.target for standing in self.by_seed.values()])
+
+    def source(self, masked: bool) -> Interval:
+        """On the source, mean and 95 % interval over the seeds; n = 0 where there is none."""
+        found = [s.source_masked if masked else s.source for s in self.by_seed.values()]
+        return t_interval([value for value in found if value is not None])
+
+
+def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int]) -> list[CutArm]:
+    """Full fine-tuning with ΔW of every layer cut to each rank by SVD: what LoRA of that rank could at best copy.
+
+    The cut is the nearest matrix of that rank (Eckart and Young, Psychometrika 1, 1936), which is not the best
+    network of that rank: training within the rank, as LoRA does, may find a better one.
+
+    Args:
+        lab: has the networks.
+        full: an arm that was trained from a base.
+        ranks: each at least 1.
+
+    Raises:
+        LabError: a network or dataset is gone.
+    """
+    cuts = {rank: CutArm(rank) for rank in sorted(set(ranks))}
+    for run in full.runs:
+        base, tuned = read_network(lab.base_file(run)), read_network(lab.file(run.id, NETWORK))
+        target, source = _tasks(lab, run.spec)
+        for cut in cuts.values():
+            cut.by_seed[run.spec.seed] = _standing(cut_network(base, tuned, cut.rank), target, source, "test")
+    return list(cuts.values())
+
+
+@dataclass(frozen=True)
+class Remeasured:
+    """What a report needs of stored networks."""
+
+    cuts: tuple[CutArm, ...] = ()
+    start: Standing | None = None
+    """The base on the validation parts; the mean of the bases where each seed has one."""
+    images: tuple[int, int, int] | None = None
+    """Of the target: to train on, to choose by, to test with."""
+    missing: str = ""
+    """Why the rest is not there, where a network or dataset is gone."""
+
+
+def remeasure(lab: Lab, arms: Sequence[Arm]) -> Remeasured:
+    """Cut full fine-tuning to the ranks of the LoRA arms, and see where the base stood.
+
+    Args:
+        lab: has networks and datasets.
+        arms: one for each method, rank and control; see :func:`core.study.compare.chosen_arms`.
+    """
+    full = next((arm for arm in arms if arm.method == "full" and not arm.spec.control), None)
+    try:
+        start = mean_standing(list(base_standings(lab, arms).values()))
+        ranks = [arm.lora.rank for arm in arms if arm.lora]
+        cuts = tuple(cut_arms(lab, full, ranks)) if full else ()
+        outline = lab.tasks.outline(arms[0].spec.task) if arms else None
+    except LabError as error:
+        return Remeasured(missing=str(error))
+    images = (len(outline.train), len(outline.validation), len(outline.test)) if outline else None
+    return Remeasured(cuts, start, images)
+
+
+def mean_standing(standings: Sequence[Standing]) -> Standing | None:
+    """The mean of several; of the source only where all have it."""
+    if not standings:
+        return None
+    sources = [s.source for s in standings if s.source is not None]
+    masked = [s.source_masked for s in standings if s.source_masked is not None]
+    whole = len(sources) == len(masked) == len(standings)
+    return Standing(
+        fmean(s.target for s in standings), fmean(sources) if whole else None, fmean(masked) if whole else None
+    )
+
+
+def base_standings(lab: Lab, arms: Iterable[Arm]) -> dict[str, Standing]:
+    """Where each base stood on the validation parts of target and source before fine-tuning, by its id.
+
+    Raises:
+        LabError: a network or dataset is gone.
+    """
+    found: dict[str, Standing] = {}
+    for run in (run for arm in arms for run in arm.runs if run.spec.base):
+        if str(run.spec.base) not in found:
+            target, source = _tasks(lab, run.spec)
+            found[str(run.spec.base)] = _standing(read_network(lab.base_file(run)), target, source, "validation")
+    return found
+
+
+def image_by_image(lab: Lab, a: Run, b: Run) -> ExampleDifference:
+    """The stored networks of two runs of one task on the same test images.
+
+    Raises:
+        RunStateError: the runs learnt different tasks.
+        LabError: a network or dataset is gone.
+    """
+    if a.spec.task != b.spec.task:
+        raise RunStateError("These two runs learnt different tasks: choose two of one experiment.")
+    task, _ = _tasks(lab, a.spec)
+    left, right = (right_on_test(network_of_run(lab, run), task) for run in (a, b))
+    return example_difference(left.tolist(), right.tolist())
+
+
+def network_of_run(lab: Lab, run: Run) -> nn.Module:
+    """A run's trained network; that of a LoRA run is its base with the adapter beside it.
+
+    Raises:
+        LabError: a file is gone or damaged, or the run has not made one.
+    """
+    if run.spec.lora is None:
+        return read_network(lab.file(run.id, NETWORK))
+    return apply_adapter(read_network(lab.base_file(run)), lab.adapter(run.id))
+
+
+@torch.no_grad()
+def right_on_test(network: nn.Module, task: Task) -> NDArray[np.bool_]:
+    """(n,) whether the network names each image of the test part rightly, among all its outputs."""
+    found: NDArray[np.bool_] = (network(task.test_x).argmax(1) == task.test_y).numpy()
+    return found
+
+
+def _tasks(lab: Lab, spec: RunSpec) -> tuple[Task, Task | None]:
+    return lab.tasks.get(spec.task), lab.tasks.get(spec.source) if spec.source else None
+
+
+def _standing(network: nn.Module, task: Task, source: Task | None, part: EvaluationPart) -> Standing:
+    target, old = evaluate_both(network, task, source, part)
+    return Standing(target.accuracy, old.accuracy if old else None, old.masked_accuracy if old else None)

@@ -1,0 +1,199 @@
+"""What networks with more, less or other ΔW are worth: their accuracies on target and source.
+
+Many strengths of one ΔW are evaluated on the same images, so that a page can show any of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.data.tasks import Task
+from core.errors import LoRAError
+from core.lab import Lab
+from core.store.record import Run
+from core.study.weights.change import WeightChange
+from core.study.weights.spectrum import Array
+from core.training.evaluation import BATCH, Evaluation, evaluate, judge
+
+PartName = Literal["validation", "test"]
+On = Literal["target", "source"]
+Strengths = Mapping[str, float]
+"""How much of its ΔW each layer gets, by its path: 0 none, 1 what training left; 1 where it is not named."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Images of a task that networks are judged on."""
+
+    x: Tensor
+    """(n, features) float32."""
+    y: Tensor
+    """(n,) int64."""
+    classes: tuple[int, ...]
+    """Labels that occur in the task."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracies of n networks in percent, an array of shape (n,) each; masked as of :class:`Evaluation`."""
+
+    target: Array
+    target_masked: Array
+    source: Array | None
+    """None where the target is the source."""
+    source_masked: Array | None
+
+    def line(self, on: On, masked: bool) -> Array:
+        """One of the four; NaN where there is no source apart from the target."""
+        plain, own = (self.target, self.target_masked) if on == "target" else (self.source, self.source_masked)
+        chosen = own if masked else plain
+        return np.full(len(self.target), np.nan) if chosen is None else chosen
+
+    def at(self, *places: int) -> Scores:
+        """Those of some of the networks, in this order."""
+        chosen = list(places)
+        return Scores(
+            self.target[chosen],
+            self.target_masked[chosen],
+            None if self.source is None else self.source[chosen],
+            None if self.source_masked is None else self.source_masked[chosen],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """The images of target and source that networks are judged on."""
+
+    target: Part
+    source: Part | None
+    """None where the target is the source."""
+
+    def of_networks(self, networks: Iterable[nn.Module]) -> Scores:
+        """Each network's accuracies."""
+        found: list[tuple[Evaluation | None, Evaluation | None]] = []
+        with torch.no_grad(), one_thread():
+            for network in networks:
+                network.eval()
+                found.append((_judged(network, self.target), _judged(network, self.source)))
+        return _scores([row[0] for row in found], [row[1] for row in found])
+
+    def of_strengths(self, change: WeightChange, strengths: Sequence[Strengths]) -> Scores:
+        """Accuracies of the base with so much of each layer's ΔW, for each of ``strengths``."""
+        target = judged(change, self.target, strengths)
+        return _scores(target, judged(change, self.source, strengths) if self.source else [None])
+
+
+def read_exam(lab: Lab, run: Run, part: PartName) -> Exam:
+    """The images of a run's target and source.
+
+    Args:
+        lab: has the datasets.
+        run: a fine-tune run.
+        part: ``validation`` wherever something is chosen; ``test`` says what the chosen is worth.
+
+    Raises:
+        DatasetError: a dataset is no longer there.
+    """
+    target, source = run.spec.task, run.spec.source
+    other = lab.tasks.get(source) if source is not None and source != target else None
+    return Exam(_part(lab.tasks.get(target), part), _part(other, part) if other is not None else None)
+
+
+def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> list[Evaluation]:
+    """How the base with so much of each layer's ΔW does on these images; see :func:`logits_at`."""
+    outputs: list[list[Tensor]] = [[] for _ in strengths]
+    with one_thread():
+        for start in range(0, max(len(part.x), 1), BATCH):
+            for place, logits in enumerate(logits_at(change, part.x[start : start + BATCH], strengths)):
+                outputs[place].append(logits)
+    return [judge(torch.cat(logits), part.y, part.classes) for logits in outputs]
+
+
+@torch.no_grad()
+def logits_at(change: WeightChange, x: Tensor, strengths: Sequence[Strengths]) -> Iterator[Tensor]:
+    """Logits of the base with W + t ΔW and b + t Δb in each layer, for many t on the same images.
+
+    Scaling α by t scales ΔW = s A B by t for each of LoRA's scalings, since s is proportional to α (Hu et al.,
+    "LoRA", arXiv 2106.09685, §4.1); for full fine-tuning it walks the line from the base to the tuned network, as
+    task arithmetic does (Ilharco et al., arXiv 2212.04089). The large first product is made only twice:
+    x (W + t ΔW)ᵀ = x Wᵀ + t · x ΔWᵀ. At t = 0 everywhere the logits are the base's own, bit for bit.
+
+    Args:
+        change: base and tuned network.
+        x: (m, features) float32.
+        strengths: t of each layer.
+
+    Yields:
+        (m, classes) for each of ``strengths``.
+
+    Raises:
+        LoRAError: a strength for a layer that is not there.
+    """
+    known = set(change.weights)
+    if unknown := sorted({path for each in strengths for path in each} - known):
+        raise LoRAError(f"This network has no layer {unknown[0]}; it has: {', '.join(change.weights)}.")
+    first: Tensor | None = None
+    first_delta: Tensor | None = None
+    steps = [(f"layers.{place}", module) for place, module in enumerate(change.base.layers)]
+    for each in strengths:
+        h = x
+        for path, module in steps:
+            if not isinstance(module, nn.Linear):
+                h = module(h)
+                continue
+            strength = float(each.get(path, 1.0))
+            if h is x:
+                if first is None or first_delta is None:
+                    first = module(x)
+                    first_delta = F.linear(x, _float32(change.deltas[path]), _float32(change.bias_deltas[path]))
+                h = first + strength * first_delta if strength else first
+            elif strength:
+                weight = _float32(change.weights[path] + strength * change.deltas[path])
+                bias = module.bias.to(torch.float64) + strength * torch.from_numpy(change.bias_deltas[path])
+                h = F.linear(h, weight, bias.to(torch.float32))
+            else:
+                h = module(h)
+        yield h
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Products on the calling thread alone: a second one makes them wait ten times as long while runs are trained."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _judged(network: nn.Module, part: Part | None) -> Evaluation | None:
+    return evaluate(network, part.x, part.y, part.classes) if part is not None else None
+
+
+def _float32(values: Array) -> Tensor:
+    return torch.from_numpy(values).to(torch.float32)
+
+
+def _part(task: Task, part: PartName) -> Part:
+    x, y = (task.test_x, task.test_y) if part == "test" else (task.validation_x, task.validation_y)
+    return Part(x, y, task.classes)
+
+
+def _scores(target: Sequence[Evaluation | None], source: Sequence[Evaluation | None]) -> Scores:
+    on_target = [found for found in target if found is not None]
+    on_source = [found for found in source if found is not None]
+    return Scores(
+        np.array([found.accuracy for found in on_target]),
+        np.array([found.masked_accuracy for found in on_target]),
+        np.array([found.accuracy for found in on_source]) if on_source else None,
+        np.array([found.masked_accuracy for found in on_source]) if on_source else None,
+    )

@@ -1,0 +1,257 @@
+"""What fine-tuning did to each weight: ΔW, its singular values, and how many of them matter.
+
+Weights are float64 arrays of shape (out, in), as PyTorch keeps them, by the path of their layer. Biases are left out.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from core.errors import BaseMismatchError, LoRAError
+from core.methods.lora import AdaptedLinear
+
+Array = NDArray[np.float64]
+
+ENERGY = 0.9
+"""Share of ‖ΔW‖² that the rank of a spectrum holds, where no other is asked for."""
+
+
+def linear_weights(network: nn.Module) -> dict[str, Array]:
+    """W of every linear layer, by the layer's path; of an adapted layer the one that the adapter was put on."""
+    found = {}
+    for path, layer in _linear_layers(network).items():
+        original = layer.original_weight if isinstance(layer, AdaptedLinear) else None
+        linear = layer.linear if isinstance(layer, AdaptedLinear) else layer
+        found[path] = _array(linear.weight if original is None else original)
+    return found
+
+
+def delta_weights(base: nn.Module, tuned: nn.Module) -> dict[str, Array]:
+    """ΔW of every linear layer: the tuned weight minus the base's, by the layer's path.
+
+    An adapted layer, merged or not, gives s · (A B)ᵀ from its own matrices in float64. The difference of the
+    sums would be the same but for rounding, which makes a low rank look full.
+
+    Args:
+        base: the network that training started from; adapters on it do not count.
+        tuned: the network fully fine-tuned, or with its adapters.
+
+    Raises:
+        BaseMismatchError: the networks have different layers, or the adapters were put on other weights.
+    """
+    before, after, layers = linear_weights(base), linear_weights(tuned), _linear_layers(tuned)
+    if {path: weight.shape for path, weight in before.items()} != {path: w.shape for path, w in after.items()}:
+        raise BaseMismatchError("These two networks have different layers: choose a base and what was tuned from it.")
+    deltas = {}
+    for path, weight in after.items():
+        layer = layers[path]
+        if isinstance(layer, AdaptedLinear):
+            if not np.array_equal(weight, before[path]):
+                raise BaseMismatchError(f"The adapter of layer {path} was trained on another base: choose that one.")
+            deltas[path] = layer.lora.scaling * (_array(layer.lora.A) @ _array(layer.lora.B)).T
+        else:
+            deltas[path] = weight - before[path]
+    return deltas
+
+
+def with_weights(network: nn.Module, weights: Mapping[str, Array]) -> nn.Module:
+    """A copy of ``network`` with some weights in place of its own; biases and all else stay.
+
+    With W + ΔW cut to rank r on the fully tuned network it is the control of that rank; with W + t ΔW on the
+    base it is the adapter at strength t, and without a layer's ΔW that layer's adapter is off.
+
+    Args:
+        network: of plain linear layers; see :func:`core.methods.lora.base_copy` and
+            :func:`core.methods.lora.merged_copy`.
+        weights: (out, in) each, by the path of the layer.
+
+    Raises:
+        LoRAError: a path that is no plain linear layer, or another shape.
+    """
+    changed = copy.deepcopy(network)
+    layers = _linear_layers(changed)
+    with torch.no_grad():
+        for path, weight in weights.items():
+            layer = layers.get(path)
+            if not isinstance(layer, nn.Linear) or tuple(layer.weight.shape) != weight.shape:
+                raise LoRAError(f"This network has no plain linear layer {path} of shape {weight.shape}.")
+            layer.weight.copy_(torch.from_numpy(weight))
+    return changed
+
+
+def _linear_layers(network: nn.Module) -> dict[str, nn.Linear | AdaptedLinear]:
+    """Linear layers by path, an adapted one under the path that the plain one had."""
+    found: dict[str, nn.Linear | AdaptedLinear] = {}
+    for path, module in network.named_modules():
+        inside = path.rpartition(".")[0] in found
+        if isinstance(module, nn.Linear | AdaptedLinear) and not inside:
+            found[path] = module
+    return found
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    return tensor.detach().cpu().to(torch.float64).numpy().copy()
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Singular values of one layer's ΔW, and what they say of its rank."""
+
+    values: Array
+    """(min(out, in),) σ₁ ≥ σ₂ ≥ …, all at least 0."""
+    base_norm: float
+    """‖W‖_F of the weight before training."""
+
+    @property
+    def rank(self) -> int:
+        """How many singular values are above zero."""
+        return int(np.count_nonzero(self.values))
+
+    @cached_property
+    def norm(self) -> float:
+        """‖ΔW‖_F, the root of Σ σᵢ²."""
+        return float(np.sqrt((self.values**2).sum()))
+
+    @property
+    def relative_norm(self) -> float:
+        """‖ΔW‖_F / ‖W‖_F: how far the layer moved; infinite where W is zero and ΔW is not."""
+        if self.base_norm:
+            return self.norm / self.base_norm
+        return math.inf if self.norm else 0.0
+
+    @cached_property
+    def energy(self) -> Array:
+        """(min(out, in),) share of ‖ΔW‖_F² that the first 1, 2, … values hold; all 1 where ΔW is zero.
+
+        It is also what the best approximation of that rank keeps (Eckart and Young, Psychometrika 1, 1936).
+        """
+        squares = np.cumsum(self.values**2)
+        return squares / squares[-1] if squares[-1] else np.ones_like(squares)
+
+    def rank_holding(self, share: float = ENERGY) -> int:
+        """The smallest rank that holds ``share`` of ‖ΔW‖_F², 0 to 1; 0 where ΔW is zero."""
+        if not self.norm:
+            return 0
+        # Rounding must not ask for one more where the values up to here hold it all.
+        return int(np.argmax(self.energy >= share - 1e-12)) + 1
+
+    @property
+    def effective_rank(self) -> float:
+        """exp(−Σ pᵢ ln pᵢ) with pᵢ = σᵢ / Σ σ: from 1 for one direction to min(out, in) for equal ones.
+
+        Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007. 0 where ΔW is zero.
+        """
+        shares = self.values[self.values > 0] / max(float(self.values.sum()), math.ulp(0))
+        return float(np.exp(-(shares * np.log(shares)).sum())) if shares.size else 0.0
+
+    @property
+    def stable_rank(self) -> float:
+        """‖ΔW‖_F² / σ₁²: never above the rank, and little moved by small values.
+
+        Source: Rudelson and Vershynin, "Sampling from large matrices", J. ACM 54 (2007). 0 where ΔW is zero.
+        """
+        return float(((self.values / self.values[0]) ** 2).sum()) if self.norm else 0.0
+
+
+def spectrum(delta: Array, weight: Array) -> Spectrum:
+    """The spectrum of one layer; singular values that are nothing but rounding are zero.
+
+    Args:
+        delta: ΔW, (out, in), finite.
+        weight: W before training, of the same shape.
+    """
+    values = np.asarray(np.linalg.svd(delta, compute_uv=False), dtype=np.float64)
+    return Spectrum(np.where(values > rounding(delta.shape, values), values, 0.0), float(np.linalg.norm(weight)))
+
+
+def rounding(shape: tuple[int, ...], values: NDArray[np.floating]) -> float:
+    """The size up to which singular values of a float64 matrix are rounding: σ₁ · max(out, in) · ε.
+
+    The customary tolerance of a numerical rank (Golub and Van Loan, "Matrix Computations", §5.4).
+
+    Args:
+        shape: (out, in) of the matrix.
+        values: its singular values, the largest first.
+    """
+    return float(values[0]) * max(shape) * float(np.finfo(np.float64).eps) if values.size else 0.0
+
+
+def spectra(base: nn.Module, tuned: nn.Module) -> dict[str, Spectrum]:
+    """The spectrum of every linear layer, by its path.
+
+    Raises:
+        BaseMismatchError: as of :func:`delta_weights`.
+    """
+    weights = linear_weights(base)
+    return {path: spectrum(delta, weights[path]) for path, delta in delta_weights(base, tuned).items()}
+
+
+def truncated(delta: Array, rank: int) -> Array:
+    """The matrix of at most that rank that is nearest to ``delta``: Σ σᵢ uᵢ vᵢᵀ over the first ``rank`` values.
+
+    Nearest in the Frobenius and the spectral norm (Eckart and Young, Psychometrika 1, 1936; Mirsky 1960).
+
+    Args:
+        delta: (out, in).
+        rank: 0 or above; at min(out, in) and more, ``delta`` itself.
+    """
+    return next(truncations(delta, [rank]))
+
+
+def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
+    """:func:`truncated` at several ranks, from one decomposition.
+
+    Args:
+        delta: (out, in).
+        ranks: 0 or above.
+
+    Yields:
+        (out, in) at each rank, in this order.
+    """
+    left, values, right = np.linalg.svd(delta, full_matrices=False)
+    for rank in ranks:
+        yield delta.copy() if rank >= min(delta.shape) else (left[:, :rank] * values[:rank]) @ right[:rank]
+
+
+def cut_network(base: nn.Module, tuned: nn.Module, rank: int | Mapping[str, int]) -> nn.Module:
+    """The control "full fine-tuning cut to rank r": ``tuned`` with ΔW of every layer cut by :func:`truncated`.
+
+    Biases stay as they were tuned.
+
+    Args:
+        base: the network that training started from.
+        tuned: the fully tuned one, of plain linear layers.
+        rank: of every layer alike, or of each by its path.
+
+    Raises:
+        BaseMismatchError: as of :func:`delta_weights`.
+        LoRAError: ``tuned`` carries adapters.
+    """
+    return next(cut_networks(base, tuned, [rank]))
+
+
+def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mapping[str, int]]) -> Iterator[nn.Module]:
+    """:func:`cut_network` at several ranks, from one decomposition a layer.
+
+    Args: as of :func:`cut_network`.
+
+    Raises:
+        BaseMismatchError: as of :func:`delta_weights`.
+        LoRAError: ``tuned`` carries adapters.
+    """
+    weights = linear_weights(base)
+    cuts = {
+        path: truncations(delta, [rank if isinstance(rank, int) else rank[path] for rank in ranks])
+        for path, delta in delta_weights(base, tuned).items()
+    }
+    for _ in ranks:
+        yield with_weights(tuned, {path: weights[path] + next(cut) for path, cut in cuts.items()})

@@ -1,0 +1,93 @@
+"""Two instruments that need no training: how much of ΔW to use, and what each layer's share of it is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from core.study.weights.change import WeightChange
+from core.study.weights.scores import Exam, Scores
+from core.study.weights.spectrum import Array
+
+MOST_STRENGTH = 3.0
+"""The largest multiple of the trained ΔW."""
+
+STRENGTH_STEP = 0.1
+"""Between two multiples whose accuracies are known."""
+
+
+@dataclass(frozen=True)
+class StrengthCurve:
+    """Accuracies of base + t ΔW over t."""
+
+    strengths: Array
+    """(n,) t, ascending from 0: 0 is the base, 1 the trained network."""
+    scores: Scores
+    """Of each t."""
+
+    def place(self, strength: float) -> int:
+        """Where the nearest t stands."""
+        return int(np.abs(self.strengths - strength).argmin())
+
+    @property
+    def best(self) -> float:
+        """The t with the highest accuracy on the target; of several the one nearest to 1."""
+        top = self.strengths[self.scores.target >= self.scores.target.max() - 1e-9]
+        return float(top[np.abs(top - 1).argmin()])
+
+
+def strengths() -> Array:
+    """(n,) the multiples of ΔW that are measured: 0 to :data:`MOST_STRENGTH`."""
+    # Whole steps, rounded once, so that 1 is exactly 1.
+    return np.round(np.arange(round(MOST_STRENGTH / STRENGTH_STEP) + 1) * STRENGTH_STEP, 6)
+
+
+def strength_curve(change: WeightChange, exam: Exam) -> StrengthCurve:
+    """Accuracies of the base with 0 to :data:`MOST_STRENGTH` times the trained ΔW in all layers."""
+    grid = strengths()
+    settings = [dict.fromkeys(change.weights, float(t)) for t in grid]
+    return StrengthCurve(grid, exam.of_strengths(change, settings))
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Accuracies with each layer's ΔW on or off, for every combination."""
+
+    layers: tuple[str, ...]
+    """Paths of the layers that training changed, from the input to the output."""
+    on: tuple[tuple[bool, ...], ...]
+    """Combinations: all on first, all off last."""
+    scores: Scores
+    """Of each combination."""
+
+    def place(self, on: tuple[bool, ...]) -> int:
+        """Where a combination stands."""
+        return self.on.index(on)
+
+    @property
+    def everything(self) -> int:
+        """Where all layers are on."""
+        return 0
+
+    @property
+    def nothing(self) -> int:
+        """Where all layers are off, which is the base."""
+        return len(self.on) - 1
+
+    def without(self, layer: str) -> int:
+        """Where only this layer is off."""
+        return self.place(tuple(path != layer for path in self.layers))
+
+    def only(self, layer: str) -> int:
+        """Where only this layer is on."""
+        return self.place(tuple(path == layer for path in self.layers))
+
+
+def switches(change: WeightChange, exam: Exam) -> Switches:
+    """Turn the adapters of a network off and on, in every combination; a layer's bias goes with its weight."""
+    layers = change.changed_layers
+    on = tuple(product((True, False), repeat=len(layers)))
+    settings = [dict(zip(layers, map(float, each), strict=True)) for each in on]
+    return Switches(layers, on, exam.of_strengths(change, settings))

@@ -1,0 +1,144 @@
+"""What training did to weights, as tables: text to read, numbers to download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from core.study.compare import Arm
+from core.study.stats.intervals import t_interval
+from core.study.weights.spectrum import ENERGY, Spectrum
+from core.study.weights.strength import Switches
+from core.study.weights.subspace import Amplification
+from core.wording.numbers import NOTHING, count_text, number_text, percent, points_text
+
+SpectraOf = Mapping[str, Mapping[str, Spectrum]]
+"""Spectra by run id and layer path."""
+
+
+def layer_text(path: str, shape: tuple[int, int]) -> str:
+    """A layer in a few words, as in ``layers.0 · 784 → 128``; ``shape`` is (out, in)."""
+    return f"{path} · {shape[1]:,} → {shape[0]:,}"
+
+
+def spectrum_text(arms: Sequence[Arm], spectra: SpectraOf, share: float = ENERGY) -> pd.DataFrame:
+    """A row a layer and arm, means over the seeds with half of the 95 % interval, as people read it.
+
+    Args:
+        arms: from top to bottom in each layer.
+        spectra: of every run of the arms.
+        share: of ‖ΔW‖² that the first rank holds, 0 to 1.
+    """
+    measures: dict[str, tuple[Callable[[Spectrum], float], int]] = {
+        f"Rank for {percent(100 * share, 0)}": (lambda found: found.rank_holding(share), 1),
+        "Effective rank": (lambda found: found.effective_rank, 1),
+        "Stable rank": (lambda found: found.stable_rank, 1),
+        "‖ΔW‖ / ‖W‖": (lambda found: found.relative_norm, 2),
+    }
+    rows = []
+    for path in _paths(arms, spectra):
+        for arm in arms:
+            found = [spectra[run.id][path] for run in arm.runs]
+            row = {"Layer": path, "Arm": arm.label, "Seeds": count_text(len(found))}
+            row |= {title: mean_text([of(each) for each in found], digits) for title, (of, digits) in measures.items()}
+            rows.append(row | {"Largest possible": count_text(len(found[0].values))})
+    return pd.DataFrame(rows, dtype=object)
+
+
+def spectrum_numbers(arms: Sequence[Arm], spectra: SpectraOf, share: float = ENERGY) -> pd.DataFrame:
+    """A row a layer and run, as numbers; arguments as of :func:`spectrum_text`."""
+    rows = [
+        {
+            "Layer": path, "Arm": arm.label, "Run": run.id, "Seed": run.spec.seed, "Energy share": share,
+            "Rank holding it": found.rank_holding(share), "Singular values above zero": found.rank,
+            "Effective rank": found.effective_rank, "Stable rank": found.stable_rank,
+            "Norm of ΔW": found.norm, "Norm of W": found.base_norm, "Relative norm": found.relative_norm,
+            **{f"σ{i}": value for i, value in enumerate(found.values, 1)},
+        }
+        for path in _paths(arms, spectra)
+        for arm in arms
+        for run in arm.runs
+        for found in [spectra[run.id][path]]
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def amplification_text(rows: Sequence[tuple[str, Amplification]]) -> pd.DataFrame:
+    """An arm a row: the norms of table 7 of the LoRA paper, the factor, and that of a random ΔW.
+
+    Args:
+        rows: the arm's label, and what was measured.
+    """
+    return pd.DataFrame(
+        {
+            "Arm": [label for label, _ in rows],
+            "‖ΔW‖": [number_text(found.delta) for _, found in rows],
+            "‖UᵀWV‖ along ΔW": [number_text(found.along_delta) for _, found in rows],
+            "along W": [number_text(found.along_weight) for _, found in rows],
+            "along random": [number_text(found.along_random) for _, found in rows],
+            "Amplification": [f"{number_text(found.factor, 1)} ×" for _, found in rows],
+            "If ΔW were random": [f"{number_text(found.random_factor, 1)} ×" for _, found in rows],
+        },
+        dtype=object,
+    )
+
+
+def worth_text(switches: Switches, masked: bool) -> pd.DataFrame:
+    """A layer a row: accuracy without it, what that costs, and accuracy with it alone.
+
+    Args:
+        switches: measured.
+        masked: whether the source is judged among its own classes only.
+    """
+    scores, everything = switches.scores, switches.everything
+    rows = []
+    for layer in switches.layers:
+        without, only = switches.without(layer), switches.only(layer)
+        row = {
+            "Layer": layer,
+            "Target without it": percent(scores.target[without]),
+            "Its worth": points_text(float(scores.target[everything] - scores.target[without])),
+            "Target with it alone": percent(scores.target[only]),
+        }
+        if scores.source is not None:
+            source, title = scores.line("source", masked), "Source, own classes," if masked else "Source"
+            row[f"{title} without it"] = percent(source[without])
+            row[f"{title} with it alone"] = percent(source[only])
+        rows.append(row)
+    return pd.DataFrame(rows, dtype=object)
+
+
+def combinations_text(switches: Switches, masked: bool, shown: int | None = None) -> pd.DataFrame:
+    """Every combination of layers that are on, a row each, with its accuracies.
+
+    Args:
+        switches: measured.
+        masked: whether accuracies among the task's own classes are shown too.
+        shown: row that is marked.
+    """
+    scores = switches.scores
+    columns: dict[str, list[Any]] = {"Shown": ["●" if place == shown else "" for place in range(len(switches.on))]}
+    for place, layer in enumerate(switches.layers):
+        columns[layer] = ["on" if on[place] else "off" for on in switches.on]
+    for title, values in (
+        ("Target", scores.target), ("Target, own classes", scores.target_masked),
+        ("Source", scores.source), ("Source, own classes", scores.source_masked),
+    ):  # fmt: skip
+        if values is not None and (masked or "own" not in title):
+            columns[title] = [percent(value) for value in values]
+    return pd.DataFrame(columns, dtype=object)
+
+
+def mean_text(values: Sequence[float], digits: int, unit: str = "") -> str:
+    """Mean over seeds and half of the 95 % interval, as in ``3.3 ± 1.4``; the mean alone where all are alike."""
+    interval = t_interval(values)
+    if not interval.n:
+        return NOTHING
+    spread = f" ± {number_text(interval.half_width, digits)}" if interval.half_width > 0 else ""
+    return f"{number_text(interval.mean, digits)}{spread}{unit}"
+
+
+def _paths(arms: Sequence[Arm], spectra: SpectraOf) -> list[str]:
+    return list(spectra[arms[0].runs[0].id]) if arms else []

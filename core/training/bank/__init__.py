@@ -1,0 +1,1 @@
+"""Perceptrons trained together in lockstep, by closed-form gradients."""

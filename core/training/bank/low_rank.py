@@ -1,0 +1,254 @@
+"""The step of LoRA: frozen weights shared by all members, and two small matrices a layer for each.
+
+A is kept as Aᵀ of shape (rank, in), so that the adapters of all members are one tall matrix, and one
+product x [A₁ … A_K] serves every member of a data order. Ranks are padded with zero rows to the
+largest: a zero column of A beside a zero row of B gets zero gradient, so padding stays zero, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+
+from core.methods.lora import AdaptedLinear
+from core.networks.perceptron import MultilayerPerceptron
+from core.training.bank.adam import FlatAdam
+from core.training.bank.algebra import linear
+from core.training.bank.full import linears
+from core.training.bank.shard import BLOCK, Activation, Part, Program, Shard, transposed
+from core.training.bank.tape import Tape
+
+
+def frozen(layer: nn.Module) -> nn.Linear:
+    """The plain layer with the frozen weight and bias."""
+    return layer.linear if isinstance(layer, AdaptedLinear) else layer  # type: ignore[return-value]
+
+
+def rank_of(layer: nn.Module) -> int:
+    """Rank of its adapter, 0 without one."""
+    return layer.lora.rank if isinstance(layer, AdaptedLinear) else 0
+
+
+def first_adapted(networks: Sequence[MultilayerPerceptron]) -> int:
+    """Index of the first layer that any of them adapts."""
+    ranks = [[rank_of(layer) for layer in linears(network)] for network in networks]
+    return min(i for i in range(len(ranks[0])) if any(own[i] for own in ranks))
+
+
+class LowRankShard(Shard):
+    """Perceptrons with adapters on one base."""
+
+    def __init__(
+        self,
+        networks: Sequence[MultilayerPerceptron],
+        rates: Sequence[float],
+        orders: Sequence[int],
+        train: Part,
+        first: int,
+    ) -> None:
+        """Args:
+        networks: the members; their frozen weights are equal.
+        rates: their learning rates.
+        orders: numbers of their data orders; equal ones are neighbours.
+        train: what they learn, as it arrives at layer ``first``.
+        first: index of the first layer that any member of the bank adapts.
+        """
+        members = [linears(network)[first:] for network in networks]
+        base = [frozen(layer) for layer in members[0]]
+        super().__init__(networks, orders, train, base[-1].out_features)
+        self._first = first
+        self._product: Tensor = train.product  # type: ignore[assignment]  # a frozen layer always has one
+        self._weights = [layer.weight.detach() for layer in base]
+        self._biases = [layer.bias.detach() for layer in base]
+        # Frozen, so it pays to keep Wᵀ as well: x Wᵀ is quicker with both in the order of their rows.
+        self._transposed = [weight.T.contiguous() for weight in self._weights]
+        ranks = [max(rank_of(layers[i]) for layers in members) for i in range(len(base))]
+        self._adapted = [i for i, rank in enumerate(ranks) if rank]
+        shapes = [(ranks[i], base[i].in_features) for i in self._adapted]
+        shapes += [(ranks[i], base[i].out_features) for i in self._adapted]
+        weight = self._weights[0]
+        self.adam = FlatAdam(shapes, rates, weight.dtype, weight.device)
+        count = len(self._adapted)
+        self._A, self._B = self._pairs(self.adam.values)
+        self._A_grad, self._B_grad = self._pairs(self.adam.gradients)
+        # All B are one stretch, so their scaling s, and that of their gradients, is one call each.
+        self._flat_B = self.adam.stretch(self.adam.values, count, 2 * count - 1)
+        self._flat_B_grad = self.adam.stretch(self.adam.gradients, count, 2 * count - 1)
+        scaled, factors = torch.zeros_like(self.adam.values), torch.zeros_like(self.adam.values)
+        self._scaled_B, factor_B = self._pairs(scaled)[1], self._pairs(factors)[1]
+        self._flat_scaled_B = self.adam.stretch(scaled, count, 2 * count - 1)
+        self._flat_factors = self.adam.stretch(factors, count, 2 * count - 1)
+        for member, layers in enumerate(members):
+            for i in self._adapted:
+                layer = layers[i]
+                if isinstance(layer, AdaptedLinear):
+                    factor_B[i][member] = layer.lora.scaling
+            self.load(member)
+
+    def _pairs(self, flat: Tensor) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """Views of all A and all B, by layer."""
+        segments, count = self.adam.segments(flat), len(self._adapted)
+        return (
+            dict(zip(self._adapted, segments[:count], strict=True)),
+            dict(zip(self._adapted, segments[count:], strict=True)),
+        )
+
+    def trained(self, member: int) -> list[nn.Parameter]:
+        return [parameter for _, layer in self._own(member) for parameter in (layer.lora.A, layer.lora.B)]
+
+    def views(self, member: int, flat: Tensor) -> list[Tensor]:
+        A, B = self._pairs(flat)
+        found = []
+        for i, layer in self._own(member):
+            found += [A[i][member, : layer.lora.rank].T, B[i][member, : layer.lora.rank]]
+        return found
+
+    def _own(self, member: int) -> list[tuple[int, AdaptedLinear]]:
+        """A member's adapted layers, numbered from the first that any member adapts."""
+        layers = enumerate(linears(self.networks[member])[self._first :])  # type: ignore[arg-type]
+        return [(i, layer) for i, layer in layers if isinstance(layer, AdaptedLinear)]
+
+    def outputs(self, member: int, part: Part) -> Tensor:
+        with torch.inference_mode():
+            torch.mul(self._flat_B, self._flat_factors, out=self._flat_scaled_B)
+            weights = [
+                torch.addmm(weight, self._scaled_B[i][member].T, self._A[i][member]) if i in self._adapted else weight
+                for i, weight in enumerate(self._weights)
+            ]
+            products = linear(part.x, weights[0], self._biases[0]) if part.product is None else part.product
+            found = []
+            for x, z in zip(torch.split(part.x, BLOCK), torch.split(products, BLOCK), strict=True):
+                if part.product is not None:
+                    z = torch.addmm(z, x @ self._A[0][member].T, self._scaled_B[0][member])
+                for weight, bias in zip(weights[1:], self._biases[1:], strict=True):
+                    z = linear(torch.relu_(z), weight, bias)
+                found.append(z)
+            return torch.cat(found)
+
+    def _record_forward(self, program: Program) -> list[Activation]:
+        tape = program.tape
+        tape.add("scale", torch.mul, self._flat_B, self._flat_factors, out=self._flat_scaled_B)
+        x = program.buffer(program.groups, program.batch, self.train.x.shape[1])
+        if 0 in self._adapted:
+            tape.add("gather", torch.index_select, self.train.x, 0, program.rows.view(-1), out=x.flatten(0, 1))
+        seen: list[Activation] = []
+        for i, weight in enumerate(self._weights):
+            last = i == len(self._weights) - 1
+            z = program.logits if last else program.buffer(program.members, program.batch, weight.shape[0])
+            seen.append(
+                self._record_first_layer(program, x, z, last) if i == 0 else self._record_layer(program, i, x, z)
+            )
+            if not last:
+                tape.add("relu", torch.relu_, z)
+            x = z
+        return seen
+
+    def _record_first_layer(self, program: Program, x: Tensor, z: Tensor, last: bool) -> Activation:
+        """The layer whose frozen product is there already: gathering it is all that is left of it."""
+        tape = program.tape
+        rows = program.buffer(program.members, program.batch, self._weights[0].shape[0]) if last else z
+        own = program.member_rows.view(-1)
+        tape.add("gather", torch.index_select, self._product, 0, own, out=rows.flatten(0, 1))
+        if last:
+            tape.add("gather", z.copy_, transposed(rows))
+        if 0 not in self._adapted:
+            return Activation(x)
+        projected = program.buffer(program.members, self._A[0].shape[1], program.batch)
+        self._record_by_order(tape, f"A {self._first + 1}", self._A[0], transposed(x), projected)
+        self._record_update(program, 0, z, projected)
+        return Activation(x, projected)
+
+    def _record_layer(self, program: Program, i: int, x: Tensor, z: Tensor) -> Activation:
+        """A layer behind the first: x W^T + b by one product for all, or by each member's own sum W + ΔW."""
+        tape, algebra = program.tape, self.algebra
+        name, weight, bias = f"{self._first + i + 1}", self._weights[i], self._biases[i]
+        last = z is program.logits
+        summed = None
+        if i in self._adapted and self._sum_is_cheaper(i, program.batch):
+            summed = program.buffer(program.members, *weight.shape)
+            scaled = transposed(self._scaled_B[i])
+            algebra.add_product(tape, f"sum {name}", weight.unsqueeze(0), scaled, self._A[i], summed)
+        if last:
+            each = weight.expand(program.members, -1, -1) if summed is None else summed
+            algebra.add_product(tape, f"forward {name}", bias.view(1, -1, 1), each, transposed(x), z)
+        elif summed is not None:
+            algebra.affine(tape, f"forward {name}", x, summed, bias.unsqueeze(0), z)
+        else:
+            algebra.affine_for_all(tape, f"forward {name}", x, weight, self._transposed[i], bias, z)
+        if i not in self._adapted:
+            return Activation(x)
+        projected = program.buffer(program.members, self._A[i].shape[1], program.batch)
+        algebra.product(tape, f"A {name}", self._A[i], transposed(x), projected)
+        if summed is None:
+            self._record_update(program, i, z, projected)
+        return Activation(x, projected, summed)
+
+    def _record_update(self, program: Program, i: int, z: Tensor, projected: Tensor) -> None:
+        """Add s · (x A) B to z."""
+        pair = transposed(projected), self._scaled_B[i]
+        if z is program.logits:
+            pair = transposed(self._scaled_B[i]), projected
+        self.algebra.add_product(program.tape, f"B {self._first + i + 1}", z, *pair, z)
+
+    def _record_backward(self, program: Program, seen: list[Activation], grad: Tensor) -> None:
+        tape, algebra = program.tape, self.algebra
+        grad = transposed(grad)  # (members, batch, outputs), as below the last layer
+        for i in range(len(self._weights) - 1, self._adapted[0] - 1, -1):
+            name = f"{self._first + i + 1}"
+            x, projected, weight = seen[i].x, seen[i].projected, self._weights[i]
+            back = None
+            if projected is not None:
+                back = torch.zeros_like(projected)
+                algebra.product(tape, f"B back {name}", self._scaled_B[i], transposed(grad), back)
+                algebra.product(tape, f"B gradient {name}", projected, grad, self._B_grad[i])
+                if i == 0:
+                    self._record_by_order(tape, f"A gradient {name}", back, x, self._A_grad[i])
+                else:
+                    algebra.product(tape, f"A gradient {name}", back, x, self._A_grad[i])
+            if i == self._adapted[0]:
+                break  # nothing below is trained
+            below = torch.zeros_like(x)
+            if (summed := seen[i].summed) is not None:
+                algebra.product(tape, f"backward {name}", grad, summed, below)
+            else:
+                if grad.is_contiguous():
+                    algebra.product_for_all(tape, f"backward {name}", grad, weight, below)
+                else:
+                    algebra.product(tape, f"backward {name}", grad, weight.expand(program.members, -1, -1), below)
+                if back is not None:
+                    algebra.add_product(tape, f"A back {name}", below, transposed(back), self._A[i], below)
+            tape.add("relu", torch.ops.aten.threshold_backward.grad_input, below, x, 0, grad_input=below)
+            grad = below
+        tape.add("scale", self._flat_B_grad.mul_, self._flat_factors)
+
+    def _sum_is_cheaper(self, i: int, batch: int) -> bool:
+        """Whether x (W + s A B) takes fewer operations than x W + s (x A) B, forward and back together.
+
+        Making the sum takes r · in · out; it saves the products with B on the way forward and with
+        A on the way back, batch · r · (in + out). Gradients need the same of both.
+        """
+        outputs, inputs = self._weights[i].shape
+        return inputs * outputs < batch * (inputs + outputs)
+
+    def _record_by_order(self, tape: Tape, name: str, left: Tensor, right: Tensor, out: Tensor) -> None:
+        """Products of each member's ``left`` with ``right`` of its data order: one tall product an order.
+
+        Args:
+            tape: where to add them.
+            name: for profiles.
+            left: (members, rank, k).
+            right: (orders, k, n).
+            out: (members, rank, n).
+        """
+        orders = len(self.counts)
+        if orders > 1 and len(set(self.counts)) == 1:
+            shape = (orders, -1, left.shape[2])
+            tape.add(name, torch.bmm, left.view(shape), right, out=out.view(orders, -1, out.shape[2]))
+            return
+        end = list(accumulate(self.counts))
+        for order, (count, stop) in enumerate(zip(self.counts, end, strict=True)):
+            own = slice(stop - count, stop)
+            tape.add(name, torch.mm, left[own].flatten(0, 1), right[order], out=out[own].flatten(0, 1))

@@ -1,0 +1,1 @@
+"""Sentences and numbers for people, used by pages, cards and reports alike."""
