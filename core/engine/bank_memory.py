@@ -2,8 +2,8 @@
 
 The bank is built on the ``meta`` device, whose tensors have shapes and no memory, by the code that builds the real one,
 and a ledger counts the bytes; it is laid out as on a CPU, whatever the device. What happens outside of tensors, as
-files are read and written, is counted in copies of the network. ``tests/soak/test_memory.py`` compares all of it with
-what processes use.
+files are read and written, is counted in copies of the network. ``tests/soak/test_memory_plans.py`` compares all of
+it with what processes use.
 """
 
 from __future__ import annotations

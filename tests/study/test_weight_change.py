@@ -6,6 +6,7 @@ import torch
 
 from core.engine.job import ADAPTER, NETWORK
 from core.errors import BaseMismatchError, LoRAError, RunStateError, UnknownRunError
+from core.files import write_atomically
 from core.lab import Lab
 from core.spec import LoRASpec, RunSpec
 from core.study.compare import arms_of, validation_of
@@ -74,7 +75,7 @@ def test_a_run_without_files_gives_a_sentence(lab: Lab):
     with pytest.raises(UnknownRunError, match="is gone from"):
         read_change(lab, full)
     other = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.002))).id)[0]
-    (lab.settings.runs / experiment.base / NETWORK).write_bytes(lab.content(other.id, NETWORK))
+    lab.store.add_file(experiment.base, NETWORK, write_atomically(lab.base_file(lora), lab.content(other.id, NETWORK)))
     with pytest.raises(BaseMismatchError, match="another base"):
         read_change(lab, lora)
     assert (lab.settings.runs / lora.id / ADAPTER).exists()
