@@ -24,7 +24,8 @@ from core.methods.lora import add_lora
 from core.networks.perceptron import MultilayerPerceptron, build
 from core.spec import LoRASpec, ModelSpec, OptimSpec
 from core.training.bank.bank import Bank
-from core.training.loop import StepLoss, data_order, steps_per_epoch, train
+from core.training.events import StepLoss
+from core.training.loop import data_order, steps_per_epoch, train
 from core.training.threads import Threads
 
 EXAMPLES = 60_000

@@ -25,9 +25,12 @@ from core.settings import Settings
 from core.signals import Signalled, raised
 from core.spec import CONTROL_RATES, CONTROLS, LEARNING_RATES, LoRASpec, OptimSpec, Spec, bounds
 from core.store.record import Experiment, Run
+from core.study.arms.arm import arms_of
+from core.study.arms.choice import chosen_arms, validation_of
+from core.study.arms.fairness import comparable
 from core.study.arms.tables import comparison_text, plain_table
 from core.study.arms.tuning import TuneSpec, choice_sentence, end_sentences, rate_choices, tuned_arms
-from core.study.compare import arms_of, chosen_arms, comparable, validation_of, verdict
+from core.study.arms.verdict import verdict
 from core.study.report.decision import DecisionSpec, cheapest_within
 from core.study.report.html import write_report
 from core.study.report.report import report_of

@@ -5,9 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import current
+from core.study.arms.arm import arms_of, labels_of
+from core.study.arms.choice import chosen_arms, validation_of
+from core.study.arms.fairness import comparable
 from core.study.arms.tables import comparison_table, comparison_text
 from core.study.arms.tuning import is_tuned
-from core.study.compare import arms_of, chosen_arms, comparable, labels_of, validation_of, verdict
+from core.study.arms.verdict import verdict
 from core.study.csv_file import csv_of
 from core.study.figures.curves import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
 from core.study.figures.palette import colours_of

@@ -9,7 +9,9 @@ from core.engine.job import ADAPTER
 from core.errors import LabError
 from core.lab import current
 from core.spec import LEARNING_RATES, LoRASpec, OptimSpec
-from core.study.compare import arms_of, chosen_arms, validation_of, verdict
+from core.study.arms.arm import arms_of
+from core.study.arms.choice import chosen_arms, validation_of
+from core.study.arms.verdict import verdict
 from core.study.report.evidence import bases_of, named
 from core.wording.numbers import count_text, number_text
 from pages.parts.datasets import dataset_picker

@@ -7,7 +7,8 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import current
 from core.spec import bounds
-from core.study.compare import arms_of, chosen_arms, validation_of
+from core.study.arms.arm import arms_of
+from core.study.arms.choice import chosen_arms, validation_of
 from core.study.report.decision import DecisionSpec
 from core.study.report.evidence import gather
 from core.study.report.html import report_html

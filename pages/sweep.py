@@ -8,6 +8,8 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab, current
 from core.store.record import Experiment, Run
+from core.study.arms.arm import arms_of
+from core.study.arms.fairness import comparable
 from core.study.arms.sweep import (
     LEAST_ARMS,
     Cell,
@@ -18,7 +20,7 @@ from core.study.arms.sweep import (
     sweep_table,
     trained_seconds,
 )
-from core.study.compare import arms_of, comparable, verdict
+from core.study.arms.verdict import verdict
 from core.study.csv_file import csv_of
 from core.study.figures.curves import export_html
 from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves

@@ -20,7 +20,7 @@ from core.files import sha256_of
 from core.lab import Lab
 from core.settings import Settings
 from core.spec import MOST_CHARACTERS, RunSpec
-from core.training.loop import Event, StepLoss
+from core.training.events import Event, StepLoss
 from core.wording.numbers import listed, percent
 
 

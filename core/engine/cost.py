@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,12 +10,13 @@ import torch
 from torch import nn
 
 from core.data.tasks import Task
+from core.engine.build import keep_trainable
 from core.methods.lora import add_lora, count_parameters
-from core.networks.perceptron import MultilayerPerceptron, build
+from core.networks.perceptron import build
 from core.spec import Control, LoRASpec, ModelSpec, RunSpec, TaskSpec
+from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank, can_bank
 from core.training.loop import steps_per_epoch
-from core.training.stepper import AutogradStepper
 
 
 @dataclass(frozen=True)
@@ -28,35 +28,6 @@ class Plan:
     trainable_parameters: int
     memory: int
     """Bytes of weights, gradients and Adam's two moments, in float32."""
-
-
-def network_of(spec: RunSpec, base: MultilayerPerceptron | None) -> nn.Module:
-    """The network of a run before its first step; ``base`` stays as it is.
-
-    Args:
-        spec: the run.
-        base: the network that it starts from; None for a pretrain run.
-
-    Raises:
-        LoRAError: the adapters do not fit the network.
-    """
-    if base is None or spec.control == "scratch":
-        return build(spec.model, spec.seed)
-    network = copy.deepcopy(base)
-    if spec.lora is None:
-        return keep_trainable(network, spec.control)
-    return add_lora(network, spec.lora, torch.Generator().manual_seed(spec.seed))
-
-
-def keep_trainable(network: MultilayerPerceptron, control: Control | None) -> MultilayerPerceptron:
-    """Freeze what a control does not train, in place; gives ``network`` itself."""
-    if control in ("head", "biases"):
-        layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
-        trained = [layer.bias for layer in layers] if control == "biases" else list(layers[-1].parameters())
-        network.requires_grad_(False)
-        for parameter in trained:
-            parameter.requires_grad_(True)
-    return network
 
 
 @lru_cache(maxsize=256)

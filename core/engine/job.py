@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from core.adapter import Card, write_adapter
 from core.data.tasks import Task, Tasks
-from core.engine.cost import network_of
+from core.engine.build import network_of
 from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
 from core.memory import is_out_of_memory
 from core.methods.lora import count_parameters, merged_copy
@@ -20,12 +20,14 @@ from core.networks.perceptron import MultilayerPerceptron, fingerprint
 from core.settings import choose_device, device_name
 from core.spec import ModelSpec, RunSpec
 from core.store.record import Result
+from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank, can_bank
 from core.training.bank.shard import no_denormals
 from core.training.checkpoint import Checkpoint
 from core.training.evaluation import evaluate_both
-from core.training.loop import Diverged, Done, Event, StepLoss, Stopped, steps_per_epoch, train
-from core.training.stepper import AutogradStepper, Stepper
+from core.training.events import Diverged, Done, Event, StepLoss, Stopped
+from core.training.loop import steps_per_epoch, train
+from core.training.stepper import Stepper
 from core.training.threads import Threads
 
 NETWORK = "network.safetensors"

@@ -19,7 +19,7 @@ from core.store.copies import Copies
 from core.store.record import Run, State
 from core.store.store import Store
 from core.training.checkpoint import Checkpoint
-from core.training.loop import Done, EpochEnd, Event, StepLoss
+from core.training.events import Done, EpochEnd, Event, StepLoss
 
 log = logging.getLogger(__name__)
 

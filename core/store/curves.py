@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.store.record import EPOCH_COLUMNS, Curve
-from core.training.loop import EpochEnd, StepLoss
+from core.training.events import EpochEnd, StepLoss
 
 
 def write_losses(db: sqlite3.Connection, id: str, event: StepLoss) -> None:

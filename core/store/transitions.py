@@ -20,7 +20,7 @@ from core.store.checkpoints import PREFIX, step_of
 from core.store.database import Database
 from core.store.record import WAITING, Result, Run, State, run_of, spec_of
 from core.store.schema import NEXT
-from core.training.loop import EpochEnd, StepLoss
+from core.training.events import EpochEnd, StepLoss
 
 
 class Life(Database):

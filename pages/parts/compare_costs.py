@@ -9,9 +9,9 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab
 from core.store.record import Experiment
+from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
 from core.study.arms.storage import bytes_for_customers
-from core.study.compare import Arm
 from core.study.figures.curves import arm_dots, bars
 from core.study.figures.tradeoffs import Curves, accuracy_against, learning_and_forgetting, learning_over_time
 from core.study.stats.measures import MEASURES, MeasureName

@@ -9,9 +9,9 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab
 from core.store.record import Experiment, Run
+from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import differences_table, full_differences, p_text, rank_differences
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
-from core.study.compare import Arm
 from core.study.figures.sweep import rate_curves
 from core.study.stats.claims import Difference, Finding
 from core.study.stats.intervals import CLAIM_SEEDS

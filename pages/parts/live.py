@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.lab import Lab
 from core.store.record import Run
-from core.study.compare import labels_of
+from core.study.arms.arm import labels_of
 from core.study.figures.curves import NamedCurve, live_figure_data
 from core.study.figures.palette import colours_of
 from core.wording.numbers import count_text, seconds_text

@@ -7,18 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.lab import Lab
-from core.study.compare import Arm
+from core.study.arms.arm import Arm
+from core.study.arms.cut import CutArm, Standing
 from core.study.stats.claims import ExampleDifference
-from core.study.weights.remeasured import (
-    CutArm,
-    Remeasured,
-    Standing,
-    base_standings,
-    cut_arms,
-    image_by_image,
-    mean_standing,
-    remeasure,
-)
+from core.study.weights.remeasured import Remeasured, base_standings, cut_arms, image_by_image, mean_standing, remeasure
 
 
 def start_of(lab: Lab, arms: Sequence[Arm]) -> Standing | None:

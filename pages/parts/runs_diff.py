@@ -8,8 +8,8 @@ import streamlit as st
 
 from core.lab import Lab
 from core.store.search import Entry
+from core.study.arms.arm import labels_of
 from core.study.arms.settings import differences
-from core.study.compare import labels_of
 from core.study.figures.curves import Axis, NamedCurve, loss_curves
 from core.study.figures.palette import colours_of
 from core.wording.numbers import count_text

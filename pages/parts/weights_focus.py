@@ -9,7 +9,8 @@ import streamlit as st
 
 from core.lab import Lab
 from core.store.record import Experiment, Run
-from core.study.compare import Arm, arms_of, validation_of
+from core.study.arms.arm import Arm, arms_of
+from core.study.arms.choice import validation_of
 from core.study.figures.palette import colours_of
 from core.study.weights.change import layer_shapes, main_arms, run_of_seed
 from core.study.weights.tables import layer_text

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.store.record import Run
-from core.study.compare import Arm
+from core.study.arms.arm import Arm
 from core.study.weights.figures import TrainedRank, accuracy_of_cuts
 from core.study.weights.rank import TOLERANCE, suggested_rank
 from core.study.weights.scores import Scores

@@ -27,7 +27,7 @@ from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.store.checkpoints import write_checkpoint
 from core.store.store import Store
 from core.training.checkpoint import Checkpoint
-from core.training.loop import EpochEnd, Event
+from core.training.events import EpochEnd, Event
 from tests.soak.feeding import forget_peak, peak
 
 PIXELS, CLASSES = 784, 10

@@ -19,7 +19,7 @@ from core.files import sha256_of
 from core.networks.file import read_network
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, RunSpec, TaskSpec
-from core.training.loop import Event, StepLoss
+from core.training.events import Event, StepLoss
 from tests.conftest import DIGITS, TURNED, short
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=2, rate=0.001))

@@ -18,7 +18,7 @@ from core.spec import LoRASpec, OptimSpec, RunSpec
 from core.store.record import Experiment, Result, State
 from core.store.schema import NEXT, VERSION
 from core.store.store import Store
-from core.training.loop import EpochEnd, StepLoss
+from core.training.events import EpochEnd, StepLoss
 from tests.conftest import DIGITS, TURNED
 
 RESULT = Result(

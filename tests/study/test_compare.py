@@ -11,16 +11,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.spec import LoRASpec, TaskSpec
+from core.study.arms.arm import arms_of, labels_of
+from core.study.arms.choice import validation_of
+from core.study.arms.fairness import comparable
+from core.study.arms.pairs import lora_against_full, paired_difference
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
-from core.study.compare import (
-    arms_of,
-    comparable,
-    labels_of,
-    lora_against_full,
-    paired_difference,
-    validation_of,
-    verdict,
-)
+from core.study.arms.verdict import verdict
 from core.study.stats.claims import Finding
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed, t_interval
 from core.study.stats.measures import MEASURES

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from core.errors import SpecError
+from core.study.arms.arm import arms_of
 from core.study.arms.storage import bytes_for_customers
-from core.study.compare import arms_of
 from core.study.report.decision import DecisionSpec, cheapest_within
 from tests.study.samples import make_arm_runs
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from core.study.compare import arms_of
+from core.study.arms.arm import arms_of
 from core.study.figures.curves import (
     AXES,
     NamedCurve,

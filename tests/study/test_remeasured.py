@@ -11,7 +11,8 @@ from core.errors import RunStateError
 from core.networks.file import read_network
 from core.networks.perceptron import build
 from core.spec import ModelSpec
-from core.study.compare import arms_of, chosen_arms, validation_of
+from core.study.arms.arm import arms_of
+from core.study.arms.choice import chosen_arms, validation_of
 from core.study.weights.remeasured import base_standings, cut_arms, image_by_image, mean_standing, remeasure
 from core.study.weights.spectrum import cut_network
 from tests.conftest import finish, short

@@ -15,7 +15,7 @@ import pytest
 from core.errors import RunStateError, SpecError
 from core.lab import Lab
 from core.settings import Settings
-from core.study.compare import arms_of
+from core.study.arms.arm import arms_of
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
 from core.study.report.evidence import gather
 from core.study.report.html import packed_plotly, report_html, write_report

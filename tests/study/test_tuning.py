@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from core.errors import SpecError
 from core.spec import CONTROL_RATES, LEARNING_RATES, LoRASpec, OptimSpec
+from core.study.arms.arm import arms_of
+from core.study.arms.choice import chosen_arms
 from core.study.arms.tuning import (
     TuneSpec,
     choice_sentence,
@@ -19,7 +21,6 @@ from core.study.arms.tuning import (
     rates_around,
     tuned_arms,
 )
-from core.study.compare import arms_of, chosen_arms
 from tests.study.samples import make_arm_runs
 
 BUDGETS = st.builds(TuneSpec, rates=st.integers(2, 9), span=st.floats(4, 10_000))

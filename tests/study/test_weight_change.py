@@ -9,7 +9,8 @@ from core.errors import BaseMismatchError, LoRAError, RunStateError, UnknownRunE
 from core.files import write_atomically
 from core.lab import Lab
 from core.spec import LoRASpec, RunSpec
-from core.study.compare import arms_of, validation_of
+from core.study.arms.arm import arms_of
+from core.study.arms.choice import validation_of
 from core.study.weights.change import layer_shapes, main_arms, read_change, run_of_seed
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 from tests.study.changes import PATHS, full_change, lora_change, planted_change

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from core.study.compare import Arm, arms_of
+from core.study.arms.arm import Arm, arms_of
 from core.study.figures.palette import NEUTRAL
 from core.study.weights.directions import FACTORS, ScalingCheck
 from core.study.weights.figures import (

@@ -15,18 +15,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.data.catalog import Catalog
 from core.data.tasks import EvaluationPart, Task, Tasks
-from core.engine.cost import keep_trainable
+from core.engine.build import keep_trainable
 from core.errors import SpecError
 from core.methods.lora import adapted_layers, add_lora
 from core.networks.perceptron import MultilayerPerceptron, build
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, Scaling, TaskSpec
+from core.training.autograd import AutogradStepper
 from core.training.bank import bank as bank_module
 from core.training.bank.bank import Bank
 from core.training.bank.script import call_by_call, scripted
 from core.training.evaluation import evaluate
-from core.training.loop import Diverged, Done, EpochEnd, StepLoss, Stopped, data_order, train
-from core.training.stepper import AutogradStepper, Stepper
+from core.training.events import Diverged, Done, EpochEnd, StepLoss, Stopped
+from core.training.loop import data_order, train
+from core.training.stepper import Stepper
 
 RANKS = (4, 1, 16, 7)
 RATES = (0.0003, 0.001, 0.0005)

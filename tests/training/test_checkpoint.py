@@ -20,10 +20,12 @@ from core.methods.lora import add_lora
 from core.networks.perceptron import MultilayerPerceptron, build
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, TaskSpec
+from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.checkpoint import Checkpoint, checkpoint_of
-from core.training.loop import Done, EpochEnd, StepLoss, Stopped, steps_per_epoch, train
-from core.training.stepper import AutogradStepper, Stepper
+from core.training.events import Done, EpochEnd, StepLoss, Stopped
+from core.training.loop import steps_per_epoch, train
+from core.training.stepper import Stepper
 
 BATCH = 100
 """Leaves a smaller last batch."""

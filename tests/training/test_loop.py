@@ -14,20 +14,12 @@ from core.data.tasks import Task, Tasks
 from core.networks.perceptron import build
 from core.settings import Settings
 from core.spec import ModelSpec, OptimSpec, TaskSpec
+from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.evaluation import evaluate
-from core.training.loop import (
-    Diverged,
-    Done,
-    EpochEnd,
-    Event,
-    StepLoss,
-    Stopped,
-    data_order,
-    steps_per_epoch,
-    train,
-)
-from core.training.stepper import AutogradStepper, Stepper
+from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stopped
+from core.training.loop import data_order, steps_per_epoch, train
+from core.training.stepper import Stepper
 
 
 @pytest.fixture(scope="module")

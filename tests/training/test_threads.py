@@ -14,9 +14,9 @@ from core.networks.perceptron import build
 from core.settings import Settings
 from core.spec import ModelSpec, TaskSpec
 from core.training import threads as threads_module
+from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.cores import PIECE
-from core.training.stepper import AutogradStepper
 from core.training.threads import COUNTS, Threads, available_cores, fastest
 
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from core.study.compare import Arm, against_full, paired_differences
+from core.study.arms.arm import Arm
+from core.study.arms.cut import CutArm
+from core.study.arms.pairs import against_full, paired_differences
 from core.study.stats.claims import Difference, Finding, Pair, differences_of
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import MeasureName
-from core.study.weights.remeasured import CutArm
 from core.wording.numbers import NOTHING, count_text, number_text, points_text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.study.compare import Arm
+from core.study.arms.arm import Arm
 
 FLOAT_BYTES = 4
 """Of a float32."""

@@ -13,7 +13,7 @@ import pandas as pd
 from core.errors import SpecError
 from core.spec import LoRASpec, Method, OptimSpec, RunSpec
 from core.store.record import Run
-from core.study.compare import arm_order
+from core.study.arms.arm import arm_order
 from core.study.stats.intervals import Interval, t_interval
 from core.wording.numbers import count_text, listed, percent
 

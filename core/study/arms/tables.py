@@ -9,7 +9,7 @@ import pandas as pd
 
 from core.store.record import Run
 from core.store.search import Entry
-from core.study.compare import Arm
+from core.study.arms.arm import Arm
 from core.study.stats.measures import MEASURES, MeasureName, value_text
 from core.wording.numbers import NOTHING, count_text, number_text
 

@@ -15,7 +15,8 @@ from pydantic import Field
 
 from core.engine.experiment import Setting
 from core.spec import OptimSpec, RunSpec, Spec, bounds
-from core.study.compare import Arm, Place, chosen_arms, place_of
+from core.study.arms.arm import Arm, Place, place_of
+from core.study.arms.choice import chosen_arms
 from core.wording.numbers import listed
 
 
@@ -86,7 +87,7 @@ class RateChoice:
 
 
 def rate_choices(arms: Sequence[Arm], validation: Mapping[str, float] | None) -> list[RateChoice]:
-    """What was chosen at each place, full fine-tuning first; see :func:`core.study.compare.chosen_arms`."""
+    """What was chosen at each place, full fine-tuning first; see :func:`core.study.arms.choice.chosen_arms`."""
     chosen = chosen_arms(arms, validation)
     full = {arm.place[:2]: arm.learning_rate for arm in chosen if arm.place[2] == "full"}
     return [

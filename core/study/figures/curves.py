@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from core.store.record import Curve
-from core.study.compare import Arm
+from core.study.arms.arm import Arm
 from core.study.figures.palette import colours_of
 from core.study.figures.style import layout_of, plain
 from core.study.figures.thinning import MOST_POINTS, smooth, thin

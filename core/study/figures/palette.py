@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from core.spec import RunSpec
-from core.study.compare import Arm, arm_order
+from core.study.arms.arm import Arm, arm_order
 
 FULL = "#0072B2"
 """Full fine-tuning: blue."""

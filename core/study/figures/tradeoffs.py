@@ -15,12 +15,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.store.record import EPOCH_COLUMNS, Curve
+from core.study.arms.arm import Arm
+from core.study.arms.cut import CutArm, Standing
 from core.study.arms.storage import bytes_for_customers
-from core.study.compare import Arm
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import layout_of
 from core.study.stats.measures import MEASURES, value_text
-from core.study.weights.remeasured import CutArm, Standing
 from core.wording.numbers import bytes_text, number_text, percent
 
 Cost = Literal["seconds", "trainable_parameters", "storage"]

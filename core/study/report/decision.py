@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from core.spec import Spec
-from core.study.compare import Arm, against_full, paired_difference, paired_differences
+from core.study.arms.arm import Arm
+from core.study.arms.pairs import against_full, paired_difference, paired_differences
 from core.study.stats.claims import Difference, Finding, falls_short_by_less, more_or_less, span_text
 from core.study.stats.intervals import Interval
 from core.wording.numbers import bytes_text, count_text, number_text, percent, points_text
@@ -116,7 +117,7 @@ def cheapest_within(arms: Sequence[Arm], margin: float) -> Decision:
     :func:`core.study.stats.claims.falls_short_by_less`. Accuracies are those of the test part.
 
     Args:
-        arms: one for each method, rank and control, tuned already; see :func:`core.study.compare.chosen_arms`.
+        arms: one for each method, rank and control, tuned already; see :func:`core.study.arms.choice.chosen_arms`.
         margin: in points, 0 or above.
     """
     pairs = against_full(arms)

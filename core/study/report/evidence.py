@@ -10,9 +10,10 @@ from importlib.metadata import version
 from core.lab import Lab
 from core.spec import RunSpec
 from core.store.record import Curve, Experiment, Run
+from core.study.arms.arm import Arm, Place, arm_order, arms_of, place_of
+from core.study.arms.choice import chosen_arms, validation_of
 from core.study.arms.sweep import Cell, cells_of
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
-from core.study.compare import Arm, Place, arm_order, arms_of, chosen_arms, place_of, validation_of
 from core.study.figures.palette import colours_of
 from core.study.weights.remeasured import Remeasured, remeasure
 
@@ -28,7 +29,7 @@ class Evidence:
     arms: tuple[Arm, ...]
     """All that have results."""
     chosen: tuple[Arm, ...]
-    """One for each method, rank and control; see :func:`core.study.compare.chosen_arms`."""
+    """One for each method, rank and control; see :func:`core.study.arms.choice.chosen_arms`."""
     choices: tuple[RateChoice, ...]
     cells: tuple[Cell, ...]
     """For curves over the learning rate."""

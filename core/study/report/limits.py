@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.study.arms.difference_tables import full_differences
+from core.study.arms.fairness import comparable
 from core.study.arms.tuning import end_sentences
-from core.study.compare import comparable
 from core.study.report.evidence import Evidence
 from core.study.stats.claims import Finding
 from core.wording.numbers import count_text, listed

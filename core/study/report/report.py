@@ -18,6 +18,7 @@ import plotly.graph_objects as go
 from core.errors import RunStateError
 from core.lab import Lab
 from core.store.record import Curve, Experiment
+from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import (
     cut_differences,
     cuts_table,
@@ -27,9 +28,9 @@ from core.study.arms.difference_tables import (
     level_text,
     rank_differences,
 )
+from core.study.arms.fairness import comparable
 from core.study.arms.storage import bytes_for_customers
 from core.study.arms.tuning import choice_sentence, ratio_text
-from core.study.compare import Arm, comparable
 from core.study.figures.curves import NamedCurve, accuracy_curves, arm_dots
 from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs

@@ -18,7 +18,7 @@ from core.methods.lora import AdaptedLinear, merged_copy
 from core.networks.file import read_network
 from core.networks.perceptron import MultilayerPerceptron
 from core.store.record import Run
-from core.study.compare import Arm, arm_order
+from core.study.arms.arm import Arm, arm_order
 from core.study.weights.spectrum import Array, Spectrum, delta_weights, linear_weights, spectrum
 
 
@@ -99,7 +99,7 @@ def main_arms(arms: Sequence[Arm], validation: Mapping[str, float] | None, alway
         always: key of an arm that is kept beside them.
 
     Returns:
-        In :func:`core.study.compare.arm_order`.
+        In :func:`core.study.arms.arm.arm_order`.
     """
     best: dict[tuple[str, int], Arm] = {}
     for arm in sorted(arms, key=lambda arm: arm_order(arm.spec)):

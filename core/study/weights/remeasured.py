@@ -6,7 +6,7 @@ Nothing is trained here. Where a dataset or a file has gone since, a :class:`cor
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
@@ -22,45 +22,11 @@ from core.lab import Lab
 from core.networks.file import read_network
 from core.spec import RunSpec
 from core.store.record import Run
-from core.study.compare import Arm
+from core.study.arms.arm import Arm
+from core.study.arms.cut import CutArm, Standing
 from core.study.stats.claims import ExampleDifference, example_difference
-from core.study.stats.intervals import Interval, t_interval
 from core.study.weights.spectrum import cut_network
 from core.training.evaluation import evaluate_both
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Accuracies of one network, in percent; of the source None where it was not measured."""
-
-    target: float
-    source: float | None
-    source_masked: float | None
-    """Choosing only among the source's classes."""
-
-
-@dataclass
-class CutArm:
-    """Full fine-tuning whose ΔW was cut to a rank after training, one value a seed; a reference, not a run."""
-
-    rank: int
-    by_seed: dict[int, Standing] = field(default_factory=dict)
-    """On the test parts."""
-
-    @property
-    def label(self) -> str:
-        """As in ``Full, ΔW cut to r=4``."""
-        return f"Full, ΔW cut to r={self.rank}"
-
-    @property
-    def accuracy(self) -> Interval:
-        """On the target, mean and 95 % interval over the seeds."""
-        return t_interval([standing.target for standing in self.by_seed.values()])
-
-    def source(self, masked: bool) -> Interval:
-        """On the source, mean and 95 % interval over the seeds; n = 0 where there is none."""
-        found = [s.source_masked if masked else s.source for s in self.by_seed.values()]
-        return t_interval([value for value in found if value is not None])
 
 
 def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int]) -> list[CutArm]:
@@ -104,7 +70,7 @@ def remeasure(lab: Lab, arms: Sequence[Arm]) -> Remeasured:
 
     Args:
         lab: has networks and datasets.
-        arms: one for each method, rank and control; see :func:`core.study.compare.chosen_arms`.
+        arms: one for each method, rank and control; see :func:`core.study.arms.choice.chosen_arms`.
     """
     full = next((arm for arm in arms if arm.method == "full" and not arm.spec.control), None)
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.study.compare import Arm
+from core.study.arms.arm import Arm
 from core.study.stats.intervals import t_interval
 from core.study.weights.spectrum import ENERGY, Spectrum
 from core.study.weights.strength import Switches

@@ -1,0 +1,128 @@
+"""Arms: the runs of an experiment that differ in nothing but the seed, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from core.spec import CONTROLS, LoRASpec, Method, RunSpec, TaskSpec
+from core.store.record import Run
+from core.study.stats.intervals import Interval, t_interval
+from core.study.stats.measures import MEASURES, MeasureName
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The runs that differ in nothing but the seed, one a seed, by seed; all have results."""
+
+    key: str
+    """:attr:`core.spec.RunSpec.arm` of every run."""
+    label: str
+    method: Method
+    lora: LoRASpec | None
+    learning_rate: float
+    runs: tuple[Run, ...]
+
+    @property
+    def place(self) -> Place:
+        """What it stands for among arms that differ only in how they were tuned; see :data:`Place`."""
+        return place_of(self.spec)
+
+    @property
+    def spec(self) -> RunSpec:
+        """The spec of the first run: right for all in everything but the seed."""
+        return self.runs[0].spec
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the runs, ascending."""
+        return tuple(run.spec.seed for run in self.runs)
+
+    def by_seed(self, measure: MeasureName) -> dict[int, float]:
+        """The measure of each run that has it. NaN is a value; a run without one is left out."""
+        read = MEASURES[measure].of
+        found = {run.spec.seed: read(run.result) for run in self.runs if run.result is not None}
+        return {seed: float(value) for seed, value in found.items() if value is not None}
+
+    def values(self, measure: MeasureName) -> tuple[float, ...]:
+        """The measure of each run that has it, by seed."""
+        return tuple(self.by_seed(measure).values())
+
+    def interval(self, measure: MeasureName) -> Interval:
+        """Mean and 95 % Student-t interval over the seeds."""
+        return t_interval(self.values(measure))
+
+
+Place = tuple[str | None, TaskSpec, str, int | None]
+"""Base, task, method or control, and rank: arms of one place are the same thing, tuned in different ways."""
+
+
+def place_of(spec: RunSpec) -> Place:
+    """The place of an arm."""
+    return spec.start, spec.task, spec.control or spec.method, spec.lora.rank if spec.lora else None
+
+
+def _kind(spec: RunSpec) -> str:
+    return "control" if spec.control else spec.method
+
+
+def arm_order(spec: RunSpec) -> tuple[Any, ...]:
+    """Sort key of arms: full first, LoRA by rank, alpha and learning rate, controls, pretraining last."""
+    method = ("full", "lora", "pretrain").index(spec.method)
+    control = list(CONTROLS).index(spec.control) + 1 if spec.control else 0
+    rank, alpha = (spec.lora.rank, spec.lora.alpha) if spec.lora else (0, 0.0)
+    return (method == 2, control, method, rank, alpha, spec.optim.learning_rate, spec.arm)
+
+
+def arms_of(runs: Iterable[Run]) -> list[Arm]:
+    """The arms among runs that have results, in :func:`arm_order`, with labels of :func:`labels_of`.
+
+    The same spec gives the same numbers, so a seed that was run twice counts once: the finished
+    run before a stopped one, then the latest. Counting it twice would make intervals too narrow.
+    """
+    everything = list(runs)
+    labels = labels_of(run.spec for run in everything)
+    by_arm: dict[str, dict[int, Run]] = {}
+    for run in sorted(everything, key=lambda run: (run.state == "finished", run.created)):
+        if run.result is not None:
+            by_arm.setdefault(run.spec.arm, {})[run.spec.seed] = run
+    arms = []
+    for key, by_seed in by_arm.items():
+        members = tuple(by_seed[seed] for seed in sorted(by_seed))
+        spec = members[0].spec
+        arms.append(Arm(key, labels[key], spec.method, spec.lora, spec.optim.learning_rate, members))
+    return sorted(arms, key=lambda arm: arm_order(arm.spec))
+
+
+def labels_of(specs: Iterable[RunSpec]) -> dict[str, str]:
+    """A name for every arm, by its key; arms that would share one also say what they differ in."""
+    by_label: dict[str, dict[str, RunSpec]] = {}
+    for spec in specs:
+        by_label.setdefault(spec.label, {})[spec.arm] = spec
+    labels: dict[str, str] = {}
+    for label, sharing in by_label.items():
+        settings = {key: _settings(spec) for key, spec in sharing.items()}
+        names = [name for name in next(iter(settings.values())) if len({s[name] for s in settings.values()}) > 1]
+        labels |= {key: ", ".join([label, *(f"{name} {s[name]}" for name in names)]) for key, s in settings.items()}
+    return labels
+
+
+def _settings(spec: RunSpec) -> dict[str, str]:
+    """Every setting but the seed under a short name, those first that people vary most."""
+    parts = spec.model_dump(mode="json", exclude={"seed", "method"})
+    found = {}
+    for part, prefix in (("lora", ""), ("optim", ""), ("task", ""), ("source", "source "), ("model", "")):
+        for field, value in (parts.pop(part) or {}).items():
+            name = prefix + {"learning_rate": "lr", "target_modules": "layers"}.get(field, field.replace("_", " "))
+            found[name] = _setting_text(field, value)
+    return found | {name: _setting_text(name, value) for name, value in parts.items()}
+
+
+def _setting_text(field: str, value: Any) -> str:
+    if value is None:
+        return "all" if field in ("classes", "shots") else "none"
+    if isinstance(value, float):
+        # Two values that differ must read differently, so the short form only stands where it is exact.
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

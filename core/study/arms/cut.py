@@ -1,0 +1,41 @@
+"""What a network that was measured again came to, and arms cut to a rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from core.study.stats.intervals import Interval, t_interval
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Accuracies of one network, in percent; of the source None where it was not measured."""
+
+    target: float
+    source: float | None
+    source_masked: float | None
+    """Choosing only among the source's classes."""
+
+
+@dataclass
+class CutArm:
+    """Full fine-tuning whose ΔW was cut to a rank after training, one value a seed; a reference, not a run."""
+
+    rank: int
+    by_seed: dict[int, Standing] = field(default_factory=dict)
+    """On the test parts."""
+
+    @property
+    def label(self) -> str:
+        """As in ``Full, ΔW cut to r=4``."""
+        return f"Full, ΔW cut to r={self.rank}"
+
+    @property
+    def accuracy(self) -> Interval:
+        """On the target, mean and 95 % interval over the seeds."""
+        return t_interval([standing.target for standing in self.by_seed.values()])
+
+    def source(self, masked: bool) -> Interval:
+        """On the source, mean and 95 % interval over the seeds; n = 0 where there is none."""
+        found = [s.source_masked if masked else s.source for s in self.by_seed.values()]
+        return t_interval([value for value in found if value is not None])

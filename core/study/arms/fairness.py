@@ -1,0 +1,83 @@
+"""What stands in the way of a fair comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from core.spec import LoRASpec, RunSpec
+from core.store.record import Run
+from core.study.arms.arm import _kind, arms_of
+from core.study.stats.intervals import LEAST_SEEDS
+from core.wording.numbers import listed
+
+
+def comparable(runs: Iterable[Run]) -> list[str]:
+    """What stands in the way of a fair comparison of these runs, one sentence each; empty where nothing does.
+
+    Pretrain runs are left out where others are there: they are the base, not a side.
+    """
+    everything = list(runs)
+    chosen = [run for run in everything if run.spec.method != "pretrain"] or everything
+    arms, specs = arms_of(chosen), [run.spec for run in chosen]
+    rates = {kind: {s.optim.learning_rate for s in specs if _kind(s) == kind} for kind in ("full", "lora")}
+    tried = _rates_tried(specs)
+    few = [arm.label for arm in arms if len(arm.runs) < LEAST_SEEDS]
+    stopped = [arm.label for arm in arms if any(run.state == "stopped" for run in arm.runs)]
+    failed = sum(run.state == "failed" for run in chosen)
+    pending = sum(run.is_live or run.state == "interrupted" for run in chosen)
+    devices = sorted({run.result.device for run in chosen if run.result})
+    checks = [
+        (_bases_differ(specs), "These runs start from different bases: a difference may come from there."),
+        (len({s.task for s in specs}) > 1, "These runs learn different tasks, so their accuracies do not compare."),
+        (
+            len({s.optim.epochs for s in specs}) > 1,
+            "These runs train for different numbers of epochs: the longer ones have an advantage.",
+        ),
+        (
+            len({s.optim.batch_size for s in specs}) > 1,
+            "These runs use different batch sizes, so they take different numbers of steps an epoch.",
+        ),
+        (
+            len({arm.seeds for arm in arms}) > 1,
+            "Not every arm has the same seeds: a difference between two arms uses only those that both have.",
+        ),
+        (
+            len(rates["full"]) == 1 and rates["full"] == rates["lora"],
+            "Full fine-tuning and LoRA share one learning rate: this usually handicaps LoRA, "
+            "whose best rate is often several times higher.",
+        ),
+        (
+            0 not in tried.values() and tried["full"] != tried["lora"],
+            f"Full fine-tuning was tried at {_counted(tried['full'], 'learning rate')} and LoRA at {tried['lora']}: "
+            "the one with more to choose from has an advantage.",
+        ),
+        (bool(few), f"Fewer than {LEAST_SEEDS} seeds in {listed(few)}: their intervals say next to nothing; run more."),
+        (bool(stopped), f"A run of {listed(stopped)} was stopped early: its numbers are those of a shorter training."),
+        (failed > 0, f"{_counted(failed, 'run')} failed: the means are only of those that did not."),
+        (pending > 0, f"{_counted(pending, 'run')} still to finish: the numbers will change."),
+        (len(devices) > 1, f"These runs trained on {listed(devices)}: their times do not compare."),
+    ]
+    return [sentence for applies, sentence in checks if applies]
+
+
+def _bases_differ(specs: Sequence[RunSpec]) -> bool:
+    """Whether arms start from different bases; bases that go with the seeds must be the same for all of a seed."""
+    by_seed: dict[int | None, set[str | None]] = {}
+    for spec in specs:
+        by_seed.setdefault(spec.seed if spec.own_base else None, set()).add(spec.base)
+    return len({spec.start for spec in specs}) > 1 or any(len(bases) > 1 for bases in by_seed.values())
+
+
+def _rates_tried(specs: Iterable[RunSpec]) -> dict[str, int]:
+    """Learning rates that each method could choose among; of LoRA the most that any other setting had."""
+    rates: dict[tuple[str, LoRASpec | None], set[float]] = {}
+    for spec in specs:
+        rates.setdefault((_kind(spec), spec.lora), set()).add(spec.optim.learning_rate)
+    return {
+        method: max((len(found) for (of, _), found in rates.items() if of == method), default=0)
+        for method in ("full", "lora")
+    }
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -1,0 +1,52 @@
+"""Differences of arms, paired by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from core.study.arms.arm import Arm, _kind
+from core.study.arms.choice import chosen_arms
+from core.study.stats.claims import (
+    Difference,
+    Pair,
+    differences_of,
+)
+from core.study.stats.measures import MeasureName
+
+
+def paired_differences(pairs: Sequence[tuple[Arm, Arm]], measure: MeasureName) -> list[Difference]:
+    """For each pair the first arm minus the second; see :func:`core.study.stats.claims.differences_of`.
+
+    Args:
+        pairs: all that are compared to answer one question: each claim is corrected for the others.
+        measure: what is compared.
+    """
+    return differences_of([Pair(a.label, b.label, a.by_seed(measure), b.by_seed(measure)) for a, b in pairs], measure)
+
+
+def paired_difference(a: Arm, b: Arm, measure: MeasureName) -> Difference:
+    """One difference that stands alone."""
+    return paired_differences([(a, b)], measure)[0]
+
+
+def lora_against_full(arms: Sequence[Arm], validation: Mapping[str, float] | None = None) -> list[tuple[Arm, Arm]]:
+    """The pairs of a LoRA and a full arm that answer whether LoRA keeps up, in :func:`arm_order`; no controls.
+
+    Args:
+        arms: of one experiment or more; only those on the same base and task are paired.
+        validation: accuracy on the validation part of each run by id, in percent. Where given, each method is
+            tuned first, by :func:`chosen_arms`.
+    """
+    taken = list(arms) if validation is None else chosen_arms(arms, validation)
+    return [(lora, full) for lora, full in against_full(taken) if lora.method == "lora"]
+
+
+def against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """Every LoRA arm and every control, each with every full arm on the same base and task."""
+    return [
+        (other, full)
+        for full in arms
+        for other in arms
+        if _kind(full.spec) == "full" and _kind(other.spec) in ("lora", "control")
+        if (full.spec.start, full.spec.task) == (other.spec.start, other.spec.task)
+    ]

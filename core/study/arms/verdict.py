@@ -1,0 +1,75 @@
+"""Full fine-tuning or LoRA: the answer in one or two sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from core.study.arms.arm import Arm
+from core.study.arms.choice import validated
+from core.study.arms.pairs import lora_against_full, paired_difference, paired_differences
+from core.study.stats.claims import (
+    Finding,
+    accuracy_sentence,
+    more_or_less,
+    span_text,
+)
+from core.wording.numbers import bytes_text, count_text, listed, seconds_text, times_text
+
+
+def verdict(arms: Sequence[Arm], validation: Mapping[str, float] | None = None) -> str:
+    """Full fine-tuning or LoRA: what these arms say, in one or two sentences that claim no more than they may.
+
+    Of several pairs the one with the best means is told of, and its claim is corrected for all of them.
+
+    Args:
+        arms: of one experiment.
+        validation: what the best are picked by; see :func:`lora_against_full`. Without it every pair counts as a
+            comparison of its own, and the best are picked by the test part, which only the correction makes fair.
+    """
+    pairs = lora_against_full(arms, validation)
+    if not pairs:
+        if {"full", "lora"} <= {arm.method for arm in arms}:
+            return "No verdict: full fine-tuning and LoRA started from different bases or learnt different tasks."
+        return "No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."
+
+    def worth(arm: Arm) -> float:
+        mean = arm.interval("accuracy").mean if validation is None else validated(arm, validation)
+        return mean if math.isfinite(mean) else -math.inf
+
+    differences = paired_differences(pairs, "accuracy")
+    told = max(range(len(pairs)), key=lambda i: sum(map(worth, pairs[i])))
+    return f"{accuracy_sentence(differences[told])} {_cost_sentence(*pairs[told])}"
+
+
+def _cost_sentence(lora: Arm, full: Arm) -> str:
+    many, few = (arm.interval("trainable_parameters").mean for arm in (full, lora))
+    ratio = f"{times_text(many / few)} times fewer" if few < many else f"{times_text(few / many)} times as many"
+    slow, fast = (arm.interval("seconds").mean for arm in (full, lora))
+    clauses = [
+        f"It trained {ratio} parameters ({count_text(few)} against {count_text(many)})",
+        f"took {times_text(fast / slow)} times the training time ({seconds_text(fast)} against {seconds_text(slow)})"
+        if slow
+        else "",
+    ]
+    if lora.values("adapter_bytes"):
+        adapter, checkpoint = lora.interval("adapter_bytes").mean, full.interval("checkpoint_bytes").mean
+        clauses.append(f"is stored as a {bytes_text(adapter)} adapter instead of a {bytes_text(checkpoint)} checkpoint")
+    if forgot := _forgetting_clause(lora, full):
+        clauses.append(forgot)
+    return f"{listed([clause for clause in clauses if clause])}."
+
+
+def _forgetting_clause(lora: Arm, full: Arm) -> str:
+    """What is said of forgetting; nothing where the target is the source or was not measured on it."""
+    # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
+    masked = bool(lora.spec.source and lora.spec.source.classes)
+    difference = paired_difference(lora, full, "forgetting_masked" if masked else "forgetting")
+    if lora.spec.source == lora.spec.task or not math.isfinite(difference.interval.half_width):
+        return ""
+    much, span = more_or_less(difference, "of the source"), span_text(difference.interval)
+    if difference.finding is not Finding.NOT_SHOWN:
+        return f"forgot {much} ({span})"
+    if difference.interval.low <= 0 <= difference.interval.high:
+        return f"showed no difference in forgetting ({span})"
+    return f"was seen to forget {much} ({span}, not enough seeds for a claim)"
