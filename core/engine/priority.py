@@ -6,13 +6,14 @@ import os
 import sys
 import threading
 
-BACK = 10
-"""Nice value of a thread that trains. A page's answer passes ten times between threads and processes; behind
-trainers of equal rank each of them waits for a slice of theirs to end."""
+BACK = 1
+"""Nice value of a thread that trains. Pages go before it, and it keeps near its share of a core that programs of usual
+rank want too: at 10 it had a tenth, and beside somebody's compiler a run stood all but still. benchmarks/README.md has
+the figures."""
 
 
 def step_back() -> None:
-    """Let every thread of usual rank on this machine go before this one, and those that it will start.
+    """Let threads of usual rank on this machine go before this one, and those that it will start.
 
     What nobody else wants is still its own, so training alone is as fast. Only Linux ranks single threads;
     elsewhere nothing changes.

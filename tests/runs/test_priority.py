@@ -1,14 +1,18 @@
-"""Threads that train let everybody else go first, and nobody else is moved."""
+"""Threads that train let pages go first, keep a share of a contested core, and nobody else is moved."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
+import time
 
 from core.engine.priority import BACK
 from core.lab import Lab
-from tests.conftest import wait_until
+from core.spec import RunSpec
+from core.training.threads import available_cores
+from tests.conftest import DIGITS, short, wait_until
 
 
 def nice(thread: int) -> int:
@@ -20,3 +24,29 @@ def test_a_thread_that_trains_steps_back_and_the_caller_stays(lab: Lab) -> None:
     (trainer,) = (thread for thread in threading.enumerate() if thread.name == "trainer-0")
     wait_until(lambda: nice(trainer.native_id or 0) == expected)
     assert nice(threading.get_native_id()) == nice(os.getppid())
+
+
+def test_training_gets_a_share_of_cores_that_others_want(lab: Lab) -> None:
+    if sys.platform != "linux":  # nothing steps back there, and no clock tells what a thread has had
+        return
+    # Twice as many as there are cores, so that no core is left over.
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * available_cores())]
+    try:
+        long = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200, batch_size=8))
+        first, *_ = [lab.launch(long.but(seed=seed)) for seed in range(8)]
+        (trainer,) = (thread for thread in threading.enumerate() if thread.name == "trainer-0")
+        clock = time.pthread_getcpuclockid(trainer.ident or 0)
+        wait_until(lambda: lab.run(first.id).step > 0)
+        begun, before = time.clock_gettime(clock), [cpu_seconds(loop.pid) for loop in loops]
+        wait_until(lambda: time.clock_gettime(clock) - begun > 2)
+        theirs = sum(cpu_seconds(loop.pid) for loop in loops) - sum(before)
+        assert time.clock_gettime(clock) - begun > theirs / len(loops) / 4
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds that a process has had of the cores."""
+    return time.clock_gettime(~pid << 3 | 2)  # the clock of another process, as clock_getcpuclockid(3) makes it
