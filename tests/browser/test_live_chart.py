@@ -25,7 +25,7 @@ app = st.App(Path(__file__).with_name("script.py"), middleware=doors(ACCESS), ro
 
 SCRIPT = f"""
 import streamlit as st
-from pages.parts.live_chart import live_chart
+from pages.shared.live_chart import live_chart
 
 def line(name, points):
     return {{"type": "scatter", "mode": "lines", "name": name, "uid": f"{{name}}:raw",

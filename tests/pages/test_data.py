@@ -19,10 +19,10 @@ from core.lab import Lab, close_lab, open_lab
 from core.networks.file import read_network
 from core.settings import Settings
 from core.spec import RunSpec, TaskSpec
-from tests.conftest import BOTH, DIGITS, HANG, TURNED, finish, short
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 from tests.data.uploaded import arrays, folders, noise, zipped
+from tests.pages.test_pages import draw
 
-SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
 HOSTILE = "![x](http://evil.org/x.png)"
 GOOD = arrays(x_train=noise(1, (60, 28, 28)), y_train=np.arange(60) % 3)
 
@@ -38,13 +38,6 @@ def filled(opened: Lab) -> Lab:
     experiment = opened.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
     finish(opened, experiment.base, *experiment.runs)
     return opened
-
-
-def draw(page: str) -> AppTest:
-    app = AppTest.from_file(str(SHELL), default_timeout=HANG).run()
-    app.switch_page(page).run()
-    assert not app.exception, app.exception
-    return app
 
 
 def upload(app: AppTest, name: str, content: bytes, key: str = "") -> AppTest:
@@ -65,7 +58,7 @@ def texts(app: AppTest) -> str:
 
 
 def test_the_page_lists_every_dataset_with_its_state(opened: Lab) -> None:
-    app = draw("data.py")
+    app = draw("data")
     assert not app.error
     for info in opened.datasets():
         assert f"**{info.title}**" in texts(app)
@@ -74,7 +67,7 @@ def test_the_page_lists_every_dataset_with_its_state(opened: Lab) -> None:
 
 
 def test_an_upload_is_shown_first_then_kept_then_learnt_then_deleted(opened: Lab) -> None:
-    app = upload(draw("data.py"), "My Shapes (2).npz", GOOD)
+    app = upload(draw("data"), "My Shapes (2).npz", GOOD)
     assert "60 images in 3 classes: 48 to train on and 12 to test" in texts(app)
     assert files(opened) == set()
     assert app.text_input[0].value == "my-shapes-2"
@@ -87,12 +80,12 @@ def test_an_upload_is_shown_first_then_kept_then_learnt_then_deleted(opened: Lab
     spec = RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="my-shapes-2"), optim=short())
     (run,) = finish(opened, opened.launch(spec).id)
     assert run.state == "finished"
-    pretrain = draw("pretrain.py")
+    pretrain = draw("pretrain")
     assert "my-shapes-2" in pretrain.selectbox(key="pretrain-dataset").options[-1]
     pretrain.selectbox(key="pretrain-dataset").set_value("my-shapes-2").run()
     assert not pretrain.exception
 
-    app = draw("data.py")
+    app = draw("data")
     app.button(key="delete-my-shapes-2").click().run()
     assert files(opened)
     app.button(key="delete-yes").click().run()
@@ -100,11 +93,11 @@ def test_an_upload_is_shown_first_then_kept_then_learnt_then_deleted(opened: Lab
     assert files(opened) == {"my-shapes-2.sha256"}
     pretrain.run()
     assert not pretrain.exception
-    assert not draw("finetune.py").exception
+    assert not draw("finetune").exception
 
 
 def test_what_is_discarded_leaves_nothing(opened: Lab) -> None:
-    app = upload(draw("data.py"), "a.npz", GOOD)
+    app = upload(draw("data"), "a.npz", GOOD)
     app.button(key="upload-discard").click().run()
     assert not app.exception
     assert not app.text_input
@@ -113,7 +106,7 @@ def test_what_is_discarded_leaves_nothing(opened: Lab) -> None:
 
 @pytest.mark.parametrize("name", ["digits", "No Name", "../x"])
 def test_a_name_that_cannot_be_had_is_a_sentence(name: str, opened: Lab) -> None:
-    app = upload(draw("data.py"), "a.npz", GOOD)
+    app = upload(draw("data"), "a.npz", GOOD)
     app.text_input[0].set_value(name).run()
     app.button(key="upload-keep").click().run()
     assert not app.exception
@@ -136,15 +129,15 @@ def test_a_name_that_cannot_be_had_is_a_sentence(name: str, opened: Lab) -> None
 def test_a_bad_file_is_a_sentence_and_the_next_one_is_taken(
     file: str, content: bytes, sentence: str, opened: Lab
 ) -> None:
-    app = upload(draw("data.py"), file, content)
+    app = upload(draw("data"), file, content)
     assert sentence in app.error[0].value
     assert files(opened) == set()
-    app = upload(draw("data.py"), "a.npz", GOOD)
+    app = upload(draw("data"), "a.npz", GOOD)
     assert not app.error
 
 
 def test_a_strangers_names_are_shown_letter_by_letter(opened: Lab) -> None:
-    app = upload(draw("data.py"), "a.csv", _table([HOSTILE, "**b**"]))
+    app = upload(draw("data"), "a.csv", _table([HOSTILE, "**b**"]))
     shown = texts(app)
     assert HOSTILE not in shown
     assert "**b**" not in shown
@@ -156,14 +149,14 @@ def _table(names: list[str]) -> bytes:
 
 
 def test_a_dataset_that_waiting_runs_need_is_not_deleted(opened: Lab) -> None:
-    app = upload(draw("data.py"), "mine.npz", GOOD)
+    app = upload(draw("data"), "mine.npz", GOOD)
     app.button(key="upload-keep").click().run()
     task = TaskSpec.of(dataset="mine")
     ids = [
         opened.launch(RunSpec.of(method="pretrain", task=task, seed=seed, optim=short(epochs=200, batch_size=1))).id
         for seed in range(2)
     ]
-    app = draw("data.py")
+    app = draw("data")
     app.button(key="delete-mine").click().run()
     assert "2 runs that train or wait use it" in texts(app)
     assert app.button(key="delete-yes").disabled
@@ -173,12 +166,12 @@ def test_a_dataset_that_waiting_runs_need_is_not_deleted(opened: Lab) -> None:
 
 
 def test_a_damaged_dataset_is_listed_and_can_be_deleted(opened: Lab) -> None:
-    app = upload(draw("data.py"), "mine.npz", GOOD)
+    app = upload(draw("data"), "mine.npz", GOOD)
     app.button(key="upload-keep").click().run()
     (opened.settings.datasets / "own/mine.safetensors").write_bytes(b"damaged")
-    app = draw("data.py")
+    app = draw("data")
     assert "is damaged: delete it" in texts(app)
-    for page in ("pretrain.py", "home.py"):
+    for page in ("pretrain", "home"):
         draw(page)
     app.button(key="delete-mine").click().run()
     app.button(key="delete-yes").click().run()
@@ -219,7 +212,7 @@ def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab)
     assert (own.before.accuracy, own.after.accuracy) == (run.result.source_accuracy_before, run.result.source_accuracy)
     assert merged_with(content, filled.file(base, NETWORK)) == filled.content(run.id, "merged.safetensors")
 
-    app = upload(from_file(draw("adapters.py"), base), "adapter.zip", content, "adapter-file")
+    app = upload(from_file(draw("adapters"), base), "adapter.zip", content, "adapter-file")
     assert "its certificate holds" in texts(app)
     (table,) = app.dataframe
     assert table.value["With the adapter"][0] == f"{run.result.source_accuracy:.2f} %"
@@ -235,7 +228,7 @@ def test_an_adapter_of_peft_is_measured_without_claims_and_nothing_is_kept(fille
     network.write_bytes(filled.content(base.id, NETWORK))
     content = of_peft(network)
     before = {path: path.stat().st_mtime_ns for path in filled.settings.runs.rglob("*")}
-    app = upload(from_file(draw("adapters.py"), base.id), "peft.zip", content, "adapter-file")
+    app = upload(from_file(draw("adapters"), base.id), "peft.zip", content, "adapter-file")
     assert "it has no certificate" in texts(app)
     assert {path: path.stat().st_mtime_ns for path in filled.settings.runs.rglob("*")} == before
 
@@ -249,7 +242,7 @@ def test_a_bad_adapter_is_a_sentence(damage: str, filled: Lab) -> None:
         (other,) = finish(filled, filled.launch(filled.run(base).spec.but(seed=5)).id)
         base = other.id
     bad = {"cut": content[:-9], "no tensors": zipped((TENSORS, b"")), "dataset": GOOD}.get(damage, content)
-    app = upload(from_file(draw("adapters.py"), base), "adapter.zip", bad, "adapter-file")
+    app = upload(from_file(draw("adapters"), base), "adapter.zip", bad, "adapter-file")
     assert len(app.error) == 1
     assert "\n" not in app.error[0].value
     assert not app.dataframe

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.parts import diagram
-from tests.conftest import HANG
+from pages.learn import diagram
+from tests.pages.test_pages import draw
 
-PAGE = Path(__file__).parents[2] / "pages" / "learn.py"
 SVG = "{http://www.w3.org/2000/svg}"
 SECTIONS = ["formulas", "count", "beside", "start", "merge", "models", "customers", "code", "settings", "next"]
 
 
 @pytest.fixture
 def page() -> AppTest:
-    app = AppTest.from_file(str(PAGE), default_timeout=HANG).run()
-    assert not app.exception
-    return app
+    return draw("learn")
 
 
 def metrics(app: AppTest) -> dict[str, str]:
@@ -104,11 +100,7 @@ def test_the_printed_program_follows_its_rank(page):
 
 
 def test_a_link_restores_the_settings():
-    app = AppTest.from_file(str(PAGE), default_timeout=HANG)
-    app.query_params["learn_rank"] = "8"
-    app.query_params["learn_out"] = "4096"
-    app.query_params["learn_model"] = "GPT-2 small"
-    app.run()
+    app = draw("learn", learn_rank="8", learn_out="4096", learn_model="GPT-2 small")
     assert metrics(app)["LoRA"] == f"{8 * (1000 + 4096):,}"
     assert app.selectbox(key="learn_model").value == "GPT-2 small"
 

@@ -11,10 +11,11 @@ from streamlit.testing.v1 import AppTest
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.spec import RunSpec
+from pages.shared.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, HANG, finish, short
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
-PAGES = ["home.py", "pretrain.py", "finetune.py", "runs.py", "compare.py", "weights.py", "adapters.py", "learn.py"]
+PAGES = list(ENTRIES)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def draw(page: str, /, **query: str) -> AppTest:
     app = AppTest.from_file(str(SHELL), default_timeout=HANG).run()
     for name, value in query.items():
         app.query_params[name] = value
-    app.switch_page(page).run()
+    app.switch_page(script(page)).run()
     assert not app.exception, app.exception
     return app
 
@@ -60,18 +61,18 @@ def test_a_page_of_a_lab_with_runs_draws(filled: Lab, page: str) -> None:
 
 
 def test_home_does_the_whole_job(opened: Lab) -> None:
-    app = draw("home.py")
+    app = draw("home")
     app.button(key="home-run").click().run()
     assert not app.exception
     (experiment,) = opened.experiments()
     finish(opened, experiment.base, *experiment.runs)
-    app = draw("home.py")
+    app = draw("home")
     assert "6,248 against 136,074" in texts(app)
     assert [metric.label for metric in app.metric] == ["Full", "LoRA r=4"]
 
 
 def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
-    app = draw("pretrain.py")
+    app = draw("pretrain")
     app.slider(key="pretrain-epochs").set_value(3).run()
     app.select_slider(key="pretrain-rate").set_value(0.002).run()
     shown = {metric.label: metric.value for metric in app.metric}
@@ -84,7 +85,7 @@ def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
 
 
 def test_finetune_starts_full_and_lora_on_one_base_with_every_seed(filled: Lab) -> None:
-    app = draw("finetune.py")
+    app = draw("finetune")
     app.slider(key="finetune-epochs").set_value(1).run()
     next(button for button in app.button if button.label == "Start the experiment").click().run()
     assert not app.exception
@@ -96,7 +97,7 @@ def test_finetune_starts_full_and_lora_on_one_base_with_every_seed(filled: Lab) 
 
 
 def test_one_learning_rate_for_both_is_called_unfair(filled: Lab) -> None:
-    app = draw("finetune.py")
+    app = draw("finetune")
     assert "handicaps" not in texts(app)
     app.select_slider(key="finetune-rate-lora").set_value(0.001).run()
     assert "handicaps" in texts(app)
@@ -106,7 +107,7 @@ def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: L
     base = filled.bases()[0]
     (filled.settings.runs / base.id / "network.safetensors").write_bytes(b"no tensors")
     (failed,) = finish(filled, *filled.fine_tune(base, DIGITS, [BOTH[0]], [0], "x").runs)
-    app = draw("runs.py", run=failed.id)
+    app = draw("runs", run=failed.id)
     assert failed.cause in texts(app)
     assert not any("NetworkFileError" in code.value for code in app.code)
     app.toggle(key="runs-traceback").set_value(True).run()
@@ -115,7 +116,7 @@ def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: L
 
 @pytest.mark.parametrize(
     ("page", "query"),
-    [("runs.py", "run"), ("compare.py", "experiment"), ("adapters.py", "adapter"), ("finetune.py", "base")],
+    [("runs", "run"), ("compare", "experiment"), ("adapters", "adapter"), ("finetune", "base")],
 )
 def test_an_address_that_names_nothing_is_no_crash(filled: Lab, page: str, query: str) -> None:
     draw(page, **{query: "<script>alert(1)</script>"})
@@ -125,7 +126,7 @@ def test_a_full_queue_is_a_sentence_on_the_page(opened: Lab) -> None:
     long = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200))
     # No two batch sizes alike, so that the worker takes one of them and not a bank of several.
     runs = [opened.launch(long.but(optim=short(epochs=200, batch_size=32 + size))).id for size in range(40)]
-    app = draw("home.py")
+    app = draw("home")
     app.button(key="home-run").click().run()
     assert not app.exception
     assert "The queue takes 40 waiting runs" in texts(app)

@@ -38,12 +38,12 @@ def press(app: AppTest, label: str) -> AppTest:
 def test_an_empty_lab_says_what_belongs_on_the_page(settings: Settings) -> None:
     close_lab()
     open_lab(settings)
-    assert "decision report stands here" in texts(draw("report.py"))
+    assert "decision report stands here" in texts(draw("report"))
     close_lab()
 
 
 def test_the_page_has_the_answer_and_moves_it_with_the_margin(tuned: tuple[Lab, Experiment]) -> None:
-    app = draw("report.py", experiment=tuned[1].id)
+    app = draw("report", experiment=tuned[1].id)
     assert not app.error
     assert "within 0\\.5 points" in texts(app) or "within 0.5 points" in texts(app)
     app.slider(key="within").set_value(3.0).run()
@@ -58,7 +58,7 @@ def test_a_report_that_is_asked_for_too_early_says_when_it_comes(tuned: tuple[La
     lab, experiment = tuned
     base = lab.run(experiment.base)
     waiting = lab.fine_tune(base, base.spec.task, [(short(epochs=200), None)], [0, 1, 2], "later")
-    app = draw("report.py", experiment=waiting.id)
+    app = draw("report", experiment=waiting.id)
     assert "appears when every run" in texts(app) or "What cannot be concluded" in texts(app)
     for id in waiting.runs:
         lab.stop(id)
@@ -66,7 +66,7 @@ def test_a_report_that_is_asked_for_too_early_says_when_it_comes(tuned: tuple[La
 
 
 def test_compare_shows_each_setting_at_its_best_rate_and_all_on_demand(tuned: tuple[Lab, Experiment]) -> None:
-    app = draw("compare.py", experiment=tuned[1].id)
+    app = draw("compare", experiment=tuned[1].id)
     assert not app.error
     arms = {tuple(frame.value["Arm"]) for frame in app.dataframe if "Arm" in frame.value}
     assert arms == {("Full", "LoRA r=1", "LoRA r=4", "Head only")}
@@ -79,7 +79,7 @@ def test_compare_shows_each_setting_at_its_best_rate_and_all_on_demand(tuned: tu
 
 
 def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment]) -> None:
-    app = draw("compare.py", experiment=tuned[1].id)
+    app = draw("compare", experiment=tuned[1].id)
     accuracy = next(frame.value for frame in app.dataframe if "Finding" in frame.value)
     assert list(accuracy["Setting"]) == ["LoRA r=1", "LoRA r=4", "Head only"]
     assert all(text.startswith("No difference shown with 2 seeds; about") for text in accuracy["Finding"])
@@ -88,7 +88,7 @@ def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment
 
 def test_one_seed_is_compared_image_by_image(tuned: tuple[Lab, Experiment]) -> None:
     plain = tuned[0].experiments()[-1]
-    app = draw("compare.py", experiment=plain.id)
+    app = draw("compare", experiment=plain.id)
     assert not app.error
     assert "One seed: image by image" in texts(app)
     assert "images" in texts(app)
@@ -97,7 +97,7 @@ def test_one_seed_is_compared_image_by_image(tuned: tuple[Lab, Experiment]) -> N
 
 def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(tuned: tuple[Lab, Experiment]) -> None:
     lab, _ = tuned
-    app = draw("finetune.py")
+    app = draw("finetune")
     app.slider(key="finetune-epochs").set_value(1).run()
     app.pills(key="finetune-controls").set_value(["head"]).run()
     app.toggle(key="finetune-tune").set_value(True).run()
@@ -116,7 +116,7 @@ def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(
 
 
 def test_the_weights_page_takes_no_control_for_full_fine_tuning(tuned: tuple[Lab, Experiment]) -> None:
-    app = draw("weights.py", experiment=tuned[1].id)
+    app = draw("weights", experiment=tuned[1].id)
     assert not app.error
     choices = app.selectbox(key="pick-run").options
     assert any(choice.startswith("Full") for choice in choices)

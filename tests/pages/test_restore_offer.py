@@ -35,7 +35,7 @@ def lost(settings: Settings) -> Iterator[tuple[Lab, list[str]]]:
     close_lab()
 
 
-@pytest.mark.parametrize("page", ["home.py", "runs.py"])
+@pytest.mark.parametrize("page", ["home", "runs"])
 def test_what_the_store_has_lost_is_restored_by_one_button(lost: tuple[Lab, list[str]], page: str) -> None:
     lab, ids = lost
     app = draw(page)
@@ -54,7 +54,7 @@ def test_a_folder_that_says_nothing_is_kept_and_named(lost: tuple[Lab, list[str]
     (settings.runs / first / "run.safetensors").write_bytes(b"nothing")
     for path in settings.backups.glob("*"):
         path.unlink()
-    app = draw("home.py")
+    app = draw("home")
     app.button(key="restore").click().run()
     assert "1 run was restored" in app.warning[0].value
     assert (settings.home / "strays" / first / "network.safetensors").exists()
@@ -62,7 +62,7 @@ def test_a_folder_that_says_nothing_is_kept_and_named(lost: tuple[Lab, list[str]
 
 def test_every_page_says_in_one_sentence_that_the_store_is_gone(opened: Lab, settings: Settings) -> None:
     lose(settings)
-    app = draw("compare.py")
+    app = draw("compare")
     assert not app.exception
     assert len(app.error) == 1
     assert "was removed or replaced while LoRA Lab had it open" in app.error[0].value

@@ -57,7 +57,7 @@ def keys(app: AppTest) -> set[str]:
 
 
 def test_the_list_is_what_the_filters_let_through_and_the_address_says_them(opened: Lab, many: list[str]) -> None:
-    app = draw("runs.py")
+    app = draw("runs")
     expected = [entry.run.id for entry in opened.search.find(Query()).entries]
     assert listed(app) == expected
     assert "1 to 50 of 190 runs" in texts(app)
@@ -75,7 +75,7 @@ def test_the_list_is_what_the_filters_let_through_and_the_address_says_them(open
 
 
 def test_an_address_brings_its_filters_with_it(opened: Lab, many: list[str]) -> None:
-    app = draw("runs.py", state="finished", tag="tag 2", archive="all", sort="oldest first")
+    app = draw("runs", state="finished", tag="tag 2", archive="all", sort="oldest first")
     query = Query(states=("finished",), tags=("tag 2",), archived=None, sort="oldest first")
     assert listed(app) == [entry.run.id for entry in opened.search.find(query).entries]
     assert listed(app)
@@ -93,11 +93,11 @@ def test_an_address_brings_its_filters_with_it(opened: Lab, many: list[str]) -> 
     ],
 )
 def test_an_address_that_means_nothing_is_no_crash(opened: Lab, many: list[str], query: dict[str, str]) -> None:
-    assert draw("runs.py", **query).title[0].value == "Runs"
+    assert draw("runs", **query).title[0].value == "Runs"
 
 
 def test_every_page_can_be_reached_and_a_filter_begins_at_the_first(opened: Lab, many: list[str]) -> None:
-    app = draw("runs.py", page="4")
+    app = draw("runs", page="4")
     assert "151 to 190 of 190 runs" in texts(app)
     assert listed(app) == [entry.run.id for entry in opened.search.find(Query(), 4).entries]
     app.pills(key="method").set_value(["lora"]).run()
@@ -107,7 +107,7 @@ def test_every_page_can_be_reached_and_a_filter_begins_at_the_first(opened: Lab,
 
 
 def test_a_filter_that_lets_nothing_through_leaves_the_filters_there(opened: Lab, many: list[str]) -> None:
-    app = draw("runs.py")
+    app = draw("runs")
     app.text_input(key="text").set_value("no such thing").run()
     assert listed(app) == []
     assert "0 runs" in texts(app)
@@ -117,7 +117,7 @@ def test_a_filter_that_lets_nothing_through_leaves_the_filters_there(opened: Lab
 
 def test_a_run_shows_its_own_settings_result_log_and_command(opened: Lab, trained: list[Run]) -> None:
     run = trained[2]
-    app = draw("runs.py", run=run.id)
+    app = draw("runs", run=run.id)
     settings = app.dataframe[1].value.set_index("Setting")["Value"]
     assert settings["Rank"] == "4"
     assert settings["Learning rate"] == "0.005"
@@ -134,7 +134,7 @@ def test_a_run_shows_its_own_settings_result_log_and_command(opened: Lab, traine
 
 def test_a_note_and_tags_are_saved_at_once_and_never_drawn_as_markdown(opened: Lab, trained: list[Run]) -> None:
     run = trained[1]
-    app = draw("runs.py", run=run.id)
+    app = draw("runs", run=run.id)
     app.text_area(key=f"runs-note-{run.id}").set_value(MARKED).run()
     app.multiselect(key=f"runs-tags-{run.id}").set_value(["paper", "*b* <i>"]).run()
     assert not app.exception, app.exception
@@ -149,7 +149,7 @@ def test_a_note_and_tags_are_saved_at_once_and_never_drawn_as_markdown(opened: L
 
 def test_a_note_that_cannot_be_saved_says_why_and_stays_to_be_put_right(opened: Lab, trained: list[Run]) -> None:
     run = trained[1]
-    app = draw("runs.py", run=run.id)
+    app = draw("runs", run=run.id)
     bad = "kept\x07"
     app.text_area(key=f"runs-note-{run.id}").set_value(bad).run()
     assert "no text" in texts(app)
@@ -163,7 +163,7 @@ def test_a_note_that_cannot_be_saved_says_why_and_stays_to_be_put_right(opened: 
 
 def test_what_another_tab_has_saved_is_shown(opened: Lab, trained: list[Run]) -> None:
     run = trained[1]
-    app = draw("runs.py", run=run.id)
+    app = draw("runs", run=run.id)
     opened.shelf.set_note(run.id, "from elsewhere")
     opened.shelf.set_tags(run.id, ["theirs"])
     app.run()
@@ -173,23 +173,23 @@ def test_what_another_tab_has_saved_is_shown(opened: Lab, trained: list[Run]) ->
 
 def test_several_runs_show_what_differs_and_a_way_to_compare_them(opened: Lab, trained: list[Run]) -> None:
     base, full, tuned = trained
-    app = draw("runs.py", run=f"{full.id},{tuned.id}")
+    app = draw("runs", run=f"{full.id},{tuned.id}")
     table = app.dataframe[1].value.set_index("Setting")
     assert table.loc["Method"].tolist() == ["full", "lora"]
     assert "Batch size" not in table.index
     link = next(link for link in app.get("page_link") if link.proto.label == "Compare")
     assert parse_qs(link.proto.query_string)["runs"] == [f"{full.id},{tuned.id}"]
-    compare = draw("compare.py", runs=f"{full.id},{tuned.id}")
+    compare = draw("compare", runs=f"{full.id},{tuned.id}")
     assert "Showing 2 selected runs." in texts(compare)
     assert "The answer" in texts(compare)
-    apart = draw("runs.py", run=f"{base.id},{tuned.id}")
+    apart = draw("runs", run=f"{base.id},{tuned.id}")
     assert not [link for link in apart.get("page_link") if link.proto.label == "Compare"]
-    assert not draw("compare.py", runs="r-none,<b>").error
+    assert not draw("compare", runs="r-none,<b>").error
 
 
 def test_archiving_takes_runs_out_of_the_list_and_back(opened: Lab, trained: list[Run]) -> None:
     base, full, tuned = trained
-    app = draw("runs.py", run=f"{full.id},{tuned.id}")
+    app = draw("runs", run=f"{full.id},{tuned.id}")
     press(app, "runs-archive")
     assert listed(app) == [base.id]
     assert "runs-archive" not in keys(app)
@@ -199,7 +199,7 @@ def test_archiving_takes_runs_out_of_the_list_and_back(opened: Lab, trained: lis
 
 def test_run_again_queues_the_same_specs(opened: Lab, trained: list[Run]) -> None:
     _, full, tuned = trained
-    app = draw("runs.py", run=f"{full.id},{tuned.id}")
+    app = draw("runs", run=f"{full.id},{tuned.id}")
     press(app, "runs-repeat")
     new = [run for run in opened.runs() if run.id not in {run.id for run in trained}]
     assert {run.spec for run in new} == {full.spec, tuned.spec}
@@ -213,13 +213,13 @@ def test_stop_and_resume_take_those_of_the_selected_runs_that_they_can(opened: L
     wait_until(lambda: opened.run(running).step > 0)
     with opened.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'interrupted' WHERE id = ?", (interrupted,))
-    app = draw("runs.py", run=f"{running},{waiting},{interrupted}")
+    app = draw("runs", run=f"{running},{waiting},{interrupted}")
     labels = {button.key: button.label for button in app.button}
     assert (labels["runs-stop"], labels["runs-resume"]) == ("Stop (2 of 3)", "Resume (1 of 3)")
     press(app, "runs-stop")
     finish(opened, running, waiting)
     assert [opened.run(id).state for id in (running, waiting, interrupted)] == ["stopped", "stopped", "interrupted"]
-    app = draw("runs.py", run=interrupted)
+    app = draw("runs", run=interrupted)
     assert "Resume goes on from its last checkpoint" in texts(app)
     press(app, "runs-resume")
     assert opened.run(interrupted).is_live
@@ -234,7 +234,7 @@ def test_a_run_that_is_stopping_says_so_and_cannot_be_stopped_again(opened: Lab)
     with opened.store.transaction() as db:  # as if a worker were busy with a long step
         db.execute("UPDATE runs SET state = 'running', step = 5, steps = 100 WHERE id = ?", (id,))
     stop = f"runs-live-stop-{id}"
-    app = draw("runs.py", run=id)
+    app = draw("runs", run=id)
     assert not app.button(key=stop).disabled
     assert "stopping" not in texts(app)
     app = app.button(key=stop).click().run()
@@ -242,14 +242,14 @@ def test_a_run_that_is_stopping_says_so_and_cannot_be_stopped_again(opened: Lab)
     assert "stopping" in texts(app)
     with opened.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (id,))
-    assert "stopping" not in texts(draw("runs.py", run=id))
+    assert "stopping" not in texts(draw("runs", run=id))
     opened.stop(first)
     finish(opened, first)
 
 
 def test_a_button_pressed_too_late_says_why_nothing_happened(opened: Lab, trained: list[Run]) -> None:
     run = trained[2]
-    app = draw("runs.py", run=run.id)
+    app = draw("runs", run=run.id)
     opened.shelf.delete([run.id])
     press(app, "runs-repeat")
     assert f"There is no run '{run.id}'" in texts(app)
@@ -258,7 +258,7 @@ def test_a_button_pressed_too_late_says_why_nothing_happened(opened: Lab, traine
 
 def test_deleting_asks_first_and_then_takes_everything(opened: Lab, trained: list[Run]) -> None:
     base, full, tuned = trained
-    app = draw("runs.py", run=f"{full.id},{tuned.id}")
+    app = draw("runs", run=f"{full.id},{tuned.id}")
     press(app, "runs-delete")
     assert len(opened.runs()) == 3
     assert "the experiment “Turned”" in texts(app)
@@ -276,7 +276,7 @@ def test_deleting_asks_first_and_then_takes_everything(opened: Lab, trained: lis
 
 
 def test_a_base_takes_its_runs_along_or_stays(opened: Lab, trained: list[Run]) -> None:
-    app = draw("runs.py", run=trained[0].id)
+    app = draw("runs", run=trained[0].id)
     press(app, "runs-delete")
     assert "2 other runs start from" in texts(app)
     assert app.button(key="runs-delete-sure").disabled
@@ -289,7 +289,7 @@ def test_a_base_takes_its_runs_along_or_stays(opened: Lab, trained: list[Run]) -
 def test_a_run_that_trains_is_stopped_before_it_is_deleted(opened: Lab) -> None:
     id = opened.launch(LONG).id
     wait_until(lambda: opened.run(id).step > 0)
-    app = draw("runs.py", run=id)
+    app = draw("runs", run=id)
     press(app, "runs-delete")
     assert "It is being trained: stop it first." in texts(app)
     assert app.button(key="runs-delete-sure").disabled
@@ -301,7 +301,7 @@ def test_a_run_that_trains_is_stopped_before_it_is_deleted(opened: Lab) -> None:
 
 
 def test_runs_that_another_tab_has_deleted_are_no_crash(opened: Lab, trained: list[Run]) -> None:
-    app = draw("runs.py", run=f"{trained[1].id},{trained[2].id}")
+    app = draw("runs", run=f"{trained[1].id},{trained[2].id}")
     press(app, "runs-delete")
     opened.shelf.delete([run.id for run in trained])
     press(app, "runs-delete-sure")
@@ -313,12 +313,12 @@ def test_what_is_stored_stands_on_the_page_and_advice_where_it_is_much(settings:
     lab = open_lab(Settings(home=settings.home, max_stored_bytes=1_100_000))
     try:
         finish(lab, lab.launch(PRETRAIN).id)
-        app = draw("runs.py")
+        app = draw("runs")
         assert "of 1.1 MB stored" in app.get("progress")[-1].proto.text
         assert "New runs are refused when it is full" not in texts(app)
         (settings.home / "datasets").mkdir()
         (settings.home / "datasets" / "mine").write_bytes(b"x" * 600_000)
-        app = draw("runs.py", run=lab.runs()[0].id)
+        app = draw("runs", run=lab.runs()[0].id)
         assert "New runs are refused when it is full" in texts(app)
         press(app, "runs-repeat")
         assert "delete runs on the Runs page" in texts(app)

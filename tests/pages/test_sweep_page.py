@@ -12,7 +12,7 @@ from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
 from core.store.record import Experiment, Run
-from pages.parts.sweep_live import comparison, read_cells
+from pages.sweep.live import comparison, read_cells
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 
@@ -59,13 +59,13 @@ def metrics(app: AppTest) -> dict[str, str]:
 
 
 def test_without_a_base_the_page_says_where_one_comes_from(opened: Lab) -> None:
-    app = draw("sweep.py")
+    app = draw("sweep")
     assert "starts from a pretrained network" in texts(app)
     assert not app.error
 
 
 def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> None:
-    app = draw("sweep.py")
+    app = draw("sweep")
     choose(app, [1, 4], [0.005, 0.01], [0.001], 2)
     shown = metrics(app)
     assert (shown["Runs"], shown["Trainable parameters"]) == ("10", "1,562 to 136,074")
@@ -80,7 +80,7 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
     assert {spec.base for spec in specs} == {base.id}
     assert app.query_params["sweep"] == experiment.id
     finish(opened, *experiment.runs)
-    app = draw("sweep.py")
+    app = draw("sweep")
     assert "The answer" in texts(app)
     assert shown["Steps a run"] == str(opened.run(experiment.runs[0]).steps)
 
@@ -92,7 +92,7 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
 def test_a_sweep_that_does_not_hold_cannot_be_started(
     opened: Lab, base: Run, ranks: list[int], full: list[float], seeds: int, sentence: str
 ) -> None:
-    app = draw("sweep.py")
+    app = draw("sweep")
     rates = [round(digit * 10.0**power, 6) for power in (-4, -3, -2, -1) for digit in (1, 2, 5)] + [1e-5]
     choose(app, ranks, rates, full, seeds)
     assert sentence in texts(app)
@@ -100,7 +100,7 @@ def test_a_sweep_that_does_not_hold_cannot_be_started(
 
 
 def test_the_queues_limit_holds_and_nothing_is_queued(opened: Lab, base: Run) -> None:
-    app = draw("sweep.py")
+    app = draw("sweep")
     choose(app, [1, 2, 4, 8], [0.001, 0.002, 0.005, 0.01], [0.001], 3)
     app.button(key="sweep-start").click().run()
     assert not app.exception, app.exception
@@ -112,19 +112,19 @@ def test_while_it_runs_the_page_shows_how_far_it_is_and_stops_it(opened: Lab, ba
     arms = [(optim.but(epochs=200), lora) for optim, lora in ARMS]
     experiment = opened.fine_tune(base, TURNED, arms, [0, 1], "Sweep, a to b")
     wait_until(lambda: opened.run(experiment.runs[0]).step > 0)
-    app = draw("sweep.py")
+    app = draw("sweep")
     assert "Training now: " in texts(app)
     assert "The answer" not in texts(app)
     app.button(key=f"sweep-stop-{experiment.id}").click().run()
     runs = finish(opened, *experiment.runs)
     assert {run.state for run in runs} == {"stopped"}
-    app = draw("sweep.py")
+    app = draw("sweep")
     assert "20 of 20 runs were stopped" in texts(app)
     assert "No run of this sweep came to a result" in texts(app)
 
 
 def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: Lab, swept: Experiment) -> None:
-    app = draw("sweep.py")
+    app = draw("sweep")
     assert not app.error
     assert "LoRA's best learning rate is" in texts(app) or "same learning rate" in texts(app)
     assert "On the test part, which took no part in that choice" in texts(app)
@@ -147,7 +147,7 @@ def test_values_are_those_of_the_kept_epoch(opened: Lab, swept: Experiment) -> N
 
 @pytest.mark.parametrize("alpha", ["Best", "8", "16"])
 def test_every_choice_of_alpha_draws_also_with_the_form_open(opened: Lab, swept: Experiment, alpha: str) -> None:
-    app = draw("sweep.py", alpha=alpha)
+    app = draw("sweep", alpha=alpha)
     app.session_state["sweep-new-1"] = True
     app.run()
     assert not app.exception, app.exception
@@ -156,13 +156,13 @@ def test_every_choice_of_alpha_draws_also_with_the_form_open(opened: Lab, swept:
 
 
 def test_an_address_that_names_no_sweep_shows_the_newest(opened: Lab, swept: Experiment) -> None:
-    app = draw("sweep.py", sweep="<script>alert(1)</script>", alpha="<b>")
+    app = draw("sweep", sweep="<script>alert(1)</script>", alpha="<b>")
     assert app.query_params["sweep"] == swept.id
 
 
 def test_an_experiment_of_few_settings_is_no_sweep(opened: Lab, base: Run) -> None:
     finish(opened, *opened.fine_tune(base, TURNED, ARMS[:3], range(2), "x").runs)
-    app = draw("sweep.py")
+    app = draw("sweep")
     assert "appears here as soon as it has started" in texts(app)
 
 

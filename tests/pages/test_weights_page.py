@@ -59,7 +59,7 @@ def metrics(app: AppTest) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("label", ["Full", "LoRA r=2"])
 def test_every_view_draws_for_either_method(opened: Lab, experiment: Experiment, view: str, label: str) -> None:
     run = run_of(opened, experiment, label)
-    app = draw("weights.py", experiment=experiment.id, run=run.id, view=view)
+    app = draw("weights", experiment=experiment.id, run=run.id, view=view)
     assert not app.error
     assert app.query_params["run"] == run.id
     assert app.query_params["layer"] == "layers.0"
@@ -72,14 +72,14 @@ def test_every_view_draws_for_either_method(opened: Lab, experiment: Experiment,
     ("view", "layer"), [("Spectrum", "layers.4"), ("Subspaces", "layers.2"), ("New directions", "layers.4")]
 )
 def test_every_layer_can_be_looked_at(opened: Lab, experiment: Experiment, view: str, layer: str) -> None:
-    app = draw("weights.py", experiment=experiment.id, view=view, layer=layer)
+    app = draw("weights", experiment=experiment.id, view=view, layer=layer)
     assert not app.error
     assert app.selectbox(key="pick-layer").value == layer
     assert ("intruders mean nothing" in texts(app)) == (view == "New directions" and layer == "layers.4")
 
 
 def test_the_table_says_what_rank_each_adapter_has(opened: Lab, experiment: Experiment) -> None:
-    app = draw("weights.py", experiment=experiment.id, energy="0.99")
+    app = draw("weights", experiment=experiment.id, energy="0.99")
     table = app.dataframe[0].value
     assert len(table) == 9
     assert table["Seeds"].eq("2").all()
@@ -93,7 +93,7 @@ def test_the_table_says_what_rank_each_adapter_has(opened: Lab, experiment: Expe
 def test_the_suggested_rank_is_chosen_by_the_points_that_may_be_lost(opened: Lab, experiment: Experiment) -> None:
     ranks = []
     for tolerance in ("0", "0.5", "5"):
-        app = draw("weights.py", experiment=experiment.id, view="Rank", tolerance=tolerance)
+        app = draw("weights", experiment=experiment.id, view="Rank", tolerance=tolerance)
         (label,) = [name for name in app.dataframe[0].value["Network"] if "cut to rank" in name]
         ranks.append(int(label.rsplit(" ", 1)[1]))
         assert "enough" in texts(app) or "No cut comes within" in texts(app)
@@ -107,7 +107,7 @@ def test_the_slider_shows_base_and_trained_network_and_what_lies_between(opened:
     run = run_of(opened, experiment, "LoRA r=4")
     result = run.result
     assert result is not None
-    app = draw("weights.py", experiment=experiment.id, run=run.id, view="Alpha and layers")
+    app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha and layers")
     slider = app.slider(key="strength")
     titles = ["Target", "Target, own classes", "Source", "Source, own classes"]
     trained = metrics(app)[:4]
@@ -131,7 +131,7 @@ def test_switches_turn_layers_off_one_by_one_down_to_the_base(opened: Lab, exper
     run = run_of(opened, experiment, "LoRA r=4", 1)
     result = run.result
     assert result is not None
-    app = draw("weights.py", experiment=experiment.id, run=run.id, view="Alpha and layers")
+    app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha and layers")
     assert metrics(app)[4][1] == percent(result.accuracy)
     worth, every = app.dataframe[0].value, app.dataframe[1].value
     app.toggle(key=f"layer-on-{run.id}-layers.2").set_value(False).run()
@@ -144,7 +144,7 @@ def test_switches_turn_layers_off_one_by_one_down_to_the_base(opened: Lab, exper
 
 
 def test_two_ranks_and_two_seeds_are_compared(opened: Lab, experiment: Experiment) -> None:
-    app = draw("weights.py", experiment=experiment.id, view="Subspaces")
+    app = draw("weights", experiment=experiment.id, view="Subspaces")
     assert "The first 2 directions of LoRA r=2 and the first 4 directions of LoRA r=4 share" in texts(app)
     assert "95 % of random pairs stay below" in texts(app)
     assert len(app.get("plotly_chart")) == 4
@@ -156,26 +156,26 @@ def test_two_ranks_and_two_seeds_are_compared(opened: Lab, experiment: Experimen
 def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(opened: Lab, base: Run) -> None:
     lone = opened.fine_tune(base, TURNED, [RANKS[0]], [0], "one")
     finish(opened, *lone.runs)
-    app = draw("weights.py", experiment=lone.id, view="Subspaces")
+    app = draw("weights", experiment=lone.id, view="Subspaces")
     assert "Two ranks are compared here, and this experiment has one" in texts(app)
     assert "Two seeds of LoRA r=2 are compared here" in texts(app)
-    app = draw("weights.py", experiment=lone.id, view="Rank")
+    app = draw("weights", experiment=lone.id, view="Rank")
     assert "belongs to full fine-tuning, and the experiment has none" in texts(app)
     full = opened.fine_tune(base, TURNED, [FULL], [0], "full")
     finish(opened, *full.runs)
     for view in VIEWS:
-        assert not draw("weights.py", experiment=full.id, view=view).error
+        assert not draw("weights", experiment=full.id, view=view).error
 
 
 def test_only_adapted_layers_have_a_switch(opened: Lab, base: Run) -> None:
     arm = (short(), LoRASpec.of(rank=2, target_modules=("layers.2",)))
     made = opened.fine_tune(base, TURNED, [arm, FULL], [0], "one layer")
     finish(opened, *made.runs)
-    app = draw("weights.py", experiment=made.id, view="Alpha and layers")
+    app = draw("weights", experiment=made.id, view="Alpha and layers")
     assert [toggle.label for toggle in app.toggle] == ["layers.2 · 128 → 256"]
     assert "Not changed by training: layers.0, layers.4" in texts(app)
     for view in VIEWS:
-        app = draw("weights.py", experiment=made.id, view=view, layer="layers.0")
+        app = draw("weights", experiment=made.id, view=view, layer="layers.0")
         assert not app.error
     assert "did not change layers.0" in texts(app)
 
@@ -184,7 +184,7 @@ def test_on_its_own_source_there_is_no_second_task(opened: Lab, base: Run) -> No
     made = opened.fine_tune(base, base.spec.task, [FULL, *RANKS], [0], "same")
     finish(opened, *made.runs)
     for view in VIEWS:
-        app = draw("weights.py", experiment=made.id, view=view)
+        app = draw("weights", experiment=made.id, view=view)
         assert not app.error
         if view == "Alpha and layers":
             assert {title for title, _ in metrics(app)} == {"Target", "Target, own classes"}
@@ -193,7 +193,7 @@ def test_on_its_own_source_there_is_no_second_task(opened: Lab, base: Run) -> No
 def test_choosing_another_experiment_takes_a_run_of_it(opened: Lab, base: Run, experiment: Experiment) -> None:
     other = opened.fine_tune(base, TURNED, [FULL, *RANKS], [0], "other")
     finish(opened, *other.runs)
-    app = draw("weights.py", experiment=experiment.id)
+    app = draw("weights", experiment=experiment.id)
     assert app.query_params["run"] in experiment.runs
     app.selectbox(key="pick-experiment").set_value(other.id).run()
     assert not app.exception
@@ -203,7 +203,7 @@ def test_choosing_another_experiment_takes_a_run_of_it(opened: Lab, base: Run, e
 
 @pytest.mark.parametrize("query", ["experiment", "run", "layer", "view", "energy", "strength"])
 def test_an_address_that_names_nothing_is_no_crash(experiment: Experiment, query: str) -> None:
-    draw("weights.py", **{query: "<script>alert(1)</script>"})
+    draw("weights", **{query: "<script>alert(1)</script>"})
 
 
 def test_an_experiment_without_a_result_says_so(opened: Lab) -> None:
@@ -212,7 +212,7 @@ def test_an_experiment_without_a_result_says_so(opened: Lab) -> None:
     (opened.settings.runs / broken.id / NETWORK).write_bytes(b"no tensors")
     made = opened.fine_tune(broken, TURNED, [FULL], [0], "failed")
     assert [run.state for run in finish(opened, *made.runs)] == ["failed"]
-    app = draw("weights.py", experiment=made.id)
+    app = draw("weights", experiment=made.id)
     assert "No run of this experiment came to a result" in texts(app)
 
 
@@ -221,6 +221,6 @@ def test_a_file_that_is_gone_is_a_sentence(opened: Lab, base: Run) -> None:
     (run,) = finish(opened, *made.runs)
     (opened.settings.runs / run.id / NETWORK).unlink()
     for view in VIEWS:
-        app = draw("weights.py", experiment=made.id, view=view)
+        app = draw("weights", experiment=made.id, view=view)
         # Where one run has nothing to be compared with, its file is not asked for.
         assert ("is gone from" in texts(app)) == (view != "Subspaces")

@@ -1,0 +1,74 @@
+"""An adapter from elsewhere: verified against a base, measured, and merged on demand; nothing of it is kept."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.adapter.archive import MAX_BYTES
+from core.engine.job import NETWORK
+from core.engine.trial import Trial, evaluate_adapter, merged_with
+from core.errors import LabError
+from core.lab import Lab
+from core.spec import TaskSpec
+from core.store.record import Run
+from core.wording.numbers import count_text, percent, points_text
+from pages.shared.links import link
+from pages.shared.literal import literal
+from pages.shared.pickers import base_picker, task_text
+from pages.shared.task_form import task_form
+
+
+def upload_adapter(lab: Lab) -> None:
+    """Draw the fields for a base, a file and one more task, and what was found."""
+    st.markdown(
+        "Bring an adapter zip from LoRA Lab, or a zip of the folder that PEFT saved for the same network. It is "
+        "checked against a base and measured on test images; nothing of it is kept here."
+    )
+    base = base_picker(lab)
+    if base is None:
+        st.info("An adapter goes onto a base, and there is none yet.", icon=":material/info:")
+        link("pretrain", "Pretrain a base")
+        return
+    file = st.file_uploader("Adapter zip", type="zip", key="adapter-file", max_upload_size=MAX_BYTES // 2**20)
+    if file is None:
+        return
+    content, tasks = file.getvalue(), [base.spec.task]
+    if st.toggle("Measure it on another task as well", key="adapter-more"):
+        with st.container(border=True):
+            task = task_form(lab, base, "adapter-task")
+        tasks += [task] if task is not None else []
+    try:
+        trial = _try(file.file_id, content, base.id, tuple(task.to_json() for task in tasks), lab)
+    except LabError as error:
+        st.error(literal(str(error)))
+        return
+    st.success(literal(str(trial.verification)), icon=":material/verified:")
+    _show_scores(trial, base)
+    st.download_button(
+        "Merged network", lambda: merged_with(content, lab.file(base.id, NETWORK)), "merged.safetensors",
+        icon=":material/download:", on_click="ignore", help="Base and adapter added up: a plain network.",
+        key="adapter-merged",
+    )  # fmt: skip
+
+
+@st.cache_data(max_entries=32, show_spinner="Checking the adapter")
+def _try(file_id: str, _content: bytes, base: str, tasks: tuple[str, ...], _lab: Lab) -> Trial:
+    """The trial; made once while its page is redrawn."""
+    specs = [TaskSpec.from_json(task) for task in tasks]
+    return evaluate_adapter(_content, _lab.file(base, NETWORK), _lab.tasks, specs)
+
+
+def _show_scores(trial: Trial, base: Run) -> None:
+    st.dataframe(
+        {
+            "Task": [
+                task_text(score.task) + (" (the base's own)" if score.task == base.spec.task else "")
+                for score in trial.scores
+            ],
+            "Test images": [count_text(score.examples) for score in trial.scores],
+            "Base": [percent(score.before.accuracy) for score in trial.scores],
+            "With the adapter": [percent(score.after.accuracy) for score in trial.scores],
+            "Difference": [points_text(score.after.accuracy - score.before.accuracy) for score in trial.scores],
+        },
+        hide_index=True, alt="Accuracy of the base and of the base with the adapter on each task",
+    )  # fmt: skip

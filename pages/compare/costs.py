@@ -1,0 +1,97 @@
+"""The parts of Compare that say what accuracy costs: forgetting, time, parameters, storage, and the cut reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import Lab
+from core.store.record import Experiment
+from core.study.arms.arm import Arm
+from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
+from core.study.arms.storage import bytes_for_customers
+from core.study.figures.curves import arm_dots, bars
+from core.study.figures.tradeoffs import Curves, accuracy_against, learning_and_forgetting, learning_over_time
+from core.study.stats.measures import MEASURES, MeasureName
+from core.wording.numbers import bytes_text, listed
+from pages.shared.figure_panel import show
+from pages.shared.literal import literal
+from pages.shared.measured import cuts_of, start_of
+
+CUSTOMERS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000]
+
+
+def forgetting(
+    lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str], masked: bool
+) -> None:
+    """The learning–forgetting plane."""
+    st.subheader("Learning and forgetting")
+    start = None
+    try:
+        start = start_of(lab, arms)
+    except LabError as error:
+        st.caption(f"Where the base stood is not shown: {literal(str(error))}")
+    figure = learning_and_forgetting(arms, curves, colours, masked, start)
+    show(figure, experiment.id, "plane", "Accuracy on the target against accuracy on the source, a line a setting")
+    st.caption("Up is more learnt, right is less forgotten.")
+
+
+def costs(experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str]) -> None:
+    """Accuracy against time, parameters and storage; then the costs alone."""
+    st.subheader("Cost")
+    left, right = st.columns(2, gap="large")
+    with left:
+        figure = learning_over_time(arms, curves, colours)
+        show(figure, experiment.id, "time", "Accuracy on the validation part over training time, a line a setting")
+    with right:
+        show(arm_dots(arms, "seconds", colours), experiment.id, "seconds", "Training time of each run")
+        if any(run.result and run.result.bank > 1 for arm in arms for run in arm.runs):
+            st.caption("Runs trained side by side are each charged an equal share of the time.")
+    left, right = st.columns(2, gap="large")
+    with left:
+        figure = accuracy_against("trainable_parameters", arms, colours)
+        show(figure, experiment.id, "parameters", "Accuracy on the test part against trainable parameters")
+    with right:
+        figures = st.container()
+        customers = st.select_slider(
+            "Customers", CUSTOMERS, 100, format_func=lambda count: f"{count:,}", key="customers", bind="query-params",
+            help="Each has a network of their own. LoRA stores one base and an adapter for each.",
+        )  # fmt: skip
+        with figures:
+            figure = accuracy_against("storage", arms, colours, customers)
+            show(figure, experiment.id, "storage", "Accuracy on the test part against bytes to store for all customers")
+        sizes = [f"{arm.label} {bytes_text(bytes_for_customers(arm, customers))}" for arm in arms]
+        st.caption(f"To store: {listed(sizes)}.")
+    names: list[MeasureName] = ["trainable_parameters", "memory"]
+    for place, name in zip(st.columns(2, gap="large"), names, strict=True):
+        with place:
+            show(bars(arms, name, colours), experiment.id, name, f"{MEASURES[name].title} of each setting")
+
+
+def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
+    """Full fine-tuning cut to the ranks of the LoRA arms: computed from its stored networks, on demand."""
+    full = next((arm for arm in arms if arm.method == "full" and not arm.spec.control), None)
+    ranks = sorted({arm.lora.rank for arm in arms if arm.lora})
+    if full is None or not ranks:
+        return
+    fold = st.expander(
+        "Reference: full fine-tuning cut to a rank", icon=":material/content_cut:", key="cuts", on_change="rerun"
+    )
+    if not fold.open:
+        return
+    with fold:
+        st.caption(
+            f"Derived, not trained: the change that {full.label} made to each weight, cut to rank r by singular value "
+            "decomposition. It says what a change of that rank can hold; it is no cheaper to train."
+        )
+        try:
+            cuts = cuts_of(lab, full, ranks)
+        except LabError as error:
+            st.error(literal(str(error)))
+            return
+        st.dataframe(cuts_table(cuts, masked), hide_index=True, alt="Accuracy of full fine-tuning cut to each rank")
+        if found := cut_differences(arms, cuts):
+            st.markdown("**LoRA minus full fine-tuning cut to the same rank**, in points")
+            st.dataframe(differences_table(found), hide_index=True, alt="LoRA minus the cut reference, by rank")

@@ -1,0 +1,116 @@
+"""The parts of Compare that say how sure one may be: differences, a single pair, and the learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import Lab
+from core.store.record import Experiment, Run
+from core.study.arms.arm import Arm
+from core.study.arms.difference_tables import differences_table, full_differences, p_text, rank_differences
+from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
+from core.study.figures.sweep import rate_curves
+from core.study.stats.claims import Difference, Finding
+from core.study.stats.intervals import CLAIM_SEEDS
+from core.wording.numbers import count_text, points_text
+from pages.shared.figure_panel import show
+from pages.shared.literal import literal
+from pages.shared.measured import images_of
+from pages.sweep.live import read_cells
+
+
+def differences(arms: Sequence[Arm], masked: bool) -> None:
+    """Every setting against full fine-tuning, on target and source; and the ranks among themselves.
+
+    Args:
+        arms: one for each method, rank and control.
+        masked: whether forgetting is judged among the source's own classes.
+    """
+    accuracy = full_differences(arms, "accuracy")
+    if not accuracy:
+        return
+    st.subheader("How sure is that?")
+    st.caption(
+        "Each setting minus full fine-tuning, in points, paired by seed; below zero it has less. 95 % interval: BCa "
+        "bootstrap. p: sign-flip test, corrected by Holm for all LoRA ranks together and for all controls together. A "
+        "difference is shown only where both agree. Beats it: how often a run is above a run of the other one."
+    )
+    _table("**Accuracy on the target, minus that of full fine-tuning**", accuracy)
+    forgetting = full_differences(arms, "forgetting_masked" if masked else "forgetting")
+    if any(difference.seeds for difference in forgetting):
+        among = ", among its own classes" if masked else ""
+        _table(f"**Forgetting of the source{among}, minus that of full fine-tuning** (more is worse)", forgetting)
+    if len(ranks := rank_differences(arms)):
+        _table("**Accuracy of each rank minus the lowest**", ranks)
+
+
+def _table(title: str, found: Sequence[Difference]) -> None:
+    st.markdown(title)
+    st.dataframe(differences_table(found), hide_index=True, alt=title.strip("*"))
+
+
+def single_pair(lab: Lab, arms: Sequence[Arm]) -> None:
+    """Two stored networks on the same test images; at once where there is one seed, else on demand."""
+    full = next((arm for arm in arms if arm.method == "full" and not arm.spec.control), None)
+    others = [arm for arm in arms if arm is not full and full and set(arm.seeds) & set(full.seeds)]
+    if full is None or not others:
+        return
+    if max(len(arm.seeds) for arm in arms) < 2:
+        st.markdown("**One seed: image by image**")
+        _pairs(lab, full, others, full.seeds[0])
+        return
+    fold = st.expander("One seed, image by image", icon=":material/image_search:", key="pair", on_change="rerun")
+    if fold.open:
+        with fold:
+            seed = st.segmented_control(
+                "Seed", list(full.seeds), default=full.seeds[0], key="pair-seed", required=True, bind="query-params"
+            )
+            _pairs(lab, full, others, int(seed))
+
+
+def _pairs(lab: Lab, full: Arm, others: Sequence[Arm], seed: int) -> None:
+    st.caption(
+        "The networks of one seed on the same test images: bootstrap over the images and McNemar's exact test. This "
+        f"speaks of these two networks; of the methods only several seeds can, from {CLAIM_SEEDS} on."
+    )
+    runs = {arm.label: _of_seed(arm, seed) for arm in others}
+    left = _of_seed(full, seed)
+    for label, run in runs.items():
+        if run is None or left is None:
+            continue
+        try:
+            found = images_of(lab, run.id, left.id)
+        except LabError as error:
+            st.error(literal(str(error)))
+            return
+        words = {
+            Finding.A_HIGHER: f"{label} is better than {full.label} on images like these",
+            Finding.B_HIGHER: f"{label} is worse than {full.label} on images like these",
+            Finding.NOT_SHOWN: f"No difference between {label} and {full.label} is shown",
+        }[found.finding]
+        span = f"{points_text(found.interval.low)} to {points_text(found.interval.high)}".replace(" points to", " to")
+        st.markdown(
+            f"{words}: {points_text(found.interval.mean)} (95 % interval {span}, p = {p_text(found.p)}); of "
+            f"{count_text(found.interval.n)} images {count_text(found.only_a)} are right only with {label} and "
+            f"{count_text(found.only_b)} only with {full.label}."
+        )
+
+
+def _of_seed(arm: Arm, seed: int) -> Run | None:
+    return next((run for run in arm.runs if run.spec.seed == seed), None)
+
+
+def learning_rates(
+    experiment: Experiment, members: Sequence[Run], arms: Sequence[Arm], validation: Mapping[str, float] | None
+) -> None:
+    """How validation chose a rate for each setting, and what the others would have given."""
+    st.subheader("Learning rates")
+    choices = rate_choices(arms, validation)
+    st.markdown(choice_sentence(choices, sorted({run.spec.seed for run in members})))
+    if ends := end_sentences(choices):
+        st.warning(" ".join(ends))
+    figure = rate_curves(read_cells(members))
+    show(figure, experiment.id, "rates", "Accuracy on the validation part over the learning rate, a line a setting")

@@ -1,0 +1,49 @@
+"""Data: every dataset there is, and your own."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.data.catalog import DatasetInfo
+from core.lab import current
+from pages.data.upload import delete_button, upload_dataset
+from pages.shared.datasets import STATES, download
+from pages.shared.literal import literal
+
+lab = current()
+
+
+def row(info: DatasetInfo) -> None:
+    """One dataset: what it is, whether it is here, and what can be done with it."""
+    word, colour, icon = STATES[info.state]
+    with st.container(border=True, gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{literal(info.title)}**", width="content")
+            st.badge(word, color=colour, icon=icon)  # type: ignore[arg-type]
+            if info.is_own:
+                st.space("stretch")
+                delete_button(lab, info.name)
+        st.caption(literal(info.line))
+        if info.state == "absent":
+            download(lab, info.name, info.download_bytes, f"data-{info.name}")
+
+
+st.title("Data")
+st.markdown("What networks can learn here: published datasets, and your own images.")
+
+infos = lab.datasets()
+published, brought = st.columns(2, gap="large")
+with published:
+    st.subheader("Published")
+    for info in infos:
+        if not info.is_own:
+            row(info)
+with brought:
+    st.subheader("Your own")
+    owned = [info for info in infos if info.is_own]
+    for info in owned:
+        row(info)
+    if not owned:
+        st.caption("Datasets that you bring are listed here. Nothing leaves this machine.")
+    st.subheader("Bring a dataset")
+    upload_dataset(lab)

@@ -1,0 +1,96 @@
+"""Parts of the Fine-tune form: what makes a comparison fair, and what it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from core.lab import Lab
+from core.spec import RunSpec
+from core.store.record import Run
+from core.study.arms.tuning import TuneSpec
+from core.wording.numbers import bytes_text, count_text, seconds_text
+from pages.shared import forms
+
+
+def fairness(base: Run) -> tuple[TuneSpec | None, bool]:
+    """Whether all are tuned alike, and whether each seed gets a base of its own.
+
+    Args:
+        base: what is fine-tuned.
+
+    Returns:
+        How the rates are tuned, or None; and whether bases vary with the seed.
+    """
+    tune = None
+    if st.toggle(
+        "Tune both: the same number of learning rates for each", key="finetune-tune", persist_state="session",
+        help="Every method, rank and control is trained at rates spread around its own, with every seed. The "
+        "validation part picks one for each, and best is compared with best.",
+    ):  # fmt: skip
+        left, right = st.columns(2, gap="medium")
+        with left:
+            rates = forms.whole(TuneSpec, "rates", "finetune-tune-rates")
+        with right:
+            span = forms.one_of(TuneSpec, "span", [10.0, 30.0, 100.0, 300.0, 1000.0], "finetune-tune-span")
+        tune = TuneSpec.of(rates=rates, span=span)
+    own_bases = st.toggle(
+        "A base for each seed", key="finetune-own-bases", persist_state="session",
+        help=f"Pretrains a base like {base.id} with every seed, where there is none yet, and starts each seed's runs "
+        "from its own. Base and fine-tune seed then vary together, and the intervals speak of both.",
+    )  # fmt: skip
+    return tune, own_bases
+
+
+def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_base: Run | None) -> None:
+    """Trainable parameters, memory and time of each method, rank and control, and of all together.
+
+    Args:
+        lab: knows what a run costs.
+        specs: of all runs.
+        seeds: of each arm.
+        own_base: what a base for each seed is like; None where all start from one.
+
+    Raises:
+        LabError: a spec does not hold.
+    """
+    ways: dict[str, set[str]] = {}
+    rates: dict[str, set[float]] = {}
+    first: dict[str, RunSpec] = {}
+    for spec in specs:
+        rates.setdefault(spec.label, set()).add(spec.optim.learning_rate)
+        ways.setdefault(spec.label, set()).add(spec.arm)
+        first.setdefault(spec.label, spec)
+    prices = {label: lab.cost(spec) for label, spec in first.items()}
+    total = sum(prices[spec.label].seconds for spec in specs)
+    table = {
+        "Arm": list(prices),
+        "Rates": [f"{len(ways[label])}, {min(rates[label]):g} to {max(rates[label]):g}" for label in prices],
+        "Trainable": [count_text(price.trainable_parameters) for price in prices.values()],
+        "Memory": [_unbroken(bytes_text(price.memory)) for price in prices.values()],
+        "Time a run": [_unbroken(seconds_text(price.seconds)) for price in prices.values()],
+    }
+    if len(specs) == len(prices) * len(seeds):
+        del table["Rates"]
+    st.table(
+        pd.DataFrame(table), border="horizontal", hide_index=True,
+        alt="Trainable parameters, memory and time of each arm",
+    )  # fmt: skip
+    bases = 0
+    if own_base is not None:
+        bases = sum(lab.find_base(own_base.spec.but(seed=seed)) is None for seed in seeds)
+        total += bases * lab.cost(own_base.spec).seconds
+    with st.grid(2):
+        arms = sum(map(len, ways.values()))
+        st.metric("Runs", f"{len(specs)}", help=f"{arms} arms with {len(seeds)} seeds each.")
+        if own_base is not None:
+            st.metric("Bases to train", f"{bases}", help="One for each seed; those that are there are used again.")
+        st.metric("Steps a run", count_text(max(price.steps for price in prices.values())))
+        st.metric("Training time, about", seconds_text(total), help="From a few steps timed on this machine.")
+
+
+def _unbroken(text: str) -> str:
+    """A number that stays with its unit in a narrow column."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")

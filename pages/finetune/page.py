@@ -1,0 +1,110 @@
+"""Fine-tune: full and LoRA side by side, on one base and one task."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.engine.experiment import arm_specs
+from core.errors import LabError
+from core.lab import current
+from core.spec import CONTROL_RATES, CONTROLS, OptimSpec
+from core.study.arms.tuning import tuned_arms
+from pages.finetune.form import fairness, price_table
+from pages.shared import forms
+from pages.shared.links import link
+from pages.shared.literal import literal
+from pages.shared.live import live_panel
+from pages.shared.pickers import base_picker, task_text
+from pages.shared.task_form import task_form
+
+lab = current()
+
+st.title("Fine-tune")
+st.markdown("Start from one base, learn one task, and let full fine-tuning and LoRA run side by side.")
+
+live = [run.id for run in lab.live() if run.spec.method != "pretrain"]
+# In the address, so that a reload still knows what was started here.
+launched = next((e.id for e in lab.experiments() if e.id == st.query_params.get("experiment")), None)
+if live:
+    live_panel(lab, live, "finetune-live")
+elif launched:
+    st.success("The experiment is done.", icon=":material/check_circle:")
+if launched:
+    link(
+        "compare",
+        "Open the comparison",
+        {"experiment": launched},
+    )
+
+base = base_picker(lab)
+if base is None:
+    st.info("Fine-tuning starts from a pretrained network, and there is none yet.", icon=":material/info:")
+    link("pretrain", "Pretrain a base")
+    link("home", "Or let Home do the whole job")
+    st.stop()
+
+specs, title, task = [], "", None
+settings, cost = st.columns([3, 2], gap="large")
+with settings:
+    task = task_form(lab, base, "finetune")
+    st.subheader("Methods")
+    methods = st.pills(
+        "Methods", ["Full", "LoRA"], selection_mode="multi", default=["Full", "LoRA"], key="finetune-methods",
+        label_visibility="collapsed", persist_state="session",
+    )  # fmt: skip
+    controls = st.pills(
+        "Controls", list(CONTROLS), selection_mode="multi", format_func=CONTROLS.__getitem__, key="finetune-controls",
+        persist_state="session", wrap=True,
+        help="What keeps the story honest: only the last layer, only the biases, or a new network without the base.",
+    )  # fmt: skip
+    left, right = st.columns(2, gap="medium")
+    try:
+        with left:
+            epochs = forms.whole(OptimSpec, "epochs", "finetune-epochs", most=50)
+            seeds = forms.seeds("finetune-seeds")
+        with right:
+            batch_size = forms.batch_size("finetune-batch")
+            device = forms.device(lab, "finetune-device")
+        arms = []
+        left, right = st.columns(2, gap="medium")
+        if "Full" in methods:
+            with left:
+                rate = forms.learning_rate("full", "finetune-rate-full", "Learning rate of full fine-tuning")
+            arms.append((OptimSpec.of(learning_rate=rate, epochs=epochs, batch_size=batch_size), None))
+        if "LoRA" in methods:
+            with right:
+                rate = forms.learning_rate("lora", "finetune-rate-lora", "Learning rate of LoRA")
+            optim = OptimSpec.of(learning_rate=rate, epochs=epochs, batch_size=batch_size)
+            arms += [(optim, lora) for lora in forms.lora("finetune")]
+        arms += [
+            (OptimSpec.of(learning_rate=CONTROL_RATES[name], epochs=epochs, batch_size=batch_size), name)
+            for name in controls
+        ]
+        tune, own_bases = fairness(base)
+        if tune is not None:
+            arms = tuned_arms(arms, tune)
+        if task is not None:
+            starts = dict.fromkeys(seeds, base.id) if own_bases else base.id
+            specs = arm_specs(starts, base.spec, task, arms, seeds, device)
+            title = f"{task_text(base.spec.task)} → {task_text(task)}"
+    except LabError as error:
+        st.error(literal(str(error)))
+
+with cost, st.container(border=True):
+    st.subheader("What it will take")
+    try:
+        if not specs or task is None:
+            st.caption("Choose a task and at least one method.")
+        else:
+            price_table(lab, specs, seeds, base if own_bases else None)
+            rates = {optim.learning_rate for optim, kind in arms if not isinstance(kind, str)}
+            if "Full" in methods and "LoRA" in methods and len(rates) == 1:
+                st.warning(
+                    "One learning rate for both usually handicaps LoRA: its best rate is often several times higher."
+                )
+            if st.button("Start the experiment", type="primary", icon=":material/play_arrow:", width="stretch"):
+                experiment = lab.fine_tune(base, task, arms, seeds, title, device, own_bases)
+                st.query_params["experiment"] = experiment.id
+                st.rerun()
+    except LabError as error:
+        st.error(literal(str(error)))

@@ -1,0 +1,90 @@
+"""Pretrain: make a base that is fine-tuned later."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import current
+from core.spec import ModelSpec, OptimSpec, RunSpec
+from core.wording.numbers import bytes_text, count_text, seconds_text
+from pages.shared import forms
+from pages.shared.datasets import dataset_picker, task_preview
+from pages.shared.links import link
+from pages.shared.literal import literal
+from pages.shared.live import live_panel
+from pages.shared.pickers import base_text, task_text
+
+lab = current()
+
+st.title("Pretrain")
+st.markdown("Train a network from random weights. It becomes a **base**, and fine-tuning starts from it.")
+
+live = [run.id for run in lab.live() if run.spec.method == "pretrain"]
+if live:
+    live_panel(lab, live, "pretrain-live")
+
+spec = None
+settings, cost = st.columns([3, 2], gap="large")
+with settings:
+    dataset = dataset_picker(lab, "Dataset", "pretrain-dataset")
+    if dataset is not None:
+        try:
+            whole_dataset = lab.catalog.info(dataset)
+            with st.expander("Task: classes, rotation, validation part", icon=":material/transform:"):
+                task = forms.own_task(dataset, list(range(whole_dataset.num_classes)), "pretrain")
+            task_preview(lab, task, "pretrain")
+            left, right = st.columns(2, gap="medium")
+            with left:
+                epochs = forms.whole(OptimSpec, "epochs", "pretrain-epochs", most=50)
+                rate = forms.learning_rate("pretrain", "pretrain-rate")
+            with right:
+                batch_size = forms.batch_size("pretrain-batch")
+                device = forms.device(lab, "pretrain-device")
+            with st.expander("Network, stopping and seed", icon=":material/tune:"):
+                model = ModelSpec.of(
+                    num_hidden_1=forms.whole(ModelSpec, "num_hidden_1", "pretrain-hidden-1", most=1024),
+                    num_hidden_2=forms.whole(ModelSpec, "num_hidden_2", "pretrain-hidden-2", most=1024),
+                    num_classes=whole_dataset.num_classes,
+                )
+                patience = forms.whole(OptimSpec, "patience", "pretrain-patience", most=20)
+                keep = forms.kept_weights("pretrain-keep")
+                seed = forms.whole(RunSpec, "seed", "pretrain-seed", most=100)
+            spec = RunSpec.of(
+                method="pretrain", model=model, task=task, seed=seed, device=device,
+                optim=OptimSpec.of(
+                    learning_rate=rate, batch_size=batch_size, epochs=epochs, patience=patience, keep=keep
+                ),
+            )  # fmt: skip
+        except LabError as error:
+            st.error(literal(str(error)))
+
+with cost, st.container(border=True):
+    st.subheader("What it will take")
+    if spec is None:
+        st.caption("Choose a dataset that is on this machine.")
+    else:
+        try:
+            price = lab.cost(spec)
+            with st.grid(2):
+                st.metric("Trainable parameters", count_text(price.trainable_parameters))
+                st.metric("Steps", count_text(price.steps))
+                st.metric("Training time, about", seconds_text(price.seconds))
+                st.metric(
+                    "Memory", bytes_text(price.memory), help="Weights, gradients and Adam's two moments, in float32."
+                )
+            if st.button("Start pretraining", type="primary", icon=":material/play_arrow:", width="stretch"):
+                lab.launch(spec)
+                st.rerun()
+        except LabError as error:
+            st.error(literal(str(error)))
+
+st.subheader("Bases")
+bases = lab.bases()
+if not bases:
+    st.caption("The networks you pretrain are listed here, ready to be fine-tuned.")
+for base in bases[:10]:
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{literal(task_text(base.spec.task))}**")
+        st.caption(literal(base_text(base)))
+        link("finetune", "Fine-tune it", {"base": base.id})

@@ -1,0 +1,109 @@
+"""Report: the decision of one experiment on one page, and the file of it for those who have no dashboard."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import current
+from core.spec import bounds
+from core.study.arms.arm import arms_of
+from core.study.arms.choice import chosen_arms, validation_of
+from core.study.report.decision import DecisionSpec
+from core.study.report.evidence import gather
+from core.study.report.html import report_html
+from core.study.report.report import Plot, report
+from pages.compare.costs import CUSTOMERS
+from pages.shared.figure_panel import show
+from pages.shared.links import link
+from pages.shared.literal import literal
+from pages.shared.measured import everything_of
+from pages.shared.pickers import experiment_picker
+
+lab = current()
+
+st.title("Report")
+experiment = experiment_picker(lab)
+if experiment is None:
+    st.info("An experiment's decision report stands here: the answer, what it rests on, and what it does not show.")
+    link("home", "Run the comparison")
+    st.stop()
+
+members = lab.members(experiment)
+arms = arms_of(members)
+if any(run.is_live for run in members):
+    st.info("The report appears when every run of the experiment has ended.", icon=":material/schedule:")
+    link(
+        "compare",
+        "Watch it in Compare",
+        {"experiment": experiment.id},
+    )
+    st.stop()
+if not arms:
+    st.info("No run of this experiment has come to a result, so there is nothing to report.", icon=":material/info:")
+    link("runs", "See what became of them")
+    st.stop()
+
+about = bounds(DecisionSpec, "within")
+left, right = st.columns(2, gap="large")
+with left:
+    margin = st.slider(
+        f"{about.title}, in points", float(about.low or 0), float(about.high or 10), about.default, 0.1, key="within",
+        help=about.description, bind="query-params",
+    )  # fmt: skip
+with right:
+    customers = st.select_slider(
+        "Customers", CUSTOMERS, 100, format_func=lambda count: f"{count:,}", key="report-customers",
+        help="Whose networks are to be stored, each with one of their own.",
+    )  # fmt: skip
+try:
+    evidence = gather(lab, experiment, everything_of(lab, chosen_arms(arms, validation_of(arms))))
+    found = report(evidence, margin, customers)
+except LabError as error:
+    st.error(literal(str(error)))
+    st.stop()
+
+st.subheader("The question")
+st.markdown(literal(found.question))
+st.subheader("The answer")
+with st.container(border=True):
+    for sentence in found.answer:
+        st.markdown(literal(sentence))
+for warning in found.warnings:
+    st.warning(literal(warning))
+with st.container(horizontal=True, vertical_alignment="center"):
+    st.download_button(
+        "Report as one HTML file", lambda: report_html(found), f"{experiment.id}-report.html", "text/html",
+        icon=":material/download:", type="primary", on_click="ignore", key="report-file",
+        help="Opens anywhere, without a network, and prints.",
+    )  # fmt: skip
+    link("compare", "Compare", {"experiment": experiment.id})
+
+for section in found.sections:
+    st.subheader(section.title)
+    st.markdown(literal(section.lead))
+    for part in section.parts:
+        if isinstance(part, Plot):
+            show(part.figure, experiment.id, part.key, part.alt)
+        else:
+            st.markdown(f"**{literal(part.title)}**")
+            st.dataframe(part.frame, hide_index=True, alt=part.title)
+            if part.note:
+                st.caption(literal(part.note))
+
+st.subheader("What cannot be concluded")
+st.markdown("\n".join(f"- {literal(limit)}" for limit in found.limits))
+
+st.subheader("What was run")
+st.markdown("\n".join(f"- **{literal(name)}:** {literal(value)}" for name, value in found.facts))
+
+st.subheader("How to run it again")
+if found.command is not None:
+    st.code(found.command, language="bash", wrap_lines=True)
+else:
+    st.markdown("The command line has no options for this experiment; these are the specs of one run of each setting.")
+with st.expander("Specs of one run of each setting", icon=":material/data_object:", expanded=found.command is None):
+    st.code("\n".join(found.specs), language="json", wrap_lines=True)
+
+st.subheader("Words")
+st.markdown("\n".join(f"- **{literal(term)}:** {literal(meaning)}" for term, meaning in found.words))

@@ -1,0 +1,195 @@
+"""One run: what it came to, its curve, its settings, what happened to it, and the command that repeats it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.errors import NoteError, UnknownRunError
+from core.lab import Lab
+from core.store.notes import MOST_NOTE
+from core.store.record import Run
+from core.store.search import Entry
+from core.study.arms.settings import settings_of
+from core.study.figures.curves import NamedCurve, live_figure_data, loss_curves
+from core.study.figures.palette import colours_of
+from core.wording.numbers import bytes_text, count_text, percent, seconds_text
+from pages.shared.literal import literal
+from pages.shared.live import TICK
+from pages.shared.live_chart import live_chart
+from pages.shared.pickers import STATE_ICONS, state_badge, task_text, when
+
+PROBLEM = "runs-note-problem"
+"""In session state: the run whose note or tags could not be saved, and why."""
+
+
+def heading(lab: Lab, entry: Entry) -> None:
+    """What run this is, and where it stands."""
+    run = entry.run
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(f"{run.spec.label}, seed {run.spec.seed}", width="content")
+        state_badge(run)
+        if entry.archived:
+            st.badge("archived", icon=":material/archive:", color="gray")
+    words = [run.id, literal(task_text(run.spec.task)), when(run.created)]
+    if run.spec.base:
+        words.append(f"from {run.spec.base}")
+    if run.experiment:
+        words.append(literal(lab.experiment(run.experiment).name))
+    st.caption(" · ".join(words))
+
+
+def detail(lab: Lab, entry: Entry) -> None:
+    """Everything known of a run."""
+    run = entry.run
+    if run.state == "interrupted":
+        cause = literal(run.cause or "Its process ended under it.")
+        st.warning(f"{cause} Resume goes on from its last checkpoint.")
+    elif run.cause:
+        st.error(literal(run.cause))
+    if run.traceback and st.toggle("Show the traceback", key="runs-traceback"):
+        st.code(run.traceback, language="text")
+    _result(run)
+    if run.step:
+        _curve(lab, run)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _notes(lab, entry)
+        _settings(run)
+    with right:
+        _history(lab, run)
+        _command(lab, run)
+
+
+def _result(run: Run) -> None:
+    if run.result is None:
+        return
+    result = run.result
+    with st.container(horizontal=True):
+        st.metric("Accuracy", percent(result.accuracy), help="On the test part.", border=True)
+        if result.source_accuracy is not None:
+            st.metric("Source accuracy", percent(result.source_accuracy), border=True)
+        st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
+        st.metric("Training time", seconds_text(result.seconds), border=True)
+        st.metric("Memory", bytes_text(result.memory), border=True)
+
+
+def _curve(lab: Lab, run: Run) -> None:
+    """The run's losses; of a run that trains, they grow."""
+    beside = lab.runs(experiment=run.experiment) if run.experiment else [run]
+    colour = colours_of(other.spec for other in beside)[run.spec.arm]
+    alt = f"Training and validation loss of run {run.id} by step"
+
+    def named() -> NamedCurve:
+        return NamedCurve(run=run.id, label=run.spec.label, colour=colour, curve=lab.curve(run.id))
+
+    def growing() -> None:
+        live_chart(live_figure_data([named()]), key="runs-own", height=380, alt=alt)
+
+    if run.is_live:
+        st.fragment(growing, run_every=TICK)()
+    else:
+        st.plotly_chart(loss_curves([named()], axis="step", smoothing=0.9, log=False), key="runs-curve", alt=alt)
+
+
+def _notes(lab: Lab, entry: Entry) -> None:
+    """Note and tags, saved as soon as they change."""
+    run, note, tags = entry.run, f"runs-note-{entry.run.id}", f"runs-tags-{entry.run.id}"
+    failed, problem = st.session_state.pop(PROBLEM, (None, None))
+    # What another tab has saved is shown; what could not be saved stays to be put right.
+    if failed != note:
+        st.session_state[note] = entry.note
+    if failed != tags:
+        st.session_state[tags] = list(entry.tags)
+    st.multiselect(
+        "Tags", sorted({*lab.search.tags(), *st.session_state[tags]}), key=tags, accept_new_options=True,
+        placeholder="Add a tag", on_change=_save_tags, args=(lab, run.id, tags),
+    )  # fmt: skip
+    st.text_area(
+        "Note", key=note, max_chars=MOST_NOTE, height=110, placeholder="What was tried, and what came of it",
+        on_change=_save_note, args=(lab, run.id, note),
+    )  # fmt: skip
+    if problem:
+        st.error(literal(problem))
+
+
+def _save_note(lab: Lab, id: str, key: str) -> None:
+    try:
+        lab.shelf.set_note(id, st.session_state[key])
+    except (NoteError, UnknownRunError) as error:
+        st.session_state[PROBLEM] = key, str(error)
+
+
+def _save_tags(lab: Lab, id: str, key: str) -> None:
+    try:
+        lab.shelf.set_tags(id, st.session_state[key])
+    except (NoteError, UnknownRunError) as error:
+        st.session_state[PROBLEM] = key, str(error)
+
+
+def _settings(run: Run) -> None:
+    st.markdown("**Settings**")
+    settings = settings_of(run.spec)
+    table = pd.DataFrame({"Setting": list(settings), "Value": list(settings.values())}, dtype="string")
+    st.dataframe(table, hide_index=True, alt="Settings of the run")
+    with st.expander("As JSON", icon=":material/data_object:"):
+        st.json(run.spec.model_dump(mode="json"), expanded=2)
+
+
+def _history(lab: Lab, run: Run) -> None:
+    st.markdown("**What happened**")
+    lines, resumed, latest = [], False, 0.0
+    for moment, state in lab.history(run.id):
+        latest = max(latest, moment)  # the machine's clock may have been put back: what came later stands below
+        word = "running again" if state == "running" and resumed else state
+        resumed = resumed or state == "interrupted"
+        lines.append((latest, f"{STATE_ICONS[state]} {word} · {when(moment)}"))
+    lines += [(moment, literal(sentence)) for moment, sentence in lab.log(run.id)]
+    for _, line in sorted(lines, key=lambda pair: pair[0]):
+        st.markdown(line)
+    if run.result:
+        others = run.result.bank - 1
+        beside = f", beside {others} other run{'s' if others > 1 else ''}" if others else ""
+        threads = f"{run.result.threads} thread{'s' if run.result.threads > 1 else ''}"
+        st.caption(f"{count_text(run.step)} steps on {run.result.device} with {threads}{beside}.")
+    epochs = lab.curve(run.id).epochs
+    if len(epochs):
+        with st.expander("Epoch by epoch", icon=":material/format_list_numbered:"):
+            shown = epochs.dropna(axis="columns", how="all").drop(columns="step")
+            shown.columns = [name.replace("_", " ").capitalize() for name in shown.columns]
+            st.dataframe(shown, hide_index=True, height=240, alt="Losses and accuracies after each epoch")
+
+
+def _command(lab: Lab, run: Run) -> None:
+    """How to train it again without the browser."""
+    st.markdown("**Train it again anywhere**")
+    base = " --base BASE.safetensors" if _needs_base(lab, run) else ""
+    st.code(f"python -m core run {run.id}.json{base}", language="bash", wrap_lines=True)
+    st.download_button(
+        f"{run.id}.json", lambda: lab.recipe(run.id).to_json(), f"{run.id}.json", "application/json",
+        icon=":material/download:", on_click="ignore", key="runs-recipe",
+    )  # fmt: skip
+    st.caption(f"On this machine, `python -m core run --run {run.id}{base}` does the same. {_promise(lab, run)}")
+
+
+def _needs_base(lab: Lab, run: Run) -> bool:
+    """Whether the weights of its base cannot be trained again from what is known."""
+    if run.spec.base is None:
+        return False
+    bases = lab.runs_of([run.spec.base])
+    return not bases or bases[0].state == "stopped"
+
+
+def _promise(lab: Lab, run: Run) -> str:
+    """How near to this run's numbers the command comes."""
+    if _needs_base(lab, run):
+        return "Its base was stopped, which no command can repeat: download its weights from the Adapters page first."
+    if run.state == "stopped":
+        return "This run was stopped; the command trains it to its end."
+    if run.result is None:
+        return "The JSON holds all that defines the run" + (", its base's training included." if run.spec.base else ".")
+    if run.result.bank > 1:
+        return "It was trained in a bank beside others; alone it comes out the same to rounding."
+    if any(base.result and base.result.bank > 1 for base in lab.runs_of([run.spec.base] if run.spec.base else [])):
+        return "Its base was trained in a bank beside others; alone both come out the same to rounding."
+    return "With the same device and thread count, which it takes from the JSON, the weights are the same bit for bit."

@@ -1,0 +1,71 @@
+"""Runs: everything that was ever trained, and what may be done with it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import UnknownRunError
+from core.lab import Lab, current
+from core.store.search import Query
+from pages.runs.actions import actions, problem
+from pages.runs.delete import delete_dialog
+from pages.runs.detail import detail, heading
+from pages.runs.diff import diff
+from pages.runs.filters import filters
+from pages.runs.table import runs_table, selected
+from pages.runs.usage import space
+from pages.shared.links import link
+from pages.shared.literal import literal
+from pages.shared.live import live_panel
+from pages.shared.restore import offer_to_restore
+
+WATCH_SECONDS = 2.0
+"""Between two looks whether the list has changed, while something trains."""
+
+
+def watch(lab: Lab, seen: tuple[object, ...]) -> None:
+    """Draw the page anew when the store has changed since it was drawn."""
+    if lab.search.mark() != seen:
+        st.rerun()
+
+
+lab = current()
+seen = lab.search.mark()
+
+st.title("Runs")
+offer_to_restore(lab)
+
+live = [run.id for run in lab.live()]
+if live:
+    live_panel(lab, live, "runs-live")
+    st.button("Stop all", icon=":material/stop:", on_click=lambda: [lab.stop(id) for id in live])
+    st.fragment(watch, run_every=WATCH_SECONDS)(lab, seen)
+
+if not lab.search.count(Query(archived=None)):
+    st.info("Every run is listed here, from the moment it is queued.", icon=":material/info:")
+    link("home", "Run the comparison")
+    st.stop()
+
+runs_table(lab, filters(lab))
+delete_dialog(lab)
+
+problem()
+chosen = selected()
+entries = lab.search.entries(chosen)
+if len(entries) < len(chosen):
+    gone = len(chosen) - len(entries)
+    st.error("There is no such run; it may have been deleted." if gone == 1 else f"{gone} of these runs are not there.")
+try:
+    if len(entries) == 1:
+        heading(lab, entries[0])
+        actions(lab, entries)
+        detail(lab, entries[0])
+    elif entries:
+        st.subheader(f"{len(entries)} runs")
+        actions(lab, entries)
+        diff(lab, entries)
+except UnknownRunError as error:  # deleted from elsewhere while this was drawn
+    st.error(literal(str(error)))
+if not chosen:
+    st.caption("Select a row to see its curve, its settings and its log; select several to see what they differ in.")
+space(lab)

@@ -1,0 +1,99 @@
+"""Choosing a dataset, seeing what is in it, and bringing it to this machine."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.data.catalog import DatasetInfo
+from core.errors import LabError
+from core.lab import Lab
+from core.spec import TaskSpec
+from core.wording.numbers import bytes_text
+from pages.shared.literal import literal
+
+TICK = 0.5
+"""Seconds between two looks at a download."""
+
+CLASSES_SHOWN = 50
+"""Classes of which a preview shows an image."""
+
+STATES = {
+    "ready": ("ready", "green", ":material/check_circle:"),
+    "absent": ("not on this machine", "gray", ":material/cloud_download:"),
+    "damaged": ("damaged", "red", ":material/error:"),
+}
+"""How a dataset's state is called, with its colour and icon."""
+
+
+def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None) -> str | None:
+    """A choice of datasets; one that is not on this machine offers its download.
+
+    Returns:
+        Its name, or None while it is not ready.
+    """
+    infos = {info.name: info for info in lab.datasets()}
+    names = list(infos)
+    name = st.selectbox(
+        label,
+        names,
+        names.index(default if default in infos else lab.catalog.best()),
+        format_func=lambda name: infos[name].title + _addition(infos[name]),
+        key=key,
+        persist_state="session",
+    )
+    st.caption(literal(infos[name].line))
+    if infos[name].state == "ready":
+        return name
+    if infos[name].state == "absent":
+        download(lab, name, infos[name].download_bytes, key)
+    return None
+
+
+def task_preview(lab: Lab, task: TaskSpec, key: str) -> None:
+    """A row of images, one a class, on demand."""
+    fold = st.expander("See its images", icon=":material/image:", key=f"{key}-preview", on_change="rerun")
+    if not fold.open:
+        return
+    with fold:
+        try:
+            with st.spinner("Making the task"):
+                images, labels = lab.preview(task)
+                names = lab.catalog.load(task.dataset).class_names
+        except LabError as error:
+            st.error(literal(str(error)))
+            return
+        with st.container(horizontal=True, gap="small"):
+            for image, label in zip(images[:CLASSES_SHOWN], labels[:CLASSES_SHOWN], strict=True):
+                st.image(image, width=64, caption=literal(names[label]), alt=f"An image of class {names[label]}")
+        if len(labels) > CLASSES_SHOWN:
+            st.caption(f"The first {CLASSES_SHOWN} of {len(labels)} classes.")
+
+
+def _addition(info: DatasetInfo) -> str:
+    """What stands behind a dataset's name."""
+    words = (["your own"] if info.is_own else []) + ([] if info.state == "ready" else [STATES[info.state][0]])
+    return f" ({', '.join(words)})" if words else ""
+
+
+def download(lab: Lab, name: str, size: int, key: str) -> None:
+    """A button that brings a dataset to this machine, and a bar while it comes."""
+    state = lab.downloads.state(name)
+
+    @st.fragment(run_every=TICK if state and state.running else None)
+    def progress() -> None:
+        state = lab.downloads.state(name)
+        if state and state.running:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.progress(min(state.progress, 1.0), f"Downloading {name}: {state.progress:.0%} of {bytes_text(size)}")
+                if st.button("Stop", icon=":material/stop:", key=f"{key}-stop-download"):
+                    lab.downloads.stop(name)
+            return
+        if state and state.error:
+            st.error(literal(state.error))
+        elif state and state.progress >= 1:
+            st.rerun()
+        if st.button(f"Download {name} ({bytes_text(size)})", icon=":material/download:", key=f"{key}-download"):
+            lab.downloads.start(name)
+            st.rerun()
+
+    progress()

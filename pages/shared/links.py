@@ -1,0 +1,68 @@
+"""The pages, and the only place that knows where their scripts are: navigation and every link between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+import streamlit as st
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One page in the navigation."""
+
+    title: str
+    icon: str
+    section: str
+    """Heading above it; empty for the first page."""
+
+
+ENTRIES = {
+    "home": Entry("Home", ":material/home:", ""),
+    "pretrain": Entry("Pretrain", ":material/school:", "Train"),
+    "finetune": Entry("Fine-tune", ":material/tune:", "Train"),
+    "sweep": Entry("Sweep", ":material/grid_on:", "Train"),
+    "data": Entry("Data", ":material/database:", "Train"),
+    "runs": Entry("Runs", ":material/list:", "Results"),
+    "compare": Entry("Compare", ":material/stacked_line_chart:", "Results"),
+    "report": Entry("Report", ":material/description:", "Results"),
+    "weights": Entry("Weights", ":material/grid_4x4:", "Results"),
+    "adapters": Entry("Adapters", ":material/extension:", "Results"),
+    "learn": Entry("Learn", ":material/menu_book:", "Understand"),
+}
+"""Pages by the name of their folder, which is also their address, in the order of the navigation."""
+
+
+def script(name: str) -> str:
+    """The script of a page, below the folder of pages."""
+    return f"{name}/page.py"
+
+
+def sections() -> dict[str, list[st.Page]]:
+    """All pages by section, as ``st.navigation`` takes them."""
+    found: dict[str, list[st.Page]] = {}
+    for name, entry in ENTRIES.items():
+        first = not found
+        page = st.Page(
+            script(name), title=entry.title, icon=entry.icon, url_path=None if first else name, default=first
+        )
+        found.setdefault(entry.section, []).append(page)
+    return found
+
+
+def link(name: str, label: str, query: Mapping[str, str] | None = None) -> None:
+    """Draw a link to a page.
+
+    Args:
+        name: of the page's folder.
+        label: what the link says.
+        query: parameters of the address.
+    """
+    st.page_link(script(name), label=label, icon=ENTRIES[name].icon, query_params=dict(query or {}))
+
+
+def go(name: str, query: Mapping[str, str]) -> NoReturn:
+    """Leave for another page, with these parameters in its address."""
+    st.switch_page(script(name), query_params=dict(query))

@@ -1,0 +1,138 @@
+"""Runs while they wait and train: bars, time left, pace, a Stop button each, and curves that grow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.lab import Lab
+from core.store.record import Run
+from core.study.arms.arm import labels_of
+from core.study.figures.curves import NamedCurve, live_figure_data
+from core.study.figures.palette import colours_of
+from core.wording.numbers import count_text, seconds_text
+from pages.shared.literal import literal
+from pages.shared.live_chart import live_chart
+from pages.shared.pickers import state_badge
+
+TICK = 1.0
+"""Seconds between two looks at the store."""
+
+MOST_ROWS = 4
+"""Running runs with a row of their own."""
+
+MOST_FOLDED = 50
+"""Runs listed in a fold."""
+
+MOST_CURVES = 12
+"""Curves drawn at once; more could not be told apart."""
+
+
+def live_panel(lab: Lab, ids: Sequence[str], key: str) -> None:
+    """Show these runs, looking again every second while one of them is live.
+
+    When the last one ends, the whole page is drawn anew, so that what it offers then appears.
+    """
+    live = any(run.is_live for run in lab.runs_of(ids))
+    st.fragment(_panel, run_every=TICK if live else None)(lab, tuple(ids), key, live)
+
+
+def _panel(lab: Lab, ids: tuple[str, ...], key: str, was_live: bool) -> None:
+    runs = lab.runs_of(ids)
+    live = [run for run in runs if run.is_live]
+    if was_live and not live:
+        st.rerun()
+    if not runs:  # all of them have been deleted
+        return
+    labels = _labels(runs)
+    _summary(lab, runs, live)
+    running = [run for run in live if run.state == "running"]
+    waiting = [run for run in live if run.state == "queued"]
+    for run in running[:MOST_ROWS]:
+        _running(lab, run, labels[run.spec.arm], key, alone=len(running) == 1)
+    _folded(lab, "Training beside them", running[MOST_ROWS:], labels, f"{key}-beside")
+    _folded(lab, "Waiting", waiting, labels, f"{key}-waiting")
+    _curves(lab, runs, labels, key)
+
+
+def _labels(runs: list[Run]) -> dict[str, str]:
+    """Names of the arms, told apart within their experiment only: across experiments that takes too many words."""
+    labels: dict[str, str] = {}
+    for experiment in {run.experiment for run in runs}:
+        labels |= labels_of(run.spec for run in runs if run.experiment == experiment)
+    return labels
+
+
+def _summary(lab: Lab, runs: list[Run], live: list[Run]) -> None:
+    count = Counter(run.state for run in runs)
+    words = [f"{count['finished']} of {len(runs)} finished"]
+    words += [f"{count[state]} {state}" for state in ("stopped", "failed", "interrupted") if count[state]]
+    if live:
+        words.append(f"about {seconds_text(lab.remaining(live))} of training left")
+    # What failed or was stopped is not done: the bar counts only steps that were taken.
+    share = sum(1.0 if run.state == "finished" else run.progress for run in runs) / len(runs)
+    st.progress(share, " · ".join(words))
+
+
+def _running(lab: Lab, run: Run, label: str, key: str, alone: bool) -> None:
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"{key}-{run.id}"):
+        state_badge(run)
+        st.markdown(f"**{literal(label)}**, seed {run.spec.seed}", width="content")
+        epochs = run.spec.optim.epochs
+        words = [
+            f"Epoch {min(epochs, 1 + int(run.progress * epochs))} of {epochs}",
+            f"step {count_text(run.step)} of {count_text(run.steps)}",
+        ]
+        if run.examples_per_second:
+            words.append(f"{count_text(run.examples_per_second)} examples/s")
+        if run.eta is not None and alone:  # beside others, a run waits for them at every step
+            words.append(f"{seconds_text(run.eta)} left")
+        st.caption(" · ".join(words) if run.steps else "Making the task", width="stretch")
+        _stop_button(lab, run, key)
+
+
+def _folded(lab: Lab, title: str, runs: list[Run], labels: dict[str, str], key: str) -> None:
+    """Runs behind a fold, drawn only while it is open: there may be hundreds."""
+    if not runs:
+        return
+    fold = st.expander(f"{title}: {len(runs)}", icon=":material/schedule:", key=key, on_change="rerun")
+    if not fold.open:
+        return
+    with fold:
+        for run in runs[:MOST_FOLDED]:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(literal(f"{labels[run.spec.arm]}, seed {run.spec.seed}"), width="stretch")
+                _stop_button(lab, run, key)
+        if len(runs) > MOST_FOLDED:
+            st.caption(f"And {len(runs) - MOST_FOLDED} more; the Runs page has them all.")
+
+
+def _stop_button(lab: Lab, run: Run, key: str) -> None:
+    st.button(
+        "Stop", icon=":material/stop:", key=f"{key}-stop-{run.id}", on_click=lab.stop, args=(run.id,),
+        help="What it has learnt so far is kept.", disabled=run.stop_asked,
+    )  # fmt: skip
+
+
+def _curves(lab: Lab, runs: list[Run], labels: dict[str, str], key: str) -> None:
+    begun = [run for run in runs if run.step][-MOST_CURVES:]
+    if not begun:
+        st.caption("Curves appear with the first steps.")
+        return
+    colours = colours_of(run.spec for run in runs)
+    curves = [
+        NamedCurve(
+            run=run.id,
+            label=f"{labels[run.spec.arm]}, seed {run.spec.seed}",
+            colour=colours[run.spec.arm],
+            curve=lab.curve(run.id),
+            steps_an_epoch=run.steps / run.spec.optim.epochs,
+        )
+        for run in begun
+    ]
+    live_chart(
+        live_figure_data(curves), key=f"{key}-chart", height=380,
+        alt="Training and validation loss of these runs, by step",
+    )  # fmt: skip

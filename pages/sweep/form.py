@@ -1,0 +1,167 @@
+"""The form of a sweep: what to learn, which settings to try, what that costs, and the button that starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import streamlit as st
+
+from core.engine.cost import Cost
+from core.engine.experiment import arm_specs
+from core.errors import LabError
+from core.lab import Lab
+from core.spec import Device, LoRASpec, OptimSpec, RunSpec, TaskSpec, bounds
+from core.store.record import Experiment, Run
+from core.study.arms.sweep import MOST_RUNS, Grid
+from core.wording.numbers import bytes_text, count_text, seconds_text
+from pages.shared import forms
+from pages.shared.links import link
+from pages.shared.literal import literal
+from pages.shared.pickers import base_picker, task_text
+from pages.shared.task_form import task_form
+
+KEY = "sweep"
+
+RANKS = [1, 2, 4, 8]
+LORA_RATES = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05]
+FULL_RATES = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005]
+EPOCHS = 5
+"""Chosen at first: as many rates for each method, around its default, so that neither has more to choose from."""
+
+
+def sweep_form(lab: Lab) -> Experiment | None:
+    """Draw the form.
+
+    Returns:
+        The sweep that was just started; None otherwise.
+    """
+    base = base_picker(lab)
+    if base is None:
+        st.info("A sweep starts from a pretrained network, and there is none yet.", icon=":material/info:")
+        link("pretrain", "Pretrain a base")
+        link("home", "Or let Home do the whole job")
+        return None
+    settings, cost = st.columns([3, 2], gap="large")
+    with settings:
+        task = task_form(lab, base, KEY)
+        st.subheader("Settings to try")
+        grid = _grid()
+        optim, lora, device = _training(lab)
+    with cost, st.container(border=True):
+        st.subheader("What it will take")
+        if task is None:
+            st.caption("Choose a task first.")
+            return None
+        try:
+            return _start(lab, base, task, grid, optim, lora, device)
+        except LabError as error:
+            st.error(literal(str(error)))
+    return None
+
+
+def _grid() -> Grid:
+    rank, alpha, rate = bounds(LoRASpec, "rank"), bounds(LoRASpec, "alpha"), bounds(OptimSpec, "learning_rate")
+    return Grid(
+        ranks=_several("LoRA: ranks", forms.RANK_CHOICES, RANKS, "ranks", rank.description),
+        alphas=_several("LoRA: alphas", forms.ALPHA_CHOICES, [alpha.default], "alphas", alpha.description),
+        learning_rates=_several(
+            "LoRA: learning rates", forms.LEARNING_RATE_CHOICES, LORA_RATES, "rates", rate.description
+        ),
+        full_learning_rates=_several(
+            "Full fine-tuning: learning rates", forms.LEARNING_RATE_CHOICES, FULL_RATES, "full-rates",
+            "Its own rates, as the reference: its best rate is usually lower than LoRA's. None leaves it out.",
+        ),
+        seeds=len(forms.seeds(f"{KEY}-seeds")),
+    )  # fmt: skip
+
+
+def _several(label: str, choices: list[Any], default: list[Any], key: str, help: str) -> tuple[Any, ...]:
+    """Pills to choose several numbers, ascending."""
+    picked = st.pills(
+        label, choices, selection_mode="multi", default=default, format_func=lambda choice: f"{choice:g}", help=help,
+        key=f"{KEY}-{key}", persist_state="session", wrap=True,
+    )  # fmt: skip
+    return tuple(sorted(picked))
+
+
+def _training(lab: Lab) -> tuple[OptimSpec, LoRASpec, Device]:
+    """What all runs of the sweep share."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        epochs = forms.whole(OptimSpec, "epochs", f"{KEY}-epochs", most=50, value=EPOCHS)
+    with right:
+        batch_size = forms.batch_size(f"{KEY}-batch")
+    with st.expander("Scaling and device", icon=":material/tune:"):
+        about = bounds(LoRASpec, "scaling")
+        scaling = st.segmented_control(
+            about.title, forms.SCALINGS, default=about.default, help=about.description, key=f"{KEY}-scaling",
+            persist_state="session", required=True,
+        )  # fmt: skip
+        device = forms.device(lab, f"{KEY}-device")
+    return OptimSpec.of(epochs=epochs, batch_size=batch_size), LoRASpec.of(scaling=scaling), device
+
+
+def expected_seconds(lab: Lab, specs: Iterable[RunSpec]) -> list[float]:
+    """Expected training time of each of these runs of one sweep, in seconds."""
+    prices: dict[int | None, float] = {}
+    found = []
+    for spec in specs:
+        rank = spec.lora.rank if spec.lora else None
+        if rank not in prices:
+            prices[rank] = price_of(lab, spec).seconds
+        found.append(prices[rank])
+    return found
+
+
+def price_of(lab: Lab, spec: RunSpec) -> Cost:
+    """What a run of a sweep will take; alpha, scaling and seed cost nothing, so one calibration a rank serves all."""
+    lora = LoRASpec.of(rank=spec.lora.rank, target_modules=spec.lora.target_modules) if spec.lora else None
+    optim = OptimSpec.of(epochs=spec.optim.epochs, batch_size=spec.optim.batch_size)
+    return _price(lab, spec.but(lora=lora, optim=optim, seed=0).to_json())
+
+
+@st.cache_data(show_spinner=False, max_entries=1000)
+def _price(_lab: Lab, spec: str) -> Cost:
+    """Known for good once it was measured: a live sweep asks every second."""
+    return _lab.cost(RunSpec.from_json(spec))
+
+
+def _start(
+    lab: Lab, base: Run, task: TaskSpec, grid: Grid, optim: OptimSpec, lora: LoRASpec, device: Device
+) -> Experiment | None:
+    """What the sweep costs, and its button.
+
+    Raises:
+        LabError: the sweep is too small or too large, or does not hold.
+    """
+    arms = grid.arms(optim, lora)
+    first = {spec.lora and spec.lora.rank: spec for spec in arm_specs(base.id, base.spec, task, arms, [0], device)}
+    prices = {rank: price_of(lab, spec) for rank, spec in first.items()}
+    seconds = grid.seeds * sum(prices[lora and lora.rank].seconds for _, lora in arms)
+    trained = sorted(price.trainable_parameters for price in prices.values())
+    with st.grid(2, min_column_width=110):
+        st.metric(
+            "Runs", count_text(grid.num_runs),
+            help=f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MOST_RUNS} runs.",
+        )  # fmt: skip
+        st.metric("Steps a run", count_text(max(price.steps for price in prices.values())))
+        st.metric(
+            "Training time, about",
+            seconds_text(seconds),
+            help="From a few steps timed on this machine; evaluation and files come on top.",
+        )
+        st.metric(
+            "Memory", bytes_text(max(price.memory for price in prices.values())),
+            help="Of the largest run: weights, gradients and Adam's two moments, in float32.",
+        )  # fmt: skip
+    span = " to ".join(dict.fromkeys(count_text(count) for count in (trained[0], trained[-1])))
+    st.metric("Trainable parameters", span)
+    if not grid.full_learning_rates:
+        st.caption("Without full fine-tuning there is no reference to judge LoRA by.")
+    if st.button("Start the sweep", type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"):
+        with st.spinner("Queueing the runs"):
+            return lab.fine_tune(
+                base, task, arms, range(grid.seeds), f"Sweep, {task_text(base.spec.task)} → {task_text(task)}", device
+            )
+    return None

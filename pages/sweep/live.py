@@ -1,0 +1,104 @@
+"""A sweep's heat map, which opens runs in Compare, and the panel around it while the sweep waits and trains."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import streamlit as st
+
+from core.lab import Lab
+from core.store.record import Experiment, Run
+from core.study.arms.sweep import Cell, cells_of, chosen, seconds_left, setting_text
+from core.study.figures.sweep import heat_map
+from core.wording.numbers import seconds_text
+from pages.shared.links import go
+from pages.shared.literal import literal
+from pages.sweep.form import expected_seconds
+from pages.sweep.tile_map import tile_map
+
+TICK = 1.0
+"""Seconds between two looks at the store."""
+
+MOST_NAMED = 4
+"""Runs in training that are named; more are counted."""
+
+MAP_ALT = "Mean accuracy on the validation part of each rank and learning rate; a tile opens its runs in Compare"
+
+
+def read_cells(members: Sequence[Run]) -> list[Cell]:
+    """The cells of a sweep as they stand."""
+    found = {run.id: run.result.validation_accuracy for run in members if run.state == "finished" and run.result}
+    return cells_of(members, {id: math.nan if value is None else value for id, value in found.items()})
+
+
+def accuracy_map(experiment: Experiment, cells: Sequence[Cell], alpha: float | None, marked: bool = False) -> None:
+    """The heat map; a press on a tile opens its runs in Compare, beside full fine-tuning at its best rate.
+
+    Args:
+        experiment: the sweep.
+        cells: of it.
+        alpha: as of :func:`core.study.figures.sweep.heat_map`.
+        marked: whether what validation chooses is framed.
+    """
+    full, lora = chosen(cells)
+    st.markdown("**Accuracy on the validation part, by rank and learning rate**")
+    words = ["Mean of the seeds.", "" if alpha is not None else "LoRA at its best alpha in each place."]
+    words += ["Framed: chosen." if marked else "", "A tile opens its runs in Compare."]
+    st.caption(" ".join(filter(None, words)))
+    pressed = tile_map(heat_map(cells, alpha, (full, lora) if marked else ()), f"sweep-map-{experiment.id}", MAP_ALT)
+    if pressed in {cell.key for cell in cells}:
+        arms = [pressed, *([full.key] if full else [])]
+        go("compare", comparison(experiment, arms))
+
+
+def comparison(experiment: Experiment, arms: Iterable[str]) -> dict[str, str]:
+    """The address of Compare with some arms of a sweep."""
+    return {"experiment": experiment.id, "arms": ",".join(dict.fromkeys(arms))}
+
+
+def sweep_live(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
+    """Show a sweep that is live; when its last run ends, the whole page is drawn anew with what came of it."""
+    st.fragment(_panel, run_every=TICK)(lab, experiment, alpha)
+
+
+def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
+    members = lab.members(experiment)
+    live = [run for run in members if run.is_live]
+    if not live:
+        st.rerun()
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    with left:
+        _progress(lab, members, live)
+    with right:
+        st.button(
+            "Stop the sweep", icon=":material/stop:", width="stretch", key=f"sweep-stop-{experiment.id}",
+            on_click=_stop, args=(lab, tuple(run.id for run in live)), help="What has finished stays.",
+        )  # fmt: skip
+    accuracy_map(experiment, read_cells(members), alpha)
+
+
+def _stop(lab: Lab, ids: tuple[str, ...]) -> None:
+    # From the end of the queue, so that no worker takes a run that is about to be stopped.
+    for id in reversed(ids):
+        lab.stop(id)
+
+
+def _progress(lab: Lab, members: Sequence[Run], live: Sequence[Run]) -> None:
+    left = seconds_left(members, expected_seconds(lab, (run.spec for run in members)))
+    count = Counter(run.state for run in members)
+    words = [f"{count['finished']} of {len(members)} runs finished"]
+    words += [f"{count[state]} {state}" for state in ("stopped", "failed", "interrupted") if count[state]]
+    words.append(f"about {seconds_text(left)} of training left")
+    # What failed or was stopped is not done: the bar counts only steps that were taken.
+    share = sum(1.0 if run.state == "finished" else run.progress for run in members) / len(members)
+    st.progress(share, " · ".join(words))
+    running = [run for run in live if run.state == "running"]
+    if len(running) > MOST_NAMED:
+        st.caption(f"Training now: {len(running)} runs side by side.")
+    elif running:
+        names = [f"{setting_text(run.spec)}, seed {run.spec.seed}" for run in running]
+        st.caption(f"Training now: {literal('; '.join(names))}.")
+    else:
+        st.caption("Waiting for the runs before it in the queue.")

@@ -1,0 +1,215 @@
+"""Sweep: LoRA over ranks, alphas and learning rates, beside full fine-tuning at rates of its own."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import Lab, current
+from core.store.record import Experiment, Run
+from core.study.arms.arm import arms_of
+from core.study.arms.fairness import comparable
+from core.study.arms.sweep import (
+    LEAST_ARMS,
+    Cell,
+    best_by_rank,
+    chosen,
+    is_sweep,
+    rates_sentence,
+    sweep_table,
+    trained_seconds,
+)
+from core.study.arms.verdict import verdict
+from core.study.csv_file import csv_of
+from core.study.figures.curves import export_html
+from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves
+from core.wording.numbers import count_text, listed, seconds_text
+from pages.shared.links import link
+from pages.shared.literal import literal
+from pages.shared.pickers import base_text, pick, task_text, when
+from pages.sweep.form import expected_seconds, sweep_form
+from pages.sweep.live import accuracy_map, comparison, read_cells, sweep_live
+
+BEST_ALPHA = "Best"
+"""Choice among the alphas that shows the best one at each place."""
+
+lab = current()
+
+
+@st.cache_data(show_spinner=False)
+def reads_as_sweep(_lab: Lab, experiment: str) -> bool:
+    """Whether an experiment is a sweep; specs never change, so neither does the answer."""
+    return is_sweep(run.spec for run in _lab.members(_lab.experiment(experiment)))
+
+
+def sweeps() -> dict[str, Experiment]:
+    """Experiments that are sweeps, the newest first."""
+    return {
+        experiment.id: experiment
+        for experiment in lab.experiments()
+        if len(experiment.runs) >= LEAST_ARMS and reads_as_sweep(lab, experiment.id)
+    }
+
+
+def show(figure: go.Figure, key: str, alt: str) -> None:
+    """A figure, and the file of it; the toolbar over the figure saves a PNG."""
+    config = {"displaylogo": False, "toImageButtonOptions": {"filename": f"{experiment.id}-{key}", "scale": 2}}
+    st.plotly_chart(figure, key=f"sweep-figure-{key}", alt=alt, config=config)
+    st.download_button(
+        "HTML", lambda: export_html(figure), f"{experiment.id}-{key}.html", "text/html", icon=":material/download:",
+        type="tertiary", on_click="ignore", key=f"sweep-figure-{key}-html", help="This figure as a page of its own.",
+    )  # fmt: skip
+
+
+def answer(cells: list[Cell]) -> None:
+    """What validation chooses, and what the test part says of it."""
+    st.subheader("The answer")
+    full, lora = chosen(cells)
+    st.markdown(rates_sentence(cells))
+    best = [cell for cell in (lora, full) if cell is not None]
+    runs = [run for cell in best for run in cell.finished]
+    if len(best) == 2:
+        st.markdown(f"On the test part, which took no part in that choice: {verdict(arms_of(runs))}")
+    # Fairness is that of the choice: all rates of full fine-tuning, and those of LoRA at the rank and alpha chosen.
+    among = {(cell.method, cell.rank, cell.alpha) for cell in best}
+    for warning in comparable(run for c in cells if (c.method, c.rank, c.alpha) in among for run in c.finished):
+        st.warning(literal(warning))
+    if best:
+        link(
+            "compare",
+            "Compare them" if len(best) == 2 else "Open it in Compare",
+            comparison(experiment, [cell.key for cell in best]),
+        )
+
+
+def figures(cells: list[Cell], alpha: float | None) -> None:
+    """The four pictures of a sweep."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        accuracy_map(experiment, cells, alpha, marked=True)
+    with right:
+        show(rate_curves(cells, alpha), "rates", "Accuracy on the validation part over the learning rate, by rank")
+    left, right = st.columns(2, gap="large")
+    with left:
+        show(rank_curve(cells), "ranks", "Accuracy on the test part over the rank, with full fine-tuning as reference")
+    with right:
+        show(pareto(cells), "pareto", "Accuracy on the test part against trainable parameters, Pareto front marked")
+        points = [cell for cell in (chosen(cells)[0], *best_by_rank(cells).values()) if cell is not None]
+        names = [f"{cell.spec.label} ({count_text(cell.trainable_parameters)})" for cell in front_of(points)]
+        if names:
+            st.caption(f"On the front, with their trainable parameters: {listed(names)}.")
+
+
+def table(cells: list[Cell]) -> None:
+    """Every setting in numbers."""
+    st.subheader("All settings")
+    numbers = sweep_table(cells)
+    column = st.column_config.NumberColumn
+    st.dataframe(
+        numbers, hide_index=True, alt="Every setting with its accuracy on validation and test part",
+        column_config={
+            "Chosen": st.column_config.CheckboxColumn(help="By validation: for its rank, or of full fine-tuning."),
+            "Learning rate": column(format="%g"),
+            "Alpha": column(format="%g"),
+            "Validation accuracy (%)": column("Validation", format="%.2f %%"),
+            "± Validation accuracy (%)": column("± validation", format="%.2f", help="Half of the 95 % interval."),
+            "Accuracy (%)": column("Test", format="%.2f %%"),
+            "± Accuracy (%)": column("± test", format="%.2f", help="Half of the 95 % interval."),
+            "Trainable parameters": column("Trainable", format="localized"),
+            "Training time (s)": column("Time a run", format="%.2f s"),
+        },
+    )  # fmt: skip
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.download_button(
+            "CSV", csv_of(numbers), f"{experiment.id}.csv", "text/csv", icon=":material/download:",
+            on_click="ignore", key="sweep-csv", help="This table as numbers.",
+        )  # fmt: skip
+        link(
+            "compare",
+            "All of them in Compare",
+            {"experiment": experiment.id},
+        )
+
+
+def took(members: list[Run]) -> None:
+    """How long its training took, beside what was expected."""
+    words = f"It took {seconds_text(trained_seconds(members))} of training"
+    try:
+        expected = sum(expected_seconds(lab, [run.spec for run in members]))
+        words += f"; {seconds_text(expected)} were expected"
+    except LabError:
+        pass  # the dataset has gone since; what came of the sweep is still there
+    st.caption(f"{words}.")
+
+
+def troubles(members: list[Run]) -> None:
+    """What did not come to a result, and why."""
+    failed = [run for run in members if run.state == "failed"]
+    stopped = sum(run.state == "stopped" for run in members)
+    interrupted = [run.id for run in members if run.state == "interrupted"]
+    if failed:
+        st.warning(
+            f"{count_text(len(failed))} of {count_text(len(members))} runs failed (✕), the first one because: "
+            f"{literal(str(failed[0].cause))} A setting with a failed run is not chosen."
+        )
+    if stopped:
+        st.warning(f"{count_text(stopped)} of {count_text(len(members))} runs were stopped; they are left out.")
+    if interrupted:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.warning(f"The process of {count_text(len(interrupted))} runs ended under them.")
+            if st.button("Resume them", icon=":material/play_arrow:", key="sweep-resume"):
+                lab.resume_all(interrupted)
+                st.rerun()
+
+
+st.title("Sweep")
+st.markdown(
+    "Try LoRA at many **ranks, alphas and learning rates**, and full fine-tuning at learning rates of its own. The "
+    "validation part chooses the settings, the test part then says what they are worth."
+)
+found = sweeps()
+# The key makes it a new one after each sweep: closed, where the old one was open.
+with st.expander(
+    "New sweep", icon=":material/add:", expanded=not found, key=f"sweep-new-{len(found)}", on_change="rerun"
+) as fold:
+    started = sweep_form(lab) if fold.open else None
+if started is not None:
+    st.session_state["pick-sweep"] = st.query_params["sweep"] = started.id
+    st.rerun()
+if not found:
+    st.caption("The sweep appears here as soon as it has started.")
+    st.stop()
+
+names = {id: f"{e.name} · {count_text(len(e.runs))} runs · {when(e.created)}" for id, e in found.items()}
+experiment = found[pick("Sweep", names, "sweep")]
+members = lab.members(experiment)
+first = members[0].spec
+st.caption(
+    f"Base: {literal(base_text(lab.run(experiment.base)))}. Task: {literal(task_text(first.task))}. "
+    f"{first.optim.epochs} epochs each, batches of {first.optim.batch_size}."
+)
+cells = read_cells(members)
+alphas = sorted({cell.alpha for cell in cells if cell.alpha is not None})
+alpha = alphas[0] if alphas else None
+if len(alphas) > 1:
+    choice = st.segmented_control(
+        "Alpha", [BEST_ALPHA, *(f"{value:g}" for value in alphas)], default=BEST_ALPHA, key="alpha", required=True,
+        bind="query-params", help="For the heat map and the learning rates. Best: by validation, at each place.",
+    )  # fmt: skip
+    alpha = None if choice == BEST_ALPHA else float(choice)
+
+try:
+    if any(run.is_live for run in members):
+        sweep_live(lab, experiment, alpha)
+        st.stop()
+    took(members)
+    troubles(members)
+    if not any(cell.validation for cell in cells):
+        st.info("No run of this sweep came to a result.", icon=":material/info:")
+        st.stop()
+    answer(cells)
+    figures(cells, alpha)
+    table(cells)
+except LabError as error:
+    st.error(literal(str(error)))

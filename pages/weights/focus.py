@@ -1,0 +1,114 @@
+"""What the Weights page looks at: an experiment, one run of it, one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.lab import Lab
+from core.store.record import Experiment, Run
+from core.study.arms.arm import Arm, arms_of
+from core.study.arms.choice import validation_of
+from core.study.figures.palette import colours_of
+from core.study.weights.change import layer_shapes, main_arms, run_of_seed
+from core.study.weights.tables import layer_text
+from core.wording.numbers import percent
+from pages.shared.links import link
+from pages.shared.pickers import pick
+
+
+@dataclass(frozen=True)
+class Focus:
+    """A choice, and what belongs to it."""
+
+    lab: Lab
+    experiment: Experiment
+    arms: tuple[Arm, ...]
+    """Those that are shown: full fine-tuning and each rank at its best learning rate, and the chosen run's."""
+    run: Run
+    arm: Arm
+    """Of the chosen run."""
+    layer: str
+    shapes: Mapping[str, tuple[int, int]]
+    """(out, in) of each layer, by its path."""
+    colours: Mapping[str, str]
+    """Of each arm of the experiment, by its key."""
+    masked_differs: bool
+    """Whether target or source leave out some of the network's outputs."""
+
+    @property
+    def seed(self) -> int:
+        """Of the chosen run; other arms are shown with the same one."""
+        return self.run.spec.seed
+
+    @property
+    def colour(self) -> str:
+        """Of the chosen run's arm."""
+        return self.colours[self.arm.key]
+
+    @property
+    def full(self) -> Arm | None:
+        """Full fine-tuning; None where the experiment has none."""
+        return next((arm for arm in self.arms if arm.method == "full"), None)
+
+    @property
+    def name(self) -> str:
+        """The chosen run in a few words."""
+        return f"{self.arm.label}, seed {self.seed}"
+
+
+def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Focus | None:
+    """Ask for a run and a layer, which then stand in the address; None where no run has a result yet."""
+    # Controls are judged by their accuracy: from scratch has no ΔW from the base, and head only has one by design.
+    everything = arms_of(run for run in members if run.spec.control is None)
+    if not everything:
+        return None
+    validation = validation_of(everything)
+    runs = {run.id: (arm, run) for arm in everything for run in arm.runs}
+    names = {
+        id: f"{arm.label}, seed {run.spec.seed}" + (f" · {percent(run.result.accuracy)}" if run.result else "")
+        for id, (arm, run) in runs.items()
+    }
+    if st.query_params.get("run") not in names:
+        tuned = main_arms(everything, validation)
+        # LoRA first: its adapters are what the instruments are about.
+        st.query_params["run"] = max(tuned, key=lambda arm: (arm.method == "lora", _worth(arm))).runs[0].id
+    left, right = st.columns(2, gap="medium")
+    with left:
+        arm, run = runs[pick("Run", names, "run", "The trained network that is looked at; others are shown beside it.")]
+    shapes = layer_shapes(run)
+    with right:
+        layers = {path: layer_text(path, shape) for path, shape in shapes.items()}
+        layer = pick("Layer", layers, "layer", "Inputs and outputs of the layer's weight W.")
+    shown = tuple(main_arms(everything, validation, always=arm.key))
+    colours = colours_of(run.spec for run in members)
+    return Focus(lab, experiment, shown, run, arm, layer, shapes, colours, _leaves_out(lab, run))
+
+
+def same_seed(focus: Focus) -> list[tuple[Arm, Run]]:
+    """The run of every shown arm that has the chosen seed, or else the arm's first."""
+    return [(arm, run_of_seed(arm, focus.seed)) for arm in focus.arms]
+
+
+def make_more(focus: Focus, label: str) -> None:
+    """A link to where more ranks or seeds are trained on the same base."""
+    link(
+        "finetune",
+        label,
+        {"base": focus.experiment.base},
+    )
+
+
+def _leaves_out(lab: Lab, run: Run) -> bool:
+    outputs, known = run.spec.model.num_classes, {info.name: info.num_classes for info in lab.datasets()}
+    tasks = [task for task in (run.spec.task, run.spec.source) if task is not None]
+    return any(len(task.classes or range(known.get(task.dataset, outputs))) < outputs for task in tasks)
+
+
+def _worth(arm: Arm) -> float:
+    mean = arm.interval("accuracy").mean
+    found = [run.result.validation_accuracy for run in arm.runs if run.result]
+    known = [value for value in found if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else mean

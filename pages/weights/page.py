@@ -1,0 +1,71 @@
+"""Weights: what fine-tuning did to each layer, and what is left of it when it is cut, rescaled or turned off."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import current
+from pages.shared.links import link
+from pages.shared.literal import literal
+from pages.shared.pickers import base_text, experiment_picker, task_text
+from pages.weights.focus import choose_focus
+from pages.weights.instruments import instruments_part
+from pages.weights.new import new_directions_part
+from pages.weights.rank import rank_part
+from pages.weights.spectrum import spectrum_part
+from pages.weights.subspaces import subspaces_part
+
+PARTS = {
+    "Spectrum": spectrum_part,
+    "Rank": rank_part,
+    "Alpha and layers": instruments_part,
+    "Subspaces": subspaces_part,
+    "New directions": new_directions_part,
+}
+
+lab = current()
+
+st.title("Weights")
+st.markdown(
+    r"Fine-tuning adds a matrix to each weight: $W_{\text{new}} = W + \Delta W$. Here is what that $\Delta W$ looks "
+    "like, for full fine-tuning and for LoRA, and what each part of it is worth."
+)
+experiment = experiment_picker(lab)
+if experiment is None:
+    st.info("The weights of an experiment's runs are looked into here, and there is none yet.", icon=":material/info:")
+    link("home", "Run the comparison")
+    st.stop()
+
+try:
+    members = lab.members(experiment)
+    focus = choose_focus(lab, experiment, members)
+    if focus is None:
+        waits = any(run.is_live for run in members)
+        st.info(
+            f"No run of this experiment {'has come to a result yet' if waits else 'came to a result'}.",
+            icon=":material/info:",
+        )
+        link(
+            "compare",
+            "See in Compare how it went",
+            {"experiment": experiment.id},
+        )
+        st.stop()
+    shown = ", ".join(arm.label for arm in focus.arms)
+    if len(focus.arms) < len({run.spec.arm for run in members}):
+        shown += "; of each rank the setting that did best on the validation part"
+    base, task = base_text(lab.run(experiment.base)), task_text(focus.run.spec.task)
+    st.caption(literal(f"Base: {base}. Task: {task}. Shown: {shown}."))
+    waiting = sum(run.is_live for run in members)
+    if waiting:
+        st.caption(f"Runs still to come: {waiting}. Reload the page to see them.")
+    for tab, part in zip(st.tabs(list(PARTS), key="view", bind="query-params"), PARTS.values(), strict=True):
+        if tab.open:
+            with tab:
+                try:
+                    part(focus)
+                except LabError as error:
+                    st.error(literal(str(error)))
+except LabError as error:
+    st.error(literal(str(error)))

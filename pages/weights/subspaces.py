@@ -1,0 +1,109 @@
+"""Weights, fourth part: do two ranks, or two seeds, find the same directions?"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.store.record import Run
+from core.study.weights.change import run_of_seed
+from core.study.weights.directions import MOST_DIRECTIONS, overlap
+from core.study.weights.figures import similarity_map
+from core.study.weights.subspace import Side
+from core.wording.numbers import percent
+from pages.weights.focus import Focus, make_more
+from pages.weights.numbers import directions_of
+from pages.weights.show import show
+
+SIDES: dict[Side, str] = {"inputs": "Inputs", "outputs": "Outputs"}
+
+
+def subspaces_part(focus: Focus) -> None:
+    """Draw the similarity between two arms and between two seeds, each beside its random null."""
+    st.markdown(
+        r"$\varphi(i, j) = \lVert U_i^\top V_j \rVert_F^2 / \min(i, j)$ compares the first $i$ directions of one "
+        r"$\Delta W$ with the first $j$ of another: 1 where the smaller set lies within the larger, 0 where they have "
+        "nothing in common. Read it against the random map: in a small space any two sets overlap. Unlike directions "
+        "do not mean unlike networks: several subspaces may do the same job."
+    )
+    side: Side = st.segmented_control(
+        "Side of the weight", list(SIDES), default="inputs", format_func=SIDES.__getitem__, key="side", required=True,
+        bind="query-params", help="Inputs: what ΔW listens to, the span of LoRA's A. Outputs: where it writes, B.",
+    )  # fmt: skip
+    st.subheader("Between ranks")
+    between_ranks(focus, side)
+    st.subheader("Between seeds")
+    between_seeds(focus, side)
+    st.caption(
+        f"{focus.layer}; singular vectors of ΔW, the strongest {MOST_DIRECTIONS} at most. Hu et al., arXiv 2106.09685, "
+        "section 7.2: figure 3 compares ranks, figure 4 seeds and random matrices. The random map is the exact mean, "
+        "max(i, j) / d."
+    )
+
+
+def between_ranks(focus: Focus, side: Side) -> None:
+    """Two arms at one seed: LoRA of two ranks, or LoRA and full fine-tuning."""
+    if len(focus.arms) < 2:
+        st.caption("Two ranks are compared here, and this experiment has one.")
+        make_more(focus, "Fine-tune with several ranks")
+        return
+    arms = {arm.key: arm for arm in focus.arms}
+    loras = [arm.key for arm in focus.arms if arm.method == "lora"]
+    first, second = (loras[-2], loras[-1]) if len(loras) > 1 else tuple(arms)[:2]
+    keys, left, right = list(arms), *st.columns(2, gap="medium")
+    with left:
+        first = st.selectbox(
+            "First", keys, keys.index(first), format_func=lambda key: arms[key].label,
+            key=f"overlap-first-{focus.experiment.id}",
+        )  # fmt: skip
+    with right:
+        second = st.selectbox(
+            "Second", keys, keys.index(second), format_func=lambda key: arms[key].label,
+            key=f"overlap-second-{focus.experiment.id}",
+        )  # fmt: skip
+    pair = [run_of_seed(arms[key], focus.seed) for key in (first, second)]
+    names = (arms[first].label, arms[second].label)
+    if first == second:
+        st.caption("Choose two different arms: one is like itself.")
+    else:
+        maps(focus, side, pair[0], pair[1], names, "ranks")
+
+
+def between_seeds(focus: Focus, side: Side) -> None:
+    """Two seeds of the chosen run's arm."""
+    others = {run.spec.seed: run for run in focus.arm.runs if run.id != focus.run.id}
+    if not others:
+        st.caption(f"Two seeds of {focus.arm.label} are compared here, and this experiment has one.")
+        make_more(focus, "Fine-tune with several seeds")
+        return
+    other = st.selectbox(
+        f"Seed to compare with seed {focus.seed}", list(others), key=f"overlap-seed-{focus.run.id}", width=320
+    )
+    names = (f"{focus.arm.label}, seed {focus.seed}", f"seed {other}")
+    maps(focus, side, focus.run, others[other], names, "seeds")
+
+
+def maps(focus: Focus, side: Side, first: Run, second: Run, names: tuple[str, str], key: str) -> None:
+    """The heat map of φ, its random null, and what they say in a sentence."""
+    found = overlap(*(directions_of(focus.lab, run, focus.layer, side) for run in (first, second)))
+    if found is None:
+        st.caption(f"One of the two did not change {focus.layer}: there is nothing to compare.")
+        return
+    k1, k2 = found.similarity.shape
+    high, mean = (100 * float(null[-1, -1]) for null in (found.random.high, found.random.mean))
+    st.markdown(
+        f"{_first(k1)} of {names[0]} and {_first(k2).lower()} of {names[1]} share **{percent(100 * found.whole, 1)}** "
+        f"of what they could; random directions share {percent(mean, 1)}, and 95 % of random pairs stay below "
+        f"{percent(high, 1)}. "
+        + ("That is more than chance." if found.beyond_chance else "That is no more than chance.")
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        figure = similarity_map(found.similarity, "φ(i, j)", "1: one lies within the other", *names)
+        show(focus, figure, f"similarity-{key}", f"Similarity of the directions of {names[0]} and {names[1]}")
+    with right:
+        figure = similarity_map(found.random.mean, "Of random directions", "what chance alone gives", *names)
+        show(focus, figure, f"random-{key}", "Similarity of as many random directions")
+
+
+def _first(count: int) -> str:
+    return "The strongest direction" if count == 1 else f"The first {count} directions"
