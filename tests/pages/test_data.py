@@ -19,7 +19,7 @@ from core.lab import Lab, close_lab, open_lab
 from core.networks.file import read_network
 from core.settings import Settings
 from core.spec import RunSpec, TaskSpec
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
 from tests.data.uploaded import arrays, folders, noise, zipped
 from tests.pages.test_pages import draw
 
@@ -36,7 +36,8 @@ def opened(settings: Settings) -> Iterator[Lab]:
 @pytest.fixture
 def filled(opened: Lab) -> Lab:
     experiment = opened.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
-    finish(opened, experiment.base, *experiment.runs)
+    ids = [run.id for run in finish(opened, experiment.base, *experiment.runs)]
+    wait_until(lambda: all(copied(opened, id) for id in ids))  # from now on nothing is written by itself
     return opened
 
 

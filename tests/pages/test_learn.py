@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.lab import close_lab, open_lab
+from core.settings import Settings
 from pages.learn import diagram
 from tests.pages.test_pages import draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 SECTIONS = ["formulas", "count", "beside", "start", "merge", "models", "customers", "code", "settings", "next"]
+
+
+@pytest.fixture(autouse=True)
+def opened(settings: Settings) -> Iterator[None]:
+    """The lab that pages find: every page is drawn inside the shell, which looks for it."""
+    open_lab(settings)
+    yield
+    close_lab()
 
 
 @pytest.fixture

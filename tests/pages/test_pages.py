@@ -109,9 +109,9 @@ def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: L
     (failed,) = finish(filled, *filled.fine_tune(base, DIGITS, [BOTH[0]], [0], "x").runs)
     app = draw("runs", run=failed.id)
     assert failed.cause in texts(app)
-    assert not any("NetworkFileError" in code.value for code in app.code)
+    assert not any("DamagedFileError" in code.value for code in app.code)
     app.toggle(key="runs-traceback").set_value(True).run()
-    assert "NetworkFileError" in app.code[0].value
+    assert "DamagedFileError" in app.code[0].value
 
 
 @pytest.mark.parametrize(
