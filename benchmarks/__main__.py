@@ -73,10 +73,17 @@ def main() -> None:
             + ", ".join(f"{part} {us:.0f}" for part, us in spent.items())
         )
     print(f"\n{machine()}; {time.strftime('%Y-%m-%d', time.gmtime())}; {time.perf_counter() - start:.0f} s in all.")
-    arguments.out.write_text(json.dumps({
-        "machine": machine(), "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "timings": [timing.as_dict() for timing in timings], "step_microseconds": parts,
-    }, indent=1))  # fmt: skip
+    arguments.out.write_text(
+        json.dumps(
+            {
+                "machine": machine(),
+                "date": time.strftime("%Y-%m-%d", time.gmtime()),
+                "timings": [timing.as_dict() for timing in timings],
+                "step_microseconds": parts,
+            },
+            indent=1,
+        )
+    )
 
 
 PROFILED = ("full K=1", "LoRA K=1", "LoRA K=8")

@@ -175,19 +175,30 @@ def contenders(task: Task, root: Path, batch: int) -> list[Contender]:
         for peft in (False, True):
             name = "notebook loop" + (" with PEFT LoRA" if peft else "") + label
             rows.append(Contender(name, batch, 1, few, threads, partial(notebook_loop, root, batch, peft)))
-        rows.append(Contender(f"PEFT LoRA in memory{label}", batch, 1, few, threads,
-                              partial(memory_loop, task, batch, False)))  # fmt: skip
-        rows.append(Contender(f"PEFT LoRA in memory, fused Adam{label}", batch, 1, few, threads,
-                              partial(memory_loop, task, batch, True)))  # fmt: skip
+        rows.append(
+            Contender(f"PEFT LoRA in memory{label}", batch, 1, few, threads, partial(memory_loop, task, batch, False))
+        )
+        rows.append(
+            Contender(
+                f"PEFT LoRA in memory, fused Adam{label}",
+                batch,
+                1,
+                few,
+                threads,
+                partial(memory_loop, task, batch, True),
+            )
+        )
     few *= 2
     for name, settings in banks():
         steps = few if len(settings) > 8 else 2 * few
-        rows.append(Contender(f"engine {name}", batch, len(settings), steps, None,
-                              partial(engine, task, batch, settings)))  # fmt: skip
+        rows.append(
+            Contender(f"engine {name}", batch, len(settings), steps, None, partial(engine, task, batch, settings))
+        )
     for name, settings in banks():
         if len(settings) in (1, 8) or name == "LoRA K=32":
-            rows.append(Contender(f"floor {name}", batch, len(settings), few, 1,
-                                  partial(products_only, task, batch, settings)))  # fmt: skip
+            rows.append(
+                Contender(f"floor {name}", batch, len(settings), few, 1, partial(products_only, task, batch, settings))
+            )
     return rows
 
 

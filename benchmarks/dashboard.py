@@ -38,9 +38,13 @@ SETTLE = 2.5
 PAIRS = 8
 """Looks with the page and without it, by turns."""
 CHROMIUM = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 RECORDER = """

@@ -46,14 +46,22 @@ class Target:
 
 TARGETS = (
     Target("full, K = 1, against the notebook loop", "notebook loop", ("engine full K=1",), 9),
-    Target("full, K = 4 or 8, each run, against the notebook loop", "notebook loop",
-           ("engine full K=4", "engine full K=8"), 12),
+    Target(
+        "full, K = 4 or 8, each run, against the notebook loop",
+        "notebook loop",
+        ("engine full K=4", "engine full K=8"),
+        12,
+    ),
     Target("LoRA r = 4, K = 1, against PEFT in an in-memory loop", "PEFT LoRA in memory", ("engine LoRA K=1",), 2),
     Target("LoRA r = 4, K = 1, against this engine's own full", "engine full K=1", ("engine LoRA K=1",), 1.2),
-    Target("LoRA r = 4, K = 32 of one data order, each run, against PEFT in an in-memory loop", "PEFT LoRA in memory",
-           ("engine LoRA K=32",), 6),
+    Target(
+        "LoRA r = 4, K = 32 of one data order, each run, against PEFT in an in-memory loop",
+        "PEFT LoRA in memory",
+        ("engine LoRA K=32",),
+        6,
+    ),
     Target("the same, 8 settings × 4 seeds", "PEFT LoRA in memory", ("engine LoRA 8 settings × 4 seeds",), 4.5),
-)  # fmt: skip
+)
 
 
 def named(timings: Sequence[Timing], name: str, batch: int) -> Timing | None:

@@ -222,9 +222,18 @@ def _parser() -> argparse.ArgumentParser:
     _option(job, "--lr-lora", OptimSpec, "learning_rate", float, "of LoRA", default=LEARNING_RATES["lora"])
     _option(job, "--batch-size", OptimSpec, "batch_size", int)
     _option(
-        job, "--tune", TuneSpec, "rates", int, "log-spaced around its own", nargs="?", metavar="N", default=0,
-        const=bounds(TuneSpec, "rates").default, shown="off; 5 without a number",
-    )  # fmt: skip
+        job,
+        "--tune",
+        TuneSpec,
+        "rates",
+        int,
+        "log-spaced around its own",
+        nargs="?",
+        metavar="N",
+        default=0,
+        const=bounds(TuneSpec, "rates").default,
+        shown="off; 5 without a number",
+    )
     job.add_argument(
         "--vary-bases",
         action="store_true",
@@ -258,9 +267,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _option(
-    parser: argparse.ArgumentParser, flag: str, spec: type[Spec], field: str, kind: type,
-    more: str = "", shown: object = None, **settings: Any,
-) -> None:  # fmt: skip
+    parser: argparse.ArgumentParser,
+    flag: str,
+    spec: type[Spec],
+    field: str,
+    kind: type,
+    more: str = "",
+    shown: object = None,
+    **settings: Any,
+) -> None:
     """An option whose meaning, default and bounds are those of a spec's field."""
     about = bounds(spec, field)
     default = settings.setdefault("default", about.default)

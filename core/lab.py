@@ -90,8 +90,10 @@ class Lab:
         if self._unlisted:
             log.warning(
                 "%d folders in %s are of runs that the store does not know: `python -m core restore`, or the button on "
-                "the first page, lists them again.", len(self._unlisted), self.settings.runs,
-            )  # fmt: skip
+                "the first page, lists them again.",
+                len(self._unlisted),
+                self.settings.runs,
+            )
         self.space.usage()  # reads every folder once, so that the first page need not
         self.workers.start()
         self._watchdog.start()
@@ -181,9 +183,12 @@ class Lab:
         source_task, target_task = preset_tasks(preset, source, self.catalog, target)
         classes = max(self.catalog.info(task.dataset).num_classes for task in (source_task, target_task))
         spec = RunSpec.of(
-            method="pretrain", model=ModelSpec.of(num_classes=classes), task=source_task, optim=pretraining,
+            method="pretrain",
+            model=ModelSpec.of(num_classes=classes),
+            task=source_task,
+            optim=pretraining,
             device=device,
-        )  # fmt: skip
+        )
         bases, new = self._bases(spec, seeds if own_bases else [spec.seed])
         title = source if target_task.dataset == source else f"{source} → {target_task.dataset}"
         return self._launch(

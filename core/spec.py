@@ -127,16 +127,22 @@ class TaskSpec(Spec):
     )
     invert: bool = Field(False, title="Invert", description="Swap black and white.")
     permutation: int | None = Field(
-        None, ge=0, le=2**31 - 1, title="Pixel permutation",
+        None,
+        ge=0,
+        le=2**31 - 1,
+        title="Pixel permutation",
         description="Seed of one fixed shuffle of the pixels, the same for every image; empty leaves them in place.",
-    )  # fmt: skip
+    )
     shots: int | None = Field(
         None, ge=1, le=10_000, title="Shots a class", description="Training images kept a class; empty keeps all."
     )
     validation: float = Field(
-        0.1, ge=0.02, le=0.5, title="Validation part",
+        0.1,
+        ge=0.02,
+        le=0.5,
+        title="Validation part",
         description="Share of the training part that is held out to watch and pick by; the test part is read last.",
-    )  # fmt: skip
+    )
 
     @model_validator(mode="after")
     def _classes_are_a_set(self) -> Self:
@@ -153,17 +159,22 @@ class LoRASpec(Spec):
         8.0, gt=0, le=4096, title="Alpha", description="Strength of the adapter's output; see scaling."
     )
     scaling: Scaling = Field(
-        "alpha/r", title="Scaling",
+        "alpha/r",
+        title="Scaling",
         description="Factor on the adapter's output: alpha/r (paper, PEFT), alpha (plain) or alpha/sqrt(r) (rsLoRA).",
-    )  # fmt: skip
+    )
     start: Start = Field(
-        "kaiming", title="Start of A",
+        "kaiming",
+        title="Start of A",
         description="How A is drawn; B starts at zero either way, so training starts from the base exactly.",
-    )  # fmt: skip
+    )
     target_modules: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
-        ("all-linear",), min_length=1, max_length=64, title="Layers",
+        ("all-linear",),
+        min_length=1,
+        max_length=64,
+        title="Layers",
         description="Layers that get an adapter: full names, last parts of names, or all-linear.",
-    )  # fmt: skip
+    )
 
 
 class OptimSpec(Spec):
@@ -173,9 +184,12 @@ class OptimSpec(Spec):
     batch_size: int = Field(64, ge=1, le=8192, title="Batch size", description="Images a step.")
     epochs: int = Field(10, ge=1, le=200, title="Epochs", description="Passes over the training part.")
     patience: int = Field(
-        0, ge=0, le=200, title="Patience",
+        0,
+        ge=0,
+        le=200,
+        title="Patience",
         description="Stop after this many epochs without a better validation loss; 0 never stops early.",
-    )  # fmt: skip
+    )
     keep: Literal["last", "best"] = Field(
         "last", title="Keep", description="Weights that become the result: the last, or the best by validation loss."
     )
@@ -196,13 +210,15 @@ class RunSpec(Spec):
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Fixes initial weights and data order.")
     device: Device = Field("auto", title="Device", description="Where to train; auto takes the fastest there is.")
     control: Control | None = Field(
-        None, title="Control",
+        None,
+        title="Control",
         description="Train only the last layer (head), only the biases, or all from random weights (scratch).",
-    )  # fmt: skip
+    )
     own_base: bool = Field(
-        False, title="A base for each seed",
+        False,
+        title="A base for each seed",
         description="Each seed starts from a base that was pretrained with that seed, so that both vary together.",
-    )  # fmt: skip
+    )
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_used(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

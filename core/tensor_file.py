@@ -58,8 +58,15 @@ def read_tensors(content: bytes, what: str, error: type[LabError]) -> tuple[dict
         return safetensors.torch.load(content), dict(metadata)
     except LabError:
         raise
-    except (safetensors.SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
-            AssertionError) as cause:  # fmt: skip
+    except (
+        safetensors.SafetensorError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        AssertionError,
+    ) as cause:
         if is_out_of_memory(cause):
             raise
         raise error(damaged) from cause

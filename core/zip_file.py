@@ -24,8 +24,17 @@ PIECE = 2**16
 
 _CENTRAL_HEADER = b"PK\x01\x02"
 _END = b"PK\x05\x06"
-_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, ArithmeticError,
-           LookupError)  # fmt: skip
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+)
 """What the zip module raises on one damage or another."""
 
 

@@ -26,9 +26,25 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_compare_prints_one_json_object_and_its_adapter_loads_in_peft(tmp_path: Path) -> None:
     done = run(
-        "compare", "--source", "digits", "--preset", "rotation-45", "--epochs", "2", "--pretrain-epochs", "3",
-        "--seeds", "2", "--rank", "4", "--device", "cpu", "--home", tmp_path / "home", "--json",
-    )  # fmt: skip
+        "compare",
+        "--source",
+        "digits",
+        "--preset",
+        "rotation-45",
+        "--epochs",
+        "2",
+        "--pretrain-epochs",
+        "3",
+        "--seeds",
+        "2",
+        "--rank",
+        "4",
+        "--device",
+        "cpu",
+        "--home",
+        tmp_path / "home",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["device"] == "cpu"
@@ -58,9 +74,23 @@ def test_compare_prints_one_json_object_and_its_adapter_loads_in_peft(tmp_path: 
 
 def test_compare_prints_a_table_and_the_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(
-        ["compare", "--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--seeds", "2", "--rank", "2", "8",
-         "--home", str(tmp_path)]
-    )  # fmt: skip
+        [
+            "compare",
+            "--source",
+            "digits",
+            "--epochs",
+            "1",
+            "--pretrain-epochs",
+            "1",
+            "--seeds",
+            "2",
+            "--rank",
+            "2",
+            "8",
+            "--home",
+            str(tmp_path),
+        ]
+    )
     out = capsys.readouterr().out
     assert status == 0
     assert "LoRA r=2" in out
@@ -72,10 +102,32 @@ def test_compare_prints_a_table_and_the_answer(tmp_path: Path, capsys: pytest.Ca
 def test_compare_tunes_all_alike_and_writes_a_report_beside_one_json_object(tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     done = run(
-        "compare", "--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--seeds", "2", "--rank", "1", "4",
-        "--tune", "2", "--vary-bases", "--controls", "head", "scratch", "--within", "3", "--home", tmp_path / "home",
-        "--report", report, "--json",
-    )  # fmt: skip
+        "compare",
+        "--source",
+        "digits",
+        "--epochs",
+        "1",
+        "--pretrain-epochs",
+        "1",
+        "--seeds",
+        "2",
+        "--rank",
+        "1",
+        "4",
+        "--tune",
+        "2",
+        "--vary-bases",
+        "--controls",
+        "head",
+        "scratch",
+        "--within",
+        "3",
+        "--home",
+        tmp_path / "home",
+        "--report",
+        report,
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     arms = json.loads(done.stdout)["arms"]
     kinds = [(arm["method"], arm["control"], arm["rank"]) for arm in arms]
@@ -105,9 +157,26 @@ def test_compare_tunes_all_alike_and_writes_a_report_beside_one_json_object(tmp_
 
 def test_a_rate_that_diverges_is_a_finding_and_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(
-        ["compare", "--source", "digits", "--epochs", "2", "--pretrain-epochs", "1", "--seeds", "1", "--lr-lora", "1",
-         "--tune", "9", "--alpha", "4096", "--home", str(tmp_path)]
-    )  # fmt: skip
+        [
+            "compare",
+            "--source",
+            "digits",
+            "--epochs",
+            "2",
+            "--pretrain-epochs",
+            "1",
+            "--seeds",
+            "1",
+            "--lr-lora",
+            "1",
+            "--tune",
+            "9",
+            "--alpha",
+            "4096",
+            "--home",
+            str(tmp_path),
+        ]
+    )
     captured = capsys.readouterr()
     assert status == 0, captured.err
     assert "Each setting was trained at" in captured.out
@@ -184,8 +253,18 @@ def test_verify_gives_the_reason_and_exits_with_1(tmp_path: Path, trained: tuple
 @pytest.fixture
 def trained(tmp_path: Path) -> tuple[Path, Path]:
     done = run(
-        "compare", "--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--seeds", "1", "--home",
-        tmp_path / "home", "--json",
-    )  # fmt: skip
+        "compare",
+        "--source",
+        "digits",
+        "--epochs",
+        "1",
+        "--pretrain-epochs",
+        "1",
+        "--seeds",
+        "1",
+        "--home",
+        tmp_path / "home",
+        "--json",
+    )
     found = json.loads(done.stdout)
     return Path(found["arms"][1]["adapter"]), Path(found["base"]["weights"])

@@ -14,10 +14,32 @@ import pytest
 @pytest.mark.full_size
 def test_rank_4_comes_within_4_points_of_full_fine_tuning_on_mnist(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "core", "compare", "--source", "mnist", "--preset", "rotation-45", "--pretrain-epochs",
-         "3", "--epochs", "2", "--seeds", "2", "--rank", "4", "--home", str(tmp_path), "--json"],
-        capture_output=True, text=True, timeout=280, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "core",
+            "compare",
+            "--source",
+            "mnist",
+            "--preset",
+            "rotation-45",
+            "--pretrain-epochs",
+            "3",
+            "--epochs",
+            "2",
+            "--seeds",
+            "2",
+            "--rank",
+            "4",
+            "--home",
+            str(tmp_path),
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     full, tuned = found["arms"]

@@ -185,10 +185,20 @@ def test_alpha_for_undoes_scaling_factor(scaling: Scaling, alpha: float, rank: i
 
 
 BAD_LAYERS = [
-    {"rank": 0}, {"rank": -1}, {"rank": 5}, {"rank": 2.0}, {"rank": True}, {"rank": "2"},
-    {"alpha": 0}, {"alpha": -1.0}, {"alpha": math.nan}, {"alpha": math.inf}, {"alpha": "8"},
-    {"scaling": "r"}, {"start": "zero"},
-]  # fmt: skip
+    {"rank": 0},
+    {"rank": -1},
+    {"rank": 5},
+    {"rank": 2.0},
+    {"rank": True},
+    {"rank": "2"},
+    {"alpha": 0},
+    {"alpha": -1.0},
+    {"alpha": math.nan},
+    {"alpha": math.inf},
+    {"alpha": "8"},
+    {"scaling": "r"},
+    {"start": "zero"},
+]
 
 
 @each_form

@@ -55,8 +55,10 @@ def test_the_tightest_group_of_version_2_counts_and_unused_files_give_way(tmp_pa
 def test_a_group_of_version_1_counts_whose_path_is_outside_of_the_container(tmp_path: Path) -> None:
     write(
         tmp_path / "memory",
-        memory__limit_in_bytes="1000\n", memory__usage_in_bytes="900\n", memory__stat="total_inactive_file 300\n",
-    )  # fmt: skip
+        memory__limit_in_bytes="1000\n",
+        memory__usage_in_bytes="900\n",
+        memory__stat="total_inactive_file 300\n",
+    )
     assert cgroup_free("4:cpu,cpuacct:/x\n3:memory:/docker/0123\n0::/\n", tmp_path) == 400
 
 

@@ -145,7 +145,7 @@ BAD = [
     (RunSpec, {"method": "pretrain", "optim": {"epochs": 0}}, "Epochs must be at least 1, not 0."),
     (RunSpec, {"method": "pretrain", "task": {"colour": "red"}}, "colour is not a setting of TaskSpec."),
     (RunSpec, {"method": "pretrain", "seed": -1}, "Seed must be at least 0, not -1."),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("spec", "values", "sentence"), BAD)
@@ -223,10 +223,12 @@ def test_the_size_of_a_spec_is_bounded(spec: type[Spec], values: dict[str, objec
 def test_the_longest_spec_there_can_be_is_read_and_longer_text_is_not() -> None:
     classes = tuple(range(MOST_CLASSES))
     longest = RunSpec.of(
-        method="lora", base="b" * 64, task=TaskSpec.of(dataset="d" * 64, classes=classes),
+        method="lora",
+        base="b" * 64,
+        task=TaskSpec.of(dataset="d" * 64, classes=classes),
         source=TaskSpec.of(dataset="s" * 64, classes=classes),
         lora=LoRASpec.of(target_modules=tuple(f"{LONG_NAME}{i:02}" for i in range(64))),
-    )  # fmt: skip
+    )
     text = longest.to_json()
     assert len(text) < MOST_CHARACTERS / 2
     assert RunSpec.from_json(text) == longest

@@ -17,9 +17,19 @@ PEFT_VERSION = "0.21.0"
 """The PEFT whose format is written. PEFT fills the field in where it lacks, and asks it of no LoRA file."""
 
 HARMLESS = {
-    "auto_mapping", "base_model_name_or_path", "eva_config", "inference_mode", "init_lora_weights", "lora_dropout",
-    "megatron_core", "peft_version", "qalora_group_size", "revision", "runtime_config", "task_type",
-}  # fmt: skip
+    "auto_mapping",
+    "base_model_name_or_path",
+    "eva_config",
+    "inference_mode",
+    "init_lora_weights",
+    "lora_dropout",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "task_type",
+}
 """Fields that change nothing in what a finished adapter computes on a plain network."""
 
 HONOURED = {"peft_type", "r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern", "alpha_pattern"}

@@ -118,9 +118,13 @@ class OwnDatasets:
         for array in arrays.values():
             array.flags.writeable = False
         return ImageDataset(
-            name, arrays["train_images"], arrays["train_labels"], arrays["test_images"], arrays["test_labels"],
+            name,
+            arrays["train_images"],
+            arrays["train_labels"],
+            arrays["test_images"],
+            arrays["test_labels"],
             outline.class_names,
-        )  # fmt: skip
+        )
 
     def keep(self, dataset: ImageDataset, name: str) -> None:
         """Write a dataset, whole or not at all.

@@ -39,12 +39,16 @@ def arm_specs(
     shared = {"model": base_spec.model, "task": task, "source": base_spec.task, "device": device}
     return [
         RunSpec.of(
-            base=base if isinstance(base, str) else base[seed], own_base=not isinstance(base, str), optim=optim,
-            seed=seed, **_kind(kind), **shared,
+            base=base if isinstance(base, str) else base[seed],
+            own_base=not isinstance(base, str),
+            optim=optim,
+            seed=seed,
+            **_kind(kind),
+            **shared,
         )
         for seed in seeds
         for optim, kind in arms
-    ]  # fmt: skip
+    ]
 
 
 def _kind(kind: LoRASpec | Control | None) -> dict[str, object]:

@@ -202,9 +202,12 @@ class _Crew:
         self.seconds = time.perf_counter() - start
         self.starts = [place.start for place in places if place.start]
         self.threads = Threads(
-            self.stepper, spec.optim.batch_size, self._threads(place.threads), steps=total_steps(spec, self.task),
+            self.stepper,
+            spec.optim.batch_size,
+            self._threads(place.threads),
+            steps=total_steps(spec, self.task),
             look=attendant.look,
-        )  # fmt: skip
+        )
 
     def _threads(self, wanted: int | None) -> int | None:
         """What was on one thread goes on with one: only then its numbers are those it had without a break."""

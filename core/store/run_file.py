@@ -30,9 +30,25 @@ MAX_HEADER = 2**26
 """Bytes of the header; the longest that a run can have is a traceback."""
 
 COLUMNS = (
-    "id", "spec", "state", "created", "started", "ended", "cause", "traceback", "result", "step", "steps", "seconds",
-    "rate", "resumed_step", "resumed_seconds", "archived", "note", "changes",
-)  # fmt: skip
+    "id",
+    "spec",
+    "state",
+    "created",
+    "started",
+    "ended",
+    "cause",
+    "traceback",
+    "result",
+    "step",
+    "steps",
+    "seconds",
+    "rate",
+    "resumed_step",
+    "resumed_seconds",
+    "archived",
+    "note",
+    "changes",
+)
 """Of the store's table of runs; what is not here follows from the spec."""
 
 Array = NDArray[Any]

@@ -16,7 +16,7 @@ from core.store.store import Store
 
 Sort = Literal[
     "newest first", "oldest first", "highest accuracy", "shortest training", "longest training", "largest files"
-]  # fmt: skip
+]
 
 ORDERS: dict[Sort, str] = {
     "newest first": "r.created DESC",
@@ -107,8 +107,10 @@ class Search:
         order = f"{ORDERS[query.sort]}, r.created DESC, r.id"
         rows = self._store.rows(
             f"SELECT r.id FROM runs r WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?",  # noqa: S608
-            *values, size, (number - 1) * size,
-        )  # fmt: skip
+            *values,
+            size,
+            (number - 1) * size,
+        )
         return Page(tuple(self.entries([row["id"] for row in rows])), number, pages, found)
 
     def entries(self, ids: Sequence[str]) -> list[Entry]:

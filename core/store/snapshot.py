@@ -74,12 +74,17 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
     for table in ("tags", "files", "losses", "epochs", "log", "transitions"):
         db.execute(f"DELETE FROM {table} WHERE run = ?", (file.id,))  # noqa: S608
     if file.experiment:
-        db.execute("INSERT OR IGNORE INTO experiments (id, name, created, base) VALUES (:id, :name, :created, :base)",
-                   file.experiment)  # fmt: skip
+        db.execute(
+            "INSERT OR IGNORE INTO experiments (id, name, created, base) VALUES (:id, :name, :created, :base)",
+            file.experiment,
+        )
     values = file.row | {
-        "method": spec.method, "base": spec.base, "bank_key": spec.bank_key, "owner": owner,
+        "method": spec.method,
+        "base": spec.base,
+        "bank_key": spec.bank_key,
+        "owner": owner,
         "experiment": file.experiment["id"] if file.experiment else None,
-    }  # fmt: skip
+    }
     left = values["state"] in WAITING
     if left:
         values["state"] = "interrupted"
@@ -104,9 +109,7 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
         [(id, int(epoch[0]), int(epoch[1]), *map(_number, epoch[2:])) for epoch in curve["epochs"]],
     )
     # What was inserted has been counted as changes; the file in the folder is as good as the store, unless it was left.
-    db.execute(
-        "UPDATE runs SET changes = ?, copied = ? WHERE id = ?", (file.changes + left, file.changes, file.id)
-    )  # fmt: skip
+    db.execute("UPDATE runs SET changes = ?, copied = ? WHERE id = ?", (file.changes + left, file.changes, file.id))
     if left:
         db.execute("INSERT INTO transitions VALUES (?, ?, 'interrupted')", (id, time.time()))
 

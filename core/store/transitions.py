@@ -232,9 +232,17 @@ class Life(Database):
             text = "What it had recorded did not reach its checkpoint, so it trains again from its first step."
             db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), text))
         self._enter(
-            db, id, "queued", owner=owner, ended=None, cause=None, traceback=None, stop_asked=stop, resumed_step=step,
+            db,
+            id,
+            "queued",
+            owner=owner,
+            ended=None,
+            cause=None,
+            traceback=None,
+            stop_asked=stop,
+            resumed_step=step,
             step=step,
-        )  # fmt: skip
+        )
 
     def take_over(self, dead: str, owner: str, cause: str | None = None) -> list[str]:
         """Settle what a dead process left: running runs are interrupted, waiting ones change owner.

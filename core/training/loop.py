@@ -65,9 +65,17 @@ class _Progress:
     def checkpoint(self, stepper: Stepper, k: int, step: int, epoch: int, done: int) -> Checkpoint:
         """What this member needs to go on from here."""
         position = Position(
-            step, epoch, done, self.seconds, self.epoch_start, self.epoch_loss, self.best_loss, self.kept_epoch,
-            self.stale, stepper.threads,
-        )  # fmt: skip
+            step,
+            epoch,
+            done,
+            self.seconds,
+            self.epoch_start,
+            self.epoch_loss,
+            self.best_loss,
+            self.kept_epoch,
+            self.stale,
+            stepper.threads,
+        )
         return Checkpoint(position, stepper.learnt(k), self.best)
 
 

@@ -59,19 +59,33 @@ def show(run: Run, result: Result) -> None:
         lab.file(run.id, ADAPTER), lab.base_file(run)  # or the sentence that says what is gone
         with st.container(horizontal=True):
             st.download_button(
-                "Adapter for PEFT", lambda: lab.content(run.id, ADAPTER), f"{run.id}-adapter.zip", "application/zip",
-                type="primary", icon=":material/download:", on_click="ignore", key="adapter-download",
-            )  # fmt: skip
+                "Adapter for PEFT",
+                lambda: lab.content(run.id, ADAPTER),
+                f"{run.id}-adapter.zip",
+                "application/zip",
+                type="primary",
+                icon=":material/download:",
+                on_click="ignore",
+                key="adapter-download",
+            )
             st.download_button(
-                "Merged network", lambda: lab.content(run.id, MERGED), f"{run.id}-merged.safetensors",
-                icon=":material/download:", on_click="ignore", help="Base and adapter added up: a plain network.",
+                "Merged network",
+                lambda: lab.content(run.id, MERGED),
+                f"{run.id}-merged.safetensors",
+                icon=":material/download:",
+                on_click="ignore",
+                help="Base and adapter added up: a plain network.",
                 key="merged-download",
-            )  # fmt: skip
+            )
             st.download_button(
-                "Base", lambda: lab.content(str(run.spec.base), NETWORK), f"{run.spec.base}.safetensors",
-                icon=":material/download:", on_click="ignore", help="The network that the adapter goes onto.",
+                "Base",
+                lambda: lab.content(str(run.spec.base), NETWORK),
+                f"{run.spec.base}.safetensors",
+                icon=":material/download:",
+                on_click="ignore",
+                help="The network that the adapter goes onto.",
                 key="base-download",
-            )  # fmt: skip
+            )
     except LabError as error:
         st.error(literal(str(error)))
         return
@@ -96,14 +110,22 @@ def show_certificate(run: Run) -> None:
     )
     st.dataframe(
         {
-            "Checked": ["Logits, reloaded against trained", "Logits, merged against unmerged",
-                        "Trained parameters", *(f"Rank on {layer}" for layer in certificate["layers"])],
-            "Found": [f"up to {certificate['reloaded_difference']:.1e} apart",
-                      f"up to {certificate['merged_difference']:.1e} apart",
-                      count_text(certificate["parameters"]), *map(str, certificate["layers"].values())],
+            "Checked": [
+                "Logits, reloaded against trained",
+                "Logits, merged against unmerged",
+                "Trained parameters",
+                *(f"Rank on {layer}" for layer in certificate["layers"]),
+            ],
+            "Found": [
+                f"up to {certificate['reloaded_difference']:.1e} apart",
+                f"up to {certificate['merged_difference']:.1e} apart",
+                count_text(certificate["parameters"]),
+                *map(str, certificate["layers"].values()),
+            ],
         },
-        hide_index=True, alt="What was checked when the adapter file was made",
-    )  # fmt: skip
+        hide_index=True,
+        alt="What was checked when the adapter file was made",
+    )
     with st.expander("The certificate as it stands in the file", icon=":material/description:"):
         st.json(certificate)
     if st.button("Check it again now", icon=":material/verified:"):

@@ -45,10 +45,14 @@ def upload_adapter(lab: Lab) -> None:
     st.success(literal(str(trial.verification)), icon=":material/verified:")
     _show_scores(trial, base)
     st.download_button(
-        "Merged network", lambda: merged_with(content, lab.file(base.id, NETWORK)), "merged.safetensors",
-        icon=":material/download:", on_click="ignore", help="Base and adapter added up: a plain network.",
+        "Merged network",
+        lambda: merged_with(content, lab.file(base.id, NETWORK)),
+        "merged.safetensors",
+        icon=":material/download:",
+        on_click="ignore",
+        help="Base and adapter added up: a plain network.",
         key="adapter-merged",
-    )  # fmt: skip
+    )
 
 
 @st.cache_data(max_entries=32, show_spinner="Checking the adapter")
@@ -70,5 +74,6 @@ def _show_scores(trial: Trial, base: Run) -> None:
             "With the adapter": [percent(score.after.accuracy) for score in trial.scores],
             "Difference": [points_text(score.after.accuracy - score.before.accuracy) for score in trial.scores],
         },
-        hide_index=True, alt="Accuracy of the base and of the base with the adapter on each task",
-    )  # fmt: skip
+        hide_index=True,
+        alt="Accuracy of the base and of the base with the adapter on each task",
+    )

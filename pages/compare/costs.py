@@ -56,9 +56,14 @@ def costs(experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: 
     with right:
         figures = st.container()
         customers = st.select_slider(
-            "Customers", CUSTOMERS, 100, format_func=lambda count: f"{count:,}", key="customers", bind="query-params",
+            "Customers",
+            CUSTOMERS,
+            100,
+            format_func=lambda count: f"{count:,}",
+            key="customers",
+            bind="query-params",
             help="Each has a network of their own. LoRA stores one base and an adapter for each.",
-        )  # fmt: skip
+        )
         with figures:
             figure = accuracy_against("storage", arms, colours, customers)
             show(figure, experiment.id, "storage", "Accuracy on the test part against bytes to store for all customers")

@@ -72,9 +72,11 @@ if not arms:
 validation = validation_of(arms)
 tuned = is_tuned(run.spec for run in members)
 everything_shown = tuned and st.toggle(
-    "Show all that was tried", key="all-tried", bind="query-params",
+    "Show all that was tried",
+    key="all-tried",
+    bind="query-params",
     help="Off, each method and rank is shown as the validation part chose it, at its best learning rate.",
-)  # fmt: skip
+)
 chosen = named(chosen_arms(arms, validation))
 shown_arms = arms if everything_shown else chosen
 colours = (
@@ -101,9 +103,11 @@ else:
 
 st.subheader("Accuracy")
 masked = has_source and st.toggle(
-    "On the source, choose only among its own classes", key="masked", bind="query-params",
+    "On the source, choose only among its own classes",
+    key="masked",
+    bind="query-params",
     help="After a class split, plain accuracy mostly shows that the output layer prefers the new classes.",
-)  # fmt: skip
+)
 left, right = st.columns(2, gap="large")
 with left:
     figure = arm_dots(shown_arms, "accuracy", colours)
@@ -134,18 +138,25 @@ keys = {arm.key for arm in shown_arms}
 drawn = [run for run in members if run.spec.arm in keys or (run.is_live and not tuned)]
 labels = labels_of(run.spec for run in drawn)
 shown = st.pills(
-    "Arms", list(labels), selection_mode="multi", default=list(labels), format_func=labels.__getitem__,
+    "Arms",
+    list(labels),
+    selection_mode="multi",
+    default=list(labels),
+    format_func=labels.__getitem__,
     key=f"shown-arms-{everything_shown}",
-)  # fmt: skip
+)
 recorded = {run.id: lab.curve(run.id) for run in drawn if run.step}
 curves = [
     NamedCurve(
-        run=run.id, label=labels[run.spec.arm], colour=colours[run.spec.arm], curve=recorded[run.id],
+        run=run.id,
+        label=labels[run.spec.arm],
+        colour=colours[run.spec.arm],
+        curve=recorded[run.id],
         steps_an_epoch=run.steps / run.spec.optim.epochs,
     )
     for run in drawn
     if run.step and run.spec.arm in shown
-]  # fmt: skip
+]
 if curves:
     show(loss_curves(curves, axis, smoothing, log), experiment.id, "loss", "Training and validation loss of every run")
     figure = accuracy_curves(curves, axis, masked)
@@ -162,7 +173,13 @@ st.subheader("Table")
 st.dataframe(comparison_text(shown_arms), hide_index=True, alt="All figures of each arm")
 with st.container(horizontal=True):
     st.download_button(
-        "CSV", csv_of(comparison_table(arms)), f"{experiment.id}.csv", "text/csv",
-        icon=":material/download:", on_click="ignore", key="csv", help="Means, intervals and settings as numbers.",
-    )  # fmt: skip
+        "CSV",
+        csv_of(comparison_table(arms)),
+        f"{experiment.id}.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key="csv",
+        help="Means, intervals and settings as numbers.",
+    )
     link("adapters", "Take the adapters home")

@@ -48,9 +48,11 @@ def upload_dataset(lab: Lab) -> None:
         )
         link("pretrain", "Pretrain on it")
     file = st.file_uploader(
-        "Images with labels, as a zip, an npz or a CSV", type=list(KINDS), key=f"upload-file-{turn}",
+        "Images with labels, as a zip, an npz or a CSV",
+        type=list(KINDS),
+        key=f"upload-file-{turn}",
         max_upload_size=MOST_BYTES // 2**20,
-    )  # fmt: skip
+    )
     with st.expander("What a file looks like", icon=":material/description:", expanded=False):
         st.markdown(FORMATS)
     if file is None:
@@ -87,15 +89,18 @@ def _preview(draft: Draft) -> None:
     for warning in draft.warnings:
         st.warning(literal(warning), icon=":material/warning:")
     st.plotly_chart(
-        class_counts(names, draft.train_counts, draft.test_counts), key="upload-counts",
-        alt=f"Images of each of {len(names)} classes, to train on and to test", config={"displaylogo": False},
-    )  # fmt: skip
+        class_counts(names, draft.train_counts, draft.test_counts),
+        key="upload-counts",
+        alt=f"Images of each of {len(names)} classes, to train on and to test",
+        config={"displaylogo": False},
+    )
     with st.container(horizontal=True, gap="medium"):
         for label, name in enumerate(names[:CLASSES_SHOWN]):
             st.image(
-                samples(draft.dataset, label, SAMPLES, ZOOM), caption=literal(name),
+                samples(draft.dataset, label, SAMPLES, ZOOM),
+                caption=literal(name),
                 alt=f"Images of class {name}",
-            )  # fmt: skip
+            )
     if len(names) > CLASSES_SHOWN:
         st.caption(f"The first {CLASSES_SHOWN} of {len(names)} classes.")
 
@@ -105,9 +110,13 @@ def _decide(lab: Lab, draft: Draft, file_name: str) -> None:
     about = bounds(TaskSpec, "dataset")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(
-            "Name", suggested_name(file_name), max_chars=64, key=f"upload-name-{turn}", width=220,
+            "Name",
+            suggested_name(file_name),
+            max_chars=64,
+            key=f"upload-name-{turn}",
+            width=220,
             help=f"{about.title}: lower-case letters, digits and hyphens. A name stands for one dataset for good.",
-        )  # fmt: skip
+        )
         keep = st.button("Keep", type="primary", icon=":material/save:", key="upload-keep")
         discard = st.button("Discard", icon=":material/close:", key="upload-discard")
     if keep:
@@ -132,10 +141,17 @@ def _ask_to_delete(lab: Lab, name: str) -> None:
         st.warning(f"{len(using)} runs that train or wait use it: stop them first, or let them end.")
     with st.container(horizontal=True):
         answers = [
-            st.button("Delete", type="primary", icon=":material/delete:", key="delete-yes", disabled=bool(using),
-                      on_click=_delete, args=(lab, name)),
+            st.button(
+                "Delete",
+                type="primary",
+                icon=":material/delete:",
+                key="delete-yes",
+                disabled=bool(using),
+                on_click=_delete,
+                args=(lab, name),
+            ),
             st.button("Leave it", key="delete-no"),
-        ]  # fmt: skip
+        ]
     if any(answers):
         st.rerun()
 

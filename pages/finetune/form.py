@@ -26,10 +26,12 @@ def fairness(base: Run) -> tuple[TuneSpec | None, bool]:
     """
     tune = None
     if st.toggle(
-        "Tune both: the same number of learning rates for each", key="finetune-tune", persist_state="session",
+        "Tune both: the same number of learning rates for each",
+        key="finetune-tune",
+        persist_state="session",
         help="Every method, rank and control is trained at rates spread around its own, with every seed. The "
         "validation part picks one for each, and best is compared with best.",
-    ):  # fmt: skip
+    ):
         left, right = st.columns(2, gap="medium")
         with left:
             rates = forms.whole(TuneSpec, "rates", "finetune-tune-rates")
@@ -37,10 +39,12 @@ def fairness(base: Run) -> tuple[TuneSpec | None, bool]:
             span = forms.one_of(TuneSpec, "span", [10.0, 30.0, 100.0, 300.0, 1000.0], "finetune-tune-span")
         tune = TuneSpec.of(rates=rates, span=span)
     own_bases = st.toggle(
-        "A base for each seed", key="finetune-own-bases", persist_state="session",
+        "A base for each seed",
+        key="finetune-own-bases",
+        persist_state="session",
         help=f"Pretrains a base like {base.id} with every seed, where there is none yet, and starts each seed's runs "
         "from its own. Base and fine-tune seed then vary together, and the intervals speak of both.",
-    )  # fmt: skip
+    )
     return tune, own_bases
 
 
@@ -75,9 +79,11 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
     if len(specs) == len(prices) * len(seeds):
         del table["Rates"]
     st.table(
-        pd.DataFrame(table), border="horizontal", hide_index=True,
+        pd.DataFrame(table),
+        border="horizontal",
+        hide_index=True,
         alt="Trainable parameters, memory and time of each arm",
-    )  # fmt: skip
+    )
     bases = 0
     if own_base is not None:
         bases = sum(lab.find_base(own_base.spec.but(seed=seed)) is None for seed in seeds)

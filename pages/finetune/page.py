@@ -49,14 +49,24 @@ with settings:
     task = task_form(lab, base, "finetune")
     st.subheader("Methods")
     methods = st.pills(
-        "Methods", ["Full", "LoRA"], selection_mode="multi", default=["Full", "LoRA"], key="finetune-methods",
-        label_visibility="collapsed", persist_state="session",
-    )  # fmt: skip
+        "Methods",
+        ["Full", "LoRA"],
+        selection_mode="multi",
+        default=["Full", "LoRA"],
+        key="finetune-methods",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
     controls = st.pills(
-        "Controls", list(CONTROLS), selection_mode="multi", format_func=CONTROLS.__getitem__, key="finetune-controls",
-        persist_state="session", wrap=True,
+        "Controls",
+        list(CONTROLS),
+        selection_mode="multi",
+        format_func=CONTROLS.__getitem__,
+        key="finetune-controls",
+        persist_state="session",
+        wrap=True,
         help="What keeps the story honest: only the last layer, only the biases, or a new network without the base.",
-    )  # fmt: skip
+    )
     left, right = st.columns(2, gap="medium")
     try:
         with left:

@@ -43,20 +43,29 @@ with st.container(border=True):
         source = dataset_picker(lab, "Dataset", "home-dataset")
     with right:
         preset = st.selectbox(
-            "What is new when fine-tuning", list(PRESETS), 2, format_func=lambda name: PRESETS[name].title,
-            key="home-preset", persist_state="session",
-        )  # fmt: skip
+            "What is new when fine-tuning",
+            list(PRESETS),
+            2,
+            format_func=lambda name: PRESETS[name].title,
+            key="home-preset",
+            persist_state="session",
+        )
         st.caption(PRESETS[preset].line)
     if st.button(
         "Run the comparison", type="primary", icon=":material/play_arrow:", disabled=source is None, key="home-run"
     ):
         try:
             lab.compare(
-                preset, str(source), None, OptimSpec.of(learning_rate=LEARNING_RATES["pretrain"]),
-                [(OptimSpec.of(learning_rate=LEARNING_RATES["full"]), None),
-                 (OptimSpec.of(learning_rate=LEARNING_RATES["lora"]), LoRASpec.of())],
+                preset,
+                str(source),
+                None,
+                OptimSpec.of(learning_rate=LEARNING_RATES["pretrain"]),
+                [
+                    (OptimSpec.of(learning_rate=LEARNING_RATES["full"]), None),
+                    (OptimSpec.of(learning_rate=LEARNING_RATES["lora"]), LoRASpec.of()),
+                ],
                 seeds=range(SEEDS),
-            )  # fmt: skip
+            )
             st.rerun()
         except LabError as error:
             st.error(literal(str(error)))
@@ -90,9 +99,14 @@ for experiment in done:
                 spread = f" ± {number_text(interval.half_width)}" if interval.n > 1 else ""
                 trained = count_text(arm.interval("trainable_parameters").mean)
                 st.metric(
-                    arm.label, f"{number_text(interval.mean)}{spread} %", f"{trained} parameters trained",
-                    delta_color="off", delta_arrow="off", border=True, help="Accuracy on the target, test part.",
-                )  # fmt: skip
+                    arm.label,
+                    f"{number_text(interval.mean)}{spread} %",
+                    f"{trained} parameters trained",
+                    delta_color="off",
+                    delta_arrow="off",
+                    border=True,
+                    help="Accuracy on the target, test part.",
+                )
         st.markdown(verdict(arms, validation_of(arms)) if arms else "No run of it came to a result.")
         with st.container(horizontal=True, vertical_alignment="center"):
             link(
@@ -103,6 +117,11 @@ for experiment in done:
             adapter = next((run for run in members if run.spec.lora and run.result), None)
             if adapter is not None:
                 st.download_button(
-                    "Adapter for PEFT", lambda id=adapter.id: lab.content(id, ADAPTER), f"{adapter.id}-adapter.zip",
-                    "application/zip", icon=":material/download:", on_click="ignore", key=f"home-adapter-{adapter.id}",
-                )  # fmt: skip
+                    "Adapter for PEFT",
+                    lambda id=adapter.id: lab.content(id, ADAPTER),
+                    f"{adapter.id}-adapter.zip",
+                    "application/zip",
+                    icon=":material/download:",
+                    on_click="ignore",
+                    key=f"home-adapter-{adapter.id}",
+                )

@@ -51,11 +51,15 @@ with settings:
                 keep = forms.kept_weights("pretrain-keep")
                 seed = forms.whole(RunSpec, "seed", "pretrain-seed", most=100)
             spec = RunSpec.of(
-                method="pretrain", model=model, task=task, seed=seed, device=device,
+                method="pretrain",
+                model=model,
+                task=task,
+                seed=seed,
+                device=device,
                 optim=OptimSpec.of(
                     learning_rate=rate, batch_size=batch_size, epochs=epochs, patience=patience, keep=keep
                 ),
-            )  # fmt: skip
+            )
         except LabError as error:
             st.error(literal(str(error)))
 

@@ -48,14 +48,24 @@ about = bounds(DecisionSpec, "within")
 left, right = st.columns(2, gap="large")
 with left:
     margin = st.slider(
-        f"{about.title}, in points", float(about.low or 0), float(about.high or 10), about.default, 0.1, key="within",
-        help=about.description, bind="query-params",
-    )  # fmt: skip
+        f"{about.title}, in points",
+        float(about.low or 0),
+        float(about.high or 10),
+        about.default,
+        0.1,
+        key="within",
+        help=about.description,
+        bind="query-params",
+    )
 with right:
     customers = st.select_slider(
-        "Customers", CUSTOMERS, 100, format_func=lambda count: f"{count:,}", key="report-customers",
+        "Customers",
+        CUSTOMERS,
+        100,
+        format_func=lambda count: f"{count:,}",
+        key="report-customers",
         help="Whose networks are to be stored, each with one of their own.",
-    )  # fmt: skip
+    )
 try:
     evidence = gather(lab, experiment, everything_of(lab, chosen_arms(arms, validation_of(arms))))
     found = report(evidence, margin, customers)
@@ -73,10 +83,16 @@ for warning in found.warnings:
     st.warning(literal(warning))
 with st.container(horizontal=True, vertical_alignment="center"):
     st.download_button(
-        "Report as one HTML file", lambda: report_html(found), f"{experiment.id}-report.html", "text/html",
-        icon=":material/download:", type="primary", on_click="ignore", key="report-file",
+        "Report as one HTML file",
+        lambda: report_html(found),
+        f"{experiment.id}-report.html",
+        "text/html",
+        icon=":material/download:",
+        type="primary",
+        on_click="ignore",
+        key="report-file",
         help="Opens anywhere, without a network, and prints.",
-    )  # fmt: skip
+    )
     link("compare", "Compare", {"experiment": experiment.id})
 
 for section in found.sections:

@@ -30,33 +30,62 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if interrupted:
             # All at once: those that were trained together go on together.
-            _button("Resume", "play_arrow", lab.resume_all, interrupted, len(ids), type="primary",
-                    help="Goes on from its last checkpoint.")  # fmt: skip
+            _button(
+                "Resume",
+                "play_arrow",
+                lab.resume_all,
+                interrupted,
+                len(ids),
+                type="primary",
+                help="Goes on from its last checkpoint.",
+            )
         if live:
-            _button("Stop", "stop", lambda ids: [lab.stop(id) for id in ids], live, len(ids),
-                    help="What has been learnt so far is kept.")  # fmt: skip
+            _button(
+                "Stop",
+                "stop",
+                lambda ids: [lab.stop(id) for id in ids],
+                live,
+                len(ids),
+                help="What has been learnt so far is kept.",
+            )
         st.button(
-            "Run again", icon=":material/replay:", key="runs-repeat", on_click=_attempt, args=(_repeat, lab, ids),
+            "Run again",
+            icon=":material/replay:",
+            key="runs-repeat",
+            on_click=_attempt,
+            args=(_repeat, lab, ids),
             help="Queues new runs of the same settings.",
-        )  # fmt: skip
+        )
         if not all(entry.archived for entry in entries):
             st.button(
-                "Archive", icon=":material/archive:", key="runs-archive", on_click=_attempt,
-                args=(lab.shelf.archive, ids), help="Keeps them out of sight.",
-            )  # fmt: skip
+                "Archive",
+                icon=":material/archive:",
+                key="runs-archive",
+                on_click=_attempt,
+                args=(lab.shelf.archive, ids),
+                help="Keeps them out of sight.",
+            )
         if any(entry.archived for entry in entries):
             st.button(
-                "Unarchive", icon=":material/unarchive:", key="runs-unarchive", on_click=_attempt,
-                args=(lab.shelf.archive, ids, False), help="Brings them back into the list.",
-            )  # fmt: skip
+                "Unarchive",
+                icon=":material/unarchive:",
+                key="runs-unarchive",
+                on_click=_attempt,
+                args=(lab.shelf.archive, ids, False),
+                help="Brings them back into the list.",
+            )
         if len(ids) > 1:
             _tag(lab, ids)
         st.button("Delete", icon=":material/delete:", key="runs-delete", on_click=ask_to_delete, args=(ids,))
         _compare_link(entries)
         st.button(
-            "Clear selection", icon=":material/deselect:", key="runs-clear", type="tertiary", on_click=select,
+            "Clear selection",
+            icon=":material/deselect:",
+            key="runs-clear",
+            type="tertiary",
+            on_click=select,
             args=([],),
-        )  # fmt: skip
+        )
 
 
 def problem() -> None:
@@ -70,9 +99,13 @@ def _button(
 ) -> None:
     """A button that does something to some of the selected runs, and says to how many."""
     st.button(
-        label if len(ids) == of else f"{label} ({len(ids)} of {of})", icon=f":material/{icon}:",
-        key=f"runs-{label.lower()}", on_click=_attempt, args=(act, ids), **settings,
-    )  # fmt: skip
+        label if len(ids) == of else f"{label} ({len(ids)} of {of})",
+        icon=f":material/{icon}:",
+        key=f"runs-{label.lower()}",
+        on_click=_attempt,
+        args=(act, ids),
+        **settings,
+    )
 
 
 def _repeat(lab: Lab, ids: list[str]) -> None:
@@ -91,9 +124,13 @@ def _attempt(act: Callable[..., object], *arguments: object) -> None:
 def _tag(lab: Lab, ids: list[str]) -> None:
     with st.popover("Tag", icon=":material/label:"):
         tag = st.selectbox(
-            "Tag for all of them", lab.search.tags(), index=None, accept_new_options=True, key="runs-tag-all",
+            "Tag for all of them",
+            lab.search.tags(),
+            index=None,
+            accept_new_options=True,
+            key="runs-tag-all",
             placeholder="Choose or write one",
-        )  # fmt: skip
+        )
         st.button(
             "Add the tag", disabled=not tag, key="runs-tag-add", on_click=_attempt, args=(lab.shelf.add_tag, ids, tag)
         )

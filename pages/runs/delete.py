@@ -57,9 +57,12 @@ def _question(lab: Lab, ids: list[str]) -> None:
             _close()
             st.rerun()
         sure = st.button(
-            "Delete", type="primary", icon=":material/delete:", key="runs-delete-sure",
+            "Delete",
+            type="primary",
+            icon=":material/delete:",
+            key="runs-delete-sure",
             disabled=bool(loss.running or loss.dependents),
-        )  # fmt: skip
+        )
     if sure:
         try:
             gone = lab.shelf.delete(ids)
@@ -86,9 +89,13 @@ def _stop_first(lab: Lab, loss: Loss) -> None:
     alone = count == len(loss.runs) == 1
     st.warning("It is being trained: stop it first." if alone else f"{count} of them are being trained: stop first.")
     st.button(
-        "Stop it" if count == 1 else "Stop them", icon=":material/stop:", key="runs-delete-stop", on_click=_stop,
-        args=(lab, loss.running), help="This takes about a second.",
-    )  # fmt: skip
+        "Stop it" if count == 1 else "Stop them",
+        icon=":material/stop:",
+        key="runs-delete-stop",
+        on_click=_stop,
+        args=(lab, loss.running),
+        help="This takes about a second.",
+    )
 
 
 def _stop(lab: Lab, ids: tuple[str, ...]) -> None:

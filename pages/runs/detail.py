@@ -102,13 +102,23 @@ def _notes(lab: Lab, entry: Entry) -> None:
     if failed != tags:
         st.session_state[tags] = list(entry.tags)
     st.multiselect(
-        "Tags", sorted({*lab.search.tags(), *st.session_state[tags]}), key=tags, accept_new_options=True,
-        placeholder="Add a tag", on_change=_save_tags, args=(lab, run.id, tags),
-    )  # fmt: skip
+        "Tags",
+        sorted({*lab.search.tags(), *st.session_state[tags]}),
+        key=tags,
+        accept_new_options=True,
+        placeholder="Add a tag",
+        on_change=_save_tags,
+        args=(lab, run.id, tags),
+    )
     st.text_area(
-        "Note", key=note, max_chars=MOST_NOTE, height=110, placeholder="What was tried, and what came of it",
-        on_change=_save_note, args=(lab, run.id, note),
-    )  # fmt: skip
+        "Note",
+        key=note,
+        max_chars=MOST_NOTE,
+        height=110,
+        placeholder="What was tried, and what came of it",
+        on_change=_save_note,
+        args=(lab, run.id, note),
+    )
     if problem:
         st.error(literal(problem))
 
@@ -166,9 +176,14 @@ def _command(lab: Lab, run: Run) -> None:
     base = " --base BASE.safetensors" if _needs_base(lab, run) else ""
     st.code(f"python -m core run {run.id}.json{base}", language="bash", wrap_lines=True)
     st.download_button(
-        f"{run.id}.json", lambda: lab.recipe(run.id).to_json(), f"{run.id}.json", "application/json",
-        icon=":material/download:", on_click="ignore", key="runs-recipe",
-    )  # fmt: skip
+        f"{run.id}.json",
+        lambda: lab.recipe(run.id).to_json(),
+        f"{run.id}.json",
+        "application/json",
+        icon=":material/download:",
+        on_click="ignore",
+        key="runs-recipe",
+    )
     st.caption(f"On this machine, `python -m core run --run {run.id}{base}` does the same. {_promise(lab, run)}")
 
 

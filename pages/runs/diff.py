@@ -37,14 +37,18 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
     labels, colours = labels_of(run.spec for run in runs), colours_of(run.spec for run in runs)
     curves = [
         NamedCurve(
-            run=run.id, label=labels[run.spec.arm], colour=colours[run.spec.arm], curve=lab.curve(run.id),
+            run=run.id,
+            label=labels[run.spec.arm],
+            colour=colours[run.spec.arm],
+            curve=lab.curve(run.id),
             steps_an_epoch=run.steps / run.spec.optim.epochs,
         )
         for run in begun[:MOST_CURVES]
-    ]  # fmt: skip
+    ]
     st.plotly_chart(
-        loss_curves(curves, axis, smoothing=0.9, log=False), key="runs-curves",
+        loss_curves(curves, axis, smoothing=0.9, log=False),
+        key="runs-curves",
         alt="Training and validation loss of the selected runs",
-    )  # fmt: skip
+    )
     if len(begun) > MOST_CURVES:
         st.caption(f"The first {MOST_CURVES} of {count_text(len(begun))} are drawn.")

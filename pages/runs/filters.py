@@ -22,38 +22,61 @@ def filters(lab: Lab) -> Query:
     """Draw the filters, and give what they let through."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         text = st.text_input(
-            "Search", type="search", key="text", bind="query-params", on_change=_first_page, width=300,
+            "Search",
+            type="search",
+            key="text",
+            bind="query-params",
+            on_change=_first_page,
+            width=300,
             placeholder="Name, note, tag, cause, …",
             help="Every word must stand somewhere: in the run's id or name, its dataset, experiment, tags, note or "
             "cause of failure.",
-        )  # fmt: skip
-        sort = st.selectbox(
-            "Order", list(ORDERS), key="sort", bind="query-params", on_change=_first_page, width=200
-        )  # fmt: skip
+        )
+        sort = st.selectbox("Order", list(ORDERS), key="sort", bind="query-params", on_change=_first_page, width=200)
         chosen = sum(len(st.query_params.get_all(key)) for key in MORE)
         more = st.popover(
             f"More filters ({chosen})" if chosen else "More filters", icon=":material/filter_list:", key="runs-more"
         )
     with more:
         methods = st.pills(
-            "Method", get_args(Method), selection_mode="multi", key="method", bind="query-params", wrap=True,
+            "Method",
+            get_args(Method),
+            selection_mode="multi",
+            key="method",
+            bind="query-params",
+            wrap=True,
             on_change=_first_page,
-        )  # fmt: skip
+        )
         datasets = _several("Dataset", lab.search.datasets(), "dataset")
         tags = _several("Tag", lab.search.tags(), "tag")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         states = st.pills(
-            "State", get_args(State), selection_mode="multi", key="state", bind="query-params", wrap=True,
+            "State",
+            get_args(State),
+            selection_mode="multi",
+            key="state",
+            bind="query-params",
+            wrap=True,
             on_change=_first_page,
-        )  # fmt: skip
+        )
         archive = st.segmented_control(
-            "Archive", list(ARCHIVE), default="current", key="archive", bind="query-params", on_change=_first_page,
+            "Archive",
+            list(ARCHIVE),
+            default="current",
+            key="archive",
+            bind="query-params",
+            on_change=_first_page,
             required=True,
-        )  # fmt: skip
+        )
     return Query(
-        states=tuple(states), methods=tuple(methods), datasets=datasets, tags=tags, text=text or "",
-        archived=ARCHIVE[archive], sort=sort,
-    )  # fmt: skip
+        states=tuple(states),
+        methods=tuple(methods),
+        datasets=datasets,
+        tags=tags,
+        text=text or "",
+        archived=ARCHIVE[archive],
+        sort=sort,
+    )
 
 
 def _several(label: str, names: list[str], key: str) -> tuple[str, ...]:

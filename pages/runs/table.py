@@ -19,9 +19,22 @@ BATCH = 1000
 """Runs read at once for the file of all of them."""
 
 COLUMNS = [
-    "State", "Arm", "Dataset", "Seed", "Accuracy (%)", "Source accuracy (%)", "Trainable parameters",
-    "Training time (s)", "Tags", "Note", "Created", "Learning rate", "Epochs", "Run", "Cause",
-]  # fmt: skip
+    "State",
+    "Arm",
+    "Dataset",
+    "Seed",
+    "Accuracy (%)",
+    "Source accuracy (%)",
+    "Trainable parameters",
+    "Training time (s)",
+    "Tags",
+    "Note",
+    "Created",
+    "Learning rate",
+    "Epochs",
+    "Run",
+    "Cause",
+]
 
 
 def selected() -> list[str]:
@@ -48,10 +61,17 @@ def runs_table(lab: Lab, query: Query) -> None:
         many = f"{count_text(first + 1)} to {count_text(first + len(page.entries))} of {count_text(page.found)} runs"
         st.caption(many if pages > 1 else f"{count_text(page.found)} run{'' if page.found == 1 else 's'}")
         st.download_button(
-            "CSV", lambda: _file(lab, query), "runs.csv", "text/csv",
-            icon=":material/download:", type="tertiary", on_click="ignore", key="runs-csv", disabled=not found,
+            "CSV",
+            lambda: _file(lab, query),
+            "runs.csv",
+            "text/csv",
+            icon=":material/download:",
+            type="tertiary",
+            on_click="ignore",
+            key="runs-csv",
+            disabled=not found,
             help="All runs that the filters let through, with every column.",
-        )  # fmt: skip
+        )
     ids = tuple(entry.run.id for entry in page.entries)
     chosen = selected()
     # Rows are selected by their place: a list of other runs is another table, on which no late click can land.

@@ -20,6 +20,13 @@ def show(figure: go.Figure, experiment: str, key: str, alt: str) -> None:
     config = {"displaylogo": False, "toImageButtonOptions": {"filename": f"{experiment}-{key}", "scale": 2}}
     st.plotly_chart(figure, key=key, alt=alt, config=config)
     st.download_button(
-        "HTML", lambda: export_html(figure), f"{experiment}-{key}.html", "text/html", icon=":material/download:",
-        type="tertiary", on_click="ignore", key=f"{key}-html", help="This figure as a page of its own.",
-    )  # fmt: skip
+        "HTML",
+        lambda: export_html(figure),
+        f"{experiment}-{key}.html",
+        "text/html",
+        icon=":material/download:",
+        type="tertiary",
+        on_click="ignore",
+        key=f"{key}-html",
+        help="This figure as a page of its own.",
+    )

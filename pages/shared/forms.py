@@ -9,9 +9,7 @@ import streamlit as st
 from core.lab import Lab
 from core.spec import LEARNING_RATES, Device, LoRASpec, Method, OptimSpec, Scaling, Spec, TaskSpec, bounds
 
-LEARNING_RATE_CHOICES = [
-    round(digit * 10.0**power, 6) for power in (-5, -4, -3, -2, -1) for digit in (1, 2, 5)
-]  # fmt: skip
+LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 6) for power in (-5, -4, -3, -2, -1) for digit in (1, 2, 5)]
 RANK_CHOICES = [1, 2, 4, 8, 16, 32, 64, 128]
 ALPHA_CHOICES = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
 LAYERS = ["layers.0", "layers.2", "layers.4"]
@@ -62,18 +60,28 @@ def batch_size(key: str) -> int:
 def device(lab: Lab, key: str) -> Device:
     """Where to train."""
     choice: Device = st.segmented_control(
-        "Device", lab.devices(), default="auto", key=key, help="auto takes the fastest there is.", required=True,
+        "Device",
+        lab.devices(),
+        default="auto",
+        key=key,
+        help="auto takes the fastest there is.",
+        required=True,
         persist_state="session",
-    )  # fmt: skip
+    )
     return choice
 
 
 def seeds(key: str, value: int = 3) -> range:
     """How many seeds; each gives every arm one more run."""
     count = st.slider(
-        "Seeds", 1, 10, value, key=key, persist_state="session",
+        "Seeds",
+        1,
+        10,
+        value,
+        key=key,
+        persist_state="session",
         help="Runs of each arm. One seed is an anecdote: from three on there is an interval.",
-    )  # fmt: skip
+    )
     return range(count)
 
 
@@ -81,26 +89,48 @@ def lora(key: str) -> list[LoRASpec]:
     """LoRA settings; several ranks give several arms."""
     about = bounds(LoRASpec, "rank")
     ranks = st.pills(
-        about.title, RANK_CHOICES, selection_mode="multi", default=[about.default], key=f"{key}-rank",
-        help=f"{about.description} Several ranks make an arm each.", persist_state="session", wrap=True,
-    )  # fmt: skip
+        about.title,
+        RANK_CHOICES,
+        selection_mode="multi",
+        default=[about.default],
+        key=f"{key}-rank",
+        help=f"{about.description} Several ranks make an arm each.",
+        persist_state="session",
+        wrap=True,
+    )
     alpha = one_of(LoRASpec, "alpha", ALPHA_CHOICES, f"{key}-alpha")
     with st.expander("Scaling, start and layers", icon=":material/tune:"):
         scaling_about, start_about, layers_about = (
             bounds(LoRASpec, name) for name in ("scaling", "start", "target_modules")
         )
         scaling = st.segmented_control(
-            scaling_about.title, SCALINGS, default=scaling_about.default, help=scaling_about.description,
-            key=f"{key}-scaling", persist_state="session", required=True,
-        )  # fmt: skip
+            scaling_about.title,
+            SCALINGS,
+            default=scaling_about.default,
+            help=scaling_about.description,
+            key=f"{key}-scaling",
+            persist_state="session",
+            required=True,
+        )
         start = st.segmented_control(
-            start_about.title, ["kaiming", "gaussian"], default=start_about.default, help=start_about.description,
-            key=f"{key}-start", persist_state="session", required=True,
-        )  # fmt: skip
+            start_about.title,
+            ["kaiming", "gaussian"],
+            default=start_about.default,
+            help=start_about.description,
+            key=f"{key}-start",
+            persist_state="session",
+            required=True,
+        )
         layers = st.pills(
-            layers_about.title, LAYERS, selection_mode="multi", default=LAYERS, key=f"{key}-layers",
-            help="Linear layers that get an adapter.", persist_state="session", wrap=True,
-        )  # fmt: skip
+            layers_about.title,
+            LAYERS,
+            selection_mode="multi",
+            default=LAYERS,
+            key=f"{key}-layers",
+            help="Linear layers that get an adapter.",
+            persist_state="session",
+            wrap=True,
+        )
     # Said in one way, so that the same choice is the same arm wherever it was made.
     targets = ("all-linear",) if layers == LAYERS else tuple(layers)
     return [
@@ -113,25 +143,43 @@ def own_task(dataset: str, labels: list[int], key: str) -> TaskSpec:
     """Every way of seeing a dataset, put together by hand."""
     texts = {name: bounds(TaskSpec, name) for name in TaskSpec.model_fields}
     classes = st.pills(
-        texts["classes"].title, labels, selection_mode="multi", help=texts["classes"].description,
-        key=f"{key}-classes", persist_state="session", wrap=True,
-    )  # fmt: skip
+        texts["classes"].title,
+        labels,
+        selection_mode="multi",
+        help=texts["classes"].description,
+        key=f"{key}-classes",
+        persist_state="session",
+        wrap=True,
+    )
     rotation = st.slider(
-        texts["rotation"].title, -180, 180, 0, 5, format="%d°", help=texts["rotation"].description,
-        key=f"{key}-rotation", persist_state="session",
-    )  # fmt: skip
+        texts["rotation"].title,
+        -180,
+        180,
+        0,
+        5,
+        format="%d°",
+        help=texts["rotation"].description,
+        key=f"{key}-rotation",
+        persist_state="session",
+    )
     with st.container(horizontal=True):
         invert = st.toggle(
             texts["invert"].title, help=texts["invert"].description, key=f"{key}-invert", persist_state="session"
         )
         permute = st.toggle(
-            texts["permutation"].title, help="One fixed shuffle of the pixels, the same for every image.",
-            key=f"{key}-permute", persist_state="session",
-        )  # fmt: skip
+            texts["permutation"].title,
+            help="One fixed shuffle of the pixels, the same for every image.",
+            key=f"{key}-permute",
+            persist_state="session",
+        )
     shots = st.select_slider(
-        texts["shots"].title, ["all", 1, 2, 5, 10, 20, 50, 100], "all", help="Training images kept of each class.",
-        key=f"{key}-shots", persist_state="session",
-    )  # fmt: skip
+        texts["shots"].title,
+        ["all", 1, 2, 5, 10, 20, 50, 100],
+        "all",
+        help="Training images kept of each class.",
+        key=f"{key}-shots",
+        persist_state="session",
+    )
     return TaskSpec.of(
         dataset=dataset,
         classes=tuple(sorted(classes)) or None,
@@ -147,16 +195,28 @@ def validation_part(key: str) -> float:
     """The held-out share of the training part."""
     about = bounds(TaskSpec, "validation")
     return st.slider(
-        about.title, about.low, about.high, about.default, 0.01, format="percent", help=about.description, key=key,
+        about.title,
+        about.low,
+        about.high,
+        about.default,
+        0.01,
+        format="percent",
+        help=about.description,
+        key=key,
         persist_state="session",
-    )  # fmt: skip
+    )
 
 
 def kept_weights(key: str) -> Literal["last", "best"]:
     """Which weights become the result."""
     about = bounds(OptimSpec, "keep")
     choice: Literal["last", "best"] = st.segmented_control(
-        about.title, ["last", "best"], default=about.default, help=about.description, key=key, required=True,
+        about.title,
+        ["last", "best"],
+        default=about.default,
+        help=about.description,
+        key=key,
+        required=True,
         persist_state="session",
-    )  # fmt: skip
+    )
     return choice

@@ -111,9 +111,14 @@ def _folded(lab: Lab, title: str, runs: list[Run], labels: dict[str, str], key: 
 
 def _stop_button(lab: Lab, run: Run, key: str) -> None:
     st.button(
-        "Stop", icon=":material/stop:", key=f"{key}-stop-{run.id}", on_click=lab.stop, args=(run.id,),
-        help="What it has learnt so far is kept.", disabled=run.stop_asked,
-    )  # fmt: skip
+        "Stop",
+        icon=":material/stop:",
+        key=f"{key}-stop-{run.id}",
+        on_click=lab.stop,
+        args=(run.id,),
+        help="What it has learnt so far is kept.",
+        disabled=run.stop_asked,
+    )
 
 
 def _curves(lab: Lab, runs: list[Run], labels: dict[str, str], key: str) -> None:
@@ -133,6 +138,8 @@ def _curves(lab: Lab, runs: list[Run], labels: dict[str, str], key: str) -> None
         for run in begun
     ]
     live_chart(
-        live_figure_data(curves), key=f"{key}-chart", height=380,
+        live_figure_data(curves),
+        key=f"{key}-chart",
+        height=380,
         alt="Training and validation loss of these runs, by step",
-    )  # fmt: skip
+    )

@@ -25,9 +25,15 @@ def task_form(lab: Lab, base: Run, key: str) -> TaskSpec | None:
     st.subheader("Task")
     kinds = {name: preset.title for name, preset in PRESETS.items()} | {"own": "Your own"}
     kind = st.pills(
-        "What is new", list(kinds), default="rotation-45", format_func=kinds.__getitem__, key=f"{key}-preset",
-        persist_state="session", required=True, wrap=True,
-    )  # fmt: skip
+        "What is new",
+        list(kinds),
+        default="rotation-45",
+        format_func=kinds.__getitem__,
+        key=f"{key}-preset",
+        persist_state="session",
+        required=True,
+        wrap=True,
+    )
     st.caption(PRESETS[kind].line if kind in PRESETS else "Put a task together by hand.")
     dataset = dataset_picker(lab, "Dataset to learn", f"{key}-dataset", base.spec.task.dataset)
     if dataset is None:

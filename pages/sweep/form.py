@@ -69,19 +69,29 @@ def _grid() -> Grid:
             "LoRA: learning rates", forms.LEARNING_RATE_CHOICES, LORA_RATES, "rates", rate.description
         ),
         full_learning_rates=_several(
-            "Full fine-tuning: learning rates", forms.LEARNING_RATE_CHOICES, FULL_RATES, "full-rates",
+            "Full fine-tuning: learning rates",
+            forms.LEARNING_RATE_CHOICES,
+            FULL_RATES,
+            "full-rates",
             "Its own rates, as the reference: its best rate is usually lower than LoRA's. None leaves it out.",
         ),
         seeds=len(forms.seeds(f"{KEY}-seeds")),
-    )  # fmt: skip
+    )
 
 
 def _several(label: str, choices: list[Any], default: list[Any], key: str, help: str) -> tuple[Any, ...]:
     """Pills to choose several numbers, ascending."""
     picked = st.pills(
-        label, choices, selection_mode="multi", default=default, format_func=lambda choice: f"{choice:g}", help=help,
-        key=f"{KEY}-{key}", persist_state="session", wrap=True,
-    )  # fmt: skip
+        label,
+        choices,
+        selection_mode="multi",
+        default=default,
+        format_func=lambda choice: f"{choice:g}",
+        help=help,
+        key=f"{KEY}-{key}",
+        persist_state="session",
+        wrap=True,
+    )
     return tuple(sorted(picked))
 
 
@@ -95,9 +105,14 @@ def _training(lab: Lab) -> tuple[OptimSpec, LoRASpec, Device]:
     with st.expander("Scaling and device", icon=":material/tune:"):
         about = bounds(LoRASpec, "scaling")
         scaling = st.segmented_control(
-            about.title, forms.SCALINGS, default=about.default, help=about.description, key=f"{KEY}-scaling",
-            persist_state="session", required=True,
-        )  # fmt: skip
+            about.title,
+            forms.SCALINGS,
+            default=about.default,
+            help=about.description,
+            key=f"{KEY}-scaling",
+            persist_state="session",
+            required=True,
+        )
         device = forms.device(lab, f"{KEY}-device")
     return OptimSpec.of(epochs=epochs, batch_size=batch_size), LoRASpec.of(scaling=scaling), device
 
@@ -142,9 +157,10 @@ def _start(
     trained = sorted(price.trainable_parameters for price in prices.values())
     with st.grid(2, min_column_width=110):
         st.metric(
-            "Runs", count_text(grid.num_runs),
+            "Runs",
+            count_text(grid.num_runs),
             help=f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MOST_RUNS} runs.",
-        )  # fmt: skip
+        )
         st.metric("Steps a run", count_text(max(price.steps for price in prices.values())))
         st.metric(
             "Training time, about",
@@ -152,9 +168,10 @@ def _start(
             help="From a few steps timed on this machine; evaluation and files come on top.",
         )
         st.metric(
-            "Memory", bytes_text(max(price.memory for price in prices.values())),
+            "Memory",
+            bytes_text(max(price.memory for price in prices.values())),
             help="Of the largest run: weights, gradients and Adam's two moments, in float32.",
-        )  # fmt: skip
+        )
     span = " to ".join(dict.fromkeys(count_text(count) for count in (trained[0], trained[-1])))
     st.metric("Trainable parameters", span)
     if not grid.full_learning_rates:

@@ -73,9 +73,14 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
         _progress(lab, members, live)
     with right:
         st.button(
-            "Stop the sweep", icon=":material/stop:", width="stretch", key=f"sweep-stop-{experiment.id}",
-            on_click=_stop, args=(lab, tuple(run.id for run in live)), help="What has finished stays.",
-        )  # fmt: skip
+            "Stop the sweep",
+            icon=":material/stop:",
+            width="stretch",
+            key=f"sweep-stop-{experiment.id}",
+            on_click=_stop,
+            args=(lab, tuple(run.id for run in live)),
+            help="What has finished stays.",
+        )
     accuracy_map(experiment, read_cells(members), alpha)
 
 

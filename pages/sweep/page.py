@@ -57,9 +57,16 @@ def show(figure: go.Figure, key: str, alt: str) -> None:
     config = {"displaylogo": False, "toImageButtonOptions": {"filename": f"{experiment.id}-{key}", "scale": 2}}
     st.plotly_chart(figure, key=f"sweep-figure-{key}", alt=alt, config=config)
     st.download_button(
-        "HTML", lambda: export_html(figure), f"{experiment.id}-{key}.html", "text/html", icon=":material/download:",
-        type="tertiary", on_click="ignore", key=f"sweep-figure-{key}-html", help="This figure as a page of its own.",
-    )  # fmt: skip
+        "HTML",
+        lambda: export_html(figure),
+        f"{experiment.id}-{key}.html",
+        "text/html",
+        icon=":material/download:",
+        type="tertiary",
+        on_click="ignore",
+        key=f"sweep-figure-{key}-html",
+        help="This figure as a page of its own.",
+    )
 
 
 def answer(cells: list[Cell]) -> None:
@@ -107,7 +114,9 @@ def table(cells: list[Cell]) -> None:
     numbers = sweep_table(cells)
     column = st.column_config.NumberColumn
     st.dataframe(
-        numbers, hide_index=True, alt="Every setting with its accuracy on validation and test part",
+        numbers,
+        hide_index=True,
+        alt="Every setting with its accuracy on validation and test part",
         column_config={
             "Chosen": st.column_config.CheckboxColumn(help="By validation: for its rank, or of full fine-tuning."),
             "Learning rate": column(format="%g"),
@@ -119,12 +128,18 @@ def table(cells: list[Cell]) -> None:
             "Trainable parameters": column("Trainable", format="localized"),
             "Training time (s)": column("Time a run", format="%.2f s"),
         },
-    )  # fmt: skip
+    )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
-            "CSV", csv_of(numbers), f"{experiment.id}.csv", "text/csv", icon=":material/download:",
-            on_click="ignore", key="sweep-csv", help="This table as numbers.",
-        )  # fmt: skip
+            "CSV",
+            csv_of(numbers),
+            f"{experiment.id}.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            key="sweep-csv",
+            help="This table as numbers.",
+        )
         link(
             "compare",
             "All of them in Compare",
@@ -194,9 +209,14 @@ alphas = sorted({cell.alpha for cell in cells if cell.alpha is not None})
 alpha = alphas[0] if alphas else None
 if len(alphas) > 1:
     choice = st.segmented_control(
-        "Alpha", [BEST_ALPHA, *(f"{value:g}" for value in alphas)], default=BEST_ALPHA, key="alpha", required=True,
-        bind="query-params", help="For the heat map and the learning rates. Best: by validation, at each place.",
-    )  # fmt: skip
+        "Alpha",
+        [BEST_ALPHA, *(f"{value:g}" for value in alphas)],
+        default=BEST_ALPHA,
+        key="alpha",
+        required=True,
+        bind="query-params",
+        help="For the heat map and the learning rates. Best: by validation, at each place.",
+    )
     alpha = None if choice == BEST_ALPHA else float(choice)
 
 try:

@@ -46,9 +46,15 @@ def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
     """A slider for the strength of ΔW; everything it can show is known before it is moved."""
     strength = st.slider(
         "Alpha, as a multiple of the trained one" if focus.run.spec.lora else "Strength of the change",
-        0.0, MOST_STRENGTH, 1.0, STRENGTH_STEP, format="%.1f ×", key="strength", bind="query-params",
+        0.0,
+        MOST_STRENGTH,
+        1.0,
+        STRENGTH_STEP,
+        format="%.1f ×",
+        key="strength",
+        bind="query-params",
         help="1.0 × is as trained, 0.0 × is the base.",
-    )  # fmt: skip
+    )
     place, trained = curve.place(strength), curve.place(1.0)
     metrics(curve.scores, place, trained, focus.masked_differs)
     words = f"Best on the target's validation part: **{number_text(best, 1)} ×**."
@@ -57,9 +63,11 @@ def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
         words = f"Alpha **{number_text(strength * alpha, 1)}**, trained with {alpha:g}. {words}"
     st.markdown(words)
     live_chart(
-        accuracy_over_strength(curve, strength, focus.colour, focus.masked_differs), f"strength-{focus.run.id}",
-        CHART_HEIGHT, "Accuracy on target and source over the multiple of the trained ΔW",
-    )  # fmt: skip
+        accuracy_over_strength(curve, strength, focus.colour, focus.masked_differs),
+        f"strength-{focus.run.id}",
+        CHART_HEIGHT,
+        "Accuracy on target and source over the multiple of the trained ΔW",
+    )
 
 
 @st.fragment
@@ -81,9 +89,11 @@ def layer_switches(focus: Focus, found: Switches) -> None:
         alt="What each layer is worth: without it, and with it alone",
     )
     st.dataframe(
-        combinations_text(found, focus.masked_differs, place), hide_index=True, height="content",
+        combinations_text(found, focus.masked_differs, place),
+        hide_index=True,
+        height="content",
         alt="Accuracy with every combination of layers on and off",
-    )  # fmt: skip
+    )
     unchanged = [path for path in focus.shapes if path not in found.layers]
     if unchanged:
         st.caption(f"Not changed by training: {', '.join(unchanged)}.")
@@ -104,7 +114,10 @@ def metrics(scores: Scores, place: int, reference: int, masked: bool) -> None:
             # Streamlit knows a fall by its hyphen.
             change = points_text(difference).replace("−", "-") if place != reference else "as trained"
             st.metric(
-                title, percent(float(values[place])), change,
+                title,
+                percent(float(values[place])),
+                change,
                 delta_color="normal" if abs(difference) >= 0.005 else "off",
-                delta_arrow="auto" if abs(difference) >= 0.005 else "off", border=True,
-            )  # fmt: skip
+                delta_arrow="auto" if abs(difference) >= 0.005 else "off",
+                border=True,
+            )

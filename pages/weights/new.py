@@ -36,9 +36,10 @@ def amplification_section(focus: Focus) -> None:
     rank = rank_on(focus.lab, focus.run, focus.layer, otherwise=_full_rank(focus))
     rows = [(arm.label, amplification_of(focus.lab, run, focus.layer, rank)) for arm, run in runs]
     st.dataframe(
-        amplification_text([row for row in rows if row[1].delta]), hide_index=True,
+        amplification_text([row for row in rows if row[1].delta]),
+        hide_index=True,
         alt=f"Amplification of ΔW of {focus.layer} for each arm",
-    )  # fmt: skip
+    )
     counted = "1 direction" if rank == 1 else f"{rank} directions"
     why = (
         f"as many as {focus.arm.label} has there"
@@ -60,9 +61,16 @@ def intruders_section(focus: Focus) -> None:
         "scaling them shows whether they matter."
     )
     threshold = st.slider(
-        "ε", 0.1, 0.9, INTRUDER_THRESHOLD, 0.05, key="epsilon", bind="query-params", width=320,
+        "ε",
+        0.1,
+        0.9,
+        INTRUDER_THRESHOLD,
+        0.05,
+        key="epsilon",
+        bind="query-params",
+        width=320,
         help="Below this likeness a direction counts as new. The paper takes 0.5.",
-    )  # fmt: skip
+    )
     meaningful = [path for path, shape in focus.shapes.items() if intruders_mean_something(shape, threshold)]
     if focus.layer not in meaningful:
         elsewhere = f" Choose {listed(meaningful)} above." if meaningful else " Choose a larger ε."

@@ -34,13 +34,22 @@ def rank_part(focus: Focus) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         tolerance = st.slider(
-            "Points that may be lost", 0.0, 5.0, TOLERANCE, 0.1, key="tolerance", bind="query-params", width=320,
+            "Points that may be lost",
+            0.0,
+            5.0,
+            TOLERANCE,
+            0.1,
+            key="tolerance",
+            bind="query-params",
+            width=320,
             help="How far the accuracy on the target may lie below that of the whole ΔW, on the validation part.",
-        )  # fmt: skip
+        )
         masked = focus.masked_differs and st.toggle(
-            "On the source, choose only among its own classes", key="masked", bind="query-params",
+            "On the source, choose only among its own classes",
+            key="masked",
+            bind="query-params",
             help="After a class split, plain accuracy mostly shows that the output layer prefers the new classes.",
-        )  # fmt: skip
+        )
     curves = [cuts_of(focus.lab, run) for run in full.runs]
     rank = suggested_rank(curves, tolerance)
     loras = [arm for arm in focus.arms if arm.lora is not None]
@@ -95,9 +104,11 @@ def table(focus: Focus, full: Arm, loras: Sequence[Arm], rank: int, masked: bool
 
 def _row(label: str, target: Sequence[float], source: Sequence[float]) -> dict[str, str]:
     return {
-        "Network": label, "Seeds": count_text(len(target)), "Target": mean_text(target, 2, " %"),
+        "Network": label,
+        "Seeds": count_text(len(target)),
+        "Target": mean_text(target, 2, " %"),
         "Source": mean_text(source, 2, " %"),
-    }  # fmt: skip
+    }
 
 
 def _source(scores: Sequence[Scores], masked: bool) -> list[float]:

@@ -15,6 +15,13 @@ def show(focus: Focus, figure: go.Figure, key: str, alt: str) -> None:
     config = {"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}}
     st.plotly_chart(figure, key=f"{key}-figure", alt=alt, config=config)
     st.download_button(
-        "HTML", lambda: export_html(figure), f"{name}.html", "text/html", icon=":material/download:",
-        type="tertiary", on_click="ignore", key=f"{key}-html", help="This figure as a page of its own.",
-    )  # fmt: skip
+        "HTML",
+        lambda: export_html(figure),
+        f"{name}.html",
+        "text/html",
+        icon=":material/download:",
+        type="tertiary",
+        on_click="ignore",
+        key=f"{key}-html",
+        help="This figure as a page of its own.",
+    )

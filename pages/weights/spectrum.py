@@ -30,9 +30,17 @@ def spectrum_part(focus: Focus) -> None:
         for run in arm.runs
     ]
     share = st.slider(
-        "Energy to hold", 0.5, 0.99, ENERGY, 0.01, format="percent", key="energy", bind="query-params", width=320,
+        "Energy to hold",
+        0.5,
+        0.99,
+        ENERGY,
+        0.01,
+        format="percent",
+        key="energy",
+        bind="query-params",
+        width=320,
         help="Share of ‖ΔW‖², the sum of all σᵢ².",
-    )  # fmt: skip
+    )
     left, right = st.columns(2, gap="large")
     with left:
         figure = singular_values(lines, values_before(focus.lab, focus.run, focus.layer))
@@ -42,15 +50,21 @@ def spectrum_part(focus: Focus) -> None:
         show(focus, figure, "energy", f"Share of the energy of ΔW of {focus.layer} in its first r directions")
     arms = list(focus.arms)
     st.dataframe(
-        spectrum_text(arms, spectra, share), hide_index=True, height="content",
+        spectrum_text(arms, spectra, share),
+        hide_index=True,
+        height="content",
         alt="Ranks and relative norm of ΔW of each layer and arm",
-    )  # fmt: skip
+    )
     st.download_button(
-        "CSV", lambda: csv_of(spectrum_numbers(arms, spectra, share)),
-        f"{focus.experiment.id}-spectra.csv", "text/csv", icon=":material/download:", on_click="ignore",
+        "CSV",
+        lambda: csv_of(spectrum_numbers(arms, spectra, share)),
+        f"{focus.experiment.id}-spectra.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
         key="spectra-csv",
         help="A row a layer and run, with every singular value.",
-    )  # fmt: skip
+    )
     st.caption(
         f"Means over the seeds ± half of the 95 % interval. **Rank for {percent(100 * share, 0)}**: the fewest "
         r"directions that hold this share of $\sum_i \sigma_i^2$. **Effective rank**: $\exp(-\sum_i p_i \ln p_i)$ with "

@@ -26,9 +26,15 @@ def subspaces_part(focus: Focus) -> None:
         "do not mean unlike networks: several subspaces may do the same job."
     )
     side: Side = st.segmented_control(
-        "Side of the weight", list(SIDES), default="inputs", format_func=SIDES.__getitem__, key="side", required=True,
-        bind="query-params", help="Inputs: what ΔW listens to, the span of LoRA's A. Outputs: where it writes, B.",
-    )  # fmt: skip
+        "Side of the weight",
+        list(SIDES),
+        default="inputs",
+        format_func=SIDES.__getitem__,
+        key="side",
+        required=True,
+        bind="query-params",
+        help="Inputs: what ΔW listens to, the span of LoRA's A. Outputs: where it writes, B.",
+    )
     st.subheader("Between ranks")
     between_ranks(focus, side)
     st.subheader("Between seeds")
@@ -52,14 +58,20 @@ def between_ranks(focus: Focus, side: Side) -> None:
     keys, left, right = list(arms), *st.columns(2, gap="medium")
     with left:
         first = st.selectbox(
-            "First", keys, keys.index(first), format_func=lambda key: arms[key].label,
+            "First",
+            keys,
+            keys.index(first),
+            format_func=lambda key: arms[key].label,
             key=f"overlap-first-{focus.experiment.id}",
-        )  # fmt: skip
+        )
     with right:
         second = st.selectbox(
-            "Second", keys, keys.index(second), format_func=lambda key: arms[key].label,
+            "Second",
+            keys,
+            keys.index(second),
+            format_func=lambda key: arms[key].label,
             key=f"overlap-second-{focus.experiment.id}",
-        )  # fmt: skip
+        )
     pair = [run_of_seed(arms[key], focus.seed) for key in (first, second)]
     names = (arms[first].label, arms[second].label)
     if first == second:

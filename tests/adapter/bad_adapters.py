@@ -39,7 +39,7 @@ BAD_TENSORS: list[tuple[dict[str, Tensor | None], str]] = [
     ({"base_model.model.layers.0.lora_embedding_A": torch.zeros(1)}, "not part of a LoRA adapter"),
     ({"base_model.model.layers.1.lora_A.weight": torch.zeros(3, 4)}, "layers.1, which .* does not name"),
     (dict.fromkeys(safetensors.torch.load(ENTRIES[TENSORS])), "lacks the adapter"),
-]  # fmt: skip
+]
 
 
 BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
@@ -49,11 +49,24 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
     *[
         ({name: value}, f"uses {name}=.* which LoRA Lab cannot honour")
         for name, value in {
-            "bias": "all", "fan_in_fan_out": True, "use_dora": True, "modules_to_save": ["layers.4"], "lora_bias": True,
-            "layers_to_transform": [0], "layers_pattern": "layers", "exclude_modules": ["layers.4"],
-            "target_parameters": ["layers.0.weight"], "trainable_token_indices": [1], "use_qalora": True,
-            "alora_invocation_tokens": [1], "layer_replication": [[0, 2]], "loftq_config": {"loftq_bits": 4},
-            "megatron_config": {"a": 1}, "use_bdlora": {"nblocks": 2}, "velora_config": {"a": 1}, "of_2031": 1,
+            "bias": "all",
+            "fan_in_fan_out": True,
+            "use_dora": True,
+            "modules_to_save": ["layers.4"],
+            "lora_bias": True,
+            "layers_to_transform": [0],
+            "layers_pattern": "layers",
+            "exclude_modules": ["layers.4"],
+            "target_parameters": ["layers.0.weight"],
+            "trainable_token_indices": [1],
+            "use_qalora": True,
+            "alora_invocation_tokens": [1],
+            "layer_replication": [[0, 2]],
+            "loftq_config": {"loftq_bits": 4},
+            "megatron_config": {"a": 1},
+            "use_bdlora": {"nblocks": 2},
+            "velora_config": {"a": 1},
+            "of_2031": 1,
         }.items()
     ],
     *[({"init_lora_weights": how}, "changes the base") for how in ("pissa", "olora", "corda", "loftq", "mica", ["x"])],
@@ -65,7 +78,17 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
     *[
         ({"target_modules": value}, "selects layers by")
         for value in (
-            "(a+)+$", "(.*)*x", "layers[^0]", "[", "layers.[a", "(", r"\1", "a{9}", "(?=a)", "x" * 999, r"layers\.\N",
+            "(a+)+$",
+            "(.*)*x",
+            "layers[^0]",
+            "[",
+            "layers.[a",
+            "(",
+            r"\1",
+            "a{9}",
+            "(?=a)",
+            "x" * 999,
+            r"layers\.\N",
         )
     ],
     ({"rank_pattern": {"(a|a)*b": 3}}, "selects layers by"),
@@ -77,7 +100,7 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"r": 4}, "which is not of rank 4"),
     ({"target_modules": ["layers.0", "layers.2"]}, "does not name"),
     ({"target_modules": ["layers.0", "layers.2", "layers.4", "fc"]}, "lacks the adapter of layer fc"),
-]  # fmt: skip
+]
 
 
 JUNK = [b"", b"{", b"[]", b"3", b"\xff\xfe", b"[" * 100_000, b'{"r": NaN}', b'{"r": ' + b"9" * 9_999 + b"}"]

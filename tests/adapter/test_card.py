@@ -68,11 +68,25 @@ def test_a_card_of_a_run_states_task_and_results() -> None:
         seed=4,
     )
     result = Result(
-        accuracy=97.125, accuracy_before=None, source_accuracy=80.0, source_accuracy_before=96.5,
-        source_accuracy_masked=None, source_accuracy_masked_before=None, parameters=1, trainable_parameters=1,
-        seconds=1.0, examples_per_second=1.0, memory=1, checkpoint_bytes=1, adapter_bytes=None, epochs=2, steps=5,
-        kept_epoch=2, device="cpu", threads=1,
-    )  # fmt: skip
+        accuracy=97.125,
+        accuracy_before=None,
+        source_accuracy=80.0,
+        source_accuracy_before=96.5,
+        source_accuracy_masked=None,
+        source_accuracy_masked_before=None,
+        parameters=1,
+        trainable_parameters=1,
+        seconds=1.0,
+        examples_per_second=1.0,
+        memory=1,
+        checkpoint_bytes=1,
+        adapter_bytes=None,
+        epochs=2,
+        steps=5,
+        kept_epoch=2,
+        device="cpu",
+        threads=1,
+    )
     card = Card.of("run-7", spec, result)
     assert (card.run, card.base) == ("run-7", "base-1")
     told = "\n".join(card.task)

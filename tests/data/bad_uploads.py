@@ -130,7 +130,7 @@ BAD_ZIPS: dict[str, tuple[bytes, str]] = {
     "an empty image": (zipped(*PICTURES, ("a/9.png", b"")), "not an image"),
     "text called png": (zipped(*PICTURES, ("a/9.png", b"<svg/>")), "not an image"),
     "postscript called jpg": (zipped(*PICTURES, ("a/9.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n")), "not an image"),
-}  # fmt: skip
+}
 
 BAD_ARRAYS: dict[str, tuple[bytes, str]] = {
     "only x": (arrays(x_train=X), "must hold x_train and y_train"),
@@ -196,7 +196,7 @@ BAD_ARRAYS: dict[str, tuple[bytes, str]] = {
         arrays(x_train=np.tile(noise(3, (3, 4, 4)), (66_667, 1, 1)), y_train=np.arange(200_001) % 2),
         "200,001 images|far more",
     ),
-}  # fmt: skip
+}
 
 LINE = b"1" + b",7" * 16
 BAD_TABLES: dict[str, tuple[bytes, str]] = {

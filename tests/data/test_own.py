@@ -45,8 +45,10 @@ def test_a_kept_dataset_is_like_any_other(catalog: Catalog, tmp_path: Path) -> N
         _same(one.load("my-cats-2"), DRAFT)
         assert Tasks(one).get(TaskSpec.of(dataset="my-cats-2")).num_train == 36
     assert {path.name for path in (tmp_path / "datasets/own").iterdir()} == {
-        ".lock", "my-cats-2.safetensors", "my-cats-2.sha256",
-    }  # fmt: skip
+        ".lock",
+        "my-cats-2.safetensors",
+        "my-cats-2.sha256",
+    }
 
 
 def _same(one: ImageDataset, two: ImageDataset) -> None:

@@ -125,8 +125,10 @@ def test_a_run_shows_its_own_settings_result_log_and_command(opened: Lab, traine
     assert run.result
     assert f"{run.result.accuracy:.2f} %" in [metric.value for metric in app.metric]
     assert [line.value.split()[1] for line in app.markdown if line.value.startswith(":material/")] == [
-        "queued", "running", "finished",
-    ]  # fmt: skip
+        "queued",
+        "running",
+        "finished",
+    ]
     assert app.code[0].value == f"python -m core run {run.id}.json"
     assert "Turned" in texts(app)
     assert "bit for bit" in texts(app) or "to rounding" in texts(app)
@@ -207,9 +209,10 @@ def test_run_again_queues_the_same_specs(opened: Lab, trained: list[Run]) -> Non
 
 
 def test_stop_and_resume_take_those_of_the_selected_runs_that_they_can(opened: Lab) -> None:
-    running, waiting, interrupted = (opened.launch(LONG.but(seed=seed, optim=optim)).id for seed, optim in enumerate(
-        (LONG.optim, short(epochs=199, batch_size=8), short(epochs=198, batch_size=8))
-    ))  # fmt: skip
+    running, waiting, interrupted = (
+        opened.launch(LONG.but(seed=seed, optim=optim)).id
+        for seed, optim in enumerate((LONG.optim, short(epochs=199, batch_size=8), short(epochs=198, batch_size=8)))
+    )
     wait_until(lambda: opened.run(running).step > 0)
     with opened.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'interrupted' WHERE id = ?", (interrupted,))

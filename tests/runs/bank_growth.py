@@ -89,11 +89,17 @@ def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
     )
     return [
         RunSpec.of(
-            method="lora" if rank else "full", model=model, base="r-base", task=TaskSpec.of(), source=TaskSpec.of(),
-            lora=LoRASpec.of(rank=rank) if rank else None, optim=optim, seed=member % shape.get("seeds", 1),
+            method="lora" if rank else "full",
+            model=model,
+            base="r-base",
+            task=TaskSpec.of(),
+            source=TaskSpec.of(),
+            lora=LoRASpec.of(rank=rank) if rank else None,
+            optim=optim,
+            seed=member % shape.get("seeds", 1),
         )
         for member in range(shape["members"])
-    ]  # fmt: skip
+    ]
 
 
 def trained(specs: Sequence[RunSpec], tasks: Tasks, folder: Path) -> None:

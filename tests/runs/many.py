@@ -40,9 +40,14 @@ def write_many(store: Store, count: int) -> list[str]:
             lora = LoRASpec.of(rank=2 ** (place % 5)) if place % 2 else None
             optim = OptimSpec.of(learning_rate=0.001 * (1 + place % 4))
             spec = RunSpec.of(
-                method="lora" if lora else "full", task=task, source=source, base=base, lora=lora, optim=optim,
+                method="lora" if lora else "full",
+                task=task,
+                source=source,
+                base=base,
+                lora=lora,
+                optim=optim,
                 seed=place % 3,
-            )  # fmt: skip
+            )
         accuracy, seconds = float(draw.uniform(60, 99)), float(draw.uniform(1, 100))
         result = None
         if state in ("finished", "stopped"):
@@ -51,10 +56,26 @@ def write_many(store: Store, count: int) -> list[str]:
         cause = f"Diverged at step {number}: the loss is no longer a finite number." if state == "failed" else None
         note = f"Note {number} with some words that say what was tried here." if number % 7 == 0 else ""
         runs.append(
-            (id, spec.to_json(), spec.method, spec.base, spec.bank_key, state, experiment if place else None,
-             1e9 + number, 1e9 + number, 1e9 + number + 1, cause, result, 100, 100, seconds,
-             int(number % 20 == 19), note)
-        )  # fmt: skip
+            (
+                id,
+                spec.to_json(),
+                spec.method,
+                spec.base,
+                spec.bank_key,
+                state,
+                experiment if place else None,
+                1e9 + number,
+                1e9 + number,
+                1e9 + number + 1,
+                cause,
+                result,
+                100,
+                100,
+                seconds,
+                int(number % 20 == 19),
+                note,
+            )
+        )
         transitions += [(id, 1e9 + number + 0.1 * step, word) for step, word in enumerate(("queued", "running", state))]
         tags += [(id, f"tag {number % 10}")] if number % 3 == 0 else []
         curve = np.linspace(2, 0.1, 100)

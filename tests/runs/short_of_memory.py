@@ -41,11 +41,17 @@ def main(home: Path, allowed: int, warm: str, *specs: str) -> None:
         states = [state for _, state in lab.store.transitions(run.id)]
         print(
             json.dumps(
-                {"state": run.state, "cause": run.cause, "bank": run.result.bank if run.result else None,
-                 "states": states, "log": [text for _, text in lab.log(run.id)], "traceback": run.traceback,
-                 "steps": lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1))}
+                {
+                    "state": run.state,
+                    "cause": run.cause,
+                    "bank": run.result.bank if run.result else None,
+                    "states": states,
+                    "log": [text for _, text in lab.log(run.id)],
+                    "traceback": run.traceback,
+                    "steps": lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1)),
+                }
             )
-        )  # fmt: skip
+        )
     lab.close()
 
 

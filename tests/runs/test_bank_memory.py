@@ -26,11 +26,17 @@ def runs(count: int, rank: int | None, hidden: tuple[int, int] = (128, 256), bat
     optim, lora = OptimSpec.of(batch_size=batch), LoRASpec.of(rank=rank) if rank else None
     return [
         RunSpec.of(
-            method="lora" if rank else "full", model=model, task=TURNED, source=DIGITS, base="r-base", lora=lora,
-            optim=optim, seed=seed,
+            method="lora" if rank else "full",
+            model=model,
+            task=TURNED,
+            source=DIGITS,
+            base="r-base",
+            lora=lora,
+            optim=optim,
+            seed=seed,
         )
         for seed in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def most(settings: Settings, specs: Sequence[RunSpec]) -> int:

@@ -53,8 +53,13 @@ def test_the_json_of_a_run_gives_its_very_weights_in_another_home_and_process(la
     environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "LORA_LAB_HOME": str(elsewhere / "other-home")}
     done = subprocess.run(
         [sys.executable, "-m", "core", "run", "spec.json", "--out", "again"],
-        capture_output=True, text=True, timeout=120, check=False, cwd=elsewhere, env=environment,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=elsewhere,
+        env=environment,
+    )
     assert done.returncode == 0, done.stderr
     assert "The weights are those of the run, bit for bit." in done.stdout
     again = elsewhere / "again"

@@ -65,9 +65,14 @@ def spec_of(method: str, base: str, keep: str, seed: int = 0) -> RunSpec:
     if method == "pretrain":
         return PRETRAIN.but(optim=optim, seed=seed)
     return RunSpec.of(
-        method=method, task=TURNED, source=DIGITS, base=base, lora=LoRASpec.of() if method == "lora" else None,
-        optim=optim, seed=seed,
-    )  # fmt: skip
+        method=method,
+        task=TURNED,
+        source=DIGITS,
+        base=base,
+        lora=LoRASpec.of() if method == "lora" else None,
+        optim=optim,
+        seed=seed,
+    )
 
 
 def weights(lab: Lab, run: Run) -> dict[str, torch.Tensor]:

@@ -314,9 +314,12 @@ def test_a_download_that_has_begun_ends_whole_when_its_run_is_deleted(settings: 
         (run,) = finish(lab, lab.launch(SPEC.but(optim=short())).id)
         digest = sha256_of(lab.file(run.id, NETWORK))
         scope: dict[str, Any] = {
-            "type": "http", "method": "GET", "path": "/", "headers": [],
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "headers": [],
             "path_params": {"run_id": run.id, "kind": NETWORK},
-        }  # fmt: skip
+        }
         body: list[bytes] = []
 
         async def receive() -> dict[str, Any]:

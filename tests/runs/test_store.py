@@ -22,10 +22,25 @@ from core.training.events import EpochEnd, StepLoss
 from tests.conftest import DIGITS, TURNED
 
 RESULT = Result(
-    accuracy=90.0, accuracy_before=None, source_accuracy=None, source_accuracy_before=None, source_accuracy_masked=None,
-    source_accuracy_masked_before=None, parameters=10, trainable_parameters=5, seconds=1.0, examples_per_second=100.0,
-    memory=80, checkpoint_bytes=40, adapter_bytes=None, epochs=1, steps=3, kept_epoch=1, device="cpu", threads=1,
-)  # fmt: skip
+    accuracy=90.0,
+    accuracy_before=None,
+    source_accuracy=None,
+    source_accuracy_before=None,
+    source_accuracy_masked=None,
+    source_accuracy_masked_before=None,
+    parameters=10,
+    trainable_parameters=5,
+    seconds=1.0,
+    examples_per_second=100.0,
+    memory=80,
+    checkpoint_bytes=40,
+    adapter_bytes=None,
+    epochs=1,
+    steps=3,
+    kept_epoch=1,
+    device="cpu",
+    threads=1,
+)
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS)
 
@@ -242,9 +257,12 @@ def test_who_has_lost_a_run_changes_nothing_of_it(store: Store) -> None:
     assert store.record([(lost, StepLoss(1, np.ones(2, np.float32), np.ones(2)))]) == {"r-1"}
     assert store.keep_checkpoints([(lost, "checkpoint-1-a.safetensors", "0")]) == {"r-1"}
     for change in (
-        lambda: store.begin(lost, 9), lambda: store.finish(lost, "finished", RESULT, {}),
-        lambda: store.fail(lost, "x", None), lambda: store.interrupt(lost), lambda: store.start_over(lost, "x"),
-    ):  # fmt: skip
+        lambda: store.begin(lost, 9),
+        lambda: store.finish(lost, "finished", RESULT, {}),
+        lambda: store.fail(lost, "x", None),
+        lambda: store.interrupt(lost),
+        lambda: store.start_over(lost, "x"),
+    ):
         with pytest.raises(RunStateError, match="other hands"):
             change()
     assert store.run("r-1") == before
@@ -318,10 +336,15 @@ def test_a_bank_takes_only_runs_that_can_be_trained_together_and_no_more_than_al
     tune = RunSpec.of(method="lora", task=DIGITS, source=DIGITS, base="r-base", lora=LoRASpec.of())
     full = tune.but(method="full", lora=None)
     queued = [
-        ("r-1", tune), ("r-2", full), ("r-3", tune.but(seed=1)), ("r-4", tune.but(lora=LoRASpec.of(rank=8, alpha=2))),
-        ("r-5", tune.but(optim=OptimSpec.of(epochs=3))), ("r-6", tune.but(optim=OptimSpec.of(learning_rate=0.1))),
-        ("r-7", tune.but(task=TURNED)), ("r-8", tune.but(seed=2)),
-    ]  # fmt: skip
+        ("r-1", tune),
+        ("r-2", full),
+        ("r-3", tune.but(seed=1)),
+        ("r-4", tune.but(lora=LoRASpec.of(rank=8, alpha=2))),
+        ("r-5", tune.but(optim=OptimSpec.of(epochs=3))),
+        ("r-6", tune.but(optim=OptimSpec.of(learning_rate=0.1))),
+        ("r-7", tune.but(task=TURNED)),
+        ("r-8", tune.but(seed=2)),
+    ]
     store.add(queued, "me", 100)
     banks = [[run.id for run in store.claim("me", lambda spec: 4)] for _ in range(5)]
     assert banks == [["r-1", "r-3", "r-4", "r-6"], ["r-2"], ["r-5"], ["r-7"], ["r-8"]]

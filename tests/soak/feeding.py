@@ -85,11 +85,18 @@ def main(home: Path, base: str, files: list[Path]) -> None:
             changed = sorted(map(str, before.items() ^ snapshot(home).items())) + opened
             print(
                 json.dumps(
-                    {"file": file.name, "door": door, "how": how, "said": said, "seconds": seconds, "peak": peak(),
-                     "changed": changed}
+                    {
+                        "file": file.name,
+                        "door": door,
+                        "how": how,
+                        "said": said,
+                        "seconds": seconds,
+                        "peak": peak(),
+                        "changed": changed,
+                    }
                 ),
                 flush=True,
-            )  # fmt: skip
+            )
     lab.store.close()
 
 

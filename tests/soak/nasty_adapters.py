@@ -99,7 +99,10 @@ class Nasty:
             "a million tensors of nothing": lambda: self.peft(_nothing(900_000)),
             "twenty thousand layers": lambda: self.peft(
                 {f"base_model.model.l{i}.lora_{x}.weight": np.zeros((1, 1), "f4") for i in range(10_000) for x in "AB"},
-                r=1, target_modules=[f"l{i}" for i in range(20_000)], rank_pattern={}, alpha_pattern={},
+                r=1,
+                target_modules=[f"l{i}" for i in range(20_000)],
+                rank_pattern={},
+                alpha_pattern={},
             ),
             "fifty thousand patterns": lambda: self.peft(rank_pattern={f"layers.{i}x{i}": 3 for i in range(50_000)}),
             "a hundred thousand targets": lambda: self.peft(target_modules=[f"t{i}" for i in range(100_000)]),
@@ -146,7 +149,7 @@ class Nasty:
             ),
             "a pickle beside it": lambda: zipped(*self.entries.items(), ("optimizer.pt", b"\x80\x04N.")),
             "an array of objects beside it": lambda: zipped(*self.entries.items(), ("x.npz", b"PK\x05\x06")),
-        }  # fmt: skip
+        }
 
 
 def _nothing(count: int) -> bytes:

@@ -193,7 +193,7 @@ NASTY_UPLOADS: dict[str, Make] = {
     "a zip in the middle of a zip": lambda: FOLDERS[: len(FOLDERS) // 2] + FOLDERS,
     "a table called npz": lambda: CSV[:-3] + b",x",
     "noise": lambda: noise(4, (2**24 - 1,)).tobytes(),
-}  # fmt: skip
+}
 
 
 def _animation(frames: list[Image.Image]) -> bytes:

@@ -65,9 +65,13 @@ def stopped(lab: Lab, id: str) -> Run:
 def about(lab: Lab, run: Run) -> dict[str, Any]:
     steps = lab.curve(run.id).step.tolist()
     return {
-        "state": run.state, "cause": run.cause, "log": [text for _, text in lab.log(run.id)], "step": run.step,
-        "whole": steps == list(range(1, run.step + 1)), "resumed_step": run.resumed_step,
-    }  # fmt: skip
+        "state": run.state,
+        "cause": run.cause,
+        "log": [text for _, text in lab.log(run.id)],
+        "step": run.step,
+        "whole": steps == list(range(1, run.step + 1)),
+        "resumed_step": run.resumed_step,
+    }
 
 
 def readable(lab: Lab, base: Run) -> bool:

@@ -103,7 +103,7 @@ places = st.lists(st.integers(0, 4096) | numbers, max_size=3)
     ),
     st.binary(max_size=200),
     st.none() | numbers.filter(lambda number: isinstance(number, int) and 0 <= number < 2**64),
-)  # fmt: skip
+)
 def test_any_header_of_tensors(header: dict[str, Any], data: bytes, length: int | None) -> None:
     text = json.dumps(header).encode()
     content = struct.pack("<Q", len(text) if length is None else length) + text + data
@@ -154,7 +154,7 @@ def test_any_files_in_a_zip(entries: list[tuple[str, bytes]], how: int) -> None:
     st.lists(st.sampled_from([0, 1, 4, 8, 16, 28, 40, 784]) | st.integers(0, 2**70), max_size=4),
     st.booleans(),
     st.binary(max_size=64),
-)  # fmt: skip
+)
 def test_any_array(name: str, kind: str, shape: list[int], columns: bool, data: bytes) -> None:
     header = f"{{'descr': {kind!r}, 'fortran_order': {columns}, 'shape': {tuple(shape)}, }}\n"
     values = (data or b"\0") * (-(-64_000 // max(1, len(data))))

@@ -54,10 +54,18 @@ MOST_OPEN = 1.1
 """Times the middle third, likewise."""
 
 PAGES = {
-    "Home": "Full fine-tuning or LoRA?", "Pretrain": "Pretrain", "Fine-tune": "Fine-tune", "Runs": "Runs",
-    "Compare": "Compare", "Report": "Report", "Weights": "Weights", "Sweep": "Sweep", "Data": "Data",
-    "Adapters": "Adapters", "Learn": "Learn LoRA",
-}  # fmt: skip
+    "Home": "Full fine-tuning or LoRA?",
+    "Pretrain": "Pretrain",
+    "Fine-tune": "Fine-tune",
+    "Runs": "Runs",
+    "Compare": "Compare",
+    "Report": "Report",
+    "Weights": "Weights",
+    "Sweep": "Sweep",
+    "Data": "Data",
+    "Adapters": "Adapters",
+    "Learn": "Learn LoRA",
+}
 """By link in the sidebar: the heading."""
 
 WATCHED = ["Runs", "Pretrain", "Fine-tune", "Home"]
@@ -187,14 +195,23 @@ def test_a_crowd_sees_no_error_and_the_server_does_not_grow(
     lab.store.close()
     keep(
         "crowd of browsers" if ALL_BROWSERS else "crowd",
-        sessions=SESSIONS, of_them_chromium=BROWSERS, seconds=SECONDS, pages_opened=len(waits), runs=len(runs),
+        sessions=SESSIONS,
+        of_them_chromium=BROWSERS,
+        seconds=SECONDS,
+        pages_opened=len(waits),
+        runs=len(runs),
         runs_finished=sum(run.state == "finished" for run in runs),
         share_with_runs=round(float(np.mean(busy_looks)), 2),
-        ticks=len(ticks), tick_median_ms=round(float(np.median(ticks or [0]))),
-        tick_p95_ms=round(float(np.percentile(ticks or [0], 95))), page_median_s=round(median(waits), 2),
-        page_p95_s=round(float(np.percentile(waits, 95)), 2), complaints=len(complaints),
-        middle_third_mib=round(middle / 2**20), last_third_mib=round(last / 2**20), cores=os.cpu_count(),
-    )  # fmt: skip
+        ticks=len(ticks),
+        tick_median_ms=round(float(np.median(ticks or [0]))),
+        tick_p95_ms=round(float(np.percentile(ticks or [0], 95))),
+        page_median_s=round(median(waits), 2),
+        page_p95_s=round(float(np.percentile(waits, 95)), 2),
+        complaints=len(complaints),
+        middle_third_mib=round(middle / 2**20),
+        last_third_mib=round(last / 2**20),
+        cores=os.cpu_count(),
+    )
     assert complaints == []
     assert not re.search(r"Traceback|Error|Exception|CRITICAL|WARNING", log), log[-3000:]
     assert {run.state for run in runs} == {"finished"}

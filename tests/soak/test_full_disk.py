@@ -39,8 +39,12 @@ def test_a_full_disk_costs_no_finished_work_and_is_said_clearly(tmp_path: Path, 
     start = time.monotonic()
     done = subprocess.run(
         [*before, sys.executable, "-m", "tests.soak.small_disk", str(tmp_path), kind],
-        cwd=REPO, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     full = "The disk is full" if kind == "disk" else "larger than this system lets it be"

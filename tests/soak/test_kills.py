@@ -153,10 +153,14 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
     assert sum(killed.values()) >= KILLS
     assert not FULL or set(killed) >= set(MOMENTS) - {None}
     keep(
-        "kills", kills=KILLS, killed_while_training=dict(killed), runs=len(ids) + 1, ended_after_resume=resumed,
+        "kills",
+        kills=KILLS,
+        killed_while_training=dict(killed),
+        runs=len(ids) + 1,
+        ended_after_resume=resumed,
         most_attempts=max(len([s for _, s in reader.history(id) if s == "running"]) for id in ids),
         seconds=round(time.monotonic() - begun),
-    )  # fmt: skip
+    )
     reader.close()
 
 

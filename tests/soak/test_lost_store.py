@@ -129,12 +129,18 @@ def test_nothing_is_lost_whatever_befalls_the_store(tmp_path: Path) -> None:
             os.chmod(path, 0o555 if path.is_dir() else 0o444)
         done = subprocess.run(
             [sys.executable, "-c", AS_NOBODY, "start", str(home)],
-            capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": os.getcwd()},
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.getcwd()},
+        )
         assert "cannot be written" in done.stdout, done.stderr
         assert done.stdout.count("\n") == 1
         assert files(Settings(home)) == trained
     keep(
         "store lost, truncated, older, locked, read-only",
-        runs=len(known["runs"]), files=len(trained), lost=0, seconds=round(time.monotonic() - begin),
-    )  # fmt: skip
+        runs=len(known["runs"]),
+        files=len(trained),
+        lost=0,
+        seconds=round(time.monotonic() - begin),
+    )

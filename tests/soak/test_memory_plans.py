@@ -26,34 +26,71 @@ MNIST = {"train": 54_000, "held_out": 10_000}
 
 SHORT: dict[str, dict[str, Any]] = {
     "1 LoRA, 2048-2048, batch 64": {
-        "hidden": (2048, 2048), "batch": 64, "members": 1, "rank": 8, "train": 300,
+        "hidden": (2048, 2048),
+        "batch": 64,
+        "members": 1,
+        "rank": 8,
+        "train": 300,
     },
     "8 LoRA of two seeds, 512-512, batch 2048": {
-        "hidden": (512, 512), "batch": 2048, "members": 8, "rank": 8, "seeds": 2, "train": 5000,
+        "hidden": (512, 512),
+        "batch": 2048,
+        "members": 8,
+        "rank": 8,
+        "seeds": 2,
+        "train": 5000,
     },
     "1 full, 2048-2048, batch 64, best kept": {
-        "hidden": (2048, 2048), "batch": 64, "members": 1, "train": 300, "keep": "best", "epochs": 2,
+        "hidden": (2048, 2048),
+        "batch": 64,
+        "members": 1,
+        "train": 300,
+        "keep": "best",
+        "epochs": 2,
     },
     "3 full, 1024-1024, batch 4096": {
-        "hidden": (1024, 1024), "batch": 4096, "members": 3, "train": 4500,
+        "hidden": (1024, 1024),
+        "batch": 4096,
+        "members": 3,
+        "train": 4500,
     },
-}  # fmt: skip
+}
 LONG: dict[str, dict[str, Any]] = {
     "32 LoRA of four seeds, 128-256, batch 64, MNIST": {
-        "hidden": (128, 256), "batch": 64, "members": 32, "rank": 4, "seeds": 4, **MNIST,
+        "hidden": (128, 256),
+        "batch": 64,
+        "members": 32,
+        "rank": 4,
+        "seeds": 4,
+        **MNIST,
     },
     "8 full, 128-256, batch 64, MNIST": {"hidden": (128, 256), "batch": 64, "members": 8, **MNIST},
     "32 LoRA, 512-512, batch 8192, MNIST": {
-        "hidden": (512, 512), "batch": 8192, "members": 32, "rank": 8, "seeds": 4, **MNIST,
+        "hidden": (512, 512),
+        "batch": 8192,
+        "members": 32,
+        "rank": 8,
+        "seeds": 4,
+        **MNIST,
     },
     "32 LoRA, 512-512, batch 8192, MNIST, cut": {
-        "hidden": (512, 512), "batch": 8192, "members": 32, "rank": 8, "seeds": 4, "cut": True, **MNIST,
+        "hidden": (512, 512),
+        "batch": 8192,
+        "members": 32,
+        "rank": 8,
+        "seeds": 4,
+        "cut": True,
+        **MNIST,
     },
     "3 full, 4096-4096, batch 8192": {"hidden": (4096, 4096), "batch": 8192, "members": 3, "train": 8200},
     "3 full, 4096-4096, batch 8192, cut": {
-        "hidden": (4096, 4096), "batch": 8192, "members": 3, "train": 8200, "cut": True,
+        "hidden": (4096, 4096),
+        "batch": 8192,
+        "members": 3,
+        "train": 8200,
+        "cut": True,
     },
-}  # fmt: skip
+}
 SHAPES = full_or_short(SHORT | LONG, SHORT)
 
 

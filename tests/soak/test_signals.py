@@ -51,9 +51,12 @@ def command(folder: Path, reader: Lab) -> Iterator[Started]:
     arguments = ["compare", "--source", "digits", "--pretrain-epochs", "200", "--home", str(folder / "home")]
     with (folder / "errors.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "core", *arguments], cwd=REPO, stdout=subprocess.DEVNULL, stderr=log,
+            [sys.executable, "-m", "core", *arguments],
+            cwd=REPO,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
             env={**os.environ, "LORA_LAB_DATA": "", "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+        )
     yield process, folder / "errors.log", lambda: next(run.id for run in reader.runs(methods=["pretrain"]))
 
 

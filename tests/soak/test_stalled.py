@@ -77,11 +77,18 @@ def test_stalled_connections_keep_nobody_with_the_token_out(tmp_path: Path, desc
         ended = lab.run(run.id)
         keep(
             f"stalled connections (ulimit -n {descriptors})",
-            connections=CONNECTIONS, opened=sum(stalling.opened.values()), most_open_for_the_client=stalling.most_open,
-            pages=len(pages), page_median_ms=round(1000 * median(pages)), page_slowest_ms=round(1000 * max(pages)),
-            websocket_median_ms=round(1000 * median(sockets)), websocket_slowest_ms=round(1000 * max(sockets)),
-            log_lines=written, checkpoints=len(checkpoints), run=ended.state,
-        )  # fmt: skip
+            connections=CONNECTIONS,
+            opened=sum(stalling.opened.values()),
+            most_open_for_the_client=stalling.most_open,
+            pages=len(pages),
+            page_median_ms=round(1000 * median(pages)),
+            page_slowest_ms=round(1000 * max(pages)),
+            websocket_median_ms=round(1000 * median(sockets)),
+            websocket_slowest_ms=round(1000 * max(sockets)),
+            log_lines=written,
+            checkpoints=len(checkpoints),
+            run=ended.state,
+        )
         assert ended.state == "finished", ended.cause
         assert checkpoints
         assert not [text for _, text in lab.log(run.id) if "checkpoint could not" in text]

@@ -20,13 +20,22 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exp
     lab = Lab(Settings(home=tmp_path_factory.mktemp("studied")))
     lab.start()
     arms = [
-        (short(rate=0.001), None), (short(), LoRASpec.of(rank=1)), (short(), LoRASpec.of(rank=4)),
-        (short(), "head"), (short(rate=0.01), "biases"), (short(rate=0.001), "scratch"),
-    ]  # fmt: skip
+        (short(rate=0.001), None),
+        (short(), LoRASpec.of(rank=1)),
+        (short(), LoRASpec.of(rank=4)),
+        (short(), "head"),
+        (short(rate=0.01), "biases"),
+        (short(rate=0.001), "scratch"),
+    ]
     experiment = lab.compare(
-        "rotation-45", "digits", None, short(rate=0.001), tuned_arms(arms, TuneSpec.of(rates=2)), range(3),
+        "rotation-45",
+        "digits",
+        None,
+        short(rate=0.001),
+        tuned_arms(arms, TuneSpec.of(rates=2)),
+        range(3),
         own_bases=True,
-    )  # fmt: skip
+    )
     wait_until(lambda: not lab.live(), 240)
     # Its threads end here; what lies in the store is read without them.
     lab.close()

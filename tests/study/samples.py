@@ -15,11 +15,25 @@ SOURCE = TaskSpec.of(dataset="digits")
 TARGET = TaskSpec.of(dataset="digits", rotation=45.0)
 
 RESULT = Result(
-    accuracy=90.0, accuracy_before=40.0,
-    source_accuracy=80.0, source_accuracy_before=97.0, source_accuracy_masked=85.0, source_accuracy_masked_before=98.0,
-    parameters=136_074, trainable_parameters=136_074, seconds=10.0, examples_per_second=5e4, memory=2_177_184,
-    checkpoint_bytes=545_000, adapter_bytes=None, epochs=2, steps=100, kept_epoch=2, device="cpu", threads=1,
-)  # fmt: skip
+    accuracy=90.0,
+    accuracy_before=40.0,
+    source_accuracy=80.0,
+    source_accuracy_before=97.0,
+    source_accuracy_masked=85.0,
+    source_accuracy_masked_before=98.0,
+    parameters=136_074,
+    trainable_parameters=136_074,
+    seconds=10.0,
+    examples_per_second=5e4,
+    memory=2_177_184,
+    checkpoint_bytes=545_000,
+    adapter_bytes=None,
+    epochs=2,
+    steps=100,
+    kept_epoch=2,
+    device="cpu",
+    threads=1,
+)
 
 
 def make_run(
@@ -37,20 +51,33 @@ def make_run(
     rate = 0.005 if method == "lora" else 0.001
     made = RunSpec.of(
         **{
-            "method": method, "task": TARGET, "seed": seed, **base,
+            "method": method,
+            "task": TARGET,
+            "seed": seed,
+            **base,
             "lora": LoRASpec.of(rank=rank) if method == "lora" else None,
             "optim": OptimSpec.of(**{"epochs": 2, "learning_rate": rate} | (optim or {})),
             **(spec or {}),
         }
-    )  # fmt: skip
+    )
     extra = {"trainable_parameters": 1562 * rank, "adapter_bytes": 24_900, "seconds": 8.0} if method == "lora" else {}
     done = state in ("finished", "stopped")
     return Run(
-        id=f"{made.arm}-{seed}-{created:g}", spec=made, state=state, experiment="e", created=created, started=0.0,
-        ended=1.0, cause=None, traceback=None,
+        id=f"{made.arm}-{seed}-{created:g}",
+        spec=made,
+        state=state,
+        experiment="e",
+        created=created,
+        started=0.0,
+        ended=1.0,
+        cause=None,
+        traceback=None,
         result=replace(RESULT, **{"accuracy": accuracy, **extra, **result}) if done else None,
-        step=100, steps=100, training_seconds=10.0, examples_per_second=None,
-    )  # fmt: skip
+        step=100,
+        steps=100,
+        training_seconds=10.0,
+        examples_per_second=None,
+    )
 
 
 def make_arm_runs(method: str, accuracies: list[float], **settings: Any) -> list[Run]:

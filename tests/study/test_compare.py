@@ -126,9 +126,13 @@ def test_methods_tuned_alike_on_validation_raise_no_more_than_five_percent_false
 def test_validation_and_not_the_test_part_picks_the_arms_of_each_method_and_rank():
     runs, validation = [], {}
     for method, rank, rate, test, validated in (
-        ("full", 4, 0.001, 99.0, 50.0), ("full", 4, 0.01, 90.0, 80.0), ("lora", 4, 0.001, 99.0, 60.0),
-        ("lora", 4, 0.01, 91.0, 70.0), ("lora", 8, 0.001, 89.0, 90.0), ("lora", 8, 0.01, 88.0, math.nan),
-    ):  # fmt: skip
+        ("full", 4, 0.001, 99.0, 50.0),
+        ("full", 4, 0.01, 90.0, 80.0),
+        ("lora", 4, 0.001, 99.0, 60.0),
+        ("lora", 4, 0.01, 91.0, 70.0),
+        ("lora", 8, 0.001, 89.0, 90.0),
+        ("lora", 8, 0.01, 88.0, math.nan),
+    ):
         made = make_arm_runs(method, [test] * 3, rank=rank, optim={"learning_rate": rate})
         runs, validation = runs + made, validation | {run.id: validated for run in made}
     arms = arms_of(runs)
@@ -201,10 +205,15 @@ def test_labels_are_unique_and_say_what_differs(order):
         return {"task": TaskSpec.of(dataset="digits", **changes)}
 
     runs = [
-        make_run("lora"), make_run("lora", optim={"learning_rate": 0.001}), make_run("lora", rank=8),
-        make_run("lora", optim={"learning_rate": 0.0010000001}), make_run("lora", spec={"lora": LoRASpec.of(alpha=16)}),
-        make_run(), make_run(spec=task(classes=(0, 1))), make_run(spec=task(shots=10)),
-    ]  # fmt: skip
+        make_run("lora"),
+        make_run("lora", optim={"learning_rate": 0.001}),
+        make_run("lora", rank=8),
+        make_run("lora", optim={"learning_rate": 0.0010000001}),
+        make_run("lora", spec={"lora": LoRASpec.of(alpha=16)}),
+        make_run(),
+        make_run(spec=task(classes=(0, 1))),
+        make_run(spec=task(shots=10)),
+    ]
     labels = labels_of(runs[i].spec for i in order)
     assert len(set(labels.values())) == len(runs)
     assert labels[runs[1].spec.arm] == "LoRA r=4, alpha 8, lr 0.001"
@@ -352,15 +361,28 @@ def test_a_plain_table_keeps_every_cell_in_its_column(turned):
 @pytest.mark.parametrize(
     ("written", "text"),
     [
-        (percent(96.4), "96.40 %"), (percent(None), "–"), (percent(math.nan), "not a number"),
-        (percent(math.inf), "infinite"), (points_text(-1.318), "−1.32 points"), (points_text(0.5), "+0.50 points"),
-        (points_text(-0.001), "0.00 points"), (count_text(6248), "6,248"), (bytes_text(24_900), "24.9 kB"),
-        (bytes_text(999), "999 B"), (bytes_text(999_960), "1.0 MB"), (bytes_text(5e15), "5,000.0 TB"),
-        (bytes_text(0), "0 B"), (seconds_text(0.42), "0.42 s"), (seconds_text(12.34), "12.3 s"),
-        (seconds_text(59.97), "1 min 0 s"), (seconds_text(72), "1 min 12 s"), (seconds_text(119.7), "2 min 0 s"),
-        (seconds_text(3599.8), "1 h 0 min"), (seconds_text(7500), "2 h 5 min"),
+        (percent(96.4), "96.40 %"),
+        (percent(None), "–"),
+        (percent(math.nan), "not a number"),
+        (percent(math.inf), "infinite"),
+        (points_text(-1.318), "−1.32 points"),
+        (points_text(0.5), "+0.50 points"),
+        (points_text(-0.001), "0.00 points"),
+        (count_text(6248), "6,248"),
+        (bytes_text(24_900), "24.9 kB"),
+        (bytes_text(999), "999 B"),
+        (bytes_text(999_960), "1.0 MB"),
+        (bytes_text(5e15), "5,000.0 TB"),
+        (bytes_text(0), "0 B"),
+        (seconds_text(0.42), "0.42 s"),
+        (seconds_text(12.34), "12.3 s"),
+        (seconds_text(59.97), "1 min 0 s"),
+        (seconds_text(72), "1 min 12 s"),
+        (seconds_text(119.7), "2 min 0 s"),
+        (seconds_text(3599.8), "1 h 0 min"),
+        (seconds_text(7500), "2 h 5 min"),
     ],
-)  # fmt: skip
+)
 def test_numbers_are_written_one_way(written, text):
     assert written == text
 

@@ -58,9 +58,7 @@ def test_without_full_fine_tuning_there_is_no_answer():
 def test_controls_may_be_the_answer_but_not_one_that_trains_as_much():
     runs = make_arm_runs("full", list(95 + SPREAD)) + make_arm_runs("lora", list(95 + SPREAD[::-1]))
     for control, trained in (("head", 2570), ("scratch", 136_074)):
-        runs += make_arm_runs(
-            "full", list(95 + SPREAD[::-1]), spec={"control": control}, trainable_parameters=trained
-        )  # fmt: skip
+        runs += make_arm_runs("full", list(95 + SPREAD[::-1]), spec={"control": control}, trainable_parameters=trained)
     decision = cheapest_within(arms_of(runs), 0.5)
     assert [candidate.arm.label for candidate in decision.candidates] == ["Head only", "LoRA r=4"]
     assert "is head only, which trains 2,570 parameters" in decision.sentence
@@ -72,9 +70,11 @@ def test_a_setting_that_falls_short_by_the_margin_is_seldom_called_within_it():
     # All three lie exactly at the margin: what is claimed of any of them is a false alarm.
     runs = rng.normal(0, 0.4, (trials, 4, 8))
     alarms = np.mean(
-        [cheapest_within(arms_with(95 + f, r1=94 + a, r4=94 + b, r16=94 + c), 1.0).choice is not None
-         for f, a, b, c in runs]
-    )  # fmt: skip
+        [
+            cheapest_within(arms_with(95 + f, r1=94 + a, r4=94 + b, r16=94 + c), 1.0).choice is not None
+            for f, a, b, c in runs
+        ]
+    )
     assert alarms <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
 
 

@@ -66,9 +66,12 @@ def test_it_has_everything_that_a_reader_asks_for(found):
     assert len(found.answer) == 2
     titles = [section.title for section in found.sections]
     assert titles == [
-        "Accuracy", "A fair learning rate for each", "Learning and forgetting", "Cost",
+        "Accuracy",
+        "A fair learning rate for each",
+        "Learning and forgetting",
+        "Cost",
         "How much rank did full fine-tuning need?",
-    ]  # fmt: skip
+    ]
     facts = dict(found.facts)
     assert facts["Seeds"].startswith("0 to 2; the same ones chose the learning rates, on the validation part")
     assert facts["Bases"].startswith("one for each seed: digits, 1 epochs")
@@ -157,9 +160,15 @@ def test_a_plain_experiment_has_a_report_too(evidence):
     arms = tuple(arms_of(runs))
     curves = {run.id: make_curve([1.0, 0.5], source=False) for run in runs}
     bare = replace(
-        evidence, members=tuple(runs), arms=arms, chosen=arms, choices=(), cells=(), curves=curves,
+        evidence,
+        members=tuple(runs),
+        arms=arms,
+        chosen=arms,
+        choices=(),
+        cells=(),
+        curves=curves,
         remeasured=type(evidence.remeasured)(missing="The dataset is gone."),
-    )  # fmt: skip
+    )
     found = report(bare)
     assert "takes at least 6" in found.answer[0]
     assert any("The dataset is gone." in limit for limit in found.limits)

@@ -117,8 +117,11 @@ def test_cells_do_not_depend_on_the_order_of_runs(runs):
     validation = {run.id: value for cell in CELLS for run, value in zip(cell.runs, cell.validation, strict=True)}
     assert cells_of(runs, validation) == CELLS
     assert [(cell.rank, cell.alpha, cell.learning_rate) for cell in CELLS[3:7]] == [
-        (1, 8.0, 0.001), (1, 8.0, 0.01), (1, 8.0, 0.1), (4, 8.0, 0.01),
-    ]  # fmt: skip
+        (1, 8.0, 0.001),
+        (1, 8.0, 0.01),
+        (1, 8.0, 0.1),
+        (4, 8.0, 0.01),
+    ]
 
 
 @pytest.mark.parametrize("state", ["stopped", "failed", "queued", "running", "interrupted"])
@@ -138,8 +141,9 @@ def test_validation_chooses_and_test_has_no_say():
     assert (full.learning_rate, full.tested.mean) == (0.001, pytest.approx(96.2))
     assert (lora.rank, lora.alpha, lora.learning_rate) == (4, 16.0, 0.01)
     assert {rank: (cell.alpha, cell.learning_rate) for rank, cell in best_by_rank(CELLS).items()} == {
-        1: (8.0, 0.01), 4: (16.0, 0.01),
-    }  # fmt: skip
+        1: (8.0, 0.01),
+        4: (16.0, 0.01),
+    }
 
 
 def test_among_equals_the_smaller_setting_is_chosen():
@@ -268,17 +272,20 @@ def test_the_heat_map_has_a_tile_a_cell_with_its_value_and_key():
     best = max(heat.tiles, key=lambda tile: float(tile.text))
     assert best.colour == heat.scale[-1]
     assert {tile.key: tile.frame for tile in heat.tiles if tile.frame} == {
-        chosen(CELLS)[0].key: FULL, chosen(CELLS)[1].key: LORA[0],
-    }  # fmt: skip
+        chosen(CELLS)[0].key: FULL,
+        chosen(CELLS)[1].key: LORA[0],
+    }
 
 
 def test_a_tile_says_what_waits_and_what_failed():
     part = made(4, 0.01, [90.0, 91.0])
     part[0][1] = replace(part[0][1], state="failed", result=None)
     cells = sweep(
-        part, made(4, 0.02, [90.0], state="failed"), made(4, 0.05, [90.0], state="queued"),
+        part,
+        made(4, 0.02, [90.0], state="failed"),
+        made(4, 0.05, [90.0], state="queued"),
         made(4, 0.1, [90.0], state="stopped"),
-    )  # fmt: skip
+    )
     tiles = {heat_map(cells).rows[tile.row]: tile for tile in heat_map(cells).tiles}
     assert [tiles[rate].text for rate in ("0.01", "0.02", "0.05", "0.1")] == ["90.0 ✕", "✕", "", ""]
     assert [tiles[rate].colour is None for rate in ("0.01", "0.02", "0.05", "0.1")] == [False, True, True, True]
@@ -344,9 +351,11 @@ def test_a_mean_of_one_seed_gets_no_interval():
 
 def test_the_pareto_figure_marks_what_no_smaller_setting_beats():
     cells = sweep(
-        made(None, 0.001, [97.0], trainable_parameters=136_074), made(1, 0.01, [90.0], trainable_parameters=1562),
-        made(2, 0.01, [96.0], trainable_parameters=3124), made(4, 0.01, [95.0], trainable_parameters=6248),
-    )  # fmt: skip
+        made(None, 0.001, [97.0], trainable_parameters=136_074),
+        made(1, 0.01, [90.0], trainable_parameters=1562),
+        made(2, 0.01, [96.0], trainable_parameters=3124),
+        made(4, 0.01, [95.0], trainable_parameters=6248),
+    )
     figure = pareto(cells)
     symbols = {trace.name: trace.marker.symbol for trace in figure.data[1:]}
     assert symbols == {"Full": "circle", "r=1": "circle", "r=2": "circle", "r=4": "circle-open"}

@@ -48,8 +48,12 @@ def test_a_budget_out_of_bounds_is_one_sentence(values):
 
 
 def test_every_method_rank_and_control_gets_the_same_number_of_rates():
-    arms = [(OptimSpec.of(), None), (OptimSpec.of(), LoRASpec.of(rank=1)), (OptimSpec.of(), LoRASpec.of(rank=4)),
-            (OptimSpec.of(), "head")]  # fmt: skip
+    arms = [
+        (OptimSpec.of(), None),
+        (OptimSpec.of(), LoRASpec.of(rank=1)),
+        (OptimSpec.of(), LoRASpec.of(rank=4)),
+        (OptimSpec.of(), "head"),
+    ]
     tuned = tuned_arms(arms, TuneSpec.of(rates=3))
     assert len(set(tuned)) == len(tuned)
     for _, kind in arms:
@@ -59,9 +63,13 @@ def test_every_method_rank_and_control_gets_the_same_number_of_rates():
 def test_validation_chooses_the_rates_and_the_test_part_does_not():
     runs, validation = [], {}
     for method, rate, tested, validated in (
-        ("full", 0.0001, 99.0, 60.0), ("full", 0.001, 90.0, 80.0), ("full", 0.01, 99.0, 70.0),
-        ("lora", 0.0005, 99.0, 60.0), ("lora", 0.005, 90.0, 65.0), ("lora", 0.05, 89.0, 80.0),
-    ):  # fmt: skip
+        ("full", 0.0001, 99.0, 60.0),
+        ("full", 0.001, 90.0, 80.0),
+        ("full", 0.01, 99.0, 70.0),
+        ("lora", 0.0005, 99.0, 60.0),
+        ("lora", 0.005, 90.0, 65.0),
+        ("lora", 0.05, 89.0, 80.0),
+    ):
         made = make_arm_runs(method, [tested] * 3, optim={"learning_rate": rate})
         runs, validation = runs + made, validation | {run.id: validated for run in made}
     arms = arms_of(runs)

@@ -96,8 +96,12 @@ def test_of_each_rank_the_best_arm_by_validation_is_shown_and_the_chosen_one():
         return make_run(method, seed, rank=rank or 4, optim={"learning_rate": rate}, validation_accuracy=validation)
 
     runs = [
-        run(None, 0.001, 90.0), run(None, 0.01, 95.0), run(1, 0.001, 80.0), run(1, 0.01, 70.0), run(4, 0.001, 85.0),
-    ]  # fmt: skip
+        run(None, 0.001, 90.0),
+        run(None, 0.01, 95.0),
+        run(1, 0.001, 80.0),
+        run(1, 0.01, 70.0),
+        run(4, 0.001, 85.0),
+    ]
     arms = arms_of(runs)
     shown = main_arms(arms, validation_of(arms))
     assert [(arm.method, arm.learning_rate) for arm in shown] == [("full", 0.01), ("lora", 0.001), ("lora", 0.001)]

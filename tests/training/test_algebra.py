@@ -157,8 +157,12 @@ def test_the_choice_follows_from_the_processor(monkeypatch: pytest.MonkeyPatch) 
     told = Path("/proc/cpuinfo").read_text() if platform.system() == "Linux" else platform.processor()
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
     assert onednn_is_faster() == (wide and torch.has_mkl and "AuthenticAMD" in told)
-    for maker, wider, chosen in (("AuthenticAMD", "AVX512", True), ("AuthenticAMD", "AVX2", False),
-                                 ("GenuineIntel", "AVX512", False), ("", "AVX512", False)):  # fmt: skip
+    for maker, wider, chosen in (
+        ("AuthenticAMD", "AVX512", True),
+        ("AuthenticAMD", "AVX2", False),
+        ("GenuineIntel", "AVX512", False),
+        ("", "AVX512", False),
+    ):
         monkeypatch.setattr(algebra, "_maker", lambda maker=maker: maker)
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda wider=wider: wider)
         assert onednn_is_faster.__wrapped__() == (chosen and torch.has_mkl)

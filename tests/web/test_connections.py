@@ -124,9 +124,16 @@ def serving(
 ) -> Iterator[Running]:
     """An uvicorn of its own thread, its connections counted, on a clock that the test moves."""
     config = uvicorn.Config(
-        app, port=free_port(), http=parser, ws="websockets-sansio", lifespan="off", log_level="warning",
-        timeout_graceful_shutdown=1, timeout_keep_alive=1000, ssl_certfile=CERTIFICATE if tls else None,
-    )  # fmt: skip
+        app,
+        port=free_port(),
+        http=parser,
+        ws="websockets-sansio",
+        lifespan="off",
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=1000,
+        ssl_certfile=CERTIFICATE if tls else None,
+    )
     config.load()
     server, now = uvicorn.Server(config), [1000.0]
     named = Proxies.from_environment({"LORA_LAB_PROXIES": proxies})

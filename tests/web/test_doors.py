@@ -68,11 +68,16 @@ def ask(
     headers = {name.lower().replace("_", "-"): value for name, value in scope.items() if name[0].isupper()}
     path, _, query = path.partition("?")
     fields: Scope = {
-        "type": kind, "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
+        "type": kind,
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in {"host": "localhost", **headers}.items()],
-        "client": scope.get("client", ("127.0.0.1", 50000)), "scheme": scope.get("scheme", "http"),
+        "client": scope.get("client", ("127.0.0.1", 50000)),
+        "scheme": scope.get("scheme", "http"),
         "extensions": {"websocket.http.response": {}} if scope.get("denial", True) else {},
-    }  # fmt: skip
+    }
     bodies = list(chunks)
     sent: list[Message] = []
 
@@ -124,18 +129,33 @@ def test_an_empty_token_is_none() -> None:
 def test_the_hosts_are_those_told_and_where_it_listens() -> None:
     environment = {"LORA_LAB_HOSTS": " Lab.example ,,[fd00::1]"}
     assert Access.decide("10.0.0.5", environment, ["localhost"]).hosts == (
-        "localhost", "lab.example", "fd00::1", "10.0.0.5",
-    )  # fmt: skip
+        "localhost",
+        "lab.example",
+        "fd00::1",
+        "10.0.0.5",
+    )
 
 
 @pytest.mark.parametrize(
     ("host", "name"),
     [
-        ("localhost", "localhost"), ("LocalHost:8501", "localhost"), ("lab.example.", "lab.example"),
-        ("[::1]:8501", "::1"), ("", None), ("a@b", None), ("a/b", None), ("a?b", None), ("a:b", None),
-        ("a:99999", None), ("[::1", None), ("a b", "a b"), (":8501", None), ("a#b", None), ("a\\b", "a\\b"),
+        ("localhost", "localhost"),
+        ("LocalHost:8501", "localhost"),
+        ("lab.example.", "lab.example"),
+        ("[::1]:8501", "::1"),
+        ("", None),
+        ("a@b", None),
+        ("a/b", None),
+        ("a?b", None),
+        ("a:b", None),
+        ("a:99999", None),
+        ("[::1", None),
+        ("a b", "a b"),
+        (":8501", None),
+        ("a#b", None),
+        ("a\\b", "a\\b"),
     ],
-)  # fmt: skip
+)
 def test_a_host_header_is_read_or_refused(host: str, name: str | None) -> None:
     assert host_name(host) == name
     if name not in {"localhost", "::1"}:
@@ -288,11 +308,14 @@ CREDENTIALS: dict[str, dict[str, str]] = {
     "a cookie": {"path": "/", "Cookie": f"{KEY.name}={'0' * 64}"},
     "a cookie of a websocket": {"path": "/_stcore/stream", "kind": "websocket", "Cookie": f"{KEY.name}=x"},
     "a cookie of a link elsewhere": {
-        "path": "/", "Cookie": f"{KEY.name}=x", "Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "document",
+        "path": "/",
+        "Cookie": f"{KEY.name}=x",
+        "Sec_Fetch_Site": "cross-site",
+        "Sec_Fetch_Dest": "document",
     },
     "a header": {"path": "/healthz", "Authorization": "Bearer guess"},
     "a link": {"path": "/?token=guess"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", [*CREDENTIALS, "a form"])
@@ -324,9 +347,17 @@ def test_two_wrong_ones_in_one_request_are_two() -> None:
 
 
 WEAK = [
-    "aaaaaaaaaaaaaaaa", "passwordpassword", "1234567890123456", "qwertyuiopasdfgh", "abcdefghijklmnop",
-    "hunter2hunter2hunter2", "letmein" * 20, "2026-11-25-2026-11-25", "loralabloralablora", "ab" * 128,
-]  # fmt: skip
+    "aaaaaaaaaaaaaaaa",
+    "passwordpassword",
+    "1234567890123456",
+    "qwertyuiopasdfgh",
+    "abcdefghijklmnop",
+    "hunter2hunter2hunter2",
+    "letmein" * 20,
+    "2026-11-25-2026-11-25",
+    "loralabloralablora",
+    "ab" * 128,
+]
 
 
 @pytest.mark.parametrize("token", WEAK)

@@ -19,9 +19,11 @@ from tests.web.clients import against_forgery, drawn_page, put
 from tests.web.conftest import Server, Visitor, start
 
 HANDSHAKE = {
-    "Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13",
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec_WebSocket_Version": "13",
     "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,24 @@ class House:
     def doors(self) -> list[tuple[str, str]]:
         """Method and path of everything that the server has to give or take."""
         return [
-            ("GET", "/"), ("HEAD", "/"), ("GET", "/runs"), ("GET", "/data"), ("GET", f"/{self.asset}"),
-            ("GET", "/healthz"), ("GET", "/assets/plotly.min.js"), ("GET", "/_stcore/host-config"),
-            ("GET", "/media/0123.png"), ("GET", f"/download/{self.run}/network.safetensors"),
-            ("GET", f"/download/{self.run}/none.zip"), ("GET", "/nothing/here"), ("POST", "/nothing/here"),
-            ("PUT", f"/_stcore/upload_file/{self.session}/f"), ("DELETE", f"/_stcore/upload_file/{self.session}/f"),
-            ("OPTIONS", f"/_stcore/upload_file/{self.session}/f"), ("GET", "/_stcore/stream"),
-        ]  # fmt: skip
+            ("GET", "/"),
+            ("HEAD", "/"),
+            ("GET", "/runs"),
+            ("GET", "/data"),
+            ("GET", f"/{self.asset}"),
+            ("GET", "/healthz"),
+            ("GET", "/assets/plotly.min.js"),
+            ("GET", "/_stcore/host-config"),
+            ("GET", "/media/0123.png"),
+            ("GET", f"/download/{self.run}/network.safetensors"),
+            ("GET", f"/download/{self.run}/none.zip"),
+            ("GET", "/nothing/here"),
+            ("POST", "/nothing/here"),
+            ("PUT", f"/_stcore/upload_file/{self.session}/f"),
+            ("DELETE", f"/_stcore/upload_file/{self.session}/f"),
+            ("OPTIONS", f"/_stcore/upload_file/{self.session}/f"),
+            ("GET", "/_stcore/stream"),
+        ]
 
     def ask(self, visitor: Visitor, method: str, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
         if path == "/_stcore/stream":
@@ -79,9 +92,11 @@ def is_guarded(answer: http.client.HTTPResponse) -> bool:
 
 def test_the_guest_gets_all_of_it_with_the_security_headers(house: House) -> None:
     expected = {
-        "/nothing/here": {200, 405}, f"/download/{house.run}/none.zip": {404}, "/media/0123.png": {404},
+        "/nothing/here": {200, 405},
+        f"/download/{house.run}/none.zip": {404},
+        "/media/0123.png": {404},
         "/_stcore/stream": {101},
-    }  # fmt: skip
+    }
     for method, path in house.doors():
         answer, _ = house.ask(house.guest, method, path)
         assert answer.status in expected.get(path, {200, 204}), (method, path)

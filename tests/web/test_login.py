@@ -87,8 +87,14 @@ def test_files_are_for_who_has_signed_in() -> None:
     assert status("/download/r-0/adapter.zip", good) == 200
     # The last character of base64 has spare bits, so another one can mean the same bytes: the first has none.
     changed = ("J" if good[0] != "J" else "K") + good[1:]
-    for bad in (None, "x", changed, signed({"is_logged_in": False}), signed({}),
-                signed({"is_logged_in": True}, "another secret of the same length")):  # fmt: skip
+    for bad in (
+        None,
+        "x",
+        changed,
+        signed({"is_logged_in": False}),
+        signed({}),
+        signed({"is_logged_in": True}, "another secret of the same length"),
+    ):
         assert status("/download/r-0/adapter.zip", bad) == 401
     assert status("/", None) == 200
 

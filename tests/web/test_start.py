@@ -105,8 +105,13 @@ def test_the_command_line_says_it_in_a_sentence_too(tmp_path: Path, case: str, c
     environment = {**os.environ, "LORA_LAB_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", **make(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-m", "core", command, *COMMANDS[command]],
-        cwd=REPO, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False,
-    )  # fmt: skip
+        cwd=REPO,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
     assert done.returncode == 1
     assert re.fullmatch(r"error: .+\.\n", done.stderr), done.stderr
     assert sentence in done.stderr

@@ -50,8 +50,18 @@ def test_without_the_token_nothing_is_given_or_taken(trained: tuple[Server, str]
     asset = re.findall(r'"\./(static/js/[^"]+\.js)"', index)[0]
     # Who shows a wrong cookie is soon told so at once.
     for visitor, refusals in ((nobody, {401}), (liar, {401, 429})):
-        for path in ("/", "/runs", f"/{asset}", media, f"/download/{run}/network.safetensors", "/healthz",
-                     "/assets/plotly.min.js", "/_stcore/host-config", "/_stcore/metrics", "/access"):  # fmt: skip
+        for path in (
+            "/",
+            "/runs",
+            f"/{asset}",
+            media,
+            f"/download/{run}/network.safetensors",
+            "/healthz",
+            "/assets/plotly.min.js",
+            "/_stcore/host-config",
+            "/_stcore/metrics",
+            "/access",
+        ):
             answer, body = visitor.ask("GET", path)
             assert answer.status in refusals, path
             assert "token" in json.loads(body)["error"]
@@ -113,8 +123,12 @@ def test_the_form_lets_in_and_leads_on(server: Server) -> None:
 def test_a_link_on_another_site_begins_again_here(server: Server) -> None:
     link = TOKEN_LINK.search(server.printed())
     assert link
-    elsewhere = {"Accept": "text/html", "Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "document",
-                 "Sec_Fetch_Mode": "navigate"}  # fmt: skip
+    elsewhere = {
+        "Accept": "text/html",
+        "Sec_Fetch_Site": "cross-site",
+        "Sec_Fetch_Dest": "document",
+        "Sec_Fetch_Mode": "navigate",
+    }
     answer, body = server.visitor().ask("GET", f"/runs?token={link[1]}", **elsewhere)
     assert answer.status == 200
     assert "Set-Cookie" in answer.headers
@@ -140,8 +154,12 @@ def test_names_can_be_added(server: Server) -> None:
     for host in ("lab.example", "LAB.example:8501", "a.lab.example", f"127.0.0.1:{server.port}"):
         assert visitor.status("/healthz", Host=host) == 200
     # Streamlit looks at the name once more, before it opens its websocket.
-    raw = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13",
-           "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA=="}  # fmt: skip
+    raw = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec_WebSocket_Version": "13",
+        "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
     origin = {"Host": "lab.example", "Origin": "https://lab.example"}
     assert visitor.status("/_stcore/stream", **raw, **origin) == 101
 
@@ -198,9 +216,12 @@ def test_wrong_tries_are_numbered_also_side_by_side_and_right_ones_get_in(server
 def test_a_named_proxy_says_for_whom_it_asks(tmp_path_factory: pytest.TempPathFactory) -> None:
     token = secrets.token_urlsafe()
     server = start(
-        tmp_path_factory.mktemp("proxy"), "--server.address", "127.0.0.1",
-        LORA_LAB_TOKEN=token, LORA_LAB_PROXIES="127.0.0.1",
-    )  # fmt: skip
+        tmp_path_factory.mktemp("proxy"),
+        "--server.address",
+        "127.0.0.1",
+        LORA_LAB_TOKEN=token,
+        LORA_LAB_PROXIES="127.0.0.1",
+    )
     try:
         for number in range(12):
             visitor = server.visitor(X_Forwarded_For=f"10.0.0.9, 203.0.113.{number}")

@@ -26,8 +26,19 @@ Image.MAX_IMAGE_PIXELS = MOST_PIXELS
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-_DAMAGE = (UnidentifiedImageError, OSError, EOFError, ValueError, SyntaxError, TypeError, LookupError, ArithmeticError,
-           RuntimeError, struct.error, zlib.error)  # fmt: skip
+_DAMAGE = (
+    UnidentifiedImageError,
+    OSError,
+    EOFError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
 """What Pillow raises on one damage or another."""
 
 

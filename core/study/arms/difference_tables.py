@@ -63,12 +63,14 @@ def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Differe
     cut_of = {cut.rank: cut for cut in cuts}
     pairs = [
         Pair(
-            arm.label, cut_of[arm.lora.rank].label, arm.by_seed("accuracy"),
+            arm.label,
+            cut_of[arm.lora.rank].label,
+            arm.by_seed("accuracy"),
             {seed: standing.target for seed, standing in cut_of[arm.lora.rank].by_seed.items()},
         )
         for arm in arms
         if arm.lora and arm.lora.rank in cut_of
-    ]  # fmt: skip
+    ]
     return differences_of(pairs, "accuracy")
 
 

@@ -24,13 +24,19 @@ class TuneSpec(Spec):
     """Which learning rates each method tries around its own."""
 
     rates: int = Field(
-        5, ge=2, le=9, title="Learning rates a method",
+        5,
+        ge=2,
+        le=9,
+        title="Learning rates a method",
         description="How many each method tries, the same number for all; validation picks the best of each.",
-    )  # fmt: skip
+    )
     span: float = Field(
-        100.0, ge=4, le=10_000, title="Span of the rates",
+        100.0,
+        ge=4,
+        le=10_000,
+        title="Span of the rates",
         description="The highest rate over the lowest; they are evenly spaced on a logarithmic scale.",
-    )  # fmt: skip
+    )
 
 
 def rates_around(centre: float, tune: TuneSpec) -> tuple[float, ...]:

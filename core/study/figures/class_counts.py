@@ -26,12 +26,16 @@ def class_counts(names: Sequence[str], train: Sequence[int], test: Sequence[int]
     shown = [html.escape(name if len(name) <= 24 else f"{name[:23]}…") for name in names]
     traces = [
         {
-            "type": "bar", "x": places, "y": list(counts), "name": what, "customdata": shown,
+            "type": "bar",
+            "x": places,
+            "y": list(counts),
+            "name": what,
+            "customdata": shown,
             "marker": {"color": colour},
             "hovertemplate": f"%{{customdata}}: %{{y:,}} {what}<extra></extra>",
         }
         for what, counts, colour in (("to train on", train, COLOURS[0]), ("to test", test, COLOURS[1]))
-    ]  # fmt: skip
+    ]
     layout = layout_of("Images a class", None, "Class", "Images", height=300)
     layout |= {"barmode": "stack", "bargap": 0.25, "hovermode": "x"}
     layout["legend"] |= {"traceorder": "normal", "y": 1.02, "yref": "paper", "x": 1, "xanchor": "right"}

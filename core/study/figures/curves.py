@@ -113,26 +113,36 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
         values = np.array(list(by_seed.values()))
         traces.append(
             {
-                "type": "scatter", "mode": "markers", "name": arm.label, "uid": arm.key, "showlegend": False,
-                "x": values, "y": np.full(len(values), row + 0.14),
+                "type": "scatter",
+                "mode": "markers",
+                "name": arm.label,
+                "uid": arm.key,
+                "showlegend": False,
+                "x": values,
+                "y": np.full(len(values), row + 0.14),
                 "marker": {"color": colour, "size": 9, "opacity": 0.65},
                 "text": [f"seed {seed}: {value_text(what, value)}" for seed, value in by_seed.items()],
                 "hovertemplate": f"{arm.label}, %{{text}}<extra></extra>",
             }
-        )  # fmt: skip
+        )
         # The mean of one run is that run: drawing it as more would sell one seed as a result.
         if interval.n > 1:
             low, high = value_text(what, interval.low), value_text(what, interval.high)
             traces.append(
                 {
-                    "type": "scatter", "mode": "markers", "name": arm.label, "uid": f"{arm.key}:mean",
-                    "showlegend": False, "x": np.array([interval.mean]), "y": np.array([row - 0.14]),
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": arm.label,
+                    "uid": f"{arm.key}:mean",
+                    "showlegend": False,
+                    "x": np.array([interval.mean]),
+                    "y": np.array([row - 0.14]),
                     "marker": {"color": colour, "size": 11, "symbol": "diamond"},
                     "error_x": {"array": np.array([interval.half_width]), "color": colour, "thickness": 2, "width": 5},
                     "hovertemplate": f"{arm.label}, mean of {interval.n} seeds: {value_text(what, interval.mean)}"
                     f"<br>95 % interval {low} to {high}<extra></extra>",
                 }
-            )  # fmt: skip
+            )
     layout = _rows_layout(arms, measure, "dots: runs, diamond: mean with 95 % interval")
     return go.Figure(traces, layout)
 
@@ -150,13 +160,20 @@ def bars(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, str] |
     log = bool(len(known)) and known.min() > 0 and known.max() >= 10 * known.min()
     traces = [
         {
-            "type": "bar", "orientation": "h", "showlegend": False, "width": 0.55, "cliponaxis": False,
-            "x": means, "y": np.arange(len(arms)), "textposition": "outside",
+            "type": "bar",
+            "orientation": "h",
+            "showlegend": False,
+            "width": 0.55,
+            "cliponaxis": False,
+            "x": means,
+            "y": np.arange(len(arms)),
+            "textposition": "outside",
             "text": [value_text(what, mean) for mean in means],
             "marker": {"color": [colours[arm.key] for arm in arms]},
-            "customdata": [arm.label for arm in arms], "hovertemplate": "%{customdata}: %{text}<extra></extra>",
+            "customdata": [arm.label for arm in arms],
+            "hovertemplate": "%{customdata}: %{text}<extra></extra>",
         }
-    ]  # fmt: skip
+    ]
     layout = _rows_layout(arms, measure, None)
     axis = layout["xaxis"]
     if log:
@@ -202,9 +219,11 @@ def _loss_line(
     trace = _trace(named, what, _x_of_steps(named, axis)[shown], _gapped(loss)[shown], legend)
     step, steps = ("x:d", None) if axis == "step" else ("customdata", named.curve.step[shown])
     return trace | {
-        "mode": "lines", "line": {"color": named.colour, "width": width}, "customdata": steps,
+        "mode": "lines",
+        "line": {"color": named.colour, "width": width},
+        "customdata": steps,
         "hovertemplate": _hover(named, f"training loss %{{y:.4g}}, step %{{{step}}}"),
-    }  # fmt: skip
+    }
 
 
 def _epoch_traces(
@@ -222,11 +241,13 @@ def _epoch_traces(
         traces.append(
             trace
             | {
-                "mode": "lines+markers", "customdata": epochs["epoch"].to_numpy()[shown],
-                "line": {"color": named.colour, "width": 1.5, "dash": dash}, "marker": {"size": 6, "symbol": symbol},
+                "mode": "lines+markers",
+                "customdata": epochs["epoch"].to_numpy()[shown],
+                "line": {"color": named.colour, "width": 1.5, "dash": dash},
+                "marker": {"size": 6, "symbol": symbol},
                 "hovertemplate": _hover(named, f"{column.replace('_', ' ')} {number}, epoch %{{customdata}}"),
             }
-        )  # fmt: skip
+        )
     return traces if what != "source" or any(np.isfinite(trace["y"]).any() for trace in traces) else []
 
 
@@ -246,9 +267,14 @@ def _diverged_trace(named: NamedCurve, axis: Axis) -> list[dict[str, Any]]:
 def _trace(named: NamedCurve, what: str, x: Values, y: Values, legend: bool) -> dict[str, Any]:
     # Runs of a label go on and off together; the uid keeps what was switched off that way when data changes.
     return {
-        "type": "scatter", "name": named.label, "legendgroup": named.label, "showlegend": legend,
-        "uid": f"{named.run}:{what}", "x": x, "y": y,
-    }  # fmt: skip
+        "type": "scatter",
+        "name": named.label,
+        "legendgroup": named.label,
+        "showlegend": legend,
+        "uid": f"{named.run}:{what}",
+        "x": x,
+        "y": y,
+    }
 
 
 def _with_first_of_label(curves: Sequence[NamedCurve]) -> Iterable[tuple[NamedCurve, bool]]:

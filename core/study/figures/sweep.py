@@ -96,9 +96,15 @@ def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable
 def _tile(cell: Cell, ranks: list[int], rates: list[float], colour: str | None, frame: str | None) -> Tile:
     words = [number_text(cell.validated.mean, 1) if colour else "", "✕" if cell.failed else ""]
     return Tile(
-        ranks.index(cell.rank or 0), rates.index(cell.learning_rate), cell.key, " ".join(filter(None, words)),
-        ", ".join(_lines(cell)), colour, ink_on(colour) if colour else None, frame,
-    )  # fmt: skip
+        ranks.index(cell.rank or 0),
+        rates.index(cell.learning_rate),
+        cell.key,
+        " ".join(filter(None, words)),
+        ", ".join(_lines(cell)),
+        colour,
+        ink_on(colour) if colour else None,
+        frame,
+    )
 
 
 def ink_on(colour: str) -> str:
@@ -143,8 +149,12 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
         intervals = [cell.validated for cell in members]
         traces.append(
             {
-                "type": "scatter", "mode": "lines+markers", "name": name, "uid": name,
-                "x": np.array([cell.learning_rate for cell in members]), "y": np.array([i.mean for i in intervals]),
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": name,
+                "uid": name,
+                "x": np.array([cell.learning_rate for cell in members]),
+                "y": np.array([i.mean for i in intervals]),
                 "line": {"color": colours[rank], "width": 3 if rank is None else 2},
                 "error_y": _bars(intervals, colours[rank]),
                 "marker": {
@@ -154,7 +164,7 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
                 "hovertext": ["<br>".join(_lines(cell)) for cell in members],
                 "hovertemplate": "%{hovertext}<extra></extra>",
             }
-        )  # fmt: skip
+        )
     which = "best alpha of each" if alpha is None else f"alpha {alpha:g}"
     means = [cell.validated.mean for members in groups.values() for cell in members]
     low, high = lowest_of_interest(means), max(means, default=math.nan)
@@ -178,9 +188,11 @@ def rank_curve(cells: Sequence[Cell]) -> go.Figure:
     for rank, cell in best.items():
         traces += _dots_and_mean(cell, np.full(len(cell.test), rank * 0.96), rank * 1.04, colours[rank])
     layout = layout_of(
-        "Accuracy over the rank", "test part; settings chosen on validation; diamond: mean with 95 % interval",
-        "Rank", "Accuracy (%)",
-    )  # fmt: skip
+        "Accuracy over the rank",
+        "test part; settings chosen on validation; diamond: mean with 95 % interval",
+        "Rank",
+        "Accuracy (%)",
+    )
     layout["xaxis"] |= _log_axis(ranks) | {"tickvals": ranks, "ticktext": [str(rank) for rank in ranks]}
     return go.Figure(traces, layout)
 
@@ -189,17 +201,32 @@ def _reference(full: Cell, left: float, right: float) -> list[dict[str, Any]]:
     """Full fine-tuning as a line from left to right, with the band of its 95 % interval."""
     interval, ends = full.tested, np.array([left, right])
     line = {
-        "type": "scatter", "mode": "lines", "name": "Full", "x": ends, "y": np.full(2, interval.mean),
-        "line": {"color": FULL, "width": 2, "dash": "dash"}, "legendgroup": "Full", "showlegend": True,
+        "type": "scatter",
+        "mode": "lines",
+        "name": "Full",
+        "x": ends,
+        "y": np.full(2, interval.mean),
+        "line": {"color": FULL, "width": 2, "dash": "dash"},
+        "legendgroup": "Full",
+        "showlegend": True,
         "hovertemplate": f"{full.label}<br>test {_spread(interval)}<extra></extra>",
-    }  # fmt: skip
+    }
     if interval.n < 2:
         return [line]
     band = {
-        "type": "scatter", "mode": "lines", "name": "Full, 95 % interval", "x": np.r_[ends, ends[::-1]],
-        "y": np.r_[np.full(2, interval.low), np.full(2, interval.high)], "fill": "toself", "fillcolor": FULL,
-        "opacity": 0.2, "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": "Full", "showlegend": False,
-    }  # fmt: skip
+        "type": "scatter",
+        "mode": "lines",
+        "name": "Full, 95 % interval",
+        "x": np.r_[ends, ends[::-1]],
+        "y": np.r_[np.full(2, interval.low), np.full(2, interval.high)],
+        "fill": "toself",
+        "fillcolor": FULL,
+        "opacity": 0.2,
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "legendgroup": "Full",
+        "showlegend": False,
+    }
     return [band, line]
 
 
@@ -209,29 +236,43 @@ def pareto(cells: Sequence[Cell]) -> go.Figure:
     colours, front = colours_by_rank(cells), front_of(points)
     traces = [
         _line(
-            "Pareto front", np.array([float(cell.trainable_parameters or 0) for cell in front]),
-            np.array([cell.tested.mean for cell in front]), shape="hv",
+            "Pareto front",
+            np.array([float(cell.trainable_parameters or 0) for cell in front]),
+            np.array([cell.tested.mean for cell in front]),
+            shape="hv",
         )
-    ]  # fmt: skip
+    ]
     for cell in points:
         name, interval = "Full" if cell.rank is None else f"r={cell.rank}", cell.tested
         traces.append(
             {
-                "type": "scatter", "mode": "markers+text", "name": name, "uid": name, "showlegend": False,
-                "x": np.array([cell.trainable_parameters]), "y": np.array([interval.mean]), "text": [name],
-                "textposition": "top right", "error_y": _bars([interval], colours[cell.rank]), "cliponaxis": False,
+                "type": "scatter",
+                "mode": "markers+text",
+                "name": name,
+                "uid": name,
+                "showlegend": False,
+                "x": np.array([cell.trainable_parameters]),
+                "y": np.array([interval.mean]),
+                "text": [name],
+                "textposition": "top right",
+                "error_y": _bars([interval], colours[cell.rank]),
+                "cliponaxis": False,
                 "marker": {
-                    "color": colours[cell.rank], "size": 12, "line": {"width": 2, "color": colours[cell.rank]},
+                    "color": colours[cell.rank],
+                    "size": 12,
+                    "line": {"width": 2, "color": colours[cell.rank]},
                     "symbol": "circle" if cell in front else "circle-open",
                 },
                 "hovertemplate": f"{cell.label}<br>{count_text(cell.trainable_parameters)} trainable parameters"
                 f"<br>test {_spread(interval)}<extra></extra>",
             }
-        )  # fmt: skip
+        )
     layout = layout_of(
-        "Accuracy against trainable parameters", "test part; filled: on the Pareto front, with 95 % intervals",
-        "Trainable parameters, log scale", "Accuracy (%)",
-    )  # fmt: skip
+        "Accuracy against trainable parameters",
+        "test part; filled: on the Pareto front, with 95 % intervals",
+        "Trainable parameters, log scale",
+        "Accuracy (%)",
+    )
     layout["xaxis"] |= _log_axis([float(cell.trainable_parameters or 1) for cell in points]) | {"tickformat": "~s"}
     return go.Figure(traces, layout)
 
@@ -257,28 +298,42 @@ def lowest_of_interest(values: Sequence[float]) -> float:
 def _dots_and_mean(cell: Cell, x: Any, x_mean: float, colour: str) -> list[dict[str, Any]]:
     interval = cell.tested
     dots = {
-        "type": "scatter", "mode": "markers", "showlegend": False, "x": x, "y": np.array(cell.test),
+        "type": "scatter",
+        "mode": "markers",
+        "showlegend": False,
+        "x": x,
+        "y": np.array(cell.test),
         "marker": {"color": colour, "size": 8, "opacity": 0.6},
         "text": [f"seed {run.spec.seed}: {percent(run.result.accuracy)}" for run in cell.finished if run.result],
         "hovertemplate": f"{cell.label}<br>%{{text}}<extra></extra>",
-    }  # fmt: skip
+    }
     # The mean of one run is that run: drawing it as more would sell one seed as a result.
     if interval.n < 2:
         return [dots]
     mean = {
-        "type": "scatter", "mode": "markers", "showlegend": False,
-        "x": np.array([x_mean]), "y": np.array([interval.mean]), "error_y": _bars([interval], colour),
+        "type": "scatter",
+        "mode": "markers",
+        "showlegend": False,
+        "x": np.array([x_mean]),
+        "y": np.array([interval.mean]),
+        "error_y": _bars([interval], colour),
         "marker": {"color": colour, "size": 11, "symbol": "diamond"},
         "hovertemplate": f"{cell.label}<br>test {_spread(interval)}, {interval.n} seeds<extra></extra>",
-    }  # fmt: skip
+    }
     return [dots, mean]
 
 
 def _line(name: str, x: Any, y: Any, shape: str = "linear") -> dict[str, Any]:
     return {
-        "type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "hoverinfo": "skip", "showlegend": True,
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": x,
+        "y": y,
+        "hoverinfo": "skip",
+        "showlegend": True,
         "line": {"color": NEUTRAL, "width": 2, "shape": shape},
-    }  # fmt: skip
+    }
 
 
 def _bars(intervals: Sequence[Interval], colour: str) -> dict[str, Any]:

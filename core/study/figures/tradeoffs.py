@@ -70,26 +70,39 @@ def learning_and_forgetting(
         sizes[-1] = 11.0
         traces.append(
             {
-                "type": "scatter", "mode": "lines+markers", "name": arm.spec.label, "uid": arm.key, "x": x, "y": y,
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": arm.spec.label,
+                "uid": arm.key,
+                "x": x,
+                "y": y,
                 "line": {"color": colours[arm.key], "width": 2, "dash": "dot" if arm.spec.control else "solid"},
-                "marker": {"size": sizes, "color": colours[arm.key]}, "text": epochs,
+                "marker": {"size": sizes, "color": colours[arm.key]},
+                "text": epochs,
                 "hovertemplate": f"{arm.label}, %{{text}}<br>target %{{y:.2f}} %, source %{{x:.2f}} %<extra></extra>",
             }
-        )  # fmt: skip
+        )
     if start is not None and first is not None:
         traces.append(
             {
-                "type": "scatter", "mode": "markers", "name": "Base", "x": np.array([first]),
+                "type": "scatter",
+                "mode": "markers",
+                "name": "Base",
+                "x": np.array([first]),
                 "y": np.array([start.target]),
-                "marker": {"symbol": "x", "size": 11, "color": NEUTRAL}, "showlegend": True,
+                "marker": {"symbol": "x", "size": 11, "color": NEUTRAL},
+                "showlegend": True,
                 "hovertemplate": "The base<br>target %{y:.2f} %, source %{x:.2f} %<extra></extra>",
             }
-        )  # fmt: skip
+        )
     among = ", its classes only" if masked else ""
     layout = layout_of(
-        "Learning and forgetting", "validation parts, mean of the seeds; a point an epoch, the large one is the end",
-        f"Accuracy on the source{among} (%)", "Accuracy on the target (%)", height=460,
-    )  # fmt: skip
+        "Learning and forgetting",
+        "validation parts, mean of the seeds; a point an epoch, the large one is the end",
+        f"Accuracy on the source{among} (%)",
+        "Accuracy on the target (%)",
+        height=460,
+    )
     return go.Figure(traces, layout)
 
 
@@ -105,17 +118,24 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
             continue
         traces.append(
             {
-                "type": "scatter", "mode": "lines+markers", "name": arm.spec.label, "uid": arm.key,
-                "x": table["seconds"].to_numpy(np.float64), "y": table["validation_accuracy"].to_numpy(np.float64),
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": arm.spec.label,
+                "uid": arm.key,
+                "x": table["seconds"].to_numpy(np.float64),
+                "y": table["validation_accuracy"].to_numpy(np.float64),
                 "line": {"color": colours[arm.key], "width": 2, "dash": "dot" if arm.spec.control else "solid"},
-                "marker": {"size": 6, "color": colours[arm.key]}, "text": [f"{epoch:.0f}" for epoch in table["epoch"]],
+                "marker": {"size": 6, "color": colours[arm.key]},
+                "text": [f"{epoch:.0f}" for epoch in table["epoch"]],
                 "hovertemplate": f"{arm.label}, epoch %{{text}}<br>%{{y:.2f}} % after %{{x:.3g}} s<extra></extra>",
             }
-        )  # fmt: skip
+        )
     layout = layout_of(
-        "Accuracy against time", "validation part, mean of the seeds; a point an epoch", "Training time (s), log scale",
+        "Accuracy against time",
+        "validation part, mean of the seeds; a point an epoch",
+        "Training time (s), log scale",
         "Accuracy (%)",
-    )  # fmt: skip
+    )
     layout["xaxis"] |= {"type": "log", "tickformat": "~g", "dtick": "D2"}
     return go.Figure(traces, layout)
 
@@ -184,11 +204,18 @@ def _point(
 ) -> dict[str, Any]:
     spread = f" ± {number_text(half)}" if math.isfinite(half) else ""
     return {
-        "type": "scatter", "mode": "markers", "name": name, "uid": name, "x": np.array([x]), "y": np.array([mean]),
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "uid": name,
+        "x": np.array([x]),
+        "y": np.array([mean]),
         "marker": {
-            "color": colour, "size": 11, "symbol": "circle-open" if hollow else "circle",
+            "color": colour,
+            "size": 11,
+            "symbol": "circle-open" if hollow else "circle",
             "line": {"width": 2, "color": colour},
         },
         "error_y": {"array": np.nan_to_num(np.array([half])), "color": colour, "thickness": 1.5, "width": 4},
         "hovertemplate": f"{name}<br>{percent(mean)}{spread}, {text}<extra></extra>",
-    }  # fmt: skip
+    }

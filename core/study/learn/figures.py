@@ -62,10 +62,13 @@ def storage_figure(network: Network, rank: int, customers: int) -> go.Figure:
         _line(counts, full, "Full copies", FULL, **_sizes(full)),
         _line(counts, shared, "Base and adapters", LORA[0], **_sizes(shared)),
         go.Scatter(
-            x=[customers, customers], y=[float(now.full_copies), float(now.shared)], name="Your customers", **_HERE,
+            x=[customers, customers],
+            y=[float(now.full_copies), float(now.shared)],
+            name="Your customers",
+            **_HERE,
             **_sizes([now.full_copies, now.shared]),
         ),
-    ]  # fmt: skip
+    ]
     ticks = [10**power for power in range(19) if shared[0] / 10 < 10**power < full[-1] * 10]
     layout = layout_of(f"Disk space, {network.name}", None, "Customers", None, HEIGHT)
     return (

@@ -20,9 +20,12 @@ class DecisionSpec(Spec):
     """What counts as good enough."""
 
     within: float = Field(
-        0.5, ge=0, le=10, title="Margin",
+        0.5,
+        ge=0,
+        le=10,
+        title="Margin",
         description="Points of accuracy that a setting may fall short of full fine-tuning and still be good enough.",
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

@@ -186,8 +186,10 @@ def _accuracy(evidence: Evidence, decision: Decision, colours: dict[str, str]) -
     if len(ranks := rank_differences(arms)):
         tables.append(Table("Does the rank matter? Each rank minus the lowest", differences_table(ranks)))
     figure = Plot(
-        "accuracy", arm_dots(arms, "accuracy", colours), "Accuracy on the target's test part of every run, by setting",
-    )  # fmt: skip
+        "accuracy",
+        arm_dots(arms, "accuracy", colours),
+        "Accuracy on the target's test part of every run, by setting",
+    )
     lead = "Accuracy on the target's test part, which took no part in any choice."
     within = {candidate.arm.key: "yes" if candidate.holds else "not shown" for candidate in decision.candidates}
     summary = pd.DataFrame(
@@ -283,16 +285,18 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
     )
     parts = (
         Plot(
-            "parameters", accuracy_against("trainable_parameters", arms, colours),
+            "parameters",
+            accuracy_against("trainable_parameters", arms, colours),
             "Accuracy on the test part against trainable parameters",
         ),
         Plot("time", learning_over_time(arms, evidence.curves, colours), "Validation accuracy over training time"),
         Plot(
-            "storage", accuracy_against("storage", arms, colours, customers, cuts),
+            "storage",
+            accuracy_against("storage", arms, colours, customers, cuts),
             f"Accuracy on the test part against bytes to store for {customers:,} customers",
         ),
         Table("What each setting costs", table),
-    )  # fmt: skip
+    )
     lead = (
         "LoRA is stored as one base and an adapter a customer, head only and biases only as one base and the trained "
         "values, all else as a checkpoint a customer."

@@ -109,9 +109,13 @@ def _standard_bca(values: tuple[float, ...], level: float) -> tuple[float, float
     n = len(values)
     expanded = 1 - 2 * float(ndtr(-math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2)))
     found = stats.bootstrap(
-        (values,), _mean_with_ties, n_resamples=RESAMPLES, confidence_level=expanded, method="BCa",
+        (values,),
+        _mean_with_ties,
+        n_resamples=RESAMPLES,
+        confidence_level=expanded,
+        method="BCa",
         rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
+    ).confidence_interval
     return float(found.low), float(found.high)
 
 

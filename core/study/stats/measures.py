@@ -10,10 +10,20 @@ from core.store.record import Result
 from core.wording.numbers import bytes_text, count_text, percent, points_text, seconds_text
 
 MeasureName = Literal[
-    "accuracy", "gain", "source_accuracy", "source_accuracy_masked", "forgetting", "forgetting_masked",
-    "trainable_parameters", "seconds", "examples_per_second", "memory", "adapter_bytes", "checkpoint_bytes",
+    "accuracy",
+    "gain",
+    "source_accuracy",
+    "source_accuracy_masked",
+    "forgetting",
+    "forgetting_masked",
+    "trainable_parameters",
+    "seconds",
+    "examples_per_second",
+    "memory",
+    "adapter_bytes",
+    "checkpoint_bytes",
     "stored_bytes",
-]  # fmt: skip
+]
 """Names of :data:`MEASURES`."""
 
 

@@ -61,11 +61,15 @@ def singular_values(spectra: Sequence[NamedSpectrum], weight: Array) -> go.Figur
     """
     traces = [
         {
-            "type": "scatter", "mode": "lines", "name": "W before training", "x": np.arange(1, len(weight) + 1),
-            "y": _positive(weight), "line": {"color": NEUTRAL, "width": 1.5, "dash": "dot"},
+            "type": "scatter",
+            "mode": "lines",
+            "name": "W before training",
+            "x": np.arange(1, len(weight) + 1),
+            "y": _positive(weight),
+            "line": {"color": NEUTRAL, "width": 1.5, "dash": "dot"},
             "hovertemplate": "W before training<br>σ<sub>%{x}</sub> = %{y:.3g}<extra></extra>",
         }
-    ]  # fmt: skip
+    ]
     for named in _chosen_last(spectra):
         values = _positive(named.spectrum.values)
         traces.append(_spectrum_trace(named, values, "σ<sub>%{x}</sub> = %{y:.3g}"))
@@ -123,32 +127,50 @@ def accuracy_of_cuts(
         if len(lines) > 1:
             traces += [
                 {
-                    "type": "scatter", "mode": "lines", "x": np.array(ranks), "y": line, "yaxis": axis, "opacity": 0.3,
-                    "line": style | {"width": 1}, "showlegend": False, "hoverinfo": "skip",
+                    "type": "scatter",
+                    "mode": "lines",
+                    "x": np.array(ranks),
+                    "y": line,
+                    "yaxis": axis,
+                    "opacity": 0.3,
+                    "line": style | {"width": 1},
+                    "showlegend": False,
+                    "hoverinfo": "skip",
                 }
                 for line in lines
-            ]  # fmt: skip
+            ]
         traces.append(
             {
-                "type": "scatter", "mode": "lines+markers", "name": "Full, cut to rank r", "legendgroup": "cut",
-                "showlegend": on == "target", "x": np.array(ranks), "y": lines.mean(axis=0), "yaxis": axis,
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": "Full, cut to rank r",
+                "legendgroup": "cut",
+                "showlegend": on == "target",
+                "x": np.array(ranks),
+                "y": lines.mean(axis=0),
+                "yaxis": axis,
                 "line": style | {"width": 2.5},
                 "marker": {"size": 7, "color": colour, "symbol": "circle" if on == "target" else "square"},
                 "hovertemplate": f"Full, cut to rank %{{x}}<br>{on} %{{y:.2f}} %<extra></extra>",
             }
-        )  # fmt: skip
+        )
         for label in dict.fromkeys(run.label for run in trained):
             members = [run for run in trained if run.label == label]
             traces.append(
                 {
-                    "type": "scatter", "mode": "markers", "name": label, "legendgroup": label,
-                    "showlegend": on == "target", "x": np.array([run.rank for run in members]),
-                    "y": np.array([run.scores.line(on, own)[0] for run in members]), "yaxis": axis,
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": label,
+                    "legendgroup": label,
+                    "showlegend": on == "target",
+                    "x": np.array([run.rank for run in members]),
+                    "y": np.array([run.scores.line(on, own)[0] for run in members]),
+                    "yaxis": axis,
                     "marker": {"size": 9, "color": members[0].colour, "opacity": 0.75, "symbol": "diamond"},
                     "text": [f"seed {run.seed}" for run in members],
                     "hovertemplate": f"{label}, %{{text}}<br>{on} %{{y:.2f}} %<extra></extra>",
                 }
-            )  # fmt: skip
+            )
         shapes += [
             _horizontal(float(lines.mean(axis=0)[-1]), colour, "dash", axis),
             _horizontal(before, NEUTRAL, "dot", axis),
@@ -178,11 +200,18 @@ def similarity_map(values: Array, title: str, subtitle: str, first: str, second:
     """
     rows, columns = values.shape
     trace = {
-        "type": "heatmap", "z": values, "x": np.arange(1, columns + 1), "y": np.arange(1, rows + 1),
-        "zmin": 0, "zmax": 1, "colorscale": SCALE, "xgap": 1, "ygap": 1,
+        "type": "heatmap",
+        "z": values,
+        "x": np.arange(1, columns + 1),
+        "y": np.arange(1, rows + 1),
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": SCALE,
+        "xgap": 1,
+        "ygap": 1,
         "colorbar": {"title": {"text": "φ"}, "thickness": 12, "dtick": 0.25, "outlinewidth": 0},
         "hovertemplate": "first %{y} against first %{x}<br>φ = %{z:.3f}<extra></extra>",
-    }  # fmt: skip
+    }
     layout = layout_of(title, subtitle, f"First j of {second}", f"First i of {first}", height=320)
     layout["xaxis"] |= {"showgrid": False} | _whole_ticks(columns)
     layout["yaxis"] |= {"showgrid": False, "autorange": "reversed"} | _whole_ticks(rows)
@@ -210,27 +239,44 @@ def accuracy_over_strength(curve: StrengthCurve, strength: float, colour: str, m
         hover = f"{name}: %{{y:.2f}} % at %{{x:.1f}} ×<extra></extra>"
         traces += [
             {
-                "type": "scatter", "mode": "lines", "name": name, "legendgroup": name, "uid": name,
-                "x": curve.strengths, "y": values, "line": {"color": line, "width": 2, "dash": dash},
+                "type": "scatter",
+                "mode": "lines",
+                "name": name,
+                "legendgroup": name,
+                "uid": name,
+                "x": curve.strengths,
+                "y": values,
+                "line": {"color": line, "width": 2, "dash": dash},
                 "hovertemplate": hover,
             },
             {
-                "type": "scatter", "mode": "markers", "name": name, "legendgroup": name, "showlegend": False,
-                "uid": f"{name}:chosen", "x": curve.strengths[[place]], "y": values[[place]],
+                "type": "scatter",
+                "mode": "markers",
+                "name": name,
+                "legendgroup": name,
+                "showlegend": False,
+                "uid": f"{name}:chosen",
+                "x": curve.strengths[[place]],
+                "y": values[[place]],
                 "marker": {"size": 11, "color": line, "symbol": symbol, "line": {"width": 2, "color": line}},
                 "hovertemplate": hover,
             },
-        ]  # fmt: skip
+        ]
     layout = layout_of("Accuracy over the strength of ΔW", "test part", "Multiple of the trained ΔW", "Accuracy (%)")
     layout["xaxis"] |= {"range": [-0.05, float(curve.strengths[-1]) + 0.05], "dtick": 0.5}
     layout["yaxis"] |= {"range": [-2, 102]}
     layout["shapes"] = [_vertical(1.0, NEUTRAL), _vertical(float(curve.strengths[place]), colour, "solid")]
     layout["annotations"] = [
         {
-            "x": 1, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False, "text": "as trained",
+            "x": 1,
+            "y": 1,
+            "yref": "paper",
+            "yanchor": "bottom",
+            "showarrow": False,
+            "text": "as trained",
             "font": {"size": 11},
         }
-    ]  # fmt: skip
+    ]
     return go.Figure(traces, layout)
 
 
@@ -244,15 +290,23 @@ def likeness_bars(found: Intruders, colour: str) -> go.Figure:
     k = len(found.likeness)
     new = found.likeness < found.threshold
     trace = {
-        "type": "bar", "x": np.arange(1, k + 1), "y": found.likeness, "width": 0.7,
+        "type": "bar",
+        "x": np.arange(1, k + 1),
+        "y": found.likeness,
+        "width": 0.7,
         "marker": {"color": [colour if is_new else NEUTRAL for is_new in new]},
-        "text": ["intruder" if is_new else "known" for is_new in new], "textposition": "none",
-        "hovertemplate": "direction %{x}: %{text}<br>largest |cosine| %{y:.2f}<extra></extra>", "showlegend": False,
-    }  # fmt: skip
+        "text": ["intruder" if is_new else "known" for is_new in new],
+        "textposition": "none",
+        "hovertemplate": "direction %{x}: %{text}<br>largest |cosine| %{y:.2f}<extra></extra>",
+        "showlegend": False,
+    }
     layout = layout_of(
-        "How well W knew each direction", "coloured: intruders, below the dashed ε",
-        "Direction of W + ΔW, strongest first", "Largest |cosine|", height=320,
-    )  # fmt: skip
+        "How well W knew each direction",
+        "coloured: intruders, below the dashed ε",
+        "Direction of W + ΔW, strongest first",
+        "Largest |cosine|",
+        height=320,
+    )
     layout["xaxis"] |= {"showgrid": False} | _whole_ticks(k)
     layout["yaxis"] |= {"range": [0, 1.05]}
     layout["shapes"] = [_horizontal(found.threshold, NEUTRAL, "dash")]
@@ -275,12 +329,16 @@ def accuracy_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Fi
             if np.isfinite(values).all():
                 traces.append(
                     {
-                        "type": "scatter", "mode": "lines+markers", "name": f"{name}, {on}", "x": check.factors,
-                        "y": values, "line": {"color": line, "width": 2, "dash": dash},
+                        "type": "scatter",
+                        "mode": "lines+markers",
+                        "name": f"{name}, {on}",
+                        "x": check.factors,
+                        "y": values,
+                        "line": {"color": line, "width": 2, "dash": dash},
                         "marker": {"size": 7, "symbol": symbol},
                         "hovertemplate": f"{name} at λ = %{{x}}<br>{on} %{{y:.2f}} %<extra></extra>",
                     }
-                )  # fmt: skip
+                )
     layout = layout_of(
         "Accuracy with directions scaled by λ", "validation part; λ = 1: as trained", "λ", "Accuracy (%)", height=360
     )
@@ -296,12 +354,18 @@ def _chosen_last(spectra: Sequence[NamedSpectrum]) -> list[NamedSpectrum]:
 def _spectrum_trace(named: NamedSpectrum, values: Array, hover: str) -> dict[str, Any]:
     few = np.isfinite(values).sum() <= 20
     return {
-        "type": "scatter", "mode": "lines+markers" if few and named.chosen else "lines", "name": named.label,
-        "legendgroup": named.label, "showlegend": named.chosen, "x": np.arange(1, len(values) + 1), "y": values,
-        "line": {"color": named.colour, "width": 2.5 if named.chosen else 1}, "marker": {"size": 6},
+        "type": "scatter",
+        "mode": "lines+markers" if few and named.chosen else "lines",
+        "name": named.label,
+        "legendgroup": named.label,
+        "showlegend": named.chosen,
+        "x": np.arange(1, len(values) + 1),
+        "y": values,
+        "line": {"color": named.colour, "width": 2.5 if named.chosen else 1},
+        "marker": {"size": 6},
         "opacity": 1.0 if named.chosen else 0.3,
         "hovertemplate": f"{named.label}, seed {named.seed}<br>{hover}<extra></extra>",
-    }  # fmt: skip
+    }
 
 
 def _positive(values: Array) -> Array:

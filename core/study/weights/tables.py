@@ -51,17 +51,25 @@ def spectrum_numbers(arms: Sequence[Arm], spectra: SpectraOf, share: float = ENE
     """A row a layer and run, as numbers; arguments as of :func:`spectrum_text`."""
     rows = [
         {
-            "Layer": path, "Arm": arm.label, "Run": run.id, "Seed": run.spec.seed, "Energy share": share,
-            "Rank holding it": found.rank_holding(share), "Singular values above zero": found.rank,
-            "Effective rank": found.effective_rank, "Stable rank": found.stable_rank,
-            "Norm of ΔW": found.norm, "Norm of W": found.base_norm, "Relative norm": found.relative_norm,
+            "Layer": path,
+            "Arm": arm.label,
+            "Run": run.id,
+            "Seed": run.spec.seed,
+            "Energy share": share,
+            "Rank holding it": found.rank_holding(share),
+            "Singular values above zero": found.rank,
+            "Effective rank": found.effective_rank,
+            "Stable rank": found.stable_rank,
+            "Norm of ΔW": found.norm,
+            "Norm of W": found.base_norm,
+            "Relative norm": found.relative_norm,
             **{f"σ{i}": value for i, value in enumerate(found.values, 1)},
         }
         for path in _paths(arms, spectra)
         for arm in arms
         for run in arm.runs
         for found in [spectra[run.id][path]]
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
@@ -123,9 +131,11 @@ def combinations_text(switches: Switches, masked: bool, shown: int | None = None
     for place, layer in enumerate(switches.layers):
         columns[layer] = ["on" if on[place] else "off" for on in switches.on]
     for title, values in (
-        ("Target", scores.target), ("Target, own classes", scores.target_masked),
-        ("Source", scores.source), ("Source, own classes", scores.source_masked),
-    ):  # fmt: skip
+        ("Target", scores.target),
+        ("Target, own classes", scores.target_masked),
+        ("Source", scores.source),
+        ("Source, own classes", scores.source_masked),
+    ):
         if values is not None and (masked or "own" not in title):
             columns[title] = [percent(value) for value in values]
     return pd.DataFrame(columns, dtype=object)

@@ -72,9 +72,19 @@ class FlatAdam:
             flats = (self.values, self.gradients, self.first, self.second)
             buffers = [self._around(flat, apart) if apart else self._stretches(flat, rate) for flat in flats]
             tape.add(
-                "adam", torch._fused_adam_, *buffers, [], [self._step] * len(buffers[0]),
-                lr=rate, beta1=BETAS[0], beta2=BETAS[1], eps=EPSILON, weight_decay=0.0, amsgrad=False, maximize=False,
-            )  # fmt: skip
+                "adam",
+                torch._fused_adam_,
+                *buffers,
+                [],
+                [self._step] * len(buffers[0]),
+                lr=rate,
+                beta1=BETAS[0],
+                beta2=BETAS[1],
+                eps=EPSILON,
+                weight_decay=0.0,
+                amsgrad=False,
+                maximize=False,
+            )
 
     def _stretches(self, flat: Tensor, rate: float) -> list[Tensor]:
         """What belongs to the members of one learning rate."""

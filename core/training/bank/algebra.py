@@ -55,8 +55,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 PRODUCTS: tuple[Callable[..., object], ...] = (
-    torch.mm, torch.addmm, torch.bmm, torch.baddbmm, product_into, product_anew, affine_into, affine_relu_into,
-)  # fmt: skip
+    torch.mm,
+    torch.addmm,
+    torch.bmm,
+    torch.baddbmm,
+    product_into,
+    product_anew,
+    affine_into,
+    affine_relu_into,
+)
 """Calls of a tape that are matrix products."""
 
 

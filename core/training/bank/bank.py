@@ -92,8 +92,13 @@ class Bank:
         self._place: dict[int, tuple[Shard, int]] = {}
         for start in range(0, self.members, size):
             own = places[start : start + size]
-            shard = self._shard([self.networks[k] for k in own], [rates[k] for k in own],
-                                [orders[self.seeds[k]] for k in own], train, first if low_rank else None)  # fmt: skip
+            shard = self._shard(
+                [self.networks[k] for k in own],
+                [rates[k] for k in own],
+                [orders[self.seeds[k]] for k in own],
+                train,
+                first if low_rank else None,
+            )
             self._shards.append(shard)
             self._members.append(own)
             self._place |= {k: (shard, i) for i, k in enumerate(own)}
@@ -269,7 +274,10 @@ def _check(networks: Sequence[MultilayerPerceptron], low_rank: bool) -> None:
             raise SpecError("Runs of a bank are trained by one method: put full and LoRA runs into separate banks.")
         if [layer.weight.shape for layer in own] != [layer.weight.shape for layer in first]:
             raise SpecError("Runs of a bank have networks of one size: put other sizes into a bank of their own.")
-        pairs = [(a, b) for mine, other in zip(own, first, strict=True)
-                 for a, b in zip(mine.parameters(), other.parameters(), strict=True)]  # fmt: skip
+        pairs = [
+            (a, b)
+            for mine, other in zip(own, first, strict=True)
+            for a, b in zip(mine.parameters(), other.parameters(), strict=True)
+        ]
         if low_rank and network is not networks[0] and not all(a is b or torch.equal(a, b) for a, b in pairs):
             raise SpecError("LoRA runs of a bank start from one base: put other bases into a bank of their own.")
