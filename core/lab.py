@@ -28,7 +28,7 @@ from core.runs.copies import Copies
 from core.runs.database import explained
 from core.runs.deletions import Deletions
 from core.runs.execute import ADAPTER, NETWORK, check_fit
-from core.runs.owners import Owner
+from core.runs.owners import Owner, living
 from core.runs.plan import Cost, cost, plan
 from core.runs.recipe import Recipe, weights_digest
 from core.runs.record import Curve, Experiment, Run, State
@@ -95,7 +95,7 @@ class Lab:
         self.space.usage()  # reads every folder once, so that the first page need not
         self.workers.start()
         self._watchdog.start()
-        self._copies.start()
+        self._copies.start(living(self.settings.processes))
         self._backups.start()
 
     def close(self, timeout: float = 4.0) -> None:
