@@ -21,6 +21,7 @@ from core.model import build
 from core.network_file import write_network
 from core.runs.bank_memory import Sizes, bank_memory
 from core.runs.checkpoints import write_checkpoint
+from core.runs.copies import Copies
 from core.runs.execute import NETWORK, Attendant, Workplace, execute_bank
 from core.runs.store import Store
 from core.runs.workers import Workers
@@ -115,7 +116,9 @@ def main(folder: Path, shape: dict[str, Any]) -> None:
     specs = specs_of(shape)
     if shape.get("cut"):
         settings = Settings(folder / "home")
-        specs = specs[: Workers(settings, Store(settings.store), tasks, "nobody")._most(specs)]
+        store = Store(settings.store)
+        copies = Copies(store, settings.runs, "nobody")
+        specs = specs[: Workers(settings, store, copies, tasks, "nobody")._most(specs)]
     sizes = Sizes.of(tasks.outline(specs[0].task))
     planned = bank_memory(specs, sizes, sizes)
     gc.collect()

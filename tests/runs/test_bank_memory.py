@@ -11,6 +11,7 @@ from core.data.catalog import Catalog
 from core.data.tasks import Tasks
 from core.runs import workers
 from core.runs.bank_memory import Sizes, bank_memory
+from core.runs.copies import Copies
 from core.runs.store import Store
 from core.runs.workers import FREE_SHARE, FULL_BANK, LORA_BANK, Workers
 from core.settings import Settings
@@ -35,7 +36,8 @@ def runs(count: int, rank: int | None, hidden: tuple[int, int] = (128, 256), bat
 
 def most(settings: Settings, specs: Sequence[RunSpec]) -> int:
     tasks = Tasks(Catalog(settings))
-    return Workers(settings, Store(settings.store), tasks, "me")._most(specs)
+    store = Store(settings.store)
+    return Workers(settings, store, Copies(store, settings.runs, "me"), tasks, "me")._most(specs)
 
 
 def sizes(settings: Settings) -> list[Sizes]:
