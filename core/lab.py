@@ -44,6 +44,9 @@ from core.spec import Device, ModelSpec, OptimSpec, RunSpec, TaskSpec
 
 log = logging.getLogger(__name__)
 
+LAST_COPIES_SECONDS = 0.5
+"""Given to the copies of what changed last, even where the runs took all the time there was."""
+
 MERGED = "merged.safetensors"
 IMAGE_PIXELS = 28 * 28
 
@@ -99,13 +102,18 @@ class Lab:
         self._backups.start()
 
     def close(self, timeout: float = 4.0) -> None:
-        """Interrupt what runs, each with a checkpoint, and let go of the home folder."""
+        """Interrupt what runs, each with a checkpoint, and let go of the home folder.
+
+        Args:
+            timeout: seconds in which all threads together are waited for.
+        """
+        end = time.monotonic() + timeout
         self._watchdog.close()
         if not self.workers.close(timeout):
             log.warning("A run did not let go in %g s; it is found interrupted at the next start.", timeout)
         self.downloads.close()
-        self._backups.close()
-        self._copies.close(timeout)
+        self._backups.close(end - time.monotonic())
+        self._copies.close(max(LAST_COPIES_SECONDS, end - time.monotonic()))
         self._process.leave()
         self.store.close()
 

@@ -39,7 +39,7 @@ def test_a_full_disk_costs_no_finished_work_and_is_said_clearly(tmp_path: Path, 
     start = time.monotonic()
     done = subprocess.run(
         [*before, sys.executable, "-m", "tests.soak.small_disk", str(tmp_path), kind],
-        cwd=REPO, capture_output=True, text=True, timeout=240, check=False,
+        cwd=REPO, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
