@@ -10,10 +10,15 @@ from pathlib import Path
 from core.errors import DamagedFileError
 
 
-def write_atomically(path: Path, content: bytes) -> str:
+def write_atomically(path: Path, content: bytes, staging: Path | None = None) -> str:
     """Write ``content`` to ``path`` through a temporary name, flushed to disk before it is moved.
 
     Whatever happens, ``path`` holds the old content or the new one, never a part.
+
+    Args:
+        path: of the file.
+        content: all of it.
+        staging: a folder on the same disk for the temporary file; that of ``path`` where left out.
 
     Returns:
         The SHA-256 of ``content``, in hex.
@@ -22,7 +27,9 @@ def write_atomically(path: Path, content: bytes) -> str:
         OSError: the disk is full or the folder cannot be written; no temporary file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    if staging is not None:
+        staging.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=staging or path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -21,7 +21,7 @@ from core.data.tasks import Tasks, preview
 from core.engine.cost import Cost, cost, plan
 from core.engine.experiment import Setting, arm_specs
 from core.engine.job import ADAPTER, NETWORK, check_fit
-from core.engine.processes import Owner
+from core.engine.processes import Owner, living
 from core.engine.recipe import Recipe, weights_digest
 from core.engine.usage import Space
 from core.engine.watchdog import Watchdog
@@ -43,6 +43,9 @@ from core.store.search import Search
 from core.store.store import Store
 
 log = logging.getLogger(__name__)
+
+LAST_COPIES_SECONDS = 0.5
+"""Given to the copies of what changed last, even where the runs took all the time there was."""
 
 MERGED = "merged.safetensors"
 IMAGE_PIXELS = 28 * 28
@@ -97,17 +100,22 @@ class Lab:
         self.space.usage()  # reads every folder once, so that the first page need not
         self.workers.start()
         self._watchdog.start()
-        self._copies.start()
+        self._copies.start(living(self.settings.processes))
         self._backups.start()
 
     def close(self, timeout: float = 4.0) -> None:
-        """Interrupt what runs, each with a checkpoint, and let go of the home folder."""
+        """Interrupt what runs, each with a checkpoint, and let go of the home folder.
+
+        Args:
+            timeout: seconds in which all threads together are waited for.
+        """
+        end = time.monotonic() + timeout
         self._watchdog.close()
         if not self.workers.close(timeout):
             log.warning("A run did not let go in %g s; it is found interrupted at the next start.", timeout)
         self.downloads.close()
-        self._backups.close()
-        self._copies.close(timeout)
+        self._backups.close(end - time.monotonic())
+        self._copies.close(max(LAST_COPIES_SECONDS, end - time.monotonic()))
         self._process.leave()
         self.store.close()
 

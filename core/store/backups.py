@@ -31,9 +31,6 @@ PATTERN = "lab-????????-??????.sqlite3"
 PART = ".lab-*.part"
 """What a process leaves that dies while it makes one."""
 
-CLOSE_SECONDS = 2.0
-"""How long a process that closes waits for a backup."""
-
 
 class Backups:
     """The backups of one home folder."""
@@ -49,11 +46,11 @@ class Backups:
         """Make one now, and one per day from now on, in a thread that nobody waits for."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Make no more; one that has begun may still end."""
+    def close(self, timeout: float) -> None:
+        """Make no more; wait some seconds for one that has begun."""
         self._closing.set()
         if self._thread.ident is not None:
-            self._thread.join(CLOSE_SECONDS)
+            self._thread.join(max(0.0, timeout))
 
     def make(self) -> Path | None:
         """Back the store up; gives the file, None where nothing has changed since the latest one.

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from core.errors import CheckpointError
 from core.files import write_atomically
-from core.store.run_file import NAME
 from core.training.checkpoint import Checkpoint, checkpoint_of
 
 log = logging.getLogger(__name__)
@@ -56,9 +55,8 @@ def tidy(folder: Path, keep: str | None = None, parts: bool = False) -> None:
         parts: whether to remove as well what a process has left half written.
     """
     for path in [*folder.glob(f"{PREFIX}*"), *(folder.glob(".*.part") if parts else [])]:
-        if path.name == keep or path.name.startswith(f".{NAME}."):  # any process may be writing a copy of the run
-            continue
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("%s could not be removed: %s", path, error)
+        if path.name != keep:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s could not be removed: %s", path, error)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from core.errors import LabError, RunFileError
@@ -35,12 +36,22 @@ class Copies:
         self._store = store
         self._runs = runs
         self._owner = owner
+        # Not in the runs' folders: what a dead process has left half written is found at one place.
+        self._staging = runs.with_name("staging") / owner
         self._saving = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="copies", daemon=True)
 
-    def start(self) -> None:
-        """Begin to copy what changes."""
+    def start(self, living: Collection[str]) -> None:
+        """Remove what dead processes left half written, and begin to copy what changes.
+
+        Args:
+            living: names of the processes that have the home folder open.
+        """
+        if self._staging.parent.is_dir():
+            for folder in self._staging.parent.iterdir():
+                if folder.name not in living:
+                    shutil.rmtree(folder, ignore_errors=True)
         self._thread.start()
 
     def close(self, timeout: float) -> None:
@@ -48,6 +59,7 @@ class Copies:
         self._closing.set()
         if self._thread.ident is not None:
             self._thread.join(timeout)
+        shutil.rmtree(self._staging, ignore_errors=True)
 
     def save(self, ids: Sequence[str]) -> None:
         """Copy these runs now; ids that the store does not know are left out.
@@ -104,7 +116,7 @@ class Copies:
                 db.execute("ROLLBACK")
         if file is None:
             return
-        write_atomically(self._runs / id / NAME, file.to_bytes())
+        write_atomically(self._runs / id / NAME, file.to_bytes(), self._staging)
         with self._store.transaction() as db:
             # What is there now, not what was written: another process may have put an older state in its place, and
             # whichever comes last finds out here.

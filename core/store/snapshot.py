@@ -37,11 +37,11 @@ def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
         files={f["name"]: f["sha256"] for f in db.execute("SELECT name, sha256 FROM files WHERE run = ?", (id,))},
         log=[
             (entry["at"], entry["text"])
-            for entry in db.execute("SELECT * FROM log WHERE run = ? ORDER BY at, rowid", (id,))
+            for entry in db.execute("SELECT * FROM log WHERE run = ? ORDER BY rowid", (id,))
         ],
         transitions=[
             (entry["at"], entry["state"])
-            for entry in db.execute("SELECT * FROM transitions WHERE run = ? ORDER BY at, rowid", (id,))
+            for entry in db.execute("SELECT * FROM transitions WHERE run = ? ORDER BY rowid", (id,))
         ],
         curve={
             "first": np.array([report["first_step"] for report in reports], np.int64),

@@ -32,7 +32,8 @@ def offer_to_restore(lab: Lab) -> None:
         )
         if st.button("Restore these runs", icon=":material/restore:", type="primary", key="restore"):
             try:
-                st.session_state[DONE] = lab.restore()
+                with st.spinner("Reading the folders of the runs"):
+                    st.session_state[DONE] = lab.restore()
             except (LabError, OSError) as error:
                 st.error(literal(str(error)))
             else:

@@ -25,6 +25,7 @@ from core.networks.perceptron import build
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.store.checkpoints import write_checkpoint
+from core.store.copies import Copies
 from core.store.store import Store
 from core.training.checkpoint import Checkpoint
 from core.training.events import EpochEnd, Event
@@ -121,7 +122,9 @@ def main(folder: Path, shape: dict[str, Any]) -> None:
     specs = specs_of(shape)
     if shape.get("cut"):
         settings = Settings(folder / "home")
-        specs = specs[: Workers(settings, Store(settings.store), tasks, "nobody")._most(specs)]
+        store = Store(settings.store)
+        copies = Copies(store, settings.runs, "nobody")
+        specs = specs[: Workers(settings, store, copies, tasks, "nobody")._most(specs)]
     sizes = Sizes.of(tasks.outline(specs[0].task))
     planned = bank_memory(specs, sizes, sizes)
     gc.collect()

@@ -14,6 +14,7 @@ from core.engine.bank_memory import Sizes, bank_memory
 from core.engine.workers import FREE_SHARE, FULL_BANK, LORA_BANK, Workers
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec
+from core.store.copies import Copies
 from core.store.store import Store
 from tests.conftest import DIGITS, TURNED
 
@@ -41,7 +42,8 @@ def runs(count: int, rank: int | None, hidden: tuple[int, int] = (128, 256), bat
 
 def most(settings: Settings, specs: Sequence[RunSpec]) -> int:
     tasks = Tasks(Catalog(settings))
-    return Workers(settings, Store(settings.store), tasks, "me")._most(specs)
+    store = Store(settings.store)
+    return Workers(settings, store, Copies(store, settings.runs, "me"), tasks, "me")._most(specs)
 
 
 def sizes(settings: Settings) -> list[Sizes]:

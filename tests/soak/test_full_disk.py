@@ -42,7 +42,7 @@ def test_a_full_disk_costs_no_finished_work_and_is_said_clearly(tmp_path: Path, 
         cwd=REPO,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
