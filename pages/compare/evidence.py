@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -11,6 +11,7 @@ from core.lab import Lab
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import differences_table, full_differences, p_text, rank_differences
+from core.study.arms.sweep import cells_of
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves
 from core.study.stats.claims import Difference, Finding
@@ -19,7 +20,6 @@ from core.wording.numbers import count_text, points_text
 from pages.shared.figure_panel import show
 from pages.shared.literal import literal
 from pages.shared.measured import images_of
-from pages.sweep.live import read_cells
 
 
 def differences(arms: Sequence[Arm], masked: bool) -> None:
@@ -103,14 +103,12 @@ def _of_seed(arm: Arm, seed: int) -> Run | None:
     return next((run for run in arm.runs if run.spec.seed == seed), None)
 
 
-def learning_rates(
-    experiment: Experiment, members: Sequence[Run], arms: Sequence[Arm], validation: Mapping[str, float] | None
-) -> None:
+def learning_rates(experiment: Experiment, members: Sequence[Run]) -> None:
     """How validation chose a rate for each setting, and what the others would have given."""
     st.subheader("Learning rates")
-    choices = rate_choices(arms, validation)
-    st.markdown(choice_sentence(choices, sorted({run.spec.seed for run in members})))
+    choices = rate_choices(members)
+    st.markdown(choice_sentence(choices))
     if ends := end_sentences(choices):
         st.warning(" ".join(ends))
-    figure = rate_curves(read_cells(members))
+    figure = rate_curves(cells_of(members))
     show(figure, experiment.id, "rates", "Accuracy on the validation part over the learning rate, a line a setting")

@@ -10,7 +10,7 @@ from core.errors import LabError
 from core.lab import current
 from core.spec import LEARNING_RATES, LoRASpec, OptimSpec
 from core.study.arms.arm import arms_of
-from core.study.arms.choice import chosen_arms, validation_of
+from core.study.arms.choice import best_arm, chosen_arms, is_lora
 from core.study.arms.verdict import verdict
 from core.study.report.evidence import bases_of, named
 from core.wording.numbers import count_text, number_text
@@ -94,7 +94,7 @@ for experiment in done:
             st.markdown(f"**{literal(experiment.name)}**", width="content")
             st.caption(when(experiment.created))
         with st.container(horizontal=True):
-            for arm in named(chosen_arms(arms, validation_of(arms)))[:MOST_ARMS]:
+            for arm in named(chosen_arms(members))[:MOST_ARMS]:
                 interval = arm.interval("accuracy")
                 spread = f" ± {number_text(interval.half_width)}" if interval.n > 1 else ""
                 trained = count_text(arm.interval("trainable_parameters").mean)
@@ -107,14 +107,15 @@ for experiment in done:
                     border=True,
                     help="Accuracy on the target, test part.",
                 )
-        st.markdown(verdict(arms, validation_of(arms)) if arms else "No run of it came to a result.")
+        st.markdown(verdict(members) if arms else "No run of it came to a result.")
         with st.container(horizontal=True, vertical_alignment="center"):
             link(
                 "compare",
                 "Compare",
                 {"experiment": experiment.id},
             )
-            adapter = next((run for run in members if run.spec.lora and run.result), None)
+            best = best_arm(members, is_lora)
+            adapter = best.runs[0] if best is not None else next((r for r in members if r.spec.lora and r.result), None)
             if adapter is not None:
                 st.download_button(
                     "Adapter for PEFT",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -25,12 +24,6 @@ MOST_NAMED = 4
 """Runs in training that are named; more are counted."""
 
 MAP_ALT = "Mean accuracy on the validation part of each rank and learning rate; a tile opens its runs in Compare"
-
-
-def read_cells(members: Sequence[Run]) -> list[Cell]:
-    """The cells of a sweep as they stand."""
-    found = {run.id: run.result.validation_accuracy for run in members if run.state == "finished" and run.result}
-    return cells_of(members, {id: math.nan if value is None else value for id, value in found.items()})
 
 
 def accuracy_map(experiment: Experiment, cells: Sequence[Cell], alpha: float | None, marked: bool = False) -> None:
@@ -81,7 +74,7 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
             args=(lab, tuple(run.id for run in live)),
             help="What has finished stays.",
         )
-    accuracy_map(experiment, read_cells(members), alpha)
+    accuracy_map(experiment, cells_of(members), alpha)
 
 
 def _stop(lab: Lab, ids: tuple[str, ...]) -> None:

@@ -8,12 +8,13 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab, current
 from core.store.record import Experiment, Run
-from core.study.arms.arm import arms_of
+from core.study.arms.choice import dropped_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.sweep import (
     LEAST_ARMS,
     Cell,
     best_by_rank,
+    cells_of,
     chosen,
     is_sweep,
     rates_sentence,
@@ -29,7 +30,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import base_text, pick, task_text, when
 from pages.sweep.form import expected_seconds, sweep_form
-from pages.sweep.live import accuracy_map, comparison, read_cells, sweep_live
+from pages.sweep.live import accuracy_map, comparison, sweep_live
 
 BEST_ALPHA = "Best"
 """Choice among the alphas that shows the best one at each place."""
@@ -77,7 +78,9 @@ def answer(cells: list[Cell]) -> None:
     best = [cell for cell in (lora, full) if cell is not None]
     runs = [run for cell in best for run in cell.finished]
     if len(best) == 2:
-        st.markdown(f"On the test part, which took no part in that choice: {verdict(arms_of(runs))}")
+        st.markdown(f"On the test part, which took no part in that choice: {verdict(runs)}")
+    for sentence in dropped_sentences(run for cell in cells for run in cell.runs):
+        st.warning(literal(sentence))
     # Fairness is that of the choice: all rates of full fine-tuning, and those of LoRA at the rank and alpha chosen.
     among = {(cell.method, cell.rank, cell.alpha) for cell in best}
     for warning in comparable(run for c in cells if (c.method, c.rank, c.alpha) in among for run in c.finished):
@@ -166,7 +169,7 @@ def troubles(members: list[Run]) -> None:
     if failed:
         st.warning(
             f"{count_text(len(failed))} of {count_text(len(members))} runs failed (✕), the first one because: "
-            f"{literal(str(failed[0].cause))} A setting with a failed run is not chosen."
+            f"{literal(str(failed[0].cause))}"
         )
     if stopped:
         st.warning(f"{count_text(stopped)} of {count_text(len(members))} runs were stopped; they are left out.")
@@ -204,7 +207,7 @@ st.caption(
     f"Base: {literal(base_text(lab.run(experiment.base)))}. Task: {literal(task_text(first.task))}. "
     f"{first.optim.epochs} epochs each, batches of {first.optim.batch_size}."
 )
-cells = read_cells(members)
+cells = cells_of(members)
 alphas = sorted({cell.alpha for cell in cells if cell.alpha is not None})
 alpha = alphas[0] if alphas else None
 if len(alphas) > 1:

@@ -52,7 +52,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
             "the one with more to choose from has an advantage.",
         ),
         (bool(few), f"Fewer than {LEAST_SEEDS} seeds in {listed(few)}: their intervals say next to nothing; run more."),
-        (bool(stopped), f"A run of {listed(stopped)} was stopped early: its numbers are those of a shorter training."),
+        (bool(stopped), f"A run of {listed(stopped)} was stopped early, so it takes no part in the verdict."),
         (failed > 0, f"{_counted(failed, 'run')} failed: the means are only of those that did not."),
         (pending > 0, f"{_counted(pending, 'run')} still to finish: the numbers will change."),
         (len(devices) > 1, f"These runs trained on {listed(devices)}: their times do not compare."),

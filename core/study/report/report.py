@@ -36,7 +36,7 @@ from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs
 from core.study.report.command import compare_command
 from core.study.report.decision import Decision, DecisionSpec, cheapest_within
-from core.study.report.evidence import Evidence, colours_of_places, gather
+from core.study.report.evidence import Evidence, colours_of_groups, gather
 from core.study.report.facts import facts_of
 from core.study.report.limits import limits_of
 from core.study.report.words import WORDS
@@ -112,7 +112,7 @@ def report_of(lab: Lab, experiment: Experiment, margin: float | None = None) -> 
         margin: points that a setting may fall short of full fine-tuning; the default of :class:`DecisionSpec`.
 
     Raises:
-        LabError: the margin is out of bounds, or no run has come to a result.
+        LabError: the margin is out of bounds, or no setting has finished without a failed seed.
     """
     return report(gather(lab, experiment), margin)
 
@@ -127,12 +127,12 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
 
     Raises:
         SpecError: the margin is out of bounds.
-        RunStateError: no run has come to a result.
+        RunStateError: no setting has finished without a failed seed.
     """
     if not evidence.chosen:
-        raise RunStateError("There is nothing to report yet: no run of this experiment has come to a result.")
+        raise RunStateError("No setting has finished without a failed seed, so there is nothing to report yet.")
     spec = DecisionSpec.of() if margin is None else DecisionSpec.of(within=margin)
-    decision = cheapest_within(evidence.chosen, spec.within)
+    decision = cheapest_within(evidence.members, spec.within)
     first = evidence.members[0].spec
     source = task_text(first.source) if first.source else ""
     return Report(
@@ -145,7 +145,10 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
             f"than {spec.within:g} points of accuracy below full fine-tuning."
         ),
         answer=tuple(filter(None, (decision.sentence, decision.second_sentence))),
-        warnings=tuple(comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed")),
+        warnings=(
+            *evidence.dropped,
+            *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
+        ),
         sections=tuple(_sections(evidence, decision, customers)),
         limits=tuple(limits_of(evidence)),
         facts=tuple(facts_of(evidence)),
@@ -168,7 +171,7 @@ def _datasets(evidence: Evidence) -> set[str]:
 
 
 def _sections(evidence: Evidence, decision: Decision, customers: int) -> list[Section]:
-    colours = colours_of_places(run.spec for run in evidence.members)
+    colours = colours_of_groups(run.spec for run in evidence.members)
     sections = [_accuracy(evidence, decision, colours)]
     if evidence.tuned:
         sections.append(_rates(evidence))
@@ -220,7 +223,7 @@ def _rates(evidence: Evidence) -> Section:
     figure = Plot(
         "rates", rate_curves(evidence.cells), "Accuracy on the validation part over the learning rate, a line a setting"
     )
-    lead = choice_sentence(evidence.choices, evidence.seeds)
+    lead = choice_sentence(evidence.choices)
     return Section("A fair learning rate for each", lead, (figure, Table("Learning rates", table)))
 
 
