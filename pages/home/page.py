@@ -9,8 +9,7 @@ from core.engine.job import ADAPTER
 from core.errors import LabError
 from core.lab import current
 from core.spec import LEARNING_RATES, LoRASpec, OptimSpec
-from core.study.arms.arm import arms_of
-from core.study.arms.choice import best_arm, chosen_arms, is_lora
+from core.study.arms.choice import best_arm, chosen_arms, dropped_sentences, is_lora
 from core.study.arms.verdict import verdict
 from core.study.report.evidence import bases_of, named
 from core.wording.numbers import count_text, number_text
@@ -88,7 +87,6 @@ if not done:
     st.caption("Finished experiments are listed here, each with its answer.")
 for experiment in done:
     members = lab.members(experiment)
-    arms = arms_of(members)
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{literal(experiment.name)}**", width="content")
@@ -107,7 +105,9 @@ for experiment in done:
                     border=True,
                     help="Accuracy on the target, test part.",
                 )
-        st.markdown(verdict(members) if arms else "No run of it came to a result.")
+        st.markdown(verdict(members))
+        for sentence in dropped_sentences(members):
+            st.warning(literal(sentence))
         with st.container(horizontal=True, vertical_alignment="center"):
             link(
                 "compare",

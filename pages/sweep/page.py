@@ -8,7 +8,7 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab, current
 from core.store.record import Experiment, Run
-from core.study.arms.choice import dropped_sentences
+from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
 from core.study.arms.sweep import (
     LEAST_ARMS,
@@ -229,7 +229,7 @@ try:
     took(members)
     troubles(members)
     if not any(cell.validation for cell in cells):
-        st.info("No run of this sweep came to a result.", icon=":material/info:")
+        st.info(no_choice_sentence(members), icon=":material/info:")
         st.stop()
     answer(cells)
     figures(cells, alpha)

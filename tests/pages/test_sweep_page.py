@@ -121,7 +121,7 @@ def test_while_it_runs_the_page_shows_how_far_it_is_and_stops_it(opened: Lab, ba
     assert {run.state for run in runs} == {"stopped"}
     app = draw("sweep")
     assert "20 of 20 runs were stopped" in texts(app)
-    assert "No run of this sweep came to a result" in texts(app)
+    assert "No setting has finished, so there is no verdict." in texts(app)
 
 
 def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: Lab, swept: Experiment) -> None:
