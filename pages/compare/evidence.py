@@ -1,4 +1,4 @@
-"""The parts of Compare that say how sure one may be: differences, a single pair, and the learning rates."""
+"""The parts of Compare on uncertainty: differences, a single pair, and the learning rates."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def differences(arms: Sequence[Arm], masked: bool) -> None:
     st.caption(
         "Each setting minus full fine-tuning, in points, paired by seed; below zero it has less. 95 % interval: BCa "
         "bootstrap. p: sign-flip test, corrected by Holm for all LoRA ranks together and for all controls together. A "
-        "difference is shown only where both agree. Beats it: how often a run is above a run of the other one."
+        "difference is shown only where both agree. Beats it: how often one of its runs is above a run of the other."
     )
     _table("**Accuracy on the target, minus that of full fine-tuning**", accuracy)
     forgetting = full_differences(arms, "forgetting_masked" if masked else "forgetting")
@@ -104,11 +104,11 @@ def _of_seed(arm: Arm, seed: int) -> Run | None:
 
 
 def learning_rates(experiment: Experiment, members: Sequence[Run]) -> None:
-    """How validation chose a rate for each setting, and what the others would have given."""
+    """Show which rate validation chose for each setting, and what the others would have given."""
     st.subheader("Learning rates")
     choices = rate_choices(members)
     st.markdown(choice_sentence(choices))
     if ends := end_sentences(choices):
         st.warning(" ".join(ends))
     figure = rate_curves(cells_of(members))
-    show(figure, experiment.id, "rates", "Accuracy on the validation part over the learning rate, a line a setting")
+    show(figure, experiment.id, "rates", "Accuracy on the validation part over the learning rate, one line per setting")

@@ -26,8 +26,8 @@ from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import base_text, experiment_picker, task_text
 
-MOST_FAILURES = 5
-"""Failed runs whose cause is shown; the Runs page has all."""
+MAX_FAILURES = 5
+"""Maximum number of failed runs whose cause is shown; the Runs page has all."""
 
 lab = current()
 
@@ -49,11 +49,11 @@ if any(run.is_live for run in members):
         lab, [run.id for run in (*bases, *members) if run.is_live or run.spec.method != "pretrain"], "compare-live"
     )
 failed = [run for run in members if run.state == "failed"]
-for run in failed[:MOST_FAILURES]:
+for run in failed[:MAX_FAILURES]:
     setting = f"{run.spec.label}, learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed}"
     st.error(literal(f"{setting}: {run.cause}"))
-if len(failed) > MOST_FAILURES:
-    st.caption(f"And {count_text(len(failed) - MOST_FAILURES)} more that failed; the Runs page has them all.")
+if len(failed) > MAX_FAILURES:
+    st.caption(f"And {count_text(len(failed) - MAX_FAILURES)} more that failed; the Runs page has them all.")
 
 wanted = set(st.query_params.get("arms", "").split(",")) & {run.spec.arm for run in members}
 everything = members
@@ -96,10 +96,10 @@ for warning in dropped_sentences(members) + comparable(members):
 if len(bases) > 1:
     st.caption(
         "Each seed has a base of its own, shared by all settings of that seed: differences are paired by seed, and the "
-        "intervals speak of bases trained like these."
+        "intervals hold for bases trained like these."
     )
 else:
-    st.caption("All runs start from one base: the intervals speak of seeds of fine-tuning, not of other bases.")
+    st.caption("All runs start from one base: the intervals hold for other fine-tuning seeds, not for other bases.")
 
 st.subheader("Accuracy")
 masked = has_source and st.toggle(
@@ -182,4 +182,4 @@ with st.container(horizontal=True):
         key="csv",
         help="Means, intervals and settings as numbers.",
     )
-    link("adapters", "Take the adapters home")
+    link("adapters", "Download adapters")

@@ -21,10 +21,10 @@ from pages.shared.pickers import when
 from pages.shared.restore import offer_to_restore
 
 SEEDS = 3
-"""Runs of each arm: the fewest that give an interval worth showing."""
+"""Runs per arm: the minimum for a useful interval."""
 
-MOST_ARMS = 4
-"""Arms shown of an experiment; Compare has them all."""
+MAX_ARMS = 4
+"""Maximum number of arms shown per experiment; Compare has them all."""
 
 lab = current()
 
@@ -92,7 +92,7 @@ for experiment in done:
             st.markdown(f"**{literal(experiment.name)}**", width="content")
             st.caption(when(experiment.created))
         with st.container(horizontal=True):
-            for arm in named(chosen_arms(members))[:MOST_ARMS]:
+            for arm in named(chosen_arms(members))[:MAX_ARMS]:
                 interval = arm.interval("accuracy")
                 spread = f" ± {number_text(interval.half_width)}" if interval.n > 1 else ""
                 trained = count_text(arm.interval("trainable_parameters").mean)

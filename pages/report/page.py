@@ -1,4 +1,4 @@
-"""Report: the decision of one experiment on one page, and the file of it for those who have no dashboard."""
+"""Report: the decision of one experiment on one page, and as a file for readers without the dashboard."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if any(run.is_live for run in members):
 chosen = chosen_arms(members)
 if not chosen:
     st.info(no_choice_sentence(members), icon=":material/info:")
-    link("runs", "See what became of them")
+    link("runs", "See the runs")
     st.stop()
 
 about = bounds(DecisionSpec, "within")
@@ -63,7 +63,7 @@ with right:
         100,
         format_func=lambda count: f"{count:,}",
         key="report-customers",
-        help="Whose networks are to be stored, each with one of their own.",
+        help="Number of customers, each with a network of their own.",
     )
 try:
     evidence = gather(lab, experiment, everything_of(lab, chosen))

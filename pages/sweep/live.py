@@ -18,10 +18,10 @@ from pages.sweep.form import expected_seconds
 from pages.sweep.tile_map import tile_map
 
 TICK = 1.0
-"""Seconds between two looks at the store."""
+"""Seconds between two reads of the store."""
 
-MOST_NAMED = 4
-"""Runs in training that are named; more are counted."""
+MAX_NAMED = 4
+"""Maximum number of runs in training that are named; more are counted."""
 
 MAP_ALT = "Mean accuracy on the validation part of each rank and learning rate; a tile opens its runs in Compare"
 
@@ -52,7 +52,7 @@ def comparison(experiment: Experiment, arms: Iterable[str]) -> dict[str, str]:
 
 
 def sweep_live(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
-    """Show a sweep that is live; when its last run ends, the whole page is drawn anew with what came of it."""
+    """Show a sweep that is live; when its last run ends, the whole page is drawn again with the results."""
     st.fragment(_panel, run_every=TICK)(lab, experiment, alpha)
 
 
@@ -93,7 +93,7 @@ def _progress(lab: Lab, members: Sequence[Run], live: Sequence[Run]) -> None:
     share = sum(1.0 if run.state == "finished" else run.progress for run in members) / len(members)
     st.progress(share, " · ".join(words))
     running = [run for run in live if run.state == "running"]
-    if len(running) > MOST_NAMED:
+    if len(running) > MAX_NAMED:
         st.caption(f"Training now: {len(running)} runs side by side.")
     elif running:
         names = [f"{setting_text(run.spec)}, seed {run.spec.seed}" for run in running]

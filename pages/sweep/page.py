@@ -11,7 +11,7 @@ from core.store.record import Experiment, Run
 from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
 from core.study.arms.sweep import (
-    LEAST_ARMS,
+    MIN_ARMS,
     Cell,
     best_by_rank,
     cells_of,
@@ -49,12 +49,12 @@ def sweeps() -> dict[str, Experiment]:
     return {
         experiment.id: experiment
         for experiment in lab.experiments()
-        if len(experiment.runs) >= LEAST_ARMS and reads_as_sweep(lab, experiment.id)
+        if len(experiment.runs) >= MIN_ARMS and reads_as_sweep(lab, experiment.id)
     }
 
 
 def show(figure: go.Figure, key: str, alt: str) -> None:
-    """A figure, and the file of it; the toolbar over the figure saves a PNG."""
+    """Show a figure and its download; the toolbar over the figure saves a PNG."""
     config = {"displaylogo": False, "toImageButtonOptions": {"filename": f"{experiment.id}-{key}", "scale": 2}}
     st.plotly_chart(figure, key=f"sweep-figure-{key}", alt=alt, config=config)
     st.download_button(
@@ -71,7 +71,7 @@ def show(figure: go.Figure, key: str, alt: str) -> None:
 
 
 def answer(cells: list[Cell]) -> None:
-    """What validation chooses, and what the test part says of it."""
+    """Show what validation chooses, and its accuracy on the test part."""
     st.subheader("The answer")
     full, lora = chosen(cells)
     st.markdown(rates_sentence(cells))
@@ -94,7 +94,7 @@ def answer(cells: list[Cell]) -> None:
 
 
 def figures(cells: list[Cell], alpha: float | None) -> None:
-    """The four pictures of a sweep."""
+    """Draw the four figures of a sweep."""
     left, right = st.columns(2, gap="large")
     with left:
         accuracy_map(experiment, cells, alpha, marked=True)
@@ -112,7 +112,7 @@ def figures(cells: list[Cell], alpha: float | None) -> None:
 
 
 def table(cells: list[Cell]) -> None:
-    """Every setting in numbers."""
+    """Show every setting in numbers."""
     st.subheader("All settings")
     numbers = sweep_table(cells)
     column = st.column_config.NumberColumn
@@ -129,7 +129,7 @@ def table(cells: list[Cell]) -> None:
             "Accuracy (%)": column("Test", format="%.2f %%"),
             "± Accuracy (%)": column("± test", format="%.2f", help="Half of the 95 % interval."),
             "Trainable parameters": column("Trainable", format="localized"),
-            "Training time (s)": column("Time a run", format="%.2f s"),
+            "Training time (s)": column("Time per run", format="%.2f s"),
         },
     )
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -151,18 +151,18 @@ def table(cells: list[Cell]) -> None:
 
 
 def took(members: list[Run]) -> None:
-    """How long its training took, beside what was expected."""
+    """Show how long training took, beside the estimate."""
     words = f"It took {seconds_text(trained_seconds(members))} of training"
     try:
         expected = sum(expected_seconds(lab, [run.spec for run in members]))
         words += f"; {seconds_text(expected)} were expected"
     except LabError:
-        pass  # the dataset has gone since; what came of the sweep is still there
+        pass  # The dataset is gone; the results are still shown.
     st.caption(f"{words}.")
 
 
 def troubles(members: list[Run]) -> None:
-    """What did not come to a result, and why."""
+    """Show which runs have no result, and why."""
     failed = [run for run in members if run.state == "failed"]
     stopped = sum(run.state == "stopped" for run in members)
     interrupted = [run.id for run in members if run.state == "interrupted"]
@@ -175,7 +175,7 @@ def troubles(members: list[Run]) -> None:
         st.warning(f"{count_text(stopped)} of {count_text(len(members))} runs were stopped; they are left out.")
     if interrupted:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.warning(f"The process of {count_text(len(interrupted))} runs ended under them.")
+            st.warning(f"{count_text(len(interrupted))} runs were interrupted because their process ended.")
             if st.button("Resume them", icon=":material/play_arrow:", key="sweep-resume"):
                 lab.resume_all(interrupted)
                 st.rerun()
@@ -184,7 +184,7 @@ def troubles(members: list[Run]) -> None:
 st.title("Sweep")
 st.markdown(
     "Try LoRA at many **ranks, alphas and learning rates**, and full fine-tuning at learning rates of its own. The "
-    "validation part chooses the settings, the test part then says what they are worth."
+    "validation part chooses the settings, the test part then measures them."
 )
 found = sweeps()
 # The key makes it a new one after each sweep: closed, where the old one was open.

@@ -44,7 +44,7 @@ try:
     if focus is None:
         waits = any(run.is_live for run in members)
         st.info(
-            f"No run of this experiment {'has come to a result yet' if waits else 'came to a result'}.",
+            f"No run of this experiment {'has a result yet' if waits else 'has a result'}.",
             icon=":material/info:",
         )
         link(

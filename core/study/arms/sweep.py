@@ -18,23 +18,23 @@ from core.study.arms.choice import Choice, Setting, choices_of, no_choice_senten
 from core.study.stats.intervals import Interval, t_interval
 from core.wording.numbers import count_text, listed, percent
 
-MOST_RUNS = 500
-"""Runs of one sweep."""
+MAX_RUNS = 500
+"""Maximum number of runs in one sweep."""
 
-LEAST_ARMS = 4
-"""Arms below which an experiment is no sweep: Compare shows so few better."""
+MIN_ARMS = 4
+"""Arms below which an experiment is not shown as a sweep: Compare shows so few better."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What a sweep tries."""
+    """The settings that a sweep tries."""
 
     ranks: tuple[int, ...]
     alphas: tuple[float, ...]
     learning_rates: tuple[float, ...]
-    """Of LoRA, each with every rank and alpha."""
+    """Learning rates of LoRA, each with every rank and alpha."""
     full_learning_rates: tuple[float, ...]
-    """Of full fine-tuning, the reference; empty leaves it out."""
+    """Learning rates of full fine-tuning, the reference; empty leaves it out."""
     seeds: int
 
     @property
@@ -57,14 +57,14 @@ class Grid:
         Raises:
             SpecError: too few settings, too many runs, or a value out of bounds.
         """
-        if self.num_arms < LEAST_ARMS:
+        if self.num_arms < MIN_ARMS:
             raise SpecError(
-                f"A sweep tries at least {LEAST_ARMS} settings and this one has {self.num_arms}: choose more ranks, "
+                f"A sweep tries at least {MIN_ARMS} settings and this one has {self.num_arms}: choose more ranks, "
                 f"alphas or learning rates."
             )
-        if self.num_runs > MOST_RUNS:
+        if self.num_runs > MAX_RUNS:
             raise SpecError(
-                f"A sweep takes at most {MOST_RUNS} runs and this one has {count_text(self.num_runs)}: choose fewer "
+                f"A sweep takes at most {MAX_RUNS} runs and this one has {count_text(self.num_runs)}: choose fewer "
                 f"ranks, alphas, learning rates or seeds."
             )
         full = [(optim.but(learning_rate=rate), None) for rate in sorted(self.full_learning_rates)]
@@ -146,12 +146,12 @@ class Cell:
 
     @cached_property
     def validated(self) -> Interval:
-        """Mean and 95 % interval of the accuracy on the validation part, in percent: what settings are chosen by."""
+        """Mean and 95 % interval of the accuracy on the validation part, in percent: by which settings are chosen."""
         return t_interval(self.validation)
 
     @cached_property
     def tested(self) -> Interval:
-        """Mean and 95 % interval of the accuracy on the test part, in percent: what is reported of a choice."""
+        """Mean and 95 % interval of the accuracy on the test part, in percent: which is reported for a choice."""
         return t_interval(self.test)
 
     @property
@@ -172,7 +172,7 @@ def is_sweep(specs: Iterable[RunSpec]) -> bool:
         for s in specs
         if s.control is None
     }
-    return len(settings) >= LEAST_ARMS
+    return len(settings) >= MIN_ARMS
 
 
 def cells_of(runs: Iterable[Run]) -> list[Cell]:

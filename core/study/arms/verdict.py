@@ -66,7 +66,7 @@ def _cost_sentence(lora: Arm, full: Arm) -> str:
 
 
 def _forgetting_clause(lora: Arm, full: Arm) -> str:
-    """What is said of forgetting; nothing where the target is the source or was not measured on it."""
+    """A clause on forgetting; empty where the target is the source or forgetting was not measured."""
     # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
     masked = bool(lora.spec.source and lora.spec.source.classes)
     difference = paired_difference(lora, full, "forgetting_masked" if masked else "forgetting")

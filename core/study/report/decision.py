@@ -48,7 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Decision:
-    """What may be said about settings that are cheaper than full fine-tuning."""
+    """The answer about settings that are cheaper than full fine-tuning."""
 
     margin: float
     full: Arm | None
@@ -75,14 +75,14 @@ class Decision:
                 f"trains {count_text(choice.trained)} parameters instead of {many}: its accuracy is "
                 f"{_off(choice.difference)}."
             )
-        least = max(candidate.difference.least_seeds for candidate in self.candidates)
+        minimum = max(candidate.difference.least_seeds for candidate in self.candidates)
         seeds = max(len(candidate.difference.seeds) for candidate in self.candidates)
-        if seeds < least:
+        if seeds < minimum:
             word = "seed" if seeds == 1 else "seeds"
             settings = "1 setting" if len(self.candidates) == 1 else f"{len(self.candidates)} settings"
             return (
                 f"No setting can be shown to be within {margin} of full fine-tuning with {seeds} {word}: comparing "
-                f"{settings} takes at least {least}."
+                f"{settings} takes at least {minimum}."
             )
         closest = self.closest
         best = "the best on the validation part"
@@ -166,7 +166,7 @@ def _level(interval: Interval) -> str:
 
 
 def _forgetting(arm: Arm, full: Arm) -> str:
-    """What is said of forgetting; nothing where it was not measured or the source is the target."""
+    """A clause on forgetting; empty where it was not measured or the source is the target."""
     masked = bool(arm.spec.source and arm.spec.source.classes)
     difference = paired_difference(arm, full, "forgetting_masked" if masked else "forgetting")
     if arm.spec.source == arm.spec.task or not math.isfinite(difference.interval.half_width):

@@ -1,4 +1,4 @@
-"""All that a report rests on, read from the lab in one go."""
+"""Everything that a report is based on, read from the lab at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Evidence:
     dropped: tuple[str, ...]
     """Sentences about settings that a failed seed has ruled out."""
     cells: tuple[Cell, ...]
-    """For curves over the learning rate."""
+    """Settings for the curves over the learning rate."""
     curves: dict[str, Curve]
     """Curves of the runs of the chosen arms, by run id."""
     remeasured: Remeasured
@@ -115,7 +115,7 @@ def bases_of(members: Sequence[Run]) -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, the system and the libraries that numbers depend on."""
+    """Versions of Python, the system and the libraries that the numbers depend on."""
     names = {"PyTorch": "torch", "NumPy": "numpy", "SciPy": "scipy"}
     found = {title: version(name) for title, name in names.items()}
     return {"Python": platform.python_version(), **found, "System": f"{platform.system()} {platform.machine()}"}

@@ -44,10 +44,10 @@ from core.wording.numbers import NOTHING, bytes_text, count_text, number_text, p
 from core.wording.tasks import task_text
 
 CUSTOMERS = 100
-"""Whose storage the report reckons with, where no other number is asked for."""
+"""Default number of customers for which storage is computed."""
 
 FEW_EPOCHS = 12
-"""Up to which every epoch has a tick."""
+"""Maximum number of epochs at which every epoch has a tick."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Plot:
     key: str
     figure: go.Figure
     alt: str
-    """What it shows, in words."""
+    """Alternative text."""
     note: str = ""
 
 
@@ -81,13 +81,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All of it; every string is plain text."""
+    """The whole report; every string is plain text."""
 
     experiment: str
-    """Its id."""
+    """Id of the experiment."""
     title: str
     made: str
-    """When, in UTC."""
+    """When the report was made, in UTC."""
     question: str
     answer: tuple[str, ...]
     """The two sentences."""
@@ -221,7 +221,9 @@ def _rates(evidence: Evidence) -> Section:
         dtype=object,
     )
     figure = Plot(
-        "rates", rate_curves(evidence.cells), "Accuracy on the validation part over the learning rate, a line a setting"
+        "rates",
+        rate_curves(evidence.cells),
+        "Accuracy on the validation part over the learning rate, one line per setting",
     )
     lead = choice_sentence(evidence.choices)
     return Section("A fair learning rate for each", lead, (figure, Table("Learning rates", table)))
@@ -235,7 +237,9 @@ def _forgetting(evidence: Evidence, colours: dict[str, str]) -> Section:
         suffix = "-masked" if masked else ""
         plane = learning_and_forgetting(arms, evidence.curves, colours, masked, evidence.remeasured.start)
         among = ", choosing among the source's classes" if masked else ""
-        parts.append(Plot(f"plane{suffix}", plane, f"Target accuracy against source accuracy{among}, a line a setting"))
+        parts.append(
+            Plot(f"plane{suffix}", plane, f"Target accuracy against source accuracy{among}, one line per setting")
+        )
     curves = [
         NamedCurve(arm.key, arm.label, colours[arm.key], _mean_curve([evidence.curves[run.id] for run in arm.runs]))
         for arm in arms
@@ -245,7 +249,7 @@ def _forgetting(evidence: Evidence, colours: dict[str, str]) -> Section:
     figure.update_layout(title_subtitle_text=f"validation parts, mean of the seeds{among}")
     if all(len(curve.curve.epochs) <= FEW_EPOCHS for curve in curves):
         figure.update_xaxes(dtick=1)
-    parts.append(Plot("curves", figure, "Mean accuracy on target and source after each epoch, a line a setting"))
+    parts.append(Plot("curves", figure, "Mean accuracy on target and source after each epoch, one line per setting"))
     parts.append(Table("Forgetting, in points of the source", _forgetting_table(arms, evidence.split)))
     lead = "What the network still knows of the source while it learns the target."
     return Section("Learning and forgetting", lead, tuple(parts))
@@ -277,7 +281,7 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
         {
             "Setting": [arm.label for arm in arms],
             "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
-            "Time a run": [
+            "Time per run": [
                 seconds_text(i.mean) + (f" ± {number_text(i.half_width)}" if i.n > 1 else "") for i in seconds
             ],
             "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
@@ -301,8 +305,8 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
         Table("What each setting costs", table),
     )
     lead = (
-        "LoRA is stored as one base and an adapter a customer, head only and biases only as one base and the trained "
-        "values, all else as a checkpoint a customer."
+        "LoRA is stored as one base and one adapter per customer, head only and biases only as one base and the "
+        "trained values, everything else as one checkpoint per customer."
     )
     return Section("Cost", lead, parts)
 

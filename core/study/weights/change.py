@@ -1,4 +1,4 @@
-"""What one run changed: the base, the network that came of it, and ΔW of each layer between them."""
+"""What one run changed: the base, the tuned network, and ΔW of each layer."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from core.study.weights.spectrum import Array, Spectrum, delta_weights, linear_w
 
 @dataclass(frozen=True, eq=False)
 class WeightChange:
-    """A base and what was tuned from it; nothing here changes either."""
+    """A base and the network that was tuned from it; neither is modified."""
 
     base: MultilayerPerceptron
     """The network that training started from."""
     tuned: nn.Module
-    """What came of it: plain after full fine-tuning, with its adapters after LoRA."""
+    """The network after training: plain after full fine-tuning, with its adapters after LoRA."""
 
     @cached_property
     def weights(self) -> dict[str, Array]:
