@@ -26,10 +26,10 @@ from core.signals import Signalled, raised
 from core.spec import CONTROL_RATES, CONTROLS, LEARNING_RATES, LoRASpec, OptimSpec, Spec, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.arm import arms_of
-from core.study.arms.choice import chosen_arms, validation_of
+from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.tables import comparison_text, plain_table
-from core.study.arms.tuning import TuneSpec, choice_sentence, end_sentences, rate_choices, tuned_arms
+from core.study.arms.tuning import TuneSpec, choice_sentence, end_sentences, is_tuned, rate_choices, tuned_arms
 from core.study.arms.verdict import verdict
 from core.study.report.decision import DecisionSpec, cheapest_within
 from core.study.report.html import write_report
@@ -99,17 +99,16 @@ def report(options: argparse.Namespace) -> int:
 
 
 def _print_comparison(members: list[Run], margin: float) -> None:
-    arms = arms_of(members)
-    validation = validation_of(arms)
-    chosen = chosen_arms(arms, validation)
-    print(plain_table(comparison_text(chosen), turned=True))
+    chosen = chosen_arms(members)
+    print(plain_table(comparison_text(chosen or arms_of(members)), turned=True))
     print()
-    print(verdict(arms, validation))
-    print(cheapest_within(chosen, margin).sentence)
-    warnings = comparable(members)
-    if len(chosen) < len(arms):
-        choices = rate_choices(arms, validation)
-        print(choice_sentence(choices, sorted({run.spec.seed for run in members})))
+    print(verdict(members))
+    if chosen:
+        print(cheapest_within(members, margin).sentence)
+    warnings = dropped_sentences(members) + comparable(members)
+    if chosen and is_tuned(run.spec for run in members):
+        choices = rate_choices(members)
+        print(choice_sentence(choices))
         warnings = end_sentences(choices) + warnings
     for warning in warnings:
         print(f"Note: {warning}")
@@ -170,9 +169,8 @@ def _follow(lab: Lab, experiment: Experiment) -> None:
 def _as_json(lab: Lab, base: Run, runs: list[Run]) -> dict[str, Any]:
     results = {run.id: run.result for run in (base, *runs) if run.result}
     arms = []
-    everything = arms_of(runs)
-    chosen = {arm.key for arm in chosen_arms(everything, validation_of(everything))}
-    for arm in everything:
+    chosen = {arm.key for arm in chosen_arms(runs)}
+    for arm in arms_of(runs):
         own = [results[run.id] for run in arm.runs]
         arms.append(
             {
@@ -215,8 +213,8 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument("--preset", default="rotation-45", choices=list(PRESETS), help=lines.replace("%", "%%"))
     _option(job, "--epochs", OptimSpec, "epochs", int, "of fine-tuning")
     _option(job, "--pretrain-epochs", OptimSpec, "epochs", int, "of the base")
-    job.add_argument("--seeds", type=int, default=3, help="runs an arm, with seeds 0, 1, … (default 3)")
-    _option(job, "--rank", LoRASpec, "rank", int, "several give an arm each", nargs="+", default=[4])
+    job.add_argument("--seeds", type=int, default=3, help="runs per arm, with seeds 0, 1, … (default 3)")
+    _option(job, "--rank", LoRASpec, "rank", int, "several give one arm each", nargs="+", default=[4])
     _option(job, "--alpha", LoRASpec, "alpha", float)
     _option(job, "--lr-full", OptimSpec, "learning_rate", float, "of full fine-tuning", default=LEARNING_RATES["full"])
     _option(job, "--lr-lora", OptimSpec, "learning_rate", float, "of LoRA", default=LEARNING_RATES["lora"])

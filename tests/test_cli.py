@@ -197,7 +197,7 @@ def test_a_report_of_nothing_is_one_sentence(
     ("arguments", "sentence"),
     [
         (["--within", "-1"], "Margin must be at least 0"),
-        (["--tune", "1"], "Learning rates a method must be at least 2"),
+        (["--tune", "1"], "Learning rates per method must be at least 2"),
         (["--report", "no/such/folder/r.html"], "does not exist"),
         (["--rank", "4", "4"], "are the same"),
         (["--rank", "0"], "Rank must be at least 1"),

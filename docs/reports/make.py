@@ -115,7 +115,7 @@ def figures(found: dict[str, Evidence]) -> str:
             *([label, *(row.get(name, NOTHING) for name in names)] for label, row in rows),
         ]
         text += [f"**{title}**", "", *(f"| {' | '.join(line)} |" for line in lines), ""]
-    answers = [f"- {name}: {cheapest_within(found[name].named, 0.5).sentence}" for name in names]
+    answers = [f"- {name}: {cheapest_within(found[name].members, 0.5).sentence}" for name in names]
     return "\n".join([*text, "**The answers at a margin of 0.5 points**", "", *answers])
 
 

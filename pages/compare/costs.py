@@ -26,7 +26,7 @@ CUSTOMERS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000]
 def forgetting(
     lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str], masked: bool
 ) -> None:
-    """The learning–forgetting plane."""
+    """Draw the learning–forgetting plane."""
     st.subheader("Learning and forgetting")
     start = None
     try:
@@ -34,7 +34,7 @@ def forgetting(
     except LabError as error:
         st.caption(f"Where the base stood is not shown: {literal(str(error))}")
     figure = learning_and_forgetting(arms, curves, colours, masked, start)
-    show(figure, experiment.id, "plane", "Accuracy on the target against accuracy on the source, a line a setting")
+    show(figure, experiment.id, "plane", "Accuracy on the target against accuracy on the source, one line per setting")
     st.caption("Up is more learnt, right is less forgotten.")
 
 
@@ -44,7 +44,7 @@ def costs(experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: 
     left, right = st.columns(2, gap="large")
     with left:
         figure = learning_over_time(arms, curves, colours)
-        show(figure, experiment.id, "time", "Accuracy on the validation part over training time, a line a setting")
+        show(figure, experiment.id, "time", "Accuracy on the validation part over training time, one line per setting")
     with right:
         show(arm_dots(arms, "seconds", colours), experiment.id, "seconds", "Training time of each run")
         if any(run.result and run.result.bank > 1 for arm in arms for run in arm.runs):
@@ -62,7 +62,7 @@ def costs(experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: 
             format_func=lambda count: f"{count:,}",
             key="customers",
             bind="query-params",
-            help="Each has a network of their own. LoRA stores one base and an adapter for each.",
+            help="Each has a network of their own. LoRA stores one base and one adapter per customer.",
         )
         with figures:
             figure = accuracy_against("storage", arms, colours, customers)

@@ -1,8 +1,8 @@
-"""The parts of Compare that say how sure one may be: differences, a single pair, and the learning rates."""
+"""The parts of Compare on uncertainty: differences, a single pair, and the learning rates."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -11,6 +11,7 @@ from core.lab import Lab
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import differences_table, full_differences, p_text, rank_differences
+from core.study.arms.sweep import cells_of
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves
 from core.study.stats.claims import Difference, Finding
@@ -19,7 +20,6 @@ from core.wording.numbers import count_text, points_text
 from pages.shared.figure_panel import show
 from pages.shared.literal import literal
 from pages.shared.measured import images_of
-from pages.sweep.live import read_cells
 
 
 def differences(arms: Sequence[Arm], masked: bool) -> None:
@@ -36,7 +36,7 @@ def differences(arms: Sequence[Arm], masked: bool) -> None:
     st.caption(
         "Each setting minus full fine-tuning, in points, paired by seed; below zero it has less. 95 % interval: BCa "
         "bootstrap. p: sign-flip test, corrected by Holm for all LoRA ranks together and for all controls together. A "
-        "difference is shown only where both agree. Beats it: how often a run is above a run of the other one."
+        "difference is shown only where both agree. Beats it: how often one of its runs is above a run of the other."
     )
     _table("**Accuracy on the target, minus that of full fine-tuning**", accuracy)
     forgetting = full_differences(arms, "forgetting_masked" if masked else "forgetting")
@@ -103,14 +103,12 @@ def _of_seed(arm: Arm, seed: int) -> Run | None:
     return next((run for run in arm.runs if run.spec.seed == seed), None)
 
 
-def learning_rates(
-    experiment: Experiment, members: Sequence[Run], arms: Sequence[Arm], validation: Mapping[str, float] | None
-) -> None:
-    """How validation chose a rate for each setting, and what the others would have given."""
+def learning_rates(experiment: Experiment, members: Sequence[Run]) -> None:
+    """Show which rate validation chose for each setting, and what the others would have given."""
     st.subheader("Learning rates")
-    choices = rate_choices(arms, validation)
-    st.markdown(choice_sentence(choices, sorted({run.spec.seed for run in members})))
+    choices = rate_choices(members)
+    st.markdown(choice_sentence(choices))
     if ends := end_sentences(choices):
         st.warning(" ".join(ends))
-    figure = rate_curves(read_cells(members))
-    show(figure, experiment.id, "rates", "Accuracy on the validation part over the learning rate, a line a setting")
+    figure = rate_curves(cells_of(members))
+    show(figure, experiment.id, "rates", "Accuracy on the validation part over the learning rate, one line per setting")

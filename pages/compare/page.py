@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.lab import current
 from core.study.arms.arm import arms_of, labels_of
-from core.study.arms.choice import chosen_arms, validation_of
+from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.tables import comparison_table, comparison_text
 from core.study.arms.tuning import is_tuned
@@ -14,7 +14,7 @@ from core.study.arms.verdict import verdict
 from core.study.csv_file import csv_of
 from core.study.figures.curves import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
 from core.study.figures.palette import colours_of
-from core.study.report.evidence import bases_of, colours_of_places, named
+from core.study.report.evidence import bases_of, colours_of_groups, named
 from core.study.stats.measures import MeasureName
 from core.wording.numbers import count_text, percent
 from pages.compare.costs import costs, cut_reference, forgetting
@@ -26,8 +26,8 @@ from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import base_text, experiment_picker, task_text
 
-MOST_FAILURES = 5
-"""Failed runs whose cause is shown; the Runs page has all."""
+MAX_FAILURES = 5
+"""Maximum number of failed runs whose cause is shown; the Runs page has all."""
 
 lab = current()
 
@@ -49,11 +49,11 @@ if any(run.is_live for run in members):
         lab, [run.id for run in (*bases, *members) if run.is_live or run.spec.method != "pretrain"], "compare-live"
     )
 failed = [run for run in members if run.state == "failed"]
-for run in failed[:MOST_FAILURES]:
+for run in failed[:MAX_FAILURES]:
     setting = f"{run.spec.label}, learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed}"
     st.error(literal(f"{setting}: {run.cause}"))
-if len(failed) > MOST_FAILURES:
-    st.caption(f"And {count_text(len(failed) - MOST_FAILURES)} more that failed; the Runs page has them all.")
+if len(failed) > MAX_FAILURES:
+    st.caption(f"And {count_text(len(failed) - MAX_FAILURES)} more that failed; the Runs page has them all.")
 
 wanted = set(st.query_params.get("arms", "").split(",")) & {run.spec.arm for run in members}
 everything = members
@@ -69,7 +69,6 @@ if not arms:
     st.caption("The comparison appears with the first finished runs.")
     st.stop()
 
-validation = validation_of(arms)
 tuned = is_tuned(run.spec for run in members)
 everything_shown = tuned and st.toggle(
     "Show all that was tried",
@@ -77,29 +76,30 @@ everything_shown = tuned and st.toggle(
     bind="query-params",
     help="Off, each method and rank is shown as the validation part chose it, at its best learning rate.",
 )
-chosen = named(chosen_arms(arms, validation))
-shown_arms = arms if everything_shown else chosen
+chosen = named(chosen_arms(members))
+# Stopped runs take no part in the choice, and are shown where there was none to make.
+shown_arms = chosen if tuned and chosen and not everything_shown else arms if everything_shown else named(arms)
 colours = (
     colours_of(run.spec for run in everything)
     if everything_shown
-    else colours_of_places(run.spec for run in everything)
+    else colours_of_groups(run.spec for run in everything)
 )
 has_source = any(run.result and run.result.source_accuracy is not None for run in members)
 split = bool(members[0].spec.source and members[0].spec.source.classes)
 
 st.subheader("The answer")
-st.markdown(verdict(arms, validation))
+st.markdown(verdict(members))
 if members[0].experiment == experiment.id:
     link("report", "Decision report", {"experiment": experiment.id})
-for warning in comparable(members):
+for warning in dropped_sentences(members) + comparable(members):
     st.warning(literal(warning))
 if len(bases) > 1:
     st.caption(
         "Each seed has a base of its own, shared by all settings of that seed: differences are paired by seed, and the "
-        "intervals speak of bases trained like these."
+        "intervals hold for bases trained like these."
     )
 else:
-    st.caption("All runs start from one base: the intervals speak of seeds of fine-tuning, not of other bases.")
+    st.caption("All runs start from one base: the intervals hold for other fine-tuning seeds, not for other bases.")
 
 st.subheader("Accuracy")
 masked = has_source and st.toggle(
@@ -124,8 +124,8 @@ with right:
 
 differences(chosen, masked or split)
 single_pair(lab, chosen)
-if tuned:
-    learning_rates(experiment, members, arms, validation)
+if tuned and chosen:
+    learning_rates(experiment, members)
 
 st.subheader("Curves")
 with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -182,4 +182,4 @@ with st.container(horizontal=True):
         key="csv",
         help="Means, intervals and settings as numbers.",
     )
-    link("adapters", "Take the adapters home")
+    link("adapters", "Download adapters")

@@ -9,8 +9,7 @@ from core.engine.job import ADAPTER
 from core.errors import LabError
 from core.lab import current
 from core.spec import LEARNING_RATES, LoRASpec, OptimSpec
-from core.study.arms.arm import arms_of
-from core.study.arms.choice import chosen_arms, validation_of
+from core.study.arms.choice import best_arm, chosen_arms, dropped_sentences, is_lora
 from core.study.arms.verdict import verdict
 from core.study.report.evidence import bases_of, named
 from core.wording.numbers import count_text, number_text
@@ -22,10 +21,10 @@ from pages.shared.pickers import when
 from pages.shared.restore import offer_to_restore
 
 SEEDS = 3
-"""Runs of each arm: the fewest that give an interval worth showing."""
+"""Runs per arm: the minimum for a useful interval."""
 
-MOST_ARMS = 4
-"""Arms shown of an experiment; Compare has them all."""
+MAX_ARMS = 4
+"""Maximum number of arms shown per experiment; Compare has them all."""
 
 lab = current()
 
@@ -88,13 +87,12 @@ if not done:
     st.caption("Finished experiments are listed here, each with its answer.")
 for experiment in done:
     members = lab.members(experiment)
-    arms = arms_of(members)
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{literal(experiment.name)}**", width="content")
             st.caption(when(experiment.created))
         with st.container(horizontal=True):
-            for arm in named(chosen_arms(arms, validation_of(arms)))[:MOST_ARMS]:
+            for arm in named(chosen_arms(members))[:MAX_ARMS]:
                 interval = arm.interval("accuracy")
                 spread = f" ± {number_text(interval.half_width)}" if interval.n > 1 else ""
                 trained = count_text(arm.interval("trainable_parameters").mean)
@@ -107,14 +105,17 @@ for experiment in done:
                     border=True,
                     help="Accuracy on the target, test part.",
                 )
-        st.markdown(verdict(arms, validation_of(arms)) if arms else "No run of it came to a result.")
+        st.markdown(verdict(members))
+        for sentence in dropped_sentences(members):
+            st.warning(literal(sentence))
         with st.container(horizontal=True, vertical_alignment="center"):
             link(
                 "compare",
                 "Compare",
                 {"experiment": experiment.id},
             )
-            adapter = next((run for run in members if run.spec.lora and run.result), None)
+            best = best_arm(members, is_lora)
+            adapter = best.runs[0] if best is not None else next((r for r in members if r.spec.lora and r.result), None)
             if adapter is not None:
                 st.download_button(
                     "Adapter for PEFT",

@@ -1,4 +1,4 @@
-"""Report: the decision of one experiment on one page, and the file of it for those who have no dashboard."""
+"""Report: the decision of one experiment on one page, and as a file for readers without the dashboard."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import current
 from core.spec import bounds
-from core.study.arms.arm import arms_of
-from core.study.arms.choice import chosen_arms, validation_of
+from core.study.arms.choice import chosen_arms, no_choice_sentence
 from core.study.report.decision import DecisionSpec
 from core.study.report.evidence import gather
 from core.study.report.html import report_html
@@ -30,7 +29,6 @@ if experiment is None:
     st.stop()
 
 members = lab.members(experiment)
-arms = arms_of(members)
 if any(run.is_live for run in members):
     st.info("The report appears when every run of the experiment has ended.", icon=":material/schedule:")
     link(
@@ -39,9 +37,10 @@ if any(run.is_live for run in members):
         {"experiment": experiment.id},
     )
     st.stop()
-if not arms:
-    st.info("No run of this experiment has come to a result, so there is nothing to report.", icon=":material/info:")
-    link("runs", "See what became of them")
+chosen = chosen_arms(members)
+if not chosen:
+    st.info(no_choice_sentence(members), icon=":material/info:")
+    link("runs", "See the runs")
     st.stop()
 
 about = bounds(DecisionSpec, "within")
@@ -64,10 +63,10 @@ with right:
         100,
         format_func=lambda count: f"{count:,}",
         key="report-customers",
-        help="Whose networks are to be stored, each with one of their own.",
+        help="Number of customers, each with a network of their own.",
     )
 try:
-    evidence = gather(lab, experiment, everything_of(lab, chosen_arms(arms, validation_of(arms))))
+    evidence = gather(lab, experiment, everything_of(lab, chosen))
     found = report(evidence, margin, customers)
 except LabError as error:
     st.error(literal(str(error)))

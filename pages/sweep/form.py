@@ -13,7 +13,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.spec import Device, LoRASpec, OptimSpec, RunSpec, TaskSpec, bounds
 from core.store.record import Experiment, Run
-from core.study.arms.sweep import MOST_RUNS, Grid
+from core.study.arms.sweep import MAX_RUNS, Grid
 from core.wording.numbers import bytes_text, count_text, seconds_text
 from pages.shared import forms
 from pages.shared.links import link
@@ -130,7 +130,7 @@ def expected_seconds(lab: Lab, specs: Iterable[RunSpec]) -> list[float]:
 
 
 def price_of(lab: Lab, spec: RunSpec) -> Cost:
-    """What a run of a sweep will take; alpha, scaling and seed cost nothing, so one calibration a rank serves all."""
+    """Expected seconds per run; alpha, scaling and seed do not matter, so one calibration per rank is enough."""
     lora = LoRASpec.of(rank=spec.lora.rank, target_modules=spec.lora.target_modules) if spec.lora else None
     optim = OptimSpec.of(epochs=spec.optim.epochs, batch_size=spec.optim.batch_size)
     return _price(lab, spec.but(lora=lora, optim=optim, seed=0).to_json())
@@ -159,7 +159,7 @@ def _start(
         st.metric(
             "Runs",
             count_text(grid.num_runs),
-            help=f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MOST_RUNS} runs.",
+            help=f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MAX_RUNS} runs.",
         )
         st.metric("Steps a run", count_text(max(price.steps for price in prices.values())))
         st.metric(

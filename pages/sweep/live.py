@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -19,18 +18,12 @@ from pages.sweep.form import expected_seconds
 from pages.sweep.tile_map import tile_map
 
 TICK = 1.0
-"""Seconds between two looks at the store."""
+"""Seconds between two reads of the store."""
 
-MOST_NAMED = 4
-"""Runs in training that are named; more are counted."""
+MAX_NAMED = 4
+"""Maximum number of runs in training that are named; more are counted."""
 
 MAP_ALT = "Mean accuracy on the validation part of each rank and learning rate; a tile opens its runs in Compare"
-
-
-def read_cells(members: Sequence[Run]) -> list[Cell]:
-    """The cells of a sweep as they stand."""
-    found = {run.id: run.result.validation_accuracy for run in members if run.state == "finished" and run.result}
-    return cells_of(members, {id: math.nan if value is None else value for id, value in found.items()})
 
 
 def accuracy_map(experiment: Experiment, cells: Sequence[Cell], alpha: float | None, marked: bool = False) -> None:
@@ -59,7 +52,7 @@ def comparison(experiment: Experiment, arms: Iterable[str]) -> dict[str, str]:
 
 
 def sweep_live(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
-    """Show a sweep that is live; when its last run ends, the whole page is drawn anew with what came of it."""
+    """Show a sweep that is live; when its last run ends, the whole page is drawn again with the results."""
     st.fragment(_panel, run_every=TICK)(lab, experiment, alpha)
 
 
@@ -81,7 +74,7 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
             args=(lab, tuple(run.id for run in live)),
             help="What has finished stays.",
         )
-    accuracy_map(experiment, read_cells(members), alpha)
+    accuracy_map(experiment, cells_of(members), alpha)
 
 
 def _stop(lab: Lab, ids: tuple[str, ...]) -> None:
@@ -100,7 +93,7 @@ def _progress(lab: Lab, members: Sequence[Run], live: Sequence[Run]) -> None:
     share = sum(1.0 if run.state == "finished" else run.progress for run in members) / len(members)
     st.progress(share, " · ".join(words))
     running = [run for run in live if run.state == "running"]
-    if len(running) > MOST_NAMED:
+    if len(running) > MAX_NAMED:
         st.caption(f"Training now: {len(running)} runs side by side.")
     elif running:
         names = [f"{setting_text(run.spec)}, seed {run.spec.seed}" for run in running]

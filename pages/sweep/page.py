@@ -8,12 +8,13 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import Lab, current
 from core.store.record import Experiment, Run
-from core.study.arms.arm import arms_of
+from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
 from core.study.arms.sweep import (
-    LEAST_ARMS,
+    MIN_ARMS,
     Cell,
     best_by_rank,
+    cells_of,
     chosen,
     is_sweep,
     rates_sentence,
@@ -29,7 +30,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import base_text, pick, task_text, when
 from pages.sweep.form import expected_seconds, sweep_form
-from pages.sweep.live import accuracy_map, comparison, read_cells, sweep_live
+from pages.sweep.live import accuracy_map, comparison, sweep_live
 
 BEST_ALPHA = "Best"
 """Choice among the alphas that shows the best one at each place."""
@@ -48,12 +49,12 @@ def sweeps() -> dict[str, Experiment]:
     return {
         experiment.id: experiment
         for experiment in lab.experiments()
-        if len(experiment.runs) >= LEAST_ARMS and reads_as_sweep(lab, experiment.id)
+        if len(experiment.runs) >= MIN_ARMS and reads_as_sweep(lab, experiment.id)
     }
 
 
 def show(figure: go.Figure, key: str, alt: str) -> None:
-    """A figure, and the file of it; the toolbar over the figure saves a PNG."""
+    """Show a figure and its download; the toolbar over the figure saves a PNG."""
     config = {"displaylogo": False, "toImageButtonOptions": {"filename": f"{experiment.id}-{key}", "scale": 2}}
     st.plotly_chart(figure, key=f"sweep-figure-{key}", alt=alt, config=config)
     st.download_button(
@@ -70,14 +71,16 @@ def show(figure: go.Figure, key: str, alt: str) -> None:
 
 
 def answer(cells: list[Cell]) -> None:
-    """What validation chooses, and what the test part says of it."""
+    """Show what validation chooses, and its accuracy on the test part."""
     st.subheader("The answer")
     full, lora = chosen(cells)
     st.markdown(rates_sentence(cells))
     best = [cell for cell in (lora, full) if cell is not None]
     runs = [run for cell in best for run in cell.finished]
     if len(best) == 2:
-        st.markdown(f"On the test part, which took no part in that choice: {verdict(arms_of(runs))}")
+        st.markdown(f"On the test part, which took no part in that choice: {verdict(runs)}")
+    for sentence in dropped_sentences(run for cell in cells for run in cell.runs):
+        st.warning(literal(sentence))
     # Fairness is that of the choice: all rates of full fine-tuning, and those of LoRA at the rank and alpha chosen.
     among = {(cell.method, cell.rank, cell.alpha) for cell in best}
     for warning in comparable(run for c in cells if (c.method, c.rank, c.alpha) in among for run in c.finished):
@@ -91,7 +94,7 @@ def answer(cells: list[Cell]) -> None:
 
 
 def figures(cells: list[Cell], alpha: float | None) -> None:
-    """The four pictures of a sweep."""
+    """Draw the four figures of a sweep."""
     left, right = st.columns(2, gap="large")
     with left:
         accuracy_map(experiment, cells, alpha, marked=True)
@@ -109,7 +112,7 @@ def figures(cells: list[Cell], alpha: float | None) -> None:
 
 
 def table(cells: list[Cell]) -> None:
-    """Every setting in numbers."""
+    """Show every setting in numbers."""
     st.subheader("All settings")
     numbers = sweep_table(cells)
     column = st.column_config.NumberColumn
@@ -126,7 +129,7 @@ def table(cells: list[Cell]) -> None:
             "Accuracy (%)": column("Test", format="%.2f %%"),
             "± Accuracy (%)": column("± test", format="%.2f", help="Half of the 95 % interval."),
             "Trainable parameters": column("Trainable", format="localized"),
-            "Training time (s)": column("Time a run", format="%.2f s"),
+            "Training time (s)": column("Time per run", format="%.2f s"),
         },
     )
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -148,31 +151,31 @@ def table(cells: list[Cell]) -> None:
 
 
 def took(members: list[Run]) -> None:
-    """How long its training took, beside what was expected."""
+    """Show how long training took, beside the estimate."""
     words = f"It took {seconds_text(trained_seconds(members))} of training"
     try:
         expected = sum(expected_seconds(lab, [run.spec for run in members]))
         words += f"; {seconds_text(expected)} were expected"
     except LabError:
-        pass  # the dataset has gone since; what came of the sweep is still there
+        pass  # The dataset is gone; the results are still shown.
     st.caption(f"{words}.")
 
 
 def troubles(members: list[Run]) -> None:
-    """What did not come to a result, and why."""
+    """Show which runs have no result, and why."""
     failed = [run for run in members if run.state == "failed"]
     stopped = sum(run.state == "stopped" for run in members)
     interrupted = [run.id for run in members if run.state == "interrupted"]
     if failed:
         st.warning(
             f"{count_text(len(failed))} of {count_text(len(members))} runs failed (✕), the first one because: "
-            f"{literal(str(failed[0].cause))} A setting with a failed run is not chosen."
+            f"{literal(str(failed[0].cause))}"
         )
     if stopped:
         st.warning(f"{count_text(stopped)} of {count_text(len(members))} runs were stopped; they are left out.")
     if interrupted:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.warning(f"The process of {count_text(len(interrupted))} runs ended under them.")
+            st.warning(f"{count_text(len(interrupted))} runs were interrupted because their process ended.")
             if st.button("Resume them", icon=":material/play_arrow:", key="sweep-resume"):
                 lab.resume_all(interrupted)
                 st.rerun()
@@ -181,7 +184,7 @@ def troubles(members: list[Run]) -> None:
 st.title("Sweep")
 st.markdown(
     "Try LoRA at many **ranks, alphas and learning rates**, and full fine-tuning at learning rates of its own. The "
-    "validation part chooses the settings, the test part then says what they are worth."
+    "validation part chooses the settings, the test part then measures them."
 )
 found = sweeps()
 # The key makes it a new one after each sweep: closed, where the old one was open.
@@ -204,7 +207,7 @@ st.caption(
     f"Base: {literal(base_text(lab.run(experiment.base)))}. Task: {literal(task_text(first.task))}. "
     f"{first.optim.epochs} epochs each, batches of {first.optim.batch_size}."
 )
-cells = read_cells(members)
+cells = cells_of(members)
 alphas = sorted({cell.alpha for cell in cells if cell.alpha is not None})
 alpha = alphas[0] if alphas else None
 if len(alphas) > 1:
@@ -226,7 +229,7 @@ try:
     took(members)
     troubles(members)
     if not any(cell.validation for cell in cells):
-        st.info("No run of this sweep came to a result.", icon=":material/info:")
+        st.info(no_choice_sentence(members), icon=":material/info:")
         st.stop()
     answer(cells)
     figures(cells, alpha)

@@ -10,9 +10,8 @@ import streamlit as st
 from core.lab import Lab
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, arms_of
-from core.study.arms.choice import validation_of
 from core.study.figures.palette import colours_of
-from core.study.weights.change import layer_shapes, main_arms, run_of_seed
+from core.study.weights.change import layer_shapes, main_arms, main_run, run_of_seed
 from core.study.weights.tables import layer_text
 from core.wording.numbers import percent
 from pages.shared.links import link
@@ -21,31 +20,31 @@ from pages.shared.pickers import pick
 
 @dataclass(frozen=True)
 class Focus:
-    """A choice, and what belongs to it."""
+    """The chosen experiment, run and layer, and what is shown with them."""
 
     lab: Lab
     experiment: Experiment
     arms: tuple[Arm, ...]
-    """Those that are shown: full fine-tuning and each rank at its best learning rate, and the chosen run's."""
+    """Arms that are shown: full fine-tuning and each rank at its best learning rate, and that of the chosen run."""
     run: Run
     arm: Arm
-    """Of the chosen run."""
+    """The arm of the chosen run."""
     layer: str
     shapes: Mapping[str, tuple[int, int]]
     """(out, in) of each layer, by its path."""
     colours: Mapping[str, str]
-    """Of each arm of the experiment, by its key."""
+    """Colour of each arm of the experiment, by its key."""
     masked_differs: bool
     """Whether target or source leave out some of the network's outputs."""
 
     @property
     def seed(self) -> int:
-        """Of the chosen run; other arms are shown with the same one."""
+        """Seed of the chosen run; other arms are shown with the same seed."""
         return self.run.spec.seed
 
     @property
     def colour(self) -> str:
-        """Of the chosen run's arm."""
+        """Colour of the chosen run's arm."""
         return self.colours[self.arm.key]
 
     @property
@@ -65,16 +64,14 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
     everything = arms_of(run for run in members if run.spec.control is None)
     if not everything:
         return None
-    validation = validation_of(everything)
     runs = {run.id: (arm, run) for arm in everything for run in arm.runs}
     names = {
         id: f"{arm.label}, seed {run.spec.seed}" + (f" · {percent(run.result.accuracy)}" if run.result else "")
         for id, (arm, run) in runs.items()
     }
     if st.query_params.get("run") not in names:
-        tuned = main_arms(everything, validation)
-        # LoRA first: its adapters are what the instruments are about.
-        st.query_params["run"] = max(tuned, key=lambda arm: (arm.method == "lora", _worth(arm))).runs[0].id
+        first = main_run(members)
+        st.query_params["run"] = first.id if first is not None else next(iter(names))
     left, right = st.columns(2, gap="medium")
     with left:
         arm, run = runs[pick("Run", names, "run", "The trained network that is looked at; others are shown beside it.")]
@@ -82,7 +79,7 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
     with right:
         layers = {path: layer_text(path, shape) for path, shape in shapes.items()}
         layer = pick("Layer", layers, "layer", "Inputs and outputs of the layer's weight W.")
-    shown = tuple(main_arms(everything, validation, always=arm.key))
+    shown = tuple(main_arms(members, always=arm.key))
     colours = colours_of(run.spec for run in members)
     return Focus(lab, experiment, shown, run, arm, layer, shapes, colours, _leaves_out(lab, run))
 
@@ -105,10 +102,3 @@ def _leaves_out(lab: Lab, run: Run) -> bool:
     outputs, known = run.spec.model.num_classes, {info.name: info.num_classes for info in lab.datasets()}
     tasks = [task for task in (run.spec.task, run.spec.source) if task is not None]
     return any(len(task.classes or range(known.get(task.dataset, outputs))) < outputs for task in tasks)
-
-
-def _worth(arm: Arm) -> float:
-    mean = arm.interval("accuracy").mean
-    found = [run.result.validation_accuracy for run in arm.runs if run.result]
-    known = [value for value in found if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(found) else mean

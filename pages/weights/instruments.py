@@ -1,4 +1,4 @@
-"""Weights, third part: two instruments that answer at once, an alpha slider and a switch a layer."""
+"""Weights, third part: an alpha slider and one switch per layer, which respond at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.study.weights.figures import accuracy_over_strength
 from core.study.weights.scores import Scores
-from core.study.weights.strength import MOST_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
+from core.study.weights.strength import MAX_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
 from core.study.weights.tables import combinations_text, layer_text, worth_text
 from core.wording.numbers import number_text, percent, points_text
 from pages.shared.live_chart import live_chart
@@ -17,7 +17,7 @@ CHART_HEIGHT = 380
 
 
 def instruments_part(focus: Focus) -> None:
-    """Draw both. What goes wrong does so here: a fragment would keep it to itself."""
+    """Draw both. Errors are raised here, since a fragment would not pass them on."""
     tested, validated = (strengths_of(focus.lab, focus.run, part) for part in ("test", "validation"))
     combinations = switches_of(focus.lab, focus.run)
     st.subheader("How much of it?")
@@ -47,7 +47,7 @@ def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
     strength = st.slider(
         "Alpha, as a multiple of the trained one" if focus.run.spec.lora else "Strength of the change",
         0.0,
-        MOST_STRENGTH,
+        MAX_STRENGTH,
         1.0,
         STRENGTH_STEP,
         format="%.1f ×",
@@ -72,7 +72,7 @@ def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
 
 @st.fragment
 def layer_switches(focus: Focus, found: Switches) -> None:
-    """A switch a layer; all combinations are known before one is flipped."""
+    """Draw one switch per layer; all combinations are computed before any is flipped."""
     if not found.layers:
         st.caption("Training changed no layer of this network.")
         return

@@ -1,4 +1,4 @@
-"""Numbers of the Weights page, each computed once a run: a run that has ended never changes."""
+"""Numbers of the Weights page, each computed once per run: a run that has ended never changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import streamlit as st
 from core.lab import Lab
 from core.store.record import Run
 from core.study.weights.change import read_change
-from core.study.weights.directions import MOST_DIRECTIONS, Newness, ScalingCheck, newness, rank_of, scaling_check
+from core.study.weights.directions import MAX_DIRECTIONS, Newness, ScalingCheck, newness, rank_of, scaling_check
 from core.study.weights.rank import CutCurve, cut_curve, cut_scores
 from core.study.weights.scores import PartName, Scores, read_exam
 from core.study.weights.spectrum import Array, Spectrum
@@ -64,7 +64,7 @@ def switches_of(_lab: Lab, run: Run) -> Switches:
 @st.cache_data(max_entries=64, show_spinner="Reading the weights", hash_funcs=_RUNS)
 def directions_of(_lab: Lab, run: Run, layer: str, side: Side) -> Array:
     """The strongest directions of a layer's ΔW, (d, k)."""
-    return directions(read_change(_lab, run).layer(layer)[1], side, MOST_DIRECTIONS)
+    return directions(read_change(_lab, run).layer(layer)[1], side, MAX_DIRECTIONS)
 
 
 @st.cache_data(max_entries=512, show_spinner="Reading the weights", hash_funcs=_RUNS)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import current
+from core.study.arms.choice import dropped_sentences
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import base_text, experiment_picker, task_text
@@ -43,7 +44,7 @@ try:
     if focus is None:
         waits = any(run.is_live for run in members)
         st.info(
-            f"No run of this experiment {'has come to a result yet' if waits else 'came to a result'}.",
+            f"No run of this experiment {'has a result yet' if waits else 'has a result'}.",
             icon=":material/info:",
         )
         link(
@@ -57,6 +58,8 @@ try:
         shown += "; of each rank the setting that did best on the validation part"
     base, task = base_text(lab.run(experiment.base)), task_text(focus.run.spec.task)
     st.caption(literal(f"Base: {base}. Task: {task}. Shown: {shown}."))
+    for sentence in dropped_sentences(members):
+        st.caption(literal(sentence))
     waiting = sum(run.is_live for run in members)
     if waiting:
         st.caption(f"Runs still to come: {waiting}. Reload the page to see them.")

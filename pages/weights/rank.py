@@ -71,10 +71,10 @@ def rank_part(focus: Focus) -> None:
     )
 
 
-def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, most: int) -> None:
+def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, limit: int) -> None:
     """The suggested rank in a sentence."""
-    if rank >= most:
-        text = f"No cut comes within {number_text(tolerance, 1)} points: full fine-tuning used all {most} directions."
+    if rank >= limit:
+        text = f"No cut comes within {number_text(tolerance, 1)} points: full fine-tuning used all {limit} directions."
     else:
         text = (
             f"**Rank {rank}** is enough: cut there, full fine-tuning loses at most {number_text(tolerance, 1)} points "

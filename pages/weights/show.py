@@ -10,7 +10,7 @@ from pages.weights.focus import Focus
 
 
 def show(focus: Focus, figure: go.Figure, key: str, alt: str) -> None:
-    """A figure, and the file of it; the toolbar over the figure saves a PNG."""
+    """Show a figure and its download; the toolbar over the figure saves a PNG."""
     name = f"{focus.run.id}-{key}"
     config = {"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}}
     st.plotly_chart(figure, key=f"{key}-figure", alt=alt, config=config)

@@ -44,7 +44,7 @@ def spectrum_part(focus: Focus) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         figure = singular_values(lines, values_before(focus.lab, focus.run, focus.layer))
-        show(focus, figure, "singular-values", f"Singular values of ΔW of {focus.layer}, a line a run, log scale")
+        show(focus, figure, "singular-values", f"Singular values of ΔW of {focus.layer}, one line per run, log scale")
     with right:
         figure = energy_held(lines, share)
         show(focus, figure, "energy", f"Share of the energy of ΔW of {focus.layer} in its first r directions")
@@ -63,7 +63,7 @@ def spectrum_part(focus: Focus) -> None:
         icon=":material/download:",
         on_click="ignore",
         key="spectra-csv",
-        help="A row a layer and run, with every singular value.",
+        help="One row per layer and run, with every singular value.",
     )
     st.caption(
         f"Means over the seeds ± half of the 95 % interval. **Rank for {percent(100 * share, 0)}**: the fewest "

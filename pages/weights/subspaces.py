@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.store.record import Run
 from core.study.weights.change import run_of_seed
-from core.study.weights.directions import MOST_DIRECTIONS, overlap
+from core.study.weights.directions import MAX_DIRECTIONS, overlap
 from core.study.weights.figures import similarity_map
 from core.study.weights.subspace import Side
 from core.wording.numbers import percent
@@ -40,7 +40,7 @@ def subspaces_part(focus: Focus) -> None:
     st.subheader("Between seeds")
     between_seeds(focus, side)
     st.caption(
-        f"{focus.layer}; singular vectors of ΔW, the strongest {MOST_DIRECTIONS} at most. Hu et al., arXiv 2106.09685, "
+        f"{focus.layer}; singular vectors of ΔW, the strongest {MAX_DIRECTIONS} at most. Hu et al., arXiv 2106.09685, "
         "section 7.2: figure 3 compares ranks, figure 4 seeds and random matrices. The random map is the exact mean, "
         "max(i, j) / d."
     )

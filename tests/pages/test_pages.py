@@ -114,6 +114,30 @@ def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: L
     assert "DamagedFileError" in app.code[0].value
 
 
+def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -> None:
+    (experiment,) = filled.experiments()
+    with filled.store.transaction() as db:
+        db.executemany("UPDATE runs SET state = 'stopped' WHERE id = ?", [(id,) for id in experiment.runs])
+    for page in ("home", "compare", "report"):
+        assert "No setting has finished, so there is no verdict." in texts(draw(page)), page
+    assert not draw("home").metric
+    compare, weights = draw("compare"), draw("weights")
+    assert len(compare.get("plotly_chart")) > 4
+    assert "stopped early, so it takes no part in the verdict" in texts(compare)
+    assert "Shown: Full, LoRA" in texts(weights)
+
+
+def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: Lab) -> None:
+    (experiment,) = filled.experiments()
+    lora = next(run for run in filled.members(experiment) if run.spec.lora)
+    with filled.store.transaction() as db:
+        db.execute("UPDATE runs SET state = 'failed', result = NULL, cause = 'Planted.' WHERE id = ?", (lora.id,))
+    for page in ("home", "compare", "report", "weights"):
+        sentence = f"Left out of the choice because a seed failed: LoRA r=4 (seed {lora.spec.seed})."
+        assert sentence in texts(draw(page)).replace("\\", ""), page
+    assert "No verdict yet" in texts(draw("compare"))
+
+
 @pytest.mark.parametrize(
     ("page", "query"),
     [("runs", "run"), ("compare", "experiment"), ("adapters", "adapter"), ("finetune", "base")],

@@ -12,7 +12,8 @@ from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
 from core.store.record import Experiment, Run
-from pages.sweep.live import comparison, read_cells
+from core.study.arms.sweep import cells_of
+from pages.sweep.live import comparison
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 
@@ -120,7 +121,7 @@ def test_while_it_runs_the_page_shows_how_far_it_is_and_stops_it(opened: Lab, ba
     assert {run.state for run in runs} == {"stopped"}
     app = draw("sweep")
     assert "20 of 20 runs were stopped" in texts(app)
-    assert "No run of this sweep came to a result" in texts(app)
+    assert "No setting has finished, so there is no verdict." in texts(app)
 
 
 def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: Lab, swept: Experiment) -> None:
@@ -138,7 +139,7 @@ def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: 
 def test_values_are_those_of_the_kept_epoch(opened: Lab, swept: Experiment) -> None:
     members = opened.members(swept)
     by_run = {
-        run.id: value for cell in read_cells(members) for run, value in zip(cell.finished, cell.validation, strict=True)
+        run.id: value for cell in cells_of(members) for run, value in zip(cell.finished, cell.validation, strict=True)
     }
     assert by_run.keys() == set(swept.runs)
     for run in members:

@@ -213,7 +213,7 @@ def test_an_experiment_without_a_result_says_so(opened: Lab) -> None:
     made = opened.fine_tune(broken, TURNED, [FULL], [0], "failed")
     assert [run.state for run in finish(opened, *made.runs)] == ["failed"]
     app = draw("weights", experiment=made.id)
-    assert "No run of this experiment came to a result" in texts(app)
+    assert "No run of this experiment has a result" in texts(app)
 
 
 def test_a_file_that_is_gone_is_a_sentence(opened: Lab, base: Run) -> None:

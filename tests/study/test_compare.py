@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.spec import LoRASpec, TaskSpec
-from core.study.arms.arm import arms_of, labels_of
-from core.study.arms.choice import validation_of
+from core.store.record import Run
+from core.study.arms.arm import Arm, arms_of, labels_of
+from core.study.arms.choice import chosen_arms
 from core.study.arms.fairness import comparable
 from core.study.arms.pairs import lora_against_full, paired_difference
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
@@ -29,6 +30,18 @@ VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=12)
 def pair(lora: list[float], full: list[float]):
     full_arm, lora_arm = arms_of(make_arm_runs("full", full) + make_arm_runs("lora", lora))
     return lora_arm, full_arm
+
+
+def validated_runs(method: str, tested: list[float], validated: list[float], **settings) -> list[Run]:
+    runs = make_arm_runs(method, tested, **settings)
+    return [
+        replace(run, result=replace(run.result, validation_accuracy=value))
+        for run, value in zip(runs, validated, strict=True)
+    ]
+
+
+def verdict_of(*arms: Arm) -> str:
+    return verdict([run for arm in arms for run in arm.runs])
 
 
 @given(VALUES)
@@ -62,7 +75,7 @@ def test_identical_arms_give_no_claim(values):
     assert difference.finding is Finding.NOT_SHOWN
     assert difference.interval.mean == 0
     assert difference.seeds_needed is None
-    assert verdict([full, lora]).startswith("No difference in accuracy is shown")
+    assert verdict_of(full, lora).startswith("No difference in accuracy is shown")
 
 
 def test_a_planted_difference_is_found_on_its_side():
@@ -70,7 +83,7 @@ def test_a_planted_difference_is_found_on_its_side():
     lora, full = pair(list(93 + noise[0]), list(95 + noise[1]))
     assert paired_difference(lora, full, "accuracy").finding is Finding.B_HIGHER
     assert paired_difference(full, lora, "accuracy").finding is Finding.A_HIGHER
-    assert "points less accurate than full fine-tuning" in verdict([full, lora])
+    assert "points less accurate than full fine-tuning" in verdict_of(full, lora)
 
 
 def test_noise_that_the_seeds_share_is_taken_out_by_pairing():
@@ -90,7 +103,7 @@ def test_only_shared_seeds_are_paired():
     (alone,) = arms_of([make_run("full", 7)])
     nothing = paired_difference(lora, alone, "accuracy")
     assert (nothing.seeds, nothing.finding) == ((), Finding.NOT_SHOWN)
-    assert "share no seed" in verdict([alone, lora])
+    assert "share no seed" in verdict_of(alone, lora)
 
 
 def test_the_best_of_many_arms_raises_no_more_than_five_percent_false_alarms():
@@ -100,31 +113,29 @@ def test_the_best_of_many_arms_raises_no_more_than_five_percent_false_alarms():
     for _ in range(trials):
         runs = make_arm_runs("full", rng.normal(95, 0.5, 8).tolist())
         for rank in range(1, 7):
-            runs += make_arm_runs("lora", rng.normal(95, 0.5, 8).tolist(), rank=rank)
-        alarms += not verdict(arms_of(runs)).startswith("No difference")
+            # The worst case: validation picks the very rank that luck made best on the test part.
+            runs += validated_runs("lora", values := rng.normal(95, 0.5, 8).tolist(), values, rank=rank)
+        alarms += not verdict(runs).startswith("No difference")
     assert alarms / trials <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
 
 
 def test_methods_tuned_alike_on_validation_raise_no_more_than_five_percent_false_alarms():
     rng, trials, alarms = np.random.default_rng(2), 150, 0
     for _ in range(trials):
-        runs, validation = [], {}
+        runs = []
         for method in ("full", "lora"):
             for rate in (0.001, 0.002, 0.004, 0.008, 0.016):
                 # What a seed's training came to shows in both parts; each part has noise of its own.
                 network = rng.normal(95, 0.4, CLAIM_SEEDS)
-                made = make_arm_runs(
-                    method, (network + rng.normal(0, 0.15, CLAIM_SEEDS)).tolist(), optim={"learning_rate": rate}
-                )
-                noise = rng.normal(0, 0.25, CLAIM_SEEDS)
-                validation |= {run.id: value for run, value in zip(made, network + noise, strict=True)}
-                runs += made
-        alarms += not verdict(arms_of(runs), validation).startswith("No difference")
+                tested = (network + rng.normal(0, 0.15, CLAIM_SEEDS)).tolist()
+                validated = (network + rng.normal(0, 0.25, CLAIM_SEEDS)).tolist()
+                runs += validated_runs(method, tested, validated, optim={"learning_rate": rate})
+        alarms += not verdict(runs).startswith("No difference")
     assert alarms / trials <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
 
 
 def test_validation_and_not_the_test_part_picks_the_arms_of_each_method_and_rank():
-    runs, validation = [], {}
+    runs = []
     for method, rank, rate, test, validated in (
         ("full", 4, 0.001, 99.0, 50.0),
         ("full", 4, 0.01, 90.0, 80.0),
@@ -133,23 +144,20 @@ def test_validation_and_not_the_test_part_picks_the_arms_of_each_method_and_rank
         ("lora", 8, 0.001, 89.0, 90.0),
         ("lora", 8, 0.01, 88.0, math.nan),
     ):
-        made = make_arm_runs(method, [test] * 3, rank=rank, optim={"learning_rate": rate})
-        runs, validation = runs + made, validation | {run.id: validated for run in made}
-    arms = arms_of(runs)
-    chosen = [
-        (lora.lora.rank, lora.learning_rate, full.learning_rate) for lora, full in lora_against_full(arms, validation)
-    ]
+        runs += validated_runs(method, [test] * 3, [validated] * 3, rank=rank, optim={"learning_rate": rate})
+    pairs = lora_against_full(chosen_arms(runs))
+    chosen = [(lora.lora.rank, lora.learning_rate, full.learning_rate) for lora, full in pairs]
     assert chosen == [(4, 0.01, 0.01), (8, 0.001, 0.01)]
-    assert "LoRA r=8, lr 0.001" in verdict(arms, validation)
-    assert len(lora_against_full(arms)) == 8
+    assert "LoRA r=8, lr 0.001" in verdict(runs)
+    assert len(lora_against_full(arms_of(runs))) == 8
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])
 def test_five_seeds_never_make_a_claim(seeds):
     lora, full = pair([10.0, 10.1, 10.2, 10.3, 10.4][:seeds], [99.0, 99.2, 99.1, 99.0, 99.0][:seeds])
     assert paired_difference(lora, full, "accuracy").finding is Finding.NOT_SHOWN
-    assert f"with {seeds} seed" in verdict([full, lora])
-    assert "a claim takes at least 6 seeds." in verdict([full, lora])
+    assert f"with {seeds} seed" in verdict_of(full, lora)
+    assert "a claim takes at least 6 seeds." in verdict_of(full, lora)
 
 
 def test_counts_need_no_second_seed():
@@ -172,7 +180,7 @@ def test_what_is_not_shown_needs_more_seeds_than_there_are(differences):
     if difference.finding is Finding.NOT_SHOWN and difference.seeds_needed is not None:
         assert difference.seeds_needed > len(differences)
         assert difference.seeds_needed >= CLAIM_SEEDS
-    assert "nan" not in verdict([full, lora])
+    assert "nan" not in verdict_of(full, lora)
 
 
 @pytest.mark.parametrize("differences", [[], [1.0], [1.0, -1.0], [math.nan, 1.0], [1.0, -1.0 + 1e-9]])
@@ -277,7 +285,7 @@ def test_ranks_with_a_rate_each_are_no_choice_among_rates():
 
 def test_the_verdict_states_the_claim_and_every_cost():
     lora, full = pair([93.0, 93.2, 92.9, 93.1, 93.0, 92.8], [95.0, 95.3, 94.8, 95.0, 95.1, 94.8])
-    text = verdict([full, lora])
+    text = verdict_of(full, lora)
     assert text.startswith("LoRA r=4 is 2.00 points less accurate than full fine-tuning (95 % interval −2.")
     assert "points, p = 0.031, 6 seeds)" in text
     assert "21.8 times fewer parameters (6,248 against 136,074)" in text
@@ -289,16 +297,17 @@ def test_the_verdict_states_the_claim_and_every_cost():
 def test_three_seeds_show_what_was_observed_and_what_a_claim_takes():
     lora, full = pair([93.0, 93.2, 92.9], [95.0, 95.3, 94.8])
     shown = "(observed −2.00 points, 95 % interval −2.25 to −1.75 points); a claim takes at least 6 seeds."
-    assert shown in verdict([full, lora])
+    assert shown in verdict_of(full, lora)
     noisy, full = pair([93.0, 95.2, 92.9], [95.0, 95.3, 94.8])
-    assert "; one of this size takes about 8 seeds." in verdict([full, noisy])
+    assert "; one of this size takes about 8 seeds." in verdict_of(full, noisy)
 
 
 def test_the_claim_about_one_of_several_ranks_says_what_it_was_corrected_for():
     runs = make_arm_runs("full", [95.0 + s / 9 for s in range(8)])
     for rank in (1, 4, 16):
-        runs += make_arm_runs("lora", [93.0 + s / 8 for s in range(8)], rank=rank)
-    assert "p = 0.023 corrected for 3 comparisons, 8 seeds" in verdict(arms_of(runs))
+        values = [93.0 + s / 8 for s in range(8)]
+        runs += validated_runs("lora", values, values, rank=rank)
+    assert "p = 0.023 corrected for 3 comparisons, 8 seeds" in verdict(runs)
 
 
 def test_forgetting_is_judged_without_the_heads_bias_where_classes_were_left_out():
@@ -311,16 +320,17 @@ def test_forgetting_is_judged_without_the_heads_bias_where_classes_were_left_out
         for seed in range(seeds):
             runs.append(make_run("full", seed, spec=split, source_accuracy=0.0, source_accuracy_masked=70.0 + seed))
             runs.append(make_run("lora", seed, spec=split, source_accuracy=0.0, source_accuracy_masked=80.0 + seed))
-        assert f"{words} less of the source" in verdict(arms_of(runs))
+        assert f"{words} less of the source" in verdict(runs)
 
 
 def test_no_verdict_without_both_methods_on_one_question():
     lora, full = pair([90.0] * 3, [91.0] * 3)
     (elsewhere,) = arms_of(make_arm_runs("lora", [99.0] * 3, spec={"base": "other"}))
     for arms in ([], [lora], [full]):
-        assert verdict(arms).startswith("No verdict yet")
-    assert "different bases" in verdict([full, elsewhere])
-    assert verdict([full, lora, elsewhere]) == verdict([full, lora])
+        assert verdict_of(*arms).startswith("No verdict yet")
+    assert "different bases" in verdict_of(full, elsewhere)
+    alone = verdict_of(full, lora)
+    assert verdict_of(full, lora, elsewhere) == alone.replace("LoRA r=4", "LoRA r=4, base base")
 
 
 def test_forgetting_is_source_accuracy_before_minus_after():
@@ -394,8 +404,16 @@ def test_every_measure_reads_a_result():
 
 
 def test_validation_is_used_only_where_every_run_has_it():
-    runs = make_arm_runs("full", [90.0, 91.0, 92.0]) + make_arm_runs("lora", [89.0, 90.0, 91.0])
-    assert validation_of(arms_of(runs)) is None
-    scored = [replace(run, result=replace(run.result, validation_accuracy=80.0 + i)) for i, run in enumerate(runs)]
-    assert validation_of(arms_of(scored)) == {run.id: 80.0 + i for i, run in enumerate(scored)}
-    assert validation_of(arms_of([*scored[:-1], runs[-1]])) is None
+    def runs(rate: float, validation: float | None):
+        made = make_arm_runs("lora", [90.0, 91.0, 92.0], optim={"learning_rate": rate})
+        return [replace(run, result=replace(run.result, validation_accuracy=validation)) for run in made]
+
+    def rates(found: list[Run]):
+        return [arm.learning_rate for arm in chosen_arms(found)]
+
+    assert rates(runs(0.01, 80.0) + runs(0.02, 81.0)) == [0.02]
+    assert rates(runs(0.01, None) + runs(0.02, None)) == [0.01, 0.02]
+    assert rates(runs(0.01, 80.0) + runs(0.02, 81.0)[:-1] + runs(0.02, None)[-1:]) == [0.01, 0.02]
+    # Without a choice no pair of them stands for the methods.
+    assert verdict(runs(0.01, None) + runs(0.02, None) + make_arm_runs("full", [90.0] * 3)).startswith("No verdict:")
+    assert "LoRA r=4 and full" in verdict(runs(0.01, None) + make_arm_runs("full", [90.0] * 3))

@@ -12,7 +12,7 @@ from core.networks.file import read_network
 from core.networks.perceptron import build
 from core.spec import ModelSpec
 from core.study.arms.arm import arms_of
-from core.study.arms.choice import chosen_arms, validation_of
+from core.study.arms.choice import chosen_arms
 from core.study.weights.remeasured import base_standings, cut_arms, image_by_image, mean_standing, remeasure
 from core.study.weights.spectrum import cut_network
 from tests.conftest import finish, short
@@ -23,8 +23,7 @@ SIZES = ModelSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=9, num_class
 @pytest.fixture(scope="session")
 def chosen(studied):
     lab, experiment = studied
-    arms = arms_of(lab.members(experiment))
-    return chosen_arms(arms, validation_of(arms))
+    return chosen_arms(lab.members(experiment))
 
 
 def of(arms, label):

@@ -48,20 +48,19 @@ GRID = Grid(ranks=(8, 1), alphas=(16.0, 8.0), learning_rates=(0.01, 0.001), full
 
 def made(
     rank: int | None, rate: float, validation: list[float], test: list[float] | None = None, alpha: float = 8.0, **run
-) -> tuple[list[Run], dict[str, float]]:
-    """Runs of one setting, one a seed, and their accuracies on the validation part."""
+) -> list[Run]:
+    """Runs of one setting, one per seed, with these accuracies on the validation part."""
     method = "full" if rank is None else "lora"
     spec = {"lora": LoRASpec.of(rank=rank, alpha=alpha)} if rank else {}
-    runs = [
-        make_run(method, seed, accuracy, rank=rank or 4, optim={"learning_rate": rate}, spec=spec, **run)
-        for seed, accuracy in enumerate(test or validation)
+    settings = {"rank": rank or 4, "optim": {"learning_rate": rate}, "spec": spec} | run
+    return [
+        make_run(method, seed, accuracy, validation_accuracy=value, **settings)
+        for seed, (accuracy, value) in enumerate(zip(test or validation, validation, strict=True))
     ]
-    return runs, {run.id: value for run, value in zip(runs, validation, strict=True)}
 
 
-def sweep(*settings: tuple[list[Run], dict[str, float]]) -> list[Cell]:
-    runs = [run for members, _ in settings for run in members]
-    return cells_of(runs, {id: value for _, values in settings for id, value in values.items()})
+def sweep(*settings: list[Run]) -> list[Cell]:
+    return cells_of([run for members in settings for run in members])
 
 
 CELLS = sweep(
@@ -114,8 +113,8 @@ def test_what_differs_in_four_settings_is_a_sweep_and_seeds_are_no_setting():
 
 @given(st.permutations([run for cell in CELLS for run in cell.runs]))
 def test_cells_do_not_depend_on_the_order_of_runs(runs):
-    validation = {run.id: value for cell in CELLS for run, value in zip(cell.runs, cell.validation, strict=True)}
-    assert cells_of(runs, validation) == CELLS
+    assert cells_of(runs) == CELLS
+    assert [cell.validation for cell in cells_of(runs)] == [cell.validation for cell in CELLS]
     assert [(cell.rank, cell.alpha, cell.learning_rate) for cell in CELLS[3:7]] == [
         (1, 8.0, 0.001),
         (1, 8.0, 0.01),
@@ -126,13 +125,13 @@ def test_cells_do_not_depend_on_the_order_of_runs(runs):
 
 @pytest.mark.parametrize("state", ["stopped", "failed", "queued", "running", "interrupted"])
 def test_only_finished_runs_count(state):
-    runs, values = made(4, 0.01, [90.0, 92.0, 99.0])
+    runs = made(4, 0.01, [90.0, 92.0, 99.0])
     runs[2] = replace(runs[2], state=state)
-    (cell,) = cells_of(runs, values)
+    (cell,) = cells_of(runs)
     assert cell.validation == (90.0, 92.0)
     assert cell.test == (90.0, 92.0)
     assert cell.validated == t_interval([90.0, 92.0])
-    assert cell.may_be_chosen == (state != "failed")
+    assert best_of([cell]) is (None if state == "failed" else cell)
 
 
 def test_validation_chooses_and_test_has_no_say():
@@ -154,17 +153,17 @@ def test_among_equals_the_smaller_setting_is_chosen():
 
 def test_a_setting_that_fails_for_a_seed_is_never_chosen():
     good, best = made(4, 0.01, [90.0, 90.0]), made(4, 0.02, [99.0, 99.0])
-    best[0][1] = replace(best[0][1], state="failed", result=None)
+    best[1] = replace(best[1], state="failed", result=None)
     assert best_of(sweep(good, best)).learning_rate == 0.01
     assert best_of(sweep(best)) is None
     assert chosen([]) == (None, None)
 
 
 def test_a_finished_run_without_a_finite_value_counts_for_nothing():
-    runs, _ = made(4, 0.01, [90.0, 91.0])
-    (cell,) = cells_of(runs, {runs[0].id: math.nan})
-    assert cell.validation == ()
-    assert not cell.may_be_chosen
+    (cell,) = cells_of(made(4, 0.01, [math.nan, 91.0], [90.0, 91.0]))
+    assert cell.validation == (91.0,)
+    assert cell.failed == 1
+    assert best_of([cell]) is None
 
 
 def test_one_alpha_or_the_best_at_each_place():
@@ -217,7 +216,7 @@ def test_a_best_rate_at_the_end_of_those_tried_is_said():
     falling = sweep(*(made(None, rate, [50 - 100 * rate]) for rate in (0.1, 0.2, 0.3)))
     assert "0.1 is the lowest rate that was tried for full fine-tuning" in rates_sentence(falling)
     assert "beyond" not in rates_sentence(cells[:1])
-    assert "No setting has come to a result without a failed run" in rates_sentence([])
+    assert rates_sentence([]).startswith("No setting has finished")
 
 
 def timed(state: str, seconds: float = 0.0, step: int = 0, started: float = 0.0, ended: float = 0.0) -> Run:
@@ -279,7 +278,7 @@ def test_the_heat_map_has_a_tile_a_cell_with_its_value_and_key():
 
 def test_a_tile_says_what_waits_and_what_failed():
     part = made(4, 0.01, [90.0, 91.0])
-    part[0][1] = replace(part[0][1], state="failed", result=None)
+    part[1] = replace(part[1], state="failed", result=None)
     cells = sweep(
         part,
         made(4, 0.02, [90.0], state="failed"),

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from core.errors import SpecError
 from core.spec import CONTROL_RATES, LEARNING_RATES, LoRASpec, OptimSpec
-from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms
 from core.study.arms.tuning import (
     TuneSpec,
@@ -61,7 +60,7 @@ def test_every_method_rank_and_control_gets_the_same_number_of_rates():
 
 
 def test_validation_chooses_the_rates_and_the_test_part_does_not():
-    runs, validation = [], {}
+    runs = []
     for method, rate, tested, validated in (
         ("full", 0.0001, 99.0, 60.0),
         ("full", 0.001, 90.0, 80.0),
@@ -70,13 +69,11 @@ def test_validation_chooses_the_rates_and_the_test_part_does_not():
         ("lora", 0.005, 90.0, 65.0),
         ("lora", 0.05, 89.0, 80.0),
     ):
-        made = make_arm_runs(method, [tested] * 3, optim={"learning_rate": rate})
-        runs, validation = runs + made, validation | {run.id: validated for run in made}
-    arms = arms_of(runs)
-    full, lora = rate_choices(arms, validation)
+        runs += make_arm_runs(method, [tested] * 3, optim={"learning_rate": rate}, validation_accuracy=validated)
+    full, lora = rate_choices(runs)
     assert (full.arm.learning_rate, full.at_end, full.ratio) == (0.001, None, 1)
     assert (lora.arm.learning_rate, lora.at_end, lora.ratio) == (0.05, "highest", 50)
-    sentence = choice_sentence([full, lora], [0, 1, 2])
+    sentence = choice_sentence([full, lora])
     assert "at 3 learning rates" in sentence
     assert "seeds 0 to 2" in sentence
     assert "LoRA's best rate is 50 times that of full fine-tuning." in sentence
@@ -88,8 +85,7 @@ def test_validation_chooses_the_rates_and_the_test_part_does_not():
 def test_a_rate_that_fails_for_some_seeds_is_not_chosen():
     whole = make_arm_runs("full", [90.0, 90.0, 90.0], optim={"learning_rate": 0.001}, validation_accuracy=80.0)
     lucky = make_arm_runs("full", [99.0, 99.0], optim={"learning_rate": 0.01}, validation_accuracy=99.0)
-    validation = {run.id: run.result.validation_accuracy for run in whole + lucky}
-    (chosen,) = chosen_arms(arms_of(whole + lucky), validation)
+    (chosen,) = chosen_arms(whole + lucky)
     assert chosen.learning_rate == 0.001
 
 

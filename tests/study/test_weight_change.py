@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,7 @@ from core.files import write_atomically
 from core.lab import Lab
 from core.spec import LoRASpec, RunSpec
 from core.study.arms.arm import arms_of
-from core.study.arms.choice import validation_of
-from core.study.weights.change import layer_shapes, main_arms, read_change, run_of_seed
+from core.study.weights.change import layer_shapes, main_arms, main_run, read_change, run_of_seed
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 from tests.study.changes import PATHS, full_change, lora_change, planted_change
 from tests.study.samples import make_run
@@ -102,13 +103,16 @@ def test_of_each_rank_the_best_arm_by_validation_is_shown_and_the_chosen_one():
         run(1, 0.01, 70.0),
         run(4, 0.001, 85.0),
     ]
-    arms = arms_of(runs)
-    shown = main_arms(arms, validation_of(arms))
+    shown = main_arms(runs)
     assert [(arm.method, arm.learning_rate) for arm in shown] == [("full", 0.01), ("lora", 0.001), ("lora", 0.001)]
-    worse = next(arm for arm in arms if arm.method == "lora" and arm.learning_rate == 0.01)
-    assert worse.key in {arm.key for arm in main_arms(arms, validation_of(arms), always=worse.key)}
-    assert len(main_arms(arms, None)) == 3
-    assert main_arms([], {}) == []
+    worse = next(arm for arm in arms_of(runs) if arm.method == "lora" and arm.learning_rate == 0.01)
+    assert worse.key in {arm.key for arm in main_arms(runs, always=worse.key)}
+    assert main_run(runs) == runs[4]
+    assert main_run(runs[:2]) == runs[1]
+    unknown = [replace(run, result=replace(run.result, validation_accuracy=None)) for run in runs]
+    assert len(main_arms(unknown)) == len(runs)
+    assert main_run(unknown).spec.lora is not None
+    assert (main_arms([]), main_run([])) == ([], None)
 
 
 def test_another_arm_is_shown_with_the_same_seed_where_it_has_it():

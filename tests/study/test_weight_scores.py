@@ -11,7 +11,7 @@ from core.lab import Lab
 from core.methods.lora import adapted_layers, base_copy
 from core.study.weights.change import read_change
 from core.study.weights.scores import Exam, Part, judged, logits_at, one_thread, read_exam
-from core.study.weights.strength import MOST_STRENGTH, StrengthCurve, strength_curve, strengths, switches
+from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, strength_curve, strengths, switches
 from core.training.evaluation import BATCH, evaluate
 from tests.conftest import BOTH, DIGITS, finish, short
 from tests.study.changes import PATHS, exam_of, full_change, inputs, lora_change
@@ -86,7 +86,7 @@ def test_the_curve_starts_at_the_base_and_passes_the_trained_network():
     ends = exam.of_networks([change.base, change.plain])
     at = [curve.place(0.0), curve.place(1.0)]
     assert curve.strengths[at].tolist() == [0.0, 1.0]
-    assert curve.strengths[-1] == MOST_STRENGTH
+    assert curve.strengths[-1] == MAX_STRENGTH
     for on, masked in itertools.product(("target", "source"), (False, True)):
         assert curve.scores.line(on, masked)[at].tolist() == ends.line(on, masked).tolist()
     # The labels are those of the trained network, so nothing is better than it.

@@ -14,7 +14,7 @@ from core.study.stats.measures import MEASURES, MeasureName
 
 @dataclass(frozen=True)
 class Arm:
-    """The runs that differ in nothing but the seed, one a seed, by seed; all have results."""
+    """The runs that differ in nothing but the seed: one per seed, seeds ascending, all with results."""
 
     key: str
     """:attr:`core.spec.RunSpec.arm` of every run."""
@@ -25,9 +25,9 @@ class Arm:
     runs: tuple[Run, ...]
 
     @property
-    def place(self) -> Place:
-        """What it stands for among arms that differ only in how they were tuned; see :data:`Place`."""
-        return place_of(self.spec)
+    def tuning_group(self) -> TuningGroup:
+        """The group of arms that differ only in how they were tuned; see :data:`TuningGroup`."""
+        return tuning_group(self.spec)
 
     @property
     def spec(self) -> RunSpec:
@@ -54,12 +54,12 @@ class Arm:
         return t_interval(self.values(measure))
 
 
-Place = tuple[str | None, TaskSpec, str, int | None]
-"""Base, task, method or control, and rank: arms of one place are the same thing, tuned in different ways."""
+TuningGroup = tuple[str | None, TaskSpec, str, int | None]
+"""Base, task, method or control, and rank: arms of one group differ only in how they were tuned."""
 
 
-def place_of(spec: RunSpec) -> Place:
-    """The place of an arm."""
+def tuning_group(spec: RunSpec) -> TuningGroup:
+    """The tuning group of an arm with this spec."""
     return spec.start, spec.task, spec.control or spec.method, spec.lora.rank if spec.lora else None
 
 
@@ -75,17 +75,21 @@ def arm_order(spec: RunSpec) -> tuple[Any, ...]:
     return (method == 2, control, method, rank, alpha, spec.optim.learning_rate, spec.arm)
 
 
-def arms_of(runs: Iterable[Run]) -> list[Arm]:
+def arms_of(runs: Iterable[Run], only_finished: bool = False) -> list[Arm]:
     """The arms among runs that have results, in :func:`arm_order`, with labels of :func:`labels_of`.
 
     The same spec gives the same numbers, so a seed that was run twice counts once: the finished
     run before a stopped one, then the latest. Counting it twice would make intervals too narrow.
+
+    Args:
+        runs: of one experiment or more.
+        only_finished: whether stopped runs are left out.
     """
     everything = list(runs)
     labels = labels_of(run.spec for run in everything)
     by_arm: dict[str, dict[int, Run]] = {}
-    for run in sorted(everything, key=lambda run: (run.state == "finished", run.created)):
-        if run.result is not None:
+    for run in sorted(everything, key=lambda run: (run.state == "finished", run.created, run.id)):
+        if run.result is not None and (run.state == "finished" or not only_finished):
             by_arm.setdefault(run.spec.arm, {})[run.spec.seed] = run
     arms = []
     for key, by_seed in by_arm.items():
@@ -96,7 +100,7 @@ def arms_of(runs: Iterable[Run]) -> list[Arm]:
 
 
 def labels_of(specs: Iterable[RunSpec]) -> dict[str, str]:
-    """A name for every arm, by its key; arms that would share one also say what they differ in."""
+    """A name for each arm, by its key; arms that would share a name also get the settings they differ in."""
     by_label: dict[str, dict[str, RunSpec]] = {}
     for spec in specs:
         by_label.setdefault(spec.label, {})[spec.arm] = spec
@@ -109,7 +113,7 @@ def labels_of(specs: Iterable[RunSpec]) -> dict[str, str]:
 
 
 def _settings(spec: RunSpec) -> dict[str, str]:
-    """Every setting but the seed under a short name, those first that people vary most."""
+    """Every setting but the seed under a short name, those that are varied most often first."""
     parts = spec.model_dump(mode="json", exclude={"seed", "method"})
     found = {}
     for part, prefix in (("lora", ""), ("optim", ""), ("task", ""), ("source", "source "), ("model", "")):
@@ -123,6 +127,6 @@ def _setting_text(field: str, value: Any) -> str:
     if value is None:
         return "all" if field in ("classes", "shots") else "none"
     if isinstance(value, float):
-        # Two values that differ must read differently, so the short form only stands where it is exact.
+        # Two values that differ must read differently, so the short form is used only where it is exact.
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)

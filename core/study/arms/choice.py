@@ -1,49 +1,222 @@
-"""Which arms are chosen among those that differ only in how they were tuned."""
+"""Which settings win: one rule for every page, report and command.
+
+Settings with one base and one task are compared. Only finished runs count. A setting with a failed seed never wins and
+is named; one that lacks a seed wins only where no other has them all. The mean accuracy on the validation part decides,
+over seeds that all who could win have finished; ties go to fewer trained parameters, then to the lower learning rate,
+the lower alpha, and the key. Accuracy on the test part is never read here.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
 
-import numpy as np
+from core.spec import RunSpec, TaskSpec
+from core.store.record import Run
+from core.study.arms.arm import Arm, TuningGroup, arm_order, arms_of, labels_of, tuning_group
+from core.wording.numbers import listed
 
-from core.study.arms.arm import Arm, Place, arm_order
+SETTLED_DIGITS = 9
+"""Decimals of a mean that count: what rounding alone tells apart is a tie."""
 
 
-def chosen_arms(arms: Sequence[Arm], validation: Mapping[str, float] | None) -> list[Arm]:
-    """Of each :data:`Place` the arm with the best mean on the validation part, in :func:`arm_order`.
+@dataclass(frozen=True)
+class Setting:
+    """The runs that differ in nothing but the seed, whatever their state."""
 
-    Only arms with the most seeds of their place are looked at.
+    runs: tuple[Run, ...]
+    """At least one, by seed; several of one seed where it was trained again."""
 
-    All methods choose among the seeds they are compared on, so what luck adds to one it adds to the other, as long
-    as all tried about as many settings: :func:`comparable` warns where they did not. The test part takes no part.
+    @property
+    def spec(self) -> RunSpec:
+        """The spec of the first run: right for all in everything but the seed."""
+        return self.runs[0].spec
 
-    Args:
-        arms: of one experiment.
-        validation: accuracy on the validation part of each run by id, in percent; None leaves all arms as they are.
+    @cached_property
+    def key(self) -> str:
+        """:attr:`core.spec.RunSpec.arm` of every run."""
+        return self.spec.arm
+
+    @cached_property
+    def group(self) -> TuningGroup:
+        """Settings of one group differ only in how they were tuned."""
+        return tuning_group(self.spec)
+
+    @cached_property
+    def finished(self) -> dict[int, Run]:
+        """The latest finished run of each seed, seeds ascending."""
+        found = [run for run in self.runs if run.state == "finished" and run.result is not None]
+        return {run.spec.seed: run for run in sorted(found, key=lambda run: (run.spec.seed, run.created, run.id))}
+
+    @cached_property
+    def failed(self) -> tuple[int, ...]:
+        """Seeds that failed and have no finished run, and seeds whose validation accuracy is not finite; ascending."""
+        broken = {seed for seed in self.finished if not math.isfinite(self._validation(seed) or 0.0)}
+        failed = {run.spec.seed for run in self.runs if run.state == "failed"}
+        return tuple(sorted(broken | failed.difference(self.finished)))
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters, the same in every run; 0 before the first has finished."""
+        return next((run.result.trainable_parameters for run in self.finished.values() if run.result), 0)
+
+    def validated(self, seeds: Iterable[int]) -> float | None:
+        """Mean accuracy on the validation part over these seeds, in percent; None where one is unknown."""
+        values = [self._validation(seed) for seed in seeds]
+        known = [value for value in values if value is not None]
+        return fmean(known) if known and len(known) == len(values) else None
+
+    def _validation(self, seed: int) -> float | None:
+        run = self.finished.get(seed)
+        return run.result.validation_accuracy if run is not None and run.result is not None else None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The rule, applied to the settings of one comparison: those with one base and one task."""
+
+    settings: tuple[Setting, ...]
+    """In :func:`core.study.arms.arm.arm_order`."""
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds that were launched, whatever became of them; ascending."""
+        return tuple(sorted({run.spec.seed for setting in self.settings for run in setting.runs}))
+
+    @cached_property
+    def dropped(self) -> tuple[Setting, ...]:
+        """Settings that cannot win because a seed failed."""
+        return tuple(setting for setting in self.settings if setting.failed)
+
+    @cached_property
+    def candidates(self) -> tuple[Setting, ...]:
+        """Settings that may win their tuning group."""
+        return tuple(found for members in _by_group(self.settings) for found in self._able(members))
+
+    @cached_property
+    def common_seeds(self) -> tuple[int, ...]:
+        """Seeds that every candidate has finished; ascending."""
+        return _shared(self.candidates)
+
+    def best(self, among: Callable[[Setting], bool] = lambda setting: True) -> Setting | None:
+        """The winner among some of the settings; None where none may win, or nothing tells several apart."""
+        return self._pick(self._finalists(self._able(filter(among, self.settings))))
+
+    def winners(self) -> list[Setting]:
+        """The winner of each tuning group; all candidates of a group where nothing tells them apart."""
+        return self._finalists(self.candidates)
+
+    def judged_on(self, setting: Setting) -> tuple[int, ...]:
+        """Seeds over which a candidate's accuracy on the validation part is averaged."""
+        return self.seeds if self._complete(setting) else self.common_seeds or tuple(setting.finished)
+
+    def _complete(self, setting: Setting) -> bool:
+        return len(setting.finished) == len(self.seeds)
+
+    def _able(self, settings: Iterable[Setting]) -> list[Setting]:
+        """Those without a failed seed that have all seeds; where there is none, those that have finished any."""
+        able = [setting for setting in settings if setting.finished and not setting.failed]
+        return [setting for setting in able if self._complete(setting)] or able
+
+    def _finalists(self, able: Iterable[Setting]) -> list[Setting]:
+        """The best of each tuning group first, so that the winner among several groups is always one of theirs."""
+        picked = [(self._pick(members), members) for members in _by_group(able)]
+        return [setting for best, members in picked for setting in ([best] if best is not None else members)]
+
+    def _pick(self, able: Sequence[Setting]) -> Setting | None:
+        if len(able) < 2:
+            return able[0] if able else None
+        seeds = self.seeds if self._complete(able[0]) else self.common_seeds or _shared(able)
+        means = {setting.key: setting.validated(seeds) for setting in able}
+        if None in means.values():
+            return None
+
+        def order(setting: Setting) -> tuple[float, int, float, float, str]:
+            spec, mean = setting.spec, means[setting.key] or 0.0
+            alpha = spec.lora.alpha if spec.lora else 0.0
+            return -round(mean, SETTLED_DIGITS), setting.parameters, spec.optim.learning_rate, alpha, setting.key
+
+        return min(able, key=order)
+
+
+def choices_of(runs: Iterable[Run]) -> list[Choice]:
+    """One choice for each base and task among some runs, without pretraining, in the order of their first settings."""
+    settings: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.spec.method != "pretrain":
+            settings.setdefault(run.spec.arm, []).append(run)
+    comparisons: dict[tuple[str | None, TaskSpec], list[Setting]] = {}
+    for members in sorted(settings.values(), key=lambda members: arm_order(members[0].spec)):
+        setting = Setting(tuple(sorted(members, key=lambda run: (run.spec.seed, run.created, run.id))))
+        comparisons.setdefault((setting.spec.start, setting.spec.task), []).append(setting)
+    return [Choice(tuple(found)) for found in comparisons.values()]
+
+
+def chosen_arms(runs: Iterable[Run]) -> list[Arm]:
+    """The arms that win their tuning groups, with their finished runs alone, in :func:`core.study.arms.arm.arm_order`.
+
+    Every method chooses on the validation part and among the seeds it is compared on, so what luck adds to one it adds
+    to the other, as long as all tried about as many settings: :func:`core.study.arms.fairness.comparable` warns where
+    they did not.
     """
-    if validation is None:
-        return list(arms)
-
-    def worth(arm: Arm) -> tuple[int, float]:
-        # A setting that failed for some seeds must not win by those that it got through.
-        return len(arm.runs), validated(arm, validation)
-
-    best: dict[Place, Arm] = {}
-    for arm in arms:
-        if arm.place not in best or worth(arm) > worth(best[arm.place]):
-            best[arm.place] = arm
-    return sorted(best.values(), key=lambda arm: arm_order(arm.spec))
+    everything = list(runs)
+    keys = {setting.key for choice in choices_of(everything) for setting in choice.winners()}
+    return [arm for arm in arms_of(everything, only_finished=True) if arm.key in keys]
 
 
-def validation_of(arms: Iterable[Arm]) -> dict[str, float] | None:
-    """Accuracy on the validation part of each run, by id, in percent; None where a run has none to choose by."""
-    found = {run.id: run.result.validation_accuracy if run.result else None for arm in arms for run in arm.runs}
-    known = {id: value for id, value in found.items() if value is not None}
-    return known if len(known) == len(found) else None
+def best_arm(runs: Iterable[Run], among: Callable[[Setting], bool]) -> Arm | None:
+    """The winner among some settings, with its finished runs; of the first comparison that has one."""
+    everything = list(runs)
+    found = [choice.best(among) for choice in choices_of(everything)]
+    key = next((setting.key for setting in found if setting is not None), None)
+    return next((arm for arm in arms_of(everything, only_finished=True) if arm.key == key), None)
 
 
-def validated(arm: Arm, validation: Mapping[str, float]) -> float:
-    """Mean accuracy on the validation part over the runs, in percent; below everything where one has none."""
-    mean = float(np.mean([validation.get(run.id, math.nan) for run in arm.runs]))
-    return mean if math.isfinite(mean) else -math.inf
+def is_full(setting: Setting) -> bool:
+    """Whether it is full fine-tuning, the reference; controls are not."""
+    return setting.spec.method == "full" and setting.spec.control is None
+
+
+def is_lora(setting: Setting) -> bool:
+    """Whether it trains adapters."""
+    return setting.spec.lora is not None
+
+
+def dropped_sentences(runs: Iterable[Run]) -> list[str]:
+    """A sentence for each comparison that names the settings which cannot win because a seed failed."""
+    everything = list(runs)
+    labels = labels_of(run.spec for run in everything)
+    named = [
+        "; ".join(f"{labels[setting.key]} ({_seeds_text(setting.failed)})" for setting in choice.dropped)
+        for choice in choices_of(everything)
+    ]
+    return [f"Left out of the choice because a seed failed: {names}." for names in named if names]
+
+
+def no_choice_sentence(runs: Iterable[Run]) -> str:
+    """Why nothing is chosen; empty where something is."""
+    choices = choices_of(runs)
+    if any(choice.candidates for choice in choices):
+        return ""
+    failed = any(setting.finished for choice in choices for setting in choice.settings)
+    return f"No setting has finished{' without a failed seed' if failed else ''}, so there is no verdict."
+
+
+def _seeds_text(seeds: Sequence[int]) -> str:
+    return f"seed{'' if len(seeds) == 1 else 's'} {listed([str(seed) for seed in seeds])}"
+
+
+def _by_group(settings: Iterable[Setting]) -> list[list[Setting]]:
+    groups: dict[TuningGroup, list[Setting]] = {}
+    for setting in settings:
+        groups.setdefault(setting.group, []).append(setting)
+    return list(groups.values())
+
+
+def _shared(settings: Sequence[Setting]) -> tuple[int, ...]:
+    """Seeds that all have finished; ascending."""
+    found = [set(setting.finished) for setting in settings]
+    return tuple(sorted(set.intersection(*found))) if found else ()

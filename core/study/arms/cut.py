@@ -1,4 +1,4 @@
-"""What a network that was measured again came to, and arms cut to a rank."""
+"""Accuracies of networks that are measured again, and arms cut to a rank."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Standing:
 
 @dataclass
 class CutArm:
-    """Full fine-tuning whose ΔW was cut to a rank after training, one value a seed; a reference, not a run."""
+    """Full fine-tuning whose ΔW was cut to a rank after training, one value per seed; a reference, not a run."""
 
     rank: int
     by_seed: dict[int, Standing] = field(default_factory=dict)
-    """On the test parts."""
+    """Accuracies on the test parts, by seed."""
 
     @property
     def label(self) -> str:
-        """As in ``Full, ΔW cut to r=4``."""
+        """Name of the reference, as in ``Full, ΔW cut to r=4``."""
         return f"Full, ΔW cut to r={self.rank}"
 
     @property

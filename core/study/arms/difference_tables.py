@@ -1,4 +1,4 @@
-"""Differences of arms as tables to read: what is shown, what is not, and how many seeds would tell."""
+"""Differences of arms as tables: what is shown, what is not, and how many seeds it would take."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def finding_text(difference: Difference) -> str:
 
 
 def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
-    """A difference a row, in words: mean, 95 % interval, what may be claimed, corrected p, win probability.
+    """One row per difference, in words: mean, 95 % interval, what may be claimed, corrected p, win probability.
 
-    What they are compared with has a column where it is not the same for all; else the table's title says it.
+    What they are compared with has a column where it differs between rows; otherwise the table's title names it.
     """
     columns = {"Setting": [d.a for d in differences]}
     if len({d.b for d in differences}) > 1:
@@ -59,7 +59,7 @@ def rank_differences(arms: Sequence[Arm]) -> list[Difference]:
 
 
 def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Difference]:
-    """Of each rank: LoRA minus full fine-tuning whose ΔW was cut to it, on the test part, tested together."""
+    """For each rank, LoRA minus full fine-tuning whose ΔW was cut to it, on the test part, tested together."""
     cut_of = {cut.rank: cut for cut in cuts}
     pairs = [
         Pair(
@@ -75,7 +75,7 @@ def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Differe
 
 
 def cuts_table(cuts: Sequence[CutArm], masked: bool) -> pd.DataFrame:
-    """A rank a row: accuracy on target and source of full fine-tuning whose ΔW was cut to it."""
+    """One row per rank: accuracy on target and source of full fine-tuning whose ΔW was cut to it."""
     return pd.DataFrame(
         {
             "Reference": [cut.label for cut in cuts],

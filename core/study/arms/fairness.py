@@ -1,4 +1,4 @@
-"""What stands in the way of a fair comparison."""
+"""Checks for an unfair comparison."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.wording.numbers import listed
 
 
 def comparable(runs: Iterable[Run]) -> list[str]:
-    """What stands in the way of a fair comparison of these runs, one sentence each; empty where nothing does.
+    """What makes a comparison of these runs unfair, one sentence each; empty where it is fair.
 
     Pretrain runs are left out where others are there: they are the base, not a side.
     """
@@ -35,7 +35,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
         ),
         (
             len({s.optim.batch_size for s in specs}) > 1,
-            "These runs use different batch sizes, so they take different numbers of steps an epoch.",
+            "These runs use different batch sizes, so they take different numbers of steps per epoch.",
         ),
         (
             len({arm.seeds for arm in arms}) > 1,
@@ -51,8 +51,11 @@ def comparable(runs: Iterable[Run]) -> list[str]:
             f"Full fine-tuning was tried at {_counted(tried['full'], 'learning rate')} and LoRA at {tried['lora']}: "
             "the one with more to choose from has an advantage.",
         ),
-        (bool(few), f"Fewer than {LEAST_SEEDS} seeds in {listed(few)}: their intervals say next to nothing; run more."),
-        (bool(stopped), f"A run of {listed(stopped)} was stopped early: its numbers are those of a shorter training."),
+        (
+            bool(few),
+            f"Fewer than {LEAST_SEEDS} seeds in {listed(few)}: their intervals are too wide to be useful; run more.",
+        ),
+        (bool(stopped), f"A run of {listed(stopped)} was stopped early, so it takes no part in the verdict."),
         (failed > 0, f"{_counted(failed, 'run')} failed: the means are only of those that did not."),
         (pending > 0, f"{_counted(pending, 'run')} still to finish: the numbers will change."),
         (len(devices) > 1, f"These runs trained on {listed(devices)}: their times do not compare."),
@@ -69,7 +72,7 @@ def _bases_differ(specs: Sequence[RunSpec]) -> bool:
 
 
 def _rates_tried(specs: Iterable[RunSpec]) -> dict[str, int]:
-    """Learning rates that each method could choose among; of LoRA the most that any other setting had."""
+    """Learning rates that each method could choose among; for LoRA the maximum over its other settings."""
     rates: dict[tuple[str, LoRASpec | None], set[float]] = {}
     for spec in specs:
         rates.setdefault((_kind(spec), spec.lora), set()).add(spec.optim.learning_rate)

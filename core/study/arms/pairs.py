@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from core.study.arms.arm import Arm, _kind
-from core.study.arms.choice import chosen_arms
 from core.study.stats.claims import (
     Difference,
     Pair,
@@ -29,16 +28,13 @@ def paired_difference(a: Arm, b: Arm, measure: MeasureName) -> Difference:
     return paired_differences([(a, b)], measure)[0]
 
 
-def lora_against_full(arms: Sequence[Arm], validation: Mapping[str, float] | None = None) -> list[tuple[Arm, Arm]]:
-    """The pairs of a LoRA and a full arm that answer whether LoRA keeps up, in :func:`arm_order`; no controls.
+def lora_against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """The pairs of a LoRA and a full arm on the same base and task, in :func:`arm_order`; no controls.
 
     Args:
-        arms: of one experiment or more; only those on the same base and task are paired.
-        validation: accuracy on the validation part of each run by id, in percent. Where given, each method is
-            tuned first, by :func:`chosen_arms`.
+        arms: of one experiment or more; those of :func:`core.study.arms.choice.chosen_arms` where they were tuned.
     """
-    taken = list(arms) if validation is None else chosen_arms(arms, validation)
-    return [(lora, full) for lora, full in against_full(taken) if lora.method == "lora"]
+    return [(lora, full) for lora, full in against_full(arms) if lora.method == "lora"]
 
 
 def against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:

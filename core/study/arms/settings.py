@@ -1,4 +1,4 @@
-"""What runs differ in: their settings side by side, without those that are equal."""
+"""The settings in which runs differ, side by side."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
 
 
 def differences(runs: Sequence[Run]) -> pd.DataFrame:
-    """The settings in which runs differ: a setting a row, a run a column, as text.
+    """The settings in which runs differ: one row per setting and one column per run, as text.
 
     A setting that a run's method does not have is shown as such. Runs of one spec give a table without rows.
 
@@ -37,7 +37,7 @@ def differences(runs: Sequence[Run]) -> pd.DataFrame:
         runs: with ids of their own.
 
     Returns:
-        Columns ``Setting`` and one a run, named ``LoRA r=4, seed 0 (r-…)``.
+        Columns ``Setting`` and one per run, named ``LoRA r=4, seed 0 (r-…)``.
     """
     settings = {run.id: settings_of(run.spec) for run in runs}
     titles = dict.fromkeys(title for own in settings.values() for title in own)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from core.study.arms.arm import Arm
 
 FLOAT_BYTES = 4
-"""Of a float32."""
+"""Size of a float32."""
 
 
 def bytes_for_customers(arm: Arm, customers: int) -> float:
-    """What an arm's networks take for that many customers.
+    """Bytes that an arm's networks take for that many customers.
 
-    Full fine-tuning and training from scratch keep a checkpoint a customer. LoRA keeps one base, and an adapter a
-    customer. What trains only the head or the biases keeps one base, and the trained values a customer, in float32.
+    Full fine-tuning and training from scratch store one checkpoint per customer. LoRA stores one base and
+    one adapter per customer. Head only and biases only store one base and the trained values per customer, in float32.
 
     Args:
         arm: with results.

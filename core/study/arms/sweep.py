@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 
@@ -14,26 +14,27 @@ from core.errors import SpecError
 from core.spec import LoRASpec, Method, OptimSpec, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import arm_order
+from core.study.arms.choice import Choice, Setting, choices_of, no_choice_sentence
 from core.study.stats.intervals import Interval, t_interval
 from core.wording.numbers import count_text, listed, percent
 
-MOST_RUNS = 500
-"""Runs of one sweep."""
+MAX_RUNS = 500
+"""Maximum number of runs in one sweep."""
 
-LEAST_ARMS = 4
-"""Arms below which an experiment is no sweep: Compare shows so few better."""
+MIN_ARMS = 4
+"""Arms below which an experiment is not shown as a sweep: Compare shows so few better."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What a sweep tries."""
+    """The settings that a sweep tries."""
 
     ranks: tuple[int, ...]
     alphas: tuple[float, ...]
     learning_rates: tuple[float, ...]
-    """Of LoRA, each with every rank and alpha."""
+    """Learning rates of LoRA, each with every rank and alpha."""
     full_learning_rates: tuple[float, ...]
-    """Of full fine-tuning, the reference; empty leaves it out."""
+    """Learning rates of full fine-tuning, the reference; empty leaves it out."""
     seeds: int
 
     @property
@@ -56,14 +57,14 @@ class Grid:
         Raises:
             SpecError: too few settings, too many runs, or a value out of bounds.
         """
-        if self.num_arms < LEAST_ARMS:
+        if self.num_arms < MIN_ARMS:
             raise SpecError(
-                f"A sweep tries at least {LEAST_ARMS} settings and this one has {self.num_arms}: choose more ranks, "
+                f"A sweep tries at least {MIN_ARMS} settings and this one has {self.num_arms}: choose more ranks, "
                 f"alphas or learning rates."
             )
-        if self.num_runs > MOST_RUNS:
+        if self.num_runs > MAX_RUNS:
             raise SpecError(
-                f"A sweep takes at most {MOST_RUNS} runs and this one has {count_text(self.num_runs)}: choose fewer "
+                f"A sweep takes at most {MAX_RUNS} runs and this one has {count_text(self.num_runs)}: choose fewer "
                 f"ranks, alphas, learning rates or seeds."
             )
         full = [(optim.but(learning_rate=rate), None) for rate in sorted(self.full_learning_rates)]
@@ -81,18 +82,32 @@ def setting_text(spec: RunSpec) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """An arm of a sweep: its runs, one a seed, whatever became of them."""
+    """One setting of a sweep: its runs in any state, and what it reached."""
 
-    key: str
-    """:attr:`core.spec.RunSpec.arm` of every run."""
-    runs: tuple[Run, ...]
-    validation: tuple[float, ...]
-    """Accuracy on the validation part of each finished run, in percent. A stopped run trained less: it is left out."""
+    setting: Setting
+    choice: Choice = field(repr=False, compare=False)
+    """The choice among all settings of the experiment, controls included."""
+
+    @property
+    def key(self) -> str:
+        """:attr:`core.spec.RunSpec.arm` of every run."""
+        return self.setting.key
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs, by seed."""
+        return self.setting.runs
 
     @property
     def spec(self) -> RunSpec:
         """The spec of the first run: right for all in everything but the seed."""
-        return self.runs[0].spec
+        return self.setting.spec
+
+    @cached_property
+    def validation(self) -> tuple[float, ...]:
+        """Accuracy on the validation part of each finished run that has one, in percent."""
+        values = [run.result.validation_accuracy for run in self.finished if run.result]
+        return tuple(value for value in values if value is not None and math.isfinite(value))
 
     @property
     def method(self) -> Method:
@@ -111,7 +126,7 @@ class Cell:
 
     @property
     def learning_rate(self) -> float:
-        """Of every run."""
+        """The learning rate of every run."""
         return self.spec.optim.learning_rate
 
     @property
@@ -121,27 +136,22 @@ class Cell:
 
     @property
     def finished(self) -> tuple[Run, ...]:
-        """Runs that count."""
-        return tuple(run for run in self.runs if run.state == "finished")
+        """The finished run of each seed. A stopped run trained less, so it is left out."""
+        return tuple(self.setting.finished.values())
 
     @property
     def failed(self) -> int:
-        """Runs that failed."""
-        return sum(run.state == "failed" for run in self.runs)
-
-    @property
-    def may_be_chosen(self) -> bool:
-        """Whether it has a result and no failure: a setting that fails for some seeds is no setting to recommend."""
-        return bool(self.validation) and not self.failed
+        """Number of seeds that failed."""
+        return len(self.setting.failed)
 
     @cached_property
     def validated(self) -> Interval:
-        """Mean and 95 % interval of the accuracy on the validation part, in percent: what settings are chosen by."""
+        """Mean and 95 % interval of the accuracy on the validation part, in percent: by which settings are chosen."""
         return t_interval(self.validation)
 
     @cached_property
     def tested(self) -> Interval:
-        """Mean and 95 % interval of the accuracy on the test part, in percent: what is reported of a choice."""
+        """Mean and 95 % interval of the accuracy on the test part, in percent: which is reported for a choice."""
         return t_interval(self.test)
 
     @property
@@ -151,50 +161,45 @@ class Cell:
 
     @property
     def trainable_parameters(self) -> int | None:
-        """Counted alike in every run; None before the first has finished."""
-        return next((run.result.trainable_parameters for run in self.finished if run.result), None)
+        """The same in every run; None before the first has finished."""
+        return self.setting.parameters or None
 
 
 def is_sweep(specs: Iterable[RunSpec]) -> bool:
-    """Whether runs differ in rank, alpha or learning rate often enough to be read as a sweep."""
+    """Whether runs have enough different ranks, alphas and learning rates to be shown as a sweep."""
     settings = {
         (s.method, s.lora and s.lora.rank, s.lora and s.lora.alpha, s.optim.learning_rate)
         for s in specs
         if s.control is None
     }
-    return len(settings) >= LEAST_ARMS
+    return len(settings) >= MIN_ARMS
 
 
-def cells_of(runs: Iterable[Run], validation: Mapping[str, float]) -> list[Cell]:
-    """The arms of a sweep, full fine-tuning first, then LoRA by rank, alpha and learning rate.
+def cells_of(runs: Iterable[Run]) -> list[Cell]:
+    """The settings of a sweep, full fine-tuning first, then LoRA by rank, alpha and learning rate.
 
     Args:
-        runs: of one experiment; controls are no settings and are left out.
-        validation: accuracy on the validation part at the kept epoch of each finished run, by id, in percent.
+        runs: all of one experiment. Controls get no cell, but the seeds that they lack count as everywhere else.
     """
-    by_arm: dict[str, list[Run]] = {}
-    for run in runs:
-        if run.spec.control is None:
-            by_arm.setdefault(run.spec.arm, []).append(run)
-    cells = []
-    for key, members in by_arm.items():
-        members.sort(key=lambda run: run.spec.seed)
-        done = [validation.get(run.id, math.nan) for run in members if run.state == "finished"]
-        cells.append(Cell(key, tuple(members), tuple(filter(math.isfinite, done))))
+    cells = [
+        Cell(setting, choice)
+        for choice in choices_of(runs)
+        for setting in choice.settings
+        if setting.spec.control is None
+    ]
     return sorted(cells, key=lambda cell: arm_order(cell.spec))
 
 
 def best_of(cells: Iterable[Cell]) -> Cell | None:
-    """The cell with the best mean on the validation part; None where none may be chosen.
-
-    Among equals the one with the lowest rank, then the lowest alpha, then the lowest learning rate.
-    """
-    ordered = sorted((cell for cell in cells if cell.may_be_chosen), key=lambda cell: arm_order(cell.spec))
-    return max(ordered, key=lambda cell: round(cell.validated.mean, 9), default=None)
+    """The cell that :mod:`core.study.arms.choice` picks among some of a sweep; None where none may be chosen."""
+    by_key = {cell.key: cell for cell in cells}
+    choice = next((cell.choice for cell in by_key.values()), None)
+    best = choice.best(lambda setting: setting.key in by_key) if choice is not None else None
+    return by_key[best.key] if best is not None else None
 
 
 def best_by_rank(cells: Iterable[Cell]) -> dict[int, Cell]:
-    """For each rank the alpha and learning rate that validation chooses, ranks ascending."""
+    """The best alpha and learning rate of each rank, ranks ascending."""
     by_rank: dict[int, list[Cell]] = {}
     for cell in cells:
         if cell.rank is not None:
@@ -204,7 +209,7 @@ def best_by_rank(cells: Iterable[Cell]) -> dict[int, Cell]:
 
 
 def chosen(cells: Iterable[Cell]) -> tuple[Cell | None, Cell | None]:
-    """What validation chooses of full fine-tuning and of LoRA."""
+    """The best setting of full fine-tuning, and that of LoRA."""
     everything = list(cells)
     full, lora = (best_of(cell for cell in everything if cell.method == method) for method in ("full", "lora"))
     return full, lora
@@ -215,17 +220,17 @@ def at_alpha(cells: Iterable[Cell], alpha: float | None) -> list[Cell]:
 
     Args:
         cells: of a sweep.
-        alpha: the cells' alpha; None takes the one that validation chooses, cell by cell.
+        alpha: the cells' alpha; None takes the best one for each rank and learning rate.
     """
-    places: dict[tuple[str, int | None, float], list[Cell]] = {}
+    tiles: dict[tuple[str, int | None, float], list[Cell]] = {}
     for cell in cells:
         if alpha is None or cell.alpha in (None, alpha):
-            places.setdefault((cell.method, cell.rank, cell.learning_rate), []).append(cell)
-    return [best_of(members) or members[0] for members in places.values()]
+            tiles.setdefault((cell.method, cell.rank, cell.learning_rate), []).append(cell)
+    return [best_of(members) or members[0] for members in tiles.values()]
 
 
 def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Which points are on the Pareto front of least cost and most worth.
+    """Which points are on the Pareto front of lowest cost and highest worth.
 
     A point is off it where another costs no more, is worth no less, and is better in one of the two.
 
@@ -248,7 +253,7 @@ def rates_sentence(cells: Sequence[Cell]) -> str:
         if cell is not None
     ]
     if not parts:
-        return "No setting has come to a result without a failed run."
+        return no_choice_sentence(run for cell in cells for run in cell.runs) or "Nothing ranks these settings."
     sentences = [f"On the validation part the best settings are {listed(parts)}."]
     if full is not None and lora is not None:
         sentences.append(_ratio_sentence(lora.learning_rate / full.learning_rate))
@@ -303,7 +308,7 @@ def trained_seconds(runs: Iterable[Run]) -> float:
 
 
 def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
-    """A cell a row, as numbers; means have the half-width of their 95 % interval beside them, where there is one."""
+    """One row per cell, as numbers; means have the half-width of their 95 % interval beside them, if there is one."""
     picked = {cell.key for cell in chosen(cells) if cell} | {cell.key for cell in best_by_rank(cells).values()}
     validated, tested = [cell.validated for cell in cells], [cell.tested for cell in cells]
     seconds = [t_interval([run.result.seconds for run in cell.finished if run.result]).mean for cell in cells]

@@ -31,7 +31,7 @@ _COUNTS = ("Rank", "Seeds", "Seed", "Epochs", *(title for title, name in _MEANS.
 
 
 def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
-    """An arm a row, as numbers: settings, then means over its seeds.
+    """One row per arm, as numbers: settings, then means over its seeds.
 
     Measured means have the half-width of their 95 % interval beside them, in a column named ``±``
     and the mean's title; it is missing for one seed. So is any value that an arm does not have.
@@ -82,7 +82,7 @@ def _mean_text(arm: Arm, name: MeasureName) -> str:
 
 
 def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """A run a row, in the order given, as numbers and times (UTC); what a run does not have is missing."""
+    """One row per run, in the order given, as numbers and times (UTC); values that a run does not have are missing."""
     everything = list(runs)
     settings: dict[str, Callable[[Run], object]] = {
         "Run": lambda run: run.id,
@@ -109,7 +109,7 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
 
 
 def entries_table(entries: Iterable[Entry]) -> pd.DataFrame:
-    """The table of :func:`runs_table` with what people put on the runs: tags, note, archive."""
+    """The table of :func:`runs_table` with tags, note and archive flag of each run."""
     everything = list(entries)
     table = runs_table(entry.run for entry in everything)
     table["Tags"] = pd.array([", ".join(entry.tags) for entry in everything], dtype="string")
@@ -123,7 +123,7 @@ def plain_table(table: pd.DataFrame, turned: bool = False) -> str:
 
     Args:
         table: its index is left out.
-        turned: a line a column instead of a line a row, for a table of few rows and many columns.
+        turned: one line per column instead of one per row, for a table of few rows and many columns.
     """
     lines = [
         [str(title) for title in table.columns],

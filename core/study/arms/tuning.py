@@ -1,13 +1,13 @@
-"""A fair rate: every method gets the same small budget of learning rates, and validation picks.
+"""Learning-rate tuning: every method gets the same small number of learning rates, and validation picks.
 
-All rates are trained with all seeds, as one experiment. The choice is made afterwards, from what lies in the store:
-nothing has to be launched later, so a closed page or a restarted server changes nothing, and the curves of accuracy
-over the learning rate are there for every rate. The price is more runs; a bank makes them cheap.
+All rates are trained with all seeds, as one experiment, and the choice is made afterwards from the stored results.
+Nothing has to be launched later, so a closed page or a restarted server changes nothing, and accuracy over the learning
+rate can be drawn for every rate. The price is more runs; a bank makes them cheap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ from pydantic import Field
 
 from core.engine.experiment import Setting
 from core.spec import OptimSpec, RunSpec, Spec, bounds
-from core.study.arms.arm import Arm, Place, place_of
-from core.study.arms.choice import chosen_arms
+from core.store.record import Run
+from core.study.arms.arm import Arm, TuningGroup, tuning_group
+from core.study.arms.choice import choices_of, chosen_arms
 from core.wording.numbers import listed
 
 
@@ -27,7 +28,7 @@ class TuneSpec(Spec):
         5,
         ge=2,
         le=9,
-        title="Learning rates a method",
+        title="Learning rates per method",
         description="How many each method tries, the same number for all; validation picks the best of each.",
     )
     span: float = Field(
@@ -66,10 +67,10 @@ def tuned_arms(arms: Iterable[Setting], tune: TuneSpec) -> list[Setting]:
 
 def is_tuned(specs: Iterable[RunSpec]) -> bool:
     """Whether some method, rank or control was trained in several ways among which validation can choose."""
-    places: dict[Place, set[str]] = {}
+    groups: dict[TuningGroup, set[str]] = {}
     for spec in specs:
-        places.setdefault(place_of(spec), set()).add(spec.arm)
-    return any(len(arms) > 1 for arms in places.values())
+        groups.setdefault(tuning_group(spec), set()).add(spec.arm)
+    return any(len(arms) > 1 for arms in groups.values())
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class RateChoice:
     """Settings among which it was chosen: more than there are rates where alpha or layers were varied as well."""
     ratio: float | None
     """Over the rate chosen for full fine-tuning; None where there is none."""
+    seeds: tuple[int, ...]
+    """Seeds over which the accuracy on the validation part was averaged."""
 
     @property
     def at_end(self) -> str | None:
@@ -92,38 +95,47 @@ class RateChoice:
         return "lowest" if self.arm.learning_rate == self.tried[0] else "highest"
 
 
-def rate_choices(arms: Sequence[Arm], validation: Mapping[str, float] | None) -> list[RateChoice]:
-    """What was chosen at each place, full fine-tuning first; see :func:`core.study.arms.choice.chosen_arms`."""
-    chosen = chosen_arms(arms, validation)
-    full = {arm.place[:2]: arm.learning_rate for arm in chosen if arm.place[2] == "full"}
-    return [
-        RateChoice(
-            arm,
-            tuple(sorted({other.learning_rate for other in arms if other.place == arm.place})),
-            sum(other.place == arm.place for other in arms),
-            arm.learning_rate / full[arm.place[:2]] if arm.place[:2] in full else None,
-        )
-        for arm in chosen
-    ]
+def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
+    """The rate chosen in each tuning group, full fine-tuning first; see :mod:`core.study.arms.choice`."""
+    everything = list(runs)
+    arms = {arm.key: arm for arm in chosen_arms(everything)}
+    full = {arm.tuning_group[:2]: arm.learning_rate for arm in arms.values() if arm.tuning_group[2] == "full"}
+    found: dict[str, RateChoice] = {}
+    for choice in choices_of(everything):
+        for setting in choice.winners():
+            group = [other for other in choice.settings if other.group == setting.group]
+            tried = [other for other in group if other.finished or other.failed]
+            rates = sorted({other.spec.optim.learning_rate for other in tried})
+            rate, reference = setting.spec.optim.learning_rate, full.get(setting.group[:2])
+            found[setting.key] = RateChoice(
+                arms[setting.key],
+                tuple(rates),
+                len(tried),
+                rate / reference if reference else None,
+                choice.judged_on(setting),
+            )
+    return [found[key] for key in arms]
 
 
-def choice_sentence(choices: Sequence[RateChoice], seeds: Sequence[int]) -> str:
+def choice_sentence(choices: Sequence[RateChoice]) -> str:
     """How the rates were chosen, and how those of LoRA relate to that of full fine-tuning."""
     if not choices:
         return ""
     counts = sorted({choice.ways for choice in choices})
     many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     how = f"at {many} learning rates" if all(len(c.tried) == c.ways for c in choices) else f"in {many} ways"
+    alike = len({choice.seeds for choice in choices}) == 1
+    seeds = seeds_text(choices[0].seeds) if alike else "the seeds that could be compared"
     sentences = [
         f"Each setting was trained {how}; the mean accuracy on the validation part over "
-        f"{seeds_text(seeds)} chose one for each, and the same seeds are compared below. The test part was not "
+        f"{seeds} chose one for each, and the same seeds are compared below. The test part was not "
         "looked at for that choice."
     ]
     lora = [choice for choice in choices if choice.arm.method == "lora" and choice.ratio is not None]
     ratios = {choice.arm.spec.label: ratio_text(choice.ratio or 0.0) for choice in lora}
     if len(set(ratios.values())) == 1:
-        alike = f"{next(iter(ratios.values()))} times that of full fine-tuning"
-        sentences.append(f"LoRA's best rate is {alike}{', at every rank' if len(ratios) > 1 else ''}.")
+        ratio = f"{next(iter(ratios.values()))} times that of full fine-tuning"
+        sentences.append(f"LoRA's best rate is {ratio}{', at every rank' if len(ratios) > 1 else ''}.")
     elif ratios:
         words = listed([f"{ratio} times ({label})" for label, ratio in ratios.items()])
         sentences.append(f"LoRA's best rate is {words} that of full fine-tuning.")

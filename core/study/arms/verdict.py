@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 
+from core.store.record import Run
 from core.study.arms.arm import Arm
-from core.study.arms.choice import validated
+from core.study.arms.choice import choices_of, chosen_arms, is_full, is_lora, no_choice_sentence
 from core.study.arms.pairs import lora_against_full, paired_difference, paired_differences
 from core.study.stats.claims import (
     Finding,
@@ -17,29 +18,33 @@ from core.study.stats.claims import (
 from core.wording.numbers import bytes_text, count_text, listed, seconds_text, times_text
 
 
-def verdict(arms: Sequence[Arm], validation: Mapping[str, float] | None = None) -> str:
-    """Full fine-tuning or LoRA: what these arms say, in one or two sentences that claim no more than they may.
+def verdict(runs: Iterable[Run]) -> str:
+    """Full fine-tuning or LoRA: what these runs show, in one or two sentences that claim no more than they may.
 
-    Of several pairs the one with the best means is told of, and its claim is corrected for all of them.
+    Each method and rank is represented by the setting that :mod:`core.study.arms.choice` picks. The answer compares the
+    best LoRA with full fine-tuning, and its claim is corrected for all the pairs it was picked from.
 
     Args:
-        arms: of one experiment.
-        validation: what the best are picked by; see :func:`lora_against_full`. Without it every pair counts as a
-            comparison of its own, and the best are picked by the test part, which only the correction makes fair.
+        runs: of one experiment, in any state.
     """
-    pairs = lora_against_full(arms, validation)
+    everything = list(runs)
+    if everything and (sentence := no_choice_sentence(everything)):
+        return sentence
+    chosen = chosen_arms(everything)
+    pairs = lora_against_full(chosen)
     if not pairs:
-        if {"full", "lora"} <= {arm.method for arm in arms}:
+        if {"full", "lora"} <= {arm.method for arm in chosen if not arm.spec.control}:
             return "No verdict: full fine-tuning and LoRA started from different bases or learnt different tasks."
         return "No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."
-
-    def worth(arm: Arm) -> float:
-        mean = arm.interval("accuracy").mean if validation is None else validated(arm, validation)
-        return mean if math.isfinite(mean) else -math.inf
-
-    differences = paired_differences(pairs, "accuracy")
-    told = max(range(len(pairs)), key=lambda i: sum(map(worth, pairs[i])))
-    return f"{accuracy_sentence(differences[told])} {_cost_sentence(*pairs[told])}"
+    best = [(choice.best(is_lora), choice.best(is_full)) for choice in choices_of(everything)]
+    keys = [(lora.key, full.key) for lora, full in best if lora is not None and full is not None]
+    if not keys:
+        return (
+            "No verdict: nothing ranks these settings, since they have no finished seed in common with an accuracy on "
+            "the validation part."
+        )
+    told = [(lora.key, full.key) for lora, full in pairs].index(keys[0])
+    return f"{accuracy_sentence(paired_differences(pairs, 'accuracy')[told])} {_cost_sentence(*pairs[told])}"
 
 
 def _cost_sentence(lora: Arm, full: Arm) -> str:
@@ -61,7 +66,7 @@ def _cost_sentence(lora: Arm, full: Arm) -> str:
 
 
 def _forgetting_clause(lora: Arm, full: Arm) -> str:
-    """What is said of forgetting; nothing where the target is the source or was not measured on it."""
+    """A clause on forgetting; empty where the target is the source or forgetting was not measured."""
     # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
     masked = bool(lora.spec.source and lora.spec.source.classes)
     difference = paired_difference(lora, full, "forgetting_masked" if masked else "forgetting")

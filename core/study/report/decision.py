@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import Field
 
 from core.spec import Spec
+from core.store.record import Run
 from core.study.arms.arm import Arm
+from core.study.arms.choice import best_arm, chosen_arms, is_full, is_lora
 from core.study.arms.pairs import against_full, paired_difference, paired_differences
 from core.study.stats.claims import Difference, Finding, falls_short_by_less, more_or_less, span_text
 from core.study.stats.intervals import Interval
@@ -46,23 +48,19 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Decision:
-    """What may be said about settings that are cheaper than full fine-tuning."""
+    """The answer about settings that are cheaper than full fine-tuning."""
 
     margin: float
     full: Arm | None
     candidates: tuple[Candidate, ...]
     """The one with the fewest trainable parameters first."""
+    closest: Candidate | None
+    """The LoRA setting that is best on the validation part; where there is none, the best control."""
 
     @property
     def choice(self) -> Candidate | None:
         """The cheapest one within the margin; None where none is shown to be."""
         return next((candidate for candidate in self.candidates if candidate.holds), None)
-
-    @property
-    def closest(self) -> Candidate | None:
-        """The one with the highest mean accuracy."""
-        known = [c for c in self.candidates if math.isfinite(c.difference.interval.mean)]
-        return max(known, key=lambda c: c.difference.interval.mean, default=None)
 
     @property
     def sentence(self) -> str:
@@ -77,17 +75,18 @@ class Decision:
                 f"trains {count_text(choice.trained)} parameters instead of {many}: its accuracy is "
                 f"{_off(choice.difference)}."
             )
-        least = max(candidate.difference.least_seeds for candidate in self.candidates)
+        minimum = max(candidate.difference.least_seeds for candidate in self.candidates)
         seeds = max(len(candidate.difference.seeds) for candidate in self.candidates)
-        if seeds < least:
+        if seeds < minimum:
             word = "seed" if seeds == 1 else "seeds"
             settings = "1 setting" if len(self.candidates) == 1 else f"{len(self.candidates)} settings"
             return (
                 f"No setting can be shown to be within {margin} of full fine-tuning with {seeds} {word}: comparing "
-                f"{settings} takes at least {least}."
+                f"{settings} takes at least {minimum}."
             )
         closest = self.closest
-        words = f"; the closest, {name_of(closest.arm)}, is {_off(closest.difference)}" if closest else ""
+        best = "the best on the validation part"
+        words = f"; {best}, {name_of(closest.arm)}, is {_off(closest.difference)}" if closest else ""
         return f"No setting is shown to be within {margin} of full fine-tuning at 95 %{words}."
 
     @property
@@ -112,24 +111,30 @@ class Decision:
         return f"{'; '.join(words)}."
 
 
-def cheapest_within(arms: Sequence[Arm], margin: float) -> Decision:
-    """Compare every cheaper setting with full fine-tuning, all together.
+def cheapest_within(runs: Iterable[Run], margin: float) -> Decision:
+    """Compare every setting that trains fewer parameters with full fine-tuning, all together.
 
-    Cheap is what trains few parameters. A setting is within the margin where the sign-flip test and the BCa interval
-    both say that it falls short by less, after Holm's correction for all that are looked at; see
-    :func:`core.study.stats.claims.falls_short_by_less`. Accuracies are those of the test part.
+    A setting is within the margin where the sign-flip test and the BCa interval both say that it falls short by less,
+    after Holm's correction for all that are looked at; see :func:`core.study.stats.claims.falls_short_by_less`.
+    Accuracies are those of the test part.
 
     Args:
-        arms: one for each method, rank and control, tuned already; see :func:`core.study.arms.choice.chosen_arms`.
+        runs: of one experiment; each method, rank and control is represented as :mod:`core.study.arms.choice` picks.
         margin: in points, 0 or above.
     """
-    pairs = against_full(arms)
-    full = pairs[0][1] if pairs else next((arm for arm in arms if arm.method == "full" and not arm.spec.control), None)
-    cheaper = [(arm, other) for arm, other in pairs if other is full and _trained(arm) < _trained(other)]
+    everything = list(runs)
+    chosen = chosen_arms(everything)
+    full = best_arm(everything, is_full)
+    pairs = [(arm, other) for arm, other in against_full(chosen) if full is not None and other.key == full.key]
+    cheaper = [(arm, other) for arm, other in pairs if _trained(arm) < _trained(other)]
     differences = paired_differences(cheaper, "accuracy")
     holds = falls_short_by_less(differences, margin)
     found = [Candidate(pair[0], d, ok) for pair, d, ok in zip(cheaper, differences, holds, strict=True)]
-    return Decision(margin, full, tuple(sorted(found, key=lambda candidate: candidate.trained)))
+    known = {c.arm.key: c for c in found if math.isfinite(c.difference.interval.mean)}
+    best = best_arm(everything, lambda setting: is_lora(setting) and setting.key in known)
+    best = best or best_arm(everything, lambda setting: setting.key in known)
+    ordered = sorted(found, key=lambda candidate: candidate.trained)
+    return Decision(margin, full, tuple(ordered), known[best.key] if best is not None else None)
 
 
 def name_of(arm: Arm) -> str:
@@ -161,7 +166,7 @@ def _level(interval: Interval) -> str:
 
 
 def _forgetting(arm: Arm, full: Arm) -> str:
-    """What is said of forgetting; nothing where it was not measured or the source is the target."""
+    """A clause on forgetting; empty where it was not measured or the source is the target."""
     masked = bool(arm.spec.source and arm.spec.source.classes)
     difference = paired_difference(arm, full, "forgetting_masked" if masked else "forgetting")
     if arm.spec.source == arm.spec.task or not math.isfinite(difference.interval.half_width):

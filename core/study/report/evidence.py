@@ -1,4 +1,4 @@
-"""All that a report rests on, read from the lab in one go."""
+"""Everything that a report is based on, read from the lab at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from importlib.metadata import version
 from core.lab import Lab
 from core.spec import RunSpec
 from core.store.record import Curve, Experiment, Run
-from core.study.arms.arm import Arm, Place, arm_order, arms_of, place_of
-from core.study.arms.choice import chosen_arms, validation_of
+from core.study.arms.arm import Arm, TuningGroup, arm_order, arms_of, tuning_group
+from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.sweep import Cell, cells_of
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
 from core.study.figures.palette import colours_of
@@ -27,19 +27,21 @@ class Evidence:
     """What the runs start from: one base, or one for each seed."""
     members: tuple[Run, ...]
     arms: tuple[Arm, ...]
-    """All that have results."""
+    """All arms with results."""
     chosen: tuple[Arm, ...]
     """One for each method, rank and control; see :func:`core.study.arms.choice.chosen_arms`."""
     choices: tuple[RateChoice, ...]
+    dropped: tuple[str, ...]
+    """Sentences about settings that a failed seed has ruled out."""
     cells: tuple[Cell, ...]
-    """For curves over the learning rate."""
+    """Settings for the curves over the learning rate."""
     curves: dict[str, Curve]
-    """Of the runs of the chosen arms, by id."""
+    """Curves of the runs of the chosen arms, by run id."""
     remeasured: Remeasured
     classes: dict[str, int]
-    """Labels of each dataset that the runs use."""
+    """Number of labels of each dataset that the runs use."""
     versions: dict[str, str]
-    """Of what they were computed with, as it is installed now."""
+    """Versions of Python and the libraries, as installed now."""
 
     @property
     def tuned(self) -> bool:
@@ -53,7 +55,7 @@ class Evidence:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Of all runs, ascending."""
+        """Seeds of all runs, ascending."""
         return tuple(sorted({run.spec.seed for run in self.members}))
 
     @property
@@ -69,14 +71,14 @@ def named(arms: Sequence[Arm]) -> list[Arm]:
     return [replace(arm, label=arm.spec.label) for arm in arms] if len(set(labels)) == len(labels) else list(arms)
 
 
-def colours_of_places(specs: Iterable[RunSpec]) -> dict[str, str]:
+def colours_of_groups(specs: Iterable[RunSpec]) -> dict[str, str]:
     """A colour for each arm, by key: that of its method, rank or control, whatever its learning rate."""
     by_arm = {spec.arm: spec for spec in sorted(specs, key=arm_order)}
-    first: dict[Place, RunSpec] = {}
+    first: dict[TuningGroup, RunSpec] = {}
     for spec in by_arm.values():
-        first.setdefault(place_of(spec), spec)
+        first.setdefault(tuning_group(spec), spec)
     colours = colours_of(first.values())
-    return {key: colours[first[place_of(spec)].arm] for key, spec in by_arm.items()}
+    return {key: colours[first[tuning_group(spec)].arm] for key, spec in by_arm.items()}
 
 
 def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = None) -> Evidence:
@@ -88,20 +90,18 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
         remeasured: where it is known already; measuring takes seconds.
     """
     members = lab.members(experiment)
-    arms = arms_of(members)
-    validation = validation_of(arms)
-    chosen = chosen_arms(arms, validation)
-    finished = {run.id: run.result.validation_accuracy for run in members if run.state == "finished" and run.result}
+    chosen = chosen_arms(members)
     tasks = [task for run in members for task in (run.spec.task, run.spec.source) if task]
     titles = {info.name: info.num_classes for info in lab.datasets()}
     return Evidence(
         experiment=experiment,
         bases=tuple(lab.runs_of(bases_of(members))),
         members=tuple(members),
-        arms=tuple(arms),
+        arms=tuple(arms_of(members)),
         chosen=tuple(chosen),
-        choices=tuple(rate_choices(arms, validation)),
-        cells=tuple(cells_of(members, {id: value for id, value in finished.items() if value is not None})),
+        choices=tuple(rate_choices(members)),
+        dropped=tuple(dropped_sentences(members)),
+        cells=tuple(cells_of(members)),
         curves={run.id: lab.curve(run.id) for arm in chosen for run in arm.runs},
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
         classes={task.dataset: titles[task.dataset] for task in tasks if task.dataset in titles},
@@ -115,7 +115,7 @@ def bases_of(members: Sequence[Run]) -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, the system and the libraries that numbers depend on."""
+    """Versions of Python, the system and the libraries that the numbers depend on."""
     names = {"PyTorch": "torch", "NumPy": "numpy", "SciPy": "scipy"}
     found = {title: version(name) for title, name in names.items()}
     return {"Python": platform.python_version(), **found, "System": f"{platform.system()} {platform.machine()}"}

@@ -11,18 +11,18 @@ from core.wording.numbers import count_text, listed
 
 
 def limits_of(evidence: Evidence) -> list[str]:
-    """The limits that this design and these numbers have, the ones that weigh most first."""
+    """The limits that this design and these numbers have, the most important first."""
     specs = [run.spec for run in evidence.members]
     seeds, epochs = len(evidence.seeds), sorted({spec.optim.epochs for spec in specs})
     model = specs[0].model
     if specs[0].own_base:
         bases = (
-            "Each seed had a base of its own, and differences are paired by seed: the intervals speak of bases trained "
+            "Each seed had a base of its own, and differences are paired by seed: the intervals hold for bases trained "
             "like these, on this source, with this network."
         )
     else:
         bases = (
-            "All runs start from one and the same base, so the intervals speak of that base only: another one may give "
+            "All runs start from one and the same base, so the intervals hold for that base only: another one may give "
             "other numbers. Letting base and fine-tune seed vary together would tell."
         )
     sentences = [

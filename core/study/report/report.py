@@ -36,7 +36,7 @@ from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs
 from core.study.report.command import compare_command
 from core.study.report.decision import Decision, DecisionSpec, cheapest_within
-from core.study.report.evidence import Evidence, colours_of_places, gather
+from core.study.report.evidence import Evidence, colours_of_groups, gather
 from core.study.report.facts import facts_of
 from core.study.report.limits import limits_of
 from core.study.report.words import WORDS
@@ -44,10 +44,10 @@ from core.wording.numbers import NOTHING, bytes_text, count_text, number_text, p
 from core.wording.tasks import task_text
 
 CUSTOMERS = 100
-"""Whose storage the report reckons with, where no other number is asked for."""
+"""Default number of customers for which storage is computed."""
 
 FEW_EPOCHS = 12
-"""Up to which every epoch has a tick."""
+"""Maximum number of epochs at which every epoch has a tick."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Plot:
     key: str
     figure: go.Figure
     alt: str
-    """What it shows, in words."""
+    """Alternative text."""
     note: str = ""
 
 
@@ -81,13 +81,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """All of it; every string is plain text."""
+    """The whole report; every string is plain text."""
 
     experiment: str
-    """Its id."""
+    """Id of the experiment."""
     title: str
     made: str
-    """When, in UTC."""
+    """When the report was made, in UTC."""
     question: str
     answer: tuple[str, ...]
     """The two sentences."""
@@ -112,7 +112,7 @@ def report_of(lab: Lab, experiment: Experiment, margin: float | None = None) -> 
         margin: points that a setting may fall short of full fine-tuning; the default of :class:`DecisionSpec`.
 
     Raises:
-        LabError: the margin is out of bounds, or no run has come to a result.
+        LabError: the margin is out of bounds, or no setting has finished without a failed seed.
     """
     return report(gather(lab, experiment), margin)
 
@@ -127,12 +127,12 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
 
     Raises:
         SpecError: the margin is out of bounds.
-        RunStateError: no run has come to a result.
+        RunStateError: no setting has finished without a failed seed.
     """
     if not evidence.chosen:
-        raise RunStateError("There is nothing to report yet: no run of this experiment has come to a result.")
+        raise RunStateError("No setting has finished without a failed seed, so there is nothing to report yet.")
     spec = DecisionSpec.of() if margin is None else DecisionSpec.of(within=margin)
-    decision = cheapest_within(evidence.chosen, spec.within)
+    decision = cheapest_within(evidence.members, spec.within)
     first = evidence.members[0].spec
     source = task_text(first.source) if first.source else ""
     return Report(
@@ -145,7 +145,10 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
             f"than {spec.within:g} points of accuracy below full fine-tuning."
         ),
         answer=tuple(filter(None, (decision.sentence, decision.second_sentence))),
-        warnings=tuple(comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed")),
+        warnings=(
+            *evidence.dropped,
+            *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
+        ),
         sections=tuple(_sections(evidence, decision, customers)),
         limits=tuple(limits_of(evidence)),
         facts=tuple(facts_of(evidence)),
@@ -168,7 +171,7 @@ def _datasets(evidence: Evidence) -> set[str]:
 
 
 def _sections(evidence: Evidence, decision: Decision, customers: int) -> list[Section]:
-    colours = colours_of_places(run.spec for run in evidence.members)
+    colours = colours_of_groups(run.spec for run in evidence.members)
     sections = [_accuracy(evidence, decision, colours)]
     if evidence.tuned:
         sections.append(_rates(evidence))
@@ -218,9 +221,11 @@ def _rates(evidence: Evidence) -> Section:
         dtype=object,
     )
     figure = Plot(
-        "rates", rate_curves(evidence.cells), "Accuracy on the validation part over the learning rate, a line a setting"
+        "rates",
+        rate_curves(evidence.cells),
+        "Accuracy on the validation part over the learning rate, one line per setting",
     )
-    lead = choice_sentence(evidence.choices, evidence.seeds)
+    lead = choice_sentence(evidence.choices)
     return Section("A fair learning rate for each", lead, (figure, Table("Learning rates", table)))
 
 
@@ -232,7 +237,9 @@ def _forgetting(evidence: Evidence, colours: dict[str, str]) -> Section:
         suffix = "-masked" if masked else ""
         plane = learning_and_forgetting(arms, evidence.curves, colours, masked, evidence.remeasured.start)
         among = ", choosing among the source's classes" if masked else ""
-        parts.append(Plot(f"plane{suffix}", plane, f"Target accuracy against source accuracy{among}, a line a setting"))
+        parts.append(
+            Plot(f"plane{suffix}", plane, f"Target accuracy against source accuracy{among}, one line per setting")
+        )
     curves = [
         NamedCurve(arm.key, arm.label, colours[arm.key], _mean_curve([evidence.curves[run.id] for run in arm.runs]))
         for arm in arms
@@ -242,7 +249,7 @@ def _forgetting(evidence: Evidence, colours: dict[str, str]) -> Section:
     figure.update_layout(title_subtitle_text=f"validation parts, mean of the seeds{among}")
     if all(len(curve.curve.epochs) <= FEW_EPOCHS for curve in curves):
         figure.update_xaxes(dtick=1)
-    parts.append(Plot("curves", figure, "Mean accuracy on target and source after each epoch, a line a setting"))
+    parts.append(Plot("curves", figure, "Mean accuracy on target and source after each epoch, one line per setting"))
     parts.append(Table("Forgetting, in points of the source", _forgetting_table(arms, evidence.split)))
     lead = "What the network still knows of the source while it learns the target."
     return Section("Learning and forgetting", lead, tuple(parts))
@@ -274,7 +281,7 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
         {
             "Setting": [arm.label for arm in arms],
             "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
-            "Time a run": [
+            "Time per run": [
                 seconds_text(i.mean) + (f" ± {number_text(i.half_width)}" if i.n > 1 else "") for i in seconds
             ],
             "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
@@ -298,8 +305,8 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
         Table("What each setting costs", table),
     )
     lead = (
-        "LoRA is stored as one base and an adapter a customer, head only and biases only as one base and the trained "
-        "values, all else as a checkpoint a customer."
+        "LoRA is stored as one base and one adapter per customer, head only and biases only as one base and the "
+        "trained values, everything else as one checkpoint per customer."
     )
     return Section("Cost", lead, parts)
 

@@ -1,12 +1,11 @@
-"""What one run changed: the base, the network that came of it, and ΔW of each layer between them."""
+"""What one run changed: the base, the tuned network, and ΔW of each layer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -18,18 +17,19 @@ from core.methods.lora import AdaptedLinear, merged_copy
 from core.networks.file import read_network
 from core.networks.perceptron import MultilayerPerceptron
 from core.store.record import Run
-from core.study.arms.arm import Arm, arm_order
+from core.study.arms.arm import Arm, arms_of
+from core.study.arms.choice import best_arm, chosen_arms, is_lora
 from core.study.weights.spectrum import Array, Spectrum, delta_weights, linear_weights, spectrum
 
 
 @dataclass(frozen=True, eq=False)
 class WeightChange:
-    """A base and what was tuned from it; nothing here changes either."""
+    """A base and the network that was tuned from it; neither is modified."""
 
     base: MultilayerPerceptron
     """The network that training started from."""
     tuned: nn.Module
-    """What came of it: plain after full fine-tuning, with its adapters after LoRA."""
+    """The network after training: plain after full fine-tuning, with its adapters after LoRA."""
 
     @cached_property
     def weights(self) -> dict[str, Array]:
@@ -90,33 +90,35 @@ def layer_shapes(run: Run) -> dict[str, tuple[int, int]]:
     return {f"layers.{2 * i}": (sizes[i + 1], sizes[i]) for i in range(3)}
 
 
-def main_arms(arms: Sequence[Arm], validation: Mapping[str, float] | None, always: str | None = None) -> list[Arm]:
-    """Of full fine-tuning and of each rank of LoRA the arm that did best on the validation part.
+def main_arms(runs: Iterable[Run], always: str | None = None) -> list[Arm]:
+    """The chosen arm of full fine-tuning and of each rank of LoRA; see :mod:`core.study.arms.choice`.
 
     Args:
-        arms: of one experiment.
-        validation: accuracy on the validation part of each run, by id, in percent; None takes the first arms.
-        always: key of an arm that is kept beside them.
+        runs: all of one experiment.
+        always: key of an arm that is kept beside them, with its stopped runs too.
 
     Returns:
-        In :func:`core.study.arms.arm.arm_order`.
+        In :func:`core.study.arms.arm.arm_order`; all arms where nothing has finished without a failed seed.
     """
-    best: dict[tuple[str, int], Arm] = {}
-    for arm in sorted(arms, key=lambda arm: arm_order(arm.spec)):
-        place = (arm.method, arm.lora.rank if arm.lora else 0)
-        if place not in best or _mean(arm, validation) > _mean(best[place], validation):
-            best[place] = arm
-    kept = {arm.key for arm in best.values()} | {always}
-    return [arm for arm in sorted(arms, key=lambda arm: arm_order(arm.spec)) if arm.key in kept]
+    everything = list(runs)
+    chosen = {arm.key: arm for arm in chosen_arms(everything) if not arm.spec.control}
+    arms = [arm for arm in arms_of(everything) if not arm.spec.control]
+    shown = [arm for arm in arms if not chosen or arm.key in chosen or arm.key == always]
+    return [arm if arm.key == always else chosen.get(arm.key, arm) for arm in shown]
+
+
+def main_run(runs: Iterable[Run]) -> Run | None:
+    """The run that is shown first: of the best LoRA, else of full fine-tuning; None where no run has a result."""
+    everything = list(runs)
+    arms = main_arms(everything)
+    # LoRA first: its adapters are what the sliders are about.
+    arm = best_arm(everything, is_lora) or next((arm for arm in arms if arm.lora), arms[0] if arms else None)
+    return arm.runs[0] if arm is not None else None
 
 
 def run_of_seed(arm: Arm, seed: int) -> Run:
     """The run of an arm with that seed; where there is none, with its first seed."""
     return next((run for run in arm.runs if run.spec.seed == seed), arm.runs[0])
-
-
-def _mean(arm: Arm, validation: Mapping[str, float] | None) -> float:
-    return float(np.mean([validation[run.id] for run in arm.runs])) if validation else 0.0
 
 
 def _bias(network: nn.Module, path: str) -> Array:

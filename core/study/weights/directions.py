@@ -26,7 +26,7 @@ from core.study.weights.subspace import (
     similarity,
 )
 
-MOST_DIRECTIONS = 16
+MAX_DIRECTIONS = 16
 """Directions of a ΔW that are compared, the strongest first: more would not be told apart on a page."""
 
 MEANINGFUL = 0.95
@@ -51,7 +51,7 @@ class Overlap:
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether that is more than 95 % of random pairs reach."""
+        """Whether the overlap is above that of 95 % of random pairs."""
         return self.whole > float(self.random.high[-1, -1]) + 1e-9
 
 
@@ -91,7 +91,7 @@ class Newness:
     """(draws, k) the same for random ΔW."""
 
     def found(self, threshold: float) -> Intruders:
-        """Those that are like no direction of W."""
+        """Indices of the directions that resemble no direction of W."""
         return Intruders(self.likeness, threshold)
 
     def by_chance(self, threshold: float) -> Array:
@@ -119,7 +119,7 @@ class ScalingCheck:
 
 
 def scaling_check(change: WeightChange, exam: Exam, layer: str, indices: Sequence[int]) -> ScalingCheck:
-    """Do the intruders of a layer do what is said of them? Scale them, and see what becomes of the accuracies.
+    """Scale the intruders of a layer and measure how the accuracies change.
 
     Where they cause forgetting, λ < 1 gives source accuracy back and costs little target accuracy, and the control
     does neither. Source: Shuttleworth et al., arXiv 2410.21228, its scaling of intruders by λ.

@@ -49,7 +49,7 @@ class TrainedRank:
     rank: int
     seed: int
     scores: Scores
-    """Of one network."""
+    """Accuracies of one network."""
 
 
 def singular_values(spectra: Sequence[NamedSpectrum], weight: Array) -> go.Figure:
@@ -92,11 +92,11 @@ def energy_held(spectra: Sequence[NamedSpectrum], share: float) -> go.Figure:
         _spectrum_trace(named, 100 * named.spectrum.energy, "the first %{x} hold %{y:.1f} %")
         for named in _chosen_last(spectra)
     ]
-    most = max((len(named.spectrum.values) for named in spectra), default=1)
+    limit = max((len(named.spectrum.values) for named in spectra), default=1)
     layout = layout_of(
         "Energy in the first r directions", f"dashed: {percent(100 * share, 0)}", "Rank r, log scale", "Energy (%)"
     )
-    layout["xaxis"] |= _rank_axis(most)
+    layout["xaxis"] |= _rank_axis(limit)
     layout["yaxis"] |= {"range": [0, 104]}
     layout["shapes"] = [_horizontal(100 * share, NEUTRAL, "dash")]
     return go.Figure(traces, layout)
@@ -372,9 +372,9 @@ def _positive(values: Array) -> Array:
     return np.where(values > 0, values, np.nan)
 
 
-def _rank_axis(most: int) -> dict[str, Any]:
-    ticks = [2**power for power in range(most.bit_length()) if 2**power <= most]
-    span = [math.log10(0.9), math.log10(max(most, 2) * 1.1)]
+def _rank_axis(limit: int) -> dict[str, Any]:
+    ticks = [2**power for power in range(limit.bit_length()) if 2**power <= limit]
+    span = [math.log10(0.9), math.log10(max(limit, 2) * 1.1)]
     return {"type": "log", "range": span, "tickvals": ticks, "ticktext": [str(tick) for tick in ticks]}
 
 

@@ -22,14 +22,14 @@ class CutCurve:
     ranks: tuple[int, ...]
     """Ascending; at the last one nothing is cut off."""
     scores: Scores
-    """Of each rank."""
+    """Accuracies at each rank."""
     base: Scores
-    """Of the network before fine-tuning."""
+    """Accuracies of the network before fine-tuning."""
 
 
-def ranks_up_to(most: int) -> tuple[int, ...]:
-    """1, 2, 4, 8, … below ``most``, then ``most``."""
-    return (*(2**power for power in range(most.bit_length()) if 2**power < most), most)
+def ranks_up_to(limit: int) -> tuple[int, ...]:
+    """1, 2, 4, 8, … below ``limit``, then ``limit``."""
+    return (*(2**power for power in range(limit.bit_length()) if 2**power < limit), limit)
 
 
 def cut_curve(change: WeightChange, exam: Exam) -> CutCurve:

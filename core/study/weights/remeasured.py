@@ -1,6 +1,6 @@
-"""What stored networks say when they are measured once more: example by example, cut to a rank, before training.
+"""Stored networks measured again: example by example, cut to a rank, and before training.
 
-Nothing is trained here. Where a dataset or a file has gone since, a :class:`core.errors.LabError` says so.
+Nothing is trained here. Where a dataset or a file is gone, a :class:`core.errors.LabError` is raised.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int]) -> list[CutArm]:
 
 @dataclass(frozen=True)
 class Remeasured:
-    """What a report needs of stored networks."""
+    """The measurements of stored networks that a report needs."""
 
     cuts: tuple[CutArm, ...] = ()
     start: Standing | None = None
     """The base on the validation parts; the mean of the bases where each seed has one."""
     images: tuple[int, int, int] | None = None
-    """Of the target: to train on, to choose by, to test with."""
+    """Number of the target's training, validation and test images."""
     missing: str = ""
     """Why the rest is not there, where a network or dataset is gone."""
 

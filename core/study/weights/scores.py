@@ -58,7 +58,7 @@ class Scores:
         return np.full(len(self.target), np.nan) if chosen is None else chosen
 
     def at(self, *places: int) -> Scores:
-        """Those of some of the networks, in this order."""
+        """Scores of some of the networks, in this order."""
         chosen = list(places)
         return Scores(
             self.target[chosen],

@@ -11,7 +11,7 @@ from core.study.weights.change import WeightChange
 from core.study.weights.scores import Exam, Scores
 from core.study.weights.spectrum import Array
 
-MOST_STRENGTH = 3.0
+MAX_STRENGTH = 3.0
 """The largest multiple of the trained ΔW."""
 
 STRENGTH_STEP = 0.1
@@ -25,10 +25,10 @@ class StrengthCurve:
     strengths: Array
     """(n,) t, ascending from 0: 0 is the base, 1 the trained network."""
     scores: Scores
-    """Of each t."""
+    """Accuracies at each t."""
 
     def place(self, strength: float) -> int:
-        """Where the nearest t stands."""
+        """Index of the nearest t."""
         return int(np.abs(self.strengths - strength).argmin())
 
     @property
@@ -39,13 +39,13 @@ class StrengthCurve:
 
 
 def strengths() -> Array:
-    """(n,) the multiples of ΔW that are measured: 0 to :data:`MOST_STRENGTH`."""
+    """(n,) the multiples of ΔW that are measured: 0 to :data:`MAX_STRENGTH`."""
     # Whole steps, rounded once, so that 1 is exactly 1.
-    return np.round(np.arange(round(MOST_STRENGTH / STRENGTH_STEP) + 1) * STRENGTH_STEP, 6)
+    return np.round(np.arange(round(MAX_STRENGTH / STRENGTH_STEP) + 1) * STRENGTH_STEP, 6)
 
 
 def strength_curve(change: WeightChange, exam: Exam) -> StrengthCurve:
-    """Accuracies of the base with 0 to :data:`MOST_STRENGTH` times the trained ΔW in all layers."""
+    """Accuracies of the base with 0 to :data:`MAX_STRENGTH` times the trained ΔW in all layers."""
     grid = strengths()
     settings = [dict.fromkeys(change.weights, float(t)) for t in grid]
     return StrengthCurve(grid, exam.of_strengths(change, settings))
@@ -60,28 +60,28 @@ class Switches:
     on: tuple[tuple[bool, ...], ...]
     """Combinations: all on first, all off last."""
     scores: Scores
-    """Of each combination."""
+    """Accuracies of each combination."""
 
     def place(self, on: tuple[bool, ...]) -> int:
-        """Where a combination stands."""
+        """Index of a combination."""
         return self.on.index(on)
 
     @property
     def everything(self) -> int:
-        """Where all layers are on."""
+        """Index of the combination with all layers on."""
         return 0
 
     @property
     def nothing(self) -> int:
-        """Where all layers are off, which is the base."""
+        """Index of the combination with all layers off, which is the base."""
         return len(self.on) - 1
 
     def without(self, layer: str) -> int:
-        """Where only this layer is off."""
+        """Index of the combination with only this layer off."""
         return self.place(tuple(path != layer for path in self.layers))
 
     def only(self, layer: str) -> int:
-        """Where only this layer is on."""
+        """Index of the combination with only this layer on."""
         return self.place(tuple(path == layer for path in self.layers))
 
 

@@ -25,21 +25,21 @@ INTRUDER_TOP = 10
 """Directions of W + ΔW that are looked at, the strongest first."""
 
 
-def directions(matrix: Array, side: Side, most: int | None = None) -> Array:
+def directions(matrix: Array, side: Side, limit: int | None = None) -> Array:
     """Singular vectors of a matrix on one side, the strongest first, without those of a singular value of zero.
 
     Args:
         matrix: ΔW or W of shape (out, in). LoRA's A of shape (in, r) has its directions on the side of its rows,
             ``outputs`` here, and so has Bᵀ of shape (out, r).
         side: ``outputs`` for the left singular vectors, ``inputs`` for the right ones.
-        most: how many at most.
+        limit: maximum number of directions.
 
     Returns:
-        (out or in, k), orthonormal columns; k is the rank of the matrix or ``most``.
+        (out or in, k), orthonormal columns; k is the rank of the matrix or ``limit``.
     """
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
     rank = int((values > rounding(matrix.shape, values)).sum())
-    kept = rank if most is None else min(rank, most)
+    kept = rank if limit is None else min(rank, limit)
     return left[:, :kept] if side == "outputs" else right[:kept].T
 
 
@@ -103,7 +103,7 @@ class Amplification:
     along_delta: float
     """‖Uᵀ W V‖ with U, V the first r directions of ΔW."""
     along_weight: float
-    """The same with those of W itself: the most that r directions can hold."""
+    """The same with the directions of W itself: the maximum for r directions."""
     along_random: float
     """The same with random ones: r ‖W‖ / √(out · in), root mean square."""
 

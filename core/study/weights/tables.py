@@ -24,7 +24,7 @@ def layer_text(path: str, shape: tuple[int, int]) -> str:
 
 
 def spectrum_text(arms: Sequence[Arm], spectra: SpectraOf, share: float = ENERGY) -> pd.DataFrame:
-    """A row a layer and arm, means over the seeds with half of the 95 % interval, as people read it.
+    """One row per layer and arm, means over the seeds with half of the 95 % interval, as people read it.
 
     Args:
         arms: from top to bottom in each layer.
@@ -48,7 +48,7 @@ def spectrum_text(arms: Sequence[Arm], spectra: SpectraOf, share: float = ENERGY
 
 
 def spectrum_numbers(arms: Sequence[Arm], spectra: SpectraOf, share: float = ENERGY) -> pd.DataFrame:
-    """A row a layer and run, as numbers; arguments as of :func:`spectrum_text`."""
+    """One row per layer and run, as numbers; arguments as of :func:`spectrum_text`."""
     rows = [
         {
             "Layer": path,

@@ -1,0 +1,375 @@
+"""One rule picks settings, and every page, report and command asks it: held to cases in which they once differed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.__main__ import _as_json, _print_comparison
+from core.spec import LoRASpec
+from core.store.record import Run
+from core.study.arms.arm import Arm, arms_of
+from core.study.arms.choice import (
+    Setting,
+    choices_of,
+    chosen_arms,
+    dropped_sentences,
+    is_full,
+    is_lora,
+    no_choice_sentence,
+)
+from core.study.arms.sweep import Cell, best_by_rank, cells_of, chosen, sweep_table
+from core.study.arms.tuning import rate_choices
+from core.study.arms.verdict import verdict
+from core.study.figures.sweep import rate_curves
+from core.study.report.decision import cheapest_within
+from core.study.weights.change import main_arms, main_run
+from tests.study.samples import make_arm_runs, make_run
+
+ROOT = Path(__file__).parents[2]
+
+FAILED, QUEUED = "failed", "queued"
+
+
+def trained(method: str, rate: float, outcomes: list[float | str | tuple[str, float]], rank: int = 4) -> list[Run]:
+    """Runs of one setting, one per seed: a validation accuracy, a state without result, or a state with accuracy.
+
+    The test part says the same as the validation part.
+    """
+    runs = []
+    for seed, outcome in enumerate(outcomes):
+        state, value = outcome if isinstance(outcome, tuple) else ("finished", outcome)
+        if isinstance(outcome, str):
+            state, value = outcome, 0.0
+        runs.append(
+            make_run(
+                method,
+                seed,
+                value,
+                rank=rank,
+                state=state,
+                optim={"learning_rate": rate},
+                validation_accuracy=value,
+            )
+        )
+    return runs
+
+
+def full(*outcomes: float | str | tuple[str, float], rate: float = 0.001) -> list[Run]:
+    return trained("full", rate, list(outcomes))
+
+
+def lora(*outcomes: float | str | tuple[str, float], rate: float = 0.005, rank: int = 4) -> list[Run]:
+    return trained("lora", rate, list(outcomes), rank)
+
+
+TWO_FULL = full(90.0, 90.0, 90.0) + full(88.0, 88.0, 88.0, rate=0.002)
+GOOD_LORA = lora(89.0, 89.0, 89.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An experiment, and what the rule picks in it."""
+
+    runs: list[Run]
+    full: float | None
+    """Learning rate that wins."""
+    lora: float | None
+    dropped: tuple[str, ...] = ()
+    """What is said of each dropped setting."""
+
+
+CASES = {
+    "a failed seed at the best mean": Case(
+        TWO_FULL + GOOD_LORA + lora(95.0, 95.0, FAILED, rate=0.01),
+        0.001,
+        0.005,
+        ("LoRA r=4, lr 0.01 (seed 2)",),
+    ),
+    "a failure at every rate": Case(
+        TWO_FULL + lora(89.0, 89.0, FAILED) + lora(FAILED, 95.0, FAILED, rate=0.01),
+        0.001,
+        None,
+        ("LoRA r=4, lr 0.005 (seed 2)", "LoRA r=4, lr 0.01 (seeds 0 and 2)"),
+    ),
+    "a stopped run that drags its mean": Case(
+        TWO_FULL + GOOD_LORA + lora(92.0, 92.0, ("stopped", 30.0), rate=0.01), 0.001, 0.005
+    ),
+    "a lucky stopped run": Case(TWO_FULL + GOOD_LORA + lora(88.0, 88.0, ("stopped", 99.0), rate=0.01), 0.001, 0.005),
+    "one of three seeds done": Case(TWO_FULL + GOOD_LORA + lora(95.0, QUEUED, QUEUED, rate=0.01), 0.001, 0.005),
+    "one NaN": Case(
+        TWO_FULL + GOOD_LORA + lora(95.0, 95.0, math.nan, rate=0.01), 0.001, 0.005, ("LoRA r=4, lr 0.01 (seed 2)",)
+    ),
+    "one failure at full's best rate": Case(
+        full(95.0, 95.0, FAILED) + full(80.0, 80.0, 80.0, rate=0.002) + lora(90.0, 90.0, 90.0),
+        0.002,
+        0.005,
+        ("Full, lr 0.001 (seed 2)",),
+    ),
+}
+
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+
+
+def rate_of(found: Arm | Cell | Setting | None) -> float | None:
+    return found.spec.optim.learning_rate if found is not None else None
+
+
+def rates_of(found: list[Arm]) -> dict[str, float]:
+    return {arm.spec.label: rate_of(arm) for arm in found}
+
+
+@every_case
+def test_every_caller_names_the_same_winner(case):
+    runs = case.runs
+    expected = {"Full": case.full, "LoRA r=4": case.lora}
+    expected = {label: rate for label, rate in expected.items() if rate is not None}
+    keys = {arm.key for arm in arms_of(runs) if expected.get(arm.spec.label) == arm.learning_rate}
+
+    (choice,) = choices_of(runs)
+    assert {setting.key for setting in choice.winners()} == keys
+    assert (rate_of(choice.best(is_full)), rate_of(choice.best(is_lora))) == (case.full, case.lora)
+
+    # Compare, Home, Report and the command line.
+    assert rates_of(chosen_arms(runs)) == expected
+    assert {found.arm.key for found in rate_choices(runs)} == keys
+    fake = SimpleNamespace(file=lambda id, name: Path(f"/{id}/{name}"))
+    base = make_run("pretrain")
+    printed = json.loads(json.dumps(_as_json(fake, base, runs)))
+    named = {("LoRA r=4" if arm["rank"] else "Full"): arm["learning_rate"] for arm in printed["arms"] if arm["chosen"]}
+    assert named == expected
+
+    sentence = verdict(runs)
+    if case.lora is None:
+        assert sentence.startswith("No verdict yet")
+    else:
+        labels = {arm.key: arm.label.replace("Full", "full fine-tuning") for arm in arms_of(runs)}
+        assert all(labels[key] in sentence for key in keys)
+        others = {label for key, label in labels.items() if key not in keys}
+        assert not any(label in sentence for label in others)
+
+    # Sweep.
+    cells = cells_of(runs)
+    assert tuple(map(rate_of, chosen(cells))) == (case.full, case.lora)
+    assert {rank: rate_of(cell) for rank, cell in best_by_rank(cells).items()} == ({4: case.lora} if case.lora else {})
+    table = sweep_table(cells)
+    assert {cell.key for cell, picked in zip(cells, table["Chosen"], strict=True) if picked} == keys
+    stars = {
+        trace.name: x
+        for trace in rate_curves(cells).data
+        for x, symbol in zip(trace.x, trace.marker.symbol, strict=True)
+        if symbol == "star"
+    }
+    assert stars == expected
+
+    # Weights.
+    assert rates_of(main_arms(runs)) == expected
+    first = main_run(runs)
+    assert first.spec.optim.learning_rate == (case.lora or case.full)
+    assert first.spec.method == ("lora" if case.lora else "full")
+
+    # The decision of a report.
+    decision = cheapest_within(runs, 5.0)
+    assert rate_of(decision.full) == case.full
+    assert rate_of(decision.closest.arm if decision.closest else None) == case.lora
+    assert {candidate.arm.key for candidate in decision.candidates} <= keys
+
+
+@every_case
+def test_a_setting_that_a_failed_seed_rules_out_is_named(case, capsys):
+    sentences = dropped_sentences(case.runs)
+    words = "; ".join(case.dropped)
+    assert sentences == ([f"Left out of the choice because a seed failed: {words}."] if case.dropped else [])
+    _print_comparison(case.runs, 0.5)
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note: Left out of the choice")]
+    assert notes == [f"Note: {sentence}" for sentence in sentences]
+
+
+@every_case
+def test_what_is_compared_has_finished(case):
+    arms = chosen_arms(case.runs)
+    assert {run.state for arm in arms for run in arm.runs} == {"finished"}
+    assert {arm.seeds for arm in arms} == {(0, 1, 2)}
+
+
+def test_where_nothing_has_finished_nothing_is_chosen_and_no_verdict_is_given():
+    stopped = full(("stopped", 90.0)) + lora(("stopped", 95.0)) + lora(("stopped", 96.0), rate=0.01)
+    assert chosen_arms(stopped) == []
+    assert verdict(stopped) == no_choice_sentence(stopped) == "No setting has finished, so there is no verdict."
+    assert chosen(cells_of(stopped)) == (None, None)
+    # They are still there to be looked at.
+    assert len(arms_of(stopped)) == len(main_arms(stopped)) == 3
+    failed = full(90.0, FAILED) + lora(FAILED, 90.0)
+    assert verdict(failed) == "No setting has finished without a failed seed, so there is no verdict."
+    assert no_choice_sentence(TWO_FULL) == ""
+
+
+def test_a_seed_that_was_trained_again_to_the_end_has_not_failed():
+    again = lora(95.0, 95.0, FAILED, rate=0.01)
+    again.append(replace(again[0], id="again", spec=again[2].spec, created=9.0))
+    assert dropped_sentences(TWO_FULL + GOOD_LORA + again) == []
+    assert rates_of(chosen_arms(TWO_FULL + GOOD_LORA + again))["LoRA r=4"] == 0.01
+
+
+def test_a_setting_without_all_seeds_wins_only_where_no_other_has_them_all():
+    waiting = lora(99.0, QUEUED, QUEUED, rank=16)
+    runs = TWO_FULL + GOOD_LORA + waiting
+    (choice,) = choices_of(runs)
+    # It is shown for its rank, beside which there is no other, and does not stand for LoRA.
+    assert {arm.spec.label for arm in chosen_arms(runs)} == {"Full", "LoRA r=4", "LoRA r=16"}
+    assert choice.best(is_lora).spec.lora.rank == 4
+    # Nor does it narrow what the others are judged on.
+    assert choice.judged_on(choice.best(is_lora)) == (0, 1, 2)
+
+
+def test_settings_without_all_seeds_are_judged_on_the_seeds_that_they_share():
+    runs = lora(80.0, 99.0, QUEUED) + lora(90.0, QUEUED, QUEUED, rate=0.01)
+    assert rates_of(chosen_arms(runs)) == {"LoRA r=4": 0.01}
+    (found,) = rate_choices(runs)
+    assert found.seeds == (0,)
+    apart = lora(80.0, QUEUED) + lora(QUEUED, 90.0, rate=0.01)
+    assert [arm.learning_rate for arm in chosen_arms(apart)] == [0.005, 0.01]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_ties_go_to_fewer_parameters_then_the_lower_rate_then_the_lower_alpha(order):
+    def tied(rank: int, rate: float, alpha: float) -> list[Run]:
+        spec = {"lora": LoRASpec.of(rank=rank, alpha=alpha)}
+        # What rounding alone tells apart is a tie.
+        value = 90.0 + 1e-12 * alpha
+        optim = {"learning_rate": rate}
+        return make_arm_runs("lora", [90.0] * 2, rank=rank, optim=optim, spec=spec, validation_accuracy=value)
+
+    settings = [(8, 0.001, 4.0), (4, 0.01, 4.0), (4, 0.005, 16.0), (4, 0.005, 8.0)]
+    runs = [run for setting in settings[::order] for run in tied(*setting)]
+    runs = [
+        replace(run, result=replace(run.result, validation_accuracy=0.3)) if i % 2 else run
+        for i, run in enumerate(runs)
+    ]
+    best = choices_of(runs)[0].best()
+    assert (best.spec.lora.rank, best.spec.optim.learning_rate, best.spec.lora.alpha) == (4, 0.005, 8.0)
+
+
+OUTCOMES = st.one_of(
+    st.integers(0, 4).map(lambda value: 90.0 + value),
+    st.sampled_from([FAILED, QUEUED, math.nan, ("stopped", 95.0), ("stopped", 10.0)]),
+)
+EXPERIMENTS = st.lists(
+    st.lists(OUTCOMES, min_size=3, max_size=3),
+    min_size=1,
+    max_size=6,
+).map(
+    lambda settings: [
+        run
+        for i, outcomes in enumerate(settings)
+        for run in (
+            full(*outcomes, rate=0.001 * (i + 1)) if i < 2 else lora(*outcomes, rate=0.001 * i, rank=4 if i < 4 else 8)
+        )
+    ]
+)
+
+
+def picked(runs: list[Run]) -> object:
+    """All that callers pick, in a form to compare."""
+    decision = cheapest_within(runs, 0.5)
+    first = main_run(runs)
+    return (
+        [(arm.key, [run.id for run in arm.runs]) for arm in chosen_arms(runs)],
+        [(choice.best(is_full), choice.best(is_lora), choice.best()) for choice in choices_of(runs)],
+        [cell and cell.key for cell in (*chosen(cells_of(runs)), *best_by_rank(cells_of(runs)).values())],
+        [(found.arm.key, found.seeds, found.tried) for found in rate_choices(runs)],
+        first and first.spec.arm,
+        decision.full and decision.full.key,
+        decision.closest and decision.closest.arm.key,
+        dropped_sentences(runs),
+    )
+
+
+def named(found: object) -> str:
+    """Choices by key alone: NaN is unlike itself, and results differ where the test part does."""
+    if isinstance(found, Setting):
+        return found.key
+    return str([named(item) for item in found]) if isinstance(found, list | tuple) else str(found)
+
+
+@settings(max_examples=40, deadline=None)
+@given(EXPERIMENTS, st.randoms(use_true_random=False))
+def test_the_order_of_runs_and_the_test_part_have_no_say(runs, random):
+    expected = named(picked(runs))
+    mixed = list(runs)
+    random.shuffle(mixed)
+    assert named(picked(mixed)) == expected
+    tested = [
+        replace(run, result=replace(run.result, accuracy=float(random.randint(0, 100)))) if run.result else run
+        for run in runs
+    ]
+    assert named(picked(tested)) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(EXPERIMENTS)
+def test_what_wins_has_no_failed_seed_and_the_best_of_all_wins_its_own_group(runs):
+    (choice,) = choices_of(runs)
+    winners = choice.winners()
+    assert not {setting.key for setting in winners} & {setting.key for setting in choice.dropped}
+    for among in (is_full, is_lora, lambda setting: True):
+        best = choice.best(among)
+        assert best is None or best in winners
+        if best is not None and any(len(s.finished) == 3 and not s.failed for s in filter(among, choice.settings)):
+            assert len(best.finished) == 3
+
+
+ACCURACY = re.compile(r"accura|validat|tested|worth|interval|\.mean\b|by_seed|\.values\(")
+
+ALLOWED = ["sorted(found, key=lambda candidate: candidate.trained)"]
+"""Calls whose key reads something else: here, trainable parameters."""
+
+
+def choosing_calls(source: str) -> Iterator[str]:
+    """Calls that order or pick by a key which reads an accuracy, as source text."""
+    tree = ast.parse(source)
+    functions = {node.name: ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name not in ("max", "min", "sorted", "sort", "nlargest", "nsmallest", "sort_values", "argmax", "idxmax"):
+            continue
+        for keyword in node.keywords:
+            if keyword.arg in ("key", "by"):
+                text = ast.unparse(keyword.value)
+                called = [body for function, body in functions.items() if re.search(rf"\b{function}\b", text)]
+                if ACCURACY.search(" ".join([text, *called])):
+                    yield ast.unparse(node)
+
+
+def test_no_other_module_orders_settings_by_an_accuracy():
+    function = "def worth(arm):\n    return arm.interval('accuracy').mean\n"
+    planted = f"{function}best = max(arms, key=lambda arm: (1, worth(arm)))"
+    assert len(list(choosing_calls(planted))) == 1
+    assert not list(choosing_calls("sorted(arms, key=lambda arm: arm_order(arm.spec))"))
+    found = {}
+    for path in [*(ROOT / "core").rglob("*.py"), *(ROOT / "pages").rglob("*.py")]:
+        name = path.relative_to(ROOT).as_posix()
+        calls = [call for call in choosing_calls(path.read_text()) if call not in ALLOWED]
+        if calls and name != "core/study/arms/choice.py":
+            found[name] = calls
+    assert found == {}
+
+
+def test_the_arms_of_a_study_know_neither_pages_nor_the_lab():
+    for path in (ROOT / "core" / "study" / "arms").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not [m for m in modules if m.split(".")[0] in ("pages", "streamlit") or m == "core.lab"], path
