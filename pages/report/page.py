@@ -13,11 +13,12 @@ from core.study.report.decision import DecisionSpec
 from core.study.report.evidence import gather
 from core.study.report.html import report_html
 from core.study.report.report import Plot, report
+from core.study.weights.remeasured import remeasure
 from pages.compare.costs import CUSTOMERS
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
-from pages.shared.measured import everything_of
+from pages.shared.measured import measured
 from pages.shared.pickers import experiment_picker
 
 lab = current()
@@ -67,7 +68,7 @@ with right:
         help="Whose networks are to be stored, each with one of their own.",
     )
 try:
-    evidence = gather(lab, experiment, everything_of(lab, chosen_arms(arms, validation_of(arms))))
+    evidence = gather(lab, experiment, measured(remeasure, lab, chosen_arms(arms, validation_of(arms))))
     found = report(evidence, margin, customers)
 except LabError as error:
     st.error(literal(str(error)))

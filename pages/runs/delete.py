@@ -15,7 +15,7 @@ from pages.shared.literal import literal
 ASKED = "runs-to-delete"
 """In session state: ids of the runs that the question is about; it stays open however often the page is drawn."""
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 """Runs that the question names; the others are counted."""
 
 
@@ -105,9 +105,9 @@ def _stop(lab: Lab, ids: tuple[str, ...]) -> None:
 
 def _what_goes(lab: Lab, loss: Loss) -> None:
     runs = lab.runs_of(loss.runs)
-    st.markdown("\n".join(f"- {_name(run)}" for run in runs[:MOST_NAMED]))
-    if len(runs) > MOST_NAMED:
-        st.markdown(f"and {count_text(len(runs) - MOST_NAMED)} more.")
+    st.markdown("\n".join(f"- {_name(run)}" for run in runs[:MAX_NAMED]))
+    if len(runs) > MAX_NAMED:
+        st.markdown(f"and {count_text(len(runs) - MAX_NAMED)} more.")
     what = "Its settings, curve and result" if len(runs) == 1 else "Their settings, curves and results"
     size = lab.space.of(loss.runs)
     files = f", and {bytes_text(size)} of files" if size else ""

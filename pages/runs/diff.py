@@ -14,7 +14,7 @@ from core.study.figures.curves import Axis, NamedCurve, loss_curves
 from core.study.figures.palette import colours_of
 from core.wording.numbers import count_text
 
-MOST_CURVES = 12
+MAX_CURVES = 12
 """Curves drawn at once; more could not be told apart."""
 
 
@@ -41,14 +41,14 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
             label=labels[run.spec.arm],
             colour=colours[run.spec.arm],
             curve=lab.curve(run.id),
-            steps_an_epoch=run.steps / run.spec.optim.epochs,
+            steps_per_epoch=run.steps / run.spec.optim.epochs,
         )
-        for run in begun[:MOST_CURVES]
+        for run in begun[:MAX_CURVES]
     ]
     st.plotly_chart(
         loss_curves(curves, axis, smoothing=0.9, log=False),
         key="runs-curves",
         alt="Training and validation loss of the selected runs",
     )
-    if len(begun) > MOST_CURVES:
-        st.caption(f"The first {MOST_CURVES} of {count_text(len(begun))} are drawn.")
+    if len(begun) > MAX_CURVES:
+        st.caption(f"The first {MAX_CURVES} of {count_text(len(begun))} are drawn.")

@@ -9,7 +9,7 @@ import streamlit as st
 from core.lab import Lab
 from core.store.search import Query
 from core.study.arms.tables import entries_table
-from core.study.csv_file import csv_of
+from core.wording.csv_file import csv_of
 from core.wording.numbers import count_text
 
 ROWS = 50

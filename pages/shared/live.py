@@ -20,13 +20,13 @@ from pages.shared.pickers import state_badge
 TICK = 1.0
 """Seconds between two looks at the store."""
 
-MOST_ROWS = 4
+MAX_ROWS = 4
 """Running runs with a row of their own."""
 
-MOST_FOLDED = 50
+MAX_FOLDED = 50
 """Runs listed in a fold."""
 
-MOST_CURVES = 12
+MAX_CURVES = 12
 """Curves drawn at once; more could not be told apart."""
 
 
@@ -50,9 +50,9 @@ def _panel(lab: Lab, ids: tuple[str, ...], key: str, was_live: bool) -> None:
     _summary(lab, runs, live)
     running = [run for run in live if run.state == "running"]
     waiting = [run for run in live if run.state == "queued"]
-    for run in running[:MOST_ROWS]:
+    for run in running[:MAX_ROWS]:
         _running(lab, run, labels[run.spec.arm], key, alone=len(running) == 1)
-    _folded(lab, "Training beside them", running[MOST_ROWS:], labels, f"{key}-beside")
+    _folded(lab, "Training beside them", running[MAX_ROWS:], labels, f"{key}-beside")
     _folded(lab, "Waiting", waiting, labels, f"{key}-waiting")
     _curves(lab, runs, labels, key)
 
@@ -101,12 +101,12 @@ def _folded(lab: Lab, title: str, runs: list[Run], labels: dict[str, str], key: 
     if not fold.open:
         return
     with fold:
-        for run in runs[:MOST_FOLDED]:
+        for run in runs[:MAX_FOLDED]:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.markdown(literal(f"{labels[run.spec.arm]}, seed {run.spec.seed}"), width="stretch")
                 _stop_button(lab, run, key)
-        if len(runs) > MOST_FOLDED:
-            st.caption(f"And {len(runs) - MOST_FOLDED} more; the Runs page has them all.")
+        if len(runs) > MAX_FOLDED:
+            st.caption(f"And {len(runs) - MAX_FOLDED} more; the Runs page has them all.")
 
 
 def _stop_button(lab: Lab, run: Run, key: str) -> None:
@@ -122,7 +122,7 @@ def _stop_button(lab: Lab, run: Run, key: str) -> None:
 
 
 def _curves(lab: Lab, runs: list[Run], labels: dict[str, str], key: str) -> None:
-    begun = [run for run in runs if run.step][-MOST_CURVES:]
+    begun = [run for run in runs if run.step][-MAX_CURVES:]
     if not begun:
         st.caption("Curves appear with the first steps.")
         return
@@ -133,7 +133,7 @@ def _curves(lab: Lab, runs: list[Run], labels: dict[str, str], key: str) -> None
             label=f"{labels[run.spec.arm]}, seed {run.spec.seed}",
             colour=colours[run.spec.arm],
             curve=lab.curve(run.id),
-            steps_an_epoch=run.steps / run.spec.optim.epochs,
+            steps_per_epoch=run.steps / run.spec.optim.epochs,
         )
         for run in begun
     ]

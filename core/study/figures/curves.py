@@ -18,7 +18,7 @@ from core.store.record import Curve
 from core.study.arms.arm import Arm
 from core.study.figures.palette import colours_of
 from core.study.figures.style import layout_of, plain
-from core.study.figures.thinning import MOST_POINTS, smooth, thin
+from core.study.figures.thinning import MAX_POINTS, smooth, thin
 from core.study.stats.measures import MEASURES, MeasureName, value_text
 
 Axis = Literal["step", "epoch", "seconds"]
@@ -27,7 +27,7 @@ Values = NDArray[np.floating]
 AXES: dict[Axis, str] = {"step": "Step", "epoch": "Epoch", "seconds": "Training time (s)"}
 """What curves can be drawn over, with the title of that axis."""
 
-POINTS_IN_ALL = 20_000
+MAX_TOTAL_POINTS = 20_000
 """Points of all raw lines of a figure together; beyond it a browser no longer zooms smoothly."""
 
 LIVE_POINTS = 400
@@ -45,7 +45,7 @@ class NamedCurve:
     colour: str
     """Its arm's colour, ``#RRGGBB``."""
     curve: Curve
-    steps_an_epoch: float | None = None
+    steps_per_epoch: float | None = None
     """Places the first epoch on an axis of epochs before it has ended; later the curve itself knows."""
 
 
@@ -196,10 +196,10 @@ def export_html(figure: go.Figure) -> bytes:
 
 
 def _loss_traces(
-    curves: Sequence[NamedCurve], axis: Axis, smoothing: float, most: int = MOST_POINTS
+    curves: Sequence[NamedCurve], axis: Axis, smoothing: float, most: int = MAX_POINTS
 ) -> list[dict[str, Any]]:
     """Raw lines first, so that they lie beneath every smoothed one; validation on top."""
-    most = min(most, max(100, POINTS_IN_ALL // max(1, len(curves))))
+    most = min(most, max(100, MAX_TOTAL_POINTS // max(1, len(curves))))
     raw, lines, crosses = [], [], []
     for named, first in _with_first_of_label(curves):
         loss: Values = named.curve.loss
@@ -297,19 +297,19 @@ def _gapped(y: Values) -> Values:
 def _x_of_steps(named: NamedCurve, axis: Axis) -> Values:
     if axis == "seconds":
         return named.curve.seconds
-    return named.curve.step / (_steps_an_epoch(named) if axis == "epoch" else 1)
+    return named.curve.step / (_steps_per_epoch(named) if axis == "epoch" else 1)
 
 
 def _x_of_epochs(named: NamedCurve, axis: Axis) -> Values:
     return named.curve.epochs[axis].to_numpy(np.float64)
 
 
-def _steps_an_epoch(named: NamedCurve) -> float:
+def _steps_per_epoch(named: NamedCurve) -> float:
     """From the last epoch that ended, else as given; NaN where neither is known, which draws nothing."""
     last = named.curve.epochs[["step", "epoch"]].tail(1).to_numpy(np.float64)
     if len(last) and last[0, 1] > 0:
         return float(last[0, 0] / last[0, 1])
-    return named.steps_an_epoch or np.nan
+    return named.steps_per_epoch or np.nan
 
 
 def _loss_layout(axis: Axis, log: bool) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-MOST_POINTS = 1_500
+MAX_POINTS = 1_500
 """Points that a drawn curve has at most: about one a pixel of a wide screen."""
 
 
-def thin(y: NDArray[np.floating], most: int = MOST_POINTS) -> NDArray[np.intp]:
+def thin(y: NDArray[np.floating], most: int = MAX_POINTS) -> NDArray[np.intp]:
     """Which points of a curve to draw.
 
     Min–max thinning: the curve is cut into stretches of equal count, and each keeps its lowest

@@ -16,7 +16,7 @@ from core.wording.numbers import bytes_text
 HEIGHT = 340
 """Pixels."""
 
-MOST_CUSTOMERS = 100_000
+MAX_CUSTOMERS = 100_000
 
 _HERE = {"mode": "markers", "marker": {"size": 12, "symbol": "diamond", "color": NEUTRAL}}
 
@@ -55,7 +55,7 @@ def outputs_figure(start: Start, limit: float) -> go.Figure:
 
 def storage_figure(network: Network, rank: int, customers: int) -> go.Figure:
     """Disk space against customers, on logarithmic axes: a full copy each, or one base and an adapter each."""
-    counts = _powers_between(1, MOST_CUSTOMERS)
+    counts = _powers_between(1, MAX_CUSTOMERS)
     needs, now = [storage(network, rank, int(n)) for n in counts], storage(network, rank, customers)
     full, shared = [need.full_copies for need in needs], [need.shared for need in needs]
     traces = [

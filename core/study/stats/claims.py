@@ -20,7 +20,7 @@ from core.study.stats.intervals import (
     t_interval,
 )
 from core.study.stats.measures import MEASURES, MeasureName
-from core.study.stats.permutation import fewest_pairs, holm, sign_flip_p, win_probability
+from core.study.stats.permutation import holm, min_pairs, sign_flip_p, win_probability
 from core.wording.numbers import count_text, number_text, points_text
 
 
@@ -79,9 +79,9 @@ class Difference:
     """Seeds that would show a difference of the observed size; None where the spread is unknown or nothing differs."""
 
     @property
-    def least_seeds(self) -> int:
+    def min_seeds(self) -> int:
         """Seeds below which nothing can be claimed here, however large the difference."""
-        return fewest_pairs(ERROR_RATE / self.comparisons)
+        return min_pairs(ERROR_RATE / self.comparisons)
 
 
 def differences_of(pairs: Sequence[Pair], measure: MeasureName) -> list[Difference]:
@@ -156,10 +156,10 @@ def accuracy_sentence(difference: Difference) -> str:
     observed = ", ".join([f"observed {points_text(interval.mean)}", *details])
     shown = f"No difference in accuracy is shown between {lora} and {full} with {seeds} ({observed})"
     need = difference.seeds_needed
-    if need is not None and need > difference.least_seeds:
+    if need is not None and need > difference.min_seeds:
         return f"{shown}; one of this size takes about {count_text(need)} seeds."
-    if interval.n < difference.least_seeds:
-        return f"{shown}; a claim takes at least {difference.least_seeds} seeds."
+    if interval.n < difference.min_seeds:
+        return f"{shown}; a claim takes at least {difference.min_seeds} seeds."
     return f"{shown}."
 
 

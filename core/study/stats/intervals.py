@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtr, ndtri, stdtrit
 
-from core.study.stats.permutation import fewest_pairs
+from core.study.stats.permutation import min_pairs
 
-LEAST_SEEDS = 3
+MIN_SEEDS = 3
 """Seeds below which an interval is next to no help: two say almost nothing of the spread."""
 
 ERROR_RATE = 0.05
 """Share of false alarms that is accepted where there is no difference; intervals cover 1 minus this."""
 
-CLAIM_SEEDS = fewest_pairs(ERROR_RATE)
+CLAIM_SEEDS = min_pairs(ERROR_RATE)
 """Seeds below which no difference of measured values is claimed: five signs agree by chance once in 16 times."""
 
 POWER = 0.8
 """Chance to show a difference of the observed size that :func:`seeds_needed` aims at."""
 
-MOST_SEEDS = 1_000_000
+MAX_SEEDS = 1_000_000
 """Seeds above which no number is given any more."""
 
 RESAMPLES = 9999
@@ -92,7 +92,7 @@ def bca_interval(values: Sequence[float], level: float = 1 - ERROR_RATE) -> Inte
     if not n:
         return Interval(math.nan, math.nan, math.nan, 0)
     mean = float(np.mean(values))
-    if n < LEAST_SEEDS or not math.isfinite(mean):
+    if n < MIN_SEEDS or not math.isfinite(mean):
         return Interval(mean, math.nan, math.nan, n)
     spread = float(np.ptp(values))
     # Differences of percentages that ought to be alike differ by rounding, of which no interval can be made.
@@ -130,7 +130,7 @@ def seeds_needed(differences: Sequence[float], comparisons: int = 1) -> int | No
     The smallest n with n ≥ ((t(1 − α/2, n − 1) + t(0.8, n − 1)) · s / d)², s the standard deviation of
     the differences and α = 0.05 / comparisons. Source: Zar, "Biostatistical Analysis" (5th ed., 2010),
     sample size for a paired t-test, which a sign-flip test needs too, or one or two pairs more. Besides at least
-    as many as :func:`core.study.stats.permutation.fewest_pairs` asks for; with just so many, all differences must
+    as many as :func:`core.study.stats.permutation.min_pairs` asks for; with just so many, all differences must
     have one sign, which happens with probability Φ(d / s)^n. The true difference may well be smaller than the
     observed one: take the number as a guide.
 
@@ -149,9 +149,9 @@ def seeds_needed(differences: Sequence[float], comparisons: int = 1) -> int | No
     spread = float(np.std(differences, ddof=1) / mean) ** 2
     # Quantiles of t lie above the normal ones, so no smaller n can do.
     least = float(ndtri(1 - alpha / 2) + ndtri(POWER)) ** 2 * spread
-    if not least <= MOST_SEEDS:
+    if not least <= MAX_SEEDS:
         return None
-    fewest = fewest_pairs(alpha)
+    fewest = min_pairs(alpha)
     n = max(fewest, math.floor(least))
     while n < float(stdtrit(n - 1, 1 - alpha / 2) + stdtrit(n - 1, POWER)) ** 2 * spread:
         n += 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-MOST_EXACT = 20
+MAX_EXACT = 20
 """Differences up to which every assignment of signs is counted; 2¹⁹ sums take a few milliseconds."""
 
 DRAWS = 99_999
@@ -20,7 +20,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     Where two arms do not differ, a seed's difference is as likely to be d as −d, so the observed mean is one
     draw among those of all 2^n assignments of signs. The test assumes nothing else of the distribution and is
     exact for any n. Source: Fisher, "The Design of Experiments" (1935), §21; Good, "Permutation, Parametric and
-    Bootstrap Tests" (3rd ed., 2005), §3.2. Above :data:`MOST_EXACT` differences, p = (b + 1) / (m + 1) of
+    Bootstrap Tests" (3rd ed., 2005), §3.2. Above :data:`MAX_EXACT` differences, p = (b + 1) / (m + 1) of
     m random assignments with a fixed seed (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9, 2010).
 
     Args:
@@ -33,7 +33,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     if not values.size or not np.isfinite(values).all():
         return math.nan
     observed = abs(float(values.sum()))
-    if values.size <= MOST_EXACT:
+    if values.size <= MAX_EXACT:
         # The first sign may stay: turning all of them around gives the same distance from zero.
         sums = values[:1]
         for value in values[1:]:
@@ -45,7 +45,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     return float(np.mean(np.abs(sums) >= observed - 1e-9 * np.abs(values).sum()))
 
 
-def fewest_pairs(error_rate: float) -> int:
+def min_pairs(error_rate: float) -> int:
     """Pairs below which :func:`sign_flip_p` cannot reach ``error_rate``, whatever they are: 2 / 2^n ≤ error_rate."""
     return math.ceil(math.log2(2 / error_rate))
 
