@@ -1,4 +1,4 @@
-"""Downloaded tables: no text in them is a formula, and every number is still one."""
+"""CSV downloads: no text can be read as a formula, and numbers are unchanged."""
 
 from __future__ import annotations
 
