@@ -26,7 +26,7 @@ def fairness(base: Run) -> tuple[TuneSpec | None, bool]:
     """
     tune = None
     if st.toggle(
-        "Tune both: try the same number of learning rates for each method",
+        "Tune both with equally many learning rates",
         key="finetune-tune",
         persist_state="session",
         help="Trains every method, rank and control at several learning rates around its own, with every seed. "
@@ -71,7 +71,7 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
     total = sum(prices[spec.label].seconds for spec in specs)
     table = {
         "Arm": list(prices),
-        "Rates": [f"{len(ways[label])}, {min(rates[label]):g} to {max(rates[label]):g}" for label in prices],
+        "Rates": [f"{len(ways[label])} from {min(rates[label]):g} to {max(rates[label]):g}" for label in prices],
         "Trainable": [count_text(price.trainable_parameters) for price in prices.values()],
         "Memory": [_unbroken(bytes_text(price.memory)) for price in prices.values()],
         "Time per run": [_unbroken(seconds_text(price.seconds)) for price in prices.values()],

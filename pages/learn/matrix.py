@@ -200,7 +200,7 @@ def quiet_start() -> None:
         alt="Five outputs of the base and of the adapted layer, and their differences.",
     )
     with st.grid(3, min_column_width=150):
-        st.metric("Largest change of an output", small(now.largest_change), border=True)
+        st.metric("Largest output change", small(now.largest_change), border=True)
         st.metric("Largest gradient of A", small(now.gradient_a), border=True)
         st.metric("Largest gradient of B", small(now.gradient_b), border=True)
     st.caption("Largest absolute values; the gradients are those of half the squared distance to a random target.")

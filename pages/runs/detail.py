@@ -167,7 +167,7 @@ def _history(lab: Lab, run: Run) -> None:
         with st.expander("Metrics per epoch", icon=":material/format_list_numbered:"):
             shown = epochs.dropna(axis="columns", how="all").drop(columns="step")
             shown.columns = [name.replace("_", " ").capitalize() for name in shown.columns]
-            st.dataframe(shown, hide_index=True, height=240, alt="Losses and accuracies after each epoch")
+            st.dataframe(shown, hide_index=True, alt="Losses and accuracies after each epoch")
 
 
 def _command(lab: Lab, run: Run) -> None:

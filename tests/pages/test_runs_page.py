@@ -264,7 +264,7 @@ def test_deleting_asks_first_and_then_takes_everything(opened: Lab, trained: lis
     app = draw("runs", run=f"{full.id},{tuned.id}")
     press(app, "runs-delete")
     assert len(opened.runs()) == 3
-    assert "the experiment “Turned”" in texts(app)
+    assert "experiment “Turned” will have no runs left" in texts(app)
     assert "576" in texts(app) or "kB of files" in texts(app)
     app.run()
     assert "runs-delete-sure" in keys(app)  # the dialog stays open
