@@ -36,8 +36,9 @@ def _activity(was_live: bool) -> None:
 def _line(running: Sequence[Run], waiting: int) -> str:
     words = []
     if running:
-        seconds = max((run.eta for run in running if run.eta is not None), default=None)
-        words.append(f"{len(running)} running" + (f", {seconds_text(seconds)} left" if seconds is not None else ""))
+        # Runs of a bank share the time, so what is left is their sum, as in the live view.
+        left = [run.eta for run in running if run.eta is not None]
+        words.append(f"{len(running)} running" + (f", about {seconds_text(sum(left))} left" if left else ""))
     if waiting:
         words.append(f"{waiting} queued")
     return " · ".join(words)
