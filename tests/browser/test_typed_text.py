@@ -88,7 +88,7 @@ def test_a_name_can_be_read_where_it_is_shown(page: Page, url: str, lab: Lab) ->
 def test_class_names_can_be_read_in_a_preview(page: Page, url: str) -> None:
     settled(page, f"{url}/pretrain")
     page.get_by_role("combobox", name="Dataset").click()
-    page.get_by_role("option", name="own").click()
+    page.get_by_role("option", name="own (your own)").click()
     page.get_by_text("Preview images").click()
     expect(page.get_by_test_id("stMainBlockContainer")).to_contain_text(NAME[:60])
     assert page.evaluate(MADE) == []
