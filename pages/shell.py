@@ -1,6 +1,6 @@
 """The Streamlit script: page config, navigation, sidebar.
 
-Runs before every page; a page is a folder with ``page.py``, and one more entry in :mod:`pages.shared.links`.
+Streamlit runs it before every page. A page is a folder with a ``page.py`` and an entry in :mod:`pages.shared.links`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ page = st.navigation(sections(), expanded=True)
 require_login()
 try:
     current().check()
-except LabError as error:  # nothing can be shown without it, and every page would say so in its own way
+except LabError as error:  # no page works without the lab, so one message here replaces one per page
     st.error(literal(str(error)), icon=":material/error:")
     st.stop()
 st.logo(HERE / "logo.svg", icon_image=HERE / "icon.svg", size="large")

@@ -1,1 +1,1 @@
-"""Sentences and numbers for people, used by pages, cards and reports alike."""
+"""Formatting of numbers, tasks and tables for people, shared by pages, model cards and reports."""

@@ -1,17 +1,17 @@
-"""How numbers are written for people: one way for each kind, the same on every page and in the terminal."""
+"""Formatting of numbers for people, the same on every page, in reports and in the terminal."""
 
 from __future__ import annotations
 
 import math
 
 NOTHING = "–"
-"""Stands where there is no value; a value that is not a finite number is written as such."""
+"""Shown in place of a missing value."""
 
 _MINUS = "−"
 
 
 def _word(value: float | None) -> str | None:
-    """What to write instead of a number, where ``value`` is none."""
+    """Return what to write for a missing or non-finite value; None for an ordinary number."""
     if value is None:
         return NOTHING
     if math.isnan(value):
@@ -22,18 +22,18 @@ def _word(value: float | None) -> str | None:
 
 
 def number_text(value: float | None, digits: int = 2) -> str:
-    """A number with thousands separators, as in ``1,234.50``."""
+    """Format a number with thousands separators, as in ``1,234.50``."""
     # Adding zero turns a rounded −0.00 into 0.00.
     return _word(value) or f"{round(value or 0.0, digits) + 0.0:,.{digits}f}".replace("-", _MINUS)
 
 
 def percent(value: float | None, digits: int = 2) -> str:
-    """A share given in percent, as in ``96.40 %``."""
+    """Format a percentage, as in ``96.40 %``."""
     return _word(value) or f"{number_text(value, digits)} %"
 
 
 def points_text(value: float | None, digits: int = 2) -> str:
-    """A difference of two percentages, with its sign, as in ``−1.32 points``."""
+    """Format a difference of two percentages with its sign, as in ``−1.32 points``."""
     if word := _word(value):
         return word
     text = number_text(value, digits)
@@ -41,26 +41,26 @@ def points_text(value: float | None, digits: int = 2) -> str:
 
 
 def count_text(value: float | None) -> str:
-    """A count, as in ``6,248``."""
+    """Format a count, as in ``6,248``."""
     return number_text(value, 0)
 
 
 def bytes_text(value: float | None) -> str:
-    """A size in decimal units, as in ``24.9 kB``."""
+    """Format a size in decimal units, as in ``24.9 kB``."""
     if word := _word(value):
         return word
     size, units = float(value or 0.0), ["kB", "MB", "GB", "TB"]
     if abs(size) < 1000:
         return f"{count_text(size)} B"
     unit = ""
-    # 999.95 would be written as 1,000.0: it belongs to the next unit.
+    # 999.95 would be rounded to 1,000.0, so it moves to the next unit.
     while abs(size) >= 999.95 and units:
         size, unit = size / 1000, units.pop(0)
     return f"{number_text(size, 1)} {unit}"
 
 
 def seconds_text(value: float | None) -> str:
-    """A duration, as in ``0.42 s``, ``12.3 s``, ``1 min 12 s`` or ``2 h 5 min``."""
+    """Format a duration, as in ``0.42 s``, ``12.3 s``, ``1 min 12 s`` or ``2 h 5 min``."""
     if word := _word(value):
         return word
     seconds = float(value or 0.0)
@@ -76,10 +76,10 @@ def seconds_text(value: float | None) -> str:
 
 
 def times_text(ratio: float) -> str:
-    """A ratio, as in ``21.8``: one digit after the point, two where it is below 10."""
+    """Format a ratio, as in ``21.8``: with one decimal, or two below 10."""
     return number_text(ratio, 1 if abs(ratio) >= 9.995 else 2)
 
 
 def listed(words: list[str]) -> str:
-    """Words in a row, as in ``a, b and c``."""
+    """Join words, as in ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""

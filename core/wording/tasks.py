@@ -1,4 +1,4 @@
-"""Tasks in words, the same on every page and in reports."""
+"""Descriptions of tasks, the same on every page and in reports."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from core.spec import TaskSpec
 
 
 def task_text(task: TaskSpec) -> str:
-    """A task in a few words, as in ``mnist, classes 0–4, turned 45°``."""
+    """Describe a task in a few words, as in ``mnist, classes 0–4, rotated 45°``."""
     words = [task.dataset]
     if task.classes:
         first, last = task.classes[0], task.classes[-1]
         run = task.classes == tuple(range(first, last + 1))
         words.append(f"classes {first}–{last}" if run else f"classes {', '.join(map(str, task.classes))}")
     if task.rotation:
-        words.append(f"turned {task.rotation:g}°")
+        words.append(f"rotated {task.rotation:g}°")
     if task.invert:
         words.append("inverted")
     if task.permutation is not None:
         words.append("pixels shuffled")
     if task.shots:
-        words.append(f"{task.shots} a class")
+        words.append(f"{task.shots} per class")
     return ", ".join(words)

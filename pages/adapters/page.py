@@ -1,4 +1,4 @@
-"""Adapters: what LoRA runs trained, as files to take home; and files from elsewhere, checked."""
+"""The Adapters page: download the adapters that LoRA runs trained, and verify adapter files from elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ lab = current()
 
 
 def adapter_of_a_run() -> None:
-    """Choose a run, download its files, see what was checked."""
+    """Draw a choice of runs with the files of the chosen one."""
     runs = {run.id: run for run in lab.runs(methods=["lora"], states=["finished", "stopped"], limit=500) if run.result}
     if not runs:
         st.info("Adapters are listed here once a LoRA run has finished.", icon=":material/info:")
@@ -49,14 +49,14 @@ def adapter_of_a_run() -> None:
 
 
 def show(run: Run, result: Result) -> None:
-    """A run's files, certificate, and how to load them."""
+    """Show sizes, downloads, certificate and loading instructions of a run's adapter."""
     with st.container(horizontal=True):
         st.metric("Adapter", bytes_text(result.adapter_bytes), border=True)
         st.metric("Full checkpoint", bytes_text(result.checkpoint_bytes), border=True)
         st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
-        st.metric("Accuracy", percent(result.accuracy), border=True, help="Target task, test part.")
+        st.metric("Accuracy", percent(result.accuracy), border=True, help="On the test part of the target task.")
     try:
-        lab.file(run.id, ADAPTER), lab.base_file(run)  # or the sentence that says what is gone
+        lab.file(run.id, ADAPTER), lab.base_file(run)  # raises LabError if a file is missing
         with st.container(horizontal=True):
             st.download_button(
                 "Adapter for PEFT",
@@ -74,7 +74,7 @@ def show(run: Run, result: Result) -> None:
                 f"{run.id}-merged.safetensors",
                 icon=":material/download:",
                 on_click="ignore",
-                help="Base and adapter added up: a plain network.",
+                help="The base with the adapter added to its weights: an ordinary network.",
                 key="merged-download",
             )
             st.download_button(
@@ -83,7 +83,7 @@ def show(run: Run, result: Result) -> None:
                 f"{run.spec.base}.safetensors",
                 icon=":material/download:",
                 on_click="ignore",
-                help="The network that the adapter goes onto.",
+                help="The network that the adapter applies to.",
                 key="base-download",
             )
     except LabError as error:
@@ -97,7 +97,7 @@ def show(run: Run, result: Result) -> None:
 
 
 def show_certificate(run: Run) -> None:
-    """What was checked when the adapter was written."""
+    """Show what was checked when the adapter was written."""
     st.subheader("Certificate")
     try:
         certificate = lab.certificate(run.id)
@@ -105,42 +105,49 @@ def show_certificate(run: Run) -> None:
         st.error(literal(str(error)))
         return
     st.markdown(
-        f"When the file was made, it was read back in full and put on a fresh copy of the base. "
-        f"On {certificate['probe_rows']} inputs with logits up to {certificate['largest_logit']:.1f}:"
+        "After the file was written, it was read back and applied to a fresh copy of the base. Results on "
+        f"{certificate['probe_rows']} inputs with logits up to {certificate['largest_logit']:.1f}:"
     )
     st.dataframe(
         {
-            "Checked": [
-                "Logits, reloaded against trained",
-                "Logits, merged against unmerged",
+            "Check": [
+                "Logits, reloaded vs. trained",
+                "Logits, merged vs. unmerged",
                 "Trained parameters",
-                *(f"Rank on {layer}" for layer in certificate["layers"]),
+                *(f"Rank of {layer}" for layer in certificate["layers"]),
             ],
-            "Found": [
-                f"up to {certificate['reloaded_difference']:.1e} apart",
-                f"up to {certificate['merged_difference']:.1e} apart",
+            "Result": [
+                _difference(certificate["reloaded_difference"]),
+                _difference(certificate["merged_difference"]),
                 count_text(certificate["parameters"]),
                 *map(str, certificate["layers"].values()),
             ],
         },
         hide_index=True,
-        alt="What was checked when the adapter file was made",
+        alt="Results of the checks that were made when the adapter file was written",
     )
-    with st.expander("The certificate as it stands in the file", icon=":material/description:"):
+    with st.expander("Certificate as JSON", icon=":material/description:"):
         st.json(certificate)
-    if st.button("Check it again now", icon=":material/verified:"):
+    if st.button("Verify again", icon=":material/verified:"):
         try:
             st.success(literal(str(lab.verify(run.id))), icon=":material/verified:")
         except LabError as error:
             st.error(literal(str(error)))
 
 
+def _difference(value: float) -> str:
+    """Format the largest difference between two sets of logits."""
+    return f"within {value:.1e}" if value else "identical"
+
+
 def show_loading(run: Run) -> None:
-    """Lines that load the adapter elsewhere."""
-    st.subheader("Load it")
-    st.caption("With the adapter and the base in one folder. The model card in the zip has it without LoRA Lab, too.")
+    """Show code that loads the adapter without this app."""
+    st.subheader("Load the adapter")
+    st.caption(
+        "With both files in the current folder. The model card in the zip shows how to load it without LoRA Lab."
+    )
     st.code(LOADING.format(run=run.id, base=run.spec.base), language="python", wrap_lines=True)
-    st.caption("Or check the file without a browser:")
+    st.caption("Verify the file from the command line:")
     st.code(
         f"python -m core verify {run.id}-adapter.zip --base {run.spec.base}.safetensors",
         language="bash",
@@ -149,7 +156,7 @@ def show_loading(run: Run) -> None:
 
 
 st.title("Adapters")
-st.markdown("Each LoRA run leaves an **adapter**: a small zip that Hugging Face PEFT loads onto the base.")
+st.markdown("Each LoRA run saves an **adapter**: a small zip file that Hugging Face PEFT can load onto the base.")
 
 of_runs, of_files = st.tabs(["From runs", "From a file"], key="adapters-from", on_change="rerun")
 if of_runs.open:

@@ -1,4 +1,4 @@
-"""An adapter from elsewhere: verified against a base, measured, and merged on demand; nothing of it is kept."""
+"""An uploaded adapter: verified against a base, evaluated, and merged on demand. Nothing is stored."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from pages.shared.task_form import task_form
 
 
 def upload_adapter(lab: Lab) -> None:
-    """Draw the fields for a base, a file and one more task, and what was found."""
+    """Draw the form for a base, an adapter file and an optional second task, and the results."""
     st.markdown(
-        "Bring an adapter zip from LoRA Lab, or a zip of the folder that PEFT saved for the same network. It is "
-        "checked against a base and measured on test images; nothing of it is kept here."
+        "Upload an adapter zip from LoRA Lab, or a zip of the folder that PEFT saved for the same network. It is "
+        "verified against a base and evaluated on test images. The file is not stored."
     )
     base = base_picker(lab)
     if base is None:
-        st.info("An adapter goes onto a base, and there is none yet.", icon=":material/info:")
+        st.info("An adapter is applied to a base, and you have none yet.", icon=":material/info:")
         link("pretrain", "Pretrain a base")
         return
     file = st.file_uploader("Adapter zip", type="zip", key="adapter-file", max_upload_size=MAX_BYTES // 2**20)
     if file is None:
         return
     content, tasks = file.getvalue(), [base.spec.task]
-    if st.toggle("Measure it on another task as well", key="adapter-more"):
+    if st.toggle("Evaluate on another task as well", key="adapter-more"):
         with st.container(border=True):
             task = task_form(lab, base, "adapter-task")
         tasks += [task] if task is not None else []
@@ -50,14 +50,14 @@ def upload_adapter(lab: Lab) -> None:
         "merged.safetensors",
         icon=":material/download:",
         on_click="ignore",
-        help="Base and adapter added up: a plain network.",
+        help="The base with the adapter added to its weights: an ordinary network.",
         key="adapter-merged",
     )
 
 
-@st.cache_data(max_entries=32, show_spinner="Checking the adapter")
+@st.cache_data(max_entries=32, show_spinner="Verifying the adapter")
 def _try(file_id: str, _content: bytes, base: str, tasks: tuple[str, ...], _lab: Lab) -> Trial:
-    """The trial; made once while its page is redrawn."""
+    """Verify and evaluate an adapter; cached because every click redraws the page."""
     specs = [TaskSpec.from_json(task) for task in tasks]
     return evaluate_adapter(_content, _lab.file(base, NETWORK), _lab.tasks, specs)
 
@@ -66,7 +66,7 @@ def _show_scores(trial: Trial, base: Run) -> None:
     st.dataframe(
         {
             "Task": [
-                task_text(score.task) + (" (the base's own)" if score.task == base.spec.task else "")
+                task_text(score.task) + (" (the base's task)" if score.task == base.spec.task else "")
                 for score in trial.scores
             ],
             "Test images": [count_text(score.examples) for score in trial.scores],

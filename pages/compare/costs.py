@@ -15,10 +15,11 @@ from core.study.arms.storage import bytes_for_customers
 from core.study.figures.curves import arm_dots, bars
 from core.study.figures.tradeoffs import Curves, accuracy_against, learning_and_forgetting, learning_over_time
 from core.study.stats.measures import MEASURES, MeasureName
+from core.study.weights.remeasured import base_standings, cut_arms, mean_standing
 from core.wording.numbers import bytes_text, listed
 from pages.shared.figure_panel import show
 from pages.shared.literal import literal
-from pages.shared.measured import cuts_of, start_of
+from pages.shared.measured import measured
 
 CUSTOMERS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000]
 
@@ -30,7 +31,7 @@ def forgetting(
     st.subheader("Learning and forgetting")
     start = None
     try:
-        start = start_of(lab, arms)
+        start = mean_standing(list(measured(base_standings, lab, arms).values()))
     except LabError as error:
         st.caption(f"Where the base stood is not shown: {literal(str(error))}")
     figure = learning_and_forgetting(arms, curves, colours, masked, start)
@@ -92,7 +93,7 @@ def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
             "decomposition. It says what a change of that rank can hold; it is no cheaper to train."
         )
         try:
-            cuts = cuts_of(lab, full, ranks)
+            cuts = measured(cut_arms, lab, full, ranks)
         except LabError as error:
             st.error(literal(str(error)))
             return

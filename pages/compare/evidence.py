@@ -16,10 +16,11 @@ from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves
 from core.study.stats.claims import Difference, Finding
 from core.study.stats.intervals import CLAIM_SEEDS
+from core.study.weights.remeasured import image_by_image
 from core.wording.numbers import count_text, points_text
 from pages.shared.figure_panel import show
 from pages.shared.literal import literal
-from pages.shared.measured import images_of
+from pages.shared.measured import measured
 
 
 def differences(arms: Sequence[Arm], masked: bool) -> None:
@@ -82,7 +83,7 @@ def _pairs(lab: Lab, full: Arm, others: Sequence[Arm], seed: int) -> None:
         if run is None or left is None:
             continue
         try:
-            found = images_of(lab, run.id, left.id)
+            found = measured(image_by_image, lab, run, left)
         except LabError as error:
             st.error(literal(str(error)))
             return

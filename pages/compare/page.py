@@ -11,11 +11,11 @@ from core.study.arms.fairness import comparable
 from core.study.arms.tables import comparison_table, comparison_text
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import verdict
-from core.study.csv_file import csv_of
 from core.study.figures.curves import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
 from core.study.figures.palette import colours_of
 from core.study.report.evidence import bases_of, colours_of_groups, named
 from core.study.stats.measures import MeasureName
+from core.wording.csv_file import csv_of
 from core.wording.numbers import count_text, percent
 from pages.compare.costs import costs, cut_reference, forgetting
 from pages.compare.evidence import differences, learning_rates, single_pair
@@ -152,7 +152,7 @@ curves = [
         label=labels[run.spec.arm],
         colour=colours[run.spec.arm],
         curve=recorded[run.id],
-        steps_an_epoch=run.steps / run.spec.optim.epochs,
+        steps_per_epoch=run.steps / run.spec.optim.epochs,
     )
     for run in drawn
     if run.step and run.spec.arm in shown

@@ -1,4 +1,4 @@
-"""Data: every dataset there is, and your own."""
+"""The Data page: published datasets and uploaded ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ lab = current()
 
 
 def row(info: DatasetInfo) -> None:
-    """One dataset: what it is, whether it is here, and what can be done with it."""
+    """Show a dataset with its state, and buttons to download or delete it."""
     word, colour, icon = STATES[info.state]
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -29,7 +29,7 @@ def row(info: DatasetInfo) -> None:
 
 
 st.title("Data")
-st.markdown("What networks can learn here: published datasets, and your own images.")
+st.markdown("The datasets that networks can learn: published ones, and your own images.")
 
 infos = lab.datasets()
 published, brought = st.columns(2, gap="large")
@@ -39,11 +39,11 @@ with published:
         if not info.is_own:
             row(info)
 with brought:
-    st.subheader("Your own")
+    st.subheader("Your datasets")
     owned = [info for info in infos if info.is_own]
     for info in owned:
         row(info)
     if not owned:
-        st.caption("Datasets that you bring are listed here. Nothing leaves this machine.")
-    st.subheader("Bring a dataset")
+        st.caption("Datasets that you upload are listed here. They stay on this machine.")
+    st.subheader("Upload a dataset")
     upload_dataset(lab)

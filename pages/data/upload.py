@@ -1,4 +1,4 @@
-"""A person's own dataset: brought, looked at, and only then kept; and those that were kept."""
+"""Upload of a dataset, which is previewed before it is saved, and deletion of a saved one."""
 
 from __future__ import annotations
 
@@ -14,46 +14,49 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 
 CLASSES_SHOWN = 12
-"""Classes whose images are shown; the chart has all of them."""
+"""Number of classes whose images the preview shows; its chart covers all classes."""
 SAMPLES = 8
-"""Images of each."""
+"""Images shown of each class."""
 ZOOM = 2
+"""Factor by which the images are enlarged."""
 
 TURN = "upload-turn"
-"""Counts the uploads of a session: a new one gets an empty field."""
+"""Session state key: number of finished uploads, part of widget keys so that each upload starts with empty fields."""
 NOT_DELETED = "upload-not-deleted"
-"""Why the dataset that was to be deleted last is still there."""
+"""Session state key: error message of the last deletion that failed."""
 KEPT = "upload-kept"
-"""The dataset that was kept last, for one word of success."""
+"""Session state key: name of the dataset that was just saved, for a success message."""
 
 FORMATS = """\
-- a **zip** of images (PNG, JPEG, GIF, BMP, WebP) in one folder a class; the folders may lie in `train` and `test`
-- an **npz** with `x_train`, `y_train` and, if you have them, `x_test`, `y_test`; x of shape (n, 28, 28), (n, 784) or
-  (n, h, w), y of shape (n,)
-- a **CSV** with a label and the pixels of one image on each line, with or without headings
+- A **zip** of images (PNG, JPEG, GIF, BMP, WebP) with one folder per class, optionally inside `train` and `test`
+  folders.
+- An **npz** with `x_train` and `y_train` and, optionally, `x_test` and `y_test`. x has shape (n, 28, 28), (n, 784) or
+  (n, h, w), y has shape (n,).
+- A **CSV** with one image per line: its label, then its pixels. A header line is optional.
 
-Images become 28×28 grey, pixels from 0 black to 255 white. Without a test part, a fifth of each class is set aside.
+Images are converted to 28×28 grayscale, with pixels from 0 (black) to 255 (white). Without a test part, a fifth of each
+class is held out for testing.
 """
 
 
 def upload_dataset(lab: Lab) -> None:
-    """The field for a file and, once there is one, what is in it, with Keep and Discard."""
+    """Draw the file uploader and, once there is a file, a preview with buttons to save or discard it."""
     turn = st.session_state.setdefault(TURN, 0)
     if reason := st.session_state.pop(NOT_DELETED, None):
         st.error(literal(reason))
     if kept := st.session_state.pop(KEPT, None):
         st.success(
-            f"{literal(kept)} is kept, and can be chosen wherever a dataset is asked for.",
+            f"{literal(kept)} is saved. You can now choose it wherever a dataset is selected.",
             icon=":material/check_circle:",
         )
-        link("pretrain", "Pretrain on it")
+        link("pretrain", "Pretrain on this dataset")
     file = st.file_uploader(
-        "Images with labels, as a zip, an npz or a CSV",
+        "Labelled images, as a zip, npz or CSV file",
         type=list(KINDS),
         key=f"upload-file-{turn}",
         max_upload_size=MOST_BYTES // 2**20,
     )
-    with st.expander("What a file looks like", icon=":material/description:", expanded=False):
+    with st.expander("Supported file formats", icon=":material/description:", expanded=False):
         st.markdown(FORMATS)
     if file is None:
         return
@@ -67,7 +70,7 @@ def upload_dataset(lab: Lab) -> None:
 
 
 def delete_button(lab: Lab, name: str) -> None:
-    """Delete one of a person's own datasets, after a question."""
+    """Draw a button that deletes an uploaded dataset after confirmation."""
     if st.button(
         "Delete", icon=":material/delete:", type="tertiary", key=f"delete-{name}", help=f"Delete {literal(name)}"
     ):
@@ -76,7 +79,7 @@ def delete_button(lab: Lab, name: str) -> None:
 
 @st.cache_resource(max_entries=2, ttl="30m", show_spinner="Reading the file")
 def _read(file_id: str, _content: bytes) -> Draft | str:
-    """The draft, or the sentence that says why there is none; read once while its page is redrawn."""
+    """Parse an uploaded file; return the draft, or the error message. Cached because every click redraws the page."""
     try:
         return read_upload(_content)
     except LabError as error:
@@ -91,7 +94,7 @@ def _preview(draft: Draft) -> None:
     st.plotly_chart(
         class_counts(names, draft.train_counts, draft.test_counts),
         key="upload-counts",
-        alt=f"Images of each of {len(names)} classes, to train on and to test",
+        alt=f"Number of training and test images in each of {len(names)} classes",
         config={"displaylogo": False},
     )
     with st.container(horizontal=True, gap="medium"):
@@ -102,7 +105,7 @@ def _preview(draft: Draft) -> None:
                 alt=f"Images of class {name}",
             )
     if len(names) > CLASSES_SHOWN:
-        st.caption(f"The first {CLASSES_SHOWN} of {len(names)} classes.")
+        st.caption(f"Showing the first {CLASSES_SHOWN} of {len(names)} classes.")
 
 
 def _decide(lab: Lab, draft: Draft, file_name: str) -> None:
@@ -115,9 +118,9 @@ def _decide(lab: Lab, draft: Draft, file_name: str) -> None:
             max_chars=64,
             key=f"upload-name-{turn}",
             width=220,
-            help=f"{about.title}: lower-case letters, digits and hyphens. A name stands for one dataset for good.",
+            help=f"{about.title}: lower-case letters, digits and hyphens. A name cannot be reused for another dataset.",
         )
-        keep = st.button("Keep", type="primary", icon=":material/save:", key="upload-keep")
+        keep = st.button("Save", type="primary", icon=":material/save:", key="upload-keep")
         discard = st.button("Discard", icon=":material/close:", key="upload-discard")
     if keep:
         try:
@@ -136,9 +139,15 @@ def _ask_to_delete(lab: Lab, name: str) -> None:
     using = [
         run.id for run in lab.live() if name in {task.dataset for task in (run.spec.task, run.spec.source) if task}
     ]
-    st.markdown(f"**{literal(name)}** and its file go. Runs that learnt it keep their results, but cannot be repeated.")
+    st.markdown(
+        f"This deletes **{literal(name)}** and its file. Runs trained on it keep their results but cannot be repeated."
+    )
     if using:
-        st.warning(f"{len(using)} runs that train or wait use it: stop them first, or let them end.")
+        st.warning(
+            "1 running or queued run uses it. Stop it or wait until it has finished."
+            if len(using) == 1
+            else f"{len(using)} running or queued runs use it. Stop them or wait until they have finished."
+        )
     with st.container(horizontal=True):
         answers = [
             st.button(
@@ -150,7 +159,7 @@ def _ask_to_delete(lab: Lab, name: str) -> None:
                 on_click=_delete,
                 args=(lab, name),
             ),
-            st.button("Leave it", key="delete-no"),
+            st.button("Cancel", key="delete-no"),
         ]
     if any(answers):
         st.rerun()

@@ -1,4 +1,4 @@
-"""Parts of the Fine-tune form: what makes a comparison fair, and what it will take."""
+"""Parts of the Fine-tune form: the options for a fair comparison, and the estimated cost."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from pages.shared import forms
 
 
 def fairness(base: Run) -> tuple[TuneSpec | None, bool]:
-    """Whether all are tuned alike, and whether each seed gets a base of its own.
+    """Draw the two options that make a comparison fairer.
 
     Args:
-        base: what is fine-tuned.
+        base: the network to fine-tune.
 
     Returns:
-        How the rates are tuned, or None; and whether bases vary with the seed.
+        How learning rates are tuned, or None; and whether each seed gets its own base.
     """
     tune = None
     if st.toggle(
-        "Tune both: the same number of learning rates for each",
+        "Tune both with equally many learning rates",
         key="finetune-tune",
         persist_state="session",
-        help="Every method, rank and control is trained at rates spread around its own, with every seed. The "
-        "validation part picks one for each, and best is compared with best.",
+        help="Trains every method, rank and control at several learning rates around its own, with every seed. "
+        "Validation accuracy picks the best rate of each, and these are compared.",
     ):
         left, right = st.columns(2, gap="medium")
         with left:
@@ -42,23 +42,23 @@ def fairness(base: Run) -> tuple[TuneSpec | None, bool]:
         "A base for each seed",
         key="finetune-own-bases",
         persist_state="session",
-        help=f"Pretrains a base like {base.id} with every seed, where there is none yet, and starts each seed's runs "
-        "from its own. Base and fine-tune seed then vary together, and the intervals speak of both.",
+        help=f"Pretrains a base like {base.id} with every seed that has none yet, and starts the runs of each seed "
+        "from its own base. The intervals then cover the randomness of both pretraining and fine-tuning.",
     )
     return tune, own_bases
 
 
 def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_base: Run | None) -> None:
-    """Trainable parameters, memory and time of each method, rank and control, and of all together.
+    """Show trainable parameters, memory and time of each method, rank and control, and the totals.
 
     Args:
-        lab: knows what a run costs.
+        lab: estimates what a run costs.
         specs: of all runs.
         seeds: of each arm.
-        own_base: what a base for each seed is like; None where all start from one.
+        own_base: model for the base of each seed; None if all runs start from one base.
 
     Raises:
-        LabError: a spec does not hold.
+        LabError: a spec is invalid.
     """
     ways: dict[str, set[str]] = {}
     rates: dict[str, set[float]] = {}
@@ -71,10 +71,10 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
     total = sum(prices[spec.label].seconds for spec in specs)
     table = {
         "Arm": list(prices),
-        "Rates": [f"{len(ways[label])}, {min(rates[label]):g} to {max(rates[label]):g}" for label in prices],
+        "Rates": [f"{len(ways[label])} from {min(rates[label]):g} to {max(rates[label]):g}" for label in prices],
         "Trainable": [count_text(price.trainable_parameters) for price in prices.values()],
         "Memory": [_unbroken(bytes_text(price.memory)) for price in prices.values()],
-        "Time a run": [_unbroken(seconds_text(price.seconds)) for price in prices.values()],
+        "Time per run": [_unbroken(seconds_text(price.seconds)) for price in prices.values()],
     }
     if len(specs) == len(prices) * len(seeds):
         del table["Rates"]
@@ -88,15 +88,17 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
     if own_base is not None:
         bases = sum(lab.find_base(own_base.spec.but(seed=seed)) is None for seed in seeds)
         total += bases * lab.cost(own_base.spec).seconds
-    with st.grid(2):
+    with st.grid(2, min_column_width=130):
         arms = sum(map(len, ways.values()))
-        st.metric("Runs", f"{len(specs)}", help=f"{arms} arms with {len(seeds)} seeds each.")
+        st.metric(
+            "Runs", f"{len(specs)}", help=f"{arms} arms with {len(seeds)} seed{'' if len(seeds) == 1 else 's'} each."
+        )
         if own_base is not None:
-            st.metric("Bases to train", f"{bases}", help="One for each seed; those that are there are used again.")
-        st.metric("Steps a run", count_text(max(price.steps for price in prices.values())))
-        st.metric("Training time, about", seconds_text(total), help="From a few steps timed on this machine.")
+            st.metric("Bases to train", f"{bases}", help="One for each seed; existing bases are reused.")
+        st.metric("Steps per run", count_text(max(price.steps for price in prices.values())))
+        st.metric("Training time", seconds_text(total), help="Estimated from a few steps timed on this machine.")
 
 
 def _unbroken(text: str) -> str:
-    """A number that stays with its unit in a narrow column."""
+    """Replace spaces so that a narrow column does not split a number from its unit."""
     return text.replace(" ", "\N{NO-BREAK SPACE}")

@@ -1,4 +1,4 @@
-"""Fine-tune: full and LoRA side by side, on one base and one task."""
+"""The Fine-tune page: full fine-tuning and LoRA side by side, on one base and one task."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from pages.shared.task_form import task_form
 lab = current()
 
 st.title("Fine-tune")
-st.markdown("Start from one base, learn one task, and let full fine-tuning and LoRA run side by side.")
+st.markdown("Choose a base and a task, and train full fine-tuning and LoRA side by side.")
 
 live = [run.id for run in lab.live() if run.spec.method != "pretrain"]
-# In the address, so that a reload still knows what was started here.
+# Kept in the URL, so that the page still knows after a reload what was started here.
 launched = next((e.id for e in lab.experiments() if e.id == st.query_params.get("experiment")), None)
 if live:
     live_panel(lab, live, "finetune-live")
 elif launched:
-    st.success("The experiment is done.", icon=":material/check_circle:")
+    st.success("The experiment is finished.", icon=":material/check_circle:")
 if launched:
     link(
         "compare",
@@ -38,9 +38,9 @@ if launched:
 
 base = base_picker(lab)
 if base is None:
-    st.info("Fine-tuning starts from a pretrained network, and there is none yet.", icon=":material/info:")
+    st.info("Fine-tuning starts from a pretrained network, and you have none yet.", icon=":material/info:")
     link("pretrain", "Pretrain a base")
-    link("home", "Or let Home do the whole job")
+    link("home", "Or do everything from Home")
     st.stop()
 
 specs, title, task = [], "", None
@@ -65,12 +65,12 @@ with settings:
         key="finetune-controls",
         persist_state="session",
         wrap=True,
-        help="What keeps the story honest: only the last layer, only the biases, or a new network without the base.",
+        help="Baselines to compare with: train only the last layer, only the biases, or a new network from scratch.",
     )
     left, right = st.columns(2, gap="medium")
     try:
         with left:
-            epochs = forms.whole(OptimSpec, "epochs", "finetune-epochs", most=50)
+            epochs = forms.whole(OptimSpec, "epochs", "finetune-epochs", maximum=50)
             seeds = forms.seeds("finetune-seeds")
         with right:
             batch_size = forms.batch_size("finetune-batch")
@@ -101,7 +101,7 @@ with settings:
         st.error(literal(str(error)))
 
 with cost, st.container(border=True):
-    st.subheader("What it will take")
+    st.subheader("Estimated cost")
     try:
         if not specs or task is None:
             st.caption("Choose a task and at least one method.")
@@ -110,7 +110,7 @@ with cost, st.container(border=True):
             rates = {optim.learning_rate for optim, kind in arms if not isinstance(kind, str)}
             if "Full" in methods and "LoRA" in methods and len(rates) == 1:
                 st.warning(
-                    "One learning rate for both usually handicaps LoRA: its best rate is often several times higher."
+                    "One learning rate for both usually handicaps LoRA, whose best rate is often several times higher."
                 )
             if st.button("Start the experiment", type="primary", icon=":material/play_arrow:", width="stretch"):
                 experiment = lab.fine_tune(base, task, arms, seeds, title, device, own_bases)

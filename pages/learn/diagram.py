@@ -1,7 +1,7 @@
-"""The drawings of the Learn page: matrices to scale and the path of an input, as SVG; matrices of numbers, as LaTeX.
+"""Drawings of the Learn page: matrices to scale and data flow as SVG, and matrices of numbers as LaTeX.
 
-An SVG carries both themes: a browser matches ``prefers-color-scheme`` inside a picture against the
-colour scheme of the page around it, also when that changes without a rerun.
+Each SVG contains both themes: inside an image, browsers evaluate ``prefers-color-scheme`` with the colour scheme of
+the surrounding page, even if that changes without a rerun.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from core.study.figures.palette import FULL, LORA
 
 WIDTH = 360
-"""Of every drawing, in its own units; shown at about this many pixels on a phone."""
+"""Width of every drawing in SVG units; on a phone, about one pixel per unit."""
 
 SIDE = 88
-"""Length of a matrix's longer side."""
+"""Length of the longer side of a matrix."""
 
-THINNEST = 1.5
-"""A strip is drawn at least this thick, or it could not be seen."""
+MIN_THICKNESS = 1.5
+"""Strips are drawn at least this thick, so that they are visible."""
 
 PLUS = 36
-"""Room for a plus sign between two matrices."""
+"""Space for a plus sign between two matrices."""
 
 STYLE = f"""<style>
 text {{ font: 14px system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; fill: #1b2430;
@@ -37,7 +37,7 @@ text {{ font: 14px system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Aria
 
 
 def matrices_full(in_features: int, out_features: int, rank: int) -> str:
-    """W + ΔW to scale: both of shape (in, out). ``rank`` only gives it the height of its neighbour."""
+    """Draw W + ΔW to scale, both of shape (in, out); ``rank`` only matches the height to :func:`matrices_lora`."""
     scale = _Scale(in_features, out_features, rank)
     shape = f"{in_features:,} × {out_features:,}"
     slot = max(scale.width, _length(shape))
@@ -56,7 +56,7 @@ def matrices_full(in_features: int, out_features: int, rank: int) -> str:
 
 
 def matrices_lora(in_features: int, out_features: int, rank: int) -> str:
-    """W + A B to scale: B over the product and A to its left, as one multiplies on paper."""
+    """Draw W + AB to scale, with B above the product and A to its left, as in matrix multiplication on paper."""
     scale = _Scale(in_features, out_features, rank)
     shape, a, b = (
         f"{in_features:,} × {out_features:,}",
@@ -88,13 +88,13 @@ def matrices_lora(in_features: int, out_features: int, rank: int) -> str:
     )
 
 
-def is_thinner_than_drawn(in_features: int, out_features: int, rank: int) -> bool:
-    """Whether some side is drawn thicker than its scale, so that one can see it."""
-    return SIDE * min(rank, in_features, out_features) / max(in_features, out_features) < THINNEST
+def has_widened_strips(in_features: int, out_features: int, rank: int) -> bool:
+    """Return whether the strips would be too thin to see and are drawn thicker than to scale."""
+    return SIDE * min(rank, in_features, out_features) / max(in_features, out_features) < MIN_THICKNESS
 
 
 def path_of_two_branches(base: int, adapter: int) -> str:
-    """An input that goes through W and through A and B; ``base`` and ``adapter`` count multiplications."""
+    """Draw an input that goes through W and through A and B, with the number of multiplications in each branch."""
     return _svg(
         170,
         _text(16, 85, "x", "large"),
@@ -122,7 +122,7 @@ def path_of_two_branches(base: int, adapter: int) -> str:
 
 
 def path_of_one_product(base: int) -> str:
-    """An input that goes through the sum; ``base`` counts multiplications."""
+    """Draw an input that goes through the merged weight, with the number of multiplications."""
     return _svg(
         170,
         _text(16, 85, "x", "large"),
@@ -136,19 +136,19 @@ def path_of_one_product(base: int) -> str:
 
 
 def matrix(values: NDArray[np.floating], decimals: int = 1) -> str:
-    """A matrix as LaTeX, every number with the same decimals; a rounded −0 is 0."""
+    """Format a matrix as LaTeX with a fixed number of decimals; a rounded −0 becomes 0."""
     rows = (" & ".join(f"{number + 0.0:.{decimals}f}" for number in row) for row in np.round(values, decimals))
     return r"\begin{bmatrix}" + r" \\ ".join(rows) + r"\end{bmatrix}"
 
 
 class _Scale:
-    """Sizes on the drawing: one scale for all matrices, so that areas compare."""
+    """Sizes in a drawing, with one scale for all matrices so that areas are comparable."""
 
     def __init__(self, in_features: int, out_features: int, rank: int) -> None:
         unit = SIDE / max(in_features, out_features)
-        self.width = max(out_features * unit, THINNEST)
-        self.tall = max(in_features * unit, THINNEST)
-        self.strip = max(min(rank, in_features, out_features) * unit, THINNEST)
+        self.width = max(out_features * unit, MIN_THICKNESS)
+        self.tall = max(in_features * unit, MIN_THICKNESS)
+        self.strip = max(min(rank, in_features, out_features) * unit, MIN_THICKNESS)
         self.top = self.strip + 28
         self.middle = self.top + self.tall / 2
         self.below = self.top + self.tall + 20
@@ -156,7 +156,7 @@ class _Scale:
 
 
 def _length(words: str) -> float:
-    """About how wide a text is, on the safe side."""
+    """Return an upper estimate of the width of a text."""
     return 8.5 * len(words)
 
 
@@ -178,7 +178,7 @@ def _circle(x: float, y: float) -> str:
 
 
 def _arrow(path: str) -> str:
-    """A line of M, H and V that ends in a head."""
+    """Draw a path of M, H and V commands that ends in an arrowhead."""
     *start, direction, last = path.split()
     x, y = _end([*start, direction, last])
     before = _end(start)
@@ -189,7 +189,7 @@ def _arrow(path: str) -> str:
 
 
 def _end(path: list[str]) -> tuple[float, float]:
-    """Where a path ends."""
+    """Return the end point of a path."""
     x = y = 0.0
     parts = iter(path)
     for command in parts:

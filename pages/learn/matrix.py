@@ -1,4 +1,4 @@
-"""The lessons of the Learn page on one weight matrix: formulas, counts, the law, the start, merging."""
+"""Sections of the Learn page on one weight matrix: formulas, counting, distributivity, initialization, merging."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def two_ways() -> None:
-    """The two formulas, the shape that the next section counts, and both drawn to scale."""
+    """Show both formulas, fields for the layer's shape, and both methods drawn to scale."""
     st.header("Two ways to change a weight", anchor="formulas")
     st.markdown(
         "A linear layer turns its input $x$ into $xW$: one row of $W$ for each input, one column for each output. "
-        "However long it trains, fine-tuning ends with other numbers in $W$, so it comes down to one matrix that is "
-        "added: $\\Delta W$. The two methods differ in which matrices they allow there."
+        "However long it trains, fine-tuning ends with different numbers in $W$, so its whole effect is one matrix "
+        "that is added: $\\Delta W$. The two methods differ in which $\\Delta W$ they allow."
     )
     count = layer_shape()
     shape = (count.in_features, count.out_features, count.used_rank)
@@ -36,7 +36,7 @@ def two_ways() -> None:
             width="stretch",
             alt=f"Two matrices of the same size, W and ΔW, each {shape[0]:,} by {shape[1]:,}, drawn to scale.",
         )
-        st.caption("Any $\\Delta W$ will do, so each of its numbers is trained.")
+        st.caption("$\\Delta W$ can be any matrix, so each of its numbers is trained.")
     with pair.cell():
         st.markdown("**LoRA**")
         st.latex(r"W_{\text{new}} = W + AB")
@@ -49,21 +49,21 @@ def two_ways() -> None:
             ),
         )
         st.caption("$W$ is frozen. Only the two strips are trained; the dashed frame is their product.")
-    if diagram.is_thinner_than_drawn(*shape):
-        st.caption("Areas are to scale, but for the strips: at this rank they are thinner than drawn.")
+    if diagram.has_widened_strips(*shape):
+        st.caption("Areas are to scale, except for the strips, which would be too thin to see at this rank.")
     else:
-        st.caption("Areas are to scale: the same area holds the same count of numbers.")
+        st.caption("Areas are to scale: equal areas hold equally many numbers.")
     st.markdown(
-        "Why should so narrow a change be enough? The base needed a full matrix to take in all of its pretraining. A "
-        "new task mostly reuses what is there and shifts it in a few directions, and $r$ directions are what $AB$ can "
-        "express. That is a bet, not a theorem: where a task needs more directions than $r$, LoRA falls behind full "
-        "fine-tuning, and measuring that is what this lab is for."
+        "Why should such a restricted change be enough? Pretraining needed the full matrix. A new task mostly reuses "
+        "what the base has learnt and shifts it in a few directions, and $AB$ can express $r$ directions. This is a "
+        "hypothesis, not a theorem: if a task needs more than $r$ directions, LoRA falls behind full fine-tuning. "
+        "LoRA Lab measures by how much."
     )
     counting(count)
 
 
 def layer_shape() -> LayerCount:
-    """Ask for inputs, outputs and rank."""
+    """Draw fields for inputs, outputs and rank."""
     rank = bounds(LoRASpec, "rank")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         inputs = st.number_input("Inputs", 1, 65_536, 1000, key="learn_in", bind="query-params", width=140)
@@ -73,7 +73,7 @@ def layer_shape() -> LayerCount:
 
 
 def counting(count: LayerCount) -> None:
-    """What both methods train in a layer of that shape, and from which rank on LoRA saves nothing."""
+    """Show how many numbers each method trains in the layer, and the rank from which LoRA saves nothing."""
     st.header("Counting", anchor="count")
     st.markdown("The sizes above decide how many numbers each method trains in this layer:")
     with st.grid(2, min_column_width=320):
@@ -85,25 +85,24 @@ def counting(count: LayerCount) -> None:
     with st.grid(4, min_column_width=150):
         st.metric("Full fine-tuning", count_text(count.full), border=True)
         st.metric("LoRA", count_text(count.lora), border=True)
-        st.metric("Times fewer", times(count.times_fewer), border=True)
-        st.metric("No saving from rank", count_text(count.first_rank_without_saving), border=True)
+        st.metric("Reduction", times(count.times_fewer), border=True)
+        st.metric("No savings from rank", count_text(count.first_rank_without_saving), border=True)
     if count.rank > count.largest_rank:
         st.warning(
-            f"No matrix of this shape has a rank above {count.largest_rank:,}, so a higher $r$ adds numbers and "
-            f"nothing else. LoRA Lab builds rank {count.largest_rank:,} here.",
+            f"No matrix of this shape has a rank above {count.largest_rank:,}, so a higher $r$ only adds redundant "
+            f"numbers. LoRA Lab uses rank {count.largest_rank:,} here.",
             icon=":material/vertical_align_top:",
         )
     if not count.saves:
         st.warning(
             f"At rank {count.used_rank:,} LoRA trains no fewer numbers than full fine-tuning: "
-            f"{count.lora:,} against {count.full:,}.",
+            f"{count.lora:,} vs. {count.full:,}.",
             icon=":material/balance:",
         )
     st.markdown(
-        r"Both are equal where $r = \frac{\text{in} \cdot \text{out}}{\text{in} + \text{out}}$, here "
-        f"{exact(count.break_even)}; for a square matrix that is half its side. Below, LoRA trains fewer "
-        "numbers, and its count grows with the sides of the matrix and not with its area: the larger the layer, the "
-        "more it saves."
+        r"Both train equally many numbers if $r = \frac{\text{in} \cdot \text{out}}{\text{in} + \text{out}}$, here "
+        f"{exact(count.break_even)}; for a square matrix, half its side. Below that rank, LoRA trains fewer "
+        "numbers. Its count grows with the sides of the matrix instead of its area, so larger layers save more."
     )
     st.plotly_chart(
         ranks_figure(count),
@@ -116,24 +115,24 @@ def counting(count: LayerCount) -> None:
     )
     per_number = FLOAT32 + ADAM_STATE
     st.markdown(
-        f"It is also where the memory goes. Beside the weights, training with Adam keeps a gradient and two running "
-        f"means for each trained number, {per_number} bytes in float32. For this layer that is "
-        f"**{bytes_text(per_number * count.full)}** in full and **{bytes_text(per_number * count.lora)}** with LoRA. "
-        f"The frozen $W$ and the activations are still there."
+        f"The count also determines memory. In addition to the weights, training with Adam stores a gradient and two "
+        f"running means for each trained number, {per_number} bytes in float32. For this layer that is "
+        f"**{bytes_text(per_number * count.full)}** with full fine-tuning and "
+        f"**{bytes_text(per_number * count.lora)}** with LoRA. Both also need the weights $W$ and the activations."
     )
 
 
 def beside_the_weight() -> None:
-    """The distributive law with small numbers, by the library's two layers."""
-    st.header("The change can stay beside the weight", anchor="beside")
+    """Demonstrate distributivity with small numbers, computed by the library's two layers."""
+    st.header("The change can stay separate from the weight", anchor="beside")
     st.markdown(
-        "Products distribute over sums, so the change need not be added into $W$. A second, narrow branch can carry it "
-        "instead. The factor $s$ sets its strength; the LoRA paper takes $s = \\alpha / r$."
+        "Matrix multiplication distributes over addition, so the change does not have to be added to $W$. It can be a "
+        "second, narrow branch instead. The factor $s$ sets its strength; the LoRA paper uses $s = \\alpha / r$."
     )
     st.latex(r"x\,(W + s\,AB) \;=\; xW + s\,(xA)\,B")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         alpha = st.slider("Alpha (rank 2)", 0.5, 8.0, 4.0, 0.5, key="learn_alpha", bind="query-params", width=260)
-        st.button("Draw again", icon=":material/casino:", on_click=draw_again, key="learn_draw")
+        st.button("New random numbers", icon=":material/casino:", on_click=draw_again, key="learn_draw")
         sides = demonstration.two_sides(st.session_state.get("learn_seed", 0), alpha)
         st.latex(rf"s = \alpha / r = {alpha:g} / 2 = {sides.scaling:g}", width="content")
     with st.container(border=True, horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -155,30 +154,31 @@ def beside_the_weight() -> None:
         st.caption("Computed by `LinearWithLoRA`.")
     st.dataframe(
         sides.table.style.format("{:.7f}"),
-        alt="The three outputs of both sides with seven decimals, and the difference.",
+        alt="The three outputs of both sides with seven decimals, and their differences.",
     )
     st.metric("Largest difference", small(sides.largest_difference), border=True, width=220)
     st.caption(
-        "The law is exact, float32 is not: it keeps about seven digits, so adding in another order may leave a "
-        "difference in the last one. At this size the rank saves nothing; the law does not care about size."
+        "Distributivity is exact, but float32 is not: it keeps about seven digits, so a different order of operations "
+        "can change the last one. These matrices are too small for LoRA to save anything, but the law holds for any "
+        "size."
     )
 
 
 def draw_again() -> None:
-    """Another seed, for other numbers."""
+    """Use a new seed for the random matrices."""
     st.session_state["learn_seed"] = st.session_state.get("learn_seed", 0) + 1
 
 
 def quiet_start() -> None:
-    """B = 0 changes nothing; B away from zero does."""
-    st.header("Training starts from the base, exactly", anchor="start")
+    """Show that B = 0 changes nothing, and that other values of B do."""
+    st.header("Training starts exactly from the base", anchor="start")
     st.markdown(
-        "$A$ starts with random numbers and $B$ with zeros. Their product is then zero, so on the first step the "
-        "adapted network *is* the base, and nothing that it knew is disturbed. Move $B$ away from zero and the outputs "
-        "of this `LinearWithLoRA` layer, eight inputs and five outputs, follow."
+        "$A$ is initialized with random numbers and $B$ with zeros. Their product is zero, so before the first step "
+        "the adapted network computes exactly what the base computes. Move $B$ away from zero to see how the outputs "
+        "of this `LinearWithLoRA` layer, with eight inputs and five outputs, change."
     )
     share = st.slider(
-        "How far B has moved, from zero to a random matrix",
+        "Position of B between zero and a random matrix",
         0.0,
         1.0,
         0.0,
@@ -200,82 +200,79 @@ def quiet_start() -> None:
         alt="Five outputs of the base and of the adapted layer, and their differences.",
     )
     with st.grid(3, min_column_width=150):
-        st.metric("Change of an output", small(now.largest_change), border=True)
-        st.metric("Gradient on A", small(now.gradient_a), border=True)
-        st.metric("Gradient on B", small(now.gradient_b), border=True)
-    st.caption(
-        "Each is the largest absolute value; the gradients are those of half the squared distance to a random target."
-    )
+        st.metric("Largest output change", small(now.largest_change), border=True)
+        st.metric("Largest gradient of A", small(now.gradient_a), border=True)
+        st.metric("Largest gradient of B", small(now.gradient_b), border=True)
+    st.caption("Largest absolute values; the gradients are those of half the squared distance to a random target.")
     st.markdown(
-        "Why not start both at zero? The gradient on $A$ is a multiple of $B$ and the gradient on $B$ a multiple of "
-        "$A$: two zeros would never move. With one of them random, $B$ moves on the first step and $A$ from the second "
-        "on. Set the slider to 0 % and read it off."
+        "Why not initialize both with zeros? The gradient of $A$ is proportional to $B$ and the gradient of $B$ to "
+        "$A$, so two zeros would never change. With a random $A$, $B$ changes in the first step and $A$ from the "
+        "second step on. Set the slider to 0 % to see these gradients."
     )
 
 
 def merging() -> None:
-    """Two branches against one product: the same outputs, and what each costs an input."""
-    st.header("Merge when training is over", anchor="merge")
+    """Compare two branches with one product: the same outputs at a different cost per input."""
+    st.header("Merge after training", anchor="merge")
     st.markdown(
-        "Training needs $A$ and $B$ apart. Afterwards the same law lets them be added into $W$, and one product does "
-        "the work of three. Here is the first layer of the lab's own network, 784 × 128:"
+        "Training needs $A$ and $B$ as separate matrices. Afterwards, the same law allows adding them to $W$, so that "
+        "one product replaces three. This is the first layer of LoRA Lab's default network, 784 × 128:"
     )
     rank = st.select_slider("Rank", MERGE_RANKS, 4, key="learn_merge_rank", bind="query-params")
     count = LayerCount(784, 128, int(rank))
     result = demonstration.merging(0, count.used_rank)
     pair = side_by_side()
     with pair.cell():
-        st.markdown("**Two branches**, while it trains")
+        st.markdown("**Two branches**, during training")
         st.image(
             diagram.path_of_two_branches(count.full, count.lora),
             width="stretch",
             alt="The input goes through W and, in parallel, through A, B and the factor s; both results are added.",
         )
         st.caption(
-            f"Multiplications an input: {count.full:,} + {count.lora:,}, "
+            f"Multiplications per input: {count.full:,} + {count.lora:,}, "
             f"**{percent(100 * count.extra_share, 1).replace(' ', NO_BREAK)} more**; $s$ can be folded into $B$."
         )
     with pair.cell():
-        st.markdown("**One product**, when it is done")
+        st.markdown("**One product**, after merging")
         st.image(
             diagram.path_of_one_product(count.full),
             width="stretch",
             alt="The input goes through a single matrix, W plus s times A B, to the output.",
         )
-        st.caption(f"Multiplications an input: {count.full:,}, as many as the base. **None extra**.")
+        st.caption(f"Multiplications per input: {count.full:,}, the same as the base: **no overhead**.")
     with st.grid(2, min_column_width=220):
         st.metric("Largest difference, 64 inputs", small(result.largest_difference), border=True)
-        st.metric("W after unmerging", "same bits" if result.restored else "changed", border=True)
+        st.metric("W after unmerging", "bit-identical" if result.restored else "changed", border=True)
     st.markdown(
-        "Merged, the fine-tuned network computes as much as the base and needs no LoRA code. Subtracting $s\\,AB$ "
-        "again would not quite give the old $W$, because each sum is rounded; so `merge` keeps a copy and `unmerge` "
-        "puts it back. Keep the branches apart to train them, or to swap adapters from one input to the next; merge "
-        "them to serve a single task."
+        "A merged network is as fast as the base and needs no LoRA code. Subtracting $s\\,AB$ again would not restore "
+        "$W$ exactly, because each sum is rounded, so `merge` keeps a copy that `unmerge` restores. Keep the branches "
+        "separate for training, or to switch adapters between inputs; merge them to serve a single task."
     )
 
 
 def side_by_side() -> GridContainer:
-    """Two framed cells; one above the other where they would get too narrow for a drawing or a formula."""
+    """Return a grid of two bordered cells, stacked if they would be too narrow for a drawing or formula."""
     return st.grid(2, min_column_width=320, border=True)
 
 
 def tex(number: int) -> str:
-    """A whole number in LaTeX, its thousands kept together."""
+    """Format a whole number in LaTeX, without spaces after thousands separators."""
     return f"{number:,}".replace(",", "{,}")
 
 
 def exact(value: float) -> str:
-    """A number with one decimal where it has any."""
+    """Format a number with one decimal, or none if it is whole."""
     return count_text(value) if value == int(value) else number_text(value, 1)
 
 
 def times(ratio: float) -> str:
-    """A ratio as a metric shows it, as in ``250 ×``."""
+    """Format a ratio, as in ``250 ×``."""
     return f"{count_text(ratio) if ratio == int(ratio) else times_text(ratio)} ×"
 
 
 def small(value: float) -> str:
-    """A number that may be zero exactly, or next to it."""
+    """Format a number that may be tiny or exactly zero."""
     if value == 0:
-        return "0 exactly"
+        return "exactly 0"
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("e-0", "e-")

@@ -1,4 +1,4 @@
-"""The lessons of the Learn page on whole networks: language models, and one base for many customers."""
+"""Sections of the Learn page on whole networks: language models, and one base for many customers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ STILL = {"displayModeBar": False}
 
 
 def language_models() -> tuple[str, int]:
-    """The same counts at the size of published models; returns the one that was chosen, and the rank."""
-    st.header("At the size of a language model", anchor="models")
+    """Show the counts for published models; return the name of the chosen model, and the rank."""
+    st.header("For language models", anchor="models")
     st.markdown(
-        "A language model is a stack of such layers: four projections for attention ($q$, $k$, $v$ and the output) and "
-        "two or three for the feed-forward part (`mlp`). With grouped-query attention there are fewer heads for keys "
-        "and values than for queries; that is why `k_proj` and `v_proj` are the narrow ones in newer models."
+        "The blocks of a language model consist of such layers: four projections for attention ($q$, $k$, $v$ and the "
+        "output) and two or three for the feed-forward part (`mlp`). With grouped-query attention, keys and values "
+        "have fewer heads than queries, which is why `k_proj` and `v_proj` are narrower in newer models."
     )
     rank = int(st.select_slider("Rank of all adapters", MODEL_RANKS, 16, key="learn_model_rank", bind="query-params"))
     number = st.column_config.NumberColumn
@@ -34,21 +34,21 @@ def language_models() -> tuple[str, int]:
             "model": st.column_config.TextColumn("Model", pinned=True),
             "parameters": number("Parameters", format="localized"),
             "attention": number("Attention only", format="localized"),
-            "attention_percent": number("of all", format="%.2f %%"),
+            "attention_percent": number("% of all", format="%.2f %%"),
             "all_linear": number("All linear", format="localized"),
-            "all_linear_percent": number("of all ", format="%.2f %%"),
+            "all_linear_percent": number("% of all ", format="%.2f %%"),
             "adam_full": number("Adam, full", format="bytes"),
             "adam_lora": number("Adam, LoRA", format="bytes"),
-            "adam_saved": number("Adam saved", format="bytes"),
+            "adam_saved": number("Adam, saved", format="bytes"),
         },
-        alt=f"Language models with the numbers that LoRA of rank {rank} trains and the optimiser memory it saves.",
+        alt=f"Language models with what LoRA of rank {rank} trains and the optimizer memory it saves.",
     )
     st.caption(
-        "Attention only: all four projections. All linear: those of the feed-forward part too; embeddings and output "
-        "layer stay frozen. Adam: two float32 means for each trained number; the Adam columns are for all linear."
+        "Attention only: all four projections. All linear: also the projections of the feed-forward part; embeddings "
+        "and output layer stay frozen. Adam: two float32 means per trained number, with adapters on all linear layers."
     )
     name = st.selectbox(
-        "Look into one model", list(MODELS), list(MODELS).index("Llama 3 8B"), key="learn_model", bind="query-params"
+        "Model in detail", list(MODELS), list(MODELS).index("Llama 3 8B"), key="learn_model", bind="query-params"
     )
     network = MODELS[name]
     st.dataframe(
@@ -60,34 +60,34 @@ def language_models() -> tuple[str, int]:
             "in": number("Inputs", format="localized"),
             "out": number("Outputs", format="localized"),
             "copies": number("Layers", format="localized"),
-            "lora": number("A and B, each", format="localized"),
-            "times_fewer": number("Times fewer", format="%.0f"),
-            "lora_all": number("A and B, all", format="localized"),
-            "fields": "Shape, by config field",
+            "lora": number("A and B, per layer", format="localized"),
+            "times_fewer": number("Reduction", format="%.0f ×"),
+            "lora_all": number("A and B, all layers", format="localized"),
+            "fields": "Shape by config fields",
         },
-        alt=f"The linear layers of {name}: shapes and what LoRA of rank {rank} trains in each.",
+        alt=f"The linear layers of {name} with their shapes and what LoRA of rank {rank} trains.",
     )
     fields = ", ".join(f"`{key}` {value:,}" for key, value in network.config.items())
     st.caption(
         f"From `config.json` of [{network.checkpoint}](https://huggingface.co/{network.checkpoint}): {fields}. "
-        f"With embeddings and norms the shapes sum to {network.parameters:,}, the published count."
+        f"Including embeddings and norms, they add up to {network.parameters:,} parameters, the published count."
     )
     return name, rank
 
 
 def many_customers(name: str, rank: int) -> None:
-    """Disk space for N fine-tuned networks: full copies, or one base and N adapters."""
+    """Show disk space for many fine-tuned networks: full copies, or one base with many adapters."""
     st.header("One base, many adapters", anchor="customers")
     st.markdown(
-        "Suppose every customer gets a network of their own. Fully fine-tuned, each is a whole copy. With LoRA the "
-        "base is the same for all of them and is stored, and loaded, once; what differs is the adapter. A server holds "
-        "the base in memory and picks the pair $A$, $B$ for each request: a small product beside the large one."
+        "Suppose every customer gets their own fine-tuned network. With full fine-tuning, each is a complete copy. "
+        "With LoRA, all share one base, which is stored and loaded once; only the adapters differ. A server keeps the "
+        "base in memory and picks $A$ and $B$ for each request, which adds a small product to the large one."
     )
     customers = int(st.select_slider("Customers", CUSTOMERS, 100, key="learn_customers", bind="query-params"))
     lab = LoRASpec()
     for network, r in ((perceptron(ModelSpec()), lab.rank), (MODELS[name], rank)):
         need = storage(network, r, customers)
-        title = "This lab's network" if network.name not in MODELS else name
+        title = "LoRA Lab's default network" if network.name not in MODELS else name
         with st.container(border=True):
             st.markdown(
                 f"**{title}**, {network.parameters:,} parameters of {network.bytes_each} bytes; adapters of rank {r} "
@@ -96,17 +96,17 @@ def many_customers(name: str, rank: int) -> None:
             with st.grid(3, min_column_width=150):
                 st.metric("Full copies", bytes_text(need.full_copies))
                 st.metric("Base and adapters", bytes_text(need.shared))
-                st.metric("Times less", f"{times_text(need.full_copies / need.shared)} ×")
+                st.metric("Storage reduction", f"{times_text(need.full_copies / need.shared)} ×")
             if need.shared > need.full_copies:
-                st.caption("For a single customer LoRA stores more: the base, and the adapter on top.")
+                st.caption("For a single customer, LoRA stores more: the base and an adapter.")
     need = storage(MODELS[name], rank, customers)
     st.plotly_chart(
         storage_figure(MODELS[name], rank, customers),
         config=STILL,
         key="learn_storage",
         alt=(
-            f"Disk space against customers for {name}: at {customers:,}, full copies take "
-            f"{bytes_text(need.full_copies)}, one base and its adapters {bytes_text(need.shared)}."
+            f"Disk space against number of customers for {name}: for {customers:,}, full copies take "
+            f"{bytes_text(need.full_copies)}, one base with adapters takes {bytes_text(need.shared)}."
         ),
     )
-    st.caption(f"{name} at rank {rank}, as chosen in the section above. File headers left out.")
+    st.caption(f"{name} at rank {rank}, as chosen in the section above, without file headers.")

@@ -1,4 +1,4 @@
-"""Learn: what LoRA is, told with numbers that are computed while one reads."""
+"""The Learn page: an explanation of LoRA with numbers that are computed live."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from pages.learn.models import language_models, many_customers
 from pages.shared.links import ENTRIES, link
 
 READING_WIDTH = 880
-"""Pixels; longer lines are hard to follow."""
+"""Width of the text in pixels; longer lines are hard to read."""
 
 SECTIONS = {
-    "formulas": "Two formulas",
+    "formulas": "Formulas",
     "count": "Counting",
-    "beside": "Beside the weight",
-    "start": "A quiet start",
+    "beside": "Separate branch",
+    "start": "Initialization",
     "merge": "Merging",
     "models": "Language models",
-    "customers": "Many customers",
-    "code": "In code",
+    "customers": "Many adapters",
+    "code": "Code",
     "settings": "Settings",
-    "next": "Where next",
+    "next": "Next steps",
 }
 
 NEXT = {
-    "home": "does the whole job with one button: a base, both methods, the comparison.",
+    "home": "trains a base, fine-tunes it with both methods and compares them, with one click.",
     "finetune": "lets you choose task, rank, alpha, learning rates and seeds.",
-    "compare": "tells a difference from the noise between seeds.",
+    "compare": "tells real differences from noise between seeds.",
 }
-"""Pages to go on to, and what each is for."""
+"""Pages to visit next, and what each is for."""
 
 
 def in_code() -> None:
-    """The same in Python: what one writes, and what it prints."""
-    st.header("In code", anchor="code")
+    """Show a Python program that uses LoRA, and its output."""
+    st.header("LoRA in code", anchor="code")
     st.markdown(
-        "With the lab's library it takes three steps: put a layer with an adapter in place of each linear layer, "
-        "freeze the linear layers, and train what is left."
+        "With LoRA Lab's library, it takes three steps: replace each linear layer by one with an adapter, freeze the "
+        "linear layers, and train the remaining parameters."
     )
     spec = LoRASpec()
     rank = st.slider(
@@ -47,9 +47,9 @@ def in_code() -> None:
     )
     printed = demonstration.inventory(rank, spec.alpha)
     st.code(demonstration.listing(rank, spec.alpha), language="python")
-    st.markdown("It prints the tree of modules, with an adapter beside each linear layer, and the count:")
+    st.markdown("It prints the module tree, with an adapter beside each linear layer, and the parameter count:")
     st.code(f"{printed.tree}\n{printed.trainable:,} of {printed.total:,} parameters train", language=None)
-    st.markdown("What is frozen and what trains stands in each parameter's `requires_grad`:")
+    st.markdown("The `requires_grad` of each parameter tells whether it is trained or frozen:")
     st.dataframe(
         printed.parameters,
         hide_index=True,
@@ -57,30 +57,31 @@ def in_code() -> None:
         column_config={
             "name": "Parameter",
             "shape": "Shape",
-            "numbers": st.column_config.NumberColumn("Numbers", format="localized"),
+            "numbers": st.column_config.NumberColumn("Size", format="localized"),
             "requires_grad": st.column_config.CheckboxColumn("requires_grad"),
         },
-        alt="Every parameter of the adapted network, its shape, and whether training changes it.",
+        alt="Every parameter of the adapted network with its shape and whether it is trained.",
     )
     st.caption(
-        "`linear.weight` has its shape the other way round: PyTorch stores $W$ transposed, outputs first. For networks "
-        "of your own, `add_lora(network, LoRASpec(rank=4))` finds the layers by name and freezes everything else."
+        "PyTorch stores $W$ transposed, so the first dimension of `linear.weight` is the outputs. For your own "
+        "networks, `add_lora(network, LoRASpec(rank=4))` finds the layers by name and freezes everything else."
     )
 
 
 def settings() -> None:
-    """What rank, alpha and scaling mean, with the factor for each rank."""
+    """Explain rank, alpha and scaling, with the factor s at several ranks."""
     st.header("Rank, alpha and scaling", anchor="settings")
     st.markdown(
-        "- **Rank** $r$ is how many directions the change can have. It sets what is trained and stored, and how much "
-        "the adapter can express. Start at 4 to 16; raise it while the validation loss still falls for it.\n"
-        "- **Alpha** $\\alpha$ is the strength of the adapter's output. It trains nothing and costs nothing.\n"
-        "- **Scaling** says how $\\alpha$ becomes the factor $s$. With $\\alpha / r$, the paper's and PEFT's choice, a "
-        "higher rank does not make the change larger by itself, so a learning rate that suits one rank is a fair start "
-        "for the next. With $\\alpha / \\sqrt{r}$ (rsLoRA) high ranks keep more of their pull. Plain $\\alpha$ ignores "
-        "the rank.\n"
-        "- **Learning rate** belongs in this list: doubling $s$ and raising the learning rate push in the same "
-        "direction, so tune one and leave the other. LoRA's best rate is often several times that of full fine-tuning."
+        "- **Rank** $r$ is the number of directions that the change can have. It determines how many numbers are "
+        "trained and stored, and what the adapter can express. Start with 4 to 16; raise it as long as the validation "
+        "loss improves.\n"
+        "- **Alpha** $\\alpha$ is the strength of the adapter's output. It adds no parameters and no cost.\n"
+        "- **Scaling** determines how $\\alpha$ becomes the factor $s$. With $\\alpha / r$, as in the paper and PEFT, "
+        "a higher rank does not by itself make the change larger, so a learning rate that suits one rank is a good "
+        "start for another. With $\\alpha / \\sqrt{r}$ (rsLoRA), high ranks keep more of their effect. With $\\alpha$ "
+        "alone, $s$ does not depend on the rank.\n"
+        "- **Learning rate** belongs in this list because a larger $s$ and a higher learning rate have similar "
+        "effects, so tune one and fix the other. LoRA's best rate is often several times that of full fine-tuning."
     )
     alpha = st.slider("Alpha", 1, 64, int(LoRASpec().alpha), key="learn_scaling_alpha", bind="query-params")
     table = demonstration.scalings(float(alpha), (1, 2, 4, 8, 16, 32, 64))
@@ -91,29 +92,29 @@ def settings() -> None:
             "rank": "Rank",
             **{name: st.column_config.NumberColumn(f"s = {name}", format="%.3f") for name in demonstration.SCALINGS},
         },
-        alt=f"The factor s at alpha {alpha} for ranks 1 to 64 and the three scalings.",
+        alt=f"The factor s with alpha {alpha} for ranks 1 to 64 and the three scalings.",
     )
 
 
 def where_next() -> None:
-    """What to do with it."""
+    """Show links to other pages and to papers."""
     st.header("Where to go next", anchor="next")
     for page, line in NEXT.items():
         with st.container(horizontal=True, vertical_alignment="center"):
             link(page, ENTRIES[page].title)
             st.markdown(line)
     st.markdown(
-        "The papers: [LoRA](https://arxiv.org/abs/2106.09685), [rsLoRA](https://arxiv.org/abs/2312.03732), and on when "
-        "it falls short, [LoRA learns less and forgets less](https://arxiv.org/abs/2405.09673)."
+        "Papers: [LoRA](https://arxiv.org/abs/2106.09685), [rsLoRA](https://arxiv.org/abs/2312.03732), and on the "
+        "limits of LoRA, [LoRA Learns Less and Forgets Less](https://arxiv.org/abs/2405.09673)."
     )
 
 
 with st.container(width=READING_WIDTH):
     st.title("Learn LoRA", anchor=False)
     st.markdown(
-        "LoRA fine-tunes a network by training a few numbers *beside* its weights and leaving the weights alone. Here "
-        "is why that works and what it saves. Every number is computed as you move a slider, and the address "
-        "keeps your settings, so a link shows somebody else what you see."
+        "LoRA fine-tunes a network by training a few additional numbers while the original weights stay frozen. This "
+        "page explains why that works and what it saves. All numbers are computed live as you move the sliders, and "
+        "the URL keeps your settings, so you can share what you see."
     )
     st.caption(" · ".join(f"[{title}](#{anchor})" for anchor, title in SECTIONS.items()))
     two_ways()

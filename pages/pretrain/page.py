@@ -1,4 +1,4 @@
-"""Pretrain: make a base that is fine-tuned later."""
+"""The Pretrain page: train a base for later fine-tuning."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pages.shared.datasets import dataset_picker, task_preview
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
-from pages.shared.pickers import base_text, task_text
+from pages.shared.pickers import base_facts, task_text
 
 lab = current()
 
 st.title("Pretrain")
-st.markdown("Train a network from random weights. It becomes a **base**, and fine-tuning starts from it.")
+st.markdown("Train a network from random weights. The result is a **base** that you can fine-tune.")
 
 live = [run.id for run in lab.live() if run.spec.method == "pretrain"]
 if live:
@@ -30,26 +30,26 @@ with settings:
     dataset = dataset_picker(lab, "Dataset", "pretrain-dataset")
     if dataset is not None:
         try:
-            whole_dataset = lab.catalog.info(dataset)
+            info = lab.catalog.info(dataset)
             with st.expander("Task: classes, rotation, validation part", icon=":material/transform:"):
-                task = forms.own_task(dataset, list(range(whole_dataset.num_classes)), "pretrain")
+                task = forms.own_task(dataset, list(range(info.num_classes)), "pretrain")
             task_preview(lab, task, "pretrain")
             left, right = st.columns(2, gap="medium")
             with left:
-                epochs = forms.whole(OptimSpec, "epochs", "pretrain-epochs", most=50)
+                epochs = forms.whole(OptimSpec, "epochs", "pretrain-epochs", maximum=50)
                 rate = forms.learning_rate("pretrain", "pretrain-rate")
             with right:
                 batch_size = forms.batch_size("pretrain-batch")
                 device = forms.device(lab, "pretrain-device")
-            with st.expander("Network, stopping and seed", icon=":material/tune:"):
+            with st.expander("Network, early stopping and seed", icon=":material/tune:"):
                 model = ModelSpec.of(
-                    num_hidden_1=forms.whole(ModelSpec, "num_hidden_1", "pretrain-hidden-1", most=1024),
-                    num_hidden_2=forms.whole(ModelSpec, "num_hidden_2", "pretrain-hidden-2", most=1024),
-                    num_classes=whole_dataset.num_classes,
+                    num_hidden_1=forms.whole(ModelSpec, "num_hidden_1", "pretrain-hidden-1", maximum=1024),
+                    num_hidden_2=forms.whole(ModelSpec, "num_hidden_2", "pretrain-hidden-2", maximum=1024),
+                    num_classes=info.num_classes,
                 )
-                patience = forms.whole(OptimSpec, "patience", "pretrain-patience", most=20)
+                patience = forms.whole(OptimSpec, "patience", "pretrain-patience", maximum=20)
                 keep = forms.kept_weights("pretrain-keep")
-                seed = forms.whole(RunSpec, "seed", "pretrain-seed", most=100)
+                seed = forms.whole(RunSpec, "seed", "pretrain-seed", maximum=100)
             spec = RunSpec.of(
                 method="pretrain",
                 model=model,
@@ -64,16 +64,16 @@ with settings:
             st.error(literal(str(error)))
 
 with cost, st.container(border=True):
-    st.subheader("What it will take")
+    st.subheader("Estimated cost")
     if spec is None:
-        st.caption("Choose a dataset that is on this machine.")
+        st.caption("Choose a dataset that is available on this machine.")
     else:
         try:
             price = lab.cost(spec)
-            with st.grid(2):
+            with st.grid(2, min_column_width=130):
                 st.metric("Trainable parameters", count_text(price.trainable_parameters))
                 st.metric("Steps", count_text(price.steps))
-                st.metric("Training time, about", seconds_text(price.seconds))
+                st.metric("Training time", seconds_text(price.seconds))
                 st.metric(
                     "Memory", bytes_text(price.memory), help="Weights, gradients and Adam's two moments, in float32."
                 )
@@ -86,9 +86,9 @@ with cost, st.container(border=True):
 st.subheader("Bases")
 bases = lab.bases()
 if not bases:
-    st.caption("The networks you pretrain are listed here, ready to be fine-tuned.")
+    st.caption("The networks that you pretrain are listed here, ready for fine-tuning.")
 for base in bases[:10]:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{literal(task_text(base.spec.task))}**")
-        st.caption(literal(base_text(base)))
-        link("finetune", "Fine-tune it", {"base": base.id})
+        st.caption(literal(base_facts(base)))
+        link("finetune", "Fine-tune", {"base": base.id})

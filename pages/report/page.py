@@ -12,11 +12,12 @@ from core.study.report.decision import DecisionSpec
 from core.study.report.evidence import gather
 from core.study.report.html import report_html
 from core.study.report.report import Plot, report
+from core.study.weights.remeasured import remeasure
 from pages.compare.costs import CUSTOMERS
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
-from pages.shared.measured import everything_of
+from pages.shared.measured import measured
 from pages.shared.pickers import experiment_picker
 
 lab = current()
@@ -66,7 +67,7 @@ with right:
         help="Number of customers, each with a network of their own.",
     )
 try:
-    evidence = gather(lab, experiment, everything_of(lab, chosen))
+    evidence = gather(lab, experiment, measured(remeasure, lab, chosen))
     found = report(evidence, margin, customers)
 except LabError as error:
     st.error(literal(str(error)))

@@ -1,4 +1,4 @@
-"""What can be done with the selected runs, one or several at once."""
+"""Buttons that act on the selected runs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 
 PROBLEM = "runs-problem"
-"""In session state: why the last thing that was asked could not be done."""
+"""Session state key: error message of the last action that failed."""
 
 
 def actions(lab: Lab, entries: Sequence[Entry]) -> None:
-    """Draw a button for everything that these runs allow."""
+    """Draw a button for each action that these runs allow."""
     runs = [entry.run for entry in entries]
     ids = [run.id for run in runs]
     live = [run.id for run in runs if run.is_live]
     interrupted = [run.id for run in runs if run.state == "interrupted"]
     with st.container(horizontal=True, vertical_alignment="center"):
         if interrupted:
-            # All at once: those that were trained together go on together.
+            # Resumed in one call, so that runs that were trained together are trained together again.
             _button(
                 "Resume",
                 "play_arrow",
@@ -37,7 +37,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
                 interrupted,
                 len(ids),
                 type="primary",
-                help="Goes on from its last checkpoint.",
+                help="Continues from the last checkpoint.",
             )
         if live:
             _button(
@@ -46,7 +46,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
                 lambda ids: [lab.stop(id) for id in ids],
                 live,
                 len(ids),
-                help="What has been learnt so far is kept.",
+                help="Keeps what has been learnt so far.",
             )
         st.button(
             "Run again",
@@ -54,7 +54,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
             key="runs-repeat",
             on_click=_attempt,
             args=(_repeat, lab, ids),
-            help="Queues new runs of the same settings.",
+            help="Queues new runs with the same settings.",
         )
         if not all(entry.archived for entry in entries):
             st.button(
@@ -63,7 +63,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
                 key="runs-archive",
                 on_click=_attempt,
                 args=(lab.shelf.archive, ids),
-                help="Keeps them out of sight.",
+                help="Hides the runs from the list.",
             )
         if any(entry.archived for entry in entries):
             st.button(
@@ -72,7 +72,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
                 key="runs-unarchive",
                 on_click=_attempt,
                 args=(lab.shelf.archive, ids, False),
-                help="Brings them back into the list.",
+                help="Shows the runs in the list again.",
             )
         if len(ids) > 1:
             _tag(lab, ids)
@@ -89,7 +89,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
 
 
 def problem() -> None:
-    """Say why the last thing that was asked could not be done, if so."""
+    """Show the error message of the last action, if it failed."""
     if sentence := st.session_state.pop(PROBLEM, None):
         st.error(literal(sentence))
 
@@ -97,7 +97,7 @@ def problem() -> None:
 def _button(
     label: str, icon: str, act: Callable[[list[str]], object], ids: list[str], of: int, **settings: Any
 ) -> None:
-    """A button that does something to some of the selected runs, and says to how many."""
+    """Draw a button that acts on ``ids``, which are some of the ``of`` selected runs; its label says how many."""
     st.button(
         label if len(ids) == of else f"{label} ({len(ids)} of {of})",
         icon=f":material/{icon}:",
@@ -114,7 +114,7 @@ def _repeat(lab: Lab, ids: list[str]) -> None:
 
 
 def _attempt(act: Callable[..., object], *arguments: object) -> None:
-    """Do something; where it cannot be done, the page says why."""
+    """Call ``act``; the page shows the message if it fails."""
     try:
         act(*arguments)
     except LabError as error:
@@ -124,23 +124,23 @@ def _attempt(act: Callable[..., object], *arguments: object) -> None:
 def _tag(lab: Lab, ids: list[str]) -> None:
     with st.popover("Tag", icon=":material/label:"):
         tag = st.selectbox(
-            "Tag for all of them",
+            "Tag for all selected runs",
             lab.search.tags(),
             index=None,
             accept_new_options=True,
             key="runs-tag-all",
-            placeholder="Choose or write one",
+            placeholder="Choose or type a tag",
         )
         st.button(
-            "Add the tag", disabled=not tag, key="runs-tag-add", on_click=_attempt, args=(lab.shelf.add_tag, ids, tag)
+            "Add tag", disabled=not tag, key="runs-tag-add", on_click=_attempt, args=(lab.shelf.add_tag, ids, tag)
         )
 
 
 def _compare_link(entries: Sequence[Entry]) -> None:
-    """A link to Compare, where these runs can be compared."""
+    """Draw a link to Compare if these runs can be compared."""
     runs = [entry.run for entry in entries]
     if len(runs) == 1 and runs[0].experiment:
-        label, query = "Its comparison", {"experiment": runs[0].experiment}
+        label, query = "Open in Compare", {"experiment": runs[0].experiment}
     elif len(runs) > 1 and share_base_and_task(runs):
         label, query = "Compare", {"runs": ",".join(run.id for run in runs)}
     else:

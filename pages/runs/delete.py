@@ -1,4 +1,4 @@
-"""The question before runs are deleted: what goes, what stands against it, and then it is done or not."""
+"""The dialog that confirms a deletion: what will be deleted, and what prevents it."""
 
 from __future__ import annotations
 
@@ -13,47 +13,51 @@ from pages.runs.table import select, selected
 from pages.shared.literal import literal
 
 ASKED = "runs-to-delete"
-"""In session state: ids of the runs that the question is about; it stays open however often the page is drawn."""
+"""Session state key: ids of the runs to delete; the dialog stays open as long as it is set."""
 
-MOST_NAMED = 5
-"""Runs that the question names; the others are counted."""
+MAX_NAMED = 5
+"""Number of runs that the dialog names; the rest are only counted."""
 
 
 def ask_to_delete(ids: list[str]) -> None:
-    """Open the question at the next drawing of the page."""
+    """Open the dialog when the page is drawn next."""
     st.session_state[ASKED] = ids
 
 
 def delete_dialog(lab: Lab) -> None:
-    """The question, while it is open."""
+    """Draw the dialog if it is open."""
     if ids := st.session_state.get(ASKED):
-        _question(lab, ids)
+        _dialog(lab, ids)
 
 
 def _close() -> None:
     st.session_state.pop(ASKED, None)
 
 
-@st.dialog("Delete for good?", icon=":material/delete:", on_dismiss=_close)
-def _question(lab: Lab, ids: list[str]) -> None:
+@st.dialog("Delete permanently?", icon=":material/delete:", on_dismiss=_close)
+def _dialog(lab: Lab, ids: list[str]) -> None:
     loss = lab.shelf.loss(ids)
     if not loss.runs:
         st.info("These runs have been deleted already.")
         if st.button("Close", key="runs-delete-close"):
             _forget(ids)
         return
-    # Three places that are always there: what changes inside one leaves the others where they are.
-    against, what, answer = st.container(), st.container(), st.container(horizontal=True, horizontal_alignment="right")
-    with against:
+    # Three fixed containers: a change inside one does not move the others.
+    obstacles, summary, buttons = (
+        st.container(),
+        st.container(),
+        st.container(horizontal=True, horizontal_alignment="right"),
+    )
+    with obstacles:
         if loss.dependents and _with_dependents(lab, loss):
             ids = [*ids, *loss.dependents]
             loss = lab.shelf.loss(ids)
         if loss.running:
             _stop_first(lab, loss)
-    with what:
-        _what_goes(lab, loss)
-    with answer:
-        if st.button("Keep", key="runs-delete-keep"):
+    with summary:
+        _what_is_deleted(lab, loss)
+    with buttons:
+        if st.button("Cancel", key="runs-delete-cancel"):
             _close()
             st.rerun()
         sure = st.button(
@@ -74,20 +78,23 @@ def _question(lab: Lab, ids: list[str]) -> None:
 
 
 def _with_dependents(lab: Lab, loss: Loss) -> bool:
-    """Whether the runs that start from these shall go too."""
+    """Ask whether to delete the runs that start from these as well."""
     bases = [run.id for run in lab.runs_of(loss.runs) if run.spec.method == "pretrain"]
     number = len(loss.dependents)
     verb = "run starts" if number == 1 else "runs start"
-    st.warning(f"{count_text(number)} other {verb} from {listed(bases[:3])}, and cannot stay without it.")
+    st.warning(f"{count_text(number)} other {verb} from {listed(bases[:3])} and cannot be kept without it.")
     return st.toggle(
-        "Delete it too" if number == 1 else f"Delete these {count_text(number)} too", key="runs-delete-dependents"
+        "Delete it as well" if number == 1 else f"Delete these {count_text(number)} as well",
+        key="runs-delete-dependents",
     )
 
 
 def _stop_first(lab: Lab, loss: Loss) -> None:
     count = len(loss.running)
     alone = count == len(loss.runs) == 1
-    st.warning("It is being trained: stop it first." if alone else f"{count} of them are being trained: stop first.")
+    st.warning(
+        "It is still training. Stop it first." if alone else f"{count} of them are still training. Stop them first."
+    )
     st.button(
         "Stop it" if count == 1 else "Stop them",
         icon=":material/stop:",
@@ -103,25 +110,25 @@ def _stop(lab: Lab, ids: tuple[str, ...]) -> None:
         lab.stop(id)
 
 
-def _what_goes(lab: Lab, loss: Loss) -> None:
+def _what_is_deleted(lab: Lab, loss: Loss) -> None:
     runs = lab.runs_of(loss.runs)
-    st.markdown("\n".join(f"- {_name(run)}" for run in runs[:MOST_NAMED]))
-    if len(runs) > MOST_NAMED:
-        st.markdown(f"and {count_text(len(runs) - MOST_NAMED)} more.")
-    what = "Its settings, curve and result" if len(runs) == 1 else "Their settings, curves and results"
+    st.markdown("\n".join(f"- {_name(run)}" for run in runs[:MAX_NAMED]))
+    if len(runs) > MAX_NAMED:
+        st.markdown(f"and {count_text(len(runs) - MAX_NAMED)} more.")
+    contents = "its settings, curve and result" if len(runs) == 1 else "their settings, curves and results"
     size = lab.space.of(loss.runs)
     files = f", and {bytes_text(size)} of files" if size else ""
-    st.markdown(f"{what} go{files}. Nothing brings them back.")
+    st.markdown(f"This deletes {contents}{files}. It cannot be undone.")
     if loss.experiments:
         names = [f"“{literal(name)}”" for name in loss.experiments[:3]]
         if len(loss.experiments) > 3:
             names.append(f"{count_text(len(loss.experiments) - 3)} more")
-        noun = "experiment" if len(loss.experiments) == 1 else "experiments"
-        st.markdown(f"With the last of their runs {'goes' if len(names) == 1 else 'go'} the {noun} {listed(names)}.")
+        noun, verb = ("experiment", "is") if len(loss.experiments) == 1 else ("experiments", "are")
+        st.markdown(f"The {noun} {listed(names)} will have no runs left and {verb} deleted too.")
 
 
 def _forget(ids: list[str]) -> None:
-    """Close the question and draw the page without these runs."""
+    """Close the dialog and redraw the page without these runs."""
     _close()
     select([id for id in selected() if id not in ids])
     st.rerun()

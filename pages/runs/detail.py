@@ -1,4 +1,4 @@
-"""One run: what it came to, its curve, its settings, what happened to it, and the command that repeats it."""
+"""Details of one run: result, curve, settings, history, and the command that repeats it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from pages.shared.live_chart import live_chart
 from pages.shared.pickers import STATE_ICONS, state_badge, task_text, when
 
 PROBLEM = "runs-note-problem"
-"""In session state: the run whose note or tags could not be saved, and why."""
+"""Session state key: widget key of the note or tags that could not be saved, and the error message."""
 
 
 def heading(lab: Lab, entry: Entry) -> None:
-    """What run this is, and where it stands."""
+    """Show the run's name, state and origin."""
     run = entry.run
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(f"{run.spec.label}, seed {run.spec.seed}", width="content")
@@ -40,14 +40,14 @@ def heading(lab: Lab, entry: Entry) -> None:
 
 
 def detail(lab: Lab, entry: Entry) -> None:
-    """Everything known of a run."""
+    """Show everything that is known about a run."""
     run = entry.run
     if run.state == "interrupted":
-        cause = literal(run.cause or "Its process ended under it.")
-        st.warning(f"{cause} Resume goes on from its last checkpoint.")
+        cause = literal(run.cause or "Its process ended before the run did.")
+        st.warning(f"{cause} Resume continues from its last checkpoint.")
     elif run.cause:
         st.error(literal(run.cause))
-    if run.traceback and st.toggle("Show the traceback", key="runs-traceback"):
+    if run.traceback and st.toggle("Show traceback", key="runs-traceback"):
         st.code(run.traceback, language="text")
     _result(run)
     if run.step:
@@ -75,10 +75,10 @@ def _result(run: Run) -> None:
 
 
 def _curve(lab: Lab, run: Run) -> None:
-    """The run's losses; of a run that trains, they grow."""
+    """Draw the losses of the run, live while it trains."""
     beside = lab.runs(experiment=run.experiment) if run.experiment else [run]
     colour = colours_of(other.spec for other in beside)[run.spec.arm]
-    alt = f"Training and validation loss of run {run.id} by step"
+    alt = f"Training and validation loss of run {run.id}, by step"
 
     def named() -> NamedCurve:
         return NamedCurve(run=run.id, label=run.spec.label, colour=colour, curve=lab.curve(run.id))
@@ -93,10 +93,10 @@ def _curve(lab: Lab, run: Run) -> None:
 
 
 def _notes(lab: Lab, entry: Entry) -> None:
-    """Note and tags, saved as soon as they change."""
+    """Draw fields for note and tags that are saved on every change."""
     run, note, tags = entry.run, f"runs-note-{entry.run.id}", f"runs-tags-{entry.run.id}"
     failed, problem = st.session_state.pop(PROBLEM, (None, None))
-    # What another tab has saved is shown; what could not be saved stays to be put right.
+    # Fields show what is stored, which another tab may have changed; text that could not be saved stays for correction.
     if failed != note:
         st.session_state[note] = entry.note
     if failed != tags:
@@ -115,7 +115,7 @@ def _notes(lab: Lab, entry: Entry) -> None:
         key=note,
         max_chars=MOST_NOTE,
         height=110,
-        placeholder="What was tried, and what came of it",
+        placeholder="What did you try, and what did you find?",
         on_change=_save_note,
         args=(lab, run.id, note),
     )
@@ -147,10 +147,10 @@ def _settings(run: Run) -> None:
 
 
 def _history(lab: Lab, run: Run) -> None:
-    st.markdown("**What happened**")
+    st.markdown("**History**")
     lines, resumed, latest = [], False, 0.0
     for moment, state in lab.history(run.id):
-        latest = max(latest, moment)  # the machine's clock may have been put back: what came later stands below
+        latest = max(latest, moment)  # keeps the order even if the machine's clock was set back
         word = "running again" if state == "running" and resumed else state
         resumed = resumed or state == "interrupted"
         lines.append((latest, f"{STATE_ICONS[state]} {word} · {when(moment)}"))
@@ -159,24 +159,24 @@ def _history(lab: Lab, run: Run) -> None:
         st.markdown(line)
     if run.result:
         others = run.result.bank - 1
-        beside = f", beside {others} other run{'s' if others > 1 else ''}" if others else ""
+        beside = f", together with {others} other run{'s' if others > 1 else ''}" if others else ""
         threads = f"{run.result.threads} thread{'s' if run.result.threads > 1 else ''}"
         st.caption(f"{count_text(run.step)} steps on {run.result.device} with {threads}{beside}.")
     epochs = lab.curve(run.id).epochs
     if len(epochs):
-        with st.expander("Epoch by epoch", icon=":material/format_list_numbered:"):
+        with st.expander("Metrics per epoch", icon=":material/format_list_numbered:"):
             shown = epochs.dropna(axis="columns", how="all").drop(columns="step")
             shown.columns = [name.replace("_", " ").capitalize() for name in shown.columns]
-            st.dataframe(shown, hide_index=True, height=240, alt="Losses and accuracies after each epoch")
+            st.dataframe(shown, hide_index=True, alt="Losses and accuracies after each epoch")
 
 
 def _command(lab: Lab, run: Run) -> None:
-    """How to train it again without the browser."""
-    st.markdown("**Train it again anywhere**")
+    """Show the command that trains the run again."""
+    st.markdown("**Reproduce this run**")
     base = " --base BASE.safetensors" if _needs_base(lab, run) else ""
     st.code(f"python -m core run {run.id}.json{base}", language="bash", wrap_lines=True)
     st.download_button(
-        f"{run.id}.json",
+        f"Download {run.id}.json",
         lambda: lab.recipe(run.id).to_json(),
         f"{run.id}.json",
         "application/json",
@@ -188,7 +188,7 @@ def _command(lab: Lab, run: Run) -> None:
 
 
 def _needs_base(lab: Lab, run: Run) -> bool:
-    """Whether the weights of its base cannot be trained again from what is known."""
+    """Return whether the command needs the weights of the base, because the base cannot be trained again."""
     if run.spec.base is None:
         return False
     bases = lab.runs_of([run.spec.base])
@@ -196,15 +196,19 @@ def _needs_base(lab: Lab, run: Run) -> bool:
 
 
 def _promise(lab: Lab, run: Run) -> str:
-    """How near to this run's numbers the command comes."""
+    """Return a sentence on how closely the command reproduces this run."""
     if _needs_base(lab, run):
-        return "Its base was stopped, which no command can repeat: download its weights from the Adapters page first."
+        return "Its base was stopped, which cannot be reproduced: download the base from the Adapters page first."
     if run.state == "stopped":
-        return "This run was stopped; the command trains it to its end."
+        return "This run was stopped; the command trains it to the end."
     if run.result is None:
-        return "The JSON holds all that defines the run" + (", its base's training included." if run.spec.base else ".")
+        return "The JSON file defines the run completely" + (
+            ", including the training of its base." if run.spec.base else "."
+        )
     if run.result.bank > 1:
-        return "It was trained in a bank beside others; alone it comes out the same to rounding."
+        return "It was trained in a bank with other runs; trained alone, it gives the same weights up to rounding."
     if any(base.result and base.result.bank > 1 for base in lab.runs_of([run.spec.base] if run.spec.base else [])):
-        return "Its base was trained in a bank beside others; alone both come out the same to rounding."
-    return "With the same device and thread count, which it takes from the JSON, the weights are the same bit for bit."
+        return (
+            "Its base was trained in a bank with other runs; trained alone, both give the same weights up to rounding."
+        )
+    return "With the device and thread count from the JSON file, the weights are the same bit for bit."

@@ -1,4 +1,4 @@
-"""Several runs side by side: what they differ in, and their curves in one figure."""
+"""Several runs side by side: settings that differ, and curves in one figure."""
 
 from __future__ import annotations
 
@@ -14,25 +14,30 @@ from core.study.figures.curves import Axis, NamedCurve, loss_curves
 from core.study.figures.palette import colours_of
 from core.wording.numbers import count_text
 
-MOST_CURVES = 12
-"""Curves drawn at once; more could not be told apart."""
+MAX_CURVES = 12
+"""Curves drawn at once; more would be hard to tell apart."""
 
 
 def diff(lab: Lab, entries: Sequence[Entry]) -> None:
-    """Settings that differ, and curves."""
+    """Show the settings in which the runs differ, and their curves."""
     runs = [entry.run for entry in entries]
-    st.markdown("**What differs**")
+    st.markdown("**Settings that differ**")
     table = differences(runs)
     if len(table):
         st.dataframe(table, hide_index=True, alt="Settings in which the selected runs differ")
     else:
-        st.caption("Nothing: the settings of these runs are the same, so their numbers should be too.")
+        st.caption("None: these runs have the same settings, so their numbers should match too.")
     begun = [run for run in runs if run.step]
     if not begun:
         return
-    st.markdown("**Their curves**")
+    st.markdown("**Loss curves**")
     axis: Axis = st.segmented_control(
-        "Over", ["step", "epoch", "seconds"], default="step", key="runs-axis", required=True, persist_state="session"
+        "Horizontal axis",
+        ["step", "epoch", "seconds"],
+        default="step",
+        key="runs-axis",
+        required=True,
+        persist_state="session",
     )
     labels, colours = labels_of(run.spec for run in runs), colours_of(run.spec for run in runs)
     curves = [
@@ -41,14 +46,14 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
             label=labels[run.spec.arm],
             colour=colours[run.spec.arm],
             curve=lab.curve(run.id),
-            steps_an_epoch=run.steps / run.spec.optim.epochs,
+            steps_per_epoch=run.steps / run.spec.optim.epochs,
         )
-        for run in begun[:MOST_CURVES]
+        for run in begun[:MAX_CURVES]
     ]
     st.plotly_chart(
         loss_curves(curves, axis, smoothing=0.9, log=False),
         key="runs-curves",
         alt="Training and validation loss of the selected runs",
     )
-    if len(begun) > MOST_CURVES:
-        st.caption(f"The first {MOST_CURVES} of {count_text(len(begun))} are drawn.")
+    if len(begun) > MAX_CURVES:
+        st.caption(f"Showing the first {MAX_CURVES} of {count_text(len(begun))} curves.")

@@ -1,4 +1,4 @@
-"""Which runs the Runs page lists, in what order; every choice stands in the address."""
+"""Filters and order of the list of runs; every choice is kept in the URL."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from core.store.record import State
 from core.store.search import ORDERS, Query
 
 ARCHIVE = {"current": False, "archived": True, "all": None}
-"""Which side of the archive is shown, by the word for it."""
+"""Values of :attr:`Query.archived` by their label."""
 
 MORE = ("method", "dataset", "tag")
-"""Filters behind the button, by their name in the address."""
+"""Filters behind the button, by their URL parameter."""
 
 
 def filters(lab: Lab) -> Query:
-    """Draw the filters, and give what they let through."""
+    """Draw the filters and return the query that they define."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         text = st.text_input(
             "Search",
@@ -29,8 +29,8 @@ def filters(lab: Lab) -> Query:
             on_change=_first_page,
             width=300,
             placeholder="Name, note, tag, cause, …",
-            help="Every word must stand somewhere: in the run's id or name, its dataset, experiment, tags, note or "
-            "cause of failure.",
+            help="Finds runs that contain every word in their id, name, dataset, experiment, tags, note or cause of "
+            "failure.",
         )
         sort = st.selectbox("Order", list(ORDERS), key="sort", bind="query-params", on_change=_first_page, width=200)
         chosen = sum(len(st.query_params.get_all(key)) for key in MORE)
@@ -80,10 +80,10 @@ def filters(lab: Lab) -> Query:
 
 
 def _several(label: str, names: list[str], key: str) -> tuple[str, ...]:
-    """A choice among names."""
+    """Draw a multiselect of ``names``."""
     return tuple(st.multiselect(label, names, key=key, bind="query-params", on_change=_first_page, placeholder="Any"))
 
 
 def _first_page() -> None:
-    """What is found now begins at its beginning."""
+    """Go back to the first page of the list."""
     st.query_params.pop("page", None)

@@ -1,4 +1,4 @@
-"""Runs: everything that was ever trained, and what may be done with it."""
+"""The Runs page: a list of all runs, and details of the selected ones."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pages.runs.detail import detail, heading
 from pages.runs.diff import diff
 from pages.runs.filters import filters
 from pages.runs.table import runs_table, selected
-from pages.runs.usage import space
+from pages.runs.usage import usage_bar
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.restore import offer_to_restore
 
 WATCH_SECONDS = 2.0
-"""Between two looks whether the list has changed, while something trains."""
+"""Seconds between two checks for changes of the list while runs train."""
 
 
 def watch(lab: Lab, seen: tuple[object, ...]) -> None:
-    """Draw the page anew when the store has changed since it was drawn."""
+    """Redraw the page if the store has changed since it was drawn."""
     if lab.search.mark() != seen:
         st.rerun()
 
@@ -42,7 +42,7 @@ if live:
     st.fragment(watch, run_every=WATCH_SECONDS)(lab, seen)
 
 if not lab.search.count(Query(archived=None)):
-    st.info("Every run is listed here, from the moment it is queued.", icon=":material/info:")
+    st.info("Every run is listed here as soon as it is queued.", icon=":material/info:")
     link("home", "Run the comparison")
     st.stop()
 
@@ -54,7 +54,9 @@ chosen = selected()
 entries = lab.search.entries(chosen)
 if len(entries) < len(chosen):
     gone = len(chosen) - len(entries)
-    st.error("There is no such run; it may have been deleted." if gone == 1 else f"{gone} of these runs are not there.")
+    st.error(
+        "This run does not exist; it may have been deleted." if gone == 1 else f"{gone} of these runs do not exist."
+    )
 try:
     if len(entries) == 1:
         heading(lab, entries[0])
@@ -64,8 +66,10 @@ try:
         st.subheader(f"{len(entries)} runs")
         actions(lab, entries)
         diff(lab, entries)
-except UnknownRunError as error:  # deleted from elsewhere while this was drawn
+except UnknownRunError as error:  # deleted elsewhere while the page was drawn
     st.error(literal(str(error)))
 if not chosen:
-    st.caption("Select a row to see its curve, its settings and its log; select several to see what they differ in.")
-space(lab)
+    st.caption(
+        "Select a row to see the curve, settings and history of that run. Select several to see how they differ."
+    )
+usage_bar(lab)

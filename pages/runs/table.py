@@ -1,4 +1,4 @@
-"""The list of runs, and which of them are selected; the selection stands in the address."""
+"""The list of runs; which of them are selected is kept in the URL."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import streamlit as st
 from core.lab import Lab
 from core.store.search import Query
 from core.study.arms.tables import entries_table
-from core.study.csv_file import csv_of
+from core.wording.csv_file import csv_of
 from core.wording.numbers import count_text
 
 ROWS = 50
-"""Runs a page."""
+"""Runs per page."""
 
 BATCH = 1000
-"""Runs read at once for the file of all of them."""
+"""Runs read at once for the CSV file."""
 
 COLUMNS = [
     "State",
@@ -38,7 +38,7 @@ COLUMNS = [
 
 
 def selected() -> list[str]:
-    """Ids of the selected runs, as the address names them."""
+    """Return the ids of the selected runs, as given in the URL."""
     return list(dict.fromkeys(filter(None, st.query_params.get("run", "").split(","))))
 
 
@@ -51,7 +51,7 @@ def select(ids: list[str]) -> None:
 
 
 def runs_table(lab: Lab, query: Query) -> None:
-    """Draw a page of what the query finds."""
+    """Draw one page of the runs that match the query."""
     found = lab.search.count(query)
     pages = max(1, -(-found // ROWS))
     place = st.container()
@@ -61,7 +61,7 @@ def runs_table(lab: Lab, query: Query) -> None:
         many = f"{count_text(first + 1)} to {count_text(first + len(page.entries))} of {count_text(page.found)} runs"
         st.caption(many if pages > 1 else f"{count_text(page.found)} run{'' if page.found == 1 else 's'}")
         st.download_button(
-            "CSV",
+            "Download CSV",
             lambda: _file(lab, query),
             "runs.csv",
             "text/csv",
@@ -70,11 +70,11 @@ def runs_table(lab: Lab, query: Query) -> None:
             on_click="ignore",
             key="runs-csv",
             disabled=not found,
-            help="All runs that the filters let through, with every column.",
+            help="All runs that match the filters, with all columns.",
         )
     ids = tuple(entry.run.id for entry in page.entries)
     chosen = selected()
-    # Rows are selected by their place: a list of other runs is another table, on which no late click can land.
+    # Rows are selected by position, so a different list gets a different key: a late click cannot select a wrong run.
     key = _name("runs", ids)
     rows = [row for row, id in enumerate(ids) if id in chosen]
     if key not in st.session_state or sorted(st.session_state[key]["selection"]["rows"]) != rows:
@@ -87,12 +87,12 @@ def runs_table(lab: Lab, query: Query) -> None:
             on_select=lambda: _take(ids, st.session_state[key]["selection"]["rows"]),
             selection_mode="multi-row",
             key=key,
-            alt="Runs that the filters let through",
+            alt="Runs that match the filters",
             placeholder="",
             column_order=COLUMNS,
             column_config={
                 "Accuracy (%)": number_column("Accuracy", format="%.2f %%"),
-                "Source accuracy (%)": number_column("On the source", format="%.2f %%"),
+                "Source accuracy (%)": number_column("Source accuracy", format="%.2f %%"),
                 "Trainable parameters": number_column("Trainable", format="localized"),
                 "Training time (s)": number_column("Time", format="%.2f s"),
                 "Learning rate": number_column(format="%g"),
@@ -103,7 +103,7 @@ def runs_table(lab: Lab, query: Query) -> None:
 
 
 def _file(lab: Lab, query: Query) -> str:
-    """All runs that the query finds, as CSV."""
+    """Return all runs that match the query as CSV."""
     first = lab.search.find(query, 1, BATCH)
     pages = -(-first.found // BATCH)
     others = [lab.search.find(query, page, BATCH) for page in range(2, pages + 1)]
@@ -111,13 +111,13 @@ def _file(lab: Lab, query: Query) -> str:
 
 
 def _take(ids: tuple[str, ...], rows: list[int]) -> None:
-    """Select what was ticked. A new table says that nothing is: that must not undo what is selected elsewhere."""
+    """Select the ticked rows; a new table reports no rows, which must not clear a selection from another page."""
     if rows or any(id in ids for id in selected()):
         select([ids[row] for row in sorted(rows)])
 
 
 def _page_picker(query: Query, pages: int) -> int:
-    """The page that the address names, and a way to another one; a change of the filters begins at the first."""
+    """Draw the pagination and return the page number, which the URL keeps; new filters start at page 1."""
     try:
         wanted = min(max(int(st.query_params.get("page", "1")), 1), pages)
     except ValueError:
@@ -133,5 +133,5 @@ def _turn(key: str) -> None:
 
 
 def _name(prefix: str, *parts: object) -> str:
-    """A widget's key: another one for other parts."""
+    """Return a widget key that depends on ``parts``."""
     return f"{prefix}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"

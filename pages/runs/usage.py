@@ -1,4 +1,4 @@
-"""How much is stored, and what to delete where that is much."""
+"""Disk usage, with advice when it gets close to the limit."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import streamlit as st
 from core.lab import Lab
 from core.wording.numbers import bytes_text
 
-MUCH = 0.9
-"""Share of the limit from which the page advises to delete."""
+WARNING_SHARE = 0.9
+"""Share of the limit above which the page shows a warning."""
 
 
-def space(lab: Lab) -> None:
-    """A bar with what is stored, and where it is."""
+def usage_bar(lab: Lab) -> None:
+    """Draw a bar of the disk usage by kind of data."""
     usage = lab.space.usage()
     share = min(1.0, usage.total / usage.limit)
     st.progress(
@@ -20,8 +20,8 @@ def space(lab: Lab) -> None:
         f"{bytes_text(usage.total)} of {bytes_text(usage.limit)} stored: {bytes_text(usage.runs)} of files, "
         f"{bytes_text(usage.store)} of curves and settings, {bytes_text(usage.datasets)} of datasets",
     )
-    if share >= MUCH:
+    if share >= WARNING_SHARE:
         st.warning(
-            "New runs are refused when it is full. Order the list by largest files, or look into the archive, and "
-            "delete what nobody needs."
+            "New runs are refused when the limit is reached. Sort the list by largest files, or look through the "
+            "archive, and delete runs that you no longer need."
         )

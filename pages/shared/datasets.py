@@ -1,4 +1,4 @@
-"""Choosing a dataset, seeing what is in it, and bringing it to this machine."""
+"""Widgets that choose, preview and download datasets."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from core.wording.numbers import bytes_text
 from pages.shared.literal import literal
 
 TICK = 0.5
-"""Seconds between two looks at a download."""
+"""Seconds between two updates of a download's progress."""
 
 CLASSES_SHOWN = 50
-"""Classes of which a preview shows an image."""
+"""Maximum number of classes in a preview."""
 
 STATES = {
     "ready": ("ready", "green", ":material/check_circle:"),
-    "absent": ("not on this machine", "gray", ":material/cloud_download:"),
+    "absent": ("not downloaded", "gray", ":material/cloud_download:"),
     "damaged": ("damaged", "red", ":material/error:"),
 }
-"""How a dataset's state is called, with its colour and icon."""
+"""Label, colour and icon of each state of a dataset."""
 
 
 def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None) -> str | None:
-    """A choice of datasets; one that is not on this machine offers its download.
+    """Draw a choice of datasets, with a download button for one that is not on this machine.
 
     Returns:
-        Its name, or None while it is not ready.
+        The dataset's name, or None while it is not ready.
     """
     infos = {info.name: info for info in lab.datasets()}
     names = list(infos)
@@ -50,13 +50,13 @@ def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None) -
 
 
 def task_preview(lab: Lab, task: TaskSpec, key: str) -> None:
-    """A row of images, one a class, on demand."""
-    fold = st.expander("See its images", icon=":material/image:", key=f"{key}-preview", on_change="rerun")
+    """Draw an expander with one image per class."""
+    fold = st.expander("Preview images", icon=":material/image:", key=f"{key}-preview", on_change="rerun")
     if not fold.open:
         return
     with fold:
         try:
-            with st.spinner("Making the task"):
+            with st.spinner("Preparing the images"):
                 images, labels = lab.preview(task)
                 names = lab.catalog.load(task.dataset).class_names
         except LabError as error:
@@ -66,17 +66,17 @@ def task_preview(lab: Lab, task: TaskSpec, key: str) -> None:
             for image, label in zip(images[:CLASSES_SHOWN], labels[:CLASSES_SHOWN], strict=True):
                 st.image(image, width=64, caption=literal(names[label]), alt=f"An image of class {names[label]}")
         if len(labels) > CLASSES_SHOWN:
-            st.caption(f"The first {CLASSES_SHOWN} of {len(labels)} classes.")
+            st.caption(f"Showing the first {CLASSES_SHOWN} of {len(labels)} classes.")
 
 
 def _addition(info: DatasetInfo) -> str:
-    """What stands behind a dataset's name."""
+    """Return the remark that follows a dataset's title."""
     words = (["your own"] if info.is_own else []) + ([] if info.state == "ready" else [STATES[info.state][0]])
     return f" ({', '.join(words)})" if words else ""
 
 
 def download(lab: Lab, name: str, size: int, key: str) -> None:
-    """A button that brings a dataset to this machine, and a bar while it comes."""
+    """Draw a button that downloads a dataset, and a progress bar while it is downloaded."""
     state = lab.downloads.state(name)
 
     @st.fragment(run_every=TICK if state and state.running else None)

@@ -1,4 +1,4 @@
-"""A figure on a page, with the file of it."""
+"""A figure on a page, with a button that downloads it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import streamlit as st
 from core.study.figures.curves import export_html
 
 
-def show(figure: go.Figure, experiment: str, key: str, alt: str) -> None:
-    """A figure, and the file of it; the toolbar over the figure saves a PNG.
+def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
+    """Draw a figure and a button that downloads it as HTML; the figure's own toolbar saves a PNG.
 
     Args:
-        figure: what is shown.
-        experiment: its id, for the names of files.
-        key: the figure's own, unique on the page.
-        alt: what it shows, in words.
+        figure: what to draw.
+        owner: id of the run or experiment that it shows; file names begin with it.
+        key: name of the figure, unique on the page; file names end with it.
+        alt: text alternative for screen readers.
     """
-    config = {"displaylogo": False, "toImageButtonOptions": {"filename": f"{experiment}-{key}", "scale": 2}}
-    st.plotly_chart(figure, key=key, alt=alt, config=config)
+    name = f"{owner}-{key}"
+    config = {"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}}
+    st.plotly_chart(figure, key=f"figure-{key}", alt=alt, config=config)
     st.download_button(
-        "HTML",
+        "Download chart",
         lambda: export_html(figure),
-        f"{experiment}-{key}.html",
+        f"{name}.html",
         "text/html",
         icon=":material/download:",
         type="tertiary",
         on_click="ignore",
-        key=f"{key}-html",
-        help="This figure as a page of its own.",
+        key=f"figure-{key}-download",
+        help="An interactive HTML file that works offline.",
     )

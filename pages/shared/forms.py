@@ -1,4 +1,4 @@
-"""Form fields made from specs: their labels, limits and help are the spec's own."""
+"""Form fields for specs, with labels, limits and help taken from the spec."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LAYERS = ["layers.0", "layers.2", "layers.4"]
 SCALINGS: list[Scaling] = ["alpha/r", "alpha", "alpha/sqrt(r)"]
 
 
-def whole(spec: type[Spec], field: str, key: str, most: int | None = None, value: int | None = None) -> int:
-    """A slider for a whole number; ``most`` narrows the spec's own limit to what a slider can show."""
+def whole(spec: type[Spec], field: str, key: str, maximum: int | None = None, value: int | None = None) -> int:
+    """Draw a slider for a whole number; ``maximum`` lowers the spec's own limit to a range that suits a slider."""
     about = bounds(spec, field)
     low, high = int(about.low or 0), int(about.high or 0)
     return st.slider(
         about.title,
         low,
-        min(high, most or high),
+        min(high, maximum or high),
         about.default if value is None else value,
         help=about.description,
         key=key,
@@ -32,7 +32,7 @@ def whole(spec: type[Spec], field: str, key: str, most: int | None = None, value
 
 
 def one_of(spec: type[Spec], field: str, choices: list[Any], key: str, value: Any = None, title: str = "") -> Any:
-    """A slider over fixed choices, for what is best chosen on a scale of its own."""
+    """Draw a slider over fixed choices, such as a logarithmic scale."""
     about = bounds(spec, field)
     return st.select_slider(
         title or about.title,
@@ -46,25 +46,25 @@ def one_of(spec: type[Spec], field: str, choices: list[Any], key: str, value: An
 
 
 def learning_rate(method: Method, key: str, title: str = "") -> float:
-    """The learning rate, on a logarithmic scale, starting at the method's default."""
+    """Draw a logarithmic slider for the learning rate, starting at the method's default."""
     rate: float = one_of(OptimSpec, "learning_rate", LEARNING_RATE_CHOICES, key, LEARNING_RATES[method], title)
     return rate
 
 
 def batch_size(key: str) -> int:
-    """The batch size, in powers of two."""
+    """Draw a slider for the batch size, in powers of two."""
     size: int = one_of(OptimSpec, "batch_size", [2**power for power in range(3, 11)], key)
     return size
 
 
 def device(lab: Lab, key: str) -> Device:
-    """Where to train."""
+    """Draw a choice of devices."""
     choice: Device = st.segmented_control(
         "Device",
         lab.devices(),
         default="auto",
         key=key,
-        help="auto takes the fastest there is.",
+        help="auto uses the fastest device available.",
         required=True,
         persist_state="session",
     )
@@ -72,7 +72,7 @@ def device(lab: Lab, key: str) -> Device:
 
 
 def seeds(key: str, value: int = 3) -> range:
-    """How many seeds; each gives every arm one more run."""
+    """Draw a slider for the number of seeds; each arm has one run per seed."""
     count = st.slider(
         "Seeds",
         1,
@@ -80,13 +80,13 @@ def seeds(key: str, value: int = 3) -> range:
         value,
         key=key,
         persist_state="session",
-        help="Runs of each arm. One seed is an anecdote: from three on there is an interval.",
+        help="Runs per arm. An interval takes at least three seeds.",
     )
     return range(count)
 
 
 def lora(key: str) -> list[LoRASpec]:
-    """LoRA settings; several ranks give several arms."""
+    """Draw fields for LoRA; each chosen rank gives one arm."""
     about = bounds(LoRASpec, "rank")
     ranks = st.pills(
         about.title,
@@ -94,12 +94,12 @@ def lora(key: str) -> list[LoRASpec]:
         selection_mode="multi",
         default=[about.default],
         key=f"{key}-rank",
-        help=f"{about.description} Several ranks make an arm each.",
+        help=f"{about.description} Each selected rank becomes an arm.",
         persist_state="session",
         wrap=True,
     )
     alpha = one_of(LoRASpec, "alpha", ALPHA_CHOICES, f"{key}-alpha")
-    with st.expander("Scaling, start and layers", icon=":material/tune:"):
+    with st.expander("Scaling, initialization and layers", icon=":material/tune:"):
         scaling_about, start_about, layers_about = (
             bounds(LoRASpec, name) for name in ("scaling", "start", "target_modules")
         )
@@ -131,7 +131,7 @@ def lora(key: str) -> list[LoRASpec]:
             persist_state="session",
             wrap=True,
         )
-    # Said in one way, so that the same choice is the same arm wherever it was made.
+    # One spelling for "all layers", so that the same choice is the same arm wherever it was made.
     targets = ("all-linear",) if layers == LAYERS else tuple(layers)
     return [
         LoRASpec.of(rank=rank, alpha=alpha, scaling=scaling, start=start, target_modules=targets)
@@ -140,7 +140,7 @@ def lora(key: str) -> list[LoRASpec]:
 
 
 def own_task(dataset: str, labels: list[int], key: str) -> TaskSpec:
-    """Every way of seeing a dataset, put together by hand."""
+    """Draw fields for every setting of a task."""
     texts = {name: bounds(TaskSpec, name) for name in TaskSpec.model_fields}
     classes = st.pills(
         texts["classes"].title,
@@ -168,7 +168,7 @@ def own_task(dataset: str, labels: list[int], key: str) -> TaskSpec:
         )
         permute = st.toggle(
             texts["permutation"].title,
-            help="One fixed shuffle of the pixels, the same for every image.",
+            help="Shuffles the pixels in the same way for every image.",
             key=f"{key}-permute",
             persist_state="session",
         )
@@ -176,7 +176,7 @@ def own_task(dataset: str, labels: list[int], key: str) -> TaskSpec:
         texts["shots"].title,
         ["all", 1, 2, 5, 10, 20, 50, 100],
         "all",
-        help="Training images kept of each class.",
+        help="Training images per class.",
         key=f"{key}-shots",
         persist_state="session",
     )
@@ -192,7 +192,7 @@ def own_task(dataset: str, labels: list[int], key: str) -> TaskSpec:
 
 
 def validation_part(key: str) -> float:
-    """The held-out share of the training part."""
+    """Draw a slider for the share of the training part that is held out for validation."""
     about = bounds(TaskSpec, "validation")
     return st.slider(
         about.title,
@@ -208,7 +208,7 @@ def validation_part(key: str) -> float:
 
 
 def kept_weights(key: str) -> Literal["last", "best"]:
-    """Which weights become the result."""
+    """Draw a choice of which weights become the result."""
     about = bounds(OptimSpec, "keep")
     choice: Literal["last", "best"] = st.segmented_control(
         about.title,

@@ -1,4 +1,4 @@
-"""The pages, and the only place that knows where their scripts are: navigation and every link between them."""
+"""The list of pages, and all navigation: no other module knows where the scripts of pages are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Entry:
     title: str
     icon: str
     section: str
-    """Heading above it; empty for the first page."""
+    """Heading of its group in the navigation; empty for the first page."""
 
 
 ENTRIES = {
@@ -32,16 +32,16 @@ ENTRIES = {
     "adapters": Entry("Adapters", ":material/extension:", "Results"),
     "learn": Entry("Learn", ":material/menu_book:", "Understand"),
 }
-"""Pages by the name of their folder, which is also their address, in the order of the navigation."""
+"""Pages in the order of the navigation, by the name of their folder, which is also their URL path."""
 
 
 def script(name: str) -> str:
-    """The script of a page, below the folder of pages."""
+    """Return the path of a page's script, relative to the folder of pages."""
     return f"{name}/page.py"
 
 
 def sections() -> dict[str, list[st.Page]]:
-    """All pages by section, as ``st.navigation`` takes them."""
+    """Return all pages by section, for ``st.navigation``."""
     found: dict[str, list[st.Page]] = {}
     for name, entry in ENTRIES.items():
         first = not found
@@ -57,12 +57,12 @@ def link(name: str, label: str, query: Mapping[str, str] | None = None) -> None:
 
     Args:
         name: of the page's folder.
-        label: what the link says.
-        query: parameters of the address.
+        label: text of the link.
+        query: URL parameters.
     """
     st.page_link(script(name), label=label, icon=ENTRIES[name].icon, query_params=dict(query or {}))
 
 
 def go(name: str, query: Mapping[str, str]) -> NoReturn:
-    """Leave for another page, with these parameters in its address."""
+    """Switch to another page, with these URL parameters."""
     st.switch_page(script(name), query_params=dict(query))

@@ -1,35 +1,35 @@
-"""Text that people type or a file carries, shown as it is."""
+"""Escaping of text from users and files, so that Streamlit shows it verbatim."""
 
 from __future__ import annotations
 
 import re
 
 _MARKED = r"[\\`*_{}\[\]<>()#|~!&$]"
-"""Punctuation of markdown: a backslash before it makes it a letter."""
+"""Markdown punctuation that a backslash escapes."""
 
 _APART = r":(?=\S)|@|(?<=www)\.|(?<=[-<>~])[-=>]"
-"""Characters that Streamlit looks for after markdown has been read, when no backslash or entity is left: the colon of
-``:smile:``, ``:material/warning:`` and ``https://``, the signs of addresses, the second half of an arrow."""
+"""Characters that Streamlit interprets after markdown was parsed, when backslashes and entities are gone: the colon of
+``:smile:``, ``:material/warning:`` and ``https://``, the signs in addresses, the second half of an arrow."""
 
 _SPECIAL = re.compile(f"(?P<apart>{_APART})|{_MARKED}", re.IGNORECASE)
 
 _START = re.compile(r"^(\d*)([-+=.])")
-"""What makes a list, a rule or a heading of a line that begins with it."""
+"""Start of a line that markdown would read as a list, rule or heading."""
 
 
 def literal(text: str) -> str:
-    """Markdown that shows ``text`` letter by letter: no emphasis, link, icon, formula or HTML comes of it.
+    """Return markdown that shows ``text`` verbatim, without emphasis, links, icons, formulas or HTML.
 
-    Lines stay lines; other white space is shown as HTML shows it. Copying gives back what was typed.
-    Not for ``st.badge``, which puts a backslash before every bracket itself.
+    Line breaks are kept; other white space collapses as in HTML. Copying from the page gives the original text.
+    Not for ``st.badge``, which escapes brackets itself.
     """
     return "\\\n".join(_START.sub(r"\1\\\2", _SPECIAL.sub(_plain, line.strip())) for line in text.strip().splitlines())
 
 
 def _plain(found: re.Match[str]) -> str:
-    """A character that stands for itself.
+    """Escape one character.
 
-    ``:color[…]`` that names no colour is an element without style: alone in it, a character begins nothing.
+    ``:color[…]`` without a colour is an element without style. A character alone in it cannot start any syntax.
     """
     character = found[0]
     escaped = character if character in ":@.-=" else f"\\{character}"

@@ -1,4 +1,4 @@
-"""Runs while they wait and train: bars, time left, pace, a Stop button each, and curves that grow."""
+"""Live view of queued and running runs: progress, speed, time left, Stop buttons and loss curves."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from pages.shared.live_chart import live_chart
 from pages.shared.pickers import state_badge
 
 TICK = 1.0
-"""Seconds between two looks at the store."""
+"""Seconds between two updates."""
 
-MOST_ROWS = 4
-"""Running runs with a row of their own."""
+MAX_ROWS = 4
+"""Maximum number of running runs that are shown with details."""
 
-MOST_FOLDED = 50
-"""Runs listed in a fold."""
+MAX_FOLDED = 50
+"""Maximum number of runs listed in an expander."""
 
-MOST_CURVES = 12
-"""Curves drawn at once; more could not be told apart."""
+MAX_CURVES = 12
+"""Curves drawn at once; more would be hard to tell apart."""
 
 
 def live_panel(lab: Lab, ids: Sequence[str], key: str) -> None:
-    """Show these runs, looking again every second while one of them is live.
+    """Show these runs, and update the view every second while any of them is live.
 
-    When the last one ends, the whole page is drawn anew, so that what it offers then appears.
+    When the last run ends, the whole page is redrawn, because it then offers other actions.
     """
     live = any(run.is_live for run in lab.runs_of(ids))
     st.fragment(_panel, run_every=TICK if live else None)(lab, tuple(ids), key, live)
@@ -50,15 +50,15 @@ def _panel(lab: Lab, ids: tuple[str, ...], key: str, was_live: bool) -> None:
     _summary(lab, runs, live)
     running = [run for run in live if run.state == "running"]
     waiting = [run for run in live if run.state == "queued"]
-    for run in running[:MOST_ROWS]:
+    for run in running[:MAX_ROWS]:
         _running(lab, run, labels[run.spec.arm], key, alone=len(running) == 1)
-    _folded(lab, "Training beside them", running[MOST_ROWS:], labels, f"{key}-beside")
-    _folded(lab, "Waiting", waiting, labels, f"{key}-waiting")
+    _folded(lab, "Also training", running[MAX_ROWS:], labels, f"{key}-beside")
+    _folded(lab, "Queued", waiting, labels, f"{key}-waiting")
     _curves(lab, runs, labels, key)
 
 
 def _labels(runs: list[Run]) -> dict[str, str]:
-    """Names of the arms, told apart within their experiment only: across experiments that takes too many words."""
+    """Return labels of arms, unique within an experiment; unique ones across experiments would be too long."""
     labels: dict[str, str] = {}
     for experiment in {run.experiment for run in runs}:
         labels |= labels_of(run.spec for run in runs if run.experiment == experiment)
@@ -70,8 +70,8 @@ def _summary(lab: Lab, runs: list[Run], live: list[Run]) -> None:
     words = [f"{count['finished']} of {len(runs)} finished"]
     words += [f"{count[state]} {state}" for state in ("stopped", "failed", "interrupted") if count[state]]
     if live:
-        words.append(f"about {seconds_text(lab.remaining(live))} of training left")
-    # What failed or was stopped is not done: the bar counts only steps that were taken.
+        words.append(f"about {seconds_text(lab.remaining(live))} left")
+    # Runs that failed or were stopped count only with the steps that they took.
     share = sum(1.0 if run.state == "finished" else run.progress for run in runs) / len(runs)
     st.progress(share, " · ".join(words))
 
@@ -87,26 +87,26 @@ def _running(lab: Lab, run: Run, label: str, key: str, alone: bool) -> None:
         ]
         if run.examples_per_second:
             words.append(f"{count_text(run.examples_per_second)} examples/s")
-        if run.eta is not None and alone:  # beside others, a run waits for them at every step
+        if run.eta is not None and alone:  # runs trained together wait for each other at every step
             words.append(f"{seconds_text(run.eta)} left")
-        st.caption(" · ".join(words) if run.steps else "Making the task", width="stretch")
+        st.caption(" · ".join(words) if run.steps else "Preparing the data", width="stretch")
         _stop_button(lab, run, key)
 
 
 def _folded(lab: Lab, title: str, runs: list[Run], labels: dict[str, str], key: str) -> None:
-    """Runs behind a fold, drawn only while it is open: there may be hundreds."""
+    """Draw an expander that lists runs; its content is drawn only while open, as there may be hundreds."""
     if not runs:
         return
     fold = st.expander(f"{title}: {len(runs)}", icon=":material/schedule:", key=key, on_change="rerun")
     if not fold.open:
         return
     with fold:
-        for run in runs[:MOST_FOLDED]:
+        for run in runs[:MAX_FOLDED]:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.markdown(literal(f"{labels[run.spec.arm]}, seed {run.spec.seed}"), width="stretch")
                 _stop_button(lab, run, key)
-        if len(runs) > MOST_FOLDED:
-            st.caption(f"And {len(runs) - MOST_FOLDED} more; the Runs page has them all.")
+        if len(runs) > MAX_FOLDED:
+            st.caption(f"And {len(runs) - MAX_FOLDED} more; the Runs page lists them all.")
 
 
 def _stop_button(lab: Lab, run: Run, key: str) -> None:
@@ -116,15 +116,15 @@ def _stop_button(lab: Lab, run: Run, key: str) -> None:
         key=f"{key}-stop-{run.id}",
         on_click=lab.stop,
         args=(run.id,),
-        help="What it has learnt so far is kept.",
+        help="Keeps what has been learnt so far.",
         disabled=run.stop_asked,
     )
 
 
 def _curves(lab: Lab, runs: list[Run], labels: dict[str, str], key: str) -> None:
-    begun = [run for run in runs if run.step][-MOST_CURVES:]
+    begun = [run for run in runs if run.step][-MAX_CURVES:]
     if not begun:
-        st.caption("Curves appear with the first steps.")
+        st.caption("Loss curves appear after the first steps.")
         return
     colours = colours_of(run.spec for run in runs)
     curves = [
@@ -133,7 +133,7 @@ def _curves(lab: Lab, runs: list[Run], labels: dict[str, str], key: str) -> None
             label=f"{labels[run.spec.arm]}, seed {run.spec.seed}",
             colour=colours[run.spec.arm],
             curve=lab.curve(run.id),
-            steps_an_epoch=run.steps / run.spec.optim.epochs,
+            steps_per_epoch=run.steps / run.spec.optim.epochs,
         )
         for run in begun
     ]

@@ -1,7 +1,7 @@
-// One Plotly chart that is redrawn in place: zoom, legend choices and an open hover label survive new data.
-// Streamlit calls the default export at every change of data or theme, and the function it returned last at unmount.
+// A Plotly chart that is updated in place: zoom, legend choices and an open hover label survive new data.
+// Streamlit calls the default export whenever data or theme change, and the function it returned last on unmount.
 
-/** Loads plotly.js once a page, however many charts ask; a failed load may be tried again. */
+/** Loads plotly.js once per page, for all charts; after a failure the next call tries again. */
 function loadPlotly(address) {
   window.loraLabPlotly ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
@@ -17,13 +17,13 @@ function loadPlotly(address) {
   return window.loraLabPlotly;
 }
 
-/** The figure's defaults in the colours and type of the page's theme. */
+/** Returns a Plotly template with the colours and fonts of the page's theme. */
 function themed(host) {
   const style = getComputedStyle(host);
   const value = (name) => style.getPropertyValue(name).trim();
   const text = value("--st-text-color");
   const line = value("--st-border-color");
-  const background = value("--st-background-color"); // not transparent: a PNG of it is read on other pages
+  const background = value("--st-background-color"); // not transparent, because a downloaded PNG may be shown on any background
   const size = 0.857 * parseFloat(value("--st-base-font-size") || "14");
   const axis = {
     gridcolor: line,
@@ -51,7 +51,7 @@ function themed(host) {
         font: { family: value("--st-font"), size, color: text },
       },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: value("--st-gray-text-color"), activecolor: text },
-      // A finger that drags over the chart means to scroll the page.
+      // On a touch screen, dragging over the chart scrolls the page.
       dragmode: window.matchMedia("(pointer: coarse)").matches ? false : "zoom",
     },
   };
@@ -62,14 +62,14 @@ class Chart {
     this.host = host;
     this.message = host.parentNode.querySelector(".live-chart-message");
     this.drawn = "";
-    // One object for good: Plotly starts over, and forgets the zoom, when the configuration changes.
+    // Never replaced: Plotly starts over and forgets the zoom when it gets another config object.
     this.config = {
       displaylogo: false,
       modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "resetScale2d"]],
       toImageButtonOptions: { format: "png", filename: name, width: null, height: null, scale: 2 },
     };
     this.listeners = new AbortController();
-    // A chart in a closed tab or a hidden page has no size; it is drawn when it gets one.
+    // A chart in a closed tab or a hidden page has no size; it is drawn as soon as it has one.
     this.sizes = new ResizeObserver(() => this.draw());
     this.sizes.observe(host);
     document.addEventListener("visibilitychange", () => this.draw(), { signal: this.listeners.signal });
@@ -92,10 +92,10 @@ class Chart {
     this.busy = true;
     try {
       this.plotly = await loadPlotly(library);
-      await new Promise((resolve) => setTimeout(resolve)); // the rest of the page's answer goes before the drawing
-      if (!this.data) return; // taken off the page meanwhile
+      await new Promise((resolve) => setTimeout(resolve)); // let the browser process other messages before this slow call
+      if (!this.data) return; // removed from the page in the meantime
       const { data, layout } = JSON.parse(figure);
-      // Plotly looks for what a removed trace leaves behind by a selector made of its uid.
+      // Plotly removes the elements of old traces by a CSS selector made from their uid.
       for (const trace of data) if (trace.uid) trace.uid = trace.uid.replace(/[^\w-]/g, "_");
       const { paper_bgcolor, plot_bgcolor } = template.layout;
       const settled = { uirevision: "live", ...layout, template, paper_bgcolor, plot_bgcolor, width, height };
@@ -109,7 +109,7 @@ class Chart {
     } finally {
       this.busy = false;
     }
-    if (this.message.hidden) this.draw(); // what came in meanwhile
+    if (this.message.hidden) this.draw(); // data that arrived in the meantime
   }
 
   close() {

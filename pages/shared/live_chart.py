@@ -1,6 +1,6 @@
-"""A chart that is redrawn in place, so that zoom and legend choices survive every new point.
+"""A chart that is updated in place, so that zoom and legend choices survive new data.
 
-``st.plotly_chart`` mounts a new chart at each change of data. This element keeps one, and hands new data to
+``st.plotly_chart`` creates a new chart whenever its data changes. This component keeps its chart and passes new data to
 ``Plotly.react``. Call it inside ``@st.fragment(run_every=…)``.
 """
 
@@ -17,7 +17,9 @@ from plotly.io.json import to_json_plotly
 _HTML = """
 <div class="live-chart-frame">
   <div class="live-chart" role="img"></div>
-  <p class="live-chart-message" role="alert" hidden>The chart cannot be drawn yet; if this stays, reload the page.</p>
+  <p class="live-chart-message" role="alert" hidden>
+    The chart could not be loaded. If this message stays, reload the page.
+  </p>
 </div>
 """
 
@@ -31,22 +33,22 @@ _element = st.components.v2.component(
     html=_HTML,
     css=_CSS,
     js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
-    isolate_styles=False,  # plotly.js puts the styles of its modebar and hover labels into the document
+    isolate_styles=False,  # plotly.js adds the styles of its modebar and hover labels to the document
 )
 
 
 def live_chart(figure: go.Figure | dict[str, Any], key: str, height: int, alt: str) -> None:
-    """Draw a chart, or put new data into the one that is there.
+    """Draw a chart, or update it with new data.
 
-    Size and background are the page's. Font, text and grid follow its theme in place of the figure's template, unless
-    the figure's own layout sets them. Where a change should reset the zoom (another x-axis, say), give the layout
-    another ``uirevision``.
+    Width and background are those of the page. Font, text and grid follow the page's theme instead of the figure's
+    template, unless the figure's layout sets them. If a change should reset the zoom (such as another x-axis), change
+    the layout's ``uirevision``.
 
     Args:
         figure: traces and layout.
-        key: the chart's name, unique on the page; also that of the downloaded PNG.
+        key: name of the chart, unique on the page; also the file name of the downloaded PNG.
         height: in pixels.
-        alt: what the chart shows, in a sentence, for people who do not see it.
+        alt: text alternative for screen readers.
     """
     base = str(st.get_option("server.baseUrlPath") or "").strip("/")
     library = f"{'/' + base if base else ''}/assets/plotly.min.js?v={plotly.__version__}"

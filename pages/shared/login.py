@@ -1,4 +1,4 @@
-"""The login, where one is configured: nothing is drawn for who has not signed in."""
+"""Sign-in with OpenID Connect, if it is configured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamlit.errors import StreamlitSecretNotFoundError
 
 
 def require_login() -> None:
-    """Go on only for visitors who may see the pages: all of them, where ``.streamlit/secrets.toml`` has no login."""
+    """Stop the script unless the visitor has signed in or ``.streamlit/secrets.toml`` configures no sign-in."""
     try:
         login: Mapping[str, Any] | None = st.secrets.get("auth")
     except StreamlitSecretNotFoundError:
@@ -21,7 +21,7 @@ def require_login() -> None:
         st.sidebar.button("Sign out", icon=":material/logout:", type="tertiary", on_click=st.logout)
         return
     st.header("Sign in")
-    st.write("LoRA Lab on this server is for people who have signed in.")
+    st.write("You need to sign in to use LoRA Lab on this server.")
     providers = [name for name, value in login.items() if isinstance(value, Mapping) and "client_id" in value]
     for provider in providers or [None]:
         label = f"Sign in with {provider}" if provider else "Sign in"

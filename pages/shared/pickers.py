@@ -1,4 +1,4 @@
-"""Names of runs and experiments for people, and the widgets that choose among them."""
+"""Names of runs and experiments, and widgets that choose among them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.store.record import Experiment, Run
 from core.wording.numbers import percent
 from core.wording.tasks import task_text
 
-__all__ = ["base_picker", "base_text", "experiment_picker", "pick", "state_badge", "task_text", "when"]
+__all__ = ["base_facts", "base_picker", "base_text", "experiment_picker", "pick", "state_badge", "task_text", "when"]
 
 STATE_ICONS = {
     "queued": ":material/schedule:",
@@ -33,24 +33,33 @@ STATE_COLOURS = {
 
 
 def when(seconds: float) -> str:
-    """A moment, in this machine's time."""
+    """Format a Unix time in this machine's time zone, as in ``25 Nov 20:15``."""
     return datetime.fromtimestamp(seconds).strftime("%d %b %H:%M")
 
 
 def base_text(run: Run) -> str:
-    """A base in one line."""
+    """Describe a base in one line."""
+    return f"{task_text(run.spec.task)} · {base_facts(run)}"
+
+
+def base_facts(run: Run) -> str:
+    """Return accuracy, epochs and id of a base in one line, without its task."""
     accuracy = percent(run.result.accuracy) if run.result else run.state
-    return f"{task_text(run.spec.task)} · {accuracy} · {run.spec.optim.epochs} epochs · {run.id}"
+    epochs = run.spec.optim.epochs
+    return f"{accuracy} · {epochs} epoch{'' if epochs == 1 else 's'} · {run.id}"
 
 
 def pick(label: str, names: Mapping[str, str], query: str, help: str | None = None) -> str:
-    """A choice that always stands in the address, so that a link to it keeps its meaning when newer things come.
+    """Draw a choice that is always kept in the URL, so that a link to it stays valid when there are newer items.
 
     Args:
         label: of the widget.
-        names: what can be chosen, and how it is called; the first is chosen where the address names none.
-        query: the address's parameter.
-        help: shown at the label.
+        names: the items by id, with the text shown for each; the first is the default.
+        query: name of the URL parameter.
+        help: tooltip of the label.
+
+    Returns:
+        The id of the chosen item.
     """
     ids, wanted = list(names), st.query_params.get(query)
     place = ids.index(wanted) if wanted in names else 0
@@ -60,22 +69,22 @@ def pick(label: str, names: Mapping[str, str], query: str, help: str | None = No
 
 
 def base_picker(lab: Lab) -> Run | None:
-    """A choice among the bases, the newest first; None where there is none yet."""
+    """Draw a choice of bases, newest first; return None if there are none."""
     bases = {run.id: run for run in lab.bases()}
     if not bases:
         return None
     names = {id: base_text(run) for id, run in bases.items()}
-    return bases[pick("Base", names, "base", "The pretrained network that every run of the experiment starts from.")]
+    return bases[pick("Base", names, "base", "The pretrained network to start from.")]
 
 
 def experiment_text(lab: Lab, experiment: Experiment) -> str:
-    """An experiment in one line."""
+    """Describe an experiment in one line."""
     live = sum(run.is_live for run in lab.members(experiment))
-    return f"{experiment.name} · {when(experiment.created)}" + (f" · {live} still to come" if live else "")
+    return f"{experiment.name} · {when(experiment.created)}" + (f" · {live} unfinished" if live else "")
 
 
 def experiment_picker(lab: Lab) -> Experiment | None:
-    """A choice among the experiments, the newest first; None where there is none yet."""
+    """Draw a choice of experiments, newest first; return None if there are none."""
     experiments = {experiment.id: experiment for experiment in lab.experiments()}
     if not experiments:
         return None
@@ -84,8 +93,8 @@ def experiment_picker(lab: Lab) -> Experiment | None:
 
 
 def state_badge(run: Run) -> None:
-    """The run's state, as a coloured word."""
-    if run.stop_asked and run.is_live:  # its result is still to be made: of a large network that takes seconds
+    """Draw a badge with the state of a run."""
+    if run.stop_asked and run.is_live:  # it still writes its result, which takes seconds for a large network
         st.badge("stopping", icon=":material/stop_circle:", color="orange")
         return
     st.badge(run.state, icon=STATE_ICONS[run.state], color=STATE_COLOURS[run.state])  # type: ignore[arg-type]

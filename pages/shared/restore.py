@@ -1,4 +1,4 @@
-"""The offer to list again runs that have a folder but no place in the store."""
+"""The offer to restore runs that have a folder but no entry in the store."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from core.store.restore import Restored
 from pages.shared.literal import literal
 
 DONE = "restored"
-"""Where the session keeps what came of it, until it has been shown once."""
+"""Session state key: result of a restore, until it has been shown."""
 
 
 def offer_to_restore(lab: Lab) -> None:
-    """Say what the store has lost, with the button that lists it again; nothing where nothing is lost."""
+    """Show which runs the store has lost, with a button that restores them; draw nothing if none are lost."""
     restored: Restored | None = st.session_state.pop(DONE, None)
     if restored is not None:
         show = st.warning if restored.strays else st.success
@@ -25,10 +25,10 @@ def offer_to_restore(lab: Lab) -> None:
     runs = "1 run was" if len(lost) == 1 else f"{len(lost):,} runs were"
     with st.container(border=True):
         st.markdown(
-            f"**{runs} trained here and {'is' if len(lost) == 1 else 'are'} not in the list.** Their folders are in "
-            f"{literal(str(lab.settings.runs))}, but the store of runs, {literal(lab.settings.store.name)}, does not "
-            "know them: it was lost, or replaced by an older or empty one. Restoring lists them again, with their "
-            "curves, tags, notes and experiments, and deletes nothing."
+            f"**{runs} trained here but {'is' if len(lost) == 1 else 'are'} missing from the list.** The files are in "
+            f"{literal(str(lab.settings.runs))}, but the database {literal(lab.settings.store.name)} has no entry for "
+            "them: it was lost, or replaced by an older or empty one. Restoring adds the runs to the list again, with "
+            "their curves, tags, notes and experiments. Nothing is deleted."
         )
         if st.button("Restore these runs", icon=":material/restore:", type="primary", key="restore"):
             try:

@@ -1,4 +1,4 @@
-"""What to fine-tune on: a preset, or a task put together by hand."""
+"""The form for the task to fine-tune on: a preset or a custom task."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pages.shared.literal import literal
 
 
 def task_form(lab: Lab, base: Run, key: str) -> TaskSpec | None:
-    """Draw the form; None while the task is not ready, with the reason on the page.
+    """Draw the form; return None while the task is not ready, and show the reason on the page.
 
     Args:
-        lab: knows the datasets.
-        base: what is fine-tuned; its dataset is the one to learn at first.
-        key: prefix of the fields' keys.
+        lab: has the datasets.
+        base: the network to fine-tune; its dataset is the default.
+        key: prefix of the widget keys.
     """
     st.subheader("Task")
-    kinds = {name: preset.title for name, preset in PRESETS.items()} | {"own": "Your own"}
+    kinds = {name: preset.title for name, preset in PRESETS.items()} | {"own": "Custom change"}
     kind = st.pills(
-        "What is new",
+        "What changes from the base's task",
         list(kinds),
         default="rotation-45",
         format_func=kinds.__getitem__,
@@ -34,8 +34,8 @@ def task_form(lab: Lab, base: Run, key: str) -> TaskSpec | None:
         required=True,
         wrap=True,
     )
-    st.caption(PRESETS[kind].line if kind in PRESETS else "Put a task together by hand.")
-    dataset = dataset_picker(lab, "Dataset to learn", f"{key}-dataset", base.spec.task.dataset)
+    st.caption(PRESETS[kind].line if kind in PRESETS else "Choose every setting of the task yourself.")
+    dataset = dataset_picker(lab, "Dataset", f"{key}-dataset", base.spec.task.dataset)
     if dataset is None:
         return None
     try:

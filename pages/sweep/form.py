@@ -99,7 +99,7 @@ def _training(lab: Lab) -> tuple[OptimSpec, LoRASpec, Device]:
     """What all runs of the sweep share."""
     left, right = st.columns(2, gap="medium")
     with left:
-        epochs = forms.whole(OptimSpec, "epochs", f"{KEY}-epochs", most=50, value=EPOCHS)
+        epochs = forms.whole(OptimSpec, "epochs", f"{KEY}-epochs", maximum=50, value=EPOCHS)
     with right:
         batch_size = forms.batch_size(f"{KEY}-batch")
     with st.expander("Scaling and device", icon=":material/tune:"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from core.errors import LabError
@@ -22,10 +21,10 @@ from core.study.arms.sweep import (
     trained_seconds,
 )
 from core.study.arms.verdict import verdict
-from core.study.csv_file import csv_of
-from core.study.figures.curves import export_html
 from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves
+from core.wording.csv_file import csv_of
 from core.wording.numbers import count_text, listed, seconds_text
+from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import base_text, pick, task_text, when
@@ -51,23 +50,6 @@ def sweeps() -> dict[str, Experiment]:
         for experiment in lab.experiments()
         if len(experiment.runs) >= MIN_ARMS and reads_as_sweep(lab, experiment.id)
     }
-
-
-def show(figure: go.Figure, key: str, alt: str) -> None:
-    """Show a figure and its download; the toolbar over the figure saves a PNG."""
-    config = {"displaylogo": False, "toImageButtonOptions": {"filename": f"{experiment.id}-{key}", "scale": 2}}
-    st.plotly_chart(figure, key=f"sweep-figure-{key}", alt=alt, config=config)
-    st.download_button(
-        "HTML",
-        lambda: export_html(figure),
-        f"{experiment.id}-{key}.html",
-        "text/html",
-        icon=":material/download:",
-        type="tertiary",
-        on_click="ignore",
-        key=f"sweep-figure-{key}-html",
-        help="This figure as a page of its own.",
-    )
 
 
 def answer(cells: list[Cell]) -> None:
@@ -99,12 +81,27 @@ def figures(cells: list[Cell], alpha: float | None) -> None:
     with left:
         accuracy_map(experiment, cells, alpha, marked=True)
     with right:
-        show(rate_curves(cells, alpha), "rates", "Accuracy on the validation part over the learning rate, by rank")
+        show(
+            rate_curves(cells, alpha),
+            experiment.id,
+            "rates",
+            "Accuracy on the validation part over the learning rate, by rank",
+        )
     left, right = st.columns(2, gap="large")
     with left:
-        show(rank_curve(cells), "ranks", "Accuracy on the test part over the rank, with full fine-tuning as reference")
+        show(
+            rank_curve(cells),
+            experiment.id,
+            "ranks",
+            "Accuracy on the test part over the rank, with full fine-tuning as reference",
+        )
     with right:
-        show(pareto(cells), "pareto", "Accuracy on the test part against trainable parameters, Pareto front marked")
+        show(
+            pareto(cells),
+            experiment.id,
+            "pareto",
+            "Accuracy on the test part against trainable parameters, Pareto front marked",
+        )
         points = [cell for cell in (chosen(cells)[0], *best_by_rank(cells).values()) if cell is not None]
         names = [f"{cell.spec.label} ({count_text(cell.trainable_parameters)})" for cell in front_of(points)]
         if names:

@@ -11,9 +11,9 @@ from core.study.weights.spectrum import ENERGY
 from core.study.weights.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
 from core.study.weights.tables import amplification_text
 from core.wording.numbers import listed, number_text, percent
+from pages.shared.figure_panel import show
 from pages.weights.focus import Focus, same_seed
 from pages.weights.numbers import amplification_of, check_of, newness_of, rank_on, spectra_of
-from pages.weights.show import show
 
 
 def new_directions_part(focus: Focus) -> None:
@@ -93,12 +93,14 @@ def intruders_section(focus: Focus) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         alt = f"Largest cosine of each of the strongest directions of {focus.layer} with any direction of W"
-        show(focus, likeness_bars(new, focus.colour), "likeness", alt)
+        show(likeness_bars(new, focus.colour), focus.run.id, "likeness", alt)
     with right:
         if new.count:
             masked = focus.masked_differs
             check = check_of(focus.lab, focus.run, focus.layer, new.indices)
-            show(focus, accuracy_of_scaling(check, focus.colour, masked), "scaling", "Accuracy over the factor λ")
+            show(
+                accuracy_of_scaling(check, focus.colour, masked), focus.run.id, "scaling", "Accuracy over the factor λ"
+            )
         else:
             st.caption(
                 "With intruders, their scaling by λ is shown here: what the accuracies do when they are weakened."

@@ -14,9 +14,9 @@ from core.study.weights.rank import TOLERANCE, suggested_rank
 from core.study.weights.scores import Scores
 from core.study.weights.tables import mean_text
 from core.wording.numbers import count_text, number_text
+from pages.shared.figure_panel import show
 from pages.weights.focus import Focus, make_more
 from pages.weights.numbers import cut_on_test, cuts_of, validated
-from pages.weights.show import show
 
 
 def rank_part(focus: Focus) -> None:
@@ -62,7 +62,9 @@ def rank_part(focus: Focus) -> None:
         for run in arm.runs
     ]
     figure = accuracy_of_cuts(curves, focus.colours[full.key], dots, rank, masked)
-    show(focus, figure, "cut-accuracy", "Accuracy of full fine-tuning cut to each rank, beside LoRA of that rank")
+    show(
+        figure, focus.run.id, "cut-accuracy", "Accuracy of full fine-tuning cut to each rank, beside LoRA of that rank"
+    )
     table(focus, full, loras, rank, masked)
     st.caption(
         "Vertical: the suggested rank. The cut is the nearest matrix of its rank (Eckart and Young 1936); biases stay "

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.study.csv_file import csv_of
 from core.study.weights.figures import NamedSpectrum, energy_held, singular_values
 from core.study.weights.spectrum import ENERGY
 from core.study.weights.tables import spectrum_numbers, spectrum_text
+from core.wording.csv_file import csv_of
 from core.wording.numbers import percent
+from pages.shared.figure_panel import show
 from pages.weights.focus import Focus, same_seed
 from pages.weights.numbers import spectra_of, values_before
-from pages.weights.show import show
 
 
 def spectrum_part(focus: Focus) -> None:
@@ -44,10 +44,15 @@ def spectrum_part(focus: Focus) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         figure = singular_values(lines, values_before(focus.lab, focus.run, focus.layer))
-        show(focus, figure, "singular-values", f"Singular values of ΔW of {focus.layer}, one line per run, log scale")
+        show(
+            figure,
+            focus.run.id,
+            "singular-values",
+            f"Singular values of ΔW of {focus.layer}, one line per run, log scale",
+        )
     with right:
         figure = energy_held(lines, share)
-        show(focus, figure, "energy", f"Share of the energy of ΔW of {focus.layer} in its first r directions")
+        show(figure, focus.run.id, "energy", f"Share of the energy of ΔW of {focus.layer} in its first r directions")
     arms = list(focus.arms)
     st.dataframe(
         spectrum_text(arms, spectra, share),

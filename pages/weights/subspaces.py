@@ -10,9 +10,9 @@ from core.study.weights.directions import MAX_DIRECTIONS, overlap
 from core.study.weights.figures import similarity_map
 from core.study.weights.subspace import Side
 from core.wording.numbers import percent
+from pages.shared.figure_panel import show
 from pages.weights.focus import Focus, make_more
 from pages.weights.numbers import directions_of
-from pages.weights.show import show
 
 SIDES: dict[Side, str] = {"inputs": "Inputs", "outputs": "Outputs"}
 
@@ -111,10 +111,10 @@ def maps(focus: Focus, side: Side, first: Run, second: Run, names: tuple[str, st
     left, right = st.columns(2, gap="large")
     with left:
         figure = similarity_map(found.similarity, "φ(i, j)", "1: one lies within the other", *names)
-        show(focus, figure, f"similarity-{key}", f"Similarity of the directions of {names[0]} and {names[1]}")
+        show(figure, focus.run.id, f"similarity-{key}", f"Similarity of the directions of {names[0]} and {names[1]}")
     with right:
         figure = similarity_map(found.random.mean, "Of random directions", "what chance alone gives", *names)
-        show(focus, figure, f"random-{key}", "Similarity of as many random directions")
+        show(figure, focus.run.id, f"random-{key}", "Similarity of as many random directions")
 
 
 def _first(count: int) -> str:

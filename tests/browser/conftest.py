@@ -1,4 +1,4 @@
-"""Pages of a real Chromium, and servers for it to look at."""
+"""Fixtures for tests in a real Chromium: pages, and servers to open."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ Serve = Callable[..., str]
 
 @pytest.fixture
 def console_errors() -> list[str]:
-    """What the page of this test complains about."""
+    """Collect console errors of the test's page."""
     return []
 
 
 @pytest.fixture
 def page(chromium: Browser, console_errors: list[str]) -> Iterator[Page]:
-    """A page with its own cookies and storage, 1440 pixels wide."""
+    """Open a page that is 1440 pixels wide, with its own cookies and storage."""
 
     def note(message: ConsoleMessage) -> None:
-        # On a deep link Streamlit itself looks for its server below the page's path before it looks at the root.
+        # On a deep link, Streamlit first looks for its server below the page's path and gets 404.
         if message.type == "error" and "/_stcore/" not in message.location["url"]:
             console_errors.append(f"{message.text} ({message.location['url']})")
 
@@ -53,7 +53,7 @@ def page(chromium: Browser, console_errors: list[str]) -> Iterator[Page]:
 
 
 def new_context(chromium: Browser, **settings: Any) -> BrowserContext:
-    """Cookies and storage of their own, in a window of 1440 pixels."""
+    """Create a browser context with its own cookies and storage, 1440 pixels wide by default."""
     wide = {"viewport": {"width": 1440, "height": 900}, "accept_downloads": True}
     context = chromium.new_context(**{**wide, **settings})
     context.set_default_timeout(1000 * HANG)
@@ -62,7 +62,7 @@ def new_context(chromium: Browser, **settings: Any) -> BrowserContext:
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Starts ``streamlit run`` on a free port, with a home folder of its own; all stop with the module."""
+    """Return a function that starts ``streamlit run`` on a free port with its own home; all stop after the module."""
     servers: list[subprocess.Popen[bytes]] = []
 
     def start(script: Path, env: dict[str, str] | None = None) -> str:
@@ -77,12 +77,15 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
 
 def run_server(script: Path, folder: Path, env: dict[str, str] | None = None) -> tuple[subprocess.Popen[bytes], str]:
-    """A server that answers, and its address; its output goes to ``folder/server.log``.
+    """Start a server and wait until it answers; its output goes to ``folder/server.log``.
 
     Args:
-        script: what ``streamlit run`` is given: a script, or a module with an ``st.App``.
-        folder: for the log, and the lab's home where ``env`` names none.
-        env: added to the environment.
+        script: argument of ``streamlit run``: a script, or a module with an ``st.App``.
+        folder: for the log, and the lab's home unless ``env`` names one.
+        env: additional environment variables.
+
+    Returns:
+        The process and the URL.
     """
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(script)]
@@ -107,7 +110,7 @@ def run_server(script: Path, folder: Path, env: dict[str, str] | None = None) ->
 
 
 def stop_server(server: subprocess.Popen[bytes]) -> None:
-    """Ask it to stop; insist after a minute."""
+    """Terminate a server, and kill it if it is still alive after a minute."""
     server.terminate()
     try:
         server.wait(timeout=60)
@@ -117,14 +120,14 @@ def stop_server(server: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def answers(url: str) -> bool:
-    """Whether an address answers with success."""
+    """Return whether a URL answers with status 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)

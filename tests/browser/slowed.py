@@ -1,4 +1,4 @@
-"""The app, with training that takes its time while a file is there: so long, a run neither ends nor stands still."""
+"""The app with slow training while a file exists, so that runs make progress but do not finish."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.web import downloads
 
 SLOW = Path(os.environ["LORA_LAB_HOME"]) / "slow"
 PAUSE = 0.25
-"""Seconds after each stretch of steps; training makes its stretches as short as it can then, a step each."""
+"""Seconds to wait after each chunk of steps; training then shrinks its chunks to one step."""
 
 _advance = Bank.advance
 
@@ -30,7 +30,7 @@ def _slowly(bank: Bank, rows: Tensor) -> Tensor:
 
 Bank.advance = _slowly  # type: ignore[method-assign]
 
-# Streamlit looks for this line in the text of the file that it is given.
+# Streamlit searches the source of this file for this assignment.
 app = st.App(
     Path(__file__).parents[2] / "pages" / "shell.py",
     lifespan=lifespan,

@@ -1,4 +1,4 @@
-"""The browser goes away in the middle of a run and comes back after it: the run finished, with its whole curve."""
+"""A browser is closed during a run and opened again later: the run has finished, with its complete curve."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 
 def reach(chart: Locator) -> float:
-    """The last step that a chart draws."""
+    """Return the last step that a chart shows."""
     step = "chart => Math.max(0, ...(chart._fullData ?? []).flatMap(trace => [...(trace.x ?? [])]))"
     return float(chart.evaluate(step))
 
@@ -27,7 +27,7 @@ def test_a_run_finishes_without_its_browser_and_shows_its_whole_curve_later(chro
     server, url = run_server(SLOWED, tmp_path, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
     lab = Lab(Settings(home=home))
     slow = home / "slow"
-    slow.touch()  # the run outlives the page on any machine
+    slow.touch()  # ensures that the run outlives the page on any machine
     try:
         context = new_context(chromium)
         page = context.new_page()

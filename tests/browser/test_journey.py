@@ -1,4 +1,4 @@
-"""The main job as a person does it: press the button, watch, reload, stop, compare, download, load in PEFT."""
+"""The main workflow in a browser: start, watch, reload, stop, compare, download, and load in PEFT."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.conftest import wait_until
 pytestmark = pytest.mark.browser
 
 LONG = "8,100"
-"""Optimiser steps of a run in the test that stops runs; slowed down they take half an hour on any machine."""
+"""Optimizer steps per run in the test that stops runs; with slow training they take half an hour on any machine."""
 
 TRAINING = re.compile(rf"Epoch \d+ of 50 · step [\d,]+ of {LONG}")
-"""What a running run shows."""
+"""Progress text of a running run."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def url(serve: Serve) -> str:
 
 @pytest.fixture(scope="module")
 def slowed(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A server, and the file that slows its training down while it is there."""
+    """Start a server; return its URL and the file that slows down its training while it exists."""
     home = tmp_path_factory.mktemp("home")
     return serve(SLOWED, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)}), home / "slow"
 
@@ -43,7 +43,7 @@ def open_page(page: Page, url: str, title: str) -> None:
 
 
 def press(page: Page, label: str, key: str, cost: str) -> None:
-    """Send a slider to one of its ends, and see that the page has taken it: its number of steps says so."""
+    """Move a slider to one of its ends, and wait until the page shows the new number of steps."""
     page.get_by_role("slider", name=label).press(key)
     expect(page.get_by_text(cost, exact=True)).to_be_visible()
 
@@ -70,9 +70,7 @@ def test_the_one_button_ends_in_a_comparison(page: Page, url: str, console_error
     assert console_errors == []
 
 
-def test_a_run_goes_on_through_reload_and_a_second_tab_and_stops_when_told(
-    page: Page, slowed: tuple[str, Path]
-) -> None:
+def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(page: Page, slowed: tuple[str, Path]) -> None:
     url, slow = slowed
     run_the_comparison(page, url)
     slow.touch()
@@ -105,7 +103,7 @@ def test_a_run_goes_on_through_reload_and_a_second_tab_and_stops_when_told(
     expect(second.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
     second.close()
     expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
-    expect(page.get_by_role("link", name="Open the comparison")).to_be_visible()  # known after the reload
+    expect(page.get_by_role("link", name="Open the comparison")).to_be_visible()  # still known after the reload
 
 
 def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Path) -> None:
@@ -121,7 +119,7 @@ def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Pa
             page.get_by_role("button", name=label, exact=True).click()
         files[name] = tmp_path / name
         download.value.save_as(files[name])
-    page.get_by_role("button", name="Check it again now").click()
+    page.get_by_role("button", name="Verify again").click()
     expect(page.get_by_text("The adapter holds")).to_be_visible()
 
     base = read_network(files["base.safetensors"])
@@ -131,7 +129,7 @@ def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Pa
     with zipfile.ZipFile(files["adapter.zip"]) as archive:
         archive.extractall(tmp_path / "adapter")
     theirs = PeftModel.from_pretrained(base, str(tmp_path / "adapter")).eval()(x)
-    # A share of the largest logit, as the certificate has it: float32 sums are not exact in any absolute sense.
+    # Relative to the largest logit, as in the certificate, because rounding errors of float32 grow with it.
     scale = max(1.0, float(ours.detach().abs().max()))
     torch.testing.assert_close(theirs, ours, atol=1e-5 * scale, rtol=0)
     torch.testing.assert_close(theirs, merged, atol=1e-4 * scale, rtol=0)
@@ -139,7 +137,7 @@ def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Pa
 
 @pytest.mark.parametrize("path", ["", "pretrain", "finetune", "runs", "compare", "adapters", "learn"])
 @pytest.mark.parametrize("width", [390, 1440])
-def test_no_page_is_wider_than_its_window_or_complains(
+def test_no_page_is_wider_than_its_window_or_logs_errors(
     page: Page, url: str, console_errors: list[str], path: str, width: int
 ) -> None:
     page.set_viewport_size({"width": width, "height": 900})

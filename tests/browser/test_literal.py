@@ -1,4 +1,4 @@
-"""Text that people type, in a real browser: every element shows it letter by letter, and makes nothing of it."""
+"""``literal`` in a real browser: every element shows escaped text verbatim, without markup."""
 
 from __future__ import annotations
 
@@ -141,13 +141,13 @@ LABELS = {
     "image": "stImageCaption",
     "table": "stMarkdownContainer",
 }
-"""Where each element's text stands, by the element."""
+"""Test id of the node that contains the text, by element."""
 
 MADE = (
     "a, img, code, pre, h1, h2, h3, h4, h5, h6, ul, ol, blockquote, hr, em, strong, del, table, input, sup, .katex, "
     "[role=img], [role=checkbox], [style], .stMarkdownBadge"
 )
-"""What markdown makes of text, as a selector."""
+"""CSS selector of everything that markdown can create."""
 
 READ = """
 ([element, made]) => [element.innerText, [...element.querySelectorAll(made)].map((part) => part.localName)]
@@ -155,7 +155,7 @@ READ = """
 
 
 def words(text: str) -> str:
-    """Text as HTML shows it: white space of any kind and length is one space."""
+    """Collapse white space, as HTML does."""
     return " ".join(text.split())
 
 
@@ -168,12 +168,12 @@ def url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def wrong(page: Page, kind: str) -> list[str]:
-    """What is not as it was typed, in sentences."""
+    """Return a sentence for each text that is not shown verbatim."""
     found, usual = [], None
     for place, text in enumerate(NASTY):
         label = page.locator(f".st-key-place-{place}").get_by_test_id(LABELS[kind]).last
         shown, made = page.evaluate(READ, [label.element_handle(), MADE])
-        usual = made if usual is None else usual  # plain words show what the element itself is made of
+        usual = made if usual is None else usual  # plain words show which nodes belong to the element itself
         expected = f"before · {words(text)} · after" if kind == "among" else words(text)
         if words(shown) != expected:
             found.append(f"{text!r} is shown as {shown!r}")
@@ -189,13 +189,13 @@ def drawn(page: Page, address: str) -> None:
 
 
 @pytest.mark.parametrize("kind", list(LABELS))
-def test_an_element_shows_text_letter_by_letter(page: Page, url: str, console_errors: list[str], kind: str) -> None:
+def test_an_element_shows_text_verbatim(page: Page, url: str, console_errors: list[str], kind: str) -> None:
     drawn(page, f"{url}/?kind={kind}")
     assert wrong(page, kind) == []
     assert console_errors == []
 
 
-def test_a_toast_shows_text_letter_by_letter(page: Page, url: str) -> None:
+def test_a_toast_shows_text_verbatim(page: Page, url: str) -> None:
     drawn(page, f"{url}/?kind=toast")
     for place in (2, 3, 7):
         toast = page.get_by_test_id("stToast").filter(has_text=NASTY[place])

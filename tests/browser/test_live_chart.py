@@ -1,4 +1,4 @@
-"""The live chart in a real browser: what people did to it outlives every new point."""
+"""The live chart in a real browser: zoom and legend choices survive new data."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def view(chart: Locator) -> dict[str, object]:
 
 
 def luminance(color: str) -> float:
-    """Relative luminance of ``rgb(…)`` (WCAG 2.2)."""
+    """Return the relative luminance of ``rgb(…)`` (WCAG 2.2)."""
     parts = [float(part) / 255 for part in re.findall(r"[\d.]+", color)[:3]]
     red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
@@ -103,7 +103,7 @@ def test_zoom_and_legend_choice_survive_new_data(chart: Locator, console_errors:
     mouse.move(area["x"] + 60, area["y"] + 30)
     mouse.down()
     mouse.move(area["x"] + 160, area["y"] + 90, steps=5)
-    wait_for_ticks(chart, 2)  # new points must not break off a drag that is under way
+    wait_for_ticks(chart, 2)  # new points must not interrupt a drag
     mouse.move(area["x"] + 260, area["y"] + 150, steps=5)
     mouse.up()
     chart.page.wait_for_function("chart => chart.layout.xaxis.autorange === false", arg=chart.element_handle())
@@ -152,7 +152,9 @@ def test_text_is_readable_in_light_and_dark(chart: Locator, page: Page, console_
     assert console_errors == []
 
 
-def test_a_chart_leaves_and_comes_back_without_complaint(chart: Locator, page: Page, console_errors: list[str]) -> None:
+def test_a_chart_can_be_removed_and_drawn_again_without_errors(
+    chart: Locator, page: Page, console_errors: list[str]
+) -> None:
     for _ in range(2):
         page.get_by_text("Away").click()
         expect(page.get_by_role("img", name=ALT)).to_have_count(0)
@@ -162,7 +164,7 @@ def test_a_chart_leaves_and_comes_back_without_complaint(chart: Locator, page: P
     assert console_errors == []
 
 
-def test_plotly_is_loaded_once_a_page(page: Page, url: str) -> None:
+def test_plotly_is_loaded_once_per_page(page: Page, url: str) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "plotly.min.js" in request.url else None)
     page.goto(url)
@@ -181,10 +183,10 @@ def test_the_download_is_a_png_twice_as_wide_as_the_chart(chart: Locator, page: 
     assert int.from_bytes(content[16:20], "big") == 2 * chart.evaluate("chart => chart._fullLayout.width")
 
 
-def test_a_missing_library_is_said_and_made_good(page: Page, url: str) -> None:
+def test_a_missing_library_gives_a_message_and_is_retried(page: Page, url: str) -> None:
     page.route("**/plotly.min.js*", lambda route: route.abort())
     page.goto(url)
-    messages = page.get_by_role("alert").filter(has_text="The chart cannot be drawn yet")
+    messages = page.get_by_role("alert").filter(has_text="The chart could not be loaded")
     expect(messages).to_have_count(2)
     page.unroute("**/plotly.min.js*")
     expect(messages).to_have_count(0)

@@ -1,4 +1,4 @@
-"""The report's file in a real browser, opened from the disk: no network, every figure drawn, dark, and on paper."""
+"""A report file opened from disk in a real browser: no network, all figures, dark mode, small screens, and print."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_file_draws_itself_from_the_disk_and_asks_nobody(page: Page, console
     ink = "getComputedStyle(document.querySelector('.gtitle')).fill"
     light = page.evaluate(ink)
     page.emulate_media(color_scheme="dark")
-    # Playwright's own waiting evaluates text in the page, which the page's policy forbids.
+    # Playwright's own waiting uses eval in the page, which the page's content security policy forbids.
     wait_until(lambda: page.evaluate(ink) != light)
     page.set_viewport_size({"width": 390, "height": 800})
     wait_until(lambda: page.evaluate("document.documentElement.scrollWidth <= 390"))

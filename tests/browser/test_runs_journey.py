@@ -1,4 +1,4 @@
-"""The Runs page as a person uses it: select, see what differs, archive, and delete after the question."""
+"""The Runs page in a browser: select runs, see how they differ, archive them, and delete them after confirmation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A home with a base and an experiment of two arms and two seeds; read beside the server."""
+    """Create a home with a base and an experiment of two arms and two seeds; the test reads it beside the server."""
     home: Path = tmp_path_factory.mktemp("home")
     lab = Lab(Settings(home=home))
     lab.start()
@@ -40,7 +40,7 @@ def table(page: Page) -> Locator:
 
 
 def select_row(page: Page, row: int, of: int) -> None:
-    """Tick a row of a list of ``of``, from 0; the grid is a canvas, so rows are found by their place below the head."""
+    """Tick row ``row`` (from 0) in a list of ``of`` rows; the grid is a canvas, so rows are found by position."""
     expect(table(page)).to_be_visible()
     box = page.get_by_test_id("stDataFrame").first.bounding_box()
     assert box
@@ -59,14 +59,14 @@ def test_select_diff_archive_and_delete(page: Page, url: str, lab: Lab, console_
     page.goto(url)
     expect(page.get_by_text("5 runs", exact=True)).to_be_visible()
     select_row(page, 0, of=5)
-    expect(page.get_by_text("Train it again anywhere")).to_be_visible()
+    expect(page.get_by_text("Reproduce this run")).to_be_visible()
     select_row(page, 1, of=5)
     expect(page.get_by_role("heading", name="2 runs")).to_be_visible()
-    expect(page.get_by_text("What differs")).to_be_visible()
+    expect(page.get_by_text("Settings that differ")).to_be_visible()
     newest = [run.id for run in lab.runs()]
     assert selection(page) == newest[:2]
 
-    # A link to the selection keeps its meaning.
+    # The URL keeps the selection.
     page.reload()
     expect(page.get_by_role("heading", name="2 runs")).to_be_visible()
 
@@ -78,7 +78,7 @@ def test_select_diff_archive_and_delete(page: Page, url: str, lab: Lab, console_
     button(page, "Delete").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_text(newest[0])).to_be_visible()
-    button(page, "Keep").click()
+    button(page, "Cancel").click()
     expect(dialog).to_have_count(0)
     assert len(lab.runs()) == 5
 
@@ -90,14 +90,14 @@ def test_select_diff_archive_and_delete(page: Page, url: str, lab: Lab, console_
     assert not (lab.settings.runs / newest[0]).exists()
     assert selection(page) == [""]
 
-    # The base goes only with the runs that start from it.
+    # A base can only be deleted together with the runs that start from it.
     select_row(page, 2, of=3)
     expect(page.get_by_role("heading", name=re.compile("Pretrain"))).to_be_visible()
     button(page, "Delete").click()
     expect(dialog.get_by_text("2 other runs start from")).to_be_visible()
     expect(dialog.get_by_role("button", name="Delete", exact=True)).to_be_disabled()
-    dialog.get_by_text("Delete these 2 too").click()
-    expect(dialog.get_by_text("With the last of their runs goes the experiment")).to_be_visible()
+    dialog.get_by_text("Delete these 2 as well").click()
+    expect(dialog.get_by_text("will have no runs left and is deleted too")).to_be_visible()
     dialog.get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_text("Every run is listed here")).to_be_visible()
     assert lab.runs() == []

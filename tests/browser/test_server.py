@@ -1,4 +1,4 @@
-"""The server as ``streamlit run app.py`` starts it: what it answers, to whom, and how it stops."""
+"""The server as started by ``streamlit run app.py``: responses, access control and shutdown."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def test_a_foreign_host_is_refused(running: Running, path: str) -> None:
 
 
 def test_only_this_machine_comes_in_without_a_token(running: Running) -> None:
-    answer, body = get(running[1], "/healthz", **{"X-Forwarded-For": "203.0.113.9"})  # as a proxy on this machine says
+    answer, body = get(
+        running[1], "/healthz", **{"X-Forwarded-For": "203.0.113.9"}
+    )  # as set by a proxy on this machine
     assert answer.status == 403
     assert "LORA_LAB_TOKEN" in json.loads(body)["error"]
 
@@ -131,7 +133,7 @@ def test_a_stalled_download_does_not_keep_the_process_alive(tmp_path: Path) -> N
     with socket.socket() as stalled:
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stalled.connect(("127.0.0.1", urlsplit(url).port))
-        for _ in range(4):  # more than the kernel takes in for somebody who does not read
+        for _ in range(4):  # more than the kernel buffers for a client that does not read
             stalled.sendall(b"GET /assets/plotly.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert stalled.recv(12) == b"HTTP/1.1 200"
         server.send_signal(signal.SIGTERM)
@@ -153,7 +155,7 @@ def test_the_token_link_opens_the_pages(page: Page, tmp_path: Path, console_erro
 
         link = re.search(r"http://localhost:\d+/\?token=\S+", (tmp_path / "server.log").read_text())
         assert link
-        # From another site, as in a mail: its request and what that redirects to bring no strict cookie.
+        # Opened from another site, as from an email: neither the request nor its redirect sends a strict cookie.
         page.goto(f"data:text/html,<a href={quote(link[0].replace('/?', '/pretrain?'))}>lab</a>")
         page.get_by_role("link").click()
         expect(page.get_by_role("heading", name="Pretrain", exact=True)).to_be_visible(timeout=30_000)
@@ -162,7 +164,7 @@ def test_the_token_link_opens_the_pages(page: Page, tmp_path: Path, console_erro
         assert cookie["httpOnly"]
         assert cookie["sameSite"] == "Strict"
 
-        page.get_by_text("See its images").click()
+        page.get_by_text("Preview images").click()
         picture = page.get_by_test_id("stImage").get_by_role("img").first
         expect(picture).to_be_visible(timeout=15_000)
         address = urlsplit(str(picture.get_attribute("src"))).path

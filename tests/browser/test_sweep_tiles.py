@@ -1,4 +1,4 @@
-"""A tile of a sweep's heat map opens its runs in Compare: by mouse, by finger and by keyboard."""
+"""A tile of a sweep's heat map opens its runs in Compare, by mouse, touch and keyboard."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.conftest import DIGITS, TURNED, finish, short
 pytestmark = pytest.mark.browser
 
 ARMS = [(short(rate=0.001), None), *((short(rate=0.005), LoRASpec.of(rank=rank)) for rank in (1, 2, 4))]
-"""Full fine-tuning and three ranks at one learning rate each."""
+"""Full fine-tuning and three ranks, with one learning rate each."""
 
 RANK_2 = "LoRA r=2, alpha 8, learning rate 0.005"
 
 
 @pytest.fixture(scope="module")
 def sweep(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """The address of a server's Sweep page with one finished sweep, and what Compare's address should name."""
+    """Return the URL of a Sweep page with one finished sweep, and the arms that Compare's URL should name."""
     home: Path = tmp_path_factory.mktemp("home")
     lab = Lab(Settings(home=home))
     lab.start()

@@ -1,4 +1,4 @@
-"""Names, tags, notes and causes that look like markup, on every page: nothing comes of them, and they can be read."""
+"""Names, tags, notes and causes that look like markup are shown verbatim on every page."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ MADE = """
     .map((part) => part.outerHTML);
 }
 """
-"""Elements that were made of the name."""
+"""JavaScript that returns elements that were created from the name."""
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A home where everything that people can name has a name that looks like markup."""
+    """Create a home where everything that users can name has a name that looks like markup."""
     home: Path = tmp_path_factory.mktemp("home")
     lab = Lab(Settings(home=home))
     lab.start()
@@ -88,8 +88,8 @@ def test_a_name_can_be_read_where_it_is_shown(page: Page, url: str, lab: Lab) ->
 def test_class_names_can_be_read_in_a_preview(page: Page, url: str) -> None:
     settled(page, f"{url}/pretrain")
     page.get_by_role("combobox", name="Dataset").click()
-    page.get_by_role("option", name="own").click()
-    page.get_by_text("See its images").click()
+    page.get_by_role("option", name="own (your own)").click()
+    page.get_by_text("Preview images").click()
     expect(page.get_by_test_id("stMainBlockContainer")).to_contain_text(NAME[:60])
     assert page.evaluate(MADE) == []
 
@@ -97,7 +97,7 @@ def test_class_names_can_be_read_in_a_preview(page: Page, url: str) -> None:
 def test_the_list_of_runs_is_downloaded_without_a_formula(page: Page, url: str, lab: Lab, tmp_path: Path) -> None:
     settled(page, f"{url}/runs")
     with page.expect_download() as download:
-        page.get_by_role("button", name="CSV", exact=True).click()
+        page.get_by_role("button", name="Download CSV", exact=True).click()
     download.value.save_as(tmp_path / "runs.csv")
     with (tmp_path / "runs.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

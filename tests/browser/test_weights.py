@@ -1,4 +1,4 @@
-"""The two instruments of the Weights page in a real browser: a slider and switches that answer, on desk and phone."""
+"""The slider and the switches of the Weights page in a real browser, on wide and narrow screens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ARMS = [(short(rate=0.001), None), (short(epochs=2), LoRASpec.of(rank=2)), (shor
 
 @pytest.fixture(scope="module")
 def served(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Run]:
-    """The address of the Weights page, and the LoRA run that it opens with."""
+    """Return the URL of the Weights page for a LoRA run, and the run."""
     home: Path = tmp_path_factory.mktemp("home")
     lab = Lab(Settings(home=home))
     lab.start()
@@ -37,13 +37,13 @@ def served(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str,
 
 
 def settled(page: Page, title: str, place: int, text: str) -> None:
-    """A metric shows this value; the slider's metrics stand before those of the switches."""
+    """Wait until a metric shows this value; the slider's metrics come before those of the switches."""
     found = page.get_by_test_id("stMetric").filter(has_text=title).nth(place).get_by_test_id("stMetricValue")
     expect(found).to_have_text(text)
 
 
 def assert_nothing_runs_off(page: Page) -> None:
-    """No part of the page lies beside the screen; tables and lines of tabs scroll within themselves."""
+    """Assert that the page does not scroll horizontally; tables and tab bars may scroll inside."""
     main = page.get_by_test_id("stMain")
     assert main.evaluate("it => it.scrollWidth - it.clientWidth") <= 0
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0

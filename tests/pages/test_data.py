@@ -1,4 +1,4 @@
-"""The Data page and uploads: seen before they are kept, kept and gone only when told; bad files are sentences."""
+"""The Data page and uploads: previewed before they are saved, deleted only on request; bad files give messages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def opened(settings: Settings) -> Iterator[Lab]:
 def filled(opened: Lab) -> Lab:
     experiment = opened.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
     ids = [run.id for run in finish(opened, experiment.base, *experiment.runs)]
-    wait_until(lambda: all(copied(opened, id) for id in ids))  # from now on nothing is written by itself
+    wait_until(lambda: all(copied(opened, id) for id in ids))  # after this, no background thread writes files
     return opened
 
 
@@ -67,7 +67,7 @@ def test_the_page_lists_every_dataset_with_its_state(opened: Lab) -> None:
     assert sum("Download" in button.label for button in app.button) == 4
 
 
-def test_an_upload_is_shown_first_then_kept_then_learnt_then_deleted(opened: Lab) -> None:
+def test_an_upload_is_previewed_then_saved_then_trained_on_then_deleted(opened: Lab) -> None:
     app = upload(draw("data"), "My Shapes (2).npz", GOOD)
     assert "60 images in 3 classes: 48 to train on and 12 to test" in texts(app)
     assert files(opened) == set()
@@ -75,7 +75,7 @@ def test_an_upload_is_shown_first_then_kept_then_learnt_then_deleted(opened: Lab
     app.button(key="upload-keep").click().run()
     assert not app.exception
     assert files(opened) == {"my-shapes-2.safetensors", "my-shapes-2.sha256"}
-    assert "my-shapes-2 is kept" in texts(app)
+    assert "my-shapes-2 is saved" in texts(app)
     assert not app.text_input
 
     spec = RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="my-shapes-2"), optim=short())
@@ -97,7 +97,7 @@ def test_an_upload_is_shown_first_then_kept_then_learnt_then_deleted(opened: Lab
     assert not draw("finetune").exception
 
 
-def test_what_is_discarded_leaves_nothing(opened: Lab) -> None:
+def test_a_discarded_upload_leaves_no_files(opened: Lab) -> None:
     app = upload(draw("data"), "a.npz", GOOD)
     app.button(key="upload-discard").click().run()
     assert not app.exception
@@ -106,7 +106,7 @@ def test_what_is_discarded_leaves_nothing(opened: Lab) -> None:
 
 
 @pytest.mark.parametrize("name", ["digits", "No Name", "../x"])
-def test_a_name_that_cannot_be_had_is_a_sentence(name: str, opened: Lab) -> None:
+def test_an_invalid_name_gives_a_message(name: str, opened: Lab) -> None:
     app = upload(draw("data"), "a.npz", GOOD)
     app.text_input[0].set_value(name).run()
     app.button(key="upload-keep").click().run()
@@ -127,7 +127,7 @@ def test_a_name_that_cannot_be_had_is_a_sentence(name: str, opened: Lab) -> None
         ("a.npz", zipped(*folders({"a": 5, "b": 1})), "has 1 image"),
     ],
 )
-def test_a_bad_file_is_a_sentence_and_the_next_one_is_taken(
+def test_a_bad_file_gives_a_message_and_the_next_file_is_accepted(
     file: str, content: bytes, sentence: str, opened: Lab
 ) -> None:
     app = upload(draw("data"), file, content)
@@ -137,7 +137,7 @@ def test_a_bad_file_is_a_sentence_and_the_next_one_is_taken(
     assert not app.error
 
 
-def test_a_strangers_names_are_shown_letter_by_letter(opened: Lab) -> None:
+def test_class_names_are_shown_verbatim(opened: Lab) -> None:
     app = upload(draw("data"), "a.csv", _table([HOSTILE, "**b**"]))
     shown = texts(app)
     assert HOSTILE not in shown
@@ -159,7 +159,7 @@ def test_a_dataset_that_waiting_runs_need_is_not_deleted(opened: Lab) -> None:
     ]
     app = draw("data")
     app.button(key="delete-mine").click().run()
-    assert "2 runs that train or wait use it" in texts(app)
+    assert "2 running or queued runs use it" in texts(app)
     assert app.button(key="delete-yes").disabled
     for id in ids:
         opened.stop(id)
@@ -191,7 +191,7 @@ def from_file(app: AppTest, base: str) -> AppTest:
 
 
 def of_peft(base: Path) -> bytes:
-    """A zip of the folder that PEFT saves, for the same network."""
+    """Return a zip of the folder that PEFT saves for the same network."""
     model = get_peft_model(read_network(base), LoraConfig(r=3, lora_alpha=6, target_modules=["layers.0", "layers.2"]))
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
@@ -223,7 +223,7 @@ def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab)
     assert table.value["With the adapter"][1] == f"{run.result.accuracy:.2f} %"
 
 
-def test_an_adapter_of_peft_is_measured_without_claims_and_nothing_is_kept(filled: Lab, tmp_path: Path) -> None:
+def test_an_adapter_of_peft_is_evaluated_without_certificate_and_not_stored(filled: Lab, tmp_path: Path) -> None:
     (base,) = filled.bases()
     network = tmp_path / "base.safetensors"
     network.write_bytes(filled.content(base.id, NETWORK))
@@ -235,7 +235,7 @@ def test_an_adapter_of_peft_is_measured_without_claims_and_nothing_is_kept(fille
 
 
 @pytest.mark.parametrize("damage", ["cut", "other base", "no tensors", "dataset"])
-def test_a_bad_adapter_is_a_sentence(damage: str, filled: Lab) -> None:
+def test_a_bad_adapter_gives_a_message(damage: str, filled: Lab) -> None:
     (run,) = filled.runs(methods=["lora"])
     content = filled.content(run.id, ADAPTER)
     base = str(run.spec.base)

@@ -1,4 +1,4 @@
-"""The Learn page computes what it says, follows its widgets, and leaves nothing unnamed."""
+"""The Learn page: computed numbers, widgets that change them, and text alternatives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECTIONS = ["formulas", "count", "beside", "start", "merge", "models", "customer
 
 @pytest.fixture(autouse=True)
 def opened(settings: Settings) -> Iterator[None]:
-    """The lab that pages find: every page is drawn inside the shell, which looks for it."""
+    """Open the process-wide lab, which the shell of every page needs."""
     open_lab(settings)
     yield
     close_lab()
@@ -31,14 +31,14 @@ def page() -> AppTest:
 
 
 def metrics(app: AppTest) -> dict[str, str]:
-    """The last metric of each label."""
+    """Return the value of each metric by label; the last one if labels repeat."""
     return {metric.label: metric.value for metric in app.metric}
 
 
 def test_it_opens_on_the_example_of_4000_against_a_million(page):
     shown = metrics(page)
-    assert (shown["Full fine-tuning"], shown["LoRA"], shown["Times fewer"]) == ("1,000,000", "4,000", "250 ×")
-    assert shown["No saving from rank"] == "500"
+    assert (shown["Full fine-tuning"], shown["LoRA"], shown["Reduction"]) == ("1,000,000", "4,000", "250 ×")
+    assert shown["No savings from rank"] == "500"
     assert not page.warning
     assert [header.proto.anchor for header in page.header] == SECTIONS
 
@@ -76,20 +76,20 @@ def test_draw_again_draws_other_numbers_and_both_sides_still_agree(page):
     assert len(before) == len(given()) == 4
     assert all(old != new for old, new in zip(before, given(), strict=True))
     shown = metrics(page)["Largest difference"]
-    assert shown == "0 exactly" or float(shown) < 1e-4
+    assert shown == "exactly 0" or float(shown) < 1e-4
 
 
 def test_the_output_is_the_bases_until_b_leaves_zero(page):
-    assert metrics(page)["Change of an output"] == metrics(page)["Gradient on A"] == "0 exactly"
+    assert metrics(page)["Largest output change"] == metrics(page)["Largest gradient of A"] == "exactly 0"
     page.slider(key="learn_b").set_value(0.5).run()
-    assert float(metrics(page)["Change of an output"]) > 0.1
-    assert float(metrics(page)["Gradient on A"]) > 0
+    assert float(metrics(page)["Largest output change"]) > 0.1
+    assert float(metrics(page)["Largest gradient of A"]) > 0
 
 
 def test_merging_restores_the_same_bits_at_every_rank(page):
     for rank in (1, 16, 128):
         page.select_slider(key="learn_merge_rank").set_value(rank).run()
-        assert metrics(page)["W after unmerging"] == "same bits"
+        assert metrics(page)["W after unmerging"] == "bit-identical"
         assert float(metrics(page)["Largest difference, 64 inputs"]) < 1e-4
 
 

@@ -1,4 +1,4 @@
-"""Every page draws without an error: with nothing in the lab, with something, and with bad addresses."""
+"""Every page draws without an error: in an empty lab, in one with runs, and with invalid URL parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGES = list(ENTRIES)
 
 @pytest.fixture
 def opened(settings: Settings) -> Iterator[Lab]:
-    """The process-wide lab that pages find."""
+    """Open the process-wide lab that pages use."""
     yield open_lab(settings)
     close_lab()
 
@@ -48,7 +48,7 @@ def texts(app: AppTest) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_of_an_empty_lab_says_what_belongs_there(opened: Lab, page: str) -> None:
+def test_a_page_of_an_empty_lab_draws(opened: Lab, page: str) -> None:
     app = draw(page)
     assert not app.error
     assert app.title
@@ -96,7 +96,7 @@ def test_finetune_starts_full_and_lora_on_one_base_with_every_seed(filled: Lab) 
     assert len({spec.task for spec in specs}) == 1
 
 
-def test_one_learning_rate_for_both_is_called_unfair(filled: Lab) -> None:
+def test_one_learning_rate_for_both_gives_a_warning(filled: Lab) -> None:
     app = draw("finetune")
     assert "handicaps" not in texts(app)
     app.select_slider(key="finetune-rate-lora").set_value(0.001).run()
@@ -142,13 +142,13 @@ def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: L
     ("page", "query"),
     [("runs", "run"), ("compare", "experiment"), ("adapters", "adapter"), ("finetune", "base")],
 )
-def test_an_address_that_names_nothing_is_no_crash(filled: Lab, page: str, query: str) -> None:
+def test_an_unknown_id_in_the_url_does_not_crash(filled: Lab, page: str, query: str) -> None:
     draw(page, **{query: "<script>alert(1)</script>"})
 
 
-def test_a_full_queue_is_a_sentence_on_the_page(opened: Lab) -> None:
+def test_a_full_queue_gives_a_message(opened: Lab) -> None:
     long = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200))
-    # No two batch sizes alike, so that the worker takes one of them and not a bank of several.
+    # Different batch sizes, so that the worker cannot train several runs in one bank.
     runs = [opened.launch(long.but(optim=short(epochs=200, batch_size=32 + size))).id for size in range(40)]
     app = draw("home")
     app.button(key="home-run").click().run()

@@ -1,4 +1,4 @@
-"""The offer to restore what the store has lost: on Home and Runs, and gone once it was taken."""
+"""The offer on Home and Runs to restore runs that the store has lost."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 
 @pytest.fixture
 def opened(settings: Settings) -> Iterator[Lab]:
-    """The lab that pages find."""
+    """Open the lab that pages use."""
     yield open_lab(settings)
     close_lab()
 
 
 @pytest.fixture
 def lost(settings: Settings) -> Iterator[tuple[Lab, list[str]]]:
-    """The lab that pages find, after its store has gone, and the ids of its runs."""
+    """Open a lab whose store was deleted; yield it with the ids of its runs."""
     lab = open_lab(settings)
     ids = [finish(lab, lab.launch(SPEC.but(seed=seed)).id)[0].id for seed in range(2)]
     wait_until(lambda: all(copied(lab, id) for id in ids))
@@ -39,13 +39,13 @@ def lost(settings: Settings) -> Iterator[tuple[Lab, list[str]]]:
 def test_what_the_store_has_lost_is_restored_by_one_button(lost: tuple[Lab, list[str]], page: str) -> None:
     lab, ids = lost
     app = draw(page)
-    assert any("2 runs were trained here and are not in the list." in text.value for text in app.markdown)
+    assert any("2 runs were trained here but are missing from the list." in text.value for text in app.markdown)
     app.button(key="restore").click().run()
     assert not app.exception
     assert "2 runs were restored" in app.success[0].value
     assert {run.id for run in lab.runs()} == set(ids)
     app.run()
-    assert list(app.success) == []  # said once
+    assert list(app.success) == []  # shown only once
     assert "restore" not in {button.key for button in app.button}
 
 

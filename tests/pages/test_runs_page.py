@@ -1,4 +1,4 @@
-"""The Runs page: what it lists, what it shows of one run and of several, and what its buttons do."""
+"""The Runs page: its list, details of one or several runs, and its buttons."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MARKED = "**bold** <b>html</b> $x$ :material/home: [link](http://example.com)"
 
 @pytest.fixture
 def opened(settings: Settings) -> Iterator[Lab]:
-    """The process-wide lab that pages find."""
+    """Open the process-wide lab that pages use."""
     yield open_lab(settings)
     close_lab()
 
@@ -43,7 +43,7 @@ def trained(opened: Lab) -> list[Run]:
 
 
 def listed(app: AppTest) -> list[str]:
-    """Ids in the list, which is the first table of the page."""
+    """Return the ids in the list, which is the first table of the page."""
     return list(app.dataframe[0].value["Run"])
 
 
@@ -131,7 +131,7 @@ def test_a_run_shows_its_own_settings_result_log_and_command(opened: Lab, traine
     ]
     assert app.code[0].value == f"python -m core run {run.id}.json"
     assert "Turned" in texts(app)
-    assert "bit for bit" in texts(app) or "to rounding" in texts(app)
+    assert "bit for bit" in texts(app) or "up to rounding" in texts(app)
 
 
 def test_a_note_and_tags_are_saved_at_once_and_never_drawn_as_markdown(opened: Lab, trained: list[Run]) -> None:
@@ -223,7 +223,7 @@ def test_stop_and_resume_take_those_of_the_selected_runs_that_they_can(opened: L
     finish(opened, running, waiting)
     assert [opened.run(id).state for id in (running, waiting, interrupted)] == ["stopped", "stopped", "interrupted"]
     app = draw("runs", run=interrupted)
-    assert "Resume goes on from its last checkpoint" in texts(app)
+    assert "Resume continues from its last checkpoint" in texts(app)
     press(app, "runs-resume")
     assert opened.run(interrupted).is_live
     opened.stop(interrupted)
@@ -233,8 +233,8 @@ def test_stop_and_resume_take_those_of_the_selected_runs_that_they_can(opened: L
 def test_a_run_that_is_stopping_says_so_and_cannot_be_stopped_again(opened: Lab) -> None:
     first = opened.launch(LONG).id
     wait_until(lambda: opened.run(first).step > 0)
-    id = opened.launch(LONG.but(optim=short(epochs=199, batch_size=8))).id  # waits, so that nobody trains it
-    with opened.store.transaction() as db:  # as if a worker were busy with a long step
+    id = opened.launch(LONG.but(optim=short(epochs=199, batch_size=8))).id  # stays queued, so that no worker trains it
+    with opened.store.transaction() as db:  # as if a worker were in a long step
         db.execute("UPDATE runs SET state = 'running', step = 5, steps = 100 WHERE id = ?", (id,))
     stop = f"runs-live-stop-{id}"
     app = draw("runs", run=id)
@@ -264,11 +264,11 @@ def test_deleting_asks_first_and_then_takes_everything(opened: Lab, trained: lis
     app = draw("runs", run=f"{full.id},{tuned.id}")
     press(app, "runs-delete")
     assert len(opened.runs()) == 3
-    assert "the experiment “Turned”" in texts(app)
+    assert "experiment “Turned” will have no runs left" in texts(app)
     assert "576" in texts(app) or "kB of files" in texts(app)
     app.run()
-    assert "runs-delete-sure" in keys(app)  # the question stays open
-    press(app, "runs-delete-keep")
+    assert "runs-delete-sure" in keys(app)  # the dialog stays open
+    press(app, "runs-delete-cancel")
     assert "runs-delete-sure" not in keys(app)
     press(app, "runs-delete")
     press(app, "runs-delete-sure")
@@ -294,7 +294,7 @@ def test_a_run_that_trains_is_stopped_before_it_is_deleted(opened: Lab) -> None:
     wait_until(lambda: opened.run(id).step > 0)
     app = draw("runs", run=id)
     press(app, "runs-delete")
-    assert "It is being trained: stop it first." in texts(app)
+    assert "It is still training. Stop it first." in texts(app)
     assert app.button(key="runs-delete-sure").disabled
     press(app, "runs-delete-stop")
     finish(opened, id)
@@ -318,11 +318,11 @@ def test_what_is_stored_stands_on_the_page_and_advice_where_it_is_much(settings:
         finish(lab, lab.launch(PRETRAIN).id)
         app = draw("runs")
         assert "of 1.1 MB stored" in app.get("progress")[-1].proto.text
-        assert "New runs are refused when it is full" not in texts(app)
+        assert "New runs are refused when the limit is reached" not in texts(app)
         (settings.home / "datasets").mkdir()
         (settings.home / "datasets" / "mine").write_bytes(b"x" * 600_000)
         app = draw("runs", run=lab.runs()[0].id)
-        assert "New runs are refused when it is full" in texts(app)
+        assert "New runs are refused when the limit is reached" in texts(app)
         press(app, "runs-repeat")
         assert "delete runs on the Runs page" in texts(app)
         assert len(lab.runs()) == 1

@@ -42,7 +42,7 @@ def datasets(home: Path) -> set[str]:
 
 def bring(page: Page, url: str, file: Path) -> None:
     page.goto(f"{url}/data", timeout=SOON)
-    expect(page.get_by_role("heading", name="Bring a dataset")).to_be_visible(timeout=SOON)
+    expect(page.get_by_role("heading", name="Upload a dataset")).to_be_visible(timeout=SOON)
     page.locator("input[type=file]").set_input_files(file)
 
 
@@ -61,7 +61,7 @@ def test_a_bad_file_is_a_sentence_on_the_page_and_the_server_goes_on(
         assert datasets(tmp_path / "home") == set()
     (tmp_path / "sound.npz").write_bytes(NPZ)
     bring(page, served, tmp_path / "sound.npz")
-    expect(page.get_by_role("button", name="Keep")).to_be_visible(timeout=SOON)
+    expect(page.get_by_role("button", name="Save")).to_be_visible(timeout=SOON)
     expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
     context.close()
     assert "Traceback" not in (tmp_path / "server.log").read_text()

@@ -10,7 +10,7 @@ from scipy import stats
 
 from core.study.stats.claims import Finding, Pair, differences_of, example_difference, falls_short_by_less
 from core.study.stats.intervals import CLAIM_SEEDS, bca_interval, seeds_needed, t_interval
-from core.study.stats.permutation import fewest_pairs, holm, sign_flip_p, win_probability
+from core.study.stats.permutation import holm, min_pairs, sign_flip_p, win_probability
 
 STEPS = st.lists(st.integers(-4, 4), min_size=1, max_size=10)
 VALUES = st.lists(st.floats(-100, 100), min_size=3, max_size=12)
@@ -44,7 +44,7 @@ def test_ties_that_rounding_splits_are_still_ties(steps, unit):
 @pytest.mark.parametrize("n", [1, 3, 5, 6, 12, 20])
 def test_no_sample_gives_a_p_below_that_of_equal_signs(n):
     assert sign_flip_p([1.0 + i for i in range(n)]) == 2 / 2**n
-    assert (fewest_pairs(0.05) <= n) == (2 / 2**n <= 0.05)
+    assert (min_pairs(0.05) <= n) == (2 / 2**n <= 0.05)
 
 
 def test_random_signs_stand_in_where_there_are_too_many():
@@ -161,7 +161,7 @@ def test_comparing_more_takes_more_seeds():
     values = [1.0, 1.1, 0.9, 1.2, 1.0, 0.8]
     for many, least in ((1, 6), (2, 7), (12, 9)):
         difference = difference_of(*[values] * many)
-        assert difference.least_seeds == least
+        assert difference.min_seeds == least
         assert (difference.finding is Finding.A_HIGHER) == (many == 1)
         assert difference.seeds_needed >= least
     # One sign of nine differs: too much for twelve comparisons, though nine seeds mostly show so large a difference.

@@ -299,7 +299,7 @@ def test_three_seeds_show_what_was_observed_and_what_a_claim_takes():
     shown = "(observed −2.00 points, 95 % interval −2.25 to −1.75 points); a claim takes at least 6 seeds."
     assert shown in verdict_of(full, lora)
     noisy, full = pair([93.0, 95.2, 92.9], [95.0, 95.3, 94.8])
-    assert "; one of this size takes about 8 seeds." in verdict_of(full, noisy)
+    assert "; showing one of this size takes about 8 seeds." in verdict_of(full, noisy)
 
 
 def test_the_claim_about_one_of_several_ranks_says_what_it_was_corrected_for():

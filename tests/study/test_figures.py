@@ -23,7 +23,7 @@ from core.study.figures.curves import (
     loss_curves,
 )
 from core.study.figures.palette import FULL, LORA, NEUTRAL, colours_of
-from core.study.figures.thinning import MOST_POINTS, smooth, thin
+from core.study.figures.thinning import MAX_POINTS, smooth, thin
 from core.study.stats.measures import MEASURES
 from tests.study.samples import make_arm_runs, make_curve, make_run
 
@@ -69,7 +69,7 @@ def test_thinning_keeps_one_spike_among_many_points():
     y = np.zeros(100_000)
     y[54_321] = 9.0
     assert 54_321 in thin(y)
-    assert len(thin(y)) <= MOST_POINTS
+    assert len(thin(y)) <= MAX_POINTS
 
 
 @given(LOSSES, st.floats(0, 0.99))
@@ -113,7 +113,7 @@ def test_axes_agree_with_each_other():
 
 def test_the_first_epoch_is_placed_by_the_plan_and_not_guessed():
     curve = make_curve(np.ones(10), epochs=0)
-    with_plan = loss_curves([NamedCurve("a", "Full", FULL, curve, steps_an_epoch=20)], "epoch", 0.0)
+    with_plan = loss_curves([NamedCurve("a", "Full", FULL, curve, steps_per_epoch=20)], "epoch", 0.0)
     assert with_plan.data[0].x[-1] == 0.5
     without = loss_curves([NamedCurve("a", "Full", FULL, curve)], "epoch", 0.0)
     assert np.isnan(without.data[0].x).all()
@@ -137,7 +137,7 @@ def test_curves_are_short_arrays_however_long_the_runs():
     for count, length in ((1, 200_000), (40, 5_000)):
         loss = np.random.default_rng(0).random(length)
         figure = loss_curves([named(loss, str(i)) for i in range(count)])
-        assert all(isinstance(trace.y, np.ndarray) and len(trace.y) <= MOST_POINTS for trace in figure.data)
+        assert all(isinstance(trace.y, np.ndarray) and len(trace.y) <= MAX_POINTS for trace in figure.data)
         assert sum(len(trace.y) for trace in figure.data) < 50_000
 
 

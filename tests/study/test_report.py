@@ -61,7 +61,7 @@ def read(html: str) -> Reader:
 
 
 def test_it_has_everything_that_a_reader_asks_for(found):
-    assert "digits, turned 45°" in found.question
+    assert "digits, rotated 45°" in found.question
     assert "2 points" in found.question
     assert len(found.answer) == 2
     titles = [section.title for section in found.sections]

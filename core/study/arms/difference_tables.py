@@ -22,7 +22,7 @@ def finding_text(difference: Difference) -> str:
         return "Shown: higher" if difference.finding is Finding.A_HIGHER else "Shown: lower"
     seeds = len(difference.seeds)
     text = f"No difference shown with {seeds} seed{'' if seeds == 1 else 's'}"
-    need = max(difference.seeds_needed or 0, difference.least_seeds if seeds < difference.least_seeds else 0)
+    need = max(difference.seeds_needed or 0, difference.min_seeds if seeds < difference.min_seeds else 0)
     return f"{text}; about {count_text(need)} needed" if need else text
 
 

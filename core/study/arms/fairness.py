@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from core.spec import LoRASpec, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import _kind, arms_of
-from core.study.stats.intervals import LEAST_SEEDS
+from core.study.stats.intervals import MIN_SEEDS
 from core.wording.numbers import listed
 
 
@@ -21,7 +21,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     arms, specs = arms_of(chosen), [run.spec for run in chosen]
     rates = {kind: {s.optim.learning_rate for s in specs if _kind(s) == kind} for kind in ("full", "lora")}
     tried = _rates_tried(specs)
-    few = [arm.label for arm in arms if len(arm.runs) < LEAST_SEEDS]
+    few = [arm.label for arm in arms if len(arm.runs) < MIN_SEEDS]
     stopped = [arm.label for arm in arms if any(run.state == "stopped" for run in arm.runs)]
     failed = sum(run.state == "failed" for run in chosen)
     pending = sum(run.is_live or run.state == "interrupted" for run in chosen)
@@ -53,7 +53,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
         ),
         (
             bool(few),
-            f"Fewer than {LEAST_SEEDS} seeds in {listed(few)}: their intervals are too wide to be useful; run more.",
+            f"Fewer than {MIN_SEEDS} seeds in {listed(few)}: their intervals are too wide to be useful; run more.",
         ),
         (bool(stopped), f"A run of {listed(stopped)} was stopped early, so it takes no part in the verdict."),
         (failed > 0, f"{_counted(failed, 'run')} failed: the means are only of those that did not."),

@@ -1,1 +1,1 @@
-"""Figures of curves, sweeps and trade-offs, and the style they share."""
+"""Figures of curves, sweeps and trade-offs, and their common style."""

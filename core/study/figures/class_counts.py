@@ -1,4 +1,4 @@
-"""How many images each class of a dataset has, as a figure."""
+"""A figure of the number of images per class."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import plotly.graph_objects as go
 from core.study.figures.style import layout_of
 
 COLOURS = ("rgb(0, 114, 178)", "rgba(0, 114, 178, 0.45)")
-"""Of the images to train on and to test: one colour of the palette, as they are of one kind."""
+"""Colours of training and test images: two shades of one colour of the palette."""
 
 
 def class_counts(names: Sequence[str], train: Sequence[int], test: Sequence[int]) -> go.Figure:
-    """A bar a class: images to train on, and on top of them those to test.
+    """Draw one bar per class: training images, with test images stacked on top.
 
     Args:
-        names: of the classes; any text is safe here.
-        train: images of each class to train on.
-        test: images of each class to test.
+        names: of the classes; may contain any text.
+        train: number of training images of each class.
+        test: number of test images of each class.
     """
     places = list(range(len(names)))
-    # Plotly reads a few tags in text; a name may have come from a stranger's file.
+    # Plotly interprets some HTML tags in text, and names come from uploaded files.
     shown = [html.escape(name if len(name) <= 24 else f"{name[:23]}…") for name in names]
     traces = [
         {
@@ -32,11 +32,11 @@ def class_counts(names: Sequence[str], train: Sequence[int], test: Sequence[int]
             "name": what,
             "customdata": shown,
             "marker": {"color": colour},
-            "hovertemplate": f"%{{customdata}}: %{{y:,}} {what}<extra></extra>",
+            "hovertemplate": f"%{{customdata}}: %{{y:,}} {what} images<extra></extra>",
         }
-        for what, counts, colour in (("to train on", train, COLOURS[0]), ("to test", test, COLOURS[1]))
+        for what, counts, colour in (("training", train, COLOURS[0]), ("test", test, COLOURS[1]))
     ]
-    layout = layout_of("Images a class", None, "Class", "Images", height=300)
+    layout = layout_of("Images per class", None, "Class", "Images", height=300)
     layout |= {"barmode": "stack", "bargap": 0.25, "hovermode": "x"}
     layout["legend"] |= {"traceorder": "normal", "y": 1.02, "yref": "paper", "x": 1, "xanchor": "right"}
     few = len(names) <= 30

@@ -1,7 +1,7 @@
-"""Plotly figures of curves and arms: pure functions of what is drawn, at home in a light and in a dark page.
+"""Plotly figures of curves and arms, for light and dark pages; pure functions of the data.
 
-Colour tells the arm, line style what is drawn: solid for training, dashed with dots for validation,
-dotted with squares for the source. Text has no colour of its own, so that the page's theme gives it one.
+Colour encodes the arm and line style the data: solid for training, dashed with dots for validation, dotted with
+squares for the source. Text has no colour, so that it takes the colour of the page's theme.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ from core.store.record import Curve
 from core.study.arms.arm import Arm
 from core.study.figures.palette import colours_of
 from core.study.figures.style import layout_of, plain
-from core.study.figures.thinning import MOST_POINTS, smooth, thin
+from core.study.figures.thinning import MAX_POINTS, smooth, thin
 from core.study.stats.measures import MEASURES, MeasureName, value_text
 
 Axis = Literal["step", "epoch", "seconds"]
 Values = NDArray[np.floating]
 
 AXES: dict[Axis, str] = {"step": "Step", "epoch": "Epoch", "seconds": "Training time (s)"}
-"""What curves can be drawn over, with the title of that axis."""
+"""Possible horizontal axes of curves, with their titles."""
 
-POINTS_IN_ALL = 20_000
-"""Points of all raw lines of a figure together; beyond it a browser no longer zooms smoothly."""
+MAX_TOTAL_POINTS = 20_000
+"""Maximum number of points of all lines of a figure together; with more, zooming gets slow."""
 
 LIVE_POINTS = 400
-"""Points of a line that is sent anew every second, while it trains: two hundred peaks and as many valleys."""
+"""Maximum number of points of a live line, which is sent every second: 200 peaks and 200 valleys."""
 
 
 @dataclass(frozen=True)
 class NamedCurve:
-    """A run's curve as it is drawn."""
+    """The curve of a run, with its label and colour."""
 
     run: str
-    """Its id."""
+    """Id of the run."""
     label: str
-    """Its arm's label; runs of one label share an entry in the legend."""
+    """Label of the arm; runs with the same label share a legend entry."""
     colour: str
-    """Its arm's colour, ``#RRGGBB``."""
+    """Colour of the arm, ``#RRGGBB``."""
     curve: Curve
-    steps_an_epoch: float | None = None
-    """Places the first epoch on an axis of epochs before it has ended; later the curve itself knows."""
+    steps_per_epoch: float | None = None
+    """Converts steps to epochs before the first epoch has ended; later the curve itself is used."""
 
 
 def loss_curves(
     curves: Sequence[NamedCurve], axis: Axis = "step", smoothing: float = 0.9, log: bool = False
 ) -> go.Figure:
-    """Training and validation loss of runs.
+    """Draw training and validation loss of runs.
 
     Args:
-        curves: one a run.
-        axis: what they are drawn over.
-        smoothing: weight of the past in the training line, 0 to below 1; above 0 the raw line stays, thin, beneath.
+        curves: one per run.
+        axis: horizontal axis.
+        smoothing: weight of the past in the training line, 0 to below 1; above 0, the raw line is drawn thin beneath.
         log: whether the loss axis is logarithmic.
     """
     return go.Figure(_loss_traces(curves, axis, smoothing), _loss_layout(axis, log))
@@ -66,24 +66,24 @@ def loss_curves(
 def live_figure_data(
     curves: Sequence[NamedCurve], axis: Axis = "step", smoothing: float = 0.9, log: bool = False
 ) -> dict[str, Any]:
-    """What :func:`loss_curves` draws, as plain JSON values for ``Plotly.react``.
+    """Return the figure of :func:`loss_curves` as JSON values for ``Plotly.react``.
 
-    Args: as of :func:`loss_curves`.
+    Args: see :func:`loss_curves`.
 
     Returns:
-        ``data`` and ``layout``, as Plotly names them; values that are not finite are None, which Plotly draws as gaps.
+        Plotly's ``data`` and ``layout``; non-finite values are None, which Plotly draws as gaps.
     """
     traces = _loss_traces(curves, axis, smoothing, LIVE_POINTS)
     return {"data": plain(traces), "layout": plain(_loss_layout(axis, log))}
 
 
 def accuracy_curves(curves: Sequence[NamedCurve], axis: Axis = "epoch", masked: bool = False) -> go.Figure:
-    """Accuracy on the target's validation part and, where it was measured, on the source, one above the other.
+    """Draw accuracy on the target's validation part and, if it was measured, on the source below it.
 
     Args:
-        curves: one a run.
-        axis: what they are drawn over.
-        masked: whether the source is judged among its own classes only.
+        curves: one per run.
+        axis: horizontal axis.
+        masked: whether source accuracy considers only the outputs of the source's own classes.
     """
     column = "source_accuracy_masked" if masked else "source_accuracy"
     traces = _epoch_traces(curves, axis, "validation_accuracy", "validation", legend=True)
@@ -99,12 +99,12 @@ def accuracy_curves(curves: Sequence[NamedCurve], axis: Axis = "epoch", masked: 
 
 
 def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, str] | None = None) -> go.Figure:
-    """A row an arm: a dot a run, and above them the mean with its 95 % interval.
+    """Draw one row per arm: one dot per run, and above them the mean with its 95 % interval.
 
     Args:
         arms: from top to bottom.
-        measure: what is drawn.
-        colours: of each arm, by key; those of a larger experiment where only some of its arms are drawn.
+        measure: what to draw.
+        colours: of each arm, by key; needed if only some arms of an experiment are drawn, to keep their colours.
     """
     colours, what = colours or colours_of(arms), MEASURES[measure]
     traces: list[dict[str, Any]] = []
@@ -125,7 +125,7 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
                 "hovertemplate": f"{arm.label}, %{{text}}<extra></extra>",
             }
         )
-        # The mean of one run is that run: drawing it as more would sell one seed as a result.
+        # The mean of one run is the run itself; drawing it would make one seed look like a result.
         if interval.n > 1:
             low, high = value_text(what, interval.low), value_text(what, interval.high)
             traces.append(
@@ -148,11 +148,11 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
 
 
 def bars(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, str] | None = None) -> go.Figure:
-    """A bar an arm, as long as its mean, with the value beside it; for counts and sizes.
+    """Draw one bar per arm with its mean; for counts and sizes.
 
-    Where the largest is ten times the smallest or more, the axis is logarithmic and says so.
+    If the largest mean is at least ten times the smallest, the axis is logarithmic and its title says so.
 
-    Args: as of :func:`arm_dots`.
+    Args: see :func:`arm_dots`.
     """
     colours, what = colours or colours_of(arms), MEASURES[measure]
     means = np.array([arm.interval(measure).mean for arm in arms])
@@ -177,7 +177,7 @@ def bars(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, str] |
     layout = _rows_layout(arms, measure, None)
     axis = layout["xaxis"]
     if log:
-        # A logarithmic bar has no zero to start from: it starts a third of a decade below the smallest.
+        # A logarithmic axis has no zero, so bars start a third of a decade below the smallest value.
         low, high = np.log10(known.min()) - 0.35, np.log10(known.max())
         axis |= {"type": "log", "range": [low, high + 0.35 * (high - low)], "dtick": 1}
         axis["title"]["text"] += ", log scale"
@@ -187,7 +187,7 @@ def bars(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, str] |
 
 
 def export_html(figure: go.Figure) -> bytes:
-    """A page that shows the figure anywhere, with no network: plotly.js is inside."""
+    """Return a self-contained HTML page with the figure; it includes plotly.js and works offline."""
     page = go.Figure(figure)
     page.update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white")
     config = {"displaylogo": False, "responsive": True}
@@ -196,26 +196,28 @@ def export_html(figure: go.Figure) -> bytes:
 
 
 def _loss_traces(
-    curves: Sequence[NamedCurve], axis: Axis, smoothing: float, most: int = MOST_POINTS
+    curves: Sequence[NamedCurve], axis: Axis, smoothing: float, max_points: int = MAX_POINTS
 ) -> list[dict[str, Any]]:
-    """Raw lines first, so that they lie beneath every smoothed one; validation on top."""
-    most = min(most, max(100, POINTS_IN_ALL // max(1, len(curves))))
+    """Return raw lines first, so that they are drawn beneath the smoothed ones, and validation last."""
+    max_points = min(max_points, max(100, MAX_TOTAL_POINTS // max(1, len(curves))))
     raw, lines, crosses = [], [], []
     for named, first in _with_first_of_label(curves):
         loss: Values = named.curve.loss
         if smoothing > 0:
             faint = {"opacity": 0.25, "hoverinfo": "skip", "hovertemplate": None, "customdata": None}
-            raw.append(_loss_line(named, axis, "raw", loss, most, width=1, legend=False) | faint)
+            raw.append(_loss_line(named, axis, "raw", loss, max_points, width=1, legend=False) | faint)
             loss = smooth(loss, smoothing)
-        lines.append(_loss_line(named, axis, "training", loss, most, width=2 if smoothing > 0 else 1.5, legend=first))
+        lines.append(
+            _loss_line(named, axis, "training", loss, max_points, width=2 if smoothing > 0 else 1.5, legend=first)
+        )
         crosses += _diverged_trace(named, axis)
     return [*raw, *lines, *crosses, *_epoch_traces(curves, axis, "validation_loss", "validation", legend=False)]
 
 
 def _loss_line(
-    named: NamedCurve, axis: Axis, what: str, loss: Values, most: int, width: float, legend: bool
+    named: NamedCurve, axis: Axis, what: str, loss: Values, max_points: int, width: float, legend: bool
 ) -> dict[str, Any]:
-    shown = thin(loss, most)
+    shown = thin(loss, max_points)
     trace = _trace(named, what, _x_of_steps(named, axis)[shown], _gapped(loss)[shown], legend)
     step, steps = ("x:d", None) if axis == "step" else ("customdata", named.curve.step[shown])
     return trace | {
@@ -229,7 +231,7 @@ def _loss_line(
 def _epoch_traces(
     curves: Sequence[NamedCurve], axis: Axis, column: str, what: str, legend: bool
 ) -> list[dict[str, Any]]:
-    """One dashed line a run through the values of a column of :attr:`Curve.epochs`; none where no run has it."""
+    """Return one dashed line per run through a column of :attr:`Curve.epochs`; nothing if no run has the column."""
     traces = []
     for named, first in _with_first_of_label(curves):
         epochs = named.curve.epochs
@@ -252,7 +254,7 @@ def _epoch_traces(
 
 
 def _diverged_trace(named: NamedCurve, axis: Axis) -> list[dict[str, Any]]:
-    """A cross where the loss stops being a finite number, at the height where it was last seen."""
+    """Return a cross at the first step with a non-finite loss, at the height of the last finite one."""
     loss = named.curve.loss
     lost = np.flatnonzero(~np.isfinite(loss))[:1]
     if not len(lost) or not lost[0]:
@@ -265,7 +267,7 @@ def _diverged_trace(named: NamedCurve, axis: Axis) -> list[dict[str, Any]]:
 
 
 def _trace(named: NamedCurve, what: str, x: Values, y: Values, legend: bool) -> dict[str, Any]:
-    # Runs of a label go on and off together; the uid keeps what was switched off that way when data changes.
+    # The legend group hides runs of a label together; the uid keeps them hidden when data changes.
     return {
         "type": "scatter",
         "name": named.label,
@@ -278,7 +280,7 @@ def _trace(named: NamedCurve, what: str, x: Values, y: Values, legend: bool) -> 
 
 
 def _with_first_of_label(curves: Sequence[NamedCurve]) -> Iterable[tuple[NamedCurve, bool]]:
-    """Each curve, and whether it is the first of its label, which stands in the legend for all."""
+    """Yield each curve, and whether it is the first with its label, which represents all in the legend."""
     seen: set[str] = set()
     for named in curves:
         yield named, named.label not in seen
@@ -290,32 +292,32 @@ def _hover(named: NamedCurve, text: str) -> str:
 
 
 def _gapped(y: Values) -> Values:
-    """``y`` with NaN for infinities: both are drawn as gaps, but an infinity would spoil the axis range."""
+    """Replace infinities by NaN: both are drawn as gaps, but infinities would spoil the range of the axis."""
     return np.where(np.isfinite(y), y, np.nan)
 
 
 def _x_of_steps(named: NamedCurve, axis: Axis) -> Values:
     if axis == "seconds":
         return named.curve.seconds
-    return named.curve.step / (_steps_an_epoch(named) if axis == "epoch" else 1)
+    return named.curve.step / (_steps_per_epoch(named) if axis == "epoch" else 1)
 
 
 def _x_of_epochs(named: NamedCurve, axis: Axis) -> Values:
     return named.curve.epochs[axis].to_numpy(np.float64)
 
 
-def _steps_an_epoch(named: NamedCurve) -> float:
-    """From the last epoch that ended, else as given; NaN where neither is known, which draws nothing."""
+def _steps_per_epoch(named: NamedCurve) -> float:
+    """Return steps per epoch from the last complete epoch, or as given; NaN, which draws nothing, if unknown."""
     last = named.curve.epochs[["step", "epoch"]].tail(1).to_numpy(np.float64)
     if len(last) and last[0, 1] > 0:
         return float(last[0, 0] / last[0, 1])
-    return named.steps_an_epoch or np.nan
+    return named.steps_per_epoch or np.nan
 
 
 def _loss_layout(axis: Axis, log: bool) -> dict[str, Any]:
     title = "Loss, log scale" if log else "Loss"
     layout = layout_of("Loss", "solid: training, dashed: validation", AXES[axis], title)
-    # A zoom in steps means nothing in seconds, so each axis forgets its own.
+    # A zoom in steps makes no sense in seconds, so changing the axis resets the zoom.
     layout["xaxis"]["uirevision"] = axis
     layout["yaxis"] |= {
         "type": "log" if log else "linear",
@@ -327,7 +329,7 @@ def _loss_layout(axis: Axis, log: bool) -> dict[str, Any]:
 
 
 def _rows_layout(arms: Sequence[Arm], name: MeasureName, subtitle: str | None) -> dict[str, Any]:
-    """Rows of arms from top to bottom, their labels broken at commas to leave room on a phone."""
+    """Return a layout with one row per arm; labels are wrapped at commas to save space on phones."""
     measure = MEASURES[name]
     units = {"%": "percent", "s": "seconds", "images/s": "images per second", "": "number"}
     title = units.get(measure.unit, measure.unit)
@@ -335,7 +337,7 @@ def _rows_layout(arms: Sequence[Arm], name: MeasureName, subtitle: str | None) -
     ticks = {"tickvals": list(range(len(arms))), "ticktext": [arm.label.replace(", ", "<br>") for arm in arms]}
     layout["yaxis"] |= {"range": [len(arms) - 0.5, -0.5], "showgrid": False, "fixedrange": True, **ticks}
     layout["xaxis"] |= {"nticks": 6, "showgrid": True, "tickformat": "~s" if measure.unit in ("bytes", "") else ""}
-    # A row without a dot or bar would leave open whether the value is missing or off the page.
+    # An empty row could be missing data or a value outside the axis, so say which.
     layout["annotations"] = [
         {"x": 0, "xref": "paper", "xanchor": "left", "y": row, "showarrow": False, "text": text}
         for row, arm in enumerate(arms)

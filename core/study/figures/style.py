@@ -1,4 +1,4 @@
-"""How every figure looks: calm, transparent, with text that takes its colour from the page around it."""
+"""The common style of all figures: transparent background, and text in the colour of the page."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 GRID = "rgba(128, 128, 128, 0.25)"
-"""Lines of the grid, seen on white and on near-black."""
+"""Colour of grid lines, visible on light and dark backgrounds."""
 
 
 def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: int = 400) -> dict[str, Any]:
-    """The layout of a figure with one pair of axes.
+    """Return the layout of a figure with one pair of axes.
 
     Args:
-        title: what is shown.
-        subtitle: how to read it.
+        title: what the figure shows.
+        subtitle: how to read it, or None.
         x: title of the horizontal axis, with its unit.
         y: title of the vertical axis, with its unit.
-        height: in pixels; the width is that of the page.
+        height: in pixels; the width follows the page.
     """
     axis = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True}
     return {
@@ -37,9 +37,9 @@ def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: i
 
 
 def plain(value: Any) -> Any:
-    """The same in lists and numbers of JSON: numbers that are not finite become None.
+    """Convert arrays to lists and non-finite numbers to None, for JSON.
 
-    Arrays are rounded to five digits, which is finer than a pixel and short to send.
+    Arrays are rounded to five significant digits, which is finer than a pixel and keeps messages small.
     """
     if isinstance(value, dict):
         return {key: plain(part) for key, part in value.items()}

@@ -1,7 +1,7 @@
-"""Pictures of a sweep: pure functions of its cells, at home in a light and in a dark page.
+"""Figures of a sweep, for light and dark pages; pure functions of its cells.
 
-Full fine-tuning and each rank keep one colour in all of them. What settings are chosen by is accuracy on the
-validation part; what is said of a chosen one is accuracy on the test part.
+Full fine-tuning and each rank have the same colour in all figures. Settings are chosen by accuracy on the validation
+part; results of chosen settings are accuracies on the test part.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from core.study.stats.intervals import Interval
 from core.wording.numbers import count_text, number_text, percent
 
 SCALE = "Viridis"
-"""Colours of the heat map: equally far apart to the eye, also for people with colour vision deficiency."""
+"""Colour scale of the heat map: perceptually uniform, also for people with colour vision deficiency."""
 
 
 def colours_by_rank(cells: Iterable[Cell]) -> dict[int | None, str]:
-    """A colour for each rank, and for full fine-tuning under None."""
+    """Return the colour of each rank; that of full fine-tuning has the key None."""
     first = {cell.rank: cell.spec for cell in cells}
     colours = colours_of(first.values())
     return {rank: colours[spec.arm] for rank, spec in first.items()}
@@ -34,27 +34,27 @@ def colours_by_rank(cells: Iterable[Cell]) -> dict[int | None, str]:
 
 @dataclass(frozen=True)
 class Tile:
-    """One place of a heat map."""
+    """One tile of a heat map."""
 
     column: int
     row: int
     key: str
-    """Of the cell that it shows."""
+    """Key of the cell that it shows."""
     text: str
-    """What stands in it: the mean, ✕ for a failure, nothing where there is no result."""
+    """Text in the tile: the mean, ✕ for a failure, or nothing without a result."""
     label: str
-    """The same and more in words."""
+    """Full description, for tooltips and screen readers."""
     colour: str | None
-    """None where there is no result."""
+    """None without a result."""
     ink: str | None
-    """``black`` or ``white``, whichever is read better on the colour."""
+    """``black`` or ``white``, whichever is more readable on the colour."""
     frame: str | None
-    """Colour of its frame, where it is marked."""
+    """Colour of the frame if the tile is marked."""
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A column for full fine-tuning and for each rank, a row a learning rate, a tile a cell."""
+    """One column for full fine-tuning and per rank, one row per learning rate, one tile per cell."""
 
     columns: tuple[str, ...]
     rows: tuple[str, ...]
@@ -67,12 +67,12 @@ class HeatMap:
 
 
 def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable[Cell | None] = ()) -> HeatMap:
-    """Mean accuracy on the validation part, over the seeds that have finished, of each rank and learning rate.
+    """Return mean validation accuracy, over finished seeds, for each rank and learning rate.
 
     Args:
         cells: of a sweep.
-        alpha: which LoRA cells are shown; None shows the best alpha at each place.
-        marked: cells to frame in their method's colour.
+        alpha: alpha of the LoRA cells to show; None shows the best alpha for each tile.
+        marked: cells to frame in the colour of their method.
     """
     shown = sorted(at_alpha(cells, alpha), key=lambda cell: (-cell.learning_rate, cell.rank or 0))
     ranks = sorted({cell.rank or 0 for cell in shown})
@@ -108,9 +108,9 @@ def _tile(cell: Cell, ranks: list[int], rates: list[float], colour: str | None, 
 
 
 def ink_on(colour: str) -> str:
-    """Black or white, whichever has more contrast on ``colour``, given as ``rgb(r, g, b)``.
+    """Return black or white, whichever has more contrast on ``colour``, given as ``rgb(r, g, b)``.
 
-    Source: relative luminance and contrast of WCAG 2.2; both have the same contrast at a luminance of 0.179.
+    Source: relative luminance and contrast in WCAG 2.2; both have the same contrast at a luminance of 0.179.
     """
     parts = np.array([float(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")])
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
@@ -118,7 +118,7 @@ def ink_on(colour: str) -> str:
 
 
 def _lines(cell: Cell) -> list[str]:
-    """What a tile or point says of its cell."""
+    """Describe a cell for the tooltip of a tile or point."""
     lines = [cell.label]
     if cell.validation:
         lines.append(f"validation {_spread(cell.validated)}, {len(cell.validation)} of {len(cell.runs)} seeds")
@@ -134,9 +134,9 @@ def _spread(interval: Interval) -> str:
 
 
 def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
-    """Accuracy on the validation part over the learning rate: a line a rank, and one for full fine-tuning.
+    """Draw validation accuracy over the learning rate: one line per rank, and one for full fine-tuning.
 
-    Args: as of :func:`heat_map`.
+    Args: see :func:`heat_map`.
     """
     colours, groups = colours_by_rank(cells), dict[int | None, list[Cell]]()
     for cell in at_alpha(cells, alpha):
@@ -165,11 +165,11 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
                 "hovertemplate": "%{hovertext}<extra></extra>",
             }
         )
-    which = "best alpha of each" if alpha is None else f"alpha {alpha:g}"
+    which = "best alpha for each point" if alpha is None else f"alpha {alpha:g}"
     means = [cell.validated.mean for members in groups.values() for cell in members]
     low, high = lowest_of_interest(means), max(means, default=math.nan)
     cut = bool(means) and low > min(means)
-    reading = f"validation part; LoRA: {which}; star: best" + "; lower values run off below" * cut
+    reading = f"validation part; LoRA: {which}; star: best" + "; lower values are cut off" * cut
     layout = layout_of("Accuracy over the learning rate", reading, "Learning rate, log scale", "Accuracy (%)")
     layout["xaxis"] |= _rate_axis({cell.learning_rate for members in groups.values() for cell in members})
     if cut:
@@ -178,7 +178,7 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
 
 
 def rank_curve(cells: Sequence[Cell]) -> go.Figure:
-    """Accuracy on the test part over the rank, settings chosen on validation, beside full fine-tuning."""
+    """Draw test accuracy over the rank, with settings chosen on validation, and full fine-tuning as reference."""
     colours, best, (full, _) = colours_by_rank(cells), best_by_rank(cells), chosen(cells)
     ranks, traces = list(best), list[dict[str, Any]]()
     if full is not None and ranks:
@@ -198,7 +198,7 @@ def rank_curve(cells: Sequence[Cell]) -> go.Figure:
 
 
 def _reference(full: Cell, left: float, right: float) -> list[dict[str, Any]]:
-    """Full fine-tuning as a line from left to right, with the band of its 95 % interval."""
+    """Return full fine-tuning as a line from ``left`` to ``right``, with a band for its 95 % interval."""
     interval, ends = full.tested, np.array([left, right])
     line = {
         "type": "scatter",
@@ -231,7 +231,7 @@ def _reference(full: Cell, left: float, right: float) -> list[dict[str, Any]]:
 
 
 def pareto(cells: Sequence[Cell]) -> go.Figure:
-    """Accuracy on the test part against trainable parameters: full fine-tuning and each rank, chosen on validation."""
+    """Draw test accuracy against trainable parameters for full fine-tuning and each rank, chosen on validation."""
     points = [cell for cell in (chosen(cells)[0], *best_by_rank(cells).values()) if cell is not None]
     colours, front = colours_by_rank(cells), front_of(points)
     traces = [
@@ -278,16 +278,16 @@ def pareto(cells: Sequence[Cell]) -> go.Figure:
 
 
 def front_of(points: Sequence[Cell]) -> list[Cell]:
-    """Those that no other one beats in trainable parameters and accuracy on the test part, by parameters."""
+    """Return the Pareto front of trainable parameters and test accuracy, ordered by parameters."""
     marks = on_front([(float(cell.trainable_parameters or 0), cell.tested.mean) for cell in points])
     front = [cell for cell, mark in zip(points, marks, strict=True) if mark]
     return sorted(front, key=lambda cell: cell.trainable_parameters or 0)
 
 
 def lowest_of_interest(values: Sequence[float]) -> float:
-    """Where a scale of accuracies starts: not so low that one setting that learnt nothing makes all others look alike.
+    """Return the lower end of an accuracy scale, such that one bad setting does not make all others look alike.
 
-    As far below the median as three times what the best lies above it; the lowest value where that is higher.
+    It lies below the median by three times the distance of the best value above it, but not below the lowest value.
     """
     if not values:
         return math.nan
@@ -307,7 +307,7 @@ def _dots_and_mean(cell: Cell, x: Any, x_mean: float, colour: str) -> list[dict[
         "text": [f"seed {run.spec.seed}: {percent(run.result.accuracy)}" for run in cell.finished if run.result],
         "hovertemplate": f"{cell.label}<br>%{{text}}<extra></extra>",
     }
-    # The mean of one run is that run: drawing it as more would sell one seed as a result.
+    # The mean of one run is the run itself; drawing it would make one seed look like a result.
     if interval.n < 2:
         return [dots]
     mean = {
@@ -342,7 +342,7 @@ def _bars(intervals: Sequence[Interval], colour: str) -> dict[str, Any]:
 
 
 def _rate_axis(rates: Iterable[float]) -> dict[str, Any]:
-    """Ticks at powers of ten, or at the rates themselves where there are not two of those."""
+    """Return a logarithmic axis with ticks at powers of ten, or at the rates if fewer than two powers fit."""
     values = sorted(rates)
     powers = [10.0**power for power in range(-9, 1) if values and values[0] <= 10.0**power * 1.001 <= values[-1] * 1.01]
     ticks = powers if len(powers) > 1 else values
@@ -350,7 +350,7 @@ def _rate_axis(rates: Iterable[float]) -> dict[str, Any]:
 
 
 def _log_axis(values: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis with room beside the first and last value, also where there is only one."""
+    """Return a logarithmic axis with a margin around the values, even if there is only one."""
     if not values:
         return {}
     return {"type": "log", "range": [math.log10(min(values) / 1.6), math.log10(max(values) * 1.6)]}

@@ -1,7 +1,7 @@
-"""What accuracy costs: forgetting, time, parameters and storage, as pure functions of arms and curves.
+"""Figures of accuracy against forgetting, time, parameters and storage; pure functions of arms and curves.
 
-Colour tells the arm. A line joins the epochs of an arm's mean over its seeds; a lone point is an arm's mean with its
-95 % interval on the test part.
+Colour encodes the arm. A line connects the epochs of an arm, each the mean over seeds; a single point is the mean of
+an arm on the test part, with its 95 % interval.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Curves = Mapping[str, Curve]
 
 
 def mean_epochs(curves: Sequence[Curve]) -> pd.DataFrame:
-    """The mean of :attr:`Curve.epochs` over runs, a row an epoch that all of them have completed."""
+    """Return the mean of :attr:`Curve.epochs` over runs, with one row per epoch that all runs have completed."""
     tables = [curve.epochs for curve in curves if len(curve.epochs)]
     if not tables or len(tables) < len(curves):
         return pd.DataFrame(columns=EPOCH_COLUMNS, dtype="float64")
@@ -45,14 +45,14 @@ def learning_and_forgetting(
     masked: bool = False,
     start: Standing | None = None,
 ) -> go.Figure:
-    """The plane of target against source accuracy: a point an epoch, a line an arm, up and to the right is better.
+    """Draw target against source accuracy: one point per epoch, one line per arm; up and to the right is better.
 
     Args:
-        arms: what is drawn; an arm without curves, or without a source, is left out.
+        arms: arms without curves or without a source are left out.
         curves: of all their runs.
         colours: of each arm, by key.
-        masked: whether the source is judged among its own classes only.
-        start: the base on the validation parts, where every line begins; None leaves it out.
+        masked: whether source accuracy considers only the outputs of the source's own classes.
+        start: the base on the validation parts, where every line begins; None to leave it out.
     """
     column = "source_accuracy_masked" if masked else "source_accuracy"
     first = (start.source_masked if masked else start.source) if start else None
@@ -95,10 +95,10 @@ def learning_and_forgetting(
                 "hovertemplate": "The base<br>target %{y:.2f} %, source %{x:.2f} %<extra></extra>",
             }
         )
-    among = ", its classes only" if masked else ""
+    among = ", its own classes only" if masked else ""
     layout = layout_of(
         "Learning and forgetting",
-        "validation parts, mean of the seeds; a point an epoch, the large one is the end",
+        "validation parts, mean over seeds; one point per epoch, the large point is the last",
         f"Accuracy on the source{among} (%)",
         "Accuracy on the target (%)",
         height=460,
@@ -107,9 +107,9 @@ def learning_and_forgetting(
 
 
 def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str]) -> go.Figure:
-    """Accuracy on the target's validation part over seconds of training: a point an epoch, a line an arm.
+    """Draw accuracy on the target's validation part over training time: one point per epoch, one line per arm.
 
-    Args: as of :func:`learning_and_forgetting`.
+    Args: see :func:`learning_and_forgetting`.
     """
     traces: list[dict[str, Any]] = []
     for arm in arms:
@@ -132,7 +132,7 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
         )
     layout = layout_of(
         "Accuracy against time",
-        "validation part, mean of the seeds; a point an epoch",
+        "validation part, mean over seeds; one point per epoch",
         "Training time (s), log scale",
         "Accuracy (%)",
     )
@@ -147,14 +147,15 @@ def accuracy_against(
     customers: int = 1,
     cuts: Sequence[CutArm] = (),
 ) -> go.Figure:
-    """Accuracy on the test part against what an arm costs, on a logarithmic axis: a point an arm.
+    """Draw test accuracy against the cost of each arm on a logarithmic axis, with one point per arm.
 
     Args:
-        cost: training time, trainable parameters, or bytes to store for some customers.
-        arms: what is drawn.
+        cost: training time, trainable parameters, or bytes to store.
+        arms: what to draw.
         colours: of each arm, by key.
-        customers: each has a network of their own; for ``storage``.
-        cuts: drawn at the storage of a LoRA arm of their rank, hollow; for ``storage``.
+        customers: number of fine-tuned networks to store; only for ``storage``.
+        cuts: truncated full fine-tuning, drawn as hollow points at the storage of LoRA of the same rank; only for
+            ``storage``.
     """
     traces, places = [], []
     for arm in arms:
@@ -172,7 +173,7 @@ def accuracy_against(
                 _point(cut.label, x, interval.mean, interval.half_width, colours[twin.key], _text(cost, x), hollow=True)
             )
     titles = {
-        "seconds": ("Accuracy against training time", "Training time of a run (s), log scale"),
+        "seconds": ("Accuracy against training time", "Training time per run (s), log scale"),
         "trainable_parameters": ("Accuracy against trainable parameters", "Trainable parameters, log scale"),
         "storage": (
             f"Accuracy against storage for {customers:,} customer{'' if customers == 1 else 's'}",
@@ -191,7 +192,7 @@ def accuracy_against(
 
 
 def cost_of(arm: Arm, cost: Cost, customers: int) -> float:
-    """Seconds, parameters or bytes; NaN where the arm has none."""
+    """Return seconds, parameters or bytes of an arm; NaN if unknown."""
     return bytes_for_customers(arm, customers) if cost == "storage" else arm.interval(cost).mean
 
 

@@ -1,1 +1,1 @@
-"""The numbers and figures that explain the method."""
+"""Numbers and figures of the Learn page, which explains LoRA."""

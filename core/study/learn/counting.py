@@ -1,4 +1,4 @@
-"""How many numbers each way of fine-tuning trains, stores and keeps in memory: exact, from shapes alone."""
+"""Exact counts of what each method trains, stores and keeps in memory, computed from shapes."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ Part = Literal["attention", "mlp"]
 Targets = Literal["attention", "all-linear"]
 
 FLOAT32 = 4
-"""Bytes of a number that is trained."""
+"""Bytes per trained number."""
 
 BFLOAT16 = 2
-"""Bytes of a number as language models are stored."""
+"""Bytes per number in stored language models."""
 
 ADAM_STATE = 2 * FLOAT32
-"""Bytes that Adam (Kingma & Ba 2014, arXiv 1412.6980) keeps a trained number: two running moments."""
+"""Bytes that Adam (Kingma & Ba 2014, arXiv 1412.6980) keeps per trained number: two running moments."""
 
 
 @dataclass(frozen=True)
 class LayerCount:
-    """What one linear layer costs to fine-tune in full and with LoRA."""
+    """The cost of fine-tuning one linear layer in full and with LoRA."""
 
     in_features: int
     out_features: int
     rank: int
-    """As asked for; see :attr:`used_rank`."""
+    """The requested rank; see :attr:`used_rank`."""
 
     def __post_init__(self) -> None:
-        """Refuse sizes that no layer has.
+        """Validate the sizes.
 
         Raises:
             LoRAError: a size or the rank is below 1.
@@ -43,12 +43,12 @@ class LayerCount:
 
     @property
     def largest_rank(self) -> int:
-        """The highest rank that a matrix of this shape can have."""
+        """The maximum rank of a matrix of this shape."""
         return min(self.in_features, self.out_features)
 
     @property
     def used_rank(self) -> int:
-        """The rank that is built: one above the largest would add numbers and no expressiveness."""
+        """The rank that is used: ranks above the maximum would add numbers without expressiveness."""
         return min(self.rank, self.largest_rank)
 
     @property
@@ -63,12 +63,12 @@ class LayerCount:
 
     @property
     def times_fewer(self) -> float:
-        """How many times fewer numbers LoRA trains; below 1 where it trains more."""
+        """Reduction factor of LoRA; below 1 if it trains more numbers."""
         return self.full / self.lora
 
     @property
     def break_even(self) -> float:
-        """The rank at which both train equally many: in · out / (in + out)."""
+        """The rank at which both methods train equally many numbers: in · out / (in + out)."""
         return self.full / (self.in_features + self.out_features)
 
     @property
@@ -83,85 +83,85 @@ class LayerCount:
 
     @property
     def extra_share(self) -> float:
-        """Multiplications that the adapter adds to an input's, as a share of the layer's own."""
+        """Additional multiplications per input for the adapter, as a share of those of the layer."""
         return self.lora / self.full
 
 
 @dataclass(frozen=True)
 class Projection:
-    """One linear layer of a network, and how many layers of that shape it has."""
+    """A linear layer of a network, and the number of layers with that shape."""
 
     name: str
-    """Last part of its path, as target lists name it."""
+    """Last part of its module path, as in ``target_modules``."""
     part: Part
     in_features: int
     out_features: int
     copies: int = 1
     bias: bool = False
     fields: str = ""
-    """Where the shape comes from: config fields, in → out."""
+    """Config fields that give its shape, in → out."""
 
     @property
     def parameters(self) -> int:
-        """Weights, and biases where it has them, of all copies."""
+        """Number of weights and biases of all copies."""
         return self.copies * (self.in_features + self.bias) * self.out_features
 
     def lora(self, rank: int) -> int:
-        """Numbers that LoRA of this rank trains in all copies."""
+        """Return how many numbers LoRA of this rank trains in all copies."""
         return self.copies * LayerCount(self.in_features, self.out_features, rank).lora
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network as a list of shapes."""
+    """A network, described by the shapes of its layers."""
 
     name: str
     projections: tuple[Projection, ...]
     other: int = 0
     """Parameters that are not in a projection: embeddings, norms, an untied output layer."""
     bytes_each: int = FLOAT32
-    """Bytes of a stored number."""
+    """Bytes per stored number."""
     checkpoint: str = ""
-    """Where its config is published, on huggingface.co."""
+    """Repository on huggingface.co with its published config."""
     config: Mapping[str, int] = field(default_factory=dict)
     """The fields of ``config.json`` that the shapes come from."""
 
     @property
     def parameters(self) -> int:
-        """Of the whole network."""
+        """Number of parameters of the whole network."""
         return self.other + sum(projection.parameters for projection in self.projections)
 
     def trainable(self, rank: int, targets: Targets = "all-linear") -> int:
-        """Numbers that LoRA trains.
+        """Return how many numbers LoRA trains.
 
         Args:
-            rank: capped at what each layer can use.
-            targets: ``attention`` for the projections of attention only, or ``all-linear`` for
-                those of the feed-forward part too; embeddings and the output layer never.
+            rank: limited in each layer to its maximum rank.
+            targets: ``attention`` for the attention projections only, or ``all-linear`` to include those of the
+                feed-forward part; embeddings and the output layer are never included.
         """
         return sum(p.lora(rank) for p in self.projections if targets == "all-linear" or p.part == targets)
 
 
 @dataclass(frozen=True)
 class Storage:
-    """What fine-tuned networks for many customers take on disk, in bytes."""
+    """Disk space of fine-tuned networks for many customers, in bytes."""
 
     customers: int
     full_copies: int
-    """One whole fine-tuned network each."""
+    """One complete fine-tuned network per customer."""
     base: int
-    """The one network that all adapters share."""
+    """The network that all adapters share."""
     adapters: int
-    """One adapter each."""
+    """One adapter per customer."""
 
     @property
     def shared(self) -> int:
-        """The base once, and all adapters."""
+        """The base and all adapters together."""
         return self.base + self.adapters
 
 
 def storage(network: Network, rank: int, customers: int) -> Storage:
-    """Disk space for ``customers`` fine-tuned networks, file headers left out.
+    """Compute the disk space of ``customers`` fine-tuned networks, without file headers.
 
     Raises:
         LoRAError: fewer than one customer, or a rank below 1.
@@ -174,7 +174,7 @@ def storage(network: Network, rank: int, customers: int) -> Storage:
 
 
 def perceptron(spec: ModelSpec) -> Network:
-    """The lab's own multilayer perceptron."""
+    """Describe LoRA Lab's multilayer perceptron."""
     sizes = [spec.num_features, spec.num_hidden_1, spec.num_hidden_2, spec.num_classes]
     layers = (
         Projection(f"layers.{2 * i}", "mlp", sizes[i], sizes[i + 1], bias=True, fields="sizes of the network")

@@ -1,7 +1,7 @@
-"""What LoRA promises, computed at a size that one can read: the numbers on the Learn page.
+"""Properties of LoRA, demonstrated with matrices small enough to show: the numbers of the Learn page.
 
-Everything is done by the library's own layers, in float32. Arrays come back with W as the formula
-has it, of shape (in, out), so that y = x W; PyTorch keeps the transpose.
+Everything is computed by the library's own layers, in float32. W is returned as in the formulas, with shape (in, out)
+and y = x W; PyTorch stores the transpose.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SCALINGS: tuple[Scaling, ...] = ("alpha/r", "alpha", "alpha/sqrt(r)")
 
 @dataclass(frozen=True)
 class TwoSides:
-    """x (W + s A B) and x W + s (x A) B, with all that goes into them."""
+    """Both sides of x (W + s A B) = x W + s (x A) B, with all matrices."""
 
     x: Array
     """(1, in)"""
@@ -59,20 +59,20 @@ class TwoSides:
 
     @property
     def largest_difference(self) -> float:
-        """Between the two sides; what rounding leaves."""
+        """Largest difference between both sides, caused by rounding."""
         return largest_difference(self.left, self.right)
 
     @property
     def table(self) -> pd.DataFrame:
-        """Rows left, right and their difference; a column for each output."""
+        """Rows ``Left``, ``Right`` and ``Difference``, with one column per output."""
         return _rows({"Left": self.left[0], "Right": self.right[0], "Difference": self.left[0] - self.right[0]})
 
 
 def two_sides(seed: int, alpha: float, in_features: int = 4, out_features: int = 3, rank: int = 2) -> TwoSides:
-    """Both sides of the distributive law for matrices of tenths from −2 to 2.
+    """Compute both sides of the distributive law with random multiples of 0.1 from −2 to 2.
 
     Args:
-        seed: fixes every number.
+        seed: of the random numbers.
         alpha: strength, above 0.
         in_features: rows of W.
         out_features: columns of W.
@@ -107,37 +107,37 @@ def two_sides(seed: int, alpha: float, in_features: int = 4, out_features: int =
 
 @dataclass(frozen=True)
 class Start:
-    """A layer's output with B at some share of its trained size, and what training would do there."""
+    """Output and gradients of a layer with B scaled by some factor."""
 
     base: Array
-    """(out,) of the layer without an adapter."""
+    """(out,) output without the adapter."""
     adapted: Array
-    """(out,) with it."""
+    """(out,) output with the adapter."""
     gradient_a: float
-    """Largest absolute gradient on A, of half the squared distance to some target."""
+    """Largest absolute gradient of A, for half the squared distance to a random target."""
     gradient_b: float
-    """The same, on B."""
+    """Largest absolute gradient of B, for the same loss."""
 
     @property
     def largest_change(self) -> float:
-        """The largest change of an output."""
+        """Largest change of an output by the adapter."""
         return largest_difference(self.base, self.adapted)
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row each for the base, the adapted layer and their difference; a column for each output."""
+        """Rows for the base, the adapted layer and their difference, with one column per output."""
         return _rows({"Base": self.base, "Base and adapter": self.adapted, "Difference": self.adapted - self.base})
 
 
 def start(seed: int, share: float, in_features: int = 8, out_features: int = 5, rank: int = 2) -> Start:
-    """What an adapter does while B grows from zero.
+    """Compute the effect of an adapter for a given size of B.
 
     Args:
-        seed: fixes the layer, the adapter and the input.
-        share: factor on B; 0 is how every adapter starts.
+        seed: of the layer, the adapter and the input.
+        share: factor on B; every adapter starts with 0.
         in_features: inputs of the layer.
-        out_features: its outputs.
-        rank: of the adapter, whose alpha is twice that.
+        out_features: outputs of the layer.
+        rank: of the adapter; its alpha is twice as large.
     """
     generator = torch.Generator().manual_seed(seed)
     linear = _linear(in_features, out_features, bias=True, generator=generator)
@@ -157,33 +157,33 @@ def start(seed: int, share: float, in_features: int = 8, out_features: int = 5, 
 
 @dataclass(frozen=True)
 class Merging:
-    """A layer before its adapter was merged, while it was, and after it was taken out again."""
+    """A layer before, during and after the merging of its adapter."""
 
     two_branches: Array
-    """(n, out) outputs with the adapter beside the weight."""
+    """(n, out) outputs with the adapter as a separate branch."""
     one_product: Array
-    """(n, out) outputs with the adapter added to the weight."""
+    """(n, out) outputs with the adapter merged into the weight."""
     restored: bool
-    """Whether taking it out gave the very same bits as before."""
+    """Whether unmerging restored the weight bit for bit."""
 
     @property
     def largest_difference(self) -> float:
-        """Between the two; what rounding leaves."""
+        """Largest difference between both outputs, caused by rounding."""
         return largest_difference(self.two_branches, self.one_product)
 
 
 def merging(
     seed: int, rank: int, in_features: int = 784, out_features: int = 128, alpha: float = 8.0, inputs: int = 64
 ) -> Merging:
-    """Merge an adapter into a layer and take it out again.
+    """Merge an adapter into a layer and unmerge it again.
 
     Args:
-        seed: fixes the layer, the adapter and the inputs.
+        seed: of the layer, the adapter and the inputs.
         rank: of the adapter.
         in_features: inputs of the layer.
-        out_features: its outputs.
+        out_features: outputs of the layer.
         alpha: strength of the adapter.
-        inputs: rows that both ways compute.
+        inputs: number of random inputs.
 
     Raises:
         LoRAError: rank or alpha out of range.
@@ -193,7 +193,7 @@ def merging(
         _linear(in_features, out_features, bias=True, generator=generator), rank, alpha, generator=generator
     ).eval()
     with torch.no_grad():
-        # As large as A, so that the adapter's part of the output is one to reckon with.
+        # As large as A, so that the adapter has a noticeable effect.
         layer.lora.B.uniform_(-1 / math.sqrt(in_features), 1 / math.sqrt(in_features), generator=generator)
         x = torch.randn(inputs, in_features, generator=generator)
         before = layer.linear.weight.clone()
@@ -206,26 +206,26 @@ def merging(
 
 @dataclass(frozen=True)
 class Inventory:
-    """An adapted network as Python prints it, and its parameters."""
+    """The printed form of an adapted network, and its parameters."""
 
     tree: str
     """``print(network)``"""
     parameters: pd.DataFrame
-    """One row a parameter: ``name``, ``shape``, ``numbers``, ``requires_grad``."""
+    """One row per parameter: ``name``, ``shape``, ``numbers``, ``requires_grad``."""
     trainable: int
     total: int
 
 
 def inventory(rank: int, alpha: float, spec: ModelSpec | None = None) -> Inventory:
-    """The network that :func:`listing` builds.
+    """Describe the network that :func:`listing` builds.
 
     Args:
         rank: of the adapters on all three layers.
-        alpha: their strength.
-        spec: sizes of the network; the lab's own where not given.
+        alpha: strength of the adapters.
+        spec: sizes of the network; the default network if None.
 
     Raises:
-        LoRAError: the rank is above what a layer can use, or alpha is out of range.
+        LoRAError: the rank exceeds the maximum of a layer, or alpha is out of range.
     """
     network = build(spec or ModelSpec())
     put_adapters(network, rank, alpha)
@@ -242,12 +242,12 @@ def inventory(rank: int, alpha: float, spec: ModelSpec | None = None) -> Invento
 
 
 def put_adapters(network: MultilayerPerceptron, rank: int, alpha: float) -> None:
-    """Put an adapter beside each linear layer and freeze the rest, line by line as :func:`listing` does.
+    """Add an adapter to each linear layer and freeze the rest, as in :func:`listing`.
 
     Raises:
-        LoRAError: the rank is above what a layer can use, or alpha is out of range.
+        LoRAError: the rank exceeds the maximum of a layer, or alpha is out of range.
     """
-    generator = torch.Generator()  # a page must not draw from the global one while others train
+    generator = torch.Generator()  # pages must not use the global generator while runs train
     for i in (0, 2, 4):
         linear = network.layers[i]
         if isinstance(linear, nn.Linear):
@@ -256,15 +256,15 @@ def put_adapters(network: MultilayerPerceptron, rank: int, alpha: float) -> None
 
 
 def listing(rank: int, alpha: float) -> str:
-    """Python lines that adapt the lab's network with this library, and print what came of it."""
+    """Return a Python program that adds adapters to the default network and prints the result."""
     return f"""\
 from core import LinearWithLoRA, MultilayerPerceptron, freeze_linear_layers
 
-network = MultilayerPerceptron(784, 128, 256, 10)      # pretrained, in real life
+network = MultilayerPerceptron(784, 128, 256, 10)      # in practice, a pretrained one
 
 for i in (0, 2, 4):                                    # the linear layers; 1 and 3 are ReLUs
     network.layers[i] = LinearWithLoRA(network.layers[i], rank={rank}, alpha={alpha:g})
-freeze_linear_layers(network)                          # W and bias stay; A and B train
+freeze_linear_layers(network)                          # W and bias are frozen; A and B train
 
 trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
 total = sum(p.numel() for p in network.parameters())
@@ -274,7 +274,7 @@ print(f"{{trainable:,}} of {{total:,}} parameters train")
 
 
 def scalings(alpha: float, ranks: tuple[int, ...]) -> pd.DataFrame:
-    """The factor s at each rank: a column ``rank`` and one for each scaling, by its name.
+    """Return the factor s for each rank, with a column ``rank`` and one column per scaling.
 
     Raises:
         ZeroDivisionError: a rank is 0.
@@ -285,12 +285,12 @@ def scalings(alpha: float, ranks: tuple[int, ...]) -> pd.DataFrame:
 
 
 def largest_difference(one: Array, other: Array) -> float:
-    """The largest absolute difference of two arrays of one shape."""
+    """Return the largest absolute difference of two arrays of the same shape."""
     return float(np.abs(one - other).max())
 
 
 def _linear(in_features: int, out_features: int, bias: bool, generator: torch.Generator | None = None) -> nn.Linear:
-    """A linear layer; with a generator drawn like ``nn.Linear``'s own, and never from torch's global one."""
+    """Create a linear layer without torch's global generator; it is initialized only if a generator is given."""
     with torch.device("meta"):
         linear = nn.Linear(in_features, out_features, bias)
     linear.to_empty(device="cpu")

@@ -1,4 +1,4 @@
-"""The charts of the Learn page; blue is full fine-tuning and vermillion LoRA, as everywhere."""
+"""Figures of the Learn page, with the usual colours: blue for full fine-tuning, vermillion for LoRA."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from core.study.learn.demonstration import Start
 from core.wording.numbers import bytes_text
 
 HEIGHT = 340
-"""Pixels."""
+"""Height of the figures in pixels."""
 
-MOST_CUSTOMERS = 100_000
+MAX_CUSTOMERS = 100_000
 
 _HERE = {"mode": "markers", "marker": {"size": 12, "symbol": "diamond", "color": NEUTRAL}}
 
 
 def ranks_figure(count: LayerCount) -> go.Figure:
-    """Trained numbers against rank, on logarithmic axes, up to the highest rank that this shape can have."""
+    """Draw the number of trained parameters against rank, on logarithmic axes, up to the maximum rank of the shape."""
     ranks = _powers_between(1, count.largest_rank)
     per_rank = count.in_features + count.out_features
     hover = {"hovertemplate": "rank %{x:,}: %{y:,} numbers<extra></extra>"}
@@ -31,17 +31,16 @@ def ranks_figure(count: LayerCount) -> go.Figure:
         _line(ranks, ranks * per_rank, "LoRA", LORA[0], **hover),
         go.Scatter(x=[count.used_rank], y=[count.lora], name="Your rank", **_HERE, **hover),
     ]
-    layout = layout_of("Trained numbers of the layer", None, "Rank r", None, HEIGHT)
+    layout = layout_of("Trained numbers in the layer", None, "Rank r", None, HEIGHT)
     return _still(go.Figure(traces, layout)).update_xaxes(_decades).update_yaxes(_decades)
 
 
 def outputs_figure(start: Start, limit: float) -> go.Figure:
-    """The layer's outputs without and with the adapter, side by side.
+    """Draw the layer's outputs without and with the adapter, side by side.
 
     Args:
         start: the outputs.
-        limit: the largest absolute value that any position of B gives, so that the bars move and
-            not the axis.
+        limit: largest absolute value for any position of B, so that the axis stays fixed while the bars move.
     """
     names = [f"y<sub>{i}</sub>" for i in range(1, len(start.base) + 1)]
     hover = {"hovertemplate": "%{y:.6f}<extra></extra>"}
@@ -54,8 +53,8 @@ def outputs_figure(start: Start, limit: float) -> go.Figure:
 
 
 def storage_figure(network: Network, rank: int, customers: int) -> go.Figure:
-    """Disk space against customers, on logarithmic axes: a full copy each, or one base and an adapter each."""
-    counts = _powers_between(1, MOST_CUSTOMERS)
+    """Draw disk space against number of customers: full copies, or one base with an adapter per customer."""
+    counts = _powers_between(1, MAX_CUSTOMERS)
     needs, now = [storage(network, rank, int(n)) for n in counts], storage(network, rank, customers)
     full, shared = [need.full_copies for need in needs], [need.shared for need in needs]
     traces = [
@@ -70,7 +69,7 @@ def storage_figure(network: Network, rank: int, customers: int) -> go.Figure:
         ),
     ]
     ticks = [10**power for power in range(19) if shared[0] / 10 < 10**power < full[-1] * 10]
-    layout = layout_of(f"Disk space, {network.name}", None, "Customers", None, HEIGHT)
+    layout = layout_of(f"Disk space for {network.name}", None, "Customers", None, HEIGHT)
     return (
         _still(go.Figure(traces, layout))
         .update_xaxes(_decades)
@@ -79,16 +78,16 @@ def storage_figure(network: Network, rank: int, customers: int) -> go.Figure:
 
 
 _decades: dict[str, Any] = {"type": "log", "dtick": 1, "tickformat": ",d"}
-"""A logarithmic axis with a written-out number at each power of ten."""
+"""A logarithmic axis with a number at each power of ten."""
 
 
 def _powers_between(low: int, high: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Whole numbers from ``low`` to ``high``, evenly spread on a logarithmic axis."""
+    """Return whole numbers from ``low`` to ``high``, evenly spaced on a logarithmic axis."""
     return np.unique(np.geomspace(low, high, 80).round().astype(np.int64))
 
 
 def _line(x: Any, y: Any, name: str, colour: str, **rest: Any) -> go.Scatter:
-    # Floats: byte counts of many customers are beyond what 53-bit browser integers keep.
+    # As floats, because byte counts for many customers exceed 53-bit browser integers.
     return go.Scatter(
         x=x, y=np.asarray(y, dtype=np.float64), name=name, mode="lines", line={"color": colour, "width": 2.5}, **rest
     )
@@ -99,5 +98,5 @@ def _sizes(values: list[int]) -> dict[str, Any]:
 
 
 def _still(figure: go.Figure) -> go.Figure:
-    """Without dragging, which on a phone would get in the way of scrolling."""
+    """Disable zooming, because dragging on a phone should scroll the page."""
     return figure.update_xaxes(fixedrange=True).update_yaxes(fixedrange=True)

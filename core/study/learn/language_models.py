@@ -1,7 +1,7 @@
-"""Well-known language models as shapes, and what LoRA would train in them.
+"""Layer shapes of well-known language models, and the parameters that LoRA would train in them.
 
-The shapes follow from fields of each model's published ``config.json``. With embeddings, norms and
-output layer added they sum to the published parameter counts, to the last one.
+The shapes follow from each model's published ``config.json``. Including embeddings, norms and output layer, they add up
+exactly to the published parameter counts.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from core.study.learn.counting import ADAM_STATE, BFLOAT16, LayerCount, Network,
 def gpt2(
     name: str, checkpoint: str, *, n_embd: int, n_layer: int, n_head: int, n_positions: int, vocab_size: int
 ) -> Network:
-    """A network of the GPT-2 family: one fused projection for q, k and v; biases; tied output layer.
+    """Describe a GPT-2 network: one fused projection for q, k and v, biases, and a tied output layer.
 
-    Args: the fields of its ``config.json``.
+    Args: fields of its ``config.json``.
     """
     d = n_embd
     projections = (
@@ -25,7 +25,7 @@ def gpt2(
         Projection("c_fc", "mlp", d, 4 * d, n_layer, True, "n_embd → 4 · n_embd"),
         Projection("mlp.c_proj", "mlp", 4 * d, d, n_layer, True, "4 · n_embd → n_embd"),
     )
-    # Each norm has a scale and a shift: two in every layer, one at the end.
+    # Each norm has a scale and a shift; there are two norms per block and one at the end.
     other = (vocab_size + n_positions) * d + (2 * n_layer + 1) * 2 * d
     config = {
         "n_embd": n_embd,
@@ -52,24 +52,24 @@ def llama_like(
     qkv_bias: bool = False,
     norms: int = 2,
 ) -> Network:
-    """A network built like Llama: four attention and three gated feed-forward projections a layer.
+    """Describe a Llama-like network: four attention and three gated feed-forward projections per block.
 
-    With grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245) keys and values have fewer
-    heads than queries, so ``k_proj`` and ``v_proj`` are narrower.
+    With grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245), keys and values have fewer heads than queries,
+    so ``k_proj`` and ``v_proj`` are narrower.
 
     Args:
-        name: what people call it.
-        checkpoint: where its config is published.
-        hidden_size: width of the residual stream; this and the next five as in ``config.json``.
+        name: display name.
+        checkpoint: repository on huggingface.co with its config.
+        hidden_size: width of the residual stream; this and the next five are fields of ``config.json``.
         intermediate_size: width of the feed-forward part.
-        num_hidden_layers: layers.
-        num_attention_heads: heads of the queries.
-        num_key_value_heads: heads of keys and of values.
-        vocab_size: tokens.
-        head_dim: width of a head; hidden_size / num_attention_heads where the config has none.
+        num_hidden_layers: number of blocks.
+        num_attention_heads: number of query heads.
+        num_key_value_heads: number of key and value heads.
+        vocab_size: number of tokens.
+        head_dim: width of a head; hidden_size / num_attention_heads if the config has none.
         tied: whether the output layer is the embedding (``tie_word_embeddings``).
         qkv_bias: whether q, k and v have biases.
-        norms: norms in a layer, each one scale of hidden_size.
+        norms: norms per block, each with a scale of hidden_size.
     """
     hidden, inner, layers = hidden_size, intermediate_size, num_hidden_layers
     head = head_dim or hidden // num_attention_heads
@@ -188,16 +188,15 @@ LANGUAGE_MODELS: tuple[Network, ...] = (
         vocab_size=128256,
     ),
 )
-"""By size. Each network's shapes are checked against the real architecture in the tests."""
+"""Language models by size; tests check the shapes against the real architectures."""
 
 
 def model_table(rank: int) -> pd.DataFrame:
-    """One row a language model: what LoRA of this rank trains, and the optimiser state it saves.
+    """Return one row per language model: what LoRA of this rank trains, and the optimizer state it saves.
 
     Returns:
-        Columns ``model``, ``parameters``, then for attention and for all linear layers the trained
-        numbers and their share in percent, and the bytes of Adam's state in full and saved by LoRA
-        on all linear layers.
+        Columns ``model``, ``parameters``, then the trained numbers and their percentage for attention only and for all
+        linear layers, and the bytes of Adam's state with full fine-tuning, with LoRA on all linear layers, and saved.
     """
     rows = []
     for network in LANGUAGE_MODELS:
@@ -219,11 +218,11 @@ def model_table(rank: int) -> pd.DataFrame:
 
 
 def projection_table(network: Network, rank: int) -> pd.DataFrame:
-    """One row a projection of ``network``: shape, config fields, copies, and numbers of one layer.
+    """Return one row per projection of ``network``: shape, config fields, copies and trained numbers.
 
     Returns:
-        Columns ``layer``, ``part``, ``fields``, ``in``, ``out``, ``copies``, ``full`` and ``lora`` of
-        one copy, ``times_fewer``, and ``lora_all`` of all copies.
+        Columns ``layer``, ``part``, ``fields``, ``in``, ``out``, ``copies``, ``full`` and ``lora`` for one copy,
+        ``times_fewer``, and ``lora_all`` for all copies.
     """
     rows = []
     for projection in network.projections:

@@ -75,7 +75,7 @@ class Decision:
                 f"trains {count_text(choice.trained)} parameters instead of {many}: its accuracy is "
                 f"{_off(choice.difference)}."
             )
-        minimum = max(candidate.difference.least_seeds for candidate in self.candidates)
+        minimum = max(candidate.difference.min_seeds for candidate in self.candidates)
         seeds = max(len(candidate.difference.seeds) for candidate in self.candidates)
         if seeds < minimum:
             word = "seed" if seeds == 1 else "seeds"

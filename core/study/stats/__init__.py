@@ -1,1 +1,1 @@
-"""Intervals, tests, and what they allow to claim."""
+"""Intervals, significance tests, and the claims that they support."""

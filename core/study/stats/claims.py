@@ -1,4 +1,4 @@
-"""What the differences of two arms allow to claim: only what a bootstrap interval and a permutation test agree on."""
+"""Claims about differences of two arms; a claim needs both a bootstrap interval and a permutation test."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from core.study.stats.intervals import (
     t_interval,
 )
 from core.study.stats.measures import MEASURES, MeasureName
-from core.study.stats.permutation import fewest_pairs, holm, sign_flip_p, win_probability
+from core.study.stats.permutation import holm, min_pairs, sign_flip_p, win_probability
 from core.wording.numbers import count_text, number_text, points_text
 
 
 class Finding(StrEnum):
-    """What a difference allows to claim."""
+    """The claim that a difference supports."""
 
     A_HIGHER = "a higher"
     B_HIGHER = "b higher"
@@ -34,23 +34,25 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True)
 class Pair:
-    """One measure of two arms: the value of each seed that has one."""
+    """Values of one measure for two arms, by seed."""
 
     a: str
-    """Label of the arm."""
+    """Label of the first arm."""
     b: str
+    """Label of the second arm."""
     left: dict[int, float]
     """Values of a, by seed."""
     right: dict[int, float]
+    """Values of b, by seed."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Those that both arms have, ascending."""
+        """Seeds that both arms have, ascending."""
         return tuple(seed for seed in sorted(self.left) if seed in self.right)
 
     @property
     def differences(self) -> tuple[float, ...]:
-        """Of each of those seeds, a minus b."""
+        """Difference a minus b for each of these seeds."""
         return tuple(self.left[seed] - self.right[seed] for seed in self.seeds)
 
 
@@ -59,44 +61,46 @@ class Difference:
     """One measure of arm ``a`` minus that of arm ``b``, paired by seed."""
 
     a: str
-    """Label of the arm."""
+    """Label of the first arm."""
     b: str
+    """Label of the second arm."""
     measure: MeasureName
     seeds: tuple[int, ...]
-    """Those that both arms have."""
+    """Seeds that both arms have."""
     values: tuple[float, ...]
-    """a minus b at each of them, in the measure's unit (points where that is percent)."""
+    """Difference a minus b for each seed, in the measure's unit (in points if that is percent)."""
     interval: Interval
-    """Of the mean difference, 95 %: BCa; Student's below six seeds, where no bootstrap is to be trusted."""
+    """95 % interval of the mean difference: BCa, or Student's t below six seeds, where a bootstrap is unreliable."""
     p: float
-    """Of the sign-flip test, corrected by Holm for all that were tested together; NaN where nothing was tested."""
+    """p-value of the sign-flip test with Holm's correction for all differences tested together; NaN if not tested."""
     win: float
-    """Probability that a run of a is above a run of b, ties half; NaN without runs."""
+    """Probability that a run of a has a higher value than a run of b, with ties as half; NaN without runs."""
     finding: Finding
     comparisons: int
-    """How many differences were tested together, this one among them."""
+    """Number of differences that were tested together, including this one."""
     seeds_needed: int | None
-    """Seeds that would show a difference of the observed size; None where the spread is unknown or nothing differs."""
+    """Seeds needed to show a difference of the observed size; None if the spread is unknown or nothing differs."""
 
     @property
-    def least_seeds(self) -> int:
-        """Seeds below which nothing can be claimed here, however large the difference."""
-        return fewest_pairs(ERROR_RATE / self.comparisons)
+    def min_seeds(self) -> int:
+        """Minimum number of seeds for a claim, however large the difference is."""
+        return min_pairs(ERROR_RATE / self.comparisons)
 
 
 def differences_of(pairs: Sequence[Pair], measure: MeasureName) -> list[Difference]:
-    """The difference of every pair, and what may be claimed of each when all are looked at together.
+    """Compute the difference of every pair, and the claim that each supports when all are tested together.
 
-    A seed fixes data order and the draw of A for both arms, so pairing takes their common noise out. A difference
-    is claimed where the sign-flip test gives p ≤ 0.05 after Holm's correction and the 95 % interval leaves out
-    zero. The test keeps the false alarms among all pairs at 5 % where the arms do not differ; the interval also
-    holds back a claim that rests on one odd seed. With n seeds p is at least 2 / 2^n, so five are never enough.
+    A seed determines data order and the initialization of A in both arms, so pairing removes their common noise. A
+    difference is claimed if the sign-flip test gives p ≤ 0.05 after Holm's correction and the 95 % interval excludes
+    zero. The test limits the probability of any false claim among all pairs to 5 % if the arms do not differ; the
+    interval also prevents claims that rest on a single outlier. With n seeds, p is at least 2 / 2^n, so five seeds are
+    never enough.
 
-    In 3,000 simulated comparisons each of 6 to 12 seeds, arms alike gave 2 to 5 % false alarms. Arms with one mean
-    but unlike distributions, as where one method now and then fails, gave up to 9 %: look at the dots as well.
+    In 3,000 simulated comparisons for each of 6 to 12 seeds, identical arms gave 2 to 5 % false claims. Arms with equal
+    means but different distributions, as when one method fails now and then, gave up to 9 %, so look at the dots too.
 
     Args:
-        pairs: all that are compared to answer one question.
+        pairs: all pairs that are compared to answer one question.
         measure: what is compared. A count (:attr:`core.study.stats.measures.Measure.exact`) needs no test.
     """
     exact = MEASURES[measure].exact
@@ -109,11 +113,11 @@ def differences_of(pairs: Sequence[Pair], measure: MeasureName) -> list[Differen
             low, high = min(values, default=0.0), max(values, default=0.0)
         else:
             low, high = (interval.low, interval.high) if p <= ERROR_RATE else (-math.inf, math.inf)
-        # NaN compares as false, so it never leads to a claim.
+        # Comparisons with NaN are false, so NaN never leads to a claim.
         finding = Finding.A_HIGHER if low > 0 else Finding.B_HIGHER if high < 0 else Finding.NOT_SHOWN
         need = seeds_needed(values, len(pairs))
         if need is not None and finding is Finding.NOT_SHOWN:
-            # What these seeds did not show, as many will not show either.
+            # These seeds did not show a difference, so the same number will not be enough.
             need = max(need, len(values) + 1)
         win = win_probability(tuple(pair.left.values()), tuple(pair.right.values()))
         found.append(
@@ -123,26 +127,25 @@ def differences_of(pairs: Sequence[Pair], measure: MeasureName) -> list[Differen
 
 
 def falls_short_by_less(differences: Sequence[Difference], margin: float) -> list[bool]:
-    """Of which of these ``a`` is shown to fall short of ``b`` by less than ``margin``, if at all.
+    """Test each difference for non-inferiority: whether ``a`` falls short of ``b`` by less than ``margin``.
 
-    The test for non-inferiority: the same two instruments as a claim, asked whether the difference lies above
-    −margin instead of away from 0. Source: Wellek, "Testing Statistical Hypotheses of Equivalence and
-    Noninferiority" (2nd ed., 2010), ch. 2.
+    Uses the same test and interval as a claim, to show that the difference is above −margin instead of nonzero.
+    Source: Wellek, "Testing Statistical Hypotheses of Equivalence and Noninferiority" (2nd ed., 2010), ch. 2.
 
     Args:
-        differences: all that are looked at together, of a measure where more is better.
-        margin: in the measure's unit, 0 or above.
+        differences: all that are tested together, of a measure where more is better.
+        margin: in the measure's unit, at least 0.
 
     Returns:
-        False also where the seeds are too few to tell.
+        For each difference, whether this is shown; False also if there are too few seeds to tell.
     """
     corrected = holm([sign_flip_p([value + margin for value in d.values]) for d in differences])
-    # The test has two sides; the end of the interval says on which one the difference lies.
+    # The test is two-sided; the interval tells on which side of −margin the difference lies.
     return [p <= ERROR_RATE and d.interval.low > -margin for d, p in zip(differences, corrected, strict=True)]
 
 
 def accuracy_sentence(difference: Difference) -> str:
-    """What may be said of LoRA's accuracy (a) against that of full fine-tuning (b), in one sentence."""
+    """State in one sentence how the accuracy of LoRA (a) compares with that of full fine-tuning (b)."""
     lora, full, interval = difference.a, difference.b.replace("Full", "full fine-tuning", 1), difference.interval
     if not difference.seeds:
         return f"{lora} and {full} share no seed, so their accuracies cannot be paired."
@@ -156,21 +159,21 @@ def accuracy_sentence(difference: Difference) -> str:
     observed = ", ".join([f"observed {points_text(interval.mean)}", *details])
     shown = f"No difference in accuracy is shown between {lora} and {full} with {seeds} ({observed})"
     need = difference.seeds_needed
-    if need is not None and need > difference.least_seeds:
-        return f"{shown}; one of this size takes about {count_text(need)} seeds."
-    if interval.n < difference.least_seeds:
-        return f"{shown}; a claim takes at least {difference.least_seeds} seeds."
+    if need is not None and need > difference.min_seeds:
+        return f"{shown}; showing one of this size takes about {count_text(need)} seeds."
+    if interval.n < difference.min_seeds:
+        return f"{shown}; a claim takes at least {difference.min_seeds} seeds."
     return f"{shown}."
 
 
 def more_or_less(difference: Difference, what: str) -> str:
-    """A difference in points as in ``1.20 points less accurate``."""
+    """Format a difference in points, as in ``1.20 points less accurate``."""
     side = "more" if difference.interval.mean > 0 else "less"
     return f"{number_text(abs(difference.interval.mean))} points {side} {what}"
 
 
 def span_text(interval: Interval) -> str:
-    """Both ends of an interval of points, in words."""
+    """Format an interval of points, as in ``95 % interval −1.20 to 0.30 points``."""
     if interval.low == interval.high:
         return "the same in every seed"
     return f"95 % interval {points_text(interval.low)} to {points_text(interval.high)}".replace(" points to", " to")
@@ -185,31 +188,32 @@ class ExampleDifference:
     """Accuracy of one network minus that of another on the same test examples, in points."""
 
     interval: Interval
-    """95 %, percentile bootstrap over the examples; NaN ends without examples."""
+    """95 % interval by percentile bootstrap over examples; its ends are NaN without examples."""
     p: float
-    """Two-sided, exact McNemar; 1 where both are right on the same examples."""
+    """Two-sided p-value of the exact McNemar test; 1 if both are right on the same examples."""
     only_a: int
-    """Examples that only a has right."""
+    """Number of examples that only a classifies correctly."""
     only_b: int
+    """Number of examples that only b classifies correctly."""
     finding: Finding
 
 
 def example_difference(a: Sequence[bool], b: Sequence[bool]) -> ExampleDifference:
-    """What a single pair of runs says, from the test examples that each has right.
+    """Compare two networks by the test examples that each classifies correctly.
 
-    It speaks of these two networks on images like these; of the methods behind them only several seeds can.
-    The bootstrap draws examples with replacement, both networks together. An example's difference is 1, 0 or −1,
-    so a resample is a multinomial draw of their counts, which is the same and fast (Efron and Tibshirani, "An
-    Introduction to the Bootstrap", 1993, ch. 13; for classifiers: Koehn, EMNLP 2004). The sign-flip test of such
-    differences is McNemar's in its exact form: of the examples on which the two disagree, half should go either
-    way (McNemar, Psychometrika 12, 1947). As with seeds, a claim needs both.
+    The result is about these two networks on images like these; claims about methods need several seeds. The bootstrap
+    resamples examples for both networks together. The difference of an example is 1, 0 or −1, so a resample is
+    equivalent to a multinomial draw of the counts, which is faster (Efron and Tibshirani, "An Introduction to the
+    Bootstrap", 1993, ch. 13; for classifiers: Koehn, EMNLP 2004). The sign-flip test of such differences is the exact
+    McNemar test: of the examples on which the networks disagree, half should favour either (McNemar, Psychometrika 12,
+    1947). As with seeds, a claim needs both.
 
     Args:
-        a: (n,) whether a is right, example by example.
-        b: (n,) the same of b, in the same order.
+        a: (n,) whether a is right, for each example.
+        b: (n,) the same for b, in the same order.
 
     Raises:
-        ValueError: the two are not of one length.
+        ValueError: the lengths differ.
     """
     left, right = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
     if left.ndim != 1 or left.shape != right.shape:

@@ -1,4 +1,4 @@
-"""What a handful of measurements says of the mean behind them, and how many would say more."""
+"""Confidence intervals of means from few measurements, and the number of seeds that a claim needs."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtr, ndtri, stdtrit
 
-from core.study.stats.permutation import fewest_pairs
+from core.study.stats.permutation import min_pairs
 
-LEAST_SEEDS = 3
-"""Seeds below which an interval is next to no help: two say almost nothing of the spread."""
+MIN_SEEDS = 3
+"""Minimum number of seeds for a useful interval; two say almost nothing about the spread."""
 
 ERROR_RATE = 0.05
-"""Share of false alarms that is accepted where there is no difference; intervals cover 1 minus this."""
+"""Accepted probability of a false claim if there is no difference; intervals cover 1 minus this."""
 
-CLAIM_SEEDS = fewest_pairs(ERROR_RATE)
-"""Seeds below which no difference of measured values is claimed: five signs agree by chance once in 16 times."""
+CLAIM_SEEDS = min_pairs(ERROR_RATE)
+"""Minimum number of seeds to claim a difference of measured values; five signs agree by chance 1 in 16 times."""
 
 POWER = 0.8
-"""Chance to show a difference of the observed size that :func:`seeds_needed` aims at."""
+"""Probability of showing a difference of the observed size, for :func:`seeds_needed`."""
 
-MOST_SEEDS = 1_000_000
-"""Seeds above which no number is given any more."""
+MAX_SEEDS = 1_000_000
+"""Maximum number of seeds that :func:`seeds_needed` returns."""
 
 RESAMPLES = 9999
-"""Bootstrap samples behind an interval."""
+"""Number of bootstrap samples for an interval."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and what it may be off by; ``low`` and ``high`` are NaN below two values, all three without any."""
+    """A mean with a confidence interval; ``low`` and ``high`` are NaN if unknown, and all three without values."""
 
     mean: float
     low: float
@@ -44,19 +44,19 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        """Half of ``high − low``; NaN where there is no interval."""
+        """Half of ``high − low``; NaN without an interval."""
         return (self.high - self.low) / 2
 
 
 def t_interval(values: Sequence[float], level: float = 1 - ERROR_RATE) -> Interval:
-    """Mean and two-sided Student-t interval: x̄ ± t(1 − (1 − level)/2, n − 1) · s / √n.
+    """Compute the mean and its two-sided Student t interval: x̄ ± t(1 − (1 − level)/2, n − 1) · s / √n.
 
-    Source: Student, "The probable error of a mean", Biometrika 6 (1908). It assumes values that are
-    about normal; it knows no bounds, so an interval of accuracies may reach past 100 %.
+    Source: Student, "The probable error of a mean", Biometrika 6 (1908). It assumes approximately normal values and
+    ignores bounds, so an interval of accuracies may exceed 100 %.
 
     Args:
-        values: independent measurements in one unit; a NaN among them makes the result NaN.
-        level: coverage, 0 to 1.
+        values: independent measurements; a NaN among them makes the result NaN.
+        level: coverage, from 0 to 1.
     """
     n = len(values)
     if not n:
@@ -69,43 +69,43 @@ def t_interval(values: Sequence[float], level: float = 1 - ERROR_RATE) -> Interv
 
 
 def bca_interval(values: Sequence[float], level: float = 1 - ERROR_RATE) -> Interval:
-    """Mean and two-sided BCa bootstrap interval, expanded for few values.
+    """Compute the mean and its two-sided BCa bootstrap interval, expanded for small samples.
 
-    SciPy's bias-corrected and accelerated bootstrap (Efron, "Better bootstrap confidence intervals", JASA 82,
-    1987), :data:`RESAMPLES` resamples with a fixed seed. A bootstrap of few values is too narrow: it divides by n
-    where the variance takes n − 1, and has normal tails where Student's are heavier. So SciPy is asked for the
-    level 1 − 2 Φ(−√(n / (n − 1)) · t(1 − (1 − level)/2, n − 1)), which makes up for both (Hesterberg, "What
-    teachers should know about the bootstrap", Am. Stat. 69, 2015, there for the percentile interval).
+    Uses SciPy's bias-corrected and accelerated bootstrap (Efron, "Better bootstrap confidence intervals", JASA 82,
+    1987) with :data:`RESAMPLES` resamples and a fixed seed. With few values, a bootstrap interval is too narrow: it
+    divides by n instead of n − 1, and has normal instead of the heavier Student tails. Requesting the level
+    1 − 2 Φ(−√(n / (n − 1)) · t(1 − (1 − level)/2, n − 1)) compensates for both (Hesterberg, "What teachers should know
+    about the bootstrap", Am. Stat. 69, 2015, for the percentile interval).
 
-    In 2,000 simulated samples a 95 % interval missed the mean of normal values in 7 % of cases with 6 values and
-    in 5 % with 10; without the expansion in 14 % and 10 %. Below six values no bootstrap is to be trusted, as it
-    never leaves the range of the values: with three it missed in 24 %.
+    In 2,000 simulated samples of normal values, a 95 % interval missed the mean in 7 % of cases with 6 values and in
+    5 % with 10; without the expansion, in 14 % and 10 %. Below six values a bootstrap is unreliable, because it never
+    leaves the range of the values: with three values it missed in 24 %.
 
     Args:
-        values: independent measurements in one unit; a NaN among them makes the result NaN.
-        level: coverage, 0 to 1.
+        values: independent measurements; a NaN among them makes the result NaN.
+        level: coverage, from 0 to 1.
 
     Returns:
-        ``low`` and ``high`` NaN below three values; both the mean where all values are alike.
+        The interval; ``low`` and ``high`` are NaN below three values, and equal the mean if all values are equal.
     """
     n = len(values)
     if not n:
         return Interval(math.nan, math.nan, math.nan, 0)
     mean = float(np.mean(values))
-    if n < LEAST_SEEDS or not math.isfinite(mean):
+    if n < MIN_SEEDS or not math.isfinite(mean):
         return Interval(mean, math.nan, math.nan, n)
     spread = float(np.ptp(values))
-    # Differences of percentages that ought to be alike differ by rounding, of which no interval can be made.
+    # Equal differences of percentages may differ by rounding errors, which have no meaningful interval.
     if spread <= 1e-9 * max(1.0, abs(mean)):
         return Interval(mean, mean, mean, n)
     low, high = _standard_bca(tuple(float((value - mean) / spread) for value in values), level)
-    # To nine digits: rounding must not decide whether an end that ought to be zero is above it.
+    # Rounded to nine digits, so that rounding errors do not decide whether an end that should be zero is above it.
     return Interval(mean, round(mean + spread * low, 9), round(mean + spread * high, 9), n)
 
 
 @lru_cache(maxsize=4096)
 def _standard_bca(values: tuple[float, ...], level: float) -> tuple[float, float]:
-    """The two ends for values of mean 0 and range 1; a page asks for the same ones at each rerun."""
+    """Return both ends for values of mean 0 and range 1; cached because pages ask for the same ones at every rerun."""
     n = len(values)
     expanded = 1 - 2 * float(ndtr(-math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2)))
     found = stats.bootstrap(
@@ -120,41 +120,41 @@ def _standard_bca(values: tuple[float, ...], level: float) -> tuple[float, float
 
 
 def _mean_with_ties(values: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-    """The mean, to 12 digits: BCa counts resamples below the mean, and rounding must not break their ties."""
+    """Return the mean to 12 digits: BCa counts resamples below the mean, and rounding errors must not break ties."""
     return np.asarray(np.round(np.mean(values, axis=axis), 12))
 
 
 def seeds_needed(differences: Sequence[float], comparisons: int = 1) -> int | None:
-    """Pairs that would show a difference of the observed size d in about 80 % of cases.
+    """Estimate the number of pairs that show a difference of the observed size d in about 80 % of cases.
 
-    The smallest n with n ≥ ((t(1 − α/2, n − 1) + t(0.8, n − 1)) · s / d)², s the standard deviation of
-    the differences and α = 0.05 / comparisons. Source: Zar, "Biostatistical Analysis" (5th ed., 2010),
-    sample size for a paired t-test, which a sign-flip test needs too, or one or two pairs more. Besides at least
-    as many as :func:`core.study.stats.permutation.fewest_pairs` asks for; with just so many, all differences must
-    have one sign, which happens with probability Φ(d / s)^n. The true difference may well be smaller than the
-    observed one: take the number as a guide.
+    It is the smallest n with n ≥ ((t(1 − α/2, n − 1) + t(0.8, n − 1)) · s / d)², where s is the standard deviation of
+    the differences and α = 0.05 / comparisons. Source: Zar, "Biostatistical Analysis" (5th ed., 2010), sample size for
+    a paired t-test; a sign-flip test needs about as many, or one or two more. It is also at least
+    :func:`core.study.stats.permutation.min_pairs`; with exactly that many, all differences must have the same sign,
+    which happens with probability Φ(d / s)^n. The true difference may be smaller than the observed one, so this is
+    only a guide.
 
     Args:
-        differences: one a pair, in one unit.
-        comparisons: tests that Holm's correction is made for.
+        differences: one per pair.
+        comparisons: number of tests in Holm's correction.
 
     Returns:
-        At least six; None where the spread is unknown (fewer than two differences, or not finite)
-        and where more than a million would be needed, which is to say that nothing differs.
+        At least six; None if the spread is unknown (fewer than two differences, or non-finite ones), or if more than a
+        million pairs would be needed, which means that there is no noticeable difference.
     """
     mean = float(np.mean(differences)) if len(differences) > 1 else 0.0
     if not mean or not math.isfinite(mean):
         return None
     alpha = ERROR_RATE / comparisons
     spread = float(np.std(differences, ddof=1) / mean) ** 2
-    # Quantiles of t lie above the normal ones, so no smaller n can do.
-    least = float(ndtri(1 - alpha / 2) + ndtri(POWER)) ** 2 * spread
-    if not least <= MOST_SEEDS:
+    # Quantiles of t exceed normal ones, so this is a lower bound for n.
+    lower_bound = float(ndtri(1 - alpha / 2) + ndtri(POWER)) ** 2 * spread
+    if not lower_bound <= MAX_SEEDS:
         return None
-    fewest = fewest_pairs(alpha)
-    n = max(fewest, math.floor(least))
+    minimum = min_pairs(alpha)
+    n = max(minimum, math.floor(lower_bound))
     while n < float(stdtrit(n - 1, 1 - alpha / 2) + stdtrit(n - 1, POWER)) ** 2 * spread:
         n += 1
-    if n == fewest and spread and float(ndtr(1 / math.sqrt(spread))) ** n < POWER:
+    if n == minimum and spread and float(ndtr(1 / math.sqrt(spread))) ** n < POWER:
         n += 1
     return n

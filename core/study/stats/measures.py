@@ -1,4 +1,4 @@
-"""The numbers that a result is judged by: their titles and units, and how they are read."""
+"""The measures by which results are compared, with titles and units."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ MeasureName = Literal[
 
 @dataclass(frozen=True)
 class Measure:
-    """One number that a result is judged by."""
+    """A number by which results are compared."""
 
     title: str
     unit: Literal["%", "points", "s", "images/s", "bytes", ""]
     of: Callable[[Result], float | None]
-    """Reads it off a result; None where the result has no such thing."""
+    """Returns the value of a result; None if it has none."""
     exact: bool = False
-    """Counted, not measured: every run of an arm has it alike, so one seed is enough to compare."""
+    """Whether it is counted instead of measured, so that all runs of an arm agree and one seed is enough."""
 
 
 def _lost(before: float | None, after: float | None) -> float | None:
@@ -48,7 +48,7 @@ MEASURES: dict[MeasureName, Measure] = {
     "gain": Measure("Gain on the target", "points", lambda r: _lost(r.accuracy, r.accuracy_before)),
     "source_accuracy": Measure("Accuracy on the source", "%", lambda r: r.source_accuracy),
     "source_accuracy_masked": Measure(
-        "Accuracy on the source, its classes only", "%", lambda r: r.source_accuracy_masked
+        "Accuracy on the source, its own classes only", "%", lambda r: r.source_accuracy_masked
     ),
     "forgetting": Measure("Forgetting", "points", lambda r: _lost(r.source_accuracy_before, r.source_accuracy)),
     "forgetting_masked": Measure(
@@ -59,21 +59,21 @@ MEASURES: dict[MeasureName, Measure] = {
     "trainable_parameters": Measure("Trainable parameters", "", lambda r: r.trainable_parameters, exact=True),
     "seconds": Measure("Training time", "s", lambda r: r.seconds),
     "examples_per_second": Measure("Speed", "images/s", lambda r: r.examples_per_second),
-    "memory": Measure("Memory in training", "bytes", lambda r: r.memory, exact=True),
+    "memory": Measure("Training memory", "bytes", lambda r: r.memory, exact=True),
     "adapter_bytes": Measure("Adapter size", "bytes", lambda r: r.adapter_bytes, exact=True),
     "checkpoint_bytes": Measure("Checkpoint size", "bytes", lambda r: r.checkpoint_bytes, exact=True),
     "stored_bytes": Measure(
-        "Size to store: adapter, or else checkpoint",
+        "Stored size: adapter, or else checkpoint",
         "bytes",
         lambda r: r.checkpoint_bytes if r.adapter_bytes is None else r.adapter_bytes,
         exact=True,
     ),
 }
-"""What arms are compared by. Forgetting is source accuracy before minus after; below zero, the source gained."""
+"""All measures by name. Forgetting is source accuracy before minus after fine-tuning; negative if it improved."""
 
 
 def value_text(measure: Measure, value: float) -> str:
-    """A value of a measure as people read it, with its unit."""
+    """Format a value of a measure with its unit."""
     match measure.unit:
         case "%":
             return percent(value)

@@ -1,18 +1,18 @@
-"""Tables as CSV files that a spreadsheet opens without running anything in them."""
+"""CSV files whose text cells a spreadsheet does not run as formulas."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a formula of a cell, in the spreadsheets that OWASP's advice on CSV injection is about."""
+"""First characters that make spreadsheets read a cell as a formula, as listed by OWASP on CSV injection."""
 
 
 def csv_of(table: pd.DataFrame) -> str:
-    """A table as CSV, without its index.
+    """Convert a table to CSV, without its index.
 
-    Lines end as RFC 4180 says. A text that would be read as a formula gets an apostrophe before it, which spreadsheets
-    take as "this is text". Numbers are numbers, negative ones too.
+    Lines end with CRLF, as in RFC 4180. Text that a spreadsheet would read as a formula is prefixed with an apostrophe,
+    which marks it as text. Numbers are not changed, including negative ones.
     """
     safe = table.apply(lambda column: column.map(_plain) if _holds_text(column) else column)
     text: str = safe.rename(columns=_plain).to_csv(index=False, lineterminator="\r\n")

@@ -1,4 +1,4 @@
-"""Downloaded tables: no text in them is a formula, and every number is still one."""
+"""CSV downloads: no text can be read as a formula, and numbers are unchanged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.study.csv_file import FORMULA_STARTS, csv_of
+from core.wording.csv_file import FORMULA_STARTS, csv_of
 
 TEXTS = st.one_of(st.text(), st.builds(str.__add__, st.sampled_from(FORMULA_STARTS), st.text()))
 
