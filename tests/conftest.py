@@ -45,8 +45,21 @@ hypothesis_settings.register_profile("patient", deadline=None)
 hypothesis_settings.load_profile("patient")
 
 
+TESTS = Path(__file__).parent
+SLOW = [
+    *("adapter/test_peft.py", "data/test_bad_uploads.py", "data/test_upload.py", "training/test_bank.py"),
+    *("study/test_claims.py", "study/test_counting.py", "test_network_file.py"),
+    *("browser", "pages", "runs", "soak", "web", "test_cli.py", "test_full_size.py", "test_lab.py"),
+]
+"""What `make check` leaves out: modules and folders that take seconds of CPU time, or wait for processes or the clock."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, and say so, what needs MNIST at full size where LORA_LAB_DATA does not name it."""
+    """Mark what is slow; leave out, and say so, what needs MNIST at full size if LORA_LAB_DATA does not name it."""
+    slow = [TESTS / name for name in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(path) for path in slow):
+            item.add_marker(pytest.mark.slow)
     if os.environ.get("LORA_LAB_DATA"):
         return
     left_out = [item for item in items if item.get_closest_marker("full_size")]
