@@ -47,11 +47,14 @@ hypothesis_settings.load_profile("patient")
 
 TESTS = Path(__file__).parent
 SLOW = [
-    *("adapter/test_peft.py", "data/test_bad_uploads.py", "data/test_upload.py", "training/test_bank.py"),
-    *("study/test_claims.py", "study/test_counting.py", "test_network_file.py"),
-    *("browser", "pages", "runs", "soak", "web", "test_cli.py", "test_full_size.py", "test_lab.py"),
+    *("data/test_bad_uploads.py", "data/test_upload.py", "study/test_claims.py", "training/test_bank.py"),
+    *("browser", "runs", "soak", "test_cli.py", "test_full_size.py", "test_lab.py"),
+    *("pages/test_data.py", "pages/test_pages.py", "pages/test_report_page.py", "pages/test_restore_offer.py"),
+    *("pages/test_runs_page.py", "pages/test_sweep_page.py", "pages/test_weights_page.py"),
+    *("web/test_connections.py", "web/test_every_door.py", "web/test_login.py", "web/test_start.py"),
+    "web/test_token.py",
 ]
-"""What `make check` leaves out: modules and folders that take seconds of CPU time, or wait for processes or the clock."""
+"""Modules and folders that `make check` leaves out: over 5 s of CPU time, or waiting for processes or the clock."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
