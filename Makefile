@@ -2,10 +2,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test soak lint browser bench reports clean
+.PHONY: run check quick test soak lint browser bench reports clean
 
 run: $(VENV)/.runtime  ## the dashboard, at http://localhost:8501
 	$(BIN)/streamlit run app.py
+
+check: $(VENV)/.development  ## lint, types, and the tests that need no browser and no minutes, side by side
+	$(MAKE) -j 2 lint quick
+
+quick: $(VENV)/.development
+	$(BIN)/pytest -q -m "not slow and not browser"
 
 test: $(VENV)/.development browser lint  ## lint, types, and the whole suite
 	$(BIN)/pytest

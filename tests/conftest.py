@@ -45,8 +45,24 @@ hypothesis_settings.register_profile("patient", deadline=None)
 hypothesis_settings.load_profile("patient")
 
 
+TESTS = Path(__file__).parent
+SLOW = [
+    *("data/test_bad_uploads.py", "data/test_upload.py", "study/test_claims.py", "training/test_bank.py"),
+    *("browser", "runs", "soak", "test_cli.py", "test_full_size.py", "test_lab.py"),
+    *("pages/test_data.py", "pages/test_pages.py", "pages/test_report_page.py", "pages/test_restore_offer.py"),
+    *("pages/test_runs_page.py", "pages/test_sweep_page.py", "pages/test_weights_page.py"),
+    *("web/test_connections.py", "web/test_every_door.py", "web/test_login.py", "web/test_start.py"),
+    "web/test_token.py",
+]
+"""Modules and folders that `make check` leaves out: over 5 s of CPU time, or waiting for processes or the clock."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, and say so, what needs MNIST at full size where LORA_LAB_DATA does not name it."""
+    """Mark what is slow; leave out, and say so, what needs MNIST at full size if LORA_LAB_DATA does not name it."""
+    slow = [TESTS / name for name in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(path) for path in slow):
+            item.add_marker(pytest.mark.slow)
     if os.environ.get("LORA_LAB_DATA"):
         return
     left_out = [item for item in items if item.get_closest_marker("full_size")]

@@ -1,6 +1,6 @@
 """Members of a bank that go through each step together: buffers, loss, and the order of things.
 
-What a layer computes is left to :mod:`core.training.bank.full` and :mod:`core.training.lora`.
+What a layer computes is left to :mod:`core.training.bank.full` and :mod:`core.training.bank.low_rank`.
 """
 
 from __future__ import annotations

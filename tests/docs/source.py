@@ -1,0 +1,97 @@
+"""The code of this project as syntax trees, and what docs/architecture.md and docs/glossary.md say of it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MAP = ROOT / "docs" / "architecture.md"
+GLOSSARY = ROOT / "docs" / "glossary.md"
+CODE = ("core", "pages")
+
+
+@dataclass(frozen=True)
+class Module:
+    """One Python file."""
+
+    path: Path
+
+    @cached_property
+    def name(self) -> str:
+        """As it is imported."""
+        parts = self.path.relative_to(ROOT).with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.path.read_text(encoding="utf-8"))
+
+    @property
+    def place(self) -> str:
+        """Its path below the root, as the docs write it."""
+        return self.path.relative_to(ROOT).as_posix()
+
+    def imports(self) -> Iterator[str]:
+        """Modules and names that it imports, wherever in the file, as ``package.module`` or ``package.module.name``."""
+        package = self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+                origin = ".".join([*above, *([node.module] if node.module else [])])
+                yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def modules() -> dict[str, Module]:
+    """Every module of the app, by name."""
+    paths = [ROOT / "app.py", *(path for folder in CODE for path in sorted((ROOT / folder).rglob("*.py")))]
+    return {module.name: module for module in map(Module, paths)}
+
+
+def module_in(name: str, known: dict[str, Module]) -> Module | None:
+    """The module that an import names, itself or by something in it; None outside this project."""
+    return known.get(name) or known.get(name.rpartition(".")[0])
+
+
+def imported(module: Module, known: dict[str, Module]) -> set[Module]:
+    """Modules of this project that a module imports."""
+    found = {module_in(name, known) for name in module.imports()}
+    return {other for other in found if other is not None} - {module}
+
+
+def rows(text: str, columns: int) -> list[list[str]]:
+    """Cells of the rows of all tables with this many columns, without headings and rules."""
+    found = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")] if line.startswith("|") else []
+        if len(cells) == columns and not set(cells[0]) <= set("- :|"):
+            found.append(cells)
+    return found
+
+
+def in_backticks(text: str) -> list[str]:
+    """What stands between backticks, blocks of code left out."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def floors() -> dict[str, int]:
+    """Floor of each path in the table of docs/architecture.md; a folder ends in a slash."""
+    found: dict[str, int] = {}
+    for floor, paths, _ in rows(MAP.read_text(encoding="utf-8"), 3):
+        if floor.isdigit():
+            for path in in_backticks(paths):
+                assert path not in found, f"{path} stands twice in the table of docs/architecture.md"
+                found[path] = int(floor)
+    return found
+
+
+def row_of(module: Module, table: dict[str, int]) -> str | None:
+    """The path in the table that a module belongs to: its own, or the nearest folder above it."""
+    above = [path for path in table if module.place == path or (path.endswith("/") and module.place.startswith(path))]
+    return max(above, key=len, default=None)

@@ -1,0 +1,108 @@
+"""docs/architecture.md is a true map, and its table of floors is the rule for imports."""
+
+from __future__ import annotations
+
+import re
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+
+from tests.docs.source import MAP, ROOT, floors, imported, in_backticks, module_in, modules, row_of
+
+MODULES = modules()
+FLOORS = floors()
+TEXT = MAP.read_text(encoding="utf-8")
+HOME = {
+    *("runs/ID/", "runs/ID/run.safetensors", "backups/", "deleted/", "deleted/runs.txt"),
+    *("strays/", "damaged/", "processes/", "datasets/"),
+}
+"""What lies in a home folder, and what only looks like a path."""
+
+MAX_LINES = 400
+
+
+def test_every_package_and_page_is_on_the_map() -> None:
+    folders = {path.parent.relative_to(ROOT).as_posix() + "/" for path in (ROOT / "core").rglob("*.py")}
+    folders |= {path.parent.relative_to(ROOT).as_posix() + "/" for path in (ROOT / "pages").glob("*/*.py")}
+    assert folders - {"core/"} - set(FLOORS) == set()
+
+
+def test_every_module_has_a_floor() -> None:
+    assert [module.place for module in MODULES.values() if row_of(module, FLOORS) is None] == []
+
+
+def test_everything_on_the_map_is_there() -> None:
+    missing = [path for path in FLOORS if not (ROOT / path).exists() or (path.endswith("/") != (ROOT / path).is_dir())]
+    assert missing == []
+
+
+def test_imports_only_go_down() -> None:
+    wrong = []
+    for module in MODULES.values():
+        own = row_of(module, FLOORS)
+        for other in imported(module, MODULES):
+            row = row_of(other, FLOORS)
+            if own is not None and row is not None and row != own and FLOORS[row] >= FLOORS[own]:
+                wrong.append(f"{module.place} (floor {FLOORS[own]}) imports {other.place} (floor {FLOORS[row]})")
+    assert wrong == []
+
+
+def test_there_are_no_circles() -> None:
+    graph = {module.name: {other.name for other in imported(module, MODULES)} for module in MODULES.values()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]), pytrace=False)
+
+
+def test_the_library_does_not_know_streamlit_and_pages_know_no_tensors_or_tables() -> None:
+    banned = {"core": {"streamlit", "pages", "app"}, "pages": {"torch", "sqlite3", "safetensors"}}
+    wrong = [
+        f"{module.place} imports {name}"
+        for module in MODULES.values()
+        for name in module.imports()
+        if name.split(".")[0] in banned.get(module.name.split(".")[0], ())
+    ]
+    assert wrong == []
+
+
+def test_every_import_of_our_own_leads_somewhere() -> None:
+    # Otherwise the rules above would not see it.
+    own = ("core", "pages", "app")
+    names = {name for module in MODULES.values() for name in module.imports() if name.split(".")[0] in own}
+    assert [name for name in sorted(names) if module_in(name, MODULES) is None] == []
+
+
+def test_every_module_is_short() -> None:
+    long = {
+        module.place: count
+        for module in MODULES.values()
+        if (count := len(module.path.read_text(encoding="utf-8").splitlines())) > MAX_LINES
+    }
+    assert long == {}
+
+
+def test_every_path_in_the_map_exists() -> None:
+    paths = [name for name in in_backticks(TEXT) if re.fullmatch(r"[\w./-]+/[\w.-]*|[a-z]+\.(py|toml|md)", name)]
+    paths = [path for path in paths if path not in ("page.py", *HOME)]
+    assert len(paths) > 60
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_name_in_the_map_is_in_the_code() -> None:
+    """Functions end in brackets and classes have capitals; both must be defined somewhere, constants assigned."""
+    code = "\n".join(module.path.read_text(encoding="utf-8") for module in MODULES.values())
+    missing = []
+    for name in in_backticks(TEXT):
+        *_, last = name.removesuffix("()").split(".")
+        if name.endswith("()"):
+            known = re.search(rf"^\s*(?:async )?def {last}\(", code, re.MULTILINE)
+        elif re.fullmatch(r"[A-Z][A-Za-z]*[a-z][A-Za-z]*", name):
+            known = re.search(rf"^(?:class {name}\b|{name} = )", code, re.MULTILINE)
+        elif re.fullmatch(r"[A-Z_]+", name):
+            known = re.search(rf"\b{name}\b", code)
+        else:
+            continue
+        if not known:
+            missing.append(name)
+    assert missing == []
