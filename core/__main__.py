@@ -94,7 +94,7 @@ def report(options: argparse.Namespace) -> int:
     try:
         write_report(options.file, report_of(lab, lab.experiment(options.experiment), options.within))
     finally:
-        lab.store.close()
+        lab.close()
     return 0
 
 
@@ -186,7 +186,7 @@ def _as_json(lab: Lab, base: Run, runs: list[Run]) -> dict[str, Any]:
                 "accuracy": [result.accuracy for result in own],
                 "source_accuracy": [result.source_accuracy for result in own],
                 "seconds": fmean(result.seconds for result in own),
-                "adapter": str(lab.file(arm.runs[0].id, ADAPTER)) if arm.lora else None,
+                "adapter": str(lab.artifacts.path(arm.runs[0].id, ADAPTER)) if arm.lora else None,
                 "runs": [run.id for run in arm.runs],
             }
         )
@@ -197,7 +197,7 @@ def _as_json(lab: Lab, base: Run, runs: list[Run]) -> dict[str, Any]:
             "run": base.id,
             "accuracy": first.accuracy,
             "parameters": first.parameters,
-            "weights": str(lab.file(base.id, NETWORK)),
+            "weights": str(lab.artifacts.path(base.id, NETWORK)),
         },
         "arms": arms,
     }

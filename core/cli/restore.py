@@ -32,7 +32,7 @@ def restore(options: argparse.Namespace) -> int:
         raise LabError(f"There is no home folder {settings.home}: name it with --home or LORA_LAB_HOME.")
     try:
         lab = Lab(settings)
-        lab.store.verify()
+        lab.check(whole=True)
     except StoreDamagedError:
         if living(settings.processes):
             raise StoreError(f"LoRA Lab is running on {settings.home}: stop it, then restore.") from None
@@ -41,5 +41,5 @@ def restore(options: argparse.Namespace) -> int:
     try:
         print(lab.restore().sentence)
     finally:
-        lab.store.close()
+        lab.close()
     return 0

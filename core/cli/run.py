@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
-from core.engine.job import NETWORK, Outcome, Workplace, execute
+from core.engine.job import NETWORK, Outcome, RunContext, execute
 from core.engine.recipe import Recipe, weights_digest
 from core.errors import LabError, SpecError
 from core.files import sha256_of
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         raise SpecError(f"The number of threads must be 1 to 1024, not {options.threads}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SpecError(f"{out} is there already: name a new folder with --out.")
-    kitchen = _Kitchen(Tasks(Catalog(settings)), options.device, options.threads)
+    kitchen = RecipeRunner(Tasks(Catalog(settings)), options.device, options.threads)
     notes: list[str] = []
     try:
         # Whole or not at all: what is here when the folder gets its name is complete.
@@ -103,7 +103,7 @@ def _recipe(options: argparse.Namespace, settings: Settings) -> Recipe:
         raise SpecError(f"{options.recipe} is not a spec: it is not text.") from error
 
 
-def _base(recipe: Recipe, given: Path | None, kitchen: _Kitchen, folder: Path) -> tuple[Path, list[str]]:
+def _base(recipe: Recipe, given: Path | None, kitchen: RecipeRunner, folder: Path) -> tuple[Path, list[str]]:
     """The weights to start from, trained where none are given, and what is to be said of them.
 
     Raises:
@@ -150,7 +150,7 @@ def _reason(recipe: Recipe) -> str | None:
     return f"it was trained in a bank of {recipe.bank} runs" if recipe.bank > 1 else None
 
 
-class _Kitchen:
+class RecipeRunner:
     """Where recipes are made: the data, the device and the threads."""
 
     def __init__(self, tasks: Tasks, device: str | None, threads: int | None) -> None:
@@ -161,7 +161,7 @@ class _Kitchen:
     def train(self, recipe: Recipe, folder: Path, base: Path | None) -> Outcome:
         """Train into a folder, with a bar on the error stream. Raises: LabError: it came to nothing."""
         spec: RunSpec = recipe.spec.but(device=self._device or recipe.device or recipe.spec.device)
-        place = Workplace(recipe.run, folder, self._tasks, base, self._threads or recipe.threads)
+        place = RunContext(recipe.run, folder, self._tasks, base, self._threads or recipe.threads)
         with tqdm(file=sys.stderr, unit="step", desc=f"{spec.label}, seed {spec.seed}") as bar:
 
             def show(event: Event) -> None:

@@ -31,7 +31,7 @@ def row(info: DatasetInfo) -> None:
 st.title("Data")
 st.markdown("What networks can learn here: published datasets, and your own images.")
 
-infos = lab.datasets()
+infos = lab.catalog.list()
 published, brought = st.columns(2, gap="large")
 with published:
     st.subheader("Published")

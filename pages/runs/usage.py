@@ -13,7 +13,7 @@ MUCH = 0.9
 
 def space(lab: Lab) -> None:
     """A bar with what is stored, and where it is."""
-    usage = lab.space.usage()
+    usage = lab.usage.measure()
     share = min(1.0, usage.total / usage.limit)
     st.progress(
         share,

@@ -18,13 +18,14 @@ import torch
 
 from core.data.tasks import Outline, Task, Tasks
 from core.engine.bank_memory import Sizes, bank_memory
-from core.engine.job import NETWORK, Attendant, Workplace, execute_bank
+from core.engine.job import NETWORK, BankCallbacks, RunContext, execute_bank
 from core.engine.workers import Workers
 from core.networks.file import write_network
 from core.networks.perceptron import build
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.store.checkpoints import write_checkpoint
+from core.store.copies import Copies
 from core.store.store import Store
 from core.training.checkpoint import Checkpoint
 from core.training.events import EpochEnd, Event
@@ -52,24 +53,24 @@ class Drawn(Tasks):
         return self.task
 
 
-class Keeper(Attendant):
-    """Takes checkpoints of every member, as a desk does: after the first report and once an epoch has ended."""
+class Keeper(BankCallbacks):
+    """Makes checkpoints of every run like a recorder: after the first report and at the end of each epoch."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.wanted = True
 
-    def due(self) -> bool:
+    def checkpoint_due(self) -> bool:
         wanted, self.wanted = self.wanted, False
         return wanted
 
-    def take(self, member: int, event: Event) -> None:
+    def on_event(self, member: int, event: Event) -> None:
         self.wanted = self.wanted or isinstance(event, EpochEnd)
 
-    def keep(self, member: int, checkpoint: Checkpoint) -> None:
+    def on_checkpoint(self, member: int, checkpoint: Checkpoint) -> None:
         write_checkpoint(self.folder, checkpoint)
 
-    def end(self, member: int, outcome: object) -> None:
+    def on_end(self, member: int, outcome: object) -> None:
         if isinstance(outcome, Exception):
             raise outcome
 
@@ -109,8 +110,8 @@ def trained(specs: Sequence[RunSpec], tasks: Tasks, folder: Path) -> None:
     gc.collect()
     forget_peak()
     threads = 1 if len(specs) == 1 else None  # how many suit a single run is tried first, which takes ten steps
-    places = [Workplace(f"r-{k}", folder / f"r-{k}", tasks, base, threads) for k in range(len(specs))]
-    execute_bank(specs, places, Keeper(folder / "kept"))
+    contexts = [RunContext(f"r-{k}", folder / f"r-{k}", tasks, base, threads) for k in range(len(specs))]
+    execute_bank(specs, contexts, Keeper(folder / "kept"))
 
 
 def main(folder: Path, shape: dict[str, Any]) -> None:
@@ -121,7 +122,9 @@ def main(folder: Path, shape: dict[str, Any]) -> None:
     specs = specs_of(shape)
     if shape.get("cut"):
         settings = Settings(folder / "home")
-        specs = specs[: Workers(settings, Store(settings.store), tasks, "nobody")._most(specs)]
+        store = Store(settings.store)
+        copies = Copies(store, settings.runs, "nobody")
+        specs = specs[: Workers(settings, store, copies, tasks, "nobody")._bank_size(specs)]
     sizes = Sizes.of(tasks.outline(specs[0].task))
     planned = bank_memory(specs, sizes, sizes)
     gc.collect()

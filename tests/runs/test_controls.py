@@ -17,8 +17,8 @@ FULL = RunSpec.of(method="full", base="b", source=TaskSpec.of())
 
 
 def states(lab: Lab, run):
-    after = read_network(lab.file(run.id, NETWORK)).state_dict()
-    return read_network(lab.base_file(run)).state_dict(), after
+    after = read_network(lab.artifacts.path(run.id, NETWORK)).state_dict()
+    return read_network(lab.artifacts.base(run)).state_dict(), after
 
 
 def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:

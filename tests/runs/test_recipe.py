@@ -64,7 +64,7 @@ def test_the_json_of_a_run_gives_its_very_weights_in_another_home_and_process(la
     assert "The weights are those of the run, bit for bit." in done.stdout
     again = elsewhere / "again"
     assert weights_digest(again) == weights_digest(lab.settings.runs / run.id)
-    assert (again / "base" / NETWORK).read_bytes() == lab.base_file(run).read_bytes()
+    assert (again / "base" / NETWORK).read_bytes() == lab.artifacts.base(run).read_bytes()
     result = json.loads((again / "result.json").read_text())
     assert (result["accuracy"], result["threads"]) == (run.result.accuracy, 2)
     assert not (elsewhere / "other-home" / "lab.sqlite3").exists()
@@ -75,7 +75,7 @@ def test_so_it_does_for_every_method(lab: Lab, elsewhere: Path, method: str) -> 
     run = run_of(lab, method)
     (elsewhere / "spec.json").write_text(lab.recipe(run.id).to_json())
     assert main(["run", "spec.json"]) == 0
-    assert (elsewhere / run.id / NETWORK).read_bytes() == lab.content(run.id, NETWORK)
+    assert (elsewhere / run.id / NETWORK).read_bytes() == lab.artifacts.read(run.id, NETWORK)
 
 
 def test_a_run_of_this_machine_is_named_by_its_id(
@@ -95,7 +95,7 @@ def test_the_weights_of_the_base_can_be_given_and_must_be_its_own(
     lab: Lab, elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = run_of(lab, "full")
-    base, other = lab.base_file(run), lab.file(run.id, NETWORK)
+    base, other = lab.artifacts.base(run), lab.artifacts.path(run.id, NETWORK)
     (elsewhere / "spec.json").write_text(lab.recipe(run.id).to_json())
     assert main(["run", "spec.json", "--base", str(other)]) == 1
     assert "is not the base that this run started from" in capsys.readouterr().err
@@ -146,7 +146,7 @@ def test_a_base_that_was_stopped_must_be_given(elsewhere: Path, capsys: pytest.C
     assert main(["run", "spec.json"]) == 1
     assert f"The base {base.id} was stopped by hand" in capsys.readouterr().err
     assert not (elsewhere / run.id).exists()
-    assert main(["run", "spec.json", "--base", str(lab.base_file(run)), "--json"]) == 0
+    assert main(["run", "spec.json", "--base", str(lab.artifacts.base(run)), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["same_weights"] is True
 
 
@@ -199,7 +199,7 @@ def test_a_recipe_that_contradicts_itself_is_refused(lab: Lab) -> None:
         ({"spec": recipe.base.spec}, "takes no base"),
         ({"run": "../../etc"}, "Run must be"),
         ({"weights": "x" * 64}, "Weights must be"),
-        ({"spec": recipe.spec.but(model=recipe.spec.model.but(num_hidden_1=64))}, "other sizes than its base"),
+        ({"spec": recipe.spec.but(model=recipe.spec.model.but(num_hidden_1=64))}, "different sizes"),
     ]
     for change, sentence in wrong:
         with pytest.raises(SpecError, match=sentence):

@@ -62,9 +62,9 @@ def fill(lab: Lab) -> list[str]:
     base = finish(lab, lab.launch(SPEC).id)[0]
     experiment = lab.fine_tune(base, TURNED, [*BOTH, (short(), "head")], range(2), "*An* experiment")
     finish(lab, *experiment.runs)
-    lab.shelf.set_tags(experiment.runs[0], ["café", "b"])
-    lab.shelf.set_note(experiment.runs[1], "two\nlines")
-    lab.shelf.archive([experiment.runs[2]])
+    lab.notes.set_tags(experiment.runs[0], ["café", "b"])
+    lab.notes.set_note(experiment.runs[1], "two\nlines")
+    lab.notes.archive([experiment.runs[2]])
     ids = [base.id, *experiment.runs]
     wait_until(lambda: all(copied(lab, id) for id in ids))
     return ids
@@ -112,11 +112,11 @@ def test_an_older_store_that_is_put_back_learns_from_the_folders_what_happened_s
     lab.store.copy_to(older)  # knows one run that has finished, and one in training
     lab.stop(waiting)
     finish(lab, waiting)
-    lab.shelf.set_note(early, "written later")
+    lab.notes.set_note(early, "written later")
     late = finish(lab, lab.launch(SPEC.but(seed=1)).id)[0].id
     gone = finish(lab, lab.launch(SPEC.but(seed=2)).id)[0].id
     wait_until(lambda: all(copied(lab, id) for id in (early, waiting, late, gone)))
-    lab.shelf.delete([gone])
+    lab.notes.delete([gone])
     before = said(lab)
     lab.close()
     lose(settings)
@@ -135,7 +135,7 @@ def test_what_was_deleted_stays_deleted(opened: Opener, settings: Settings) -> N
     wait_until(lambda: copied(lab, first) and copied(lab, second))
     older = settings.home.parent / "older.sqlite3"
     lab.store.copy_to(older)
-    lab.shelf.delete([first])
+    lab.notes.delete([first])
     lab.close()
     lose(settings)
     lab = opened()
@@ -190,11 +190,11 @@ def test_a_killed_run_whose_store_is_lost_goes_on_from_its_checkpoint_bit_for_bi
     lab = opened()
     assert lab.restore().runs == (id,)
     assert lab.run(id).state == "interrupted"
-    lab.resume(id)
+    lab.resume([id])
     run, untouched = finish(lab, id, lab.launch(LONG).id)
     assert run.resumed_step > 0
     assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
-    assert lab.content(id, NETWORK) == lab.content(untouched.id, NETWORK)
+    assert lab.artifacts.read(id, NETWORK) == lab.artifacts.read(untouched.id, NETWORK)
 
 
 def test_a_store_that_goes_away_in_use_is_said_to_be_gone_and_nothing_is_lost(
@@ -210,7 +210,7 @@ def test_a_store_that_goes_away_in_use_is_said_to_be_gone_and_nothing_is_lost(
     lab = opened()
     assert lab.restore().runs == (id,)
     assert lab.run(id).state == "interrupted"
-    lab.resume(id)
+    lab.resume([id])
     wait_until(lambda: lab.run(id).resumed_step > 0 and lab.run(id).step > lab.run(id).resumed_step)
 
 

@@ -17,6 +17,7 @@ from core.errors import LabError, QueueFullError, RunStateError, UnknownRunError
 from core.spec import LoRASpec, OptimSpec, RunSpec
 from core.store.record import Experiment, Result, State
 from core.store.schema import NEXT, VERSION
+from core.store.search import Query, Search
 from core.store.store import Store
 from core.training.events import EpochEnd, StepLoss
 from tests.conftest import DIGITS, TURNED
@@ -426,11 +427,24 @@ def test_unknown_ids_and_foreign_files_get_a_sentence(store: Store, tmp_path: Pa
         Store(newer)
 
 
+LABEL = (
+    "label TEXT GENERATED ALWAYS AS (CASE method WHEN 'lora' THEN 'LoRA r=' || json_extract(spec, '$.lora.rank')"
+    " WHEN 'full' THEN CASE json_extract(spec, '$.control') WHEN 'head' THEN 'Head only' WHEN 'biases' THEN"
+    " 'Biases only' WHEN 'scratch' THEN 'From scratch' ELSE 'Full' END ELSE 'Pretrain' END) VIRTUAL"
+)
+"""A column of versions 3 and 4."""
+
+
 def as_it_was(sql: str, version: int) -> str | None:
     """A statement of this version's tables as an earlier version had it; None where that had no such thing."""
-    if sql.startswith(("CREATE TRIGGER", "CREATE INDEX runs_to_copy")):
-        return None  # of version 4
-    sql = re.sub(r",\s*changes INTEGER.*(?=\))", "", sql, flags=re.DOTALL)
+    if sql.startswith("CREATE INDEX runs_by_kind"):
+        return None  # of version 5
+    sql = re.sub(r",\s*kind TEXT GENERATED.*(?=\))", "", sql, flags=re.DOTALL)
+    sql = re.sub(r"(?=accuracy REAL GENERATED)", f"{LABEL}, ", sql)
+    if version < 4:
+        if sql.startswith(("CREATE TRIGGER", "CREATE INDEX runs_to_copy")):
+            return None
+        sql = re.sub(r",\s*changes INTEGER.*(?=\))", "", sql, flags=re.DOTALL)
     if version < 3:
         if re.match(r"CREATE INDEX (runs_by_(created|dataset|accuracy|training_seconds|base)|tags_by_tag) ", sql):
             return None
@@ -456,7 +470,8 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
             if statement := as_it_was(table, version):
                 db.execute(statement)
         columns = {row[1] for row in db.execute("PRAGMA table_xinfo(runs)")}
-        assert ("accuracy" in columns, "copied" in columns) == (version == 3, False)
+        assert ("accuracy" in columns, "label" in columns) == (version >= 3, version >= 3)
+        assert ("copied" in columns, "kind" in columns) == (version >= 4, False)
         db.execute(
             "INSERT INTO runs (id, spec, method, bank_key, state, owner, created, result)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -475,4 +490,5 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
             assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
     assert found[0] == found[1]
     with closing(sqlite3.connect(old)) as db:
-        assert db.execute("SELECT dataset, label, accuracy FROM runs").fetchone() == ("digits", "Pretrain", 90.0)
+        assert db.execute("SELECT dataset, kind, accuracy FROM runs").fetchone() == ("digits", "pretrain//", 90.0)
+    assert Search(Store(old)).count(Query(text="pretrain")) == 1

@@ -50,12 +50,12 @@ def end_thread(identity: int | None) -> None:
 def test_a_thread_that_dies_is_replaced_and_its_run_can_go_on(lab: Lab) -> None:
     id, waiting = lab.launch(LONG).id, lab.launch(PRETRAIN).id
     wait_until(lambda: lab.run(id).step > 30)
-    end_thread(lab.workers._seats[0].thread.ident)
+    end_thread(lab.workers._slots[0].thread.ident)
     wait_until(lambda: lab.run(id).state == "interrupted")
     assert "thread" in str(lab.run(id).cause)
     assert "thread" in lab.log(id)[-1][1]
     assert finish(lab, waiting)[0].state == "finished"
-    lab.resume(id)
+    lab.resume([id])
     (run,) = finish(lab, id)
     assert (run.state, run.cause) == ("finished", None)
     assert lab.curve(id).step.tolist() == list(range(1, run.steps + 1))
@@ -63,20 +63,20 @@ def test_a_thread_that_dies_is_replaced_and_its_run_can_go_on(lab: Lab) -> None:
 
 def test_a_thread_that_hangs_is_left_behind_and_what_it_says_later_is_not_heard(lab: Lab) -> None:
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    path = lab.file(base, NETWORK)
+    path = lab.artifacts.path(base, NETWORK)
     content = path.read_bytes()
     path.unlink()
     os.mkfifo(path)  # whoever reads it waits
     spec = RunSpec.of(method="full", task=DIGITS, source=DIGITS, base=base, optim=short(rate=0.001))
     id = lab.launch(spec).id
     pipe = when_read(path)
-    hung = lab.workers._seats[0].thread
+    hung = lab.workers._slots[0].thread
     wait_until(lambda: lab.run(id).state == "interrupted")
-    assert "no sign of life for 2 seconds" in str(lab.run(id).cause)
+    assert "did not respond for 2 seconds" in str(lab.run(id).cause)
     assert finish(lab, lab.launch(PRETRAIN.but(seed=1)).id)[0].state == "finished"  # by another thread
     os.rename(path, path.with_suffix(".fifo"))
     path.write_bytes(content)
-    lab.resume(id)
+    lab.resume([id])
     done = finish(lab, id)[0]
     assert done.state == "finished"
     with os.fdopen(pipe, "wb") as file:
@@ -103,14 +103,14 @@ def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(
         process.send_signal(signal.SIGSTOP)
         wait_until(lambda: lab.run(id).state == "interrupted")
         assert "does not answer" in str(lab.run(id).cause)
-        lab.resume(id)
+        lab.resume([id])
         wait_until(lambda: lab.run(id).state == "running")
         process.send_signal(signal.SIGCONT)
         run, untouched = finish(lab, id, lab.launch(LONG).id)
         assert run.state == "finished"
         assert lab.curve(id).step.tolist() == list(range(1, run.steps + 1))
         assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
-        assert lab.content(id, NETWORK) == lab.content(untouched.id, NETWORK)
+        assert lab.artifacts.read(id, NETWORK) == lab.artifacts.read(untouched.id, NETWORK)
         wait_until(lambda: copied(lab, id))
         left = {path.name for path in folder(settings, id).iterdir() if not path.name.startswith(PREFIX)}
         assert left == {NETWORK, NAME}
@@ -138,7 +138,7 @@ def test_a_process_that_was_paused_keeps_its_own_healthy_run(settings: Settings)
 
 def test_a_hung_thread_is_seen_although_the_sign_of_life_cannot_be_given(lab: Lab, settings: Settings) -> None:
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    path = lab.file(base, NETWORK)
+    path = lab.artifacts.path(base, NETWORK)
     content = path.read_bytes()
     path.unlink()
     os.mkfifo(path)

@@ -59,7 +59,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 def main(home: Path, base: str, files: list[Path]) -> None:
     """Feed the files, one after the other; the first ones are sound, and warm the process up."""
     lab = Lab(Settings(home))
-    network = lab.file(base, NETWORK)
+    network = lab.artifacts.path(base, NETWORK)
 
     def adapter(content: bytes) -> object:
         trial = evaluate_adapter(content, network, lab.tasks, [TaskSpec.of(dataset="digits")])

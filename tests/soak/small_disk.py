@@ -78,7 +78,7 @@ def readable(lab: Lab, base: Run) -> bool:
     """Whether what was complete before is still there."""
     return (
         lab.run(base.id) == base
-        and lab.store.files(base.id)[NETWORK] == sha256_of(lab.file(base.id, NETWORK))
+        and lab.store.files(base.id)[NETWORK] == sha256_of(lab.artifacts.path(base.id, NETWORK))
         and len(lab.curve(base.id).step) == base.steps
     )
 
@@ -114,7 +114,7 @@ def main(home: Path, kind: str) -> dict[str, Any]:
     found["result files"] = sorted(path.name for path in (lab.settings.runs / id).iterdir())
     found["result readable"] = readable(lab, base)
     disk.free()
-    lab.resume(id)
+    lab.resume([id])
     found["result after"] = about(lab, finish(lab, id)[0])
 
     # Nothing at all.
@@ -127,7 +127,7 @@ def main(home: Path, kind: str) -> dict[str, Any]:
     disk.free()
     wait_until(lambda: lab.run(id).state == "interrupted")
     found["store during"] = about(lab, lab.run(id))
-    lab.resume(id)
+    lab.resume([id])
     found["store after"] = about(lab, stopped(lab, id))
     found["next"] = about(lab, finish(lab, lab.launch(PRETRAIN.but(seed=3)).id)[0])
     lab.close()

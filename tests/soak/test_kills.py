@@ -44,7 +44,7 @@ def work(settings: Settings, ready: Connection) -> None:
     lab = Lab(settings)
     ready.send("starts")
     lab.start()
-    lab.resume_all()
+    lab.resume()
     time.sleep(600)
 
 
@@ -148,7 +148,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         for run in disturbed:
             untouched = finish(last, last.launch(run.spec).id)[0]
             np.testing.assert_array_equal(last.curve(run.id).loss, last.curve(untouched.id).loss)
-            assert last.content(run.id, NETWORK) == last.content(untouched.id, NETWORK)
+            assert last.artifacts.read(run.id, NETWORK) == last.content(untouched.id, NETWORK)
     assert resumed
     assert sum(killed.values()) >= KILLS
     assert not FULL or set(killed) >= set(MOMENTS) - {None}

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from core.engine.artifacts import MERGED
 from core.errors import StoreError
 from core.files import sha256_of
-from core.lab import MERGED, Lab
+from core.lab import Lab
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
 from core.store.run_file import NAME
@@ -44,16 +45,16 @@ def fill(settings: Settings) -> None:
     group = lab.fine_tune(base, TURNED, arms, range(SEEDS), "every *method*").runs
     finish(lab, *group)
     gone = finish(lab, lab.launch(PRETRAIN.but(seed=5)).id)[0]
-    lab.shelf.delete([gone.id])
+    lab.notes.delete([gone.id])
     failed = lab.fine_tune(gone, TURNED, BOTH[:1], [0], "its base is deleted, so it fails").runs
     stopped = lab.launch(LONG.but(seed=1)).id
     wait_until(lambda: lab.run(stopped).step > 0)
     lab.stop(stopped)
     finish(lab, stopped, *failed)
-    lab.shelf.set_tags(group[0], ["a", "b"])
-    lab.shelf.set_note(group[1], "note")
-    lab.shelf.archive([group[2]])
-    lab.file(group[1], MERGED)
+    lab.notes.set_tags(group[0], ["a", "b"])
+    lab.notes.set_note(group[1], "note")
+    lab.notes.archive([group[2]])
+    lab.artifacts.path(group[1], MERGED)
     waiting = lab.launch(LONG.but(seed=3)).id
     wait_until(lambda: lab.store.checkpoint(waiting) is not None)
     lab.close()  # and leaves it interrupted

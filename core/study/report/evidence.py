@@ -93,7 +93,7 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
     chosen = chosen_arms(arms, validation)
     finished = {run.id: run.result.validation_accuracy for run in members if run.state == "finished" and run.result}
     tasks = [task for run in members for task in (run.spec.task, run.spec.source) if task]
-    titles = {info.name: info.num_classes for info in lab.datasets()}
+    titles = {info.name: info.num_classes for info in lab.catalog.list()}
     return Evidence(
         experiment=experiment,
         bases=tuple(lab.runs_of(bases_of(members))),
