@@ -142,7 +142,7 @@ class RunNotes:
             self._deletions.finish({row["id"] for row in db.execute("SELECT id FROM runs")})
 
     def _delete(self, ids: Sequence[str], there: list[str]) -> None:
-        """Delete in one transaction; ``there`` receives the runs whose folders were set aside, even if it fails later."""
+        """Delete in one transaction; ``there`` receives runs whose folders were set aside, even if it fails later."""
         with self._store.transaction() as db:
             marks = ", ".join("?" * len(ids))
             rows = db.execute(f"SELECT id, state FROM runs WHERE id IN ({marks})", ids).fetchall()  # noqa: S608
