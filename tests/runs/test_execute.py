@@ -136,5 +136,5 @@ def test_runs_that_differ_in_what_a_bank_shares_are_told_apart(
 ) -> None:
     assert other.bank_key != LORA.bank_key
     assert LORA.but(seed=3, optim=short(epochs=2, rate=0.1, patience=1, keep="best")).bank_key == LORA.bank_key
-    with pytest.raises(SpecError, match="train the others apart"):
+    with pytest.raises(SpecError, match="train the others separately"):
         execute_bank([LORA, other], contexts(2), BankCallbacks())

@@ -61,7 +61,7 @@ def test_the_json_of_a_run_gives_its_very_weights_in_another_home_and_process(la
         env=environment,
     )
     assert done.returncode == 0, done.stderr
-    assert "The weights are those of the run, bit for bit." in done.stdout
+    assert "The weights are bit for bit those of the original run." in done.stdout
     again = elsewhere / "again"
     assert weights_digest(again) == weights_digest(lab.settings.runs / run.id)
     assert (again / "base" / NETWORK).read_bytes() == lab.artifacts.base(run).read_bytes()
@@ -88,7 +88,7 @@ def test_a_run_of_this_machine_is_named_by_its_id(
     assert said["same_weights"] is True
     assert said["files"] == [str(Path(run.id) / ADAPTER)]
     assert main(arguments) == 1
-    assert f"{run.id} is there already: name a new folder" in capsys.readouterr().err
+    assert f"{run.id} exists already: name a new folder" in capsys.readouterr().err
 
 
 def test_the_weights_of_the_base_can_be_given_and_must_be_its_own(
@@ -163,7 +163,7 @@ def test_a_base_that_was_stopped_must_be_given(elsewhere: Path, capsys: pytest.C
         (RunSpec.of(method="full", base="r-1", source=DIGITS).to_json(), ["--base", "none"], "There is no file none"),
         (PRETRAIN.to_json(), ["--base", "spec.json"], "leave --base out"),
         (PRETRAIN.to_json(), ["--threads", "0"], "threads must be 1 to 1024"),
-        (PRETRAIN.to_json(), ["--out", "spec.json"], "is there already"),
+        (PRETRAIN.to_json(), ["--out", "spec.json"], "exists already"),
         (PRETRAIN.to_json(), ["--device", "cuda"], "no cuda device"),
     ],
 )
