@@ -38,8 +38,8 @@ from core.study.report.report import report_of
 POLL_SECONDS = 0.1
 
 KEPT = (
-    "Every run is kept with its progress: start the dashboard on the same home folder (streamlit run app.py), and press "
-    "Resume on the Runs page to continue."
+    "Every run is kept with its progress: start the dashboard on the same home folder (streamlit run app.py), and "
+    "press Resume on the Runs page to continue."
 )
 
 
@@ -251,9 +251,7 @@ def _parser() -> argparse.ArgumentParser:
 
     page = commands.add_parser("report", help="write the report of an existing experiment")
     page.set_defaults(command=report)
-    page.add_argument(
-        "experiment", metavar="EXPERIMENT", help="id of the experiment, as in the address of the Compare page"
-    )
+    page.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
     page.add_argument("file", type=Path, metavar="FILE", help="HTML file to write")
     page.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
     _option(page, "--within", DecisionSpec, "within", float, metavar="X")

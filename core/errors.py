@@ -85,7 +85,7 @@ class HomeError(LabError, OSError):
 
 
 class DeviceError(LabError, ValueError):
-    """This machine does not have the requested device."""
+    """The requested device does not exist on this machine."""
 
 
 class QueueFullError(LabError, RuntimeError):

@@ -37,7 +37,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     source.add_argument("recipe", nargs="?", type=Path, metavar="SPEC.json", help="JSON file of a run")
     source.add_argument("--run", metavar="ID", help="id of a run on this machine, instead of a file")
     job.add_argument(
-        "--base", type=Path, metavar="BASE.safetensors", help="weights of the base, instead of training it"
+        "--base", type=Path, metavar="BASE.safetensors", help="weights of the base; it is not trained again"
     )
     job.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for the results (default: the run's id)")
     job.add_argument("--device", choices=["cuda", "mps", "cpu"], help="where to train (default: the run's device)")
