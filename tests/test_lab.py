@@ -1,4 +1,4 @@
-"""The lab: the whole job, bad input that changes nothing, stops, crashes, and files that hold."""
+"""The lab: whole comparisons, bad input that changes nothing, stops, crashes, and valid files."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_same_spec_gives_the_same_numbers_and_the_same_base_is_used_again(la
 def test_full_and_lora_of_one_seed_see_the_same_data_first(lab: Lab, base: Run) -> None:
     experiment = lab.fine_tune(base, TURNED, BOTH, [7], "x")
     full, tuned = finish(lab, *experiment.runs)
-    # B is zero and the full network is the base, so the first loss is the base's on the same batch.
+    # B is zero and the full network equals the base, so the first loss is that of the base on the same batch.
     assert lab.curve(full.id).loss[0] == pytest.approx(lab.curve(tuned.id).loss[0], rel=1e-5)
     assert lab.curve(full.id).loss[5] != lab.curve(tuned.id).loss[5]
 
@@ -192,7 +192,7 @@ def test_a_diverged_run_fails_with_its_cause_and_the_next_one_trains(lab: Lab, b
 def test_a_damaged_base_is_refused_wherever_it_is_read(lab: Lab, base: Run) -> None:
     path = lab.artifacts.path(base.id, NETWORK)
     content = bytearray(path.read_bytes())
-    content[-3] ^= 1  # one bit of one weight: still a network of finite numbers
+    content[-3] ^= 1  # one bit of one weight: all numbers are still finite
     path.write_bytes(content)
     (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[0]], [0], "x").runs)
     assert run.state == "failed"
@@ -244,7 +244,7 @@ time.sleep(60)
 
 
 def child(home: Path, *specs: RunSpec) -> tuple[subprocess.Popen[str], list[str]]:
-    """Another process on the same home, and the runs that it was given."""
+    """Another process on the same home folder, and the runs that it was given."""
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(home), *(spec.to_json() for spec in specs)], stdout=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""A process that trains one bank, and says what it planned and what it used: ``python -m tests.runs.bank_growth``.
+"""A process that trains one bank and prints planned and used memory: ``python -m tests.runs.bank_growth``.
 
 One line of JSON: the runs, the bytes that were planned for them, and the bytes that the process grew by at most from
 what it had with data and libraries loaded.
@@ -35,7 +35,7 @@ PIXELS, CLASSES = 784, 10
 
 
 class Drawn(Tasks):
-    """One task of random images, held as the real ones are."""
+    """A task of random images, stored like a real one."""
 
     def __init__(self, train: int, held_out: int) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -76,7 +76,7 @@ class Keeper(BankCallbacks):
 
 
 def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
-    """The runs of a bank.
+    """Specs of the runs of a bank.
 
     Args:
         shape: ``hidden``, ``batch`` and ``members``; ``rank`` where they are LoRA runs; ``seeds``, distinct ones among
@@ -104,12 +104,12 @@ def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
 
 
 def trained(specs: Sequence[RunSpec], tasks: Tasks, folder: Path) -> None:
-    """Train a bank from a base that is written for it."""
+    """Write a base and train a bank from it."""
     base = folder / NETWORK
     write_network(base, build(specs[0].model, seed=0))
     gc.collect()
     forget_peak()
-    threads = 1 if len(specs) == 1 else None  # how many suit a single run is tried first, which takes ten steps
+    threads = 1 if len(specs) == 1 else None  # the trial of thread counts would take ten steps
     contexts = [RunContext(f"r-{k}", folder / f"r-{k}", tasks, base, threads) for k in range(len(specs))]
     execute_bank(specs, contexts, Keeper(folder / "kept"))
 

@@ -1,4 +1,4 @@
-"""Runs trained together: each a run like any other, with its own files, stop and failure."""
+"""Runs trained in a bank equal runs trained alone, with their own files, stops and failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notes, tags, the archive, and deleting: all or nothing, at any moment, from anywhere, twice."""
+"""Notes, tags, the archive and deletion: all or nothing, at any time, from any process, also twice."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def notes(store: Store, tmp_path: Path) -> RunNotes:
 
 
 def put(store: Store, folder: Path, *ids: str, spec: RunSpec = SPEC) -> None:
-    """Finished runs with a file each."""
+    """Finished runs with one file each."""
     store.add([(id, spec) for id in ids], "me", 100)
     with store.transaction() as db:
         db.execute("UPDATE runs SET state = 'finished' WHERE state = 'queued'")
@@ -80,10 +80,10 @@ def test_a_note_and_tags_come_back_as_they_were_given(store: Store, notes: RunNo
     [
         (lambda s: s.set_note("r-1", "x" * (MAX_NOTE + 1)), "at most 2,000 characters, and this one has 2,001"),
         (lambda s: s.set_note("r-1", "a\0b"), r"no text \('\\x00'\)"),
-        (lambda s: s.set_note("r-1", "half \ud800"), "no text"),
+        (lambda s: s.set_note("r-1", "half \ud800"), "not text"),
         (lambda s: s.set_tags("r-1", ["kept", "y" * (MAX_TAG + 1)]), "at most 40 characters, and this one has 41"),
         (lambda s: s.set_tags("r-1", ["  "]), "at least one character"),
-        (lambda s: s.set_tags("r-1", ["a\x1bb"]), "no text"),
+        (lambda s: s.set_tags("r-1", ["a\x1bb"]), "not text"),
         (lambda s: s.set_tags("r-1", [str(i) for i in range(MAX_TAGS + 1)]), "at most 20 tags"),
         (lambda s: [s.add_tag(["r-1"], str(i)) for i in range(MAX_TAGS + 1)], "at most 20 tags"),
     ],
@@ -125,7 +125,7 @@ def test_the_archive_keeps_runs_out_of_sight_and_gives_them_back(store: Store, n
 
 
 def rows_of(store: Store, ids: list[str]) -> int:
-    """How many rows of any table belong to these runs."""
+    """Number of rows in all tables that belong to these runs."""
     tables = [row["name"] for row in store.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
     total = 0
     for table in tables:
@@ -214,7 +214,7 @@ print(len(RunNotes(Store(Path(home) / "lab.sqlite3"), Path(home)).delete(ids)), 
 
 
 def child(home: Path, mode: str, ids: list[str]) -> subprocess.Popen[str]:
-    """A process that deletes these runs when it is told to."""
+    """A process that deletes these runs on command."""
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(home), mode, *ids], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -282,7 +282,7 @@ def test_stop_and_delete_at_any_moment_from_many_threads_leave_every_run_whole_o
                 except (RunInUseError, UnknownRunError):
                     wait_until(lambda id=id: not any(run.state == "running" for run in lab.runs_of([id])))
 
-    # Every run is deleted by two threads, while its bank trains on with the others.
+    # Two threads delete every run while the rest of its bank goes on training.
     threads = [threading.Thread(target=do_away, args=(ids[place % 2 :: 2],)) for place in range(4)]
     for thread in threads:
         thread.start()

@@ -1,4 +1,4 @@
-"""The home folder of version 1 opens: every run, experiment, adapter, tag, note and dataset is as it was."""
+"""A home folder of version 1 opens with every run, experiment, adapter, tag, note and dataset unchanged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 def said(lab: Lab) -> dict[str, Any]:
-    """What this version says of every run and experiment, in the words of ``expected.json``."""
+    """Every run and experiment as this version reads it, in the format of ``expected.json``."""
     runs = {}
     for entry in lab.search.entries([run.id for run in lab.runs()]):
         run, curve = entry.run, lab.curve(entry.run.id)
@@ -55,7 +55,7 @@ def said(lab: Lab) -> dict[str, Any]:
 
 
 def expected() -> dict[str, Any]:
-    """What version 1 said."""
+    """Every run and experiment as version 1 read it."""
     runs = {id: run | {"spec": json.loads(run["spec"])} for id, run in EXPECTED["runs"].items()}
     experiments = {
         id: {key: known[key] for key in ("name", "base", "runs")} for id, known in EXPECTED["experiments"].items()

@@ -1,4 +1,4 @@
-"""Threads that train let pages go first, keep a share of a contested core, and nobody else is moved."""
+"""Training threads have a lower priority than pages, keep a share of a busy core, and other threads are unchanged."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def test_a_thread_that_trains_steps_back_and_the_caller_stays(lab: Lab) -> None:
 
 
 def test_training_gets_a_share_of_cores_that_others_want(lab: Lab) -> None:
-    if sys.platform != "linux":  # nothing steps back there, and no clock tells what a thread has had
+    if sys.platform != "linux":  # priorities of threads exist on Linux only
         return
-    # Twice as many as there are cores, so that no core is left over.
+    # Twice as many as there are cores, so that no core is idle.
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * available_cores())]
     try:
         long = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200, batch_size=8))
@@ -48,5 +48,5 @@ def test_training_gets_a_share_of_cores_that_others_want(lab: Lab) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Seconds that a process has had of the cores."""
-    return time.clock_gettime(~pid << 3 | 2)  # the clock of another process, as clock_getcpuclockid(3) makes it
+    """CPU seconds that a process has used."""
+    return time.clock_gettime(~pid << 3 | 2)  # CPU clock of another process, see clock_getcpuclockid(3)

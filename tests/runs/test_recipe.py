@@ -1,4 +1,4 @@
-"""``python -m core run``: the JSON of a run alone gives its weights again, bit for bit, in another home."""
+"""``python -m core run``: the JSON of a run reproduces its weights bit for bit in another home folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=2, rate
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A base, and a run of each method from it; each trained alone, on two threads."""
+    """A base and a fine-tune run of each method, each trained alone on two threads."""
     lab = Lab(Settings(home=tmp_path_factory.mktemp("home"), threads=2))
     lab.start()
     (base,) = finish(lab, lab.launch(PRETRAIN).id)
@@ -40,7 +40,7 @@ def run_of(lab: Lab, method: str) -> Run:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Another machine's folder: nothing of the lab is there."""
+    """An empty folder, as on another machine."""
     monkeypatch.setenv("LORA_LAB_HOME", str(tmp_path / "other-home"))
     monkeypatch.chdir(tmp_path)
     return tmp_path

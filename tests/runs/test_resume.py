@@ -1,4 +1,4 @@
-"""Interrupted runs go on from their checkpoints and end as if nothing had been; damage costs time and nothing else."""
+"""Interrupted runs resume from checkpoints with the same results; damaged checkpoints only cost time."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ Opener = Callable[[], Lab]
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """One thread, where resumed runs end to the last bit as others do."""
+    """One thread, with which resumed runs end bit for bit like uninterrupted ones."""
     return replace(settings, threads=1, settle_seconds=0.2)
 
 
 @pytest.fixture
 def opened(settings: Settings) -> Iterator[Opener]:
-    """Opens labs on one home, one after another; all are closed at the end."""
+    """A function that opens a lab on one home folder; all are closed at the end of the test."""
     labs: list[Lab] = []
 
     def start() -> Lab:
@@ -81,12 +81,12 @@ def weights(lab: Lab, run: Run) -> dict[str, torch.Tensor]:
 
 
 def numbers(epochs: pd.DataFrame) -> pd.DataFrame:
-    """All of an epoch but its times."""
+    """An epoch without its times."""
     return epochs.drop(columns=["seconds", "examples_per_second"])
 
 
 def same(lab: Lab, run: Run, other: Run) -> None:
-    """Two runs came to the same, to the last bit, over every step and epoch once."""
+    """Assert that two runs are bit-identical, and have every step and epoch exactly once."""
     ours, theirs = lab.curve(run.id), lab.curve(other.id)
     assert ours.step.tolist() == list(range(1, run.steps + 1))
     np.testing.assert_array_equal(ours.loss, theirs.loss)
@@ -239,14 +239,14 @@ def test_a_stop_is_heard_while_the_base_is_read(opened: Opener, settings: Settin
     path = lab.artifacts.path(base, NETWORK)
     content = path.read_bytes()
     path.unlink()
-    os.mkfifo(path)  # whoever reads it waits
+    os.mkfifo(path)  # readers block
     id = lab.launch(spec_of("full", base, "last")).id
     pipe = when_read(path)
     lab.stop(id)
     assert lab.run(id).state == "stopped"
     following = lab.launch(PRETRAIN.but(seed=5)).id
     os.write(pipe, content[:100])
-    os.close(pipe)  # the reader goes on, and finds that nobody wants its run any more
+    os.close(pipe)  # the reader continues, and finds that its run was taken over
     assert finish(lab, following)[0].state == "finished"
     assert lab.run(id).state == "stopped"
     assert [state for _, state in lab.history(id)] == ["queued", "running", "stopped"]

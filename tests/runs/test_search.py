@@ -1,4 +1,4 @@
-"""Searching the store: every filter and order is what Python finds in the same runs, page by page."""
+"""Search: every filter and order gives the same runs as plain Python, page by page."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_signs_of_sql_in_a_search_are_letters(tmp_path: Path) -> None:
 
 
 def of_every_kind() -> list[RunSpec]:
-    """Specs with every label; two ranks, of which one begins with the other."""
+    """Specs with all labels, and two ranks of which one is a prefix of the other."""
     shared = {"task": DIGITS, "source": DIGITS, "base": "r-0"}
     return [
         RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="fashion-mnist")),

@@ -1,4 +1,4 @@
-"""The store: a state machine that no caller can talk out of its rules, and curves as they were recorded."""
+"""The store: allowed state transitions only, and curves as they were recorded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def put(store: Store, id: str, state: State, spec: RunSpec = SPEC, owner: str = "me") -> None:
-    """A run brought to a state by the store's own steps."""
+    """Bring a run to a state by calls of the store."""
     store.add([(id, spec)], owner, 100)
     if state == "queued":
         return
@@ -70,14 +70,14 @@ def put(store: Store, id: str, state: State, spec: RunSpec = SPEC, owner: str = 
 
 
 def train(store: Store, id: str, first: int, count: int) -> None:
-    """Steps of a run in training, a tenth of a second each."""
+    """Record steps of a run in training, a tenth of a second each."""
     seconds = 0.1 * np.arange(first, first + count)
     lost = store.record([(store.run(id), StepLoss(first, np.arange(first, first + count, dtype=np.float32), seconds))])
     assert not lost
 
 
 def keep(store: Store, id: str, step: int) -> None:
-    """A checkpoint of a run in training."""
+    """Record a checkpoint of a run in training."""
     assert not store.keep_checkpoints([(store.run(id), f"checkpoint-{step}-abcd.safetensors", "0" * 64)])
 
 
@@ -92,7 +92,7 @@ def test_only_the_allowed_changes_happen_and_each_leaves_one_entry(store: Store,
         "interrupted": lambda: store.interrupt(store.run("r-1")),
         "queued": lambda: store.requeue(["r-1"], "me"),
     }[wanted]
-    # A queued run fails by a claim alone, with its base; see below.
+    # A queued run fails only in a claim, because of its base; see below.
     if wanted in NEXT[state] and (state, wanted) != ("queued", "failed"):
         change()
         assert store.run("r-1").state == wanted
@@ -109,7 +109,7 @@ def test_stop_is_safe_in_every_state_and_twice(store: Store, state: State) -> No
     put(store, "r-1", state)
     store.ask_stop("r-1", "me")
     store.ask_stop("r-1", "me")
-    ended = dict.fromkeys(("queued", "running", "interrupted"), "stopped")  # nothing of it was learnt yet
+    ended = dict.fromkeys(("queued", "running", "interrupted"), "stopped")  # it has learnt nothing yet
     assert store.run("r-1").state == ended.get(state, state)
     assert [entered for _, entered in store.transitions("r-1")].count("stopped") <= 1
 
@@ -145,7 +145,7 @@ def test_a_run_goes_on_with_the_curve_up_to_its_checkpoint_and_nothing_after_it(
     store.begin(store.run("r-1"), 10)
     train(store, "r-1", 1, 4)
     store.record([(store.run("r-1"), EpochEnd(1, 4, 0.4, 1.4, 1.0, 50.0, None, None, 640.0))])
-    train(store, "r-1", 5, 4)  # the checkpoint lies within these, as no desk would have it
+    train(store, "r-1", 5, 4)  # the checkpoint is in the middle of these, which a recorder never does
     keep(store, "r-1", 6)
     train(store, "r-1", 9, 1)
     store.record([(store.run("r-1"), EpochEnd(2, 6, 0.6, 1.4, 1.0, 50.0, None, None, 640.0))])
@@ -157,7 +157,7 @@ def test_a_run_goes_on_with_the_curve_up_to_its_checkpoint_and_nothing_after_it(
     curve = store.curve("r-1")
     assert curve.step.tolist() == curve.loss.tolist() == [1, 2, 3, 4, 5, 6]
     assert curve.epochs["epoch"].tolist() == [1]
-    assert store.run("r-1").eta is None  # nothing was done in this session
+    assert store.run("r-1").eta is None  # no step since it was resumed
     train(store, "r-1", 7, 2)
     assert store.curve("r-1").step.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
     run = store.run("r-1")
@@ -233,7 +233,7 @@ def test_a_run_that_is_put_back_and_shall_stop_stops(store: Store, checkpoint: b
     store.ask_stop("r-1", "me")
     store.put_back(run, "Out of memory.")
     assert store.run("r-1").state == state
-    assert [run.stop_asked for run in store.claim("me")] == [True] * checkpoint  # for what it had learnt
+    assert [run.stop_asked for run in store.claim("me")] == [True] * checkpoint  # to make a result from its checkpoint
 
 
 def test_a_run_in_other_hands_is_not_put_back(store: Store) -> None:
@@ -264,7 +264,7 @@ def test_who_has_lost_a_run_changes_nothing_of_it(store: Store) -> None:
         lambda: store.interrupt(lost),
         lambda: store.start_over(lost, "x"),
     ):
-        with pytest.raises(RunStateError, match="other hands"):
+        with pytest.raises(RunStateError, match="held by another worker"):
             change()
     assert store.run("r-1") == before
     assert store.files("r-1") == {}
@@ -304,7 +304,7 @@ def test_runs_at_different_steps_never_come_into_one_bank(store: Store) -> None:
 
 def test_a_full_queue_takes_all_or_nothing(store: Store) -> None:
     store.add([(f"r-{i}", SPEC) for i in range(3)], "me", limit=4)
-    with pytest.raises(QueueFullError, match="takes 4 waiting runs and 3 wait"):
+    with pytest.raises(QueueFullError, match="takes 4 waiting runs, and 3 are waiting"):
         store.add([("r-8", SPEC), ("r-9", SPEC)], "me", 4, Experiment("e-1", "x", 0.0, "r-0", ("r-8", "r-9")))
     assert len(store.runs()) == 3
     assert store.experiments() == []
@@ -436,7 +436,7 @@ LABEL = (
 
 
 def as_it_was(sql: str, version: int) -> str | None:
-    """A statement of this version's tables as an earlier version had it; None where that had no such thing."""
+    """A statement of this version's schema as in an earlier version; None if that version had none."""
     if sql.startswith("CREATE INDEX runs_by_kind"):
         return None  # of version 5
     sql = re.sub(r",\s*kind TEXT GENERATED.*(?=\))", "", sql, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""Stored bytes: counted as they are on the disk, and a limit that holds on the server."""
+"""Disk usage is measured correctly, and the limit on it is enforced."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_usage_is_what_is_on_the_disk_and_follows_every_change(lab: Lab, setting
     again = lab.usage.measure()
     assert (again.runs - usage.runs, again.datasets) == (1234, 5000)
     lab.notes.delete([run.id])
-    assert lab.usage.measure().runs == len(f"{run.id}\n")  # its name is remembered
+    assert lab.usage.measure().runs == len(f"{run.id}\n")  # the file with the ids of deleted runs
     assert lab.usage.of([run.id, "r-none"]) == 0
 
 
@@ -57,7 +57,7 @@ def test_no_run_is_queued_that_would_go_beyond_the_limit(settings: Settings) -> 
     queued: list[str] = []
     with pytest.raises(StorageFullError, match=sentence):
         queued.extend(lab.launch(SPEC.but(seed=seed)).id for seed in range(10))
-    # What waits counts with what it will leave: half a megabyte of weights each.
+    # Queued runs count with the files that they will write: half a megabyte of weights each.
     assert 2 <= len(queued) <= 3_000_000 // (4 * plan(SPEC.model).parameters)
     assert len(lab.runs()) == len(queued)
     base = lab.run(queued[0])
@@ -77,7 +77,7 @@ def test_long_curves_count_before_they_are_there(settings: Settings) -> None:
     lab = Lab(replace(settings, max_stored_bytes=3_000_000))
     lab.launch(SPEC)
     with pytest.raises(StorageFullError):
-        lab.launch(SPEC.but(optim=OptimSpec.of(epochs=200, batch_size=1)))  # 260,000 steps of twelve bytes
+        lab.launch(SPEC.but(optim=OptimSpec.of(epochs=200, batch_size=1)))  # 260,000 steps
     lab.close()
 
 
