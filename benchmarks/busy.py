@@ -1,7 +1,7 @@
 """Speed of training on busy cores: steps per second of one run alone and beside busy loops.
 
-``python -m benchmarks.busy`` trains full runs on MNIST at several nice values, each alone and beside 2 and 4 processes
-that never rest, as a compiler or somebody's own notebook is.
+``python -m benchmarks.busy`` trains full runs on MNIST at several nice values, each alone and beside 2 and 4 busy
+processes, like a compiler or another notebook.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Costs of the dashboard: the round trip of a live update, and the speed of training with an open page.
 
-``python -m benchmarks.dashboard`` serves the app, starts a pretrain run on MNIST in a real Chromium, and looks at it
-by turns with the page open and closed.
+``python -m benchmarks.dashboard`` serves the app, starts a pretrain run on MNIST in a real Chromium, and measures
+in turn with the page open and closed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Time to open the Runs page with many runs in the store.
 
-``python -m benchmarks.many_runs`` trains three small runs, repeats their rows and files 10,000 times, serves the app,
-and opens the page in a real Chromium: first right after the start, then again and again.
+``python -m benchmarks.many_runs`` trains three small runs, copies their rows and files 10,000 times, serves the app,
+and opens the page in a real Chromium: first right after the start, then repeatedly.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Time to stop runs, from the request to the stored result: ``python -m benchmarks.stopping``, on MNIST.
 
-Each case is stopped at several moments of its training; runs of a bank are stopped one alone, then all others at once.
+Each case is stopped at several moments of its training; in a bank, one run is stopped first, then all others at once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Time of a sweep of 64 LoRA runs on MNIST, from the start to the last adapter file: ``python -m benchmarks.sweep``.
 
-Ranks 2 to 16, four learning rates, four seeds, two epochs each on MNIST turned by 45°, as the Sweep page queues them.
+Ranks 2 to 16, four learning rates, four seeds, two epochs each on MNIST rotated by 45°, as the Sweep page queues them.
 """
 
 from __future__ import annotations

@@ -28,11 +28,10 @@ from core.settings import Settings, available_devices, choose_device
 from core.spec import Device, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.store.backups import Backups
 from core.store.copies import Copies
-from core.store.database import explained
-from core.store.deletions import Deletions
+from core.store.database import store_error
 from core.store.notes import RunNotes
 from core.store.record import Curve, Experiment, Run, State
-from core.store.restore import Restored, Restoring
+from core.store.restore import Restored, Restorer
 from core.store.search import Search
 from core.store.store import Store
 
@@ -65,9 +64,7 @@ class Lab:
         self.usage = DiskUsage(settings, self.store, self.tasks)
         self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
-        self._restoring = Restoring(
-            self.store, settings.home, self._copies, Deletions(settings.home), self._backups, self.owner
-        )
+        self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
         self._unlisted: list[str] = []
         self.workers = Workers(settings, self.store, self._copies, self.tasks, self.owner)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
@@ -85,7 +82,7 @@ class Lab:
         left = self.store.runs(states=["queued", "running", "interrupted"])
         self._copies.catch_up([run.id for run in left])
         self._process.settle()
-        self._unlisted = self._restoring.unlisted()
+        self._unlisted = self._restorer.unlisted()
         if self._unlisted:
             log.warning(
                 "%d folders in %s belong to runs that are not in the store: `python -m core restore`, or the button on "
@@ -309,7 +306,7 @@ class Lab:
         """SHA-256 of a run's trained weights, if it has a result; see :func:`core.engine.recipe.weights_digest`."""
         return weights_digest(self.settings.runs / run.id, self.store.files(run.id)) if run.result else None
 
-    # Restoring the store
+    # Restorer the store
 
     def unlisted(self) -> list[str]:
         """Ids of runs that had a folder but were not in the store when the lab was started, and still are not."""
@@ -324,9 +321,9 @@ class Lab:
             OSError: a folder cannot be moved.
         """
         try:
-            restored = self._restoring.restore()
+            restored = self._restorer.restore()
         except sqlite3.Error as error:
-            raise explained(error, self.settings.store) from error
+            raise store_error(error, self.settings.store) from error
         self._unlisted = []
         return restored
 
@@ -336,16 +333,13 @@ class Lab:
         Raises:
             StoreError: it cannot be read, or is damaged; the message says what to do.
         """
-        if whole:
-            self.store.verify()
-        else:
-            self.store.check()
+        return self.store.verify() if whole else self.store.check()
 
     # Tasks and estimates
 
-    def preview(self, task: TaskSpec, per_class: int = 1) -> tuple[Images, Labels]:
-        """Sample images of a task, of shape (k, 28, 28), with their labels. Raises: DatasetError."""
-        return preview(self.tasks.get(task), per_class)
+    def preview(self, task: TaskSpec) -> tuple[Images, Labels]:
+        """One image per class of a task, of shape (k, 28, 28), with labels. Raises: DatasetError."""
+        return preview(self.tasks.get(task), per_class=1)
 
     def cost(self, spec: RunSpec) -> Cost:
         """Estimated cost of a run. Raises: LabError: the spec is not valid."""

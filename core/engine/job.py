@@ -104,17 +104,14 @@ class BankCallbacks:
 class _SingleRunCallbacks(BankCallbacks):
     """The callbacks of :func:`execute`, for a bank of one run."""
 
-    def __init__(self, sink: Sink, stop: Callable[[], bool], started: Callable[[int], None]) -> None:
-        self._sink, self._stop, self._started = sink, stop, started
+    def __init__(self, sink: Sink, started: Callable[[int], None]) -> None:
+        self._sink, self._started = sink, started
 
     def on_begin(self, member: int, steps: int) -> None:
         self._started(steps)
 
     def on_event(self, member: int, event: Event) -> None:
         self._sink(event)
-
-    def should_stop(self, member: int) -> bool:
-        return self._stop()
 
 
 def total_steps(spec: RunSpec, task: Task) -> int:
@@ -126,7 +123,6 @@ def execute(
     spec: RunSpec,
     context: RunContext,
     sink: Sink,
-    stop: Callable[[], bool] = lambda: False,
     started: Callable[[int], None] = lambda steps: None,
 ) -> Outcome:
     """Train one run and write its files.
@@ -135,7 +131,6 @@ def execute(
         spec: the run.
         context: its data, base and folder.
         sink: called with every event.
-        stop: called often; once it returns True, the run stops and keeps what it has learnt.
         started: called with the number of steps once the data is loaded.
 
     Raises:
@@ -144,7 +139,7 @@ def execute(
         LabError: data, base or adapter cannot be used; the message says why.
         OSError: a file cannot be written.
     """
-    (outcome,) = execute_bank([spec], [context], _SingleRunCallbacks(sink, stop, started))
+    (outcome,) = execute_bank([spec], [context], _SingleRunCallbacks(sink, started))
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

@@ -40,7 +40,7 @@ class Database:
             self._create()
         except (sqlite3.DatabaseError, OSError) as error:
             self.close()
-            raise explained(error, path) from error
+            raise store_error(error, path) from error
         self._identity = _identity(path)
 
     def _create(self) -> None:
@@ -72,7 +72,7 @@ class Database:
         except StoreError:
             raise
         except sqlite3.Error as error:
-            raise explained(error, self.path) from error
+            raise store_error(error, self.path) from error
 
     def verify(self) -> None:
         """Read the whole store and check that it is intact; takes about a second per few hundred megabytes.
@@ -85,7 +85,7 @@ class Database:
         except StoreError:
             raise
         except sqlite3.Error as error:
-            raise explained(error, self.path) from error
+            raise store_error(error, self.path) from error
         if found != "ok":
             raise StoreDamagedError(f"{self.path} is damaged ({_line(found)}): {RESTORE}.")
 
@@ -168,7 +168,7 @@ def statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def explained(error: Exception, path: Path) -> StoreError:
+def store_error(error: Exception, path: Path) -> StoreError:
     """An error that says why a store cannot be used and what to do, depending on the cause."""
     code = getattr(error, "sqlite_errorcode", None)
     match code & 0xFF if code is not None else None:

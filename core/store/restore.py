@@ -1,4 +1,4 @@
-"""Restoring the store, wholly or in part, from the copies in the folders of the runs.
+"""Restorer the store, wholly or in part, from the copies in the folders of the runs.
 
 Nothing is removed: folders without a readable copy are moved to ``strays``, and a damaged store to ``damaged``.
 """
@@ -50,18 +50,16 @@ class Restored:
         return text
 
 
-class Restoring:
+class Restorer:
     """Restores runs from the folders and backups of one home folder."""
 
-    def __init__(
-        self, store: Store, home: Path, copies: Copies, deletions: Deletions, backups: Backups, owner: str
-    ) -> None:
+    def __init__(self, store: Store, home: Path, copies: Copies, backups: Backups, owner: str) -> None:
         """Args: owner: name of the process that may resume interrupted runs."""
         self._store = store
         self._runs = home / "runs"
         self._strays = home / "strays"
         self._copies = copies
-        self._deletions = deletions
+        self._deletions = Deletions(home)
         self._backups = backups
         self._owner = owner
 

@@ -1,7 +1,7 @@
 """A process that trains one bank and prints planned and used memory: ``python -m tests.runs.bank_growth``.
 
-One line of JSON: the runs, the bytes that were planned for them, and the bytes that the process grew by at most from
-what it had with data and libraries loaded.
+One line of JSON: the number of runs, the planned bytes, and the peak growth of the process in bytes after data and
+libraries were loaded.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A lab in a process with limited memory: ``python -m tests.runs.short_of_memory``.
 
-It trains each spec that it is given alongside the others, and prints what became of each, one line of JSON a run.
+It trains all given specs together, and prints the result of each, one line of JSON per run.
 """
 
 from __future__ import annotations

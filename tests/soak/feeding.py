@@ -1,7 +1,7 @@
 """A process that reads files as datasets and adapters and prints each result: ``python -m tests.soak.feeding``.
 
-One line of JSON a file and door: the sentence, or that it was taken, or what else was raised; the seconds; the most
-memory that the process had meanwhile; and what had changed on disk.
+It prints one line of JSON per file and kind: the error message, or that it was accepted, or which other exception was
+raised; the seconds; the peak memory; and what changed on disk.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A lab whose disk becomes full at bad moments; prints results as JSON. Run by ``test_full_disk.py``.
 
-The disk is a small one that a file fills up, or a limit on the size of files, which any user may set.
+The disk is a small file system that a file fills up, or a limit on file sizes, which any user may set.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sessions that use Streamlit's websocket like a browser but render nothing, so that many fit on a small machine.
 
-The server does for each what it does for a browser: it runs the page, sends what is on it, and runs each fragment again
-when its time has come.
+The server does the same work as for a browser: it runs the page, sends its elements, and reruns each fragment at its
+interval.
 """
 
 from __future__ import annotations
