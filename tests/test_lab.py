@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -317,3 +318,11 @@ def test_a_home_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where a folder should be")
     with pytest.raises((LabError, OSError)):
         Lab(Settings(home=tmp_path / "home"))
+
+
+def test_only_the_lab_uses_the_store_and_the_workers() -> None:
+    root = Path(__file__).parents[1]
+    files = [root / "app.py", *(root / "pages").rglob("*.py"), *(root / "core").rglob("*.py")]
+    door = re.compile(r"\b(lab|current\(\))\.(store|workers|_\w+)\b(?! import)")
+    assert len(files) > 100
+    assert [str(path) for path in files if door.search(path.read_text(encoding="utf-8"))] == []

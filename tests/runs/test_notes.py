@@ -79,7 +79,7 @@ def test_a_note_and_tags_come_back_as_they_were_given(store: Store, notes: RunNo
     ("change", "sentence"),
     [
         (lambda s: s.set_note("r-1", "x" * (MAX_NOTE + 1)), "at most 2,000 characters, and this one has 2,001"),
-        (lambda s: s.set_note("r-1", "a\0b"), r"no text \('\\x00'\)"),
+        (lambda s: s.set_note("r-1", "a\0b"), r"not text \('\\x00'\)"),
         (lambda s: s.set_note("r-1", "half \ud800"), "not text"),
         (lambda s: s.set_tags("r-1", ["kept", "y" * (MAX_TAG + 1)]), "at most 40 characters, and this one has 41"),
         (lambda s: s.set_tags("r-1", ["  "]), "at least one character"),

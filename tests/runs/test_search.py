@@ -11,6 +11,7 @@ import pytest
 from core.spec import CONTROLS, LoRASpec, RunSpec, TaskSpec
 from core.store.notes import RunNotes
 from core.store.record import Run
+from core.store.schema import TABLES, UPGRADES
 from core.store.search import MAX_WORDS, ORDERS, Entry, Query, Search, Sort
 from core.store.store import Store
 from tests.conftest import DIGITS
@@ -151,6 +152,12 @@ def test_words_of_a_label_find_exactly_its_runs(tmp_path: Path) -> None:
         fit = [i for i, spec in enumerate(specs) if all(w.lower() in spec.label.lower() for w in text.split())]
         entries = Search(store).find(Query(text=text, sort="oldest first")).entries
         assert sorted(entry.run.id for entry in entries) == [f"{kind}{i}" for kind in "xy" for i in fit], text
+
+
+def test_the_schema_contains_no_labels() -> None:
+    text = " ".join([TABLES, *UPGRADES.values()]).lower()
+    for label in (spec.label for spec in of_every_kind()):
+        assert f"'{label.split(' r=')[0]}".lower() not in text, label
 
 
 def test_columns_read_off_specs_and_results_say_what_python_says(tmp_path: Path) -> None:
