@@ -306,7 +306,7 @@ class Lab:
         """SHA-256 of a run's trained weights, if it has a result; see :func:`core.engine.recipe.weights_digest`."""
         return weights_digest(self.settings.runs / run.id, self.store.files(run.id)) if run.result else None
 
-    # Restorer the store
+    # Restoring the store
 
     def unlisted(self) -> list[str]:
         """Ids of runs that had a folder but were not in the store when the lab was started, and still are not."""

@@ -92,11 +92,11 @@ def bank_memory(specs: Sequence[RunSpec], task: Sizes, source: Sizes | None = No
     )
     first = specs[0]
     other = None if first.source == first.task else source
-    return _rehearse(first.model, first.base is not None, members, first.optim.batch_size, task, other)
+    return _simulate(first.model, first.base is not None, members, first.optim.batch_size, task, other)
 
 
 @lru_cache(maxsize=256)
-def _rehearse(
+def _simulate(
     model: ModelSpec, has_base: bool, members: tuple[_Member, ...], batch: int, task: Sizes, other: Sizes | None
 ) -> int:
     """Peak memory of a bank; ``other`` has the sizes of the source task if it differs from the task."""

@@ -1,4 +1,4 @@
-"""Restorer the store, wholly or in part, from the copies in the folders of the runs.
+"""Restoring the store, wholly or in part, from the copies in the folders of the runs.
 
 Nothing is removed: folders without a readable copy are moved to ``strays``, and a damaged store to ``damaged``.
 """

@@ -214,7 +214,7 @@ class Transitions(Database):
             return self._held(db, runs)
 
     def requeue(self, ids: Sequence[str], owner: str) -> None:
-        """Queue interrupted runs again, all or none; each goes on from its checkpoint if it has one.
+        """Queue interrupted runs again, all or none; each resumes from its checkpoint if it has one.
 
         Raises:
             RunStateError: one of them is not interrupted.
