@@ -1,1 +1,1 @@
-"""Speed and memory of the training engine, side by side with what a user would use instead."""
+"""Speed and memory of the training engine compared with its alternatives."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: time every contender in turns, print one table, write one JSON file."""
+"""``python -m benchmarks``: time all contenders in turn, print tables, and write one JSON file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.training.bank.shard import no_denormals
 
 
 def timed(rows: list[Contender], repeats: int) -> list[Timing]:
-    """Build and time all contenders: round after round, each once a round, so that noise meets all alike."""
+    """Build all contenders and time each once per round, so that noise affects all alike."""
     runs, memory = [], []
     for row in rows:
         run, peak = peak_memory(lambda row=row: _built(row))  # type: ignore[misc]
@@ -38,7 +38,7 @@ def timed(rows: list[Contender], repeats: int) -> list[Timing]:
 
 def _built(row: Contender) -> object:
     run = row.build()
-    row.seconds(run) if row.threads is None else run(8)  # the first steps make buffers
+    row.seconds(run) if row.threads is None else run(8)  # the first steps allocate buffers
     return run
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = mnist_folder()
     start = time.perf_counter()
-    # As a run of the lab begins: torch makes the threads that help this one while it flushes denormals.
+    # As in the lab: torch starts its threads while this one flushes denormals.
     with no_denormals():
         torch.ones(1 << 20).sum()
     timings: list[Timing] = []

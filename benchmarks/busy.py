@@ -1,7 +1,7 @@
-"""What training gets of cores that others want: steps per second of one run alone and beside busy loops.
+"""Speed of training on busy cores: steps per second of one run alone and beside busy loops.
 
-``python -m benchmarks.busy`` trains full runs on MNIST at several nice values, each alone and beside 2 and 4 processes
-that never rest, as a compiler or somebody's own notebook is.
+``python -m benchmarks.busy`` trains full runs on MNIST at several nice values, each alone and beside 2 and 4 busy
+processes, like a compiler or another notebook.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from core.lab import Lab
 from core.spec import OptimSpec, RunSpec, TaskSpec
 
 WINDOW = 5.0
-"""Seconds of each look."""
+"""Seconds per measurement."""
 SETTLE = 1.0
-"""Seconds between the start of the loops and a look."""
+"""Seconds between the start of the loops and a measurement."""
 SPEC = RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="mnist"), optim=OptimSpec.of(batch_size=64, epochs=200))
 
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """So many processes of usual rank that never rest."""
+    """Run this many busy processes at the default priority."""
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
@@ -50,7 +50,7 @@ def pace(lab: Lab, id: str) -> float:
 
 def measure(nice: int, loops: list[int], repeats: int) -> dict[str, float]:
     """Median steps per second of a run at this nice value, by the number of loops beside it."""
-    priority.BACK = nice
+    priority.NICE = nice
     found: dict[int, list[float]] = {count: [] for count in loops}
     with mnist_lab() as lab:
         run = lab.launch(SPEC)
@@ -66,8 +66,8 @@ def measure(nice: int, loops: list[int], repeats: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nice", type=int, nargs="+", default=[priority.BACK], help="nice values of the trainer")
+    parser.add_argument("--nice", type=int, nargs="+", default=[priority.NICE], help="nice values of the trainer")
     parser.add_argument("--loops", type=int, nargs="+", default=[0, 2, 4], help="numbers of busy loops")
-    parser.add_argument("--repeats", type=int, default=3, help="looks at each")
+    parser.add_argument("--repeats", type=int, default=3, help="measurements of each")
     given = parser.parse_args()
     print(json.dumps({nice: measure(nice, given.loops, given.repeats) for nice in given.nice}, indent=1))

@@ -1,4 +1,4 @@
-"""What is compared: each contender trains for some steps, whenever asked, and says how long they took."""
+"""The contenders: each trains for a number of steps and returns the time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RANK = 4
 RATE = 0.001
 
 Run = Callable[[int], tuple[float, int, int]]
-"""Trains for about this many steps; gives seconds, the steps that they were, and threads."""
+"""Trains for about this many steps; returns the seconds, the exact number of steps, and the threads."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ class Contender:
     name: str
     batch: int
     members: int
-    """Runs that it trains at once; figures are for each of them."""
+    """Number of runs trained together; figures are per run."""
     steps: int
-    """Steps of one timing; an epoch is scaled from them."""
+    """Number of steps per timing, which is scaled to an epoch."""
     threads: int | None
-    """Intra-op threads; None where the engine chooses."""
+    """Number of intra-op threads; None lets the engine choose."""
     build: Callable[[], Run]
 
     def seconds(self, run: Run) -> tuple[float, int]:
-        """Seconds of an epoch of 60,000 images, for each run; and the threads that it took."""
+        """Seconds per run for an epoch of 60,000 images, and the number of threads."""
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         seconds, steps, threads = run(self.steps)
@@ -73,7 +73,7 @@ def with_peft() -> nn.Module:
 
 
 def notebook_loop(root: Path, batch: int, peft: bool) -> Run:
-    """The notebook as written: torchvision's dataset, ToTensor, DataLoader, Adam."""
+    """The notebook's loop, unchanged: torchvision's dataset, ToTensor, DataLoader, Adam."""
     data = datasets.MNIST(str(root), train=True, transform=transforms.ToTensor())
     loader = DataLoader(data, batch_size=batch, shuffle=True)
     network = with_peft() if peft else perceptron()
@@ -90,7 +90,7 @@ def notebook_loop(root: Path, batch: int, peft: bool) -> Run:
 
 
 def memory_loop(task: Task, batch: int, fused: bool) -> Run:
-    """PEFT in the plain loop that a careful user writes: data in memory, no data loader."""
+    """PEFT in a plain efficient loop: data in memory, no data loader."""
     network = with_peft()
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=RATE, fused=fused)
     order = data_order(EXAMPLES, 0, 1)
@@ -109,7 +109,7 @@ def memory_loop(task: Task, batch: int, fused: bool) -> Run:
 
 
 def engine(task: Task, batch: int, settings: Sequence[tuple[LoRASpec | None, float, int]]) -> Run:
-    """The bank, through the loop that the dashboard uses, evaluation left out.
+    """The bank in the dashboard's training loop, without evaluation.
 
     Args:
         task: MNIST.
@@ -121,7 +121,7 @@ def engine(task: Task, batch: int, settings: Sequence[tuple[LoRASpec | None, flo
     optims = [OptimSpec.of(batch_size=batch, learning_rate=rate, epochs=200) for _, rate, _ in settings]
 
     def run(steps: int) -> tuple[float, int, int]:
-        threads = Threads(bank, batch)  # a trial each time, as every bank begins with one
+        threads = Threads(bank, batch)  # includes the trial of thread counts, as for every bank
         start = time.perf_counter()
         for member, event in train(bank, optims):
             if member == 0 and isinstance(event, StepLoss):
@@ -134,7 +134,7 @@ def engine(task: Task, batch: int, settings: Sequence[tuple[LoRASpec | None, flo
 
 
 def products_only(task: Task, batch: int, settings: Sequence[tuple[LoRASpec | None, float, int]]) -> Run:
-    """The floor: the matrix products of the same steps on the same tensors, one thread, nothing between them."""
+    """The floor: only the matrix products of the same steps on the same tensors, on one thread."""
     networks = [perceptron(lora, seed) for lora, _, seed in settings]
     bank = Bank(networks, [rate for _, rate, _ in settings], [seed for _, _, seed in settings], task)
     calls = [bank.products(shard, batch) for shard in range(bank.shards)]
@@ -151,26 +151,26 @@ def products_only(task: Task, batch: int, settings: Sequence[tuple[LoRASpec | No
 
 
 def one_order(count: int, rank: int = RANK) -> list[tuple[LoRASpec | None, float, int]]:
-    """LoRA runs of one seed, learning rates all different."""
+    """LoRA runs with one seed and different learning rates."""
     return [(LoRASpec.of(rank=rank), RATE * (1 + k / count), 0) for k in range(count)]
 
 
 def settings_by_seeds(settings: int, seeds: int) -> list[tuple[LoRASpec | None, float, int]]:
-    """As a sweep has it: every setting with every seed."""
+    """LoRA runs as in a sweep: every setting with every seed."""
     return [(LoRASpec.of(rank=RANK), RATE * (1 + k), seed) for seed in range(seeds) for k in range(settings)]
 
 
 def full(count: int) -> list[tuple[LoRASpec | None, float, int]]:
-    """Full fine-tuning, each run with a seed of its own."""
+    """Full fine-tuning runs with different seeds."""
     return [(None, RATE, seed) for seed in range(count)]
 
 
 def contenders(task: Task, root: Path, batch: int) -> list[Contender]:
-    """Everything that is timed at one batch size."""
+    """All contenders at one batch size."""
     few = max(40, 16_000 // batch)
     rows: list[Contender] = []
     for threads in (1, 2):
-        few = few // threads  # with a busy core, two threads may be fifty times slower
+        few = few // threads  # if a core is busy, two threads may be fifty times slower
         label = f", {threads} thread{'s' if threads > 1 else ''}"
         for peft in (False, True):
             name = "notebook loop" + (" with PEFT LoRA" if peft else "") + label
@@ -203,7 +203,7 @@ def contenders(task: Task, root: Path, batch: int) -> list[Contender]:
 
 
 def banks() -> list[tuple[str, list[tuple[LoRASpec | None, float, int]]]]:
-    """Banks that are timed, by name."""
+    """Banks to time, by name."""
     return [
         *((f"full K={count}", full(count)) for count in (1, 4, 8, 32)),
         *((f"LoRA K={count}", one_order(count)) for count in (1, 4, 8, 32)),

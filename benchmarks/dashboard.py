@@ -1,7 +1,7 @@
-"""What the dashboard costs: the round trip of a live tick, and the pace of training beside an open page.
+"""Costs of the dashboard: the round trip of a live update, and the speed of training with an open page.
 
-``python -m benchmarks.dashboard`` serves the app, starts a pretrain run on MNIST in a real Chromium, and looks at it
-by turns with the page open and closed.
+``python -m benchmarks.dashboard`` serves the app, starts a pretrain run on MNIST in a real Chromium, and measures
+in turn with the page open and closed.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from core.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 WINDOW = 8.0
-"""Seconds of each look, long enough for thousands of steps."""
+"""Seconds per measurement, long enough for thousands of steps."""
 SETTLE = 2.5
-"""Seconds before a look: a page that has just been opened still reads its scripts."""
+"""Seconds before a measurement, while a new page still loads its scripts."""
 PAIRS = 8
-"""Looks with the page and without it, by turns."""
+"""Number of measurements with and without the page, in turn."""
 CHROMIUM = [
     "--no-sandbox",
     "--disable-gpu",
@@ -66,11 +66,11 @@ window.WebSocket = class extends WebSocket {
   }
 };
 """
-"""Notes in the page itself when a frame left and when one arrived, by the page's own clock."""
+"""Script in the page that records when each frame was sent or received, by the page's clock."""
 
 
 def trips(page: Page) -> list[float]:
-    """Milliseconds between each fragment's request and the end of its answer, since the page was opened."""
+    """Milliseconds from each fragment's request to the end of its answer, since the page was opened."""
     found, asked = [], None
     for way, moment, content in page.evaluate("window.frames_seen"):
         if way == "sent":
@@ -85,7 +85,7 @@ def trips(page: Page) -> list[float]:
 
 @contextmanager
 def served(home: Path) -> Iterator[str]:
-    """The app on a free port, with this home folder."""
+    """Serve the app on a free port with this home folder."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -112,27 +112,27 @@ def served(home: Path) -> Iterator[str]:
 
 
 def start_pretraining(page: Page, url: str) -> None:
-    """Start a long run from the Pretrain page, as a person would."""
+    """Start a long run on the Pretrain page, like a user."""
     page.goto(f"{url}/pretrain")
     button = page.get_by_role("button", name="Start pretraining")
     button.wait_for(timeout=60_000)
     page.get_by_role("slider", name="Epochs").press("End")
     page.get_by_text("42,200", exact=True).wait_for(timeout=30_000)
-    page.get_by_role("slider", name="Batch size").press("Home")  # so many steps that both looks are over before it is
+    page.get_by_role("slider", name="Batch size").press("Home")  # enough steps for all measurements
     page.get_by_text(re.compile("^337,")).wait_for(timeout=30_000)
     button.click()
     page.get_by_role("button", name="Stop", exact=True).first.wait_for(timeout=60_000)
 
 
 def running(store: Store) -> Run:
-    """The run that trains."""
+    """The run in training."""
     while not (runs := store.runs(states=["running"])):
         time.sleep(0.05)
     return runs[0]
 
 
 def pace(store: Store, run: Run) -> float:
-    """Steps a second over one window."""
+    """Steps per second over one window."""
     first, start = store.run(run.id).step, time.perf_counter()
     time.sleep(WINDOW)
     return (store.run(run.id).step - first) / (time.perf_counter() - start)
@@ -151,7 +151,7 @@ def measure() -> dict[str, object]:
             page.add_init_script(RECORDER)
             start_pretraining(page, url)
             run = running(store)
-            # In turns, so that how far a run has come favours neither.
+            # In turn, so that the progress of the run favours neither.
             for is_open in (True, False) if len(alone) % 2 else (False, True):
                 page.goto(f"{url}/pretrain" if is_open else "about:blank")
                 page.wait_for_timeout(SETTLE * 1000)

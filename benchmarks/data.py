@@ -1,4 +1,4 @@
-"""The real MNIST, in memory for the engine and as files for the notebook's own loop."""
+"""The real MNIST, in memory for the engine and as files for the notebook's loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.spec import TaskSpec
 
 
 def mnist_folder() -> Path:
-    """The folder with MNIST's four files; the process ends with a sentence where there is none."""
+    """The folder with MNIST's four files; exits with a message if there is none."""
     root = os.environ.get("LORA_LAB_DATA")
     folder = Path(root or "") / "MNIST" / "raw"
     if not root or not folder.is_dir():
@@ -24,7 +24,7 @@ def mnist_folder() -> Path:
 
 
 def unpacked(folder: Path, root: Path) -> Path:
-    """The files in ``folder`` as torchvision wants them, plain, under ``root``."""
+    """Write the files in ``folder`` to ``root``, unzipped, in torchvision's layout."""
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for path in folder.iterdir():
@@ -37,7 +37,7 @@ def unpacked(folder: Path, root: Path) -> Path:
 
 
 def whole_task(root: Path) -> Task:
-    """All 60,000 training images, as the notebook trains on them; the test part stands in for validation."""
+    """All 60,000 training images, as in the notebook; the test part is also used for validation."""
     from torchvision.datasets import MNIST
 
     parts = {}

@@ -1,4 +1,4 @@
-"""A lab over the real MNIST in a folder that goes away, as the dashboard has one."""
+"""A lab with the real MNIST in a temporary folder, like that of the dashboard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.settings import Settings
 
 @contextmanager
 def mnist_lab() -> Iterator[Lab]:
-    """A lab that trains; the process ends with a sentence where there is no MNIST."""
+    """A started lab; exits with a message if there is no MNIST."""
     data = mnist_folder().parents[1]
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Settings(Path(folder), data_folder=data))
@@ -25,7 +25,7 @@ def mnist_lab() -> Iterator[Lab]:
 
 
 def until(holds: Callable[[], bool]) -> float:
-    """Seconds until something holds."""
+    """Seconds until a condition holds."""
     start = time.perf_counter()
     while not holds():
         time.sleep(0.005)

@@ -1,4 +1,4 @@
-"""The machine, and how much memory something took on it."""
+"""Description of the machine, and measurement of memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def machine() -> str:
-    """Processor, cores and versions, in a line."""
+    """Processor, cores and versions in one line."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -27,7 +27,7 @@ def machine() -> str:
 
 
 def peak_memory(work: Callable[[], T]) -> tuple[T, int | None]:
-    """Do something; also give the bytes that the process grew by at most, None where the system does not tell."""
+    """Call a function. Returns: its result, and the peak growth of memory in bytes, None if it is unknown."""
     gc.collect()
     before = _resident("VmRSS")
     try:

@@ -1,7 +1,7 @@
-"""How long the Runs page takes to open over a store of many runs.
+"""Time to open the Runs page with many runs in the store.
 
-``python -m benchmarks.many_runs`` trains three small runs, repeats their rows and files 10,000 times, serves the app,
-and opens the page in a real Chromium: first right after the start, then again and again.
+``python -m benchmarks.many_runs`` trains three small runs, copies their rows and files 10,000 times, serves the app,
+and opens the page in a real Chromium: first right after the start, then repeatedly.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from core.settings import Settings
 from core.spec import LoRASpec, OptimSpec
 
 TABLES = ("runs", "losses", "epochs", "transitions", "log", "files")
-"""What the store knows of a run, each row under its id."""
+"""Tables with rows of a run."""
 
 
 def fill(home: Path, count: int) -> None:
-    """Make a home folder with at least so many finished runs, each with curves and files."""
+    """Make a home folder with at least this many finished runs, each with curves and files."""
     lab = Lab(Settings(home))
     lab.start()
     optim = OptimSpec.of(epochs=2)
@@ -55,7 +55,7 @@ def fill(home: Path, count: int) -> None:
 
 
 def opened(page: Page, url: str) -> float:
-    """Seconds from asking for the page until it shows its list and nothing moves any more."""
+    """Seconds until the page shows its list and has finished running."""
     start = time.perf_counter()
     page.goto(f"{url}/runs")
     page.get_by_test_id("stDataFrame").wait_for(timeout=60_000)
@@ -64,7 +64,7 @@ def opened(page: Page, url: str) -> float:
 
 
 def visit(browser: Browser, url: str) -> tuple[float, float]:
-    """Seconds until a new session's page is there, and of a reload in it."""
+    """Seconds to open the page in a new session, and to reload it."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     first, again = opened(page, url), opened(page, url)
     page.close()
@@ -84,7 +84,7 @@ def main() -> None:
         for _ in range(3):
             with served(Path(folder)) as url:
                 page = browser.new_page()
-                page.goto("about:blank")  # the browser itself has started before the clock does
+                page.goto("about:blank")  # the browser has started before the measurement
                 page.close()
                 firsts.append(visit(browser, url)[0])
                 visits += [visit(browser, url) for _ in range(5)]

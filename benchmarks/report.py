@@ -1,4 +1,4 @@
-"""Timings made into a table, ratios against the targets, and the parts of a step."""
+"""Tables of timings, ratios compared with targets, and the parts of a step."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ NOTEBOOK, MEMORY = "notebook loop, ", "PEFT LoRA in memory, "
 
 @dataclass(frozen=True)
 class Timing:
-    """One contender's figures."""
+    """Figures of one contender."""
 
     name: str
     batch: int
     members: int
     seconds: tuple[float, ...]
-    """Of an epoch of 60,000 images, for each run; one a round."""
+    """Seconds per run for an epoch of 60,000 images, one value per round."""
     threads: tuple[int, ...]
-    """That each round took."""
+    """Number of threads in each round."""
     memory: int | None
-    """Bytes that the process grew by at most while it was built and first run."""
+    """Peak growth of memory in bytes while it was built and first run."""
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON, with minimum and median."""
+        """The figures as JSON values, with minimum and median."""
         return asdict(self) | {"minimum": min(self.seconds), "median": median(self.seconds)}
 
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio that is asked for, at batch 64."""
+    """A required speed-up at batch size 64."""
 
     title: str
     slow: str
     fast: tuple[str, ...]
-    """Any of these, the best counts."""
+    """Names of contenders, of which the best counts."""
     least: float
 
 
@@ -65,7 +65,7 @@ TARGETS = (
 
 
 def named(timings: Sequence[Timing], name: str, batch: int) -> Timing | None:
-    """The timing of a contender; of its thread counts, the fastest, so that no ratio lives off a bad choice."""
+    """The timing of a contender with its fastest thread count, so that no ratio profits from a bad choice."""
     found = [t for t in timings if t.batch == batch and (t.name == name or _without_threads(t.name) == name)]
     return min(found, key=lambda t: median(t.seconds), default=None)
 
@@ -75,9 +75,9 @@ def _without_threads(name: str) -> str:
 
 
 def table(timings: Sequence[Timing]) -> str:
-    """Markdown: seconds an epoch and run, and peak memory."""
+    """Markdown table: seconds per epoch and run, and peak memory."""
     lines = [
-        "| batch | | runs | threads | s an epoch and run, minimum | median | peak memory, MB |",
+        "| batch | | runs | threads | s per epoch and run, minimum | median | peak memory, MB |",
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for t in timings:
@@ -89,7 +89,7 @@ def table(timings: Sequence[Timing]) -> str:
 
 
 def ratios(timings: Sequence[Timing], batch: int = 64) -> str:
-    """Markdown: every target, what was measured by minimum and median, and whether it was met by both."""
+    """Markdown table: every target, the ratios of minimum and median, and whether both meet it."""
     lines = ["| at batch 64 | at least | by minimum | by median of rounds | |", "| --- | ---: | ---: | ---: | --- |"]
     for target in TARGETS:
         slow, candidates = named(timings, target.slow, batch), [named(timings, f, batch) for f in target.fast]
@@ -114,7 +114,7 @@ def _ratio(slow: Timing, fast: Timing) -> tuple[float, float]:
 
 
 def parts_of_a_step(task: Task, batch: int, settings: Sequence[tuple[LoRASpec | None, float, int]]) -> dict[str, float]:
-    """Microseconds of one step's parts, each timed by itself, first to last."""
+    """Microseconds of each part of a step, each timed separately, in order."""
     networks = [perceptron(lora, seed) for lora, _, seed in settings]
     bank = Bank(networks, [RATE] * len(settings), [seed for _, _, seed in settings], task)
     parts: dict[str, float] = {}

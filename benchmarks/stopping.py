@@ -1,6 +1,6 @@
-"""How long Stop takes, from the request to the result that is kept: ``python -m benchmarks.stopping``, on MNIST.
+"""Time to stop runs, from the request to the stored result: ``python -m benchmarks.stopping``, on MNIST.
 
-Each case is stopped at several moments of its training; runs of a bank are stopped one alone, then all others at once.
+Each case is stopped at several moments of its training; in a bank, one run is stopped first, then all others at once.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec
 from core.store.record import Run
 
 MOMENTS = (0.3, 1.1, 2.7)
-"""Seconds of training after which a stop is asked for."""
+"""Seconds of training before a stop is requested."""
 
 LONG = OptimSpec.of(epochs=200)
-"""More epochs than there is time for."""
+"""More epochs than the measurement takes."""
 
 
 def ended(lab: Lab, runs: list[Run]) -> bool:
-    """Whether none of these runs waits or trains any more."""
+    """Whether all of these runs have ended."""
     return not any(run.is_live for run in lab.runs_of([run.id for run in runs]))
 
 
 def stopped(lab: Lab, start: Callable[[], list[Run]]) -> dict[str, list[float]]:
-    """Seconds that the stop of one run took, and of all that were left then, at every moment."""
+    """Seconds to stop one run, and then all others, for each of the moments."""
     one, others = [], []
     for moment in MOMENTS:
         runs = start()
@@ -46,7 +46,7 @@ def stopped(lab: Lab, start: Callable[[], list[Run]]) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the times."""
     seeds = count()
     with mnist_lab() as lab:
         source, target = preset_tasks("rotation-45", "mnist", lab.catalog)

@@ -1,6 +1,6 @@
-"""What a sweep of 64 LoRA runs takes on MNIST, from Start to the last adapter file: ``python -m benchmarks.sweep``.
+"""Time of a sweep of 64 LoRA runs on MNIST, from the start to the last adapter file: ``python -m benchmarks.sweep``.
 
-Ranks 2 to 16, four learning rates, four seeds, two epochs each on MNIST turned by 45°, as the Sweep page queues them.
+Ranks 2 to 16, four learning rates, four seeds, two epochs each on MNIST rotated by 45°, as the Sweep page queues them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EPOCHS = 2
 
 
 def main() -> None:
-    """Pretrain a base, run the sweep, print."""
+    """Pretrain a base, run the sweep, and print the time."""
     with mnist_lab() as lab:
         source, target = preset_tasks("rotation-45", "mnist", lab.catalog)
         optim = OptimSpec.of(epochs=EPOCHS)

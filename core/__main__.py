@@ -1,4 +1,4 @@
-"""LoRA Lab without a browser: ``python -m core`` with ``compare``, ``report``, ``run``, ``verify`` or ``restore``."""
+"""The command line of LoRA Lab: ``python -m core`` with ``compare``, ``report``, ``run``, ``verify`` or ``restore``."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from core.study.report.report import report_of
 POLL_SECONDS = 0.1
 
 KEPT = (
-    "Every run is kept, with what it had learnt: start the dashboard on the same home folder (streamlit run app.py), "
-    "and press Resume on its Runs page to go on."
+    "Every run is kept with its progress: start the dashboard on the same home folder (streamlit run app.py), and "
+    "press Resume on the Runs page to continue."
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 where it did not succeed, or a shell's for the signal that ended it."""
+    """Run one command. Returns: the exit status: 0, 1 if the command failed, or 128 + the number of a signal."""
     options = _parser().parse_args(arguments)
     try:
         with raised():
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Pretrain, fine-tune both ways, and print the comparison."""
+    """Pretrain, fine-tune with every method, and print the comparison."""
     DecisionSpec.of(within=options.within)
     if options.report and not options.report.absolute().parent.is_dir():
         raise LabError(f"The folder of {options.report} does not exist: make it, or name another file.")
@@ -73,7 +73,7 @@ def compare(options: argparse.Namespace) -> int:
         failed = [run for run in runs if run.result is None]
         for run in failed:
             print(f"error: {run.spec.label}, seed {run.spec.seed}: {run.cause or run.state}", file=sys.stderr)
-        # A rate at which training diverges is part of what tuning finds out; anything else that fails is a failure.
+        # With tuning, a rate at which training diverges is a result; without it, any failed run is a failure.
         if failed and (not options.tune or runs[0] in failed or not any(run.result for run in members)):
             return 1
         if options.report:
@@ -89,12 +89,12 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Write the report of an experiment that is in the home folder."""
+    """Write the report of an experiment in the home folder."""
     lab = Lab(Settings.from_environment(options.home))
     try:
         write_report(options.file, report_of(lab, lab.experiment(options.experiment), options.within))
     finally:
-        lab.store.close()
+        lab.close()
     return 0
 
 
@@ -148,7 +148,7 @@ def _launch(lab: Lab, options: argparse.Namespace) -> Experiment:
 
 
 def _follow(lab: Lab, experiment: Experiment) -> None:
-    """Show a bar on the error stream until every run has ended."""
+    """Show a progress bar on stderr until every run has ended."""
     bases = dict.fromkeys(str(lab.run(id).spec.base) for id in experiment.runs)
     ids = [*bases, *experiment.runs]
     with tqdm(
@@ -184,7 +184,7 @@ def _as_json(lab: Lab, base: Run, runs: list[Run]) -> dict[str, Any]:
                 "accuracy": [result.accuracy for result in own],
                 "source_accuracy": [result.source_accuracy for result in own],
                 "seconds": fmean(result.seconds for result in own),
-                "adapter": str(lab.file(arm.runs[0].id, ADAPTER)) if arm.lora else None,
+                "adapter": str(lab.artifacts.path(arm.runs[0].id, ADAPTER)) if arm.lora else None,
                 "runs": [run.id for run in arm.runs],
             }
         )
@@ -195,7 +195,7 @@ def _as_json(lab: Lab, base: Run, runs: list[Run]) -> dict[str, Any]:
             "run": base.id,
             "accuracy": first.accuracy,
             "parameters": first.parameters,
-            "weights": str(lab.file(base.id, NETWORK)),
+            "weights": str(lab.artifacts.path(base.id, NETWORK)),
         },
         "arms": arms,
     }
@@ -207,14 +207,14 @@ def _parser() -> argparse.ArgumentParser:
 
     job = commands.add_parser("compare", help="pretrain, fine-tune fully and with LoRA, and compare")
     job.set_defaults(command=compare)
-    job.add_argument("--source", help="dataset of the base; the best one on this machine where left out")
-    job.add_argument("--target", help="dataset to fine-tune on; the source where left out")
+    job.add_argument("--source", help="dataset of the base (default: the best one on this machine)")
+    job.add_argument("--target", help="dataset to fine-tune on (default: the source)")
     lines = "; ".join(f"{preset.name}: {preset.line}" for preset in PRESETS.values())
     job.add_argument("--preset", default="rotation-45", choices=list(PRESETS), help=lines.replace("%", "%%"))
     _option(job, "--epochs", OptimSpec, "epochs", int, "of fine-tuning")
     _option(job, "--pretrain-epochs", OptimSpec, "epochs", int, "of the base")
     job.add_argument("--seeds", type=int, default=3, help="runs per arm, with seeds 0, 1, … (default 3)")
-    _option(job, "--rank", LoRASpec, "rank", int, "several give one arm each", nargs="+", default=[4])
+    _option(job, "--rank", LoRASpec, "rank", int, "one arm per rank", nargs="+", default=[4])
     _option(job, "--alpha", LoRASpec, "alpha", float)
     _option(job, "--lr-full", OptimSpec, "learning_rate", float, "of full fine-tuning", default=LEARNING_RATES["full"])
     _option(job, "--lr-lora", OptimSpec, "learning_rate", float, "of LoRA", default=LEARNING_RATES["lora"])
@@ -225,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
         TuneSpec,
         "rates",
         int,
-        "log-spaced around its own",
+        "log-spaced around the method's own rate",
         nargs="?",
         metavar="N",
         default=0,
@@ -235,11 +235,11 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument(
         "--vary-bases",
         action="store_true",
-        help="one base for each seed, so that base and fine-tune seed vary together",
+        help="use one base per seed, so that the seeds of base and fine-tuning vary together",
     )
-    meanings = "train only the last layer, only the biases, or all weights from random ones"
+    meanings = "train only the last layer, only the biases, or a new network from random weights"
     job.add_argument(
-        "--controls", nargs="+", choices=list(CONTROLS), default=[], help=f"what else to compare with: {meanings}"
+        "--controls", nargs="+", choices=list(CONTROLS), default=[], help=f"controls to compare with: {meanings}"
     )
     _option(job, "--within", DecisionSpec, "within", float, metavar="X")
     job.add_argument("--report", type=Path, metavar="FILE", help="write the decision report, one HTML file")
@@ -247,10 +247,10 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
     job.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
-    page = commands.add_parser("report", help="write the report of an experiment that is there already")
+    page = commands.add_parser("report", help="write the report of an existing experiment")
     page.set_defaults(command=report)
     page.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
-    page.add_argument("file", type=Path, metavar="FILE", help="the HTML file to write")
+    page.add_argument("file", type=Path, metavar="FILE", help="HTML file to write")
     page.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
     _option(page, "--within", DecisionSpec, "within", float, metavar="X")
 
@@ -274,7 +274,7 @@ def _option(
     shown: object = None,
     **settings: Any,
 ) -> None:
-    """An option whose meaning, default and bounds are those of a spec's field."""
+    """Add an option with the meaning, default and bounds of a spec's field."""
     about = bounds(spec, field)
     default = settings.setdefault("default", about.default)
     shown = shown or (default[0] if isinstance(default, list) else default)

@@ -1,4 +1,4 @@
-"""What can go wrong, one exception a cause; each message is a sentence for the person at the screen."""
+"""Exceptions, one per cause; each message is a sentence for the user."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 class LabError(Exception):
-    """Root of every error that LoRA Lab raises on purpose; its text says what to do."""
+    """Base class of all errors that LoRA Lab raises on purpose; the message says what to do."""
 
 
 class SpecError(LabError, ValueError):
-    """A spec is outside its bounds or contradicts itself."""
+    """A spec is out of bounds or contradicts itself."""
 
 
 class LoRAError(LabError, ValueError):
@@ -27,7 +27,7 @@ class DatasetError(LabError, ValueError):
 
 
 class DownloadError(DatasetError):
-    """A dataset could not be downloaded; what was on disk before is still there."""
+    """A dataset could not be downloaded; files that were on disk before are unchanged."""
 
 
 class NetworkFileError(LabError, ValueError):
@@ -38,7 +38,7 @@ class DamagedFileError(LabError, ValueError):
     """A file of a run has changed since it was written."""
 
     def __init__(self, what: str, path: Path) -> None:
-        """Args: what: begins the sentence, as in ``The base of this run``; path: of the file."""
+        """Args: what: subject of the sentence, as in ``The base of this run``; path: of the file."""
         super().__init__(
             f"{what} is damaged: {path.parent.name}/{path.name} is no longer what was written there. "
             "Put a copy back from a backup, or train that run again with Repeat on the Runs page."
@@ -50,7 +50,7 @@ class StoreError(LabError, RuntimeError):
 
 
 class StoreDamagedError(StoreError):
-    """The store is no database any more, or parts of it are not what was written."""
+    """The store is not a database, or parts of it are damaged."""
 
 
 class StoreGoneError(StoreError, sqlite3.OperationalError):
@@ -62,50 +62,50 @@ class RunFileError(LabError, ValueError):
 
 
 class CheckpointError(LabError, ValueError):
-    """A checkpoint is damaged, or of another run."""
+    """A checkpoint is damaged, or belongs to another run."""
 
 
 class LeftError(LabError, RuntimeError):
-    """A run was left before its end, as where its process ends: it can go on from its checkpoint."""
+    """A run was interrupted, for example because its process ends; it can be resumed from its checkpoint."""
 
-    def __init__(self, message: str = "The run was left before its end.") -> None:
+    def __init__(self, message: str = "The run was interrupted.") -> None:
         super().__init__(message)
 
 
 class AdapterError(LabError, ValueError):
-    """An adapter file is damaged, incomplete, unsafe, or not what it claims to be."""
+    """An adapter file is damaged, incomplete, unsafe, or does not match its description."""
 
 
 class BaseMismatchError(AdapterError):
-    """An adapter was trained on another base than the one it is put on."""
+    """An adapter was trained on a different base."""
 
 
 class HomeError(LabError, OSError):
-    """The home folder cannot be made, or not be written to."""
+    """The home folder cannot be created or written to."""
 
 
 class DeviceError(LabError, ValueError):
-    """The device asked for does not exist on this machine."""
+    """The requested device does not exist on this machine."""
 
 
 class QueueFullError(LabError, RuntimeError):
-    """More runs wait than the settings allow."""
+    """More runs would be queued than the settings allow."""
 
 
 class UnknownRunError(LabError, LookupError):
-    """No run or experiment of that name is in the store."""
+    """There is no run or experiment with this id, or no such file of a run."""
 
 
 class RunStateError(LabError, RuntimeError):
-    """A run is in a state that does not allow what was asked of it."""
+    """The requested action is not allowed in the current state of a run."""
 
 
 class RunInUseError(RunStateError):
-    """A run cannot be deleted: it trains, or other runs start from it."""
+    """A run cannot be deleted, since it is in training or other runs start from it."""
 
 
 class NoteError(LabError, ValueError):
-    """A note or tag is longer than allowed, or no text."""
+    """A note or tag is too long, or contains characters that are not text."""
 
 
 class StorageFullError(LabError, RuntimeError):
@@ -113,14 +113,14 @@ class StorageFullError(LabError, RuntimeError):
 
 
 class AccessError(LabError, ValueError):
-    """The server would let in people whom nobody has asked in."""
+    """The settings of the server would give access to people who should have none."""
 
 
 class DivergedError(LabError, ArithmeticError):
     """Training produced a loss that is not a finite number."""
 
     def __init__(self, step: int) -> None:
-        """Args: step: the optimiser step, from 1, whose loss was not finite."""
+        """Args: step: the optimiser step, from 1, with the loss that was not finite."""
         self.step = step
         super().__init__(
             f"Diverged at step {step}: the loss is no longer a finite number. A lower learning rate usually helps."

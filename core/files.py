@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic writes, and SHA-256 hashes of files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.errors import DamagedFileError
 def write_atomically(path: Path, content: bytes, staging: Path | None = None) -> str:
     """Write ``content`` to ``path`` through a temporary name, flushed to disk before it is moved.
 
-    Whatever happens, ``path`` holds the old content or the new one, never a part.
+    After a crash, ``path`` has either its old or its new content, never a part of it.
 
     Args:
         path: of the file.
@@ -24,7 +24,7 @@ def write_atomically(path: Path, content: bytes, staging: Path | None = None) ->
         The SHA-256 of ``content``, in hex.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; no temporary file is left.
+        OSError: the disk is full or the folder is not writable; no temporary file is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if staging is not None:
@@ -54,15 +54,15 @@ def sha256_of(path: Path) -> str:
 
 
 def check_sha256(path: Path, expected: str, what: str) -> None:
-    """Compare a file with the hash that was kept when it was written.
+    """Compare a file with its hash from when it was written.
 
     Args:
         path: the file.
         expected: its SHA-256, in hex.
-        what: begins the sentence of the error, as in ``The base of this run``.
+        what: subject of the error message, as in ``The base of this run``.
 
     Raises:
-        DamagedFileError: its content has changed since.
+        DamagedFileError: its content has changed.
         OSError: the file cannot be read.
     """
     if sha256_of(path) != expected:

@@ -1,4 +1,4 @@
-"""The one object that pages and the command line talk to."""
+"""The lab: the one object through which pages and the command line use the library."""
 
 from __future__ import annotations
 
@@ -8,37 +8,30 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
-from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter, verify_adapter
-from core.data.catalog import Catalog, DatasetInfo
+from core.data.catalog import Catalog
 from core.data.downloads import Downloads
 from core.data.idx import Images, Labels
 from core.data.presets import PRESETS, preset_tasks
 from core.data.tasks import Tasks, preview
+from core.engine.artifacts import Artifacts
 from core.engine.cost import Cost, cost, plan
 from core.engine.experiment import Setting, arm_specs
-from core.engine.job import ADAPTER, NETWORK, check_fit
-from core.engine.processes import Owner, living
+from core.engine.job import NETWORK, check_fit
+from core.engine.processes import Process, living
 from core.engine.recipe import Recipe, weights_digest
-from core.engine.usage import Space
+from core.engine.usage import DiskUsage
 from core.engine.watchdog import Watchdog
 from core.engine.workers import Workers
-from core.errors import LabError, RunStateError, UnknownRunError
-from core.files import check_sha256
-from core.methods.lora import merged_copy
-from core.networks.file import read_network, write_network
+from core.errors import LabError
 from core.settings import Settings, available_devices, choose_device
 from core.spec import Device, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.store.backups import Backups
 from core.store.copies import Copies
-from core.store.database import explained
-from core.store.deletions import Deletions
-from core.store.notes import Shelf
+from core.store.database import store_error
+from core.store.notes import RunNotes
 from core.store.record import Curve, Experiment, Run, State
-from core.store.restore import Restored, Restoring
+from core.store.restore import Restored, Restorer
 from core.store.search import Search
 from core.store.store import Store
 
@@ -47,57 +40,60 @@ log = logging.getLogger(__name__)
 LAST_COPIES_SECONDS = 0.5
 """Given to the copies of what changed last, even where the runs took all the time there was."""
 
-MERGED = "merged.safetensors"
 IMAGE_PIXELS = 28 * 28
 
 
 class Lab:
-    """Store, datasets and workers of one home folder, in one process."""
+    """One home folder, opened by this process.
+
+    Methods launch, follow and control runs. Everything else is a part with methods of its own: :attr:`search`,
+    :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space), :attr:`catalog` (datasets),
+    :attr:`tasks` and :attr:`downloads`. Only tests use the store and the workers directly.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        """Open the home folder; :meth:`start` lets it train."""
+        """Open the home folder; training begins with :meth:`start`."""
         settings.make_home()
         self.settings = settings
         self.catalog = Catalog(settings)
         self.tasks = Tasks(self.catalog)
         self.downloads = Downloads(self.catalog)
         self.store = Store(settings.store)
-        self._process = Owner(settings.processes, settings.runs, self.store, settings.hang_seconds)
+        self._process = Process(settings.processes, settings.runs, self.store, settings.hang_seconds)
         self.owner = self._process.name
         self.search = Search(self.store)
-        self.shelf = Shelf(self.store, settings.home)
-        self.space = Space(settings, self.store, self.tasks)
+        self.notes = RunNotes(self.store, settings.home)
+        self.artifacts = Artifacts(self.store, settings.runs)
+        self.usage = DiskUsage(settings, self.store, self.tasks)
         self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
-        self._restoring = Restoring(
-            self.store, settings.home, self._copies, Deletions(settings.home), self._backups, self.owner
-        )
+        self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
         self._unlisted: list[str] = []
         self.workers = Workers(settings, self.store, self._copies, self.tasks, self.owner)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 
     def start(self) -> None:
-        """Settle what dead processes left behind, and begin to take runs. Nothing that was trained is deleted.
+        """Recover the runs of processes that died, and start the workers.
 
         Raises:
             StoreError: the store is damaged, or cannot be written.
         """
         self.store.verify()
         self._process.enter()
-        self.shelf.finish_deletions()
-        # Before the runs of dead processes are settled: an older store that was put back knows less than their folders.
+        self.notes.finish_deletions()
+        # Before runs of dead processes are recovered: if an older store was put back, the folders are newer.
         left = self.store.runs(states=["queued", "running", "interrupted"])
         self._copies.catch_up([run.id for run in left])
         self._process.settle()
-        self._unlisted = self._restoring.unlisted()
+        self._unlisted = self._restorer.unlisted()
         if self._unlisted:
             log.warning(
-                "%d folders in %s are of runs that the store does not know: `python -m core restore`, or the button on "
-                "the first page, lists them again.",
+                "%d folders in %s belong to runs that are not in the store: `python -m core restore`, or the button on "
+                "the first page, restores them.",
                 len(self._unlisted),
                 self.settings.runs,
             )
-        self.space.usage()  # reads every folder once, so that the first page need not
+        self.usage.measure()  # fills its cache, so that the first page opens quickly
         self.workers.start()
         self._watchdog.start()
         self._copies.start(living(self.settings.processes))
@@ -112,7 +108,7 @@ class Lab:
         end = time.monotonic() + timeout
         self._watchdog.close()
         if not self.workers.close(timeout):
-            log.warning("A run did not let go in %g s; it is found interrupted at the next start.", timeout)
+            log.warning("A run did not stop within %g s; the next start marks it as interrupted.", timeout)
         self.downloads.close()
         self._backups.close(end - time.monotonic())
         self._copies.close(max(LAST_COPIES_SECONDS, end - time.monotonic()))
@@ -125,20 +121,20 @@ class Lab:
         """Queue one run.
 
         Raises:
-            LabError: the spec does not hold, the dataset is not there, or the queue is full.
+            LabError: the spec is not valid, the dataset is missing, or the queue is full.
         """
         id = _new_id("r")
         self._queue([(id, spec)])
         return self.run(id)
 
     def find_base(self, spec: RunSpec) -> Run | None:
-        """A finished run of exactly this spec: training it again would give the same network."""
+        """A finished pretrain run with exactly this spec, whose network can be used instead of training it again."""
         for run in self.store.runs(methods=["pretrain"], states=["finished"]):
             if run.spec == spec:
                 try:
-                    self.file(run.id, NETWORK)
+                    self.artifacts.path(run.id, NETWORK)
                 except (LabError, OSError) as error:
-                    log.warning("Run %s is no base for others: %s", run.id, error)
+                    log.warning("Run %s cannot be used as a base: %s", run.id, error)
                 else:
                     return run
         return None
@@ -153,19 +149,19 @@ class Lab:
         device: Device = "auto",
         own_bases: bool = False,
     ) -> Experiment:
-        """Queue an experiment: every arm with every seed, from one base on one task.
+        """Queue an experiment: every arm with every seed, on one task.
 
         Args:
-            base: a pretrain run, finished or still to come.
+            base: a pretrain run, finished or not.
             task: what to fine-tune on.
             arms: training settings, with LoRA settings or a control, or None for full fine-tuning.
-            seeds: one run an arm each.
-            name: what people see.
+            seeds: one run per arm and seed.
+            name: title of the experiment.
             device: where to train.
-            own_bases: whether each seed starts from a base like this one that was pretrained with that seed.
+            own_bases: whether each seed starts from its own base, pretrained like this one with that seed.
 
         Raises:
-            LabError: a spec does not hold, the dataset is not there, or the queue is full; nothing was queued.
+            LabError: a spec is not valid, the dataset is missing, or the queue is full; nothing was queued.
         """
         bases, new = self._bases(base.spec, seeds) if own_bases else (base.id, [])
         return self._launch(new, arm_specs(bases, base.spec, task, arms, seeds, device), name)
@@ -181,12 +177,12 @@ class Lab:
         device: Device = "auto",
         own_bases: bool = False,
     ) -> Experiment:
-        """The whole job: a base, or one for each seed, then every arm with every seed.
+        """Queue a base, or one per seed, and an experiment on it.
 
-        A base that was trained with the same spec before is used again.
+        A base that was trained with the same spec before is reused.
 
         Raises:
-            LabError: as of :meth:`fine_tune`; nothing was queued.
+            LabError: see :meth:`fine_tune`; nothing was queued.
         """
         source_task, target_task = preset_tasks(preset, source, self.catalog, target)
         classes = max(self.catalog.info(task.dataset).num_classes for task in (source_task, target_task))
@@ -206,14 +202,14 @@ class Lab:
         )
 
     def _bases(self, spec: RunSpec, seeds: Sequence[int]) -> tuple[dict[int, str], list[tuple[str, RunSpec]]]:
-        """Ids of a base like ``spec`` for each seed, and those among them that are still to be trained."""
+        """Ids of a base like ``spec`` for each seed, and ids and specs of the bases that must be trained first."""
         specs = {seed: spec.but(seed=seed) for seed in seeds}
         known = {seed: self.find_base(own) for seed, own in specs.items()}
         ids = {seed: base.id if base else _new_id("r") for seed, base in known.items()}
         return ids, [(ids[seed], specs[seed]) for seed, base in known.items() if base is None]
 
     def _launch(self, before: list[tuple[str, RunSpec]], specs: list[RunSpec], name: str) -> Experiment:
-        """Queue the runs of an experiment, and the base before them where it is new; all or nothing."""
+        """Queue new bases and the runs of an experiment, all or none."""
         members = [(_new_id("r"), spec) for spec in specs]
         base = str(specs[0].base)
         experiment = Experiment(_new_id("e"), name, time.time(), base, tuple(id for id, _ in members))
@@ -229,26 +225,26 @@ class Lab:
         for model, task in {(spec.model, task) for spec in specs for task in (spec.task, spec.source)}:
             if task is not None:
                 check_fit(model, task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
-        self.space.check(spec for _, spec in runs)
+        self.usage.check(spec for _, spec in runs)
         self.store.add(runs, self.owner, self.settings.max_waiting, experiment)
         self.workers.wake()
 
     # Following runs
 
     def run(self, id: str) -> Run:
-        """One run. Raises: UnknownRunError: there is none of that id."""
+        """One run. Raises: UnknownRunError: there is no run with this id."""
         return self.store.run(id)
 
     def runs(self, **filters: Sequence[State] | Sequence[str] | str | None) -> list[Run]:
-        """Runs, the newest first; filters as of :meth:`core.store.store.Store.runs`."""
+        """Runs that match all filters, the newest first; see :meth:`core.store.store.Store.runs`."""
         return self.store.runs(**filters)  # type: ignore[arg-type]
 
     def runs_of(self, ids: Sequence[str]) -> list[Run]:
-        """These runs, in this order; ids that name none are left out."""
+        """These runs, in this order; unknown ids are skipped."""
         return self.store.runs_of(ids)
 
     def live(self) -> list[Run]:
-        """Runs that train or wait, in the order they will be trained."""
+        """Running and queued runs, in the order of training."""
         return sorted(
             self.store.runs(states=["queued", "running"]), key=lambda run: (run.state == "queued", run.created)
         )
@@ -262,11 +258,11 @@ class Lab:
         return self.store.curve(id)
 
     def history(self, id: str) -> list[tuple[float, State]]:
-        """When a run entered which state."""
+        """The states that a run has entered, with times."""
         return self.store.transitions(id)
 
     def experiment(self, id: str) -> Experiment:
-        """One experiment. Raises: UnknownRunError: there is none of that id."""
+        """One experiment. Raises: UnknownRunError: there is no experiment with this id."""
         return self.store.experiment(id)
 
     def experiments(self, limit: int = 100) -> list[Experiment]:
@@ -274,27 +270,21 @@ class Lab:
         return self.store.experiments(limit)
 
     def members(self, experiment: Experiment) -> list[Run]:
-        """An experiment's runs, in the order they were queued."""
+        """An experiment's runs, in the order in which they were queued."""
         return self.store.runs(experiment=experiment.id)[::-1]
 
     def stop(self, id: str) -> None:
-        """Stop a run; what it has learnt is kept. Raises: UnknownRunError."""
+        """Stop a run and keep what it has learnt. Raises: UnknownRunError."""
         self.store.ask_stop(id, self.owner)
         self.workers.wake()
 
-    def resume(self, id: str) -> None:
-        """Train an interrupted run on from its checkpoint; from its first step where it has none.
+    def resume(self, ids: Sequence[str] | None = None) -> int:
+        """Resume all interrupted runs, or those among ``ids``, from their checkpoints or else from their first steps.
 
-        Raises:
-            RunStateError: the run is not interrupted.
-        """
-        self.store.requeue([id], self.owner)
-        self.workers.wake()
+        Runs that were trained in one bank are resumed in one bank, if they are resumed by one call.
 
-    def resume_all(self, ids: Sequence[str] | None = None) -> int:
-        """Train all interrupted runs on, or those among ``ids``; gives their number.
-
-        Those of one bank go on as one, which a resume of each in turn does not promise.
+        Returns:
+            The number of runs that were resumed.
         """
         wanted = None if ids is None else set(ids)
         runs = self.store.runs(states=["interrupted"])[::-1]
@@ -304,68 +294,68 @@ class Lab:
         return len(chosen)
 
     def log(self, id: str) -> list[tuple[float, str]]:
-        """Sentences about a run's life, each with its moment: interruptions, checkpoints that went wrong."""
+        """A run's log as times and sentences: interruptions, and checkpoints that could not be written."""
         return self.store.log(id)
 
     def repeat(self, *ids: str) -> list[str]:
-        """Queue new runs of the same specs, all or none; give their ids. Raises: LabError: as of :meth:`fine_tune`."""
+        """Queue new runs with the specs of these, all or none. Returns: their ids. Raises: see :meth:`fine_tune`."""
         new = [(_new_id("r"), self.run(id).spec) for id in ids]
         self._queue(new)
         return [id for id, _ in new]
 
     def recipe(self, id: str) -> Recipe:
-        """What it takes to train a run again, anywhere. Raises: UnknownRunError: there is none of that id."""
+        """A file from which a run can be trained again anywhere. Raises: UnknownRunError: there is no such run."""
         run = self.run(id)
         bases = self.runs_of([run.spec.base] if run.spec.base else [])
         base = [Recipe.of_run(run, self._weights(run)) for run in bases]
         return Recipe.of_run(run, self._weights(run), *base)
 
     def _weights(self, run: Run) -> str | None:
-        """What :func:`core.engine.recipe.weights_digest` says of a run that has a result."""
+        """SHA-256 of a run's trained weights, if it has a result; see :func:`core.engine.recipe.weights_digest`."""
         return weights_digest(self.settings.runs / run.id, self.store.files(run.id)) if run.result else None
 
-    # What the store has lost
+    # Restoring the store
 
     def unlisted(self) -> list[str]:
-        """Ids of runs that had a folder but no place in the store when the lab was opened, and still have none."""
+        """Ids of runs that had a folder but were not in the store when the lab was started, and still are not."""
         known = {run.id for run in self.store.runs_of(self._unlisted)}
         return [id for id in self._unlisted if id not in known]
 
     def restore(self) -> Restored:
-        """List again every run that has a folder; what cannot be placed goes to a folder for strays.
+        """Restore every run that has a folder; folders without a readable copy are moved to ``strays``.
 
         Raises:
             StoreError: the store cannot be written.
             OSError: a folder cannot be moved.
         """
         try:
-            restored = self._restoring.restore()
+            restored = self._restorer.restore()
         except sqlite3.Error as error:
-            raise explained(error, self.settings.store) from error
+            raise store_error(error, self.settings.store) from error
         self._unlisted = []
         return restored
 
-    def check(self) -> None:
-        """See that the store answers. Raises: StoreError: it does not; the message says what to do."""
-        self.store.check()
+    def check(self, whole: bool = False) -> None:
+        """Check that the store can be read, or that the whole of it is intact.
 
-    # Datasets and plans
+        Raises:
+            StoreError: it cannot be read, or is damaged; the message says what to do.
+        """
+        return self.store.verify() if whole else self.store.check()
 
-    def datasets(self) -> list[DatasetInfo]:
-        """All datasets, on this machine or not."""
-        return self.catalog.list()
+    # Tasks and estimates
 
-    def preview(self, task: TaskSpec, per_class: int = 1) -> tuple[Images, Labels]:
-        """What a task looks like: images of shape (k, 28, 28) and their labels. Raises: DatasetError."""
-        return preview(self.tasks.get(task), per_class)
+    def preview(self, task: TaskSpec) -> tuple[Images, Labels]:
+        """One image per class of a task, of shape (k, 28, 28), with labels. Raises: DatasetError."""
+        return preview(self.tasks.get(task), per_class=1)
 
     def cost(self, spec: RunSpec) -> Cost:
-        """What a run will take, before it is started. Raises: LabError: the spec does not hold."""
+        """Estimated cost of a run. Raises: LabError: the spec is not valid."""
         examples = len(self.tasks.outline(spec.task).train)
         return cost(spec, examples, choose_device(spec.device).type)
 
     def remaining(self, runs: Sequence[Run]) -> float:
-        """Seconds of training until these runs have ended, from their own pace or a short calibration."""
+        """Estimated seconds until these runs have ended, from their own pace or else a short calibration."""
         return sum(
             run.eta if run.eta is not None else self.cost(run.spec).seconds * (1 - run.progress)
             for run in runs
@@ -375,59 +365,6 @@ class Lab:
     def devices(self) -> list[str]:
         """Devices to choose from, ``auto`` first."""
         return ["auto", *available_devices()]
-
-    # Files
-
-    def file(self, run: str, name: str) -> Path:
-        """A file that a run left: ``network.safetensors``, ``adapter.zip``, or ``merged.safetensors``.
-
-        The merged network of a LoRA run is made when it is first asked for.
-
-        Raises:
-            UnknownRunError: there is no such run, or it makes no such file.
-            RunStateError: the run has not made it yet.
-            DamagedFileError: its content is not what was written.
-        """
-        record = self.run(run)
-        made = {"lora": (ADAPTER, MERGED)}.get(record.spec.method, (NETWORK,))
-        if name not in made:
-            raise UnknownRunError(f"Run {run} makes no file {name!r}; it makes: {', '.join(made)}.")
-        if record.result is None:
-            raise RunStateError(f"Run {run} is {record.state}: it has made no files.")
-        path = self.settings.runs / run / name
-        known = self.store.files(run).get(name)
-        if name == MERGED and (known is None or not path.exists()):
-            merged = merged_copy(apply_adapter(read_network(self.base_file(record)), self.adapter(run)))
-            known = write_network(path, merged)
-            self.store.add_file(run, name, known)
-        if not path.exists():
-            raise UnknownRunError(f"The file {name} of run {run} is gone from {path.parent}.")
-        if known is not None:
-            check_sha256(path, known, f"The file {name} of run {run}")
-        return path
-
-    def content(self, run: str, name: str) -> bytes:
-        """The bytes of :meth:`file`. Raises: as of :meth:`file`."""
-        return self.file(run, name).read_bytes()
-
-    def base_file(self, run: Run) -> Path:
-        """The weights that a fine-tune run started from. Raises: as of :meth:`file`."""
-        if run.spec.base is None:
-            raise UnknownRunError(f"Run {run.id} started from no base.")
-        return self.file(run.spec.base, NETWORK)
-
-    def adapter(self, run: str) -> AdapterFile:
-        """A LoRA run's adapter, read and checked. Raises: AdapterError: the file is damaged."""
-        return read_adapter(self.file(run, ADAPTER))
-
-    def certificate(self, run: str) -> dict[str, Any]:
-        """What was checked when a LoRA run's adapter was written. Raises: AdapterError: the file is damaged."""
-        certificate = self.adapter(run).certificate
-        return asdict(certificate) if certificate else {}
-
-    def verify(self, run: str) -> Verification:
-        """Check a LoRA run's adapter file against its base. Raises: AdapterError: it does not hold."""
-        return verify_adapter(self.file(run, ADAPTER), self.base_file(self.run(run)))
 
 
 def _new_id(kind: str) -> str:
@@ -440,7 +377,7 @@ _lock = threading.Lock()
 
 
 def open_lab(settings: Settings | None = None) -> Lab:
-    """The lab of this process, opened and started once."""
+    """The lab of this process; the first call opens and starts it."""
     global _lab, _closed
     with _lock:
         if _lab is None:
@@ -451,10 +388,10 @@ def open_lab(settings: Settings | None = None) -> Lab:
 
 
 def current() -> Lab:
-    """The lab of this process; opened with the environment's settings where nobody has opened it yet.
+    """The lab of this process; opened with the environment's settings if it is not open yet.
 
     Raises:
-        LabError: it has been closed. A page that is still drawn while the server stops must not open it again.
+        LabError: it has been closed. A page that is still running while the server stops must not open it again.
     """
     if _closed:
         raise LabError("LoRA Lab is stopping; start it again to go on.")

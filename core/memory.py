@@ -1,4 +1,4 @@
-"""How much memory is free, and whether an error says that there was not enough."""
+"""Free memory, and recognition of out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 import psutil
 import torch
 
-SAID = (
-    "DefaultCPUAllocator:",  # torch's allocator of a CPU, also from inside of a compiled step
+MESSAGES = (
+    "DefaultCPUAllocator:",  # torch's CPU allocator, also inside a compiled step
     "std::bad_alloc",
     "MPS backend out of memory",
 )
-"""What stands in a RuntimeError that means: out of memory."""
+"""Parts of the messages of RuntimeErrors that mean out of memory."""
 
 GROUPS, MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be had, of the machine or of a device."""
+    """Whether an error means that memory of the machine or of a device could not be allocated."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and any(part in str(error) for part in SAID)
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in MESSAGES)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that this process can still have on a device without taking them from anybody."""
+    """Bytes of free memory of a device, within the limits on this process."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + unused
@@ -38,11 +38,11 @@ def free_bytes(device: torch.device) -> int:
 
 
 def cgroup_free(groups: str, mount: Path) -> int | None:
-    """Bytes that the control groups of a process leave it, version 1 or 2; None where they set no limit.
+    """Bytes that a process may still allocate under its control groups, version 1 or 2; None if they set no limit.
 
     Args:
         groups: the text of ``/proc/self/cgroup``.
-        mount: where the groups' files are.
+        mount: folder where control groups are mounted.
     """
     found = []
     roots: tuple[Path, ...]
@@ -55,8 +55,8 @@ def cgroup_free(groups: str, mount: Path) -> int | None:
             names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         else:
             continue
-        # A limit of any group above counts as well. In a container the path may be one outside of it: then only the
-        # mount itself is there, and it is the container's own group.
+        # Limits of all ancestors apply too. In a container the path may be one on the host: then only the mount itself
+        # exists, which is the container's own group.
         own = Path(path.lstrip("/"))
         found += [_left(root / group, *names) for root in roots for group in (own, *own.parents)]
     known = [left for left in found if left is not None]
@@ -64,12 +64,12 @@ def cgroup_free(groups: str, mount: Path) -> int | None:
 
 
 def _left(group: Path, limit: str, usage: str, cached: str) -> int | None:
-    """What one group leaves; files that it has in memory and does not use give way."""
-    most, used = _text(group / limit).strip(), _text(group / usage).strip()
-    if not most.isdigit() or not used.isdigit():  # no such group, or "max"
+    """Bytes that one group may still allocate; cached files that are not in use count as free."""
+    maximum, used = _text(group / limit).strip(), _text(group / usage).strip()
+    if not maximum.isdigit() or not used.isdigit():  # no such group, or "max"
         return None
     stat = dict(line.split(maxsplit=1) for line in _text(group / "memory.stat").splitlines() if " " in line)
-    return max(0, int(most) - int(used) + int(stat.get(cached, 0)))
+    return max(0, int(maximum) - int(used) + int(stat.get(cached, 0)))
 
 
 def _text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Where LoRA Lab keeps its things, which device it uses, and how much it lets anybody ask of it."""
+"""Settings of one process: folders, devices and limits."""
 
 from __future__ import annotations
 
@@ -14,52 +14,51 @@ from core.errors import DeviceError, HomeError, SpecError
 
 @dataclass(frozen=True)
 class Settings:
-    """One process's settings; read once, never changed."""
+    """Settings, read once when a process starts."""
 
     home: Path
-    """Folder of everything that LoRA Lab writes: the store, run files, downloaded datasets."""
+    """Folder for everything that LoRA Lab writes: the store, files of runs, downloaded datasets."""
 
     data_folder: Path | None = None
-    """Folder with datasets that are already on this machine (``LORA_LAB_DATA``); only read."""
+    """Folder with datasets that are already on this machine (``LORA_LAB_DATA``); it is only read."""
 
     max_waiting: int = 1000
-    """Runs that may wait in the queue at once."""
+    """Maximum number of queued runs."""
 
     workers: int = 1
-    """Threads that train. One is fastest on a small machine: two runs side by side share its cores."""
+    """Number of worker threads. One is fastest on a small machine, since two banks would share its cores."""
 
     threads: int | None = None
-    """CPU threads that a bank trains on; None finds the count by a short trial when a bank starts."""
+    """Number of CPU threads per bank; None chooses it by a short trial when a bank starts."""
 
     bank_bytes: int = 2**31
-    """Memory that runs which are trained together may take in all, as
-    :func:`core.engine.bank_memory.bank_memory` counts it; less where less is free. Banks of the default network take
-    below 100 MiB; this lets the networks that take twenty times as much, as 2048-2048, still be trained eight at
-    once."""
+    """Maximum memory of a bank as estimated by :func:`core.engine.bank_memory.bank_memory`; less if less is free. Banks
+    of the default network take below 100 MiB; networks that take twenty times as much, such as 2048-2048, can still be
+    trained eight at once."""
 
     checkpoint_seconds: float = 10.0
-    """Between two checkpoints of a run in training: what a kill loses at most."""
+    """Interval between two checkpoints of a run: the training time that a kill loses at most."""
 
     hang_seconds: float = 180.0
-    """Without a sign of life after which a thread that trains, or a whole process, is taken for gone. The slowest
-    step, evaluation or dataset that the limits of a spec allow takes less."""
+    """Time without progress after which a worker thread or a process counts as hanging. The slowest step, evaluation or
+    dataset that the bounds of a spec allow takes less."""
 
     settle_seconds: float = 5.0
-    """Between two looks for processes that are gone."""
+    """Interval between two checks for processes that are gone."""
 
     max_stored_bytes: int = 20 * 10**9
-    """Bytes of everything in ``home`` (``LORA_LAB_MAX_GB``); no run is queued that would go beyond."""
+    """Maximum size of ``home`` (``LORA_LAB_MAX_GB``); runs that would exceed it are not queued."""
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
-        """Settings from ``LORA_LAB_HOME``, ``LORA_LAB_DATA`` and ``LORA_LAB_MAX_GB``.
+        """Read ``LORA_LAB_HOME``, ``LORA_LAB_DATA`` and ``LORA_LAB_MAX_GB``.
 
         Args:
-            home: takes the place of ``LORA_LAB_HOME`` where given.
+            home: overrides ``LORA_LAB_HOME``.
 
         Raises:
-            SpecError: ``LORA_LAB_MAX_GB`` is no number above 0.
-            HomeError: a folder is named by way of a person or link that leads nowhere.
+            SpecError: ``LORA_LAB_MAX_GB`` is not a positive number.
+            HomeError: the path of a folder names an unknown user or contains a loop of links.
         """
         folder = home or os.environ.get("LORA_LAB_HOME") or platformdirs.user_data_dir("lora-lab")
         data = os.environ.get("LORA_LAB_DATA")
@@ -70,10 +69,10 @@ class Settings:
         )
 
     def make_home(self) -> None:
-        """Make the home folder where it is not there yet.
+        """Create the home folder if it does not exist.
 
         Raises:
-            HomeError: it cannot be made, or not be written to.
+            HomeError: it cannot be created or written to.
         """
         cause = "it cannot be written to"
         try:
@@ -83,7 +82,7 @@ class Settings:
             usable, cause = False, error.strerror or str(error)
         if not usable:
             raise HomeError(
-                f"The folder {self.home} cannot be used ({cause}): name one with LORA_LAB_HOME that can be written to."
+                f"The folder {self.home} cannot be used ({cause}): set LORA_LAB_HOME to a folder that is writable."
             )
 
     @property
@@ -93,34 +92,34 @@ class Settings:
 
     @property
     def runs(self) -> Path:
-        """Folder with one folder a run."""
+        """Folder with one folder per run."""
         return self.home / "runs"
 
     @property
     def processes(self) -> Path:
-        """Folder with a lock for each process that has ``home`` open."""
+        """Folder with a lock file per process that has ``home`` open."""
         return self.home / "owners"
 
     @property
     def backups(self) -> Path:
-        """Folder of copies of the store."""
+        """Folder of backups of the store."""
         return self.home / "backups"
 
     @property
     def store(self) -> Path:
-        """The SQLite file that knows every run."""
+        """The SQLite file of all runs."""
         return self.home / "lab.sqlite3"
 
 
 def _resolved(variable: str, folder: str | Path) -> Path:
     try:
         return Path(folder).expanduser().resolve()
-    except RuntimeError as error:  # a home of nobody, or links in a circle
+    except RuntimeError as error:  # an unknown user after ~, or a loop of links
         raise HomeError(f"{variable} cannot be {str(folder)[:200]!r} ({str(error).rstrip('.')}).") from error
 
 
 def _bytes_allowed(gigabytes: str | None) -> int | None:
-    """What ``LORA_LAB_MAX_GB`` says, in bytes; None where it says nothing."""
+    """The value of ``LORA_LAB_MAX_GB`` in bytes; None if it is not set."""
     if not gigabytes:
         return None
     try:
@@ -133,7 +132,7 @@ def _bytes_allowed(gigabytes: str | None) -> int | None:
 
 
 def available_devices() -> list[str]:
-    """Devices that this machine can train on, the fastest first; ``cpu`` is always among them."""
+    """Devices that this machine can train on, the fastest first; always includes ``cpu``."""
     devices = []
     if torch.cuda.is_available():
         devices.append("cuda")
@@ -143,10 +142,10 @@ def available_devices() -> list[str]:
 
 
 def choose_device(wish: str) -> torch.device:
-    """The device to train on.
+    """The torch device to train on.
 
     Args:
-        wish: ``auto`` for the fastest one, or ``cuda``, ``mps``, ``cpu``.
+        wish: ``auto`` for the fastest device, or ``cuda``, ``mps`` or ``cpu``.
 
     Raises:
         DeviceError: this machine has no such device.
@@ -160,5 +159,5 @@ def choose_device(wish: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """What a person calls the device, as in ``cuda (NVIDIA H100)``."""
+    """Readable name of a device, as in ``cuda (NVIDIA H100)``."""
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type

@@ -1,4 +1,4 @@
-"""Signals that ask a command to end, raised where it stands so that it closes what it has opened."""
+"""Termination signals, raised as exceptions so that a command can clean up before it ends."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from contextlib import contextmanager
 from types import FrameType
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Ctrl-C, a request to end, and a terminal that was closed."""
+"""Ctrl-C, a request to terminate, and a closed terminal."""
 
 
 class Signalled(BaseException):
-    """Somebody asked the process to end."""
+    """The process received a signal to end."""
 
     def __init__(self, number: int) -> None:
-        """Args: number: of the signal."""
+        """Args: number: number of the signal."""
         self.number = number
         super().__init__(signal.Signals(number).name)
 
     @property
     def status(self) -> int:
-        """What a shell expects of a process that a signal has ended."""
+        """Exit status that shells expect from a process ended by this signal."""
         return 128 + self.number
 
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Meanwhile, raise :class:`Signalled` in the main thread; a second signal ends the process at once."""
+    """Raise :class:`Signalled` in the main thread on a signal; a second signal ends the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -38,7 +38,7 @@ def raised() -> Iterator[None]:
             signal.signal(each, signal.SIG_DFL)
         raise Signalled(number)
 
-    # What is ignored stays so, as SIGHUP under nohup.
+    # Ignored signals stay ignored, for example SIGHUP under nohup.
     before = {number: signal.getsignal(number) for number in ENDING if signal.getsignal(number) != signal.SIG_IGN}
     for number in before:
         signal.signal(number, end)

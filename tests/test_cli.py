@@ -1,4 +1,4 @@
-"""The command line: the whole job without a browser, and an adapter checked from a shell."""
+"""The command line: a whole comparison, and verification of an adapter."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_compare_prints_one_json_object_and_its_adapter_loads_in_peft(tmp_path: 
         assert len(arm["accuracy"]) == len(arm["source_accuracy"]) == 2
         assert all(0 <= value <= 100 for value in arm["accuracy"])
         assert arm["seconds"] > 0
-    assert "run" in done.stderr or "seed" in done.stderr  # the bar
+    assert "run" in done.stderr or "seed" in done.stderr  # the progress bar
 
     base = read_network(Path(found["base"]["weights"]))
     adapter = Path(arms["lora"]["adapter"])
@@ -96,7 +96,7 @@ def test_compare_prints_a_table_and_the_answer(tmp_path: Path, capsys: pytest.Ca
     assert "LoRA r=2" in out
     assert "LoRA r=8" in out
     assert "136,074" in out
-    assert "Note: " in out  # two seeds are too few, and it says so
+    assert "Note: " in out  # it warns that two seeds are too few
 
 
 def test_compare_tunes_all_alike_and_writes_a_report_beside_one_json_object(tmp_path: Path) -> None:

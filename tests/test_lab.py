@@ -1,8 +1,9 @@
-"""The lab: the whole job, bad input that changes nothing, stops, crashes, and files that hold."""
+"""The lab: whole comparisons, bad input that changes nothing, stops, crashes, and valid files."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from core.adapter import apply_adapter, read_adapter
+from core.engine.artifacts import MERGED
 from core.engine.job import ADAPTER, NETWORK
 from core.errors import (
     DamagedFileError,
@@ -25,7 +27,7 @@ from core.errors import (
     UnknownRunError,
 )
 from core.files import sha256_of
-from core.lab import MERGED, Lab, close_lab, current, open_lab
+from core.lab import Lab, close_lab, current, open_lab
 from core.networks.file import read_network, write_network
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
@@ -53,13 +55,13 @@ def test_the_whole_job_gives_results_and_files_that_hold(lab: Lab, settings: Set
     assert full.result
     assert tuned.result
     assert (full.result.trainable_parameters, tuned.result.trainable_parameters) == (136_074, 6_248)
-    assert lab.verify(tuned.id).fingerprint_matches
+    assert lab.artifacts.verify(tuned.id).fingerprint_matches
 
 
 def test_the_same_spec_gives_the_same_numbers_and_the_same_base_is_used_again(lab: Lab, base: Run) -> None:
     again = finish(lab, lab.launch(PRETRAIN).id)[0]
     np.testing.assert_array_equal(lab.curve(base.id).loss, lab.curve(again.id).loss)
-    assert lab.content(base.id, NETWORK) == lab.content(again.id, NETWORK)
+    assert lab.artifacts.read(base.id, NETWORK) == lab.artifacts.read(again.id, NETWORK)
     experiment = lab.compare("rotation-45", "digits", None, PRETRAIN.optim, BOTH, seeds=[0])
     assert experiment.base in (base.id, again.id)
 
@@ -67,7 +69,7 @@ def test_the_same_spec_gives_the_same_numbers_and_the_same_base_is_used_again(la
 def test_full_and_lora_of_one_seed_see_the_same_data_first(lab: Lab, base: Run) -> None:
     experiment = lab.fine_tune(base, TURNED, BOTH, [7], "x")
     full, tuned = finish(lab, *experiment.runs)
-    # B is zero and the full network is the base, so the first loss is the base's on the same batch.
+    # B is zero and the full network equals the base, so the first loss is that of the base on the same batch.
     assert lab.curve(full.id).loss[0] == pytest.approx(lab.curve(tuned.id).loss[0], rel=1e-5)
     assert lab.curve(full.id).loss[5] != lab.curve(tuned.id).loss[5]
 
@@ -75,8 +77,8 @@ def test_full_and_lora_of_one_seed_see_the_same_data_first(lab: Lab, base: Run) 
 def test_the_merged_download_is_the_adapter_on_the_base(lab: Lab, base: Run) -> None:
     (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[1]], [0], "x").runs)
     x = lab.tasks.get(TURNED).test_x
-    adapted = apply_adapter(read_network(lab.base_file(run)), read_adapter(lab.file(run.id, ADAPTER)))
-    merged = read_network(lab.file(run.id, MERGED))
+    adapted = apply_adapter(read_network(lab.artifacts.base(run)), read_adapter(lab.artifacts.path(run.id, ADAPTER)))
+    merged = read_network(lab.artifacts.path(run.id, MERGED))
     np.testing.assert_allclose(merged(x).detach(), adapted(x).detach(), atol=1e-4)
     assert run.result
     accuracy = (merged(x).argmax(1) == lab.tasks.get(TURNED).test_y).float().mean().item() * 100
@@ -135,11 +137,11 @@ def test_stop_keeps_what_was_learnt_and_the_queue_goes_on(lab: Lab) -> None:
     assert stopped.state == "stopped"
     assert stopped.result
     assert 0 < stopped.result.steps == stopped.step < stopped.steps
-    assert read_network(lab.file(first, NETWORK))
+    assert read_network(lab.artifacts.path(first, NETWORK))
     assert unbegun.state == "stopped"
     assert unbegun.result is None
     with pytest.raises(RunStateError, match="has made no files"):
-        lab.file(second, NETWORK)
+        lab.artifacts.path(second, NETWORK)
     lab.stop(third)
     finish(lab, third)
 
@@ -172,11 +174,11 @@ def test_stopping_one_run_of_a_bank_leaves_the_others_going(lab: Lab, base: Run)
 
 
 def test_a_diverged_run_fails_with_its_cause_and_the_next_one_trains(lab: Lab, base: Run) -> None:
-    network = read_network(lab.file(base.id, NETWORK))
+    network = read_network(lab.artifacts.path(base.id, NETWORK))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter *= 1e15  # finite, but the product of three layers is not
-    lab.store.add_file(base.id, NETWORK, write_network(lab.file(base.id, NETWORK), network))
+    lab.store.add_file(base.id, NETWORK, write_network(lab.artifacts.path(base.id, NETWORK), network))
     diverging = lab.fine_tune(base, TURNED, [BOTH[1]], [0], "x").runs
     failed, finished = finish(lab, *diverging, lab.launch(PRETRAIN).id)
     assert (failed.state, finished.state) == ("failed", "finished")
@@ -189,15 +191,15 @@ def test_a_diverged_run_fails_with_its_cause_and_the_next_one_trains(lab: Lab, b
 
 
 def test_a_damaged_base_is_refused_wherever_it_is_read(lab: Lab, base: Run) -> None:
-    path = lab.file(base.id, NETWORK)
+    path = lab.artifacts.path(base.id, NETWORK)
     content = bytearray(path.read_bytes())
-    content[-3] ^= 1  # one bit of one weight: still a network of finite numbers
+    content[-3] ^= 1  # one bit of one weight: all numbers are still finite
     path.write_bytes(content)
     (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[0]], [0], "x").runs)
     assert run.state == "failed"
     assert run.cause
     assert f"{base.id}/{NETWORK} is no longer what was written there" in run.cause
-    for read in (lab.file, lab.content):
+    for read in (lab.artifacts.path, lab.artifacts.read):
         with pytest.raises(DamagedFileError, match="train that run again"):
             read(base.id, NETWORK)
     assert lab.find_base(base.spec) is None
@@ -208,14 +210,14 @@ def test_a_damaged_base_is_refused_wherever_it_is_read(lab: Lab, base: Run) -> N
 def test_a_damaged_adapter_or_merged_network_is_refused(lab: Lab, base: Run) -> None:
     (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[1]], [0], "x").runs)
     for name in (MERGED, ADAPTER):
-        path = lab.file(run.id, name)
+        path = lab.artifacts.path(run.id, name)
         content = bytearray(path.read_bytes())
         content[-3] ^= 1
         path.write_bytes(content)
         with pytest.raises(DamagedFileError, match=f"{run.id}/{name} is no longer"):
-            lab.file(run.id, name)
+            lab.artifacts.path(run.id, name)
     with pytest.raises(DamagedFileError):
-        lab.verify(run.id)
+        lab.artifacts.verify(run.id)
     assert lab.recipe(run.id).weights is None
 
 
@@ -223,9 +225,9 @@ def test_unknown_runs_and_files_get_a_sentence(lab: Lab, base: Run) -> None:
     with pytest.raises(UnknownRunError, match="no run"):
         lab.stop("r-none")
     with pytest.raises(UnknownRunError, match="makes no file"):
-        lab.file(base.id, "../../lab.sqlite3")
-    with pytest.raises(RunStateError):
-        lab.resume(base.id)
+        lab.artifacts.path(base.id, "../../lab.sqlite3")
+    assert lab.resume([base.id, "r-none"]) == 0
+    assert lab.run(base.id).state == "finished"
 
 
 CHILD = """
@@ -243,7 +245,7 @@ time.sleep(60)
 
 
 def child(home: Path, *specs: RunSpec) -> tuple[subprocess.Popen[str], list[str]]:
-    """Another process on the same home, and the runs that it was given."""
+    """Another process on the same home folder, and the runs that it was given."""
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(home), *(spec.to_json() for spec in specs)], stdout=subprocess.PIPE, text=True
     )
@@ -265,11 +267,11 @@ def test_runs_of_a_killed_process_are_interrupted_and_resume_to_the_same_numbers
     try:
         assert lab.run(running).state == "interrupted"
         assert finish(lab, waiting)[0].state == "finished"
-        lab.resume(running)
+        lab.resume([running])
         resumed, untouched = finish(lab, running, lab.launch(spec).id)
         assert resumed.state == "finished"
         np.testing.assert_array_equal(lab.curve(resumed.id).loss, lab.curve(untouched.id).loss)
-        assert lab.content(resumed.id, NETWORK) == lab.content(untouched.id, NETWORK)
+        assert lab.artifacts.read(resumed.id, NETWORK) == lab.artifacts.read(untouched.id, NETWORK)
     finally:
         lab.close()
         reader.close()
@@ -316,3 +318,11 @@ def test_a_home_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where a folder should be")
     with pytest.raises((LabError, OSError)):
         Lab(Settings(home=tmp_path / "home"))
+
+
+def test_only_the_lab_uses_the_store_and_the_workers() -> None:
+    root = Path(__file__).parents[1]
+    files = [root / "app.py", *(root / "pages").rglob("*.py"), *(root / "core").rglob("*.py")]
+    door = re.compile(r"\b(lab|current\(\))\.(store|workers|_\w+)\b(?! import)")
+    assert len(files) > 100
+    assert [str(path) for path in files if door.search(path.read_text(encoding="utf-8"))] == []

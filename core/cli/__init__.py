@@ -1,1 +1,1 @@
-"""Commands of ``python -m core`` that have a module of their own."""
+"""Commands of ``python -m core``."""

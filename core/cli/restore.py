@@ -1,4 +1,4 @@
-"""``python -m core restore``: list again every run that has a folder, in a store that was lost, damaged or is older."""
+"""``python -m core restore``: restore runs from their folders after the store was lost, damaged or replaced."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command to a parser."""
     job = commands.add_parser(
         "restore",
-        help="list again every run that has a folder, where the store was lost or damaged",
-        description="Make the store of runs know everything that the folders of the runs know: after it was lost, cut "
-        "short or damaged, or after an older copy was put back. Nothing is deleted: a damaged store is kept in the "
-        "folder 'damaged', and what cannot be placed in 'strays'.",
+        help="restore runs from their folders after the store was lost or damaged",
+        description="Restore all runs that have a folder: after the store was lost, truncated or damaged, or after an "
+        "older copy was put back. Nothing is deleted: a damaged store is kept in the folder 'damaged', and folders "
+        "without a readable copy of their run are moved to 'strays'.",
     )
     job.set_defaults(command=restore)
     job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
 
 
 def restore(options: argparse.Namespace) -> int:
-    """Set a damaged store aside, restore, and say what came of it."""
+    """Move a damaged store away, restore, and print what was restored."""
     settings = Settings.from_environment(options.home)
     if not settings.home.is_dir():
-        raise LabError(f"There is no home folder {settings.home}: name it with --home or LORA_LAB_HOME.")
+        raise LabError(f"There is no home folder {settings.home}: set it with --home or LORA_LAB_HOME.")
     try:
         lab = Lab(settings)
-        lab.store.verify()
+        lab.check(whole=True)
     except StoreDamagedError:
         if living(settings.processes):
             raise StoreError(f"LoRA Lab is running on {settings.home}: stop it, then restore.") from None
-        print(f"The store was damaged; it is kept as {set_damaged_aside(settings.store)}.")
+        print(f"The store was damaged; it was moved to {set_damaged_aside(settings.store)}.")
         lab = Lab(settings)
     try:
         print(lab.restore().sentence)
     finally:
-        lab.store.close()
+        lab.close()
     return 0

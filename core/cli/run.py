@@ -1,4 +1,4 @@
-"""``python -m core run``: train one run again from its recipe, without browser, store or queue."""
+"""``python -m core run``: train a run again from its recipe, without store or queue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
-from core.engine.job import NETWORK, Outcome, Workplace, execute
+from core.engine.job import NETWORK, Outcome, RunContext, execute
 from core.engine.recipe import Recipe, weights_digest
 from core.errors import LabError, SpecError
 from core.files import sha256_of
@@ -29,43 +29,45 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     job = commands.add_parser(
         "run",
         help="train a run again from its recipe",
-        description="Train a run again from the JSON that the Runs page offers: its base first, where it has one. "
-        "The same device and thread count give the same numbers.",
+        description="Train a run again from the JSON file that the Runs page offers, and its base first if it has one. "
+        "The same device and thread count give the same results.",
     )
     job.set_defaults(command=run)
     source = job.add_mutually_exclusive_group(required=True)
-    source.add_argument("recipe", nargs="?", type=Path, metavar="SPEC.json", help="the JSON of a run")
-    source.add_argument("--run", metavar="ID", help="a run of this machine, in place of a file")
-    job.add_argument("--base", type=Path, metavar="BASE.safetensors", help="weights to start from, not trained again")
-    job.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for what comes of it (default: its id)")
-    job.add_argument("--device", choices=["cuda", "mps", "cpu"], help="where to train (default: as the run was)")
-    job.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as many as the run had)")
+    source.add_argument("recipe", nargs="?", type=Path, metavar="SPEC.json", help="JSON file of a run")
+    source.add_argument("--run", metavar="ID", help="id of a run on this machine, instead of a file")
+    job.add_argument(
+        "--base", type=Path, metavar="BASE.safetensors", help="weights of the base; it is not trained again"
+    )
+    job.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for the results (default: the run's id)")
+    job.add_argument("--device", choices=["cuda", "mps", "cpu"], help="where to train (default: the run's device)")
+    job.add_argument("--threads", type=int, metavar="N", help="number of CPU threads (default: that of the run)")
     job.add_argument("--home", type=Path, help="folder with runs and datasets (default: LORA_LAB_HOME)")
-    job.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
+    job.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, write the files, and say whether they are what the recipe's run left."""
+    """Train, write the files, and print whether the weights equal those of the original run."""
     settings = Settings.from_environment(options.home)
     recipe = _recipe(options, settings)
     out: Path = options.out or Path(recipe.run)
     if options.threads is not None and not 1 <= options.threads <= 1024:
         raise SpecError(f"The number of threads must be 1 to 1024, not {options.threads}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SpecError(f"{out} is there already: name a new folder with --out.")
-    kitchen = _Kitchen(Tasks(Catalog(settings)), options.device, options.threads)
+        raise SpecError(f"{out} exists already: name a new folder with --out.")
+    runner = RecipeRunner(Tasks(Catalog(settings)), options.device, options.threads)
     notes: list[str] = []
     try:
-        # Whole or not at all: what is here when the folder gets its name is complete.
+        # The folder is renamed when it is complete, so that it exists as a whole or not at all.
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as made:
             folder = Path(made) / "run"
             base = None
             if recipe.spec.base is not None:
-                base, notes = _base(recipe, options.base, kitchen, folder / "base")
+                base, notes = _base(recipe, options.base, runner, folder / "base")
             elif options.base is not None:
                 raise SpecError("A pretrain run starts from random weights: leave --base out.")
-            outcome = kitchen.train(recipe, folder, base)
+            outcome = runner.train(recipe, folder, base)
             weights = weights_digest(folder)
             (folder / "result.json").write_text(json.dumps(asdict(outcome.result), indent=2) + "\n", encoding="utf-8")
             if out.exists():
@@ -87,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _recipe(options: argparse.Namespace, settings: Settings) -> Recipe:
-    """The recipe that was named. Raises: LabError: there is none, or it does not hold."""
+    """Read the recipe. Raises: LabError: there is none, or it is not valid."""
     if options.run is not None:
         lab = Lab(settings)
         try:
@@ -103,11 +105,11 @@ def _recipe(options: argparse.Namespace, settings: Settings) -> Recipe:
         raise SpecError(f"{options.recipe} is not a spec: it is not text.") from error
 
 
-def _base(recipe: Recipe, given: Path | None, kitchen: _Kitchen, folder: Path) -> tuple[Path, list[str]]:
-    """The weights to start from, trained where none are given, and what is to be said of them.
+def _base(recipe: Recipe, given: Path | None, runner: RecipeRunner, folder: Path) -> tuple[Path, list[str]]:
+    """The weights of the base, trained unless they are given, and notes about them.
 
     Raises:
-        SpecError: they are not those that the run started from, or cannot be trained again.
+        SpecError: the given weights are not those of the run's base, or the base cannot be trained again.
     """
     wanted = recipe.base.weights if recipe.base else None
     if given is not None:
@@ -120,38 +122,38 @@ def _base(recipe: Recipe, given: Path | None, kitchen: _Kitchen, folder: Path) -
         raise SpecError("This file does not say how its base was trained: give the base's weights with --base.")
     if recipe.base.stopped:
         raise SpecError(
-            f"The base {recipe.base.run} was stopped by hand, which no command can repeat: download its weights and "
+            f"The base {recipe.base.run} was stopped by hand, which cannot be repeated: download its weights and "
             "give them with --base."
         )
-    kitchen.train(recipe.base, folder, None)
+    runner.train(recipe.base, folder, None)
     if wanted in (None, weights_digest(folder)):
         return folder / NETWORK, []
     reason = _reason(recipe.base) or "another processor or version rounds differently"
     return folder / NETWORK, [
-        f"Note: the base came out the same to rounding only, since {reason}; --base takes its very weights."
+        f"Note: the base equals the original up to rounding only, since {reason}; give its weights with --base."
     ]
 
 
 def _judgement(recipe: Recipe, outcome: Outcome, same: bool | None) -> str:
-    """How what came out compares with what the recipe's run left."""
+    """A sentence that compares the result with that of the original run."""
     if recipe.stopped:
         taken = "" if recipe.steps is None else f" after {recipe.steps:,} steps"
-        return f"The run itself was stopped{taken}; this one went to its end, {outcome.result.steps:,} steps."
+        return f"The original run was stopped{taken}; this one was trained to the end, {outcome.result.steps:,} steps."
     if same is None:
-        return "The recipe holds no result to compare with."
+        return "The recipe contains no result to compare with."
     if same:
-        return "The weights are those of the run, bit for bit."
+        return "The weights are bit for bit those of the original run."
     reason = _reason(recipe) or "device, thread count, base, processor or version differ"
-    return f"The run itself had {percent(recipe.accuracy)}; the weights differ, since {reason}."
+    return f"The original run had {percent(recipe.accuracy)}; the weights differ, since {reason}."
 
 
 def _reason(recipe: Recipe) -> str | None:
-    """Why weights may differ although everything is as it was."""
+    """Why weights may differ on the same device and thread count; None if they should not."""
     return f"it was trained in a bank of {recipe.bank} runs" if recipe.bank > 1 else None
 
 
-class _Kitchen:
-    """Where recipes are made: the data, the device and the threads."""
+class RecipeRunner:
+    """Trains recipes on one device with one number of threads."""
 
     def __init__(self, tasks: Tasks, device: str | None, threads: int | None) -> None:
         self._tasks = tasks
@@ -159,13 +161,13 @@ class _Kitchen:
         self._threads = threads
 
     def train(self, recipe: Recipe, folder: Path, base: Path | None) -> Outcome:
-        """Train into a folder, with a bar on the error stream. Raises: LabError: it came to nothing."""
+        """Train and write the files to a folder, with a progress bar on stderr. Raises: LabError: training failed."""
         spec: RunSpec = recipe.spec.but(device=self._device or recipe.device or recipe.spec.device)
-        place = Workplace(recipe.run, folder, self._tasks, base, self._threads or recipe.threads)
+        context = RunContext(recipe.run, folder, self._tasks, base, self._threads or recipe.threads)
         with tqdm(file=sys.stderr, unit="step", desc=f"{spec.label}, seed {spec.seed}") as bar:
 
             def show(event: Event) -> None:
                 if isinstance(event, StepLoss):
                     bar.update(len(event.losses))
 
-            return execute(spec, place, show, started=bar.reset)
+            return execute(spec, context, show, started=bar.reset)

@@ -1,1 +1,1 @@
-"""Running jobs: what they cost, how their networks are built and trained, and the threads that take them."""
+"""Running jobs: cost estimates, building and training networks, worker threads, and recovery after crashes."""

@@ -1,9 +1,9 @@
-"""The memory that training some runs together takes, counted before they are trained.
+"""Estimates the peak memory of a bank before it is trained.
 
-The bank is built on the ``meta`` device, whose tensors have shapes and no memory, by the code that builds the real one,
-and a ledger counts the bytes; it is laid out as on a CPU, whatever the device. What happens outside of tensors, as
-files are read and written, is counted in copies of the network. ``tests/soak/test_memory_plans.py`` compares all of
-it with what processes use.
+The code that builds the real bank builds it on the ``meta`` device, whose tensors have shapes but no memory, and a
+ledger counts the bytes. It is always laid out as on a CPU. Memory outside of tensors, as when files are read and
+written, is counted in copies of the network. ``tests/soak/test_memory_plans.py`` compares the estimate with measured
+memory.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from core.training.ledger import Ledger
 from core.training.threads import available_cores
 
 READ_COPIES = 3
-"""Copies of a network at once while its file is read: the bytes, the tensors in them, and those that are kept."""
+"""Copies of a network in memory while its file is read: the bytes, the tensors in them, and those that are kept."""
 
 SAVED_COPIES = 2
-"""Copies of tensors at once while safetensors makes a file of them, beside the tensors."""
+"""Extra copies of tensors in memory while safetensors serialises them."""
 
 ADAPTER_COPIES = 5
-"""Copies of the base at once while an adapter file is made and checked: the network, the base under it, the network
-that the file gives back, and its sums W + ΔW with the weights that they replace."""
+"""Copies of the base in memory while an adapter file is made and checked: the network, the base under it, the network
+read back from the file, and its sums W + ΔW with the weights that they replace."""
 
 OVERHEAD = 12 * 2**20
-"""Bytes that come on top for any bank: buffers of the libraries of matrix products, the compiled step, and what lies
-unused between the blocks of the allocator. It was 4 to 16 MiB in banks of 40 to 2700."""
+"""Bytes that every bank needs in addition: buffers of the matrix libraries, the compiled step, and fragmentation of the
+allocator. Measured: 4 to 16 MiB in banks of 40 to 2700 runs."""
 
 PARTS: tuple[EvaluationPart, ...] = ("validation", "test")
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Numbers of images in the parts of a task, and the labels that occur."""
+    """Number of images in each part of a task, and its labels."""
 
     train: int
     validation: int
@@ -60,22 +60,22 @@ class Sizes:
 
 @dataclass(frozen=True)
 class _Member:
-    """What a bank's memory depends on in one of its runs."""
+    """Properties of a run that its bank's memory depends on."""
 
     adapters: tuple[int, tuple[str, ...]] | None
-    """Rank and targets, where it is a LoRA run."""
+    """Rank and targets of a LoRA run."""
     order: int
-    """Number of its data order."""
+    """Index of its data order; runs with the same seed share one."""
     keeps_best: bool
 
 
 def bank_memory(specs: Sequence[RunSpec], task: Sizes, source: Sizes | None = None) -> int:
-    """The most bytes that training these runs together takes at once, beside data and libraries.
+    """Peak memory of training these runs together, in bytes, excluding datasets and libraries.
 
     Args:
-        specs: runs that one bank can train, all weights of each or adapters.
-        task: sizes of what they learn.
-        source: of the source task, where they have one.
+        specs: runs that one bank can train.
+        task: sizes of their task.
+        source: sizes of their source task, if they have one.
 
     Raises:
         LoRAError: adapters do not fit the network.
@@ -87,19 +87,19 @@ def bank_memory(specs: Sequence[RunSpec], task: Sizes, source: Sizes | None = No
             orders[spec.seed],
             spec.optim.keep == "best",
         )
-        # As the bank puts them into shards. Beyond that, rates change nothing.
+        # In the order in which the bank forms shards; learning rates have no other effect on memory.
         for spec in sorted(specs, key=lambda spec: (orders[spec.seed], spec.optim.learning_rate))
     )
     first = specs[0]
     other = None if first.source == first.task else source
-    return _rehearse(first.model, first.base is not None, members, first.optim.batch_size, task, other)
+    return _simulate(first.model, first.base is not None, members, first.optim.batch_size, task, other)
 
 
 @lru_cache(maxsize=256)
-def _rehearse(
+def _simulate(
     model: ModelSpec, has_base: bool, members: tuple[_Member, ...], batch: int, task: Sizes, other: Sizes | None
 ) -> int:
-    """The most bytes of a bank; ``other`` are the sizes of a source task that is not the task itself."""
+    """Peak memory of a bank; ``other`` has the sizes of the source task if it differs from the task."""
     base = build(model)
     kinds = {adapters: _network(base, adapters) for adapters in {member.adapters for member in members}}
     networks = [kinds[member.adapters] for member in members]
@@ -131,10 +131,10 @@ def _train(
     tasks: Sequence[Task],
     source: Task | None,
 ) -> None:
-    """Build a bank, and do once all that takes memory as it is trained, evaluated and written."""
+    """Build a bank, and run once everything that allocates memory in training, evaluation and writing."""
     bank = Bank(networks, [1e-3] * len(members), [member.order for member in members], tasks[0], source)
     n = len(tasks[0].train_x)
-    # The rows of an epoch by data order: those of the last epoch stay until those of the next one are stacked.
+    # Row indices of an epoch, one set per data order; the last epoch's stay until the next one's are stacked.
     ledger.keep(8 * n * len(set(bank.seeds)))
     ledger.pass_by(2 * 8 * n * len(set(bank.seeds)))
     for size in {min(batch, n), n % batch} - {0}:
@@ -152,7 +152,7 @@ def _train(
 
 
 def _step(ledger: Ledger, bank: Bank, batch: int) -> None:
-    """Make the buffers of a step in every shard, and one step in each thread: those take memory side by side."""
+    """Allocate the step buffers of every shard, and count one step per thread, since threads step at the same time."""
     made: dict[Hashable, int] = {}
     for shard in range(bank.shards):
         layout, before = bank.layout(shard), ledger.live
@@ -171,7 +171,7 @@ def _step(ledger: Ledger, bank: Bank, batch: int) -> None:
 
 
 def _network(base: MultilayerPerceptron, adapters: tuple[int, tuple[str, ...]] | None) -> MultilayerPerceptron:
-    """A member's network on ``meta``: of the base's own parameters, so that they need not be compared."""
+    """A run's network on ``meta``; it shares the base's parameters, which spares comparing them."""
     if adapters is None:
         return base
     network = copy.deepcopy(base, {id(parameter): parameter for parameter in base.parameters()})
@@ -193,5 +193,5 @@ def _tensors(task: Task) -> list[torch.Tensor]:
 
 
 def _bytes(network: nn.Module, trainable: bool = False) -> int:
-    """Of its parameters in float32."""
+    """Bytes of a network's parameters in float32."""
     return 4 * count_parameters(network, trainable)

@@ -1,4 +1,4 @@
-"""The network of a run before its first step."""
+"""Building the initial network of a run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from core.spec import Control, RunSpec
 
 
 def network_of(spec: RunSpec, base: MultilayerPerceptron | None) -> nn.Module:
-    """The network of a run before its first step; ``base`` stays as it is.
+    """Build the network of a run before its first step; ``base`` is not modified.
 
     Args:
         spec: the run.
-        base: the network that it starts from; None for a pretrain run.
+        base: the network to fine-tune; None for a pretrain run.
 
     Raises:
         LoRAError: the adapters do not fit the network.
@@ -31,7 +31,7 @@ def network_of(spec: RunSpec, base: MultilayerPerceptron | None) -> nn.Module:
 
 
 def keep_trainable(network: MultilayerPerceptron, control: Control | None) -> MultilayerPerceptron:
-    """Freeze what a control does not train, in place; gives ``network`` itself."""
+    """Freeze in place what a control does not train. Returns: ``network``."""
     if control in ("head", "biases"):
         layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
         trained = [layer.bias for layer in layers] if control == "biases" else list(layers[-1].parameters())

@@ -1,4 +1,4 @@
-"""What a run will build and what it will cost, known before anything is trained."""
+"""Parameters, steps, time and memory of a run, estimated before it is trained."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Plan:
     """Sizes of a run."""
 
     parameters: int
-    """Of the whole network, adapters included."""
+    """Number of parameters of the whole network, including adapters."""
     trainable_parameters: int
     memory: int
     """Bytes of weights, gradients and Adam's two moments, in float32."""
@@ -32,7 +32,7 @@ class Plan:
 
 @lru_cache(maxsize=256)
 def plan(model: ModelSpec, lora: LoRASpec | None = None, control: Control | None = None) -> Plan:
-    """Sizes of a run on this network, counted on a network that has shapes and no memory.
+    """Sizes of a run on this network, counted on the ``meta`` device.
 
     Raises:
         LoRAError: the adapters do not fit the network.
@@ -47,14 +47,14 @@ def plan(model: ModelSpec, lora: LoRASpec | None = None, control: Control | None
 def seconds_per_step(
     model: ModelSpec, lora: LoRASpec | None, control: Control | None, batch_size: int, device: str
 ) -> float:
-    """Time of one training step on this machine, in seconds: a few steps on random data, the fastest third.
+    """Seconds per training step on this machine: mean of the fastest third of a few steps on random data.
 
     Args:
         model: sizes of the network.
         lora: its adapters, or None.
-        control: what is trained where there are none; None for all weights.
-        batch_size: images a step.
-        device: where, as torch names it.
+        control: what to train without adapters; None for all weights.
+        batch_size: images per step.
+        device: name of a torch device.
     """
     generator = torch.Generator().manual_seed(0)
     plain = build(model, seed=0)
@@ -78,7 +78,7 @@ def seconds_per_step(
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run will take."""
+    """Estimated cost of one run."""
 
     trainable_parameters: int
     steps: int

@@ -1,4 +1,4 @@
-"""The runs of an experiment: every arm with every seed, from one base or from a base for each seed."""
+"""Specs of the runs of an experiment: every arm with every seed, from one base or from one base per seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core.errors import SpecError
 from core.spec import Control, Device, LoRASpec, OptimSpec, RunSpec, TaskSpec
 
 Setting = tuple[OptimSpec, LoRASpec | Control | None]
-"""An arm: how it is trained, and with which adapters or as which control; None for full fine-tuning."""
+"""An arm: its optimiser settings, and its adapters or control; None for full fine-tuning."""
 
 
 def arm_specs(
@@ -19,18 +19,18 @@ def arm_specs(
     seeds: Sequence[int],
     device: Device,
 ) -> list[RunSpec]:
-    """Specs of every arm with every seed; seed by seed, so that all arms have something to show early.
+    """Specs of every arm with every seed, ordered by seed, so that all arms have first results early.
 
     Args:
-        base: id of the run that all start from, or of one for each seed.
-        base_spec: of that run; of any of them where there are several.
+        base: id of the base, or the id of the base for each seed.
+        base_spec: spec of the base, or of any one of several.
         task: what to fine-tune on.
         arms: what to compare.
-        seeds: one run an arm each.
+        seeds: one run per arm and seed.
         device: where to train.
 
     Raises:
-        SpecError: nothing to train, two arms or seeds that are the same, or a setting out of bounds.
+        SpecError: there is nothing to train, an arm or seed occurs twice, or a setting is out of bounds.
     """
     if not arms or not seeds:
         raise SpecError("An experiment needs at least one method and one seed.")

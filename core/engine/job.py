@@ -1,4 +1,4 @@
-"""A spec made into a result: load, build, train, evaluate, write. Nothing here knows who asked."""
+"""Running jobs: load data and base, build networks, train, evaluate and write files, independent of store and queue."""
 
 from __future__ import annotations
 
@@ -34,109 +34,104 @@ NETWORK = "network.safetensors"
 ADAPTER = "adapter.zip"
 
 PROBE = 512
-"""Test images on which an adapter file is checked when it is written."""
+"""Number of test images that an adapter file is checked on when it is written."""
 
 Sink = Callable[[Event], None]
-"""Takes what happens, as it happens."""
+"""Receives the events of a run."""
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """What a run is given to work with."""
+class RunContext:
+    """Inputs of a run besides its spec."""
 
     run: str
-    """Its id, for the model card."""
+    """Id of the run, for the model card."""
     folder: Path
-    """Where its files go."""
+    """Folder that its files are written to."""
     tasks: Tasks
     base: Path | None
-    """The base's weights; None for a pretrain run."""
+    """File of the base's weights; None for a pretrain run."""
     threads: int | None
-    """CPU threads to train on; None finds the count by a short trial."""
+    """Number of CPU threads to train on; None chooses it by a short trial."""
     start: Checkpoint | None = None
-    """Where it goes on; None begins with its first step."""
+    """Checkpoint to resume from; None starts at the first step."""
     base_sha256: str | None = None
-    """Of the base's file, where that is known: another content is refused."""
+    """Expected hash of the base's file; None skips the check."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it."""
+    """Result and files of a run that has ended."""
 
     result: Result
     files: dict[str, str]
-    """Names in the run's folder, with the SHA-256 of each."""
+    """SHA-256 of each file in the run's folder, by name."""
     stopped: bool
     """Whether it was stopped before its last step."""
 
 
-class Attendant:
-    """Whoever has an eye on a bank: what it is told and asked. This one lets everything be."""
+class BankCallbacks:
+    """Callbacks of a bank in training. Runs are named by their index in the bank; these defaults do nothing."""
 
-    def begin(self, member: int, steps: int) -> None:
-        """The data is there: the run has so many steps."""
+    def on_begin(self, member: int, steps: int) -> None:
+        """Called once the data is loaded, with the number of steps of the run."""
 
-    def take(self, member: int, event: Event) -> None:
-        """Something happened to a run."""
+    def on_event(self, member: int, event: Event) -> None:
+        """Called with every event of a run."""
 
-    def look(self) -> None:
-        """Called often before the first step; may raise, and ends the bank by that."""
+    def poll(self) -> None:
+        """Called often before the first step; may raise an exception to end the bank."""
 
-    def wants_stop(self, member: int) -> bool:
-        """Asked of every run often: one that shall stop keeps what it has learnt."""
+    def should_stop(self, member: int) -> bool:
+        """Called often for every run: whether to stop it and keep what it has learnt."""
         return False
 
-    def leaves(self, member: int) -> bool:
-        """Asked of a run that stops: whether to leave it as it is, without a result."""
+    def should_leave(self, member: int) -> bool:
+        """Called for a run that stops: whether to leave it without a result, to be resumed later."""
         return False
 
-    def due(self) -> bool:
-        """Asked often: whether it is time for a checkpoint of every run."""
+    def checkpoint_due(self) -> bool:
+        """Called often: whether to make a checkpoint of every run now."""
         return False
 
-    def keep(self, member: int, checkpoint: Checkpoint) -> None:
-        """A run's checkpoint, when it is due."""
+    def on_checkpoint(self, member: int, checkpoint: Checkpoint) -> None:
+        """Called with a run's checkpoint after :meth:`checkpoint_due` returned True."""
 
-    def end(self, member: int, outcome: Outcome | Exception) -> None:
-        """What came of a run, as soon as it is known; others may still train."""
+    def on_end(self, member: int, outcome: Outcome | Exception) -> None:
+        """Called as soon as a run has ended; others may still train."""
 
 
-class _Asker(Attendant):
-    """Somebody with one run."""
+class _SingleRunCallbacks(BankCallbacks):
+    """The callbacks of :func:`execute`, for a bank of one run."""
 
-    def __init__(self, sink: Sink, stop: Callable[[], bool], started: Callable[[int], None]) -> None:
-        self._sink, self._stop, self._started = sink, stop, started
+    def __init__(self, sink: Sink, started: Callable[[int], None]) -> None:
+        self._sink, self._started = sink, started
 
-    def begin(self, member: int, steps: int) -> None:
+    def on_begin(self, member: int, steps: int) -> None:
         self._started(steps)
 
-    def take(self, member: int, event: Event) -> None:
+    def on_event(self, member: int, event: Event) -> None:
         self._sink(event)
-
-    def wants_stop(self, member: int) -> bool:
-        return self._stop()
 
 
 def total_steps(spec: RunSpec, task: Task) -> int:
-    """Optimiser steps of the whole run, if nothing stops it early."""
+    """Number of optimiser steps of a run that is not stopped early."""
     return spec.optim.epochs * steps_per_epoch(len(task.train_x), spec.optim.batch_size)
 
 
 def execute(
     spec: RunSpec,
-    place: Workplace,
+    context: RunContext,
     sink: Sink,
-    stop: Callable[[], bool] = lambda: False,
     started: Callable[[int], None] = lambda steps: None,
 ) -> Outcome:
-    """Train one run and write its files: a bank of one.
+    """Train one run and write its files.
 
     Args:
-        spec: what to train.
-        place: data, base and folder.
-        sink: told of every event.
-        stop: asked after every report; a stopped run keeps what it has learnt.
-        started: told the number of steps once the data is there.
+        spec: the run.
+        context: its data, base and folder.
+        sink: called with every event.
+        started: called with the number of steps once the data is loaded.
 
     Raises:
         SpecError: the task does not fit the network.
@@ -144,110 +139,113 @@ def execute(
         LabError: data, base or adapter cannot be used; the message says why.
         OSError: a file cannot be written.
     """
-    (outcome,) = execute_bank([spec], [place], _Asker(sink, stop, started))
+    (outcome,) = execute_bank([spec], [context], _SingleRunCallbacks(sink, started))
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
 def execute_bank(
-    specs: Sequence[RunSpec], places: Sequence[Workplace], attendant: Attendant
+    specs: Sequence[RunSpec], contexts: Sequence[RunContext], callbacks: BankCallbacks
 ) -> list[Outcome | Exception]:
     """Train runs together and write their files.
 
     Args:
-        specs: what to train; their ``bank_key`` is one.
-        places: data, base and folder of each; all start at the first step, or go on from one.
-        attendant: is told and asked.
+        specs: the runs, all with the same ``bank_key``.
+        contexts: data, base and folder of each; all start at the first step, or all resume from the same one.
+        callbacks: called while the runs train.
 
     Returns:
-        What came of each run: its outcome, or the error that ended it and left the others alone;
-        LeftError for one that was left without a result.
+        For each run its outcome, or the error that ended it while the others went on; LeftError for a run that was
+        left without a result.
 
     Raises:
         SpecError: the runs cannot be trained together, or their task does not fit the network.
-        CheckpointError: the runs do not fit the checkpoints that they are to go on from.
+        CheckpointError: the runs do not fit their checkpoints.
         LabError: data or base cannot be used; the message says why. No run was trained.
-        MemoryError, RuntimeError: out of memory, as of :func:`core.memory.is_out_of_memory`; some may have ended.
+        MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`; some runs may have ended.
     """
     if len({spec.bank_key for spec in specs}) > 1:
-        raise SpecError("Runs of a bank share base, task, method, batch size and epochs: train the others apart.")
-    if len({place.start is None for place in places}) > 1:
-        raise CheckpointError("Runs of a bank go on from one step: train these apart.")
-    with no_denormals():  # from the start, before torch makes threads to help this one
-        return _Crew(specs, places, attendant).train()
+        raise SpecError("Runs of a bank share base, task, method, batch size and epochs: train the others separately.")
+    if len({context.start is None for context in contexts}) > 1:
+        raise CheckpointError("Runs of a bank resume from the same step: train these separately.")
+    with no_denormals():  # before torch starts the threads that inherit the setting
+        return BankRun(specs, contexts, callbacks).train()
 
 
-class _Crew:
-    """Everything that the runs of a bank need, loaded and built."""
+class BankRun:
+    """One bank with its data, base and networks, loaded and ready to train."""
 
-    def __init__(self, specs: Sequence[RunSpec], places: Sequence[Workplace], attendant: Attendant) -> None:
-        """Load data and base, build the networks, choose threads. Raises: as of :func:`execute_bank`."""
-        self.specs, self.places, self.attendant = specs, places, attendant
-        spec, place = specs[0], places[0]
+    def __init__(self, specs: Sequence[RunSpec], contexts: Sequence[RunContext], callbacks: BankCallbacks) -> None:
+        """Load data and base, build the networks and choose threads. Raises: see :func:`execute_bank`."""
+        self.specs, self.contexts, self.callbacks = specs, contexts, callbacks
+        spec, context = specs[0], contexts[0]
         self.device = choose_device(spec.device)
-        self.task = place.tasks.get(spec.task, self.device)
-        attendant.look()
-        self.source = place.tasks.get(spec.source, self.device) if spec.source else None
+        self.task = context.tasks.get(spec.task, self.device)
+        callbacks.poll()
+        self.source = context.tasks.get(spec.source, self.device) if spec.source else None
         check_fit(spec.model, self.task.spec.dataset, self.task.train_x.shape[1], self.task.classes)
-        self.base = read_network(place.base, place.base_sha256) if place.base else None
+        self.base = read_network(context.base, context.base_sha256) if context.base else None
         self.networks = [network_of(spec, self.base).to(self.device) for spec in specs]
-        attendant.look()
-        # Fine-tuning is measured against the base, whatever the method: one evaluation serves all.
+        callbacks.poll()
+        # Every method is compared with the base, so one evaluation of the base serves all runs.
         first = self.networks[0] if spec.control != "scratch" else network_of(spec.but(control=None), self.base)
         self.before = evaluate_both(first.to(self.device), self.task, self.source, "test") if self.base else None
-        attendant.look()
+        callbacks.poll()
         start = time.perf_counter()
         self.stepper = stepper_for(self.networks, specs, self.task, self.source)
         self.seconds = time.perf_counter() - start
-        self.starts = [place.start for place in places if place.start]
+        self.starts = [context.start for context in contexts if context.start]
         self.threads = Threads(
             self.stepper,
             spec.optim.batch_size,
-            self._threads(place.threads),
+            self._threads(context.threads),
             steps=total_steps(spec, self.task),
-            look=attendant.look,
+            look=callbacks.poll,
         )
 
     def _threads(self, wanted: int | None) -> int | None:
-        """What was on one thread goes on with one: only then its numbers are those it had without a break."""
+        """Resume on one thread what was trained on one: only then are the results bit-identical."""
         split = self.stepper.shards == 1 and self.starts
         return 1 if wanted is None and split and self.starts[0].position.threads == 1 else wanted
 
     def train(self) -> list[Outcome | Exception]:
-        """Train to every run's end; what came of each, as of :func:`execute_bank`."""
-        attendant, optims = self.attendant, [spec.optim for spec in self.specs]
+        """Train until every run has ended. Returns: see :func:`execute_bank`."""
+        callbacks, optims = self.callbacks, [spec.optim for spec in self.specs]
         for member, spec in enumerate(self.specs):
-            attendant.begin(member, total_steps(spec, self.task))
+            callbacks.on_begin(member, total_steps(spec, self.task))
         outcomes: dict[int, Outcome | Exception] = {}
         done: dict[int, tuple[int, float]] = dict.fromkeys(range(len(self.specs)), (0, 0.0))
         done |= {k: (start.position.step, start.position.seconds) for k, start in enumerate(self.starts)}
-        events = train(self.stepper, optims, attendant.wants_stop, self.seconds, attendant.due, self.starts)
+        events = train(self.stepper, optims, callbacks.should_stop, self.seconds, callbacks.checkpoint_due, self.starts)
         for member, event in events:
             if isinstance(event, Checkpoint):
-                attendant.keep(member, event)
-                del event  # or it would be there until the next one has been made
+                callbacks.on_checkpoint(member, event)
+                del event  # free its memory before the next checkpoint is made
                 continue
             if isinstance(event, StepLoss):
                 done[member] = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
             if isinstance(event, Diverged):
                 outcomes[member] = DivergedError(event.step)
-            elif isinstance(event, Stopped) and attendant.leaves(member):
+            elif isinstance(event, Stopped) and callbacks.should_leave(member):
                 outcomes[member] = LeftError()
             elif not isinstance(event, Stopped):
-                attendant.take(member, event)
+                callbacks.on_event(member, event)
             if member not in outcomes and isinstance(event, Done | Stopped):
                 outcomes[member] = self.finish(member, event, *done[member])
             if member in outcomes:
-                attendant.end(member, outcomes[member])
+                callbacks.on_end(member, outcomes[member])
         return [outcomes[member] for member in range(len(self.specs))]
 
     def finish(self, member: int, event: Done | Stopped, step: int, seconds: float) -> Outcome | Exception:
-        """Evaluate a run's network and write its files; what goes wrong is this run's own, but for want of memory."""
+        """Evaluate a run's network and write its files.
+
+        An error is returned, so that it fails this run only; out of memory is raised, so that the bank is split.
+        """
         try:
-            spec, place, network = self.specs[member], self.places[member], self.networks[member]
+            spec, context, network = self.specs[member], self.contexts[member], self.networks[member]
             result = self._result(member, event, step, seconds)
-            result, files = _write(spec, place, network, self.base, result, self.task.test_x[:PROBE])
+            result, files = _write(spec, context, network, self.base, result, self.task.test_x[:PROBE])
         except (LabError, OSError, MemoryError, RuntimeError) as error:
             if is_out_of_memory(error) and len(self.specs) > 1:
                 raise  # a smaller bank may have enough
@@ -285,10 +283,10 @@ class _Crew:
 
 
 def stepper_for(networks: Sequence[nn.Module], specs: Sequence[RunSpec], task: Task, source: Task | None) -> Stepper:
-    """The fast step where the networks allow it, autograd for one of any other kind.
+    """The stepper for these networks: a bank if one can train them, else autograd for a single network.
 
     Raises:
-        SpecError: several networks that no bank can train.
+        SpecError: there are several networks, and no bank can train them.
     """
     perceptrons = [network for network in networks if isinstance(network, MultilayerPerceptron) and can_bank(network)]
     if len(perceptrons) == len(networks):
@@ -300,10 +298,10 @@ def stepper_for(networks: Sequence[nn.Module], specs: Sequence[RunSpec], task: T
 
 
 def check_fit(model: ModelSpec, dataset: str, pixels: int, classes: Sequence[int]) -> None:
-    """See that a network can take a task's images and name its classes.
+    """Check that a network has an input for each pixel and an output for each class of a task.
 
     Raises:
-        SpecError: it cannot.
+        SpecError: it does not.
     """
     if pixels != model.num_features:
         raise SpecError(
@@ -319,21 +317,21 @@ def check_fit(model: ModelSpec, dataset: str, pixels: int, classes: Sequence[int
 
 def _write(
     spec: RunSpec,
-    place: Workplace,
+    context: RunContext,
     network: nn.Module,
     base: MultilayerPerceptron | None,
     result: Result,
     probe: Tensor,
 ) -> tuple[Result, dict[str, str]]:
-    """Write the run's one file; give the result with its sizes and the file's hash."""
+    """Write the run's file. Returns: the result with file sizes filled in, and the file's name and hash."""
     network.to("cpu")
     if spec.lora is None or base is None:
-        path = place.folder / NETWORK
+        path = context.folder / NETWORK
         digest = write_network(path, network)
         return replace(result, checkpoint_bytes=path.stat().st_size), {NETWORK: digest}
-    path = place.folder / ADAPTER
+    path = context.folder / ADAPTER
     checkpoint = len(network_bytes(merged_copy(network)))
-    card = Card.of(place.run, spec, result)
+    card = Card.of(context.run, spec, result)
     digest = write_adapter(
         path, network, spec.lora, base_fingerprint=fingerprint(base.state_dict()), card=card, probe=probe.cpu()
     )

@@ -1,4 +1,4 @@
-"""Who goes first when threads that train and people who look at them want one core."""
+"""The priority of threads that train, below that of threads that answer pages."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 import sys
 import threading
 
-BACK = 1
-"""Nice value of a thread that trains. Pages go before it, and it keeps near its share of a core that programs of usual
-rank want too: at 10 it had a tenth, and beside somebody's compiler a run stood all but still. benchmarks/README.md has
-the figures."""
+NICE = 1
+"""Nice value of a thread that trains. Pages run before it, and it still gets nearly an equal share of a core beside
+programs at the default priority; at 10 it got a tenth, and beside a compiler a run almost stood still. See
+benchmarks/README.md for the figures."""
 
 
-def step_back() -> None:
-    """Let threads of usual rank on this machine go before this one, and those that it will start.
+def lower_priority() -> None:
+    """Lower the priority of this thread, and of the threads that it will start, on Linux.
 
-    What nobody else wants is still its own, so training alone is as fast. Only Linux ranks single threads;
-    elsewhere nothing changes.
+    On an idle machine training is as fast as before. Other systems set priorities per process only, so nothing
+    changes there.
     """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACK)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)

@@ -1,7 +1,7 @@
-"""Which processes hold runs of one home folder, and which of them are still there.
+"""The processes that use one home folder, and recovery of the runs of those that are gone.
 
-A living process holds a lock that the operating system drops when it ends, however it ends. One that lives but
-does nothing, as when it was suspended, is told by a file that it no longer touches.
+A running process holds a file lock, which the operating system releases when the process ends for any reason. A process
+that hangs or is suspended is recognised by its heartbeat file, which it no longer touches.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from core.store.store import Store
 log = logging.getLogger(__name__)
 
 ENDED = "Its process ended before it did: resume the run to go on."
-ASLEEP = "Its process does not answer any more: resume the run to go on."
+SILENT = "Its process does not respond any more: resume the run to go on."
 
 
-class Owner:
-    """A process among those that use the home folder: the one that makes this."""
+class Process:
+    """The current process, among those that use the home folder."""
 
     def __init__(self, folder: Path, runs: Path, store: Store, silence: float) -> None:
         """Args:
-        folder: with a lock and a sign of life for each process.
-        runs: with one folder a run.
+        folder: holds a lock file and a heartbeat file per process.
+        runs: holds one folder per run.
         store: of the runs.
-        silence: seconds without a sign of life after which a process is taken for gone.
+        silence: seconds without a heartbeat after which a process is considered gone.
         """
         self.name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
         self._folder = folder
         self._runs = runs
         self._store = store
         self._silence = silence
-        # Not of a thread: a server opens the lab in one and closes it in another.
+        # Not thread-local: a server opens the lab in one thread and closes it in another.
         self._lock = FileLock(self._path(self.name, "lock"), thread_local=False)
         self._seen: dict[str, tuple[int, float]] = {}
 
     def enter(self) -> None:
-        """Be known as alive from now on."""
+        """Register this process as running."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock.acquire(timeout=0)
         self._path(self.name, "beat").touch()
 
     def leave(self) -> None:
-        """Be gone."""
+        """Unregister this process."""
         self._lock.release()
         self._remove(self.name)
 
     def beat(self) -> None:
-        """Give a sign of life; where somebody removed this process's files, make them again."""
+        """Touch the heartbeat file; create this process's files again if somebody removed them."""
         self._folder.mkdir(parents=True, exist_ok=True)
         if not self._path(self.name, "lock").exists():
             self._lock.release()
@@ -61,11 +61,11 @@ class Owner:
         self._path(self.name, "beat").touch()
 
     def allow_for_pause(self) -> None:
-        """Count the silence of others from now on: while this process was paused, nobody was listening."""
+        """Restart the timers of other processes: while this one was paused, it could not see their heartbeats."""
         self._seen.clear()
 
     def settle(self) -> None:
-        """Interrupt the runs of processes that are gone, and take over what waits with them."""
+        """Interrupt the running runs of processes that are gone, and take over their queued ones."""
         others = self._store.owners() - {self.name}
         for owner in others:
             try:
@@ -74,7 +74,7 @@ class Owner:
                 self._remove(owner)
             except Timeout:
                 if self._is_silent(owner):
-                    self._take_over(owner, ASLEEP)
+                    self._take_over(owner, SILENT)
         self._seen = {owner: seen for owner, seen in self._seen.items() if owner in others}
 
     def _take_over(self, owner: str, cause: str) -> None:
@@ -89,11 +89,11 @@ class Owner:
                 tidy(self._runs / run)
 
     def _is_silent(self, owner: str) -> bool:
-        """Whether its sign of life has stayed the same for too long, by this process's own clock."""
+        """Whether its heartbeat file has not changed for too long, by this process's own clock."""
         try:
             beat = self._path(owner, "beat").stat().st_mtime_ns
         except OSError:
-            return False  # it is just leaving
+            return False  # it is unregistering right now
         now = time.monotonic()
         last, since = self._seen.get(owner, (None, now))
         if beat != last:
@@ -110,7 +110,7 @@ class Owner:
 
 
 def living(folder: Path) -> list[str]:
-    """Names of the processes that have a home folder open now. Args: folder: of their locks."""
+    """Names of the processes that have a home folder open now. Args: folder: holds their lock files."""
     found = []
     for path in sorted(folder.glob("*.lock")):
         try:

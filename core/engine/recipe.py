@@ -1,4 +1,4 @@
-"""What it takes to train a run again, somewhere else: a file that needs neither the store nor the base's weights."""
+"""Recipes: files from which a run can be trained again on any machine, without the store or the base's weights."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from core.store.record import Run
 
 
 class Recipe(Spec):
-    """A run's spec, what its numbers hang on besides, and the same of its base.
+    """A run's spec, with the device, thread count and result of the run, and the recipe of its base.
 
-    Equal numbers need the same device and thread count: rounding differs with both. A run that was trained in a
-    bank, or whose base was, comes out the same to rounding only.
+    Bit-identical results need the same device and thread count, since rounding depends on both. A run that was
+    trained in a bank, or whose base was, is reproduced up to rounding only.
     """
 
-    run: str = Field(pattern=r"^r-[a-z0-9-]{1,62}$", title="Run", description="Id of the run that this comes from.")
+    run: str = Field(pattern=r"^r-[a-z0-9-]{1,62}$", title="Run", description="Id of the run that this describes.")
     spec: RunSpec = Field(title="Spec")
     device: str | None = Field(
-        None, pattern=r"^(cuda|mps|cpu)$", title="Device", description="Where it was trained; empty before it was."
+        None, pattern=r"^(cuda|mps|cpu)$", title="Device", description="Where it was trained; empty if it was not."
     )
     threads: int | None = Field(None, ge=1, le=1024, title="Threads", description="CPU threads it was trained on.")
-    bank: int = Field(1, ge=1, le=10_000, title="Bank", description="Runs that were trained together with it.")
-    steps: int | None = Field(None, ge=0, title="Steps", description="Optimiser steps that it took.")
-    stopped: bool = Field(False, title="Stopped", description="Whether somebody stopped it before its end.")
+    bank: int = Field(1, ge=1, le=10_000, title="Bank", description="Number of runs in its bank, including itself.")
+    steps: int | None = Field(None, ge=0, title="Steps", description="Optimiser steps taken.")
+    stopped: bool = Field(False, title="Stopped", description="Whether it was stopped early by hand.")
     accuracy: float | None = Field(None, ge=0, le=100, title="Accuracy", description="On the test part, in percent.")
     weights: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", title="Weights", description="SHA-256 of the weights that came of it."
+        None, pattern=r"^[0-9a-f]{64}$", title="Weights", description="SHA-256 of the trained weights."
     )
-    base: Recipe | None = Field(None, title="Base", description="How its base is trained; empty for a pretrain run.")
+    base: Recipe | None = Field(None, title="Base", description="Recipe of its base; empty for a pretrain run.")
 
     @model_validator(mode="after")
     def _base_fits_the_spec(self) -> Self:
@@ -46,7 +46,7 @@ class Recipe(Spec):
         if self.base is not None and self.spec.base is None:
             raise ValueError("A pretrain run starts from random weights: its recipe takes no base.")
         if self.base is not None and self.base.spec.model != self.spec.model:
-            raise ValueError("This run's network has other sizes than its base: the recipe is damaged.")
+            raise ValueError("This run's network and its base have different sizes: the recipe is damaged.")
         return self
 
     @classmethod
@@ -54,9 +54,9 @@ class Recipe(Spec):
         """The recipe of a run.
 
         Args:
-            run: as the store knows it.
-            weights: SHA-256 of the weights that it left, as of :func:`weights_digest`; None where they are not sound.
-            base: the recipe of the run that it started from, where it did and that is known.
+            run: as stored.
+            weights: SHA-256 of its trained weights, see :func:`weights_digest`; None if they are missing or damaged.
+            base: the recipe of its base; None for a pretrain run, or if the base is unknown.
         """
         result = run.result
         return cls.of(
@@ -67,7 +67,7 @@ class Recipe(Spec):
             bank=result.bank if result else 1,
             steps=result.steps if result else None,
             stopped=run.state == "stopped",
-            # A network that went astray may have no accuracy at all; JSON has no word for that.
+            # After divergence the accuracy may be NaN, which JSON cannot express.
             accuracy=result.accuracy if result and 0 <= result.accuracy <= 100 else None,
             weights=weights,
             base=base,
@@ -91,13 +91,13 @@ class Recipe(Spec):
 
 
 def weights_digest(folder: Path, known: Mapping[str, str] | None = None) -> str | None:
-    """SHA-256 of the weights that a run left in its folder; None where they are not there, or damaged.
+    """SHA-256 of the trained weights in a run's folder; None if they are missing or damaged.
 
-    Of an adapter only the tensors count: its zip also holds the run's id and how long it took.
+    For an adapter it covers the tensors only, since the zip also holds the run's id and duration.
 
     Args:
         folder: of the run.
-        known: SHA-256 of its files by name, as they were when they were written; None trusts the files.
+        known: SHA-256 of each file when it was written, by name; None skips the comparison.
     """
     adapter = folder / ADAPTER
     path = adapter if adapter.exists() else folder / NETWORK

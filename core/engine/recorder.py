@@ -1,4 +1,4 @@
-"""Between one bank and the store: what its runs report, what people ask of them, and their checkpoints."""
+"""The recorder of a bank: writes its events and checkpoints to the store, and passes stop requests on to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from core.engine.job import Attendant, Outcome
+from core.engine.job import BankCallbacks, Outcome
 from core.errors import LabError, LeftError, RunStateError
 from core.memory import is_out_of_memory
 from core.store.checkpoints import tidy, write_checkpoint
@@ -23,15 +23,15 @@ from core.training.events import Done, EpochEnd, Event, StepLoss
 
 log = logging.getLogger(__name__)
 
-TALK_SECONDS = 0.05
-"""How often the store is written and asked, at most: an epoch of a bank ends with an event a member."""
+SYNC_SECONDS = 0.05
+"""Minimum interval between two syncs with the store: an epoch of a bank ends with one event per run."""
 
 CHECKPOINT_SHARE = 0.02
-"""Share of the time that checkpoints may take: where writing them takes long, they become rarer."""
+"""Maximum share of the time spent on checkpoints; on a slow disk they become less frequent."""
 
 
-class Desk(Attendant):
-    """An attendant that keeps everything in the store."""
+class Recorder(BankCallbacks):
+    """Callbacks of a bank that record everything in the store."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class Desk(Attendant):
         every: float,
     ) -> None:
         """Args:
-        store: where it is kept.
-        bank: the runs, as the store's claim gave them.
-        starts: what each goes on from.
-        copies: of what the store knows, in the folders of the runs.
-        folder: of a run's files.
-        closing: whether this process, or this bank's worker, is to let go of its runs.
+        store: where everything is recorded.
+        bank: the runs, as returned by the store's claim.
+        starts: checkpoint that each run resumes from, or None.
+        copies: writes copies of the store's rows into the folders of the runs.
+        folder: maps a run's id to the folder of its files.
+        closing: whether this process, or this bank's worker, must let go of its runs.
         every: seconds between checkpoints.
         """
         self._store = store
@@ -60,22 +60,26 @@ class Desk(Attendant):
         self._closing = closing
         self._every = every
         self._next = time.monotonic() + every
-        self._waiting: list[tuple[Run, StepLoss | EpochEnd]] = []
+        self._events: list[tuple[Run, StepLoss | EpochEnd]] = []
+        """Events that the store does not have yet."""
         self._written: list[tuple[Run, str, str]] = []
-        self._writing = 0.0
-        self._talked = 0.0
+        """Checkpoint files that the store does not know yet."""
+        self._write_seconds = 0.0
+        """Time spent on the latest checkpoints."""
+        self._synced = 0.0
         self._stops: set[str] = set()
         self._lost: set[str] = set()
+        """Runs that this worker no longer holds: ended, deleted, or claimed by another process."""
         self._leaving = False
-        self._troubled = False
+        self._complained = False
         self.beat = time.monotonic()
-        """When the bank last gave a sign of life."""
+        """When the bank last made progress."""
         self.open = list(range(len(self._bank)))
         """Members that have not ended."""
 
-    # What the bank says and asks
+    # Callbacks
 
-    def begin(self, member: int, steps: int) -> None:
+    def on_begin(self, member: int, steps: int) -> None:
         self.beat = time.monotonic()
         start = self._starts[member]
         try:
@@ -83,32 +87,33 @@ class Desk(Attendant):
         except RunStateError:
             self._lost.add(self._bank[member].id)
 
-    def take(self, member: int, event: Event) -> None:
-        # All members report at once: they are written together, before the loop asks who shall stop.
+    def on_event(self, member: int, event: Event) -> None:
+        # All runs report at the same step: their events are written in one transaction, before should_stop.
         self.beat = time.monotonic()
         if not isinstance(event, Done):
-            self._waiting.append((self._bank[member], event))
+            self._events.append((self._bank[member], event))
 
-    def look(self) -> None:
-        self._talk()
+    def poll(self) -> None:
+        self._sync()
         if self._closing() or all(self._bank[member].id in self._lost for member in self.open):
             raise LeftError
 
-    def wants_stop(self, member: int) -> bool:
-        self._talk()
+    def should_stop(self, member: int) -> bool:
+        self._sync()
         id = self._bank[member].id
         return self._leaving or id in self._stops or id in self._lost
 
-    def leaves(self, member: int) -> bool:
+    def should_leave(self, member: int) -> bool:
         return self._leaving or self._bank[member].id in self._lost
 
-    def due(self) -> bool:
+    def checkpoint_due(self) -> bool:
         self.beat = time.monotonic()
-        # Asked first, and the answer holds for what is asked after it: nobody leaves without a checkpoint.
+        # The loop calls this before should_stop and should_leave, which use the value set here: if the process
+        # closes in between, no run is left without a checkpoint.
         self._leaving = self._closing()
         return self._leaving or self.beat >= self._next
 
-    def keep(self, member: int, checkpoint: Checkpoint) -> None:
+    def on_checkpoint(self, member: int, checkpoint: Checkpoint) -> None:
         self.beat = start = time.monotonic()
         run = self._bank[member]
         if run.id in self._lost:
@@ -116,12 +121,12 @@ class Desk(Attendant):
         try:
             self._written.append((run, *write_checkpoint(self._folder(run.id), checkpoint)))
         except OSError as error:
-            # Nothing is lost yet, so training goes on, and the checkpoint before this one still counts.
+            # Training goes on, and the previous checkpoint stays valid.
             self._complain(error)
-        self._writing += time.monotonic() - start
-        self._next = time.monotonic() + max(self._every, self._writing / CHECKPOINT_SHARE)
+        self._write_seconds += time.monotonic() - start
+        self._next = time.monotonic() + max(self._every, self._write_seconds / CHECKPOINT_SHARE)
 
-    def end(self, member: int, outcome: Outcome | Exception) -> None:
+    def on_end(self, member: int, outcome: Outcome | Exception) -> None:
         if isinstance(outcome, Exception):
             self.fail(member, outcome)
             return
@@ -134,7 +139,7 @@ class Desk(Attendant):
     # How a run ends
 
     def fail(self, member: int, error: Exception) -> None:
-        """A run came to nothing, or is left: the store says which, and why."""
+        """Record that a run failed, was interrupted, or was left, with the cause."""
         run = self._bank[member]
         if not isinstance(error, sqlite3.Error):
             self._write()
@@ -147,17 +152,17 @@ class Desk(Attendant):
         self._settle(member, lambda: end(run, cause, text))
 
     def put_back(self, cause: str) -> None:
-        """What has not ended is queued again, each run for its last checkpoint."""
+        """Queue all runs again that have not ended, each from its last checkpoint."""
         self._write()
         for member in list(self.open):
             self._settle(member, partial(self._store.put_back, self._bank[member], cause))
 
-    def _settle(self, member: int, entry: Callable[[], None]) -> None:
-        """Let a run enter its last state, unless it is in other hands by now; what it needs no more goes."""
+    def _settle(self, member: int, transition: Callable[[], None]) -> None:
+        """Make a run's final transition unless the run is lost, and remove checkpoints that it no longer needs."""
         run = self._bank[member]
         if run.id not in self._lost:
             try:
-                entry()
+                transition()
             except RunStateError:
                 self._lost.add(run.id)
             else:
@@ -167,57 +172,58 @@ class Desk(Attendant):
 
     # The store
 
-    def _talk(self) -> None:
+    def _sync(self) -> None:
+        """Write what is new to the store, and read which runs to stop or were lost."""
         self.beat = time.monotonic()
-        if self.beat - self._talked < TALK_SECONDS and not self._written:
+        if self.beat - self._synced < SYNC_SECONDS and not self._written:
             return
         self._write()
         runs = [self._bank[member] for member in self.open]
         self._stops = self._store.stops_asked([run.id for run in runs])
         self._lost |= {run.id for run in runs} - self._store.held(runs)
-        self._talked = time.monotonic()
+        self._synced = time.monotonic()
 
     def _write(self) -> None:
-        """Bring the store up to date: the curves first, so that no checkpoint is ahead of its own."""
-        if self._waiting:
-            self._lost |= self._store.record(self._waiting)
-            self._waiting = []
+        """Write events and checkpoints: the events first, so that a run's checkpoint is never ahead of its curve."""
+        if self._events:
+            self._lost |= self._store.record(self._events)
+            self._events = []
         written, self._written = self._written, []
         if written:
             start = time.monotonic()
             try:
                 self._lost |= self._store.keep_checkpoints(written)
-                # Before the checkpoint that it replaces goes: a copy never names one that is gone.
+                # Before the previous checkpoint is removed, so that no copy names a file that is gone.
                 self._copies.save([run.id for run, _, _ in written if run.id not in self._lost])
             except (sqlite3.Error, OSError) as error:
                 self._complain(error)
                 return
-            self._troubled = False
-            self._writing += time.monotonic() - start
-            self._next = time.monotonic() + max(self._every, self._writing / CHECKPOINT_SHARE)
-            self._writing = 0.0
+            self._complained = False
+            self._write_seconds += time.monotonic() - start
+            self._next = time.monotonic() + max(self._every, self._write_seconds / CHECKPOINT_SHARE)
+            self._write_seconds = 0.0
             for run, name, _ in written:
-                if run.id in self._lost:  # another's checkpoints may be beside it
+                if run.id in self._lost:  # the new holder's checkpoints may be in the same folder
                     (self._folder(run.id) / name).unlink(missing_ok=True)
                 else:
                     tidy(self._folder(run.id), name)
 
     def _complain(self, error: Exception) -> None:
-        """Say once that checkpoints cannot be written, where that can be said."""
-        if self._troubled:
+        """Log once, also in the log of each run, that checkpoints cannot be written."""
+        if self._complained:
             return
-        self._troubled = True
+        self._complained = True
         log.warning("A checkpoint could not be written: %s", error)
         for member in self.open:
             try:
-                self._store.note(self._bank[member].id, f"A checkpoint could not be written. {cause_of(error)}")
+                self._store.add_log(self._bank[member].id, f"A checkpoint could not be written. {cause_of(error)}")
             except sqlite3.Error:
-                log.warning("Nor could that be noted in the store.")
+                log.warning("The store could not be written either, so the runs' logs do not mention it.")
                 return
 
 
 def can_go_on(error: Exception) -> bool:
-    """Whether a run may come to its end once the machine has again what it lacked."""
+    """Whether a run that ended with this error can be resumed, as after a full disk."""
     return isinstance(error, sqlite3.Error) or (
         isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     )
@@ -234,7 +240,7 @@ def cause_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "The disk is full: free some space, then resume the run."
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
-        return "A file is larger than this system lets it be: raise the limit, then resume the run."
+        return "A file is larger than this system allows: raise the limit, then resume the run."
     if isinstance(error, OSError):
         return f"A file could not be read or written: {error.strerror or error} ({error.filename or 'unknown file'})."
     return f"Something unexpected happened ({type(error).__name__}: {error}); the traceback has the details."

@@ -1,4 +1,4 @@
-"""An adapter from elsewhere, tried on a base: is it sound, and what does it do to the accuracy?"""
+"""Evaluation of an uploaded adapter on a base: whether the file is valid, and how it changes the accuracy."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from core.spec import TaskSpec
 from core.training.evaluation import Evaluation, evaluate
 
 _one_at_a_time = threading.Lock()
-"""A network and its adapter stand in memory several times over while they are compared."""
+"""Held during an evaluation, which needs memory for several copies of the network."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How the base does on the test part of a task, without the adapter and with it."""
+    """The base's evaluation on the test part of a task, without and with the adapter."""
 
     task: TaskSpec
     examples: int
-    """Images of the test part."""
+    """Number of test images."""
     before: Evaluation
     after: Evaluation
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What was found; nothing of it is on disk."""
+    """Result of :func:`evaluate_adapter`; nothing of it is written to disk."""
 
     verification: Verification
     scores: tuple[Score, ...]
 
 
 def evaluate_adapter(content: bytes, base: Path, tasks: Tasks, on: Sequence[TaskSpec]) -> Trial:
-    """Verify an adapter file against a base, and measure both on the test parts of some tasks.
+    """Verify an adapter file against a base, and evaluate the base without and with it on some tasks.
 
-    One at a time in a process, so memory stays bounded whoever asks.
+    Each process evaluates one adapter at a time, so that memory stays bounded.
 
     Args:
-        content: the adapter zip, ours or PEFT's.
-        base: the base's weights.
-        tasks: makes the tasks.
-        on: what to measure on; a task that stands there twice is measured once.
+        content: the adapter zip, from LoRA Lab or PEFT.
+        base: file of the base's weights.
+        tasks: where to get the tasks.
+        on: specs of the tasks; duplicates are evaluated once.
 
     Raises:
-        AdapterError: the adapter is damaged, unsafe, of another base, or not what it claims to be.
+        AdapterError: the adapter is damaged, unsafe, or made for another base.
         LabError: the base or a dataset cannot be read, or a task does not fit the network.
     """
     with _one_at_a_time:
@@ -75,6 +75,6 @@ def evaluate_adapter(content: bytes, base: Path, tasks: Tasks, on: Sequence[Task
 
 
 def merged_with(content: bytes, base: Path) -> bytes:
-    """The network file of a base with an adapter added up. Raises: as of :func:`evaluate_adapter`."""
+    """The network file of a base with an adapter merged in. Raises: see :func:`evaluate_adapter`."""
     with _one_at_a_time:
         return network_bytes(merged_copy(apply_adapter(read_network(base), read_adapter(content))))

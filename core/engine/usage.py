@@ -1,4 +1,4 @@
-"""What the home folder holds in bytes, and whether there is room for more."""
+"""Disk usage of the home folder, and the limit on it."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from core.store.store import Store
 from core.training.loop import steps_per_epoch
 
 STEP_BYTES = 2 * 12
-"""Of a step: its loss in four bytes, its moment in eight, in the store and in the run's folder."""
+"""Bytes stored per step: a float32 loss and a float64 time, once in the store and once in the run's folder."""
 
 FILE_BYTES = 2**13
-"""Of a file of weights beside the weights: names and shapes, model card, certificate."""
+"""Bytes of a weights file besides the weights: names and shapes, model card, certificate."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Bytes in the home folder, by what they are for."""
+    """Bytes in the home folder, by category."""
 
     runs: int
-    """Files of runs, deleted ones that are not gone yet and strays included."""
+    """Files of runs, including strays and deleted ones that have not been removed yet."""
     store: int
-    """What is known of runs, with their curves, and its backups."""
+    """The store, with the curves of all runs, and its backups."""
     datasets: int
     limit: int
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Bytes of all categories together."""
         return self.runs + self.store + self.datasets
 
 
-class Space:
-    """The bytes of a home folder. Any thread may ask."""
+class DiskUsage:
+    """Measures the disk usage of a home folder. Any thread may call any method."""
 
     def __init__(self, settings: Settings, store: Store, tasks: Tasks) -> None:
         self._settings = settings
         self._store = store
         self._tasks = tasks
         self._known: dict[str, tuple[int, int]] = {}
-        """Each run's folder: when it last changed, and its bytes."""
+        """Modification time and bytes of each run's folder, by name."""
 
-    def usage(self) -> Usage:
-        """What is used now."""
+    def measure(self) -> Usage:
+        """Current usage."""
         path = self._settings.store
-        # A SQLite file never shrinks; pages that deleting has freed take what comes next.
+        # A SQLite file never shrinks, but freed pages are used again, so they count as free.
         ((free,),) = self._store.rows("SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size")
         return Usage(
             runs=sum(self._of_runs().values())
@@ -69,10 +69,10 @@ class Space:
         return sum(_tree(self._settings.runs / id) for id in ids)
 
     def check(self, specs: Iterable[RunSpec]) -> None:
-        """See that there is room for what these runs will leave, beside those that wait or train already.
+        """Check that there is room for the files of these runs, and of those that are queued or running already.
 
         Raises:
-            StorageFullError: there is not.
+            StorageFullError: there is not enough room.
         """
         waiting = [run.spec for run in self._store.runs(states=WAITING)]
         sizes: dict[RunSpec, int] = {}
@@ -82,15 +82,15 @@ class Space:
             if like not in sizes:
                 sizes[like] = self._expected(spec)
             coming += sizes[like]
-        used, limit = self.usage().total, self._settings.max_stored_bytes
+        used, limit = self.measure().total, self._settings.max_stored_bytes
         if used + coming > limit:
             raise StorageFullError(
                 f"LoRA Lab stores {used / 1e9:.2f} GB, and this would bring it to {(used + coming) / 1e9:.2f} GB; "
-                f"{limit / 1e9:g} GB is the most: delete runs on the Runs page, or raise LORA_LAB_MAX_GB."
+                f"the limit is {limit / 1e9:g} GB: delete runs on the Runs page, or raise LORA_LAB_MAX_GB."
             )
 
     def _expected(self, spec: RunSpec) -> int:
-        """Bytes that a run leaves when it ends: its file, and its curve in the store."""
+        """Bytes that a run will store: its file of weights and its curve."""
         sizes = plan(spec.model, spec.lora)
         weights = 4 * (sizes.trainable_parameters if spec.lora else sizes.parameters)
         try:
@@ -101,7 +101,7 @@ class Space:
         return FILE_BYTES + weights + STEP_BYTES * steps
 
     def _of_runs(self) -> dict[str, int]:
-        """Bytes of each run's folder, read again when its time changes, as it does when a file is moved into place."""
+        """Bytes of each run's folder; cached until the folder's modification time changes."""
         known: dict[str, tuple[int, int]] = {}
         try:
             with os.scandir(self._settings.runs) as folders:
@@ -109,7 +109,7 @@ class Space:
                     try:
                         changed = folder.stat().st_mtime_ns
                     except FileNotFoundError:
-                        continue  # deleted while we look
+                        continue  # deleted meanwhile
                     before = self._known.get(folder.name)
                     fresh = before if before and before[0] == changed else (changed, _tree(Path(folder.path)))
                     known[folder.name] = fresh
@@ -120,7 +120,7 @@ class Space:
 
 
 def _tree(folder: Path) -> int:
-    """Bytes of all files below a folder; 0 where there is none."""
+    """Bytes of all files below a folder; 0 if it does not exist."""
     total = 0
     try:
         with os.scandir(folder) as entries:

@@ -1,4 +1,4 @@
-"""A thread that sees that what is shown as running is being trained, in this process and in others."""
+"""A thread that finds workers and processes that died or hang, so that no run is shown as running without one."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import threading
 import time
 from collections.abc import Callable
 
-from core.engine.processes import Owner
+from core.engine.processes import Process
 from core.engine.workers import Workers
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
-"""How often this process gives a sign of life, and looks after its own threads."""
+"""Interval between two heartbeats of this process, and between two checks of its workers."""
 
 PAUSE_SHARE = 0.25
-"""Of the silence after which a thread is given up: a tick that is late by this much means that the whole process was
-paused, as by Ctrl-Z or a container's freezer, and its silence says nothing."""
+"""Share of the time after which a worker counts as hanging. A tick that is this late means that the whole process was
+paused, as by Ctrl-Z or a container's freezer, so its workers are not to blame."""
 
 
 class Watchdog:
-    """Looks after workers, and after what other processes leave behind."""
+    """Checks the workers of this process, and recovers the runs of other processes that are gone."""
 
-    def __init__(self, owner: Owner, workers: Workers, settle_seconds: float, hang_seconds: float) -> None:
+    def __init__(self, process: Process, workers: Workers, settle_seconds: float, hang_seconds: float) -> None:
         """Args:
-        owner: this process among those of the home folder.
-        workers: its threads.
-        settle_seconds: between two looks for processes that are gone.
-        hang_seconds: of silence after which a thread or process is given up.
+        process: this process.
+        workers: its worker threads.
+        settle_seconds: interval between two checks for processes that are gone.
+        hang_seconds: time without progress after which a thread or process counts as hanging.
         """
-        self._owner = owner
+        self._process = process
         self._workers = workers
         self._settle_seconds = settle_seconds
         self._late_seconds = PAUSE_SHARE * hang_seconds
@@ -39,11 +39,11 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Watch no more; a look that has begun may still end."""
+        """Ask the thread to end; a check in progress may still complete."""
         self._closing.set()
 
     def _watch(self) -> None:
@@ -53,23 +53,23 @@ class Watchdog:
             now = time.monotonic()
             if now - last > interval + self._late_seconds:
                 log.warning("This process was paused for %.0f seconds.", now - last)
-                self._owner.allow_for_pause()
+                self._process.allow_for_pause()
                 self._workers.allow_for_pause()
             last = now
-            # Each for itself: where one fails, the others still do their part.
-            self._try("give a sign of life", self._owner.beat)
-            self._try("look after the threads that train", self._workers.check)
-            self._try("tell the store what it could not be told before", self._workers.say_all)
+            # One by one, so that a failure of one does not prevent the others.
+            self._try("update its heartbeat", self._process.beat)
+            self._try("check the worker threads", self._workers.check)
+            self._try("retry writes to the store", self._workers.retries.flush)
             if now - settled >= self._settle_seconds:
                 settled = now
-                self._try("look for processes that are gone", self._owner.settle)
+                self._try("recover runs of processes that are gone", self._process.settle)
 
-    def _try(self, what: str, look: Callable[[], None]) -> None:
+    def _try(self, what: str, action: Callable[[], None]) -> None:
         try:
-            look()
+            action()
         except Exception:
             if what not in self._failing and not self._closing.is_set():
-                log.exception("The watchdog could not %s; it goes on trying", what)
+                log.exception("The watchdog could not %s; it keeps trying", what)
             self._failing.add(what)
         else:
             self._failing.discard(what)

@@ -1,1 +1,1 @@
-"""What is known of runs, in SQLite and in the runs' own folders: state transitions, curves, search, notes, backups."""
+"""Storage of runs in SQLite and in their folders: state transitions, curves, search, notes, copies and backups."""

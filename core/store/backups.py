@@ -1,4 +1,4 @@
-"""Copies of the whole store, made by SQLite itself and checked: one at each start, and one per day."""
+"""Backups of the whole store, made and checked by SQLite: one at each start, and one per day."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from core.store.store import Store
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 24 * 3600.0
-"""Between two backups of a process that goes on."""
+"""Interval between two backups of a running process."""
 
 KEPT_LATEST = 3
-"""The latest backups, which are kept whatever their age."""
+"""Number of latest backups that are kept at any age."""
 
 KEPT_DAYS = 7
-"""Days before today of which the last backup is kept."""
+"""Number of past days whose last backup is kept."""
 
 PATTERN = "lab-????????-??????.sqlite3"
 
 PART = ".lab-*.part"
-"""What a process leaves that dies while it makes one."""
+"""Temporary files, which stay if a process dies during a backup."""
 
 
 class Backups:
     """The backups of one home folder."""
 
     def __init__(self, store: Store, folder: Path) -> None:
-        """Args: store: what is kept; folder: where."""
+        """Args: store: what to back up; folder: where to keep the backups."""
         self._store = store
         self.folder = folder
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="backups", daemon=True)
 
     def start(self) -> None:
-        """Make one now, and one per day from now on, in a thread that nobody waits for."""
+        """Start a background thread that makes a backup now and then one per day."""
         self._thread.start()
 
     def close(self, timeout: float) -> None:
@@ -53,10 +53,10 @@ class Backups:
             self._thread.join(max(0.0, timeout))
 
     def make(self) -> Path | None:
-        """Back the store up; gives the file, None where nothing has changed since the latest one.
+        """Make a backup, unless nothing has changed since the latest one. Returns: the file, or None.
 
         Raises:
-            OSError, sqlite3.Error: it cannot be read or written.
+            OSError, sqlite3.Error: the store cannot be read, or the backup cannot be written.
             StoreError: the store is damaged; earlier backups stay.
         """
         if not self._store.rows("SELECT 1 FROM runs LIMIT 1"):
@@ -84,7 +84,7 @@ class Backups:
         return sorted(self.folder.glob(PATTERN), reverse=True)
 
     def _thin_out(self, now: datetime) -> None:
-        """Remove backups beyond the latest few and the last one of each day of the last week."""
+        """Remove all backups except the latest few and the last one of each day of the past week."""
         backups = self.list()
         kept = set(backups[:KEPT_LATEST])
         first_day = (now - timedelta(days=KEPT_DAYS)).strftime("%Y%m%d")

@@ -1,7 +1,7 @@
 """Checkpoint files, in the folders of their runs.
 
-Every checkpoint has a name of its own: the store says which one counts, so a process that dies between
-moving a file into place and telling the store leaves the one before as good as it was.
+Every checkpoint has a unique name, and the store records which one is valid. If a process dies after writing a file and
+before recording it, the previous checkpoint stays valid.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ PREFIX = "checkpoint-"
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> tuple[str, str]:
-    """Write a checkpoint beside those that are there; gives its name and its SHA-256. Raises: OSError."""
+    """Write a checkpoint beside existing ones. Returns: its file name and SHA-256. Raises: OSError."""
     name = f"{PREFIX}{checkpoint.position.step}-{secrets.token_hex(4)}.safetensors"
     return name, write_atomically(folder / name, checkpoint.to_bytes())
 
 
 def step_of(name: str) -> int:
-    """The step that a checkpoint of this name was made after."""
+    """The step after which the checkpoint of this name was made."""
     return int(name.split("-")[1])
 
 
 def read_checkpoint(folder: Path, name: str, sha256: str) -> Checkpoint:
-    """The checkpoint that :func:`write_checkpoint` wrote.
+    """Read a checkpoint that :func:`write_checkpoint` wrote.
 
     Raises:
-        CheckpointError: it is gone, or not as it was written.
+        CheckpointError: it is missing or damaged.
     """
     try:
         content = (folder / name).read_bytes()
@@ -47,12 +47,12 @@ def read_checkpoint(folder: Path, name: str, sha256: str) -> Checkpoint:
 
 
 def tidy(folder: Path, keep: str | None = None, parts: bool = False) -> None:
-    """Remove a run's checkpoints but one.
+    """Remove a run's checkpoints except one.
 
     Args:
         folder: of the run.
-        keep: name of the one that stays.
-        parts: whether to remove as well what a process has left half written.
+        keep: name of the checkpoint to keep.
+        parts: whether to remove incomplete temporary files as well.
     """
     for path in [*folder.glob(f"{PREFIX}*"), *(folder.glob(".*.part") if parts else [])]:
         if path.name != keep:

@@ -1,4 +1,4 @@
-"""Copies of what the store knows, one in each run's folder, kept up to date by a thread of their own."""
+"""Copies of the store's rows, one file in each run's folder, kept up to date by a background thread."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from core.store.store import Store
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.5
-"""Between two looks for runs that have changed."""
+POLL_SECONDS = 0.5
+"""Interval between two checks for runs that have changed."""
 
 BATCH = 64
-"""Runs that are copied at one look: a process that closes waits no longer than for these."""
+"""Maximum number of runs copied per check; a closing process waits for one batch at most."""
 
 
 class Copies:
-    """Writes the copies. Any thread may ask for one."""
+    """Writes the copies. Any thread may call any method."""
 
     def __init__(self, store: Store, runs: Path, owner: str) -> None:
         """Args:
-        store: what is copied.
-        runs: with one folder per run.
+        store: what to copy.
+        runs: folder with one folder per run.
         owner: name of this process.
         """
         self._store = store
@@ -55,16 +55,16 @@ class Copies:
         self._thread.start()
 
     def close(self, timeout: float) -> None:
-        """Copy what has changed last, and end; what is left is copied at the next start."""
+        """Copy the latest changes and end the thread; what remains is copied at the next start."""
         self._closing.set()
         if self._thread.ident is not None:
             self._thread.join(timeout)
         shutil.rmtree(self._staging, ignore_errors=True)
 
     def save(self, ids: Sequence[str]) -> None:
-        """Copy these runs now; ids that the store does not know are left out.
+        """Copy these runs now; unknown ids are skipped.
 
-        A folder that knows more than the store, as after an older store was put back, is believed instead.
+        If a folder is newer than the store, as after an older store was put back, the store is updated instead.
 
         Raises:
             OSError: a file cannot be written.
@@ -75,7 +75,7 @@ class Copies:
                 self._save(id)
 
     def save_changed(self, limit: int = BATCH) -> int:
-        """Copy runs that have changed since they were copied; gives their number. Raises: as of :meth:`save`."""
+        """Copy runs that have changed since their last copy. Returns: their number. Raises: see :meth:`save`."""
         query = "SELECT id FROM runs WHERE copied < changes ORDER BY created LIMIT ?"
         ids = [row["id"] for row in self._store.rows(query, limit)]
         if ids:
@@ -83,15 +83,15 @@ class Copies:
         return len(ids)
 
     def catch_up(self, ids: Sequence[str]) -> list[str]:
-        """Make the store know what the folders of these runs know beyond it; gives those that it had to be told of.
+        """Update the store from the folders that are newer than it. Returns: ids of the runs that were updated.
 
         Raises:
             sqlite3.Error: the store cannot be written.
         """
-        # The folders first: a copy is never ahead of a store that is read after it, unless the store is an older one.
+        # Folders are read first: a copy can then be ahead of the store only if an older store was put back.
         copied = {id: changes_in(self._runs / id) for id in ids}
         known = {row["id"]: row["changes"] for row in self._store.rows("SELECT id, changes FROM runs")}
-        told = []
+        updated = []
         for id in (id for id in ids if copied[id] > known.get(id, 0)):
             try:
                 file = read_run_file(self._runs / id)
@@ -99,14 +99,14 @@ class Copies:
                     row = db.execute("SELECT changes FROM runs WHERE id = ?", (id,)).fetchone()
                     if row is None or row["changes"] < file.changes:
                         put(db, file, self._owner)
-                        told.append(id)
+                        updated.append(id)
             except RunFileError as error:
                 log.warning("%s", error)
-        return told
+        return updated
 
     def _save(self, id: str) -> None:
         if changes_in(self._runs / id) > self._changes(id) >= 0 and self.catch_up([id]):
-            log.warning("The folder of run %s knew more than the store, which was put right.", id)
+            log.warning("The folder of run %s was newer than the store; the store was updated.", id)
             return
         with self._store.connection() as db:
             db.execute("BEGIN")
@@ -118,10 +118,10 @@ class Copies:
             return
         write_atomically(self._runs / id / NAME, file.to_bytes(), self._staging)
         with self._store.transaction() as db:
-            # What is there now, not what was written: another process may have put an older state in its place, and
-            # whichever comes last finds out here.
+            # The file is read again: another process may have overwritten it with an older state in the meantime, and
+            # the last of them to get here sees that.
             known = db.execute("UPDATE runs SET copied = ? WHERE id = ?", (changes_in(self._runs / id), id)).rowcount
-        if not known:  # it was deleted meanwhile, and its folder must not come back
+        if not known:  # the run was deleted meanwhile, so its folder must not stay
             (self._runs / id / NAME).unlink(missing_ok=True)
             (self._runs / id).rmdir()
 
@@ -130,17 +130,17 @@ class Copies:
         return int(rows[0]["changes"]) if rows else -1
 
     def _work(self) -> None:
-        troubled = False
+        failing = False
         while True:
-            closing = self._closing.wait(LOOK_SECONDS)
+            closing = self._closing.wait(POLL_SECONDS)
             try:
                 while self.save_changed() == BATCH and not self._closing.is_set():
                     pass
-                troubled = False
+                failing = False
             except (OSError, sqlite3.Error, LabError) as error:
-                # A full disk, most likely: training goes on, and what could not be copied is copied later.
-                if not troubled and not closing:
-                    log.warning("What is known of runs could not be copied into their folders: %s", error)
-                troubled = True
+                # Most likely the disk is full: training goes on, and the runs are copied later.
+                if not failing and not closing:
+                    log.warning("Runs could not be copied from the store into their folders: %s", error)
+                failing = True
             if closing:
                 return

@@ -1,4 +1,4 @@
-"""Losses and epochs of runs, in the store's tables: written as they come, cut where a run goes on, read whole."""
+"""Losses and epochs of runs in the store's tables: appended during training, truncated on resume, read as a curve."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from core.training.events import EpochEnd, StepLoss
 
 
 def write_losses(db: sqlite3.Connection, id: str, event: StepLoss) -> None:
-    """Add the losses of some steps."""
+    """Append the losses of some steps."""
     losses, moments = event.losses.astype("<f4").tobytes(), event.seconds.astype("<f8").tobytes()
     db.execute("INSERT INTO losses VALUES (?, ?, ?, ?)", (id, event.first_step, losses, moments))
 
 
 def write_epoch(db: sqlite3.Connection, id: str, event: EpochEnd) -> None:
-    """Add an epoch."""
+    """Append an epoch."""
     values = asdict(event)
     db.execute(
         f"INSERT INTO epochs (run, {', '.join(EPOCH_COLUMNS)}) VALUES (?, {', '.join('?' * len(EPOCH_COLUMNS))})",  # noqa: S608
@@ -29,7 +29,7 @@ def write_epoch(db: sqlite3.Connection, id: str, event: EpochEnd) -> None:
 
 
 def cut(db: sqlite3.Connection, id: str, step: int) -> None:
-    """Forget what came after a step, and the end of the epoch that ends there: it is evaluated again."""
+    """Delete what came after a step, and the epoch that ends at it, since that is evaluated again."""
     db.execute("DELETE FROM epochs WHERE run = ? AND step >= ?", (id, step))
     db.execute("DELETE FROM losses WHERE run = ? AND first_step > ?", (id, step))
     last = db.execute(
@@ -44,7 +44,7 @@ def cut(db: sqlite3.Connection, id: str, step: int) -> None:
 
 
 def last_step(db: sqlite3.Connection, id: str) -> int:
-    """The last step whose loss is there, 0 where there is none."""
+    """The last step with a stored loss; 0 if there is none."""
     row = db.execute(
         "SELECT first_step - 1 + length(losses) / 4 FROM losses WHERE run = ? ORDER BY first_step DESC LIMIT 1", (id,)
     ).fetchone()
@@ -52,14 +52,14 @@ def last_step(db: sqlite3.Connection, id: str) -> int:
 
 
 def curve_of(losses: Sequence[sqlite3.Row], epochs: Sequence[sqlite3.Row]) -> Curve:
-    """The curve in these rows of the two tables, each in order."""
-    # One array out of all bytes, not one a row: a long run has thousands of rows, and a live tick reads them all.
+    """The curve made of rows of the two tables, each sorted by step."""
+    # One array from all bytes, not one per row: a long run has thousands of rows, and every live update reads them.
     loss = np.frombuffer(b"".join(row["losses"] for row in losses), "<f4").astype(np.float32)
     seconds = np.frombuffer(b"".join(row["seconds"] for row in losses), "<f8").astype(np.float64)
     counts = np.array([len(row["losses"]) // 4 for row in losses], np.int64)
     first = np.array([row["first_step"] for row in losses], np.int64)
     step = np.repeat(first - counts.cumsum() + counts, counts) + np.arange(len(loss))
-    # Column by column: making one table first and casting it cost a live tick more than reading the rows.
+    # Column by column: casting a whole table would take longer than reading the rows.
     kinds = {name: "int64" if name in ("epoch", "step") else "float64" for name in EPOCH_COLUMNS}
     table = pd.DataFrame({name: np.array([row[name] for row in epochs], kind) for name, kind in kinds.items()})
     return Curve(step=step, seconds=seconds, loss=loss, epochs=table)

@@ -1,4 +1,4 @@
-"""The SQLite file under the store: its connections, its transactions, and its tables brought up to this version."""
+"""The SQLite file of the store: connections, transactions and schema upgrades."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from core.errors import StoreDamagedError, StoreError, StoreGoneError
 from core.store.schema import TABLES, UPGRADES, VERSION
 
 BUSY_SECONDS = 30.0
-"""How long a transaction waits for those of other threads and processes."""
+"""Maximum time that a transaction waits for those of other threads and processes."""
 
-RESTORE = "`python -m core restore` makes it anew from the folders of the runs, and keeps the damaged file"
+RESTORE = "`python -m core restore` rebuilds it from the folders of the runs, and keeps the damaged file"
 
 
 class Database:
-    """One file that several processes may use at once; any thread may call any method."""
+    """One file, which several processes may use at once. Any thread may call any method."""
 
     def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
-        """Open the file, or make it.
+        """Open the file, creating or upgrading it if necessary.
 
         Args:
             path: of the file.
-            busy_seconds: how long a transaction waits for others.
+            busy_seconds: maximum time that a transaction waits for others.
 
         Raises:
             StoreError: the file is damaged, locked, read-only, or written by a newer version.
@@ -40,7 +40,7 @@ class Database:
             self._create()
         except (sqlite3.DatabaseError, OSError) as error:
             self.close()
-            raise explained(error, path) from error
+            raise store_error(error, path) from error
         self._identity = _identity(path)
 
     def _create(self) -> None:
@@ -51,18 +51,18 @@ class Database:
             if version == VERSION:
                 return
             scripts = [UPGRADES[old] for old in range(version, VERSION)] if version else [TABLES]
-            # One by one: executescript would commit, and two processes may open a new store at once.
+            # One by one: executescript would commit, and two processes may create a store at the same time.
             for statement in (part for script in scripts for part in statements(script)):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
-        """Close the connections; the store opens new ones where it is used again."""
+        """Close all idle connections; later calls open new ones."""
         while self._idle:
             self._idle.pop().close()
 
     def check(self) -> None:
-        """See that the store answers.
+        """Check that the store can be read.
 
         Raises:
             StoreError: it is gone, damaged, or cannot be read.
@@ -72,10 +72,10 @@ class Database:
         except StoreError:
             raise
         except sqlite3.Error as error:
-            raise explained(error, self.path) from error
+            raise store_error(error, self.path) from error
 
     def verify(self) -> None:
-        """Read the whole store, and see that it is sound; takes a second per some hundred megabytes.
+        """Read the whole store and check that it is intact; takes about a second per few hundred megabytes.
 
         Raises:
             StoreError: it is damaged, or cannot be read.
@@ -85,16 +85,16 @@ class Database:
         except StoreError:
             raise
         except sqlite3.Error as error:
-            raise explained(error, self.path) from error
+            raise store_error(error, self.path) from error
         if found != "ok":
             raise StoreDamagedError(f"{self.path} is damaged ({_line(found)}): {RESTORE}.")
 
     def copy_to(self, path: Path) -> None:
-        """Write a copy of the whole store as it is at one moment, in use or not.
+        """Write a consistent copy of the whole store, even while it is in use.
 
         Raises:
-            sqlite3.Error: it cannot be read or written.
-            StoreDamagedError: the copy does not hold, so neither does the store.
+            sqlite3.Error: the store cannot be read, or the copy cannot be written.
+            StoreDamagedError: the copy, and so the store, is damaged.
         """
         with self.connection() as db, closing(sqlite3.connect(path)) as copy:
             db.backup(copy)
@@ -104,16 +104,16 @@ class Database:
             raise StoreDamagedError(f"{self.path} is damaged ({_line(found)}): stop LoRA Lab; {RESTORE}.")
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        """What a query finds."""
+        """All rows that a query returns."""
         with self.connection() as db:
             return db.execute(query, values).fetchall()
 
     @contextmanager
     def transaction(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """A transaction that is rolled back where anything fails, its own end included.
+        """Run a transaction, rolled back if anything fails, including its commit.
 
         Args:
-            durable: whether it also outlives a power cut; any outlives the process.
+            durable: whether it must survive a power cut; every transaction survives the end of the process.
         """
         with self.connection() as db:
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -123,12 +123,12 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection that nobody else uses meanwhile.
+        """Borrow a connection that no other thread uses at the same time.
 
-        The dashboard makes a thread for each rerun, so connections pass on instead of staying with a thread.
+        Connections are pooled, not kept per thread, since the dashboard starts a new thread for each rerun.
 
         Raises:
-            StoreGoneError: the file was removed or replaced since it was opened: what is written to it would be lost.
+            StoreGoneError: the file was removed or replaced since it was opened, so writes to it would be lost.
         """
         if self._identity is not None and _identity(self.path) != self._identity:
             raise StoreGoneError(
@@ -142,7 +142,7 @@ class Database:
         try:
             yield db
         finally:
-            if db.in_transaction:  # something failed; on a full disk SQLite itself may have rolled back
+            if db.in_transaction:  # something failed, and SQLite has not rolled back by itself as on a full disk
                 db.execute("ROLLBACK")
             self._idle.append(db)
 
@@ -158,7 +158,7 @@ class Database:
 
 
 def statements(script: str) -> Iterator[str]:
-    """The statements of a script, each as a whole; a trigger has semicolons inside."""
+    """Split a script into complete statements; triggers have semicolons inside."""
     statement = ""
     for part in script.split(";"):
         statement += f"{part};"
@@ -168,41 +168,41 @@ def statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def explained(error: Exception, path: Path) -> StoreError:
-    """Why a store cannot be used, and what to do: one sentence, told apart by cause."""
+def store_error(error: Exception, path: Path) -> StoreError:
+    """An error that says why a store cannot be used and what to do, depending on the cause."""
     code = getattr(error, "sqlite_errorcode", None)
     match code & 0xFF if code is not None else None:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreError(
-                f"{path} is locked by another program: close what has it open, such as a database browser or a "
-                "backup, and start again. Nothing is wrong with the file."
+                f"{path} is locked by another program: close the program that has it open, such as a database browser "
+                "or a backup, and start again. Nothing is wrong with the file."
             )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
             return _unwritable(path)
         case sqlite3.SQLITE_FULL:
-            return StoreError(f"{path} cannot be written, for the disk is full: free some space, and start again.")
+            return StoreError(f"{path} cannot be written because the disk is full: free some space, and start again.")
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
             return StoreDamagedError(f"{path} is damaged ({error}): {RESTORE}.")
     if isinstance(error, OSError):
         return _unwritable(path, error)
-    return StoreError(f"{path} cannot be used ({error}): see that the disk is sound; {RESTORE}.")
+    return StoreError(f"{path} cannot be used ({error}): check the disk; {RESTORE}.")
 
 
 def _unwritable(path: Path, error: OSError | None = None) -> StoreError:
     reason = f" ({error.strerror})" if error is not None and error.strerror else ""
     return StoreError(
-        f"{path} cannot be written{reason}: see that its folder and disk are there and not read-only, or choose "
+        f"{path} cannot be written{reason}: check that its folder and disk exist and are not read-only, or choose "
         "another home folder with LORA_LAB_HOME."
     )
 
 
 def _line(text: str) -> str:
-    """The first line that says something, of what SQLite found."""
+    """The first informative line of SQLite's report."""
     return next((line for line in text.splitlines() if line and not line.startswith("***")), text)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another one of its name; None where there is none."""
+    """Device and inode of a file, which change when it is replaced; None if there is no file."""
     try:
         state = os.stat(path)
     except OSError:

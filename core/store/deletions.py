@@ -1,7 +1,7 @@
-"""Folders of runs that a person deleted: set aside first, removed once the store no longer knows the runs.
+"""Deleted folders of runs: set aside first, then removed once the store no longer lists the runs.
 
-Whenever a process dies on the way, the next start finishes or undoes what it had begun. The names of what was deleted
-are kept, so that a store that is made anew from folders, or an older one that is put back, brings no deletion back.
+If a process dies in between, the next start completes or undoes the deletion. The ids of deleted runs are kept, so that
+they stay deleted when the store is restored from folders or from an older copy.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 NAMES = "runs.txt"
-"""Of the file with the ids of all runs that were ever deleted, one per line."""
+"""Name of the file with the ids of all deleted runs, one per line."""
 
 
 class Deletions:
-    """The folder of deleted things of one home."""
+    """The folder of deleted runs in one home folder."""
 
     def __init__(self, home: Path) -> None:
-        """Args: home: with ``runs``, one folder per run."""
+        """Args: home: contains ``runs``, with one folder per run."""
         self._runs = home / "runs"
         self._folder = home / "deleted"
 
     def set_aside(self, ids: Sequence[str]) -> None:
-        """Move the folders of runs out of the way; all or none.
+        """Move the folders of runs away, all or none.
 
         Raises:
-            OSError: one cannot be moved, as where a program holds its files on Windows.
+            OSError: a folder cannot be moved, for example because a program has a file in it open on Windows.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         moved: list[str] = []
@@ -52,7 +52,7 @@ class Deletions:
                 os.replace(self._folder / id, self._runs / id)
 
     def purge(self, ids: Sequence[str]) -> None:
-        """Remove for good what was set aside, and remember the names."""
+        """Remove permanently what was set aside, and record the ids."""
         if not ids:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -64,9 +64,9 @@ class Deletions:
             _discard(self._folder / id)
 
     def finish(self, known: Collection[str]) -> None:
-        """Settle what a process left when it died: what the store still knows goes back, the rest goes for good.
+        """Complete or undo deletions of a process that died: runs that the store still lists are put back.
 
-        To be called in a transaction of the store, so that no other process is about to delete.
+        Call this in a transaction of the store, so that no other process deletes at the same time.
 
         Args:
             known: ids of the runs in the store.
@@ -74,7 +74,7 @@ class Deletions:
         left = [path.name for path in self._folder.iterdir() if path.is_dir()] if self._folder.is_dir() else []
         self.put_back(id for id in left if id in known)
         self.purge([id for id in left if id not in known])
-        for id in self.names().difference(known):  # as where a thread that hung wrote into a folder that was gone
+        for id in self.names().difference(known):  # a thread that hung may have written to a deleted folder
             if (self._runs / id).exists():
                 _discard(self._runs / id)
 
@@ -87,7 +87,7 @@ class Deletions:
 
 
 def _discard(folder: Path) -> None:
-    """Remove a folder. What cannot go now, because somebody reads it, goes at the next start."""
+    """Remove a folder. If a file in it is in use, the next start tries again."""
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
-        log.warning("%s could not be removed; it is tried again at the next start.", folder)
+        log.warning("%s could not be removed; the next start tries again.", folder)

@@ -1,4 +1,4 @@
-"""What people do with runs that have been trained: notes, tags, an archive, and deleting for good."""
+"""Notes, tags and the archive of runs, and permanent deletion."""
 
 from __future__ import annotations
 
@@ -12,64 +12,64 @@ from core.store.deletions import Deletions
 from core.store.snapshot import remove
 from core.store.store import Store
 
-MOST_NOTE = 2000
-"""Characters of a note."""
+MAX_NOTE = 2000
+"""Maximum number of characters in a note."""
 
-MOST_TAG = 40
-"""Characters of a tag."""
+MAX_TAG = 40
+"""Maximum number of characters in a tag."""
 
-MOST_TAGS = 20
-"""Tags of a run."""
+MAX_TAGS = 20
+"""Maximum number of tags per run."""
 
 NAMED = 3
-"""Runs that a sentence names; the others are counted."""
+"""Maximum number of runs that a sentence lists by id; the others are counted."""
 
 
 @dataclass(frozen=True)
-class Loss:
-    """What deleting would take away, and what stands against it."""
+class DeletionEffects:
+    """What a deletion would remove, and what prevents it."""
 
     runs: tuple[str, ...]
-    """Those that would go, the oldest first."""
+    """Runs to delete, the oldest first."""
     running: tuple[str, ...]
-    """Those of them that are being trained, and must be stopped first."""
+    """Those of them that are in training and must be stopped first."""
     dependents: tuple[str, ...]
-    """Runs that started from one of them and would stay, which none can without its base."""
+    """Other runs that start from one of them; a base cannot be deleted without them."""
     experiments: tuple[str, ...]
-    """Names of the experiments whose last runs would go."""
+    """Names of the experiments that would lose their last runs."""
 
 
-class Shelf:
-    """The runs of one store, and the folders of their files. Any thread or process may use it at any moment."""
+class RunNotes:
+    """Edits notes, tags and archive, and deletes runs. Any thread or process may use it at any time."""
 
     def __init__(self, store: Store, home: Path) -> None:
-        """Args: home: with ``runs``, one folder per run."""
+        """Args: home: contains ``runs``, with one folder per run."""
         self._store = store
         self._deletions = Deletions(home)
 
     def set_note(self, id: str, text: str) -> None:
-        """Give a run a note in place of the one it has; an empty one takes it away.
+        """Replace a run's note; an empty text removes it.
 
         Raises:
-            NoteError: it is too long, or holds what is no text.
-            UnknownRunError: there is none of that id.
+            NoteError: the note is too long, or contains characters that are not text.
+            UnknownRunError: there is no run with this id.
         """
         note = text.replace("\r\n", "\n").replace("\r", "\n").strip()
         _check_text(note, "A note", allowed="\n\t")
-        if len(note) > MOST_NOTE:
+        if len(note) > MAX_NOTE:
             raise NoteError(
-                f"A note takes at most {MOST_NOTE:,} characters, and this one has {len(note):,}: shorten it."
+                f"A note takes at most {MAX_NOTE:,} characters, and this one has {len(note):,}: shorten it."
             )
         with self._store.transaction() as db:
             if db.execute("UPDATE runs SET note = ? WHERE id = ?", (note, id)).rowcount != 1:
                 raise UnknownRunError(f"There is no run {id!r}.")
 
     def set_tags(self, id: str, tags: Iterable[str]) -> None:
-        """Give a run these tags in place of those it has.
+        """Replace a run's tags.
 
         Raises:
-            NoteError: a tag is too long or holds what is no text, or there are too many; nothing was changed.
-            UnknownRunError: there is none of that id.
+            NoteError: a tag is not valid, or there are too many; nothing was changed.
+            UnknownRunError: there is no run with this id.
         """
         names = sorted({clean_tag(tag) for tag in tags})
         with self._store.transaction() as db:
@@ -80,10 +80,10 @@ class Shelf:
             db.executemany("INSERT INTO tags VALUES (?, ?)", [(id, name) for name in names])
 
     def add_tag(self, ids: Sequence[str], tag: str) -> None:
-        """Give several runs one more tag; ids that name none are left out.
+        """Add a tag to several runs; unknown ids are skipped.
 
         Raises:
-            NoteError: as of :func:`set_tags`; nothing was changed.
+            NoteError: see :meth:`set_tags`; nothing was changed.
         """
         name = clean_tag(tag)
         with self._store.transaction() as db:
@@ -93,12 +93,12 @@ class Shelf:
                     _check_count(db.execute("SELECT count(*) FROM tags WHERE run = ?", (id,)).fetchone()[0])
 
     def archive(self, ids: Sequence[str], archived: bool = True) -> None:
-        """Put runs into the archive, or take them out; ids that name none are left out."""
+        """Move runs into the archive, or out of it; unknown ids are skipped."""
         with self._store.transaction() as db:
             db.executemany("UPDATE runs SET archived = ? WHERE id = ?", [(int(archived), id) for id in ids])
 
-    def loss(self, ids: Sequence[str]) -> Loss:
-        """What deleting these runs would take away; ids that name none are left out."""
+    def effects_of_deleting(self, ids: Sequence[str]) -> DeletionEffects:
+        """What deleting these runs would do; unknown ids are skipped."""
         marks = ", ".join("?" * len(ids))
         rows = self._store.rows(f"SELECT id, state FROM runs WHERE id IN ({marks}) ORDER BY created", *ids)  # noqa: S608
         query = f"SELECT id FROM runs WHERE base IN ({marks}) AND id NOT IN ({marks}) ORDER BY created"  # noqa: S608
@@ -106,7 +106,7 @@ class Shelf:
             f"SELECT name FROM experiments e WHERE id IN (SELECT experiment FROM runs WHERE id IN ({marks}))"  # noqa: S608
             f" AND NOT EXISTS (SELECT 1 FROM runs WHERE experiment = e.id AND id NOT IN ({marks})) ORDER BY created"
         )
-        return Loss(
+        return DeletionEffects(
             runs=tuple(row["id"] for row in rows),
             running=tuple(row["id"] for row in rows if row["state"] == "running"),
             dependents=tuple(row["id"] for row in self._store.rows(query, *ids, *ids)),
@@ -114,19 +114,17 @@ class Shelf:
         )
 
     def delete(self, ids: Sequence[str]) -> list[str]:
-        """Delete runs with all that is known of them, and their files. All go, or none.
+        """Delete runs with their rows in the store and their files, all or none.
 
-        Runs that are gone already are left out, so that two may delete the same. An experiment goes with its last run.
-        Wherever a process dies in between, the next start finishes or undoes it; see :mod:`core.store.deletions`.
-
-        Args:
-            ids: which ones.
+        Runs that are gone already are skipped, so that two people may delete the same ones. An experiment is deleted
+        with its last run. If the process dies in between, the next start completes or undoes the deletion; see
+        :mod:`core.store.deletions`.
 
         Returns:
-            Those that were deleted by this call.
+            Ids of the runs that this call deleted.
 
         Raises:
-            RunInUseError: one is being trained, or others that stay started from it, or a program holds its files;
+            RunInUseError: a run is in training, is the base of other runs, or has files that a program has open;
                 nothing was deleted.
         """
         there: list[str] = []
@@ -139,12 +137,12 @@ class Shelf:
         return there
 
     def finish_deletions(self) -> None:
-        """Finish or undo what processes that died had begun to delete."""
+        """Complete or undo deletions of processes that died."""
         with self._store.transaction() as db:
             self._deletions.finish({row["id"] for row in db.execute("SELECT id FROM runs")})
 
     def _delete(self, ids: Sequence[str], there: list[str]) -> None:
-        """One transaction; ``there`` gets the runs whose folders were set aside, also where it fails after that."""
+        """Delete in one transaction; ``there`` receives runs whose folders were set aside, even if it fails later."""
         with self._store.transaction() as db:
             marks = ", ".join("?" * len(ids))
             rows = db.execute(f"SELECT id, state FROM runs WHERE id IN ({marks})", ids).fetchall()  # noqa: S608
@@ -172,22 +170,22 @@ class Shelf:
 
 
 def clean_tag(tag: str) -> str:
-    """A tag as it is kept: one space between its words.
+    """Normalise a tag: one space between its words.
 
     Raises:
-        NoteError: it is empty, too long, or holds what is no text.
+        NoteError: the tag is empty, too long, or contains characters that are not text.
     """
     name = " ".join(tag.split())
     _check_text(name, "A tag")
     if not name:
         raise NoteError("A tag needs at least one character.")
-    if len(name) > MOST_TAG:
-        raise NoteError(f"A tag takes at most {MOST_TAG} characters, and this one has {len(name):,}: shorten it.")
+    if len(name) > MAX_TAG:
+        raise NoteError(f"A tag takes at most {MAX_TAG} characters, and this one has {len(name):,}: shorten it.")
     return name
 
 
 def _named(ids: Sequence[str]) -> str:
-    """Runs in a sentence: a few by their id, the others counted."""
+    """Runs as part of a sentence: a few by id, the others counted."""
     if len(ids) == 1:
         return f"Run {ids[0]}"
     rest = len(ids) - NAMED
@@ -195,12 +193,12 @@ def _named(ids: Sequence[str]) -> str:
 
 
 def _check_count(count: int) -> None:
-    if count > MOST_TAGS:
-        raise NoteError(f"A run takes at most {MOST_TAGS} tags: remove one first.")
+    if count > MAX_TAGS:
+        raise NoteError(f"A run takes at most {MAX_TAGS} tags: remove one first.")
 
 
 def _check_text(text: str, what: str, allowed: str = "") -> None:
-    """Raises: NoteError: ``text`` holds characters that are none: control characters, or halves of pairs."""
+    """Check for control characters and unpaired surrogates. Raises: NoteError: ``text`` contains one."""
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs") and character not in allowed:
-            raise NoteError(f"{what} holds a character that is no text ({character!a}): remove it.")
+            raise NoteError(f"{what} contains a character that is not text ({character!a}): remove it.")

@@ -1,4 +1,4 @@
-"""What is known of a run: its spec, where it stands, its curve, and what it came to."""
+"""Records of the store: runs with their spec, state and result, curves, and experiments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.spec import RunSpec
 State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
 
 WAITING: tuple[State, ...] = ("queued", "running")
-"""States that still change by themselves."""
+"""States that change without anybody's action."""
 
 EPOCH_COLUMNS = [
     "epoch",
@@ -30,51 +30,51 @@ EPOCH_COLUMNS = [
     "source_accuracy_masked",
     "examples_per_second",
 ]
-"""Columns of :attr:`Curve.epochs`; accuracies in percent, ``seconds`` of training since the start."""
+"""Columns of :attr:`Curve.epochs`; accuracies are in percent, ``seconds`` is the training time since the start."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to. Accuracies are of the test part, in percent; sizes in bytes."""
+    """Result of a run. Accuracies are on the test part unless stated, in percent; sizes are in bytes."""
 
     accuracy: float
     accuracy_before: float | None
-    """The base's accuracy on the target task, before fine-tuning; None for a pretrain run."""
+    """The base's accuracy on the target task; None for a pretrain run."""
     source_accuracy: float | None
     source_accuracy_before: float | None
     source_accuracy_masked: float | None
-    """On the source task, choosing only among the source's classes."""
+    """Accuracy on the source task when predictions are restricted to the source's classes."""
     source_accuracy_masked_before: float | None
     parameters: int
-    """Of the whole network, adapters included."""
+    """Number of parameters of the whole network, including adapters."""
     trainable_parameters: int
     seconds: float
-    """Spent in training, evaluation left out. A run that was trained beside others has its equal
-    share of the time that passed, so the seconds of a bank's runs add up to the bank's own."""
+    """Training time without evaluation. Runs of a bank share its time equally, so that their times add up to the
+    time of the bank."""
     examples_per_second: float
     memory: int
-    """Weights, gradients and optimiser state."""
+    """Size of weights, gradients and optimiser state."""
     checkpoint_bytes: int
-    """The fine-tuned network as a full safetensors checkpoint."""
+    """Size of the fine-tuned network as a full safetensors checkpoint."""
     adapter_bytes: int | None
-    """The adapter zip; None for a method that makes none."""
+    """Size of the adapter zip; None for methods without adapters."""
     epochs: int
-    """Epochs that were completed."""
+    """Number of completed epochs."""
     steps: int
     kept_epoch: int
     """The epoch whose weights were kept."""
     device: str
     threads: int
-    """CPU threads that the bank was trained on."""
+    """Number of CPU threads that the bank was trained on."""
     bank: int = 1
-    """Runs that were trained together, this one included."""
+    """Number of runs in its bank, including this one."""
     validation_accuracy: float | None = None
-    """Of the weights that were kept, on the validation part, in percent: what settings are chosen by."""
+    """Accuracy of the kept weights on the validation part, by which settings are chosen."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run as the store knows it. Times are seconds since 1970, UTC."""
+    """One run as stored. Points in time are seconds since 1970, UTC."""
 
     id: str
     spec: RunSpec
@@ -87,36 +87,36 @@ class Run:
     """Why it failed or was interrupted, in one sentence."""
     traceback: str | None
     result: Result | None
-    """Also there for a stopped run that had learnt something."""
+    """Set for finished runs, and for stopped runs that had learnt something."""
     step: int
-    """Optimiser steps done."""
+    """Number of optimiser steps done."""
     steps: int
-    """Optimiser steps of the whole run; 0 before it started."""
+    """Number of optimiser steps of the whole run; 0 before it starts."""
     training_seconds: float
     examples_per_second: float | None
-    """Of the latest epoch, or of the steps so far."""
+    """Mean over the training so far."""
     owner: str = ""
-    """The process that trains it, or is to."""
+    """Name of the process that trains it, or will."""
     stop_asked: bool = False
-    """Whether it is to stop as soon as its worker hears of it."""
+    """Whether somebody asked to stop it."""
     resumed_step: int = 0
-    """Optimiser steps that were done when this session began: it went on from a checkpoint."""
+    """Step of the checkpoint that it was resumed from; 0 if it was not."""
     resumed_seconds: float = 0.0
-    """Its seconds of training then."""
+    """Training time at that checkpoint."""
 
     @property
     def is_live(self) -> bool:
-        """Whether it still waits or trains."""
+        """Whether it is queued or running."""
         return self.state in WAITING
 
     @property
     def progress(self) -> float:
-        """Share of its steps that are done, 0 to 1."""
+        """Share of its steps that are done, from 0 to 1."""
         return self.step / self.steps if self.steps else 0.0
 
     @property
     def eta(self) -> float | None:
-        """Seconds of training that are left, from the pace of this session; None where there is none yet."""
+        """Estimated seconds of training left, from the pace since it was last resumed; None if unknown."""
         done = self.step - self.resumed_step
         if self.state != "running" or done <= 0:
             return None
@@ -125,16 +125,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Curve:
-    """What a run went through, for plots."""
+    """Learning curve of a run."""
 
     step: NDArray[np.int64]
     """(n,) optimiser steps, from 1."""
     seconds: NDArray[np.float64]
-    """(n,) seconds of training after each of them."""
+    """(n,) training time after each step."""
     loss: NDArray[np.float32]
-    """(n,) training loss of the mini-batch."""
+    """(n,) training loss of each mini-batch."""
     epochs: pd.DataFrame
-    """One row an epoch; see :data:`EPOCH_COLUMNS`."""
+    """One row per epoch; see :data:`EPOCH_COLUMNS`."""
 
 
 @dataclass(frozen=True)
@@ -145,19 +145,19 @@ class Experiment:
     name: str
     created: float
     base: str
-    """The pretrain run whose network they start from."""
+    """Id of the pretrain run that they start from; of the first seed's if each seed has its own base."""
     runs: tuple[str, ...]
     """Ids of the fine-tune runs, in the order they were queued."""
 
 
 @lru_cache(maxsize=4096)
 def spec_of(text: str) -> RunSpec:
-    """A spec never changes, and pages read the same ones every second."""
+    """Parse a spec; cached, since pages read the same specs every second."""
     return RunSpec.from_json(text)
 
 
 def run_of(row: Row) -> Run:
-    """The run in a row of the store's table of runs."""
+    """Make a run from a row of the store's ``runs`` table."""
     return Run(
         owner=row["owner"],
         id=row["id"],

@@ -1,6 +1,6 @@
-"""A store made anew, or made complete, from what the folders of the runs say.
+"""Restoring the store, wholly or in part, from the copies in the folders of the runs.
 
-Nothing is removed: what cannot be placed goes to a folder for strays, and a damaged store to a folder of its own.
+Nothing is removed: folders without a readable copy are moved to ``strays``, and a damaged store to ``damaged``.
 """
 
 from __future__ import annotations
@@ -26,51 +26,50 @@ from core.store.store import Store
 log = logging.getLogger(__name__)
 
 FOLDER = re.compile(r"r-[0-9a-f]{1,32}")
-"""Names of the folders of runs."""
+"""Pattern of the names of run folders."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What was found."""
+    """Result of a restore."""
 
     runs: tuple[str, ...]
-    """Ids of the runs that the store knows now, or knows more of."""
+    """Ids of the runs that were added or updated."""
     strays: tuple[Path, ...]
-    """Where folders went that could not be placed."""
+    """New paths of the folders that contain no copy of their run."""
 
     @property
     def sentence(self) -> str:
-        """What a person is told."""
+        """The result as text for people."""
         runs = "1 run was" if len(self.runs) == 1 else f"{len(self.runs):,} runs were"
         text = f"{runs} restored." if self.runs else "There was nothing to restore."
         if self.strays:
-            folders = "1 folder says" if len(self.strays) == 1 else f"{len(self.strays):,} folders say"
-            text += f" {folders} nothing of its run and is kept in {self.strays[0].parent}."
+            count = "1 folder contains" if len(self.strays) == 1 else f"{len(self.strays):,} folders contain"
+            verb = "was" if len(self.strays) == 1 else "were"
+            text += f" {count} no readable copy of a run and {verb} moved to {self.strays[0].parent}."
         return text
 
 
-class Restoring:
-    """Finds what the folders of one home know beyond its store."""
+class Restorer:
+    """Restores runs from the folders and backups of one home folder."""
 
-    def __init__(
-        self, store: Store, home: Path, copies: Copies, deletions: Deletions, backups: Backups, owner: str
-    ) -> None:
-        """Args: owner: the process that may resume what was interrupted."""
+    def __init__(self, store: Store, home: Path, copies: Copies, backups: Backups, owner: str) -> None:
+        """Args: owner: name of the process that may resume interrupted runs."""
         self._store = store
         self._runs = home / "runs"
         self._strays = home / "strays"
         self._copies = copies
-        self._deletions = deletions
+        self._deletions = Deletions(home)
         self._backups = backups
         self._owner = owner
 
     def unlisted(self) -> list[str]:
-        """Ids of folders of runs that the store does not know, and nobody has deleted."""
-        found = self._folders()  # first: a run is stored before its folder is made
+        """Ids of runs that have a folder, are not in the store, and were not deleted."""
+        found = self._folders()  # read first, since a run is stored before its folder is made
         return sorted(set(found) - self._known() - self._deletions.names())
 
     def restore(self) -> Restored:
-        """Make the store know all that the folders know.
+        """Update the store from all folders of runs.
 
         Raises:
             sqlite3.Error: the store cannot be written.
@@ -85,12 +84,12 @@ class Restoring:
         return Restored(tuple(sorted(restored)), tuple(strays))
 
     def _from_backups(self, ids: Iterable[str]) -> list[str]:
-        """Ask the backups, the latest first, for runs whose folders hold no copy that can be read."""
+        """Restore runs whose folders have no readable copy from backups, the latest first."""
         left, found = set(ids), []
         for backup in self._backups.list() if left else []:
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    # Not the backup itself: to open it may bring it up to this version.
+                    # A copy, since opening a store may upgrade it.
                     store = Store(Path(shutil.copy(backup, folder)))
                 except (LabError, OSError) as error:
                     log.warning("%s: %s", backup, error)
@@ -115,11 +114,11 @@ class Restoring:
         if place.exists():
             place = self._strays / f"{id}-{time.strftime('%Y%m%d-%H%M%S')}"
         os.replace(self._runs / id, place)
-        log.warning("The folder of run %s says nothing of the run; it is kept in %s.", id, place)
+        log.warning("The folder of run %s has no readable copy of the run; it was moved to %s.", id, place)
         return place
 
     def _forget(self, deleted: Iterable[str]) -> None:
-        """Drop runs that an older store knows although a person has deleted them since."""
+        """Remove runs from the store that were deleted, but came back with an older store."""
         with self._store.transaction() as db:
             known = {row["id"] for row in db.execute("SELECT id FROM runs")}
             remove(db, sorted(known & set(deleted)))
@@ -135,15 +134,16 @@ class Restoring:
 
 
 def set_damaged_aside(path: Path) -> Path | None:
-    """Move a store that is damaged out of the way, and give its new place; None where it is sound or not there.
-
-    No process may have it open.
+    """Move a damaged store away. No process may have it open.
 
     Args:
         path: of the store.
 
+    Returns:
+        Its new path; None if it is intact or does not exist.
+
     Raises:
-        StoreError: it cannot be used for another reason than damage.
+        StoreError: it cannot be used for a reason other than damage.
         OSError: it cannot be moved.
     """
     if not path.exists():

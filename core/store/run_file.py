@@ -1,7 +1,7 @@
-"""The copy of all that the store knows of a run, as one file in the run's folder: ``run.safetensors``.
+"""The file ``run.safetensors`` in a run's folder: a copy of all rows of the run in the store.
 
-The store can be made anew from these files; see :mod:`core.store.restore`. The header of the file is JSON, so what a
-run was can be read without LoRA Lab; the tensors are its curve.
+The store can be rebuilt from these files; see :mod:`core.store.restore`. The file's header is JSON, so it can be read
+without LoRA Lab; its tensors are the run's curve.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from core.errors import RunFileError
 
 NAME = "run.safetensors"
-"""Of the file."""
+"""Name of the file."""
 
 FORMAT = "lora-lab-run-1"
 KEY = "run"
-"""Of the JSON in the file's metadata. One key only: the library writes several in no fixed order."""
+"""Key of the JSON in the file's metadata. There is only one key, since safetensors writes several in random order."""
 
 MAX_HEADER = 2**26
-"""Bytes of the header; the longest that a run can have is a traceback."""
+"""Maximum number of header bytes that are read."""
 
 COLUMNS = (
     "id",
@@ -49,39 +49,39 @@ COLUMNS = (
     "note",
     "changes",
 )
-"""Of the store's table of runs; what is not here follows from the spec."""
+"""Columns of the store's ``runs`` table that are copied; the others follow from the spec."""
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class RunFile:
-    """What the store knows of one run."""
+    """All rows of one run in the store."""
 
     row: dict[str, Any]
     """Values of :data:`COLUMNS`."""
     experiment: dict[str, Any] | None
-    """Id, name, moment and base of the experiment that it belongs to."""
+    """Id, name, time of creation and base of the run's experiment."""
     tags: list[str]
     files: dict[str, str]
-    """Names of its other files, with the SHA-256 of each."""
+    """SHA-256 of each of its other files, by name."""
     log: list[tuple[float, str]]
     transitions: list[tuple[float, str]]
     curve: dict[str, Array] = field(default_factory=dict)
-    """``first`` and ``count`` (n,) of each report of losses; ``loss`` and ``seconds`` (steps,); ``epochs`` (m, 9)."""
+    """``first`` step and ``count`` (n,) of each row of losses; ``loss`` and ``seconds`` (steps,); ``epochs`` (m, 9)."""
 
     @property
     def id(self) -> str:
-        """Of the run."""
+        """Id of the run."""
         return str(self.row["id"])
 
     @property
     def changes(self) -> int:
-        """How often the run had changed: of two files of one run, the one with more is later."""
+        """Number of changes of the run so far: of two files of a run, the later one has more."""
         return int(self.row["changes"])
 
     def to_bytes(self) -> bytes:
-        """The file; :func:`run_file_of` reads it."""
+        """Serialise; :func:`run_file_of` reads it."""
         about = asdict(self)
         del about["curve"]
         text = json.dumps({"format": FORMAT, "sha256": _digest(about, self.curve), "about": about}, sort_keys=True)
@@ -89,39 +89,39 @@ class RunFile:
 
 
 def run_file_of(content: bytes) -> RunFile:
-    """The file that :meth:`RunFile.to_bytes` wrote.
+    """Parse a file that :meth:`RunFile.to_bytes` wrote.
 
     Raises:
-        RunFileError: it is cut short, damaged, or of a newer version.
+        RunFileError: it is truncated, damaged, or of a newer version.
     """
     try:
         about = _about(content)
         file = RunFile(**about["about"], curve=safetensors.numpy.load(content))
         sound = about["sha256"] == _digest(about["about"], file.curve) and set(file.row) == set(COLUMNS)
     except (safetensors.SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunFileError("This is no copy of a run, or it is damaged.") from error
+        raise RunFileError("This is not a copy of a run, or it is damaged.") from error
     if not sound or {len(file.curve["loss"]), len(file.curve["seconds"])} != {int(file.curve["count"].sum())}:
         raise RunFileError("This copy of a run is damaged.")
     return file
 
 
 def read_run_file(folder: Path) -> RunFile:
-    """The file in a run's folder.
+    """Read the file in a run's folder.
 
     Raises:
-        RunFileError: there is none, it cannot be read, it is damaged, or it is another run's.
+        RunFileError: it is missing, cannot be read, is damaged, or belongs to another run.
     """
     try:
         file = run_file_of((folder / NAME).read_bytes())
     except OSError as error:
-        raise RunFileError(f"{folder.name} has no copy of its run that can be read ({error.strerror}).") from error
+        raise RunFileError(f"{folder.name} has no readable copy of its run ({error.strerror}).") from error
     if file.id != folder.name:
-        raise RunFileError(f"{folder.name} holds the copy of another run, {file.id:.40}.")
+        raise RunFileError(f"{folder.name} contains the copy of another run, {file.id:.40}.")
     return file
 
 
 def changes_in(folder: Path) -> int:
-    """:attr:`RunFile.changes` of the file in a run's folder, by its header alone; -1 where there is none to read."""
+    """:attr:`RunFile.changes` of the file in a run's folder, read from its header; -1 if it cannot be read."""
     try:
         with (folder / NAME).open("rb") as file:
             start = file.read(8)
@@ -132,7 +132,7 @@ def changes_in(folder: Path) -> int:
 
 
 def _about(content: bytes) -> dict[str, Any]:
-    """The JSON in the header. Raises: RunFileError: of a newer version; ValueError and its like: it is damaged."""
+    """Parse the JSON in the header. Raises: RunFileError: newer version; ValueError, LookupError, ...: damaged."""
     header = json.loads(content[8 : 8 + min(int.from_bytes(content[:8], "little"), MAX_HEADER)])
     about: dict[str, Any] = json.loads(header["__metadata__"][KEY])
     if about["format"] != FORMAT:
@@ -141,7 +141,7 @@ def _about(content: bytes) -> dict[str, Any]:
 
 
 def _digest(about: dict[str, Any], curve: dict[str, Array]) -> str:
-    """SHA-256 of everything in a file."""
+    """SHA-256 of the whole content."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(curve):
         digest.update(np.ascontiguousarray(curve[name]).tobytes())

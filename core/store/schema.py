@@ -1,23 +1,16 @@
-"""The store's tables, and which state of a run may follow which."""
+"""The store's tables, and the state transitions of runs that are allowed."""
 
 from __future__ import annotations
 
-from core.spec import CONTROLS
 from core.store.record import State
 
-VERSION = 4
-"""Of the tables below; kept in the file as ``user_version``."""
+VERSION = 5
+"""Version of the tables below, stored in the file as ``user_version``."""
 
-_CONTROLS = " ".join(f"WHEN '{name}' THEN '{label}'" for name, label in CONTROLS.items())
+_DATASET = "dataset TEXT GENERATED ALWAYS AS (json_extract(spec, '$.task.dataset')) VIRTUAL"
 
-_FOUND_BY = {
-    "dataset": "TEXT GENERATED ALWAYS AS (json_extract(spec, '$.task.dataset')) VIRTUAL",
-    "label": (
-        "TEXT GENERATED ALWAYS AS (CASE method WHEN 'lora' THEN 'LoRA r=' || json_extract(spec, '$.lora.rank')"
-        f" WHEN 'full' THEN CASE json_extract(spec, '$.control') {_CONTROLS} ELSE 'Full' END"
-        " ELSE 'Pretrain' END) VIRTUAL"
-    ),
-    # Python writes NaN into JSON, which is none: such a result has no number to sort by.
+_FROM_RESULT = {
+    # Python writes NaN into JSON, which makes it invalid: such a result has no number to sort by.
     "accuracy": (
         "REAL GENERATED ALWAYS AS (CASE WHEN json_valid(result) THEN json_extract(result, '$.accuracy') END) VIRTUAL"
     ),
@@ -29,7 +22,15 @@ _FOUND_BY = {
         "json_extract(result, '$.adapter_bytes'), json_extract(result, '$.checkpoint_bytes')) END) VIRTUAL"
     ),
 }
-"""What runs are searched and sorted by: columns that SQLite reads off spec and result, so nobody writes them."""
+"""Columns that runs are sorted by. SQLite computes them from the result."""
+
+_KIND = (
+    "kind TEXT GENERATED ALWAYS AS (method || '/' || ifnull(json_extract(spec, '$.control'), '')"
+    " || '/' || ifnull(json_extract(spec, '$.lora.rank'), '')) VIRTUAL"
+)
+"""Equal for runs with the same :attr:`core.spec.RunSpec.label`; see :mod:`core.store.search`."""
+
+_KIND_INDEX = "CREATE INDEX runs_by_kind ON runs (kind);"
 
 _INDICES = """
 CREATE INDEX runs_by_created ON runs (archived, created);
@@ -40,7 +41,7 @@ CREATE INDEX runs_by_base ON runs (base);
 CREATE INDEX tags_by_tag ON tags (tag);
 """
 
-_COUNTED = """
+_COUNT_CHANGES = """
 CREATE INDEX runs_to_copy ON runs (created) WHERE copied < changes;
 CREATE TRIGGER run_changed AFTER UPDATE OF state, result, cause, note, archived ON runs
 BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.id; END;
@@ -52,7 +53,7 @@ CREATE TRIGGER log_added AFTER INSERT ON log BEGIN UPDATE runs SET changes = cha
 CREATE TRIGGER experiment_renamed AFTER UPDATE OF name ON experiments
 BEGIN UPDATE runs SET changes = changes + 1 WHERE experiment = NEW.id; END;
 """
-"""Counts the changes of each run, whoever makes them, so that none is missing from the copy in the run's folder."""
+"""Triggers that count the changes of each run, so that the copy in its folder is updated after every change."""
 
 TABLES = f"""
 CREATE TABLE runs (
@@ -63,11 +64,12 @@ CREATE TABLE runs (
     seconds REAL NOT NULL DEFAULT 0, rate REAL,
     resumed_step INTEGER NOT NULL DEFAULT 0, resumed_seconds REAL NOT NULL DEFAULT 0,
     archived INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT '',
-    {", ".join(f"{name} {kind}" for name, kind in _FOUND_BY.items())},
-    changes INTEGER NOT NULL DEFAULT 1, copied INTEGER NOT NULL DEFAULT 0
+    {_DATASET}, {", ".join(f"{name} {definition}" for name, definition in _FROM_RESULT.items())},
+    changes INTEGER NOT NULL DEFAULT 1, copied INTEGER NOT NULL DEFAULT 0, {_KIND}
 ) STRICT;
 CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag)) STRICT, WITHOUT ROWID;
 {_INDICES}
+{_KIND_INDEX}
 CREATE INDEX runs_by_state ON runs (state, created);
 CREATE INDEX runs_by_bank ON runs (bank_key, state);
 CREATE INDEX runs_by_experiment ON runs (experiment);
@@ -88,7 +90,7 @@ CREATE INDEX log_by_run ON log (run);
 CREATE TABLE files (
     run TEXT NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (run, name)
 ) STRICT, WITHOUT ROWID;
-{_COUNTED}
+{_COUNT_CHANGES}
 """
 
 UPGRADES: dict[int, str] = {
@@ -103,15 +105,23 @@ CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag))
 CREATE TABLE log (run TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL) STRICT;
 CREATE INDEX log_by_run ON log (run);
 """
-    + "".join(f"ALTER TABLE runs ADD COLUMN {name} {kind};" for name, kind in _FOUND_BY.items())
+    # Version 3 had labels in the column that version 5 removes.
+    + f"ALTER TABLE runs ADD COLUMN {_DATASET};"
+    + "ALTER TABLE runs ADD COLUMN label TEXT GENERATED ALWAYS AS (NULL) VIRTUAL;"
+    + "".join(f"ALTER TABLE runs ADD COLUMN {name} {definition};" for name, definition in _FROM_RESULT.items())
     + _INDICES,
     3: """
 ALTER TABLE runs ADD COLUMN changes INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE runs ADD COLUMN copied INTEGER NOT NULL DEFAULT 0;
 """
-    + _COUNTED,
+    + _COUNT_CHANGES,
+    4: f"""
+ALTER TABLE runs DROP COLUMN label;
+ALTER TABLE runs ADD COLUMN {_KIND};
+{_KIND_INDEX}
+""",
 }
-"""What makes of the tables of one version those of the next."""
+"""SQL that upgrades the tables of each version to the next one."""
 
 NEXT: dict[State, tuple[State, ...]] = {
     "queued": ("running", "stopped", "failed"),
@@ -121,4 +131,4 @@ NEXT: dict[State, tuple[State, ...]] = {
     "stopped": (),
     "failed": (),
 }
-"""Which state may follow which."""
+"""States that may follow each state."""

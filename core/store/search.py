@@ -1,7 +1,7 @@
-"""Finding runs in the store: filtered, sorted and a page at a time, so that ten thousand of them cost no more than few.
+"""Searching the store: runs are filtered, sorted and read page by page, so that ten thousand runs are as fast as few.
 
-A word of free text may stand anywhere in what a run is called by: its id, label, dataset, base, tags, note, cause, and
-the name of its experiment.
+A word of free text is searched for in a run's id, label, dataset, base, tags, note and cause, and in the id and name of
+its experiment.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.spec import Method
-from core.store.record import Run, State
+from core.store.record import Run, State, spec_of
 from core.store.store import Store
 
 Sort = Literal[
@@ -26,16 +26,16 @@ ORDERS: dict[Sort, str] = {
     "longest training": "r.training_seconds DESC",
     "largest files": "r.stored_bytes DESC",
 }
-"""Every order in SQL. Runs without the value come last; ties go to the newest."""
+"""Every order in SQL. Runs without the value come last; the newest of equal runs comes first."""
 
-MOST_WORDS = 10
-"""Words of a search that count; the rest is left out."""
+MAX_WORDS = 10
+"""Maximum number of words in a search; further words are ignored."""
 
-MOST_TEXT = 200
-"""The same in characters."""
+MAX_TEXT = 200
+"""Maximum number of characters in a search; further characters are ignored."""
 
-_HAYSTACK = (
-    "r.id || ' ' || r.label || ' ' || r.dataset || ' ' || r.note || ' ' || ifnull(r.base, '') || ' '"
+_SEARCHED = (
+    "r.id || ' ' || r.dataset || ' ' || r.note || ' ' || ifnull(r.base, '') || ' '"
     " || ifnull(r.cause, '') || ' ' || ifnull(r.experiment, '')"
     " || ' ' || ifnull((SELECT e.name FROM experiments e WHERE e.id = r.experiment), '')"
     " || ' ' || ifnull((SELECT group_concat(t.tag, ' ') FROM tags t WHERE t.run = r.id), '')"
@@ -44,23 +44,23 @@ _HAYSTACK = (
 
 @dataclass(frozen=True)
 class Query:
-    """Which runs, and in what order; an empty filter lets all pass."""
+    """Filters and order of a search; an empty filter matches all runs."""
 
     states: tuple[State, ...] = ()
     methods: tuple[Method, ...] = ()
     datasets: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    """Every one of them."""
+    """Tags that a run must have, all of them."""
     text: str = ""
-    """Words, each of which stands somewhere."""
+    """Words that must all occur, each anywhere."""
     archived: bool | None = False
-    """Only those in the archive, or only those outside; None takes both."""
+    """True for archived runs only, False for the others only, None for both."""
     sort: Sort = "newest first"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run with what people put on it."""
+    """A run with its note, tags and archive flag."""
 
     run: Run
     note: str
@@ -70,37 +70,37 @@ class Entry:
 
 @dataclass(frozen=True)
 class Page:
-    """A part of what a query finds."""
+    """One page of search results."""
 
     entries: tuple[Entry, ...]
     number: int
-    """From 1; the last page where a later one was asked for."""
+    """Number of this page, from 1."""
     pages: int
     found: int
-    """Runs on all pages."""
+    """Number of runs on all pages."""
 
 
 class Search:
-    """Looks into one store."""
+    """Searches one store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def count(self, query: Query) -> int:
-        """How many runs fit."""
-        where, values = _where(query)
+        """Number of runs that match."""
+        where, values = self._where(query)
         ((found,),) = self._store.rows(f"SELECT count(*) FROM runs r WHERE {where}", *values)  # noqa: S608
         return int(found)
 
     def find(self, query: Query, page: int = 1, size: int = 50) -> Page:
-        """A page of the runs that fit.
+        """One page of the runs that match.
 
         Args:
-            query: which ones.
-            page: from 1; one that does not exist becomes the nearest that does.
-            size: runs a page.
+            query: filters and order.
+            page: from 1; if there is no such page, the nearest one is returned.
+            size: runs per page.
         """
-        where, values = _where(query)
+        where, values = self._where(query)
         found = self.count(query)
         pages = max(1, -(-found // size))
         number = min(max(page, 1), pages)
@@ -114,7 +114,7 @@ class Search:
         return Page(tuple(self.entries([row["id"] for row in rows])), number, pages, found)
 
     def entries(self, ids: Sequence[str]) -> list[Entry]:
-        """These runs with what was put on them, in this order; ids that name none are left out."""
+        """These runs with their notes and tags, in this order; unknown ids are skipped."""
         marks = ", ".join("?" * len(ids))
         rows = self._store.rows(f"SELECT id, note, archived FROM runs WHERE id IN ({marks})", *ids)  # noqa: S608
         kept = {row["id"]: row for row in rows}
@@ -128,37 +128,47 @@ class Search:
         ]
 
     def datasets(self) -> list[str]:
-        """Datasets that runs were trained on, by name."""
+        """Datasets that runs were trained on, in alphabetical order."""
         return [row["dataset"] for row in self._store.rows("SELECT DISTINCT dataset FROM runs ORDER BY dataset")]
 
     def tags(self) -> list[str]:
-        """Tags that runs have, by name."""
+        """Tags of all runs, in alphabetical order."""
         return [row["tag"] for row in self._store.rows("SELECT DISTINCT tag FROM tags ORDER BY tag")]
 
-    def mark(self) -> tuple[object, ...]:
-        """Another one whenever a run was added, deleted, archived or has entered a state."""
+    def version(self) -> tuple[object, ...]:
+        """A value that changes whenever a run is added, deleted or archived, or enters a state."""
         (row,) = self._store.rows(
             "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM runs WHERE archived = 1),"
             " (SELECT max(rowid) FROM transitions)"
         )
         return tuple(row)
 
+    def _where(self, query: Query) -> tuple[str, list[Any]]:
+        """The condition as SQL, and its values."""
+        parts, values = ["1"], list[Any]()
+        for column, allowed in (("state", query.states), ("method", query.methods), ("dataset", query.datasets)):
+            if allowed:
+                parts.append(f"r.{column} IN ({', '.join('?' * len(allowed))})")
+                values += allowed
+        if query.archived is not None:
+            parts.append("r.archived = ?")
+            values.append(int(query.archived))
+        for tag in query.tags:
+            parts.append("EXISTS (SELECT 1 FROM tags t WHERE t.run = r.id AND t.tag = ?)")
+            values.append(tag)
+        words = query.text[:MAX_TEXT].split()[:MAX_WORDS]
+        labels = self._labels() if words else {}
+        for word in words:
+            kinds = [kind for kind, label in labels.items() if word.lower() in label.lower()]
+            parts.append(f"(r.kind IN ({', '.join('?' * len(kinds))}) OR {_SEARCHED} LIKE ? ESCAPE '\\')")
+            escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+            values += [*kinds, f"%{escaped}%"]
+        return " AND ".join(parts), values
 
-def _where(query: Query) -> tuple[str, list[Any]]:
-    """The condition as SQL, and its values."""
-    parts, values = ["1"], list[Any]()
-    for column, allowed in (("state", query.states), ("method", query.methods), ("dataset", query.datasets)):
-        if allowed:
-            parts.append(f"r.{column} IN ({', '.join('?' * len(allowed))})")
-            values += allowed
-    if query.archived is not None:
-        parts.append("r.archived = ?")
-        values.append(int(query.archived))
-    for tag in query.tags:
-        parts.append("EXISTS (SELECT 1 FROM tags t WHERE t.run = r.id AND t.tag = ?)")
-        values.append(tag)
-    for word in query.text[:MOST_TEXT].split()[:MOST_WORDS]:
-        parts.append(f"{_HAYSTACK} LIKE ? ESCAPE '\\'")
-        escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        values.append(f"%{escaped}%")
-    return " AND ".join(parts), values
+    def _labels(self) -> dict[str, str]:
+        """Label of each kind of run in the store: SQL knows kinds only, so labels are matched here."""
+        # One spec per kind, found by the index of kinds alone.
+        rows = self._store.rows(
+            "SELECT kind, spec FROM runs WHERE rowid IN (SELECT min(rowid) FROM runs GROUP BY kind)"
+        )
+        return {row["kind"]: spec_of(row["spec"]).label for row in rows}

@@ -1,4 +1,4 @@
-"""What the store knows of one run, taken out of its tables, put into them, or removed from them."""
+"""Reading all rows of one run from the store's tables, writing them back, and removing them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.store.run_file import COLUMNS, RunFile
 
 
 def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
-    """What the store knows of a run at this moment; None where it knows nothing.
+    """All rows of a run at this moment; None if there is no such run.
 
     Args:
         db: a connection whose rows are :class:`sqlite3.Row`, in a transaction.
@@ -54,14 +54,14 @@ def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
 
 
 def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
-    """Make the store know of a run what a file says, in place of what it knows; nothing of the run is lost by it.
+    """Replace all rows of a run by those in a file.
 
-    A run that was waiting or in training is interrupted: whoever had it is gone.
+    A run that was queued or running becomes interrupted, since its process is gone.
 
     Args:
         db: a connection in a transaction.
-        file: of the run.
-        owner: the process that may resume it.
+        file: copy of the run.
+        owner: name of the process that may resume it.
 
     Raises:
         RunFileError: a newer version wrote its spec.
@@ -108,14 +108,14 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
         f"INSERT INTO epochs (run, {', '.join(EPOCH_COLUMNS)}) VALUES ({marks})",  # noqa: S608
         [(id, int(epoch[0]), int(epoch[1]), *map(_number, epoch[2:])) for epoch in curve["epochs"]],
     )
-    # What was inserted has been counted as changes; the file in the folder is as good as the store, unless it was left.
+    # The triggers have counted the inserts as changes. The file is up to date unless the state changed to interrupted.
     db.execute("UPDATE runs SET changes = ?, copied = ? WHERE id = ?", (file.changes + left, file.changes, file.id))
     if left:
         db.execute("INSERT INTO transitions VALUES (?, ?, 'interrupted')", (id, time.time()))
 
 
 def remove(db: sqlite3.Connection, ids: Sequence[str]) -> None:
-    """Take all that a store knows of these runs out of it; an experiment goes with its last run."""
+    """Remove all rows of these runs, and experiments that have no runs left."""
     of_runs = "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'"
     for table in [row["name"] for row in db.execute(f"{of_runs} AND c.name = 'run'")]:
         db.executemany(f"DELETE FROM {table} WHERE run = ?", [(id,) for id in ids])  # noqa: S608

@@ -1,4 +1,4 @@
-"""What is known of runs, in one SQLite file that several processes may use at once."""
+"""The store of runs and experiments: one SQLite file that several processes may use at once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from core.errors import QueueFullError, UnknownRunError
 from core.spec import RunSpec
 from core.store.curves import curve_of
 from core.store.record import EPOCH_COLUMNS, Curve, Experiment, Run, State, run_of
-from core.store.transitions import Life
+from core.store.transitions import Transitions
 
 
-class Store(Life):
-    """The store. Every method is one transaction, and any thread may call it."""
+class Store(Transitions):
+    """The store. Every method is one transaction; any thread may call any method."""
 
     # Runs and experiments
 
@@ -25,20 +25,20 @@ class Store(Life):
 
         Args:
             runs: ids and specs.
-            owner: the process that will train them.
-            limit: how many runs may wait at once.
-            experiment: what they belong to, if they are to be compared; stored with them.
+            owner: name of the process that will train them.
+            limit: maximum number of queued runs in the store.
+            experiment: the experiment to store with them, if they are to be compared.
 
         Raises:
-            QueueFullError: more than ``limit`` would wait; nothing was queued.
+            QueueFullError: more than ``limit`` runs would be queued; nothing was queued.
         """
         now = time.time()
         with self.transaction() as db:
             (waiting,) = db.execute("SELECT count(*) FROM runs WHERE state = 'queued'").fetchone()
             if waiting + len(runs) > limit:
                 raise QueueFullError(
-                    f"The queue takes {limit} waiting runs and {waiting} wait already: "
-                    f"stop some, or come back when they are done."
+                    f"The queue takes {limit} waiting runs, and {waiting} are waiting already: "
+                    f"stop some, or try again when they have finished."
                 )
             if experiment:
                 db.execute(
@@ -58,7 +58,7 @@ class Store(Life):
         """One run.
 
         Raises:
-            UnknownRunError: there is none of that id.
+            UnknownRunError: there is no run with this id.
         """
         rows = self.rows("SELECT * FROM runs WHERE id = ?", id)
         if not rows:
@@ -73,7 +73,7 @@ class Store(Life):
         experiment: str | None = None,
         limit: int = 10_000,
     ) -> list[Run]:
-        """Runs that fit, the newest first."""
+        """Runs that match all filters, the newest first."""
         where, values = ["1"], []
         for column, allowed in (("state", states), ("method", methods)):
             if allowed is not None:
@@ -86,7 +86,7 @@ class Store(Life):
         return [run_of(row) for row in self.rows(query, *values, limit)]
 
     def runs_of(self, ids: Sequence[str]) -> list[Run]:
-        """These runs, in this order; ids that name none are left out."""
+        """These runs, in this order; unknown ids are skipped."""
         marks = ", ".join("?" * len(ids))
         found = {row["id"]: row for row in self.rows(f"SELECT * FROM runs WHERE id IN ({marks})", *ids)}  # noqa: S608
         return [run_of(found[id]) for id in ids if id in found]
@@ -95,7 +95,7 @@ class Store(Life):
         """One experiment.
 
         Raises:
-            UnknownRunError: there is none of that id.
+            UnknownRunError: there is no experiment with this id.
         """
         rows = self.rows("SELECT * FROM experiments WHERE id = ?", id)
         if not rows:
@@ -111,7 +111,7 @@ class Store(Life):
         members = self.rows("SELECT id FROM runs WHERE experiment = ? ORDER BY created", row["id"])
         return Experiment(row["id"], row["name"], row["created"], row["base"], tuple(m["id"] for m in members))
 
-    # What a run left
+    # Curves, logs and files
 
     def curve(self, id: str) -> Curve:
         """All losses and epochs of a run."""
@@ -119,25 +119,25 @@ class Store(Life):
         epochs = self.rows(f"SELECT {', '.join(EPOCH_COLUMNS)} FROM epochs WHERE run = ? ORDER BY epoch", id)  # noqa: S608
         return curve_of(losses, epochs)
 
-    def note(self, id: str, text: str) -> None:
-        """Put a sentence into a run's log."""
+    def add_log(self, id: str, text: str) -> None:
+        """Append an entry to a run's log."""
         with self.transaction() as db:
             db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), text))
 
     def log(self, id: str) -> list[tuple[float, str]]:
-        """What else there is to say of a run's life, with its moment: interruptions, checkpoints that went wrong."""
+        """A run's log as times and sentences: interruptions, and checkpoints that could not be written."""
         return [(row["at"], row["text"]) for row in self.rows("SELECT * FROM log WHERE run = ? ORDER BY rowid", id)]
 
     def files(self, id: str) -> dict[str, str]:
-        """Names of a run's files, with the SHA-256 of each."""
+        """SHA-256 of each of a run's files, by name."""
         return {row["name"]: row["sha256"] for row in self.rows("SELECT name, sha256 FROM files WHERE run = ?", id)}
 
     def add_file(self, id: str, name: str, sha256: str) -> None:
-        """Keep the SHA-256 of a file that was made of a run's own files, in place of an earlier one."""
+        """Record, or replace, the SHA-256 of a file that was derived from a run's own files."""
         with self.transaction() as db:
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (id, name, sha256))
 
     def transitions(self, id: str) -> list[tuple[float, State]]:
-        """When the run entered which state."""
+        """The states that a run has entered, with times."""
         rows = self.rows("SELECT at, state FROM transitions WHERE run = ? ORDER BY rowid", id)
         return [(row["at"], row["state"]) for row in rows]

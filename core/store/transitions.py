@@ -1,7 +1,7 @@
-"""What happens to runs: which state follows which, and who may say so.
+"""State transitions of runs, and which worker may make them.
 
-A claim puts runs into the hands of one worker. Whatever that worker says later counts only as long as they
-are in its hands: a worker that was given up, or a process that slept while another took its runs, changes nothing.
+A claim gives runs to one worker. Its later writes take effect only while it holds them: a worker that was replaced, or
+a process that was suspended while another took over its runs, changes nothing.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from core.store.schema import NEXT
 from core.training.events import EpochEnd, StepLoss
 
 
-class Life(Database):
+class Transitions(Database):
     """The state machine of runs. Every method is one transaction."""
 
-    def claim(self, owner: str, most: Callable[[Sequence[RunSpec]], int] = lambda specs: 1) -> list[Run]:
-        """The next run that this owner may train, and those that can be trained with it; all are ``running`` now.
+    def claim(self, owner: str, bank_size: Callable[[Sequence[RunSpec]], int] = lambda specs: 1) -> list[Run]:
+        """Claim the next run of this owner, and those that can be trained with it; all become ``running``.
 
-        Those that only wait to be stopped, for what a checkpoint of theirs has learnt, come first. A fine-tune
-        run is ready once its base is there. One whose base came to nothing fails.
+        Runs that are to be stopped with the result of their checkpoint come first. A fine-tune run is ready once its
+        base has a result; it fails if its base will never have one.
 
         Args:
-            owner: the process that asks.
-            most: how many of these runs, from the first, can be trained together.
+            owner: name of the process that claims.
+            bank_size: how many of these runs, from the first, to train together.
 
         Returns:
-            A bank, in the order in which its runs were queued; empty where nothing is ready.
+            The claimed runs, in the order in which they were queued; empty if none is ready.
         """
         with self.transaction() as db:
             rows = db.execute(
@@ -50,7 +50,8 @@ class Life(Database):
             for row in rows:
                 if row["base"] is None or row["usable"]:
                     like = [other for other in rows if _bank(other) == _bank(row)]
-                    bank = [other["id"] for other in like[: most([spec_of(other["spec"]) for other in like])]]
+                    size = bank_size([spec_of(other["spec"]) for other in like])
+                    bank = [other["id"] for other in like[:size]]
                     now = time.time()
                     for id in bank:
                         self._enter(db, id, "running", started=now, ended=None, cause=None, traceback=None)
@@ -62,17 +63,15 @@ class Life(Database):
         return []
 
     def begin(self, run: Run, steps: int, seconds: float = 0.0) -> None:
-        """Note how many steps the run has, and forget what an earlier attempt recorded.
-
-        A run that goes on from a checkpoint keeps all up to there.
+        """Record the number of steps of a run, and delete what earlier attempts recorded after its checkpoint.
 
         Args:
-            run: as :meth:`claim` gave it.
-            steps: of the whole run.
-            seconds: of training before it went on.
+            run: as returned by :meth:`claim`.
+            steps: number of steps of the whole run.
+            seconds: training time up to its checkpoint.
 
         Raises:
-            RunStateError: it is not in the hands of this claim any more; so do all below that take a run.
+            RunStateError: this claim no longer holds the run. All methods below that take a run raise it too.
         """
         with self.transaction() as db:
             self._hold(db, run)
@@ -86,10 +85,10 @@ class Life(Database):
             )
 
     def record(self, events: Sequence[tuple[Run, StepLoss | EpochEnd]]) -> set[str]:
-        """Keep what happened in training, to any number of runs, in one transaction.
+        """Record events of any number of runs.
 
         Returns:
-            Those that are not in the hands of this claim any more; nothing was kept of theirs.
+            Ids of the runs that this claim no longer holds; nothing was recorded for them.
         """
         with self.transaction() as db:
             runs = {run.id: run for run, _ in events}
@@ -109,13 +108,13 @@ class Life(Database):
         return set(runs) - held
 
     def keep_checkpoints(self, files: Sequence[tuple[Run, str, str]]) -> set[str]:
-        """These checkpoints are what their runs go on from, in place of earlier ones; all at once.
+        """Make these the valid checkpoints of their runs, replacing earlier ones, all at once.
 
         Args:
             files: runs, with name and SHA-256 of each file.
 
         Returns:
-            Those that are not in the hands of this claim any more; nothing was kept of theirs.
+            Ids of the runs that this claim no longer holds; nothing was recorded for them.
         """
         with self.transaction(durable=True) as db:
             held = self._held(db, [run for run, _, _ in files])
@@ -126,12 +125,12 @@ class Life(Database):
         return {run.id for run, _, _ in files} - held
 
     def checkpoint(self, id: str) -> tuple[str, str] | None:
-        """Name and SHA-256 of the file that a run goes on from, if there is one."""
+        """Name and SHA-256 of a run's valid checkpoint, if it has one."""
         query = f"SELECT name, sha256 FROM files WHERE run = ? AND name LIKE '{PREFIX}%'"  # noqa: S608
         return next(((row["name"], row["sha256"]) for row in self.rows(query, id)), None)
 
     def finish(self, run: Run, state: State, result: Result, files: dict[str, str]) -> None:
-        """The run has a result: ``finished``, or ``stopped`` with what it had learnt."""
+        """End a run with a result, as ``finished``, or as ``stopped`` with what it had learnt."""
         with self.transaction() as db:
             self._hold(db, run)
             self._enter(db, run.id, state, ended=time.time(), result=json.dumps(asdict(result)))
@@ -141,20 +140,20 @@ class Life(Database):
             )
 
     def fail(self, run: Run, cause: str, traceback: str | None) -> None:
-        """The run came to nothing, and this is why."""
+        """End a run as failed."""
         with self.transaction() as db:
             self._hold(db, run)
             self._enter(db, run.id, "failed", ended=time.time(), cause=cause, traceback=traceback)
             _drop_checkpoint(db, run.id)
 
     def interrupt(self, run: Run, cause: str | None = None, traceback: str | None = None) -> None:
-        """The run is left by its process or worker; it can go on later."""
+        """Mark a run as interrupted; it can be resumed."""
         with self.transaction() as db:
             self._hold(db, run)
             self._interrupt(db, run.id, cause, traceback)
 
     def start_over(self, run: Run, cause: str) -> None:
-        """The run cannot go on from its checkpoint: queue it again, for its first step, or end it if it shall stop."""
+        """Queue a run again from its first step, since its checkpoint is unusable; end it if it was to be stopped."""
         with self.transaction() as db:
             self._hold(db, run)
             self._interrupt(db, run.id, cause, None)
@@ -165,7 +164,7 @@ class Life(Database):
                 self._requeue(db, run.id, run.owner)
 
     def put_back(self, run: Run, cause: str) -> None:
-        """Queue a run again that was not at fault, for its last checkpoint; end it if it shall stop and has none."""
+        """Queue a run again from its last checkpoint; end it if it was to be stopped and has no checkpoint."""
         with self.transaction() as db:
             self._hold(db, run)
             self._interrupt(db, run.id, cause, None)
@@ -181,16 +180,16 @@ class Life(Database):
             db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), cause))
 
     def ask_stop(self, id: str, owner: str) -> None:
-        """Stop a run: at once if it has learnt nothing, at its next event if it trains; nothing where it has ended.
+        """Stop a run: at once if it has learnt nothing, else at its next event. A run that has ended is not changed.
 
-        One that waits with a checkpoint goes to the head of the queue, to make its result of that.
+        A queued or interrupted run with a checkpoint goes to the front of the queue, to make a result from it.
 
         Args:
             id: of the run.
-            owner: the process that will make that result where the run had been interrupted.
+            owner: name of the process that makes that result if the run was interrupted.
 
         Raises:
-            UnknownRunError: there is none of that id.
+            UnknownRunError: there is no run with this id.
         """
         with self.transaction() as db:
             row = db.execute("SELECT state, step FROM runs WHERE id = ?", (id,)).fetchone()
@@ -205,17 +204,17 @@ class Life(Database):
                 self._requeue(db, id, owner, stop=True)
 
     def stops_asked(self, ids: Sequence[str]) -> set[str]:
-        """Which of these runs somebody, in any process, wants to stop."""
+        """Which of these runs somebody, in any process, asked to stop."""
         marks = ", ".join("?" * len(ids))
         return {row["id"] for row in self.rows(f"SELECT id FROM runs WHERE stop_asked AND id IN ({marks})", *ids)}  # noqa: S608
 
     def held(self, runs: Sequence[Run]) -> set[str]:
-        """Which of these runs are still in the hands of the claim that gave them."""
+        """Which of these runs are still held by the claim that returned them."""
         with self.connection() as db:
             return self._held(db, runs)
 
     def requeue(self, ids: Sequence[str], owner: str) -> None:
-        """Queue interrupted runs again, all or none; each goes on from its checkpoint if it has one.
+        """Queue interrupted runs again, all or none; each resumes from its checkpoint if it has one.
 
         Raises:
             RunStateError: one of them is not interrupted.
@@ -226,10 +225,10 @@ class Life(Database):
 
     def _requeue(self, db: sqlite3.Connection, id: str, owner: str, stop: bool = False) -> None:
         step = _checkpoint_step(db, id)
-        if step > curves.last_step(db, id):  # the machine went down, and the curve's last pages with it
+        if step > curves.last_step(db, id):  # a power cut lost the last transactions, which had the curve
             _drop_checkpoint(db, id)
             step = 0
-            text = "What it had recorded did not reach its checkpoint, so it trains again from its first step."
+            text = "Its recorded curve ends before its checkpoint, so it trains again from its first step."
             db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), text))
         self._enter(
             db,
@@ -245,10 +244,10 @@ class Life(Database):
         )
 
     def take_over(self, dead: str, owner: str, cause: str | None = None) -> list[str]:
-        """Settle what a dead process left: running runs are interrupted, waiting ones change owner.
+        """Take over the runs of a dead process: running ones are interrupted, queued ones change their owner.
 
         Returns:
-            The runs that were interrupted.
+            Ids of the runs that were interrupted.
         """
         with self.transaction() as db:
             left = db.execute("SELECT id FROM runs WHERE state = 'running' AND owner = ?", (dead,)).fetchall()
@@ -260,19 +259,19 @@ class Life(Database):
         return [row["id"] for row in left]
 
     def last_ended(self, owner: str, limit: int = 50) -> list[str]:
-        """The runs of a process that ended last."""
+        """Ids of the runs of a process that ended most recently."""
         rows = self.rows(
             "SELECT id FROM runs WHERE owner = ? AND ended IS NOT NULL ORDER BY ended DESC LIMIT ?", owner, limit
         )
         return [row["id"] for row in rows]
 
     def owners(self) -> set[str]:
-        """Processes that hold runs which have not ended."""
+        """Names of the processes with queued or running runs."""
         rows = self.rows(f"SELECT DISTINCT owner FROM runs WHERE state IN {WAITING}")  # noqa: S608
         return {row["owner"] for row in rows}
 
     def _enter(self, db: sqlite3.Connection, id: str, state: State, **columns: Any) -> None:
-        """Change a run's state, along with other columns, or raise where it may not."""
+        """Change a run's state and other columns. Raises: RunStateError: the transition is not allowed."""
         before = [name for name, following in NEXT.items() if state in following]
         assignments = ", ".join(f"{name} = ?" for name in columns)
         done = db.execute(
@@ -288,22 +287,22 @@ class Life(Database):
         db.execute("INSERT INTO transitions VALUES (?, ?, ?)", (id, time.time(), state))
 
     def _held(self, db: sqlite3.Connection, runs: Iterable[Run]) -> set[str]:
-        """Those still as :meth:`claim` gave them: no other process or worker has them, and nobody has ended them."""
+        """Runs that are still as :meth:`claim` returned them: not ended, and not claimed by another worker."""
         query = "SELECT 1 FROM runs WHERE id = ? AND state = 'running' AND owner = ? AND started = ?"
         return {run.id for run in runs if db.execute(query, (run.id, run.owner, run.started)).fetchone()}
 
     def _hold(self, db: sqlite3.Connection, run: Run) -> None:
         if not self._held(db, [run]):
-            raise RunStateError(f"Run {run.id} is in other hands, or has ended.")
+            raise RunStateError(f"Run {run.id} has ended, or is held by another worker.")
 
 
 def _bank(row: sqlite3.Row) -> tuple[str, int, int]:
-    """Equal for queued runs that can be trained together now."""
+    """A key that is equal for queued runs that can be trained together now."""
     return row["bank_key"], row["resumed_step"], row["stop_asked"]
 
 
 def _checkpoint_step(db: sqlite3.Connection, id: str) -> int:
-    """The step of a run's checkpoint, 0 where it has none."""
+    """The step of a run's checkpoint; 0 if it has none."""
     row = db.execute(f"SELECT name FROM files WHERE run = ? AND name LIKE '{PREFIX}%'", (id,)).fetchone()  # noqa: S608
     return step_of(row["name"]) if row else 0
 

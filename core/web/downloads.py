@@ -66,7 +66,7 @@ def download(request: Request) -> Response:
     if not RUN_ID.fullmatch(run_id) or kind not in MEDIA_TYPES:
         return _no_file("There is no such file; take the link from the Adapters or Runs page.")
     try:
-        path = lab.current().file(run_id, kind)
+        path = lab.current().artifacts.path(run_id, kind)
     except LabError as error:
         return _no_file(str(error))
     except OSError as error:

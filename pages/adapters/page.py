@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.engine.artifacts import MERGED
 from core.engine.job import ADAPTER, NETWORK
 from core.errors import LabError
-from core.lab import MERGED, current
+from core.lab import current
 from core.store.record import Result, Run
 from core.wording.numbers import bytes_text, count_text, percent
 from pages.adapters.upload import upload_adapter
@@ -56,11 +57,11 @@ def show(run: Run, result: Result) -> None:
         st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
         st.metric("Accuracy", percent(result.accuracy), border=True, help="On the test part of the target task.")
     try:
-        lab.file(run.id, ADAPTER), lab.base_file(run)  # raises LabError if a file is missing
+        lab.artifacts.path(run.id, ADAPTER), lab.artifacts.base(run)  # raises LabError if a file is missing
         with st.container(horizontal=True):
             st.download_button(
                 "Adapter for PEFT",
-                lambda: lab.content(run.id, ADAPTER),
+                lambda: lab.artifacts.read(run.id, ADAPTER),
                 f"{run.id}-adapter.zip",
                 "application/zip",
                 type="primary",
@@ -70,7 +71,7 @@ def show(run: Run, result: Result) -> None:
             )
             st.download_button(
                 "Merged network",
-                lambda: lab.content(run.id, MERGED),
+                lambda: lab.artifacts.read(run.id, MERGED),
                 f"{run.id}-merged.safetensors",
                 icon=":material/download:",
                 on_click="ignore",
@@ -79,7 +80,7 @@ def show(run: Run, result: Result) -> None:
             )
             st.download_button(
                 "Base",
-                lambda: lab.content(str(run.spec.base), NETWORK),
+                lambda: lab.artifacts.read(str(run.spec.base), NETWORK),
                 f"{run.spec.base}.safetensors",
                 icon=":material/download:",
                 on_click="ignore",
@@ -100,7 +101,7 @@ def show_certificate(run: Run) -> None:
     """Show what was checked when the adapter was written."""
     st.subheader("Certificate")
     try:
-        certificate = lab.certificate(run.id)
+        certificate = lab.artifacts.certificate(run.id)
     except LabError as error:
         st.error(literal(str(error)))
         return
@@ -130,7 +131,7 @@ def show_certificate(run: Run) -> None:
         st.json(certificate)
     if st.button("Verify again", icon=":material/verified:"):
         try:
-            st.success(literal(str(lab.verify(run.id))), icon=":material/verified:")
+            st.success(literal(str(lab.artifacts.verify(run.id))), icon=":material/verified:")
         except LabError as error:
             st.error(literal(str(error)))
 

@@ -46,7 +46,7 @@ def upload_adapter(lab: Lab) -> None:
     _show_scores(trial, base)
     st.download_button(
         "Merged network",
-        lambda: merged_with(content, lab.file(base.id, NETWORK)),
+        lambda: merged_with(content, lab.artifacts.path(base.id, NETWORK)),
         "merged.safetensors",
         icon=":material/download:",
         on_click="ignore",
@@ -59,7 +59,7 @@ def upload_adapter(lab: Lab) -> None:
 def _try(file_id: str, _content: bytes, base: str, tasks: tuple[str, ...], _lab: Lab) -> Trial:
     """Verify and evaluate an adapter; cached because every click redraws the page."""
     specs = [TaskSpec.from_json(task) for task in tasks]
-    return evaluate_adapter(_content, _lab.file(base, NETWORK), _lab.tasks, specs)
+    return evaluate_adapter(_content, _lab.artifacts.path(base, NETWORK), _lab.tasks, specs)
 
 
 def _show_scores(trial: Trial, base: Run) -> None:

@@ -31,7 +31,7 @@ def row(info: DatasetInfo) -> None:
 st.title("Data")
 st.markdown("The datasets that networks can learn: published ones, and your own images.")
 
-infos = lab.datasets()
+infos = lab.catalog.list()
 published, brought = st.columns(2, gap="large")
 with published:
     st.subheader("Published")

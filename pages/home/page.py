@@ -119,7 +119,7 @@ for experiment in done:
             if adapter is not None:
                 st.download_button(
                     "Adapter for PEFT",
-                    lambda id=adapter.id: lab.content(id, ADAPTER),
+                    lambda id=adapter.id: lab.artifacts.read(id, ADAPTER),
                     f"{adapter.id}-adapter.zip",
                     "application/zip",
                     icon=":material/download:",

@@ -33,7 +33,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
             _button(
                 "Resume",
                 "play_arrow",
-                lab.resume_all,
+                lab.resume,
                 interrupted,
                 len(ids),
                 type="primary",
@@ -62,7 +62,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
                 icon=":material/archive:",
                 key="runs-archive",
                 on_click=_attempt,
-                args=(lab.shelf.archive, ids),
+                args=(lab.notes.archive, ids),
                 help="Hides the runs from the list.",
             )
         if any(entry.archived for entry in entries):
@@ -71,7 +71,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
                 icon=":material/unarchive:",
                 key="runs-unarchive",
                 on_click=_attempt,
-                args=(lab.shelf.archive, ids, False),
+                args=(lab.notes.archive, ids, False),
                 help="Shows the runs in the list again.",
             )
         if len(ids) > 1:
@@ -132,7 +132,7 @@ def _tag(lab: Lab, ids: list[str]) -> None:
             placeholder="Choose or type a tag",
         )
         st.button(
-            "Add tag", disabled=not tag, key="runs-tag-add", on_click=_attempt, args=(lab.shelf.add_tag, ids, tag)
+            "Add tag", disabled=not tag, key="runs-tag-add", on_click=_attempt, args=(lab.notes.add_tag, ids, tag)
         )
 
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
-from core.store.notes import Loss
+from core.store.notes import DeletionEffects
 from core.store.record import Run
 from core.wording.numbers import bytes_text, count_text, listed
 from pages.runs.table import select, selected
@@ -36,8 +36,8 @@ def _close() -> None:
 
 @st.dialog("Delete permanently?", icon=":material/delete:", on_dismiss=_close)
 def _dialog(lab: Lab, ids: list[str]) -> None:
-    loss = lab.shelf.loss(ids)
-    if not loss.runs:
+    effects = lab.notes.effects_of_deleting(ids)
+    if not effects.runs:
         st.info("These runs have been deleted already.")
         if st.button("Close", key="runs-delete-close"):
             _forget(ids)
@@ -49,13 +49,13 @@ def _dialog(lab: Lab, ids: list[str]) -> None:
         st.container(horizontal=True, horizontal_alignment="right"),
     )
     with obstacles:
-        if loss.dependents and _with_dependents(lab, loss):
-            ids = [*ids, *loss.dependents]
-            loss = lab.shelf.loss(ids)
-        if loss.running:
-            _stop_first(lab, loss)
+        if effects.dependents and _with_dependents(lab, effects):
+            ids = [*ids, *effects.dependents]
+            effects = lab.notes.effects_of_deleting(ids)
+        if effects.running:
+            _stop_first(lab, effects)
     with summary:
-        _what_is_deleted(lab, loss)
+        _what_is_deleted(lab, effects)
     with buttons:
         if st.button("Cancel", key="runs-delete-cancel"):
             _close()
@@ -65,11 +65,11 @@ def _dialog(lab: Lab, ids: list[str]) -> None:
             type="primary",
             icon=":material/delete:",
             key="runs-delete-sure",
-            disabled=bool(loss.running or loss.dependents),
+            disabled=bool(effects.running or effects.dependents),
         )
     if sure:
         try:
-            gone = lab.shelf.delete(ids)
+            gone = lab.notes.delete(ids)
         except LabError as error:
             st.error(literal(str(error)))
             return
@@ -77,10 +77,10 @@ def _dialog(lab: Lab, ids: list[str]) -> None:
         _forget(ids)
 
 
-def _with_dependents(lab: Lab, loss: Loss) -> bool:
+def _with_dependents(lab: Lab, effects: DeletionEffects) -> bool:
     """Ask whether to delete the runs that start from these as well."""
-    bases = [run.id for run in lab.runs_of(loss.runs) if run.spec.method == "pretrain"]
-    number = len(loss.dependents)
+    bases = [run.id for run in lab.runs_of(effects.runs) if run.spec.method == "pretrain"]
+    number = len(effects.dependents)
     verb = "run starts" if number == 1 else "runs start"
     st.warning(f"{count_text(number)} other {verb} from {listed(bases[:3])} and cannot be kept without it.")
     return st.toggle(
@@ -89,9 +89,9 @@ def _with_dependents(lab: Lab, loss: Loss) -> bool:
     )
 
 
-def _stop_first(lab: Lab, loss: Loss) -> None:
-    count = len(loss.running)
-    alone = count == len(loss.runs) == 1
+def _stop_first(lab: Lab, effects: DeletionEffects) -> None:
+    count = len(effects.running)
+    alone = count == len(effects.runs) == 1
     st.warning(
         "It is still training. Stop it first." if alone else f"{count} of them are still training. Stop them first."
     )
@@ -100,7 +100,7 @@ def _stop_first(lab: Lab, loss: Loss) -> None:
         icon=":material/stop:",
         key="runs-delete-stop",
         on_click=_stop,
-        args=(lab, loss.running),
+        args=(lab, effects.running),
         help="This takes about a second.",
     )
 
@@ -110,20 +110,20 @@ def _stop(lab: Lab, ids: tuple[str, ...]) -> None:
         lab.stop(id)
 
 
-def _what_is_deleted(lab: Lab, loss: Loss) -> None:
-    runs = lab.runs_of(loss.runs)
+def _what_is_deleted(lab: Lab, effects: DeletionEffects) -> None:
+    runs = lab.runs_of(effects.runs)
     st.markdown("\n".join(f"- {_name(run)}" for run in runs[:MAX_NAMED]))
     if len(runs) > MAX_NAMED:
         st.markdown(f"and {count_text(len(runs) - MAX_NAMED)} more.")
     contents = "its settings, curve and result" if len(runs) == 1 else "their settings, curves and results"
-    size = lab.space.of(loss.runs)
+    size = lab.usage.of(effects.runs)
     files = f", and {bytes_text(size)} of files" if size else ""
     st.markdown(f"This deletes {contents}{files}. It cannot be undone.")
-    if loss.experiments:
-        names = [f"“{literal(name)}”" for name in loss.experiments[:3]]
-        if len(loss.experiments) > 3:
-            names.append(f"{count_text(len(loss.experiments) - 3)} more")
-        noun, verb = ("experiment", "is") if len(loss.experiments) == 1 else ("experiments", "are")
+    if effects.experiments:
+        names = [f"“{literal(name)}”" for name in effects.experiments[:3]]
+        if len(effects.experiments) > 3:
+            names.append(f"{count_text(len(effects.experiments) - 3)} more")
+        noun, verb = ("experiment", "is") if len(effects.experiments) == 1 else ("experiments", "are")
         st.markdown(f"The {noun} {listed(names)} will have no runs left and {verb} deleted too.")
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.errors import NoteError, UnknownRunError
 from core.lab import Lab
-from core.store.notes import MOST_NOTE
+from core.store.notes import MAX_NOTE
 from core.store.record import Run
 from core.store.search import Entry
 from core.study.arms.settings import settings_of
@@ -113,7 +113,7 @@ def _notes(lab: Lab, entry: Entry) -> None:
     st.text_area(
         "Note",
         key=note,
-        max_chars=MOST_NOTE,
+        max_chars=MAX_NOTE,
         height=110,
         placeholder="What did you try, and what did you find?",
         on_change=_save_note,
@@ -125,14 +125,14 @@ def _notes(lab: Lab, entry: Entry) -> None:
 
 def _save_note(lab: Lab, id: str, key: str) -> None:
     try:
-        lab.shelf.set_note(id, st.session_state[key])
+        lab.notes.set_note(id, st.session_state[key])
     except (NoteError, UnknownRunError) as error:
         st.session_state[PROBLEM] = key, str(error)
 
 
 def _save_tags(lab: Lab, id: str, key: str) -> None:
     try:
-        lab.shelf.set_tags(id, st.session_state[key])
+        lab.notes.set_tags(id, st.session_state[key])
     except (NoteError, UnknownRunError) as error:
         st.session_state[PROBLEM] = key, str(error)
 

@@ -25,12 +25,12 @@ WATCH_SECONDS = 2.0
 
 def watch(lab: Lab, seen: tuple[object, ...]) -> None:
     """Redraw the page if the store has changed since it was drawn."""
-    if lab.search.mark() != seen:
+    if lab.search.version() != seen:
         st.rerun()
 
 
 lab = current()
-seen = lab.search.mark()
+seen = lab.search.version()
 
 st.title("Runs")
 offer_to_restore(lab)

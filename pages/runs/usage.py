@@ -13,7 +13,7 @@ WARNING_SHARE = 0.9
 
 def usage_bar(lab: Lab) -> None:
     """Draw a bar of the disk usage by kind of data."""
-    usage = lab.space.usage()
+    usage = lab.usage.measure()
     share = min(1.0, usage.total / usage.limit)
     st.progress(
         share,

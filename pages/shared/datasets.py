@@ -31,7 +31,7 @@ def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None) -
     Returns:
         The dataset's name, or None while it is not ready.
     """
-    infos = {info.name: info for info in lab.datasets()}
+    infos = {info.name: info for info in lab.catalog.list()}
     names = list(infos)
     name = st.selectbox(
         label,

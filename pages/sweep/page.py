@@ -174,7 +174,7 @@ def troubles(members: list[Run]) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.warning(f"{count_text(len(interrupted))} runs were interrupted because their process ended.")
             if st.button("Resume them", icon=":material/play_arrow:", key="sweep-resume"):
-                lab.resume_all(interrupted)
+                lab.resume(interrupted)
                 st.rerun()
 
 

@@ -99,6 +99,6 @@ def make_more(focus: Focus, label: str) -> None:
 
 
 def _leaves_out(lab: Lab, run: Run) -> bool:
-    outputs, known = run.spec.model.num_classes, {info.name: info.num_classes for info in lab.datasets()}
+    outputs, known = run.spec.model.num_classes, {info.name: info.num_classes for info in lab.catalog.list()}
     tasks = [task for task in (run.spec.task, run.spec.source) if task is not None]
     return any(len(task.classes or range(known.get(task.dataset, outputs))) < outputs for task in tasks)

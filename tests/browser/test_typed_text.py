@@ -47,8 +47,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     (base,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)
     runs = finish(lab, *lab.fine_tune(base, TURNED, BOTH, range(2), NAME).runs)
     for run in (base, *runs):
-        lab.shelf.set_note(run.id, NAME)
-        lab.shelf.set_tags(run.id, [NAME[:40]])
+        lab.notes.set_note(run.id, NAME)
+        lab.notes.set_tags(run.id, [NAME[:40]])
     images = np.zeros((20, 28, 28), np.uint8)
     labels = np.arange(20) % 2
     own = ImageDataset("own", images, labels, images, labels, (NAME[:60], "**bold**"))

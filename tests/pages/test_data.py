@@ -61,7 +61,7 @@ def texts(app: AppTest) -> str:
 def test_the_page_lists_every_dataset_with_its_state(opened: Lab) -> None:
     app = draw("data")
     assert not app.error
-    for info in opened.datasets():
+    for info in opened.catalog.list():
         assert f"**{info.title}**" in texts(app)
         assert info.line in texts(app)
     assert sum("Download" in button.label for button in app.button) == 4
@@ -204,14 +204,16 @@ def of_peft(base: Path) -> bytes:
 
 def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab) -> None:
     (run,) = filled.runs(methods=["lora"])
-    content, base = filled.content(run.id, ADAPTER), str(run.spec.base)
-    trial = evaluate_adapter(content, filled.file(base, NETWORK), filled.tasks, [DIGITS, TURNED, DIGITS])
-    assert trial.verification == filled.verify(run.id)
+    content, base = filled.artifacts.read(run.id, ADAPTER), str(run.spec.base)
+    trial = evaluate_adapter(content, filled.artifacts.path(base, NETWORK), filled.tasks, [DIGITS, TURNED, DIGITS])
+    assert trial.verification == filled.artifacts.verify(run.id)
     own, turned = trial.scores
     assert run.result is not None
     assert (turned.before.accuracy, turned.after.accuracy) == (run.result.accuracy_before, run.result.accuracy)
     assert (own.before.accuracy, own.after.accuracy) == (run.result.source_accuracy_before, run.result.source_accuracy)
-    assert merged_with(content, filled.file(base, NETWORK)) == filled.content(run.id, "merged.safetensors")
+    assert merged_with(content, filled.artifacts.path(base, NETWORK)) == filled.artifacts.read(
+        run.id, "merged.safetensors"
+    )
 
     app = upload(from_file(draw("adapters"), base), "adapter.zip", content, "adapter-file")
     assert "its certificate holds" in texts(app)
@@ -226,7 +228,7 @@ def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab)
 def test_an_adapter_of_peft_is_evaluated_without_certificate_and_not_stored(filled: Lab, tmp_path: Path) -> None:
     (base,) = filled.bases()
     network = tmp_path / "base.safetensors"
-    network.write_bytes(filled.content(base.id, NETWORK))
+    network.write_bytes(filled.artifacts.read(base.id, NETWORK))
     content = of_peft(network)
     before = {path: path.stat().st_mtime_ns for path in filled.settings.runs.rglob("*")}
     app = upload(from_file(draw("adapters"), base.id), "peft.zip", content, "adapter-file")
@@ -237,7 +239,7 @@ def test_an_adapter_of_peft_is_evaluated_without_certificate_and_not_stored(fill
 @pytest.mark.parametrize("damage", ["cut", "other base", "no tensors", "dataset"])
 def test_a_bad_adapter_gives_a_message(damage: str, filled: Lab) -> None:
     (run,) = filled.runs(methods=["lora"])
-    content = filled.content(run.id, ADAPTER)
+    content = filled.artifacts.read(run.id, ADAPTER)
     base = str(run.spec.base)
     if damage == "other base":
         (other,) = finish(filled, filled.launch(filled.run(base).spec.but(seed=5)).id)

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.spec import RunSpec
-from core.store.notes import MOST_NOTE
+from core.store.notes import MAX_NOTE
 from core.store.record import Run
 from core.store.search import Query
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
@@ -160,14 +160,14 @@ def test_a_note_that_cannot_be_saved_says_why_and_stays_to_be_put_right(opened: 
     app.multiselect(key=f"runs-tags-{run.id}").set_value(["x" * 41]).run()
     assert "at most 40 characters" in texts(app)
     assert opened.search.entries([run.id])[0].tags == ()
-    assert app.text_area(key=f"runs-note-{run.id}").proto.max_chars == MOST_NOTE
+    assert app.text_area(key=f"runs-note-{run.id}").proto.max_chars == MAX_NOTE
 
 
 def test_what_another_tab_has_saved_is_shown(opened: Lab, trained: list[Run]) -> None:
     run = trained[1]
     app = draw("runs", run=run.id)
-    opened.shelf.set_note(run.id, "from elsewhere")
-    opened.shelf.set_tags(run.id, ["theirs"])
+    opened.notes.set_note(run.id, "from elsewhere")
+    opened.notes.set_tags(run.id, ["theirs"])
     app.run()
     assert app.text_area(key=f"runs-note-{run.id}").value == "from elsewhere"
     assert app.multiselect(key=f"runs-tags-{run.id}").value == ["theirs"]
@@ -253,7 +253,7 @@ def test_a_run_that_is_stopping_says_so_and_cannot_be_stopped_again(opened: Lab)
 def test_a_button_pressed_too_late_says_why_nothing_happened(opened: Lab, trained: list[Run]) -> None:
     run = trained[2]
     app = draw("runs", run=run.id)
-    opened.shelf.delete([run.id])
+    opened.notes.delete([run.id])
     press(app, "runs-repeat")
     assert f"There is no run '{run.id}'" in texts(app)
     assert "may have been deleted" in texts(app)
@@ -306,7 +306,7 @@ def test_a_run_that_trains_is_stopped_before_it_is_deleted(opened: Lab) -> None:
 def test_runs_that_another_tab_has_deleted_are_no_crash(opened: Lab, trained: list[Run]) -> None:
     app = draw("runs", run=f"{trained[1].id},{trained[2].id}")
     press(app, "runs-delete")
-    opened.shelf.delete([run.id for run in trained])
+    opened.notes.delete([run.id for run in trained])
     press(app, "runs-delete-sure")
     app.run()
     assert not app.exception

@@ -1,7 +1,7 @@
-"""A process that trains one bank, and says what it planned and what it used: ``python -m tests.runs.bank_growth``.
+"""A process that trains one bank and prints planned and used memory: ``python -m tests.runs.bank_growth``.
 
-One line of JSON: the runs, the bytes that were planned for them, and the bytes that the process grew by at most from
-what it had with data and libraries loaded.
+One line of JSON: the number of runs, the planned bytes, and the peak growth of the process in bytes after data and
+libraries were loaded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 
 from core.data.tasks import Outline, Task, Tasks
 from core.engine.bank_memory import Sizes, bank_memory
-from core.engine.job import NETWORK, Attendant, Workplace, execute_bank
+from core.engine.job import NETWORK, BankCallbacks, RunContext, execute_bank
 from core.engine.workers import Workers
 from core.networks.file import write_network
 from core.networks.perceptron import build
@@ -35,7 +35,7 @@ PIXELS, CLASSES = 784, 10
 
 
 class Drawn(Tasks):
-    """One task of random images, held as the real ones are."""
+    """A task of random images, stored like a real one."""
 
     def __init__(self, train: int, held_out: int) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -53,30 +53,30 @@ class Drawn(Tasks):
         return self.task
 
 
-class Keeper(Attendant):
-    """Takes checkpoints of every member, as a desk does: after the first report and once an epoch has ended."""
+class Keeper(BankCallbacks):
+    """Makes checkpoints of every run like a recorder: after the first report and at the end of each epoch."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.wanted = True
 
-    def due(self) -> bool:
+    def checkpoint_due(self) -> bool:
         wanted, self.wanted = self.wanted, False
         return wanted
 
-    def take(self, member: int, event: Event) -> None:
+    def on_event(self, member: int, event: Event) -> None:
         self.wanted = self.wanted or isinstance(event, EpochEnd)
 
-    def keep(self, member: int, checkpoint: Checkpoint) -> None:
+    def on_checkpoint(self, member: int, checkpoint: Checkpoint) -> None:
         write_checkpoint(self.folder, checkpoint)
 
-    def end(self, member: int, outcome: object) -> None:
+    def on_end(self, member: int, outcome: object) -> None:
         if isinstance(outcome, Exception):
             raise outcome
 
 
 def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
-    """The runs of a bank.
+    """Specs of the runs of a bank.
 
     Args:
         shape: ``hidden``, ``batch`` and ``members``; ``rank`` where they are LoRA runs; ``seeds``, distinct ones among
@@ -104,14 +104,14 @@ def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
 
 
 def trained(specs: Sequence[RunSpec], tasks: Tasks, folder: Path) -> None:
-    """Train a bank from a base that is written for it."""
+    """Write a base and train a bank from it."""
     base = folder / NETWORK
     write_network(base, build(specs[0].model, seed=0))
     gc.collect()
     forget_peak()
-    threads = 1 if len(specs) == 1 else None  # how many suit a single run is tried first, which takes ten steps
-    places = [Workplace(f"r-{k}", folder / f"r-{k}", tasks, base, threads) for k in range(len(specs))]
-    execute_bank(specs, places, Keeper(folder / "kept"))
+    threads = 1 if len(specs) == 1 else None  # the trial of thread counts would take ten steps
+    contexts = [RunContext(f"r-{k}", folder / f"r-{k}", tasks, base, threads) for k in range(len(specs))]
+    execute_bank(specs, contexts, Keeper(folder / "kept"))
 
 
 def main(folder: Path, shape: dict[str, Any]) -> None:
@@ -124,7 +124,7 @@ def main(folder: Path, shape: dict[str, Any]) -> None:
         settings = Settings(folder / "home")
         store = Store(settings.store)
         copies = Copies(store, settings.runs, "nobody")
-        specs = specs[: Workers(settings, store, copies, tasks, "nobody")._most(specs)]
+        specs = specs[: Workers(settings, store, copies, tasks, "nobody")._bank_size(specs)]
     sizes = Sizes.of(tasks.outline(specs[0].task))
     planned = bank_memory(specs, sizes, sizes)
     gc.collect()

@@ -1,4 +1,4 @@
-"""A lab in a process of its own, to be killed, put to sleep or asked to end."""
+"""A lab in a child process, to be killed, suspended or terminated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REPO = Path(__file__).resolve().parents[2]
 def lab_process(
     home: Path, specs: Sequence[RunSpec] = (), **settings: Any
 ) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """A process with a lab on ``home``, and the ids of the runs that it queued; killed at the end."""
+    """Yield a process with a lab on ``home``, and the ids of the runs that it queued; kill it at the end."""
     arguments = [str(home), json.dumps(settings), *(spec.to_json() for spec in specs)]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.runs.child", *arguments], cwd=REPO, stdout=subprocess.PIPE, text=True
@@ -40,7 +40,7 @@ def lab_process(
 
 
 def when_read(pipe: Path) -> int:
-    """The writing end of a named pipe, once somebody waits at the other end."""
+    """The writing end of a named pipe, once a reader has opened the other end."""
     found: list[int] = []
 
     def opened() -> bool:

@@ -1,4 +1,4 @@
-"""What befalls a store of runs, and the command that makes it good."""
+"""Ways to damage a store, and the command that restores it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from core.lab import Lab
 from core.store.store import Store
 from core.settings import Settings
 what, path = sys.argv[1:]
-if os.getuid() == 0:  # whom no mode of a file keeps out
+if os.getuid() == 0:  # root ignores file modes
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:
     Store(Path(path)) if what == "open" else Lab(Settings(Path(path))).start()
 except LabError as error:
     print(error)
 """
-"""A script that opens a store, or starts a lab, as somebody who may not write, and prints the sentence."""
+"""A script that opens a store, or starts a lab, as a user without write permission, and prints the error message."""
 
 
 def lose(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Runs written straight into a store, as many as a test wants and in every state, without training any."""
+"""Many runs in every state, written directly to a store without training."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from core.store.store import Store
 from tests.study.samples import RESULT
 
 STATES: list[State] = ["finished", "finished", "finished", "stopped", "failed", "interrupted"]
-"""States of the runs, in turns; each has ended, so that no worker takes one."""
+"""States of the runs, in turn; none is queued, so that no worker claims one."""
 
 DATASETS = ["digits", "mnist", "fashion-mnist"]
 PER_EXPERIMENT = 50
 
 
 def write_many(store: Store, count: int) -> list[str]:
-    """Bases with experiments of fine-tune runs, ``count`` in all, with notes, tags and an archive.
+    """Write ``count`` runs: bases with experiments of fine-tune runs, some with notes and tags, some archived.
 
     Returns:
         Ids, the oldest first.

@@ -1,6 +1,6 @@
-"""A lab in a process that the system lets have only so much memory: ``python -m tests.runs.short_of_memory``.
+"""A lab in a process with limited memory: ``python -m tests.runs.short_of_memory``.
 
-It trains each spec that it is given alongside the others, and prints what became of each, one line of JSON a run.
+It trains all given specs together, and prints the result of each, one line of JSON per run.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from core.settings import Settings
 from core.spec import RunSpec
 from tests.conftest import finish
 
-assert execute_bank  # all code is loaded before the limit is set
+assert execute_bank  # imported so that all code is loaded before the limit is set
 
 
 def taken() -> int:
-    """Bytes of addresses that this process has, which is what the limit counts."""
+    """Size of the address space of this process, which is what the limit applies to."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmSize")).split()[1])
 
@@ -32,7 +32,7 @@ def main(home: Path, allowed: int, warm: str, *specs: str) -> None:
     finish(lab, lab.launch(RunSpec.from_json(warm)).id)
     limit = taken() + allowed
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    lab.workers._claiming.acquire()  # so that all are queued when the worker looks
+    lab.workers._claiming.acquire()  # so that all are queued before the worker claims
     ids = [lab.launch(RunSpec.from_json(text)).id for text in specs]
     lab.workers._claiming.release()
     while any(lab.run(id).is_live for id in ids):

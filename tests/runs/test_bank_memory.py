@@ -1,4 +1,4 @@
-"""How many runs workers take together: as many as help, and as fit."""
+"""Workers train as many runs together as are efficient and fit in memory."""
 
 from __future__ import annotations
 
@@ -40,10 +40,9 @@ def runs(count: int, rank: int | None, hidden: tuple[int, int] = (128, 256), bat
     ]
 
 
-def most(settings: Settings, specs: Sequence[RunSpec]) -> int:
-    tasks = Tasks(Catalog(settings))
-    store = Store(settings.store)
-    return Workers(settings, store, Copies(store, settings.runs, "me"), tasks, "me")._most(specs)
+def bank_size(settings: Settings, specs: Sequence[RunSpec]) -> int:
+    store, tasks = Store(settings.store), Tasks(Catalog(settings))
+    return Workers(settings, store, Copies(store, settings.runs, "me"), tasks, "me")._bank_size(specs)
 
 
 def sizes(settings: Settings) -> list[Sizes]:
@@ -52,8 +51,8 @@ def sizes(settings: Settings) -> list[Sizes]:
 
 
 def test_usual_runs_are_trained_in_full_banks(settings: Settings) -> None:
-    assert most(settings, runs(40, 4)) == LORA_BANK
-    assert most(settings, runs(40, None)) == FULL_BANK
+    assert bank_size(settings, runs(40, 4)) == LORA_BANK
+    assert bank_size(settings, runs(40, None)) == FULL_BANK
     for specs in (runs(LORA_BANK, 4), runs(FULL_BANK, None)):
         assert bank_memory(specs, MNIST, MNIST) < settings.bank_bytes / 10
 
@@ -62,7 +61,7 @@ def test_usual_runs_are_trained_in_full_banks(settings: Settings) -> None:
 def test_a_bank_is_cut_to_what_fits(settings: Settings, rank: int | None, batch: int) -> None:
     specs = runs(40, rank, (512, 512), batch)
     for limit in (2**20, 120 * 2**20, 250 * 2**20):
-        count = most(replace(settings, bank_bytes=limit), specs)
+        count = bank_size(replace(settings, bank_bytes=limit), specs)
         assert count == 1 or bank_memory(specs[:count], *sizes(settings)) <= limit
         full = LORA_BANK if rank else FULL_BANK
         assert count == full or bank_memory(specs[: count + 1], *sizes(settings)) > limit
@@ -72,12 +71,12 @@ def test_a_bank_is_cut_to_the_memory_that_is_free(settings: Settings, monkeypatc
     specs = runs(40, 4, (512, 512), 1024)
     free = 600 * 2**20
     monkeypatch.setattr(workers, "free_bytes", lambda device: free)
-    count = most(settings, specs)
+    count = bank_size(settings, specs)
     assert 1 < count < LORA_BANK
     assert bank_memory(specs[:count], *sizes(settings)) <= FREE_SHARE * free
-    assert 1 <= most(replace(settings, workers=2), specs) < count
+    assert 1 <= bank_size(replace(settings, workers=2), specs) < count
     monkeypatch.setattr(workers, "free_bytes", lambda device: 0)
-    assert most(settings, specs) == 1
+    assert bank_size(settings, specs) == 1
 
 
 def test_the_largest_rank_in_a_bank_counts(settings: Settings) -> None:
@@ -88,4 +87,4 @@ def test_the_largest_rank_in_a_bank_counts(settings: Settings) -> None:
 
 def test_runs_of_a_dataset_that_is_not_there_are_taken_and_fail_later(settings: Settings) -> None:
     specs = [spec.but(task=TURNED.but(dataset="gone")) for spec in runs(3, 4)]
-    assert most(settings, specs) == 3
+    assert bank_size(settings, specs) == 3

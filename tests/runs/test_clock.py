@@ -1,4 +1,4 @@
-"""A machine whose clock is set while runs are there: what happened stays in the order in which it happened."""
+"""Histories keep their order when the system clock is changed."""
 
 from __future__ import annotations
 

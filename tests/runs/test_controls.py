@@ -1,4 +1,4 @@
-"""Controls and bases that go with the seeds: what they train, what they start from, and what old specs keep."""
+"""Controls and per-seed bases: what they train and start from, and that old specs are unchanged."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ FULL = RunSpec.of(method="full", base="b", source=TaskSpec.of())
 
 
 def states(lab: Lab, run):
-    after = read_network(lab.file(run.id, NETWORK)).state_dict()
-    return read_network(lab.base_file(run)).state_dict(), after
+    after = read_network(lab.artifacts.path(run.id, NETWORK)).state_dict()
+    return read_network(lab.artifacts.base(run)).state_dict(), after
 
 
 def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:
@@ -39,7 +39,7 @@ def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:
         assert run.result is not None
         assert run.result.trainable_parameters == sum(before[name].numel() for name in changed)
         assert run.result.trainable_parameters == plan(run.spec.model, None, run.spec.control).trainable_parameters
-        # Forgetting is counted from the base, also for a network that never was one.
+        # Forgetting is measured against the base, also for a network that does not start from it.
         assert run.result.source_accuracy_before == pytest.approx(base.result.accuracy)
 
 
@@ -70,7 +70,7 @@ def test_a_base_for_each_seed_is_trained_once_and_shared_by_all_arms_of_the_seed
 def test_specs_from_before_keep_their_json_and_their_arms() -> None:
     assert "control" not in FULL.to_json()
     assert "own_base" not in FULL.to_json()
-    # Printed by the version before controls.
+    # As printed by the last version without controls.
     assert (FULL.arm, FULL.bank_key) == ("32025cd7b5bf", "728ed7f913d5")
     for changed in (FULL.but(control="head"), FULL.but(own_base=True), FULL.but(control="scratch", own_base=True)):
         assert RunSpec.from_json(changed.to_json()) == changed

@@ -1,4 +1,4 @@
-"""Runs trained together: each a run like any other, with its own files, stop and failure."""
+"""Runs trained in a bank equal runs trained alone, with their own files, stops and failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from core.adapter import apply_adapter, read_adapter
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
-from core.engine.job import ADAPTER, NETWORK, Attendant, Outcome, Workplace, execute, execute_bank
+from core.engine.job import ADAPTER, NETWORK, BankCallbacks, Outcome, RunContext, execute, execute_bank
 from core.errors import DivergedError, SpecError
 from core.files import sha256_of
 from core.networks.file import read_network
@@ -27,13 +27,13 @@ LORA = RunSpec.of(method="lora", task=TURNED, source=DIGITS, base="r-base", lora
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Callable[[int], list[Workplace]]:
+def contexts(tmp_path: Path) -> Callable[[int], list[RunContext]]:
     tasks = Tasks(Catalog(Settings(tmp_path / "home")))
     (tmp_path / "base").mkdir()
-    base = Workplace("r-base", tmp_path / "base", tasks, None, 1)
+    base = RunContext("r-base", tmp_path / "base", tasks, None, 1)
     execute(PRETRAIN, base, sink=lambda event: None)
 
-    def make(count: int) -> list[Workplace]:
+    def make(count: int) -> list[RunContext]:
         found = []
         for k in range(count):
             folder = tmp_path / f"run{k}"
@@ -52,27 +52,27 @@ def mixed() -> list[RunSpec]:
     ]
 
 
-def test_runs_of_a_bank_come_to_what_each_comes_to_alone(places: Callable[[int], list[Workplace]]) -> None:
+def test_runs_of_a_bank_come_to_what_each_comes_to_alone(contexts: Callable[[int], list[RunContext]]) -> None:
     specs, losses = mixed(), {}
     told: dict[int, list[Event]] = {k: [] for k in range(3)}
     steps: dict[int, int] = {}
 
-    class Listener(Attendant):
-        def begin(self, member: int, total: int) -> None:
+    class Listener(BankCallbacks):
+        def on_begin(self, member: int, total: int) -> None:
             steps[member] = total
 
-        def take(self, member: int, event: Event) -> None:
+        def on_event(self, member: int, event: Event) -> None:
             told[member].append(event)
 
-    outcomes = execute_bank(specs, places(3), Listener())
-    for k, (spec, outcome, place) in enumerate(zip(specs, outcomes, places(3), strict=True)):
+    outcomes = execute_bank(specs, contexts(3), Listener())
+    for k, (spec, outcome, context) in enumerate(zip(specs, outcomes, contexts(3), strict=True)):
         assert isinstance(outcome, Outcome)
         assert outcome.result.bank == 3
         assert outcome.result.steps == steps[k] == sum(len(e.losses) for e in told[k] if isinstance(e, StepLoss))
-        assert outcome.files == {ADAPTER: sha256_of(place.folder / ADAPTER)}
+        assert outcome.files == {ADAPTER: sha256_of(context.folder / ADAPTER)}
         losses[k] = np.concatenate([e.losses for e in told[k] if isinstance(e, StepLoss)])
         alone: list[Event] = []
-        single = execute(spec, place, alone.append)
+        single = execute(spec, context, alone.append)
         assert single.result.bank == 1
         assert single.result.accuracy == pytest.approx(outcome.result.accuracy, abs=1.0)
         own = np.concatenate([e.losses for e in alone if isinstance(e, StepLoss)])
@@ -80,18 +80,18 @@ def test_runs_of_a_bank_come_to_what_each_comes_to_alone(places: Callable[[int],
         np.testing.assert_allclose(own[:20], losses[k][:20], rtol=1e-4, atol=1e-5)
 
 
-def test_one_stops_and_one_diverges_while_the_third_finishes(places: Callable[[int], list[Workplace]]) -> None:
+def test_one_stops_and_one_diverges_while_the_third_finishes(contexts: Callable[[int], list[RunContext]]) -> None:
     specs = mixed()
     specs[1] = specs[1].but(lora=LoRASpec.of(alpha=4096, scaling="alpha"), optim=short(epochs=2, rate=1.0))
-    where = places(3)
+    where = contexts(3)
     base = read_network(where[0].base or Path())
     order: list[int] = []
 
-    class Stopper(Attendant):
-        def wants_stop(self, member: int) -> bool:
+    class Stopper(BankCallbacks):
+        def should_stop(self, member: int) -> bool:
             return member == 0
 
-        def end(self, member: int, outcome: Outcome | Exception) -> None:
+        def on_end(self, member: int, outcome: Outcome | Exception) -> None:
             order.append(member)
 
     outcomes = execute_bank(specs, where, Stopper())
@@ -109,11 +109,11 @@ def test_one_stops_and_one_diverges_while_the_third_finishes(places: Callable[[i
             assert torch.isfinite(network(torch.rand(4, 784))).all()
 
 
-def test_a_run_whose_folder_is_gone_fails_alone(places: Callable[[int], list[Workplace]], tmp_path: Path) -> None:
-    where = places(2)
+def test_a_run_whose_folder_is_gone_fails_alone(contexts: Callable[[int], list[RunContext]], tmp_path: Path) -> None:
+    where = contexts(2)
     (tmp_path / "file").write_text("where a folder should be")
     where[0] = replace(where[0], folder=tmp_path / "file")
-    first, second = execute_bank(mixed()[:2], where, Attendant())
+    first, second = execute_bank(mixed()[:2], where, BankCallbacks())
     assert isinstance(first, OSError)
     assert isinstance(second, Outcome)
 
@@ -132,9 +132,9 @@ def test_a_run_whose_folder_is_gone_fails_alone(places: Callable[[int], list[Wor
     ],
 )
 def test_runs_that_differ_in_what_a_bank_shares_are_told_apart(
-    places: Callable[[int], list[Workplace]], other: RunSpec
+    contexts: Callable[[int], list[RunContext]], other: RunSpec
 ) -> None:
     assert other.bank_key != LORA.bank_key
     assert LORA.but(seed=3, optim=short(epochs=2, rate=0.1, patience=1, keep="best")).bank_key == LORA.bank_key
-    with pytest.raises(SpecError, match="train the others apart"):
-        execute_bank([LORA, other], places(2), Attendant())
+    with pytest.raises(SpecError, match="train the others separately"):
+        execute_bank([LORA, other], contexts(2), BankCallbacks())

@@ -1,4 +1,4 @@
-"""The home folder of version 1 opens: every run, experiment, adapter, tag, note and dataset is as it was."""
+"""A home folder of version 1 opens with every run, experiment, adapter, tag, note and dataset unchanged."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from core.adapter import verify_adapter
+from core.engine.artifacts import MERGED
 from core.engine.job import ADAPTER, NETWORK
-from core.lab import MERGED, Lab
+from core.lab import Lab
 from core.networks.file import read_network
 from core.settings import Settings
 from tests.conftest import copied, finish, wait_until
@@ -33,7 +34,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 def said(lab: Lab) -> dict[str, Any]:
-    """What this version says of every run and experiment, in the words of ``expected.json``."""
+    """Every run and experiment as this version reads it, in the format of ``expected.json``."""
     runs = {}
     for entry in lab.search.entries([run.id for run in lab.runs()]):
         run, curve = entry.run, lab.curve(entry.run.id)
@@ -54,7 +55,7 @@ def said(lab: Lab) -> dict[str, Any]:
 
 
 def expected() -> dict[str, Any]:
-    """What version 1 said."""
+    """Every run and experiment as version 1 read it."""
     runs = {id: run | {"spec": json.loads(run["spec"])} for id, run in EXPECTED["runs"].items()}
     experiments = {
         id: {key: known[key] for key in ("name", "base", "runs")} for id, known in EXPECTED["experiments"].items()
@@ -71,15 +72,15 @@ def test_everything_is_as_version_1_left_it(lab: Lab) -> None:
 def test_every_file_reads_back_and_every_adapter_holds(lab: Lab) -> None:
     for run in (run for run in lab.runs() if run.result):
         if run.spec.lora:
-            verify_adapter(lab.file(run.id, ADAPTER), lab.base_file(run))
-            read_network(lab.file(run.id, MERGED))
+            verify_adapter(lab.artifacts.path(run.id, ADAPTER), lab.artifacts.base(run))
+            read_network(lab.artifacts.path(run.id, MERGED))
         else:
-            read_network(lab.file(run.id, NETWORK))
+            read_network(lab.artifacts.path(run.id, NETWORK))
 
 
 def test_the_interrupted_run_goes_on_from_its_checkpoint(lab: Lab) -> None:
     (left,) = lab.runs(states=["interrupted"])
-    lab.resume(left.id)
+    lab.resume([left.id])
     wait_until(lambda: lab.run(left.id).step > left.step)
     assert lab.run(left.id).resumed_step == left.step
     lab.stop(left.id)

@@ -1,4 +1,4 @@
-"""Memory that is not enough for a bank: the bank is split, and only a run that does not fit alone fails."""
+"""A bank that runs out of memory is split, and only a run that does not fit alone fails."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ HUGE = LARGE.but(model=ModelSpec.of(num_hidden_1=4096, num_hidden_2=4096))
 
 
 def allowed(specs: Sequence[RunSpec]) -> int:
-    """Bytes that are too few for these runs together, and enough for some of them."""
+    """Bytes that are too few for all of these runs together, but enough for some of them."""
     tasks = Tasks(Catalog(Settings(Path())))
     return 7 * bank_memory(specs, Sizes.of(tasks.outline(DIGITS))) // 10
 
 
 def told(home: Path, allowed: int, specs: Sequence[RunSpec]) -> list[dict[str, Any]]:
-    """What becomes of runs in a process that may take so many bytes more than it has."""
+    """Results of runs in a process that may allocate this many more bytes."""
     texts = [spec.to_json() for spec in (WARM, *specs)]
     command = [sys.executable, "-m", "tests.runs.short_of_memory", str(home), str(allowed), *texts]
-    # One arena for all threads: each of its own would reserve addresses that nobody uses.
+    # One malloc arena for all threads, since each further arena would reserve unused addresses.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(command, cwd=REPO, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,4 +1,4 @@
-"""Threads that train let pages go first, keep a share of a contested core, and nobody else is moved."""
+"""Training threads have a lower priority than pages, keep a share of a busy core, and other threads are unchanged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from core.engine.priority import BACK
+from core.engine.priority import NICE
 from core.lab import Lab
 from core.spec import RunSpec
 from core.training.threads import available_cores
@@ -20,7 +20,7 @@ def nice(thread: int) -> int:
 
 
 def test_a_thread_that_trains_steps_back_and_the_caller_stays(lab: Lab) -> None:
-    expected = BACK if sys.platform == "linux" else nice(0)
+    expected = NICE if sys.platform == "linux" else nice(0)
     (trainer,) = (thread for thread in threading.enumerate() if thread.name == "trainer-0")
     wait_until(lambda: nice(trainer.native_id or 0) == expected)
     assert nice(threading.get_native_id()) == nice(os.getppid())

@@ -1,4 +1,4 @@
-"""``python -m core run``: the JSON of a run alone gives its weights again, bit for bit, in another home."""
+"""``python -m core run``: the JSON of a run reproduces its weights bit for bit in another home folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=2, rate
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """A base, and a run of each method from it; each trained alone, on two threads."""
+    """A base and a fine-tune run of each method, each trained alone on two threads."""
     lab = Lab(Settings(home=tmp_path_factory.mktemp("home"), threads=2))
     lab.start()
     (base,) = finish(lab, lab.launch(PRETRAIN).id)
@@ -40,7 +40,7 @@ def run_of(lab: Lab, method: str) -> Run:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Another machine's folder: nothing of the lab is there."""
+    """An empty folder, as on another machine."""
     monkeypatch.setenv("LORA_LAB_HOME", str(tmp_path / "other-home"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -61,10 +61,10 @@ def test_the_json_of_a_run_gives_its_very_weights_in_another_home_and_process(la
         env=environment,
     )
     assert done.returncode == 0, done.stderr
-    assert "The weights are those of the run, bit for bit." in done.stdout
+    assert "The weights are bit for bit those of the original run." in done.stdout
     again = elsewhere / "again"
     assert weights_digest(again) == weights_digest(lab.settings.runs / run.id)
-    assert (again / "base" / NETWORK).read_bytes() == lab.base_file(run).read_bytes()
+    assert (again / "base" / NETWORK).read_bytes() == lab.artifacts.base(run).read_bytes()
     result = json.loads((again / "result.json").read_text())
     assert (result["accuracy"], result["threads"]) == (run.result.accuracy, 2)
     assert not (elsewhere / "other-home" / "lab.sqlite3").exists()
@@ -75,7 +75,7 @@ def test_so_it_does_for_every_method(lab: Lab, elsewhere: Path, method: str) -> 
     run = run_of(lab, method)
     (elsewhere / "spec.json").write_text(lab.recipe(run.id).to_json())
     assert main(["run", "spec.json"]) == 0
-    assert (elsewhere / run.id / NETWORK).read_bytes() == lab.content(run.id, NETWORK)
+    assert (elsewhere / run.id / NETWORK).read_bytes() == lab.artifacts.read(run.id, NETWORK)
 
 
 def test_a_run_of_this_machine_is_named_by_its_id(
@@ -88,14 +88,14 @@ def test_a_run_of_this_machine_is_named_by_its_id(
     assert said["same_weights"] is True
     assert said["files"] == [str(Path(run.id) / ADAPTER)]
     assert main(arguments) == 1
-    assert f"{run.id} is there already: name a new folder" in capsys.readouterr().err
+    assert f"{run.id} exists already: name a new folder" in capsys.readouterr().err
 
 
 def test_the_weights_of_the_base_can_be_given_and_must_be_its_own(
     lab: Lab, elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = run_of(lab, "full")
-    base, other = lab.base_file(run), lab.file(run.id, NETWORK)
+    base, other = lab.artifacts.base(run), lab.artifacts.path(run.id, NETWORK)
     (elsewhere / "spec.json").write_text(lab.recipe(run.id).to_json())
     assert main(["run", "spec.json", "--base", str(other)]) == 1
     assert "is not the base that this run started from" in capsys.readouterr().err
@@ -146,7 +146,7 @@ def test_a_base_that_was_stopped_must_be_given(elsewhere: Path, capsys: pytest.C
     assert main(["run", "spec.json"]) == 1
     assert f"The base {base.id} was stopped by hand" in capsys.readouterr().err
     assert not (elsewhere / run.id).exists()
-    assert main(["run", "spec.json", "--base", str(lab.base_file(run)), "--json"]) == 0
+    assert main(["run", "spec.json", "--base", str(lab.artifacts.base(run)), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["same_weights"] is True
 
 
@@ -163,7 +163,7 @@ def test_a_base_that_was_stopped_must_be_given(elsewhere: Path, capsys: pytest.C
         (RunSpec.of(method="full", base="r-1", source=DIGITS).to_json(), ["--base", "none"], "There is no file none"),
         (PRETRAIN.to_json(), ["--base", "spec.json"], "leave --base out"),
         (PRETRAIN.to_json(), ["--threads", "0"], "threads must be 1 to 1024"),
-        (PRETRAIN.to_json(), ["--out", "spec.json"], "is there already"),
+        (PRETRAIN.to_json(), ["--out", "spec.json"], "exists already"),
         (PRETRAIN.to_json(), ["--device", "cuda"], "no cuda device"),
     ],
 )
@@ -199,7 +199,7 @@ def test_a_recipe_that_contradicts_itself_is_refused(lab: Lab) -> None:
         ({"spec": recipe.base.spec}, "takes no base"),
         ({"run": "../../etc"}, "Run must be"),
         ({"weights": "x" * 64}, "Weights must be"),
-        ({"spec": recipe.spec.but(model=recipe.spec.model.but(num_hidden_1=64))}, "other sizes than its base"),
+        ({"spec": recipe.spec.but(model=recipe.spec.model.but(num_hidden_1=64))}, "different sizes"),
     ]
     for change, sentence in wrong:
         with pytest.raises(SpecError, match=sentence):

@@ -1,4 +1,4 @@
-"""A store that is lost, cut, older, or damaged costs nothing that was trained; what was deleted stays deleted."""
+"""A store that is lost, truncated, outdated or damaged can be restored; deleted runs stay deleted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def opened(settings: Settings) -> Iterator[Opener]:
-    """Starts a lab on the home folder; all are closed with the test."""
+    """A function that starts a lab on the home folder; all are closed at the end of the test."""
     labs: list[Lab] = []
 
     def start() -> Lab:
@@ -58,13 +58,13 @@ def opened(settings: Settings) -> Iterator[Opener]:
 
 
 def fill(lab: Lab) -> list[str]:
-    """Runs of several kinds with all that people put on them; their ids once every folder knows of them."""
+    """Train runs of several kinds, with notes and tags; return their ids once all are copied to their folders."""
     base = finish(lab, lab.launch(SPEC).id)[0]
     experiment = lab.fine_tune(base, TURNED, [*BOTH, (short(), "head")], range(2), "*An* experiment")
     finish(lab, *experiment.runs)
-    lab.shelf.set_tags(experiment.runs[0], ["café", "b"])
-    lab.shelf.set_note(experiment.runs[1], "two\nlines")
-    lab.shelf.archive([experiment.runs[2]])
+    lab.notes.set_tags(experiment.runs[0], ["café", "b"])
+    lab.notes.set_note(experiment.runs[1], "two\nlines")
+    lab.notes.archive([experiment.runs[2]])
     ids = [base.id, *experiment.runs]
     wait_until(lambda: all(copied(lab, id) for id in ids))
     return ids
@@ -109,21 +109,21 @@ def test_an_older_store_that_is_put_back_learns_from_the_folders_what_happened_s
     waiting = lab.launch(LONG).id
     wait_until(lambda: lab.store.checkpoint(waiting) is not None and copied(lab, early))
     older = settings.home.parent / "older.sqlite3"
-    lab.store.copy_to(older)  # knows one run that has finished, and one in training
+    lab.store.copy_to(older)  # contains one finished run and one in training
     lab.stop(waiting)
     finish(lab, waiting)
-    lab.shelf.set_note(early, "written later")
+    lab.notes.set_note(early, "written later")
     late = finish(lab, lab.launch(SPEC.but(seed=1)).id)[0].id
     gone = finish(lab, lab.launch(SPEC.but(seed=2)).id)[0].id
     wait_until(lambda: all(copied(lab, id) for id in (early, waiting, late, gone)))
-    lab.shelf.delete([gone])
+    lab.notes.delete([gone])
     before = said(lab)
     lab.close()
     lose(settings)
     shutil.copy(older, settings.store)
 
     lab = opened()
-    assert lab.run(waiting).state == "stopped"  # known at once: it must not be taken for interrupted
+    assert lab.run(waiting).state == "stopped"  # updated by the start, so that it does not become interrupted
     assert lab.unlisted() == [late]
     lab.restore()
     assert said(lab) == before
@@ -135,14 +135,14 @@ def test_what_was_deleted_stays_deleted(opened: Opener, settings: Settings) -> N
     wait_until(lambda: copied(lab, first) and copied(lab, second))
     older = settings.home.parent / "older.sqlite3"
     lab.store.copy_to(older)
-    lab.shelf.delete([first])
+    lab.notes.delete([first])
     lab.close()
     lose(settings)
     lab = opened()
     assert lab.restore().runs == (second,)
     lab.close()
     lose(settings)
-    shutil.copy(older, settings.store)  # it knows the deleted run
+    shutil.copy(older, settings.store)  # it contains the deleted run
     lab = opened()
     lab.restore()
     assert [run.id for run in lab.runs()] == [second]
@@ -166,7 +166,7 @@ def test_a_folder_that_says_nothing_goes_to_the_strays_and_a_damaged_copy_is_fou
         content = bytearray((settings.runs / id / NAME).read_bytes())
         content[-5] ^= 4  # one bit of the curve
         (settings.runs / id / NAME).write_bytes(content)
-    for path in backups.list()[:-1]:  # those that closing and opening made know the third run too
+    for path in backups.list()[:-1]:  # backups made on closing and opening contain the third run too
         path.unlink()
     network = (settings.runs / third / NETWORK).read_bytes()
     lab = opened()
@@ -190,11 +190,11 @@ def test_a_killed_run_whose_store_is_lost_goes_on_from_its_checkpoint_bit_for_bi
     lab = opened()
     assert lab.restore().runs == (id,)
     assert lab.run(id).state == "interrupted"
-    lab.resume(id)
+    lab.resume([id])
     run, untouched = finish(lab, id, lab.launch(LONG).id)
     assert run.resumed_step > 0
     assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
-    assert lab.content(id, NETWORK) == lab.content(untouched.id, NETWORK)
+    assert lab.artifacts.read(id, NETWORK) == lab.artifacts.read(untouched.id, NETWORK)
 
 
 def test_a_store_that_goes_away_in_use_is_said_to_be_gone_and_nothing_is_lost(
@@ -210,7 +210,7 @@ def test_a_store_that_goes_away_in_use_is_said_to_be_gone_and_nothing_is_lost(
     lab = opened()
     assert lab.restore().runs == (id,)
     assert lab.run(id).state == "interrupted"
-    lab.resume(id)
+    lab.resume([id])
     wait_until(lambda: lab.run(id).resumed_step > 0 and lab.run(id).step > lab.run(id).resumed_step)
 
 
@@ -256,7 +256,7 @@ def test_a_copy_is_the_run_and_one_flipped_bit_anywhere_is_noticed(opened: Opene
         harmed = bytearray(content)
         harmed[place] ^= 1
         (folder / NAME).write_bytes(harmed)
-        with suppress(RunFileError):  # or the bit means nothing, as in the padding of the header
+        with suppress(RunFileError):  # unless the bit has no meaning, as in the padding of the header
             assert read_run_file(folder).to_bytes() == content
 
 
@@ -281,7 +281,7 @@ def test_the_sentence_tells_a_locked_a_read_only_a_newer_and_a_damaged_store_apa
 
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_a_read_only_store_is_said_to_be_read_only(what: str) -> None:
-    # Not below pytest's own folder, which nobody but its owner may enter.
+    # Not below pytest's folder, which only its owner may enter.
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         path = Path(folder) / "lab.sqlite3"

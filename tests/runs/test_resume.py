@@ -1,4 +1,4 @@
-"""Interrupted runs go on from their checkpoints and end as if nothing had been; damage costs time and nothing else."""
+"""Interrupted runs resume from checkpoints with the same results; damaged checkpoints only cost time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import torch
 
 from core.adapter import read_adapter
 from core.engine.job import ADAPTER, NETWORK
-from core.errors import RunStateError
 from core.files import sha256_of
 from core.lab import Lab
 from core.networks.file import read_network
@@ -36,13 +35,13 @@ Opener = Callable[[], Lab]
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """One thread, where resumed runs end to the last bit as others do."""
+    """One thread, with which resumed runs end bit for bit like uninterrupted ones."""
     return replace(settings, threads=1, settle_seconds=0.2)
 
 
 @pytest.fixture
 def opened(settings: Settings) -> Iterator[Opener]:
-    """Opens labs on one home, one after another; all are closed at the end."""
+    """A function that opens a lab on one home folder; all are closed at the end of the test."""
     labs: list[Lab] = []
 
     def start() -> Lab:
@@ -77,17 +76,17 @@ def spec_of(method: str, base: str, keep: str, seed: int = 0) -> RunSpec:
 
 def weights(lab: Lab, run: Run) -> dict[str, torch.Tensor]:
     if run.spec.lora:
-        return dict(read_adapter(lab.file(run.id, ADAPTER)).tensors)
-    return read_network(lab.file(run.id, NETWORK)).state_dict()
+        return dict(read_adapter(lab.artifacts.path(run.id, ADAPTER)).tensors)
+    return read_network(lab.artifacts.path(run.id, NETWORK)).state_dict()
 
 
 def numbers(epochs: pd.DataFrame) -> pd.DataFrame:
-    """All of an epoch but its times."""
+    """An epoch without its times."""
     return epochs.drop(columns=["seconds", "examples_per_second"])
 
 
 def same(lab: Lab, run: Run, other: Run) -> None:
-    """Two runs came to the same, to the last bit, over every step and epoch once."""
+    """Assert that two runs are bit-identical, and have every step and epoch exactly once."""
     ours, theirs = lab.curve(run.id), lab.curve(other.id)
     assert ours.step.tolist() == list(range(1, run.steps + 1))
     np.testing.assert_array_equal(ours.loss, theirs.loss)
@@ -119,9 +118,8 @@ def test_a_closed_labs_run_goes_on_from_where_it_was_to_the_last_bit(
     assert left.state == "interrupted"
 
     lab = opened()
-    lab.resume(id)
-    with pytest.raises(RunStateError):
-        lab.resume(id)
+    assert lab.resume([id]) == 1
+    assert lab.resume([id]) == 0
     wait_until(lambda: lab.run(id).state == "running")
     resumed, untouched = finish(lab, id, lab.launch(spec).id)
     assert resumed.resumed_step == left.step > 60
@@ -145,7 +143,7 @@ def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(opened: Open
     assert lab.run(id).state == "interrupted"
     assert "process ended" in str(lab.run(id).cause)
     assert {path.name for path in (settings.runs / id).iterdir()} == {NAME, *lab.store.files(id)}
-    lab.resume(id)
+    lab.resume([id])
     resumed, untouched = finish(lab, id, lab.launch(spec).id)
     assert resumed.resumed_step > 0
     same(lab, resumed, untouched)
@@ -169,7 +167,7 @@ def test_a_damaged_checkpoint_means_the_first_step_and_a_word_about_it(
         content[-100] ^= 1
         file.write_bytes({"cut": content[:-1], "flipped": content, "another": b"something else"}[damage])
     lab = opened()
-    lab.resume(id)
+    lab.resume([id])
     run, untouched = finish(lab, id, lab.launch(spec).id)
     assert run.resumed_step == 0
     same(lab, run, untouched)
@@ -187,8 +185,8 @@ def test_runs_of_a_bank_go_on_as_one_bank(opened: Opener, settings: Settings) ->
     steps = {lab.run(id).step for id in ids}
     assert len(steps) == 1
     lab = opened()
-    assert lab.resume_all() == 3
-    assert lab.resume_all() == 0
+    assert lab.resume() == 3
+    assert lab.resume() == 0
     resumed = finish(lab, *ids)
     again = finish(lab, *lab.fine_tune(base, TURNED, arms, [0], "y").runs)
     assert {run.resumed_step for run in resumed} == steps
@@ -215,7 +213,7 @@ def test_a_stop_after_an_interruption_keeps_what_the_checkpoint_had_learnt(opene
     assert run.state == "stopped"
     assert run.result
     assert run.result.steps == run.step == learnt
-    assert read_network(lab.file(id, NETWORK))
+    assert read_network(lab.artifacts.path(id, NETWORK))
     assert lab.curve(id).step.tolist() == list(range(1, learnt + 1))
     assert checkpoints(settings, id) == []
 
@@ -238,17 +236,17 @@ def test_many_stops_at_once_from_two_processes_are_one(opened: Opener, settings:
 def test_a_stop_is_heard_while_the_base_is_read(opened: Opener, settings: Settings) -> None:
     lab = opened()
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    path = lab.file(base, NETWORK)
+    path = lab.artifacts.path(base, NETWORK)
     content = path.read_bytes()
     path.unlink()
-    os.mkfifo(path)  # whoever reads it waits
+    os.mkfifo(path)  # readers block
     id = lab.launch(spec_of("full", base, "last")).id
     pipe = when_read(path)
     lab.stop(id)
     assert lab.run(id).state == "stopped"
     following = lab.launch(PRETRAIN.but(seed=5)).id
     os.write(pipe, content[:100])
-    os.close(pipe)  # the reader goes on, and finds that nobody wants its run any more
+    os.close(pipe)  # the reader continues, and finds that its run was taken over
     assert finish(lab, following)[0].state == "finished"
     assert lab.run(id).state == "stopped"
     assert [state for _, state in lab.history(id)] == ["queued", "running", "stopped"]

@@ -1,4 +1,4 @@
-"""Searching the store: every filter and order is what Python finds in the same runs, page by page."""
+"""Search: every filter and order gives the same runs as plain Python, page by page."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from core.spec import CONTROLS, LoRASpec, RunSpec, TaskSpec
-from core.store.notes import Shelf
+from core.store.notes import RunNotes
 from core.store.record import Run
-from core.store.search import MOST_WORDS, ORDERS, Entry, Query, Search, Sort
+from core.store.schema import TABLES, UPGRADES
+from core.store.search import MAX_WORDS, ORDERS, Entry, Query, Search, Sort
 from core.store.store import Store
 from tests.conftest import DIGITS
 from tests.runs.many import write_many
@@ -117,50 +118,74 @@ def test_a_page_that_does_not_exist_is_the_nearest_that_does(store: Store) -> No
 def test_signs_of_sql_in_a_search_are_letters(tmp_path: Path) -> None:
     store = Store(tmp_path / "lab.sqlite3")
     store.add([("r-1", RunSpec.of(method="pretrain", task=DIGITS))], "me", 10)
-    search, shelf = Search(store), Shelf(store, tmp_path / "runs")
-    shelf.set_note("r-1", r"100 %_\' done")
+    search, notes = Search(store), RunNotes(store, tmp_path / "runs")
+    notes.set_note("r-1", r"100 %_\' done")
     for text in ("%", "_", "\\", "'", "%_", r"100 %_\'"):
         assert search.count(Query(text=text)) == 1, text
     for text in ("1%0", "d_ne", "'; DROP TABLE runs; --", "\\\\\\"):
         assert search.count(Query(text=text)) == 0, text
-    assert search.count(Query(text=" ".join(["done"] * MOST_WORDS + ["absent"]))) == 1
+    assert search.count(Query(text=" ".join(["done"] * MAX_WORDS + ["absent"]))) == 1
     assert search.count(Query(text="%" * 100_000)) == 0
     assert search.count(Query(datasets=("digits' OR 1 --",), tags=("x'",))) == 0
 
 
-def test_columns_read_off_specs_and_results_say_what_python_says(tmp_path: Path) -> None:
-    store = Store(tmp_path / "lab.sqlite3")
-    pretrain = RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="fashion-mnist"))
+def of_every_kind() -> list[RunSpec]:
+    """Specs with all labels, and two ranks of which one is a prefix of the other."""
     shared = {"task": DIGITS, "source": DIGITS, "base": "r-0"}
-    specs = [
-        pretrain,
+    return [
+        RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="fashion-mnist")),
         RunSpec.of(method="full", **shared),
-        RunSpec.of(method="lora", lora=LoRASpec.of(rank=7), **shared),
+        *(RunSpec.of(method="lora", lora=LoRASpec.of(rank=rank), **shared) for rank in (1, 16)),
         *(RunSpec.of(method="full", control=control, **shared) for control in CONTROLS),
     ]
+
+
+def test_words_of_a_label_find_exactly_its_runs(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lab.sqlite3")
+    specs = of_every_kind()
+    store.add([(f"x{place}", spec) for place, spec in enumerate(specs)], "me", 100)
+    store.add([(f"y{place}", spec.but(seed=1)) for place, spec in enumerate(specs)], "me", 100)
+    labels = sorted({spec.label for spec in specs})
+    assert len(labels) == len(specs)
+    parts = [part for label in labels for part in (label, label.upper(), *label.split(), label[1:4], label[-2:])]
+    for text in [*parts, "r=1", "r=", "LoRA 16", "Full only", "head scratch"]:
+        fit = [i for i, spec in enumerate(specs) if all(w.lower() in spec.label.lower() for w in text.split())]
+        entries = Search(store).find(Query(text=text, sort="oldest first")).entries
+        assert sorted(entry.run.id for entry in entries) == [f"{kind}{i}" for kind in "xy" for i in fit], text
+
+
+def test_the_schema_contains_no_labels() -> None:
+    text = " ".join([TABLES, *UPGRADES.values()]).lower()
+    for label in (spec.label for spec in of_every_kind()):
+        assert f"'{label.split(' r=')[0]}".lower() not in text, label
+
+
+def test_columns_read_off_specs_and_results_say_what_python_says(tmp_path: Path) -> None:
+    store = Store(tmp_path / "lab.sqlite3")
+    specs = of_every_kind()
     store.add([(f"r-{place}", spec) for place, spec in enumerate(specs)], "me", 10)
     with store.transaction() as db:
         for place, accuracy in enumerate((50.0, float("nan"), float("inf"))):
             result = json.dumps(asdict(replace(RESULT, accuracy=accuracy)))
             db.execute("UPDATE runs SET result = ? WHERE id = ?", (result, f"r-{place}"))
-    rows = store.rows("SELECT label, dataset, accuracy FROM runs ORDER BY id")
-    assert [row["label"] for row in rows] == [spec.label for spec in specs]
+    rows = store.rows("SELECT kind, dataset, accuracy FROM runs ORDER BY id")
+    assert len({row["kind"] for row in rows}) == len(specs)
     assert [row["dataset"] for row in rows] == [spec.task.dataset for spec in specs]
     assert [row["accuracy"] for row in rows] == [50.0] + [None] * (len(specs) - 1)
 
 
 def test_the_mark_changes_with_the_list(tmp_path: Path) -> None:
     store = Store(tmp_path / "lab.sqlite3")
-    search, shelf = Search(store), Shelf(store, tmp_path / "runs")
-    marks = [search.mark()]
+    search, notes = Search(store), RunNotes(store, tmp_path / "runs")
+    marks = [search.version()]
     spec = RunSpec.of(method="pretrain", task=DIGITS)
     for change in (
         lambda: store.add([("r-1", spec), ("r-2", spec)], "me", 10),
         lambda: store.ask_stop("r-1", "me"),
-        lambda: shelf.archive(["r-1"]),
-        lambda: shelf.delete(["r-1"]),
+        lambda: notes.archive(["r-1"]),
+        lambda: notes.delete(["r-1"]),
     ):
         change()
-        assert search.mark() not in marks
-        marks.append(search.mark())
-    assert search.mark() == marks[-1]
+        assert search.version() not in marks
+        marks.append(search.version())
+    assert search.version() == marks[-1]

@@ -1,4 +1,4 @@
-"""The store: a state machine that no caller can talk out of its rules, and curves as they were recorded."""
+"""The store: allowed state transitions only, and curves as they were recorded."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from core.errors import LabError, QueueFullError, RunStateError, UnknownRunError
 from core.spec import LoRASpec, OptimSpec, RunSpec
 from core.store.record import Experiment, Result, State
 from core.store.schema import NEXT, VERSION
+from core.store.search import Query, Search
 from core.store.store import Store
 from core.training.events import EpochEnd, StepLoss
 from tests.conftest import DIGITS, TURNED
@@ -51,7 +52,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def put(store: Store, id: str, state: State, spec: RunSpec = SPEC, owner: str = "me") -> None:
-    """A run brought to a state by the store's own steps."""
+    """Bring a run to a state by calls of the store."""
     store.add([(id, spec)], owner, 100)
     if state == "queued":
         return
@@ -69,14 +70,14 @@ def put(store: Store, id: str, state: State, spec: RunSpec = SPEC, owner: str = 
 
 
 def train(store: Store, id: str, first: int, count: int) -> None:
-    """Steps of a run in training, a tenth of a second each."""
+    """Record steps of a run in training, a tenth of a second each."""
     seconds = 0.1 * np.arange(first, first + count)
     lost = store.record([(store.run(id), StepLoss(first, np.arange(first, first + count, dtype=np.float32), seconds))])
     assert not lost
 
 
 def keep(store: Store, id: str, step: int) -> None:
-    """A checkpoint of a run in training."""
+    """Record a checkpoint of a run in training."""
     assert not store.keep_checkpoints([(store.run(id), f"checkpoint-{step}-abcd.safetensors", "0" * 64)])
 
 
@@ -91,7 +92,7 @@ def test_only_the_allowed_changes_happen_and_each_leaves_one_entry(store: Store,
         "interrupted": lambda: store.interrupt(store.run("r-1")),
         "queued": lambda: store.requeue(["r-1"], "me"),
     }[wanted]
-    # A queued run fails by a claim alone, with its base; see below.
+    # A queued run fails only in a claim, because of its base; see below.
     if wanted in NEXT[state] and (state, wanted) != ("queued", "failed"):
         change()
         assert store.run("r-1").state == wanted
@@ -108,7 +109,7 @@ def test_stop_is_safe_in_every_state_and_twice(store: Store, state: State) -> No
     put(store, "r-1", state)
     store.ask_stop("r-1", "me")
     store.ask_stop("r-1", "me")
-    ended = dict.fromkeys(("queued", "running", "interrupted"), "stopped")  # nothing of it was learnt yet
+    ended = dict.fromkeys(("queued", "running", "interrupted"), "stopped")  # it has learnt nothing yet
     assert store.run("r-1").state == ended.get(state, state)
     assert [entered for _, entered in store.transitions("r-1")].count("stopped") <= 1
 
@@ -144,7 +145,7 @@ def test_a_run_goes_on_with_the_curve_up_to_its_checkpoint_and_nothing_after_it(
     store.begin(store.run("r-1"), 10)
     train(store, "r-1", 1, 4)
     store.record([(store.run("r-1"), EpochEnd(1, 4, 0.4, 1.4, 1.0, 50.0, None, None, 640.0))])
-    train(store, "r-1", 5, 4)  # the checkpoint lies within these, as no desk would have it
+    train(store, "r-1", 5, 4)  # the checkpoint is in the middle of these, which a recorder never does
     keep(store, "r-1", 6)
     train(store, "r-1", 9, 1)
     store.record([(store.run("r-1"), EpochEnd(2, 6, 0.6, 1.4, 1.0, 50.0, None, None, 640.0))])
@@ -156,7 +157,7 @@ def test_a_run_goes_on_with_the_curve_up_to_its_checkpoint_and_nothing_after_it(
     curve = store.curve("r-1")
     assert curve.step.tolist() == curve.loss.tolist() == [1, 2, 3, 4, 5, 6]
     assert curve.epochs["epoch"].tolist() == [1]
-    assert store.run("r-1").eta is None  # nothing was done in this session
+    assert store.run("r-1").eta is None  # no step since it was resumed
     train(store, "r-1", 7, 2)
     assert store.curve("r-1").step.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
     run = store.run("r-1")
@@ -232,7 +233,7 @@ def test_a_run_that_is_put_back_and_shall_stop_stops(store: Store, checkpoint: b
     store.ask_stop("r-1", "me")
     store.put_back(run, "Out of memory.")
     assert store.run("r-1").state == state
-    assert [run.stop_asked for run in store.claim("me")] == [True] * checkpoint  # for what it had learnt
+    assert [run.stop_asked for run in store.claim("me")] == [True] * checkpoint  # to make a result from its checkpoint
 
 
 def test_a_run_in_other_hands_is_not_put_back(store: Store) -> None:
@@ -263,7 +264,7 @@ def test_who_has_lost_a_run_changes_nothing_of_it(store: Store) -> None:
         lambda: store.interrupt(lost),
         lambda: store.start_over(lost, "x"),
     ):
-        with pytest.raises(RunStateError, match="other hands"):
+        with pytest.raises(RunStateError, match="held by another worker"):
             change()
     assert store.run("r-1") == before
     assert store.files("r-1") == {}
@@ -303,7 +304,7 @@ def test_runs_at_different_steps_never_come_into_one_bank(store: Store) -> None:
 
 def test_a_full_queue_takes_all_or_nothing(store: Store) -> None:
     store.add([(f"r-{i}", SPEC) for i in range(3)], "me", limit=4)
-    with pytest.raises(QueueFullError, match="takes 4 waiting runs and 3 wait"):
+    with pytest.raises(QueueFullError, match="takes 4 waiting runs, and 3 are waiting"):
         store.add([("r-8", SPEC), ("r-9", SPEC)], "me", 4, Experiment("e-1", "x", 0.0, "r-0", ("r-8", "r-9")))
     assert len(store.runs()) == 3
     assert store.experiments() == []
@@ -426,11 +427,24 @@ def test_unknown_ids_and_foreign_files_get_a_sentence(store: Store, tmp_path: Pa
         Store(newer)
 
 
+LABEL = (
+    "label TEXT GENERATED ALWAYS AS (CASE method WHEN 'lora' THEN 'LoRA r=' || json_extract(spec, '$.lora.rank')"
+    " WHEN 'full' THEN CASE json_extract(spec, '$.control') WHEN 'head' THEN 'Head only' WHEN 'biases' THEN"
+    " 'Biases only' WHEN 'scratch' THEN 'From scratch' ELSE 'Full' END ELSE 'Pretrain' END) VIRTUAL"
+)
+"""A column of versions 3 and 4."""
+
+
 def as_it_was(sql: str, version: int) -> str | None:
-    """A statement of this version's tables as an earlier version had it; None where that had no such thing."""
-    if sql.startswith(("CREATE TRIGGER", "CREATE INDEX runs_to_copy")):
-        return None  # of version 4
-    sql = re.sub(r",\s*changes INTEGER.*(?=\))", "", sql, flags=re.DOTALL)
+    """A statement of this version's schema as in an earlier version; None if that version had none."""
+    if sql.startswith("CREATE INDEX runs_by_kind"):
+        return None  # of version 5
+    sql = re.sub(r",\s*kind TEXT GENERATED.*(?=\))", "", sql, flags=re.DOTALL)
+    sql = re.sub(r"(?=accuracy REAL GENERATED)", f"{LABEL}, ", sql)
+    if version < 4:
+        if sql.startswith(("CREATE TRIGGER", "CREATE INDEX runs_to_copy")):
+            return None
+        sql = re.sub(r",\s*changes INTEGER.*(?=\))", "", sql, flags=re.DOTALL)
     if version < 3:
         if re.match(r"CREATE INDEX (runs_by_(created|dataset|accuracy|training_seconds|base)|tags_by_tag) ", sql):
             return None
@@ -456,7 +470,8 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
             if statement := as_it_was(table, version):
                 db.execute(statement)
         columns = {row[1] for row in db.execute("PRAGMA table_xinfo(runs)")}
-        assert ("accuracy" in columns, "copied" in columns) == (version == 3, False)
+        assert ("accuracy" in columns, "label" in columns) == (version >= 3, version >= 3)
+        assert ("copied" in columns, "kind" in columns) == (version >= 4, False)
         db.execute(
             "INSERT INTO runs (id, spec, method, bank_key, state, owner, created, result)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -475,4 +490,5 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
             assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
     assert found[0] == found[1]
     with closing(sqlite3.connect(old)) as db:
-        assert db.execute("SELECT dataset, label, accuracy FROM runs").fetchone() == ("digits", "Pretrain", 90.0)
+        assert db.execute("SELECT dataset, kind, accuracy FROM runs").fetchone() == ("digits", "pretrain//", 90.0)
+    assert Search(Store(old)).count(Query(text="pretrain")) == 1

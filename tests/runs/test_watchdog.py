@@ -1,4 +1,4 @@
-"""A run is never shown as running unless somebody trains it: threads that die or hang, processes that die or sleep."""
+"""Runs of threads that die or hang, and of processes that die or are suspended, are not shown as running."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def lab(settings: Settings) -> Iterator[Lab]:
 
 
 def end_thread(identity: int | None) -> None:
-    """Let a thread end as an error that nobody catches would end it."""
+    """End a thread like an uncaught exception."""
     assert identity
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(identity), ctypes.py_object(SystemExit)) == 1
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it is what this test makes
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # raised by this test
 def test_a_thread_that_dies_is_replaced_and_its_run_can_go_on(lab: Lab) -> None:
     id, waiting = lab.launch(LONG).id, lab.launch(PRETRAIN).id
     wait_until(lambda: lab.run(id).step > 30)
-    end_thread(lab.workers._seats[0].thread.ident)
+    end_thread(lab.workers._slots[0].thread.ident)
     wait_until(lambda: lab.run(id).state == "interrupted")
     assert "thread" in str(lab.run(id).cause)
     assert "thread" in lab.log(id)[-1][1]
     assert finish(lab, waiting)[0].state == "finished"
-    lab.resume(id)
+    lab.resume([id])
     (run,) = finish(lab, id)
     assert (run.state, run.cause) == ("finished", None)
     assert lab.curve(id).step.tolist() == list(range(1, run.steps + 1))
@@ -63,24 +63,24 @@ def test_a_thread_that_dies_is_replaced_and_its_run_can_go_on(lab: Lab) -> None:
 
 def test_a_thread_that_hangs_is_left_behind_and_what_it_says_later_is_not_heard(lab: Lab) -> None:
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    path = lab.file(base, NETWORK)
+    path = lab.artifacts.path(base, NETWORK)
     content = path.read_bytes()
     path.unlink()
-    os.mkfifo(path)  # whoever reads it waits
+    os.mkfifo(path)  # readers block
     spec = RunSpec.of(method="full", task=DIGITS, source=DIGITS, base=base, optim=short(rate=0.001))
     id = lab.launch(spec).id
     pipe = when_read(path)
-    hung = lab.workers._seats[0].thread
+    hung = lab.workers._slots[0].thread
     wait_until(lambda: lab.run(id).state == "interrupted")
-    assert "no sign of life for 2 seconds" in str(lab.run(id).cause)
-    assert finish(lab, lab.launch(PRETRAIN.but(seed=1)).id)[0].state == "finished"  # by another thread
+    assert "did not respond for 2 seconds" in str(lab.run(id).cause)
+    assert finish(lab, lab.launch(PRETRAIN.but(seed=1)).id)[0].state == "finished"  # by the new thread
     os.rename(path, path.with_suffix(".fifo"))
     path.write_bytes(content)
-    lab.resume(id)
+    lab.resume([id])
     done = finish(lab, id)[0]
     assert done.state == "finished"
     with os.fdopen(pipe, "wb") as file:
-        file.write(content)  # it wakes up
+        file.write(content)  # the thread continues
     hung.join(20)
     assert not hung.is_alive()
     assert lab.run(id) == done
@@ -94,7 +94,7 @@ def test_another_processes_death_is_seen_without_a_restart(lab: Lab, settings: S
         process.wait()
         wait_until(lambda: lab.run(running).state == "interrupted")
         assert finish(lab, waiting)[0].state == "finished"
-        assert len(os.listdir(settings.home / "owners")) == 2  # this process's lock and sign of life
+        assert len(os.listdir(settings.home / "owners")) == 2  # this process's lock and heartbeat
 
 
 def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(lab: Lab, settings: Settings) -> None:
@@ -103,14 +103,14 @@ def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(
         process.send_signal(signal.SIGSTOP)
         wait_until(lambda: lab.run(id).state == "interrupted")
         assert "does not answer" in str(lab.run(id).cause)
-        lab.resume(id)
+        lab.resume([id])
         wait_until(lambda: lab.run(id).state == "running")
         process.send_signal(signal.SIGCONT)
         run, untouched = finish(lab, id, lab.launch(LONG).id)
         assert run.state == "finished"
         assert lab.curve(id).step.tolist() == list(range(1, run.steps + 1))
         assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
-        assert lab.content(id, NETWORK) == lab.content(untouched.id, NETWORK)
+        assert lab.artifacts.read(id, NETWORK) == lab.artifacts.read(untouched.id, NETWORK)
         wait_until(lambda: copied(lab, id))
         left = {path.name for path in folder(settings, id).iterdir() if not path.name.startswith(PREFIX)}
         assert left == {NETWORK, NAME}
@@ -121,14 +121,14 @@ def folder(settings: Settings, id: str) -> Path:
 
 
 def test_a_process_that_was_paused_keeps_its_own_healthy_run(settings: Settings) -> None:
-    """As by Ctrl-Z and fg, or a container's freezer: the whole process is late, not the thread that trains."""
+    """As after Ctrl-Z and fg, or in a container's freezer: the whole process was paused, and no thread hangs."""
     reader = Lab(settings)
     with lab_process(settings.home, [LONG], hang_seconds=2.0, settle_seconds=0.2, threads=1) as (process, (id,)):
-        for _ in range(4):  # the watchdog may wake before the thread that trains, or after
+        for _ in range(4):  # the watchdog may wake before or after the worker thread
             step = reader.run(id).step
             wait_until(lambda step=step: reader.run(id).step > step)
             process.send_signal(signal.SIGSTOP)
-            time.sleep(2.5)  # longer than a thread may be silent
+            time.sleep(2.5)  # longer than hang_seconds
             process.send_signal(signal.SIGCONT)
         wait_until(lambda: not reader.run(id).is_live)
         assert reader.run(id).state == "finished"
@@ -138,7 +138,7 @@ def test_a_process_that_was_paused_keeps_its_own_healthy_run(settings: Settings)
 
 def test_a_hung_thread_is_seen_although_the_sign_of_life_cannot_be_given(lab: Lab, settings: Settings) -> None:
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    path = lab.file(base, NETWORK)
+    path = lab.artifacts.path(base, NETWORK)
     content = path.read_bytes()
     path.unlink()
     os.mkfifo(path)
@@ -146,10 +146,10 @@ def test_a_hung_thread_is_seen_although_the_sign_of_life_cannot_be_given(lab: La
     id = lab.launch(spec).id
     pipe = when_read(path)
     shutil.rmtree(settings.processes)
-    settings.processes.write_bytes(b"")  # not even a new file can be made
+    settings.processes.write_bytes(b"")  # no file can be created
     wait_until(lambda: lab.run(id).state == "interrupted")
     settings.processes.unlink()
-    wait_until(lambda: len(list(settings.processes.glob("*"))) == 2)  # and now it can
+    wait_until(lambda: len(list(settings.processes.glob("*"))) == 2)  # now files can be created
     assert living(settings.processes) == [lab.owner]
     with os.fdopen(pipe, "wb") as file:
         file.write(content)

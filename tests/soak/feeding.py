@@ -1,7 +1,7 @@
-"""A process that is fed files through both doors, and says what came of each: ``python -m tests.soak.feeding``.
+"""A process that reads files as datasets and adapters and prints each result: ``python -m tests.soak.feeding``.
 
-One line of JSON a file and door: the sentence, or that it was taken, or what else was raised; the seconds; the most
-memory that the process had meanwhile; and what had changed on disk.
+It prints one line of JSON per file and kind: the error message, or that it was accepted, or which other exception was
+raised; the seconds; the peak memory; and what changed on disk.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ from core.settings import Settings
 from core.spec import TaskSpec
 
 WRITING = 0o3
-"""Bits of the flags of ``open`` that say that a file is to be written."""
+"""Flag bits of ``open`` that are set when a file is opened for writing."""
 
 STATUS = Path("/proc/self/status")
 
 opened: list[str] = []
-"""Files that were opened to be written."""
+"""Files that were opened for writing."""
 
 
 def note(event: str, arguments: tuple[object, ...]) -> None:
-    """Take down every file that is opened to be written."""
+    """Record every file that is opened for writing."""
     if event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING:
         opened.append(str(arguments[0]))
 
 
 def peak() -> int:
-    """The most bytes that this process has had in memory, since :func:`forget_peak` where that can be done."""
+    """Peak memory of this process in bytes, since :func:`forget_peak` if the system supports it."""
     if STATUS.exists():
-        # Not the resource module's: that begins with what the parent had.
+        # Not from the resource module, which includes the peak of the parent process.
         return 1024 * int(next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM")).split()[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def forget_peak() -> None:
-    """Begin anew where the system can: as of proc(5), ``clear_refs``."""
+    """Reset the peak if the system supports it; see ``clear_refs`` in proc(5)."""
     if STATUS.exists():
         STATUS.with_name("clear_refs").write_text("5")
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of every file."""
+    """Size and modification time of every file."""
     states = {str(path): path.stat() for path in folder.rglob("*") if path.is_file()}
     return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}
 
 
 def main(home: Path, base: str, files: list[Path]) -> None:
-    """Feed the files, one after the other; the first ones are sound, and warm the process up."""
+    """Read the files one by one; the first ones are valid, and warm the process up."""
     lab = Lab(Settings(home))
-    network = lab.file(base, NETWORK)
+    network = lab.artifacts.path(base, NETWORK)
 
     def adapter(content: bytes) -> object:
         trial = evaluate_adapter(content, network, lab.tasks, [TaskSpec.of(dataset="digits")])
@@ -79,7 +79,7 @@ def main(home: Path, base: str, files: list[Path]) -> None:
                 how, said = "taken", ""
             except LabError as error:
                 how, said = "sentence", str(error)
-            except BaseException as error:  # noqa: BLE001 - whatever else comes is what is looked for
+            except BaseException as error:  # noqa: BLE001 - any other error is a bug that the test looks for
                 how, said = "raised", f"{type(error).__name__}: {error}"[:2000]
             seconds = time.perf_counter() - start
             changed = sorted(map(str, before.items() ^ snapshot(home).items())) + opened

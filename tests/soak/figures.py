@@ -11,11 +11,11 @@ from tests.soak.sizes import FIGURES
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- figures: python -m tests.soak.figures -->", "<!-- end of figures -->"
 ABOUT = ("date", "machine")
-"""What stands in columns of its own."""
+"""Keys that have their own columns."""
 
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
-    """A line a test: what it measured, when and where."""
+    """One row per test: what it measured, when and where."""
     lines = ["| test | measured | date | machine |", "| --- | --- | --- | --- |"]
     for name, values in sorted(figures.items()):
         measured = "; ".join(
@@ -26,7 +26,7 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
 
 
 def written(readme: str, figures: dict[str, dict[str, Any]]) -> str:
-    """The text with its table renewed.
+    """The text with an updated table.
 
     Raises:
         ValueError: the text has no place for it.

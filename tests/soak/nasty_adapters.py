@@ -1,4 +1,4 @@
-"""Adapter files that nobody sends by mistake, made of a sound one: names that lie, numbers beyond all bounds."""
+"""Malicious adapter files, made from a valid one: misleading names, numbers out of bounds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.soak.nasty_uploads import declaring, dull, overlapping
 Make = Callable[[], bytes]
 
 Shapes = Mapping[str, tuple[str, list[int], int]]
-"""By tensor: type, shape, and bytes that its place in the file has."""
+"""Type, shape and number of bytes of each tensor."""
 
 
 def header_file(shapes: Shapes, data: bytes = b"") -> bytes:
-    """A safetensors file of which only the header is written with care."""
+    """A safetensors file with this header and arbitrary data."""
     place, header = 0, {}
     for name, (kind, shape, size) in shapes.items():
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [place, place + size]}
@@ -31,7 +31,7 @@ def header_file(shapes: Shapes, data: bytes = b"") -> bytes:
 
 
 class Nasty:
-    """What can be made of the entries of a sound adapter file."""
+    """Malicious variants of a valid adapter file."""
 
     def __init__(self, entries: Mapping[str, bytes]) -> None:
         self.entries = dict(entries)
@@ -40,16 +40,16 @@ class Nasty:
         self.tensors: dict[str, np.ndarray] = safetensors.numpy.load(entries[TENSORS])
 
     def peft(self, tensors: Mapping[str, np.ndarray] | bytes | None = None, **config: object) -> bytes:
-        """As PEFT writes it, without a certificate, with other tensors or settings."""
+        """A file as PEFT writes it, without a certificate, with other tensors or settings."""
         content = tensors if isinstance(tensors, bytes) else safetensors.numpy.save(dict(tensors or self.tensors))
         return zipped((CONFIG, json.dumps(self.config | config).encode()), (TENSORS, content))
 
     def certified(self, **claims: object) -> bytes:
-        """With other claims in its certificate."""
+        """The file with other values in its certificate."""
         return zip_bytes(self.entries | {CERTIFICATE: json.dumps(self.certificate | claims).encode()})
 
     def claiming(self, field: str, text: str) -> bytes:
-        """With a number in its certificate as JSON may have it and Python may not."""
+        """The file with a number in its certificate that is valid in JSON but too large for Python."""
         content = json.dumps(self.certificate | {field: "here"}).replace('"here"', text)
         return zip_bytes(self.entries | {CERTIFICATE: content.encode()})
 
@@ -65,7 +65,7 @@ class Nasty:
         return {name.replace(old, new): value for name, value in self.tensors.items()}
 
     def of_rank(self, rank: int) -> bytes:
-        """Sound in itself, of a rank far above what its layers can have, and so of their full size."""
+        """A consistent file with a rank far above what its layers can have."""
         tensors = {}
         for name, value in self.tensors.items():
             out, width = value.shape
@@ -74,7 +74,7 @@ class Nasty:
         return self.peft(tensors, r=rank, rank_pattern={}, alpha_pattern={})
 
     def all(self) -> dict[str, Make]:
-        """Every one of them, made when it is asked for."""
+        """All variants by name, each made on demand."""
         first = next(iter(self.tensors))
         path = first.removeprefix("base_model.model.").partition(".lora_")[0]
         return {
@@ -153,7 +153,7 @@ class Nasty:
 
 
 def _nothing(count: int) -> bytes:
-    """A file of many tensors without a value."""
+    """A file with many empty tensors."""
     text = ",".join(f'"t{i}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for i in range(count))
     return struct.pack("<Q", len(text) + 2) + b"{" + text.encode() + b"}"
 
@@ -168,6 +168,6 @@ def _overlapping_tensors(tensors: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _encrypted(content: bytes) -> bytes:
-    """With the flag of encryption in its directory."""
+    """The file with the encryption flag set in its directory."""
     at = content.index(b"PK\x01\x02") + 8
     return content[:at] + bytes([content[at] | 1]) + content[at + 1 :]

@@ -1,4 +1,4 @@
-"""Datasets that nobody sends by mistake: bombs within bombs, sizes that lie, and work without end."""
+"""Malicious datasets: zip bombs, false sizes, and files that take very long to read."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.data.uploaded import Entry, arrays, folders, noise, npy, npy_header, 
 Make = Callable[[], bytes]
 
 SIDE = 4000
-"""Along each side of the largest picture that is taken."""
+"""Side length in pixels of the largest image that is accepted."""
 
 
 def overlapping(count: int, unpacked: int) -> bytes:
-    """A zip whose entries share one compressed kernel: each quotes the local header of the next in its own stream.
+    """A zip whose entries share one compressed kernel: each contains the local header of the next in its own stream.
 
     David Fifield, "A better zip bomb", WOOT 2019, section 4.
     """
@@ -54,7 +54,7 @@ def overlapping(count: int, unpacked: int) -> bytes:
 
 
 def declaring(size: int) -> bytes:
-    """A zip that declares ``size`` bytes for one of its entries, in the 64-bit field where it needs one."""
+    """A zip that declares ``size`` bytes for one of its entries, in the 64-bit field if necessary."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
         for name, data in PICTURES:
@@ -68,7 +68,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, bits: int, colour: int, extra: bytes = b"", rows: int | None = None) -> bytes:
-    """A picture of zeros whose stream is whole, or goes on beyond its size."""
+    """An image of zeros whose stream is complete, or longer than its size."""
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     line = bytes(1 + (width * bits * samples + 7) // 8)
     packer = zlib.compressobj(9)
@@ -79,31 +79,31 @@ def png(width: int, height: int, bits: int, colour: int, extra: bytes = b"", row
 
 
 def large(form: str, mode: str, **how: object) -> bytes:
-    """The largest picture that is taken, in a kind of file."""
+    """The largest image that is accepted, in this file format."""
     target = io.BytesIO()
     Image.new(mode, (SIDE, SIDE)).save(target, form, **how)
     return target.getvalue()
 
 
 def among(content: bytes, ending: str = "png") -> bytes:
-    """A sound zip of class folders with one more picture."""
+    """A valid zip of class folders with one additional image."""
     return zipped(*PICTURES, (f"a/9.{ending}", content))
 
 
 def alone(content: bytes, ending: str = "png") -> bytes:
-    """A zip with a class of which this picture is all there is."""
+    """A zip with a class that has only this image."""
     return zipped(*PICTURES, (f"c/9.{ending}", content))
 
 
 def dull(size: int) -> bytes:
-    """Bytes that deflate packs some 40 to 1, so that no ratio gives them away."""
+    """Bytes that deflate compresses about 40 to 1, which is an inconspicuous ratio."""
     content = np.zeros((size // 4000, 4000), np.uint8)
     content[:, :64] = noise(8, (len(content), 64))
     return content.tobytes()
 
 
 def jpeg_of(width: int, height: int) -> bytes:
-    """A JPEG whose header declares another size than it has."""
+    """A JPEG whose header declares a wrong size."""
     content = picture(noise(1), "JPEG")
     at = content.index(b"\xff\xc0") + 5
     return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
@@ -116,7 +116,7 @@ def named(*names: str) -> bytes:
 
 
 def lines(count: int, last: bytes) -> bytes:
-    """A table of many sound lines and one more."""
+    """A table of many valid lines and one additional line."""
     body = b"\n".join(b"%d,%d" % (row % 2, row % 256) + b",7" * 15 for row in range(count))
     return body + b"\n" + last
 

@@ -1,16 +1,16 @@
-"""What makes a text a clear sentence for the person at the screen."""
+"""Checks that an error message is one clear sentence for users."""
 
 from __future__ import annotations
 
 LONGEST = 400
-"""Characters; more is not read."""
+"""Maximum number of characters."""
 
 MACHINE = ("Traceback", 'File "', "Error(", "errno", "<class", " object at ")
-"""Words that only those who make software want to see."""
+"""Technical words that must not appear."""
 
 
 def faults_of(text: str) -> list[str]:
-    """What keeps a text from being one clear sentence; nothing where it is one."""
+    """Reasons why a text is not one clear sentence; empty if it is."""
     faults = {
         "is not one line": len(text.splitlines()) != 1,
         "holds what cannot be seen": not text.isprintable(),

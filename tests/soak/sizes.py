@@ -1,4 +1,4 @@
-"""How large a soak test is, and where its figures go: short with the whole suite, at full size by ``make soak``."""
+"""Size of soak tests, short in the whole suite and full in ``make soak``, and the file of their figures."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 FULL = os.environ.get("LORA_LAB_SOAK") == "full"
-"""Whether this is the full size, whose figures are kept."""
+"""Whether this is a full run, whose figures are saved."""
 
 FIGURES = Path(__file__).with_name("figures.json")
-"""What the last full run measured, with machine and date; ``tests/README.md`` tells of it."""
+"""Figures of the last full run, with machine and date; ``tests/README.md`` shows them."""
 
 
 def full_or_short(full: T, short: T) -> T:
-    """The size of this run."""
+    """``full`` in a full run, else ``short``."""
     return full if FULL else short
 
 
 def keep(name: str, **figures: Any) -> None:
-    """Print what a test measured, and keep it where this is the full size."""
+    """Print what a test measured, and save it in a full run."""
     print(f"{name}: {json.dumps(figures)}")
     if FULL:
         known = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}

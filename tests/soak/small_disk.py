@@ -1,6 +1,6 @@
-"""A lab whose disk is full at the wrong moments; prints what came of it as JSON. Run by ``test_full_disk.py``.
+"""A lab whose disk becomes full at bad moments; prints results as JSON. Run by ``test_full_disk.py``.
 
-The disk is a small one that a file fills up, or a limit on the size of files, which any user may set.
+The disk is a small file system that a file fills up, or a limit on file sizes, which any user may set.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ LONG = PRETRAIN.but(optim=short(epochs=200, rate=0.001))
 
 
 class Disk:
-    """A small file system of its own."""
+    """A small separate file system."""
 
     def __init__(self, home: Path) -> None:
         self._filler = home / "filler"
 
     def fill(self, left: int) -> None:
-        """Leave so many bytes."""
-        with self._filler.open("wb") as file, suppress(OSError):  # the lab writes meanwhile, too
+        """Leave this many bytes free."""
+        with self._filler.open("wb") as file, suppress(OSError):  # the lab writes at the same time
             while (more := shutil.disk_usage(self._filler.parent).free - left) > 0:
                 file.write(bytes(more))
                 file.flush()
@@ -46,7 +46,7 @@ class Disk:
 
 
 class Limit:
-    """A limit on the size of any file, in place of a disk of one's own."""
+    """A limit on the size of every file, instead of a separate file system."""
 
     def fill(self, left: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (left, resource.RLIM_INFINITY))
@@ -56,7 +56,7 @@ class Limit:
 
 
 def stopped(lab: Lab, id: str) -> Run:
-    """A run that trains, once it has gone on a little and ended with what it had learnt."""
+    """Let a run train a little longer, stop it, and return it with its result."""
     wait_until(lambda: lab.run(id).state == "running" and lab.run(id).step > lab.run(id).resumed_step)
     lab.stop(id)
     return finish(lab, id)[0]
@@ -75,10 +75,10 @@ def about(lab: Lab, run: Run) -> dict[str, Any]:
 
 
 def readable(lab: Lab, base: Run) -> bool:
-    """Whether what was complete before is still there."""
+    """Whether files that were complete before are unchanged."""
     return (
         lab.run(base.id) == base
-        and lab.store.files(base.id)[NETWORK] == sha256_of(lab.file(base.id, NETWORK))
+        and lab.store.files(base.id)[NETWORK] == sha256_of(lab.artifacts.path(base.id, NETWORK))
         and len(lab.curve(base.id).step) == base.steps
     )
 
@@ -90,7 +90,7 @@ def main(home: Path, kind: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     base = finish(lab, lab.launch(PRETRAIN).id)[0]
 
-    # A checkpoint has 1.6 MB, the store's writes a few kilobytes.
+    # A checkpoint has 1.6 MB; the store's writes have a few kilobytes.
     id = lab.launch(LONG).id
     wait_until(lambda: lab.store.checkpoint(id) is not None)
     empty_log(lab)
@@ -106,7 +106,7 @@ def main(home: Path, kind: str) -> dict[str, Any]:
     wait_until(lambda: lab.store.checkpoint(id) != kept)
     found["checkpoint after"] = about(lab, stopped(lab, id))
 
-    # The network that a run leaves has 0.5 MB.
+    # The network file of a run has 0.5 MB.
     empty_log(lab)
     disk.fill(300_000)
     id = lab.launch(PRETRAIN.but(seed=1)).id
@@ -114,10 +114,10 @@ def main(home: Path, kind: str) -> dict[str, Any]:
     found["result files"] = sorted(path.name for path in (lab.settings.runs / id).iterdir())
     found["result readable"] = readable(lab, base)
     disk.free()
-    lab.resume(id)
+    lab.resume([id])
     found["result after"] = about(lab, finish(lab, id)[0])
 
-    # Nothing at all.
+    # No space at all.
     id = lab.launch(LONG.but(seed=2)).id
     wait_until(lambda: lab.store.checkpoint(id) is not None)
     empty_log(lab)
@@ -127,7 +127,7 @@ def main(home: Path, kind: str) -> dict[str, Any]:
     disk.free()
     wait_until(lambda: lab.run(id).state == "interrupted")
     found["store during"] = about(lab, lab.run(id))
-    lab.resume(id)
+    lab.resume([id])
     found["store after"] = about(lab, stopped(lab, id))
     found["next"] = about(lab, finish(lab, lab.launch(PRETRAIN.but(seed=3)).id)[0])
     lab.close()
@@ -138,7 +138,7 @@ def main(home: Path, kind: str) -> dict[str, Any]:
 
 
 def empty_log(lab: Lab) -> None:
-    """Bring the store's log into its file: it takes up the space that the disk is about to lack."""
+    """Move the store's write-ahead log into its file, since it would take up the remaining space."""
     lab.store.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

@@ -1,7 +1,7 @@
-"""Sessions that speak Streamlit's websocket as a browser does, and draw nothing: a crowd that fits on a small machine.
+"""Sessions that use Streamlit's websocket like a browser but render nothing, so that many fit on a small machine.
 
-The server does for each what it does for a browser: it runs the page, sends what is on it, and runs each fragment again
-when its time has come.
+The server does the same work as for a browser: it runs the page, sends its elements, and reruns each fragment at its
+interval.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ GOOD_ENDS = {
 }
 
 ANSWER_SECONDS = 90.0
-"""How long a page may take on a busy machine; what it took is reported."""
+"""Maximum time for a page on a busy machine; the actual time is reported."""
 
 
 class Speaker:
-    """One session, in a thread of its own: it goes from page to page, and keeps what it saw."""
+    """One session in its own thread, which goes from page to page and records what it sees."""
 
     def __init__(self, port: int, pages: Sequence[str], stay: float, number: int) -> None:
-        """Nobody has spoken yet.
+        """Create a session, not started.
 
         Args:
             port: of the server on this machine.
             pages: paths of the pages, in the order in which they are opened, over and over.
             stay: seconds on each page.
-            number: where in that order it begins.
+            number: index in that order at which it begins.
         """
         self.complaints: list[str] = []
         self.ticks: list[float] = []
-        """Milliseconds from asking for a fragment to the end of the answer."""
+        """Milliseconds from the request of a fragment to the end of the answer."""
         self.waits: list[float] = []
-        """Seconds from asking for a page to the end of the answer."""
+        """Seconds from the request of a page to the end of the answer."""
         self._port, self._stay, self._number = port, stay, number
         self._pages: Iterator[str] = itertools.islice(itertools.cycle(pages), number, None)
         self._fragments: dict[str, tuple[float, float]] = {}
-        """When each is due, and how often."""
+        """When each fragment is due, and its interval."""
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Enter."""
+        """Start the session."""
         self._thread.start()
 
     def leave(self) -> None:
-        """Go, after the answer that is on its way."""
+        """End the session after the current answer."""
         self._leave.set()
         self._thread.join(ANSWER_SECONDS)
         if self._thread.is_alive():
@@ -80,7 +80,7 @@ class Speaker:
             self.complaints.append(f"websocket: {error!r}")
 
     def _visit(self, socket: ClientConnection, page: str) -> None:
-        """Open a page and stay, asking for its fragments again when their time has come."""
+        """Open a page and stay there, rerunning its fragments at their intervals."""
         start = time.monotonic()
         self._ask(socket, page, None)
         self.waits.append(time.monotonic() - start)
@@ -95,7 +95,7 @@ class Speaker:
             self.ticks.append(1000 * (time.monotonic() - now))
 
     def _ask(self, socket: ClientConnection, page: str, fragment: str | None) -> None:
-        """Have a page or fragment run, and listen to the end of the answer."""
+        """Run a page or fragment, and read to the end of the answer."""
         state = ClientState(page_name=page, fragment_id=fragment or "", is_auto_rerun=fragment is not None)
         socket.send(BackMsg(rerun_script=state).SerializeToString())
         announced: dict[str, tuple[float, float]] = {}
@@ -115,7 +115,7 @@ class Speaker:
                 if message.script_finished not in GOOD_ENDS:
                     self.complaints.append(f"{page}: ended with {message.script_finished}")
                 if message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
-                    self._fragments.clear()  # the whole page has run: what was on it is gone
+                    self._fragments.clear()  # the whole page has run, so earlier fragments are gone
                 if message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
                     self._fragments |= announced
                     return

@@ -1,4 +1,4 @@
-"""Clients that open connections to a server and then let it wait: each is opened again soon after it was closed."""
+"""Clients that open connections to a server and stall; each connection is reopened soon after it was closed."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ OPENINGS = {
     "kept alive": b"GET /_stcore/health HTTP/1.1\r\n" + HEAD + b"\r\n",
     "refused, and a body to come": b"POST /runs HTTP/1.1\r\n" + HEAD + b"Content-Length: 4000\r\n\r\n",
 }
-"""By kind: what is sent at once."""
+"""Bytes that are sent at once, by kind."""
 
 DRIP_SECONDS = 1.0
 
 AGAIN_SECONDS = 2.0
-"""Between being closed and being opened again."""
+"""Delay before a closed connection is reopened."""
 
 OWN_ADDRESSES = ["127.0.0.1", "127.0.0.2", "127.0.0.3"] if sys.platform == "linux" else ["127.0.0.1"]
-"""Where they come from; the first is also the address of those who have the token."""
+"""Client addresses; clients with the token use the first one too."""
 
 
 class Stalling:
-    """A number of such connections, kept up by a thread of its own."""
+    """A number of stalled connections, maintained by a thread."""
 
     def __init__(self, port: int, count: int) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -57,7 +57,7 @@ class Stalling:
     def _run(self) -> None:
         kinds = list(OPENINGS)
         due = [(0.0, number) for number in range(self._count)]
-        """When which of them is to be opened, the soonest first."""
+        """Times at which connections are to be opened, the earliest first."""
         drip_at = time.monotonic() + DRIP_SECONDS
         with selectors.DefaultSelector() as selector:
             while not self._leave.is_set():
@@ -95,7 +95,7 @@ class Stalling:
                     drip_at += DRIP_SECONDS
                     for key in clients:
                         if key.data[1] == "a dripping head" and key.events == selectors.EVENT_READ:
-                            with suppress(OSError):  # it was closed, which is read next
+                            with suppress(OSError):  # it was closed, which the next read shows
                                 key.fileobj.send(b"x")  # type: ignore[union-attr]
             for key in list(selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Whatever hypothesis can think of, at both doors: taken whole, or refused in one clear sentence."""
+"""Random datasets and adapters by hypothesis: accepted as a whole, or refused with one clear sentence."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ TOLD = {"taken": 0, "sentence": 0}
 
 @pytest.fixture(scope="module", autouse=True)
 def figures() -> Iterator[None]:
-    """How much was asked, once all is asked."""
+    """Save the number of inputs after the last test."""
     yield
     keep("bad inputs by hypothesis", inputs=sum(TOLD.values()), sentences=TOLD["sentence"], taken=TOLD["taken"])
 
 
 def at_the_door(enter: Callable[[bytes], object], content: bytes) -> object | None:
-    """What comes of a file; None where it was refused, in one clear sentence."""
+    """Result of reading a file; None if it was refused with one clear sentence."""
     try:
         found = enter(content)
     except LabError as error:
@@ -141,7 +141,7 @@ files = st.tuples(
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @given(st.lists(files, max_size=14), st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
 def test_any_files_in_a_zip(entries: list[tuple[str, bytes]], how: int) -> None:
-    # The zip module itself cannot write a name that begins with a null; test_bad_inputs has one.
+    # The zip module cannot write a name that begins with a null character; test_bad_inputs has one.
     entries = [(name.replace("\0", "0").encode("utf-8", "replace").decode(), data) for name, data in entries]
     draft = at_the_door(read_upload, zipped(*entries, how=how))
     assert draft is None or _is_whole(draft)
@@ -185,7 +185,7 @@ def test_any_table(rows: list[list[str]], parted: str, ends: str, encoding: str)
 
 
 def _is_whole(draft: object) -> bool:
-    """Whether a draft that was made of something wild is a dataset like any other."""
+    """Assert that a draft made from random input is a valid dataset."""
     assert isinstance(draft, Draft)
     data = draft.dataset
     images = (data.train_images, data.test_images)

@@ -1,4 +1,4 @@
-"""Bad inputs by the hundred, at both doors: one clear sentence each, nothing written, bounded memory, on it goes."""
+"""Hundreds of bad datasets and adapters: one clear sentence each, nothing written, bounded memory, no crash."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from tests.soak.sentences import faults_of
 from tests.soak.sizes import FULL, keep
 
 UPLOAD_BYTES = 48 * 2**20
-"""What the server lets in (``maxUploadSize``)."""
+"""Upload limit of the server (``maxUploadSize``)."""
 
-MOST_GROWTH = 300 * 2**20
-"""Bytes that one input may add at once to what the process has after reading sound ones."""
+MAX_GROWTH = 300 * 2**20
+"""Maximum growth of memory per input, compared with a process that has read valid files."""
 
-MOST_SECONDS = 60.0
-"""For one input, on a machine that is busy with other things; the slowest took 4 s on an idle one."""
+MAX_SECONDS = 60.0
+"""Maximum time per input on a busy machine; the slowest took 4 s on an idle one."""
 
 TAKEN = {
-    "nasty upload: pixels beyond the size of the picture",  # what is beyond is never unpacked
-    "adapter: a value as large as can be",  # finite, and behind a unit that is off it changes no output
-    "nasty upload: a zip in the middle of a zip",  # its directory stands at its end, and all that it names is there
+    "nasty upload: pixels beyond the size of the picture",  # the excess is never unpacked
+    "adapter: a value as large as can be",  # finite, and it changes no output, since its unit is inactive
+    "nasty upload: a zip in the middle of a zip",  # its directory is at the end, and all entries exist
 }
-"""What could be taken for bad and may come in."""
+"""Inputs that look bad but are valid."""
 
 
 LONG = (
@@ -60,25 +60,25 @@ LONG = (
     "tensors of 200 MB",
     "settings of 60 MB",
 )
-"""Left to the full size: they take seconds each, and have a sibling that does not."""
+"""Inputs of the full run only: they take seconds each, and resemble a faster one."""
 
 
 class House(NamedTuple):
     home: Path
     base: str
     entries: dict[str, bytes]
-    """Of the adapter that was trained on that base."""
+    """Spec of the adapter that was trained on that base."""
     adapter: bytes
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> House:
-    """A home with a base and an adapter, and nobody in it."""
+    """A closed home folder with a base and an adapter."""
     lab = Lab(Settings(tmp_path_factory.mktemp("house") / "home"))
     lab.start()
     experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
     runs = finish(lab, experiment.base, *experiment.runs)
-    adapter = lab.content(next(run.id for run in runs if run.spec.lora), ADAPTER)
+    adapter = lab.artifacts.read(next(run.id for run in runs if run.spec.lora), ADAPTER)
     lab.close()
     with zipfile.ZipFile(io.BytesIO(adapter)) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
@@ -90,7 +90,7 @@ def sound(house: House) -> dict[str, bytes]:
 
 
 def bad(house: House) -> dict[str, Make]:
-    """Everything that is bad and made by hand."""
+    """All bad inputs that are made by hand."""
     known: dict[str, bytes] = {f"upload: {name}": content for name, (content, _) in ALL.items()}
     known |= {f"adapter zip: {name}": content for name, (content, _) in BAD_ADAPTER_ZIPS.items()}
     known |= {f"adapter tensors: {number}": peft_like(one) for number, (one, _) in enumerate(BAD_TENSORS)}
@@ -102,7 +102,7 @@ def bad(house: House) -> dict[str, Make]:
 
 
 def fed(house: House, files: list[Path]) -> Iterator[dict[str, Any]]:
-    """What a process says of each file at each door; it must live to the end."""
+    """What a process prints for each file read as dataset and as adapter; it must not crash."""
     command = [sys.executable, "-m", "tests.soak.feeding", str(house.home), house.base]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
     process = subprocess.Popen(
@@ -128,7 +128,7 @@ def test_every_bad_input_is_one_sentence_and_nothing_is_written(house: House, tm
     files = []
     for number, name in enumerate(names):
         content = warm[name] if name in warm else cases[name]()
-        # What is larger the server itself refuses, as tests/web shows; here it is cut to what can arrive.
+        # The server refuses larger uploads, see tests/web; here they are cut to the limit.
         files.append(tmp_path / f"{number:04}")
         files[-1].write_bytes(content[:UPLOAD_BYTES])
     told = [{"name": names[int(one["file"])], **one} for one in fed(house, files)]
@@ -145,7 +145,7 @@ def test_every_bad_input_is_one_sentence_and_nothing_is_written(house: House, tm
         faults = faults_of(one["said"]) if one["how"] == "sentence" else []
         if one["how"] == "raised" or (one["how"] == "taken" and one["name"] not in TAKEN):
             faults.append(one["how"])
-        faults += ["slow"] * (one["seconds"] > MOST_SECONDS) + ["large"] * (growth > MOST_GROWTH)
+        faults += ["slow"] * (one["seconds"] > MAX_SECONDS) + ["large"] * (growth > MAX_GROWTH)
         if faults or one["changed"]:
             wrong.append((one["name"], one["door"], faults, one["said"][:300], growth >> 20, one["changed"]))
     counts = Counter(one["how"] for one in told if one["name"] not in warm)

@@ -1,4 +1,4 @@
-"""Bad files through the real server: the browser shows one sentence, nothing is written, the next file is taken."""
+"""Bad files through the real server: the browser shows one sentence, nothing is written, the next file works."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.soak.sentences import faults_of
 pytestmark = pytest.mark.browser
 
 SOON = 60_000
-"""Milliseconds that an answer may take on a busy machine."""
+"""Maximum milliseconds for an answer on a busy machine."""
 
 FILES = {
     "pickle.npz": ALL["npz: objects"][0],

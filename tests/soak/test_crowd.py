@@ -1,4 +1,4 @@
-"""A crowd on one server: browsers that walk about and start runs, while it trains; nothing fails and nothing grows."""
+"""Many browsers on one server that go from page to page and start runs: nothing fails, and memory does not grow."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ pytestmark = pytest.mark.browser
 
 SESSIONS = full_or_short(20, 4)
 BROWSERS = full_or_short(int(os.environ.get("LORA_LAB_BROWSERS", "4")), 2)
-"""Of them real Chromium pages; the others speak the websocket as a browser does, and draw nothing. Twenty that draw
-need more than two cores: it is them that are then slow, not the server."""
+"""Number of real Chromium pages; the others use the websocket like a browser but render nothing. Twenty that render
+need more than two cores: then the browsers are slow, not the server."""
 
 ALL_BROWSERS = BROWSERS == SESSIONS
-"""Then it takes minutes until all have come, and there must still be runs to see."""
+"""If so, it takes minutes until all have opened, and there must still be runs in training."""
 
 SECONDS = full_or_short(120.0, 12.0)
 
 SLOW = 90_000
-"""Milliseconds that a page may take on a machine that is busy; what it took is reported."""
+"""Maximum milliseconds for a page on a busy machine; the actual time is reported."""
 
-MOST_GROWTH = full_or_short(64, 256) * 2**20
-"""Bytes that the server may have more in the last third than in the middle one; the short form is still warming up."""
+MAX_GROWTH = full_or_short(64, 256) * 2**20
+"""Maximum growth of the server's memory from the middle third to the last; a short run is still warming up."""
 
 STAY = 5.0
-"""Seconds that a session without a browser stays on a page."""
+"""Seconds for which a session without a browser stays on a page."""
 
-MOST_STARTED = full_or_short(8, 1)
-"""Runs that the first browser starts, beside those that wait at the start."""
+STARTED = full_or_short(8, 1)
+"""Number of runs that the first browser starts, besides those that are queued at the start."""
 
-MOST_OPEN = 1.1
-"""Times the middle third, likewise."""
+MAX_RATIO = 1.1
+"""Maximum ratio of the last third to the middle one, before that growth is added."""
 
 PAGES = {
     "Home": "Full fine-tuning or LoRA?",
@@ -66,14 +66,14 @@ PAGES = {
     "Adapters": "Adapters",
     "Learn": "Learn LoRA",
 }
-"""By link in the sidebar: the heading."""
+"""Heading of each page, by its link in the sidebar."""
 
 WATCHED = ["Runs", "Pretrain", "Fine-tune", "Home"]
-"""Pages on which runs are seen to go on; people stay on these."""
+"""Pages that show runs in training; sessions stay on these."""
 
 
 class Visitor:
-    """One browser session: its own cookies, one page, and everything that it complained about."""
+    """One browser session with its own cookies, one page, and the errors that it showed."""
 
     def __init__(self, browser: Browser, url: str, number: int) -> None:
         self.url, self.number = url, number
@@ -89,7 +89,7 @@ class Visitor:
         self.walk = itertools.cycle(walk[number % len(walk) :] + walk[: number % len(walk)])
 
     def _note(self, message: ConsoleMessage) -> None:
-        # On a deep link Streamlit itself looks for its server below the page's path before it looks at the root.
+        # On a deep link, Streamlit looks for its server below the page's path before the root.
         if message.type == "error" and "/_stcore/" not in message.location["url"]:
             self.complaints.append(f"console: {message.text}")
 
@@ -98,7 +98,7 @@ class Visitor:
         self._see("Full fine-tuning or LoRA?")
 
     def step(self) -> None:
-        """Look at the page it is on, then go on to the next, as a person does by the sidebar."""
+        """Check the current page, then open the next one with the sidebar."""
         self.check()
         name = next(self.walk)
         start = time.monotonic()
@@ -108,14 +108,14 @@ class Visitor:
         self.waits.append(time.monotonic() - start)
 
     def start_a_run(self) -> None:
-        """Start pretraining, with what the form says."""
+        """Start pretraining with the form's defaults."""
         self.check()
         self.page.get_by_test_id("stSidebarNav").get_by_role("link", name="Pretrain", exact=True).click(timeout=SLOW)
         self._see("Pretrain")
         self.page.get_by_role("button", name="Start pretraining").click(timeout=SLOW)
 
     def check(self) -> None:
-        """Take down what is wrong with the page, and how long its ticks took."""
+        """Record errors on the page, and how long its live updates took."""
         for fault in ("stException", "stAlertContentError", "stConnectionStatus"):
             for text in self.page.get_by_test_id(fault).all_inner_texts():
                 self.complaints.append(f"{fault}: {text}")
@@ -129,8 +129,8 @@ class Visitor:
 
 @pytest.fixture
 def busy(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
-    """A server that has runs to train from its start, its address, and its folder."""
-    lab = Lab(Settings(tmp_path / "home"))  # it does not start, so the server takes what it queues
+    """A server with queued runs; its address and its folder."""
+    lab = Lab(Settings(tmp_path / "home"))  # not started, so that the server trains what it queues
     optim = short(epochs=20)
     base = lab.launch(RunSpec.of(method="pretrain", model=ModelSpec.of(num_classes=10), task=DIGITS, optim=optim))
     arms = [(rate.but(epochs=200 if ALL_BROWSERS else 50), lora) for rate, lora in BOTH]
@@ -142,7 +142,7 @@ def busy(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
 
 
 def memory(server: subprocess.Popen[bytes]) -> int:
-    """Bytes that a process has in memory."""
+    """Resident memory of a process in bytes."""
     return 1024 * int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(server.pid)]))
 
 
@@ -172,7 +172,7 @@ def test_a_crowd_sees_no_error_and_the_server_does_not_grow(
         if (now := time.monotonic() - start) > SECONDS:
             break
         visitor = next(turns)
-        if visitor.number == 0 and turn < MOST_STARTED * BROWSERS:
+        if visitor.number == 0 and turn < STARTED * BROWSERS:
             visitor.start_a_run()
         else:
             visitor.step()
@@ -216,5 +216,5 @@ def test_a_crowd_sees_no_error_and_the_server_does_not_grow(
     assert not re.search(r"Traceback|Error|Exception|CRITICAL|WARNING", log), log[-3000:]
     assert {run.state for run in runs} == {"finished"}
     assert ticks, "nobody saw a live panel tick"
-    assert last <= middle * MOST_OPEN + MOST_GROWTH
+    assert last <= middle * MAX_RATIO + MAX_GROWTH
     assert server.poll() is None

@@ -1,4 +1,4 @@
-"""A disk that is full while a checkpoint, a result or the store is written: one sentence, and nothing lost."""
+"""The disk is full while a checkpoint, a result or the store is written: one sentence, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOUNT = 'mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@"'
 
 
 def small_disk() -> list[str] | None:
-    """The start of a command that runs with a small disk of its own: as root, or as any user where that is allowed."""
+    """Command prefix that runs a command with a small separate file system, as root or as a user if allowed."""
     for options in (["-m"], ["-rm"]):
         command = ["unshare", *options, "sh", "-c", MOUNT]
         try:
@@ -30,7 +30,7 @@ def small_disk() -> list[str] | None:
 
 SMALL_DISK = small_disk()
 KINDS = ["disk", "limit"] if SMALL_DISK else ["limit"]
-"""A limit on the size of files does everywhere; a disk of its own where one can be had."""
+"""A limit on file sizes works everywhere, a separate file system only where one can be mounted."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -49,7 +49,7 @@ def test_a_full_disk_costs_no_finished_work_and_is_said_clearly(tmp_path: Path, 
     found = json.loads(done.stdout)
     full = "The disk is full" if kind == "disk" else "larger than this system lets it be"
 
-    # The checkpoint before still counts, training goes on, and so do checkpoints once there is space.
+    # The previous checkpoint stays valid, training goes on, and checkpoints resume once there is space.
     during, after = found["checkpoint during"], found["checkpoint after"]
     assert found["checkpoint readable"]
     assert during["state"] == "running"
@@ -58,7 +58,7 @@ def test_a_full_disk_costs_no_finished_work_and_is_said_clearly(tmp_path: Path, 
     assert full in said
     assert (after["state"], after["whole"]) == ("stopped", True)
 
-    # A result that found no space is no failure of the run: it can be made again.
+    # A result that could not be written does not fail the run, since it can be made again.
     during, after = found["result during"], found["result after"]
     assert found["result readable"]
     assert during["state"] == "interrupted"
@@ -67,7 +67,7 @@ def test_a_full_disk_costs_no_finished_work_and_is_said_clearly(tmp_path: Path, 
     assert found["result files"] == []
     assert (after["state"], after["whole"], after["cause"]) == ("finished", True, None)
 
-    # Where the store itself cannot be written, it says so as soon as it can be.
+    # If the store cannot be written, the run records that as soon as it can be.
     during, after = found["store during"], found["store after"]
     assert found["store readable"]
     assert "store of runs could not be written" in during["cause"]

@@ -1,4 +1,4 @@
-"""Processes killed at random moments of a queue of runs: nothing is lost, doubled or half written."""
+"""Processes killed at random moments while they train a queue of runs: nothing is lost, duplicated or half written."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ KILLS = full_or_short(50, 4)
 EPOCHS = full_or_short(100, 50)
 
 LATEST = full_or_short(0.5, 0.2)
-"""Seconds within which the kill comes, after a start or a checkpoint."""
+"""Maximum seconds from a start or a checkpoint to the kill."""
 
 MOMENTS = ("pretrain", "full", "lora", None)
-"""In the training of what a kill comes; None at a start."""
+"""Method of the run during whose training the kill comes; None for a kill during the start."""
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=EPOCHS, rate=0.001))
 
 
 def work(settings: Settings, ready: Connection) -> None:
-    """What the killed process does: start a lab, resume all, train."""
+    """The process that is killed: start a lab, resume all runs, train."""
     lab = Lab(settings)
     ready.send("starts")
     lab.start()
-    lab.resume_all()
+    lab.resume()
     time.sleep(600)
 
 
 class Processes:
-    """Starts processes that have imported everything, so that most of their short lives is training."""
+    """Forks processes that have imported everything, so that they spend most of their time training."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -69,7 +69,7 @@ class Processes:
 
 
 def queue(reader: Lab, base: Run, seed: int) -> list[str]:
-    """Runs of every method: two alone, and banks of three and four."""
+    """Runs of every method: two on their own, and banks of three and four."""
     pretrain = [reader.launch(PRETRAIN.but(seed=seed + k, optim=PRETRAIN.optim.but(keep="best"))).id for k in range(2)]
     full_arm = [(short(epochs=EPOCHS, rate=0.001), None)]
     full = reader.fine_tune(base, TURNED, full_arm, range(seed, seed + 3), "full").runs
@@ -78,13 +78,13 @@ def queue(reader: Lab, base: Run, seed: int) -> list[str]:
 
 
 def check_store(settings: Settings) -> None:
-    """The store opens clean, as any program would open it."""
+    """Assert that any program can open the store, and that it is intact."""
     with closing(sqlite3.connect(settings.store)) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def check_files(reader: Lab, settings: Settings) -> None:
-    """Every file that the store names is there, whole."""
+    """Assert that every file in the store exists and is intact."""
     for run in reader.runs():
         for name, sha256 in reader.store.files(run.id).items():
             assert sha256_of(settings.runs / run.id / name) == sha256
@@ -106,7 +106,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
     killed: Counter[str] = Counter()
     process, rounds = first, 1
     for number in range(KILLS):
-        # A moment of the start now and then; else one of training, each method in turn, with something to go on from.
+        # Sometimes during the start; else during training, each method in turn, after a checkpoint.
         if (wanted := MOMENTS[number % len(MOMENTS)]) is not None:
             if not unfinished(reader, ids, wanted):
                 ids += queue(reader, reader.run(base_id), 100 * rounds)
@@ -140,7 +140,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
     check_store(settings)
     check_files(reader, settings)
     with closing(Lab(replace(settings, settle_seconds=60.0))) as last:
-        last.start()  # tidies up after the last process, too
+        last.start()  # also recovers from the last process
         left = [path.name for path in settings.runs.rglob("*") if path.is_file()]
         assert not [name for name in left if name.startswith(PREFIX) or name.endswith(".part")]
         assert Counter(left)[NAME] == len(left) - len(ids) - 1 == len(ids) + 1  # a copy beside each result
@@ -150,7 +150,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         for run in disturbed:
             untouched = finish(last, last.launch(run.spec).id)[0]
             np.testing.assert_array_equal(last.curve(run.id).loss, last.curve(untouched.id).loss)
-            assert last.content(run.id, NETWORK) == last.content(untouched.id, NETWORK)
+            assert last.artifacts.read(run.id, NETWORK) == last.content(untouched.id, NETWORK)
     assert resumed
     assert sum(killed.values()) >= KILLS
     assert not FULL or set(killed) >= set(MOMENTS) - {None}
@@ -172,7 +172,7 @@ def unfinished(reader: Lab, ids: list[str], method: str) -> list[str]:
 
 
 def wait_for_checkpoint(reader: Lab, ids: list[str]) -> None:
-    """Wait for one of these runs to write one, or for all to end too soon for that."""
+    """Wait until one of these runs writes a checkpoint, or all have ended."""
 
     def kept() -> set[str]:
         return {name for id in ids for name in reader.store.files(id) if name.startswith(PREFIX)}

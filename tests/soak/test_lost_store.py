@@ -1,4 +1,4 @@
-"""The store is lost, cut, replaced by an older one, locked or read-only: nothing that was trained is lost by it."""
+"""The store is lost, truncated, replaced by an older one, locked or read-only: no training is lost."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from core.engine.artifacts import MERGED
 from core.errors import StoreError
 from core.files import sha256_of
-from core.lab import MERGED, Lab
+from core.lab import Lab
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
 from core.store.run_file import NAME
@@ -36,7 +37,7 @@ LONG = PRETRAIN.but(optim=short(epochs=200, batch_size=4, rate=0.001))
 
 
 def fill(settings: Settings) -> None:
-    """Runs of every method and state: 23 of them, or 11 in the short form; the last one is killed while it trains."""
+    """Make runs of every method and state: 23, or 11 in a short run; the last one is interrupted in training."""
     lab = Lab(settings)
     lab.start()
     base = finish(lab, lab.launch(PRETRAIN).id)[0]
@@ -44,19 +45,19 @@ def fill(settings: Settings) -> None:
     group = lab.fine_tune(base, TURNED, arms, range(SEEDS), "every *method*").runs
     finish(lab, *group)
     gone = finish(lab, lab.launch(PRETRAIN.but(seed=5)).id)[0]
-    lab.shelf.delete([gone.id])
+    lab.notes.delete([gone.id])
     failed = lab.fine_tune(gone, TURNED, BOTH[:1], [0], "its base is deleted, so it fails").runs
     stopped = lab.launch(LONG.but(seed=1)).id
     wait_until(lambda: lab.run(stopped).step > 0)
     lab.stop(stopped)
     finish(lab, stopped, *failed)
-    lab.shelf.set_tags(group[0], ["a", "b"])
-    lab.shelf.set_note(group[1], "note")
-    lab.shelf.archive([group[2]])
-    lab.file(group[1], MERGED)
+    lab.notes.set_tags(group[0], ["a", "b"])
+    lab.notes.set_note(group[1], "note")
+    lab.notes.archive([group[2]])
+    lab.artifacts.path(group[1], MERGED)
     waiting = lab.launch(LONG.but(seed=3)).id
     wait_until(lambda: lab.store.checkpoint(waiting) is not None)
-    lab.close()  # and leaves it interrupted
+    lab.close()  # interrupts it
     with lab_process(settings.home, [LONG.but(seed=4)], threads=1, checkpoint_seconds=0.05) as (process, (id,)):
         reader = Lab(settings)
         wait_until(lambda: reader.store.checkpoint(id) is not None)
@@ -71,13 +72,13 @@ def fill(settings: Settings) -> None:
 
 
 def files(settings: Settings) -> dict[str, str]:
-    """Everything that was trained: the SHA-256 of each file of each run but its copy of the store."""
+    """SHA-256 of each file of each run, except its copy of the store's rows."""
     found = (path for path in settings.runs.rglob("*") if path.is_file() and path.name != NAME)
     return {str(path.relative_to(settings.runs)): sha256_of(path) for path in found}
 
 
 def told(settings: Settings) -> dict[str, Any]:
-    """All that the store says, opened as a reader does."""
+    """All runs and experiments in the store."""
     lab = Lab(settings)
     try:
         return said(lab)
@@ -110,7 +111,7 @@ def test_nothing_is_lost_whatever_befalls_the_store(tmp_path: Path) -> None:
         opened.start()
         assert len(opened.unlisted()) == len(known["runs"]) - (name == "older"), name
         opened.close()
-        assert files(settings) == trained, name  # a start deletes nothing
+        assert files(settings) == trained, name  # the start deletes nothing
         done = restore(settings)
         assert done.returncode == 0, done.stderr
         assert told(settings) == known, name
@@ -122,7 +123,7 @@ def test_nothing_is_lost_whatever_befalls_the_store(tmp_path: Path) -> None:
             Store(settings.store, busy_seconds=0.2)
         other.execute("ROLLBACK")
     assert told(settings) == known
-    with tempfile.TemporaryDirectory() as folder:  # not below pytest's own, which nobody but its owner may enter
+    with tempfile.TemporaryDirectory() as folder:  # not below pytest's folder, which only its owner may enter
         os.chmod(folder, 0o755)
         home = Path(shutil.copytree(settings.home, Path(folder) / "home"))
         for path in (home, *home.rglob("*")):

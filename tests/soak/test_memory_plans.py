@@ -1,4 +1,4 @@
-"""What is planned for a bank's memory, and what a process uses that trains it."""
+"""The estimated memory of a bank compared with the memory of a process that trains it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.soak.sizes import FULL, full_or_short, keep
 MIB = 2**20
 
 SHARE = 0.25
-"""By which the plan may be off."""
+"""Maximum relative error of the estimate."""
 
 SPARE = 16 * MIB
-"""Bytes that it may be off on top: of a small bank most is noise."""
+"""Additional error in bytes, since measurements of small banks are mostly noise."""
 
 MNIST = {"train": 54_000, "held_out": 10_000}
 

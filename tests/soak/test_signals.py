@@ -1,4 +1,4 @@
-"""A signal during a run ends the process within five seconds, with a checkpoint of it, and what is left goes on."""
+"""A signal ends the process within five seconds, with a checkpoint of the run, which can be resumed."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ LIMIT = full_or_short(5.0, 25.0)
 TIMES = full_or_short(5, 1)
 
 Started = tuple[subprocess.Popen[bytes], Path, Callable[[], str]]
-"""A process, the file that it complains to, and what gives the id of the run that it trains."""
+"""A process, its stderr file, and a function that returns the id of the run in training."""
 
 
 @contextmanager
 def server(folder: Path, reader: Lab) -> Iterator[Started]:
-    """The dashboard, with a visitor who keeps the line open."""
+    """The dashboard with a visitor who keeps a connection open."""
     spec = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200))
-    run, waiting = reader.launch(spec), reader.launch(spec.but(seed=1))  # this lab does not train: the server will
+    run, waiting = reader.launch(spec), reader.launch(spec.but(seed=1))  # this lab is not started: the server trains
     process, url = run_server(REPO / "app.py", folder)
     with socket.create_connection(("127.0.0.1", urlsplit(url).port)) as visitor:
         visitor.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -47,7 +47,7 @@ def server(folder: Path, reader: Lab) -> Iterator[Started]:
 
 @contextmanager
 def command(folder: Path, reader: Lab) -> Iterator[Started]:
-    """The command line in the middle of its job."""
+    """The command line while it trains."""
     arguments = ["compare", "--source", "digits", "--pretrain-epochs", "200", "--home", str(folder / "home")]
     with (folder / "errors.log").open("wb") as log:
         process = subprocess.Popen(
@@ -84,7 +84,7 @@ def test_a_signal_ends_the_process_soon_with_a_checkpoint_of_what_it_trained(
         assert run.state == "interrupted"
         assert kept is not None
         assert sha256_of(reader.settings.runs / id / kept[0]) == kept[1]
-        assert f"checkpoint-{run.step}-" in kept[0]  # of its last step: nothing is lost
+        assert f"checkpoint-{run.step}-" in kept[0]  # of its last step, so nothing is lost
         assert list((folder / "home" / "owners").iterdir()) == []
         if start is command:
             assert status == 128 + number
@@ -93,7 +93,7 @@ def test_a_signal_ends_the_process_soon_with_a_checkpoint_of_what_it_trained(
             assert "Every run is kept" in words
             assert "Resume" in words
             assert "Traceback" not in words
-        reader.resume(id)
+        reader.resume([id])
         assert reader.run(id).resumed_step == run.step > 50
         reader.close()
     assert max(took) < LIMIT

@@ -1,4 +1,4 @@
-"""The README's table says what the last full runs measured."""
+"""The table in the README shows the figures of the last full runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.soak.sizes import FIGURES, FULL
 
 def test_the_table_is_that_of_the_file() -> None:
     text = README.read_text(encoding="utf-8")
-    # A full run renews the file first, and then the table.
+    # A full run updates the file first, and then the table.
     assert FULL or written(text, json.loads(FIGURES.read_text(encoding="utf-8"))) == text
 
 

@@ -1,4 +1,4 @@
-"""A thousand connections that stall, without the token: who has it gets in, and what trains goes on."""
+"""A thousand stalled connections without the token: clients with the token get in, and training goes on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_WAIT = full_or_short(2.0, 60.0)
 """Seconds for a page: what is promised where this is measured, and no more than a hang elsewhere."""
 
 PAGE_SECONDS = 4.0
-"""Between two pages that are opened anew: Streamlit keeps the descriptors of each for two minutes after it was left."""
+"""Interval between two new pages: Streamlit keeps the descriptors of a page for two minutes after it is closed."""
 
 MAX_LINES = 100
 
@@ -48,7 +48,7 @@ def seconds_to_draw(visitor: Visitor) -> float:
 @pytest.mark.timeout(900 if FULL else 300)
 @pytest.mark.parametrize("descriptors", [1024, 256])
 def test_stalled_connections_keep_nobody_with_the_token_out(tmp_path: Path, descriptors: int) -> None:
-    lab = Lab(Settings(tmp_path / "home"))  # it does not start, so the server takes what it queues
+    lab = Lab(Settings(tmp_path / "home"))  # not started, so that the server trains what it queues
     task = RunSpec.of(
         method="pretrain", model=ModelSpec.of(num_classes=10), task=DIGITS, optim=short(epochs=200, batch_size=BATCH)
     )

@@ -66,7 +66,7 @@ def test_bases_stand_where_fine_tuning_began(studied, chosen):
     assert len(standings) == 3
     for run in lab.members(experiment):
         task = lab.tasks.get(run.spec.source)
-        network = read_network(lab.base_file(run))
+        network = read_network(lab.artifacts.base(run))
         with torch.no_grad():
             right = (network(task.validation_x).argmax(1) == task.validation_y).double().mean()
         assert standings[run.spec.base].source == pytest.approx(100 * float(right))

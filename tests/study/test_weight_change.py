@@ -77,7 +77,9 @@ def test_a_run_without_files_gives_a_sentence(lab: Lab):
     with pytest.raises(UnknownRunError, match="is gone from"):
         read_change(lab, full)
     other = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.002))).id)[0]
-    lab.store.add_file(experiment.base, NETWORK, write_atomically(lab.base_file(lora), lab.content(other.id, NETWORK)))
+    lab.store.add_file(
+        experiment.base, NETWORK, write_atomically(lab.artifacts.base(lora), lab.artifacts.read(other.id, NETWORK))
+    )
     with pytest.raises(BaseMismatchError, match="another base"):
         read_change(lab, lora)
     assert (lab.settings.runs / lora.id / ADAPTER).exists()

@@ -92,7 +92,7 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
     members = lab.members(experiment)
     chosen = chosen_arms(members)
     tasks = [task for run in members for task in (run.spec.task, run.spec.source) if task]
-    titles = {info.name: info.num_classes for info in lab.datasets()}
+    titles = {info.name: info.num_classes for info in lab.catalog.list()}
     return Evidence(
         experiment=experiment,
         bases=tuple(lab.runs_of(bases_of(members))),

@@ -77,10 +77,10 @@ def read_change(lab: Lab, run: Run) -> WeightChange:
         NetworkFileError: a network's file is damaged.
         AdapterError: the adapter's file is damaged, or was trained on another base.
     """
-    base = read_network(lab.base_file(run))
+    base = read_network(lab.artifacts.base(run))
     if run.spec.method == "lora":
-        return WeightChange(base, apply_adapter(base, lab.adapter(run.id)))
-    return WeightChange(base, read_network(lab.file(run.id, NETWORK)))
+        return WeightChange(base, apply_adapter(base, lab.artifacts.adapter(run.id)))
+    return WeightChange(base, read_network(lab.artifacts.path(run.id, NETWORK)))
 
 
 def layer_shapes(run: Run) -> dict[str, tuple[int, int]]:

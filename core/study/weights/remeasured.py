@@ -45,7 +45,7 @@ def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int]) -> list[CutArm]:
     """
     cuts = {rank: CutArm(rank) for rank in sorted(set(ranks))}
     for run in full.runs:
-        base, tuned = read_network(lab.base_file(run)), read_network(lab.file(run.id, NETWORK))
+        base, tuned = read_network(lab.artifacts.base(run)), read_network(lab.artifacts.path(run.id, NETWORK))
         target, source = _tasks(lab, run.spec)
         for cut in cuts.values():
             cut.by_seed[run.spec.seed] = _standing(cut_network(base, tuned, cut.rank), target, source, "test")
@@ -106,7 +106,7 @@ def base_standings(lab: Lab, arms: Iterable[Arm]) -> dict[str, Standing]:
     for run in (run for arm in arms for run in arm.runs if run.spec.base):
         if str(run.spec.base) not in found:
             target, source = _tasks(lab, run.spec)
-            found[str(run.spec.base)] = _standing(read_network(lab.base_file(run)), target, source, "validation")
+            found[str(run.spec.base)] = _standing(read_network(lab.artifacts.base(run)), target, source, "validation")
     return found
 
 
@@ -131,8 +131,8 @@ def network_of_run(lab: Lab, run: Run) -> nn.Module:
         LabError: a file is gone or damaged, or the run has not made one.
     """
     if run.spec.lora is None:
-        return read_network(lab.file(run.id, NETWORK))
-    return apply_adapter(read_network(lab.base_file(run)), lab.adapter(run.id))
+        return read_network(lab.artifacts.path(run.id, NETWORK))
+    return apply_adapter(read_network(lab.artifacts.base(run)), lab.artifacts.adapter(run.id))
 
 
 @torch.no_grad()

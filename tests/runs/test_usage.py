@@ -1,4 +1,4 @@
-"""Stored bytes: counted as they are on the disk, and a limit that holds on the server."""
+"""Disk usage is measured correctly, and the limit on it is enforced."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 
 def test_usage_is_what_is_on_the_disk_and_follows_every_change(lab: Lab, settings: Settings) -> None:
     (run,) = finish(lab, lab.launch(SPEC).id)
-    file = lab.file(run.id, "network.safetensors")
+    file = lab.artifacts.path(run.id, "network.safetensors")
     copy = file.with_name("run.safetensors")
     wait_until(lambda: copied(lab, run.id))
-    usage = lab.space.usage()
-    assert usage.runs == file.stat().st_size + copy.stat().st_size == lab.space.of([run.id])
+    usage = lab.usage.measure()
+    assert usage.runs == file.stat().st_size + copy.stat().st_size == lab.usage.of([run.id])
     assert usage.store >= 4096
     assert usage.total == usage.runs + usage.store + usage.datasets
     (settings.datasets / "some").mkdir(parents=True)
     (settings.datasets / "some" / "images").write_bytes(b"x" * 5000)
     (file.parent / "merged.safetensors").write_bytes(b"y" * 1234)
-    again = lab.space.usage()
+    again = lab.usage.measure()
     assert (again.runs - usage.runs, again.datasets) == (1234, 5000)
-    lab.shelf.delete([run.id])
-    assert lab.space.usage().runs == len(f"{run.id}\n")  # its name is remembered
-    assert lab.space.of([run.id, "r-none"]) == 0
+    lab.notes.delete([run.id])
+    assert lab.usage.measure().runs == len(f"{run.id}\n")  # the file with the ids of deleted runs
+    assert lab.usage.of([run.id, "r-none"]) == 0
 
 
 def test_what_deleting_frees_in_the_store_counts_as_free(tmp_path: Path) -> None:
     lab = Lab(Settings(home=tmp_path))
     ids = write_many(lab.store, 1000)
-    before = lab.space.usage().store
+    before = lab.usage.measure().store
     with lab.store.transaction() as db:
         db.execute("INSERT INTO losses VALUES ('r-00000001', 1000, zeroblob(20000000), x'')")
-    filled = lab.space.usage().store
+    filled = lab.usage.measure().store
     assert filled > before + 20_000_000
-    lab.shelf.delete(ids)
+    lab.notes.delete(ids)
     lab.store.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert lab.space.usage().store < before
+    assert lab.usage.measure().store < before
     lab.close()
 
 
 def test_no_run_is_queued_that_would_go_beyond_the_limit(settings: Settings) -> None:
     lab = Lab(replace(settings, max_stored_bytes=3_000_000))
-    sentence = r"would bring it to 0\.0\d GB; 0\.003 GB is the most: delete runs on the Runs page"
+    sentence = r"would bring it to 0\.0\d GB; the limit is 0\.003 GB: delete runs on the Runs page"
     queued: list[str] = []
     with pytest.raises(StorageFullError, match=sentence):
         queued.extend(lab.launch(SPEC.but(seed=seed)).id for seed in range(10))
-    # What waits counts with what it will leave: half a megabyte of weights each.
+    # Queued runs count with the files that they will write: half a megabyte of weights each.
     assert 2 <= len(queued) <= 3_000_000 // (4 * plan(SPEC.model).parameters)
     assert len(lab.runs()) == len(queued)
     base = lab.run(queued[0])
@@ -68,7 +68,7 @@ def test_no_run_is_queued_that_would_go_beyond_the_limit(settings: Settings) -> 
         lab.repeat(*queued, *queued)
     assert len(lab.runs()) == len(queued)
     lab.fine_tune(base, TURNED, [(short(), LoRASpec.of(rank=1))], [0], "small ones still fit")
-    lab.shelf.delete([queued[-1]])
+    lab.notes.delete([queued[-1]])
     lab.launch(SPEC.but(seed=99))
     lab.close()
 
@@ -77,7 +77,7 @@ def test_long_curves_count_before_they_are_there(settings: Settings) -> None:
     lab = Lab(replace(settings, max_stored_bytes=3_000_000))
     lab.launch(SPEC)
     with pytest.raises(StorageFullError):
-        lab.launch(SPEC.but(optim=OptimSpec.of(epochs=200, batch_size=1)))  # 260,000 steps of twelve bytes
+        lab.launch(SPEC.but(optim=OptimSpec.of(epochs=200, batch_size=1)))  # 260,000 steps
     lab.close()
 
 

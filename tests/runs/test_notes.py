@@ -1,4 +1,4 @@
-"""Notes, tags, the archive, and deleting: all or nothing, at any moment, from anywhere, twice."""
+"""Notes, tags, the archive and deletion: all or nothing, at any time, from any process, also twice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.spec import LoRASpec, RunSpec
 from core.store.deletions import Deletions
-from core.store.notes import MOST_NOTE, MOST_TAG, MOST_TAGS, Shelf
+from core.store.notes import MAX_NOTE, MAX_TAG, MAX_TAGS, RunNotes
 from core.store.record import Experiment
 from core.store.search import Query, Search
 from core.store.store import Store
@@ -41,12 +41,12 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def shelf(store: Store, tmp_path: Path) -> Shelf:
-    return Shelf(store, tmp_path)
+def notes(store: Store, tmp_path: Path) -> RunNotes:
+    return RunNotes(store, tmp_path)
 
 
 def put(store: Store, folder: Path, *ids: str, spec: RunSpec = SPEC) -> None:
-    """Finished runs with a file each."""
+    """Finished runs with one file each."""
     store.add([(id, spec) for id in ids], "me", 100)
     with store.transaction() as db:
         db.execute("UPDATE runs SET state = 'finished' WHERE state = 'queued'")
@@ -63,61 +63,61 @@ def note_of(store: Store, id: str = "r-1") -> tuple[str, tuple[str, ...]]:
     return entry.note, entry.tags
 
 
-def test_a_note_and_tags_come_back_as_they_were_given(store: Store, shelf: Shelf) -> None:
+def test_a_note_and_tags_come_back_as_they_were_given(store: Store, notes: RunNotes) -> None:
     store.add([("r-1", SPEC)], "me", 10)
-    shelf.set_note("r-1", "  **two**\r\nlines <b> \\ %  ")
-    shelf.set_tags("r-1", ["b  c", "a", "a", " ä€😀 "])
+    notes.set_note("r-1", "  **two**\r\nlines <b> \\ %  ")
+    notes.set_tags("r-1", ["b  c", "a", "a", " ä€😀 "])
     assert note_of(store) == ("**two**\nlines <b> \\ %", ("a", "b c", "ä€😀"))
-    shelf.add_tag(["r-1", "r-none"], "new")
+    notes.add_tag(["r-1", "r-none"], "new")
     assert "new" in note_of(store)[1]
-    shelf.set_note("r-1", "")
-    shelf.set_tags("r-1", [])
+    notes.set_note("r-1", "")
+    notes.set_tags("r-1", [])
     assert note_of(store) == ("", ())
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda s: s.set_note("r-1", "x" * (MOST_NOTE + 1)), "at most 2,000 characters, and this one has 2,001"),
-        (lambda s: s.set_note("r-1", "a\0b"), r"no text \('\\x00'\)"),
-        (lambda s: s.set_note("r-1", "half \ud800"), "no text"),
-        (lambda s: s.set_tags("r-1", ["kept", "y" * (MOST_TAG + 1)]), "at most 40 characters, and this one has 41"),
+        (lambda s: s.set_note("r-1", "x" * (MAX_NOTE + 1)), "at most 2,000 characters, and this one has 2,001"),
+        (lambda s: s.set_note("r-1", "a\0b"), r"not text \('\\x00'\)"),
+        (lambda s: s.set_note("r-1", "half \ud800"), "not text"),
+        (lambda s: s.set_tags("r-1", ["kept", "y" * (MAX_TAG + 1)]), "at most 40 characters, and this one has 41"),
         (lambda s: s.set_tags("r-1", ["  "]), "at least one character"),
-        (lambda s: s.set_tags("r-1", ["a\x1bb"]), "no text"),
-        (lambda s: s.set_tags("r-1", [str(i) for i in range(MOST_TAGS + 1)]), "at most 20 tags"),
-        (lambda s: [s.add_tag(["r-1"], str(i)) for i in range(MOST_TAGS + 1)], "at most 20 tags"),
+        (lambda s: s.set_tags("r-1", ["a\x1bb"]), "not text"),
+        (lambda s: s.set_tags("r-1", [str(i) for i in range(MAX_TAGS + 1)]), "at most 20 tags"),
+        (lambda s: [s.add_tag(["r-1"], str(i)) for i in range(MAX_TAGS + 1)], "at most 20 tags"),
     ],
 )
 def test_what_is_too_long_or_no_text_is_refused_and_changes_nothing(
-    store: Store, shelf: Shelf, change: Callable[[Shelf], object], sentence: str
+    store: Store, notes: RunNotes, change: Callable[[RunNotes], object], sentence: str
 ) -> None:
     store.add([("r-1", SPEC)], "me", 10)
-    shelf.set_note("r-1", "before")
-    shelf.set_tags("r-1", ["0"])
+    notes.set_note("r-1", "before")
+    notes.set_tags("r-1", ["0"])
     with pytest.raises(NoteError, match=sentence):
-        change(shelf)
+        change(notes)
     note, tags = note_of(store)
     assert note == "before"
-    assert len(tags) <= MOST_TAGS
+    assert len(tags) <= MAX_TAGS
     assert "0" in tags
 
 
-def test_a_run_that_is_gone_takes_no_note_and_leaves_no_tag(store: Store, shelf: Shelf) -> None:
-    for change in (lambda: shelf.set_note("r-1", "x"), lambda: shelf.set_tags("r-1", ["x"])):
+def test_a_run_that_is_gone_takes_no_note_and_leaves_no_tag(store: Store, notes: RunNotes) -> None:
+    for change in (lambda: notes.set_note("r-1", "x"), lambda: notes.set_tags("r-1", ["x"])):
         with pytest.raises(UnknownRunError):
             change()
-    shelf.add_tag(["r-1"], "x")
+    notes.add_tag(["r-1"], "x")
     assert Search(store).tags() == []
 
 
-def test_the_archive_keeps_runs_out_of_sight_and_gives_them_back(store: Store, shelf: Shelf) -> None:
+def test_the_archive_keeps_runs_out_of_sight_and_gives_them_back(store: Store, notes: RunNotes) -> None:
     store.add([("r-1", SPEC), ("r-2", SPEC)], "me", 10)
-    shelf.archive(["r-1", "r-none"])
+    notes.archive(["r-1", "r-none"])
     search = Search(store)
     assert [e.run.id for e in search.find(Query()).entries] == ["r-2"]
     assert [e.run.id for e in search.find(Query(archived=True)).entries] == ["r-1"]
     assert store.run("r-1").state == "queued"
-    shelf.archive(["r-1"], False)
+    notes.archive(["r-1"], False)
     assert search.count(Query()) == 2
 
 
@@ -125,7 +125,7 @@ def test_the_archive_keeps_runs_out_of_sight_and_gives_them_back(store: Store, s
 
 
 def rows_of(store: Store, ids: list[str]) -> int:
-    """How many rows of any table belong to these runs."""
+    """Number of rows in all tables that belong to these runs."""
     tables = [row["name"] for row in store.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
     total = 0
     for table in tables:
@@ -135,59 +135,59 @@ def rows_of(store: Store, ids: list[str]) -> int:
     return total
 
 
-def test_deleting_leaves_nothing_of_a_run_and_all_of_the_others(store: Store, shelf: Shelf, tmp_path: Path) -> None:
+def test_deleting_leaves_nothing_of_a_run_and_all_of_the_others(store: Store, notes: RunNotes, tmp_path: Path) -> None:
     ids = write_many(store, 3 * PER_EXPERIMENT)
     for id in ids:
         (tmp_path / "runs" / id).mkdir(parents=True)
         (tmp_path / "runs" / id / NETWORK).write_bytes(b"weights")
     group, others = ids[PER_EXPERIMENT : 2 * PER_EXPERIMENT], [*ids[:PER_EXPERIMENT], *ids[2 * PER_EXPERIMENT :]]
     before = rows_of(store, others)
-    assert sorted(shelf.delete(group)) == group
+    assert sorted(notes.delete(group)) == group
     assert rows_of(store, group) == 0
     assert rows_of(store, others) == before
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted(others)
     assert {experiment.name for experiment in store.experiments()} == {"digits, rotated 0", "fashion-mnist, rotated 2"}
-    assert shelf.delete(group) == []
+    assert notes.delete(group) == []
 
 
-def test_an_experiment_goes_with_its_last_run_only(store: Store, shelf: Shelf) -> None:
+def test_an_experiment_goes_with_its_last_run_only(store: Store, notes: RunNotes) -> None:
     store.add([("r-0000ba5e", SPEC)], "me", 10)
     store.add([("r-1", TUNE), ("r-2", TUNE)], "me", 10, Experiment("e-1", "Turned", 0.0, "r-0000ba5e", ("r-1", "r-2")))
-    assert shelf.loss(["r-1"]).experiments == ()
-    assert shelf.loss(["r-1", "r-2"]).experiments == ("Turned",)
-    shelf.delete(["r-1"])
+    assert notes.effects_of_deleting(["r-1"]).experiments == ()
+    assert notes.effects_of_deleting(["r-1", "r-2"]).experiments == ("Turned",)
+    notes.delete(["r-1"])
     assert store.experiment("e-1").runs == ("r-2",)
-    assert shelf.loss(["r-2"]).experiments == ("Turned",)
-    shelf.delete(["r-2"])
+    assert notes.effects_of_deleting(["r-2"]).experiments == ("Turned",)
+    notes.delete(["r-2"])
     assert store.experiments() == []
 
 
-def test_a_run_that_trains_is_refused_and_one_that_waits_is_taken_off_the_queue(store: Store, shelf: Shelf) -> None:
+def test_a_run_that_trains_is_refused_and_one_that_waits_is_taken_off_the_queue(store: Store, notes: RunNotes) -> None:
     store.add([("r-1", SPEC)], "me", 10)
     (claimed,) = store.claim("me")
     store.add([("r-2", SPEC)], "me", 10)
-    assert shelf.loss(["r-1", "r-2"]).running == ("r-1",)
+    assert notes.effects_of_deleting(["r-1", "r-2"]).running == ("r-1",)
     with pytest.raises(RunInUseError, match="Run r-1 is being trained: stop first, then delete"):
-        shelf.delete(["r-1", "r-2"])
+        notes.delete(["r-1", "r-2"])
     assert len(store.runs()) == 2
-    assert shelf.delete(["r-2"]) == ["r-2"]
+    assert notes.delete(["r-2"]) == ["r-2"]
     assert store.claim("me") == []
     store.finish(claimed, "finished", RESULT, {})
-    assert shelf.delete(["r-1"]) == ["r-1"]
+    assert notes.delete(["r-1"]) == ["r-1"]
 
 
-def test_a_base_goes_only_with_the_runs_that_start_from_it(store: Store, shelf: Shelf, tmp_path: Path) -> None:
+def test_a_base_goes_only_with_the_runs_that_start_from_it(store: Store, notes: RunNotes, tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     put(store, folder, "r-0000ba5e")
     put(store, folder, "r-1", "r-2", "r-3", "r-4", "r-5", spec=TUNE)
-    assert shelf.loss(["r-0000ba5e", "r-1"]).dependents == ("r-2", "r-3", "r-4", "r-5")
+    assert notes.effects_of_deleting(["r-0000ba5e", "r-1"]).dependents == ("r-2", "r-3", "r-4", "r-5")
     sentence = "Runs r-2, r-3, r-4 and 1 more start from r-0000ba5e: delete them too, or keep their base"
     with pytest.raises(RunInUseError, match=sentence):
-        shelf.delete(["r-0000ba5e", "r-1"])
+        notes.delete(["r-0000ba5e", "r-1"])
     assert len(store.runs()) == 6
     assert (folder / "r-1" / NETWORK).exists()
-    everything = ["r-0000ba5e", *shelf.loss(["r-0000ba5e"]).dependents]
-    assert len(shelf.delete(everything)) == 6
+    everything = ["r-0000ba5e", *notes.effects_of_deleting(["r-0000ba5e"]).dependents]
+    assert len(notes.delete(everything)) == 6
     assert list(folder.iterdir()) == []
 
 
@@ -195,7 +195,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 from core.store.deletions import Deletions
-from core.store.notes import Shelf
+from core.store.notes import RunNotes
 from core.store.store import Store
 home, mode, *ids = sys.argv[1:]
 
@@ -209,12 +209,12 @@ if mode == "die before the files go":
     Deletions.purge = lambda self, ids: os.kill(os.getpid(), signal.SIGKILL)
 print("ready", flush=True)
 sys.stdin.readline()
-print(len(Shelf(Store(Path(home) / "lab.sqlite3"), Path(home)).delete(ids)), flush=True)
+print(len(RunNotes(Store(Path(home) / "lab.sqlite3"), Path(home)).delete(ids)), flush=True)
 """
 
 
 def child(home: Path, mode: str, ids: list[str]) -> subprocess.Popen[str]:
-    """A process that deletes these runs when it is told to."""
+    """A process that deletes these runs on command."""
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(home), mode, *ids], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -229,7 +229,7 @@ def test_two_processes_and_four_threads_that_delete_the_same_delete_each_run_onc
     put(store, folder, *ids)
     process = child(tmp_path, "delete", ids)
     gone: list[str] = []
-    threads = [threading.Thread(target=lambda: gone.extend(Shelf(store, tmp_path).delete(ids))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: gone.extend(RunNotes(store, tmp_path).delete(ids))) for _ in range(4)]
     assert process.stdin
     process.stdin.write("go\n")
     process.stdin.flush()
@@ -278,11 +278,11 @@ def test_stop_and_delete_at_any_moment_from_many_threads_leave_every_run_whole_o
             while id in {run.id for run in lab.runs_of([id])}:
                 try:
                     lab.stop(id)
-                    lab.shelf.delete([id])
+                    lab.notes.delete([id])
                 except (RunInUseError, UnknownRunError):
                     wait_until(lambda id=id: not any(run.state == "running" for run in lab.runs_of([id])))
 
-    # Every run is deleted by two threads, while its bank trains on with the others.
+    # Two threads delete every run while the rest of its bank goes on training.
     threads = [threading.Thread(target=do_away, args=(ids[place % 2 :: 2],)) for place in range(4)]
     for thread in threads:
         thread.start()
@@ -300,9 +300,9 @@ def test_a_run_of_a_bank_can_go_while_the_others_train(lab: Lab) -> None:
     wait_until(lambda: all(lab.run(id).step for id in (first, *others)))
     lab.stop(first)
     wait_until(lambda: lab.run(first).state == "stopped")
-    lab.shelf.delete([first])
+    lab.notes.delete([first])
     with pytest.raises(RunInUseError):
-        lab.shelf.delete([base.id, *others])
+        lab.notes.delete([base.id, *others])
     for id in others:
         lab.stop(id)
     assert [run.state for run in finish(lab, *others)] == ["stopped"] * 2
@@ -312,7 +312,7 @@ def test_a_download_that_has_begun_ends_whole_when_its_run_is_deleted(settings: 
     lab = open_lab(settings)
     try:
         (run,) = finish(lab, lab.launch(SPEC.but(optim=short())).id)
-        digest = sha256_of(lab.file(run.id, NETWORK))
+        digest = sha256_of(lab.artifacts.path(run.id, NETWORK))
         scope: dict[str, Any] = {
             "type": "http",
             "method": "GET",
@@ -329,7 +329,7 @@ def test_a_download_that_has_begun_ends_whole_when_its_run_is_deleted(settings: 
         async def send(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.body":
                 if not body:
-                    lab.shelf.delete([run.id])
+                    lab.notes.delete([run.id])
                 body.append(message.get("body", b""))
 
         complete(download(Request(scope))(scope, receive, send))
@@ -344,7 +344,7 @@ def test_a_download_that_has_begun_ends_whole_when_its_run_is_deleted(settings: 
 
 def test_runs_that_are_deleted_are_no_base_for_new_ones(lab: Lab) -> None:
     (base,) = finish(lab, lab.launch(SPEC.but(optim=short())).id)
-    lab.shelf.delete([base.id])
+    lab.notes.delete([base.id])
     (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[0]], [0], "x").runs)
     assert run.state == "failed"
     assert run.cause == f"Its base {base.id} does not exist any more."

@@ -1,0 +1,78 @@
+"""The files that runs produce: networks, adapters and merged networks, checked whenever they are read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter, verify_adapter
+from core.engine.job import ADAPTER, NETWORK
+from core.errors import RunStateError, UnknownRunError
+from core.files import check_sha256
+from core.methods.lora import merged_copy
+from core.networks.file import read_network, write_network
+from core.store.record import Run
+from core.store.store import Store
+
+MERGED = "merged.safetensors"
+
+
+class Artifacts:
+    """Files of runs, by run id and name. Any thread may call any method."""
+
+    def __init__(self, store: Store, runs: Path) -> None:
+        """Args: store: has the hashes of the files; runs: folder with one folder per run."""
+        self._store = store
+        self._runs = runs
+
+    def path(self, run: str, name: str) -> Path:
+        """Path of a run's file: ``network.safetensors``, ``adapter.zip`` or ``merged.safetensors``.
+
+        The merged network of a LoRA run is made on first use.
+
+        Raises:
+            UnknownRunError: there is no such run, it makes no such file, or the file is gone.
+            RunStateError: the run has not made it yet.
+            DamagedFileError: the file has changed since it was written.
+        """
+        record = self._store.run(run)
+        made = {"lora": (ADAPTER, MERGED)}.get(record.spec.method, (NETWORK,))
+        if name not in made:
+            raise UnknownRunError(f"Run {run} makes no file {name!r}; it makes: {', '.join(made)}.")
+        if record.result is None:
+            raise RunStateError(f"Run {run} is {record.state}: it has made no files.")
+        path = self._runs / run / name
+        known = self._store.files(run).get(name)
+        if name == MERGED and (known is None or not path.exists()):
+            merged = merged_copy(apply_adapter(read_network(self.base(record)), self.adapter(run)))
+            known = write_network(path, merged)
+            self._store.add_file(run, name, known)
+        if not path.exists():
+            raise UnknownRunError(f"The file {name} of run {run} is gone from {path.parent}.")
+        if known is not None:
+            check_sha256(path, known, f"The file {name} of run {run}")
+        return path
+
+    def read(self, run: str, name: str) -> bytes:
+        """Content of a run's file. Raises: see :meth:`path`."""
+        return self.path(run, name).read_bytes()
+
+    def base(self, run: Run) -> Path:
+        """Path of the weights that a fine-tune run started from. Raises: see :meth:`path`."""
+        if run.spec.base is None:
+            raise UnknownRunError(f"Run {run.id} started from no base.")
+        return self.path(run.spec.base, NETWORK)
+
+    def adapter(self, run: str) -> AdapterFile:
+        """A LoRA run's adapter, read and checked. Raises: AdapterError: the file is damaged; see :meth:`path`."""
+        return read_adapter(self.path(run, ADAPTER))
+
+    def certificate(self, run: str) -> dict[str, Any]:
+        """Results of the checks made when a LoRA run's adapter was written. Raises: see :meth:`adapter`."""
+        certificate = self.adapter(run).certificate
+        return asdict(certificate) if certificate else {}
+
+    def verify(self, run: str) -> Verification:
+        """Verify a LoRA run's adapter file against its base. Raises: AdapterError: it is not valid."""
+        return verify_adapter(self.path(run, ADAPTER), self.base(self._store.run(run)))
