@@ -27,10 +27,10 @@ from core.errors import SpecError
 SCHEMA = 1
 """Version of the JSON that a spec is written as."""
 
-MOST_CLASSES = 1000
+MAX_CLASSES = 1000
 """Labels that a network may tell apart."""
 
-MOST_CHARACTERS = 65_536
+MAX_CHARACTERS = 65_536
 """Of a spec written as JSON; the longest that the bounds below allow has a third of it."""
 
 Method = Literal["pretrain", "full", "lora"]
@@ -86,8 +86,8 @@ class Spec(BaseModel):
         Raises:
             SpecError: too long, not JSON, another schema version, or out of bounds.
         """
-        if len(text) > MOST_CHARACTERS:
-            raise SpecError(f"This spec has {len(text):,} characters; a spec has at most {MOST_CHARACTERS:,}.")
+        if len(text) > MAX_CHARACTERS:
+            raise SpecError(f"This spec has {len(text):,} characters; a spec has at most {MAX_CHARACTERS:,}.")
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -107,7 +107,7 @@ class ModelSpec(Spec):
     num_hidden_2: int = Field(
         256, ge=1, le=4096, title="Second hidden layer", description="Width of the second hidden layer."
     )
-    num_classes: int = Field(10, ge=2, le=MOST_CLASSES, title="Classes", description="Outputs of the network.")
+    num_classes: int = Field(10, ge=2, le=MAX_CLASSES, title="Classes", description="Outputs of the network.")
 
 
 class TaskSpec(Spec):
@@ -116,9 +116,9 @@ class TaskSpec(Spec):
     dataset: str = Field(
         "digits", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", title="Dataset", description="Labelled images to learn."
     )
-    classes: tuple[Annotated[int, Field(ge=0, le=MOST_CLASSES - 1)], ...] | None = Field(
+    classes: tuple[Annotated[int, Field(ge=0, le=MAX_CLASSES - 1)], ...] | None = Field(
         None,
-        max_length=MOST_CLASSES,
+        max_length=MAX_CLASSES,
         title="Classes kept",
         description="Labels that stay in; empty keeps all. Labels keep their numbers.",
     )

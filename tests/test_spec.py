@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import SpecError
-from core.spec import MOST_CHARACTERS, MOST_CLASSES, LoRASpec, ModelSpec, OptimSpec, RunSpec, Spec, TaskSpec, bounds
+from core.spec import MAX_CHARACTERS, MAX_CLASSES, LoRASpec, ModelSpec, OptimSpec, RunSpec, Spec, TaskSpec, bounds
 
 SPECS: list[type[Spec]] = [ModelSpec, TaskSpec, LoRASpec, OptimSpec]
 
@@ -221,7 +221,7 @@ def test_the_size_of_a_spec_is_bounded(spec: type[Spec], values: dict[str, objec
 
 
 def test_the_longest_spec_there_can_be_is_read_and_longer_text_is_not() -> None:
-    classes = tuple(range(MOST_CLASSES))
+    classes = tuple(range(MAX_CLASSES))
     longest = RunSpec.of(
         method="lora",
         base="b" * 64,
@@ -230,7 +230,7 @@ def test_the_longest_spec_there_can_be_is_read_and_longer_text_is_not() -> None:
         lora=LoRASpec.of(target_modules=tuple(f"{LONG_NAME}{i:02}" for i in range(64))),
     )
     text = longest.to_json()
-    assert len(text) < MOST_CHARACTERS / 2
+    assert len(text) < MAX_CHARACTERS / 2
     assert RunSpec.from_json(text) == longest
     with pytest.raises(SpecError, match="has 70,000 characters; a spec has at most 65,536"):
         RunSpec.from_json(text.ljust(70_000))

@@ -19,7 +19,7 @@ from core.errors import LabError, SpecError
 from core.files import sha256_of
 from core.lab import Lab
 from core.settings import Settings
-from core.spec import MOST_CHARACTERS, RunSpec
+from core.spec import MAX_CHARACTERS, RunSpec
 from core.training.events import Event, StepLoss
 from core.wording.numbers import listed, percent
 
@@ -96,7 +96,7 @@ def _recipe(options: argparse.Namespace, settings: Settings) -> Recipe:
             lab.close()
     try:
         with options.recipe.open(encoding="utf-8") as file:
-            return Recipe.read(file.read(MOST_CHARACTERS + 1))
+            return Recipe.read(file.read(MAX_CHARACTERS + 1))
     except OSError as error:
         raise SpecError(f"{options.recipe} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:

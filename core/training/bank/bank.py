@@ -28,11 +28,12 @@ from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge
 from core.training.stepper import training_bytes
 
-LEAST, MOST = 4, 8
-"""LoRA members of a shard on a CPU: more of them share a product, fewer fit the cache and keep more threads busy."""
+MIN_MEMBERS, MAX_MEMBERS = 4, 8
+"""LoRA members per shard on a CPU: larger shards share more work per product, smaller ones fit the cache and keep more
+threads busy."""
 
 SHARDS = 4
-"""Shards that a bank is cut into before they grow beyond the least size."""
+"""Shards that a bank is split into before they grow beyond the minimum size."""
 
 
 def shard_size(members: int, low_rank: bool, device: str) -> int:
@@ -41,7 +42,7 @@ def shard_size(members: int, low_rank: bool, device: str) -> int:
         return members  # a launch costs more than the work it starts
     if not low_rank:
         return 1  # nothing is shared, and one member's weights and moments fill a core's cache
-    return min(MOST, max(LEAST, -(-members // SHARDS)))
+    return min(MAX_MEMBERS, max(MIN_MEMBERS, -(-members // SHARDS)))
 
 
 class Bank:
