@@ -19,7 +19,7 @@ from core.errors import LabError, SpecError
 from core.files import sha256_of
 from core.lab import Lab
 from core.settings import Settings
-from core.spec import MAX_CHARACTERS, RunSpec
+from core.spec import DEVICES, MAX_CHARACTERS, RunSpec
 from core.training.events import Event, StepLoss
 from core.wording.numbers import listed, percent
 
@@ -38,7 +38,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     source.add_argument("--run", metavar="ID", help="a run of this machine, in place of a file")
     job.add_argument("--base", type=Path, metavar="BASE.safetensors", help="weights to start from, not trained again")
     job.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for what comes of it (default: its id)")
-    job.add_argument("--device", choices=["cuda", "mps", "cpu"], help="where to train (default: as the run was)")
+    job.add_argument(
+        "--device",
+        choices=[device for device in DEVICES if device != "auto"],
+        help="where to train (default: as the run was)",
+    )
     job.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as many as the run had)")
     job.add_argument("--home", type=Path, help="folder with runs and datasets (default: LORA_LAB_HOME)")
     job.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")

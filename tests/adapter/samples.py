@@ -28,13 +28,12 @@ from core.methods.lora import (
     add_lora,
 )
 from core.networks.perceptron import MultilayerPerceptron, build, fingerprint
-from core.spec import LoRASpec, ModelSpec, Scaling
+from core.spec import LoRASpec, ModelSpec
 from tests.data import uploaded
 from tests.data.uploaded import Entry
 
 WIDE = ModelSpec(num_features=300, num_hidden_1=220, num_hidden_2=210, num_classes=10)
 SMALL = ModelSpec(num_features=12, num_hidden_1=11, num_hidden_2=9, num_classes=5)
-SCALINGS: list[Scaling] = ["alpha/r", "alpha", "alpha/sqrt(r)"]
 HOSTILE = Card(
     "x](http://evil) | <script>", "b`\n# big", ("<img src=x>\r\n| a | www.evil.org", "\u202e*b*"), {"|": "`"}
 )

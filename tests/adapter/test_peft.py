@@ -32,11 +32,10 @@ from core.methods.lora import (
     merged_copy,
     scaling_factor,
 )
-from core.spec import LoRASpec, Scaling
+from core.spec import SCALINGS, LoRASpec, Scaling
 from tests.adapter.samples import (
     BASE,
     MODEL,
-    SCALINGS,
     WHOLE,
     WIDE,
     assert_close,

@@ -33,7 +33,7 @@ from core.methods.lora import (
     merged_copy,
 )
 from core.networks.perceptron import fingerprint
-from core.spec import LoRASpec, ModelSpec, Scaling
+from core.spec import SCALINGS, LoRASpec, ModelSpec, Scaling
 from tests.adapter.samples import (
     BASE,
     ENTRIES,
@@ -41,7 +41,6 @@ from tests.adapter.samples import (
     HOSTILE,
     LORA,
     MODEL,
-    SCALINGS,
     WHOLE,
     logits,
     packed,

@@ -57,9 +57,9 @@ class _Array:
         """Yield all values in order, as arrays of shape (k,)."""
         size = self.dtype.itemsize
         held, skip = bytearray(), self.start
-        for piece in self.archive.pieces(self.info):
-            held += piece[skip:]
-            skip = max(0, skip - len(piece))
+        for chunk in self.archive.chunks(self.info):
+            held += chunk[skip:]
+            skip = max(0, skip - len(chunk))
             if len(held) >= STEP:
                 whole = len(held) // size * size
                 yield np.frombuffer(bytes(held[:whole]), self.dtype)
@@ -117,8 +117,8 @@ def _array(archive: UntrustedZip, info: zipfile.ZipInfo, name: str) -> _Array:
         DatasetError: not a numeric array, or its size does not match the zip's.
     """
     begin = b""
-    for piece in archive.pieces(info):
-        begin += piece
+    for chunk in archive.chunks(info):
+        begin += chunk
         if len(begin) >= MAX_HEADER + 12:
             break
     wide = begin[6:7] in (b"\x02", b"\x03")

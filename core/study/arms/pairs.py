@@ -30,7 +30,7 @@ def paired_difference(a: Arm, b: Arm, measure: MeasureName) -> Difference:
 
 
 def lora_against_full(arms: Sequence[Arm], validation: Mapping[str, float] | None = None) -> list[tuple[Arm, Arm]]:
-    """The pairs of a LoRA and a full arm that answer whether LoRA keeps up, in :func:`arm_order`; no controls.
+    """The pairs of a LoRA and a full arm that answer whether LoRA keeps up, in order of arms; no controls.
 
     Args:
         arms: of one experiment or more; only those on the same base and task are paired.
