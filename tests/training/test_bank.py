@@ -253,7 +253,7 @@ def test_evaluation_is_the_networks_own(tasks: Tasks, task: Task, method: str) -
 def test_shards_on_several_threads_give_the_numbers_of_one(
     task: Task, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bank_module, "LEAST", 2)
+    monkeypatch.setattr(bank_module, "MIN_MEMBERS", 2)
     seeds, rates = taken(SEEDS, 6), taken(RATES, 6)
     one, several = (Bank(members(method, 6), rates, seeds, task) for _ in range(2))
     several.use_threads(3)

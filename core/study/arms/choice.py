@@ -16,7 +16,8 @@ def chosen_arms(arms: Sequence[Arm], validation: Mapping[str, float] | None) -> 
     Only arms with the most seeds of their place are looked at.
 
     All methods choose among the seeds they are compared on, so what luck adds to one it adds to the other, as long
-    as all tried about as many settings: :func:`core.study.arms.fairness.comparable` warns if not. The test part takes no part.
+    as all tried about as many settings: :func:`core.study.arms.fairness.comparable` warns if not. The test part takes
+    no part.
 
     Args:
         arms: of one experiment.
