@@ -153,10 +153,6 @@ class AdapterConfig:
         """The alpha of the layer at ``path``, as PEFT defines it."""
         return self.alpha_pattern.get(_first_match(self.alpha_pattern, path), self.alpha)
 
-    def factor_of(self, path: str) -> float:
-        """The factor s on the output of the adapter at ``path``."""
-        return scaling_factor(self.scaling, self.alpha_of(path), self.rank_of(path))
-
     @property
     def scaling(self) -> Scaling:
         """How the factor on an adapter's output is computed."""

@@ -57,10 +57,6 @@ class AdapterFile:
         a, b = (self.tensors[tensor_name(path, letter)] for letter in "AB")
         return a.T.float().contiguous(), b.T.float().contiguous()
 
-    def scaling(self, path: str) -> float:
-        """The factor s on the output of one layer's adapter."""
-        return self.config.factor_of(path)
-
 
 def tensor_name(path: str, letter: str) -> str:
     """PEFT's name of matrix ``A`` or ``B`` of the layer at ``path``."""

@@ -108,7 +108,7 @@ def train(
         CheckpointError: the checkpoints do not match the members.
     """
     epochs, batch_size = optims[0].epochs, optims[0].batch_size
-    n = len(stepper.task.train_x)
+    n = stepper.task.num_train
     full_steps, rest = divmod(n, batch_size)
     seeds = list(dict.fromkeys(stepper.seeds))
     live = {k: _Progress(optim, spent / len(optims)) for k, optim in enumerate(optims)}

@@ -112,7 +112,7 @@ def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
 
 def _timer(stepper: Stepper, batch_size: int, look: Callable[[], None]) -> Callable[[int], float]:
     """A function that returns the seconds per step with a thread count; it calls ``look`` first."""
-    orders, n = len(set(stepper.seeds)), len(stepper.task.train_x)
+    orders, n = len(set(stepper.seeds)), stepper.task.num_train
     batch = min(batch_size, n)
 
     def rows(steps: int) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from core.adapter import (
+    AdapterConfig,
     AdapterFile,
     Card,
     adapter_bytes,
@@ -26,6 +27,7 @@ from core.methods.lora import (
     LinearWithLoRA,
     adapted_layers,
     add_lora,
+    scaling_factor,
 )
 from core.networks.perceptron import MultilayerPerceptron, build, fingerprint
 from core.spec import LoRASpec, ModelSpec
@@ -41,6 +43,11 @@ HOSTILE = Card(
 
 def probe(spec: ModelSpec = SMALL, rows: int = 32) -> Tensor:
     return torch.rand(rows, spec.num_features, generator=torch.Generator().manual_seed(7))
+
+
+def factor_of(config: AdapterConfig, path: str) -> float:
+    """The factor s on the output of the adapter at ``path``, by what the config says."""
+    return scaling_factor(config.scaling, config.alpha_of(path), config.rank_of(path))
 
 
 def perturb(*parameters: Tensor, seed: int = 3) -> None:

@@ -123,7 +123,7 @@ class Bank:
 
     def profile(self, shard: int, batch: int, runs: int) -> list[tuple[str, float]]:
         """Seconds that each part of a shard's step takes; this trains the weights."""
-        program, n = self.program(shard, batch), len(self.task.train_x)
+        program, n = self.program(shard, batch), self.task.num_train
         with torch.inference_mode(), no_denormals():
             # New rows each time, so that they come from memory, as in training, and not from the cache.
             parts = program.tape.profile(runs, before=lambda: program.rows.random_(n))
