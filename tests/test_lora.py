@@ -209,7 +209,7 @@ def test_settings_out_of_range_get_one_sentence(form: type[AdaptedLinear], chang
 
 @each_form
 def test_only_a_linear_layer_takes_an_adapter(form: type[AdaptedLinear]) -> None:
-    with pytest.raises(LoRAError, match="not beside ReLU"):
+    with pytest.raises(LoRAError, match="not ReLU"):
         form(nn.ReLU(), 2, 8)
 
 
