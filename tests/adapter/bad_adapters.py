@@ -112,7 +112,7 @@ BAD_ZIPS: dict[str, tuple[bytes, str]] = {
     "pickle": (pickle.dumps({"a": [1]}), "not a zip file"),
     "no entries": (zip_bytes({}), "exactly once, not 0 times"),
     "no tensors": (zip_bytes({CONFIG: ENTRIES[CONFIG]}), "has no adapter_model.safetensors"),
-    "tensors elsewhere": (zip_bytes({CONFIG: ENTRIES[CONFIG], f"a/{TENSORS}": ENTRIES[TENSORS]}), "holds no"),
+    "tensors elsewhere": (zip_bytes({CONFIG: ENTRIES[CONFIG], f"a/{TENSORS}": ENTRIES[TENSORS]}), "has no adapter_model"),
     "two configs": (zipped((f"a/{CONFIG}", ENTRIES[CONFIG])), "exactly once, not 2 times"),
     "many entries": (zipped(*((f"f{i}", b"") for i in range(20))), "more than 16 entries"),
     "very many entries": (zipped(*((f"f{i}", b"") for i in range(2000))), "more than 16 entries"),
