@@ -1,6 +1,6 @@
-"""The ASGI entry: starts and stops the lab, and puts the doors of ``core/web`` before Streamlit's pages.
+"""The ASGI application: starts and stops the lab, and adds the middleware of ``core/web`` to Streamlit's pages.
 
-``streamlit run app.py`` finds ``app`` below and serves it.
+``streamlit run app.py`` serves ``app`` below.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ from core.web.peers import Proxies
 from core.web.signed_in import SignedIn
 
 ANSWER_SECONDS = 1
-"""How long open answers may take to end, when the server stops."""
+"""Timeout for open responses when the server stops."""
 
 STOP_SECONDS = 3.0
-"""How long the workers then have to end the step that they are in."""
+"""Timeout for the workers to finish their current step after that."""
 
 BASE = "/".join(["", *filter(None, str(st.get_option("server.baseUrlPath") or "").split("/"))])
-"""The path that Streamlit puts before its own routes, as in ``/lab``; empty where there is none."""
+"""Prefix of Streamlit's routes, such as ``/lab``; empty by default."""
 
 
 def at(path: str) -> str:
-    """A path below :data:`BASE`."""
+    """Prepend :data:`BASE` to a path."""
     return f"{BASE}{path}"
 
 
@@ -64,7 +64,7 @@ def has_login() -> bool:
     """Whether Streamlit's login with an OpenID Connect provider is configured.
 
     Raises:
-        AccessError: it is, and cannot work.
+        AccessError: the configuration cannot be read, or Authlib is not installed.
     """
     if not any(Path(file).exists() for file in st.get_option("secrets.files")):
         return False
@@ -78,7 +78,7 @@ def has_login() -> bool:
 
 
 def is_signed_in(cookies: Mapping[str, str]) -> bool:
-    """Whether these are the cookies of somebody who has signed in, as Streamlit signs them."""
+    """Whether these cookies, signed by Streamlit, are those of a signed-in visitor."""
 
     def signed(name: str) -> bytes | None:
         return decode_signed_value(get_cookie_secret(), name, cookies.get(name, ""))
@@ -88,7 +88,7 @@ def is_signed_in(cookies: Mapping[str, str]) -> bool:
 
 
 def held_uploads() -> int:
-    """Bytes of the uploads that Streamlit keeps for the pages that are open."""
+    """Total bytes of the uploads that Streamlit holds for open pages."""
     if not Runtime.exists():
         return 0
     stats = Runtime.instance().uploaded_file_mgr.get_stats([CACHE_MEMORY_FAMILY])
@@ -96,20 +96,20 @@ def held_uploads() -> int:
 
 
 def decide_access() -> Access:
-    """Who may come in; where that cannot be said, there is nothing to start."""
+    """Determine the access settings; exits with a message if the configuration is invalid."""
     try:
-        Settings.from_environment()  # or the sentence that says what cannot be
+        Settings.from_environment()  # only to report invalid settings
         hosts = st.get_option("server.allowedHosts") or ["*"]
         access = Access.decide(st.get_option("server.address"), os.environ, hosts, has_login())
     except LabError as error:
         sys.exit(f"LoRA Lab does not start: {error}")
-    # Streamlit checks the host of its websocket once more, against its own list.
+    # Streamlit checks the host of its websocket against its own list as well.
     config.set_option("server.allowedHosts", list(access.hosts))
     return access
 
 
 def doors(access: Access) -> list[Middleware]:
-    """What a request passes on its way in, the outermost first."""
+    """The middleware, outermost first."""
     chain = [
         Middleware(SecurityHeaders),
         Middleware(Hosts, allowed=access.hosts),
@@ -134,34 +134,34 @@ def doors(access: Access) -> list[Middleware]:
 
 
 def trust(proxies: Proxies, server: uvicorn.Server) -> None:
-    """Have a server take only these proxies' word for where a visitor comes from.
+    """Make a server trust the forwarding headers of these proxies only.
 
-    Unless told otherwise, uvicorn believes whatever comes from this machine, be it a proxy or not.
+    By default, uvicorn trusts those of all programs on this machine.
     """
-    believing = uvicorn.middleware.proxy_headers.ProxyHeadersMiddleware
+    middleware = uvicorn.middleware.proxy_headers.ProxyHeadersMiddleware
     inner = server.config.loaded_app
-    if isinstance(inner, believing):
+    if isinstance(inner, middleware):
         inner = inner.app
-    server.config.loaded_app = believing(inner, proxies.spellings()) if proxies else inner
+    server.config.loaded_app = middleware(inner, proxies.spellings()) if proxies else inner
 
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     """Keep the lab open while the server runs."""
-    # Uvicorn's server is found as the owner of the signal handler that it set before this began.
+    # The uvicorn server is the owner of the signal handler that it has installed by now.
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     port = st.get_option("server.port")
     watching = None
     try:
         if isinstance(server, uvicorn.Server):
-            # It waits for open answers without end unless told otherwise: a stalled download must not keep it alive.
+            # By default it waits for open responses forever, and a stalled download would keep it alive.
             server.config.timeout_graceful_shutdown = ANSWER_SECONDS
             ACCESS.check_address(server.config.host)
             port = server.config.port
         await to_thread.run_sync(lab.open_lab)
     except (LabError, OSError) as error:
         print(f"LoRA Lab does not start: {error}", file=sys.stderr, flush=True)
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would say the same as a traceback
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would log the same with a traceback
         raise
     try:
         if isinstance(server, uvicorn.Server):

@@ -1,12 +1,12 @@
-"""LoRA Lab's training library. It knows nothing of Streamlit; pages and the command line use it.
+"""LoRA Lab's training library, used by the pages and the command line. It does not import Streamlit.
 
 >>> from core import MultilayerPerceptron, LinearWithLoRA
 """
 
 import os
 
-# Steps gather rows from all over a task's images. Large pages spare a quarter of that time; torch reads this
-# when it first allocates, and elsewhere than on Linux it does nothing.
+# Steps gather random rows of a task's images; huge pages save a quarter of that time. torch reads this variable at its
+# first allocation, and ignores it on systems other than Linux.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 from core.methods.lora import (

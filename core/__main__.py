@@ -23,7 +23,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.settings import Settings
 from core.signals import Signalled, raised
-from core.spec import CONTROL_RATES, CONTROLS, LEARNING_RATES, LoRASpec, OptimSpec, Spec, bounds
+from core.spec import CONTROL_RATES, CONTROLS, DEVICES, LEARNING_RATES, LoRASpec, OptimSpec, Spec, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms, dropped_sentences
@@ -243,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _option(job, "--within", DecisionSpec, "within", float, metavar="X")
     job.add_argument("--report", type=Path, metavar="FILE", help="write the decision report, one HTML file")
-    job.add_argument("--device", default="auto", choices=["auto", "cuda", "mps", "cpu"], help="where to train")
+    job.add_argument("--device", default="auto", choices=DEVICES, help="where to train")
     job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
     job.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 

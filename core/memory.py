@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from torch import nn
 
 MESSAGES = (
     "DefaultCPUAllocator:",  # torch's CPU allocator, also inside a compiled step
@@ -25,6 +26,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(part in str(error) for part in MESSAGES)
+
+
+def training_bytes(network: nn.Module) -> int:
+    """Bytes of a network's weights, and of gradients and Adam's two moments for those that are trained."""
+    return sum(p.nbytes * (4 if p.requires_grad else 1) for p in network.parameters())
 
 
 def free_bytes(device: torch.device) -> int:

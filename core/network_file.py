@@ -1,4 +1,4 @@
-"""The name under which model cards import :func:`core.networks.file.read_network`."""
+"""Alias of :func:`core.networks.file.read_network`, for the code in model cards."""
 
 from core.networks.file import read_network
 

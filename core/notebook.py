@@ -1,6 +1,6 @@
-"""The notebook's own loop and metric, for readers who come from there and as a reference for speed.
+"""The training loop and the metric of the original notebook, for its readers and as a baseline in benchmarks.
 
-The dashboard trains through ``core.training``, which keeps its data in memory.
+The dashboard trains with ``core.training``, which keeps the data in memory.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-"""What a ``DataLoader`` yields: images of shape (n, 1, 28, 28) or (n, features), labels of shape (n,)."""
+"""Batches as a ``DataLoader`` yields them: images of shape (n, 1, 28, 28) or (n, features), labels of shape (n,)."""
 
 
 def compute_accuracy(model: nn.Module, data_loader: Batches, device: torch.device | str) -> Tensor:
-    """Share of correct predictions, in percent, as a scalar tensor.
+    """Percentage of correct predictions, as a scalar tensor.
 
-    The model is evaluated and left in the mode it was in.
+    The model is switched to evaluation mode; its mode is restored afterwards.
     """
     was_training = model.training
     model.eval()
@@ -42,7 +42,7 @@ def train(
     train_loader: Batches,
     device: torch.device | str,
 ) -> list[float]:
-    """Train with cross entropy and print a line an epoch.
+    """Train with cross entropy and print one line per epoch.
 
     Returns:
         The mean training loss of each epoch.

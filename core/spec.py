@@ -1,6 +1,6 @@
-"""What a run is.
+"""Specs: the complete definition of a run.
 
-Each field states its bounds, unit and meaning once; forms, command line and errors read them from here.
+Title, description and bounds of each field are defined here once; forms, the command line and errors use them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from pydantic import (
 from core.errors import SpecError
 
 SCHEMA = 1
-"""Version of the JSON that a spec is written as."""
+"""Version of the JSON format of specs."""
 
-MOST_CLASSES = 1000
-"""Labels that a network may tell apart."""
+MAX_CLASSES = 1000
+"""Maximum number of classes of a dataset."""
 
-MOST_CHARACTERS = 65_536
-"""Of a spec written as JSON; the longest that the bounds below allow has a third of it."""
+MAX_CHARACTERS = 65_536
+"""Maximum length of a spec in JSON, three times that of the longest spec that the bounds below allow."""
 
 Method = Literal["pretrain", "full", "lora"]
 Scaling = Literal["alpha/r", "alpha", "alpha/sqrt(r)"]
@@ -39,28 +39,32 @@ Start = Literal["kaiming", "gaussian"]
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Control = Literal["head", "biases", "scratch"]
 
+SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
+STARTS: tuple[Start, ...] = get_args(Start)
+DEVICES: tuple[Device, ...] = get_args(Device)
+
 CONTROLS: dict[Control, str] = {"head": "Head only", "biases": "Biases only", "scratch": "From scratch"}
-"""What keeps a comparison honest, with its label. ``head`` trains the last layer, ``biases`` every bias (BitFit,
-arXiv 2106.10199), and ``scratch`` all weights, from random ones instead of the base's."""
+"""Control runs and their labels. ``head`` trains only the last layer, ``biases`` only the biases (BitFit,
+arXiv 2106.10199), and ``scratch`` all weights, starting from random ones instead of the base's."""
 
 LEARNING_RATES: dict[Method, float] = {"pretrain": 0.001, "full": 0.001, "lora": 0.005}
-"""Default learning rate a method. LoRA's best rate is usually several times the full one."""
+"""Default learning rate per method. LoRA's best rate is usually several times that of full fine-tuning."""
 
 CONTROL_RATES: dict[Control, float] = {"head": 0.005, "biases": 0.01, "scratch": 0.001}
-"""Default learning rate a control."""
+"""Default learning rate per control."""
 
 
 class Spec(BaseModel):
-    """Base of all specs: frozen, strict about names, free of NaN and infinity."""
+    """Base class of all specs: frozen, without unknown fields, NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def of(cls, /, **values: Any) -> Self:
-        """The spec with these values.
+        """Create a spec.
 
         Raises:
-            SpecError: a value is out of bounds; the message is one sentence.
+            SpecError: a value is invalid; the message is one sentence.
         """
         try:
             return cls(**values)
@@ -68,30 +72,30 @@ class Spec(BaseModel):
             raise SpecError(_sentence(cls, error)) from error
 
     def but(self, /, **changes: Any) -> Self:
-        """A copy with some fields changed, validated like a new one.
+        """Return a copy with some fields changed, validated like a new spec.
 
         Raises:
-            SpecError: a changed value is out of bounds.
+            SpecError: a value is invalid.
         """
         return type(self).of(**{name: getattr(self, name) for name in type(self).model_fields} | changes)
 
     def to_json(self) -> str:
-        """Stable JSON: sorted keys, schema version included."""
+        """Serialize to JSON with sorted keys and the schema version."""
         return json.dumps({"schema": SCHEMA, **self.model_dump(mode="json")}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The spec that :meth:`to_json` wrote.
+        """Parse the output of :meth:`to_json`.
 
         Raises:
-            SpecError: too long, not JSON, another schema version, or out of bounds.
+            SpecError: too long, not JSON, of another schema version, or invalid.
         """
-        if len(text) > MOST_CHARACTERS:
-            raise SpecError(f"This spec has {len(text):,} characters; a spec has at most {MOST_CHARACTERS:,}.")
+        if len(text) > MAX_CHARACTERS:
+            raise SpecError(f"This spec has {len(text):,} characters; a spec has at most {MAX_CHARACTERS:,}.")
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise SpecError("This is not a spec: it is not readable JSON.") from error
+            raise SpecError("This is not a spec: it is not valid JSON.") from error
         if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
             raise SpecError(f"This spec was not written with schema version {SCHEMA}.")
         return cls.of(**values)
@@ -100,30 +104,30 @@ class Spec(BaseModel):
 class ModelSpec(Spec):
     """Sizes of the multilayer perceptron."""
 
-    num_features: int = Field(784, ge=1, le=4096, title="Input features", description="Pixels of an image.")
+    num_features: int = Field(784, ge=1, le=4096, title="Input features", description="Number of pixels per image.")
     num_hidden_1: int = Field(
         128, ge=1, le=4096, title="First hidden layer", description="Width of the first hidden layer."
     )
     num_hidden_2: int = Field(
         256, ge=1, le=4096, title="Second hidden layer", description="Width of the second hidden layer."
     )
-    num_classes: int = Field(10, ge=2, le=MOST_CLASSES, title="Classes", description="Outputs of the network.")
+    num_classes: int = Field(10, ge=2, le=MAX_CLASSES, title="Classes", description="Number of outputs.")
 
 
 class TaskSpec(Spec):
     """A dataset seen in one way."""
 
     dataset: str = Field(
-        "digits", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", title="Dataset", description="Labelled images to learn."
+        "digits", pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", title="Dataset", description="Name of the dataset."
     )
-    classes: tuple[Annotated[int, Field(ge=0, le=MOST_CLASSES - 1)], ...] | None = Field(
+    classes: tuple[Annotated[int, Field(ge=0, le=MAX_CLASSES - 1)], ...] | None = Field(
         None,
-        max_length=MOST_CLASSES,
+        max_length=MAX_CLASSES,
         title="Classes kept",
-        description="Labels that stay in; empty keeps all. Labels keep their numbers.",
+        description="Labels to keep; empty keeps all. Labels keep their numbers.",
     )
     rotation: float = Field(
-        0.0, ge=-180, le=180, title="Rotation", description="Degrees that every image is turned anticlockwise."
+        0.0, ge=-180, le=180, title="Rotation", description="Counter-clockwise rotation of every image, in degrees."
     )
     invert: bool = Field(False, title="Invert", description="Swap black and white.")
     permutation: int | None = Field(
@@ -131,17 +135,17 @@ class TaskSpec(Spec):
         ge=0,
         le=2**31 - 1,
         title="Pixel permutation",
-        description="Seed of one fixed shuffle of the pixels, the same for every image; empty leaves them in place.",
+        description="Seed of a shuffle of the pixels that is the same for every image; empty for no shuffle.",
     )
     shots: int | None = Field(
-        None, ge=1, le=10_000, title="Shots a class", description="Training images kept a class; empty keeps all."
+        None, ge=1, le=10_000, title="Shots per class", description="Training images per class; empty keeps all."
     )
     validation: float = Field(
         0.1,
         ge=0.02,
         le=0.5,
         title="Validation part",
-        description="Share of the training part that is held out to watch and pick by; the test part is read last.",
+        description="Fraction of the training part to hold out, for monitoring and model selection.",
     )
 
     @model_validator(mode="after")
@@ -152,7 +156,7 @@ class TaskSpec(Spec):
 
 
 class LoRASpec(Spec):
-    """What low-rank adapters are put on a network."""
+    """Settings of the LoRA adapters."""
 
     rank: int = Field(4, ge=1, le=512, title="Rank", description="Inner dimension r of the two matrices A and B.")
     alpha: float = Field(
@@ -166,93 +170,93 @@ class LoRASpec(Spec):
     start: Start = Field(
         "kaiming",
         title="Start of A",
-        description="How A is drawn; B starts at zero either way, so training starts from the base exactly.",
+        description="Initialization of A. B always starts at zero, so that training starts exactly from the base.",
     )
     target_modules: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
         ("all-linear",),
         min_length=1,
         max_length=64,
         title="Layers",
-        description="Layers that get an adapter: full names, last parts of names, or all-linear.",
+        description="Layers to adapt: full names, last components of names, or all-linear.",
     )
 
 
 class OptimSpec(Spec):
-    """How a network is trained: Adam on mini-batches."""
+    """Settings of training with Adam on mini-batches."""
 
-    learning_rate: float = Field(0.001, gt=0, le=1.0, title="Learning rate", description="Step size of Adam.")
-    batch_size: int = Field(64, ge=1, le=8192, title="Batch size", description="Images a step.")
+    learning_rate: float = Field(0.001, gt=0, le=1.0, title="Learning rate", description="Learning rate of Adam.")
+    batch_size: int = Field(64, ge=1, le=8192, title="Batch size", description="Images per step.")
     epochs: int = Field(10, ge=1, le=200, title="Epochs", description="Passes over the training part.")
     patience: int = Field(
         0,
         ge=0,
         le=200,
         title="Patience",
-        description="Stop after this many epochs without a better validation loss; 0 never stops early.",
+        description="Stop after this many epochs without a lower validation loss; 0 disables early stopping.",
     )
     keep: Literal["last", "best"] = Field(
-        "last", title="Keep", description="Weights that become the result: the last, or the best by validation loss."
+        "last", title="Keep", description="Weights to keep: those of the last epoch, or of the best by validation loss."
     )
 
 
 class RunSpec(Spec):
-    """All that defines a run: the same spec with the same code gives the same result."""
+    """Everything that defines a run: the same spec with the same code gives the same result."""
 
     method: Method = Field(title="Method", description="pretrain, full or lora.")
     model: ModelSpec = Field(default=ModelSpec(), title="Network")
     task: TaskSpec = Field(default=TaskSpec(), title="Task")
-    source: TaskSpec | None = Field(None, title="Source task", description="What the base was trained on.")
+    source: TaskSpec | None = Field(None, title="Source task", description="The task that the base was trained on.")
     base: str | None = Field(
         None, min_length=1, max_length=64, title="Base", description="The pretrain run whose network is fine-tuned."
     )
     lora: LoRASpec | None = Field(None, title="LoRA")
     optim: OptimSpec = Field(default=OptimSpec(), title="Training")
-    seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Fixes initial weights and data order.")
-    device: Device = Field("auto", title="Device", description="Where to train; auto takes the fastest there is.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Seed of initial weights and data order.")
+    device: Device = Field("auto", title="Device", description="Device to train on; auto picks the fastest one.")
     control: Control | None = Field(
         None,
         title="Control",
-        description="Train only the last layer (head), only the biases, or all from random weights (scratch).",
+        description="Train only the last layer (head), only the biases, or everything from random weights (scratch).",
     )
     own_base: bool = Field(
         False,
         title="A base for each seed",
-        description="Each seed starts from a base that was pretrained with that seed, so that both vary together.",
+        description="Start each seed from a base that was pretrained with that seed, so that both vary together.",
     )
 
     @model_serializer(mode="wrap")
-    def _without_what_is_not_used(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # So that specs from before these fields keep their JSON and their arms.
+    def _omit_defaults_of_new_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So that older specs, which lack these fields, keep their JSON and their arms.
         values: dict[str, Any] = handler(self)
         return {name: value for name, value in values.items() if value or name not in ("control", "own_base")}
 
     @model_validator(mode="after")
     def _parts_fit_the_method(self) -> Self:
         if self.method == "pretrain" and (self.base or self.source or self.lora):
-            raise ValueError("A pretrain run starts from random weights: it takes no base, source or LoRA settings.")
+            raise ValueError("A pretrain run starts from random weights: it has no base, source or LoRA settings.")
         if self.method != "pretrain" and not (self.base and self.source):
             raise ValueError("Fine-tuning needs a base: choose a finished pretrain run.")
         if (self.method == "lora") != (self.lora is not None):
-            raise ValueError("LoRA settings belong to the method lora, and only to it.")
+            raise ValueError("LoRA settings are required for the method lora, and allowed only there.")
         if self.control and self.method != "full":
             raise ValueError("A control is a kind of full fine-tuning: choose the method full.")
         if self.own_base and self.method == "pretrain":
-            raise ValueError("A pretrain run starts from no base, so it has none of its own.")
+            raise ValueError("A pretrain run does not start from a base, so it cannot have one for each seed.")
         return self
 
     @property
     def arm(self) -> str:
-        """Key of the arm: equal for runs that differ in nothing but the seed, and the base that goes with it."""
+        """Key of the arm: equal for runs that differ only in the seed (and in the base, if each seed has its own)."""
         return _arm(self)
 
     @property
     def start(self) -> str | None:
-        """What the arm starts from: equal for arms that start, seed by seed, from the same base; see ``own_base``."""
+        """Key of the base: equal for arms that start from the same base for every seed; see ``own_base``."""
         return "a base for each seed" if self.own_base else self.base
 
     @property
     def bank_key(self) -> str:
-        """Equal for runs that can be trained in one bank.
+        """Key of the bank: equal for runs that can be trained together.
 
         They may differ in seed, learning rate, patience, what to keep, and LoRA settings.
         """
@@ -273,14 +277,14 @@ class RunSpec(Spec):
 
 @lru_cache(maxsize=4096)
 def _arm(spec: RunSpec) -> str:
-    """Computed once a spec: pages group hundreds of runs by it at every look."""
+    """The key of an arm; cached, because pages group hundreds of runs by it on every rerun."""
     values = spec.model_dump(mode="json", exclude={"seed", "base"} if spec.own_base else {"seed"})
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a field says of itself, for a form or a command line."""
+    """Metadata of a field, for forms and the command line."""
 
     title: str
     description: str
@@ -290,9 +294,9 @@ class Bounds:
 
 
 def bounds(spec: type[Spec], field: str) -> Bounds:
-    """Title, meaning, default and limits of one field.
+    """Title, description, default and limits of a field.
 
-    Exclusive limits are given as they stand: a form must step away from them itself.
+    Exclusive limits are returned as they are; a form must exclude them itself.
     """
     info = spec.model_fields[field]
     low = high = None
@@ -303,7 +307,7 @@ def bounds(spec: type[Spec], field: str) -> Bounds:
 
 
 def _sentence(spec: type[Spec], error: ValidationError) -> str:
-    """The first complaint of a validation error, as one sentence a person understands."""
+    """The first problem of a validation error, as one readable sentence."""
     first = error.errors()[0]
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
@@ -332,9 +336,9 @@ def _sentence(spec: type[Spec], error: ValidationError) -> str:
         case "literal_error":
             rule = f"must be {context['expected']}"
         case "too_long":
-            return f"{title} takes at most {context['max_length']}: leave some out."
+            return f"{title} takes at most {context['max_length']}: remove some."
         case "too_short":
-            return f"{title} takes at least {context['min_length']}: choose some more."
+            return f"{title} takes at least {context['min_length']}: add some."
         case "string_too_long":
             rule = f"must have at most {context['max_length']} characters"
         case "string_too_short":
@@ -343,22 +347,22 @@ def _sentence(spec: type[Spec], error: ValidationError) -> str:
             rule = "must be a name of lower-case letters, digits and hyphens"
         case _:
             message = first["msg"]
-            rule = f"is not usable: {message[0].lower()}{message[1:]}"
+            rule = f"is invalid: {message[0].lower()}{message[1:]}"
     return f"{title} {rule}, not {_short(given)}."
 
 
 def _spec_in(annotation: Any) -> Any:
-    """The spec in a field's type, which may also allow None; the type itself where there is none."""
+    """The spec class in a field's type, such as ``TaskSpec | None``; the type itself if there is none."""
     options = (annotation, *get_args(annotation))
     return next((o for o in options if isinstance(o, type) and issubclass(o, Spec)), annotation)
 
 
 def _short(value: object) -> str:
-    """What was given, short enough for a sentence."""
+    """The repr of a value, shortened for a message."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _name(name: str) -> str:
-    """A setting's name as it was given; in quotes, and short, where it could not be one."""
+    """A setting's name for a message; quoted and shortened if it is not an identifier."""
     return name if name.isidentifier() and len(name) <= 60 else _short(name)

@@ -1,6 +1,6 @@
-"""Zips from outside: opened within bounds and without trust.
+"""Read untrusted zips within limits.
 
-Nothing is ever unpacked to disk, so no name inside a zip decides where a file goes.
+Nothing is unpacked to disk, so names inside a zip cannot decide where files are written.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from core.errors import LabError
 
 RATIO = 100
-"""Times that an entry may grow when unpacked, once it is larger than ``RATIO_FROM``."""
+"""Maximum compression ratio of entries larger than ``RATIO_FROM`` bytes."""
 RATIO_FROM = 2**20
 
-PIECE = 2**16
-"""Bytes that are unpacked at once."""
+CHUNK = 2**16
+"""Bytes to unpack at once."""
 
 _CENTRAL_HEADER = b"PK\x01\x02"
 _END = b"PK\x05\x06"
@@ -35,35 +35,36 @@ _DAMAGE = (
     ArithmeticError,
     LookupError,
 )
-"""What the zip module raises on one damage or another."""
+"""Exceptions that the zipfile module raises for damaged files."""
 
 
 @dataclass(frozen=True)
 class ZipLimits:
-    """How much a zip may hold."""
+    """Limits on the content of a zip."""
 
     entries: int
+    """Maximum number of entries."""
     unpacked: int
-    """Bytes of all entries together."""
+    """Maximum total bytes of all entries."""
 
 
 class UntrustedZip:
-    """A zip in memory; every entry was checked before any is unpacked."""
+    """A zip in memory; all entries are checked before any is unpacked."""
 
     def __init__(self, content: bytes, limits: ZipLimits, what: str, error: type[LabError]) -> None:
-        """Open and check.
+        """Open and check a zip.
 
         Args:
             content: the zip.
-            limits: how much it may hold.
-            what: begins the sentences of errors, as in ``The adapter file``.
-            error: what is raised; its text is one sentence.
+            limits: limits on its content.
+            what: subject of error messages, such as ``The adapter file``.
+            error: class of the exceptions to raise.
 
         Raises:
-            error: not a zip, damaged, too large, or with an entry that is unsafe.
+            error: not a zip, damaged, too large, or with an unsafe entry.
         """
         self._limits, self._what, self._error = limits, what, error
-        # Counted before the zip module builds an object for each; a few may be chance.
+        # Before the zipfile module creates an object for each entry. The tolerance is for chance matches in the data.
         if content.count(_CENTRAL_HEADER) > limits.entries + 100:
             raise error(f"{what} has more than {limits.entries} entries: choose another file.")
         try:
@@ -71,23 +72,23 @@ class UntrustedZip:
         except _DAMAGE as damage:
             raise self._damaged() from damage
         infos = self._archive.infolist()
-        # The zip module does not compare: a damaged length in one entry's header may swallow the headers after it.
+        # The zipfile module does not check this: a damaged length in one header can hide the headers after it.
         (count,) = struct.unpack_from("<H", content, content.rfind(_END) + 10)
         if count not in (len(infos), 0xFFFF):
             raise self._damaged()
         self._check(infos)
         self.entries = tuple(info for info in infos if not info.is_dir())
-        """All entries but folders."""
+        """All entries except folders."""
 
     def read(self, info: zipfile.ZipInfo) -> bytes:
-        """One entry, its checksum compared. Raises: the zip's error: it is damaged."""
+        """Read one entry and verify its checksum. Raises: the zip's error: it is damaged."""
         content = io.BytesIO()
-        for piece in self.pieces(info):
-            content.write(piece)
-        return content.getvalue()  # which shares the buffer: the entry stands in memory once
+        for chunk in self.chunks(info):
+            content.write(chunk)
+        return content.getvalue()  # shares the buffer, so the entry is in memory only once
 
-    def pieces(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
-        """One entry, piece by piece, its checksum compared at the end; never more than its declared size.
+    def chunks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        """Yield one entry in chunks, never more than its declared size, and verify its checksum at the end.
 
         Raises:
             The zip's error: it is damaged.
@@ -95,12 +96,12 @@ class UntrustedZip:
         left = info.file_size
         try:
             with self._archive.open(info) as file:
-                # A read without a limit would unpack up to 1 GiB before it looks at the declared size.
-                while piece := file.read(min(PIECE, left + 1)):
-                    left -= len(piece)
+                # A read without a limit would unpack up to 1 GiB before it checks the declared size.
+                while chunk := file.read(min(CHUNK, left + 1)):
+                    left -= len(chunk)
                     if left < 0:
                         break
-                    yield piece
+                    yield chunk
         except _DAMAGE as damage:
             raise self._damaged() from damage
         if left:
@@ -110,14 +111,14 @@ class UntrustedZip:
         return self._error(f"{self._what} is not a zip file, or it is damaged: choose another one.")
 
     def _check(self, infos: list[zipfile.ZipInfo]) -> None:
-        """Refuse what must not even be unpacked."""
+        """Refuse zips that are unsafe to unpack."""
         if len(infos) > self._limits.entries:
             raise self._error(f"{self._what} has more than {self._limits.entries} entries: choose another file.")
         if len({info.filename for info in infos}) < len(infos):
-            raise self._error(f"{self._what} holds two entries of one name: zip it again.")
+            raise self._error(f"{self._what} has two entries with the same name: zip it again.")
         if sum(info.file_size for info in infos) > self._limits.unpacked:
-            most = self._limits.unpacked // 2**20
-            raise self._error(f"{self._what} unpacks to more than {most} MiB: choose a smaller one.")
+            limit = self._limits.unpacked // 2**20
+            raise self._error(f"{self._what} unpacks to more than {limit} MiB: choose a smaller one.")
         for info in infos:
             name = info.orig_filename
             if not name or name.startswith("/") or ".." in name.split("/") or any(c in name for c in "\\:\0"):
@@ -125,6 +126,6 @@ class UntrustedZip:
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise self._error(f"{self._what} has an entry that is a link or a device: {name[:80]!r}.")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
-                raise self._error(f"{self._what} is encrypted or packed in an unusual way: zip it plainly.")
+                raise self._error(f"{self._what} is encrypted or uses an unusual compression: zip it again without.")
             if info.file_size > RATIO_FROM and info.file_size > RATIO * info.compress_size:
-                raise self._error(f"{self._what} has an entry that unpacks to far more than it is: {name[:80]!r}.")
+                raise self._error(f"{self._what} has an entry with an implausible compression ratio: {name[:80]!r}.")

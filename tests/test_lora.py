@@ -30,10 +30,9 @@ from core.methods.lora import (
     unmerge,
 )
 from core.networks.perceptron import build, fingerprint
-from core.spec import LoRASpec, ModelSpec, Scaling
+from core.spec import SCALINGS, STARTS, LoRASpec, ModelSpec, Scaling
 
 FORMS: list[type[AdaptedLinear]] = [LinearWithLoRA, LinearWithLoRAMerged]
-SCALINGS: list[Scaling] = ["alpha/r", "alpha", "alpha/sqrt(r)"]
 RANKS = [1, 3, 8]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 CLOSE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 4e-2}
@@ -148,7 +147,7 @@ def test_any_leading_shape_will_do(form: type[AdaptedLinear], shape: tuple[int, 
 @each_form
 @each_scaling
 @each_dtype
-@pytest.mark.parametrize("start", ["kaiming", "gaussian"])
+@pytest.mark.parametrize("start", STARTS)
 def test_the_start_leaves_the_network_exactly_as_it_was(form, scaling, dtype, start) -> None:
     base, x = build(SMALL, seed=1).to(dtype), inputs(dtype)
     before, spec = base(x), LoRASpec(rank=4, alpha=7, scaling=scaling, start=start)
@@ -166,7 +165,7 @@ def test_the_start_of_a_is_drawn_as_documented() -> None:
     assert not layer.B.any()
 
 
-@pytest.mark.parametrize("start", ["kaiming", "gaussian"])
+@pytest.mark.parametrize("start", STARTS)
 def test_a_generator_fixes_the_start_and_spares_the_global_one(start) -> None:
     state = torch.get_rng_state()
     models = [
@@ -210,7 +209,7 @@ def test_settings_out_of_range_get_one_sentence(form: type[AdaptedLinear], chang
 
 @each_form
 def test_only_a_linear_layer_takes_an_adapter(form: type[AdaptedLinear]) -> None:
-    with pytest.raises(LoRAError, match="not beside ReLU"):
+    with pytest.raises(LoRAError, match="not ReLU"):
         form(nn.ReLU(), 2, 8)
 
 
@@ -301,7 +300,7 @@ def test_an_adapter_that_is_not_finite_merges_into_nothing(form: type[AdaptedLin
     with torch.no_grad():
         getattr(adapted_layers(model)["layers.4"].lora, where)[0, 0] = bad
     before = weights(model)
-    with pytest.raises(LoRAError, match=r"layers\.4 holds values that are not finite: nothing was merged"):
+    with pytest.raises(LoRAError, match=r"layers\.4 has values that are not finite: nothing was merged"):
         merge(model)
     assert weights(model) == before
     assert not any(layer.merged for layer in adapted_layers(model).values())
@@ -440,7 +439,7 @@ def test_a_rank_above_a_layers_smaller_side_is_capped_and_keeps_its_scaling(scal
 
 def test_a_rank_above_every_layer_is_refused_and_changes_nothing() -> None:
     base = build(SMALL, seed=1)
-    with pytest.raises(LoRAError, match="Rank 11 is above 10, the most that any targeted layer can use"):
+    with pytest.raises(LoRAError, match="Rank 11 is above 10, the maximum for the targeted layers"):
         add_lora(base, LoRASpec(rank=11))
     with pytest.raises(LoRAError, match="Rank 9 is above 8"):
         add_lora(base, LoRASpec(rank=9, target_modules=("layers.4",)))
@@ -502,7 +501,7 @@ def test_an_error_names_the_layers_there_are() -> None:
 def test_adapters_are_added_once(form: type[AdaptedLinear]) -> None:
     model = network(form, targets=("layers.0",))
     before = weights(model)
-    with pytest.raises(LoRAError, match="carries LoRA adapters already"):
+    with pytest.raises(LoRAError, match="already has LoRA adapters"):
         add_lora(model, LoRASpec(rank=2, target_modules=("layers.2",)))
     assert weights(model) == before
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.memory import cgroup_free, free_bytes, is_out_of_memory
+from core.memory import cgroup_free, free_bytes, is_out_of_memory, training_bytes
+from core.methods.lora import add_lora
+from core.networks.perceptron import build
+from core.spec import LoRASpec, ModelSpec
 from core.training.bank.script import scripted
 
 
@@ -70,3 +73,10 @@ def test_without_a_limit_there_is_none(tmp_path: Path) -> None:
 
 def test_a_machine_that_runs_this_has_some_free() -> None:
     assert free_bytes(torch.device("cpu")) > 2**20
+
+
+def test_training_takes_weights_and_for_those_that_are_trained_gradients_and_two_moments() -> None:
+    base = build(ModelSpec.of())
+    assert training_bytes(base) == 4 * 136_074 * 4
+    # Adapters of rank 4 on 784-128, 128-256 and 256-10.
+    assert training_bytes(add_lora(base, LoRASpec.of(rank=4))) == 4 * (136_074 + 4 * 4 * (912 + 384 + 266))

@@ -9,7 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import SpecError
-from core.spec import MOST_CHARACTERS, MOST_CLASSES, LoRASpec, ModelSpec, OptimSpec, RunSpec, Spec, TaskSpec, bounds
+from core.spec import (
+    DEVICES,
+    MAX_CHARACTERS,
+    MAX_CLASSES,
+    SCALINGS,
+    STARTS,
+    LoRASpec,
+    ModelSpec,
+    OptimSpec,
+    RunSpec,
+    Spec,
+    TaskSpec,
+    bounds,
+)
 
 SPECS: list[type[Spec]] = [ModelSpec, TaskSpec, LoRASpec, OptimSpec]
 
@@ -35,8 +48,8 @@ loras = st.builds(
     LoRASpec,
     rank=st.integers(1, 512),
     alpha=st.floats(0, 4096, exclude_min=True),
-    scaling=st.sampled_from(["alpha/r", "alpha", "alpha/sqrt(r)"]),
-    start=st.sampled_from(["kaiming", "gaussian"]),
+    scaling=st.sampled_from(SCALINGS),
+    start=st.sampled_from(STARTS),
     target_modules=st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=4).map(tuple),
 )
 optims = st.builds(
@@ -62,7 +75,7 @@ def runs(draw: st.DrawFn) -> RunSpec:
         lora=draw(loras) if method == "lora" else None,
         optim=draw(optims),
         seed=draw(st.integers(0, 2**31 - 1)),
-        device=draw(st.sampled_from(["auto", "cuda", "mps", "cpu"])),
+        device=draw(st.sampled_from(DEVICES)),
         control=draw(st.none() | st.sampled_from(["head", "biases", "scratch"])) if method == "full" else None,
         own_base=tuned and draw(st.booleans()),
     )
@@ -133,15 +146,15 @@ BAD = [
     (TaskSpec, {"classes": (1, 1)}, "Classes kept must be at least two different labels."),
     (TaskSpec, {"classes": tuple(range(1000)), "rotation": 200}, "Rotation must be at most 180, not 200."),
     (TaskSpec, {"classes": (0, "x" * 5000)}, "Classes kept "),
-    (TaskSpec, {"shots": 0}, "Shots a class must be at least 1, not 0."),
+    (TaskSpec, {"shots": 0}, "Shots per class must be at least 1, not 0."),
     (OptimSpec, {"learning_rate": float("-inf")}, "Learning rate must be "),
     (OptimSpec, {"epochs": 201}, "Epochs must be at most 200, not 201."),
     (OptimSpec, {"keep": "worst"}, "Keep must be 'last' or 'best', not 'worst'."),
     (RunSpec, {}, "Method is missing."),
     (RunSpec, {"method": "full"}, "Fine-tuning needs a base: choose a finished pretrain run."),
     (RunSpec, {"method": "pretrain", "base": "b"}, "A pretrain run starts from random weights"),
-    (RunSpec, {"method": "full", "base": "b", "source": TaskSpec(), "lora": LoRASpec()}, "LoRA settings belong "),
-    (RunSpec, {"method": "lora", "base": "b", "source": TaskSpec()}, "LoRA settings belong "),
+    (RunSpec, {"method": "full", "base": "b", "source": TaskSpec(), "lora": LoRASpec()}, "LoRA settings are required "),
+    (RunSpec, {"method": "lora", "base": "b", "source": TaskSpec()}, "LoRA settings are required "),
     (RunSpec, {"method": "pretrain", "optim": {"epochs": 0}}, "Epochs must be at least 1, not 0."),
     (RunSpec, {"method": "pretrain", "task": {"colour": "red"}}, "colour is not a setting of TaskSpec."),
     (RunSpec, {"method": "pretrain", "seed": -1}, "Seed must be at least 0, not -1."),
@@ -203,13 +216,13 @@ LONG_NAME = "y" * 98
 @pytest.mark.parametrize(
     ("spec", "values", "sentence"),
     [
-        (TaskSpec, {"classes": (1,) * 1001}, "Classes kept takes at most 1000: leave some out."),
+        (TaskSpec, {"classes": (1,) * 1001}, "Classes kept takes at most 1000: remove some."),
         (TaskSpec, {"classes": (1, 10**400)}, "Classes kept must be at most 999"),
         (TaskSpec, {"classes": (-1, 2)}, "Classes kept must be at least 0, not -1."),
-        (LoRASpec, {"target_modules": ("a",) * 65}, "Layers takes at most 64: leave some out."),
+        (LoRASpec, {"target_modules": ("a",) * 65}, "Layers takes at most 64: remove some."),
         (LoRASpec, {"target_modules": ("fc", "")}, "Layers must not be empty."),
         (LoRASpec, {"target_modules": ("a" * 101,)}, "Layers must have at most 100 characters"),
-        (LoRASpec, {"target_modules": ()}, "Layers takes at least 1: choose some more."),
+        (LoRASpec, {"target_modules": ()}, "Layers takes at least 1: add some."),
         (RunSpec, {"method": "full", "base": "b" * 65, "source": {}}, "Base must have at most 64 characters"),
     ],
 )
@@ -221,7 +234,7 @@ def test_the_size_of_a_spec_is_bounded(spec: type[Spec], values: dict[str, objec
 
 
 def test_the_longest_spec_there_can_be_is_read_and_longer_text_is_not() -> None:
-    classes = tuple(range(MOST_CLASSES))
+    classes = tuple(range(MAX_CLASSES))
     longest = RunSpec.of(
         method="lora",
         base="b" * 64,
@@ -230,7 +243,7 @@ def test_the_longest_spec_there_can_be_is_read_and_longer_text_is_not() -> None:
         lora=LoRASpec.of(target_modules=tuple(f"{LONG_NAME}{i:02}" for i in range(64))),
     )
     text = longest.to_json()
-    assert len(text) < MOST_CHARACTERS / 2
+    assert len(text) < MAX_CHARACTERS / 2
     assert RunSpec.from_json(text) == longest
     with pytest.raises(SpecError, match="has 70,000 characters; a spec has at most 65,536"):
         RunSpec.from_json(text.ljust(70_000))

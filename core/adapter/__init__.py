@@ -1,4 +1,4 @@
-"""Adapter files: a zip that Hugging Face PEFT reads, strict on the way in, checked on the way out."""
+"""Adapter files: zips that Hugging Face PEFT can load, verified when they are written and when they are read."""
 
 from core.adapter.card import Card
 from core.adapter.certificate import Certificate

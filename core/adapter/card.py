@@ -1,4 +1,4 @@
-"""The model card: what a person who unzips an adapter reads first."""
+"""The model card, which is the README of an adapter file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.spec import LoRASpec, RunSpec, TaskSpec
 
 
 class Scores(Protocol):
-    """What a card takes from a run's result; accuracies in percent, None where there is none."""
+    """The fields of a run's result that a card shows; accuracies in percent, or None."""
 
     @property
     def accuracy(self) -> float: ...
@@ -33,15 +33,15 @@ class Scores(Protocol):
 
 @dataclass(frozen=True)
 class Card:
-    """What the model card says of the run that made the adapter. Any text is safe here."""
+    """What the model card says about the run. Any text is safe here."""
 
     run: str
     base: str
     """The pretrain run whose network was fine-tuned."""
     task: tuple[str, ...] = ()
-    """Lines on the data and the training."""
+    """Lines about data and training."""
     results: Mapping[str, str] = field(default_factory=dict)
-    """What was measured, by name."""
+    """Measured values, by name."""
 
     @classmethod
     def of(cls, run: str, spec: RunSpec, result: Scores) -> Self:
@@ -65,13 +65,13 @@ class Card:
 
 
 def render(card: Card, lora: LoRASpec, base: MultilayerPerceptron, certificate: Certificate) -> bytes:
-    """``README.md`` of an adapter file.
+    """Render the ``README.md`` of an adapter file.
 
     Args:
-        card: what is known of the run.
-        lora: its settings.
-        base: the network the adapter goes on; its sizes stand in the code.
-        certificate: what was measured.
+        card: the run.
+        lora: the settings of the adapter.
+        base: the base network, whose sizes appear in the code examples.
+        certificate: the measurements.
     """
     sizes = model_spec_of(base.state_dict(), "The base")
     layers = ", ".join(f"`{path}` (rank {rank})" for path, rank in sorted(certificate.layers.items()))
@@ -98,11 +98,11 @@ def render(card: Card, lora: LoRASpec, base: MultilayerPerceptron, certificate: 
 
 
 def plain(text: str) -> str:
-    """``text`` as one line that Markdown shows as it is: no markup, link, table cell or HTML comes of it."""
+    """Escape ``text`` to a single line that Markdown shows literally, without markup, links, table cells or HTML."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
     escaped = re.sub(r"([\\`*_{}\[\]<>()#|~!&$@:])", r"\\\1", line)
     escaped = re.sub(r"(?i)\b(www)\.", r"\1\\.", escaped)
-    # At the start of a line these make lists and rules.
+    # At the start of a line, these would start a list or a rule.
     return re.sub(r"^(\d*)([-+=.])", r"\1\\\2", escaped)
 
 
@@ -117,7 +117,7 @@ def _task_line(task: TaskSpec) -> str:
     if task.permutation is not None:
         parts.append(f"pixels permuted with seed {task.permutation}")
     if task.shots is not None:
-        parts.append(f"{task.shots} images a class")
+        parts.append(f"{task.shots} images per class")
     return "; ".join(parts)
 
 
@@ -130,8 +130,8 @@ tags:
 
 # LoRA adapter of run $run
 
-$parameters trained values for a multilayer perceptron of $features-$hidden_1-$hidden_2-$classes.
-They work on the base they were trained on, and on no other.
+$parameters trained parameters for a multilayer perceptron with layers of sizes $features-$hidden_1-$hidden_2-$classes.
+They work only with the base that they were trained on.
 
 - Run: $run
 - Base: $base, fingerprint `$fingerprint`
@@ -141,11 +141,11 @@ $task- Rank $rank, alpha $alpha, scaling $scaling
 | Measure | Value |
 | --- | --- |
 $results
-An input is a row of $features pixels from 0 to 1, prepared as in training; an output is a row of $classes logits.
+The input is a row of $features pixels from 0 to 1, preprocessed as in training; the output is a row of $classes logits.
 
 ## Load it with PEFT
 
-Put `adapter.zip` and the base's weights, `base.safetensors`, into one folder. PyTorch and PEFT are enough:
+Put `adapter.zip` and the base's weights, `base.safetensors`, into one folder. This needs only PyTorch and PEFT:
 
 ```python
 import zipfile
@@ -169,7 +169,7 @@ with zipfile.ZipFile("adapter.zip") as archive:
 model = PeftModel.from_pretrained(base, "adapter").eval()
 ```
 
-With LoRA Lab at hand, its network can be the base:
+With LoRA Lab installed, its own network class can be used as the base:
 
 ```python
 import zipfile
@@ -200,9 +200,9 @@ model = apply_adapter(base, read_adapter(Path("adapter.zip"))).eval()
 
 `python -m core verify adapter.zip --base base.safetensors` checks the file against the base.
 
-## What was checked
+## Verification
 
-When this file was made it was read back in full and put on a fresh copy of the base. On $rows inputs its logits
-differed from those of the trained network by at most $reloaded, and merging it changed them by at most $merged.
-`certificate.json` holds these figures and the SHA-256 of the tensors.
+When this file was written, it was read back and applied to a new copy of the base. On $rows inputs its logits differed
+from those of the trained network by at most $reloaded, and merging changed them by at most $merged.
+`certificate.json` has these values and the SHA-256 of the tensors.
 """)

@@ -1,4 +1,4 @@
-"""``adapter_config.json``: which layers have an adapter, of which rank and strength, read as PEFT reads it."""
+"""``adapter_config.json``: layers, ranks and alphas of an adapter, interpreted as by PEFT."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.adapter.archive import CONFIG, json_bytes, json_object, word
+from core.adapter.archive import CONFIG, json_bytes, json_object, printable
 from core.errors import AdapterError
 from core.methods.lora import AdaptedLinear, LoRALayer, alpha_for, scaling_factor
 from core.spec import LoRASpec, Scaling
 
 PEFT_VERSION = "0.21.0"
-"""The PEFT whose format is written. PEFT fills the field in where it lacks, and asks it of no LoRA file."""
+"""The version of PEFT whose format is written. PEFT does not require the field in LoRA files."""
 
 HARMLESS = {
     "auto_mapping",
@@ -30,44 +30,44 @@ HARMLESS = {
     "runtime_config",
     "task_type",
 }
-"""Fields that change nothing in what a finished adapter computes on a plain network."""
+"""Fields that do not affect what a trained adapter computes on a plain network."""
 
-HONOURED = {"peft_type", "r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern", "alpha_pattern"}
+SUPPORTED = {"peft_type", "r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern", "alpha_pattern"}
 
 STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
-"""Values of ``init_lora_weights`` that leave the base as it is; PiSSA, OLoRA, CorDA and LoftQ change it."""
+"""Values of ``init_lora_weights`` that do not change the base; PiSSA, OLoRA, CorDA and LoftQ do."""
 
 MAX_RANK = 4096
 MAX_ALPHA = 1e9
 MAX_NAMES = 1000
-"""Names of layers, each of which is looked for among all layers."""
+"""Maximum number of layer names, each of which is compared with every layer."""
 MAX_PATTERNS = 100
-"""Each is a regular expression, tried on every layer."""
+"""Maximum number of patterns, each a regular expression that is matched against every layer."""
 
-# Patterns are regular expressions in PEFT. One repeat and one group at most: none of these can take long.
+# Patterns are regular expressions in PEFT. At most one repetition and one group, so that matching is always fast.
 _ATOM = r"([\w.\\-]|\[[\w-]+\])"
 _PATTERN = re.compile(rf"\^?(\.\*)?{_ATOM}*(\(({_ATOM}|\|)+\){_ATOM}*)?\$?")
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """What PEFT's ``LoraConfig`` says, as far as it changes what an adapter computes."""
+    """The fields of PEFT's ``LoraConfig`` that affect what an adapter computes."""
 
     rank: int
     alpha: float
     """``lora_alpha``: the factor on the adapter's output is alpha/r, or alpha/√r with ``use_rslora``."""
     use_rslora: bool
     target_modules: tuple[str, ...] | str
-    """Names, each a path or its end; or one regular expression; or ``all-linear``."""
+    """Names, each a path or its last components; or one regular expression; or ``all-linear``."""
     rank_pattern: Mapping[str, int]
-    """Ranks of layers that differ from ``rank``, by pattern; the first that matches holds."""
+    """Ranks that differ from ``rank``, by pattern; the first match counts."""
     alpha_pattern: Mapping[str, float]
 
     @classmethod
     def of(cls, lora: LoRASpec, layers: Mapping[str, AdaptedLinear]) -> AdapterConfig:
-        """The config that makes PEFT compute what ``layers`` compute.
+        """The config with which PEFT computes the same as ``layers``.
 
-        Layers are named by their full path: a bare ``0`` would also match any other path that ends in ``.0``.
+        Layers are named by their full paths, because ``0`` would also match any other path that ends in ``.0``.
         """
         alpha = _peft_alpha(lora.scaling, lora.alpha, lora.rank)
         ranks = {path: layer.lora.rank for path, layer in layers.items()}
@@ -83,21 +83,21 @@ class AdapterConfig:
 
     @classmethod
     def from_json(cls, content: bytes) -> AdapterConfig:
-        """What a config file says.
+        """Parse a config file.
 
         Raises:
-            AdapterError: not a LoRA config, out of bounds, or with a setting that cannot be honoured.
+            AdapterError: not a LoRA config, out of bounds, or with an unsupported setting.
         """
         values = json_object(content, CONFIG)
         if values.get("peft_type") != "LORA":
-            raise AdapterError(f"The adapter is of the kind {values.get('peft_type')!r:.80}; only LORA can be read.")
+            raise AdapterError(f"The adapter has the type {values.get('peft_type')!r:.80}; only LORA is supported.")
         for name, value in values.items():
             off = value in (None, False, "none", "") or value == {} or value == []
-            if name not in HARMLESS | HONOURED and not off:
-                raise AdapterError(f"The adapter uses {word(name)}={value!r:.80}, which LoRA Lab cannot honour.")
+            if name not in HARMLESS | SUPPORTED and not off:
+                raise AdapterError(f"The adapter uses {printable(name)}={value!r:.80}, which is not supported.")
         if values.get("init_lora_weights", True) not in STARTS:
             raise AdapterError(
-                f"The adapter was started with {values['init_lora_weights']!r:.80}, which changes the base: "
+                f"The adapter was initialized with {values['init_lora_weights']!r:.80}, which changes the base: "
                 "convert it to a plain LoRA adapter in PEFT first."
             )
         rslora = values.get("use_rslora", False)
@@ -113,11 +113,11 @@ class AdapterConfig:
         )
 
     def to_json(self) -> bytes:
-        """The file, as PEFT reads it; the same bytes for the same config."""
+        """Serialize in PEFT's format; the same bytes for the same config."""
         return json_bytes(
             {
                 "alpha_pattern": {path: _number(alpha) for path, alpha in self.alpha_pattern.items()},
-                # A name would make PEFT look for it on the Hub, where it may be somebody else's model.
+                # PEFT would look for a name on the Hub, where it may be a different model.
                 "base_model_name_or_path": None,
                 "bias": "none",
                 "fan_in_fan_out": False,
@@ -150,16 +150,12 @@ class AdapterConfig:
         return self.rank_pattern.get(_first_match(self.rank_pattern, path), self.rank)
 
     def alpha_of(self, path: str) -> float:
-        """The alpha of the layer at ``path``, in PEFT's sense."""
+        """The alpha of the layer at ``path``, as PEFT defines it."""
         return self.alpha_pattern.get(_first_match(self.alpha_pattern, path), self.alpha)
-
-    def factor_of(self, path: str) -> float:
-        """The factor s on the output of the adapter at ``path``."""
-        return scaling_factor(self.scaling, self.alpha_of(path), self.rank_of(path))
 
     @property
     def scaling(self) -> Scaling:
-        """What the factor on an adapter's output is made of."""
+        """How the factor on an adapter's output is computed."""
         return "alpha/sqrt(r)" if self.use_rslora else "alpha/r"
 
 
@@ -175,7 +171,7 @@ def _peft_alpha(scaling: Scaling, alpha: float, rank: int) -> float:
     """The ``lora_alpha`` with which PEFT computes the factor that ``scaling`` gives ``alpha`` at ``rank``."""
     if scaling != "alpha":
         return alpha
-    # Dividing the product by the rank again may miss alpha by its last bit; a neighbour mostly does not.
+    # Dividing the product by the rank may differ from alpha in the last bit; an adjacent float usually gives alpha.
     near = alpha * rank
     candidates = (near, math.nextafter(near, 0), math.nextafter(near, math.inf))
     return next((value for value in candidates if scaling_factor("alpha/r", value, rank) == alpha), near)
@@ -210,7 +206,7 @@ def _targets(value: Any) -> tuple[str, ...] | str:
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         raise AdapterError(f"target_modules in {CONFIG} must name the layers that have an adapter.")
     if len(value) > MAX_NAMES:
-        raise AdapterError(f"target_modules in {CONFIG} has {len(value):,} names: {MAX_NAMES:,} are the most.")
+        raise AdapterError(f"target_modules in {CONFIG} has {len(value):,} names: the limit is {MAX_NAMES:,}.")
     return tuple(value)
 
 
@@ -219,15 +215,15 @@ def _patterns(values: Mapping[str, Any], field: str) -> Iterable[tuple[str, Any]
     if not isinstance(patterns, dict):
         raise AdapterError(f"{field} in {CONFIG} must map names of layers to numbers.")
     if len(patterns) > MAX_PATTERNS:
-        raise AdapterError(f"{field} in {CONFIG} has {len(patterns):,} patterns: {MAX_PATTERNS} are the most.")
+        raise AdapterError(f"{field} in {CONFIG} has {len(patterns):,} patterns: the limit is {MAX_PATTERNS}.")
     return [(_checked_pattern(key), value) for key, value in patterns.items()]
 
 
 def _checked_pattern(pattern: str) -> str:
-    """The pattern, if it is a name or a simple regular expression that cannot run for long."""
+    """Return the pattern if it is a name or a simple regular expression that is always fast to match."""
     try:
         if pattern != "all-linear" and (len(pattern) > 256 or not _PATTERN.fullmatch(pattern)):
-            raise ValueError("LoRA Lab takes names and patterns such as .*layers\\.(0|2)")
+            raise ValueError("LoRA Lab accepts names and patterns such as .*layers\\.(0|2)")
         re.compile(pattern)
         re.compile(rf"(.*\.)?({pattern})$")
     except (re.error, ValueError) as error:

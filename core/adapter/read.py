@@ -1,4 +1,4 @@
-"""Adapter files read: nothing is taken that is incomplete, unsafe, or not what it claims to be."""
+"""Read adapter files; incomplete, unsafe and inconsistent ones are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, read_entries, word
+from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, printable, read_entries
 from core.adapter.certificate import Certificate
 from core.adapter.config import AdapterConfig
 from core.errors import AdapterError, BaseMismatchError
@@ -24,7 +24,7 @@ FINGERPRINT = "base_fingerprint"
 """Key of the base's fingerprint in the metadata of the tensors file."""
 
 MAX_NAME = 256
-"""Characters of a tensor's name; patterns are tried on it, which takes the longer the longer it is."""
+"""Maximum length of a tensor's name, because the time to match patterns grows with it."""
 
 _NAME = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -32,13 +32,13 @@ _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True, eq=False)
 class AdapterFile:
-    """An adapter as its file holds it, checked against itself but not yet against a base."""
+    """The content of an adapter file, checked for consistency but not yet against a base."""
 
     config: AdapterConfig
     tensors: Mapping[str, Tensor]
     """By PEFT's names: ``lora_A.weight`` of shape (r, in), ``lora_B.weight`` of shape (out, r)."""
     base_fingerprint: str | None
-    """Of the base it was trained on; None where PEFT wrote the file, which does not say."""
+    """Fingerprint of the base it was trained on; None in files written by PEFT, which have none."""
     certificate: Certificate | None
     tensors_sha256: str
 
@@ -49,17 +49,13 @@ class AdapterFile:
 
     @property
     def parameters(self) -> int:
-        """Values in all tensors."""
+        """Number of values in all tensors."""
         return sum(tensor.numel() for tensor in self.tensors.values())
 
     def matrices(self, path: str) -> tuple[Tensor, Tensor]:
         """A of shape (in, r) and B of shape (r, out) of one layer, in float32."""
         a, b = (self.tensors[tensor_name(path, letter)] for letter in "AB")
         return a.T.float().contiguous(), b.T.float().contiguous()
-
-    def scaling(self, path: str) -> float:
-        """The factor s on the output of one layer's adapter."""
-        return self.config.factor_of(path)
 
 
 def tensor_name(path: str, letter: str) -> str:
@@ -68,17 +64,17 @@ def tensor_name(path: str, letter: str) -> str:
 
 
 def read_adapter(source: Path | bytes) -> AdapterFile:
-    """The adapter in a zip that :func:`core.adapter.write_adapter` made, or in a zip of the folder that PEFT saved.
+    """Read a zip that :func:`core.adapter.write_adapter` wrote, or a zip of a folder that PEFT saved.
 
     Args:
-        source: the file or its content.
+        source: path or content of the file.
 
     Raises:
-        AdapterError: damaged, incomplete, unsafe, or at odds with itself.
+        AdapterError: damaged, incomplete, unsafe or inconsistent.
     """
     entries = read_entries(source)
     if TENSORS not in entries:
-        raise AdapterError(f"The adapter file holds no {TENSORS}.")
+        raise AdapterError(f"The adapter file has no {TENSORS}.")
     config = AdapterConfig.from_json(entries[CONFIG])
     tensors, metadata = read_tensors(entries[TENSORS], f"{TENSORS} of the adapter file", AdapterError)
     base = metadata.get(FINGERPRINT)
@@ -87,23 +83,23 @@ def read_adapter(source: Path | bytes) -> AdapterFile:
     certificate = Certificate.from_json(entries[CERTIFICATE]) if CERTIFICATE in entries else None
     adapter = AdapterFile(config, tensors, base, certificate, digest)
     if (certificate is None) != (base is None):
-        raise AdapterError(f"The adapter file is incomplete: {CERTIFICATE} and the base's fingerprint belong together.")
+        raise AdapterError(f"The adapter file is incomplete: {CERTIFICATE} or the base's fingerprint is missing.")
     if certificate is not None:
         _check_claims(certificate, adapter, hashlib.sha256(entries[CONFIG]).hexdigest())
     return adapter
 
 
 def apply_adapter(base: nn.Module, adapter: AdapterFile) -> nn.Module:
-    """A new network: ``base`` with the adapter on it, its weights frozen; ``base`` stays as it is.
+    """Return a copy of ``base`` with the adapter, and with all weights of the base frozen.
 
     Raises:
         BaseMismatchError: the adapter was trained on another base, or its shapes do not fit this one.
-        AdapterError: ``base`` carries adapters already.
+        AdapterError: ``base`` already has adapters.
     """
     if adapted_layers(base):
-        raise AdapterError("This network carries LoRA adapters already: put the adapter on the base network.")
+        raise AdapterError("This network already has LoRA adapters: apply the adapter to the base network.")
     if adapter.base_fingerprint not in (None, fingerprint(base.state_dict())):
-        raise BaseMismatchError("The adapter was trained on another base: choose the one it was trained on.")
+        raise BaseMismatchError("The adapter was trained on another base: choose that one.")
     network = copy.deepcopy(base).requires_grad_(False)
     linears = {path: module for path, module in network.named_modules() if type(module) is nn.Linear}
     wanted = {path for path in linears if adapter.config.targets(path)}
@@ -124,20 +120,20 @@ def apply_adapter(base: nn.Module, adapter: AdapterFile) -> nn.Module:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """Path of the layer and letter of the matrix, from PEFT's name of a tensor."""
+    """Path of the layer and letter of the matrix in PEFT's name of a tensor."""
     match = _NAME.fullmatch(name)
     if match is None or len(name) > MAX_NAME or not name.isprintable():
-        raise AdapterError(f"{TENSORS} holds {name[:120]!r}, which is not part of a LoRA adapter.")
+        raise AdapterError(f"{TENSORS} contains {name[:120]!r}, which is not part of a LoRA adapter.")
     return match[1], match[2]
 
 
 def _check_tensors(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Compare the tensors with each other and with the config."""
+    """Check that the tensors match each other and the config."""
     found = {_parts(name): tensor for name, tensor in tensors.items()}
     paths = {path for path, _ in found}
     for path in sorted(paths):
         if not config.targets(path):
-            raise AdapterError(f"{TENSORS} holds an adapter of layer {path:.80}, which {CONFIG} does not name.")
+            raise AdapterError(f"{TENSORS} has an adapter for layer {path:.80}, which {CONFIG} does not name.")
         rank = config.rank_of(path)
         for letter, side in (("A", 0), ("B", 1)):
             tensor = found.get((path, letter))
@@ -148,16 +144,16 @@ def _check_tensors(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None
                     f"Matrix {letter} of layer {path:.80} has shape {tuple(tensor.shape)}, which is not of rank {rank}."
                 )
             if tensor.dtype not in _DTYPES or not torch.isfinite(tensor).all():
-                raise AdapterError(f"Matrix {letter} of layer {path:.80} holds values that are not finite floats.")
+                raise AdapterError(f"Matrix {letter} of layer {path:.80} has values that are not finite floats.")
     names = config.target_modules if isinstance(config.target_modules, tuple) else ()
     unmet = [name for name in names if not any(path == name or path.endswith("." + name) for path in paths)]
     if unmet or not paths:
-        raise AdapterError(f"{TENSORS} lacks the adapter of layer {word(unmet[0]) if unmet else 'any layer'}.")
+        raise AdapterError(f"{TENSORS} has no adapter for {f'layer {printable(unmet[0])}' if unmet else 'any layer'}.")
 
 
 def _check_claims(certificate: Certificate, adapter: AdapterFile, config_sha256: str) -> None:
-    """Compare what the certificate says with what the file holds."""
-    held = {
+    """Check that the certificate matches the content of the file."""
+    actual = {
         "base_fingerprint": adapter.base_fingerprint,
         "tensors_sha256": adapter.tensors_sha256,
         "config_sha256": config_sha256,
@@ -165,6 +161,6 @@ def _check_claims(certificate: Certificate, adapter: AdapterFile, config_sha256:
         "rank": adapter.config.rank,
         "layers": {path: adapter.config.rank_of(path) for path in adapter.layers},
     }
-    for claim, value in held.items():
+    for claim, value in actual.items():
         if getattr(certificate, claim) != value:
-            raise AdapterError(f"The adapter file is not what its certificate says: {claim} differs.")
+            raise AdapterError(f"The adapter file does not match its certificate: {claim} differs.")

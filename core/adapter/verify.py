@@ -1,4 +1,4 @@
-"""An adapter file checked against the base that it is to be put on."""
+"""Verify an adapter file against a base."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ PROBE_SEED = 0
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found; a file that does not hold gives an error instead."""
+    """Result of a successful verification; a failed one raises an error."""
 
     base_fingerprint: str
-    """Of the base that was given."""
+    """Fingerprint of the given base."""
     fingerprint_matches: bool | None
-    """None where the file does not say which base it was trained on, as files of PEFT do not."""
+    """None if the file does not name its base; files written by PEFT do not."""
     certified: bool
-    """Whether the file has a certificate; its claims were checked then."""
+    """Whether the file has a certificate; if so, it was checked."""
     layers: tuple[str, ...]
     tensors: int
     parameters: int
     rank: int
     probe_rows: int
-    """Random inputs, uniform in [0, 1), on which logits were compared."""
+    """Number of random inputs, uniform in [0, 1), on which logits were compared."""
     largest_logit: float
     merged_difference: float
-    """Largest difference between logits of the merged and of the unmerged network."""
+    """Maximum difference between the logits of the merged and of the unmerged network."""
 
     def __str__(self) -> str:
-        """What was found, in one sentence."""
-        base = "trained on this base" if self.fingerprint_matches else "of a base that the file does not name"
-        certificate = "its certificate holds" if self.certified else "it has no certificate"
+        """The result in one sentence."""
+        base = "trained on this base" if self.fingerprint_matches else "trained on a base that the file does not name"
+        certificate = "its certificate is correct" if self.certified else "it has no certificate"
         return (
-            f"The adapter holds: rank {self.rank} on {', '.join(self.layers)}, {self.parameters:,} parameters, {base}; "
-            f"{certificate}; merging changes its logits by at most {self.merged_difference:.1e}."
+            f"The adapter is valid: rank {self.rank} on {', '.join(self.layers)}, {self.parameters:,} parameters, "
+            f"{base}; {certificate}; merging changes its logits by at most {self.merged_difference:.1e}."
         )
 
 
 def verify_adapter(source: Path | bytes, base_path: Path) -> Verification:
-    """Check an adapter file in full: its form, its certificate's claims, and what it computes on the base.
+    """Verify an adapter file: its format, its certificate, and its outputs on the base.
 
     Args:
-        source: the adapter file or its content.
-        base_path: the base's weights.
+        source: path or content of the adapter file.
+        base_path: path of the base's weights.
 
     Raises:
         NetworkFileError: the base cannot be read.
         BaseMismatchError: the adapter was trained on another base or does not fit this one.
-        AdapterError: the file is damaged, unsafe, or not what it claims to be.
+        AdapterError: the file is damaged, unsafe, or does not match its certificate.
     """
     base = read_network(base_path)
     adapter = read_adapter(source)
@@ -66,10 +66,10 @@ def verify_adapter(source: Path | bytes, base_path: Path) -> Verification:
 
 
 def verification(base: MultilayerPerceptron, adapter: AdapterFile, network: nn.Module) -> Verification:
-    """Check an adapter that was read, and the network that it makes of its base.
+    """Verify an adapter that was read, and the base network with it.
 
     Raises:
-        AdapterError: the certificate admits too much, or the network's outputs are not sound.
+        AdapterError: the certificate states differences above the tolerance, or the network's outputs are not finite.
     """
     certificate = adapter.certificate
     if certificate is not None:
@@ -79,7 +79,7 @@ def verification(base: MultilayerPerceptron, adapter: AdapterFile, network: nn.M
             (certificate.merged_difference, MERGED_TOLERANCE),
         )
         if not all(0 <= value <= tolerance * scale for value, tolerance in claimed):
-            raise AdapterError("The adapter's certificate states differences above the tolerance: it does not hold.")
+            raise AdapterError("The adapter's certificate states differences above the tolerance.")
     features: int = base.layers[0].in_features  # type: ignore[assignment]
     probe = torch.rand(PROBE_ROWS, features, generator=torch.Generator().manual_seed(PROBE_SEED))
     logits = logits_of(network, probe)

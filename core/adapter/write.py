@@ -1,4 +1,4 @@
-"""Adapter files written: measured first, and then whole or not at all."""
+"""Write adapter files, after reading them back and measuring the differences."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ from core.tensor_file import tensors_bytes
 def write_adapter(
     path: Path, model: nn.Module, lora: LoRASpec, *, base_fingerprint: str, card: Card, probe: Tensor
 ) -> str:
-    """Write :func:`adapter_bytes` to ``path``, whole or not at all; returns the SHA-256.
+    """Write :func:`adapter_bytes` to ``path`` atomically; returns the SHA-256.
 
     Raises:
-        AdapterError: as of :func:`adapter_bytes`; nothing is written then.
-        OSError: the disk is full or the folder cannot be written.
+        AdapterError: see :func:`adapter_bytes`; nothing is written.
+        OSError: the disk is full or the folder cannot be written to.
     """
     content = adapter_bytes(model, lora, base_fingerprint=base_fingerprint, card=card, probe=probe)
     return write_atomically(path, content)
 
 
 def adapter_bytes(model: nn.Module, lora: LoRASpec, *, base_fingerprint: str, card: Card, probe: Tensor) -> bytes:
-    """The adapter file of a trained network, read back and measured before it is given away.
+    """Make the adapter file of a trained network, read it back, and measure the differences.
 
     Args:
-        model: a :class:`MultilayerPerceptron` with adapters, merged or not; it stays as it is.
-        lora: the settings the adapters were made with.
-        base_fingerprint: of the base they were trained on.
-        card: what the model card says of the run.
+        model: a :class:`core.MultilayerPerceptron` with adapters, merged or not; it is not changed.
+        lora: the settings of the adapters.
+        base_fingerprint: fingerprint of the base they were trained on.
+        card: what the model card says about the run.
         probe: (n, features) inputs on which logits are compared.
 
     Returns:
@@ -60,15 +60,15 @@ def adapter_bytes(model: nn.Module, lora: LoRASpec, *, base_fingerprint: str, ca
 
     Raises:
         BaseMismatchError: the network's frozen weights are not those of the base.
-        AdapterError: the network has no adapters, not those of ``lora``, values that are not
-            finite, or the file does not give back what the network computes.
+        AdapterError: the network has no adapters or others than ``lora`` describes, or values that are not finite, or
+            the adapter that was read back computes something else.
     """
     trained = copy.deepcopy(model).cpu().requires_grad_(False)
     unmerge(trained)
     layers = adapted_layers(trained)
     base = base_copy(trained)
     if not layers or not isinstance(base, MultilayerPerceptron):
-        raise AdapterError("Only a LoRA Lab network that carries adapters can be written as an adapter file.")
+        raise AdapterError("Only a LoRA Lab network with adapters can be written as an adapter file.")
     if fingerprint(base.state_dict()) != base_fingerprint:
         raise BaseMismatchError("The network's frozen weights are not those of its base: the adapter was not written.")
     _check_settings(base, layers, lora)
@@ -88,7 +88,7 @@ def adapter_bytes(model: nn.Module, lora: LoRASpec, *, base_fingerprint: str, ca
         reloaded_difference=0.0,
         merged_difference=0.0,
     )
-    # The first file is the one that is measured; the measurements then take its zeros' place.
+    # Measure a file whose certificate has zeros, then replace them by the results.
     reloaded = apply_adapter(base, read_adapter(zip_bytes({**entries, CERTIFICATE: certificate.to_json()})))
     expected, read_back = logits_of(trained, probe), logits_of(reloaded, probe)
     certificate = replace(
@@ -109,14 +109,14 @@ def adapter_bytes(model: nn.Module, lora: LoRASpec, *, base_fingerprint: str, ca
 
 
 def _tensors_file(layers: dict[str, AdaptedLinear], base_fingerprint: str) -> bytes:
-    """The safetensors file: contiguous float32 in PEFT's names and orientation."""
+    """The safetensors file: contiguous float32 tensors with PEFT's names and orientation."""
     tensors = {
         tensor_name(path, letter): matrix.detach().T.float().contiguous()
         for path, layer in layers.items()
         for letter, matrix in (("A", layer.lora.A), ("B", layer.lora.B))
     }
     content = tensors_bytes(tensors, {"format": "pt", FINGERPRINT: base_fingerprint})
-    # The library writes metadata in the order of a hash map, another each time: write the header again, sorted.
+    # The library writes metadata in random order, so sort the header to make the file reproducible.
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
@@ -124,7 +124,7 @@ def _tensors_file(layers: dict[str, AdaptedLinear], base_fingerprint: str) -> by
 
 
 def _check_settings(base: nn.Module, layers: dict[str, AdaptedLinear], lora: LoRASpec) -> None:
-    """See that these adapters are the ones that ``lora`` describes."""
+    """Check that the adapters are those that ``lora`` describes."""
     factor = scaling_factor(lora.scaling, lora.alpha, lora.rank)
     expected = {
         path: min(lora.rank, linear.in_features, linear.out_features)

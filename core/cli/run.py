@@ -19,7 +19,7 @@ from core.errors import LabError, SpecError
 from core.files import sha256_of
 from core.lab import Lab
 from core.settings import Settings
-from core.spec import MOST_CHARACTERS, RunSpec
+from core.spec import DEVICES, MAX_CHARACTERS, RunSpec
 from core.training.events import Event, StepLoss
 from core.wording.numbers import listed, percent
 
@@ -40,7 +40,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--base", type=Path, metavar="BASE.safetensors", help="weights of the base; it is not trained again"
     )
     job.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for the results (default: the run's id)")
-    job.add_argument("--device", choices=["cuda", "mps", "cpu"], help="where to train (default: the run's device)")
+    devices = [device for device in DEVICES if device != "auto"]
+    job.add_argument("--device", choices=devices, help="where to train (default: the run's device)")
     job.add_argument("--threads", type=int, metavar="N", help="number of CPU threads (default: that of the run)")
     job.add_argument("--home", type=Path, help="folder with runs and datasets (default: LORA_LAB_HOME)")
     job.add_argument("--json", action="store_true", help="print one JSON object instead of text")
@@ -98,7 +99,7 @@ def _recipe(options: argparse.Namespace, settings: Settings) -> Recipe:
             lab.close()
     try:
         with options.recipe.open(encoding="utf-8") as file:
-            return Recipe.read(file.read(MOST_CHARACTERS + 1))
+            return Recipe.read(file.read(MAX_CHARACTERS + 1))
     except OSError as error:
         raise SpecError(f"{options.recipe} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:

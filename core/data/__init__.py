@@ -1,1 +1,1 @@
-"""Datasets, and tasks made of them."""
+"""Datasets, and the tasks made from them."""

@@ -1,4 +1,4 @@
-"""Datasets by name: which there are, which are on this machine, and how the others get here."""
+"""The catalog of datasets: which exist, which are on this machine, and downloading the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 from torch.nn import functional as F
 
 from core.data.dataset import ImageDataset
@@ -26,57 +26,56 @@ from core.errors import DatasetError, DownloadError
 from core.settings import Settings
 
 ABANDONED = 24 * 3600
-"""Seconds after which the half of a download that nobody finished is thrown away."""
+"""Seconds after which an unfinished download is deleted."""
 
 BEST = ("mnist", "fashion-mnist", "kmnist", "digits")
-"""Datasets to start with, the best first."""
+"""Datasets to suggest first, in order of preference."""
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What can be said of a dataset without reading it."""
+    """What is known about a dataset without reading it."""
 
     name: str
     title: str
     line: str
-    """What it is, with its size, in one line."""
+    """One-line description, including the size."""
     num_classes: int
     state: Literal["ready", "absent", "damaged"]
     download_bytes: int
-    """Size of the download; 0 where none is needed."""
+    """Size of the download; 0 if none is needed."""
     is_own: bool = False
-    """Whether a person brought it; such a dataset can be removed."""
+    """Whether a user uploaded it; such a dataset can be removed."""
 
 
 class Catalog:
-    """Every dataset that can be asked for by name. Any number of threads may use it at once."""
+    """All datasets by name. Thread-safe."""
 
     def __init__(
         self, settings: Settings, sources: tuple[Source, ...] = SOURCES, timeout: float = 15.0, keep: int = 3
     ) -> None:
         """Args:
-        settings: says which folders to read from, and where downloads go.
-        sources: the datasets that are published as IDX files.
-        timeout: seconds that a server may stay silent.
-        keep: datasets that stay in memory.
+        settings: the folders to read from and to download to.
+        sources: the datasets published as IDX files.
+        timeout: seconds to wait for a server that sends nothing.
+        keep: number of datasets to keep in memory.
         """
         self._settings = settings
         self._sources = {source.name: source for source in sources}
         self._timeout = timeout
-        self._keep = keep
         self._own = OwnDatasets(settings.datasets / "own", reserved=("digits", *self._sources))
-        self._loaded: OrderedDict[str, tuple[Revision, ImageDataset]] = OrderedDict()
+        self._loaded: LRUCache[tuple[str, Revision], ImageDataset] = LRUCache(keep)
         self._loading = threading.Lock()
         self._downloading = {source.name: threading.Lock() for source in sources}
 
     def info(self, name: str) -> DatasetInfo:
-        """What there is to know of one dataset.
+        """Describe one dataset.
 
         Raises:
-            DatasetError: there is none of that name.
+            DatasetError: there is no dataset of that name.
         """
         if name == "digits":
-            line = "1,797 small handwritten digits, 8×8 grey brought to 28×28; part of scikit-learn, always here."
+            line = "1,797 small handwritten digits, 8×8 grey scaled to 28×28; part of scikit-learn, always available."
             return DatasetInfo("digits", "Digits", line, 10, "ready", 0)
         if name in self._own:
             return self._own_info(name)
@@ -91,58 +90,52 @@ class Catalog:
         )
 
     def list(self) -> builtins.list[DatasetInfo]:
-        """All datasets: the one that is always here, those to download, then people's own."""
+        """All datasets: the embedded one, the downloadable ones, then the uploaded ones."""
         return [self.info(name) for name in ("digits", *self._sources)] + [
             self._own_info(name) for name in self._own.names()
         ]
 
     def best(self) -> str:
-        """The best dataset to start with of those that are here."""
+        """The most suitable first dataset among those on this machine."""
         return next(name for name in BEST if name == "digits" or self._is_ready(name))
 
     def load(self, name: str) -> ImageDataset:
-        """The dataset of that name; read once, then kept while it is among the latest used.
+        """Read a dataset, or return it from memory if it was used recently.
 
         Raises:
-            DatasetError: there is none of that name, it is not on this machine, or it is damaged.
+            DatasetError: there is no dataset of that name, it is not on this machine, or it is damaged.
         """
         with self._loading:
-            revision = self.revision(name)
-            held, dataset = self._loaded.get(name, (None, None))
-            if dataset is None or held != revision:
-                dataset = self._read(name)
-            self._loaded[name] = revision, dataset
-            self._loaded.move_to_end(name)
-            while len(self._loaded) > self._keep:
-                self._loaded.popitem(last=False)
-            return dataset
+            key = name, self.revision(name)
+            if key not in self._loaded:
+                self._loaded[key] = self._read(name)
+            return self._loaded[key]
 
     def revision(self, name: str) -> Revision:
-        """Changes when a dataset of a person's own is removed or replaced; the same for good for all others."""
+        """A value that changes when an uploaded dataset is removed or replaced; constant for all others."""
         return self._own.revision(name)
 
     def keep(self, dataset: ImageDataset, name: str) -> DatasetInfo:
-        """Keep a dataset that a person brought, under a name of theirs, whole or not at all.
+        """Save an uploaded dataset under a name, completely or not at all.
 
         Args:
-            dataset: as a :class:`core.data.uploads.Draft` holds it.
+            dataset: the dataset of a :class:`core.data.uploads.Draft`.
             name: lower-case letters, digits and hyphens.
 
         Raises:
-            DatasetError: the name cannot be had, there is no room, or the file cannot be written.
+            DatasetError: the name is not available, there is no space, or the file cannot be written.
         """
         self._own.keep(dataset, name)
         return self._own_info(name)
 
     def remove(self, name: str) -> None:
-        """Delete a dataset of a person's own; it is no error where it is gone already.
+        """Delete an uploaded dataset; does nothing if it no longer exists.
 
         Raises:
-            DatasetError: it is not a person's own, or cannot be deleted.
+            DatasetError: it is not an uploaded dataset, or cannot be deleted.
         """
         self._own.remove(name)
-        with self._loading:
-            self._loaded.pop(name, None)
+        self._forget(name)
 
     def download(
         self,
@@ -150,22 +143,22 @@ class Catalog:
         progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        """Fetch a dataset into the datasets folder, whole and checked, or leave that folder as it was.
+        """Download a dataset into the datasets folder and check it; on failure that folder is left unchanged.
 
         Args:
             name: the dataset; ``digits`` needs no download.
-            progress: called with the share of bytes that are here, 0 to 1.
-            stop: once set, the download ends at the next piece.
+            progress: called with the fraction of bytes received, 0 to 1.
+            stop: once set, the download ends at the next chunk.
 
         Raises:
-            DatasetError: there is none of that name.
-            DownloadError: it could not be downloaded, is being downloaded already, or was stopped.
+            DatasetError: there is no dataset of that name.
+            DownloadError: it could not be downloaded, is already being downloaded, or was stopped.
         """
         if name == "digits":
             return
         source = self._source(name)
         if not self._downloading[name].acquire(blocking=False):
-            raise DownloadError(f"{source.title} is being downloaded already; wait until that is done.")
+            raise DownloadError(f"{source.title} is already being downloaded; wait until that has finished.")
         home = self._settings.datasets
         final = home / source.folder / "raw"
         try:
@@ -177,13 +170,18 @@ class Catalog:
                 Fetch(source, staged, progress, stop, self._timeout).run()
                 _put_in_place(staged, final, aside=Path(folder) / "before")
         except FetchError as error:
-            raise DownloadError(_sorry(source, str(error), final)) from error
+            raise DownloadError(_failure(source, str(error), final)) from error
         except OSError as error:
-            raise DownloadError(_sorry(source, error.strerror or str(error), final)) from error
+            raise DownloadError(_failure(source, error.strerror or str(error), final)) from error
         finally:
             self._downloading[name].release()
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """Drop a dataset from memory."""
         with self._loading:
-            self._loaded.pop(name, None)
+            for key in [key for key in self._loaded if key[0] == name]:
+                del self._loaded[key]
 
     def _source(self, name: str) -> Source:
         if name not in self._sources:
@@ -198,8 +196,8 @@ class Catalog:
             return DatasetInfo(name, name, str(error), 0, "damaged", 0, is_own=True)
         total = outline.num_train + outline.num_test
         line = (
-            f"Your own: {total:,} images in {len(outline.class_names)} classes, 28×28 grey, "
-            f"{outline.num_train:,} of them to train on."
+            f"Uploaded: {total:,} images in {len(outline.class_names)} classes, 28×28 grey, "
+            f"{outline.num_train:,} of them for training."
         )
         return DatasetInfo(name, name, line, len(outline.class_names), "ready", 0, is_own=True)
 
@@ -207,7 +205,7 @@ class Catalog:
         return name in self._sources and self._files(self._sources[name]) is not None
 
     def _files(self, source: Source) -> tuple[Path, ...] | None:
-        """The dataset's files, from the first folder that has all four."""
+        """The dataset's files, in the first folder that has all four."""
         folders = dict.fromkeys((source.folder, source.name, source.folder.lower()))
         for root in (self._settings.data_folder, self._settings.datasets):
             for folder in folders:
@@ -226,14 +224,14 @@ class Catalog:
         files = self._files(source)
         if files is None:
             raise DatasetError(
-                f"{source.title} is not on this machine: download it, or set LORA_LAB_DATA to a folder that holds it."
+                f"{source.title} is not on this machine: download it, or set LORA_LAB_DATA to a folder that has it."
             )
         return ImageDataset(name, *read_parts(source, files), source.class_names)
 
 
 def _digits() -> ImageDataset:
-    """The digits that scikit-learn carries: 80 % of each class to train on, the rest to test."""
-    # Only here, as scikit-learn takes a second to import.
+    """Scikit-learn's digits: 80 % of each class for training, the rest for testing."""
+    # Imported here because scikit-learn takes a second to import.
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -248,19 +246,19 @@ def _digits() -> ImageDataset:
     return ImageDataset("digits", train_images, train_labels, test_images, test_labels, tuple("0123456789"))
 
 
-def _sorry(source: Source, reason: str, folder: Path) -> str:
+def _failure(source: Source, reason: str, folder: Path) -> str:
     return f"Could not download {source.title}: {reason}. Check the connection, or put the IDX files into {folder}."
 
 
 def _discard_abandoned(home: Path, name: str) -> None:
-    """Remove what a process that was killed has left of a download."""
+    """Delete the partial downloads of processes that were killed."""
     for folder in home.glob(f".{name}.*.part"):
         if folder.stat().st_mtime < time.time() - ABANDONED:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _put_in_place(staged: Path, final: Path, aside: Path) -> None:
-    """Move a folder to its name; where that fails, what stood there stands there again."""
+    """Move a folder to its final name; if that fails, restore the folder that was there."""
     final.parent.mkdir(exist_ok=True)
     if not final.exists():
         os.replace(staged, final)

@@ -1,4 +1,4 @@
-"""A dataset in memory: labelled images, with names for the labels."""
+"""A dataset in memory: labelled images and the names of the labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.data.idx import Images, Labels
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """Labelled grey images of 28×28 pixels; the arrays are shared and cannot be written to."""
+    """Labelled grey images of 28×28 pixels; the arrays are shared and read-only."""
 
     name: str
     train_images: Images
@@ -19,7 +19,7 @@ class ImageDataset:
     test_images: Images
     test_labels: Labels
     class_names: tuple[str, ...]
-    """What label 0, 1, … stands for."""
+    """Names of labels 0, 1, …"""
 
     @property
     def num_classes(self) -> int:

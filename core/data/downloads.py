@@ -1,4 +1,4 @@
-"""Downloads that go on in the background while pages come and go."""
+"""Downloads that run in background threads, independently of pages."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Download:
-    """Where one download stands."""
+    """Progress of one download."""
 
     name: str
     progress: float = 0.0
-    """Share of its bytes that have come, 0 to 1."""
+    """Fraction of bytes received, 0 to 1."""
     running: bool = True
     error: str | None = None
-    """Why it did not succeed, in one sentence."""
+    """Why it failed, in one sentence."""
 
 
 class Downloads:
-    """At most one download of each dataset at a time; any thread may ask."""
+    """Background downloads, at most one per dataset at a time. Thread-safe."""
 
     def __init__(self, catalog: Catalog) -> None:
-        """Args: catalog: fetches and keeps the files."""
+        """Args: catalog: does the downloading."""
         self._catalog = catalog
         self._lock = threading.Lock()
         self._states: dict[str, Download] = {}
         self._stops: dict[str, threading.Event] = {}
 
     def start(self, name: str) -> None:
-        """Begin, unless it runs already. Raises: DatasetError: there is no such dataset."""
+        """Start a download unless it is running already. Raises: DatasetError: there is no such dataset."""
         self._catalog.info(name)
         with self._lock:
             state = self._states.get(name)
@@ -46,18 +46,18 @@ class Downloads:
             threading.Thread(target=self._fetch, args=(name,), name=f"download-{name}", daemon=True).start()
 
     def stop(self, name: str) -> None:
-        """Break off a download; nothing of it stays."""
+        """Cancel a download; its partial files are deleted."""
         with self._lock:
             if name in self._stops:
                 self._stops[name].set()
 
     def state(self, name: str) -> Download | None:
-        """Where the latest download of a dataset stands; None where there was none."""
+        """Progress of the latest download of a dataset; None if there was none."""
         with self._lock:
             return self._states.get(name)
 
     def close(self) -> None:
-        """Break off all downloads."""
+        """Cancel all downloads."""
         with self._lock:
             for stop in self._stops.values():
                 stop.set()
@@ -69,7 +69,7 @@ class Downloads:
         except LabError as failure:
             error = str(failure)
         except OSError as failure:
-            error = f"Could not keep {name}: {failure.strerror or failure}. Free some space, then try again."
+            error = f"Could not save {name}: {failure.strerror or failure}. Free some space, then try again."
         except Exception as failure:
             log.exception("The download of %s failed", name)
             error = f"Could not download {name}: {failure}."

@@ -1,4 +1,4 @@
-"""One attempt to bring a dataset's files here: bounded, checked, and stopped when told."""
+"""Download a dataset's files within size limits, verify them, and stop on request."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from contextlib import closing
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from core.data.idx import MOST_BYTES, Source, find_files, read_parts
+from core.data.idx import MAX_BYTES, Source, find_files, read_parts
 from core.errors import DatasetError, DownloadError
 
 CHUNK = 1 << 16
-"""Bytes that a download reads at once."""
+"""Bytes per read."""
 
 
 class FetchError(Exception):
-    """Why a download, or one mirror of it, failed: the middle of a sentence."""
+    """Why a download from one or all mirrors failed, as a clause."""
 
 
 class Fetch:
-    """One attempt to bring the files of a source into an empty folder."""
+    """One attempt to download the files of a source into an empty folder."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class Fetch:
         self._received = 0
 
     def run(self) -> None:
-        """Fetch, unpack and check all of it.
+        """Download, unpack and check all files.
 
         Raises:
-            FetchError: no mirror gave a file that is whole.
+            FetchError: no mirror had an intact file.
             DownloadError: it was stopped.
-            OSError: the disk is full or cannot be written.
+            OSError: the disk is full or cannot be written to.
         """
         for name, md5 in self._source.resources:
             self._fetch(name, md5)
@@ -62,13 +62,13 @@ class Fetch:
         try:
             read_parts(self._source, files)
         except DatasetError as error:
-            raise FetchError(f"the files that came are damaged ({error.args[0].removesuffix('.')})") from error
+            raise FetchError(f"the downloaded files are damaged ({error.args[0].removesuffix('.')})") from error
         self._progress(1.0)
 
     def _fetch(self, name: str, md5: str) -> None:
         reasons = []
         for mirror in self._source.mirrors:
-            self._heed_stop()
+            self._check_stopped()
             before = self._received
             try:
                 self._fetch_from(mirror + name, self._folder / name, md5)
@@ -79,14 +79,14 @@ class Fetch:
         raise FetchError("; ".join(dict.fromkeys(reasons)))
 
     def _fetch_from(self, url: str, path: Path, md5: str) -> None:
-        # MD5 is what torchvision publishes: it tells a damaged file, not a forged one.
+        # torchvision publishes MD5 only, which detects damage but not forgery.
         digest = hashlib.md5(usedforsecurity=False)
         with path.open("wb") as file, closing(_pieces(url, self._timeout)) as pieces:
             for piece in pieces:
-                self._heed_stop()
+                self._check_stopped()
                 self._received += len(piece)
                 if self._received > 2 * self._source.download_bytes:
-                    raise FetchError("the server sends more than the dataset holds")
+                    raise FetchError("the server sends more data than the dataset has")
                 digest.update(piece)
                 file.write(piece)
                 self._progress(min(1.0, self._received / self._source.download_bytes))
@@ -95,17 +95,17 @@ class Fetch:
         if digest.hexdigest() != md5:
             raise FetchError(f"{path.name} is not the published file (its MD5 differs)")
 
-    def _heed_stop(self) -> None:
+    def _check_stopped(self) -> None:
         if self._stop.is_set():
             raise DownloadError(f"The download of {self._source.title} was stopped; nothing was changed.")
 
     def _unzip(self, path: Path) -> None:
-        """Take the four files out of a zip and remove it; other members are never touched."""
+        """Extract the four files from a zip and delete it; other members are never read."""
         try:
             with zipfile.ZipFile(path) as archive:
                 for stem in self._source.stems:
-                    if archive.getinfo(f"gzip/{stem}.gz").file_size > MOST_BYTES:
-                        raise FetchError(f"{path.name} holds a file that is too large")
+                    if archive.getinfo(f"gzip/{stem}.gz").file_size > MAX_BYTES:
+                        raise FetchError(f"{path.name} contains a file that is too large")
                     with archive.open(f"gzip/{stem}.gz") as member, (self._folder / f"{stem}.gz").open("wb") as file:
                         shutil.copyfileobj(member, file, CHUNK)
         except (zipfile.BadZipFile, KeyError, RuntimeError, EOFError, zlib.error) as error:
@@ -114,26 +114,26 @@ class Fetch:
 
 
 def _pieces(url: str, timeout: float) -> Generator[bytes, None, None]:
-    """What ``url`` holds, as it comes.
+    """Yield the content of ``url`` as it arrives.
 
     Raises:
-        FetchError: no answer, an answer that says no, or one that breaks off.
+        FetchError: the server does not answer, answers with an error, or breaks off.
     """
     try:
-        # Addresses come from torchvision; an answer that is not HTTP (a file, say) is refused.
+        # URLs come from torchvision; schemes other than HTTP (such as file) are refused below.
         with urllib.request.urlopen(url, timeout=timeout) as response:  # noqa: S310
             if not isinstance(response, HTTPResponse):
-                raise FetchError("the address is not one of a web server")
+                raise FetchError("the address is not that of a web server")
             size, received = response.length, 0
             while size is None or received < size:
-                # read1 hands over what is there, so that a stop does not wait for a slow server.
+                # read1 returns what has arrived, so that a stop does not wait for a slow server.
                 piece = response.read1(CHUNK)
                 if not piece:
                     break
                 received += len(piece)
                 yield piece
             if size is not None and received < size:
-                raise FetchError("the connection broke off half way")
+                raise FetchError("the connection was lost before the end")
     except urllib.error.HTTPError as error:
         error.close()
         raise FetchError(f"the server answered {error.code}") from error

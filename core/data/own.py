@@ -1,7 +1,7 @@
-"""Datasets of people's own: one safetensors file each, under a name of their choice.
+"""Uploaded datasets: one safetensors file each, under a name that the user chose.
 
-A name stands for one dataset for good, since specs name their dataset: beside the file stands its SHA-256, which
-shows damage, stays when the dataset is removed, and lets the name take nothing else again.
+A name always refers to the same dataset, because specs refer to datasets by name: the file's SHA-256 is stored beside
+it, reveals damage, and remains when the dataset is removed, so that the name cannot be given to another one.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from core.files import write_atomically
 from core.spec import TaskSpec
 
 Revision = tuple[int, ...]
-"""Tells two files of one name apart; empty where there is no file."""
+"""Distinguishes files that had the same name at different times; empty if there is no file."""
 
-MOST_BYTES = 2 * 10**9
-"""Of all own datasets together."""
+MAX_BYTES = 2 * 10**9
+"""Total size of all uploaded datasets."""
 
-MOST_DATASETS = 100
+MAX_DATASETS = 100
 
-MOST_FILE = 2**28
-"""Bytes of one file; 200,000 images have 159 MB."""
+MAX_FILE = 2**28
+"""Bytes per file; 200,000 images take 159 MB."""
 
-MOST_HEADER = 2**20
-"""Bytes of the header of a file, with the names of its classes."""
+MAX_HEADER = 2**20
+"""Bytes of a file's header, which includes the class names."""
 
 FORMAT = "lora-lab-dataset-1"
 KEY = "dataset"
-"""Of the JSON in the file's metadata. One key only: the library writes several in no fixed order."""
+"""Key of the JSON in the file's metadata. Only one, because the library writes several in no fixed order."""
 
 LOCK_SECONDS = 30.0
 
@@ -51,7 +51,7 @@ _PARTS = ("train", "test")
 
 @dataclass(frozen=True)
 class Outline:
-    """What the header of a file says."""
+    """Content of a file's header."""
 
     num_train: int
     num_test: int
@@ -59,12 +59,12 @@ class Outline:
 
 
 class OwnDatasets:
-    """A folder of own datasets. Any number of threads and processes may use it at once."""
+    """A folder of uploaded datasets. Safe to use from several threads and processes."""
 
     def __init__(self, folder: Path, reserved: Sequence[str]) -> None:
         """Args:
-        folder: where the files are; made when the first dataset is kept.
-        reserved: names that other datasets have.
+        folder: where the files are; created when the first dataset is saved.
+        reserved: names of the other datasets.
         """
         self._folder = folder
         self._reserved = tuple(reserved)
@@ -73,11 +73,11 @@ class OwnDatasets:
         return self._is_name(name) and os.path.isfile(self._path(name))
 
     def names(self) -> list[str]:
-        """Names of all own datasets, in order."""
+        """Names of all uploaded datasets, sorted."""
         return sorted(path.stem for path in self._folder.glob("*.safetensors") if path.stem in self)
 
     def revision(self, name: str) -> Revision:
-        """Another one for every file that the name ever stood for."""
+        """A value that differs between any two files that ever had this name."""
         if not self._is_name(name):
             return ()
         try:
@@ -87,24 +87,24 @@ class OwnDatasets:
         return state.st_ino, state.st_mtime_ns, state.st_size
 
     def outline(self, name: str) -> Outline:
-        """What a dataset holds, read off its header. Raises: DatasetError: it is gone or damaged."""
+        """Read a dataset's header. Raises: DatasetError: the file is missing or damaged."""
         path = self._path(name)
         try:
             with path.open("rb") as file:
-                return _outline(name, file.read(8 + MOST_HEADER), os.fstat(file.fileno()).st_size)
+                return _outline(name, file.read(8 + MAX_HEADER), os.fstat(file.fileno()).st_size)
         except OSError as error:
             raise _unreadable(name, error) from error
 
     def read(self, name: str) -> ImageDataset:
-        """The dataset. Raises: DatasetError: it is gone or damaged."""
+        """Read a dataset. Raises: DatasetError: the file is missing or damaged."""
         try:
-            # Not mapped: a process dies where a mapped file is cut short in use.
+            # Not memory-mapped: truncating a mapped file kills the process that uses it.
             with self._path(name).open("rb") as file:
-                content = file.read(MOST_FILE + 1)
-            digest = self._trace_of(name)
+                content = file.read(MAX_FILE + 1)
+            digest = self._stored_digest(name)
         except OSError as error:
             raise _unreadable(name, error) from error
-        outline = _outline(name, content[: 8 + MOST_HEADER], len(content))
+        outline = _outline(name, content[: 8 + MAX_HEADER], len(content))
         if digest not in ("", hashlib.sha256(content).hexdigest()):
             raise _damaged(name)
         try:
@@ -127,15 +127,15 @@ class OwnDatasets:
         )
 
     def keep(self, dataset: ImageDataset, name: str) -> None:
-        """Write a dataset, whole or not at all.
+        """Write a dataset, completely or not at all.
 
         Raises:
-            DatasetError: the name is none, is taken, or stood for another dataset; there is no room; or the file
+            DatasetError: the name is invalid, taken, or belonged to another dataset; there is no space; or the file
                 cannot be written.
         """
         _check_name(name)
         if name in self._reserved:
-            raise DatasetError(f"The name {name} is taken by a known dataset: choose another one.")
+            raise DatasetError(f"The name {name} belongs to a built-in dataset: choose another one.")
         content = _content(dataset)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -143,16 +143,16 @@ class OwnDatasets:
                 self._write(name, content)
         except (OSError, Timeout) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or "the folder is busy"
-            raise DatasetError(f"{name} could not be kept: {reason}. Free some space, then try again.") from error
+            raise DatasetError(f"{name} could not be saved: {reason}. Free some space, then try again.") from error
 
     def remove(self, name: str) -> None:
-        """Delete a dataset; nothing happens where it is gone already.
+        """Delete a dataset; does nothing if it no longer exists.
 
         Raises:
-            DatasetError: the name is one of another kind of dataset, or the file cannot be deleted.
+            DatasetError: it is not an uploaded dataset, or the file cannot be deleted.
         """
         if not self._is_name(name):
-            raise DatasetError(f"{name[:64]!r} is no dataset of your own: only those can be deleted.")
+            raise DatasetError(f"{name[:64]!r} is not an uploaded dataset: only those can be deleted.")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self._folder / ".lock", timeout=LOCK_SECONDS):
@@ -162,27 +162,27 @@ class OwnDatasets:
             raise DatasetError(f"{name} could not be deleted: {reason}.") from error
 
     def _write(self, name: str, content: bytes) -> None:
-        """Write under the lock, after a look at what is there."""
+        """Check the name and the limits, then write; to be called with the lock held."""
         names = self.names()
         if name in names:
-            raise DatasetError(f"There is a dataset of your own called {name} already: choose another name.")
+            raise DatasetError(f"You already have a dataset called {name}: choose another name.")
         used = sum(os.path.getsize(self._path(other)) for other in names)
-        if used + len(content) > MOST_BYTES or len(names) >= MOST_DATASETS:
+        if used + len(content) > MAX_BYTES or len(names) >= MAX_DATASETS:
             raise DatasetError(
-                f"Your own datasets take {used / 1e9:.1f} GB in {len(names)} files; {MOST_BYTES / 1e9:g} GB and "
-                f"{MOST_DATASETS} files are the most: delete one first."
+                f"Your uploaded datasets take {used / 1e9:.1f} GB in {len(names)} files; the limits are "
+                f"{MAX_BYTES / 1e9:g} GB and {MAX_DATASETS} files: delete one first."
             )
-        digest, trace = hashlib.sha256(content).hexdigest(), self._trace(name)
-        if self._trace_of(name) not in ("", digest):
+        digest = hashlib.sha256(content).hexdigest()
+        if self._stored_digest(name) not in ("", digest):
             raise DatasetError(
-                f"The name {name} stood for another dataset before, and runs may refer to it: choose another name."
+                f"The name {name} belonged to another dataset before, and runs may refer to it: choose another name."
             )
-        # Whoever writes holds the lock, so halves of files that are here now were left by a process that was killed.
-        for half in self._folder.glob(".*.part"):
-            half.unlink()
+        # The lock is held, so any partial file was left by a process that was killed.
+        for partial in self._folder.glob(".*.part"):
+            partial.unlink()
         write_atomically(self._path(name), content)
         try:
-            write_atomically(trace, digest.encode())
+            write_atomically(self._digest_path(name), digest.encode())
         except OSError:
             self._path(name).unlink()
             raise
@@ -197,36 +197,36 @@ class OwnDatasets:
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"
 
-    def _trace(self, name: str) -> Path:
-        """The file that remembers what a name stood for."""
+    def _digest_path(self, name: str) -> Path:
+        """The file with the SHA-256 of the dataset; it remains when the dataset is removed."""
         return self._folder / f"{name}.sha256"
 
-    def _trace_of(self, name: str) -> str:
-        """The SHA-256 of what the name stands for; empty where it never stood for anything."""
+    def _stored_digest(self, name: str) -> str:
+        """The SHA-256 of the dataset of this name; empty if there never was one."""
         try:
-            return self._trace(name).read_text("ascii", "replace").strip()
+            return self._digest_path(name).read_text("ascii", "replace").strip()
         except FileNotFoundError:
             return ""
 
 
 def suggested_name(file_name: str) -> str:
-    """A name that a dataset may have, like that of the file it came in."""
+    """A valid dataset name derived from a file name."""
     stem = re.sub(r"[^a-z0-9]+", "-", file_name.rpartition(".")[0].lower())[:64].strip("-")
     return stem or "my-images"
 
 
 def _check_name(name: str) -> None:
-    """Raises: DatasetError: not a name that a spec could hold."""
+    """Check that a spec can hold this name. Raises: DatasetError: it cannot."""
     try:
         TaskSpec.of(dataset=name)
     except SpecError as error:
         raise DatasetError(
-            "A dataset's name has 1 to 64 lower-case letters, digits and hyphens, and starts with no hyphen."
+            "A dataset name has 1 to 64 lower-case letters, digits and hyphens, and does not start with a hyphen."
         ) from error
 
 
 def _content(dataset: ImageDataset) -> bytes:
-    """The file; the same bytes for the same dataset."""
+    """The content of the file; the same bytes for the same dataset."""
     arrays = {
         "train_images": dataset.train_images,
         "train_labels": dataset.train_labels,
@@ -241,13 +241,13 @@ def _content(dataset: ImageDataset) -> bytes:
 
 
 def _outline(name: str, start: bytes, size: int) -> Outline:
-    """Check the header of a file against itself and the file's size.
+    """Check that the header of a file is consistent and matches the file's size.
 
     Raises:
-        DatasetError: it does not hold.
+        DatasetError: it is not.
     """
     length = int.from_bytes(start[:8], "little")
-    if size > MOST_FILE or not 0 < length <= MOST_HEADER or len(start) < 8 + length:
+    if size > MAX_FILE or not 0 < length <= MAX_HEADER or len(start) < 8 + length:
         raise _damaged(name)
     try:
         header = json.loads(start[8 : 8 + length])

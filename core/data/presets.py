@@ -1,4 +1,4 @@
-"""Presets: pairs of a source task to pretrain on and a target task to fine-tune on, each with its lesson."""
+"""Presets: pairs of a source task to pretrain on and a target task to fine-tune on."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from core.errors import DatasetError, SpecError
 from core.spec import TaskSpec
 
 TARGETS = ("fashion-mnist", "mnist", "kmnist", "emnist-letters", "digits")
-"""Datasets to transfer to where none is named, the first choice first."""
+"""Default datasets to transfer to, in order of preference."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """One way to make a target task out of a source task."""
+    """One way to derive a target task from a source task."""
 
     name: str
     title: str
     line: str
     """What it shows, in one line."""
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of :class:`TaskSpec` that the target task has and the source task has not."""
+    """Fields of :class:`core.spec.TaskSpec` in which the target task differs from the source task."""
     halves: bool = False
     """Whether the source keeps the first half of the classes and the target the second."""
     other_dataset: bool = False
-    """Whether the target must be another dataset than the source."""
+    """Whether the target must be a different dataset from the source."""
 
 
 PRESETS: dict[str, Preset] = {
@@ -36,7 +36,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "same",
             "Same task",
-            "Training goes on with what the base already knows: how little is left to gain, and at what price.",
+            "Training continues on what the base already knows: how little is left to gain, and at what cost.",
         ),
         Preset(
             "split",
@@ -47,13 +47,13 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "rotation-45",
             "Rotation by 45°",
-            "Every image is turned by 45 degrees: the same strokes at new places, a moderate change.",
+            "Every image is rotated by 45 degrees: the same strokes in new places, a moderate change.",
             {"rotation": 45.0},
         ),
         Preset(
             "inversion",
             "Inversion",
-            "Black and white change places: the same shapes, with the opposite sign at every pixel.",
+            "Black and white are swapped: the same shapes, with the opposite sign at every pixel.",
             {"invert": True},
         ),
         Preset(
@@ -65,18 +65,18 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "transfer",
             "Another dataset",
-            "Fine-tune on other images with other meanings: how much of the base is of use elsewhere.",
+            "Fine-tune on different images with different meanings: how much of the base is useful elsewhere.",
             other_dataset=True,
         ),
         Preset(
             "ten-shot",
             "Ten shots",
-            "Ten training images a class, turned by 45 degrees: which method makes more of very little data.",
+            "Ten training images per class, rotated by 45 degrees: which method makes more of very little data.",
             {"rotation": 45.0, "shots": 10},
         ),
     )
 }
-"""All presets, in the order in which they are offered."""
+"""All presets, in display order."""
 
 
 def preset_tasks(
@@ -87,14 +87,14 @@ def preset_tasks(
     Args:
         name: the preset.
         source: dataset to pretrain on.
-        catalog: knows the datasets.
-        target: dataset to fine-tune on; without one, the source, or for ``transfer`` the best other
-            dataset that is ready and has no more classes than the source.
-        validation: share that both tasks hold out; without one, the default of :class:`TaskSpec`.
+        catalog: all datasets.
+        target: dataset to fine-tune on. Default: the source, or for ``transfer`` the best other dataset that is ready
+            and has no more classes than the source.
+        validation: fraction that both tasks hold out; None for the default of :class:`core.spec.TaskSpec`.
 
     Raises:
-        SpecError: there is no such preset, or the share is out of bounds.
-        DatasetError: there is no such dataset, or ``transfer`` has no other one to go to.
+        SpecError: there is no such preset, or the fraction is out of bounds.
+        DatasetError: there is no such dataset, or ``transfer`` finds no other one.
     """
     if name not in PRESETS:
         raise SpecError(f"There is no preset {name!r}; choose one of: {', '.join(PRESETS)}.")
@@ -115,11 +115,11 @@ def preset_tasks(
 
 
 def _other(source: str, catalog: Catalog) -> str:
-    """The dataset to transfer to from ``source`` where none is named."""
-    most = catalog.info(source).num_classes
-    others = {info.name: info for info in catalog.list() if info.name != source and info.num_classes <= most}
+    """The default dataset to transfer to from ``source``."""
+    limit = catalog.info(source).num_classes
+    others = {info.name: info for info in catalog.list() if info.name != source and info.num_classes <= limit}
     choices = [name for name in TARGETS if name in others]
     for name in choices:
         if others[name].state == "ready":
             return name
-    raise DatasetError(f"To transfer from {source} takes a second dataset: download {' or '.join(choices[:2])}.")
+    raise DatasetError(f"Transfer from {source} needs a second dataset: download {' or '.join(choices[:2])}.")

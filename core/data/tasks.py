@@ -1,16 +1,18 @@
-"""Tasks: datasets seen in one way, as tensors that lie ready on the device that trains.
+"""Tasks: datasets seen in one way, as tensors on the training device.
 
-Which images are held out, and which are the shots, depends on nothing but the dataset and the class:
-every run, method and transform of a dataset is watched and trained on the same images.
+Which images are held out, and which are the shots, depends only on the dataset and the class: all runs, methods and
+transforms of a dataset are trained and validated on the same images.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
@@ -19,31 +21,30 @@ from torchvision.transforms.functional import rotate
 from core.data.catalog import Catalog
 from core.data.dataset import ImageDataset
 from core.data.idx import SIDE, Images, Labels
-from core.data.latest import Latest
 from core.data.own import Revision
 from core.errors import DatasetError
 from core.spec import TaskSpec
 
 SPLIT_SEED = 20210617
-"""Fixes the held-out images and the shots; no run's seed changes them."""
+"""Seed of the choice of held-out images and shots, the same for every run."""
 
 CHUNK = 4096
-"""Images that are transformed at once: a few MB stay in the processor's cache."""
+"""Images transformed at once: small enough for the processor's cache."""
 
 
 EvaluationPart = Literal["validation", "test"]
-"""Images that no weight is trained on: what choices are made by, and what they are judged by."""
+"""The parts that are not trained on: one to choose settings by, one to report."""
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a network learns, is watched on and is judged by. Images are rows of 784 values, 0 to 1."""
+    """Training, validation and test data. Images are rows of 784 values from 0 to 1."""
 
     spec: TaskSpec
     classes: tuple[int, ...]
-    """Labels that occur, in order; they keep the dataset's numbers."""
+    """Labels that occur, sorted; they keep the dataset's numbers."""
     class_names: tuple[str, ...]
-    """What each label of the dataset stands for: ``class_names[label]``, also for labels left out."""
+    """Name of each label of the dataset, including labels left out: ``class_names[label]``."""
     train_x: Tensor
     """(n, 784) float32."""
     train_y: Tensor
@@ -55,15 +56,15 @@ class Task:
 
     @property
     def num_train(self) -> int:
-        """Images to train on."""
+        """Number of training images."""
         return len(self.train_y)
 
     def part(self, name: EvaluationPart) -> tuple[Tensor, Tensor]:
-        """Images of shape (n, pixels) and labels of shape (n,) of the part of this name."""
+        """Images of shape (n, pixels) and labels of shape (n,) of one part."""
         return (self.test_x, self.test_y) if name == "test" else (self.validation_x, self.validation_y)
 
     def to(self, device: torch.device | str) -> Task:
-        """The same task on another device; tensors that are there already are shared."""
+        """The same task on another device; tensors already on it are shared."""
         return replace(
             self,
             train_x=self.train_x.to(device),
@@ -75,60 +76,68 @@ class Task:
         )
 
 
-OUTLINES = 16
-"""Outlines that stay in memory; MNIST's takes half a megabyte."""
+MAX_OUTLINES = 16
+"""Outlines to keep in memory; MNIST's takes half a megabyte."""
 
 
 class Tasks:
-    """The latest tasks, ready to use. Any number of threads may use it at once."""
+    """Recently used tasks, kept in memory. Thread-safe."""
 
     def __init__(self, catalog: Catalog, keep: int = 4) -> None:
         """Args:
         catalog: where datasets come from.
-        keep: tasks that stay in memory; MNIST takes 220 MB.
+        keep: number of tasks to keep in memory; MNIST takes 220 MB.
         """
         self._catalog = catalog
-        self._made: Latest[tuple[TaskSpec, str, Revision], Task] = Latest(keep)
-        self._outlined: Latest[tuple[TaskSpec, Revision], Outline] = Latest(OUTLINES)
+        self._tasks: LRUCache[tuple[TaskSpec, str, Revision], Task] = LRUCache(keep)
+        self._outlines: LRUCache[tuple[TaskSpec, Revision], Outline] = LRUCache(MAX_OUTLINES)
+        # Held while a task is made, so that threads that want the same one wait for it instead of making it twice.
+        self._making_task, self._making_outline = threading.Lock(), threading.Lock()
 
     def get(self, spec: TaskSpec, device: torch.device | str = "cpu") -> Task:
-        """The task of a spec, on a device; made once, then kept while it is among the latest used.
+        """The task of a spec on a device, made now unless it was used recently.
 
         Raises:
-            DatasetError: as of :meth:`Catalog.load` and :func:`make_task`.
+            DatasetError: see :meth:`core.data.catalog.Catalog.load` and :func:`make_task`.
         """
-        # A name may come to stand for another dataset, once its own one was removed.
+        # The revision, because a name can be given to another dataset after the first one was removed.
         key = (spec, str(device), self._catalog.revision(spec.dataset))
-        return self._made.get(key, lambda: make_task(spec, self._catalog.load(spec.dataset)).to(device))
+        with self._making_task:
+            if key not in self._tasks:
+                self._tasks[key] = make_task(spec, self._catalog.load(spec.dataset)).to(device)
+            return self._tasks[key]
 
     def outline(self, spec: TaskSpec) -> Outline:
-        """What the task of a spec will hold; kept for longer, since pages ask it of every run that waits.
+        """What the task of a spec will contain; more of these are kept, since pages need one for every waiting run.
 
         Raises:
-            DatasetError: as of :meth:`get`.
+            DatasetError: see :meth:`get`.
         """
         key = (spec, self._catalog.revision(spec.dataset))
-        return self._outlined.get(key, lambda: outline(spec, self._catalog.load(spec.dataset)))
+        with self._making_outline:
+            if key not in self._outlines:
+                self._outlines[key] = outline(spec, self._catalog.load(spec.dataset))
+            return self._outlines[key]
 
 
 @dataclass(frozen=True)
 class Outline:
-    """What a task will hold, known without making its tensors."""
+    """What a task will contain, known without making its tensors."""
 
     classes: tuple[int, ...]
     train: NDArray[np.intp]
-    """Rows of the dataset's training part to train on."""
+    """Training rows, as indices into the dataset's training part."""
     validation: NDArray[np.intp]
-    """Rows of the same part that are held out."""
+    """Held-out rows, as indices into the same part."""
     test: NDArray[np.intp]
-    """Rows of the dataset's test part."""
+    """Test rows, as indices into the dataset's test part."""
 
 
 def outline(spec: TaskSpec, dataset: ImageDataset) -> Outline:
     """Choose a task's images.
 
     Raises:
-        DatasetError: another dataset, a class that it lacks, or fewer images of one than it takes.
+        DatasetError: the dataset is another one, lacks a class, or has too few images of one.
     """
     if spec.dataset != dataset.name:
         raise DatasetError(f"This task is made of {spec.dataset}, not of {dataset.name}; choose the matching dataset.")
@@ -137,7 +146,7 @@ def outline(spec: TaskSpec, dataset: ImageDataset) -> Outline:
     lacking = [label for label in classes if label not in present]
     if lacking:
         raise DatasetError(
-            f"{dataset.name} has no images of class {lacking[0]} to train and test on; "
+            f"{dataset.name} has no training or no test images of class {lacking[0]}; "
             f"choose among its classes {present[0]} to {present[-1]}."
         )
     train, validation = _split(spec, dataset, classes)
@@ -145,18 +154,18 @@ def outline(spec: TaskSpec, dataset: ImageDataset) -> Outline:
 
 
 def make_task(spec: TaskSpec, dataset: ImageDataset) -> Task:
-    """See a dataset as ``spec`` says. The same spec and dataset give the same task, bit for bit.
+    """Make a task from a dataset. The same spec and dataset give the same task, bit for bit.
 
     Args:
-        spec: classes, transforms, shots and validation part. Transforms follow each other in this
-            order: rotation, inversion, permutation.
+        spec: classes, transforms, shots and validation part. Transforms are applied in this order: rotation,
+            inversion, permutation.
         dataset: the one that ``spec`` names.
 
     Returns:
         The task on the CPU, images in the dataset's order.
 
     Raises:
-        DatasetError: another dataset, a class that it lacks, or fewer images of one than it takes.
+        DatasetError: the dataset is another one, lacks a class, or has too few images of one.
     """
     chosen = outline(spec, dataset)
     return Task(
@@ -173,14 +182,14 @@ def make_task(spec: TaskSpec, dataset: ImageDataset) -> Task:
 
 
 def preview(task: Task, per_class: int) -> tuple[Images, Labels]:
-    """What the task looks like: its first training images of each class.
+    """The first training images of each class.
 
     Args:
         task: the task.
-        per_class: images of each class; fewer where the task has fewer.
+        per_class: number of images per class; fewer if the task has fewer.
 
     Returns:
-        Images of shape (k, 28, 28), 0 black to 255 white, and their labels of shape (k,), class by class.
+        Images of shape (k, 28, 28), 0 black to 255 white, and their labels of shape (k,), sorted by class.
     """
     rows = torch.cat([(task.train_y == label).nonzero()[:per_class, 0] for label in task.classes])
     images = (task.train_x[rows] * 255).round().to(torch.uint8).view(-1, SIDE, SIDE)
@@ -190,22 +199,22 @@ def preview(task: Task, per_class: int) -> tuple[Images, Labels]:
 def _split(
     spec: TaskSpec, dataset: ImageDataset, classes: tuple[int, ...]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows of the training part to train on, and rows that are held out, each in order.
+    """Rows of the training part to train on and rows to hold out, each sorted.
 
-    Each class has one fixed order. Validation comes from its front and shots from its back, so a
-    larger part holds the smaller one, and neither depends on the other or on the classes kept.
+    Each class has one fixed random order. Validation rows are taken from its front and shots from its back, so a
+    larger part contains the smaller one, and neither depends on the other or on the classes kept.
     """
     train, validation = [], []
     for label in classes:
         rows = np.flatnonzero(dataset.train_labels == label)
-        # RandomState's stream is promised to stay the same in every version of numpy.
+        # NumPy guarantees that the stream of RandomState never changes between versions.
         rows = np.random.RandomState([SPLIT_SEED, label]).permutation(rows)
         held_out = max(1, round(spec.validation * len(rows)))
         available = len(rows) - held_out
         wanted = 1 if spec.shots is None else spec.shots
         if available < wanted:
             raise DatasetError(
-                f"{dataset.name} has {available} training images of class {label} beside the validation part, "
+                f"{dataset.name} has {available} training images of class {label} besides the validation part, "
                 f"not {wanted}; ask for fewer shots or leave the class out."
             )
         train.append(rows[held_out:] if spec.shots is None else rows[-spec.shots :])
@@ -214,7 +223,7 @@ def _split(
 
 
 def _transformed(images: Images, rows: NDArray[np.intp], spec: TaskSpec) -> Tensor:
-    """These rows of ``images`` of shape (n, 28, 28), as (len(rows), 784) float32 from 0 to 1."""
+    """Selected rows of ``images``, of shape (n, 28, 28), transformed to (len(rows), 784) float32 from 0 to 1."""
     out = torch.empty(len(rows), SIDE * SIDE)
     order = None
     if spec.permutation is not None:
@@ -224,7 +233,7 @@ def _transformed(images: Images, rows: NDArray[np.intp], spec: TaskSpec) -> Tens
         if spec.rotation:
             x = rotate(x.unsqueeze(1), spec.rotation, InterpolationMode.BILINEAR)
         if spec.invert:
-            # After the rotation, so that the corners it opens are background too.
+            # After the rotation, so that the empty corners become background too.
             x = 1 - x
         x = x.reshape(len(x), -1)
         out[start : start + len(x)] = x if order is None else x[:, order]

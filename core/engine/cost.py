@@ -11,6 +11,7 @@ from torch import nn
 
 from core.data.tasks import Task
 from core.engine.build import keep_trainable
+from core.memory import training_bytes
 from core.methods.lora import add_lora, count_parameters
 from core.networks.perceptron import build
 from core.spec import Control, LoRASpec, ModelSpec, RunSpec, TaskSpec
@@ -39,8 +40,7 @@ def plan(model: ModelSpec, lora: LoRASpec | None = None, control: Control | None
     """
     plain = build(model)
     network: nn.Module = add_lora(plain, lora) if lora is not None else keep_trainable(plain, control)
-    total, trainable = count_parameters(network), count_parameters(network, trainable=True)
-    return Plan(total, trainable, 4 * (total + 3 * trainable))
+    return Plan(count_parameters(network), count_parameters(network, trainable=True), training_bytes(network))
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ from core.adapter import Card, write_adapter
 from core.data.tasks import Task, Tasks
 from core.engine.build import network_of
 from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
-from core.memory import is_out_of_memory
+from core.memory import is_out_of_memory, training_bytes
 from core.methods.lora import count_parameters, merged_copy
 from core.networks.file import network_bytes, read_network, write_network
 from core.networks.perceptron import MultilayerPerceptron, fingerprint
@@ -269,7 +269,7 @@ class BankRun:
             trainable_parameters=count_parameters(network, trainable=True),
             seconds=seconds,
             examples_per_second=step * spec.optim.batch_size / seconds if seconds else 0.0,
-            memory=self.stepper.memory(member),
+            memory=training_bytes(network),
             checkpoint_bytes=0,
             adapter_bytes=None,
             epochs=completed,

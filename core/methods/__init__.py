@@ -1,1 +1,1 @@
-"""Ways to change a base: what is trained beside or in place of its weights."""
+"""Fine-tuning methods: what is trained, and which weights are frozen."""

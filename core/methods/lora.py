@@ -1,14 +1,14 @@
 """Low-rank adaptation (Hu et al. 2021, arXiv 2106.09685): y = x Wᵀ + b + s · (x A) B.
 
-W of shape (out, in) stays as it was; A of shape (in, r) and B of shape (r, out) are trained.
-Nothing here changes a weight unless its name says so: ``merge``, ``unmerge``, ``add_lora``.
+W of shape (out, in) is frozen; A of shape (in, r) and B of shape (r, out) are trained. Only ``merge``, ``unmerge`` and
+``add_lora`` modify a network in place.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections import Counter
 from typing import Self
 
 import torch
@@ -16,22 +16,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.errors import LoRAError, MergedError
-from core.spec import LoRASpec, Scaling, Start
+from core.spec import SCALINGS, LoRASpec, Scaling, Start
 
 
 def scaling_factor(scaling: Scaling, alpha: float, rank: int) -> float:
     """The factor s on an adapter's output.
 
-    ``alpha/r`` is section 4.1 of the LoRA paper and PEFT's default; ``alpha/sqrt(r)`` is rsLoRA
-    (Kalajdzievski 2023, arXiv 2312.03732); ``alpha`` is the plain factor of many tutorials.
+    ``alpha/r`` is section 4.1 of the LoRA paper and PEFT's default; ``alpha/sqrt(r)`` is rsLoRA (Kalajdzievski 2023,
+    arXiv 2312.03732); ``alpha`` is the plain factor of many tutorials.
 
     Raises:
-        LoRAError: another word than these three.
+        LoRAError: not one of :data:`core.spec.SCALINGS`.
     """
-    factors = {"alpha/r": alpha / rank, "alpha": alpha, "alpha/sqrt(r)": alpha / math.sqrt(rank)}
-    if scaling not in factors:
-        raise LoRAError(f"Scaling must be one of {', '.join(factors)}, not {scaling!r}.")
-    return factors[scaling]
+    match scaling:
+        case "alpha/r":
+            return alpha / rank
+        case "alpha":
+            return alpha
+        case "alpha/sqrt(r)":
+            return alpha / math.sqrt(rank)
+        case _:
+            raise LoRAError(f"Scaling must be one of {', '.join(SCALINGS)}, not {scaling!r}.")
 
 
 def alpha_for(scaling: Scaling, factor: float, rank: int) -> float:
@@ -40,7 +45,7 @@ def alpha_for(scaling: Scaling, factor: float, rank: int) -> float:
 
 
 class LoRALayer(nn.Module):
-    """The two small matrices: maps x of shape (..., in) to s · (x A) B of shape (..., out)."""
+    """The adapter of a linear layer: maps x of shape (..., in) to s · (x A) B of shape (..., out)."""
 
     def __init__(
         self,
@@ -52,28 +57,28 @@ class LoRALayer(nn.Module):
         start: Start = "kaiming",
         generator: torch.Generator | None = None,
     ) -> None:
-        """Draw A, leave B zero, so that the adapted network equals the base at first, exactly.
+        """Initialize A randomly and B with zeros, so that the adapted network starts exactly equal to the base.
 
         Args:
-            in_dim: inputs of the layer beside this one.
-            out_dim: its outputs.
+            in_dim: number of inputs of the adapted layer.
+            out_dim: number of outputs of the adapted layer.
             rank: r, from 1 to min(in_dim, out_dim).
-            alpha: strength, finite and above 0.
-            scaling: what s is made of; see :func:`scaling_factor`.
-            start: ``kaiming`` draws A uniformly with bound 1/√in, as PEFT does; ``gaussian``
-                with standard deviation 1/r, as PEFT's option of that name does.
-            generator: source of randomness; without one, torch's global generator.
+            alpha: strength, finite and positive.
+            scaling: how s is computed; see :func:`scaling_factor`.
+            start: ``kaiming`` draws A uniformly with bound 1/√in, as PEFT does by default; ``gaussian`` draws it with
+                standard deviation 1/r, as PEFT's option of that name does.
+            generator: random number generator; None for torch's global one.
 
         Raises:
-            LoRAError: rank or alpha out of range.
+            LoRAError: rank or alpha is out of range.
         """
         super().__init__()
         if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
             raise LoRAError(f"Rank must be a whole number of at least 1, not {rank!r}.")
         if rank > min(in_dim, out_dim):
             raise LoRAError(
-                f"Rank {rank} is above {min(in_dim, out_dim)}, the most that a layer of "
-                f"{in_dim} inputs and {out_dim} outputs can use; choose a smaller rank."
+                f"Rank {rank} is above {min(in_dim, out_dim)}, the maximum for a layer with "
+                f"{in_dim} inputs and {out_dim} outputs; choose a smaller rank."
             )
         if not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
             raise LoRAError(f"Alpha must be a finite number above 0, not {alpha!r}.")
@@ -94,13 +99,13 @@ class LoRALayer(nn.Module):
         return self.scaling * (x.to(self.A.dtype) @ self.A @ self.B)
 
     def delta(self) -> Tensor:
-        """ΔW = s · (A B)ᵀ, of the shape (out, in) of the weight it belongs to, in at least float32."""
+        """ΔW = s · (A B)ᵀ, of shape (out, in) like the weight of the adapted layer, in at least float32."""
         dtype = _sum_dtype(self.A)
         return self.scaling * (self.A.to(dtype) @ self.B.to(dtype)).T
 
 
 class AdaptedLinear(nn.Module):
-    """A linear layer with an adapter beside it; the two subclasses differ in the order of sums."""
+    """A linear layer with an adapter; the two subclasses differ in the order of the operations."""
 
     original_weight: Tensor | None
 
@@ -113,43 +118,41 @@ class AdaptedLinear(nn.Module):
         start: Start = "kaiming",
         generator: torch.Generator | None = None,
     ) -> None:
-        """Keep ``linear`` as it is and put a fresh :class:`LoRALayer` beside it.
-
-        Args: as of :class:`LoRALayer`.
+        """Add a new :class:`LoRALayer` to ``linear``, which is not changed. Args: as in :class:`LoRALayer`.
 
         Raises:
-            LoRAError: rank or alpha out of range, or ``linear`` is no linear layer.
+            LoRAError: rank or alpha is out of range, or ``linear`` is not a linear layer.
         """
         super().__init__()
         if not isinstance(linear, nn.Linear):
-            raise LoRAError(f"LoRA goes beside a Linear layer, not beside {type(linear).__name__}.")
+            raise LoRAError(f"LoRA adapts Linear layers, not {type(linear).__name__}.")
         self.linear = linear
         self.lora = LoRALayer(linear.in_features, linear.out_features, rank, alpha, scaling, start, generator)
-        # Half-precision weights keep a float32 adapter: its updates are too small for 8 bits of mantissa.
+        # The adapter of half-precision weights is float32: its updates are too small for 8 bits of mantissa.
         self.lora.to(device=linear.weight.device, dtype=_sum_dtype(linear.weight))
         self.register_buffer("original_weight", None, persistent=False)
 
     @classmethod
     def holding(cls, linear: nn.Linear, A: Tensor, B: Tensor, alpha: float, scaling: Scaling) -> Self:
-        """The layer with matrices that are there already, as an adapter file has them.
+        """Add an adapter with given matrices, such as those of an adapter file.
 
         Args:
-            linear: the layer they go beside.
-            A: of shape (in, r); r may be above min(in, out), as other trainers allow.
+            linear: the layer to adapt.
+            A: of shape (in, r); r may exceed min(in, out), as other trainers allow.
             B: of shape (r, out).
-            alpha: strength, finite and above 0.
-            scaling: what s is made of.
+            alpha: strength, finite and positive.
+            scaling: how s is computed.
 
         Raises:
-            LoRAError: the shapes do not fit, or alpha is out of range.
+            LoRAError: the shapes do not match, or alpha is out of range.
         """
         rank = A.shape[-1]
         if A.shape != (linear.in_features, rank) or B.shape != (rank, linear.out_features):
             raise LoRAError(
-                f"Matrices of shapes {tuple(A.shape)} and {tuple(B.shape)} do not fit a layer of "
+                f"Matrices of shapes {tuple(A.shape)} and {tuple(B.shape)} do not fit a layer with "
                 f"{linear.in_features} inputs and {linear.out_features} outputs."
             )
-        # A generator of its own: making a layer must not move the random numbers of a run beside it.
+        # With its own generator, so that the global one, which other threads may use, is left alone.
         layer = cls(linear, 1, alpha, scaling, generator=torch.Generator())
         layer.lora.A = nn.Parameter(A.detach().to(layer.lora.A, copy=True))
         layer.lora.B = nn.Parameter(B.detach().to(layer.lora.B, copy=True))
@@ -159,7 +162,7 @@ class AdaptedLinear(nn.Module):
 
     @property
     def merged(self) -> bool:
-        """Whether ``linear.weight`` holds W + ΔW now."""
+        """Whether ``linear.weight`` is W + ΔW now."""
         return self.original_weight is not None
 
     def summed_weight(self) -> Tensor:
@@ -173,7 +176,7 @@ class AdaptedLinear(nn.Module):
 
 
 class LinearWithLoRA(AdaptedLinear):
-    """Two branches: x Wᵀ + b, and s · (x A) B, added at the end."""
+    """Computes x Wᵀ + b and s · (x A) B, and adds them."""
 
     def forward(self, x: Tensor) -> Tensor:
         base: Tensor = self.linear(x)
@@ -185,7 +188,7 @@ class LinearWithLoRA(AdaptedLinear):
 
 
 class LinearWithLoRAMerged(AdaptedLinear):
-    """One product with the sum: x (W + ΔW)ᵀ + b. The distributive law makes it equal to the other."""
+    """Computes x (W + ΔW)ᵀ + b, which equals the output of :class:`LinearWithLoRA` by distributivity."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.merged:
@@ -195,7 +198,7 @@ class LinearWithLoRAMerged(AdaptedLinear):
 
 
 def freeze_linear_layers(model: nn.Module) -> None:
-    """Stop training every ``nn.Linear`` inside ``model``; the adapters beside them stay trainable."""
+    """Freeze every ``nn.Linear`` in ``model``; adapters stay trainable."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             for parameter in module.parameters():
@@ -203,7 +206,7 @@ def freeze_linear_layers(model: nn.Module) -> None:
 
 
 def adapted_layers(model: nn.Module) -> dict[str, AdaptedLinear]:
-    """Every layer that carries an adapter, by its path in ``model``."""
+    """Every layer with an adapter, by its path in ``model``."""
     return {name: module for name, module in model.named_modules() if isinstance(module, AdaptedLinear)}
 
 
@@ -213,38 +216,37 @@ def add_lora(
     generator: torch.Generator | None = None,
     layer: type[AdaptedLinear] = LinearWithLoRA,
 ) -> nn.Module:
-    """Put adapters on the targeted layers of ``model`` and freeze all else, in place.
+    """Add adapters to the targeted layers of ``model`` and freeze everything else, in place.
 
-    A layer whose min(in, out) is below the rank gets that smaller rank and keeps the scaling of
-    the rank asked for: a higher one would add parameters and no expressiveness.
+    A layer whose min(in, out) is below the rank gets that smaller rank, since a higher one would add parameters but no
+    expressiveness; its scaling is that of the requested rank.
 
     Args:
         model: any network; only plain ``nn.Linear`` layers can be targeted.
         config: rank, alpha, scaling, start and targets.
-        generator: source of randomness for A.
+        generator: random number generator for A.
         layer: :class:`LinearWithLoRA` or :class:`LinearWithLoRAMerged`.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        LoRAError: a target matches nothing or something that is not a plain linear layer, the
-            rank is above every targeted layer's min(in, out), or the model has adapters already.
-            The model is unchanged then.
+        LoRAError: a target matches nothing or something that is not a plain linear layer, the rank is above every
+            targeted layer's min(in, out), or the model already has adapters. The model is then unchanged.
     """
     if adapted_layers(model):
-        raise LoRAError("This network carries LoRA adapters already; start from the base network.")
+        raise LoRAError("This network already has LoRA adapters; start from the base network.")
     targets = find_targets(model, config.target_modules)
-    most = max(min(linear.in_features, linear.out_features) for linear in targets.values())
-    if config.rank > most:
+    limit = max(min(linear.in_features, linear.out_features) for linear in targets.values())
+    if config.rank > limit:
         raise LoRAError(
-            f"Rank {config.rank} is above {most}, the most that any targeted layer can use; choose a smaller rank."
+            f"Rank {config.rank} is above {limit}, the maximum for the targeted layers; choose a smaller rank."
         )
     factor = scaling_factor(config.scaling, config.alpha, config.rank)
     adapters: dict[int, AdaptedLinear] = {}
     for linear in targets.values():
         rank = min(config.rank, linear.in_features, linear.out_features)
-        # The uncapped alpha is passed on as it is: going through the factor could lose its last bit.
+        # An uncapped layer gets alpha unchanged: computing it from the factor could change its last bit.
         alpha = config.alpha if rank == config.rank else alpha_for(config.scaling, factor, rank)
         adapters.setdefault(id(linear), layer(linear, rank, alpha, config.scaling, config.start, generator))
     for parameter in model.parameters():
@@ -256,10 +258,10 @@ def add_lora(
 
 
 def find_targets(model: nn.Module, wanted: tuple[str, ...]) -> dict[str, nn.Linear]:
-    """The layers that ``wanted`` names, by path, in the model's order.
+    """Find the layers that ``wanted`` names, by path, in the model's order.
 
-    A target is a full path (``layers.2``), the last parts of one (``2`` or ``attention.query``,
-    never a piece of a part: ``fc`` does not match ``fc2``), or ``all-linear``.
+    A target is a full path (``layers.2``), its last components (``2`` or ``attention.query``, but ``fc`` does not match
+    ``fc2``), or ``all-linear``.
 
     Raises:
         LoRAError: a target matches nothing, or a module that is not a plain linear layer.
@@ -271,9 +273,9 @@ def find_targets(model: nn.Module, wanted: tuple[str, ...]) -> dict[str, nn.Line
         if not matches:
             raise LoRAError(f"No layer matches the target {target!r}; this network has: {_linear_names(modules)}.")
         for path, module in matches.items():
-            # A subclass may read its weight itself, past our forward (as attention's out_proj does).
+            # Other code may use a subclass's weight directly and bypass our forward, as with attention's out_proj.
             if type(module) is not nn.Linear:
-                raise LoRAError(f"The target {target!r} is a {type(module).__name__}; LoRA takes plain Linear layers.")
+                raise LoRAError(f"The target {target!r} is a {type(module).__name__}; LoRA needs plain Linear layers.")
             found[path] = module
     return {path: found[path] for path in modules if path in found}
 
@@ -289,17 +291,17 @@ def _linear_names(modules: dict[str, nn.Module]) -> str:
 
 
 def merge(model: nn.Module) -> None:
-    """Add every adapter to the weight beside it, in place; a second call changes nothing.
+    """Add every adapter to its layer's weight, in place; a second call changes nothing.
 
-    Sums are made in float32 (or wider) and rounded once. All are made and checked before any
-    weight changes, so a failure leaves the model as it was.
+    Sums are computed in float32 (or wider) and rounded once. All of them are computed and checked before any weight
+    changes, so a failure leaves the model unchanged.
 
     Raises:
-        LoRAError: no adapters, a sum that is not finite, or a weight that another layer shares.
+        LoRAError: there are no adapters, a sum is not finite, or a weight is shared with another layer.
     """
     layers = adapted_layers(model)
     if not layers:
-        raise LoRAError("There is nothing to merge: this network carries no LoRA adapters.")
+        raise LoRAError("There is nothing to merge: this network has no LoRA adapters.")
     shared = _shared_storages(model)
     sums: dict[str, Tensor] = {}
     with torch.no_grad():
@@ -310,7 +312,7 @@ def merge(model: nn.Module) -> None:
                 raise LoRAError(f"Layer {path} shares its weight with another layer: merging would change both.")
             sums[path] = layer.summed_weight()
             if not torch.isfinite(sums[path]).all():
-                raise LoRAError(f"The adapter of layer {path} holds values that are not finite: nothing was merged.")
+                raise LoRAError(f"The adapter of layer {path} has values that are not finite: nothing was merged.")
         for path, total in sums.items():
             weight = layers[path].linear.weight
             layers[path].original_weight = weight.detach().clone()
@@ -318,7 +320,7 @@ def merge(model: nn.Module) -> None:
 
 
 def unmerge(model: nn.Module) -> None:
-    """Put back the weights that :func:`merge` replaced, bit for bit, in place."""
+    """Restore the weights that :func:`merge` replaced, bit for bit, in place."""
     with torch.no_grad():
         for layer in adapted_layers(model).values():
             if layer.original_weight is not None:
@@ -327,10 +329,10 @@ def unmerge(model: nn.Module) -> None:
 
 
 def merged_copy(model: nn.Module) -> nn.Module:
-    """A network of plain linear layers that computes what ``model`` computes; ``model`` stays.
+    """A network of plain linear layers that computes the same as ``model``, which is not changed.
 
     Raises:
-        LoRAError: as of :func:`merge`.
+        LoRAError: see :func:`merge`.
     """
     plain = copy.deepcopy(model)
     merge(plain)
@@ -338,14 +340,14 @@ def merged_copy(model: nn.Module) -> nn.Module:
 
 
 def base_copy(model: nn.Module) -> nn.Module:
-    """The network that the adapters of ``model`` were put on; ``model`` stays."""
+    """A copy of ``model`` without its adapters; ``model`` is not changed."""
     plain = copy.deepcopy(model)
     unmerge(plain)
     return _without_adapters(plain)
 
 
 def _without_adapters(plain: nn.Module) -> nn.Module:
-    """Put every adapted layer's own linear layer back in its place."""
+    """Replace every adapted layer by its linear layer, in place."""
     for path, module in list(plain.named_modules(remove_duplicate=False)):
         if isinstance(module, AdaptedLinear):
             parent, _, name = path.rpartition(".")
@@ -354,7 +356,7 @@ def _without_adapters(plain: nn.Module) -> nn.Module:
 
 
 def count_parameters(model: nn.Module, trainable: bool = False) -> int:
-    """Number of parameters, shared ones once; only those that training changes where asked."""
+    """Number of parameters, with shared ones counted once; optionally only trainable ones."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
 
 
@@ -363,16 +365,7 @@ def _sum_dtype(weight: Tensor) -> torch.dtype:
 
 
 def _shared_storages(model: nn.Module) -> set[int]:
-    """Addresses of storages that parameters of two different modules, or two names of one, use."""
-    seen: set[int] = set()
-    shared: set[int] = set()
-    for address in _parameter_storages(model):
-        (shared if address in seen else seen).add(address)
-    return shared
-
-
-def _parameter_storages(model: nn.Module) -> Iterator[int]:
-    for module in model.modules():
-        for parameter in module._parameters.values():
-            if parameter is not None:
-                yield parameter.untyped_storage().data_ptr()
+    """Addresses of storages that several modules, or several names in one module, use as parameters."""
+    parameters = (p for module in model.modules() for p in module._parameters.values() if p is not None)
+    counts = Counter(p.untyped_storage().data_ptr() for p in parameters)
+    return {address for address, count in counts.items() if count > 1}

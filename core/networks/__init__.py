@@ -1,1 +1,1 @@
-"""Architectures, and their weights as files."""
+"""Network architectures, and their weights as files."""

@@ -15,33 +15,33 @@ from core.spec import ModelSpec
 from core.tensor_file import read_tensors, tensors_bytes
 
 MAX_BYTES = 256 * 2**20
-"""Of a file; the largest network that a spec allows has 145 MiB."""
+"""Maximum size of a file; the largest network that a spec allows has 145 MiB."""
 
 
 def network_bytes(network: nn.Module) -> bytes:
-    """The file of ``network``: every tensor contiguous on the CPU, names as in its state dict."""
+    """The safetensors file of a network's state dict."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     return tensors_bytes(state, {"format": "pt"})
 
 
 def write_network(path: Path, network: nn.Module) -> str:
-    """Write :func:`network_bytes` to ``path``, whole or not at all; returns the SHA-256."""
+    """Write :func:`network_bytes` to ``path`` atomically; returns the SHA-256."""
     return write_atomically(path, network_bytes(network))
 
 
 def read_network(path: Path, sha256: str | None = None) -> MultilayerPerceptron:
-    """The multilayer perceptron that a file holds, its sizes read off the tensors.
+    """Read a multilayer perceptron; its sizes are those of the tensors.
 
     Args:
-        path: of the file.
-        sha256: what its content hashes to, in hex, where that is known.
+        path: the file.
+        sha256: expected SHA-256 of its content, in hex, if known.
 
     Raises:
-        DamagedFileError: it hashes to something else.
-        NetworkFileError: not a safetensors file, damaged, or not of this architecture.
+        DamagedFileError: the SHA-256 differs.
+        NetworkFileError: not a safetensors file, damaged, or of another architecture.
     """
     try:
-        # Not load_file: its tensors are a mapping of the file, and the process dies where that is cut short in use.
+        # Not load_file, which maps the file: truncating a mapped file kills the process that uses it.
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -57,13 +57,13 @@ def read_network(path: Path, sha256: str | None = None) -> MultilayerPerceptron:
         if name not in expected or tensor.shape != expected[name].shape:
             raise NetworkFileError(f"{path.name} is of another architecture: {name} has shape {tuple(tensor.shape)}.")
         if tensor.dtype != torch.float32 or not torch.isfinite(tensor).all():
-            raise NetworkFileError(f"{path.name} is damaged: {name} holds values that are not finite float32.")
+            raise NetworkFileError(f"{path.name} is damaged: {name} has values that are not finite float32.")
     network.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
     return network
 
 
 def model_spec_of(state: dict[str, Tensor], file: str) -> ModelSpec:
-    """Sizes of the perceptron whose weights these are.
+    """Sizes of the perceptron with this state dict.
 
     Raises:
         NetworkFileError: the tensors are not those of a three-layer perceptron.
@@ -78,4 +78,4 @@ def model_spec_of(state: dict[str, Tensor], file: str) -> ModelSpec:
     try:
         return ModelSpec.of(num_features=first[1], num_hidden_1=first[0], num_hidden_2=second[0], num_classes=third[0])
     except SpecError as error:
-        raise NetworkFileError(f"{file} has sizes that LoRA Lab does not take: {error}") from error
+        raise NetworkFileError(f"{file} has sizes that LoRA Lab does not support: {error}") from error

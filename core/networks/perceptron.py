@@ -1,4 +1,4 @@
-"""The network that LoRA Lab trains: a multilayer perceptron with two hidden layers."""
+"""A multilayer perceptron with two hidden layers, the network that LoRA Lab trains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.spec import ModelSpec
 
 
 class MultilayerPerceptron(nn.Module):
-    """Three linear layers with ReLU between them: (n, num_features) to (n, num_classes) logits."""
+    """Three linear layers with ReLUs in between: maps (n, num_features) to (n, num_classes) logits."""
 
     def __init__(self, num_features: int, num_hidden_1: int, num_hidden_2: int, num_classes: int) -> None:
         super().__init__()
@@ -32,12 +32,12 @@ class MultilayerPerceptron(nn.Module):
 
 
 def build(spec: ModelSpec, seed: int | None = None) -> MultilayerPerceptron:
-    """A network of these sizes.
+    """Build a network.
 
     Args:
-        spec: its sizes.
-        seed: fixes the initial weights, whatever other threads draw meanwhile; without one the
-            network is on the ``meta`` device and has shapes only.
+        spec: sizes of the network.
+        seed: seed of the initial weights, independent of torch's global generator. None builds the network on the
+            ``meta`` device, with shapes only.
     """
     with torch.device("meta"):
         network = MultilayerPerceptron(**spec.model_dump())
@@ -48,7 +48,7 @@ def build(spec: ModelSpec, seed: int | None = None) -> MultilayerPerceptron:
     with torch.no_grad():
         for layer in network.layers:
             if isinstance(layer, nn.Linear):
-                # The bounds of nn.Linear's own start: both are 1/√in.
+                # The bounds of nn.Linear's own initialization, for weight and bias alike.
                 bound = 1 / math.sqrt(layer.in_features)
                 layer.weight.uniform_(-bound, bound, generator=generator)
                 layer.bias.uniform_(-bound, bound, generator=generator)
@@ -56,11 +56,11 @@ def build(spec: ModelSpec, seed: int | None = None) -> MultilayerPerceptron:
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of all tensors: tells one base from another."""
+    """SHA-256 of the names, dtypes, shapes and bytes of all tensors; identifies a base."""
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
-        # Quoted, so that no name can pass for a header and bytes that follow it.
+        # Quoted, so that no name can imitate a header and the bytes that follow it.
         digest.update(f"{json.dumps(name)} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
     return digest.hexdigest()

@@ -1,1 +1,1 @@
-"""Training: one step, epochs of steps, and what happens on the way."""
+"""Training: steps, epochs, and the events that report on them."""

@@ -1,4 +1,4 @@
-"""The general step: any one module, by autograd."""
+"""Train any single module with autograd."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.tasks import EvaluationPart, Task
-from core.training.checkpoint import Learnt, put
+from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, evaluate_both
-from core.training.stepper import training_bytes
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What torch.optim.Adam calls its moments."""
+"""Names of the moments in the state of torch.optim.Adam."""
 
 
 class AutogradStepper:
-    """Trains any one module by autograd, with Adam on whatever its ``requires_grad`` leaves trainable."""
+    """Trains a single module with autograd, and Adam on its trainable parameters."""
 
     members = 1
     shards = 1
@@ -29,11 +28,11 @@ class AutogradStepper:
         self, network: nn.Module, learning_rate: float, task: Task, seed: int = 0, source: Task | None = None
     ) -> None:
         """Args:
-        network: on the task's device already.
-        learning_rate: step size of Adam.
-        task: what to learn.
-        seed: fixes the data order.
-        source: the base's own task, watched for forgetting.
+        network: the module, on the task's device.
+        learning_rate: learning rate of Adam.
+        task: the task to train on.
+        seed: seed of the data order.
+        source: the task that the base was trained on, to measure forgetting.
         """
         self.network = network
         self.task = task
@@ -42,14 +41,14 @@ class AutogradStepper:
         self.device = task.train_x.device
         self._cores = Cores()
         self.parameters = [p for p in network.parameters() if p.requires_grad]
-        # One fused kernel over all tensors: the usual loop over twelve small ones costs more than their products.
+        # One fused kernel for all tensors: the default loop over many small ones takes longer than the matrix products.
         fused = self.parameters[0].device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, fused=fused)
 
     def advance(self, rows: Tensor) -> Tensor:
         losses = []
-        for piece in self._cores.pieces(rows):
-            for batch in piece[0]:
+        for chunk in self._cores.chunks(rows):
+            for batch in chunk[0]:
                 losses.append(self._gradients(batch))
                 self.optimizer.step()
         return torch.stack(losses).unsqueeze(1)
@@ -85,28 +84,25 @@ class AutogradStepper:
             parameter.copy_(value)
 
     def learnt(self, member: int) -> Learnt:
-        known = [(p, self.optimizer.state.get(p, {})) for p in self.parameters]  # empty before the first step
+        known = [(p, self.optimizer.state.get(p, {})) for p in self.parameters]  # {} before the first step
         first, second = (
             [state[key].clone() if state else torch.zeros_like(p) for p, state in known] for key in MOMENTS
         )
         updates = int(known[0][1]["step"].item()) if known[0][1] else 0
         return Learnt(self.trained(member), first, second, updates)
 
-    def go_on(self, learnt: Sequence[Learnt]) -> None:
+    def resume(self, learnt: Sequence[Learnt]) -> None:
         (own,) = learnt
         moments = [[torch.zeros_like(p) for p in self.parameters] for _ in MOMENTS]
-        for tensors, places in zip((own.first, own.second), moments, strict=True):
-            put(tensors, places)
-        put(own.values, [p.detach() for p in self.parameters])
+        for tensors, targets in zip((own.first, own.second), moments, strict=True):
+            copy_into(tensors, targets)
+        copy_into(own.values, [p.detach() for p in self.parameters])
         for p, first, second in zip(self.parameters, *moments, strict=True):
             step = torch.tensor(float(own.updates), dtype=torch.float32, device=p.device)
             self.optimizer.state[p] = {"step": step, **dict(zip(MOMENTS, (first, second), strict=True))}
 
     def write_back(self, member: int) -> None:
-        """Nothing to do: the module itself was trained."""
+        """Do nothing: the module itself was trained."""
 
     def retire(self, member: int) -> None:
-        """Nothing to do: with its only member, the training has ended."""
-
-    def memory(self, member: int) -> int:
-        return training_bytes(self.network)
+        """Do nothing: without its only member, training has ended."""

@@ -1,8 +1,7 @@
-"""Where a run stands in the middle of its training: all that its next step depends on, as one safetensors file.
+"""Checkpoints: everything that the next step of a run depends on, as one safetensors file.
 
-Nothing random has to be kept. Initial weights are past, no layer draws numbers while it trains, and the order
-of the data is a function of seed and epoch (:func:`core.training.loop.data_order`): the epoch and the steps
-done in it are the random state.
+No random state is stored. The weights are initialized, no layer draws random numbers during training, and the order of
+the data is a function of seed and epoch (:func:`core.training.loop.data_order`).
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ FORMAT = "lora-lab-checkpoint-1"
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run has come; what the training loop itself remembers."""
+    """Progress of a run: the state of the training loop."""
 
     step: int
     """Optimiser steps done."""
     epoch: int
-    """The epoch it is in, from 1; it is evaluated at its end, after this position."""
+    """Current epoch, from 1; not evaluated yet."""
     done: int
     """Steps done in this epoch."""
     seconds: float
-    """Of training so far."""
+    """Training time so far."""
     epoch_start: float
-    """Seconds of training before this epoch."""
+    """Training time before this epoch, in seconds."""
     epoch_loss: float
-    """Training loss of this epoch so far, weighed by its share of the epoch's images."""
+    """Sum of this epoch's training losses, each weighted by the batch's share of the epoch's images."""
     best_loss: float
-    """The lowest validation loss of all epochs; infinite before the first one."""
+    """Lowest validation loss so far; infinite before the first evaluation."""
     kept_epoch: int
-    """The epoch that had it."""
+    """Epoch with the lowest validation loss."""
     stale: int
     """Epochs since then."""
     threads: int
@@ -50,11 +49,11 @@ class Position:
 
 @dataclass(frozen=True, eq=False)
 class Learnt:
-    """A member's trained tensors and what Adam knows of each."""
+    """A member's trained tensors and Adam's state for each."""
 
     values: list[Tensor]
     first: list[Tensor]
-    """First moments, of the same shapes."""
+    """First moments."""
     second: list[Tensor]
     """Second moments."""
     updates: int
@@ -63,15 +62,15 @@ class Learnt:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A position and what had been learnt there."""
+    """A position, and the weights and optimiser state at it."""
 
     position: Position
     learnt: Learnt
     best: list[Tensor]
-    """The values of the best epoch; empty where they are not to be kept."""
+    """Values of the best epoch; empty if they are not kept."""
 
     def to_bytes(self) -> bytes:
-        """The file; :func:`checkpoint_of` reads it."""
+        """Serialize; :func:`checkpoint_of` is the inverse."""
         groups = {"value": self.learnt.values, "first": self.learnt.first, "second": self.learnt.second}
         tensors = {
             f"{name}.{i}": tensor.detach().cpu().contiguous()
@@ -83,10 +82,10 @@ class Checkpoint:
 
 
 def checkpoint_of(content: bytes) -> Checkpoint:
-    """The checkpoint that :meth:`Checkpoint.to_bytes` wrote.
+    """Read a checkpoint that :meth:`Checkpoint.to_bytes` wrote.
 
     Raises:
-        CheckpointError: it is cut short, damaged, or of another version.
+        CheckpointError: it is truncated, damaged, or of another version.
     """
     try:
         tensors = safetensors.torch.load(content)
@@ -99,7 +98,7 @@ def checkpoint_of(content: bytes) -> Checkpoint:
     except (safetensors.SafetensorError, ValueError, LookupError, TypeError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
-        raise CheckpointError("This is no checkpoint of a run, or it is damaged.") from error
+        raise CheckpointError("This is not a checkpoint of a run, or it is damaged.") from error
     if not len(values) == len(first) == len(second) or len(best) not in (0, len(values)):
         raise CheckpointError("This checkpoint is incomplete.")
     return Checkpoint(position, Learnt(values, first, second, updates), best)
@@ -110,13 +109,13 @@ def _group(tensors: dict[str, Tensor], name: str) -> list[Tensor]:
 
 
 @torch.no_grad()
-def put(wanted: list[Tensor], into: list[Tensor]) -> None:
-    """Copy tensors into others.
+def copy_into(tensors: list[Tensor], targets: list[Tensor]) -> None:
+    """Copy tensors into others of the same shapes.
 
     Raises:
-        CheckpointError: they are of other shapes; nothing was copied.
+        CheckpointError: the shapes differ; nothing was copied.
     """
-    if [tensor.shape for tensor in wanted] != [tensor.shape for tensor in into]:
+    if [tensor.shape for tensor in tensors] != [target.shape for target in targets]:
         raise CheckpointError("This checkpoint is of another network.")
-    for tensor, place in zip(wanted, into, strict=True):
-        place.copy_(tensor)
+    for tensor, target in zip(tensors, targets, strict=True):
+        target.copy_(tensor)

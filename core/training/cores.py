@@ -1,4 +1,4 @@
-"""Threads that split the products of a step, given up as soon as they wait for each other."""
+"""The intra-op thread count of a step, reduced to one when threads start to wait for each other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-PIECE = 16
-"""Steps between looks at the clock: one step on a busy core may take fifty milliseconds."""
+CHUNK = 16
+"""Steps per timing: a single step on a busy core may take fifty milliseconds."""
 
 STRIKES = 2
-"""Slow pieces in a row after which threads are given up; a single one is a hiccup that passes."""
+"""Consecutive slow chunks after which the count is reduced to one; a single one may be chance."""
 
 
 class Cores:
@@ -25,23 +25,23 @@ class Cores:
         self._strikes = 0
 
     def use(self, count: int, slowest: float = math.inf) -> None:
-        """Split products among this many threads; back to one when steps keep taking ``slowest`` seconds."""
+        """Use this many threads; go back to one if steps repeatedly take more than ``slowest`` seconds."""
         self.count, self._slowest, self._strikes = count, slowest, 0
         self.enter()
 
     def enter(self) -> None:
-        """Make the count that of the calling thread; torch keeps one for each."""
+        """Apply the count to the calling thread; torch has one count per thread."""
         torch.set_num_threads(self.count)
 
-    def pieces(self, rows: Tensor) -> Iterator[Tensor]:
-        """Parts of rows of shape (orders, steps, batch), each to be trained on before the next is asked for."""
+    def chunks(self, rows: Tensor) -> Iterator[Tensor]:
+        """Split rows of shape (orders, steps, batch) into chunks, and time how long the caller trains on each."""
         if self.count == 1:
             yield rows
             return
-        for piece in torch.split(rows, PIECE, 1):
+        for chunk in torch.split(rows, CHUNK, 1):
             start = time.perf_counter()
-            yield piece
-            slow = (time.perf_counter() - start) / piece.shape[1] > self._slowest
+            yield chunk
+            slow = (time.perf_counter() - start) / chunk.shape[1] > self._slowest
             self._strikes = self._strikes + 1 if slow else 0
             if self._strikes == STRIKES:
                 self.use(1)

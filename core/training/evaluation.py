@@ -1,4 +1,4 @@
-"""Loss and accuracy of a network on data it does not learn from."""
+"""Loss and accuracy of a network on held-out data."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch.nn import functional as F
 from core.data.tasks import EvaluationPart, Task
 
 BATCH = 8192
-"""Images a pass: large enough to keep the device busy, small enough for any memory."""
+"""Images per forward pass: enough to keep the device busy, few enough for any memory."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a network did on one part of a task."""
+    """Loss and accuracy on one part of a task."""
 
     loss: float
     """Mean cross entropy."""
     accuracy: float
-    """Percent, choosing among all outputs."""
+    """Percent, with predictions among all outputs."""
     masked_accuracy: float
-    """Percent, choosing only among the task's own classes.
+    """Percent, with predictions among the task's own classes only.
 
-    After a class split the plain figure mostly shows that the output layer prefers the new
-    classes; this one shows whether the old ones can still be told apart.
+    After fine-tuning on other classes, plain accuracy mostly shows that the output layer prefers the new classes;
+    masked accuracy shows whether the old ones can still be distinguished.
     """
 
 
@@ -35,7 +35,7 @@ def evaluate(logits: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, classes: 
     """Evaluate on x of shape (n, features) and y of shape (n,).
 
     Args:
-        logits: the network, as a function of (m, features) to (m, outputs).
+        logits: the network, as a function from (m, features) to (m, outputs).
         x: inputs.
         y: labels.
         classes: labels that occur in the task.
@@ -44,7 +44,7 @@ def evaluate(logits: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, classes: 
 
 
 def predict(logits: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Outputs on x of shape (n, features), computed in passes of :data:`BATCH` images."""
+    """Logits of x, of shape (n, features), computed :data:`BATCH` images at a time."""
     return torch.cat([logits(x[start : start + BATCH]) for start in range(0, max(len(x), 1), BATCH)])
 
 
@@ -52,23 +52,23 @@ def predict(logits: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def evaluate_both(
     logits: Callable[[Tensor], Tensor], task: Task, source: Task | None, part: EvaluationPart
 ) -> tuple[Evaluation, Evaluation | None]:
-    """Evaluate on one part of a task and, where there is one, of the source task."""
+    """Evaluate on one part of a task and, if given, of the source task."""
     target = evaluate(logits, *task.part(part), task.classes)
     return target, evaluate(logits, *source.part(part), source.classes) if source else None
 
 
 def judge(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> Evaluation:
-    """Evaluate by logits of shape (n, outputs) and labels of shape (n,)."""
+    """Evaluate logits of shape (n, outputs) against labels of shape (n,)."""
     n = max(len(y), 1)
     total, hits, masked_hits = tally(outputs, y, classes).tolist()
     return Evaluation(total / n, 100 * hits / n, 100 * masked_hits / n)
 
 
 def tally(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> Tensor:
-    """Sum of the cross entropies, right answers, and right answers among ``classes``, as one tensor on the device."""
+    """Sum of the cross entropies, number of hits, and number of hits among ``classes``, as one tensor on the device."""
     own = torch.tensor(sorted(classes), device=y.device)
     loss = F.cross_entropy(outputs, y, reduction="sum")
-    # float64 would be wrong on MPS and is not needed: a count below 2²⁴ is exact in float32.
+    # MPS has no float64, and it is not needed: a count below 2²⁴ is exact in float32.
     right = (outputs.argmax(1) == y).sum().to(loss.dtype)
     masked_right = (own[outputs[:, own].argmax(1)] == y).sum().to(loss.dtype)
     return torch.stack([loss, right, masked_right])

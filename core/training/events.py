@@ -1,4 +1,4 @@
-"""What happens to a run while it trains."""
+"""Events of a run in training."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class StepLoss:
     first_step: int
     """Number of the first of them, from 1."""
     losses: NDArray[np.float32]
-    """(n,) mini-batch losses; the last may be NaN, right before the run fails."""
+    """(n,) mini-batch losses; the last may be NaN if :class:`Diverged` follows."""
     seconds: NDArray[np.float64]
-    """(n,) the run's seconds of training after each step; evaluation does not count."""
+    """(n,) total training time after each step, without evaluation."""
 
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """Where a run stands after an epoch; accuracies of validation parts, in percent."""
+    """Metrics at the end of an epoch; accuracies are those of the validation parts, in percent."""
 
     epoch: int
     step: int
@@ -37,7 +37,7 @@ class EpochEnd:
 
 @dataclass(frozen=True)
 class Done:
-    """The last event of a run that went to its end; its network has the weights to keep."""
+    """Last event of a run that completed; its network has the weights to keep."""
 
     epochs: int
     kept_epoch: int
@@ -45,18 +45,18 @@ class Done:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The last event of a run that was stopped; its network has what it had learnt."""
+    """Last event of a run that was stopped; its network has the weights at that step."""
 
     step: int
 
 
 @dataclass(frozen=True)
 class Diverged:
-    """The last event of a run whose loss was not finite."""
+    """Last event of a run whose loss was not finite."""
 
     step: int
-    """The first step with such a loss."""
+    """First step with such a loss."""
 
 
 Event = StepLoss | EpochEnd | Done
-"""What happens to a run that nothing stops."""
+"""Events of a run that is not stopped and does not diverge."""

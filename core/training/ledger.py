@@ -1,4 +1,4 @@
-"""Bytes of the tensors that a piece of code makes: those alive now, and the most that were alive at once."""
+"""Count the bytes of the tensors that a block of code creates: current and peak."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts every storage that an operation inside the ``with`` block makes, until it is freed.
+    """Counts every storage that an operation inside the ``with`` block creates, until it is freed.
 
-    On the ``meta`` device storages have sizes and no memory, so what code would take is counted by running it there.
-    Memory that a kernel takes and gives back inside one operation is not seen.
+    Storages on the ``meta`` device have sizes but no memory, so running code there counts what it would take. Memory
+    that a kernel allocates and frees within one operation is not counted.
     """
 
     def __init__(self, known: Iterable[Tensor] = ()) -> None:
-        """Args: known: tensors that are there already, and are not counted."""
+        """Args: known: existing tensors, which are not counted."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
-        """Bytes alive now."""
+        """Bytes in use now."""
         self.peak = 0
-        """The most bytes that were alive at once."""
+        """Maximum number of bytes in use at once."""
         self._alive: dict[int, object] = {}
         self._outside = {tensor.untyped_storage()._cdata: tensor for tensor in known}
 
@@ -42,12 +42,12 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return made
 
     def keep(self, size: int) -> None:
-        """Count bytes that are taken by something else, for good."""
+        """Count bytes that something else allocates permanently."""
         self.live += size
         self.peak = max(self.peak, self.live)
 
     def pass_by(self, size: int) -> None:
-        """Count bytes that something else takes now and gives back at once."""
+        """Count bytes that something else allocates now and frees immediately."""
         self.peak = max(self.peak, self.live + size)
 
     def _see(self, storage: torch.UntypedStorage) -> None:

@@ -1,4 +1,4 @@
-"""Epochs of steps for runs in lockstep, as a generator of events."""
+"""The training loop for runs in lockstep, as a generator of events."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stop
 from core.training.stepper import Stepper
 
 FLUSH_SECONDS = 0.1
-"""How long losses stay on the device before they are reported; also how fast a stop is noticed."""
+"""Interval between reports, at which losses are copied from the device and stops are noticed."""
 
 FLUSH_STEPS = 1024
-"""The same in steps, at most; so many that quick steps report no more often: pages want the interpreter as well."""
+"""Maximum steps per report; high, so that fast steps do not report more often: pages need the GIL as well."""
 
 FIRST_STEPS = 1
-"""Steps before the first report, while the pace is not known: a single one may take seconds."""
+"""Steps before the first report, while their duration is unknown: a single one may take seconds."""
 
 
 def steps_per_epoch(examples: int, batch_size: int) -> int:
-    """Steps of one pass; the last batch may be smaller."""
+    """Number of batches per epoch; the last one may be smaller."""
     return math.ceil(examples / batch_size)
 
 
 def data_order(examples: int, seed: int, epoch: int) -> Tensor:
-    """The order of one epoch, (examples,) indices.
+    """The data order of one epoch: indices of shape (examples,).
 
-    It depends on nothing else, so runs of one seed share it whatever their method, and a
-    resumed run finds it again.
+    It depends on nothing else, so runs with the same seed share it, whatever their method, and a resumed run gets the
+    same order again.
     """
     return torch.randperm(examples, generator=torch.Generator().manual_seed(seed * 1024 + epoch))
 
 
 @dataclass
 class _Progress:
-    """One member on its way."""
+    """Progress of one member."""
 
     optim: OptimSpec
     seconds: float = 0.0
@@ -55,15 +55,15 @@ class _Progress:
     stale: int = 0
     best: list[Tensor] = field(default_factory=list)
 
-    def take_up(self, start: Checkpoint) -> None:
-        """Go on from a checkpoint; seconds so far, as of preparing, come on top of its own."""
+    def resume(self, start: Checkpoint) -> None:
+        """Continue from a checkpoint; its training time is added to the time spent preparing."""
         at = start.position
         self.epoch_start, self.seconds = at.epoch_start + self.seconds, at.seconds + self.seconds
         self.epoch_loss, self.best_loss = at.epoch_loss, at.best_loss
         self.kept_epoch, self.stale, self.best = at.kept_epoch, at.stale, list(start.best)
 
     def checkpoint(self, stepper: Stepper, k: int, step: int, epoch: int, done: int) -> Checkpoint:
-        """What this member needs to go on from here."""
+        """The checkpoint of this member at this step."""
         position = Position(
             step,
             epoch,
@@ -87,35 +87,35 @@ def train(
     due: Callable[[], bool] = lambda: False,
     starts: Sequence[Checkpoint] = (),
 ) -> Iterator[tuple[int, Event | Stopped | Diverged | Checkpoint]]:
-    """Train and tell.
+    """Train, and yield events.
 
-    A member that has ended leaves the others as they are. Time is the wall's, shared equally by
-    the members still in training: the seconds of all members add up to the seconds that passed.
+    The end of one member does not affect the others. Wall time is divided equally among the members still in training,
+    so that the seconds of all members add up to the time that passed.
 
     Args:
-        stepper: holds the members, their optimisers and their data.
-        optims: patience and what to keep, for each member; batch size and epochs, which they share.
-        stop: asked of every member after each report, and before each evaluation.
+        stepper: the members, their optimisers and their data.
+        optims: the training settings of each member; they share batch size and epochs.
+        stop: called for every member after each report and before each evaluation; True ends the member.
         spent: seconds that preparing the stepper took.
-        due: asked as often, and first; where it says so, every member in training gives a checkpoint.
-        starts: where each member goes on, all at one step; without them, at the first.
+        due: called as often as ``stop``, and before it; True requests a checkpoint of every member in training.
+        starts: the checkpoint of each member to resume from, all at the same step; empty to start from the first step.
 
     Yields:
-        A member and what happened to it: StepLoss every tenth of a second, EpochEnd after each
-        epoch, Checkpoint when one is due, and at last one of Done, Stopped or Diverged.
+        Pairs of member and event: StepLoss every tenth of a second, EpochEnd after each epoch, Checkpoint on request,
+        and finally one of Done, Stopped or Diverged.
 
     Raises:
-        CheckpointError: the members do not fit their checkpoints.
+        CheckpointError: the checkpoints do not match the members.
     """
     epochs, batch_size = optims[0].epochs, optims[0].batch_size
-    n = len(stepper.task.train_x)
+    n = stepper.task.num_train
     full_steps, rest = divmod(n, batch_size)
     seeds = list(dict.fromkeys(stepper.seeds))
     live = {k: _Progress(optim, spent / len(optims)) for k, optim in enumerate(optims)}
     step, first_epoch, done, pace = 0, 1, 0, FLUSH_SECONDS / FIRST_STEPS
     if starts:
-        step, first_epoch, done = _take_up(stepper, live, starts)
-        yield from _stops(stepper, live, stop, step)  # one of them may only be asked for what it had learnt
+        step, first_epoch, done = _resume(stepper, live, starts)
+        yield from _stops(stepper, live, stop, step)  # some may have been resumed only to get their weights
     for epoch in range(first_epoch, epochs + 1):
         if not live:
             return
@@ -129,7 +129,7 @@ def train(
             count = min(FLUSH_STEPS, max(1, int(FLUSH_SECONDS / pace)), full_steps - done)
             rows = batches[:, done : done + count] if count else last
             clock = time.perf_counter()
-            losses = stepper.advance(rows).cpu().numpy()  # the only place that waits for the device
+            losses = stepper.advance(rows).cpu().numpy()  # the only synchronization with the device
             elapsed = time.perf_counter() - clock
             pace = elapsed / len(losses)
             for k, event in _reports(live, losses, step + 1, elapsed / len(live), rows.shape[2] / n):
@@ -143,7 +143,7 @@ def train(
                 for k, progress in live.items():
                     yield k, progress.checkpoint(stepper, k, step, epoch, done)
             yield from _stops(stepper, live, stop, step)
-        # Evaluation changes no weight: a checkpoint that is due meanwhile is of the moment before it, for all alike.
+        # Evaluation changes no weights, so a checkpoint requested during it holds the state before it, for all members.
         before = {k: replace(progress) for k, progress in live.items()}
         for k in list(live):
             if due():
@@ -163,21 +163,21 @@ def train(
         done = 0
 
 
-def _take_up(stepper: Stepper, live: dict[int, _Progress], starts: Sequence[Checkpoint]) -> tuple[int, int, int]:
-    """Put every member where its checkpoint was; gives the step, the epoch and the steps done in it."""
-    places = {(start.position.step, start.position.epoch, start.position.done) for start in starts}
-    if len(places) > 1 or len(starts) != len(live):
-        raise CheckpointError("Runs of a bank go on from one step: train these apart.")
-    stepper.go_on([start.learnt for start in starts])
+def _resume(stepper: Stepper, live: dict[int, _Progress], starts: Sequence[Checkpoint]) -> tuple[int, int, int]:
+    """Restore every member from its checkpoint; returns the step, the epoch and the steps done in it."""
+    positions = {(start.position.step, start.position.epoch, start.position.done) for start in starts}
+    if len(positions) > 1 or len(starts) != len(live):
+        raise CheckpointError("Runs in one bank must resume from the same step: train these separately.")
+    stepper.resume([start.learnt for start in starts])
     for progress, start in zip(live.values(), starts, strict=True):
-        progress.take_up(start)
-    return places.pop()
+        progress.resume(start)
+    return positions.pop()
 
 
 def _stops(
     stepper: Stepper, live: dict[int, _Progress], stop: Callable[[int], bool], step: int
 ) -> Iterator[tuple[int, Stopped]]:
-    """End the members that shall train no more."""
+    """End the members that are to stop."""
     for k in [k for k in live if stop(k)]:
         del live[k]
         _end(stepper, k)
@@ -185,7 +185,7 @@ def _stops(
 
 
 def _end(stepper: Stepper, k: int) -> None:
-    """Give a member's network what it has learnt, and train it no more."""
+    """Copy a member's weights into its network, and stop training it."""
     stepper.write_back(k)
     stepper.retire(k)
 
@@ -193,14 +193,14 @@ def _end(stepper: Stepper, k: int) -> None:
 def _reports(
     live: dict[int, _Progress], losses: NDArray[np.float32], first_step: int, elapsed: float, weight: float
 ) -> Iterator[tuple[int, StepLoss | Diverged]]:
-    """What every member's share of ``elapsed`` seconds brought.
+    """Report the losses of some steps, and update the members' progress.
 
     Args:
         live: the members in training.
         losses: (steps, members).
         first_step: number of the first of these steps.
-        elapsed: seconds that each member spent.
-        weight: share of the epoch's examples that one of these steps saw.
+        elapsed: each member's share of the time that the steps took.
+        weight: batch size as a fraction of the epoch's examples.
     """
     for k, progress in list(live.items()):
         own = losses[:, k]
@@ -208,18 +208,18 @@ def _reports(
         progress.seconds += elapsed
         finite = np.isfinite(own)
         if not finite.all():
-            bad = int(np.argmin(finite))  # nothing after it means anything
+            bad = int(np.argmin(finite))  # later losses are meaningless
             yield k, StepLoss(first_step, own[: bad + 1], seconds[: bad + 1])
             yield k, Diverged(first_step + bad)
             continue
-        # One after another: the sum is the same to the last bit however the steps were reported.
+        # Summed sequentially, so that the result is bit-identical however the steps are grouped into reports.
         shares = np.concatenate([[progress.epoch_loss], own.astype(np.float64) * weight])
         progress.epoch_loss = float(np.add.accumulate(shares)[-1])
         yield k, StepLoss(first_step, own, seconds)
 
 
 def _epoch_end(stepper: Stepper, k: int, progress: _Progress, epoch: int, step: int, n: int) -> EpochEnd:
-    """Evaluate a member, and remember whether it is at its best."""
+    """Evaluate a member, and update its best epoch."""
     validation, source = stepper.evaluate(k)
     if validation.loss < progress.best_loss:
         progress.best_loss, progress.kept_epoch, progress.stale = validation.loss, epoch, 0

@@ -1,4 +1,4 @@
-"""What the training loop needs of whatever it trains, and the general case: any one module, by autograd."""
+"""The interface between the training loop and the networks that it trains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.data.tasks import EvaluationPart, Task
 from core.training.checkpoint import Learnt
@@ -15,89 +15,89 @@ from core.training.evaluation import Evaluation
 
 
 class Stepper(Protocol):
-    """Networks that are trained in lockstep on one task: the members, numbered from 0."""
+    """Networks trained in lockstep on one task: the members, numbered from 0."""
 
     @property
     def members(self) -> int:
-        """How many there are."""
+        """Number of members."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where they are trained."""
+        """The device that they are trained on."""
         ...
 
     @property
     def seeds(self) -> Sequence[int]:
-        """Each member's seed; members of one seed see the data in one order."""
+        """Seed of each member; members with the same seed see the data in the same order."""
         ...
 
     @property
     def task(self) -> Task:
-        """What they learn."""
+        """The task that they are trained on."""
         ...
 
     def advance(self, rows: Tensor) -> Tensor:
         """Train for some steps.
 
         Args:
-            rows: (orders, steps, batch) rows of the training part: for every distinct seed, in the
-                order in which they first occur in :attr:`seeds`, the images of each step.
+            rows: (orders, steps, batch) indices into the training part: the images of each step for every distinct
+                seed, in the order in which the seeds first occur in :attr:`seeds`.
 
         Returns:
-            The mean cross entropies before each step: (steps, members), detached, on the device.
+            The mean cross entropies before each step, of shape (steps, members), detached, on the device.
         """
         ...
 
     @property
     def shards(self) -> int:
-        """Parts that can be trained side by side; where there is one, more threads split its products."""
+        """Number of parts that can be trained in parallel; a single one splits its products over threads."""
         ...
 
     @property
     def threads(self) -> int:
-        """Threads of the CPU in use now."""
+        """Number of CPU threads in use."""
         ...
 
     def use_threads(self, count: int, slowest: float = math.inf) -> None:
-        """Train on this many threads from now on.
+        """Set the number of CPU threads.
 
         Args:
-            count: how many.
-            slowest: where they split products, go back to one once a step takes this many seconds.
+            count: number of threads.
+            slowest: seconds per step beyond which threads that split products are reduced to one.
         """
         ...
 
     def rehearse(self, rows: Tensor) -> None:
-        """All the work of :meth:`advance` except that no weight changes; for trials of speed."""
+        """Do the work of :meth:`advance` without changing any weights, to measure its speed."""
         ...
 
     def evaluate(
         self, member: int, part: EvaluationPart = "validation", source: bool = True
     ) -> tuple[Evaluation, Evaluation | None]:
-        """A member, trained or retired since the last step, on one part of its tasks.
+        """Evaluate a member that is in training or was retired after the last step.
 
         Args:
-            member: its number.
-            part: of the task, and of the source task.
-            source: whether to look at the source task, where there is one.
+            member: number of the member.
+            part: which part of the task, and of the source task, to use.
+            source: whether to evaluate on the source task too, if there is one.
         """
         ...
 
     def trained(self, member: int) -> list[Tensor]:
-        """Copies of the tensors that training changes."""
+        """Copies of a member's trained tensors."""
         ...
 
     def restore(self, member: int, trained: list[Tensor]) -> None:
-        """Put back what :meth:`trained` gave."""
+        """Restore tensors that :meth:`trained` returned."""
         ...
 
     def learnt(self, member: int) -> Learnt:
-        """Copies of the tensors that training changes, and of what the optimiser keeps for each."""
+        """Copies of a member's trained tensors and of the optimiser's state for each."""
         ...
 
-    def go_on(self, learnt: Sequence[Learnt]) -> None:
-        """Take up, before the first step, what :meth:`learnt` gave for each member at one step.
+    def resume(self, learnt: Sequence[Learnt]) -> None:
+        """Restore, before the first step, what :meth:`learnt` returned for each member.
 
         Raises:
             CheckpointError: it is of another network, or the members were at different steps.
@@ -105,19 +105,9 @@ class Stepper(Protocol):
         ...
 
     def write_back(self, member: int) -> None:
-        """Put the trained values into the member's own module."""
+        """Copy the trained values into the member's own module."""
         ...
 
     def retire(self, member: int) -> None:
-        """The member has ended: what becomes of it from the next step on does not matter."""
+        """Stop training a member; its values are undefined from the next step on."""
         ...
-
-    def memory(self, member: int) -> int:
-        """Bytes of a member's weights, gradients and optimiser state."""
-        ...
-
-
-def training_bytes(network: nn.Module) -> int:
-    """Bytes of a network's weights, and of gradients and Adam's two moments for those that are trained."""
-    sizes = {p: p.numel() * p.element_size() for p in network.parameters()}
-    return sum(sizes.values()) + 3 * sum(size for p, size in sizes.items() if p.requires_grad)

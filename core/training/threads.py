@@ -1,8 +1,8 @@
-"""How many threads a bank trains on.
+"""Choose the number of threads that a bank trains on.
 
-Shards of a bank go to as many threads as there are cores. One shard alone can only split its products,
-and then the count is found by trying: a second thread saves little or much, depending on the batch,
-and while another process holds its core it makes every product wait, a hundred times slower at worst.
+The shards of a bank are spread over as many threads as there are cores. A single shard can only split its products, and
+then the best count is measured: the gain from a second thread depends on the batch size, and while another process uses
+its core, every product waits for it, up to a hundred times as long.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from torch import Tensor
 from core.training.stepper import Stepper
 
 COUNTS = (1, 2, 4, 8, 16, 32)
-"""Counts that are tried, as far as there are cores."""
+"""Thread counts to try, up to the number of cores."""
 
 ROUNDS = 5
-"""Each count is timed this often, in turns, so that a change of load meets all alike."""
+"""Timings per count, interleaved, so that changes in load affect all counts alike."""
 
 ROUND_SECONDS = 0.02
-"""Length of one timing."""
+"""Duration of one timing."""
 
 GAIN = 0.9
-"""More threads must take less than this share of the time of fewer, all but once: ties go to fewer."""
+"""More threads must take less than this fraction of the time of fewer in all rounds but one; ties go to fewer."""
 
 SHORT_STEP = 0.0002
-"""Seconds. A shorter step stays on one thread: there is little to save, and all to lose
-as soon as the second core is busy."""
+"""Steps shorter than this many seconds stay on one thread: there is little to gain, and much to lose when the second
+core is busy."""
 
 WORTH_A_TRIAL = 2.0
-"""Seconds of training below which one thread is taken without a trial, which takes a third of one."""
+"""Training shorter than this many seconds uses one thread without a trial, which takes a third of a second."""
 
 PATIENCE = 2.0
-"""Several threads are given up when a step takes this many times what one thread took in the trial."""
+"""Go back to one thread when a step takes this many times as long as with one thread in the trial."""
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Threads:
-    """The thread count of a stepper, settled before it trains."""
+    """Chooses the thread count of a stepper before it trains."""
 
     def __init__(
         self,
@@ -57,30 +57,30 @@ class Threads:
         steps: float = float("inf"),
         look: Callable[[], None] = lambda: None,
     ) -> None:
-        """Settle on a count, and make the stepper use it.
+        """Choose a count, and make the stepper use it.
 
         Args:
-            stepper: what will be trained.
-            batch_size: images a step.
-            wanted: the count; None finds it by a trial on steps that change no weight.
-            limit: largest count to try; without one, as many as there are cores.
-            steps: how many are to come; a bank that one thread trains in a moment is not worth a trial.
-            look: called before each timing; what it raises ends the trial.
+            stepper: the networks that will be trained.
+            batch_size: images per step.
+            wanted: the count; None measures it on steps that change no weights.
+            limit: maximum count; None for the number of cores.
+            steps: number of steps to come; short training is not worth a trial.
+            look: called before each timing; an exception from it ends the trial.
         """
         self._stepper = stepper
-        most = limit or available_cores()
-        counts = [count for count in COUNTS if count <= most]
-        if wanted is not None or most == 1 or stepper.device.type != "cpu":
+        limit = limit or available_cores()
+        counts = [count for count in COUNTS if count <= limit]
+        if wanted is not None or limit == 1 or stepper.device.type != "cpu":
             stepper.use_threads(wanted or 1)
         elif stepper.shards > 1:
-            # They never wait for each other inside a step: a busy core costs its share and no more.
-            stepper.use_threads(most)
+            # Shards never wait for each other within a step, so a busy core slows down only its own share.
+            stepper.use_threads(limit)
         else:
             self._try(counts, batch_size, steps, look)
 
     @property
     def count(self) -> int:
-        """Threads in use now."""
+        """Number of threads in use."""
         return self._stepper.threads
 
     def _try(self, counts: Sequence[int], batch_size: int, steps: float, look: Callable[[], None]) -> None:
@@ -93,11 +93,11 @@ class Threads:
 
 
 def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
-    """The count to use: a larger one only where its worst time but one is clearly better than a smaller one's usual.
+    """Choose a larger count only if its second-worst time is clearly better than the median of the smaller one.
 
     Args:
-        counts: to choose from, rising.
-        seconds: times some work on a count of threads.
+        counts: candidates, in increasing order.
+        seconds: measures the time of some work on a number of threads.
     """
     times: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(ROUNDS):
@@ -111,8 +111,8 @@ def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
 
 
 def _timer(stepper: Stepper, batch_size: int, look: Callable[[], None]) -> Callable[[int], float]:
-    """A function from a thread count to the seconds of a step with it; it calls ``look`` first."""
-    orders, n = len(set(stepper.seeds)), len(stepper.task.train_x)
+    """A function that returns the seconds per step with a thread count; it calls ``look`` first."""
+    orders, n = len(set(stepper.seeds)), stepper.task.num_train
     batch = min(batch_size, n)
 
     def rows(steps: int) -> Tensor:
@@ -126,6 +126,6 @@ def _timer(stepper: Stepper, batch_size: int, look: Callable[[], None]) -> Calla
         stepper.rehearse(chunk)
         return (time.perf_counter() - start) / chunk.shape[1]
 
-    timed(1, rows(2))  # makes buffers
+    timed(1, rows(2))  # warm-up: creates buffers
     chunk = rows(max(2, int(ROUND_SECONDS / timed(1, rows(2)))))
     return lambda count: timed(count, chunk)

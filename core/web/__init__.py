@@ -1,1 +1,1 @@
-"""What stands between the network and the pages: who may come in, limits, headers, and files to download."""
+"""The web layer in front of the pages: access control, limits, security headers, and downloads."""

@@ -1,4 +1,4 @@
-"""Answers of one sentence: a page for a person, JSON for a program, and a refusal for a websocket."""
+"""One-sentence responses: HTML for browsers, JSON for programs, and a rejection for websockets."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ PAGE = """<!doctype html>
 {body}</body>
 </html>
 """
-"""A page without scripts, images or anything else that would have to be let in first."""
+"""A page without scripts, images or other resources, which would need access as well."""
 
 
 def wants_page(scope: Scope) -> bool:
-    """Whether a browser asks for something to show, not a script or a program for data."""
+    """Whether a browser requests a page, rather than a script or a program requesting data."""
     return scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", "")
 
 
 def page(
     sentence: str, status: int, body: str = "", head: str = "", headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A page of one sentence.
+    """A page with one sentence.
 
     Args:
-        sentence: what to say, as plain text.
+        sentence: plain text.
         status: HTTP status.
-        body: HTML to follow the sentence.
+        body: HTML after the sentence.
         head: HTML for the head of the page.
-        headers: further headers.
+        headers: additional headers.
     """
     content = PAGE.format(sentence=escape(sentence), body=body, head=head)
     return HTMLResponse(content, status, {"cache-control": "no-store", **(headers or {})})
 
 
 def answer(scope: Scope, sentence: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
-    """A sentence in the form that the asker can read. Args: as of :func:`page`."""
+    """A sentence as HTML or JSON, as the client accepts. Args: as in :func:`page`."""
     if wants_page(scope):
         return page(sentence, status, headers=headers)
     return JSONResponse({"error": sentence}, status, {"cache-control": "no-store", **(headers or {})})
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
-    """Send an answer instead of what was asked for; a websocket is refused before it opens."""
+    """Send this response instead of the requested one; a websocket is rejected before it opens."""
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008})
     else:
@@ -67,8 +67,8 @@ async def refuse(scope: Scope, receive: Receive, send: Send, response: Response)
 
 
 async def server_error(request: Request, _: Exception) -> Response:
-    """The answer where a route failed: the log has the cause, and the visitor does not."""
-    # Starlette sends this one outside all middleware, so the headers are put on here.
-    response = answer(request.scope, "Something went wrong here; the log of the server says what.", 500)
+    """The response if a route raised an exception; only the log has the details."""
+    # Starlette sends this response outside of all middleware, so add the headers here.
+    response = answer(request.scope, "Something went wrong; the server's log has the details.", 500)
     response.headers.update(SECURITY_HEADERS)
     return response

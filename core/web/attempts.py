@@ -1,19 +1,21 @@
-"""Wrong tokens and cookies of the last minute, counted by who has shown them."""
+"""Rate limit of wrong tokens and cookies per peer."""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
+
+from cachetools import LRUCache
 
 from core.web.peers import peer_of
 
 
 class Attempts:
-    """How many wrong tries each peer has had; nobody's tries count against anybody else.
+    """Counts recent wrong attempts per peer; those of one peer do not affect others.
 
-    It does not keep a right token out: that would let whoever tries wrong ones lock out the owner. Against guessing
-    stands the strength of the token, see :mod:`core.web.token_strength`.
+    A correct token is always accepted; otherwise, wrong attempts of others could lock out the owner. Protection against
+    guessing is the strength of the token, see :mod:`core.web.token_strength`.
     """
 
     def __init__(
@@ -23,42 +25,39 @@ class Attempts:
         seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nobody has tried yet.
+        """Start without any attempts.
 
         Args:
-            per_peer: wrong tries that one peer has in any ``seconds``.
-            max_peers: whom to remember; beyond it the peer whose last try is the oldest is forgotten.
-            seconds: how long a wrong try counts.
-            clock: gives the time in seconds.
+            per_peer: wrong attempts allowed per peer within ``seconds``.
+            max_peers: number of peers to remember; the one with the oldest last attempt is forgotten first.
+            seconds: how long a wrong attempt counts.
+            clock: returns the time in seconds.
         """
         self._per_peer = per_peer
-        self._max_peers = max_peers
         self._seconds = seconds
         self._clock = clock
-        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
+        self._times: LRUCache[str, deque[float]] = LRUCache(max_peers)
 
     def __len__(self) -> int:
-        """Peers that are remembered."""
-        return len(self._wrong)
+        """Number of peers that are remembered."""
+        return len(self._times)
 
-    def wrong(self, address: str | None, tries: int = 1) -> float:
-        """Count wrong tries.
+    def wrong(self, address: str | None, count: int = 1) -> float:
+        """Count wrong attempts.
 
         Args:
-            address: of the peer.
-            tries: at least one.
+            address: address of the peer.
+            count: number of attempts, at least one.
 
         Returns:
-            Seconds until this peer may try again; 0 where these tries were within its limit.
+            Seconds until this peer may try again; 0 if these attempts were within its limit.
         """
         now, peer = self._clock(), peer_of(address)
-        moments = self._wrong.pop(peer, None) or deque(maxlen=self._per_peer)
-        while moments and moments[0] <= now - self._seconds:
-            moments.popleft()
-        within = len(moments) + tries <= self._per_peer
-        if within:
-            moments.extend([now] * tries)
-        self._wrong[peer] = moments
-        if len(self._wrong) > self._max_peers:
-            self._wrong.popitem(last=False)
-        return 0.0 if within or not moments else moments[0] + self._seconds - now
+        times = self._times.get(peer) or deque(maxlen=self._per_peer)
+        while times and times[0] <= now - self._seconds:
+            times.popleft()
+        allowed = len(times) + count <= self._per_peer
+        if allowed:
+            times.extend([now] * count)
+        self._times[peer] = times
+        return 0.0 if allowed or not times else times[0] + self._seconds - now

@@ -1,4 +1,4 @@
-"""How much a request may carry: refused by its declared length at once, and while it is read where it declares none."""
+"""Limits on request bodies, enforced by the declared length and while the body is read."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.web.answers import answer, refuse
 
 FORM_BYTES = 4096
-"""Enough for a token and the address to go on to; no route of ours takes more."""
+"""Limit for everything but uploads: enough for a token and the URL to redirect to."""
 
 FRAME_BYTES = 64 * 1024
-"""What a multipart upload may add to its file."""
+"""Bytes that multipart encoding may add to an uploaded file."""
 
 MAX_HELD = 512 * 2**20
-"""Bytes of all uploads in memory, those on their way in included."""
+"""Total bytes of all uploads in memory, including those in progress."""
 
 
 class TooLargeError(Exception):
-    """A body went on beyond its limit."""
+    """A body exceeded its limit."""
 
 
 class BodyLimit:
-    """Bounds the body of every request, and what all uploads together take of the memory."""
+    """Limits the body of every request, and the total memory of all uploads."""
 
     def __init__(
         self,
@@ -34,20 +34,20 @@ class BodyLimit:
         upload_bytes: int,
         held: Callable[[], int] = lambda: 0,
     ) -> None:
-        """Stand before an application.
+        """Wrap an application.
 
         Args:
-            app: what answers.
-            upload_path: below it uploads are taken.
-            upload_bytes: of the largest uploaded file.
-            held: bytes of the uploads that are in memory; a file stays there until its page is closed.
+            app: the application.
+            upload_path: prefix of paths that accept uploads.
+            upload_bytes: maximum size of an uploaded file.
+            held: returns the total bytes of uploads in memory; a file stays there until its page is closed.
         """
         self.app = app
         self.upload_path = upload_path
         self.upload_bytes = upload_bytes
         self.held = held
         self.reserved = 0
-        """Bytes that uploads on their way in may still come to."""
+        """Bytes reserved for uploads in progress."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,25 +56,25 @@ class BodyLimit:
         is_upload = scope["path"].startswith(self.upload_path) and scope["method"] in {"PUT", "POST"}
         limit = self.upload_bytes + FRAME_BYTES if is_upload else FORM_BYTES
         declared = Headers(scope=scope).get("content-length", "0")
-        # More digits than this are no length, and int() refuses some thousands of them.
+        # Such long numbers are not lengths, and int() raises for some thousands of digits.
         if not declared.isdecimal() or len(declared) > 20 or int(declared) > limit:
             await self._refuse_large(scope, receive, send, limit)
             return
-        # A body in chunks declares nothing, so it may become the largest.
-        takes = limit if "transfer-encoding" in Headers(scope=scope) else int(declared)
-        reserves = takes if is_upload else 0
-        if reserves and self.held() + self.reserved + reserves > MAX_HELD:
-            full = "The files in the pages that are open here take all the memory there is for them: close some pages."
+        # A chunked body declares no length, so assume the maximum.
+        size = limit if "transfer-encoding" in Headers(scope=scope) else int(declared)
+        reserved = size if is_upload else 0
+        if reserved and self.held() + self.reserved + reserved > MAX_HELD:
+            full = "The files uploaded to open pages use all the memory that is available for them: close some pages."
             await refuse(scope, receive, send, answer(scope, full, 503, {"retry-after": "60"}))
             return
-        self.reserved += reserves
+        self.reserved += reserved
         try:
             await self._pass_on(scope, receive, send, limit)
         finally:
-            self.reserved -= reserves
+            self.reserved -= reserved
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
-        """Have a request answered, and end it where its body goes on beyond the limit."""
+        """Pass a request to the application, and abort it if its body exceeds the limit."""
         read, started = 0, False
 
         async def bounded_receive() -> Message:
@@ -98,8 +98,8 @@ class BodyLimit:
                 raise
             await self._refuse_large(scope, receive, send, limit)
         except ClientDisconnect:
-            pass  # in the middle of its body: there is nobody to answer, and nothing that the log should tell
+            pass  # in the middle of its body: nobody is left to answer, and the log should not report it
 
     async def _refuse_large(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
-        sentence = f"A request to this address may carry at most {limit:,} bytes."
+        sentence = f"A request to this path may have at most {limit:,} bytes."
         await refuse(scope, receive, send, answer(scope, sentence, 413))

@@ -1,4 +1,4 @@
-"""One connection to the server: whether it lets the server wait, and for how long."""
+"""One connection to the server, with timeouts for a slow peer."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from core.web.doors import LetIn
 from core.web.line import Line
 
 HEAD_SECONDS = 10.0
-"""How long the head of a request may take, from its first byte or from the opening; likewise a TLS handshake, and what
-is left of a body after it has been answered."""
+"""Timeout for the head of a request, from its first byte or from the opening of the connection; also for a TLS
+handshake, and for the rest of a body after the response."""
 
 MAX_HEAD = 64 * 1024
-"""Bytes of a request's head."""
+"""Maximum bytes of a request's head."""
 
 BODY_GRACE = 20.0
+"""Seconds before ``MIN_BODY_RATE`` applies."""
+
 MIN_BODY_RATE = 1024.0
-"""A body must bring as many bytes a second on average, after so many seconds."""
+"""Minimum average rate of a body, in bytes per second."""
 
 
 class Keeper(Protocol):
-    """Who is told of connections."""
+    """Keeps track of connections."""
 
     def enter(self, connection: Connection, address: str | None) -> bool: ...
 
@@ -33,22 +35,22 @@ class Keeper(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """Stands between a socket and the protocol of uvicorn that speaks with it, first HTTP and then perhaps websocket.
+    """Sits between a socket and uvicorn's protocol for it, which is HTTP and may become a websocket.
 
-    What it asks of an HTTP protocol is ``cycle``, the request that is being answered, with ``scope``, ``more_body`` and
-    ``response_complete``; uvicorn's on h11 and on httptools have it.
+    It needs the attribute ``cycle`` of an HTTP protocol, the current request, with ``scope``, ``more_body`` and
+    ``response_complete``; uvicorn's protocols on h11 and on httptools have it.
     """
 
     def __init__(
         self, protocol: asyncio.Protocol, keeper: Keeper, tls: ssl.SSLContext | None, clock: Callable[[], float]
     ) -> None:
-        """Not opened yet.
+        """Create a connection that is not open yet.
 
         Args:
-            protocol: what speaks HTTP.
-            keeper: told when it opens and closes.
-            tls: for the handshake before anything else, where there is one.
-            clock: gives the time in seconds.
+            protocol: the HTTP protocol.
+            keeper: notified when the connection opens and closes.
+            tls: for a TLS handshake, if any.
+            clock: returns the time in seconds.
         """
         self._protocol = protocol
         self._keeper = keeper
@@ -63,7 +65,7 @@ class Connection(asyncio.Protocol):
         self._since = clock()
         self._received = 0
 
-    # What asyncio tells it
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._raw = transport  # type: ignore[assignment]
@@ -75,7 +77,7 @@ class Connection(asyncio.Protocol):
             self._securing = asyncio.ensure_future(self._secure(self._raw, self._tls))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
-        if self._line is None:  # it came together with the end of the handshake
+        if self._line is None:  # arrived together with the end of the handshake
             self._early += data
             return
         self._received += len(data)
@@ -100,16 +102,16 @@ class Connection(asyncio.Protocol):
         if self._line is not None:
             self._protocol.connection_lost(exc)
 
-    # What the keeper asks of it
+    # Called by the keeper
 
     def abort(self) -> None:
-        """Close it at once, whatever is under way."""
+        """Close the connection immediately."""
         if self._raw is not None:
             self._raw.abort()
 
     @property
     def waits(self) -> bool:
-        """Whether it can be closed in favour of another: nothing is being done for somebody who was let in."""
+        """Whether it can be closed in favour of another: no authorized request is being processed."""
         if self._line is None:
             return True
         if self._is_websocket:
@@ -120,7 +122,7 @@ class Connection(asyncio.Protocol):
         return bool(cycle.response_complete) and not self._line.held_back()
 
     def is_overdue(self) -> bool:
-        """Whether it has let the server wait for too long; to be asked about once a second."""
+        """Whether it exceeded a timeout; to be called about once per second."""
         now = self._clock()
         if self._line is None:
             return now - self._since > HEAD_SECONDS
@@ -129,15 +131,15 @@ class Connection(asyncio.Protocol):
         self._look()
         phase, _ = self._phase
         if phase == "body":
-            if not self._line.reads:  # it is the application that is slow
+            if not self._line.reads:  # the application is slow, not the peer
                 self._since, self._received = now, 0
             return self._received < MIN_BODY_RATE * (now - self._since - BODY_GRACE)
         if phase in {"head", "answered"} and self._line.owed():
-            self._since = now  # it still reads the answer before
+            self._since = now  # the peer is still reading the previous response
         return phase in {"head", "answered"} and now - self._since > HEAD_SECONDS
 
     def _look(self) -> None:
-        """Note where it stands, and since when."""
+        """Update the phase of the connection and the time of its start."""
         cycle = getattr(self._protocol, "cycle", None)
         if self._is_websocket:
             phase = "websocket"
@@ -153,14 +155,14 @@ class Connection(asyncio.Protocol):
             self._received = 0
 
     async def _secure(self, raw: asyncio.Transport, tls: ssl.SSLContext) -> None:
-        """Make a TLS connection of it: here and not by asyncio, which tells of one only when its handshake is over."""
+        """Do the TLS handshake here, because asyncio would report the connection only after it."""
         if raw.is_closing():
             return
         try:
             secured = await asyncio.get_running_loop().start_tls(
                 raw, self, tls, server_side=True, ssl_handshake_timeout=HEAD_SECONDS
             )
-        except OSError:  # the ssl module's own errors and those of a lost connection are among them
+        except OSError:  # includes errors of the ssl module and lost connections
             secured = None
         if secured is None:
             raw.abort()

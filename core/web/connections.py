@@ -1,8 +1,8 @@
-"""All connections to the server: how many there may be, and which has to go when there are too many.
+"""Limit the number of connections to the server, and choose which ones to close.
 
-Whoever has a token must get in even while others, perhaps from the same address, hold a thousand connections open and
-say nothing. So a newcomer is not turned away at a limit: the oldest connection that waits is closed for it, and only
-where none waits is the newcomer closed.
+Authorized visitors must get in even while others, perhaps from the same address, hold a thousand idle connections open.
+So at a limit, the oldest waiting connection is closed in favour of the new one; the new one is closed only if no other
+is waiting.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from core.web.peers import NO_PROXIES, Proxies, peer_of
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
-"""Between two looks for connections that are too slow."""
+"""Interval between checks for slow connections."""
 
 LINE_SECONDS = 60.0
-"""Between two lines in the log."""
+"""Minimum interval between lines in the log."""
 
 QUEUE = 4096
-"""Connections that the system may hold until they are taken; it may allow fewer."""
+"""Backlog of connections in the system; it may allow fewer."""
 
 SILENT_SECONDS = 5
-"""How long the system holds a connection that has sent nothing, where it can (Linux); then it is taken all the same."""
+"""How long the system (only Linux) holds back a connection that has sent nothing; then it is accepted anyway."""
 
 OUT_OF_DESCRIPTORS = "socket.accept() out of system resource"
-"""How asyncio begins its complaint, once for every connection that it could not take."""
+"""asyncio's message for every connection that it could not accept."""
 
 MALFORMED = {"Invalid HTTP request received.", "Unsupported upgrade request."}
-"""What uvicorn logs of a single request that anybody can send."""
+"""uvicorn's messages for malformed requests, which anyone can send."""
 
 REFUSED = {
     '%s - "WebSocket %s" %d',
@@ -48,23 +48,23 @@ REFUSED = {
     "connection rejected (%d %s)",
     "HTTP response sent (%d %s)",
 }
-"""What uvicorn and websockets log of a websocket that was refused, as of what else is refused nothing is logged."""
+"""Messages of uvicorn and websockets for rejected websockets; other rejected requests are not logged either."""
 
 Queue = OrderedDict[Connection, None]
 
 
 class Connections:
-    """The connections that are open, the oldest first."""
+    """The open connections, oldest first."""
 
     def __init__(
         self, measure: Callable[[int], Room], proxies: Proxies = NO_PROXIES, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """None yet.
+        """Start without connections.
 
         Args:
-            measure: says, of how many there are, how many there may be.
-            proxies: they bring the connections of many, so the limit of one peer is not theirs.
-            clock: gives the time in seconds.
+            measure: returns how many connections are allowed, given how many are open.
+            proxies: trusted proxies, which forward connections of many visitors, so the limit per peer does not apply.
+            clock: returns the time in seconds.
         """
         self.room = measure(0)
         self._measure = measure
@@ -80,7 +80,7 @@ class Connections:
         return len(self._all)
 
     def enter(self, connection: Connection, address: str | None) -> bool:
-        """Count a connection that was opened, and close others for it; whether it may stay."""
+        """Add a new connection, closing others if necessary; returns whether it may stay."""
         peer = peer_of(address)
         own = self._by_peer.setdefault(peer, OrderedDict())
         crowded = len(own) >= self.room.per_peer and not self._proxies.trusts(address)
@@ -88,7 +88,7 @@ class Connections:
             len(self._all) < self.room.in_all or self._make_room(self._all)
         )
         if fits:
-            # It may have been emptied, and so removed, meanwhile.
+            # Making room may have emptied and removed the queue.
             self._by_peer.setdefault(peer, own)[connection] = None
             self._all[connection] = None
             self._peers[connection] = peer
@@ -99,7 +99,7 @@ class Connections:
         return fits
 
     def leave(self, connection: Connection) -> None:
-        """Forget a connection; it may be forgotten already."""
+        """Remove a connection, if it was not removed already."""
         peer = self._peers.pop(connection, None)
         if peer is None:
             return
@@ -110,12 +110,12 @@ class Connections:
             del self._by_peer[peer]
 
     def drop_slow(self, connection: Connection) -> None:
-        """Close a connection that took too long or sent too much."""
+        """Close a connection that was too slow or sent too much."""
         self._noted["slow"] += 1
         self._drop(connection)
 
     def look(self) -> None:
-        """Close what is too slow or too much, and say in the log what was done, at most once a minute."""
+        """Close slow and excess connections, and log a summary at most once per minute."""
         for connection in [connection for connection in self._all if connection.is_overdue()]:
             self.drop_slow(connection)
         self.room = self._measure(len(self._all))
@@ -126,16 +126,16 @@ class Connections:
             self._next_line = now + LINE_SECONDS
             noted, self._noted = self._noted, Counter()
             log.warning(
-                "Connections since the last such line, at most one a minute: %d that waited closed to let others in,"
-                " %d refused, %d closed as too slow, %d malformed requests, %d times no descriptor was left."
-                " There may be %d in all and %d of one address.",
+                "Connections since the last such line, at most one per minute: %d waiting ones closed to let others in,"
+                " %d refused, %d closed as too slow, %d malformed requests, %d times out of descriptors."
+                " The limits are %d in total and %d per address.",
                 *(noted[name] for name in ("closed", "refused", "slow", "malformed", "descriptors")),
                 self.room.in_all,
                 self.room.per_peer,
             )
 
     def guard(self, server: uvicorn.Server) -> None:
-        """Have all connections of a server counted here; to be called before it listens."""
+        """Track all connections of a server; to be called before it listens."""
         config = server.config
         speak, tls = config.http_protocol_class, config.ssl
 
@@ -144,15 +144,15 @@ class Connections:
 
         config.http_protocol_class = protocol  # type: ignore[assignment]
         config.ssl = None
-        # asyncio takes so many from the system's queue before any protocol hears of the first.
+        # asyncio accepts this many connections before the first protocol is notified.
         config.backlog = self.room.burst
 
     async def watch(self, server: uvicorn.Server, silent_seconds: int = SILENT_SECONDS) -> None:
-        """Look after the connections of a server until this is cancelled.
+        """Watch the connections of a server until cancelled.
 
         Args:
-            server: that :meth:`guard` was called with.
-            silent_seconds: how long the system holds a connection that has sent nothing.
+            server: the argument of :meth:`guard`.
+            silent_seconds: how long the system holds back a connection that has sent nothing.
         """
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_error)
@@ -169,14 +169,14 @@ class Connections:
             noise.removeFilter(self._is_news)
 
     def _make_room(self, queue: Queue) -> bool:
-        """Close the oldest of a queue that waits; whether there was one."""
+        """Close the oldest waiting connection of a queue; returns whether there was one."""
         for _ in range(len(queue)):
             oldest = next(iter(queue))
             if oldest.waits:
                 self._noted["closed"] += 1
                 self._drop(oldest)
                 return True
-            queue.move_to_end(oldest)  # so that the next look does not begin with it
+            queue.move_to_end(oldest)  # so that the next search does not start with it
         return False
 
     def _drop(self, connection: Connection) -> None:
@@ -191,7 +191,7 @@ class Connections:
         self._make_room(self._all)
 
     def _is_news(self, record: logging.LogRecord) -> bool:
-        """Whether a record of uvicorn is to be written; it is counted where anybody can cause it at will."""
+        """Whether to log a record of uvicorn; those that any request can cause are counted or dropped instead."""
         if record.msg in REFUSED:
             return False
         if record.msg in MALFORMED:
@@ -201,9 +201,9 @@ class Connections:
 
 
 def prepare_queues(server: uvicorn.Server, silent_seconds: int) -> None:
-    """Let the system hold more connections than are taken at once, and those that have sent nothing yet.
+    """Let the system queue more connections than are accepted at once, and hold back those that have sent nothing.
 
-    The request of a newcomer is there when its connection is taken, so it is read before others can push it out.
+    A new connection's request has then arrived when it is accepted, so it is read before others can displace it.
     """
     for listening in (listening for one in server.servers for listening in one.sockets):
         with socket.socket(fileno=os.dup(listening.fileno())) as same:

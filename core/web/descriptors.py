@@ -1,4 +1,4 @@
-"""How many connections the descriptors of this process allow, with enough of them left for training and the store."""
+"""Derive the limits on connections from the number of file descriptors, keeping some for training and the store."""
 
 from __future__ import annotations
 
@@ -11,42 +11,46 @@ if sys.platform != "win32":
     import resource
 
 KEPT_BACK = 48
-"""Descriptors that connections never take: checkpoints, results, the store, datasets."""
+"""Descriptors that connections never use, for checkpoints, results, the store and datasets."""
 
 BURSTS = range(8, 65)
-"""Connections that are taken from the system's queue at once: few where descriptors are few, since for a moment there
-can be four times as many beyond a limit, until others have been closed for them."""
+"""Range of the number of connections to accept at once. Few if there are few descriptors, since four times as many can
+be open beyond a limit for a moment, until others have been closed."""
 
 MAX_IN_ALL = 1024
+"""Maximum number of connections in total."""
+
 MAX_PER_PEER = 256
-"""Twenty tabs with a websocket each, and six more connections of each tab, are 140."""
+"""Maximum number of connections per peer; twenty tabs with a websocket and six more connections each need 140."""
 
 ENOUGH = 8192
-"""Descriptors that are always enough; more are not asked for, since some systems let a process have millions."""
+"""Descriptors that are always enough; some systems allow millions, which would be too many."""
 
 UNKNOWN_USE = 64
+"""Assumed number of open descriptors if the system does not report it."""
+
 UNKNOWN_LIMIT = 512
-"""What is counted with where the system does not tell: as many as Windows' select() takes."""
+"""Assumed limit if the system does not report it: that of select() on Windows."""
 
 
 @dataclass(frozen=True)
 class Room:
-    """How many connections there may be."""
+    """Limits on the number of connections."""
 
     in_all: int
     per_peer: int
     burst: int = BURSTS[0]
-    """How many to take from the system's queue at once."""
+    """Number of connections to accept at once."""
 
     @classmethod
     def of(cls, descriptors: int, in_use: int) -> Room:
-        """What a number of descriptors allows.
+        """Derive the limits from the number of descriptors.
 
-        Five sixths of those that are free are for connections, and the last sixth for the files that they ask for.
+        Five sixths of the free ones are for connections, and the last sixth for the files that these request.
 
         Args:
-            descriptors: that the process may have.
-            in_use: that it has for other things.
+            descriptors: maximum number of descriptors of the process.
+            in_use: number of those used for other purposes.
         """
         burst = max(BURSTS[0], min(BURSTS[-1], descriptors // 32))
         in_all = max(22, min(MAX_IN_ALL, (descriptors - in_use - KEPT_BACK - 4 * burst) * 5 // 6))
@@ -54,24 +58,23 @@ class Room:
 
 
 class Descriptors:
-    """Those of this process; its limit is raised as far as it may raise it itself."""
+    """The descriptors of this process, with the limit raised as far as allowed."""
 
     def __init__(self) -> None:
         """Raise the limit."""
         self.limit = _raised_limit()
 
     def room(self, connections: int) -> Room:
-        """How many connections there may be now.
+        """The current limits, which depend on what else is open, such as three descriptors per open page.
 
         Args:
-            connections: that there are; what else is open, as three descriptors for every page that somebody has open,
-                leaves less room for them.
+            connections: number of open connections.
         """
         return Room.of(self.limit, _in_use() - connections)
 
 
 def _raised_limit() -> int:
-    """The soft limit of descriptors, raised to what is enough where the hard limit lets it."""
+    """The soft limit of descriptors, raised as far as needed and allowed."""
     if sys.platform == "win32":
         return UNKNOWN_LIMIT
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -80,7 +83,7 @@ def _raised_limit() -> int:
     wish = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wish, hard))
-    except (OSError, ValueError):  # macOS has a further limit that getrlimit does not tell
+    except (OSError, ValueError):  # macOS has another limit, which getrlimit does not report
         return soft
     return wish
 

@@ -1,4 +1,4 @@
-"""From where a request may come: under which name, from which page, from which machine."""
+"""Middleware that checks where a request comes from: its host name, its origin, and its machine."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from core.web.answers import answer, refuse
 from core.web.peers import NO_PROXIES, Proxies
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-"""Methods that change nothing, which a link on any page may use."""
+"""Methods that change nothing, so that links on any page may use them."""
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
-"""Headers by which proxies say for whom they ask."""
+"""Headers in which proxies name the original client."""
 
 
 def is_loopback(address: str | None) -> bool:
-    """Whether only this machine can reach an address, or can have it.
+    """Whether an address is one of the loopback interface.
 
     Args:
-        address: an IP address or a name; where there is none, servers listen on all.
+        address: an IP address or a name; empty means all addresses, as for servers.
     """
     if not address:
         return False
@@ -38,10 +38,10 @@ def is_loopback(address: str | None) -> bool:
 
 
 def host_name(host: str) -> str | None:
-    """The name in a Host header, in lower case, without port and brackets; None where the header is malformed."""
+    """The name in a Host header, in lower case, without port and brackets; None if the header is malformed."""
     try:
         parts = urlsplit(f"//{host}")
-        name, _ = parts.hostname, parts.port  # reading the port checks it
+        name, _ = parts.hostname, parts.port  # accessing the port validates it
     except ValueError:
         return None
     if not name or parts.netloc != host or "@" in host:
@@ -50,7 +50,7 @@ def host_name(host: str) -> str | None:
 
 
 def is_allowed(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a host name is one of the patterns: a name, ``*.name`` for all names below it, or ``*``."""
+    """Whether a host name matches one of the patterns: a name, ``*.name`` for its subdomains, or ``*``."""
     for pattern in (pattern.strip().strip("[]").rstrip(".").lower() for pattern in patterns):
         if pattern in {"*", name} or (pattern.startswith("*.") and name.endswith(pattern[1:])):
             return True
@@ -58,10 +58,10 @@ def is_allowed(name: str, patterns: Sequence[str]) -> bool:
 
 
 class Hosts:
-    """Answers only under the names of this server, so that no other name can be pointed here (DNS rebinding)."""
+    """Refuses requests with other host names than the server's, against DNS rebinding."""
 
     def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
-        """Args: app: what answers; allowed: names, patterns as of :func:`is_allowed`."""
+        """Args: app: the application; allowed: patterns as in :func:`is_allowed`."""
         self.app = app
         self.allowed = tuple(allowed)
 
@@ -71,8 +71,8 @@ class Hosts:
             name = host_name(hosts[0]) if len(hosts) == 1 else None
             if name is None or not is_allowed(name, self.allowed):
                 sentence = (
-                    "This server does not answer to that name; if it is its name, add it to LORA_LAB_HOSTS"
-                    " or to server.allowedHosts and start LoRA Lab again."
+                    "This server does not answer to that host name; if the name is correct, add it to LORA_LAB_HOSTS"
+                    " or to server.allowedHosts and restart LoRA Lab."
                 )
                 await refuse(scope, receive, send, answer(scope, sentence, 400))
                 return
@@ -80,15 +80,15 @@ class Hosts:
 
 
 class Origins:
-    """Lets only this server's own pages open a websocket, change anything, or read anything beside following a link.
+    """Refuses requests from pages of other sites, except for following a link.
 
-    Browsers count all ports of a host as one site, so a SameSite cookie does not tell them apart; the Origin does.
-    A link, which names no origin, may come from anywhere; what else a browser fetches for a page of another site,
-    as a picture or a script, it says so (https://www.w3.org/TR/fetch-metadata/).
+    Browsers treat all ports of a host as one site, so a SameSite cookie does not distinguish them; the Origin header
+    does. Following a link sends no Origin and is allowed from anywhere; for other requests without one, such as images
+    and scripts, the Sec-Fetch headers tell (https://www.w3.org/TR/fetch-metadata/).
     """
 
     def __init__(self, app: ASGIApp, allowed: Sequence[str] = ()) -> None:
-        """Args: app: what answers; allowed: further origins, as in ``https://lab.example``."""
+        """Args: app: the application; allowed: further origins, such as ``https://lab.example``."""
         self.app = app
         self.allowed = frozenset(origin.strip().rstrip("/").lower() for origin in allowed)
 
@@ -104,7 +104,7 @@ class Origins:
             return False
         headers = Headers(scope=scope)
         origins = headers.getlist("origin")
-        if not origins:  # browsers name it wherever more than reading is asked for; programs need not
+        if not origins:  # browsers send it with every request that does more than read; programs may omit it
             follows_link = scope.get("method") in SAFE_METHODS and headers.get("sec-fetch-mode") == "navigate"
             return not follows_link and headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}
         origin = origins[0].lower()
@@ -113,20 +113,19 @@ class Origins:
 
 
 class LocalOnly:
-    """Lets in only programs of this machine: the door of a server without token and login.
+    """Refuses requests from other machines, for a server without token and login.
 
-    A proxy on this machine asks for others. What comes through one that was not named is refused, since nobody can say
-    for whom it asks.
+    Requests through a local proxy may come from other machines, so they are refused unless the proxy is trusted.
     """
 
     def __init__(self, app: ASGIApp, proxies: Proxies = NO_PROXIES) -> None:
-        """Args: app: what answers; proxies: those whose word about the visitor has been taken already."""
+        """Args: app: the application; proxies: trusted proxies, whose client address has been applied already."""
         self.app = app
         self.proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in {"http", "websocket"} and not self._is_local(scope):
-            sentence = "Only the machine that LoRA Lab runs on may come in; set LORA_LAB_TOKEN there to let others in."
+            sentence = "Only the machine that LoRA Lab runs on has access; set LORA_LAB_TOKEN there to allow others."
             await refuse(scope, receive, send, answer(scope, sentence, 403))
             return
         await self.app(scope, receive, send)
@@ -138,13 +137,13 @@ class LocalOnly:
 
 
 class LetIn:
-    """Marks a request that has passed all doors, so that it is not closed in favour of those that have not."""
+    """Marks requests that passed all checks, so that their connections are not closed in favour of others."""
 
     MARK = "lora_lab.let_in"
-    """In the scope of the request."""
+    """Key in the scope of the request."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Args: app: what answers."""
+        """Args: app: the application."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""What the server sends besides pages: health, the chart library, and the files of runs."""
+"""HTTP routes besides the pages: health check, chart library, and the files of runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEDIA_TYPES = {
 
 
 def routes(at: Callable[[str], str]) -> list[Route]:
-    """The routes of this module. Args: at: puts the path of the application before a path."""
+    """The routes of this module. Args: at: prepends the base path of the application to a path."""
     return [
         Route(at("/healthz"), health),
         Route(at("/assets/plotly.min.js"), plotly_js),
@@ -35,7 +35,7 @@ def routes(at: Callable[[str], str]) -> list[Route]:
 
 
 def health(_: Request) -> Response:
-    """Whether the lab and its store answer, and how many runs wait or train."""
+    """Whether the lab and its store work, and how many runs are waiting or training."""
     try:
         lab.current().check()
     except LabError as error:
@@ -45,26 +45,26 @@ def health(_: Request) -> Response:
 
 @cache
 def plotly_library() -> bytes:
-    """plotly.js of the installed plotly package, compressed once a process (4.8 MB to 1.5 MB)."""
+    """plotly.js of the installed plotly package, compressed once per process (4.8 MB to 1.5 MB)."""
     return gzip.compress((importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes(), mtime=0)
 
 
 def plotly_js(request: Request) -> Response:
-    """plotly.js for the live charts, for good: its address carries the version."""
+    """plotly.js for the live charts; cached permanently, since its URL has the version."""
     packed = plotly_library()
-    takes_gzip = "gzip" in request.headers.get("accept-encoding", "")
+    accepts_gzip = "gzip" in request.headers.get("accept-encoding", "")
     headers = {"cache-control": "public, max-age=31536000, immutable", "vary": "accept-encoding"}
-    if takes_gzip:
+    if accepts_gzip:
         headers["content-encoding"] = "gzip"
-    content = packed if takes_gzip else gzip.decompress(packed)
+    content = packed if accepts_gzip else gzip.decompress(packed)
     return Response(content, media_type="text/javascript", headers=headers)
 
 
 def download(request: Request) -> Response:
-    """One file of a run, as an attachment; else a sentence that says why there is none."""
+    """One file of a run as an attachment, or an error with the reason why there is none."""
     run_id, kind = request.path_params["run_id"], request.path_params["kind"]
     if not RUN_ID.fullmatch(run_id) or kind not in MEDIA_TYPES:
-        return _no_file("There is no such file; take the link from the Adapters or Runs page.")
+        return _no_file("There is no such file; use the link on the Adapters or Runs page.")
     try:
         path = lab.current().artifacts.path(run_id, kind)
     except LabError as error:

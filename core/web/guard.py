@@ -1,4 +1,4 @@
-"""The token at the door: shown once in a link, a form or a header, and then kept by the browser as a cookie."""
+"""Token authentication: by a link, a form or a header, and then by a cookie in the browser."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from core.web.answers import answer, page, refuse, wants_page
 from core.web.attempts import Attempts
 
 KEY_ROUNDS = 200_000
-"""Work to make the cookie of a token, so that a stolen cookie does not give a short token away."""
+"""PBKDF2 iterations from token to cookie, so that a stolen cookie does not reveal a short token."""
 
 FORM = """<form method="post" action="{action}">
 <input type="hidden" name="next" value="{next}">
 <label>Token <input type="password" name="token" autocomplete="current-password" required autofocus></label>
 <button>Open</button>
 </form>
-<p><a href="{next}">Go on without it</a> if this browser has shown it before.</p>
+<p><a href="{next}">Continue without it</a> if this browser has sent it before.</p>
 """
-"""The link serves who comes by a link of another site: the strict cookie stays at home the first time."""
+"""The login form. Its link is for visitors from another site, whose browser omits the strict cookie the first time."""
 
 
 class Key:
-    """A token, and the cookie that stands for it."""
+    """A token and the cookie derived from it."""
 
     def __init__(self, token: str, port: int | None = None) -> None:
-        """Args: token: what visitors have to show; port: tells the cookies of two servers on one host apart."""
+        """Args: token: the token; port: distinguishes the cookies of several servers on one host."""
         self._token = token.encode()
         self.name = f"lora_lab_{port}" if port else "lora_lab"
         self.cookie = hashlib.pbkdf2_hmac("sha256", self._token, b"lora-lab cookie", KEY_ROUNDS).hex()
 
     def is_token(self, text: str) -> bool:
-        """Whether somebody has shown the token."""
+        """Whether this is the token."""
         return hmac.compare_digest(text.encode("utf-8", "surrogateescape"), self._token)
 
     def is_cookie(self, text: str) -> bool:
-        """Whether a browser has shown its cookie."""
+        """Whether this is the value of the cookie."""
         return hmac.compare_digest(text.encode("utf-8", "surrogateescape"), self.cookie.encode())
 
-    def hand_over(self, response: Response, secure: bool, path: str) -> Response:
-        """Give the browser the cookie: out of reach of scripts, and of requests that other sites begin."""
+    def set_cookie(self, response: Response, secure: bool, path: str) -> Response:
+        """Set the cookie, inaccessible to scripts and omitted from requests that other sites initiate."""
         response.set_cookie(self.name, self.cookie, httponly=True, samesite="strict", secure=secure, path=path)
         response.headers["cache-control"] = "no-store"
         return response
 
 
 class Guard:
-    """Lets in who has the token; pages, assets, websocket, uploads, media and downloads alike."""
+    """Requires the token for pages, assets, websockets, uploads, media and downloads."""
 
     def __init__(
         self,
@@ -65,14 +65,14 @@ class Guard:
         open_paths: frozenset[str] = frozenset(),
         attempts: Attempts | None = None,
     ) -> None:
-        """Stand before an application.
+        """Wrap an application.
 
         Args:
-            app: what answers those who are let in.
+            app: the application.
             key: the token.
-            base: path under which the application is served, without a slash at its end.
-            open_paths: what anybody may read, as a probe of a container does.
-            attempts: counts wrong tries.
+            base: path under which the application is served, without a trailing slash.
+            open_paths: paths that anyone may read, such as for a container's health check.
+            attempts: counts wrong attempts.
         """
         self.app = app
         self.key = key
@@ -92,7 +92,7 @@ class Guard:
             await refuse(scope, receive, send, response)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
-        """What to say instead of what was asked for; None for who may have it."""
+        """The response instead of the requested one; None if the request is authorized."""
         visitor = HTTPConnection(scope)
         method = scope["method"] if scope["type"] == "http" else None
         reads = method in {"GET", "HEAD"}
@@ -101,7 +101,7 @@ class Guard:
         cookie = visitor.cookies.get(self.key.name)
         known = cookie is not None and self.key.is_cookie(cookie)
         wrong = int(cookie is not None and not known)
-        """Credentials of this request that are not right; a right one beside them is let in all the same."""
+        """Number of wrong credentials in this request; one correct credential is enough to be admitted."""
         if reads and "token" in visitor.query_params:
             token, target = visitor.query_params["token"], _without_token(scope)
             if known or self.key.is_token(token):
@@ -109,7 +109,7 @@ class Guard:
             return self._refuse(scope, wrong + 1, target)
         if method == "POST" and scope["path"] == self.entrance:
             fields = dict(parse_qsl((await Request(scope, receive).body()).decode("utf-8", "replace")))
-            target = self._own(fields.get("next", ""))
+            target = self._local(fields.get("next", ""))
             if known or self.key.is_token(fields.get("token", "")):
                 return self._enter(scope, target)
             return self._refuse(scope, wrong + 1, target)
@@ -120,24 +120,24 @@ class Guard:
             return None if self.key.is_token(bearer.strip()) else self._refuse(scope, wrong + 1)
         if wrong:
             return self._refuse(scope, wrong)
-        if reads and _from_elsewhere(scope):
-            return _again(_without_token(scope))
-        return self._ask(scope, "This server asks for its token.", 401)
+        if reads and _is_cross_site(scope):
+            return _reload(_without_token(scope))
+        return self._ask(scope, "This server requires its token.", 401)
 
     def _enter(self, scope: Scope, target: str) -> Response:
-        """Open the door for good to who has shown the token, and lead on to where the visitor wanted to go."""
-        # A link that another site shows brings no strict cookie to where it redirects: that page begins again itself.
-        # Without TLS browsers do not say where a link stands, so it may always be another site's.
+        """Set the cookie and redirect to the requested page."""
+        # An HTTP redirect after a link on another site would not send the strict cookie, so let the page reload.
+        # Without TLS, browsers do not say where a link was, so assume another site.
         unknown = scope["method"] == "GET" and wants_page(scope) and "sec-fetch-site" not in Headers(scope=scope)
-        response = _again(target) if unknown or _from_elsewhere(scope) else RedirectResponse(target, 303)
-        return self.key.hand_over(response, scope.get("scheme") == "https", self.base or "/")
+        response = _reload(target) if unknown or _is_cross_site(scope) else RedirectResponse(target, 303)
+        return self.key.set_cookie(response, scope.get("scheme") == "https", self.base or "/")
 
     def _refuse(self, scope: Scope, wrong: int, target: str | None = None) -> Response:
-        """The answer to wrong credentials, which are counted; the form stands below it, for the right token."""
+        """Count wrong credentials, and respond with a message and the form."""
         wait = math.ceil(self.attempts.wrong((scope.get("client") or ("",))[0], wrong))
         if not wait:
             return self._ask(scope, "That is not the token.", 401, target)
-        sentence = f"Too many wrong tokens; the right one is let in at any time, another try counts in {wait} seconds."
+        sentence = f"Too many wrong tokens: try again in {wait} seconds. The correct token is accepted at any time."
         return self._ask(scope, sentence, 429, target, {"retry-after": str(wait)})
 
     def _ask(
@@ -148,7 +148,7 @@ class Guard:
         target: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Ask for the token: a person by a form, a program by a sentence."""
+        """Ask for the token, with a form for browsers and a sentence for programs."""
         headers = {"www-authenticate": 'Bearer realm="LoRA Lab"', **(headers or {})}
         if not wants_page(scope):
             return answer(scope, f"{sentence} Send it in a header: Authorization: Bearer TOKEN.", status, headers)
@@ -156,27 +156,27 @@ class Guard:
         form = FORM.format(action=escape(self.entrance), next=escape(target or _without_token(scope)))
         return page(sentence, status, form, headers=headers)
 
-    def _own(self, target: str) -> str:
-        """A path of this server: a form must not send its visitor elsewhere."""
+    def _local(self, target: str) -> str:
+        """Return the target if it is a path of this server, else the base path, against open redirects."""
         inside = target.startswith(f"{self.base}/") and not target.startswith("//")
         return target if inside and "\\" not in target and target.isprintable() else f"{self.base}/"
 
 
-def _from_elsewhere(scope: Scope) -> bool:
-    """Whether a link on another site has begun this request for a page, so that it brings no strict cookie."""
+def _is_cross_site(scope: Scope) -> bool:
+    """Whether this request for a page comes from a link on another site, so that it has no strict cookie."""
     headers = Headers(scope=scope)
     return headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-dest") == "document"
 
 
 def _without_token(scope: Scope) -> str:
-    """The address that was asked for, as it was written, without the token; never one that names another server."""
+    """The requested path and query without the token; never a URL of another server."""
     path = "/" + (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").lstrip("/\\")
     fields = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     rest = urlencode([(name, value) for name, value in fields if name != "token"])
     return f"{path}?{rest}" if rest else path
 
 
-def _again(target: str) -> Response:
-    """A page that asks for an address once more, now from this site, so that the strict cookie comes along."""
+def _reload(target: str) -> Response:
+    """A page that requests the target again, now from this site, so that the strict cookie is sent."""
     head = f'<meta http-equiv="refresh" content="0; url={escape(target)}">\n'
-    return page("One moment.", 200, f'<p><a href="{escape(target)}">Go on</a></p>\n', head)
+    return page("One moment.", 200, f'<p><a href="{escape(target)}">Continue</a></p>\n', head)

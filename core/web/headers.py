@@ -1,4 +1,4 @@
-"""Security headers: what a browser may do with an answer of this server."""
+"""Security headers of all responses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'self'",
-        # Streamlit imports a component's module from a blob, and Vega compiles its expressions.
+        # Streamlit imports the modules of components from blobs, and Vega compiles expressions.
         "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
@@ -21,7 +21,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-"""What a page may load: only what this server sends, so nothing shown here can be carried elsewhere."""
+"""Pages may load resources from this server only, so that their content cannot be sent elsewhere."""
 
 SECURITY_HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -35,10 +35,10 @@ SECURITY_HEADERS = {
 
 
 class SecurityHeaders:
-    """Puts the security headers on every answer; bodies and websockets pass untouched."""
+    """Adds the security headers to every response; bodies and websockets are unchanged."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Args: app: what answers."""
+        """Args: app: the application."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

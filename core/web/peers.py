@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, and whose word about it counts."""
+"""Identify the peers of connections, and the trusted proxies among them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from core.errors import AccessError
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that one household or machine is given as a whole: it can choose the others at will."""
+"""Length of the IPv6 prefix that identifies a household or machine, which can choose the other bits freely."""
 
 MAX_NAME = 64
-"""Characters kept of what is no address."""
+"""Maximum length of a name that is not an address."""
 
 
 def peer_of(address: str | None) -> str:
-    """The name under which a peer is counted: an IPv4 address, the /64 of an IPv6 address, or what else it is called.
+    """The key under which a peer is counted: an IPv4 address, the /64 of an IPv6 address, or another name.
 
     Args:
-        address: of the other end, as the socket or a trusted proxy says it; IPv4 may come mapped into IPv6.
+        address: address of the peer from the socket or a trusted proxy; IPv4 may be mapped to IPv6.
     """
     try:
         ip = ipaddress.ip_address((address or "").partition("%")[0])
@@ -36,16 +36,16 @@ def peer_of(address: str | None) -> str:
 
 @dataclass(frozen=True)
 class Proxies:
-    """The proxies that may say, by ``X-Forwarded-For``, for whom they ask; none unless they are named."""
+    """Proxies whose ``X-Forwarded-For`` header is trusted; none by default."""
 
     networks: tuple[Network, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Proxies:
-        """Those in ``LORA_LAB_PROXIES``: addresses or networks, separated by commas.
+        """Read ``LORA_LAB_PROXIES``, a comma-separated list of addresses or networks.
 
         Raises:
-            AccessError: one of them is neither.
+            AccessError: an entry is neither.
         """
         networks = []
         for part in filter(None, (part.strip() for part in environment.get("LORA_LAB_PROXIES", "").split(","))):
@@ -53,7 +53,7 @@ class Proxies:
                 networks.append(ipaddress.ip_network(part))
             except ValueError as error:
                 raise AccessError(
-                    "LORA_LAB_PROXIES must name addresses or networks of proxies, separated by commas, as in"
+                    "LORA_LAB_PROXIES must be a comma-separated list of addresses or networks, such as"
                     f" 127.0.0.1,10.0.0.0/8; {part[:60]!r} is neither."
                 ) from error
         return cls(tuple(networks))
@@ -62,7 +62,7 @@ class Proxies:
         return bool(self.networks)
 
     def trusts(self, address: str | None) -> bool:
-        """Whether this is the address of one of them."""
+        """Whether this is the address of a trusted proxy."""
         try:
             ip = ipaddress.ip_address(address or "")
         except ValueError:
@@ -71,7 +71,7 @@ class Proxies:
         return any((mapped or ip) in network for network in self.networks)
 
     def spellings(self) -> list[str]:
-        """All of them as text; IPv4 also as a socket that listens on IPv6 and IPv4 shows it."""
+        """All networks as text; IPv4 ones also as IPv6-mapped, as a dual-stack socket reports them."""
         mapped = [
             f"::ffff:{network.network_address}/{96 + network.prefixlen}"
             for network in self.networks

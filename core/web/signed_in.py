@@ -1,6 +1,6 @@
-"""Behind a login: what a visitor gets only after signing in with an OpenID Connect provider.
+"""Require a login with an OpenID Connect provider for routes that are not pages.
 
-The pages ask for the login themselves, over the websocket; the routes below are not pages.
+The pages require the login themselves, over the websocket.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from core.web.answers import answer, refuse
 
 
 class SignedIn:
-    """Lets only visitors who have signed in read and send files."""
+    """Requires visitors to be signed in to download and upload files."""
 
     def __init__(self, app: ASGIApp, closed: Sequence[str], is_signed_in: Callable[[Mapping[str, str]], bool]) -> None:
-        """Stand before an application.
+        """Wrap an application.
 
         Args:
-            app: what answers those who have signed in.
-            closed: beginnings of paths that need the login.
-            is_signed_in: judges a visitor by the cookies.
+            app: the application.
+            closed: prefixes of paths that require the login.
+            is_signed_in: decides by a visitor's cookies.
         """
         self.app = app
         self.closed = tuple(closed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.data.own import suggested_name
-from core.data.uploads import KINDS, MOST_BYTES, Draft, read_upload, samples
+from core.data.uploads import KINDS, MAX_BYTES, Draft, read_upload, samples
 from core.errors import LabError
 from core.lab import Lab
 from core.spec import TaskSpec, bounds
@@ -54,7 +54,7 @@ def upload_dataset(lab: Lab) -> None:
         "Labelled images, as a zip, npz or CSV file",
         type=list(KINDS),
         key=f"upload-file-{turn}",
-        max_upload_size=MOST_BYTES // 2**20,
+        max_upload_size=MAX_BYTES // 2**20,
     )
     with st.expander("Supported file formats", icon=":material/description:", expanded=False):
         st.markdown(FORMATS)

@@ -7,13 +7,12 @@ from typing import Any, Literal
 import streamlit as st
 
 from core.lab import Lab
-from core.spec import LEARNING_RATES, Device, LoRASpec, Method, OptimSpec, Scaling, Spec, TaskSpec, bounds
+from core.spec import LEARNING_RATES, SCALINGS, STARTS, Device, LoRASpec, Method, OptimSpec, Spec, TaskSpec, bounds
 
 LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 6) for power in (-5, -4, -3, -2, -1) for digit in (1, 2, 5)]
 RANK_CHOICES = [1, 2, 4, 8, 16, 32, 64, 128]
 ALPHA_CHOICES = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
 LAYERS = ["layers.0", "layers.2", "layers.4"]
-SCALINGS: list[Scaling] = ["alpha/r", "alpha", "alpha/sqrt(r)"]
 
 
 def whole(spec: type[Spec], field: str, key: str, maximum: int | None = None, value: int | None = None) -> int:
@@ -114,7 +113,7 @@ def lora(key: str) -> list[LoRASpec]:
         )
         start = st.segmented_control(
             start_about.title,
-            ["kaiming", "gaussian"],
+            STARTS,
             default=start_about.default,
             help=start_about.description,
             key=f"{key}-start",

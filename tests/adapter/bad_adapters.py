@@ -20,7 +20,7 @@ A0, B0 = ("base_model.model.layers.0.lora_A.weight", "base_model.model.layers.0.
 BAD_TENSORS: list[tuple[dict[str, Tensor | None], str]] = [
     ({A0: None}, "lacks matrix A of layer layers.0"),
     ({B0: None}, "lacks matrix B of layer layers.0"),
-    ({A0: None, B0: None}, "lacks the adapter of layer layers.0"),
+    ({A0: None, B0: None}, "has no adapter for layer layers.0"),
     ({A0: torch.zeros(2, 12)}, r"shape \(2, 12\), which is not of rank 3"),
     ({A0: torch.zeros(12, 3)}, "which is not of rank 3"),
     ({B0: torch.zeros(3, 11)}, "which is not of rank 3"),
@@ -38,7 +38,7 @@ BAD_TENSORS: list[tuple[dict[str, Tensor | None], str]] = [
     ({"base_model.model.layers.0.lora_magnitude_vector": torch.zeros(1)}, "not part of a LoRA adapter"),
     ({"base_model.model.layers.0.lora_embedding_A": torch.zeros(1)}, "not part of a LoRA adapter"),
     ({"base_model.model.layers.1.lora_A.weight": torch.zeros(3, 4)}, "layers.1, which .* does not name"),
-    (dict.fromkeys(safetensors.torch.load(ENTRIES[TENSORS])), "lacks the adapter"),
+    (dict.fromkeys(safetensors.torch.load(ENTRIES[TENSORS])), "has no adapter for"),
 ]
 
 
@@ -47,7 +47,7 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"peft_type": None}, "only LORA"),
     ({"peft_type": ["LORA"]}, "only LORA"),
     *[
-        ({name: value}, f"uses {name}=.* which LoRA Lab cannot honour")
+        ({name: value}, f"uses {name}=.* which is not supported")
         for name, value in {
             "bias": "all",
             "fan_in_fan_out": True,
@@ -99,7 +99,7 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"rank_pattern": {"layers.2": 2}}, "which is not of rank 2"),
     ({"r": 4}, "which is not of rank 4"),
     ({"target_modules": ["layers.0", "layers.2"]}, "does not name"),
-    ({"target_modules": ["layers.0", "layers.2", "layers.4", "fc"]}, "lacks the adapter of layer fc"),
+    ({"target_modules": ["layers.0", "layers.2", "layers.4", "fc"]}, "has no adapter for layer fc"),
 ]
 
 
@@ -111,8 +111,11 @@ BAD_ZIPS: dict[str, tuple[bytes, str]] = {
     "text": (b"hello" * 99, "not a zip file"),
     "pickle": (pickle.dumps({"a": [1]}), "not a zip file"),
     "no entries": (zip_bytes({}), "exactly once, not 0 times"),
-    "no tensors": (zip_bytes({CONFIG: ENTRIES[CONFIG]}), "holds no adapter_model.safetensors"),
-    "tensors elsewhere": (zip_bytes({CONFIG: ENTRIES[CONFIG], f"a/{TENSORS}": ENTRIES[TENSORS]}), "holds no"),
+    "no tensors": (zip_bytes({CONFIG: ENTRIES[CONFIG]}), "has no adapter_model.safetensors"),
+    "tensors elsewhere": (
+        zip_bytes({CONFIG: ENTRIES[CONFIG], f"a/{TENSORS}": ENTRIES[TENSORS]}),
+        "has no adapter_model",
+    ),
     "two configs": (zipped((f"a/{CONFIG}", ENTRIES[CONFIG])), "exactly once, not 2 times"),
     "many entries": (zipped(*((f"f{i}", b"") for i in range(20))), "more than 16 entries"),
     "very many entries": (zipped(*((f"f{i}", b"") for i in range(2000))), "more than 16 entries"),
@@ -125,9 +128,9 @@ BAD_ZIPS: dict[str, tuple[bytes, str]] = {
     "null": (_named("note\0.bin"), "unsafe name"),
     "symbolic link": (zipped((entry("link", stat.S_IFLNK | 0o777), b"/etc/passwd")), "a link or a device"),
     "device": (zipped((entry("null", stat.S_IFCHR | 0o666), b"")), "a link or a device"),
-    "bzip2": (zipped((entry("note.txt", how=zipfile.ZIP_BZIP2), b"1")), "packed in an unusual way"),
-    "lzma": (zipped((entry("note.txt", how=zipfile.ZIP_LZMA), b"1")), "packed in an unusual way"),
-    "bomb": (zipped((entry("b.safetensors", how=zipfile.ZIP_DEFLATED), bytes(2**25))), "far more than it is"),
+    "bzip2": (zipped((entry("note.txt", how=zipfile.ZIP_BZIP2), b"1")), "uses an unusual compression"),
+    "lzma": (zipped((entry("note.txt", how=zipfile.ZIP_LZMA), b"1")), "uses an unusual compression"),
+    "bomb": (zipped((entry("b.safetensors", how=zipfile.ZIP_DEFLATED), bytes(2**25))), "implausible compression ratio"),
     "large text": (zipped(("LICENSE", random.Random(0).randbytes(2**21))), "too large"),
     **{f"pickle {end}": (zipped((f"a{end}", b"\x80\x04.")), "run code") for end in (".bin", ".pt", ".PKL", ".pth")},
 }

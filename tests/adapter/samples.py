@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from core.adapter import (
+    AdapterConfig,
     AdapterFile,
     Card,
     adapter_bytes,
@@ -26,15 +27,15 @@ from core.methods.lora import (
     LinearWithLoRA,
     adapted_layers,
     add_lora,
+    scaling_factor,
 )
 from core.networks.perceptron import MultilayerPerceptron, build, fingerprint
-from core.spec import LoRASpec, ModelSpec, Scaling
+from core.spec import LoRASpec, ModelSpec
 from tests.data import uploaded
 from tests.data.uploaded import Entry
 
 WIDE = ModelSpec(num_features=300, num_hidden_1=220, num_hidden_2=210, num_classes=10)
 SMALL = ModelSpec(num_features=12, num_hidden_1=11, num_hidden_2=9, num_classes=5)
-SCALINGS: list[Scaling] = ["alpha/r", "alpha", "alpha/sqrt(r)"]
 HOSTILE = Card(
     "x](http://evil) | <script>", "b`\n# big", ("<img src=x>\r\n| a | www.evil.org", "\u202e*b*"), {"|": "`"}
 )
@@ -42,6 +43,11 @@ HOSTILE = Card(
 
 def probe(spec: ModelSpec = SMALL, rows: int = 32) -> Tensor:
     return torch.rand(rows, spec.num_features, generator=torch.Generator().manual_seed(7))
+
+
+def factor_of(config: AdapterConfig, path: str) -> float:
+    """The factor s on the output of the adapter at ``path``, by what the config says."""
+    return scaling_factor(config.scaling, config.alpha_of(path), config.rank_of(path))
 
 
 def perturb(*parameters: Tensor, seed: int = 3) -> None:

@@ -77,7 +77,7 @@ def test_another_base_is_refused_however_small_the_difference() -> None:
 
 
 def test_a_network_with_adapters_takes_no_second_one() -> None:
-    with pytest.raises(AdapterError, match="carries LoRA adapters already"):
+    with pytest.raises(AdapterError, match="already has LoRA adapters"):
         apply_adapter(MODEL, read_adapter(WHOLE))
 
 

@@ -70,7 +70,7 @@ def test_json_that_is_none_is_refused(name: str, content: bytes) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04.", bytes(8), b"\xff" * 16, pickle.dumps({"a": 1})], ids=repr)
 def test_tensors_in_another_format_are_refused(content: bytes) -> None:
-    with pytest.raises(AdapterError, match="no safetensors file"):
+    with pytest.raises(AdapterError, match="not a safetensors file"):
         read_adapter(zip_bytes(ENTRIES | {TENSORS: content}))
 
 
@@ -111,9 +111,9 @@ def test_a_certificate_that_claims_otherwise_is_refused(change: dict[str, Any], 
 
 
 def test_a_certified_file_without_its_certificate_is_incomplete() -> None:
-    with pytest.raises(AdapterError, match="belong together"):
+    with pytest.raises(AdapterError, match="is missing"):
         read_adapter(zip_bytes({name: data for name, data in ENTRIES.items() if name != CERTIFICATE}))
-    with pytest.raises(AdapterError, match="belong together"):
+    with pytest.raises(AdapterError, match="is missing"):
         read_adapter(peft_like(**{CERTIFICATE: ENTRIES[CERTIFICATE]}))
 
 
@@ -135,7 +135,7 @@ def test_unsafe_and_strange_zips_are_refused(tmp_path: Path, content: bytes, sen
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_two_entries_of_one_name_are_refused() -> None:
-    with pytest.raises(AdapterError, match="two entries of one name"):
+    with pytest.raises(AdapterError, match="two entries with the same name"):
         read_adapter(zipped((CONFIG, ENTRIES[CONFIG])))
 
 

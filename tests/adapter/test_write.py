@@ -33,7 +33,7 @@ from core.methods.lora import (
     merged_copy,
 )
 from core.networks.perceptron import fingerprint
-from core.spec import LoRASpec, ModelSpec, Scaling
+from core.spec import SCALINGS, LoRASpec, ModelSpec, Scaling
 from tests.adapter.samples import (
     BASE,
     ENTRIES,
@@ -41,8 +41,8 @@ from tests.adapter.samples import (
     HOSTILE,
     LORA,
     MODEL,
-    SCALINGS,
     WHOLE,
+    factor_of,
     logits,
     packed,
     probe,
@@ -60,7 +60,7 @@ def test_a_file_holds_what_the_network_holds() -> None:
         A, B = adapter.matrices(path)
         assert torch.equal(A, layer.lora.A)
         assert torch.equal(B, layer.lora.B)
-        assert adapter.scaling(path) == layer.lora.scaling
+        assert factor_of(adapter.config, path) == layer.lora.scaling
     assert all(t.dtype == torch.float32 and t.is_contiguous() for t in adapter.tensors.values())
     header = json.loads(ENTRIES[TENSORS][8 : 8 + int.from_bytes(ENTRIES[TENSORS][:8], "little")])
     assert header["__metadata__"] == {"format": "pt", "base_fingerprint": adapter.base_fingerprint}
@@ -180,7 +180,7 @@ def test_settings_of_another_run_are_refused(change: dict[str, Any]) -> None:
 
 def test_only_an_adapted_perceptron_and_a_fitting_probe_are_taken() -> None:
     for model in (BASE, nn.Linear(2, 2), LinearWithLoRA(nn.Linear(4, 4), 2, 8)):
-        with pytest.raises(AdapterError, match="carries adapters"):
+        with pytest.raises(AdapterError, match="network with adapters"):
             packed(BASE, model, LORA, probe())
     for rows in (probe()[:0], probe()[0], torch.rand(3, 13), probe() * torch.nan):
         with pytest.raises(AdapterError, match="one row of 12 finite inputs"):

@@ -120,7 +120,7 @@ def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Pa
         files[name] = tmp_path / name
         download.value.save_as(files[name])
     page.get_by_role("button", name="Verify again").click()
-    expect(page.get_by_text("The adapter holds")).to_be_visible()
+    expect(page.get_by_text("The adapter is valid")).to_be_visible()
 
     base = read_network(files["base.safetensors"])
     x = torch.rand(100, 784, generator=torch.Generator().manual_seed(1))

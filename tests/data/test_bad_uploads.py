@@ -62,8 +62,8 @@ def test_a_bad_file_is_one_sentence_in_bounded_memory_and_leaves_nothing(
 
 
 def test_a_table_of_too_many_images_is_refused_at_the_first_that_is_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploaded_table, "MOST_IMAGES", 19)
-    assert refused(CSV + b"\nno line") == "The file has more than 19 images: take some out."
+    monkeypatch.setattr(uploaded_table, "MAX_IMAGES", 19)
+    assert refused(CSV + b"\nno line") == "The file has more than 19 images: remove some."
 
 
 def test_there_are_enough_bad_files() -> None:
@@ -92,7 +92,7 @@ def test_unpacking_a_full_size_upload_never_holds_its_floats() -> None:
     x = np.repeat(noise(5, (200, 28, 28)), 100, axis=0)
     content = zipped(*_members(x_train=x.astype(np.float32), y_train=np.arange(20_000) % 10))
     del x
-    if len(content) > limits.MOST_BYTES:
+    if len(content) > limits.MAX_BYTES:
         raise AssertionError("the example must fit into an upload")
     tracemalloc.start()
     try:

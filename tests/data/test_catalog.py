@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from core.data.catalog import Catalog, _put_in_place
-from core.data.idx import MOST_BYTES, SOURCES, Source, read_idx
+from core.data.idx import MAX_BYTES, SOURCES, Source, read_idx
 from core.errors import DatasetError, DownloadError
 from core.settings import Settings
 
@@ -96,11 +96,11 @@ def test_a_changed_byte_in_a_gzipped_file_never_changes_a_value_unnoticed(place:
         np.testing.assert_array_equal(read, values)
 
 
-@pytest.mark.parametrize("shape", [(0,), (2**32 - 1,), (MOST_BYTES + 1,)])
+@pytest.mark.parametrize("shape", [(0,), (2**32 - 1,), (MAX_BYTES + 1,)])
 def test_a_header_with_no_sane_size_is_refused_before_anything_is_unpacked(shape: tuple[int], tmp_path: Path) -> None:
     path = tmp_path / "a-ubyte.gz"
     path.write_bytes(gzip.compress(struct.pack(">4BI", 0, 0, 8, 1, *shape)))
-    with pytest.raises(DatasetError, match="claims to hold"):
+    with pytest.raises(DatasetError, match="declares"):
         read_idx(path, 1)
 
 
@@ -343,11 +343,11 @@ WHOLE = PACKED[LAST]
     [
         (PACKED[FIRST], "MD5 differs"),
         (WHOLE[:-1], "MD5 differs"),
-        ((len(WHOLE), WHOLE[:20]), "broke off half way"),
+        ((len(WHOLE), WHOLE[:20]), "lost before the end"),
         (404, "the server answered 404"),
         (503, "the server answered 503"),
         (None, "the server does not answer"),
-        (bytes(4 * sum(map(len, PACKED.values()))), "sends more than"),
+        (bytes(4 * sum(map(len, PACKED.values()))), "sends more data than"),
     ],
     ids=["other file", "short file", "breaks off", "404", "503", "silent", "endless"],
 )

@@ -64,9 +64,9 @@ def _same(one: ImageDataset, two: ImageDataset) -> None:
 def test_a_name_that_cannot_be_had_is_a_sentence_and_writes_nothing(
     name: str, catalog: Catalog, tmp_path: Path
 ) -> None:
-    with pytest.raises(DatasetError, match=r"letters, digits and hyphens|taken by a known dataset"):
+    with pytest.raises(DatasetError, match=r"letters, digits and hyphens|belongs to a built-in dataset"):
         catalog.keep(DRAFT, name)
-    with pytest.raises(DatasetError, match="no dataset of your own"):
+    with pytest.raises(DatasetError, match="not an uploaded dataset"):
         catalog.remove(name)
     assert list(tmp_path.iterdir()) == []
 
@@ -84,7 +84,7 @@ def test_a_name_is_taken_once_and_stands_for_one_dataset_for_good(catalog: Catal
     for gone in (lambda: catalog.load("a"), lambda: catalog.info("a"), lambda: tasks.get(task.spec)):
         with pytest.raises(DatasetError, match="no dataset 'a'"):
             gone()
-    with pytest.raises(DatasetError, match="stood for another dataset before"):
+    with pytest.raises(DatasetError, match="belonged to another dataset before"):
         catalog.keep(OTHER, "a")
     assert [info.name for info in catalog.list() if info.is_own] == []
     catalog.keep(DRAFT, "a")
@@ -113,13 +113,13 @@ def test_two_tabs_that_keep_and_remove_at_once_leave_one_whole_dataset(catalog: 
 
 def test_the_total_of_all_own_datasets_is_bounded(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog.keep(DRAFT, "a")
-    monkeypatch.setattr(own, "MOST_BYTES", 60_000)
+    monkeypatch.setattr(own, "MAX_BYTES", 60_000)
     with pytest.raises(DatasetError, match="delete one first"):
         catalog.keep(OTHER, "b")
     catalog.remove("a")
     catalog.keep(OTHER, "b")
-    monkeypatch.setattr(own, "MOST_DATASETS", 1)
-    with pytest.raises(DatasetError, match="1 files are the most"):
+    monkeypatch.setattr(own, "MAX_DATASETS", 1)
+    with pytest.raises(DatasetError, match="and 1 files: delete"):
         catalog.keep(DRAFT, "a")
     assert [info.name for info in catalog.list() if info.is_own] == ["b"]
 
@@ -182,7 +182,7 @@ def test_a_failed_write_leaves_what_was_there(
 
     for failing in (".safetensors", ".sha256"):
         monkeypatch.setattr(own, "write_atomically", partial(write, failing))
-        with pytest.raises(DatasetError, match="b could not be kept: No space left on device"):
+        with pytest.raises(DatasetError, match="b could not be saved: No space left on device"):
             catalog.keep(OTHER, "b")
         assert {path.name for path in (tmp_path / "datasets/own").iterdir()} == before
     monkeypatch.undo()

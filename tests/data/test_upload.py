@@ -152,11 +152,11 @@ def test_samples_are_the_first_of_a_class_side_by_side() -> None:
     [
         (arrays(x_train=noise(1, (110, 28, 28)), y_train=np.repeat([0, 1], [100, 10])), "uneven: '0' has 80"),
         (arrays(x_train=noise(1, (60, 28, 28)), y_train=np.repeat([0, 1], [10, 50])), "1 of 2 classes have fewer"),
-        (NPZ, "8 of 8 test images are in the training part"),
+        (NPZ, "8 of 8 test images are also in the training part"),
         (arrays(x_train=np.tile(noise(1), (50, 1, 1)), y_train=np.arange(50) % 2), "10 of 10 test images"),
-        (arrays(x_train=np.zeros((50, 28, 28)), y_train=np.arange(50) % 2), "50 of 50 images are of one colour"),
+        (arrays(x_train=np.zeros((50, 28, 28)), y_train=np.arange(50) % 2), "50 of 50 images are a single colour"),
         (arrays(x_train=noise(1, (50, 28, 28)) // 16, y_train=np.arange(50) % 2), "brightest pixel is 15"),
-        (zipped(*folders({"a": 25, "b": 25}), ("a/readme.txt", b"hi")), "1 file that is no image was passed over"),
+        (zipped(*folders({"a": 25, "b": 25}), ("a/readme.txt", b"hi")), "1 file that is not an image was skipped"),
     ],
 )
 def test_what_should_give_pause_is_said(content: bytes, sentence: str) -> None:

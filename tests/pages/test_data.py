@@ -216,7 +216,7 @@ def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab)
     )
 
     app = upload(from_file(draw("adapters"), base), "adapter.zip", content, "adapter-file")
-    assert "its certificate holds" in texts(app)
+    assert "its certificate is correct" in texts(app)
     (table,) = app.dataframe
     assert table.value["With the adapter"][0] == f"{run.result.source_accuracy:.2f} %"
     app.toggle(key="adapter-more").set_value(True).run()

@@ -83,7 +83,10 @@ def test_specs_from_before_keep_their_json_and_their_arms() -> None:
     ("values", "sentence"),
     [
         ({"method": "lora", "lora": LoRASpec.of(), "control": "head"}, "A control is a kind of full fine-tuning"),
-        ({"method": "pretrain", "base": None, "source": None, "own_base": True}, "A pretrain run starts from no base"),
+        (
+            {"method": "pretrain", "base": None, "source": None, "own_base": True},
+            "A pretrain run does not start from a base",
+        ),
         ({"control": "tail"}, "Control must be 'head', 'biases' or 'scratch', not 'tail'."),
     ],
 )

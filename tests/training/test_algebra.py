@@ -163,7 +163,7 @@ def test_the_choice_follows_from_the_processor(monkeypatch: pytest.MonkeyPatch) 
         ("GenuineIntel", "AVX512", False),
         ("", "AVX512", False),
     ):
-        monkeypatch.setattr(algebra, "_maker", lambda maker=maker: maker)
+        monkeypatch.setattr(algebra, "_vendor", lambda maker=maker: maker)
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda wider=wider: wider)
         assert onednn_is_faster.__wrapped__() == (chosen and torch.has_mkl)
 

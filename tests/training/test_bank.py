@@ -20,7 +20,7 @@ from core.errors import SpecError
 from core.methods.lora import adapted_layers, add_lora
 from core.networks.perceptron import MultilayerPerceptron, build
 from core.settings import Settings
-from core.spec import LoRASpec, ModelSpec, OptimSpec, Scaling, TaskSpec
+from core.spec import SCALINGS, LoRASpec, ModelSpec, OptimSpec, TaskSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank import bank as bank_module
 from core.training.bank.bank import Bank
@@ -34,7 +34,6 @@ RANKS = (4, 1, 16, 7)
 RATES = (0.0003, 0.001, 0.0005)
 SEEDS = (5, 6)
 TARGETS = (("all-linear",), ("layers.2",), ("layers.0", "layers.4"))
-SCALINGS: tuple[Scaling, ...] = ("alpha/r", "alpha", "alpha/sqrt(r)")
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +253,7 @@ def test_evaluation_is_the_networks_own(tasks: Tasks, task: Task, method: str) -
 def test_shards_on_several_threads_give_the_numbers_of_one(
     task: Task, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bank_module, "LEAST", 2)
+    monkeypatch.setattr(bank_module, "MIN_MEMBERS", 2)
     seeds, rates = taken(SEEDS, 6), taken(RATES, 6)
     one, several = (Bank(members(method, 6), rates, seeds, task) for _ in range(2))
     several.use_threads(3)
@@ -324,7 +323,7 @@ def test_runs_that_do_not_fit_together_are_refused_in_a_sentence(task: Task) -> 
     other = add_lora(build(ModelSpec.of(), 9), LoRASpec.of())
     with pytest.raises(SpecError, match="one method"):
         Bank([full, lora], [0.1, 0.1], [0, 0], task)
-    with pytest.raises(SpecError, match="one base"):
+    with pytest.raises(SpecError, match="the same base"):
         Bank([lora, other], [0.1, 0.1], [0, 0], task)  # type: ignore[list-item]
-    with pytest.raises(SpecError, match="one size"):
+    with pytest.raises(SpecError, match="the same sizes"):
         Bank([full, build(ModelSpec.of(num_hidden_1=64), 0)], [0.1, 0.1], [0, 0], task)

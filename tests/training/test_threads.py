@@ -16,7 +16,7 @@ from core.spec import ModelSpec, TaskSpec
 from core.training import threads as threads_module
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
-from core.training.cores import PIECE
+from core.training.cores import CHUNK
 from core.training.threads import COUNTS, Threads, available_cores, fastest
 
 
@@ -94,12 +94,12 @@ def test_the_trial_leaves_what_will_be_trained_as_it_was(task: Task) -> None:
 @pytest.mark.parametrize("kind", ["bank", "autograd"])
 def test_threads_that_have_become_slow_are_given_up_for_good(task: Task, kind: str) -> None:
     stepper = bank(task, 1) if kind == "bank" else AutogradStepper(build(ModelSpec.of(), 0), 0.001, task)
-    rows = torch.arange(64).repeat(1, 3 * PIECE, 1)
+    rows = torch.arange(64).repeat(1, 3 * CHUNK, 1)
     stepper.use_threads(2, slowest=100.0)
-    assert len(stepper.advance(rows)) == 3 * PIECE
+    assert len(stepper.advance(rows)) == 3 * CHUNK
     assert stepper.threads == torch.get_num_threads() == 2
     stepper.use_threads(2, slowest=1e-9)
-    assert len(stepper.advance(rows)) == 3 * PIECE
+    assert len(stepper.advance(rows)) == 3 * CHUNK
     assert stepper.threads == torch.get_num_threads() == 1
     stepper.advance(rows)
     assert stepper.threads == 1

@@ -395,7 +395,7 @@ def test_proxies_are_those_that_are_named() -> None:
     for address in ("127.0.0.2", "11.0.0.1", "::1", "", None, "proxy"):
         assert not named.trusts(address)
     for bad in ("*", "proxy", "10.0.0.1/8", "127.0.0.1;10.0.0.1", "300.1.1.1"):
-        with pytest.raises(AccessError, match="LORA_LAB_PROXIES must name"):
+        with pytest.raises(AccessError, match="LORA_LAB_PROXIES must be"):
             Proxies.from_environment({"LORA_LAB_PROXIES": bad})
 
 
@@ -428,7 +428,7 @@ def test_the_cookie_stays_on_tls_where_it_came_by_tls() -> None:
 )
 def test_the_form_leads_nowhere_else(target: str) -> None:
     for base in ("", "/lab"):
-        own = Guard(inside, KEY, base)._own(target)
+        own = Guard(inside, KEY, base)._local(target)
         assert own.startswith(f"{base}/")
         assert "\\" not in own
         assert urlsplit(own).netloc == ""

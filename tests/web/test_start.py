@@ -66,7 +66,7 @@ BAD_HOMES: dict[str, tuple[Callable[[Path], dict[str, str]], str]] = {
 BAD_VARIABLES = {
     "no number": ({"LORA_LAB_MAX_GB": "x"}, "LORA_LAB_MAX_GB must be a number"),
     "a weak token": ({"LORA_LAB_TOKEN": "passwordpassword"}, "LORA_LAB_TOKEN is easy to guess"),
-    "no proxy": ({"LORA_LAB_PROXIES": "127.0.0.1, proxy"}, "LORA_LAB_PROXIES must name"),
+    "no proxy": ({"LORA_LAB_PROXIES": "127.0.0.1, proxy"}, "LORA_LAB_PROXIES must be"),
 }
 
 COMMANDS = {"compare": ["--source", "digits"], "report": ["e-1", "report.html"], "run": ["--run", "r-1"]}

@@ -1,4 +1,4 @@
-"""A zip of images in class folders, with or without ``train/`` and ``test/`` above them."""
+"""Read a zip of images in class folders, with or without ``train/`` and ``test/`` above them."""
 
 from __future__ import annotations
 
@@ -10,70 +10,70 @@ import numpy as np
 from core.data.idx import SIDE
 from core.data.uploads.draft import Draft, Part, make_draft
 from core.data.uploads.images import ENDINGS, decode
-from core.data.uploads.limits import MOST_PICTURE, MOST_PIXELS, MOST_PIXELS_IN_ALL
+from core.data.uploads.limits import MAX_PICTURE, MAX_PIXELS, MAX_PIXELS_IN_ALL
 from core.errors import DatasetError
 from core.zip_file import UntrustedZip
 
 PACKED = (".zip", ".npz", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy")
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-"""Names of folders that hold class folders."""
+"""Names of folders that contain class folders."""
 
 
 def read_folders(archive: UntrustedZip) -> Draft:
-    """The dataset in a zip of pictures: a folder is a class.
+    """Read the dataset in a zip of images with one folder per class.
 
     Raises:
-        DatasetError: no such folders, an entry that has no place here, or a picture that cannot be used.
+        DatasetError: there are no such folders, an entry is not allowed, or an image cannot be used.
     """
-    files, passed_over = _pictures(archive)
+    files, skipped = _pictures(archive)
     if not files:
-        raise DatasetError("The zip holds no images: put PNG or JPEG files into one folder a class.")
+        raise DatasetError("The zip contains no images: put PNG or JPEG files into one folder per class.")
     by_part = _by_part(files)
     names = sorted({name for part in by_part.values() for name, _ in part}, key=_order)
-    places = {name: place for place, name in enumerate(names)}
-    left = MOST_PIXELS_IN_ALL
+    label_of = {name: label for label, name in enumerate(names)}
+    left = MAX_PIXELS_IN_ALL
     parts = {}
     for part, pictures in by_part.items():
         images = np.empty((len(pictures), SIDE, SIDE), np.uint8)
-        for place, (_, info) in enumerate(pictures):
+        for i, (_, info) in enumerate(pictures):
             content = archive.read(info)
-            images[place], pixels = decode(content, f"The image {info.filename[-80:]!r}", min(left, MOST_PIXELS))
+            images[i], pixels = decode(content, f"The image {info.filename[-80:]!r}", min(left, MAX_PIXELS))
             left -= pixels
-        labels = np.array([places[name] for name, _ in pictures], np.int64)
+        labels = np.array([label_of[name] for name, _ in pictures], np.int64)
         parts[part] = Part(images, labels)
-    what = "1 file that is no image was" if passed_over == 1 else f"{passed_over:,} files that are no images were"
-    notes = [f"{what} passed over."] if passed_over else []
+    what = "1 file that is not an image was" if skipped == 1 else f"{skipped:,} files that are not images were"
+    notes = [f"{what} skipped."] if skipped else []
     return make_draft(names, parts["train"], parts.get("test"), notes)
 
 
 def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], zipfile.ZipInfo]], int]:
-    """The folders and entry of every picture, in order of their paths, and the number of other files."""
-    files, passed_over = [], 0
+    """The folders and entry of every image, sorted by path, and the number of other files."""
+    files, skipped = [], 0
     for info in archive.entries:
         *folders, name = info.filename.split("/")
         if name.startswith(".") or "__MACOSX" in folders or name in ("Thumbs.db", "desktop.ini"):
             continue
         ending = name[name.rfind(".") :].lower()
         if ending in PACKED:
-            raise DatasetError(f"The zip holds another archive, {name[:80]!r}: zip the images themselves.")
+            raise DatasetError(f"The zip contains another archive, {name[:80]!r}: zip the images themselves.")
         if ending in PICKLES:
-            raise DatasetError(f"The zip holds {name[:80]!r}: files of that kind can run code when they are read.")
-        if ending in ENDINGS and info.file_size > MOST_PICTURE:
-            raise DatasetError(f"The image {info.filename[-80:]!r} is larger than {MOST_PICTURE // 2**20} MiB.")
+            raise DatasetError(f"The zip contains {name[:80]!r}: files of that kind can run code when they are read.")
+        if ending in ENDINGS and info.file_size > MAX_PICTURE:
+            raise DatasetError(f"The image {info.filename[-80:]!r} is larger than {MAX_PICTURE // 2**20} MiB.")
         if ending in ENDINGS:
             files.append((tuple(folders), info))
         else:
-            passed_over += 1
-    return sorted(files, key=lambda file: file[1].filename), passed_over
+            skipped += 1
+    return sorted(files, key=lambda file: file[1].filename), skipped
 
 
 def _by_part(
     files: Sequence[tuple[tuple[str, ...], zipfile.ZipInfo]],
 ) -> dict[str, list[tuple[str, zipfile.ZipInfo]]]:
-    """Pictures with their class, for the train part and, where there is one, the test part."""
+    """Images with their classes, for the train part and, if there is one, the test part."""
     paths = [folders for folders, _ in files]
-    # Folders that hold everything say nothing: most programs put one around what they zip.
+    # Skip folders that contain everything: most programs put one around what they zip.
     around = 0
     while all(len(path) > around + 1 for path in paths) and len({path[around] for path in paths}) == 1:
         around += 1
@@ -85,8 +85,8 @@ def _by_part(
     for folders, info in files:
         if len(folders) != deep:
             raise DatasetError(
-                f"The image {info.filename[-80:]!r} is in no class folder: images go into one folder a class, which "
-                "may lie in train and test."
+                f"The image {info.filename[-80:]!r} is in no class folder: put the images into one folder per class, "
+                "directly or below train and test."
             )
         part = PARTS[folders[around].lower()] if has_parts else "train"
         by_part.setdefault(part, []).append((folders[-1], info))
@@ -94,6 +94,6 @@ def _by_part(
 
 
 def _order(name: str) -> tuple[int, int, str]:
-    """Numbers in order of their value, before words in order of the alphabet."""
+    """Sort key: numbers by value first, then words alphabetically."""
     is_number = name.isascii() and name.isdecimal()
     return (not is_number, int(name[:20]) if is_number else 0, name)

@@ -1,4 +1,4 @@
-"""Any picture made into a grey image of 28×28 pixels."""
+"""Convert pictures to grey images of 28×28 pixels."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from core.data.idx import SIDE, Images
-from core.data.uploads.limits import FEWEST_SIDE, MOST_PIXELS
+from core.data.uploads.limits import MAX_PIXELS, MIN_SIDE
 from core.errors import DatasetError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 
 STRIP = 2**20
-"""Pixels that are made grey at once."""
+"""Pixels converted to grey at once."""
 
-# Pillow itself refuses what is larger, even where a header is found to lie while it is read.
-Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+# Makes Pillow itself refuse larger images, including those whose header understates the size.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -39,21 +39,21 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
-"""What Pillow raises on one damage or another."""
+"""Exceptions that Pillow raises for damaged files."""
 
 
-def decode(content: bytes, name: str, most: int = MOST_PIXELS) -> tuple[NDArray[np.uint8], int]:
-    """A picture file as a grey image.
+def decode(content: bytes, name: str, limit: int = MAX_PIXELS) -> tuple[NDArray[np.uint8], int]:
+    """Decode a picture file to a grey image.
 
-    The size is read off the header before anything is decoded. Of an animation the first frame counts.
+    The size is read from the header before anything is decoded. Only the first frame of an animation is used.
 
     Args:
         content: the file.
-        name: what errors call it.
-        most: pixels it may have.
+        name: name for error messages.
+        limit: maximum number of pixels.
 
     Returns:
-        (28, 28), and the number of pixels it had.
+        The image, of shape (28, 28), and the number of pixels of the original.
 
     Raises:
         DatasetError: not a picture, damaged, too large or too small.
@@ -62,27 +62,27 @@ def decode(content: bytes, name: str, most: int = MOST_PIXELS) -> tuple[NDArray[
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             check_size(image.height, image.width, name)
             pixels = image.width * image.height
-            if pixels > most:
-                raise DatasetError("The images of the file have too many pixels in all: make them smaller first.")
+            if pixels > limit:
+                raise DatasetError("The images of the file have too many pixels in total: make them smaller first.")
             return grey_square(_grey(image)), pixels
     except DatasetError:
         raise
     except _BOMB as error:
         raise _too_large(name) from error
     except _DAMAGE as error:
-        raise DatasetError(f"{name} is not an image that can be read: take it out or save it again.") from error
+        raise DatasetError(f"{name} is not an image that can be read: remove it or save it again.") from error
 
 
 def check_size(height: int, width: int, name: str) -> None:
-    """See that images of this size can be used. Raises: DatasetError: too large or too small."""
-    if height * width > MOST_PIXELS:
+    """Check that images of this size can be used. Raises: DatasetError: too large or too small."""
+    if height * width > MAX_PIXELS:
         raise _too_large(name)
-    if min(height, width) < FEWEST_SIDE:
-        raise DatasetError(f"{name} has {width} × {height} pixels: images need at least {FEWEST_SIDE} along each side.")
+    if min(height, width) < MIN_SIDE:
+        raise DatasetError(f"{name} has {width} × {height} pixels: images need at least {MIN_SIDE} along each side.")
 
 
 def resized(images: NDArray[np.uint8]) -> Images:
-    """Images of shape (n, h, w) brought to (n, 28, 28)."""
+    """Resize images of shape (n, h, w) to (n, 28, 28)."""
     if images.shape[1:] == (SIDE, SIDE):
         return images
     out = np.empty((len(images), SIDE, SIDE), np.uint8)
@@ -92,11 +92,11 @@ def resized(images: NDArray[np.uint8]) -> Images:
 
 
 def grey_square(image: Image.Image) -> NDArray[np.uint8]:
-    """A grey picture brought to (28, 28); its shape is kept, and what is added has the colour of its corners."""
+    """Resize a grey picture to (28, 28), keeping its aspect ratio; the padding has the colour of its corners."""
     width, height = image.size
     if width != height:
         corners = [int(image.getpixel((x, y))) for x in (0, width - 1) for y in (0, height - 1)]  # type: ignore[arg-type]
-        # First made small along the longer side, so that a strip of 16 million pixels never becomes a square.
+        # Shrink before padding, so that a strip of 16 million pixels never becomes a square.
         scale = SIDE / max(width, height)
         image = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BILINEAR)
         square = Image.new("L", (SIDE, SIDE), sorted(corners)[1])
@@ -108,7 +108,7 @@ def grey_square(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """The picture in 256 greys, made strip by strip: a large one with alpha would stand in memory four times."""
+    """Convert to 256 greys in strips: a large picture with alpha would otherwise be in memory four times."""
     if image.mode == "L" and "transparency" not in image.info:
         return image
     grey = Image.new("L", image.size)
@@ -120,7 +120,7 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _grey_strip(image: Image.Image) -> Image.Image:
-    """Some rows in 256 greys; what is transparent is white, as on paper."""
+    """Convert some rows to 256 greys; transparent pixels become white."""
     if image.mode.startswith("I;16") or image.mode == "I":
         return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
@@ -132,4 +132,4 @@ def _grey_strip(image: Image.Image) -> Image.Image:
 
 
 def _too_large(name: str) -> DatasetError:
-    return DatasetError(f"{name} has more than {MOST_PIXELS // 10**6} million pixels: make it smaller first.")
+    return DatasetError(f"{name} has more than {MAX_PIXELS // 10**6} million pixels: make it smaller first.")

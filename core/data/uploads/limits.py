@@ -1,34 +1,34 @@
-"""How much an upload may ask of this machine, and how little a class may hold."""
+"""Upper limits on the size of an upload, and lower limits on what it contains."""
 
 from __future__ import annotations
 
-MOST_BYTES = 16 * 2**20
-"""Of an upload, as it comes."""
+MAX_BYTES = 16 * 2**20
+"""Bytes of an uploaded file."""
 
-MOST_ENTRIES = 50_000
+MAX_ENTRIES = 50_000
 """Files in a zip."""
 
-MOST_UNPACKED = 256 * 2**20
-"""Bytes of all files of a zip; MNIST has 55 MB."""
+MAX_UNPACKED = 256 * 2**20
+"""Total bytes of all unpacked files in a zip; MNIST has 55 MB."""
 
-MOST_IMAGES = 200_000
+MAX_IMAGES = 200_000
 
-MOST_PICTURE = 64 * 2**20
-"""Bytes of one image file; one of 16 million pixels has as many where nothing is packed."""
+MAX_PICTURE = 64 * 2**20
+"""Bytes of one image file; an uncompressed one of 16 million pixels has as many."""
 
-MOST_PIXELS = 16_000_000
-"""Of one image."""
+MAX_PIXELS = 16_000_000
+"""Pixels of one image."""
 
-MOST_PIXELS_IN_ALL = 400_000_000
-"""Of all images of a zip together: some seconds of decoding."""
+MAX_PIXELS_IN_ALL = 400_000_000
+"""Total pixels of all images in a zip: a few seconds of decoding."""
 
-FEWEST_SIDE = 4
-"""Pixels along each side of an image; with fewer there is nothing to see."""
+MIN_SIDE = 4
+"""Pixels along each side of an image; smaller ones show nothing."""
 
-FEWEST_CLASSES, MOST_CLASSES = 2, 1000
+MIN_CLASSES, MAX_CLASSES = 2, 1000
 
-FEWEST_TRAIN, FEWEST_TEST = 4, 1
-"""Images of each class: with fewer, nothing is left to train on beside the validation part."""
+MIN_TRAIN, MIN_TEST = 4, 1
+"""Images per class; with fewer, none would be left for training besides the validation part."""
 
-MOST_NAME = 64
-"""Characters of a class's name."""
+MAX_NAME = 64
+"""Characters of a class name."""

@@ -1,36 +1,37 @@
-"""A CSV of a label and pixels a line, with or without a line of headings."""
+"""Read a CSV with one label and its pixels per line, with or without a header line."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.data.uploads.draft import Draft, Part, make_draft, numbered
-from core.data.uploads.limits import MOST_CLASSES, MOST_IMAGES
+from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES
 from core.data.uploads.pixels import Range, square_side, to_images
 from core.errors import DatasetError
 
-MOST_LINE = 2**20
-"""Characters of a line."""
+MAX_LINE = 2**20
+"""Characters per line."""
 
-MOST_LINES = 2 * MOST_IMAGES + 2
-"""Of a file, empty ones included."""
+MAX_LINES = 2 * MAX_IMAGES + 2
+"""Lines per file, including empty ones."""
 
-MOST_DIGITS = 64
-"""Characters of a cell."""
+MAX_DIGITS = 64
+"""Characters per cell."""
 
 HEADINGS = ("label", "class", "target", "y", "digit")
-"""How a column of labels is called; without such a heading it is the first."""
+"""Possible names of the label column; without such a name it is the first column."""
 
 
 def read_table(content: bytes) -> Draft:
-    """The dataset in a CSV; cells are parted by commas, semicolons or tabs.
+    """Read the dataset in a CSV whose cells are separated by commas, semicolons or tabs.
 
     Raises:
-        DatasetError: not such a table; the sentence names the line.
+        DatasetError: not such a table; the message names the line.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -39,17 +40,17 @@ def read_table(content: bytes) -> Draft:
     rows = _rows(text)
     first = next(rows, None)
     if first is None:
-        raise DatasetError("The file is empty: a line holds a label and the pixels of an image.")
+        raise DatasetError("The file is empty: each line must hold a label and the pixels of an image.")
     where, has_heading = _label_column(first[1])
     side = square_side(len(first[1]) - 1, "A line of the file")
     labels: list[str] = []
     pixels: list[NDArray[np.float32]] = []
     seen = Range()
-    for number, cells in rows if has_heading else _with(first, rows):
+    for number, cells in rows if has_heading else chain([first], rows):
         if len(cells) != side * side + 1:
-            raise DatasetError(f"Line {number} has {len(cells)} cells: the first line has {side * side + 1}.")
-        if len(labels) == MOST_IMAGES:
-            raise DatasetError(f"The file has more than {MOST_IMAGES:,} images: take some out.")
+            raise DatasetError(f"Line {number} has {len(cells)} cells, but the first line has {side * side + 1}.")
+        if len(labels) == MAX_IMAGES:
+            raise DatasetError(f"The file has more than {MAX_IMAGES:,} images: remove some.")
         labels.append(cells.pop(where).strip())
         values = _numbers(cells)
         if values is None:
@@ -57,15 +58,15 @@ def read_table(content: bytes) -> Draft:
         seen.take(values, f"Line {number}")
         pixels.append(values)
     if not labels:
-        raise DatasetError("The file has headings but no images: a line holds a label and the pixels of an image.")
+        raise DatasetError("The file has a header but no images: each line must hold a label and the pixels.")
     names, numbers = _classes(labels)
     images = to_images(np.stack(pixels), side, side, seen.factor)
     return make_draft(names, Part(images, numbers), None)
 
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """The number and the cells of every line that is not empty."""
-    start = text[:MOST_LINE].partition("\n")[0]
+    """Yield the number and the cells of every line that is not empty."""
+    start = text[:MAX_LINE].partition("\n")[0]
     delimiter = max(",;\t", key=start.count)
     reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
     try:
@@ -77,37 +78,32 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """The lines one by one; none is copied before its length is known."""
+    """Yield the lines; the length of each is checked before it is copied."""
     start, number = 0, 0
     while start < len(text):
         number += 1
         end = text.find("\n", start)
         end = len(text) if end < 0 else end + 1
-        if end - start > MOST_LINE:
-            raise DatasetError(f"Line {number} has more than {MOST_LINE:,} characters: a line holds one image.")
-        if number > MOST_LINES:
-            raise DatasetError(f"The file has more than {MOST_LINES:,} lines: take the empty ones out.")
+        if end - start > MAX_LINE:
+            raise DatasetError(f"Line {number} has more than {MAX_LINE:,} characters: each line must hold one image.")
+        if number > MAX_LINES:
+            raise DatasetError(f"The file has more than {MAX_LINES:,} lines: remove the empty ones.")
         yield text[start:end]
         start = end
 
 
-def _with(first: tuple[int, list[str]], rest: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    yield first
-    yield from rest
-
-
 def _label_column(cells: list[str]) -> tuple[int, bool]:
-    """Which column holds labels, and whether these cells are headings."""
+    """Index of the label column, and whether these cells are a header."""
     headings = [cell.strip().lower() for cell in cells]
-    named = [place for place, heading in enumerate(headings) if heading in HEADINGS]
+    named = [column for column, heading in enumerate(headings) if heading in HEADINGS]
     if named:
         return named[0], True
     return 0, len(cells) > 1 and all(_numbers([cell]) is None for cell in cells[1:])
 
 
 def _numbers(cells: list[str]) -> NDArray[np.float32] | None:
-    """Cells as numbers; None where one is not."""
-    if max(map(len, cells), default=0) > MOST_DIGITS:
+    """Convert cells to numbers; None if one is not a number."""
+    if max(map(len, cells), default=0) > MAX_DIGITS:
         return None
     try:
         with np.errstate(over="ignore"):
@@ -117,20 +113,19 @@ def _numbers(cells: list[str]) -> NDArray[np.float32] | None:
 
 
 def _classes(labels: list[str]) -> tuple[list[str], NDArray[np.int64]]:
-    """Names of the classes, and the label of each image: numbers by value, or words by the alphabet."""
+    """Names of the classes (numbers sorted by value, words alphabetically) and the label of each image."""
     found = sorted(set(labels))
-    if len(found) > MOST_CLASSES:
-        raise DatasetError(f"The file has {len(found):,} different labels: {MOST_CLASSES} classes are the most.")
+    if len(found) > MAX_CLASSES:
+        raise DatasetError(f"The file has {len(found):,} different labels: the limit is {MAX_CLASSES} classes.")
     numbers = [_numbers([label]) for label in found]
     if not any(number is not None for number in numbers):
-        places = {name: place for place, name in enumerate(found)}
-        return found, np.array([places[label] for label in labels], np.int64)
+        label_of = {name: label for label, name in enumerate(found)}
+        return found, np.array([label_of[name] for name in labels], np.int64)
     for label, number in zip(found, numbers, strict=True):
         if number is None:
             raise DatasetError(f"The labels mix numbers and words such as {label[:40]!r}: use one kind.")
         if not np.isfinite(number[0]) or number[0] != np.floor(number[0]):
             raise DatasetError(f"The file has the label {label[:40]!r}: labels are whole numbers or words.")
-    names, (places_of,) = numbered(
-        [np.array([float(label) for label in labels]).clip(-(2**31), 2**31).astype(np.int64)]
-    )
-    return names, places_of
+    values = np.array([float(label) for label in labels]).clip(-(2**31), 2**31).astype(np.int64)
+    names, (renumbered,) = numbered([values])
+    return names, renumbered

@@ -29,7 +29,7 @@ def paired_difference(a: Arm, b: Arm, measure: MeasureName) -> Difference:
 
 
 def lora_against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
-    """The pairs of a LoRA and a full arm on the same base and task, in :func:`arm_order`; no controls.
+    """The pairs of a LoRA and a full arm on the same base and task, in the order of arms; no controls.
 
     Args:
         arms: of one experiment or more; those of :func:`core.study.arms.choice.chosen_arms` where they were tuned.

@@ -25,11 +25,9 @@ from core.methods.lora import (
     unmerge,
 )
 from core.networks.perceptron import MultilayerPerceptron, build
-from core.spec import ModelSpec, Scaling
+from core.spec import SCALINGS, ModelSpec
 
 Array = NDArray[np.float32]
-
-SCALINGS: tuple[Scaling, ...] = ("alpha/r", "alpha", "alpha/sqrt(r)")
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Perceptrons trained together in lockstep, by closed-form gradients."""
+"""Fast training of several perceptrons in lockstep, with closed-form gradients."""

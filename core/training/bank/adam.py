@@ -1,4 +1,4 @@
-"""Adam on one flat buffer that holds the parameters of several members, each with its own learning rate."""
+"""Adam on one flat buffer with the parameters of several members, each with its own learning rate."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 """torch.optim.Adam's defaults (Kingma & Ba 2015, arXiv 1412.6980)."""
 
 ALIGNMENT = 16
-"""Segments start at multiples of this many values: a cache line of float32."""
+"""Segments start at multiples of this many values: one cache line of float32."""
 
 
 class FlatAdam:
-    """Parameters, gradients and moments, each in one buffer of segments of shape (members, ...).
+    """Parameters, gradients and moments, each in one flat buffer of segments of shape (members, ...).
 
-    The update is torch's own fused kernel, so it is torch.optim.Adam's to the last bit. Members of
-    one learning rate are updated in one call; neighbours among them as one stretch of memory.
+    The update is torch's fused kernel, so results are bit-identical to torch.optim.Adam's. All members with the same
+    learning rate are updated in one call; adjacent ones as one contiguous range.
     """
 
     def __init__(
         self, shapes: Sequence[tuple[int, ...]], rates: Sequence[float], dtype: torch.dtype, device: torch.device
     ) -> None:
-        """Make zeros.
+        """Initialize all buffers with zeros.
 
         Args:
-            shapes: of one member's part of each segment.
+            shapes: shape of one member's part of each segment.
             rates: learning rate of each member.
-            dtype: of everything.
-            device: of everything.
+            dtype: data type of all buffers.
+            device: device of all buffers.
         """
         self._rates = tuple(rates)
         self.shapes = [(len(rates), *shape) for shape in shapes]
-        """Of the segments, all members together."""
+        """Shapes of the segments, with all members."""
         sizes = [math.prod(shape) for shape in self.shapes]
         padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
         self._starts = [sum(padded[:i]) for i in range(len(padded))]
         self._sizes = sizes
-        # Padding has zero gradients, so it stays zero.
+        # The padding has zero gradients, so it stays zero.
         self.values, self.gradients, self.first, self.second = (
             torch.zeros(sum(padded), dtype=dtype, device=device) for _ in range(4)
         )
@@ -56,21 +56,21 @@ class FlatAdam:
             for start, size, shape in zip(self._starts, self._sizes, self.shapes, strict=True)
         ]
 
-    def stretch(self, flat: Tensor, first: int, last: int) -> Tensor:
-        """The part of a flat buffer from segment ``first`` to segment ``last``, both included."""
+    def span(self, flat: Tensor, first: int, last: int) -> Tensor:
+        """The part of a flat buffer from segment ``first`` to segment ``last``, inclusive."""
         return flat[self._starts[first] : self._starts[last] + self._sizes[last]]
 
     def record(self, tape: Tape, apart: Mapping[int, Tensor] | None = None) -> None:
         """Add the update to a tape.
 
         Args:
-            tape: where to add it.
-            apart: gradients that are not in the flat buffer, by number of the segment; of a single member.
+            tape: the tape.
+            apart: gradients stored outside the flat buffer, by segment number; for a single member only.
         """
         tape.add("adam", self._step.add_, torch.ones_like(self._step))
         for rate in dict.fromkeys(self._rates):
             flats = (self.values, self.gradients, self.first, self.second)
-            buffers = [self._around(flat, apart) if apart else self._stretches(flat, rate) for flat in flats]
+            buffers = [self._around(flat, apart) if apart else self._spans(flat, rate) for flat in flats]
             tape.add(
                 "adam",
                 torch._fused_adam_,
@@ -86,8 +86,8 @@ class FlatAdam:
                 maximize=False,
             )
 
-    def _stretches(self, flat: Tensor, rate: float) -> list[Tensor]:
-        """What belongs to the members of one learning rate."""
+    def _spans(self, flat: Tensor, rate: float) -> list[Tensor]:
+        """The parts of a flat buffer that belong to the members with this learning rate."""
         if all(other == rate for other in self._rates):
             return [flat]
         found = []
@@ -98,11 +98,11 @@ class FlatAdam:
         return found
 
     def _around(self, flat: Tensor, apart: Mapping[int, Tensor]) -> list[Tensor]:
-        """A flat buffer in pieces: each segment whose gradient is apart, and what lies between them."""
+        """Split a flat buffer into the segments whose gradients are stored elsewhere and the ranges between them."""
         found = []
         for lone, numbers in groupby(range(len(self.shapes)), key=lambda number: number if number in apart else None):
             own = list(numbers)
-            piece = self.stretch(flat, own[0], own[-1])
+            piece = self.span(flat, own[0], own[-1])
             if lone is not None:
                 piece = apart[lone] if flat is self.gradients else piece.view(apart[lone].shape)
             found.append(piece)
@@ -110,14 +110,14 @@ class FlatAdam:
 
     @property
     def updates(self) -> int:
-        """How many there were."""
+        """Number of updates so far."""
         return int(self._step.item())
 
-    def go_on(self, updates: int) -> None:
-        """Count from here; values and moments are put in their places by whoever knows them."""
+    def resume(self, updates: int) -> None:
+        """Set the number of updates; the caller restores values and moments."""
         self._step.fill_(updates)
 
     @property
     def state(self) -> tuple[Tensor, ...]:
-        """What a step changes for good."""
+        """Tensors that a step changes permanently."""
         return self.values, self.first, self.second, self._step

@@ -1,9 +1,9 @@
-"""Runs that are trained together: K perceptrons, all weights or low-rank adapters, by closed-form gradients.
+"""Train several perceptrons together, full or with LoRA, with closed-form gradients.
 
-A bank is cut into shards of few members. A shard goes through many steps before the next one has its
-turn, so that all it needs stays in a core's cache; shards are spread over threads that never wait for
-each other inside a step, so a busy core costs no more than its share. Whoever trains beside a member,
-and on how many threads, does not change its numbers as long as the shards are cut alike.
+A bank is split into shards of few members. Each shard runs many steps before the next one, so that its data stays in a
+core's cache. Shards are spread over threads that never wait for each other within a step, so that a busy core slows
+down only its own share. A member's results do not depend on the other members or on the number of threads, as long as
+the shards are split in the same way.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from core.training.bank.algebra import CPU_LIKE, PRODUCTS, linear
 from core.training.bank.full import FullShard, linears
 from core.training.bank.low_rank import LowRankShard, first_adapted, frozen
 from core.training.bank.shard import Part, Program, Shard, no_denormals
-from core.training.checkpoint import Learnt, put
+from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge
-from core.training.stepper import training_bytes
 
-LEAST, MOST = 4, 8
-"""LoRA members of a shard on a CPU: more of them share a product, fewer fit the cache and keep more threads busy."""
+MIN_MEMBERS, MAX_MEMBERS = 4, 8
+"""LoRA members per shard on a CPU: larger shards share more work per product, smaller ones fit the cache and keep more
+threads busy."""
 
 SHARDS = 4
-"""Shards that a bank is cut into before they grow beyond the least size."""
+"""Shards that a bank is split into before they grow beyond the minimum size."""
 
 
 def shard_size(members: int, low_rank: bool, device: str) -> int:
-    """How many members make a shard; it depends on nothing that would change a run's numbers between machines."""
+    """Number of members per shard. It depends on nothing that differs between machines, so neither do the results."""
     if device not in CPU_LIKE:
-        return members  # a launch costs more than the work it starts
+        return members  # launching a kernel costs more than its work
     if not low_rank:
-        return 1  # nothing is shared, and one member's weights and moments fill a core's cache
-    return min(MOST, max(LEAST, -(-members // SHARDS)))
+        return 1  # members share nothing, and the weights and moments of one fill a core's cache
+    return min(MAX_MEMBERS, max(MIN_MEMBERS, -(-members // SHARDS)))
 
 
 class Bank:
-    """Perceptrons in lockstep; see :class:`core.training.stepper.Stepper`."""
+    """Perceptrons trained in lockstep; see :class:`core.training.stepper.Stepper`."""
 
     def __init__(
         self,
@@ -55,18 +55,18 @@ class Bank:
         task: Task,
         source: Task | None = None,
     ) -> None:
-        """Take the networks' weights; they get the trained ones by :meth:`write_back`.
+        """Copy the networks' weights; :meth:`write_back` copies the trained ones back.
 
         Args:
-            networks: the members, of one architecture and on the task's device: all with adapters on
-                equal frozen weights, or none with adapters and every weight trainable.
-            rates: their learning rates.
-            seeds: their seeds; members of one seed see the data in one order.
-            task: what to learn.
-            source: the base's own task, watched for forgetting.
+            networks: the members, of the same sizes and on the task's device: either all with adapters on equal frozen
+                weights, or all without adapters and with every weight trainable.
+            rates: learning rate of each member.
+            seeds: seed of each member; members with the same seed see the data in the same order.
+            task: the task to train on.
+            source: the task that the base was trained on, to measure forgetting.
 
         Raises:
-            SpecError: the networks do not fit together.
+            SpecError: the networks cannot be trained together.
         """
         self.networks = list(networks)
         self.members = len(self.networks)
@@ -82,16 +82,17 @@ class Bank:
         self._stem = _Stem(self.networks[0], first if low_rank else None)
         train = self._stem.part(task.train_x, task.train_y)
         self._parts: dict[tuple[EvaluationPart, bool], Part] = {}
-        # Members of one seed stand side by side, those of one learning rate within them too.
+        # Members with the same seed are adjacent, and among them those with the same learning rate.
         orders = {seed: i for i, seed in enumerate(dict.fromkeys(self.seeds))}
-        places = sorted(range(self.members), key=lambda k: (orders[self.seeds[k]], rates[k], k))
+        sequence = sorted(range(self.members), key=lambda k: (orders[self.seeds[k]], rates[k], k))
         size = shard_size(self.members, low_rank, self.device.type)
         self._ended: set[int] = set()
         self._shards: list[Shard] = []
         self._members: list[list[int]] = []
-        self._place: dict[int, tuple[Shard, int]] = {}
+        self._slots: dict[int, tuple[Shard, int]] = {}
+        """Shard of each member, and its index in the shard."""
         for start in range(0, self.members, size):
-            own = places[start : start + size]
+            own = sequence[start : start + size]
             shard = self._shard(
                 [self.networks[k] for k in own],
                 [rates[k] for k in own],
@@ -101,30 +102,30 @@ class Bank:
             )
             self._shards.append(shard)
             self._members.append(own)
-            self._place |= {k: (shard, i) for i, k in enumerate(own)}
+            self._slots |= {k: (shard, i) for i, k in enumerate(own)}
 
     @property
     def shards(self) -> int:
-        """Groups of members that take turns, or go to a thread each."""
+        """Number of groups of members that can be trained in parallel."""
         return len(self._shards)
 
     def program(self, shard: int, batch: int) -> Program:
-        """A shard's step for this batch size, with its buffers; otherwise made at the first such step."""
+        """A shard's step for this batch size, with its buffers; created now unless it exists."""
         return self._shards[shard].program(batch)
 
     def layout(self, shard: int) -> Hashable:
-        """Equal for shards whose steps have buffers of the same shapes."""
+        """A key that is equal for shards whose steps have buffers of the same shapes."""
         return tuple(self._shards[shard].counts), tuple(self._shards[shard].adam.shapes)
 
     def products(self, shard: int, batch: int) -> Callable[[], None]:
-        """The matrix products of a shard's step and nothing else, as a function; for benchmarks."""
+        """A function that does only the matrix products of a shard's step; for benchmarks."""
         return self.program(shard, batch).tape.only(PRODUCTS)
 
     def profile(self, shard: int, batch: int, runs: int) -> list[tuple[str, float]]:
-        """What each part of a shard's step takes, in seconds; the weights go on training meanwhile."""
-        program, n = self.program(shard, batch), len(self.task.train_x)
+        """Seconds that each part of a shard's step takes; this trains the weights."""
+        program, n = self.program(shard, batch), self.task.num_train
         with torch.inference_mode(), no_denormals():
-            # New rows each time: from memory, as in training, and not from the cache.
+            # New rows each time, so that they come from memory, as in training, and not from the cache.
             parts = program.tape.profile(runs, before=lambda: program.rows.random_(n))
             return parts + program.update.profile(runs)
 
@@ -148,7 +149,7 @@ class Bank:
         return max(self._threads, self._cores.count)
 
     def use_threads(self, count: int, slowest: float = math.inf) -> None:
-        """Several shards are spread over the threads; a single one splits its products among them."""
+        """Spread several shards over the threads, or let a single one split its products among them."""
         self._threads = min(count, len(self._shards))
         self._cores.use(1 if self._threads > 1 else count, slowest)
 
@@ -161,16 +162,16 @@ class Bank:
 
         def work(number: int) -> None:
             shard, done = self._shards[number], 0
-            for piece in self._cores.pieces(rows[shard.orders]):
-                shard.run(piece, parts[number][done : done + piece.shape[1]], update)
-                done += piece.shape[1]
+            for chunk in self._cores.chunks(rows[shard.orders]):
+                shard.run(chunk, parts[number][done : done + chunk.shape[1]], update)
+                done += chunk.shape[1]
 
-        going = [number for number, own in enumerate(self._members) if not self._ended.issuperset(own)]
+        active = [number for number, own in enumerate(self._members) if not self._ended.issuperset(own)]
         if self._threads > 1:
             with ThreadPoolExecutor(self._threads, initializer=self._cores.enter) as pool:
-                list(pool.map(work, going))
+                list(pool.map(work, active))
         else:
-            for number in going:
+            for number in active:
                 work(number)
         for own, part in zip(self._members, parts, strict=True):
             losses[:, own] = part
@@ -186,12 +187,12 @@ class Bank:
         return judge(*self.logits(member, task, part), task.classes)
 
     def logits(self, member: int, task: Task, part: EvaluationPart) -> tuple[Tensor, Tensor]:
-        """A member's outputs of shape (n, classes) on a part of the task or of the source task, and the labels."""
+        """A member's logits of shape (n, classes) on a part of the task or of the source task, and the labels."""
         key = part, task is self.source
-        if key not in self._parts:  # what no member trains is computed once for all of them
+        if key not in self._parts:  # layers that no member trains are computed once for all of them
             self._parts[key] = self._stem.part(*task.part(part))
-        (shard, place), images = self._place[member], self._parts[key]
-        return shard.outputs(place, images), images.y
+        (shard, i), images = self._slots[member], self._parts[key]
+        return shard.outputs(i, images), images.y
 
     def trained(self, member: int) -> list[Tensor]:
         return [value.detach().clone() for _, value in self._parameters(member)]
@@ -201,20 +202,20 @@ class Bank:
             value.copy_(kept)
 
     def learnt(self, member: int) -> Learnt:
-        shard, place = self._place[member]
+        shard, i = self._slots[member]
         buffers = (shard.adam.values, shard.adam.first, shard.adam.second)
-        values, first, second = ([view.clone() for view in shard.views(place, flat)] for flat in buffers)
+        values, first, second = ([view.clone() for view in shard.views(i, flat)] for flat in buffers)
         return Learnt(values, first, second, shard.adam.updates)
 
-    def go_on(self, learnt: Sequence[Learnt]) -> None:
+    def resume(self, learnt: Sequence[Learnt]) -> None:
         if len({own.updates for own in learnt}) > 1:
-            raise CheckpointError("Runs of a bank go on from one step: train these apart.")
+            raise CheckpointError("Runs in one bank must resume from the same step: train these separately.")
         for member, own in enumerate(learnt):
-            shard, place = self._place[member]
+            shard, i = self._slots[member]
             adam = shard.adam
             for tensors, flat in ((own.values, adam.values), (own.first, adam.first), (own.second, adam.second)):
-                put(tensors, shard.views(place, flat))
-            adam.go_on(own.updates)
+                copy_into(tensors, shard.views(i, flat))
+            adam.resume(own.updates)
 
     @torch.no_grad()
     def write_back(self, member: int) -> None:
@@ -224,21 +225,18 @@ class Bank:
     def retire(self, member: int) -> None:
         self._ended.add(member)
 
-    def memory(self, member: int) -> int:
-        return training_bytes(self.networks[member])
-
     def _parameters(self, member: int) -> list[tuple[nn.Parameter, Tensor]]:
-        shard, place = self._place[member]
-        return shard.parameters(place)
+        shard, i = self._slots[member]
+        return shard.parameters(i)
 
 
 class _Stem:
-    """The layers that no member trains, whose outputs are computed once for each part of a task."""
+    """The first layers, which no member trains; their outputs are computed once per part of a task."""
 
     def __init__(self, network: MultilayerPerceptron, first: int | None) -> None:
         """Args:
         network: any member.
-        first: the first layer that any member adapts; None where every layer is trained.
+        first: the first layer that any member adapts; None if every layer is trained.
         """
         layers = linears(network)
         self._dtype = frozen(layers[0]).weight.dtype
@@ -246,7 +244,7 @@ class _Stem:
 
     @torch.no_grad()
     def part(self, x: Tensor, y: Tensor) -> Part:
-        """One part of a task, as it arrives at the first trained layer."""
+        """One part of a task, as inputs of the first trained layer."""
         x = x.to(self._dtype)
         if not self._layers:
             return Part(x, None, y)
@@ -266,18 +264,18 @@ def can_bank(network: nn.Module) -> bool:
 
 
 def _check(networks: Sequence[MultilayerPerceptron], low_rank: bool) -> None:
-    """See that the members fit together. Raises: SpecError: they do not."""
+    """Check that the members can be trained together. Raises: SpecError: they cannot."""
     first = [frozen(layer) for layer in linears(networks[0])]
     for network in networks:
         own = [frozen(layer) for layer in linears(network)]
         if not can_bank(network) or bool(adapted_layers(network)) != low_rank:
-            raise SpecError("Runs of a bank are trained by one method: put full and LoRA runs into separate banks.")
+            raise SpecError("A bank trains runs of one method: put full and LoRA runs into separate banks.")
         if [layer.weight.shape for layer in own] != [layer.weight.shape for layer in first]:
-            raise SpecError("Runs of a bank have networks of one size: put other sizes into a bank of their own.")
+            raise SpecError("A bank trains networks of the same sizes: put other sizes into another bank.")
         pairs = [
             (a, b)
             for mine, other in zip(own, first, strict=True)
             for a, b in zip(mine.parameters(), other.parameters(), strict=True)
         ]
         if low_rank and network is not networks[0] and not all(a is b or torch.equal(a, b) for a, b in pairs):
-            raise SpecError("LoRA runs of a bank start from one base: put other bases into a bank of their own.")
+            raise SpecError("A bank trains LoRA runs on the same base: put other bases into another bank.")

@@ -1,4 +1,4 @@
-"""The step of full fine-tuning and pretraining: every weight is trained."""
+"""The training step of full fine-tuning and pretraining, with every weight trained."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from core.training.bank.shard import BLOCK, Activation, Part, Program, Shard, tr
 
 
 def linears(network: MultilayerPerceptron) -> list[nn.Module]:
-    """Its layers with weights, adapted or not, first to last."""
+    """The layers with weights, adapted or not, in order."""
     return [layer for layer in network.layers if not isinstance(layer, nn.ReLU)]
 
 
 class FullShard(Shard):
-    """Perceptrons whose layers are all trained."""
+    """Perceptrons with all layers trained."""
 
     def __init__(
         self, networks: Sequence[MultilayerPerceptron], rates: Sequence[float], orders: Sequence[int], train: Part
     ) -> None:
         """Args:
         networks: the members.
-        rates: their learning rates.
-        orders: numbers of their data orders; equal ones are neighbours.
-        train: what they learn.
+        rates: learning rate of each member.
+        orders: number of each member's data order; equal ones are adjacent.
+        train: the training part.
         """
         layers = linears(networks[0])
         super().__init__(networks, orders, train, layers[-1].out_features)  # type: ignore[arg-type]
@@ -88,10 +88,10 @@ class FullShard(Shard):
             self._record_gradient(program, i - 1, transposed(grad), seen[i - 1].x)
 
     def _record_gradient(self, program: Program, i: int, grad: Tensor, x: Tensor) -> None:
-        """That of weight i: grad x, of shapes (members, outputs, batch) and (members, batch, inputs)."""
+        """The gradient of weight i: grad x, of shapes (members, outputs, batch) and (members, batch, inputs)."""
         name = f"gradient {i + 1}"
         apart = self.algebra.product_apart(program.tape, name, grad, x)
         if apart is None:
             self.algebra.product(program.tape, name, grad, x, self._weight_grads[i])
         else:
-            program.apart[2 * i] = apart  # weights and biases take turns
+            program.apart[2 * i] = apart  # weights and biases alternate

@@ -1,4 +1,4 @@
-"""A step captured in a CUDA graph: one launch from the host instead of one for each of its calls."""
+"""Capture a step in a CUDA graph, to launch it once instead of launching each of its calls."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 log = logging.getLogger(__name__)
 
 WARM_UP = 3
-"""Runs before capturing, as torch.cuda.graph asks: libraries make their workspaces at first use."""
+"""Runs before capturing, as torch.cuda.graph requires: libraries allocate their workspaces at first use."""
 
 
 def captured(work: Callable[[], None], state: Sequence[Tensor]) -> Callable[[], None]:
-    """The same work as a graph where it can be captured, and as it is elsewhere.
+    """Capture ``work`` in a CUDA graph; if that is not possible, return ``work`` itself.
 
     Args:
-        work: calls on fixed tensors that wait for no value; see :class:`core.training.bank.tape.Tape`.
-        state: tensors that work changes and that must be as before when this returns.
+        work: calls on fixed tensors, without synchronization; see :class:`core.training.bank.tape.Tape`.
+        state: tensors that ``work`` changes, whose values are restored afterwards.
     """
     if not all(tensor.is_cuda for tensor in state):
         return work

@@ -1,8 +1,8 @@
-"""The step of LoRA: frozen weights shared by all members, and two small matrices a layer for each.
+"""The training step of LoRA: frozen weights shared by all members, and two small matrices per layer and member.
 
-A is kept as Aᵀ of shape (rank, in), so that the adapters of all members are one tall matrix, and one
-product x [A₁ … A_K] serves every member of a data order. Ranks are padded with zero rows to the
-largest: a zero column of A beside a zero row of B gets zero gradient, so padding stays zero, exactly.
+A is stored as Aᵀ of shape (rank, in), so that the adapters of all members form one tall matrix, and a single product
+x [A₁ … A_K] serves all members with the same data order. Ranks are padded with zeros to the largest: a zero column of
+A together with a zero row of B gets zero gradient, so the padding stays exactly zero.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from core.training.bank.tape import Tape
 
 
 def frozen(layer: nn.Module) -> nn.Linear:
-    """The plain layer with the frozen weight and bias."""
+    """The plain linear layer, with the frozen weight and bias if it is adapted."""
     return layer.linear if isinstance(layer, AdaptedLinear) else layer  # type: ignore[return-value]
 
 
 def rank_of(layer: nn.Module) -> int:
-    """Rank of its adapter, 0 without one."""
+    """Rank of the layer's adapter, or 0."""
     return layer.lora.rank if isinstance(layer, AdaptedLinear) else 0
 
 
@@ -51,19 +51,19 @@ class LowRankShard(Shard):
     ) -> None:
         """Args:
         networks: the members; their frozen weights are equal.
-        rates: their learning rates.
-        orders: numbers of their data orders; equal ones are neighbours.
-        train: what they learn, as it arrives at layer ``first``.
+        rates: learning rate of each member.
+        orders: number of each member's data order; equal ones are adjacent.
+        train: the training part, as inputs of layer ``first``.
         first: index of the first layer that any member of the bank adapts.
         """
         members = [linears(network)[first:] for network in networks]
         base = [frozen(layer) for layer in members[0]]
         super().__init__(networks, orders, train, base[-1].out_features)
         self._first = first
-        self._product: Tensor = train.product  # type: ignore[assignment]  # a frozen layer always has one
+        self._product: Tensor = train.product  # type: ignore[assignment]  # always set for a frozen layer
         self._weights = [layer.weight.detach() for layer in base]
         self._biases = [layer.bias.detach() for layer in base]
-        # Frozen, so it pays to keep Wᵀ as well: x Wᵀ is quicker with both in the order of their rows.
+        # W is frozen, so keep Wᵀ as well: x Wᵀ is faster with both matrices in row-major order.
         self._transposed = [weight.T.contiguous() for weight in self._weights]
         ranks = [max(rank_of(layers[i]) for layers in members) for i in range(len(base))]
         self._adapted = [i for i, rank in enumerate(ranks) if rank]
@@ -74,13 +74,13 @@ class LowRankShard(Shard):
         count = len(self._adapted)
         self._A, self._B = self._pairs(self.adam.values)
         self._A_grad, self._B_grad = self._pairs(self.adam.gradients)
-        # All B are one stretch, so their scaling s, and that of their gradients, is one call each.
-        self._flat_B = self.adam.stretch(self.adam.values, count, 2 * count - 1)
-        self._flat_B_grad = self.adam.stretch(self.adam.gradients, count, 2 * count - 1)
+        # All B are contiguous, so one call scales them by s, and another one their gradients.
+        self._flat_B = self.adam.span(self.adam.values, count, 2 * count - 1)
+        self._flat_B_grad = self.adam.span(self.adam.gradients, count, 2 * count - 1)
         scaled, factors = torch.zeros_like(self.adam.values), torch.zeros_like(self.adam.values)
         self._scaled_B, factor_B = self._pairs(scaled)[1], self._pairs(factors)[1]
-        self._flat_scaled_B = self.adam.stretch(scaled, count, 2 * count - 1)
-        self._flat_factors = self.adam.stretch(factors, count, 2 * count - 1)
+        self._flat_scaled_B = self.adam.span(scaled, count, 2 * count - 1)
+        self._flat_factors = self.adam.span(factors, count, 2 * count - 1)
         for member, layers in enumerate(members):
             for i in self._adapted:
                 layer = layers[i]
@@ -89,7 +89,7 @@ class LowRankShard(Shard):
             self.load(member)
 
     def _pairs(self, flat: Tensor) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-        """Views of all A and all B, by layer."""
+        """Views of all A and of all B, by layer."""
         segments, count = self.adam.segments(flat), len(self._adapted)
         return (
             dict(zip(self._adapted, segments[:count], strict=True)),
@@ -147,7 +147,7 @@ class LowRankShard(Shard):
         return seen
 
     def _record_first_layer(self, program: Program, x: Tensor, z: Tensor, last: bool) -> Activation:
-        """The layer whose frozen product is there already: gathering it is all that is left of it."""
+        """Record the first layer: its frozen product was computed in advance, and is only gathered."""
         tape = program.tape
         rows = program.buffer(program.members, program.batch, self._weights[0].shape[0]) if last else z
         own = program.member_rows.view(-1)
@@ -162,7 +162,7 @@ class LowRankShard(Shard):
         return Activation(x, projected)
 
     def _record_layer(self, program: Program, i: int, x: Tensor, z: Tensor) -> Activation:
-        """A layer behind the first: x W^T + b by one product for all, or by each member's own sum W + ΔW."""
+        """Record a later layer: x Wᵀ + b as one product for all members, or with each member's own sum W + ΔW."""
         tape, algebra = program.tape, self.algebra
         name, weight, bias = f"{self._first + i + 1}", self._weights[i], self._biases[i]
         last = z is program.logits
@@ -209,7 +209,7 @@ class LowRankShard(Shard):
                 else:
                     algebra.product(tape, f"A gradient {name}", back, x, self._A_grad[i])
             if i == self._adapted[0]:
-                break  # nothing below is trained
+                break  # the layers below are not trained
             below = torch.zeros_like(x)
             if (summed := seen[i].summed) is not None:
                 algebra.product(tape, f"backward {name}", grad, summed, below)
@@ -225,20 +225,20 @@ class LowRankShard(Shard):
         tape.add("scale", self._flat_B_grad.mul_, self._flat_factors)
 
     def _sum_is_cheaper(self, i: int, batch: int) -> bool:
-        """Whether x (W + s A B) takes fewer operations than x W + s (x A) B, forward and back together.
+        """Whether x (W + s A B) takes fewer operations than x W + s (x A) B, forward and backward together.
 
-        Making the sum takes r · in · out; it saves the products with B on the way forward and with
-        A on the way back, batch · r · (in + out). Gradients need the same of both.
+        Computing the sum takes r · in · out operations; it saves the products with B in the forward pass and with A in
+        the backward pass, batch · r · (in + out). The gradients cost the same either way.
         """
         outputs, inputs = self._weights[i].shape
         return inputs * outputs < batch * (inputs + outputs)
 
     def _record_by_order(self, tape: Tape, name: str, left: Tensor, right: Tensor, out: Tensor) -> None:
-        """Products of each member's ``left`` with ``right`` of its data order: one tall product an order.
+        """Record products of each member's ``left`` with ``right`` of its data order, as one product per order.
 
         Args:
-            tape: where to add them.
-            name: for profiles.
+            tape: the tape to add them to.
+            name: name in profiles.
             left: (members, rank, k).
             right: (orders, k, n).
             out: (members, rank, n).

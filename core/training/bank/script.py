@@ -1,8 +1,8 @@
-"""The calls of a tape as one TorchScript function over many steps.
+"""Compile the calls of a tape into one TorchScript function that does many steps.
 
-Python's interpreter lock is taken once a stretch of steps instead of once a call. Shards on two threads
-keep two cores busy then, where handing the lock over thirty times a step cost a third of their time,
-and a single shard is quicker too. The numbers are the same to the last bit, for the calls are.
+The GIL is taken once per call of that function instead of once per call on the tape. Two shards then keep two cores
+busy, where passing the GIL back and forth thirty times per step cost a third of the time, and a single shard is faster
+too. The results are bit-identical, since the calls are the same.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-Stretch = Callable[[Tensor, Tensor], None]
-"""Trains on rows of shape (orders, steps, batch) and fills losses of shape (steps, members)."""
+Steps = Callable[[Tensor, Tensor], None]
+"""A function that trains on rows of shape (orders, steps, batch) and fills losses of shape (steps, members)."""
 
 
 class _Writer:
-    """Calls as source text; tensors become elements of one list, and lists of tensors of another.
+    """Converts calls to source code; tensors become elements of one list, and lists of tensors of another.
 
-    A list must come from outside as well: torch drops a call that only changes what is in a list made
-    on the spot, for it takes nobody to see the change. That call is Adam's.
+    Lists are passed in as well, because torch eliminates a call that only changes the elements of a list created inside
+    the function, such as Adam's.
     """
 
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
         self.lists: list[list[Tensor]] = []
         self.functions: dict[str, str] = {}
-        """Source of the functions among the calls that are our own, by name."""
+        """Source of our own functions among the calls, by name."""
         self._numbers: dict[int, int] = {}
 
     def tensor(self, tensor: Tensor) -> str:
@@ -66,13 +66,13 @@ class _Writer:
         return f"{name}({', '.join(values)})"
 
 
-def scripted(calls: Iterable[partial[Any]], rows: Tensor, loss: Tensor) -> Stretch | None:
-    """The calls as a function over many steps; None where this torch cannot make one.
+def scripted(calls: Iterable[partial[Any]], rows: Tensor, loss: Tensor) -> Steps | None:
+    """Compile the calls into a function that does many steps; None if this version of torch cannot.
 
     Args:
-        calls: of one step.
-        rows: where each step's rows are put before them, (orders, batch).
-        loss: where each step's losses lie after them, (members,).
+        calls: the calls of one step.
+        rows: input of the calls, (orders, batch).
+        loss: output of the calls, (members,).
     """
     writer = _Writer()
     first, last = writer.tensor(rows), writer.tensor(loss)
@@ -80,7 +80,7 @@ def scripted(calls: Iterable[partial[Any]], rows: Tensor, loss: Tensor) -> Stret
     tensors, lists = writer.tensors, writer.lists
     source = [
         *writer.functions.values(),
-        "def stretch(tensors: List[Tensor], lists: List[List[Tensor]], rows: Tensor, losses: Tensor):",
+        "def steps(tensors: List[Tensor], lists: List[List[Tensor]], rows: Tensor, losses: Tensor):",
         *(f"    t{number} = tensors[{number}]" for number in range(len(tensors))),
         *(f"    l{number} = lists[{number}]" for number in range(len(lists))),
         "    for step in range(losses.size(0)):",
@@ -91,21 +91,21 @@ def scripted(calls: Iterable[partial[Any]], rows: Tensor, loss: Tensor) -> Stret
     try:
         function = _compiled("\n".join(source) + "\n")
     except (RuntimeError, AttributeError) as error:
-        log.warning("Training steps could not be made into one function and run call by call: %s", error)
+        log.warning("Training steps could not be compiled into one function and run call by call: %s", error)
         return None
     return lambda rows, losses: function(tensors, lists, rows, losses)
 
 
 @lru_cache(maxsize=64)
 def _compiled(source: str) -> Callable[[list[Tensor], list[list[Tensor]], Tensor, Tensor], None]:
-    """The function of this source; shards of one layout share it, and what torch has learnt of its first runs."""
+    """Compile a function; shards of the same layout share it, including torch's profiling of its first runs."""
     function: Callable[[list[Tensor], list[list[Tensor]], Tensor, Tensor], None]
-    function = torch.jit.CompilationUnit(source).stretch
+    function = torch.jit.CompilationUnit(source).steps
     return function
 
 
-def call_by_call(step: Callable[[], None], rows: Tensor, loss: Tensor) -> Stretch:
-    """The same of a function that makes one step."""
+def call_by_call(step: Callable[[], None], rows: Tensor, loss: Tensor) -> Steps:
+    """Turn a function that does one step into one that does many. Args: as in :func:`scripted`."""
 
     def run(all_rows: Tensor, losses: Tensor) -> None:
         for step_rows, step_losses in zip(all_rows.unbind(1), losses.unbind(0), strict=True):

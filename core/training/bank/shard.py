@@ -1,6 +1,6 @@
-"""Members of a bank that go through each step together: buffers, loss, and the order of things.
+"""Members of a bank that are trained together: buffers, loss, and the structure of a step.
 
-What a layer computes is left to :mod:`core.training.bank.full` and :mod:`core.training.bank.low_rank`.
+The layers are implemented in :mod:`core.training.bank.full` and :mod:`core.training.bank.low_rank`.
 """
 
 from __future__ import annotations
@@ -17,106 +17,106 @@ from torch import Tensor, nn
 from core.training.bank.adam import FlatAdam
 from core.training.bank.algebra import Algebra
 from core.training.bank.graph import captured
-from core.training.bank.script import Stretch, call_by_call, scripted
+from core.training.bank.script import Steps, call_by_call, scripted
 from core.training.bank.tape import Tape
 
 BLOCK = 1024
-"""Images a pass while evaluating: what they need stays in a core's cache."""
+"""Images per forward pass in evaluation: few enough for a core's cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One part of a task as a bank sees it: behind the layers that none of its members trains."""
+    """One part of a task, after the layers that no member of the bank trains."""
 
     x: Tensor
     """(n, features) inputs of the first trained layer."""
     product: Tensor | None
-    """(n, outputs) of that layer, x Wᵀ + b, where W is frozen; None where it is trained."""
+    """(n, outputs) of that layer, x Wᵀ + b, if W is frozen; None if it is trained."""
     y: Tensor
     """(n,) labels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Activation:
-    """What the way back needs of a layer's way forward."""
+    """Tensors of a layer's forward pass that the backward pass needs."""
 
     x: Tensor
-    """Its inputs, (members or orders, batch, features)."""
+    """Inputs, (members or orders, batch, features)."""
     projected: Tensor | None = None
-    """(x A)ᵀ of shape (members, rank, batch), where the layer is adapted."""
+    """(x A)ᵀ of shape (members, rank, batch), if the layer is adapted."""
     summed: Tensor | None = None
-    """W + ΔW of shape (members, outputs, features), where the layer was multiplied with the sum."""
+    """W + ΔW of shape (members, outputs, features), if the forward pass used the sum."""
 
 
 class Program:
-    """A step for one batch size: static buffers, and the calls that fill them."""
+    """A step for one batch size: static buffers and the calls that fill them."""
 
     def __init__(self, members: int, groups: int, batch: int, classes: int, like: Tensor) -> None:
         """Args:
-        members: runs in the shard.
-        groups: data orders among them.
-        batch: images a step.
-        classes: outputs of the networks.
-        like: a tensor of the right dtype and device.
+        members: number of runs in the shard.
+        groups: number of distinct data orders among them.
+        batch: images per step.
+        classes: number of outputs of the networks.
+        like: a tensor with the dtype and device of the buffers.
         """
         self.members, self.groups, self.batch = members, groups, batch
         self._like = like
         self.rows = torch.zeros(groups, batch, dtype=torch.int64, device=like.device)
-        """Where the next step's rows are put, one line a data order."""
+        """Rows of the next step, (orders, batch)."""
         self.member_rows = self.rows if groups == members else self.rows.new_zeros(members, batch)
         self.labels = self.rows.new_zeros(members, 1, batch)
         self.logits = self.buffer(members, classes, batch)
-        """Classes before images: softmax then runs along whole cache lines, ten times faster."""
+        """Classes before images, so that softmax works on whole cache lines, which is ten times faster."""
         self.loss = self.buffer(members)
-        """The mean loss of each member."""
+        """Mean loss of each member."""
         self.tape = Tape()
-        """From the rows to losses and gradients; changes no weight."""
+        """From rows to losses and gradients; changes no weights."""
         self.apart: dict[int, Tensor] = {}
-        """Gradients that are not in Adam's flat buffer, by number of the segment."""
+        """Gradients stored outside Adam's flat buffer, by segment number."""
         self.update = Tape()
-        """From the gradients to new weights."""
-        self._stretches: dict[bool, Stretch] = {}
+        """From gradients to new weights."""
+        self._steps: dict[bool, Steps] = {}
 
     def run(self, rows: Tensor, losses: Tensor, update: bool, state: Sequence[Tensor]) -> None:
-        """Make steps.
+        """Do some steps.
 
         Args:
             rows: (orders, steps, batch) images of each step.
             losses: (steps, members), filled.
-            update: whether parameters change; without, all else of a step is done.
-            state: what a step changes for good.
+            update: whether to change the parameters; everything else of a step is done either way.
+            state: tensors that a step changes permanently.
         """
-        if update not in self._stretches:
-            self._stretches[update] = self._stretch(update, state)
-        self._stretches[update](rows, losses)
+        if update not in self._steps:
+            self._steps[update] = self._compiled(update, state)
+        self._steps[update](rows, losses)
 
-    def _stretch(self, update: bool, state: Sequence[Tensor]) -> Stretch:
-        calls = [*self.tape.calls, *(self.update.calls if update else [])]
-
+    def _compiled(self, update: bool, state: Sequence[Tensor]) -> Steps:
         def step() -> None:
-            for call in calls:
-                call()
+            self.tape.run()
+            if update:
+                self.update.run()
 
         if self.rows.is_cuda:
             return call_by_call(captured(step, state), self.rows, self.loss)
+        calls = [*self.tape.calls, *(self.update.calls if update else ())]
         return scripted(calls, self.rows, self.loss) or call_by_call(step, self.rows, self.loss)
 
     def buffer(self, *shape: int) -> Tensor:
-        """A tensor for results of the step."""
+        """A tensor for intermediate results."""
         return torch.zeros(shape, dtype=self._like.dtype, device=self._like.device)
 
 
 class Shard(ABC):
-    """K networks of one architecture, trained in lockstep on one thread or stream."""
+    """Networks of the same sizes, trained in lockstep on one thread or stream."""
 
     adam: FlatAdam
 
     def __init__(self, networks: Sequence[nn.Module], orders: Sequence[int], train: Part, classes: int) -> None:
         """Args:
-        networks: the members, in the order that suits their data orders.
-        orders: number of each member's data order; equal ones are neighbours.
-        train: what they learn.
-        classes: outputs of the networks.
+        networks: the members, sorted by data order.
+        orders: number of each member's data order; equal ones are adjacent.
+        train: the training part.
+        classes: number of outputs of the networks.
         """
         self.networks = list(networks)
         self.orders = list(dict.fromkeys(orders))
@@ -129,13 +129,13 @@ class Shard(ABC):
 
     @abstractmethod
     def _record_forward(self, program: Program) -> list[Activation]:
-        """Add the way from ``program.rows`` to ``program.logits``; give what each layer saw."""
+        """Record the forward pass from ``program.rows`` to ``program.logits``; returns each layer's activations."""
 
     @abstractmethod
     def _record_backward(self, program: Program, seen: list[Activation], grad: Tensor) -> None:
-        """Add the way from the logits' gradient of shape (members, classes, batch) to the parameters' gradients.
+        """Record the backward pass from the logits' gradient, (members, classes, batch), to the parameters' gradients.
 
-        They go to ``adam.gradients``, or into ``program.apart``.
+        They are written to ``adam.gradients`` or ``program.apart``.
         """
 
     @abstractmethod
@@ -144,37 +144,37 @@ class Shard(ABC):
 
     @abstractmethod
     def views(self, member: int, flat: Tensor) -> list[Tensor]:
-        """What belongs to each of them in one of Adam's flat buffers, in the parameter's shape."""
+        """Views of the member's part of one of Adam's flat buffers, in the parameters' shapes."""
 
     def parameters(self, member: int) -> list[tuple[nn.Parameter, Tensor]]:
-        """A member's trained parameters, each with the view of the flat buffer that holds its value."""
+        """A member's trained parameters, each with the view of the flat buffer that has its value."""
         return list(zip(self.trained(member), self.views(member, self.adam.values), strict=True))
 
     @abstractmethod
     def outputs(self, member: int, part: Part) -> Tensor:
-        """Logits of shape (n, classes)."""
+        """A member's logits on a part of a task, of shape (n, classes)."""
 
     def program(self, batch: int) -> Program:
-        """The step for batches of this size, recorded when it is first asked for."""
+        """The step for this batch size, recorded at the first call."""
         if batch not in self._programs:
             with torch.inference_mode():
                 self._programs[batch] = self._record(batch)
         return self._programs[batch]
 
     def run(self, rows: Tensor, losses: Tensor, update: bool = True) -> None:
-        """Train.
+        """Train for some steps.
 
         Args:
             rows: (orders, steps, batch) images of each step, in the order of :attr:`orders`.
             losses: (steps, members); filled with the losses before each step.
-            update: whether parameters change; without, all else of a step is done.
+            update: whether to change the parameters; everything else of a step is done either way.
         """
         program = self.program(rows.shape[2])
         with torch.inference_mode(), no_denormals():
             program.run(rows, losses, update, self.adam.state)
 
     def load(self, member: int) -> None:
-        """Take a member's parameters from its module."""
+        """Copy a member's parameters from its module."""
         for parameter, value in self.parameters(member):
             value.copy_(parameter.detach())
 
@@ -191,17 +191,17 @@ class Shard(ABC):
         return program
 
     def _record_loss(self, program: Program) -> Tensor:
-        """Softmax, cross entropy and its gradient: (softmax − one-hot) / batch."""
+        """Record softmax, cross entropy and its gradient, (softmax − one-hot) / batch; returns the gradient."""
         tape, labels = program.tape, program.labels
         logs, grad = torch.zeros_like(program.logits), torch.zeros_like(program.logits)
         picked = program.buffer(program.members, 1, program.batch)
         minus_ones = torch.full_like(picked, -1)
         tape.add("loss", torch.log_softmax, program.logits, -2, out=logs)
         tape.add("loss", torch.gather, logs, -2, labels, out=picked)
-        # A tensor: torch would make one of a number at every step.
+        # A tensor, because torch would convert a number to one at every step.
         share = torch.full_like(picked[0, 0], 1 / program.batch)
         tape.add("loss", torch.mv, picked.view(program.members, -1), -share, out=program.loss)
-        # Not the exponential of what is there: MKL would make it, and keep two threads waiting for each other.
+        # Not exp(logs): MKL would compute it, and make two threads wait for each other.
         tape.add("loss", torch.softmax, program.logits, -2, out=grad)
         tape.add("loss", grad.scatter_add_, -2, labels, minus_ones)
         tape.add("loss", grad.mul_, share)
@@ -210,11 +210,11 @@ class Shard(ABC):
 
 @contextmanager
 def no_denormals() -> Iterator[None]:
-    """Let this thread take numbers too small for full precision for zero meanwhile, where the processor can.
+    """Flush denormal numbers to zero on this thread, if the processor supports it.
 
-    Adam's second moments are squares of gradients: once a network has learnt its data they are below
-    1e-38 by the thousand, and arithmetic on them is so slow that a step took a third longer. Threads
-    that torch makes to help this one do the same for good if it makes them meanwhile.
+    Adam's second moments are squares of gradients: once a network fits its data, thousands of them are below 1e-38, and
+    arithmetic on denormals is so slow that a step took a third longer. Worker threads that torch creates within this
+    context keep the setting permanently.
     """
     smallest = sys.float_info.min
     already = smallest / 2 == 0.0

@@ -1,8 +1,8 @@
 """A training step as a fixed list of calls on fixed tensors.
 
-Every buffer of a step is made once, so a step is nothing but these calls, one after another. That
-leaves hardly any allocation or Python between the products on a CPU, and it is what a CUDA graph
-needs: no host value is read, no tensor is made, and every result lands where it landed before.
+All buffers of a step are allocated once, so a step is nothing but these calls in sequence. That leaves hardly any
+allocation or Python overhead between the products on a CPU, and it is what a CUDA graph needs: no values are read on
+the host, no tensors are created, and every result is written to the same memory each time.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 
 class Tape:
-    """Calls in the order they were added, each with a name for profiles."""
+    """A list of calls, each with a name for profiles."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self.calls: list[partial[Any]] = []
 
     def add(self, name: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-        """Add a call; it happens at every :meth:`run`, on these very tensors."""
+        """Add a call on these tensors."""
         self.names.append(name)
         self.calls.append(partial(function, *arguments, **options))
 
@@ -31,7 +31,7 @@ class Tape:
             call()
 
     def only(self, functions: Container[Callable[..., Any]]) -> Callable[[], None]:
-        """The calls of some functions, without the others, as a function."""
+        """A function that makes only the calls of some functions."""
         calls = [call for call in self.calls if call.func in functions]
 
         def run() -> None:
@@ -41,11 +41,11 @@ class Tape:
         return run
 
     def profile(self, runs: int, before: Callable[[], object] = lambda: None) -> list[tuple[str, float]]:
-        """What a step's time goes to: median seconds of every call.
+        """Median seconds of every call.
 
         Args:
-            runs: how often to make all calls.
-            before: called before each run, outside the clock.
+            runs: number of times to make all calls.
+            before: called before each run, not timed.
         """
         times: list[list[float]] = [[] for _ in self.calls]
         for _ in range(runs):
