@@ -36,8 +36,12 @@ class Module:
         """Its path below the root, as the docs write it."""
         return self.path.relative_to(ROOT).as_posix()
 
-    def imports(self) -> Iterator[str]:
+    @cached_property
+    def imports(self) -> tuple[str, ...]:
         """Modules and names that it imports, wherever in the file, as ``package.module`` or ``package.module.name``."""
+        return tuple(self._imports())
+
+    def _imports(self) -> Iterator[str]:
         package = self.name if self.path.name == "__init__.py" else self.name.rpartition(".")[0]
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
@@ -61,7 +65,7 @@ def module_in(name: str, known: dict[str, Module]) -> Module | None:
 
 def imported(module: Module, known: dict[str, Module]) -> set[Module]:
     """Modules of this project that a module imports."""
-    found = {module_in(name, known) for name in module.imports()}
+    found = {module_in(name, known) for name in module.imports}
     return {other for other in found if other is not None} - {module}
 
 

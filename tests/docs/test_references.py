@@ -52,7 +52,7 @@ def origin_of(name: str, module: Module) -> tuple[ast.ClassDef, Module] | None:
     node = definitions(module.tree.body).get(name)
     if isinstance(node, ast.ClassDef):
         return node, module
-    for path in module.imports():
+    for path in module.imports:
         home, _, last = path.rpartition(".")
         if last == name and home in MODULES:
             return origin_of(name, MODULES[home])
