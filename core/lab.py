@@ -37,9 +37,6 @@ from core.store.store import Store
 
 log = logging.getLogger(__name__)
 
-LAST_COPIES_SECONDS = 0.5
-"""Given to the copies of what changed last, even where the runs took all the time there was."""
-
 IMAGE_PIXELS = 28 * 28
 
 
@@ -100,18 +97,14 @@ class Lab:
         self._backups.start()
 
     def close(self, timeout: float = 4.0) -> None:
-        """Interrupt what runs, each with a checkpoint, and let go of the home folder.
-
-        Args:
-            timeout: seconds in which all threads together are waited for.
-        """
+        """Interrupt the runs in training within ``timeout`` seconds, each with a checkpoint; release the home folder."""
         end = time.monotonic() + timeout
         self._watchdog.close()
         if not self.workers.close(timeout):
             log.warning("A run did not stop within %g s; the next start marks it as interrupted.", timeout)
         self.downloads.close()
         self._backups.close(end - time.monotonic())
-        self._copies.close(max(LAST_COPIES_SECONDS, end - time.monotonic()))
+        self._copies.close(end - time.monotonic())
         self._process.leave()
         self.store.close()
 

@@ -24,6 +24,10 @@ BATCH = 64
 """Maximum number of runs copied per check; a closing process waits for one batch at most."""
 
 
+MIN_CLOSE_SECONDS = 0.5
+"""Time for the last copies, even if the runs took all the time there was to close."""
+
+
 class Copies:
     """Writes the copies. Any thread may call any method."""
 
@@ -58,7 +62,7 @@ class Copies:
         """Copy the latest changes and end the thread; what remains is copied at the next start."""
         self._closing.set()
         if self._thread.ident is not None:
-            self._thread.join(timeout)
+            self._thread.join(max(MIN_CLOSE_SECONDS, timeout))
         shutil.rmtree(self._staging, ignore_errors=True)
 
     def save(self, ids: Sequence[str]) -> None:

@@ -154,7 +154,7 @@ def test_a_note_that_cannot_be_saved_says_why_and_stays_to_be_put_right(opened: 
     app = draw("runs", run=run.id)
     bad = "kept\x07"
     app.text_area(key=f"runs-note-{run.id}").set_value(bad).run()
-    assert "no text" in texts(app)
+    assert "not text" in texts(app)
     assert app.text_area(key=f"runs-note-{run.id}").value == bad
     assert opened.search.entries([run.id])[0].note == ""
     app.multiselect(key=f"runs-tags-{run.id}").set_value(["x" * 41]).run()

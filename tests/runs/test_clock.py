@@ -13,7 +13,7 @@ from tests.conftest import DIGITS, finish, short
 def test_history_and_log_keep_their_order_when_the_clock_was_put_back(lab: Lab) -> None:
     (run,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
     for text in ("first", "second", "third"):
-        lab.store.note(run.id, text)
+        lab.store.add_log(run.id, text)
     with closing(sqlite3.connect(lab.settings.home / "lab.sqlite3")) as db, db:
         db.execute("UPDATE transitions SET at = 1e9 - rowid")
         db.execute("UPDATE log SET at = 1e9 - rowid")

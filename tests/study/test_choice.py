@@ -143,7 +143,7 @@ def test_every_caller_names_the_same_winner(case):
     # Compare, Home, Report and the command line.
     assert rates_of(chosen_arms(runs)) == expected
     assert {found.arm.key for found in rate_choices(runs)} == keys
-    fake = SimpleNamespace(file=lambda id, name: Path(f"/{id}/{name}"))
+    fake = SimpleNamespace(artifacts=SimpleNamespace(path=lambda id, name: Path(f"/{id}/{name}")))
     base = make_run("pretrain")
     printed = json.loads(json.dumps(_as_json(fake, base, runs)))
     named = {("LoRA r=4" if arm["rank"] else "Full"): arm["learning_rate"] for arm in printed["arms"] if arm["chosen"]}

@@ -326,7 +326,7 @@ def test_rate_curves_are_a_line_for_full_and_one_a_rank_with_the_best_marked():
     assert list(figure.data[0].y) == [95.5, 97.1, 96.1]
     assert figure.layout.xaxis.type == "log"
     assert figure.layout.yaxis.range[0] > 30.5
-    assert "run off below" in figure.layout.title.subtitle.text
+    assert "lower values are cut off" in figure.layout.title.subtitle.text
     assert rate_curves(CELLS[:3]).layout.yaxis.range is None
 
 
