@@ -97,7 +97,7 @@ class Lab:
         self._backups.start()
 
     def close(self, timeout: float = 4.0) -> None:
-        """Interrupt the runs in training within ``timeout`` seconds, each with a checkpoint; release the home folder."""
+        """Interrupt what trains within ``timeout`` seconds, each run with a checkpoint; release the home folder."""
         end = time.monotonic() + timeout
         self._watchdog.close()
         if not self.workers.close(timeout):
