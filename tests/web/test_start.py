@@ -57,7 +57,7 @@ def unwritable(_: Path) -> dict[str, str]:
 BAD_HOMES: dict[str, tuple[Callable[[Path], dict[str, str]], str]] = {
     "a file": (a_file, "LORA_LAB_HOME"),
     "below a file": (below_a_file, "LORA_LAB_HOME"),
-    "no store": (no_store, "is not a store of runs"),
+    "no store": (no_store, "is damaged"),
     "a newer store": (a_newer_store, "newer LoRA Lab"),
     "nobody's home": (nobodys_home, "LORA_LAB_HOME"),
     "not to be written": (unwritable, "LORA_LAB_HOME"),
