@@ -163,7 +163,7 @@ def test_a_permutation_keeps_every_value_and_another_seed_puts_it_elsewhere() ->
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"classes": (0, 4)}, "no test images of class 4 .* classes 0 to 3"),
+        ({"classes": (0, 4)}, "no test images of class 4; .* classes 0 to 3"),
         ({"shots": 12}, "made has 11 training images of class 3 besides the validation part, not 12"),
         ({"dataset": "other"}, "made of other, not of made"),
     ],

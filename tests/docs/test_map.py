@@ -14,7 +14,7 @@ FLOORS = floors()
 TEXT = MAP.read_text(encoding="utf-8")
 HOME = {
     *("runs/ID/", "runs/ID/run.safetensors", "backups/", "deleted/", "deleted/runs.txt"),
-    *("strays/", "damaged/", "processes/", "datasets/"),
+    *("strays/", "damaged/", "owners/", "staging/", "datasets/"),
 }
 """What lies in a home folder, and what only looks like a path."""
 

@@ -69,7 +69,7 @@ def test_the_page_lists_every_dataset_with_its_state(opened: Lab) -> None:
 
 def test_an_upload_is_previewed_then_saved_then_trained_on_then_deleted(opened: Lab) -> None:
     app = upload(draw("data"), "My Shapes (2).npz", GOOD)
-    assert "60 images in 3 classes: 48 to train on and 12 to test" in texts(app)
+    assert "60 images in 3 classes: 48 for training and 12 for testing" in texts(app)
     assert files(opened) == set()
     assert app.text_input[0].value == "my-shapes-2"
     app.button(key="upload-keep").click().run()

@@ -153,7 +153,7 @@ def test_a_base_that_was_stopped_must_be_given(elsewhere: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("text", "arguments", "sentence"),
     [
-        ("{", [], "not readable JSON"),
+        ("{", [], "not valid JSON"),
         ("[]", [], "schema version 1"),
         ('{"schema": 1, "run": "r-1"}', [], "Spec is missing"),
         (b"\xff\xfe\x00", [], "not text"),

@@ -102,7 +102,7 @@ def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(
         wait_until(lambda: lab.store.checkpoint(id) is not None)
         process.send_signal(signal.SIGSTOP)
         wait_until(lambda: lab.run(id).state == "interrupted")
-        assert "does not answer" in str(lab.run(id).cause)
+        assert "does not respond" in str(lab.run(id).cause)
         lab.resume([id])
         wait_until(lambda: lab.run(id).state == "running")
         process.send_signal(signal.SIGCONT)

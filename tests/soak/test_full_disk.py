@@ -47,7 +47,7 @@ def test_a_full_disk_costs_no_finished_work_and_is_said_clearly(tmp_path: Path, 
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    full = "The disk is full" if kind == "disk" else "larger than this system lets it be"
+    full = "The disk is full" if kind == "disk" else "larger than this system allows"
 
     # The previous checkpoint stays valid, training goes on, and checkpoints resume once there is space.
     during, after = found["checkpoint during"], found["checkpoint after"]

@@ -150,7 +150,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         for run in disturbed:
             untouched = finish(last, last.launch(run.spec).id)[0]
             np.testing.assert_array_equal(last.curve(run.id).loss, last.curve(untouched.id).loss)
-            assert last.artifacts.read(run.id, NETWORK) == last.content(untouched.id, NETWORK)
+            assert last.artifacts.read(run.id, NETWORK) == last.artifacts.read(untouched.id, NETWORK)
     assert resumed
     assert sum(killed.values()) >= KILLS
     assert not FULL or set(killed) >= set(MOMENTS) - {None}
