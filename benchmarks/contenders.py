@@ -113,7 +113,7 @@ def engine(task: Task, batch: int, settings: Sequence[tuple[LoRASpec | None, flo
 
     Args:
         task: MNIST.
-        batch: images a step.
+        batch: images per step.
         settings: adapter, learning rate and seed of each run.
     """
     networks = [perceptron(lora, seed) for lora, _, seed in settings]

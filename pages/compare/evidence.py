@@ -10,11 +10,11 @@ from core.errors import LabError
 from core.lab import Lab
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
-from core.study.arms.difference_tables import differences_table, full_differences, p_text, rank_differences
+from core.study.arms.difference_tables import differences_table, full_differences, rank_differences
 from core.study.arms.sweep import cells_of
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves
-from core.study.stats.claims import Difference, Finding
+from core.study.stats.claims import Difference, Finding, p_words
 from core.study.stats.intervals import CLAIM_SEEDS
 from core.study.weights.remeasured import image_by_image
 from core.wording.numbers import count_text, points_text
@@ -94,7 +94,7 @@ def _pairs(lab: Lab, full: Arm, others: Sequence[Arm], seed: int) -> None:
         }[found.finding]
         span = f"{points_text(found.interval.low)} to {points_text(found.interval.high)}".replace(" points to", " to")
         st.markdown(
-            f"{words}: {points_text(found.interval.mean)} (95 % interval {span}, p = {p_text(found.p)}); of "
+            f"{words}: {points_text(found.interval.mean)} (95 % interval {span}, {p_words(found.p)}); of "
             f"{count_text(found.interval.n)} images {count_text(found.only_a)} are right only with {label} and "
             f"{count_text(found.only_b)} only with {full.label}."
         )

@@ -49,7 +49,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         grid = _grid()
         optim, lora, device = _training(lab)
     with cost, st.container(border=True):
-        st.subheader("What it will take")
+        st.subheader("Estimated cost")
         if task is None:
             st.caption("Choose a task first.")
             return None
@@ -161,7 +161,7 @@ def _start(
             count_text(grid.num_runs),
             help=f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MAX_RUNS} runs.",
         )
-        st.metric("Steps a run", count_text(max(price.steps for price in prices.values())))
+        st.metric("Steps per run", count_text(max(price.steps for price in prices.values())))
         st.metric(
             "Training time, about",
             seconds_text(seconds),

@@ -131,7 +131,7 @@ def table(cells: list[Cell]) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
-            "CSV",
+            "Download CSV",
             csv_of(numbers),
             f"{experiment.id}.csv",
             "text/csv",

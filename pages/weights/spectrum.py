@@ -61,7 +61,7 @@ def spectrum_part(focus: Focus) -> None:
         alt="Ranks and relative norm of ΔW of each layer and arm",
     )
     st.download_button(
-        "CSV",
+        "Download CSV",
         lambda: csv_of(spectrum_numbers(arms, spectra, share)),
         f"{focus.experiment.id}-spectra.csv",
         "text/csv",

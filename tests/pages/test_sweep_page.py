@@ -83,7 +83,7 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
     finish(opened, *experiment.runs)
     app = draw("sweep")
     assert "The answer" in texts(app)
-    assert shown["Steps a run"] == str(opened.run(experiment.runs[0]).steps)
+    assert shown["Steps per run"] == str(opened.run(experiment.runs[0]).steps)
 
 
 @pytest.mark.parametrize(

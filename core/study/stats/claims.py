@@ -153,7 +153,7 @@ def accuracy_sentence(difference: Difference) -> str:
     details = [span_text(interval)] if math.isfinite(interval.half_width) else []
     if interval.n >= CLAIM_SEEDS and math.isfinite(difference.p):
         many = difference.comparisons
-        details.append(_p_text(difference.p) + (f" corrected for {many} comparisons" if many > 1 else ""))
+        details.append(p_words(difference.p) + (f" corrected for {many} comparisons" if many > 1 else ""))
     if difference.finding is not Finding.NOT_SHOWN:
         return f"{lora} is {more_or_less(difference, 'accurate')} than {full} ({', '.join([*details, seeds])})."
     observed = ", ".join([f"observed {points_text(interval.mean)}", *details])
@@ -179,7 +179,8 @@ def span_text(interval: Interval) -> str:
     return f"95 % interval {points_text(interval.low)} to {points_text(interval.high)}".replace(" points to", " to")
 
 
-def _p_text(p: float) -> str:
+def p_words(p: float) -> str:
+    """A p-value in a sentence, as in ``p = 0.012`` or ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {number_text(p, 3)}"
 
 
