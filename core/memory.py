@@ -12,6 +12,7 @@ from torch import nn
 MESSAGES = (
     "DefaultCPUAllocator:",  # torch's CPU allocator, also inside a compiled step
     "std::bad_alloc",
+    "could not create a primitive",  # oneDNN, whose products here are all of kinds that it supports
     "MPS backend out of memory",
 )
 """Parts of the messages of RuntimeErrors that mean out of memory."""
