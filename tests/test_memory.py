@@ -25,7 +25,7 @@ def test_what_the_allocators_raise_is_out_of_memory() -> None:
     assert is_out_of_memory(by_python.value)
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
     assert is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
-    # What oneDNN says under a limit on memory, as in test_out_of_memory.py, where it is not always the first to run out.
+    # What oneDNN says under a limit on memory; in test_out_of_memory.py it is not always the first to run out.
     assert is_out_of_memory(RuntimeError("could not create a primitive"))
 
 
