@@ -67,12 +67,7 @@ class Database:
         Raises:
             StoreError: it is gone, damaged, or cannot be read.
         """
-        try:
-            self.rows("SELECT count(*) FROM runs WHERE state = 'running'")
-        except StoreError:
-            raise
-        except sqlite3.Error as error:
-            raise store_error(error, self.path) from error
+        self._read("SELECT count(*) FROM runs WHERE state = 'running'")
 
     def verify(self) -> None:
         """Read the whole store and check that it is intact; takes about a second per few hundred megabytes.
@@ -80,14 +75,18 @@ class Database:
         Raises:
             StoreError: it is damaged, or cannot be read.
         """
+        ((found,),) = self._read("PRAGMA quick_check(1)")
+        if found != "ok":
+            raise StoreDamagedError(f"{self.path} is damaged ({_line(found)}): {RESTORE}.")
+
+    def _read(self, query: str) -> list[sqlite3.Row]:
+        """Like :meth:`rows`, but says what is wrong with a store that cannot be read. Raises: StoreError."""
         try:
-            ((found,),) = self.rows("PRAGMA quick_check(1)")
+            return self.rows(query)
         except StoreError:
             raise
         except sqlite3.Error as error:
             raise store_error(error, self.path) from error
-        if found != "ok":
-            raise StoreDamagedError(f"{self.path} is damaged ({_line(found)}): {RESTORE}.")
 
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy of the whole store, even while it is in use.

@@ -70,9 +70,7 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
         spec = RunSpec.from_json(file.row["spec"])
     except SpecError as error:
         raise RunFileError(f"The spec of run {file.id} cannot be read: {error}") from error
-    db.execute("DELETE FROM runs WHERE id = ?", (file.id,))
-    for table in ("tags", "files", "losses", "epochs", "log", "transitions"):
-        db.execute(f"DELETE FROM {table} WHERE run = ?", (file.id,))  # noqa: S608
+    _clear(db, [file.id])
     if file.experiment:
         db.execute(
             "INSERT OR IGNORE INTO experiments (id, name, created, base) VALUES (:id, :name, :created, :base)",
@@ -116,11 +114,16 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
 
 def remove(db: sqlite3.Connection, ids: Sequence[str]) -> None:
     """Remove all rows of these runs, and experiments that have no runs left."""
+    _clear(db, ids)
+    db.execute("DELETE FROM experiments WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment = experiments.id)")
+
+
+def _clear(db: sqlite3.Connection, ids: Sequence[str]) -> None:
+    """Remove all rows of these runs, from every table that has a column for the run."""
     of_runs = "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table'"
     for table in [row["name"] for row in db.execute(f"{of_runs} AND c.name = 'run'")]:
         db.executemany(f"DELETE FROM {table} WHERE run = ?", [(id,) for id in ids])  # noqa: S608
     db.executemany("DELETE FROM runs WHERE id = ?", [(id,) for id in ids])
-    db.execute("DELETE FROM experiments WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment = experiments.id)")
 
 
 def _number(value: float) -> float | None:
