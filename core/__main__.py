@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -30,8 +31,8 @@ from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.tables import comparison_text, plain_table
 from core.study.arms.tuning import TuneSpec, choice_sentence, end_sentences, is_tuned, rate_choices, tuned_arms
-from core.study.arms.verdict import verdict
-from core.study.report.decision import DecisionSpec, cheapest_within
+from core.study.arms.verdict import MarginSpec, Verdict, verdict
+from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.report.html import write_report
 from core.study.report.report import report_of
 
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Pretrain, fine-tune with every method, and print the comparison."""
-    DecisionSpec.of(within=options.within)
+    MarginSpec.of(within=options.within)
     if options.report and not options.report.absolute().parent.is_dir():
         raise LabError(f"The folder of {options.report} does not exist: make it, or name another file.")
     lab = Lab(Settings.from_environment(options.home))
@@ -80,7 +81,7 @@ def compare(options: argparse.Namespace) -> int:
             write_report(options.report, report_of(lab, experiment, options.within))
             print(f"The report is in {options.report}.", file=sys.stderr)
         if options.json:
-            print(json.dumps(_as_json(lab, runs[0], members), indent=2))
+            print(json.dumps(_as_json(lab, runs[0], members, options.within), indent=2))
         else:
             _print_comparison(members, options.within)
     finally:
@@ -102,9 +103,10 @@ def _print_comparison(members: list[Run], margin: float) -> None:
     chosen = chosen_arms(members)
     print(plain_table(comparison_text(chosen or arms_of(members)), turned=True))
     print()
-    print(verdict(members))
-    if chosen:
-        print(cheapest_within(members, margin).sentence)
+    found = verdict(members, margin)
+    print(headline(found))
+    for sentence in filter(None, [*explanation(found), costs(found)]):
+        print(sentence)
     warnings = dropped_sentences(members) + comparable(members)
     if chosen and is_tuned(run.spec for run in members):
         choices = rate_choices(members)
@@ -166,7 +168,7 @@ def _follow(lab: Lab, experiment: Experiment) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def _as_json(lab: Lab, base: Run, runs: list[Run]) -> dict[str, Any]:
+def _as_json(lab: Lab, base: Run, runs: list[Run], margin: float | None = None) -> dict[str, Any]:
     results = {run.id: run.result for run in (base, *runs) if run.result}
     arms = []
     chosen = {arm.key for arm in chosen_arms(runs)}
@@ -174,6 +176,7 @@ def _as_json(lab: Lab, base: Run, runs: list[Run]) -> dict[str, Any]:
         own = [results[run.id] for run in arm.runs]
         arms.append(
             {
+                "label": arm.label,
                 "method": arm.method,
                 "control": arm.spec.control,
                 "learning_rate": arm.learning_rate,
@@ -198,6 +201,24 @@ def _as_json(lab: Lab, base: Run, runs: list[Run]) -> dict[str, Any]:
             "weights": str(lab.artifacts.path(base.id, NETWORK)),
         },
         "arms": arms,
+        "verdict": _verdict_as_json(verdict(runs, margin)),
+    }
+
+
+def _verdict_as_json(found: Verdict) -> dict[str, Any]:
+    told = found.told.difference if found.told is not None and not found.reason else None
+    # Full fine-tuning minus itself is nothing: the difference is then that of the best adapter setting.
+    known = told is not None and isfinite(told.interval.half_width)
+    return {
+        "level": str(found.level),
+        "sentence": headline(found),
+        "choice": found.choice.label if found.choice is not None else None,
+        "difference": told.interval.mean if told is not None else None,
+        "interval": [told.interval.low, told.interval.high] if told is not None and known else None,
+        "p": told.p if told is not None and isfinite(told.p) else None,
+        "seeds": found.seeds,
+        "seeds_needed": told.seeds_needed if told is not None else None,
+        "adapter_run": found.offered.id if found.offered is not None else None,
     }
 
 
@@ -241,7 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument(
         "--controls", nargs="+", choices=list(CONTROLS), default=[], help=f"controls to compare with: {meanings}"
     )
-    _option(job, "--within", DecisionSpec, "within", float, metavar="X")
+    _option(job, "--within", MarginSpec, "within", float, metavar="X")
     job.add_argument("--report", type=Path, metavar="FILE", help="write the decision report, one HTML file")
     job.add_argument("--device", default="auto", choices=DEVICES, help="where to train")
     job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
@@ -252,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     page.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
     page.add_argument("file", type=Path, metavar="FILE", help="HTML file to write")
     page.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
-    _option(page, "--within", DecisionSpec, "within", float, metavar="X")
+    _option(page, "--within", MarginSpec, "within", float, metavar="X")
 
     run_command.register(commands)
     restore_command.register(commands)

@@ -14,8 +14,9 @@ from core.study.arms.difference_tables import differences_table, full_difference
 from core.study.arms.sweep import cells_of
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves
-from core.study.stats.claims import Difference, Finding, p_words
+from core.study.stats.claims import Difference
 from core.study.stats.intervals import CLAIM_SEEDS
+from core.study.stats.words import p_words
 from core.study.weights.remeasured import image_by_image
 from core.wording.numbers import count_text, points_text
 from pages.shared.figure_panel import show
@@ -35,9 +36,9 @@ def differences(arms: Sequence[Arm], masked: bool) -> None:
         return
     st.subheader("How sure is that?")
     st.caption(
-        "Each setting minus full fine-tuning, in points, paired by seed; below zero it has less. 95 % interval: BCa "
-        "bootstrap. p: sign-flip test, corrected by Holm for all LoRA ranks together and for all controls together. A "
-        "difference is shown only where both agree. Beats it: how often one of its runs is above a run of the other."
+        "Each setting minus full fine-tuning, in points, paired by seed; below zero it has less. 95 % interval: "
+        "Student's t. p: the larger of the t test's and the sign-flip test's, corrected by Holm for all LoRA ranks "
+        "together and for all controls together. Beats it: how often one of its runs is above a run of the other."
     )
     _table("**Accuracy on the target, minus that of full fine-tuning**", accuracy)
     forgetting = full_differences(arms, "forgetting_masked" if masked else "forgetting")
@@ -87,11 +88,12 @@ def _pairs(lab: Lab, full: Arm, others: Sequence[Arm], seed: int) -> None:
         except LabError as error:
             st.error(literal(str(error)))
             return
-        words = {
-            Finding.A_HIGHER: f"{label} is better than {full.label} on images like these",
-            Finding.B_HIGHER: f"{label} is worse than {full.label} on images like these",
-            Finding.NOT_SHOWN: f"No difference between {label} and {full.label} is shown",
-        }[found.finding]
+        side = "better" if found.interval.mean > 0 else "worse"
+        words = (
+            f"{label} is {side} than {full.label} on images like these"
+            if found.shown
+            else f"No difference between {label} and {full.label} is shown"
+        )
         span = f"{points_text(found.interval.low)} to {points_text(found.interval.high)}".replace(" points to", " to")
         st.markdown(
             f"{words}: {points_text(found.interval.mean)} (95 % interval {span}, {p_words(found.p)}); of "

@@ -25,6 +25,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import base_text, experiment_picker, task_text
+from pages.shared.verdict_view import verdict_view
 
 MAX_FAILURES = 5
 """Maximum number of failed runs whose cause is shown; the Runs page has all."""
@@ -88,7 +89,7 @@ has_source = any(run.result and run.result.source_accuracy is not None for run i
 split = bool(members[0].spec.source and members[0].spec.source.classes)
 
 st.subheader("The answer")
-st.markdown(verdict(members))
+verdict_view(verdict(members))
 if members[0].experiment == experiment.id:
     link("report", "Decision report", {"experiment": experiment.id})
 for warning in dropped_sentences(members) + comparable(members):

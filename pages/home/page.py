@@ -19,6 +19,7 @@ from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import when
 from pages.shared.restore import offer_to_restore
+from pages.shared.verdict_view import verdict_view
 
 SEEDS = 3
 """Runs per arm: the minimum for a useful interval."""
@@ -105,7 +106,7 @@ for experiment in done:
                     border=True,
                     help="Accuracy on the target, test part.",
                 )
-        st.markdown(verdict(members))
+        verdict_view(verdict(members))
         for sentence in dropped_sentences(members):
             st.warning(literal(sentence))
         with st.container(horizontal=True, vertical_alignment="center"):

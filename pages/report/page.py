@@ -8,7 +8,7 @@ from core.errors import LabError
 from core.lab import current
 from core.spec import bounds
 from core.study.arms.choice import chosen_arms, no_choice_sentence
-from core.study.report.decision import DecisionSpec
+from core.study.arms.verdict import MarginSpec
 from core.study.report.evidence import gather
 from core.study.report.html import report_html
 from core.study.report.report import Plot, report
@@ -44,7 +44,7 @@ if not chosen:
     link("runs", "See the runs")
     st.stop()
 
-about = bounds(DecisionSpec, "within")
+about = bounds(MarginSpec, "within")
 left, right = st.columns(2, gap="large")
 with left:
     margin = st.slider(

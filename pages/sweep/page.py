@@ -28,6 +28,7 @@ from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import base_text, pick, task_text, when
+from pages.shared.verdict_view import verdict_view
 from pages.sweep.form import expected_seconds, sweep_form
 from pages.sweep.live import accuracy_map, comparison, sweep_live
 
@@ -52,15 +53,13 @@ def sweeps() -> dict[str, Experiment]:
     }
 
 
-def answer(cells: list[Cell]) -> None:
-    """Show what validation chooses, and its accuracy on the test part."""
+def answer(members: list[Run], cells: list[Cell]) -> None:
+    """Show the verdict, and what validation chooses."""
     st.subheader("The answer")
     full, lora = chosen(cells)
-    st.markdown(rates_sentence(cells))
     best = [cell for cell in (lora, full) if cell is not None]
-    runs = [run for cell in best for run in cell.finished]
-    if len(best) == 2:
-        st.markdown(f"On the test part, which took no part in that choice: {verdict(runs)}")
+    verdict_view(verdict(members))
+    st.markdown(rates_sentence(cells))
     for sentence in dropped_sentences(run for cell in cells for run in cell.runs):
         st.warning(literal(sentence))
     # Fairness is that of the choice: all rates of full fine-tuning, and those of LoRA at the rank and alpha chosen.
@@ -228,7 +227,7 @@ try:
     if not any(cell.validation for cell in cells):
         st.info(no_choice_sentence(members), icon=":material/info:")
         st.stop()
-    answer(cells)
+    answer(members, cells)
     figures(cells, alpha)
     table(cells)
 except LabError as error:

@@ -31,8 +31,8 @@ from core.study.arms.choice import (
 from core.study.arms.sweep import Cell, best_by_rank, cells_of, chosen, sweep_table
 from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import headline
 from core.study.figures.sweep import rate_curves
-from core.study.report.decision import cheapest_within
 from core.study.weights.change import main_arms, main_run
 from tests.study.samples import make_arm_runs, make_run
 
@@ -149,14 +149,13 @@ def test_every_caller_names_the_same_winner(case):
     named = {("LoRA r=4" if arm["rank"] else "Full"): arm["learning_rate"] for arm in printed["arms"] if arm["chosen"]}
     assert named == expected
 
-    sentence = verdict(runs)
+    found = verdict(runs, 5.0)
+    assert (rate_of(found.full), rate_of(found.best.arm if found.best else None)) == (case.full, case.lora)
+    assert {candidate.arm.key for candidate in found.candidates} <= keys
     if case.lora is None:
-        assert sentence.startswith("No verdict yet")
+        assert headline(found).startswith("No verdict yet")
     else:
-        labels = {arm.key: arm.label.replace("Full", "full fine-tuning") for arm in arms_of(runs)}
-        assert all(labels[key] in sentence for key in keys)
-        others = {label for key, label in labels.items() if key not in keys}
-        assert not any(label in sentence for label in others)
+        assert f"LoRA r=4 at {case.lora:g}" in headline(found)
 
     # Sweep.
     cells = cells_of(runs)
@@ -177,12 +176,6 @@ def test_every_caller_names_the_same_winner(case):
     first = main_run(runs)
     assert first.spec.optim.learning_rate == (case.lora or case.full)
     assert first.spec.method == ("lora" if case.lora else "full")
-
-    # The decision of a report.
-    decision = cheapest_within(runs, 5.0)
-    assert rate_of(decision.full) == case.full
-    assert rate_of(decision.closest.arm if decision.closest else None) == case.lora
-    assert {candidate.arm.key for candidate in decision.candidates} <= keys
 
 
 @every_case
@@ -205,12 +198,14 @@ def test_what_is_compared_has_finished(case):
 def test_where_nothing_has_finished_nothing_is_chosen_and_no_verdict_is_given():
     stopped = full(("stopped", 90.0)) + lora(("stopped", 95.0)) + lora(("stopped", 96.0), rate=0.01)
     assert chosen_arms(stopped) == []
-    assert verdict(stopped) == no_choice_sentence(stopped) == "No setting has finished, so there is no verdict."
+    assert (
+        headline(verdict(stopped)) == no_choice_sentence(stopped) == "No setting has finished, so there is no verdict."
+    )
     assert chosen(cells_of(stopped)) == (None, None)
     # They are still there to be looked at.
     assert len(arms_of(stopped)) == len(main_arms(stopped)) == 3
     failed = full(90.0, FAILED) + lora(FAILED, 90.0)
-    assert verdict(failed) == "No setting has finished without a failed seed, so there is no verdict."
+    assert headline(verdict(failed)) == "No setting has finished without a failed seed, so there is no verdict."
     assert no_choice_sentence(TWO_FULL) == ""
 
 
@@ -281,7 +276,7 @@ EXPERIMENTS = st.lists(
 
 def picked(runs: list[Run]) -> object:
     """All that callers pick, in a form to compare."""
-    decision = cheapest_within(runs, 0.5)
+    found = verdict(runs, 0.5)
     first = main_run(runs)
     return (
         [(arm.key, [run.id for run in arm.runs]) for arm in chosen_arms(runs)],
@@ -289,8 +284,8 @@ def picked(runs: list[Run]) -> object:
         [cell and cell.key for cell in (*chosen(cells_of(runs)), *best_by_rank(cells_of(runs)).values())],
         [(found.arm.key, found.seeds, found.tried) for found in rate_choices(runs)],
         first and first.spec.arm,
-        decision.full and decision.full.key,
-        decision.closest and decision.closest.arm.key,
+        found.full and found.full.key,
+        found.best and found.best.arm.key,
         dropped_sentences(runs),
     )
 

@@ -18,7 +18,8 @@ from core.study.arms.fairness import comparable
 from core.study.arms.pairs import lora_against_full, paired_difference
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
 from core.study.arms.verdict import verdict
-from core.study.stats.claims import Finding
+from core.study.arms.verdict_words import costs, explanation, headline
+from core.study.stats.claims import Level
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed, t_interval
 from core.study.stats.measures import MEASURES
 from core.wording.numbers import bytes_text, count_text, percent, points_text, seconds_text
@@ -41,7 +42,8 @@ def validated_runs(method: str, tested: list[float], validated: list[float], **s
 
 
 def verdict_of(*arms: Arm) -> str:
-    return verdict([run for arm in arms for run in arm.runs])
+    found = verdict([run for arm in arms for run in arm.runs])
+    return " ".join([headline(found), *explanation(found), costs(found)])
 
 
 @given(VALUES)
@@ -72,24 +74,27 @@ def test_no_interval_is_made_up(values, n):
 def test_identical_arms_give_no_claim(values):
     lora, full = pair(values, values)
     difference = paired_difference(lora, full, "accuracy")
-    assert difference.finding is Finding.NOT_SHOWN
+    assert difference.level is Level.OPEN
     assert difference.interval.mean == 0
     assert difference.seeds_needed is None
-    assert verdict_of(full, lora).startswith("No difference in accuracy is shown")
+    assert "less accurate than full fine-tuning (observed 0.00 points, the same in every seed" in verdict_of(full, lora)
 
 
 def test_a_planted_difference_is_found_on_its_side():
     noise = np.random.default_rng(0).normal(0, 0.3, (2, CLAIM_SEEDS))
     lora, full = pair(list(93 + noise[0]), list(95 + noise[1]))
-    assert paired_difference(lora, full, "accuracy").finding is Finding.B_HIGHER
-    assert paired_difference(full, lora, "accuracy").finding is Finding.A_HIGHER
-    assert "points less accurate than full fine-tuning" in verdict_of(full, lora)
+    for a, b, sign in ((lora, full, -1), (full, lora, 1)):
+        difference = paired_difference(a, b, "accuracy")
+        assert difference.level is Level.SHOWN
+        assert min(sign * difference.interval.low, sign * difference.interval.high) > 0
+    assert verdict_of(full, lora).startswith("Use full fine-tuning: LoRA r=4 is ")
 
 
 def test_noise_that_the_seeds_share_is_taken_out_by_pairing():
     shared = np.array([0.0, 5.0, -5.0, 3.0, -2.0, 1.0])
     lora, full = pair(list(90 + shared + [0.1, 0.0, 0.1, 0.0, 0.2, 0.1]), list(91 + shared))
-    assert paired_difference(lora, full, "accuracy").finding is Finding.B_HIGHER
+    difference = paired_difference(lora, full, "accuracy")
+    assert (difference.level, difference.interval.high < 0) == (Level.SHOWN, True)
     assert lora.interval("accuracy").high > full.interval("accuracy").low
 
 
@@ -102,8 +107,8 @@ def test_only_shared_seeds_are_paired():
     assert difference.interval.mean == 10.0
     (alone,) = arms_of([make_run("full", 7)])
     nothing = paired_difference(lora, alone, "accuracy")
-    assert (nothing.seeds, nothing.finding) == ((), Finding.NOT_SHOWN)
-    assert "share no seed" in verdict_of(alone, lora)
+    assert (nothing.seeds, nothing.level) == ((), Level.OPEN)
+    assert "no finished seed in common" in verdict_of(alone, lora)
 
 
 def test_the_best_of_many_arms_raises_no_more_than_five_percent_false_alarms():
@@ -115,7 +120,7 @@ def test_the_best_of_many_arms_raises_no_more_than_five_percent_false_alarms():
         for rank in range(1, 7):
             # The worst case: validation picks the very rank that luck made best on the test part.
             runs += validated_runs("lora", values := rng.normal(95, 0.5, 8).tolist(), values, rank=rank)
-        alarms += not verdict(runs).startswith("No difference")
+        alarms += verdict(runs).best.difference.level is not Level.OPEN
     assert alarms / trials <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
 
 
@@ -130,7 +135,7 @@ def test_methods_tuned_alike_on_validation_raise_no_more_than_five_percent_false
                 tested = (network + rng.normal(0, 0.15, CLAIM_SEEDS)).tolist()
                 validated = (network + rng.normal(0, 0.25, CLAIM_SEEDS)).tolist()
                 runs += validated_runs(method, tested, validated, optim={"learning_rate": rate})
-        alarms += not verdict(runs).startswith("No difference")
+        alarms += verdict(runs).best.difference.level is not Level.OPEN
     assert alarms / trials <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
 
 
@@ -148,22 +153,22 @@ def test_validation_and_not_the_test_part_picks_the_arms_of_each_method_and_rank
     pairs = lora_against_full(chosen_arms(runs))
     chosen = [(lora.lora.rank, lora.learning_rate, full.learning_rate) for lora, full in pairs]
     assert chosen == [(4, 0.01, 0.01), (8, 0.001, 0.01)]
-    assert "LoRA r=8, lr 0.001" in verdict(runs)
+    assert "LoRA r=8 at 0.001" in headline(verdict(runs))
     assert len(lora_against_full(arms_of(runs))) == 8
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])
-def test_five_seeds_never_make_a_claim(seeds):
+def test_five_seeds_show_nothing_and_three_that_agree_lean(seeds):
     lora, full = pair([10.0, 10.1, 10.2, 10.3, 10.4][:seeds], [99.0, 99.2, 99.1, 99.0, 99.0][:seeds])
-    assert paired_difference(lora, full, "accuracy").finding is Finding.NOT_SHOWN
-    assert f"with {seeds} seed" in verdict_of(full, lora)
-    assert "a claim takes at least 6 seeds." in verdict_of(full, lora)
+    assert paired_difference(lora, full, "accuracy").level is (Level.OPEN if seeds < 3 else Level.LEANING)
+    expected = "A claim takes at least 3 seeds" if seeds < 3 else "needs at least 6 seeds"
+    assert expected in verdict_of(full, lora)
 
 
 def test_counts_need_no_second_seed():
     lora, full = pair([90.0], [90.0])
-    assert paired_difference(lora, full, "trainable_parameters").finding is Finding.B_HIGHER
-    assert paired_difference(lora, full, "checkpoint_bytes").finding is Finding.NOT_SHOWN
+    assert paired_difference(lora, full, "trainable_parameters").level is Level.SHOWN
+    assert paired_difference(lora, full, "checkpoint_bytes").level is Level.OPEN
 
 
 @pytest.mark.parametrize(("effect", "pairs"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10), (9.0, CLAIM_SEEDS)])
@@ -177,7 +182,7 @@ def test_seeds_needed_are_those_of_published_power_tables(effect, pairs):
 def test_what_is_not_shown_needs_more_seeds_than_there_are(differences):
     lora, full = pair([50 + d for d in differences], [50.0] * len(differences))
     difference = paired_difference(lora, full, "accuracy")
-    if difference.finding is Finding.NOT_SHOWN and difference.seeds_needed is not None:
+    if difference.level is not Level.SHOWN and difference.seeds_needed is not None:
         assert difference.seeds_needed > len(differences)
         assert difference.seeds_needed >= CLAIM_SEEDS
     assert "nan" not in verdict_of(full, lora)
@@ -190,7 +195,7 @@ def test_no_number_of_seeds_is_made_up(differences):
 
 def test_a_value_that_is_not_a_number_is_neither_dropped_nor_claimed():
     lora, full = pair([math.nan, 10.0, 10.0, 10.0], [99.0, 99.0, 99.0, 98.0])
-    assert paired_difference(lora, full, "accuracy").finding is Finding.NOT_SHOWN
+    assert paired_difference(lora, full, "accuracy").level is Level.OPEN
     assert math.isnan(lora.interval("accuracy").mean)
     assert lora.interval("accuracy").n == 4
     assert "not a number" in comparison_text([lora])["Accuracy"].item()
@@ -283,44 +288,12 @@ def test_ranks_with_a_rate_each_are_no_choice_among_rates():
     assert comparable(runs) == []
 
 
-def test_the_verdict_states_the_claim_and_every_cost():
-    lora, full = pair([93.0, 93.2, 92.9, 93.1, 93.0, 92.8], [95.0, 95.3, 94.8, 95.0, 95.1, 94.8])
-    text = verdict_of(full, lora)
-    assert text.startswith("LoRA r=4 is 2.00 points less accurate than full fine-tuning (95 % interval −2.")
-    assert "points, p = 0.031, 6 seeds)" in text
-    assert "21.8 times fewer parameters (6,248 against 136,074)" in text
-    assert "0.80 times the training time (8.00 s against 10.0 s)" in text
-    assert "24.9 kB adapter instead of a 545.0 kB checkpoint" in text
-    assert "no difference in forgetting (the same in every seed)" in text
-
-
-def test_three_seeds_show_what_was_observed_and_what_a_claim_takes():
-    lora, full = pair([93.0, 93.2, 92.9], [95.0, 95.3, 94.8])
-    shown = "(observed −2.00 points, 95 % interval −2.25 to −1.75 points); a claim takes at least 6 seeds."
-    assert shown in verdict_of(full, lora)
-    noisy, full = pair([93.0, 95.2, 92.9], [95.0, 95.3, 94.8])
-    assert "; showing one of this size takes about 8 seeds." in verdict_of(full, noisy)
-
-
 def test_the_claim_about_one_of_several_ranks_says_what_it_was_corrected_for():
     runs = make_arm_runs("full", [95.0 + s / 9 for s in range(8)])
     for rank in (1, 4, 16):
         values = [93.0 + s / 8 for s in range(8)]
         runs += validated_runs("lora", values, values, rank=rank)
-    assert "p = 0.023 corrected for 3 comparisons, 8 seeds" in verdict(runs)
-
-
-def test_forgetting_is_judged_without_the_heads_bias_where_classes_were_left_out():
-    split = {
-        "source": TaskSpec.of(dataset="digits", classes=(0, 1)),
-        "task": TaskSpec.of(dataset="digits", classes=(2, 3)),
-    }
-    for seeds, words in ((6, "forgot 10.00 points"), (3, "was seen to forget 10.00 points")):
-        runs = []
-        for seed in range(seeds):
-            runs.append(make_run("full", seed, spec=split, source_accuracy=0.0, source_accuracy_masked=70.0 + seed))
-            runs.append(make_run("lora", seed, spec=split, source_accuracy=0.0, source_accuracy_masked=80.0 + seed))
-        assert f"{words} less of the source" in verdict(runs)
+    assert "p = 0.023 after Holm's correction for 3 settings" in explanation(verdict(runs))[0]
 
 
 def test_no_verdict_without_both_methods_on_one_question():
@@ -329,8 +302,7 @@ def test_no_verdict_without_both_methods_on_one_question():
     for arms in ([], [lora], [full]):
         assert verdict_of(*arms).startswith("No verdict yet")
     assert "different bases" in verdict_of(full, elsewhere)
-    alone = verdict_of(full, lora)
-    assert verdict_of(full, lora, elsewhere) == alone.replace("LoRA r=4", "LoRA r=4, base base")
+    assert verdict_of(full, lora, elsewhere) == verdict_of(full, lora)
 
 
 def test_forgetting_is_source_accuracy_before_minus_after():
@@ -415,5 +387,6 @@ def test_validation_is_used_only_where_every_run_has_it():
     assert rates(runs(0.01, None) + runs(0.02, None)) == [0.01, 0.02]
     assert rates(runs(0.01, 80.0) + runs(0.02, 81.0)[:-1] + runs(0.02, None)[-1:]) == [0.01, 0.02]
     # Without a choice no pair of them stands for the methods.
-    assert verdict(runs(0.01, None) + runs(0.02, None) + make_arm_runs("full", [90.0] * 3)).startswith("No verdict:")
-    assert "LoRA r=4 and full" in verdict(runs(0.01, None) + make_arm_runs("full", [90.0] * 3))
+    full = make_arm_runs("full", [90.0] * 3)
+    assert headline(verdict(runs(0.01, None) + runs(0.02, None) + full)).startswith("No verdict:")
+    assert "LoRA r=4" in headline(verdict(runs(0.01, None) + full))

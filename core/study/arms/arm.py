@@ -39,6 +39,11 @@ class Arm:
         """Seeds of the runs, ascending."""
         return tuple(run.spec.seed for run in self.runs)
 
+    @property
+    def trained(self) -> float:
+        """Number of trainable parameters, the same in every run."""
+        return self.interval("trainable_parameters").mean
+
     def by_seed(self, measure: MeasureName) -> dict[int, float]:
         """The measure of each run that has it. NaN is a value; a run without one is left out."""
         read = MEASURES[measure].of

@@ -175,6 +175,16 @@ def best_arm(runs: Iterable[Run], among: Callable[[Setting], bool]) -> Arm | Non
     return next((arm for arm in arms_of(everything, only_finished=True) if arm.key == key), None)
 
 
+def best_run(arm: Arm) -> Run:
+    """The run of an arm that is best on the validation part; the first seed among equals, or where it is unknown."""
+
+    def worth(run: Run) -> float:
+        accuracy = run.result.validation_accuracy if run.result is not None else None
+        return -math.inf if accuracy is None or math.isnan(accuracy) else accuracy
+
+    return max(arm.runs, key=lambda run: (worth(run), -run.spec.seed))
+
+
 def is_full(setting: Setting) -> bool:
     """Whether it is full fine-tuning, the reference; controls are not."""
     return setting.spec.method == "full" and setting.spec.control is None

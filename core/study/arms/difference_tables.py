@@ -10,20 +10,26 @@ import pandas as pd
 from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm
 from core.study.arms.pairs import against_full, paired_differences
-from core.study.stats.claims import Difference, Finding, Pair, differences_of
+from core.study.stats.claims import Difference, Level, Pair, differences_of
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import MeasureName
 from core.wording.numbers import NOTHING, count_text, number_text, points_text
 
 
 def finding_text(difference: Difference) -> str:
-    """What may be claimed: ``shown``, or that it is not, with the number of seeds that would show it."""
-    if difference.finding is not Finding.NOT_SHOWN:
-        return "Shown: higher" if difference.finding is Finding.A_HIGHER else "Shown: lower"
+    """What may be claimed: the level, the direction, and the number of seeds that would show what is not shown."""
+    side = "higher" if difference.interval.mean > 0 else "lower"
+    if difference.level is Level.SHOWN:
+        return f"Shown: {side}"
     seeds = len(difference.seeds)
-    text = f"No difference shown with {seeds} seed{'' if seeds == 1 else 's'}"
-    need = max(difference.seeds_needed or 0, difference.min_seeds if seeds < difference.min_seeds else 0)
-    return f"{text}; about {count_text(need)} needed" if need else text
+    if difference.level is Level.LEANING:
+        text = f"Leaning: {side}"
+    elif difference.holds_zero:
+        text = f"No difference shown with {seeds} seed{'' if seeds == 1 else 's'}"
+    else:
+        text = f"Seen: {side}, not yet a claim"
+    need = max(difference.seeds_needed or 0, difference.least_seeds if seeds < difference.least_seeds else 0)
+    return f"{text}; about {count_text(need)} seeds needed" if need else text
 
 
 def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:

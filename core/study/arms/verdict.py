@@ -1,80 +1,187 @@
-"""Full fine-tuning or LoRA: the answer in one or two sentences."""
+"""The verdict of an experiment: full fine-tuning or LoRA, which setting, and how much that may claim."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
+from pydantic import Field
+
+from core.spec import Spec
 from core.store.record import Run
 from core.study.arms.arm import Arm
-from core.study.arms.choice import choices_of, chosen_arms, is_full, is_lora, no_choice_sentence
-from core.study.arms.pairs import lora_against_full, paired_difference, paired_differences
-from core.study.stats.claims import (
-    Finding,
-    accuracy_sentence,
-    more_or_less,
-    span_text,
+from core.study.arms.choice import best_arm, best_run, chosen_arms, is_full, is_lora, no_choice_sentence
+from core.study.arms.pairs import lora_against_full, paired_differences
+from core.study.arms.tuning import is_tuned
+from core.study.stats.claims import Difference, Level, within_margin
+from core.study.stats.intervals import Interval
+
+NO_RANKING = (
+    "No verdict: nothing ranks these settings, since they have no finished seed in common with an accuracy on the "
+    "validation part."
 )
-from core.wording.numbers import bytes_text, count_text, listed, seconds_text, times_text
 
 
-def verdict(runs: Iterable[Run]) -> str:
-    """Full fine-tuning or LoRA: what these runs show, in one or two sentences that claim no more than they may.
+class MarginSpec(Spec):
+    """What counts as good enough."""
 
-    Each method and rank is represented by the setting that :mod:`core.study.arms.choice` picks. The answer compares the
-    best LoRA with full fine-tuning, and its claim is corrected for all the pairs it was picked from.
+    within: float = Field(
+        0.5,
+        ge=0,
+        le=10,
+        title="Margin",
+        description="Points of accuracy that a setting may fall short of full fine-tuning and still be good enough.",
+    )
+
+
+class Rule(StrEnum):
+    """The part of the rule that decided."""
+
+    WITHIN = "within the margin"
+    """The choice is the cheapest adapter setting that is within the margin of full fine-tuning."""
+    HIGHER = "higher"
+    """The choice is the adapter setting that is best on the validation part; its accuracy is above that of full."""
+    LOWER = "lower"
+    """The choice is full fine-tuning: the adapter setting that is best on the validation part is below it."""
+    NONE = "none"
+    """No choice."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An adapter setting that is compared with full fine-tuning."""
+
+    arm: Arm
+    difference: Difference
+    """Its accuracy on the test part minus that of full fine-tuning."""
+    within: Level
+    """The level at which it falls short by less than the margin."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer of an experiment, as far as its runs can give one."""
+
+    margin: float
+    """In points; see :class:`MarginSpec`."""
+    full: Arm | None
+    """Full fine-tuning as the validation part chose it."""
+    candidates: tuple[Candidate, ...]
+    """One adapter setting per method and rank, as the validation part chose it; the cheapest first."""
+    best: Candidate | None
+    """The candidate that is best on the validation part."""
+    rule: Rule
+    level: Level
+    """Level of the test behind the choice; *open* without one."""
+    reason: str
+    """Why nothing could be compared; empty where something was."""
+    tuned: bool
+    """Whether the validation part had several settings of each method to choose among."""
+    images: Interval | None = None
+    """95 % interval of the same difference over seeds and test images; None where it was not computed."""
+    looks: int = 1
+    """How many times the experiment was looked at with enough seeds for a claim, including now."""
+
+    @property
+    def told(self) -> Candidate | None:
+        """The candidate that the verdict is about: the choice if that is an adapter, else the best one."""
+        if self.rule is Rule.WITHIN:
+            return next(candidate for candidate in self.candidates if candidate.within is not Level.OPEN)
+        return self.best
+
+    @property
+    def choice(self) -> Arm | None:
+        """The setting to use; None where the rule makes no choice."""
+        if self.rule is Rule.LOWER:
+            return self.full
+        return self.told.arm if self.told is not None and self.rule is not Rule.NONE else None
+
+    @property
+    def offered(self) -> Run | None:
+        """The run whose adapter to take: of :attr:`told`, the one that is best on the validation part."""
+        return best_run(self.told.arm) if self.told is not None else None
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds behind the difference that the verdict is about; 0 without one."""
+        return len(self.told.difference.seeds) if self.told is not None else 0
+
+    @property
+    def seeds_to_add(self) -> int:
+        """Number of further seeds that would about settle it; 0 where it is settled or no number is known."""
+        told = self.told
+        if told is None or self.level is Level.SHOWN or not self.seeds:
+            return 0
+        needed = max(told.difference.seeds_needed or 0, told.difference.least_seeds)
+        return max(0, needed - self.seeds)
+
+
+def verdict(runs: Iterable[Run], margin: float | None = None) -> Verdict:
+    """Decide between full fine-tuning and adapters, as far as these runs allow.
+
+    The settings are those that :mod:`core.study.arms.choice` picks on the validation part, one for each method and
+    rank; controls take no part. The choice is
+
+    1. the cheapest adapter setting that is within the margin of full fine-tuning, see
+       :func:`core.study.stats.claims.within_margin`;
+    2. else the adapter setting that is best on the validation part, if its accuracy is higher than that of full
+       fine-tuning, see :func:`core.study.stats.claims.differences_of`;
+    3. else full fine-tuning, if that setting is lower;
+    4. else none.
 
     Args:
         runs: of one experiment, in any state.
+        margin: in points, from 0 to 10; None for the default of :class:`MarginSpec`.
+
+    Raises:
+        SpecError: the margin is out of bounds.
     """
     everything = list(runs)
-    if everything and (sentence := no_choice_sentence(everything)):
-        return sentence
-    chosen = chosen_arms(everything)
-    pairs = lora_against_full(chosen)
+    margin = (MarginSpec.of() if margin is None else MarginSpec.of(within=margin)).within
+    tuned = is_tuned(run.spec for run in everything)
+    full, pairs, reason = _pairs(everything)
+    nothing = Verdict(margin, full, (), None, Rule.NONE, Level.OPEN, reason, tuned)
     if not pairs:
-        if {"full", "lora"} <= {arm.method for arm in chosen if not arm.spec.control}:
-            return "No verdict: full fine-tuning and LoRA started from different bases or learnt different tasks."
-        return "No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."
-    best = [(choice.best(is_lora), choice.best(is_full)) for choice in choices_of(everything)]
-    keys = [(lora.key, full.key) for lora, full in best if lora is not None and full is not None]
-    if not keys:
-        return (
-            "No verdict: nothing ranks these settings, since they have no finished seed in common with an accuracy on "
-            "the validation part."
-        )
-    told = [(lora.key, full.key) for lora, full in pairs].index(keys[0])
-    return f"{accuracy_sentence(paired_differences(pairs, 'accuracy')[told])} {_cost_sentence(*pairs[told])}"
+        return nothing
+    pairs.sort(key=lambda pair: pair[0].trained)
+    differences = paired_differences(pairs, "accuracy")
+    within = within_margin(differences[::-1], margin)[::-1]
+    candidates = tuple(
+        Candidate(lora, d, level) for (lora, _), d, level in zip(pairs, differences, within, strict=True)
+    )
+    keys = {candidate.arm.key: candidate for candidate in candidates if candidate.difference.seeds}
+    picked = best_arm(everything, lambda setting: is_lora(setting) and setting.key in keys)
+    best = keys[picked.key] if picked is not None else None
+    rule, level = _decide(candidates, best)
+    reason = "" if best is not None or rule is Rule.WITHIN else NO_RANKING
+    return Verdict(margin, full, candidates, best, rule, level, reason, tuned)
 
 
-def _cost_sentence(lora: Arm, full: Arm) -> str:
-    many, few = (arm.interval("trainable_parameters").mean for arm in (full, lora))
-    ratio = f"{times_text(many / few)} times fewer" if few < many else f"{times_text(few / many)} times as many"
-    slow, fast = (arm.interval("seconds").mean for arm in (full, lora))
-    clauses = [
-        f"It trained {ratio} parameters ({count_text(few)} against {count_text(many)})",
-        f"took {times_text(fast / slow)} times the training time ({seconds_text(fast)} against {seconds_text(slow)})"
-        if slow
-        else "",
-    ]
-    if lora.values("adapter_bytes"):
-        adapter, checkpoint = lora.interval("adapter_bytes").mean, full.interval("checkpoint_bytes").mean
-        clauses.append(f"is stored as a {bytes_text(adapter)} adapter instead of a {bytes_text(checkpoint)} checkpoint")
-    if forgot := _forgetting_clause(lora, full):
-        clauses.append(forgot)
-    return f"{listed([clause for clause in clauses if clause])}."
+def _decide(candidates: Sequence[Candidate], best: Candidate | None) -> tuple[Rule, Level]:
+    near = next((candidate for candidate in candidates if candidate.within is not Level.OPEN), None)
+    if near is not None:
+        return Rule.WITHIN, near.within
+    if best is None or best.difference.level is Level.OPEN:
+        return Rule.NONE, Level.OPEN
+    return (Rule.HIGHER if best.difference.interval.mean > 0 else Rule.LOWER), best.difference.level
 
 
-def _forgetting_clause(lora: Arm, full: Arm) -> str:
-    """A clause on forgetting; empty where the target is the source or forgetting was not measured."""
-    # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
-    masked = bool(lora.spec.source and lora.spec.source.classes)
-    difference = paired_difference(lora, full, "forgetting_masked" if masked else "forgetting")
-    if lora.spec.source == lora.spec.task or not math.isfinite(difference.interval.half_width):
-        return ""
-    much, span = more_or_less(difference, "of the source"), span_text(difference.interval)
-    if difference.finding is not Finding.NOT_SHOWN:
-        return f"forgot {much} ({span})"
-    if difference.interval.low <= 0 <= difference.interval.high:
-        return f"showed no difference in forgetting ({span})"
-    return f"was seen to forget {much} ({span}, not enough seeds for a claim)"
+def _pairs(runs: Sequence[Run]) -> tuple[Arm | None, list[tuple[Arm, Arm]], str]:
+    """Full fine-tuning, each adapter setting with it, and why there is none."""
+    if not runs:
+        return None, [], "No verdict yet: it takes finished runs of full fine-tuning and of LoRA."
+    if reason := no_choice_sentence(runs):
+        return None, [], reason
+    chosen = chosen_arms(runs)
+    full = best_arm(runs, is_full)
+    pairs = [pair for pair in lora_against_full(chosen) if full is not None and pair[1].key == full.key]
+    if pairs and any(set(lora.seeds) & set(other.seeds) for lora, other in pairs):
+        return full, pairs, ""
+    if pairs:
+        return full, [], "No verdict: full fine-tuning and LoRA have no finished seed in common."
+    if {"full", "lora"} <= {arm.method for arm in chosen if not arm.spec.control}:
+        if full is None:
+            return full, [], NO_RANKING
+        return full, [], "No verdict: full fine-tuning and LoRA started from different bases or learnt different tasks."
+    return full, [], "No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."

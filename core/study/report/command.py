@@ -9,7 +9,7 @@ from typing import Any
 from core.data.presets import PRESETS
 from core.spec import CONTROL_RATES, LEARNING_RATES, LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.study.arms.tuning import TuneSpec, rates_around
-from core.study.report.decision import DecisionSpec
+from core.study.arms.verdict import MarginSpec
 
 
 def compare_command(
@@ -38,7 +38,7 @@ def compare_command(
     words += [*options, *rates, f"--seeds {len(seeds)}"]
     words += ["--vary-bases"] if specs[0].own_base else []
     words += [f"--device {specs[0].device}"] if specs[0].device != "auto" else []
-    words += [f"--within {margin:g}"] if margin != DecisionSpec.of().within else []
+    words += [f"--within {margin:g}"] if margin != MarginSpec.of().within else []
     return " ".join([*words, f"--report {shlex.quote(report)}"])
 
 

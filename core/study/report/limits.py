@@ -6,7 +6,7 @@ from core.study.arms.difference_tables import full_differences
 from core.study.arms.fairness import comparable
 from core.study.arms.tuning import end_sentences
 from core.study.report.evidence import Evidence
-from core.study.stats.claims import Finding
+from core.study.stats.claims import Level
 from core.wording.numbers import count_text, listed
 
 
@@ -40,7 +40,7 @@ def limits_of(evidence: Evidence) -> list[str]:
         sentences.append(f"Alpha was {alphas.pop():g} throughout; only the learning rate was tuned to it.")
     if not evidence.tuned:
         sentences.append("No learning rate was tuned: a method may do better at a rate of its own.")
-    unshown = [d for d in full_differences(evidence.named, "accuracy") if d.finding is Finding.NOT_SHOWN and d.seeds]
+    unshown = [d for d in full_differences(evidence.named, "accuracy") if d.level is not Level.SHOWN and d.seeds]
     if unshown:
         needs = [f"{d.a} (about {count_text(d.seeds_needed)} seeds)" if d.seeds_needed else d.a for d in unshown]
         sentences.append(

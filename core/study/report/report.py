@@ -31,15 +31,17 @@ from core.study.arms.difference_tables import (
 from core.study.arms.fairness import comparable
 from core.study.arms.storage import bytes_for_customers
 from core.study.arms.tuning import choice_sentence, ratio_text
+from core.study.arms.verdict import Verdict, verdict
+from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.figures.curves import NamedCurve, accuracy_curves, arm_dots
 from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs
 from core.study.report.command import compare_command
-from core.study.report.decision import Decision, DecisionSpec, cheapest_within
 from core.study.report.evidence import Evidence, colours_of_groups, gather
 from core.study.report.facts import facts_of
 from core.study.report.limits import limits_of
 from core.study.report.words import WORDS
+from core.study.stats.claims import Level
 from core.wording.numbers import NOTHING, bytes_text, count_text, number_text, percent, seconds_text
 from core.wording.tasks import task_text
 
@@ -90,7 +92,7 @@ class Report:
     """When the report was made, in UTC."""
     question: str
     answer: tuple[str, ...]
-    """The two sentences."""
+    """The verdict, what it rests on, and what its setting costs, a sentence each."""
     warnings: tuple[str, ...]
     sections: tuple[Section, ...]
     limits: tuple[str, ...]
@@ -109,7 +111,8 @@ def report_of(lab: Lab, experiment: Experiment, margin: float | None = None) -> 
     Args:
         lab: has it.
         experiment: finished, or as it stands.
-        margin: points that a setting may fall short of full fine-tuning; the default of :class:`DecisionSpec`.
+        margin: points that a setting may fall short of full fine-tuning; None for the default of
+            :class:`core.study.arms.verdict.MarginSpec`.
 
     Raises:
         LabError: the margin is out of bounds, or no setting has finished without a failed seed.
@@ -131,8 +134,7 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
     """
     if not evidence.chosen:
         raise RunStateError("No setting has finished without a failed seed, so there is nothing to report yet.")
-    spec = DecisionSpec.of() if margin is None else DecisionSpec.of(within=margin)
-    decision = cheapest_within(evidence.members, spec.within)
+    found = verdict(evidence.members, margin)
     first = evidence.members[0].spec
     source = task_text(first.source) if first.source else ""
     return Report(
@@ -142,17 +144,17 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
         question=(
             f"A network was trained on {source} and has to learn {task_text(first.task)}. Does it take full "
             f"fine-tuning, or is LoRA enough, and at which rank and learning rate? Good enough here means: not more "
-            f"than {spec.within:g} points of accuracy below full fine-tuning."
+            f"than {found.margin:g} points of accuracy below full fine-tuning."
         ),
-        answer=tuple(filter(None, (decision.sentence, decision.second_sentence))),
+        answer=tuple(filter(None, (headline(found), *explanation(found), costs(found)))),
         warnings=(
             *evidence.dropped,
             *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
         ),
-        sections=tuple(_sections(evidence, decision, customers)),
+        sections=tuple(_sections(evidence, found, customers)),
         limits=tuple(limits_of(evidence)),
         facts=tuple(facts_of(evidence)),
-        command=_command(evidence, spec.within),
+        command=_command(evidence, found.margin),
         specs=tuple(arm.spec.to_json() for arm in evidence.chosen),
         words=WORDS,
     )
@@ -170,15 +172,15 @@ def _datasets(evidence: Evidence) -> set[str]:
     return {first.task.dataset, evidence.bases[0].spec.task.dataset}
 
 
-def _sections(evidence: Evidence, decision: Decision, customers: int) -> list[Section]:
+def _sections(evidence: Evidence, found: Verdict, customers: int) -> list[Section]:
     colours = colours_of_groups(run.spec for run in evidence.members)
-    sections = [_accuracy(evidence, decision, colours)]
+    sections = [_accuracy(evidence, found, colours)]
     if evidence.tuned:
         sections.append(_rates(evidence))
     return [*sections, _forgetting(evidence, colours), _cost(evidence, colours, customers), *_cuts(evidence)]
 
 
-def _accuracy(evidence: Evidence, decision: Decision, colours: dict[str, str]) -> Section:
+def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Section:
     arms = evidence.named
     tables = [
         Table(
@@ -194,7 +196,8 @@ def _accuracy(evidence: Evidence, decision: Decision, colours: dict[str, str]) -
         "Accuracy on the target's test part of every run, by setting",
     )
     lead = "Accuracy on the target's test part, which took no part in any choice."
-    within = {candidate.arm.key: "yes" if candidate.holds else "not shown" for candidate in decision.candidates}
+    words = {Level.SHOWN: "shown", Level.LEANING: "leaning", Level.OPEN: "not shown"}
+    within = {candidate.arm.key: words[candidate.within] for candidate in found.candidates}
     summary = pd.DataFrame(
         {
             "Setting": [arm.label for arm in arms],
@@ -202,7 +205,7 @@ def _accuracy(evidence: Evidence, decision: Decision, colours: dict[str, str]) -
             "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
             "Seeds": [str(len(arm.runs)) for arm in arms],
             "Accuracy": [level_text(arm.interval("accuracy")) for arm in arms],
-            f"Within {decision.margin:g} points": [within.get(arm.key, NOTHING) for arm in arms],
+            f"Within {found.margin:g} points": [within.get(arm.key, NOTHING) for arm in arms],
         },
         dtype=object,
     )

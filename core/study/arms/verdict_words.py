@@ -1,0 +1,157 @@
+"""A verdict in sentences: the headline, what it rests on, and what the setting costs."""
+
+from __future__ import annotations
+
+import math
+
+from core.study.arms.arm import Arm
+from core.study.arms.verdict import Candidate, Rule, Verdict
+from core.study.stats.claims import Difference, Level
+from core.study.stats.intervals import CLAIM_SEEDS, MIN_SEEDS
+from core.study.stats.outliers import outlying
+from core.study.stats.words import digits_of, off_text, p_words, span_text
+from core.wording.numbers import bytes_text, count_text, listed, number_text, points_text, times_text
+
+MEANINGS = {
+    Level.SHOWN: "Two tests agree, one of which makes no assumption about the distribution.",
+    Level.LEANING: "All seeds point the same way, but they are too few for the test that assumes nothing.",
+    Level.OPEN: "These runs do not support a claim.",
+}
+"""What each level means, for a tooltip."""
+
+
+def headline(verdict: Verdict) -> str:
+    """The verdict in one sentence."""
+    told = verdict.told
+    if told is None or verdict.reason:
+        return verdict.reason
+    name, off = name_of(told.arm, verdict), off_text(told.difference)
+    shown = verdict.level is Level.SHOWN
+    all_seeds = "" if shown else f", in all {verdict.seeds} seeds"
+    match verdict.rule:
+        case Rule.WITHIN:
+            many = count_text(verdict.full.trained if verdict.full else None)
+            trained = f"{count_text(told.arm.trained)} instead of {many} trainable parameters"
+            start = f"Use {name}: it is" if shown else f"{name} looks good enough: it is"
+            limit = f"at most {_margin(verdict)} less accurate than full fine-tuning"
+            return f"{start} {limit} ({_observed(told.difference)}), with {trained}."
+        case Rule.HIGHER:
+            return f"Use {name}: it is {off}." if shown else f"{name} looks better: it is {off}{all_seeds}."
+        case Rule.LOWER:
+            start = "Use full fine-tuning" if shown else "Full fine-tuning looks better"
+            best = f"the best adapter setting, {name}," if len(verdict.candidates) > 1 else name
+            return f"{start}: {best} is {off}{all_seeds}."
+        case _:
+            if told.difference.holds_zero:
+                start = f"No choice yet: no difference in accuracy is shown between {name} and full fine-tuning"
+                return f"{start} ({_observed(told.difference)})."
+            return f"No choice yet: {name} was {off}, which was seen but is not yet a claim."
+
+
+def name_of(arm: Arm, verdict: Verdict) -> str:
+    """An adapter setting in a sentence; with its learning rate where that was chosen, as in ``LoRA r=16 at 0.005``."""
+    return f"{arm.spec.label} at {arm.learning_rate:g}" if verdict.tuned else arm.spec.label
+
+
+def explanation(verdict: Verdict) -> list[str]:
+    """What the verdict rests on, in sentences: seeds and tests, images, unusual runs, and what was not tried."""
+    told = verdict.told
+    if told is None or verdict.reason:
+        return []
+    sentences = [_basis(verdict, told)]
+    if not verdict.tuned:
+        sentences.append("Each method was trained at one learning rate, so this holds at these rates.")
+    for arm in filter(None, (verdict.full, told.arm)):
+        sentences += outlier_sentences(arm)
+    return sentences
+
+
+def _basis(verdict: Verdict, told: Candidate) -> str:
+    difference, seeds = told.difference, verdict.seeds
+    many = difference.comparisons
+    corrected = f" after Holm's correction for {many} settings" if many > 1 else ""
+    if verdict.level is Level.SHOWN and verdict.rule is Rule.WITHIN:
+        return (
+            f"Shown with {seeds} seeds, paired: the one-sided t and sign-flip tests at 2.5 % reject, in a fixed order "
+            "from the most expensive setting to the cheapest."
+        )
+    if verdict.level is Level.SHOWN:
+        return (
+            f"Shown with {seeds} seeds, paired: {p_words(difference.p)}{corrected}, the larger of the t test's and the "
+            "sign-flip test's."
+        )
+    if verdict.level is Level.LEANING:
+        enough = CLAIM_SEEDS if verdict.rule is Rule.WITHIN else difference.least_seeds
+        rejects = "" if verdict.rule is Rule.WITHIN else f" ({p_words(difference.p_t)}{corrected})"
+        return (
+            f"Leaning, not shown: all {seeds} seeds point the same way and the t test rejects{rejects}, which assumes "
+            f"that differences are about normal. The sign-flip test does not, and needs at least {enough} seeds. "
+            f"{_more(verdict)}"
+        ).strip()
+    return f"{_why_open(difference, corrected)} {_more(verdict)}".strip()
+
+
+def _why_open(difference: Difference, corrected: str) -> str:
+    seeds = len(difference.seeds)
+    if seeds < MIN_SEEDS:
+        return f"A claim takes at least {MIN_SEEDS} seeds, and there {'is 1' if seeds == 1 else f'are {seeds}'}."
+    if difference.holds_zero:
+        return "The interval contains 0. Not shown is not the same as equal."
+    if seeds < difference.least_seeds and not _agree(difference):
+        return f"The {seeds} seeds do not all point the same way."
+    if seeds < difference.least_seeds:
+        return f"The t test does not reject{corrected} ({p_words(difference.p_t)})."
+    return f"The t test and the sign-flip test do not both reject{corrected} ({p_words(difference.p)})."
+
+
+def _agree(difference: Difference) -> bool:
+    return min(difference.values) > 0 or max(difference.values) < 0
+
+
+def _more(verdict: Verdict) -> str:
+    if not (more := verdict.seeds_to_add):
+        return ""
+    word = "seed" if more == 1 else "seeds"
+    if verdict.level is Level.LEANING:
+        return f"About {count_text(more)} more {word} would settle it."
+    return f"A difference of this size would take about {count_text(more)} more {word}."
+
+
+def outlier_sentences(arm: Arm) -> list[str]:
+    """A sentence for each run of an arm that lies far from its other runs."""
+    values = arm.by_seed("accuracy")
+    found = outlying(values)
+    rest = [value for seed, value in values.items() if seed not in found]
+    return [
+        f"{arm.spec.label} reached {number_text(values[seed])} % with seed {seed}, far from its other seeds "
+        f"({number_text(min(rest))} to {number_text(max(rest))} %): look at that run, since the tests assume that runs "
+        "do not fail now and then."
+        for seed in found
+    ]
+
+
+def costs(verdict: Verdict) -> str:
+    """What the setting of the verdict costs beside full fine-tuning: parameters and storage; empty without one."""
+    told, full = verdict.told, verdict.full
+    if told is None or full is None:
+        return ""
+    arm, many, few = told.arm, full.trained, told.arm.trained
+    ratio = f"{times_text(many / few)} times fewer" if few < many else f"{times_text(few / many)} times as many"
+    clauses = [f"{arm.spec.label} trains {ratio} parameters ({count_text(few)} instead of {count_text(many)})"]
+    if arm.values("adapter_bytes"):
+        adapter, checkpoint = arm.interval("adapter_bytes").mean, full.interval("checkpoint_bytes").mean
+        clauses.append(f"is stored as a {bytes_text(adapter)} adapter instead of a {bytes_text(checkpoint)} checkpoint")
+    return f"{listed(clauses)}."
+
+
+def _observed(difference: Difference) -> str:
+    interval = difference.interval
+    seeds = f"{len(difference.seeds)} seed" + ("" if len(difference.seeds) == 1 else "s")
+    words = [f"observed {points_text(interval.mean, digits_of(interval))}"]
+    if math.isfinite(interval.half_width):
+        words.append(span_text(interval))
+    return ", ".join([*words, seeds])
+
+
+def _margin(verdict: Verdict) -> str:
+    return f"{verdict.margin:g} point" + ("" if verdict.margin == 1 else "s")

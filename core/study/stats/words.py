@@ -1,0 +1,51 @@
+"""Differences, intervals and p-values in words, the same in every sentence."""
+
+from __future__ import annotations
+
+import math
+
+from core.study.stats.claims import Difference
+from core.study.stats.intervals import Interval
+from core.wording.numbers import number_text, points_text
+
+
+def p_words(p: float) -> str:
+    """A p-value in a sentence, as in ``p = 0.012`` or ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {number_text(p, 3)}"
+
+
+def span_text(interval: Interval) -> str:
+    """An interval of points, as in ``95 % interval −1.20 to +0.30``."""
+    if interval.low == interval.high:
+        return "the same in every seed"
+    digits = digits_of(interval)
+    low, high = (points_text(end, digits).removesuffix(" points") for end in (interval.low, interval.high))
+    return f"95 % interval {low} to {high}"
+
+
+def more_or_less(difference: Difference, what: str) -> str:
+    """A difference in points, as in ``1.20 points less accurate``."""
+    side = "more" if difference.interval.mean > 0 else "less"
+    return f"{number_text(abs(difference.interval.mean), digits_of(difference.interval))} points {side} {what}"
+
+
+def off_text(difference: Difference) -> str:
+    """A difference in accuracy with its interval, as in ``4.2 points less accurate (95 % interval 2.9 to 5.5)``."""
+    interval = difference.interval
+    digits = digits_of(interval)
+    if not round(interval.mean, digits):
+        return f"the same on average ({span_text(interval)})" if math.isfinite(interval.half_width) else "the same"
+    words = more_or_less(difference, "accurate")
+    if not math.isfinite(interval.half_width):
+        return words
+    if difference.holds_zero:
+        return f"{words} ({span_text(interval)})"
+    low, high = sorted((abs(interval.low), abs(interval.high)))
+    if low == high:
+        return f"{words} in every seed"
+    return f"{words} (95 % interval {number_text(low, digits)} to {number_text(high, digits)})"
+
+
+def digits_of(interval: Interval) -> int:
+    """Decimals that mean something: one where the interval is wide, else two."""
+    return 1 if interval.half_width >= 0.5 else 2

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from core.errors import SpecError
+from core.study.arms.arm import arms_of
+from core.study.arms.storage import bytes_for_customers
+from core.study.arms.verdict import MarginSpec, Rule, Verdict, verdict
+from core.study.arms.verdict_words import costs, explanation, headline
+from core.study.stats.claims import Level
+from tests.study.samples import make_arm_runs
+
+SPREAD = np.array([0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08, 0.03, -0.03])
+
+
+def runs_with(full, **lora):
+    runs = make_arm_runs("full", list(full))
+    for rank, values in lora.items():
+        runs += make_arm_runs("lora", list(values), rank=int(rank[1:]), validation_accuracy=float(np.mean(values)))
+    return runs
+
+
+def below(points: float, seeds: int, **spread: float) -> list[float]:
+    """Accuracies of LoRA that lie a number of points below 95 %, with noise of its own."""
+    return list(95 - points + spread.get("noise", 1.0) * SPREAD[::-1][:seeds])
+
+
+def full(seeds: int) -> list[float]:
+    return list(95 + SPREAD[:seeds])
+
+
+def test_the_cheapest_setting_within_the_margin_is_chosen():
+    runs = runs_with(full(10), r1=below(2, 10), r4=below(0.2, 10), r16=below(0, 10))
+    found = verdict(runs, 0.5)
+    assert [candidate.arm.lora.rank for candidate in found.candidates] == [1, 4, 16]
+    assert [candidate.within for candidate in found.candidates] == [Level.OPEN, Level.SHOWN, Level.SHOWN]
+    assert (found.rule, found.level, found.choice.lora.rank) == (Rule.WITHIN, Level.SHOWN, 4)
+    assert headline(found).startswith(
+        "Use LoRA r=4: it is at most 0.5 points less accurate than full fine-tuning (observed −0.20 points, "
+    )
+    assert headline(found).endswith("with 6,248 instead of 136,074 trainable parameters.")
+    assert verdict(runs, 5).choice.lora.rank == 1
+    assert (verdict(runs, 0.01).rule, verdict(runs, 0.01).choice) == (Rule.NONE, None)
+
+
+def test_the_sequence_ends_at_its_first_failure():
+    # Rank 4 would pass, but rank 16, which costs more, is tested first and fails.
+    runs = runs_with(full(10), r4=below(0, 10), r16=below(2, 10))
+    assert [candidate.within for candidate in verdict(runs, 0.5).candidates] == [Level.OPEN, Level.OPEN]
+
+
+@pytest.mark.parametrize(
+    ("points", "seeds", "rule", "level", "start"),
+    [
+        (4, 8, Rule.LOWER, Level.SHOWN, "Use full fine-tuning: LoRA r=4 is 4.00 points less accurate (95 % interval "),
+        (4, 3, Rule.LOWER, Level.LEANING, "Full fine-tuning looks better: LoRA r=4 is 4.0"),
+        (4, 1, Rule.NONE, Level.OPEN, "No choice yet: no difference in accuracy is shown between LoRA r=4 and full"),
+        (
+            -4,
+            8,
+            Rule.WITHIN,
+            Level.SHOWN,
+            "Use LoRA r=4: it is at most 0.5 points less accurate than full fine-tuning (observed +4.00",
+        ),
+        (-4, 3, Rule.WITHIN, Level.LEANING, "LoRA r=4 looks good enough: it is at most 0.5 points"),
+    ],
+)
+def test_each_part_of_the_rule_decides_at_each_level(points, seeds, rule, level, start):
+    runs = runs_with(full(seeds), r4=below(points, seeds))
+    found = verdict(runs, 0.5)
+    assert (found.rule, found.level) == (rule, level)
+    assert headline(found).startswith(start)
+    choice = {Rule.NONE: None, Rule.LOWER: "Full", Rule.WITHIN: "LoRA r=4"}[rule]
+    assert (found.choice.label if found.choice else None) == choice
+    assert found.told.difference.interval.mean == pytest.approx(-points, abs=0.2)
+
+
+def test_a_better_setting_is_chosen_although_a_more_expensive_one_ended_the_sequence():
+    runs = runs_with(full(8), r4=below(-4, 8), r16=below(6, 8))
+    found = verdict(runs, 0.5)
+    assert (found.rule, found.level, found.choice.lora.rank) == (Rule.HIGHER, Level.SHOWN, 4)
+    assert headline(found).startswith("Use LoRA r=4: it is 4.00 points more accurate (95 % interval 3.")
+
+
+def test_what_the_issue_was_about_a_sentence_does_not_contradict_its_interval():
+    found = verdict(runs_with([95.0, 95.3, 94.8], r4=[92.2, 92.9, 91.6]), 0.5)
+    assert found.level is Level.LEANING
+    assert not found.told.difference.holds_zero
+    assert "No difference" not in headline(found)
+    assert "The sign-flip test does not, and needs at least 6 seeds. About 3 more seeds would settle it." in " ".join(
+        explanation(found)
+    )
+    assert found.seeds_to_add == 3
+
+
+def test_seen_but_not_a_claim_says_why():
+    # Seven seeds and three settings; one seed points the other way, so the sign-flip test does not reject.
+    odd = [-3.0, -3.0, -3.0, -3.0, -3.0, -3.0, 0.1]
+    lora = [95 + d for d in odd]
+    runs = runs_with([95.0] * 7, r1=lora, r4=lora, r16=lora)
+    found = verdict(runs, 0.5)
+    assert (found.rule, found.level) == (Rule.NONE, Level.OPEN)
+    assert headline(found).endswith("which was seen but is not yet a claim.")
+    assert "do not both reject after Holm's correction for 3 settings" in " ".join(explanation(found))
+
+
+def test_the_setting_that_is_told_of_is_the_best_on_validation_and_the_test_part_never_chooses():
+    runs = make_arm_runs("full", full(10))
+    for rank, validation, tested in ((1, 91.0, 92.0), (4, 93.0, 91.0), (16, 92.0, 94.0)):
+        runs += make_arm_runs("lora", list(tested + SPREAD[::-1]), rank=rank, validation_accuracy=validation)
+    found = verdict(runs, 0.05)
+    assert (found.rule, found.told.arm.lora.rank) == (Rule.LOWER, 4)
+    assert "the best adapter setting, LoRA r=4, is 4.00 points less accurate" in headline(found)
+
+
+def test_the_adapter_that_is_offered_is_the_verdicts_and_validation_picks_the_run():
+    lora = []
+    for seed, validation in enumerate([80.0, 99.0, 85.0]):
+        lora += [
+            run
+            for run in make_arm_runs("lora", [90.0, 60.0, 95.0], validation_accuracy=validation)
+            if run.spec.seed == seed
+        ]
+    found = verdict(make_arm_runs("full", [95.0, 95.1, 95.2]) + lora)
+    assert found.offered.spec.seed == 1
+    assert found.offered.result.accuracy == 60.0
+
+
+def test_controls_take_no_part():
+    runs = make_arm_runs("full", full(10)) + make_arm_runs("lora", below(0, 10))
+    runs += make_arm_runs("full", list(95 + SPREAD[::-1]), spec={"control": "head"}, trainable_parameters=2570)
+    assert [candidate.arm.label for candidate in verdict(runs, 0.5).candidates] == ["LoRA r=4"]
+
+
+def test_costs_are_parameters_and_storage_and_no_ratio_of_times():
+    text = costs(verdict(runs_with(full(8), r4=below(0, 8))))
+    assert "21.8 times fewer parameters (6,248 instead of 136,074)" in text
+    assert "24.9 kB adapter instead of a 545.0 kB checkpoint" in text
+    assert "time " not in text
+    assert costs(verdict([])) == ""
+
+
+def test_an_outlying_run_is_named_beside_the_claim():
+    values = [*below(0, 7), 60.0]
+    found = verdict(runs_with(full(8), r4=values))
+    (sentence,) = [sentence for sentence in explanation(found) if "seed 7" in sentence]
+    assert "LoRA r=4 reached 60.00 % with seed 7, far from its other seeds" in sentence
+
+
+def test_without_both_methods_there_is_no_verdict():
+    for runs in ([], make_arm_runs("lora", [90.0] * 8), make_arm_runs("full", [90.0] * 8)):
+        found = verdict(runs)
+        assert (found.rule, found.level, found.choice, found.offered) == (Rule.NONE, Level.OPEN, None, None)
+        assert headline(found).startswith("No verdict yet")
+        assert explanation(found) == []
+
+
+@pytest.mark.parametrize("points", [-3, -0.3, 0, 0.3, 3])
+@pytest.mark.parametrize("seeds", range(1, 11))
+@pytest.mark.parametrize("noise", [0, 1, 10])
+def test_no_sentence_contradicts_its_interval(points, seeds, noise):
+    for runs in (
+        runs_with(full(seeds), r4=below(points, seeds, noise=noise)),
+        runs_with(full(seeds), r1=below(points, seeds, noise=noise), r4=below(0, seeds, noise=noise)),
+    ):
+        found = verdict(runs)
+        check(found)
+
+
+def check(found: Verdict) -> None:
+    text, difference = headline(found), found.told.difference
+    assert "nan" not in " ".join([text, *explanation(found), costs(found)])
+    if "o difference in accuracy is shown" in text:
+        assert difference.holds_zero
+    if found.rule is Rule.LOWER:
+        assert difference.interval.high < 0
+    if found.rule is Rule.HIGHER:
+        assert difference.interval.low > 0
+    if found.rule is Rule.WITHIN:
+        assert difference.interval.low > -found.margin
+    if found.level is Level.SHOWN:
+        assert found.seeds >= 6
+        assert found.seeds_to_add == 0
+    if found.level is Level.LEANING:
+        assert 3 <= found.seeds < 9
+        assert found.seeds_to_add > 0
+
+
+def test_a_setting_that_falls_short_by_the_margin_is_seldom_called_within_it():
+    rng, trials = np.random.default_rng(8), 1000
+    # All three lie exactly at the margin: what is claimed of any of them is a false alarm.
+    runs = rng.normal(0, 0.4, (trials, 4, 8))
+    alarms = np.mean(
+        [
+            verdict(runs_with(95 + f, r1=94 + a, r4=94 + b, r16=94 + c), 1.0).rule is Rule.WITHIN
+            for f, a, b, c in runs[:300]
+        ]
+    )
+    assert alarms <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 300)
+
+
+@pytest.mark.parametrize("margin", [-0.1, 11.0, math.nan])
+def test_a_margin_out_of_bounds_is_one_sentence(margin):
+    with pytest.raises(SpecError, match="Margin must be"):
+        MarginSpec.of(within=margin)
+    with pytest.raises(SpecError, match="Margin must be"):
+        verdict([], margin)
+
+
+def test_storage_of_a_worked_example():
+    full_arm, lora = arms_of(make_arm_runs("full", [90.0]) + make_arm_runs("lora", [90.0]))
+    assert bytes_for_customers(full_arm, 100) == 100 * 545_000
+    assert bytes_for_customers(lora, 100) == 545_000 + 100 * 24_900
+    (head,) = arms_of(make_arm_runs("full", [90.0], spec={"control": "head"}, trainable_parameters=2570))
+    assert bytes_for_customers(head, 10) == 545_000 + 10 * 4 * 2570
+    (scratch,) = arms_of(make_arm_runs("full", [90.0], spec={"control": "scratch"}))
+    assert bytes_for_customers(scratch, 10) == 10 * 545_000
