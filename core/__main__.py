@@ -35,6 +35,7 @@ from core.study.arms.verdict import MarginSpec, Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.report.html import write_report
 from core.study.report.report import report_of
+from core.study.stats.claims import DEFAULT_SEEDS
 
 POLL_SECONDS = 0.1
 
@@ -234,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument("--preset", default="rotation-45", choices=list(PRESETS), help=lines.replace("%", "%%"))
     _option(job, "--epochs", OptimSpec, "epochs", int, "of fine-tuning")
     _option(job, "--pretrain-epochs", OptimSpec, "epochs", int, "of the base")
-    job.add_argument("--seeds", type=int, default=3, help="runs per arm, with seeds 0, 1, … (default 3)")
+    job.add_argument("--seeds", type=int, default=DEFAULT_SEEDS, help="runs per arm, with seeds 0, 1, … (default 8)")
     _option(job, "--rank", LoRASpec, "rank", int, "one arm per rank", nargs="+", default=[4])
     _option(job, "--alpha", LoRASpec, "alpha", float)
     _option(job, "--lr-full", OptimSpec, "learning_rate", float, "of full fine-tuning", default=LEARNING_RATES["full"])

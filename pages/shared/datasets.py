@@ -14,6 +14,9 @@ from pages.shared.literal import literal
 TICK = 0.5
 """Seconds between two updates of a download's progress."""
 
+SAMPLES = 8
+"""Number of images per row in a comparison of two tasks."""
+
 CLASSES_SHOWN = 50
 """Maximum number of classes in a preview."""
 
@@ -67,6 +70,21 @@ def task_preview(lab: Lab, task: TaskSpec, key: str) -> None:
                 st.image(image, width=64, caption=literal(names[label]), alt=f"An image of class {names[label]}")
         if len(labels) > CLASSES_SHOWN:
             st.caption(f"Showing the first {CLASSES_SHOWN} of {len(labels)} classes.")
+
+
+def images_of(lab: Lab, before: TaskSpec, after: TaskSpec) -> None:
+    """Draw one image for each of the first classes of two tasks, one row each.
+
+    Raises:
+        DatasetError: an image cannot be read.
+    """
+    for title, task in (("Before", before), ("After", after)):
+        images, labels = lab.preview(task)
+        names = lab.catalog.load(task.dataset).class_names
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            st.caption(title, width=48)
+            for image, label in zip(images[:SAMPLES], labels[:SAMPLES], strict=True):
+                st.image(image, width=36, alt=f"{title}: an image of class {names[label]}")
 
 
 def _addition(info: DatasetInfo) -> str:

@@ -8,6 +8,8 @@ import streamlit as st
 
 from core.lab import Lab
 from core.spec import LEARNING_RATES, SCALINGS, STARTS, Device, LoRASpec, Method, OptimSpec, Spec, TaskSpec, bounds
+from core.study.stats.claims import DEFAULT_SEEDS, MAX_SEEDS
+from core.study.stats.words import seeds_line
 
 LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 6) for power in (-5, -4, -3, -2, -1) for digit in (1, 2, 5)]
 RANK_CHOICES = [1, 2, 4, 8, 16, 32, 64, 128]
@@ -70,17 +72,18 @@ def device(lab: Lab, key: str) -> Device:
     return choice
 
 
-def seeds(key: str, value: int = 3) -> range:
+def seeds(key: str, value: int = DEFAULT_SEEDS) -> range:
     """Draw a slider for the number of seeds; each arm has one run per seed."""
     count = st.slider(
         "Seeds",
         1,
-        10,
+        MAX_SEEDS,
         value,
         key=key,
         persist_state="session",
-        help="Runs per arm. An interval takes at least three seeds.",
+        help="Runs per arm, each with another order of the data and other initial adapters.",
     )
+    st.caption(seeds_line(count))
     return range(count)
 
 

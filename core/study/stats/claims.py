@@ -24,6 +24,12 @@ from core.study.stats.intervals import (
 from core.study.stats.measures import MEASURES, MeasureName
 from core.study.stats.permutation import holm, min_pairs, sign_flip_p, win_probability
 
+DEFAULT_SEEDS = 8
+"""Default number of seeds: it shows a difference of 1.46 standard deviations in 92 % of cases, for up to 6 settings."""
+
+MAX_SEEDS = 50
+"""Maximum number of seeds that forms offer."""
+
 
 class Level(StrEnum):
     """How much a result may claim."""

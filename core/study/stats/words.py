@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from core.study.stats.claims import Difference
-from core.study.stats.intervals import Interval
-from core.wording.numbers import number_text, points_text
+from core.study.stats.claims import Difference, least_seeds
+from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, Interval
+from core.wording.numbers import count_text, number_text, points_text
 
 
 def p_words(p: float) -> str:
@@ -44,6 +44,18 @@ def off_text(difference: Difference) -> str:
     if low == high:
         return f"{words} in every seed"
     return f"{words} (95 % interval {number_text(low, digits)} to {number_text(high, digits)})"
+
+
+def seeds_line(seeds: int) -> str:
+    """What a number of seeds can show, for a form."""
+    if seeds < MIN_SEEDS:
+        return f"Nothing can be claimed with fewer than {MIN_SEEDS} seeds."
+    settings = math.floor(ERROR_RATE * 2 ** (seeds - 1))
+    if not settings:
+        return f"Can point one way, not show it: that takes {least_seeds(1)} seeds, {least_seeds(3)} for 2 or 3 ranks."
+    if settings == 1:
+        return f"Can show a difference for 1 rank; for 2 or 3 it takes {least_seeds(3)} seeds."
+    return f"Can show a difference for up to {count_text(settings)} ranks."
 
 
 def digits_of(interval: Interval) -> int:

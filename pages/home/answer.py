@@ -1,0 +1,99 @@
+"""An experiment's answer on the first page: verdict, figures, and what to do next."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.engine.job import ADAPTER
+from core.lab import Lab
+from core.store.record import Experiment, Run
+from core.study.arms.arm import Arm
+from core.study.arms.choice import dropped_sentences
+from core.study.arms.difference_tables import level_text
+from core.study.arms.verdict import Verdict, verdict
+from core.study.arms.verdict_words import headline, name_of
+from core.study.figures.differences import difference_rows
+from core.study.report.evidence import colours_of_groups
+from core.wording.numbers import bytes_text, count_text, percent
+from pages.shared.links import link
+from pages.shared.literal import literal
+from pages.shared.pickers import when
+from pages.shared.state import state_line
+from pages.shared.verdict_view import level_badge, verdict_view
+
+
+def answer(lab: Lab, experiment: Experiment) -> None:
+    """Draw the experiment's verdict as the answer to the question of the page."""
+    members = lab.members(experiment)
+    found = verdict(members)
+    with st.container(border=True):
+        st.caption(f"{literal(experiment.name)} · {when(experiment.created)}")
+        state_line(lab, members, f"home-{experiment.id}")
+        verdict_view(found)
+        for sentence in dropped_sentences(members):
+            st.warning(literal(sentence))
+        evidence_of(found, members)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            link("compare", "Compare", {"experiment": experiment.id})
+            link("report", "Report", {"experiment": experiment.id})
+            _adapter(lab, found)
+
+
+def evidence_of(found: Verdict, members: list[Run]) -> None:
+    """Draw the difference with its interval, and accuracy, parameters and storage of both sides."""
+    told, full = found.told, found.full
+    if told is None or full is None:
+        return
+    left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
+    with left:
+        figure = difference_rows(found, colours_of_groups(run.spec for run in members), [told])
+        alt = f"Accuracy of {told.arm.label} minus that of full fine-tuning, by seed, with mean and interval"
+        st.plotly_chart(figure, key="home-difference", alt=alt, config={"displayModeBar": False})
+    with right:
+        arms = [full, told.arm]
+        table = pd.DataFrame(
+            {
+                "Setting": ["Full fine-tuning", name_of(told.arm, found)],
+                "Accuracy": [level_text(arm.interval("accuracy")) for arm in arms],
+                "Trained": [count_text(arm.trained) for arm in arms],
+                "Stored": [bytes_text(stored(arm)) for arm in arms],
+            }
+        )
+        st.table(table, hide_index=True, border="horizontal", alt="Accuracy, trained parameters and stored size")
+
+
+def stored(arm: Arm) -> float:
+    """Bytes that one run of an arm takes to store."""
+    return arm.interval("stored_bytes").mean
+
+
+def _adapter(lab: Lab, found: Verdict) -> None:
+    run = found.offered
+    if run is None or run.result is None:
+        return
+    st.download_button(
+        f"Adapter {run.spec.label.removeprefix('LoRA ')} · {percent(run.result.accuracy, 1)}",
+        lambda: lab.artifacts.read(run.id, ADAPTER),
+        f"{run.id}-adapter.zip",
+        "application/zip",
+        icon=":material/download:",
+        on_click="ignore",
+        key=f"home-adapter-{run.id}",
+        help=f"For Hugging Face PEFT. Seed {run.spec.seed}, the best on the validation part; its accuracy on the "
+        "test part is on the button.",
+    )
+
+
+def earlier(lab: Lab, experiments: list[Experiment]) -> None:
+    """Draw one row per experiment: name, level, headline, and a link."""
+    st.subheader("Earlier")
+    for experiment in experiments:
+        members = lab.members(experiment)
+        found = verdict(members)
+        with st.container(horizontal=True, vertical_alignment="center", border=True):
+            st.markdown(f"**{literal(experiment.name)}**", width="content")
+            if not found.reason:
+                level_badge(found)
+            st.caption(literal(headline(found)), width="stretch")
+            link("home", "Open", {"experiment": experiment.id})

@@ -1,0 +1,111 @@
+"""The question on the first page: what was pretrained, what is to be learnt, and how thoroughly to compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.data.presets import PRESETS, preset_tasks
+from core.engine.experiment import Setting
+from core.errors import LabError
+from core.lab import Lab
+from core.spec import LEARNING_RATES, LoRASpec, OptimSpec
+from core.store.record import Experiment
+from core.study.arms.tuning import TuneSpec, tuned_arms
+from core.study.stats.claims import DEFAULT_SEEDS
+from pages.shared.datasets import dataset_picker, images_of
+from pages.shared.literal import literal
+
+DATASET = "data:"
+"""Prefix of the choices that learn another dataset; the others are names of presets."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which settings the button compares."""
+
+    title: str
+    caption: str
+    ranks: tuple[int, ...]
+    tuned: bool
+
+    def settings(self) -> list[Setting]:
+        """Full fine-tuning and LoRA of each rank, at their default learning rates or at several around them."""
+        settings: list[Setting] = [
+            (OptimSpec.of(learning_rate=LEARNING_RATES["full"]), None),
+            *((OptimSpec.of(learning_rate=LEARNING_RATES["lora"]), LoRASpec.of(rank=rank)) for rank in self.ranks),
+        ]
+        return tuned_arms(settings, TuneSpec.of()) if self.tuned else settings
+
+
+PLANS = {
+    "thorough": Plan("Thorough", "ranks 1, 4 and 16, learning rates tuned for each", (1, 4, 16), tuned=True),
+    "quick": Plan("Quick", "rank 4 at its default learning rate; the answer holds at that rate", (4,), tuned=False),
+}
+
+
+def question(lab: Lab) -> Experiment | None:
+    """Draw the question and its button; return the experiment that was just started, if any."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        source = dataset_picker(lab, "Pretrained on", "home-dataset")
+    with right:
+        choices = _targets(lab, source)
+        target = st.selectbox(
+            "Learn",
+            list(choices),
+            list(choices).index("rotation-45"),
+            format_func=choices.__getitem__,
+            key="home-target",
+            persist_state="session",
+        )
+        st.caption(_line(lab, target))
+    if source is None:
+        return None
+    preset, other = ("transfer", target.removeprefix(DATASET)) if target.startswith(DATASET) else (target, None)
+    try:
+        before, after = preset_tasks(preset, source, lab.catalog, other)
+        images_of(lab, before, after)
+    except LabError as error:
+        st.error(literal(str(error)))
+        return None
+    plans = {name: plan.settings() for name, plan in PLANS.items()}
+    name = st.radio(
+        "How thoroughly",
+        list(PLANS),
+        format_func=lambda name: PLANS[name].title,
+        captions=[f"{len(plans[name]) * DEFAULT_SEEDS} runs: {plan.caption}" for name, plan in PLANS.items()],
+        key="home-plan",
+        persist_state="session",
+        horizontal=True,
+        label_visibility="collapsed",
+    )
+    if not st.button("Run the comparison", type="primary", icon=":material/play_arrow:", key="home-run"):
+        return None
+    try:
+        return lab.compare(
+            preset,
+            source,
+            other,
+            OptimSpec.of(learning_rate=LEARNING_RATES["pretrain"]),
+            plans[name],
+            seeds=range(DEFAULT_SEEDS),
+        )
+    except LabError as error:
+        st.error(literal(str(error)))
+        return None
+
+
+def _targets(lab: Lab, source: str | None) -> dict[str, str]:
+    """What can be learnt: every preset on the same dataset, and every other dataset that is ready."""
+    infos = lab.catalog.list()
+    found = {name: preset.title for name, preset in PRESETS.items() if not preset.other_dataset}
+    others = [info for info in infos if info.state == "ready" and info.name != source]
+    return found | {f"{DATASET}{info.name}": f"{info.title} (another dataset)" for info in others}
+
+
+def _line(lab: Lab, target: str) -> str:
+    if target.startswith(DATASET):
+        return literal(lab.catalog.info(target.removeprefix(DATASET)).line)
+    return PRESETS[target].line

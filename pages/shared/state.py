@@ -1,0 +1,32 @@
+"""What became of an experiment's runs, and the button that resumes those that were interrupted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.lab import Lab
+from core.store.record import Run
+
+STATES = ("running", "queued", "stopped", "failed", "interrupted")
+
+
+def state_text(runs: Sequence[Run]) -> str:
+    """Describe the states of runs, as in ``12 of 20 finished, 8 interrupted``."""
+    count = Counter(run.state for run in runs)
+    words = [f"{count['finished']} of {len(runs)} finished"]
+    return ", ".join(words + [f"{count[state]} {state}" for state in STATES if count[state]])
+
+
+def state_line(lab: Lab, runs: Sequence[Run], key: str) -> None:
+    """Say how many runs are not finished, and offer to resume the interrupted ones; draw nothing if all finished."""
+    if all(run.state == "finished" for run in runs):
+        return
+    interrupted = [run.id for run in runs if run.state == "interrupted"]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(state_text(runs), width="content")
+        if interrupted and st.button("Resume all", icon=":material/play_arrow:", key=f"{key}-resume"):
+            lab.resume(interrupted)
+            st.rerun()
