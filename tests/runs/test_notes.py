@@ -28,7 +28,7 @@ from core.store.store import Store
 from core.web.downloads import download
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 from tests.runs.many import PER_EXPERIMENT, write_many
-from tests.runs.test_store import RESULT
+from tests.study.samples import RESULT
 from tests.web.loop import complete
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS)

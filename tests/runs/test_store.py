@@ -15,33 +15,13 @@ import pytest
 
 from core.errors import LabError, QueueFullError, RunStateError, UnknownRunError
 from core.spec import LoRASpec, OptimSpec, RunSpec
-from core.store.record import Experiment, Result, State
+from core.store.record import Experiment, State
 from core.store.schema import NEXT, VERSION
 from core.store.search import Query, Search
 from core.store.store import Store
 from core.training.events import EpochEnd, StepLoss
 from tests.conftest import DIGITS, TURNED
-
-RESULT = Result(
-    accuracy=90.0,
-    accuracy_before=None,
-    source_accuracy=None,
-    source_accuracy_before=None,
-    source_accuracy_masked=None,
-    source_accuracy_masked_before=None,
-    parameters=10,
-    trainable_parameters=5,
-    seconds=1.0,
-    examples_per_second=100.0,
-    memory=80,
-    checkpoint_bytes=40,
-    adapter_bytes=None,
-    epochs=1,
-    steps=3,
-    kept_epoch=1,
-    device="cpu",
-    threads=1,
-)
+from tests.study.samples import RESULT
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS)
 
