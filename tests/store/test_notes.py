@@ -27,7 +27,7 @@ from core.store.search import Query, Search
 from core.store.store import Store
 from core.web.downloads import download
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
-from tests.runs.many import PER_EXPERIMENT, write_many
+from tests.store.many import PER_EXPERIMENT, write_many
 from tests.study.samples import RESULT
 from tests.web.loop import complete
 
