@@ -36,11 +36,6 @@ TUNE = RunSpec.of(method="full", task=TURNED, source=DIGITS, base="r-0000ba5e")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "lab.sqlite3")
-
-
-@pytest.fixture
 def notes(store: Store, tmp_path: Path) -> RunNotes:
     return RunNotes(store, tmp_path)
 
