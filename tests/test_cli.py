@@ -17,6 +17,9 @@ from core.__main__ import main
 from core.adapter import apply_adapter, read_adapter
 from core.networks.file import read_network, write_network
 
+COMPARE = ["compare", "--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--seeds", "2"]
+"""A comparison that is soon over."""
+
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -75,15 +78,7 @@ def test_compare_prints_one_json_object_and_its_adapter_loads_in_peft(tmp_path: 
 def test_compare_prints_a_table_and_the_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(
         [
-            "compare",
-            "--source",
-            "digits",
-            "--epochs",
-            "1",
-            "--pretrain-epochs",
-            "1",
-            "--seeds",
-            "2",
+            *COMPARE,
             "--rank",
             "2",
             "8",
@@ -102,15 +97,7 @@ def test_compare_prints_a_table_and_the_answer(tmp_path: Path, capsys: pytest.Ca
 def test_compare_tunes_all_alike_and_writes_a_report_beside_one_json_object(tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     done = run(
-        "compare",
-        "--source",
-        "digits",
-        "--epochs",
-        "1",
-        "--pretrain-epochs",
-        "1",
-        "--seeds",
-        "2",
+        *COMPARE,
         "--rank",
         "1",
         "4",

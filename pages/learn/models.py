@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
+from pandas.api.types import is_numeric_dtype
 
 from core.spec import LoRASpec, ModelSpec
 from core.study.learn.counting import perceptron, storage
@@ -25,23 +27,25 @@ def language_models() -> tuple[str, int]:
         "have fewer heads than queries, which is why `k_proj` and `v_proj` are narrower in newer models."
     )
     rank = int(st.select_slider("Rank of all adapters", MODEL_RANKS, 16, key="learn_model_rank", bind="query-params"))
-    number = st.column_config.NumberColumn
-    st.dataframe(
+    _table(
         model_table(rank),
-        hide_index=True,
-        height="content",
-        column_config={
-            "model": st.column_config.TextColumn("Model", pinned=True),
-            "parameters": number("Parameters", format="localized"),
-            "attention": number("Attention only", format="localized"),
-            "attention_percent": number("% of all", format="%.2f %%"),
-            "all_linear": number("All linear", format="localized"),
-            "all_linear_percent": number("% of all ", format="%.2f %%"),
-            "adam_full": number("Adam, full", format="bytes"),
-            "adam_lora": number("Adam, LoRA", format="bytes"),
-            "adam_saved": number("Adam, saved", format="bytes"),
+        {
+            "model": "Model",
+            "parameters": "Parameters",
+            "attention": "Attention only",
+            "attention_percent": "% of all",
+            "all_linear": "All linear",
+            "all_linear_percent": "% of all ",
+            "adam_full": "Adam, full",
+            "adam_lora": "Adam, LoRA",
+            "adam_saved": "Adam, saved",
         },
-        alt=f"Language models with what LoRA of rank {rank} trains and the optimizer memory it saves.",
+        {
+            "attention_percent": "%.2f %%",
+            "all_linear_percent": "%.2f %%",
+            **dict.fromkeys(("adam_full", "adam_lora", "adam_saved"), "bytes"),
+        },
+        f"Language models with what LoRA of rank {rank} trains and the optimizer memory it saves.",
     )
     st.caption(
         "Attention only: all four projections. All linear: also the projections of the feed-forward part; embeddings "
@@ -51,21 +55,20 @@ def language_models() -> tuple[str, int]:
         "Model in detail", list(MODELS), list(MODELS).index("Llama 3 8B"), key="learn_model", bind="query-params"
     )
     network = MODELS[name]
-    st.dataframe(
-        projection_table(network, rank)[["layer", "in", "out", "copies", "lora", "times_fewer", "lora_all", "fields"]],
-        hide_index=True,
-        height="content",
-        column_config={
-            "layer": st.column_config.TextColumn("Layer", pinned=True),
-            "in": number("Inputs", format="localized"),
-            "out": number("Outputs", format="localized"),
-            "copies": number("Layers", format="localized"),
-            "lora": number("A and B, per layer", format="localized"),
-            "times_fewer": number("Reduction", format="%.0f ×"),
-            "lora_all": number("A and B, all layers", format="localized"),
+    _table(
+        projection_table(network, rank),
+        {
+            "layer": "Layer",
+            "in": "Inputs",
+            "out": "Outputs",
+            "copies": "Layers",
+            "lora": "A and B, per layer",
+            "times_fewer": "Reduction",
+            "lora_all": "A and B, all layers",
             "fields": "Shape by config fields",
         },
-        alt=f"The linear layers of {name} with their shapes and what LoRA of rank {rank} trains.",
+        {"times_fewer": "%.0f ×"},
+        f"The linear layers of {name} with their shapes and what LoRA of rank {rank} trains.",
     )
     fields = ", ".join(f"`{key}` {value:,}" for key, value in network.config.items())
     st.caption(
@@ -110,3 +113,20 @@ def many_customers(name: str, rank: int) -> None:
         ),
     )
     st.caption(f"{name} at rank {rank}, as chosen in the section above, without file headers.")
+
+
+def _table(frame: pd.DataFrame, labels: dict[str, str], formats: dict[str, str], alt: str) -> None:
+    """Draw the columns that have a label, the first one pinned; ``formats`` are of those that are not counts."""
+    first, *_ = labels
+    st.dataframe(
+        frame[list(labels)],
+        hide_index=True,
+        height="content",
+        column_config={
+            name: st.column_config.NumberColumn(label, format=formats.get(name, "localized"))
+            if is_numeric_dtype(frame[name])
+            else st.column_config.TextColumn(label, pinned=True if name == first else None)
+            for name, label in labels.items()
+        },
+        alt=alt,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import streamlit as st
 
@@ -38,27 +38,11 @@ def filters(lab: Lab) -> Query:
             f"More filters ({chosen})" if chosen else "More filters", icon=":material/filter_list:", key="runs-more"
         )
     with more:
-        methods = st.pills(
-            "Method",
-            get_args(Method),
-            selection_mode="multi",
-            key="method",
-            bind="query-params",
-            wrap=True,
-            on_change=_first_page,
-        )
+        methods = _pills("Method", get_args(Method), "method")
         datasets = _several("Dataset", lab.search.datasets(), "dataset")
         tags = _several("Tag", lab.search.tags(), "tag")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        states = st.pills(
-            "State",
-            get_args(State),
-            selection_mode="multi",
-            key="state",
-            bind="query-params",
-            wrap=True,
-            on_change=_first_page,
-        )
+        states = _pills("State", get_args(State), "state")
         archive = st.segmented_control(
             "Archive",
             list(ARCHIVE),
@@ -69,14 +53,22 @@ def filters(lab: Lab) -> Query:
             required=True,
         )
     return Query(
-        states=tuple(states),
-        methods=tuple(methods),
+        states=states,
+        methods=methods,
         datasets=datasets,
         tags=tags,
         text=text or "",
         archived=ARCHIVE[archive],
         sort=sort,
     )
+
+
+def _pills(label: str, options: tuple[Any, ...], key: str) -> tuple[Any, ...]:
+    """Draw ``options`` as pills, of which any number may be chosen."""
+    chosen = st.pills(
+        label, options, selection_mode="multi", key=key, bind="query-params", wrap=True, on_change=_first_page
+    )
+    return tuple(chosen)
 
 
 def _several(label: str, names: list[str], key: str) -> tuple[str, ...]:

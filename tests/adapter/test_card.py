@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from core.adapter.archive import CARD
 from core.adapter.card import plain
 from core.networks.file import write_network
 from core.spec import OptimSpec, RunSpec, TaskSpec
-from core.store.record import Result
 from tests.adapter.samples import BASE, ENTRIES, LORA, MODEL, WHOLE, assert_close, logits, packed, probe
+from tests.study.samples import RESULT
 
 
 def test_the_code_in_the_model_card_loads_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,25 +68,13 @@ def test_a_card_of_a_run_states_task_and_results() -> None:
         optim=OptimSpec(learning_rate=0.005, epochs=3),
         seed=4,
     )
-    result = Result(
+    result = replace(
+        RESULT,
         accuracy=97.125,
         accuracy_before=None,
-        source_accuracy=80.0,
         source_accuracy_before=96.5,
         source_accuracy_masked=None,
         source_accuracy_masked_before=None,
-        parameters=1,
-        trainable_parameters=1,
-        seconds=1.0,
-        examples_per_second=1.0,
-        memory=1,
-        checkpoint_bytes=1,
-        adapter_bytes=None,
-        epochs=2,
-        steps=5,
-        kept_epoch=2,
-        device="cpu",
-        threads=1,
     )
     card = Card.of("run-7", spec, result)
     assert (card.run, card.base) == ("run-7", "base-1")

@@ -11,7 +11,7 @@ from core.settings import Settings
 from core.spec import RunSpec
 from tests.conftest import DIGITS, copied, finish, short, wait_until
 from tests.pages.test_pages import draw
-from tests.runs.harm import lose
+from tests.store.harm import lose
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 

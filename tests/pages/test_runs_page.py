@@ -16,7 +16,7 @@ from core.store.record import Run
 from core.store.search import Query
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
-from tests.runs.many import write_many
+from tests.store.many import write_many
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG = PRETRAIN.but(optim=short(epochs=200, rate=0.001, batch_size=8))

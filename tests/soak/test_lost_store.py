@@ -26,10 +26,10 @@ from core.spec import LoRASpec, RunSpec
 from core.store.run_file import NAME
 from core.store.store import Store
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
-from tests.runs.child import lab_process
-from tests.runs.harm import AS_NOBODY, cut, lose, restore
-from tests.runs.test_old_home import said
+from tests.engine.child import lab_process
 from tests.soak.sizes import full_or_short, keep
+from tests.store.harm import AS_NOBODY, cut, lose, restore
+from tests.store.test_old_home import said
 
 SEEDS = full_or_short(3, 1)
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short())

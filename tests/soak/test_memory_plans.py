@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.runs.child import REPO
+from tests.engine.child import REPO
 from tests.soak.sizes import FULL, full_or_short, keep
 
 MIB = 2**20
@@ -97,7 +97,7 @@ SHAPES = full_or_short(SHORT | LONG, SHORT)
 @pytest.mark.timeout(3600 if FULL else 300)
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_bank_uses_the_memory_that_is_planned_for_it(name: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.runs.bank_growth", str(tmp_path), json.dumps(SHAPES[name])]
+    command = [sys.executable, "-m", "tests.engine.bank_growth", str(tmp_path), json.dumps(SHAPES[name])]
     done = subprocess.run(command, cwd=REPO, env=os.environ, stdout=subprocess.PIPE, text=True, check=True)
     told = json.loads(done.stdout)
     planned, used = told["planned"], told["used"]

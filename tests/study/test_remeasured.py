@@ -14,7 +14,7 @@ from core.spec import ModelSpec
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms
 from core.study.weights.remeasured import base_standings, cut_arms, image_by_image, mean_standing, remeasure
-from core.study.weights.spectrum import cut_network
+from core.study.weights.spectrum import cut_networks
 from tests.conftest import finish, short
 
 SIZES = ModelSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=9, num_classes=5)
@@ -48,8 +48,9 @@ def test_a_change_of_exact_rank_survives_its_cut_and_no_smaller_one():
             weight = tuned.layers[index].weight
             weight += torch.randn(weight.shape[0], 3, generator=generator) @ torch.randn(3, weight.shape[1])
     x = torch.rand(64, 20, generator=generator)
-    torch.testing.assert_close(cut_network(base, tuned, 3)(x), tuned(x), atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(cut_network(base, tuned, 2)(x), tuned(x), atol=1e-2)
+    three, two = cut_networks(base, tuned, [3, 2])
+    torch.testing.assert_close(three(x), tuned(x), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(two(x), tuned(x), atol=1e-2)
 
 
 def test_every_rank_is_cut_once_with_every_seed(studied, chosen):

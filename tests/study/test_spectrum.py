@@ -15,12 +15,12 @@ from core.networks.perceptron import build
 from core.spec import LoRASpec, ModelSpec
 from core.study.weights.spectrum import (
     Spectrum,
-    cut_network,
+    cut_networks,
     delta_weights,
     linear_weights,
     spectra,
     spectrum,
-    truncated,
+    truncations,
     with_weights,
 )
 
@@ -98,11 +98,11 @@ def test_a_layer_that_did_not_move_has_no_rank():
 @given(SEEDS, st.integers(0, 7))
 def test_what_is_cut_off_is_what_the_other_singular_values_hold(seed, rank):
     delta = np.random.default_rng(seed).normal(size=(7, 5))
-    values, cut = np.linalg.svd(delta, compute_uv=False), truncated(delta, rank)
+    values, (cut,) = np.linalg.svd(delta, compute_uv=False), truncations(delta, [rank])
     assert np.linalg.norm(delta - cut) == pytest.approx(np.linalg.norm(values[rank:]), abs=1e-9)
     assert np.linalg.matrix_rank(cut) == min(rank, 5)
     # No other matrix of that rank comes nearer.
-    other = truncated(np.random.default_rng(seed + 1).normal(size=(7, 5)), rank)
+    (other,) = truncations(np.random.default_rng(seed + 1).normal(size=(7, 5)), [rank])
     assert np.linalg.norm(delta - other) >= np.linalg.norm(delta - cut) - 1e-9
 
 
@@ -145,7 +145,7 @@ def test_weights_of_another_base_or_size_are_refused():
     with pytest.raises(BaseMismatchError, match="different layers"):
         delta_weights(build(SIZES.but(num_hidden_1=13), 0), tuned)
     with pytest.raises(LoRAError, match=r"no plain linear layer layers\.0"):
-        cut_network(base, tuned, 1)
+        next(cut_networks(base, tuned, [1]))
     with pytest.raises(LoRAError, match=r"no plain linear layer layers\.1"):
         with_weights(base, {"layers.1": np.zeros((1, 1))})
 
@@ -166,10 +166,10 @@ def test_a_network_is_put_together_from_base_and_deltas_and_neither_changes():
 def test_full_fine_tuning_cut_to_a_rank_has_deltas_of_that_rank_and_its_own_biases():
     base = build(SIZES, 0)
     tuned = tuned_fully(base)
-    cut = cut_network(base, tuned, 2)
+    cut, whole = cut_networks(base, tuned, [2, {"layers.0": 12, "layers.2": 99, "layers.4": 5}])
     for path, delta in delta_weights(base, cut).items():
-        assert delta == pytest.approx(truncated(delta_weights(base, tuned)[path], 2), abs=1e-6)
+        (expected,) = truncations(delta_weights(base, tuned)[path], [2])
+        assert delta == pytest.approx(expected, abs=1e-6)
         assert torch.equal(cut.get_submodule(path).bias, tuned.get_submodule(path).bias)
-    whole = cut_network(base, tuned, {"layers.0": 12, "layers.2": 99, "layers.4": 5})
     x = torch.randn(6, 20, generator=torch.Generator().manual_seed(1))
     assert torch.allclose(whole(x), tuned(x), atol=1e-6)

@@ -151,12 +151,14 @@ def test_intruders_mean_nothing_where_there_are_few_outputs():
 
 def test_scaling_a_direction_changes_its_singular_value_alone():
     weight = well_spread()
-    for factor in (0.0, 0.7, 1.0):
-        values = np.linalg.svd(scaled_directions(weight, [0, 3], factor), compute_uv=False)
+    factors = (0.0, 0.7, 1.0)
+    for factor, scaled in zip(factors, scaled_directions(weight, [0, 3], factors), strict=True):
+        values = np.linalg.svd(scaled, compute_uv=False)
         expected = np.arange(40.0, 0, -1)
         expected[[0, 3]] *= factor
         assert values == pytest.approx(np.sort(expected)[::-1], abs=1e-9)
-    assert np.array_equal(scaled_directions(weight, [], 0.0), weight)
+    (unscaled,) = scaled_directions(weight, [], [0.0])
+    assert np.array_equal(unscaled, weight)
 
 
 @pytest.mark.parametrize(("size", "least"), [(0.0, 0), (0.3, 1), (3.0, 6)])

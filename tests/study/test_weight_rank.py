@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.study.weights.rank import CutCurve, cut_curve, cut_scores, ranks_up_to, suggested_rank
 from core.study.weights.scores import Scores
-from core.study.weights.spectrum import cut_network, truncated, truncations
+from core.study.weights.spectrum import cut_networks, truncations
 from tests.study.changes import exam_of, full_change, inputs, planted_change
 
 RANKS = (1, 2, 4, 8, 12)
@@ -28,7 +28,7 @@ def test_ranks_double_up_to_the_largest(most, ranks):
 def test_one_decomposition_gives_the_cut_of_each_rank():
     delta = np.random.default_rng(0).normal(size=(9, 6))
     for rank, cut in zip([0, 3, 6, 99, 1], truncations(delta, [0, 3, 6, 99, 1]), strict=True):
-        assert cut == pytest.approx(truncated(delta, rank), abs=1e-12)
+        assert cut == pytest.approx(next(truncations(delta, [rank])), abs=1e-12)
 
 
 def test_a_delta_of_an_exact_rank_is_whole_from_that_rank_on():
@@ -48,11 +48,13 @@ def test_the_last_rank_is_the_whole_network_and_each_other_one_the_control_of_th
     exam, x = exam_of(change.tuned), inputs()
     curve = cut_curve(change, exam)
     with torch.no_grad():
-        assert torch.allclose(cut_network(change.base, change.tuned, 12)(x), change.tuned(x), atol=1e-6)
+        (whole,) = cut_networks(change.base, change.tuned, [12])
+        assert torch.allclose(whole(x), change.tuned(x), atol=1e-6)
     assert curve.scores.target[-1] == 100
     for place, rank in enumerate(RANKS):
         assert cut_scores(change, exam, rank).target[0] == curve.scores.target[place]
-        assert exam.of_networks([cut_network(change.base, change.tuned, rank)]).target[0] == curve.scores.target[place]
+        control = exam.of_networks(cut_networks(change.base, change.tuned, [rank]))
+        assert control.target[0] == curve.scores.target[place]
 
 
 def test_the_suggested_rank_is_the_first_from_which_on_all_are_close_enough():

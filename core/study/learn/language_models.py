@@ -6,9 +6,11 @@ exactly to the published parameter counts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
-from core.study.learn.counting import ADAM_STATE, BFLOAT16, LayerCount, Network, Projection
+from core.study.learn.counting import ADAM_STATE, BFLOAT16, LayerCount, Network, Part, Projection
 
 
 def gpt2(
@@ -19,11 +21,13 @@ def gpt2(
     Args: fields of its ``config.json``.
     """
     d = n_embd
-    projections = (
-        Projection("c_attn", "attention", d, 3 * d, n_layer, True, "n_embd → 3 · n_embd"),
-        Projection("attn.c_proj", "attention", d, d, n_layer, True, "n_embd → n_embd"),
-        Projection("c_fc", "mlp", d, 4 * d, n_layer, True, "n_embd → 4 · n_embd"),
-        Projection("mlp.c_proj", "mlp", 4 * d, d, n_layer, True, "4 · n_embd → n_embd"),
+    projections = _projections(
+        {"n_embd": d, "3 · n_embd": 3 * d, "4 · n_embd": 4 * d},
+        n_layer,
+        ("c_attn", "attention", "n_embd", "3 · n_embd", True),
+        ("attn.c_proj", "attention", "n_embd", "n_embd", True),
+        ("c_fc", "mlp", "n_embd", "4 · n_embd", True),
+        ("mlp.c_proj", "mlp", "4 · n_embd", "n_embd", True),
     )
     # Each norm has a scale and a shift; there are two norms per block and one at the end.
     other = (vocab_size + n_positions) * d + (2 * n_layer + 1) * 2 * d
@@ -71,30 +75,52 @@ def llama_like(
         qkv_bias: whether q, k and v have biases.
         norms: norms per block, each with a scale of hidden_size.
     """
-    hidden, inner, layers = hidden_size, intermediate_size, num_hidden_layers
-    head = head_dim or hidden // num_attention_heads
-    queries, keys = num_attention_heads * head, num_key_value_heads * head
-    to_queries, to_keys = "num_attention_heads · head_dim", "num_key_value_heads · head_dim"
-    projections = (
-        Projection("q_proj", "attention", hidden, queries, layers, qkv_bias, f"hidden_size → {to_queries}"),
-        Projection("k_proj", "attention", hidden, keys, layers, qkv_bias, f"hidden_size → {to_keys}"),
-        Projection("v_proj", "attention", hidden, keys, layers, qkv_bias, f"hidden_size → {to_keys}"),
-        Projection("o_proj", "attention", queries, hidden, layers, False, f"{to_queries} → hidden_size"),
-        Projection("gate_proj", "mlp", hidden, inner, layers, False, "hidden_size → intermediate_size"),
-        Projection("up_proj", "mlp", hidden, inner, layers, False, "hidden_size → intermediate_size"),
-        Projection("down_proj", "mlp", inner, hidden, layers, False, "intermediate_size → hidden_size"),
+    head = head_dim or hidden_size // num_attention_heads
+    hidden, inner = "hidden_size", "intermediate_size"
+    queries, keys = "num_attention_heads · head_dim", "num_key_value_heads · head_dim"
+    projections = _projections(
+        {
+            hidden: hidden_size,
+            inner: intermediate_size,
+            queries: num_attention_heads * head,
+            keys: num_key_value_heads * head,
+        },
+        num_hidden_layers,
+        ("q_proj", "attention", hidden, queries, qkv_bias),
+        ("k_proj", "attention", hidden, keys, qkv_bias),
+        ("v_proj", "attention", hidden, keys, qkv_bias),
+        ("o_proj", "attention", queries, hidden, False),
+        ("gate_proj", "mlp", hidden, inner, False),
+        ("up_proj", "mlp", hidden, inner, False),
+        ("down_proj", "mlp", inner, hidden, False),
     )
-    other = vocab_size * hidden * (1 if tied else 2) + (norms * layers + 1) * hidden
+    other = vocab_size * hidden_size * (1 if tied else 2) + (norms * num_hidden_layers + 1) * hidden_size
     config = {
-        "hidden_size": hidden,
-        "intermediate_size": inner,
-        "num_hidden_layers": layers,
+        "hidden_size": hidden_size,
+        "intermediate_size": intermediate_size,
+        "num_hidden_layers": num_hidden_layers,
         "num_attention_heads": num_attention_heads,
         "num_key_value_heads": num_key_value_heads,
         "head_dim": head,
         "vocab_size": vocab_size,
     }
     return Network(name, projections, other, BFLOAT16, checkpoint, config)
+
+
+def _projections(
+    widths: Mapping[str, int], copies: int, *layers: tuple[str, Part, str, str, bool]
+) -> tuple[Projection, ...]:
+    """Projections of a block, whose shapes are given by config fields.
+
+    Args:
+        widths: value of each expression of config fields.
+        copies: number of blocks.
+        layers: name, part, inputs and outputs as keys of ``widths``, and whether it has a bias.
+    """
+    return tuple(
+        Projection(name, part, widths[inputs], widths[outputs], copies, bias, f"{inputs} → {outputs}")
+        for name, part, inputs, outputs, bias in layers
+    )
 
 
 LANGUAGE_MODELS: tuple[Network, ...] = (

@@ -136,7 +136,7 @@ def scaling_check(change: WeightChange, exam: Exam, layer: str, indices: Sequenc
 
     def scores(places: Sequence[int]) -> Scores:
         return exam.of_networks(
-            with_weights(change.plain, {layer: scaled_directions(tuned, places, factor)}) for factor in FACTORS
+            with_weights(change.plain, {layer: scaled}) for scaled in scaled_directions(tuned, places, FACTORS)
         )
 
     return ScalingCheck(np.array(FACTORS), scores(indices), scores(others))

@@ -25,7 +25,7 @@ from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm, Standing
 from core.study.stats.claims import ExampleDifference, example_difference
-from core.study.weights.spectrum import cut_network
+from core.study.weights.spectrum import cut_networks
 from core.training.evaluation import evaluate_both
 
 
@@ -47,8 +47,8 @@ def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int]) -> list[CutArm]:
     for run in full.runs:
         base, tuned = read_network(lab.artifacts.base(run)), read_network(lab.artifacts.path(run.id, NETWORK))
         target, source = _tasks(lab, run.spec)
-        for cut in cuts.values():
-            cut.by_seed[run.spec.seed] = _standing(cut_network(base, tuned, cut.rank), target, source, "test")
+        for cut, network in zip(cuts.values(), cut_networks(base, tuned, list(cuts)), strict=True):
+            cut.by_seed[run.spec.seed] = _standing(network, target, source, "test")
     return list(cuts.values())
 
 

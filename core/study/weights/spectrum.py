@@ -195,24 +195,15 @@ def spectra(base: nn.Module, tuned: nn.Module) -> dict[str, Spectrum]:
     return {path: spectrum(delta, weights[path]) for path, delta in delta_weights(base, tuned).items()}
 
 
-def truncated(delta: Array, rank: int) -> Array:
-    """The matrix of at most that rank that is nearest to ``delta``: Σ σᵢ uᵢ vᵢᵀ over the first ``rank`` values.
-
-    Nearest in the Frobenius and the spectral norm (Eckart and Young, Psychometrika 1, 1936; Mirsky 1960).
-
-    Args:
-        delta: (out, in).
-        rank: 0 or above; at min(out, in) and more, ``delta`` itself.
-    """
-    return next(truncations(delta, [rank]))
-
-
 def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
-    """:func:`truncated` at several ranks, from one decomposition.
+    """The matrices of at most each rank that are nearest to ``delta``, from one decomposition.
+
+    Nearest in the Frobenius and the spectral norm: Σ σᵢ uᵢ vᵢᵀ over the first values (Eckart and Young, Psychometrika
+    1, 1936; Mirsky 1960).
 
     Args:
         delta: (out, in).
-        ranks: 0 or above.
+        ranks: 0 or above; at min(out, in) and more, ``delta`` itself.
 
     Yields:
         (out, in) at each rank, in this order.
@@ -222,27 +213,15 @@ def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
         yield delta.copy() if rank >= min(delta.shape) else (left[:, :rank] * values[:rank]) @ right[:rank]
 
 
-def cut_network(base: nn.Module, tuned: nn.Module, rank: int | Mapping[str, int]) -> nn.Module:
-    """The control "full fine-tuning cut to rank r": ``tuned`` with ΔW of every layer cut by :func:`truncated`.
+def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mapping[str, int]]) -> Iterator[nn.Module]:
+    """The control "full fine-tuning cut to rank r": ``tuned`` with ΔW of every layer cut by :func:`truncations`.
 
     Biases stay as they were tuned.
 
     Args:
         base: the network that training started from.
         tuned: the fully tuned one, of plain linear layers.
-        rank: of every layer alike, or of each by its path.
-
-    Raises:
-        BaseMismatchError: as of :func:`delta_weights`.
-        LoRAError: ``tuned`` carries adapters.
-    """
-    return next(cut_networks(base, tuned, [rank]))
-
-
-def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mapping[str, int]]) -> Iterator[nn.Module]:
-    """:func:`cut_network` at several ranks, from one decomposition a layer.
-
-    Args: as of :func:`cut_network`.
+        ranks: one for each network: of every layer alike, or of each by its path.
 
     Raises:
         BaseMismatchError: as of :func:`delta_weights`.

@@ -7,7 +7,7 @@ outputs, the right ones in that of inputs. Each measure comes with what random d
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -255,8 +255,8 @@ def _likeness(known: Array, found: Array) -> Array:
     return np.asarray(np.clip(np.abs(found.T @ known).max(axis=1, initial=0.0), 0.0, 1.0))
 
 
-def scaled_directions(weight: Array, indices: Sequence[int], factor: float) -> Array:
-    """A weight with some of its singular values scaled: W + (λ − 1) Σ σᵢ uᵢ vᵢᵀ.
+def scaled_directions(weight: Array, indices: Sequence[int], factors: Iterable[float]) -> Iterator[Array]:
+    """A weight with some of its singular values scaled, W + (λ − 1) Σ σᵢ uᵢ vᵢᵀ, from one decomposition.
 
     The causal check of arXiv 2410.21228, with its λ: where intruders cause forgetting, λ < 1 on them gives source
     accuracy back and costs little target accuracy. As a control, do the same to as many other strong directions.
@@ -264,11 +264,15 @@ def scaled_directions(weight: Array, indices: Sequence[int], factor: float) -> A
     Args:
         weight: the tuned W + ΔW, (out, in).
         indices: of singular values, 0 for the largest; see :attr:`Intruders.indices`.
-        factor: λ; 1 leaves the weight as it is, 0 takes the directions out.
+        factors: each λ; 1 leaves the weight as it is, 0 takes the directions out.
+
+    Yields:
+        (out, in) at each λ, in this order.
     """
     left, values, right = np.linalg.svd(weight, full_matrices=False)
     chosen = list(indices)
-    return np.asarray(weight + (factor - 1) * (left[:, chosen] * values[chosen]) @ right[chosen])
+    for factor in factors:
+        yield np.asarray(weight + (factor - 1) * (left[:, chosen] * values[chosen]) @ right[chosen])
 
 
 def _random_directions(dimension: int, count: int, rng: np.random.Generator) -> Array:

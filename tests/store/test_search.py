@@ -15,7 +15,7 @@ from core.store.schema import TABLES, UPGRADES
 from core.store.search import MAX_WORDS, ORDERS, Entry, Query, Search, Sort
 from core.store.store import Store
 from tests.conftest import DIGITS
-from tests.runs.many import write_many
+from tests.store.many import write_many
 from tests.study.samples import RESULT
 
 COUNT = 400

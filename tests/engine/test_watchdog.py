@@ -21,7 +21,7 @@ from core.spec import RunSpec
 from core.store.checkpoints import PREFIX
 from core.store.run_file import NAME
 from tests.conftest import DIGITS, copied, finish, short, wait_until
-from tests.runs.child import lab_process, when_read
+from tests.engine.child import lab_process, when_read
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG = PRETRAIN.but(optim=short(epochs=200, rate=0.001))

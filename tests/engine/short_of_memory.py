@@ -1,4 +1,4 @@
-"""A lab in a process with limited memory: ``python -m tests.runs.short_of_memory``.
+"""A lab in a process with limited memory: ``python -m tests.engine.short_of_memory``.
 
 It trains all given specs together, and prints the result of each, one line of JSON per run.
 """

@@ -25,7 +25,7 @@ from core.store.checkpoints import PREFIX
 from core.store.record import Run
 from core.store.run_file import NAME
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
-from tests.runs.child import lab_process, when_read
+from tests.engine.child import lab_process, when_read
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 EPOCHS = 60

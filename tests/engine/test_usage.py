@@ -13,7 +13,7 @@ from core.lab import Lab
 from core.settings import Settings
 from core.spec import LoRASpec, OptimSpec, RunSpec
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
-from tests.runs.many import write_many
+from tests.store.many import write_many
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 

@@ -27,9 +27,9 @@ from core.store.run_file import NAME, changes_in, read_run_file
 from core.store.store import Store
 from core.web.downloads import health
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
-from tests.runs.child import lab_process
-from tests.runs.harm import AS_NOBODY, cut, lose, restore, scribble
-from tests.runs.test_old_home import said
+from tests.engine.child import lab_process
+from tests.store.harm import AS_NOBODY, cut, lose, restore, scribble
+from tests.store.test_old_home import said
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 LONG = SPEC.but(optim=short(epochs=200, batch_size=16, rate=0.001))

@@ -1,4 +1,4 @@
-"""A process that trains one bank and prints planned and used memory: ``python -m tests.runs.bank_growth``.
+"""A process that trains one bank and prints planned and used memory: ``python -m tests.engine.bank_growth``.
 
 One line of JSON: the number of runs, the planned bytes, and the peak growth of the process in bytes after data and
 libraries were loaded.

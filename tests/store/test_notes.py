@@ -27,17 +27,12 @@ from core.store.search import Query, Search
 from core.store.store import Store
 from core.web.downloads import download
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
-from tests.runs.many import PER_EXPERIMENT, write_many
-from tests.runs.test_store import RESULT
+from tests.store.many import PER_EXPERIMENT, write_many
+from tests.study.samples import RESULT
 from tests.web.loop import complete
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS)
 TUNE = RunSpec.of(method="full", task=TURNED, source=DIGITS, base="r-0000ba5e")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "lab.sqlite3")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from core.engine.bank_memory import Sizes, bank_memory
 from core.settings import Settings
 from core.spec import ModelSpec, RunSpec
 from tests.conftest import DIGITS, short
-from tests.runs.child import REPO
+from tests.engine.child import REPO
 
 WARM = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LARGE = WARM.but(model=ModelSpec.of(num_hidden_1=1024, num_hidden_2=2048), optim=short(rate=0.0001, batch_size=512))
@@ -32,7 +32,7 @@ def allowed(specs: Sequence[RunSpec]) -> int:
 def told(home: Path, allowed: int, specs: Sequence[RunSpec]) -> list[dict[str, Any]]:
     """Results of runs in a process that may allocate this many more bytes."""
     texts = [spec.to_json() for spec in (WARM, *specs)]
-    command = [sys.executable, "-m", "tests.runs.short_of_memory", str(home), str(allowed), *texts]
+    command = [sys.executable, "-m", "tests.engine.short_of_memory", str(home), str(allowed), *texts]
     # One malloc arena for all threads, since each further arena would reserve unused addresses; and every large block
     # goes back to the system when it is freed, since a heap with holes in it counts against the limit as a whole.
     malloc = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}

@@ -28,7 +28,7 @@ def lab_process(
     """Yield a process with a lab on ``home``, and the ids of the runs that it queued; kill it at the end."""
     arguments = [str(home), json.dumps(settings), *(spec.to_json() for spec in specs)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.runs.child", *arguments], cwd=REPO, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.engine.child", *arguments], cwd=REPO, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout
     try:

@@ -1,0 +1,64 @@
+"""Small networks with adapters as training leaves them, in both forms, all scalings, ranks and dtypes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from core.methods.lora import (
+    AdaptedLinear,
+    LinearWithLoRA,
+    LinearWithLoRAMerged,
+    adapted_layers,
+    add_lora,
+)
+from core.networks.perceptron import build, fingerprint
+from core.spec import SCALINGS, LoRASpec, ModelSpec, Scaling
+
+FORMS: list[type[AdaptedLinear]] = [LinearWithLoRA, LinearWithLoRAMerged]
+RANKS = [1, 3, 8]
+DTYPES = [torch.float64, torch.float32, torch.bfloat16]
+CLOSE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 4e-2}
+"""Relative rounding that a sum of some twenty products may have."""
+
+SMALL = ModelSpec(num_features=12, num_hidden_1=10, num_hidden_2=9, num_classes=8)
+each_form = pytest.mark.parametrize("form", FORMS)
+each_scaling = pytest.mark.parametrize("scaling", SCALINGS)
+each_rank = pytest.mark.parametrize("rank", RANKS)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+def perturbed(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Give every A and B values as after training: B is no longer zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in adapted_layers(model).values():
+            layer.lora.A.add_(torch.randn(layer.lora.A.shape, generator=generator).to(layer.lora.A) * 0.2)
+            layer.lora.B.copy_(torch.randn(layer.lora.B.shape, generator=generator) * 0.2)
+    return model
+
+
+def network(
+    form: type[AdaptedLinear] = LinearWithLoRA,
+    scaling: Scaling = "alpha/r",
+    rank: int = 3,
+    dtype: torch.dtype = torch.float32,
+    targets: tuple[str, ...] = ("all-linear",),
+) -> nn.Module:
+    spec = LoRASpec(rank=rank, alpha=2.5, scaling=scaling, target_modules=targets)
+    base = build(SMALL, seed=1).to(dtype)
+    return perturbed(add_lora(base, spec, torch.Generator().manual_seed(2), form))
+
+
+def inputs(dtype: torch.dtype = torch.float32, rows: int = 7) -> Tensor:
+    return torch.randn(rows, 12, generator=torch.Generator().manual_seed(3)).to(dtype)
+
+
+def close(one: Tensor, two: Tensor, dtype: torch.dtype) -> None:
+    assert one.dtype == two.dtype
+    assert (one - two).abs().max() <= CLOSE[dtype] * max(1.0, two.abs().max().item())
+
+
+def weights(model: nn.Module) -> str:
+    return fingerprint(model.state_dict())

@@ -1,0 +1,44 @@
+"""Runs brought to a state by calls of the store."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.spec import RunSpec
+from core.store.record import State
+from core.store.store import Store
+from core.training.events import StepLoss
+from tests.conftest import DIGITS
+from tests.study.samples import RESULT
+
+SPEC = RunSpec.of(method="pretrain", task=DIGITS)
+
+
+def put(store: Store, id: str, state: State, spec: RunSpec = SPEC, owner: str = "me") -> None:
+    """Bring a run to a state by calls of the store."""
+    store.add([(id, spec)], owner, 100)
+    if state == "queued":
+        return
+    if state == "stopped":
+        store.ask_stop(id, owner)
+        return
+    (run,) = store.claim(owner)
+    assert run.id == id
+    {
+        "running": lambda: None,
+        "finished": lambda: store.finish(run, "finished", RESULT, {}),
+        "failed": lambda: store.fail(run, "because", None),
+        "interrupted": lambda: store.interrupt(run),
+    }[state]()
+
+
+def train(store: Store, id: str, first: int, count: int) -> None:
+    """Record steps of a run in training, a tenth of a second each."""
+    seconds = 0.1 * np.arange(first, first + count)
+    lost = store.record([(store.run(id), StepLoss(first, np.arange(first, first + count, dtype=np.float32), seconds))])
+    assert not lost
+
+
+def keep(store: Store, id: str, step: int) -> None:
+    """Record a checkpoint of a run in training."""
+    assert not store.keep_checkpoints([(store.run(id), f"checkpoint-{step}-abcd.safetensors", "0" * 64)])

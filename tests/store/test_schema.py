@@ -1,0 +1,84 @@
+"""Stores of earlier versions become one of this version."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from core.spec import RunSpec
+from core.store.schema import VERSION
+from core.store.search import Query, Search
+from core.store.store import Store
+from tests.study.samples import RESULT
+
+LABEL = (
+    "label TEXT GENERATED ALWAYS AS (CASE method WHEN 'lora' THEN 'LoRA r=' || json_extract(spec, '$.lora.rank')"
+    " WHEN 'full' THEN CASE json_extract(spec, '$.control') WHEN 'head' THEN 'Head only' WHEN 'biases' THEN"
+    " 'Biases only' WHEN 'scratch' THEN 'From scratch' ELSE 'Full' END ELSE 'Pretrain' END) VIRTUAL"
+)
+"""A column of versions 3 and 4."""
+
+
+def as_it_was(sql: str, version: int) -> str | None:
+    """A statement of this version's schema as in an earlier version; None if that version had none."""
+    if sql.startswith("CREATE INDEX runs_by_kind"):
+        return None  # of version 5
+    sql = re.sub(r",\s*kind TEXT GENERATED.*(?=\))", "", sql, flags=re.DOTALL)
+    sql = re.sub(r"(?=accuracy REAL GENERATED)", f"{LABEL}, ", sql)
+    if version < 4:
+        if sql.startswith(("CREATE TRIGGER", "CREATE INDEX runs_to_copy")):
+            return None
+        sql = re.sub(r",\s*changes INTEGER.*(?=\))", "", sql, flags=re.DOTALL)
+    if version < 3:
+        if re.match(r"CREATE INDEX (runs_by_(created|dataset|accuracy|training_seconds|base)|tags_by_tag) ", sql):
+            return None
+        if sql.startswith(("CREATE TABLE log", "CREATE INDEX log_by_run")):
+            return None
+        sql = re.sub(r",\s*dataset TEXT GENERATED.*(?=\))", "", sql, flags=re.DOTALL)
+    if version < 2:
+        if sql.startswith("CREATE TABLE tags"):
+            return None
+        sql = re.sub(r",\s*resumed_step.*(?=\))", "", sql, flags=re.DOTALL)
+    return sql
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs(tmp_path: Path, version: int) -> None:
+    old, new = tmp_path / "old.sqlite3", tmp_path / "new.sqlite3"
+    Store(new).close()
+    with closing(sqlite3.connect(new)) as db:
+        tables = [row[0] for row in db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
+    spec = RunSpec.of(method="pretrain")
+    with closing(sqlite3.connect(old)) as db:
+        for table in tables:
+            if statement := as_it_was(table, version):
+                db.execute(statement)
+        columns = {row[1] for row in db.execute("PRAGMA table_xinfo(runs)")}
+        assert ("accuracy" in columns, "label" in columns) == (version >= 3, version >= 3)
+        assert ("copied" in columns, "kind" in columns) == (version >= 4, False)
+        db.execute(
+            "INSERT INTO runs (id, spec, method, bank_key, state, owner, created, result)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ("r-1", spec.to_json(), "pretrain", spec.bank_key, "finished", "somebody", 1.0, json.dumps(asdict(RESULT))),
+        )
+        db.execute(f"PRAGMA user_version = {version}")
+        db.commit()
+    assert Store(old).run("r-1").spec == spec
+    found = []
+    for path in (old, new):
+        with closing(sqlite3.connect(path)) as db:
+            columns = db.execute("SELECT name, type, dflt_value, hidden FROM pragma_table_xinfo('runs')").fetchall()
+            others = db.execute("SELECT name, sql FROM sqlite_master WHERE type <> 'table' ORDER BY name").fetchall()
+            found.append((columns, others))
+            assert db.execute("SELECT count(*) FROM tags").fetchone() == (0,)
+            assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    assert found[0] == found[1]
+    with closing(sqlite3.connect(old)) as db:
+        assert db.execute("SELECT dataset, kind, accuracy FROM runs").fetchone() == ("digits", "pretrain//", 90.0)
+    assert Search(Store(old)).count(Query(text="pretrain")) == 1

@@ -1,0 +1,74 @@
+"""Doors asked as a server asks them, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.web.guard import Key
+from tests.web.loop import complete
+
+TOKEN = "a-token-of-my-own"
+KEY = Key(TOKEN)
+LOCAL = ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "::ffff:127.0.0.1"]
+ELSEWHERE = [
+    "",
+    None,
+    "0.0.0.0",
+    "::",
+    "10.0.0.5",
+    "192.168.1.4",
+    "lab.example",
+    "localhost.example",
+    "::ffff:10.0.0.5",
+]
+
+
+async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+    """What the doors protect; it reads all that it is sent."""
+    text = "inside"
+    if scope["type"] == "http":
+        text += f" {len(await Request(scope, receive).body())}"
+    await PlainTextResponse(text)(scope, receive, send)
+
+
+def ask(
+    app: ASGIApp,
+    path: str = "/",
+    method: str = "GET",
+    kind: str = "http",
+    chunks: Iterable[bytes] = (b"",),
+    **scope: Any,
+) -> tuple[int, str, dict[str, str]]:
+    """The status, body and headers of one answer; keywords in capitals are headers."""
+    headers = {name.lower().replace("_", "-"): value for name, value in scope.items() if name[0].isupper()}
+    path, _, query = path.partition("?")
+    fields: Scope = {
+        "type": kind,
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in {"host": "localhost", **headers}.items()],
+        "client": scope.get("client", ("127.0.0.1", 50000)),
+        "scheme": scope.get("scheme", "http"),
+        "extensions": {"websocket.http.response": {}} if scope.get("denial", True) else {},
+    }
+    bodies = list(chunks)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": bodies.pop(0), "more_body": bool(bodies)}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    complete(app(fields, receive, send))  # type: ignore[arg-type]
+    if sent[0]["type"] == "websocket.close":
+        return sent[0]["code"], "", {}
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], body.decode(), {name.decode(): value.decode() for name, value in sent[0]["headers"]}

@@ -1,0 +1,86 @@
+"""Bodies of requests are bounded, each and all together."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from core.web import bodies
+from core.web.bodies import FORM_BYTES, FRAME_BYTES, BodyLimit
+from tests.web.asking import ask, inside
+
+
+@pytest.mark.parametrize(
+    ("path", "limit"), [("/access", FORM_BYTES), ("/up/s/f", 1000 + FRAME_BYTES), ("/up", FORM_BYTES)]
+)
+def test_a_body_is_bounded_with_and_without_a_length(path: str, limit: int) -> None:
+    door = BodyLimit(inside, "/up/", 1000)
+    assert ask(door, path, "PUT", chunks=[b"0" * limit])[:2] == (200, f"inside {limit}")
+    assert ask(door, path, "PUT", chunks=[b"0" * limit, b"0"])[0] == 413
+    assert ask(door, path, "PUT", Content_Length=str(limit + 1))[0] == 413
+    assert ask(door, path, "PUT", Content_Length="-1")[0] == 413
+
+
+def test_all_uploads_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_HELD", 1500)
+    held = 0
+    door = BodyLimit(inside, "/up/", 1000, lambda: held)
+    assert ask(door, "/up/s/f", "PUT", Content_Length="900")[0] == 200
+    held = 700
+    status, body, headers = ask(door, "/up/s/f", "PUT", Content_Length="900")
+    assert (status, "close some pages" in body, headers["retry-after"]) == (503, True, "60")
+    assert ask(door, "/up/s/f", "DELETE")[0] == 200
+    assert ask(door, "/")[0] == 200
+    assert ask(door, "/up/s/f", "PUT", Content_Length="800", chunks=[b"0" * 800])[0] == 200
+    assert door.reserved == 0
+
+
+def test_what_is_declared_counts_as_held_before_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty uploads of 48 MiB that begin at once: as many are taken as fit."""
+    size = 48 * 2**20
+    monkeypatch.setattr(bodies, "MAX_HELD", 512 * 2**20)
+    seen: list[int] = []
+
+    async def nested(scope: Scope, receive: Receive, send: Send) -> None:
+        if len(seen) < 30:  # nothing of this body has come when the next begins
+            seen.append(0)
+            number = len(seen)
+            seen[number - 1] = ask(door, "/up/s/g", "PUT", Content_Length=str(size))[0]
+        await PlainTextResponse("inside")(scope, receive, send)
+
+    door = BodyLimit(nested, "/up/", size)
+    assert ask(door, "/up/s/f", "PUT", Content_Length=str(size))[0] == 200
+    assert (len(seen), seen.count(503)) == (10, 1)
+    assert door.reserved == 0
+
+
+def test_a_body_in_chunks_reserves_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_HELD", 1000 + FRAME_BYTES + 100)
+    seen: list[int] = []
+
+    async def nested(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(
+            ask(BodyLimit(inside, "/up/", 1000, lambda: door.reserved), "/up/s/g", "PUT", Content_Length="101")[0]
+        )
+        await PlainTextResponse("inside")(scope, receive, send)
+
+    door = BodyLimit(nested, "/up/", 1000)
+    assert ask(door, "/up/s/f", "PUT", Transfer_Encoding="chunked")[0] == 200
+    assert seen == [503]
+
+
+@pytest.mark.parametrize("error", [ClientDisconnect, RuntimeError, asyncio.CancelledError])
+def test_what_was_reserved_is_free_again_however_the_upload_ends(error: type[BaseException]) -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        assert door.reserved == 900
+        raise error
+
+    door = BodyLimit(failing, "/up/", 1000)
+    with suppress(error, IndexError):  # nothing was sent, where the client is gone
+        ask(door, "/up/s/f", "PUT", Content_Length="900")
+    assert door.reserved == 0

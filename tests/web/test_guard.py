@@ -1,0 +1,120 @@
+"""The guard: wrong tries are counted, right credentials come in, and nobody is led elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.web.attempts import Attempts
+from core.web.guard import Guard, Key
+from tests.web.asking import KEY, TOKEN, ask, inside
+
+
+def test_wrong_tries_are_counted_by_peer_and_forgotten() -> None:
+    now = [0.0]
+    attempts = Attempts(per_peer=2, max_peers=3, seconds=60, clock=lambda: now[0])
+    assert attempts.wrong("10.0.0.1") == 0
+    now[0] = 10
+    assert attempts.wrong("::ffff:10.0.0.1") == 0  # the same, as a socket for both kinds shows it
+    assert attempts.wrong("10.0.0.1") == 50
+    assert attempts.wrong("10.0.0.2") == 0
+    now[0] = 61
+    assert attempts.wrong("10.0.0.1") == 0
+    for number in range(100):
+        attempts.wrong(f"10.0.1.{number}")
+    assert len(attempts) == 3
+
+
+def test_a_household_of_ipv6_is_one_peer() -> None:
+    attempts = Attempts(per_peer=2)
+    assert [attempts.wrong(f"2001:db8:1:2::{number}") > 0 for number in range(1, 4)] == [False, False, True]
+    assert attempts.wrong("2001:db8:1:3::1") == 0
+
+
+def test_wrong_ones_of_many_never_keep_a_right_one_out() -> None:
+    guard = Guard(inside, KEY)
+    for number in range(300):
+        assert ask(guard, "/?token=guess", client=(f"10.0.{number // 250}.{number % 250}", 1))[0] == 401
+    for client in (("10.9.9.9", 1), ("10.0.0.0", 1)):
+        assert ask(guard, f"/?token={TOKEN}", client=client)[0] == 303
+
+
+CREDENTIALS: dict[str, dict[str, str]] = {
+    "a cookie": {"path": "/", "Cookie": f"{KEY.name}={'0' * 64}"},
+    "a cookie of a websocket": {"path": "/_stcore/stream", "kind": "websocket", "Cookie": f"{KEY.name}=x"},
+    "a cookie of a link elsewhere": {
+        "path": "/",
+        "Cookie": f"{KEY.name}=x",
+        "Sec_Fetch_Site": "cross-site",
+        "Sec_Fetch_Dest": "document",
+    },
+    "a header": {"path": "/healthz", "Authorization": "Bearer guess"},
+    "a link": {"path": "/?token=guess"},
+}
+
+
+@pytest.mark.parametrize("kind", [*CREDENTIALS, "a form"])
+def test_every_wrong_credential_counts_and_a_right_one_is_let_in_at_once(kind: str) -> None:
+    guard = Guard(inside, KEY, attempts=Attempts(per_peer=5))
+    wrong: dict[str, Any] = dict(CREDENTIALS.get(kind, {"path": "/access", "method": "POST"}))
+    if kind == "a form":
+        wrong["chunks"] = [b"token=guess"]
+    assert [ask(guard, **wrong)[0] for _ in range(7)] == [401] * 5 + [429] * 2
+    status, body, headers = ask(guard, **wrong | {"Accept": "text/html"})
+    assert (status, int(headers["retry-after"]) <= 60) == (429, True)
+    assert "<form" in body or wrong.get("kind") == "websocket"
+    right: list[dict[str, Any]] = [
+        {"path": "/", "Cookie": f"{KEY.name}={KEY.cookie}"},
+        {"path": "/", "Authorization": f"Bearer {TOKEN}"},
+        {"path": "/", "Authorization": f"Bearer {TOKEN}", "Cookie": f"{KEY.name}=old"},
+        {"path": f"/?token={TOKEN}"},
+        {"path": f"/?token={TOKEN}", "Cookie": f"{KEY.name}=old"},
+        {"path": "/access", "method": "POST", "chunks": [f"token={TOKEN}".encode()]},
+    ]
+    assert [ask(guard, **one)[0] for one in right] == [200, 200, 200, 303, 303, 303]
+    assert ask(guard, "/")[0] == 401  # who shows nothing tries nothing
+
+
+def test_two_wrong_ones_in_one_request_are_two() -> None:
+    guard = Guard(inside, KEY, attempts=Attempts(per_peer=5))
+    both = {"Cookie": f"{KEY.name}=x", "Authorization": "Bearer guess"}
+    assert [ask(guard, **both)[0] for _ in range(3)] == [401, 401, 429]
+
+
+def test_the_cookie_follows_the_token_and_is_not_it() -> None:
+    assert KEY.is_cookie(Key(TOKEN).cookie)
+    assert not KEY.is_cookie(Key(TOKEN + "x").cookie)
+    assert not KEY.is_cookie(TOKEN)
+    assert not KEY.is_token(KEY.cookie)
+    assert not KEY.is_token("")
+    assert not KEY.is_token("ü\udcff")
+    assert Key(TOKEN, 1).name != Key(TOKEN, 2).name
+
+
+def test_the_cookie_stays_on_tls_where_it_came_by_tls() -> None:
+    for scheme, secure in (("https", True), ("http", False)):
+        cookie = ask(Guard(inside, KEY), f"/?token={TOKEN}", scheme=scheme)[2]["set-cookie"]
+        assert ("Secure" in cookie) == secure
+
+
+@given(
+    st.one_of(st.text(max_size=30), st.sampled_from(["//evil", "/\\evil", "https://evil", "/lab/\r\nx: y", "/lab//x"]))
+)
+def test_the_form_leads_nowhere_else(target: str) -> None:
+    for base in ("", "/lab"):
+        own = Guard(inside, KEY, base)._local(target)
+        assert own.startswith(f"{base}/")
+        assert "\\" not in own
+        assert urlsplit(own).netloc == ""
+
+
+@pytest.mark.parametrize("path", ["//evil.example/x", "///evil.example", "/\\evil.example", "/%2f/evil.example"])
+def test_the_link_leads_nowhere_else(path: str) -> None:
+    status, _, headers = ask(Guard(inside, KEY), f"{path}?token={TOKEN}")
+    assert status == 303
+    assert not headers["location"].startswith(("//", "/\\"))
+    assert urlsplit(headers["location"]).netloc == ""
