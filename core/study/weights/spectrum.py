@@ -1,6 +1,6 @@
-"""What fine-tuning did to each weight: ΔW, its singular values, and how many of them matter.
+"""Weight changes ΔW of fine-tuned networks: their singular values, measures of rank, and low-rank approximations.
 
-Weights are float64 arrays of shape (out, in), as PyTorch keeps them, by the path of their layer. Biases are left out.
+Weights are float64 arrays of shape (out, in), as in PyTorch, by the path of their layer. Biases are not included.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from core.methods.lora import AdaptedLinear
 Array = NDArray[np.float64]
 
 ENERGY = 0.9
-"""Share of ‖ΔW‖² that the rank of a spectrum holds, where no other is asked for."""
+"""Default share of ‖ΔW‖² for :meth:`Spectrum.rank_holding`."""
 
 
 def linear_weights(network: nn.Module) -> dict[str, Array]:
-    """W of every linear layer, by the layer's path; of an adapted layer the one that the adapter was put on."""
+    """W of every linear layer, by the layer's path; for an adapted layer, W without the adapter."""
     found = {}
     for path, layer in _linear_layers(network).items():
         original = layer.original_weight if isinstance(layer, AdaptedLinear) else None
@@ -38,15 +38,15 @@ def linear_weights(network: nn.Module) -> dict[str, Array]:
 def delta_weights(base: nn.Module, tuned: nn.Module) -> dict[str, Array]:
     """ΔW of every linear layer: the tuned weight minus the base's, by the layer's path.
 
-    An adapted layer, merged or not, gives s · (A B)ᵀ from its own matrices in float64. The difference of the
-    sums would be the same but for rounding, which makes a low rank look full.
+    For an adapted layer, merged or not, ΔW is s · (A B)ᵀ, computed in float64 from its matrices. A difference of
+    merged weights would contain rounding errors, which make a low-rank matrix look full-rank.
 
     Args:
-        base: the network that training started from; adapters on it do not count.
-        tuned: the network fully fine-tuned, or with its adapters.
+        base: the network that training started from; its adapters are ignored.
+        tuned: the network after full fine-tuning, or with adapters.
 
     Raises:
-        BaseMismatchError: the networks have different layers, or the adapters were put on other weights.
+        BaseMismatchError: the networks have different layers, or the adapters belong to other weights.
     """
     before, after, layers = linear_weights(base), linear_weights(tuned), _linear_layers(tuned)
     if {path: weight.shape for path, weight in before.items()} != {path: w.shape for path, w in after.items()}:
@@ -64,18 +64,18 @@ def delta_weights(base: nn.Module, tuned: nn.Module) -> dict[str, Array]:
 
 
 def with_weights(network: nn.Module, weights: Mapping[str, Array]) -> nn.Module:
-    """A copy of ``network`` with some weights in place of its own; biases and all else stay.
+    """Copy ``network`` and replace some of its weights.
 
-    With W + ΔW cut to rank r on the fully tuned network it is the control of that rank; with W + t ΔW on the
-    base it is the adapter at strength t, and without a layer's ΔW that layer's adapter is off.
+    Examples: the fully tuned network with ΔW cut to rank r, or the base with W + t ΔW, which is the adapter at
+    strength t.
 
     Args:
-        network: of plain linear layers; see :func:`core.methods.lora.base_copy` and
+        network: has only plain linear layers; see :func:`core.methods.lora.base_copy` and
             :func:`core.methods.lora.merged_copy`.
         weights: (out, in) each, by the path of the layer.
 
     Raises:
-        LoRAError: a path that is no plain linear layer, or another shape.
+        LoRAError: a path is not that of a plain linear layer, or a shape differs.
     """
     changed = copy.deepcopy(network)
     layers = _linear_layers(changed)
@@ -89,7 +89,7 @@ def with_weights(network: nn.Module, weights: Mapping[str, Array]) -> nn.Module:
 
 
 def _linear_layers(network: nn.Module) -> dict[str, nn.Linear | AdaptedLinear]:
-    """Linear layers by path, an adapted one under the path that the plain one had."""
+    """Return linear layers by path; an adapted layer has the path of the layer it replaced."""
     found: dict[str, nn.Linear | AdaptedLinear] = {}
     for path, module in network.named_modules():
         inside = path.rpartition(".")[0] in found
@@ -104,7 +104,7 @@ def _array(tensor: torch.Tensor) -> Array:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Singular values of one layer's ΔW, and what they say of its rank."""
+    """Singular values of one layer's ΔW, and measures of its rank."""
 
     values: Array
     """(min(out, in),) σ₁ ≥ σ₂ ≥ …, all at least 0."""
@@ -113,57 +113,57 @@ class Spectrum:
 
     @property
     def rank(self) -> int:
-        """How many singular values are above zero."""
+        """Number of singular values above zero."""
         return int(np.count_nonzero(self.values))
 
     @cached_property
     def norm(self) -> float:
-        """‖ΔW‖_F, the root of Σ σᵢ²."""
+        """Frobenius norm ‖ΔW‖_F, the root of Σ σᵢ²."""
         return float(np.sqrt((self.values**2).sum()))
 
     @property
     def relative_norm(self) -> float:
-        """‖ΔW‖_F / ‖W‖_F: how far the layer moved; infinite where W is zero and ΔW is not."""
+        """Relative change ‖ΔW‖_F / ‖W‖_F; infinite if only W is zero."""
         if self.base_norm:
             return self.norm / self.base_norm
         return math.inf if self.norm else 0.0
 
     @cached_property
     def energy(self) -> Array:
-        """(min(out, in),) share of ‖ΔW‖_F² that the first 1, 2, … values hold; all 1 where ΔW is zero.
+        """Share of ‖ΔW‖_F² in the first 1, 2, … singular values, (min(out, in),); all 1 if ΔW is zero.
 
-        It is also what the best approximation of that rank keeps (Eckart and Young, Psychometrika 1, 1936).
+        It is also the share in the best approximation of that rank (Eckart and Young, Psychometrika 1, 1936).
         """
         squares = np.cumsum(self.values**2)
         return squares / squares[-1] if squares[-1] else np.ones_like(squares)
 
     def rank_holding(self, share: float = ENERGY) -> int:
-        """The smallest rank that holds ``share`` of ‖ΔW‖_F², 0 to 1; 0 where ΔW is zero."""
+        """Smallest rank with at least ``share`` (0 to 1) of ‖ΔW‖_F²; 0 if ΔW is zero."""
         if not self.norm:
             return 0
-        # Rounding must not ask for one more where the values up to here hold it all.
+        # Without the margin, rounding could require one more value than necessary.
         return int(np.argmax(self.energy >= share - 1e-12)) + 1
 
     @property
     def effective_rank(self) -> float:
-        """exp(−Σ pᵢ ln pᵢ) with pᵢ = σᵢ / Σ σ: from 1 for one direction to min(out, in) for equal ones.
+        """Effective rank exp(−Σ pᵢ ln pᵢ) with pᵢ = σᵢ / Σ σ, from 1 to min(out, in) for equal singular values.
 
-        Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007. 0 where ΔW is zero.
+        Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007. It is 0 if ΔW is zero.
         """
         shares = self.values[self.values > 0] / max(float(self.values.sum()), math.ulp(0))
         return float(np.exp(-(shares * np.log(shares)).sum())) if shares.size else 0.0
 
     @property
     def stable_rank(self) -> float:
-        """‖ΔW‖_F² / σ₁²: never above the rank, and little moved by small values.
+        """Stable rank ‖ΔW‖_F² / σ₁²: at most the rank, and insensitive to small singular values.
 
-        Source: Rudelson and Vershynin, "Sampling from large matrices", J. ACM 54 (2007). 0 where ΔW is zero.
+        Source: Rudelson and Vershynin, "Sampling from large matrices", J. ACM 54 (2007). It is 0 if ΔW is zero.
         """
         return float(((self.values / self.values[0]) ** 2).sum()) if self.norm else 0.0
 
 
 def spectrum(delta: Array, weight: Array) -> Spectrum:
-    """The spectrum of one layer; singular values that are nothing but rounding are zero.
+    """Compute the spectrum of one layer; singular values due to rounding are set to zero.
 
     Args:
         delta: ΔW, (out, in), finite.
@@ -174,9 +174,9 @@ def spectrum(delta: Array, weight: Array) -> Spectrum:
 
 
 def rounding(shape: tuple[int, ...], values: NDArray[np.floating]) -> float:
-    """The size up to which singular values of a float64 matrix are rounding: σ₁ · max(out, in) · ε.
+    """Threshold below which singular values of a float64 matrix are due to rounding: σ₁ · max(out, in) · ε.
 
-    The customary tolerance of a numerical rank (Golub and Van Loan, "Matrix Computations", §5.4).
+    This is the usual tolerance of the numerical rank (Golub and Van Loan, "Matrix Computations", §5.4).
 
     Args:
         shape: (out, in) of the matrix.
@@ -186,7 +186,7 @@ def rounding(shape: tuple[int, ...], values: NDArray[np.floating]) -> float:
 
 
 def spectra(base: nn.Module, tuned: nn.Module) -> dict[str, Spectrum]:
-    """The spectrum of every linear layer, by its path.
+    """Compute the spectrum of every linear layer, by its path.
 
     Raises:
         BaseMismatchError: as of :func:`delta_weights`.
@@ -196,13 +196,13 @@ def spectra(base: nn.Module, tuned: nn.Module) -> dict[str, Spectrum]:
 
 
 def truncated(delta: Array, rank: int) -> Array:
-    """The matrix of at most that rank that is nearest to ``delta``: Σ σᵢ uᵢ vᵢᵀ over the first ``rank`` values.
+    """Best approximation of ``delta`` of at most this rank: Σ σᵢ uᵢ vᵢᵀ over the first ``rank`` values.
 
-    Nearest in the Frobenius and the spectral norm (Eckart and Young, Psychometrika 1, 1936; Mirsky 1960).
+    It is optimal in the Frobenius and the spectral norm (Eckart and Young, Psychometrika 1, 1936; Mirsky 1960).
 
     Args:
         delta: (out, in).
-        rank: 0 or above; at min(out, in) and more, ``delta`` itself.
+        rank: at least 0; from min(out, in) on, the result equals ``delta``.
     """
     return next(truncations(delta, [rank]))
 
@@ -223,30 +223,30 @@ def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
 
 
 def cut_network(base: nn.Module, tuned: nn.Module, rank: int | Mapping[str, int]) -> nn.Module:
-    """The control "full fine-tuning cut to rank r": ``tuned`` with ΔW of every layer cut by :func:`truncated`.
+    """Full fine-tuning cut to rank r, a control: ``tuned`` with ΔW of every layer cut by :func:`truncated`.
 
-    Biases stay as they were tuned.
+    Biases keep their tuned values.
 
     Args:
         base: the network that training started from.
-        tuned: the fully tuned one, of plain linear layers.
-        rank: of every layer alike, or of each by its path.
+        tuned: the network after full fine-tuning, with plain linear layers.
+        rank: one for all layers, or one per layer path.
 
     Raises:
         BaseMismatchError: as of :func:`delta_weights`.
-        LoRAError: ``tuned`` carries adapters.
+        LoRAError: ``tuned`` has adapters.
     """
     return next(cut_networks(base, tuned, [rank]))
 
 
 def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mapping[str, int]]) -> Iterator[nn.Module]:
-    """:func:`cut_network` at several ranks, from one decomposition a layer.
+    """:func:`cut_network` at several ranks, from one decomposition per layer.
 
     Args: as of :func:`cut_network`.
 
     Raises:
         BaseMismatchError: as of :func:`delta_weights`.
-        LoRAError: ``tuned`` carries adapters.
+        LoRAError: ``tuned`` has adapters.
     """
     weights = linear_weights(base)
     cuts = {

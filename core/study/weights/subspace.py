@@ -1,7 +1,7 @@
-"""In which directions ΔW lies: how alike two subspaces are, what ΔW amplifies, and which directions are new.
+"""Singular directions of ΔW: similarity of subspaces, amplification, and intruder dimensions.
 
-Directions are orthonormal columns. Of a weight of shape (out, in) the left singular vectors lie in the space of
-outputs, the right ones in that of inputs. Each measure comes with what random directions would give.
+Directions are orthonormal columns. For a weight of shape (out, in), left singular vectors lie in the space of outputs
+and right ones in that of inputs. Each measure has a counterpart for random directions.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from core.study.weights.spectrum import Array, rounding
 Side = Literal["outputs", "inputs"]
 
 INTRUDER_THRESHOLD = 0.5
-"""ε below which the largest |cosine| with any direction of W makes a direction an intruder."""
+"""ε: a direction whose largest |cosine| with the directions of W is below it is an intruder."""
 
 INTRUDER_TOP = 10
-"""Directions of W + ΔW that are looked at, the strongest first."""
+"""Number of directions of W + ΔW to check, the strongest first."""
 
 
 def directions(matrix: Array, side: Side, limit: int | None = None) -> Array:
-    """Singular vectors of a matrix on one side, the strongest first, without those of a singular value of zero.
+    """Left or right singular vectors of a matrix, the strongest first, without those whose singular value is zero.
 
     Args:
-        matrix: ΔW or W of shape (out, in). LoRA's A of shape (in, r) has its directions on the side of its rows,
-            ``outputs`` here, and so has Bᵀ of shape (out, r).
+        matrix: ΔW or W of shape (out, in). For LoRA's A of shape (in, r), and for Bᵀ of shape (out, r), ``outputs``
+            gives directions in the space of their rows.
         side: ``outputs`` for the left singular vectors, ``inputs`` for the right ones.
         limit: maximum number of directions.
 
@@ -44,9 +44,9 @@ def directions(matrix: Array, side: Side, limit: int | None = None) -> Array:
 
 
 def similarity(first: Array, second: Array) -> Array:
-    """φ(i, j) = ‖Uᵢᵀ Vⱼ‖_F² / min(i, j), of the first i directions of one matrix and the first j of another.
+    """Similarity φ(i, j) = ‖Uᵢᵀ Vⱼ‖_F² / min(i, j) of the first i directions of one matrix and the first j of another.
 
-    1 where the smaller subspace lies in the larger, 0 where they are orthogonal.
+    It is 1 if the smaller subspace lies within the larger one, and 0 if they are orthogonal.
     Source: Hu et al., "LoRA", arXiv 2106.09685, §7.2, eq. 4; its figures 3 (two ranks) and 4 (two seeds).
 
     Args:
@@ -63,25 +63,25 @@ def similarity(first: Array, second: Array) -> Array:
 
 @dataclass(frozen=True)
 class RandomSimilarity:
-    """φ of two random subspaces, at [i − 1, j − 1]."""
+    """Similarity φ(i, j) of two random subspaces, at [i − 1, j − 1]."""
 
     mean: Array
     """(k₁, k₂), exact: max(i, j) / d."""
     high: Array
-    """(k₁, k₂), which 95 % of random pairs stay below."""
+    """(k₁, k₂), the 95 % quantile."""
 
 
 def random_similarity(dimension: int, k1: int, k2: int, draws: int = 400) -> RandomSimilarity:
-    """What :func:`similarity` would be of directions drawn at random, each rotation as likely as the others.
+    """Distribution of :func:`similarity` for two random subspaces, uniform over rotations.
 
-    A random unit vector has 1/d of its length squared along any other, so ‖Uᵢᵀ Vⱼ‖_F² is i j / d on average.
-    The 95 % come from ``draws`` random bases with a fixed seed; only one of the two need be drawn.
+    The squared cosine of a random unit vector with any other has mean 1/d, so ‖Uᵢᵀ Vⱼ‖_F² is i j / d on average.
+    The quantile is estimated from ``draws`` random bases with a fixed seed; it suffices to draw one of the two.
 
     Args:
-        dimension: d, of the space.
-        k1: directions of the first, at most d.
-        k2: directions of the second, at most d.
-        draws: random bases.
+        dimension: d of the space.
+        k1: number of directions of the first subspace, at most d.
+        k2: number of directions of the second subspace, at most d.
+        draws: number of random bases.
     """
     rng, few, many = np.random.default_rng(0), min(k1, k2), max(k1, k2)
     i, j = np.ogrid[1 : few + 1, 1 : many + 1]
@@ -96,30 +96,30 @@ def random_similarity(dimension: int, k1: int, k2: int, draws: int = 400) -> Ran
 
 @dataclass(frozen=True)
 class Amplification:
-    """How strongly ΔW stands in its own directions, against W in the same ones; all norms are Frobenius norms."""
+    """Size of ΔW relative to that of W in the directions of ΔW; all norms are Frobenius norms."""
 
     delta: float
-    """‖ΔW‖, of its first r directions."""
+    """‖ΔW‖ in its first r directions."""
     along_delta: float
     """‖Uᵀ W V‖ with U, V the first r directions of ΔW."""
     along_weight: float
     """The same with the directions of W itself: the maximum for r directions."""
     along_random: float
-    """The same with random ones: r ‖W‖ / √(out · in), root mean square."""
+    """The same with random directions: r ‖W‖ / √(out · in), the root mean square."""
 
     @property
     def factor(self) -> float:
-        """‖ΔW‖ / ‖Uᵀ W V‖; infinite where W has nothing there, NaN where ΔW is zero."""
+        """Amplification ‖ΔW‖ / ‖Uᵀ W V‖; infinite if Uᵀ W V is zero, NaN if ΔW is zero as well."""
         return _ratio(self.delta, self.along_delta)
 
     @property
     def random_factor(self) -> float:
-        """What a ΔW of this size in random directions would have."""
+        """Amplification of a ΔW of the same size in random directions."""
         return _ratio(self.delta, self.along_random)
 
 
 def amplification(delta: Array, weight: Array, rank: int) -> Amplification:
-    """The amplification factor: does ΔW strengthen what W has little of?
+    """Amplification factor: whether ΔW amplifies directions that are weak in W.
 
     Source: Hu et al., "LoRA", arXiv 2106.09685, §7.3 and table 7. For random U and V, each entry of Uᵀ W V has the
     mean square ‖W‖² / (out · in).
@@ -127,7 +127,7 @@ def amplification(delta: Array, weight: Array, rank: int) -> Amplification:
     Args:
         delta: ΔW, (out, in).
         weight: W before training, of the same shape.
-        rank: r, directions of ΔW that are looked at, at least 1; fewer where its rank is lower.
+        rank: r, number of directions of ΔW, at least 1; fewer are used if its rank is lower.
     """
     left, right = directions(delta, "outputs", rank), directions(delta, "inputs", rank)
     kept = left.shape[1]
@@ -142,32 +142,33 @@ def amplification(delta: Array, weight: Array, rank: int) -> Amplification:
 
 @dataclass(frozen=True)
 class Intruders:
-    """How well W knew each of the strongest directions of W + ΔW."""
+    """Similarity of the strongest directions of W + ΔW to those of W."""
 
     likeness: Array
-    """(k,) the largest |cosine| of each with any direction of W, 0 to 1."""
+    """(k,) largest |cosine| of each direction with the directions of W, 0 to 1."""
     threshold: float
     """ε."""
 
     @property
     def indices(self) -> tuple[int, ...]:
-        """Places of the intruders among the directions of W + ΔW, from 0 for the strongest."""
+        """Indices of the intruders among the directions of W + ΔW, 0 for the strongest."""
         return tuple(int(i) for i in np.flatnonzero(self.likeness < self.threshold))
 
     @property
     def count(self) -> int:
-        """How many of the k are intruders."""
+        """Number of intruders."""
         return len(self.indices)
 
 
 def intruders(
     weight: Array, delta: Array, threshold: float = INTRUDER_THRESHOLD, top: int = INTRUDER_TOP, side: Side = "outputs"
 ) -> Intruders:
-    """Intruder dimensions: strong directions of W + ΔW that are like none of W.
+    """Intruder dimensions: strong directions of W + ΔW that are similar to no direction of W.
 
-    Of the first k singular vectors of W + ΔW those with max_i |cos(·, uᵢ)| < ε over all singular vectors uᵢ of W.
+    These are the ones among the first k singular vectors of W + ΔW with max_i |cos(·, uᵢ)| < ε over all singular
+    vectors uᵢ of W.
     Source: Shuttleworth et al., "LoRA vs full fine-tuning: an illusion of equivalence", arXiv 2410.21228,
-    algorithm 1, there on the side of the outputs with k = 10.
+    algorithm 1, which uses the side of the outputs and k = 10.
 
     Args:
         weight: W before training, (out, in).
@@ -182,18 +183,18 @@ def intruders(
 def notices_new_directions(
     shape: tuple[int, int], threshold: float = INTRUDER_THRESHOLD, side: Side = "outputs", draws: int = 2000
 ) -> float:
-    """How often a random direction would count as an intruder in a layer of that shape, 0 to 1.
+    """Probability that a random direction counts as an intruder in a layer of this shape.
 
-    The min(out, in) directions of W fill the side whose dimension d is the smaller. There every vector has a
-    |cosine| of at least 1/√d with one of them, and at d = 10, an output layer, mostly one above ε. Intruders mean
-    something only where this is close to 1. From random vectors with a fixed seed; W's directions may be taken
-    as the first axes.
+    The min(out, in) directions of W span the smaller of the two spaces, of dimension d. There, every vector has a
+    |cosine| of at least 1/√d with one of them; for an output layer with d = 10, it is mostly above ε. Intruders are
+    meaningful only if the probability is close to 1. It is estimated from random vectors with a fixed seed; without
+    loss of generality, W's directions are the first axes.
 
     Args:
         shape: (out, in) of the layer.
         threshold: ε.
         side: which singular vectors.
-        draws: random vectors.
+        draws: number of random vectors.
     """
     dimension = shape[0] if side == "outputs" else shape[1]
     vectors = np.random.default_rng(0).normal(size=(draws, dimension))
@@ -209,18 +210,18 @@ def random_intruders(
     side: Side = "outputs",
     draws: int = 20,
 ) -> NDArray[np.int64]:
-    """How many intruders a ΔW with the same singular values in random directions makes, draw by draw.
+    """Number of intruders of a random ΔW with the same singular values, for each draw.
 
-    Where training makes no more, they come from the size of ΔW and its rank, not from what was learnt. It also
-    counts those that mean little: where singular values of W lie close together, any ΔW mixes their directions.
+    If training creates no more, intruders result from the size and rank of ΔW and not from what was learnt. Some
+    count although they mean little: where singular values of W are close together, any ΔW mixes their directions.
 
     Args:
         weight: W before training, (out, in).
-        delta: ΔW, of the same shape; only its singular values count.
+        delta: ΔW, of the same shape; only its singular values are used.
         threshold: ε.
         top: k.
         side: which singular vectors.
-        draws: random matrices, with a fixed seed.
+        draws: number of random matrices, drawn with a fixed seed.
 
     Returns:
         (draws,)
@@ -232,7 +233,7 @@ def random_intruders(
 def random_likeness(
     weight: Array, delta: Array, top: int = INTRUDER_TOP, side: Side = "outputs", draws: int = 20
 ) -> Array:
-    """:attr:`Intruders.likeness` where ΔW has the same singular values in random directions, draw by draw.
+    """:attr:`Intruders.likeness` of a random ΔW with the same singular values, for each draw.
 
     Args: as of :func:`random_intruders`.
 
@@ -241,7 +242,7 @@ def random_likeness(
     """
     rng, (out, inputs) = np.random.default_rng(0), delta.shape
     values = np.linalg.svd(delta, compute_uv=False)
-    # Values that are rounding would only cost time.
+    # Values due to rounding would only cost time.
     values = values[values > rounding(delta.shape, values)]
     known, found = directions(weight, side), []
     for _ in range(draws):
@@ -251,20 +252,20 @@ def random_likeness(
 
 
 def _likeness(known: Array, found: Array) -> Array:
-    """(k,) the largest |cosine| of each column of ``found`` with any column of ``known``."""
+    """Return the largest |cosine| of each column of ``found`` with any column of ``known``, (k,)."""
     return np.asarray(np.clip(np.abs(found.T @ known).max(axis=1, initial=0.0), 0.0, 1.0))
 
 
 def scaled_directions(weight: Array, indices: Sequence[int], factor: float) -> Array:
-    """A weight with some of its singular values scaled: W + (λ − 1) Σ σᵢ uᵢ vᵢᵀ.
+    """Scale some of the singular values of a weight: W + (λ − 1) Σ σᵢ uᵢ vᵢᵀ.
 
-    The causal check of arXiv 2410.21228, with its λ: where intruders cause forgetting, λ < 1 on them gives source
-    accuracy back and costs little target accuracy. As a control, do the same to as many other strong directions.
+    This is the causal check of arXiv 2410.21228: if intruders cause forgetting, scaling them by λ < 1 restores source
+    accuracy at little cost in target accuracy. As a control, scale the same number of other strong directions.
 
     Args:
         weight: the tuned W + ΔW, (out, in).
         indices: of singular values, 0 for the largest; see :attr:`Intruders.indices`.
-        factor: λ; 1 leaves the weight as it is, 0 takes the directions out.
+        factor: λ; 1 leaves the weight unchanged, 0 removes the directions.
     """
     left, values, right = np.linalg.svd(weight, full_matrices=False)
     chosen = list(indices)
@@ -272,13 +273,13 @@ def scaled_directions(weight: Array, indices: Sequence[int], factor: float) -> A
 
 
 def _random_directions(dimension: int, count: int, rng: np.random.Generator) -> Array:
-    """(dimension, count) orthonormal columns, uniform over rotations (Mezzadri, Notices AMS 54, 2007)."""
+    """Draw orthonormal columns (dimension, count), uniform over rotations (Mezzadri, Notices AMS 54, 2007)."""
     basis, upper = np.linalg.qr(rng.normal(size=(dimension, count)))
     return np.asarray(basis * np.sign(np.diag(upper)))
 
 
 def _smaller(rows: int, columns: int) -> NDArray[np.int64]:
-    """(rows, columns), min(i, j) at [i − 1, j − 1]."""
+    """Return min(i, j) at [i − 1, j − 1], (rows, columns)."""
     return np.minimum.outer(np.arange(1, rows + 1), np.arange(1, columns + 1))
 
 
