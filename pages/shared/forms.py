@@ -79,7 +79,7 @@ def seeds(key: str, value: int = 3) -> range:
         value,
         key=key,
         persist_state="session",
-        help="Runs per arm. An interval takes at least three seeds.",
+        help="Runs per arm. Intervals need at least three seeds.",
     )
     return range(count)
 
