@@ -169,8 +169,8 @@ class LoRASpec(Spec):
     )
     start: Start = Field(
         "kaiming",
-        title="Start of A",
-        description="Initialization of A. B always starts at zero, so that training starts exactly from the base.",
+        title="Initialization of A",
+        description="Random distribution of A. B always starts at zero, so that training starts exactly from the base.",
     )
     target_modules: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
         ("all-linear",),

@@ -26,10 +26,10 @@ def fairness(base: Run) -> tuple[TuneSpec | None, bool]:
     """
     tune = None
     if st.toggle(
-        "Tune both with equally many learning rates",
+        "Tune learning rates",
         key="finetune-tune",
         persist_state="session",
-        help="Trains every method, rank and control at several learning rates around its own, with every seed. "
+        help="Trains every method, rank and control at the same number of learning rates, with every seed. "
         "Validation accuracy picks the best rate of each, and these are compared.",
     ):
         left, right = st.columns(2, gap="medium")

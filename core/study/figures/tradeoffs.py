@@ -98,7 +98,7 @@ def learning_and_forgetting(
     among = ", its own classes only" if masked else ""
     layout = layout_of(
         "Learning and forgetting",
-        "validation parts, mean over seeds; one point per epoch, the large point is the last",
+        "validation parts, mean over seeds; large: last epoch",
         f"Accuracy on the source{among} (%)",
         "Accuracy on the target (%)",
         height=460,

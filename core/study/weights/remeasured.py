@@ -1,6 +1,6 @@
-"""Stored networks measured again: example by example, cut to a rank, and before training.
+"""Further measurements of stored networks: example by example, cut to a rank, and before training.
 
-Nothing is trained here. Where a dataset or a file is gone, a :class:`core.errors.LabError` is raised.
+Nothing is trained here. If a dataset or a file is missing, a :class:`core.errors.LabError` is raised.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from core.training.evaluation import evaluate_both
 
 
 def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int]) -> list[CutArm]:
-    """Full fine-tuning with ΔW of every layer cut to each rank by SVD: what LoRA of that rank could at best copy.
+    """Cut ΔW of every layer of full fine-tuning to each rank by SVD, and measure the accuracy.
 
-    The cut is the nearest matrix of that rank (Eckart and Young, Psychometrika 1, 1936), which is not the best
-    network of that rank: training within the rank, as LoRA does, may find a better one.
+    The cut is the best approximation of ΔW of that rank (Eckart and Young, Psychometrika 1, 1936) but not the best
+    network of that rank: training at that rank, as LoRA does, may find a better one.
 
     Args:
         lab: has the networks.
@@ -62,11 +62,11 @@ class Remeasured:
     images: tuple[int, int, int] | None = None
     """Number of the target's training, validation and test images."""
     missing: str = ""
-    """Why the rest is not there, where a network or dataset is gone."""
+    """Why the rest is missing, if a network or dataset is missing; empty otherwise."""
 
 
 def remeasure(lab: Lab, arms: Sequence[Arm]) -> Remeasured:
-    """Cut full fine-tuning to the ranks of the LoRA arms, and see where the base stood.
+    """Cut full fine-tuning to the ranks of the LoRA arms, and evaluate the base.
 
     Args:
         lab: has networks and datasets.
@@ -85,7 +85,7 @@ def remeasure(lab: Lab, arms: Sequence[Arm]) -> Remeasured:
 
 
 def mean_standing(standings: Sequence[Standing]) -> Standing | None:
-    """The mean of several; of the source only where all have it."""
+    """Return the mean of several; that of the source only if all have it."""
     if not standings:
         return None
     sources = [s.source for s in standings if s.source is not None]
@@ -97,7 +97,7 @@ def mean_standing(standings: Sequence[Standing]) -> Standing | None:
 
 
 def base_standings(lab: Lab, arms: Iterable[Arm]) -> dict[str, Standing]:
-    """Where each base stood on the validation parts of target and source before fine-tuning, by its id.
+    """Evaluate each base on the validation parts of target and source before fine-tuning, by its id.
 
     Raises:
         LabError: a network or dataset is gone.
@@ -111,10 +111,10 @@ def base_standings(lab: Lab, arms: Iterable[Arm]) -> dict[str, Standing]:
 
 
 def image_by_image(lab: Lab, a: Run, b: Run) -> ExampleDifference:
-    """The stored networks of two runs of one task on the same test images.
+    """Compare the stored networks of two runs of one task on the same test images.
 
     Raises:
-        RunStateError: the runs learnt different tasks.
+        RunStateError: the runs have different tasks.
         LabError: a network or dataset is gone.
     """
     if a.spec.task != b.spec.task:
@@ -125,10 +125,10 @@ def image_by_image(lab: Lab, a: Run, b: Run) -> ExampleDifference:
 
 
 def network_of_run(lab: Lab, run: Run) -> nn.Module:
-    """A run's trained network; that of a LoRA run is its base with the adapter beside it.
+    """Read a run's trained network; for a LoRA run, this is the base with its adapter.
 
     Raises:
-        LabError: a file is gone or damaged, or the run has not made one.
+        LabError: a file is missing or damaged, or the run has no result.
     """
     if run.spec.lora is None:
         return read_network(lab.artifacts.path(run.id, NETWORK))
@@ -137,7 +137,7 @@ def network_of_run(lab: Lab, run: Run) -> nn.Module:
 
 @torch.no_grad()
 def right_on_test(network: nn.Module, task: Task) -> NDArray[np.bool_]:
-    """(n,) whether the network names each image of the test part rightly, among all its outputs."""
+    """Return whether the network classifies each test image correctly, among all its outputs, (n,)."""
     found: NDArray[np.bool_] = (network(task.test_x).argmax(1) == task.test_y).numpy()
     return found
 
