@@ -12,7 +12,8 @@ from core.spec import LEARNING_RATES, LoRASpec, OptimSpec
 from core.study.arms.choice import best_arm, chosen_arms, dropped_sentences, is_lora
 from core.study.arms.verdict import verdict
 from core.study.report.evidence import bases_of, named
-from core.wording.numbers import count_text, number_text
+from core.study.stats.measures import spread_text
+from core.wording.numbers import count_text
 from pages.shared.datasets import dataset_picker
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -93,12 +94,10 @@ for experiment in done:
             st.caption(when(experiment.created))
         with st.container(horizontal=True):
             for arm in named(chosen_arms(members))[:MAX_ARMS]:
-                interval = arm.interval("accuracy")
-                spread = f" ± {number_text(interval.half_width)}" if interval.n > 1 else ""
                 trained = count_text(arm.interval("trainable_parameters").mean)
                 st.metric(
                     arm.label,
-                    f"{number_text(interval.mean)}{spread} %",
+                    spread_text(arm.interval("accuracy")),
                     f"{trained} parameters trained",
                     delta_color="off",
                     delta_arrow="off",

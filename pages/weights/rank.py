@@ -9,10 +9,11 @@ import streamlit as st
 
 from core.store.record import Run
 from core.study.arms.arm import Arm
+from core.study.stats.intervals import t_interval
+from core.study.stats.measures import spread_text
 from core.study.weights.figures import TrainedRank, accuracy_of_cuts
 from core.study.weights.rank import TOLERANCE, suggested_rank
 from core.study.weights.scores import Scores
-from core.study.weights.tables import mean_text
 from core.wording.numbers import count_text, number_text
 from pages.shared.figure_panel import show
 from pages.weights.focus import Focus, make_more
@@ -108,8 +109,8 @@ def _row(label: str, target: Sequence[float], source: Sequence[float]) -> dict[s
     return {
         "Network": label,
         "Seeds": count_text(len(target)),
-        "Target": mean_text(target, 2, " %"),
-        "Source": mean_text(source, 2, " %"),
+        "Target": spread_text(t_interval(target)),
+        "Source": spread_text(t_interval(source)),
     }
 
 

@@ -360,7 +360,7 @@ def test_tables_hold_every_arm_and_run_with_types_that_survive_missing_values():
     assert table["± Accuracy (%)"].isna().tolist() == [False, True]
     assert table["Trainable parameters"].tolist() == [136_074, 6_248]
     assert table["Adapter (bytes)"].isna().tolist() == [True, False]
-    assert comparison_text(arms)["Accuracy"].tolist() == ["96.00 ± 2.48 %", "90.00 %"]
+    assert comparison_text(arms)["Accuracy"].tolist() == ["96.0 % (93.5 to 98.5)", "90.00 %"]
     listed = runs_table(runs)
     assert listed["Run"].tolist() == [run.id for run in runs]
     assert listed["Accuracy (%)"].isna().tolist() == [False] * 4 + [True]

@@ -193,7 +193,8 @@ def test_dots_show_each_run_and_no_mean_of_one():
     assert [list(trace.x) for trace in dots] == [[95.0, 96.0], [90.0, 91.0], [85.0]]
     means = [trace for trace in figure.data if trace.uid.endswith(":mean")]
     assert [trace.x[0] for trace in means] == [95.5, 90.5]
-    assert means[0].error_x.array[0] == pytest.approx(ARMS[0].interval("accuracy").half_width)
+    assert means[0].error_x.arrayminus[0] == pytest.approx(ARMS[0].interval("accuracy").half_width)
+    assert means[0].error_x.array[0] == 100 - 95.5
 
 
 def test_a_missing_value_is_said_not_left_blank():
