@@ -13,7 +13,7 @@ from core.store.search import Entry
 from core.study.arms.settings import settings_of
 from core.study.figures.curves import NamedCurve, live_figure_data, loss_curves
 from core.study.figures.palette import colours_of
-from core.wording.numbers import bytes_text, count_text, percent, seconds_text
+from core.wording.numbers import NOTHING, bytes_text, count_text, percent, seconds_text
 from pages.shared.literal import literal
 from pages.shared.live import TICK
 from pages.shared.live_chart import live_chart
@@ -167,7 +167,7 @@ def _history(lab: Lab, run: Run) -> None:
         with st.expander("Metrics per epoch", icon=":material/format_list_numbered:"):
             shown = epochs.dropna(axis="columns", how="all").drop(columns="step")
             shown.columns = [name.replace("_", " ").capitalize() for name in shown.columns]
-            st.dataframe(shown, hide_index=True, alt="Losses and accuracies after each epoch")
+            st.dataframe(shown, hide_index=True, placeholder=NOTHING, alt="Losses and accuracies after each epoch")
 
 
 def _command(lab: Lab, run: Run) -> None:

@@ -21,7 +21,7 @@ from pages.weights.numbers import cut_on_test, cuts_of, validated
 
 
 def rank_part(focus: Focus) -> None:
-    """Draw accuracy over the rank that full fine-tuning is cut to, and say which rank is enough."""
+    """Draw accuracy over the rank that full fine-tuning is cut to, and say which rank holds the accuracy."""
     st.markdown(
         r"Take the $\Delta W$ that full fine-tuning found, keep only its $r$ strongest directions in every layer, "
         r"$W + \sum_{i \le r} \sigma_i\, u_i v_i^\top$, and measure the network. Where the curve becomes flat, the "
@@ -80,8 +80,8 @@ def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, limit
         text = f"No cut comes within {number_text(tolerance, 1)} points: full fine-tuning used all {limit} directions."
     else:
         text = (
-            f"**Rank {rank}** is enough: cut there, full fine-tuning loses at most {number_text(tolerance, 1)} points "
-            "of its accuracy on the target."
+            f"**A change of rank {rank} holds the accuracy**: full fine-tuning, cut to rank {rank} after training, "
+            f"stays within {number_text(tolerance, 1)} points of its accuracy on the target."
         )
     if len(by_seed) > 1:
         low, high = min(by_seed), max(by_seed)
@@ -89,7 +89,7 @@ def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, limit
         text += f" That is for the mean of {len(by_seed)} seeds; one by one they ask for {spread}."
     else:
         text += " That is one seed: another may ask for a different rank."
-    st.markdown(text)
+    st.markdown(f"{text} LoRA that is trained at a rank need not reach what the cut to it does; the table has both.")
 
 
 def table(focus: Focus, full: Arm, loras: Sequence[Arm], rank: int, masked: bool) -> None:
