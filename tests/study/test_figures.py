@@ -214,7 +214,8 @@ def test_bars_are_logarithmic_only_where_sizes_are_far_apart():
 
 
 def test_an_exported_page_needs_no_network_and_is_always_the_same():
-    page = export_html(loss_curves(two_curves()))
+    page = export_html(loss_curves(two_curves()), "e-1-loss")
+    assert b'"filename": "e-1-loss"' in page
     addresses = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attributes: addresses.extend(  # type: ignore[method-assign]
@@ -223,7 +224,7 @@ def test_an_exported_page_needs_no_network_and_is_always_the_same():
     parser.feed(page.decode())
     assert addresses == []
     assert b"LoRA r=4" in page
-    assert page == export_html(loss_curves(two_curves()))
+    assert page == export_html(loss_curves(two_curves()), "e-1-loss")
 
 
 @given(st.permutations(range(6)))

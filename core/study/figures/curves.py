@@ -185,11 +185,21 @@ def bars(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, str] |
     return go.Figure(traces, layout)
 
 
-def export_html(figure: go.Figure) -> bytes:
-    """Return a self-contained HTML page with the figure; it includes plotly.js and works offline."""
+def chart_config(name: str) -> dict[str, Any]:
+    """Return Plotly's options for a chart whose toolbar saves it as ``name.png``."""
+    return {"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}}
+
+
+def export_html(figure: go.Figure, name: str) -> bytes:
+    """Return a self-contained HTML page with the figure; it includes plotly.js and works offline.
+
+    Args:
+        figure: what to draw.
+        name: of the file, without its ending; the page's own toolbar saves ``name.png``.
+    """
     page = go.Figure(figure)
     page.update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white")
-    config = {"displaylogo": False, "responsive": True}
+    config = chart_config(name) | {"responsive": True}
     html: str = page.to_html(full_html=True, include_plotlyjs=True, config=config, div_id="figure")
     return html.encode()
 

@@ -72,7 +72,9 @@ SCRIPT = """
     const figure = JSON.parse(document.getElementById(place.id + "-data").textContent);
     figure.layout.font = { ...figure.layout.font, color: ink() };
     figure.layout.hoverlabel = { font: { color: "#111" }, bgcolor: "#eee" };
-    await Plotly.newPlot(place, figure.data, figure.layout, { displaylogo: false, responsive: true });
+    await Plotly.newPlot(place, figure.data, figure.layout, {
+      displaylogo: false, responsive: true, toImageButtonOptions: { filename: place.id, scale: 2 },
+    });
   }
   const paint = colour => places.forEach(place => Plotly.relayout(place, { "font.color": colour }));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint(ink()));
