@@ -247,7 +247,7 @@ def _parser() -> argparse.ArgumentParser:
         TuneSpec,
         "rates",
         int,
-        "log-spaced around the method's own rate",
+        "those of one grid, 10^(k/2), that are nearest its own rate",
         nargs="?",
         metavar="N",
         default=0,

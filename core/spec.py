@@ -43,6 +43,9 @@ SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 STARTS: tuple[Start, ...] = get_args(Start)
 DEVICES: tuple[Device, ...] = get_args(Device)
 
+METHODS: dict[Method, str] = {"pretrain": "Pretraining", "full": "Full fine-tuning", "lora": "LoRA"}
+"""Methods as people read them."""
+
 CONTROLS: dict[Control, str] = {"head": "Head only", "biases": "Biases only", "scratch": "From scratch"}
 """Control runs and their labels. ``head`` trains only the last layer, ``biases`` only the biases (BitFit,
 arXiv 2106.10199), and ``scratch`` all weights, starting from random ones instead of the base's."""

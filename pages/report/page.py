@@ -117,7 +117,7 @@ st.subheader("How to run it again")
 if found.command is not None:
     st.code(found.command, language="bash", wrap_lines=True)
 else:
-    st.markdown("The command line has no options for this experiment; these are the specs of one run of each setting.")
+    st.markdown("No single command gives these runs; these are the specs of one run of each setting.")
 with st.expander("Specs of one run of each setting", icon=":material/data_object:", expanded=found.command is None):
     st.code("\n".join(found.specs), language="json", wrap_lines=True)
 

@@ -11,9 +11,9 @@ from core.store.notes import MAX_NOTE
 from core.store.record import Run
 from core.store.search import Entry
 from core.study.arms.settings import settings_of
-from core.study.figures.curves import NamedCurve, live_figure_data, loss_curves
+from core.study.figures.curves import NamedCurve, chart_config, live_figure_data, loss_curves
 from core.study.figures.palette import colours_of
-from core.wording.numbers import bytes_text, count_text, percent, seconds_text
+from core.wording.numbers import NOTHING, bytes_text, count_text, percent, seconds_text
 from pages.shared.literal import literal
 from pages.shared.live import TICK
 from pages.shared.live_chart import live_chart
@@ -89,7 +89,8 @@ def _curve(lab: Lab, run: Run) -> None:
     if run.is_live:
         st.fragment(growing, run_every=TICK)()
     else:
-        st.plotly_chart(loss_curves([named()], axis="step", smoothing=0.9, log=False), key="runs-curve", alt=alt)
+        figure = loss_curves([named()], axis="step", smoothing=0.9, log=False)
+        st.plotly_chart(figure, key="runs-curve", alt=alt, config=chart_config(f"{run.id}-loss"))
 
 
 def _notes(lab: Lab, entry: Entry) -> None:
@@ -167,7 +168,7 @@ def _history(lab: Lab, run: Run) -> None:
         with st.expander("Metrics per epoch", icon=":material/format_list_numbered:"):
             shown = epochs.dropna(axis="columns", how="all").drop(columns="step")
             shown.columns = [name.replace("_", " ").capitalize() for name in shown.columns]
-            st.dataframe(shown, hide_index=True, alt="Losses and accuracies after each epoch")
+            st.dataframe(shown, hide_index=True, placeholder=NOTHING, alt="Losses and accuracies after each epoch")
 
 
 def _command(lab: Lab, run: Run) -> None:

@@ -18,12 +18,13 @@ from core.study.arms.sweep import (
     is_sweep,
     rates_sentence,
     sweep_table,
+    sweep_view,
     trained_seconds,
 )
 from core.study.arms.verdict import verdict
 from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves
 from core.wording.csv_file import csv_of
-from core.wording.numbers import count_text, listed, seconds_text
+from core.wording.numbers import NOTHING, count_text, listed, seconds_text
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -110,20 +111,20 @@ def figures(cells: list[Cell], alpha: float | None) -> None:
 def table(cells: list[Cell]) -> None:
     """Show every setting in numbers."""
     st.subheader("All settings")
-    numbers = sweep_table(cells)
     column = st.column_config.NumberColumn
     st.dataframe(
-        numbers,
+        sweep_view(cells),
         hide_index=True,
+        placeholder=NOTHING,
         alt="Every setting with its accuracy on validation and test part",
         column_config={
             "Chosen": st.column_config.CheckboxColumn(help="By validation: for its rank, or of full fine-tuning."),
             "Learning rate": column(format="%g"),
             "Alpha": column(format="%g"),
             "Validation accuracy (%)": column("Validation", format="%.2f %%"),
-            "± Validation accuracy (%)": column("± validation", format="%.2f", help="Half of the 95 % interval."),
+            "Validation accuracy, 95 %": "Validation, 95 %",
             "Accuracy (%)": column("Test", format="%.2f %%"),
-            "± Accuracy (%)": column("± test", format="%.2f", help="Half of the 95 % interval."),
+            "Accuracy, 95 %": "Test, 95 %",
             "Trainable parameters": column("Trainable", format="localized"),
             "Training time (s)": column("Time per run", format="%.2f s"),
         },
@@ -131,7 +132,7 @@ def table(cells: list[Cell]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Download CSV",
-            csv_of(numbers),
+            csv_of(sweep_table(cells)),
             f"{experiment.id}.csv",
             "text/csv",
             icon=":material/download:",

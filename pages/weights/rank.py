@@ -9,10 +9,11 @@ import streamlit as st
 
 from core.store.record import Run
 from core.study.arms.arm import Arm
+from core.study.stats.intervals import t_interval
+from core.study.stats.measures import spread_text
 from core.study.weights.figures import TrainedRank, accuracy_of_cuts
 from core.study.weights.rank import TOLERANCE, suggested_rank
 from core.study.weights.scores import Scores
-from core.study.weights.tables import mean_text
 from core.wording.numbers import count_text, number_text
 from pages.shared.figure_panel import show
 from pages.weights.focus import Focus, make_more
@@ -79,8 +80,8 @@ def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, limit
         text = f"No cut comes within {number_text(tolerance, 1)} points: full fine-tuning needs all {limit} directions."
     else:
         text = (
-            f"**Rank {rank}** is enough: cut to it, full fine-tuning loses at most {number_text(tolerance, 1)} points "
-            "of accuracy on the target."
+            f"**A change of rank {rank} holds the accuracy**: full fine-tuning, cut to rank {rank} after training, "
+            f"stays within {number_text(tolerance, 1)} points of its accuracy on the target."
         )
     if len(by_seed) > 1:
         low, high = min(by_seed), max(by_seed)
@@ -88,7 +89,7 @@ def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, limit
         text += f" This is for the mean of {len(by_seed)} seeds; {each}."
     else:
         text += " This is for one seed; another may need a different rank."
-    st.markdown(text)
+    st.markdown(f"{text} LoRA trained at a rank may do better or worse than full fine-tuning cut to it; see the table.")
 
 
 def table(focus: Focus, full: Arm, loras: Sequence[Arm], rank: int, masked: bool) -> None:
@@ -108,8 +109,8 @@ def _row(label: str, target: Sequence[float], source: Sequence[float]) -> dict[s
     return {
         "Network": label,
         "Seeds": count_text(len(target)),
-        "Target": mean_text(target, 2, " %"),
-        "Source": mean_text(source, 2, " %"),
+        "Target": spread_text(t_interval(target)),
+        "Source": spread_text(t_interval(source)),
     }
 
 

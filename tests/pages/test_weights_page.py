@@ -96,11 +96,11 @@ def test_the_suggested_rank_is_chosen_by_the_points_that_may_be_lost(opened: Lab
         app = draw("weights", experiment=experiment.id, view="Rank", tolerance=tolerance)
         (label,) = [name for name in app.dataframe[0].value["Network"] if "cut to rank" in name]
         ranks.append(int(label.rsplit(" ", 1)[1]))
-        assert "enough" in texts(app) or "No cut comes within" in texts(app)
+        assert "holds the accuracy" in texts(app) or "No cut comes within" in texts(app)
     assert all(high <= low for low, high in pairwise(ranks))
     full = [run.result.accuracy for run in opened.members(experiment) if run.spec.label == "Full" and run.result]
     row = app.dataframe[0].value.set_index("Network").loc["Full", "Target"]
-    assert row.startswith(f"{sum(full) / len(full):.2f}")
+    assert float(row.split(" ")[0]) == pytest.approx(sum(full) / len(full), abs=0.051)
 
 
 def test_the_slider_shows_base_and_trained_network_and_what_lies_between(opened: Lab, experiment: Experiment) -> None:

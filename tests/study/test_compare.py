@@ -278,8 +278,19 @@ def test_a_lora_that_was_tuned_is_not_handicapped_by_a_rate_it_shares(full_rates
     runs += [make_run("lora", optim={"learning_rate": rate}) for rate in (0.001, 0.005)]
     warnings = " ".join(comparable(runs))
     assert "share one learning rate" not in warnings
-    unequal = "Full fine-tuning was tried at 1 learning rate and LoRA at 2" in warnings
+    unequal = "different numbers of settings (1 for Full; 2 for LoRA r=4)" in warnings
     assert unequal == (len(full_rates) == 1)
+
+
+def test_alphas_and_other_tuned_settings_count_in_the_budget_and_ranks_do_not():
+    full = [make_run("full", optim={"learning_rate": rate}) for rate in (0.001, 0.01)]
+    lora = [make_run("lora", rank=rank, optim={"learning_rate": rate}) for rate in (0.001, 0.01) for rank in (1, 4)]
+    assert "settings" not in " ".join(comparable(full + lora))
+    more = [make_run("lora", spec={"lora": LoRASpec.of(rank=4, alpha=16.0)}, optim={"learning_rate": 0.01})]
+    more += [make_run("lora", spec={"lora": LoRASpec.of(rank=4, scaling="alpha")}, optim={"learning_rate": 0.01})]
+    (warning,) = [each for each in comparable(full + lora + more) if "settings" in each]
+    assert "(2 for Full and LoRA r=1; 4 for LoRA r=4)" in warning
+    assert warning.endswith("more to choose from is an advantage.")
 
 
 def test_ranks_with_a_rate_each_are_no_choice_among_rates():
@@ -321,7 +332,7 @@ def test_tables_hold_every_arm_and_run_with_types_that_survive_missing_values():
     assert table["± Accuracy (%)"].isna().tolist() == [False, True]
     assert table["Trainable parameters"].tolist() == [136_074, 6_248]
     assert table["Adapter (bytes)"].isna().tolist() == [True, False]
-    assert comparison_text(arms)["Accuracy"].tolist() == ["96.00 ± 2.48 %", "90.00 %"]
+    assert comparison_text(arms)["Accuracy"].tolist() == ["96.0 % (93.5 to 98.5)", "90.00 %"]
     listed = runs_table(runs)
     assert listed["Run"].tolist() == [run.id for run in runs]
     assert listed["Accuracy (%)"].isna().tolist() == [False] * 4 + [True]

@@ -193,6 +193,6 @@ def test_the_amplification_table_has_the_factor_and_that_of_a_random_delta():
 def test_words_and_means():
     assert layer_text("layers.0", (128, 784)) == "layers.0 · 784 → 128"
     assert mean_text([3.0, 3.0, 3.0], 1) == "3.0"
-    assert mean_text([1.0, 2.0, 3.0], 1, " %") == "2.0 ± 2.5 %"
+    assert mean_text([1.0, 2.0, 3.0], 1) == "2.0 ± 2.5"
     assert mean_text([2.0], 2) == "2.00"
     assert mean_text([], 2) == "–"

@@ -10,8 +10,8 @@ import pandas as pd
 from core.store.record import Run
 from core.store.search import Entry
 from core.study.arms.arm import Arm
-from core.study.stats.measures import MEASURES, MeasureName, value_text
-from core.wording.numbers import NOTHING, count_text, number_text
+from core.study.stats.measures import MEASURES, MeasureName, spread_text
+from core.wording.numbers import NOTHING, count_text
 
 _MEANS: dict[str, MeasureName] = {
     "Trainable parameters": "trainable_parameters",
@@ -55,7 +55,7 @@ def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
 
 
 def comparison_text(arms: Sequence[Arm]) -> pd.DataFrame:
-    """The table of :func:`comparison_table` as people read it: units in the cells, ``mean ± half-width``."""
+    """The table of :func:`comparison_table` as people read it: units in the cells, each mean with its interval."""
     columns: dict[str, list[Any]] = {
         "Arm": [arm.label for arm in arms],
         "Rank": [count_text(arm.lora.rank) if arm.lora else NOTHING for arm in arms],
@@ -64,21 +64,8 @@ def comparison_text(arms: Sequence[Arm]) -> pd.DataFrame:
         "Seeds": [count_text(len(arm.runs)) for arm in arms],
     }
     for title, name in _MEANS.items():
-        columns[title.split(" (")[0]] = [_mean_text(arm, name) for arm in arms]
+        columns[title.split(" (")[0]] = [spread_text(arm.interval(name), MEASURES[name]) for arm in arms]
     return pd.DataFrame(columns, dtype=object)
-
-
-def _mean_text(arm: Arm, name: MeasureName) -> str:
-    interval, measure = arm.interval(name), MEASURES[name]
-    if not interval.n:
-        return NOTHING
-    text = value_text(measure, interval.mean)
-    if measure.exact or interval.n == 1:
-        return text
-    if measure.unit == "s":
-        return f"{text} ± {value_text(measure, interval.half_width)}"
-    number, _, unit = text.partition(" ")
-    return f"{number} ± {number_text(interval.half_width)} {unit}"
 
 
 def runs_table(runs: Iterable[Run]) -> pd.DataFrame:

@@ -8,8 +8,9 @@ from core.study.arms.arm import Arm
 from core.study.arms.verdict import Candidate, Rule, Verdict
 from core.study.stats.claims import Difference, Level
 from core.study.stats.intervals import CLAIM_SEEDS, MIN_SEEDS
+from core.study.stats.measures import digits_of
 from core.study.stats.outliers import outlying
-from core.study.stats.words import digits_of, off_text, p_words, span_text
+from core.study.stats.words import off_text, p_words, span_text
 from core.wording.numbers import bytes_text, count_text, listed, number_text, points_text, times_text
 
 MEANINGS = {

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from core.store.record import Curve
 from core.study.arms.arm import Arm
 from core.study.figures.palette import colours_of
-from core.study.figures.style import layout_of, plain
+from core.study.figures.style import layout_of, plain, whiskers
 from core.study.figures.thinning import MAX_POINTS, smooth, thin
-from core.study.stats.measures import MEASURES, MeasureName, value_text
+from core.study.stats.measures import MEASURES, MeasureName, spread_text, value_text
 
 Axis = Literal["step", "epoch", "seconds"]
 Values = NDArray[np.floating]
@@ -127,7 +127,6 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
         )
         # The mean of one run is the run itself; drawing it would make one seed look like a result.
         if interval.n > 1:
-            low, high = value_text(what, interval.low), value_text(what, interval.high)
             traces.append(
                 {
                     "type": "scatter",
@@ -138,9 +137,9 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
                     "x": np.array([interval.mean]),
                     "y": np.array([row - 0.14]),
                     "marker": {"color": colour, "size": 11, "symbol": "diamond"},
-                    "error_x": {"array": np.array([interval.half_width]), "color": colour, "thickness": 2, "width": 5},
-                    "hovertemplate": f"{arm.label}, mean of {interval.n} seeds: {value_text(what, interval.mean)}"
-                    f"<br>95 % interval {low} to {high}<extra></extra>",
+                    "error_x": whiskers([interval], what) | {"color": colour, "thickness": 2, "width": 5},
+                    "hovertemplate": f"{arm.label}, mean of {interval.n} seeds, 95 % interval in brackets:"
+                    f"<br>{spread_text(interval, what)}<extra></extra>",
                 }
             )
     layout = _rows_layout(arms, measure, "dots: runs, diamond: mean with 95 % interval")
@@ -186,11 +185,21 @@ def bars(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, str] |
     return go.Figure(traces, layout)
 
 
-def export_html(figure: go.Figure) -> bytes:
-    """Return a self-contained HTML page with the figure; it includes plotly.js and works offline."""
+def chart_config(name: str) -> dict[str, Any]:
+    """Return Plotly's options for a chart whose toolbar saves it as ``name.png``."""
+    return {"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}}
+
+
+def export_html(figure: go.Figure, name: str) -> bytes:
+    """Return a self-contained HTML page with the figure; it includes plotly.js and works offline.
+
+    Args:
+        figure: what to draw.
+        name: of the file, without its ending; the page's own toolbar saves ``name.png``.
+    """
     page = go.Figure(figure)
     page.update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white")
-    config = {"displaylogo": False, "responsive": True}
+    config = chart_config(name) | {"responsive": True}
     html: str = page.to_html(full_html=True, include_plotlyjs=True, config=config, div_id="figure")
     return html.encode()
 

@@ -25,7 +25,6 @@ from core.study.arms.difference_tables import (
     differences_table,
     full_differences,
     interval_text,
-    level_text,
     rank_differences,
 )
 from core.study.arms.fairness import comparable
@@ -42,7 +41,8 @@ from core.study.report.facts import facts_of
 from core.study.report.limits import limits_of
 from core.study.report.words import WORDS
 from core.study.stats.claims import Level
-from core.wording.numbers import NOTHING, bytes_text, count_text, number_text, percent, seconds_text
+from core.study.stats.measures import MEASURES, spread_text
+from core.wording.numbers import NOTHING, bytes_text, count_text, number_text, percent
 from core.wording.tasks import task_text
 
 CUSTOMERS = 100
@@ -204,12 +204,12 @@ def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Se
             "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
             "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
             "Seeds": [str(len(arm.runs)) for arm in arms],
-            "Accuracy": [level_text(arm.interval("accuracy")) for arm in arms],
+            "Accuracy": [spread_text(arm.interval("accuracy")) for arm in arms],
             f"Within {found.margin:g} points": [within.get(arm.key, NOTHING) for arm in arms],
         },
         dtype=object,
     )
-    return Section("Accuracy", lead, (figure, Table("Settings", summary, "± is half of the 95 % interval."), *tables))
+    return Section("Accuracy", lead, (figure, Table("Settings", summary, "In brackets: the 95 % interval."), *tables))
 
 
 def _rates(evidence: Evidence) -> Section:
@@ -268,7 +268,7 @@ def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
     for title, masked in (("", False), (", masked", True)) if split else (("", False),):
         lost = [arm.interval("forgetting_masked" if masked else "forgetting") for arm in arms]
         left = [arm.interval("source_accuracy_masked" if masked else "source_accuracy") for arm in arms]
-        columns[f"Source accuracy{title}"] = [level_text(interval) for interval in left]
+        columns[f"Source accuracy{title}"] = [spread_text(interval) for interval in left]
         columns[f"Forgotten{title}"] = [number_text(i.mean) if i.n else NOTHING for i in lost]
         against = {d.a: d for d in full_differences(arms, "forgetting_masked" if masked else "forgetting")}
         columns[f"Minus full{title}, 95 %"] = [
@@ -279,14 +279,11 @@ def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
 
 def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Section:
     arms, cuts = evidence.named, evidence.remeasured.cuts
-    seconds = [arm.interval("seconds") for arm in arms]
     table = pd.DataFrame(
         {
             "Setting": [arm.label for arm in arms],
             "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
-            "Time per run": [
-                seconds_text(i.mean) + (f" ± {number_text(i.half_width)}" if i.n > 1 else "") for i in seconds
-            ],
+            "Time per run": [spread_text(arm.interval("seconds"), MEASURES["seconds"]) for arm in arms],
             "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
             "To store, 1 customer": [bytes_text(bytes_for_customers(arm, 1)) for arm in arms],
             f"To store, {customers:,} customers": [bytes_text(bytes_for_customers(arm, customers)) for arm in arms],

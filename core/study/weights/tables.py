@@ -141,13 +141,13 @@ def combinations_text(switches: Switches, masked: bool, shown: int | None = None
     return pd.DataFrame(columns, dtype=object)
 
 
-def mean_text(values: Sequence[float], digits: int, unit: str = "") -> str:
+def mean_text(values: Sequence[float], digits: int) -> str:
     """Mean over seeds and half of the 95 % interval, as in ``3.3 ± 1.4``; the mean alone where all are alike."""
     interval = t_interval(values)
     if not interval.n:
         return NOTHING
     spread = f" ± {number_text(interval.half_width, digits)}" if interval.half_width > 0 else ""
-    return f"{number_text(interval.mean, digits)}{spread}{unit}"
+    return f"{number_text(interval.mean, digits)}{spread}"
 
 
 def _paths(arms: Sequence[Arm], spectra: SpectraOf) -> list[str]:
