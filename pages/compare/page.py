@@ -20,6 +20,7 @@ from core.wording.numbers import count_text, percent
 from pages.compare.costs import costs, cut_reference, forgetting
 from pages.compare.evidence import differences, learning_rates, single_pair
 from pages.compare.selected import selected_runs
+from pages.shared.experiment_actions import experiment_actions
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -43,6 +44,8 @@ bases = lab.runs_of(bases_of(members))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
 base, task = base_text(lab.run(experiment.base)), task_text(members[0].spec.task)
 st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}.")
+if members[0].experiment == experiment.id:
+    experiment_actions(lab, experiment)
 
 if any(run.is_live for run in members):
     live_panel(
