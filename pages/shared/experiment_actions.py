@@ -12,7 +12,7 @@ from core.store.record import Experiment
 from core.study.arms.tuning import is_tuned
 from core.wording.experiments import MAX_NAME
 from core.wording.numbers import count_text
-from pages.shared.links import link
+from pages.shared.like import like_link
 from pages.shared.literal import literal
 
 MORE_SEEDS = 5
@@ -95,7 +95,7 @@ def run_again(experiment: Experiment, specs: list[RunSpec]) -> None:
         specs: of all its runs.
     """
     grid = is_tuned(specs) and not any(spec.control or spec.own_base for spec in specs)
-    link("sweep" if grid else "finetune", "Run again with changes", {"like": experiment.id})
+    like_link("sweep" if grid else "finetune", experiment.id, experiment.base)
 
 
 def _counted(count: int, what: str) -> str:

@@ -186,7 +186,7 @@ def own_task(dataset: str, labels: list[int], key: str) -> TaskSpec:
         )
     shots = st.select_slider(
         texts["shots"].title,
-        ["all", 1, 2, 5, 10, 20, 50, 100],
+        ["all", *offered([1, 2, 5, 10, 20, 50, 100], f"{key}-shots")],
         "all",
         help="Training images per class.",
         key=f"{key}-shots",

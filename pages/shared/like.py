@@ -11,25 +11,44 @@ from core.errors import LabError
 from core.lab import Lab
 from core.spec import RunSpec, TaskSpec
 from pages.shared import forms
+from pages.shared.links import link
 from pages.shared.literal import literal
 
 MAX_EPOCHS = 50
 """The maximum of the forms."""
 
+FILLED = "filled-like"
+"""Key of the form that was filled last, and the experiment."""
+
+
+def like_link(page: str, experiment: str, base: str) -> None:
+    """Draw a link to a form that is filled with the settings of an experiment, again each time it is followed.
+
+    Args:
+        page: ``finetune`` or ``sweep``.
+        experiment: id of the experiment.
+        base: id of its base.
+    """
+    st.session_state.pop(FILLED, None)
+    link(page, "Run again with changes", {"like": experiment, "base": base})
+
 
 def fill_form(lab: Lab, key: str) -> bool:
-    """Fill a form once, before it is drawn, and take ``like`` out of the address, so that changes to the form stay.
+    """Fill a form before it is drawn: once for each link that was followed, so that changes to the form stay.
+
+    ``like`` stays in the address, so that reloading the page fills the form and Back leaves it.
 
     Args:
         lab: has the experiment.
         key: prefix of the form's widget keys: ``finetune`` or ``sweep``.
 
     Returns:
-        Whether it was filled.
+        Whether it was filled by this call.
     """
-    id = st.query_params.pop("like", None)
-    if id is None:
+    id = st.query_params.get("like")
+    if id is None or st.session_state.get(FILLED) == (key, id):
         return False
+    st.session_state[FILLED] = (key, id)
     try:
         specs = [run.spec for run in lab.members(lab.experiment(id))]
     except LabError as error:

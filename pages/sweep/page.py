@@ -191,7 +191,7 @@ with st.expander(
     "New sweep",
     icon=":material/add:",
     expanded=filled or not found,
-    key=f"sweep-new-{len(found)}-{filled}",
+    key=f"sweep-new-{len(found)}{'-filled' if filled else ''}",
     on_change="rerun",
 ) as fold:
     started = sweep_form(lab) if fold.open else None
