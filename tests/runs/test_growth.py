@@ -237,6 +237,21 @@ def test_of_several_that_add_the_same_at_once_one_does(idle: Lab) -> None:
     assert len(set(pairs(members))) == len(members) == 10
 
 
+def test_a_store_that_changed_since_it_was_read_takes_no_growth(idle: Lab) -> None:
+    experiment = launched(idle)
+    new = [("r-new", idle.run(experiment.runs[0]).spec.but(seed=3))]
+    grown = replace(experiment, runs=(*experiment.runs, "r-new"))
+    idle.add_seeds(experiment, 1)
+    renamed = now(idle, experiment)
+    idle.rename(experiment.id, "by somebody else")
+    before = idle.runs()
+    for stale in (experiment, renamed):
+        with pytest.raises(RunStateError, match="at the same time"):
+            idle.store.add(new, idle.owner, 40, grown, stale)
+    assert idle.runs() == before
+    assert now(idle, experiment).name == "by somebody else"
+
+
 # Names
 
 
