@@ -105,7 +105,7 @@ class RunInUseError(RunStateError):
 
 
 class NoteError(LabError, ValueError):
-    """A note or tag is too long, or contains characters that are not text."""
+    """A note, tag or name is too long, or contains characters that are not text."""
 
 
 class StorageFullError(LabError, RuntimeError):

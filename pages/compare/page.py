@@ -14,6 +14,7 @@ from core.wording.numbers import count_text
 from pages.compare.comparison import Comparison
 from pages.compare.parts import accuracy_part, cost_part, curves_part, forgetting_part, rates_part, table_part
 from pages.compare.selected import selected_runs, wanted_arms
+from pages.shared.experiment_actions import experiment_actions
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -48,6 +49,8 @@ bases = lab.runs_of(bases_of(everything))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
 base, task = base_text(lab.run(experiment.base)), task_text(everything[0].spec.task)
 st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}.")
+if everything[0].experiment == experiment.id:
+    experiment_actions(lab, experiment)
 state_line(lab, everything, "compare")
 if any(run.is_live for run in everything):
     ids = [run.id for run in (*bases, *everything) if run.is_live or run.spec.method != "pretrain"]

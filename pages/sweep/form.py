@@ -19,7 +19,7 @@ from core.wording.numbers import bytes_text, count_text, seconds_text
 from pages.shared import forms
 from pages.shared.links import link
 from pages.shared.literal import literal
-from pages.shared.pickers import base_picker, task_text
+from pages.shared.pickers import base_picker
 from pages.shared.task_form import task_form
 
 KEY = "sweep"
@@ -84,7 +84,7 @@ def _several(label: str, choices: Sequence[Any], default: Sequence[Any], key: st
     """Pills to choose several numbers, ascending."""
     picked = st.pills(
         label,
-        choices,
+        forms.offered(choices, f"{KEY}-{key}"),
         selection_mode="multi",
         default=default,
         format_func=lambda choice: f"{choice:g}",
@@ -179,7 +179,5 @@ def _start(
         st.caption("Without full fine-tuning there is no reference to judge LoRA by.")
     if st.button("Start the sweep", type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"):
         with st.spinner("Queueing the runs"):
-            return lab.fine_tune(
-                base, task, arms, range(grid.seeds), f"Sweep, {task_text(base.spec.task)} → {task_text(task)}", device
-            )
+            return lab.fine_tune(base, task, arms, range(grid.seeds), device=device)
     return None

@@ -26,6 +26,7 @@ from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves
 from core.wording.csv_file import csv_of
 from core.wording.numbers import NOTHING, count_text, listed, seconds_text
 from pages.shared.figure_panel import show
+from pages.shared.like import fill_form
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import base_text, pick, task_text, when
@@ -184,12 +185,18 @@ st.markdown(
     "validation part chooses the settings, the test part then measures them."
 )
 found = sweeps()
+filled = st.session_state["sweep-filled"] = fill_form(lab, "sweep") or st.session_state.get("sweep-filled", False)
 # The key makes it a new one after each sweep: closed, where the old one was open.
 with st.expander(
-    "New sweep", icon=":material/add:", expanded=not found, key=f"sweep-new-{len(found)}", on_change="rerun"
+    "New sweep",
+    icon=":material/add:",
+    expanded=filled or not found,
+    key=f"sweep-new-{len(found)}{'-filled' if filled else ''}",
+    on_change="rerun",
 ) as fold:
     started = sweep_form(lab) if fold.open else None
 if started is not None:
+    st.session_state["sweep-filled"] = False
     st.session_state["pick-sweep"] = st.query_params["sweep"] = started.id
     st.rerun()
 if not found:
