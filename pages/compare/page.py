@@ -19,6 +19,7 @@ from core.wording.csv_file import csv_of
 from core.wording.numbers import count_text, percent
 from pages.compare.costs import costs, cut_reference, forgetting
 from pages.compare.evidence import differences, learning_rates, single_pair
+from pages.compare.examples import examples
 from pages.compare.selected import selected_runs
 from pages.shared.figure_panel import show
 from pages.shared.links import link
@@ -183,3 +184,6 @@ with st.container(horizontal=True):
         help="Means, intervals and settings as numbers.",
     )
     link("adapters", "Download adapters")
+
+st.subheader("Examples")
+examples(lab, experiment, shown_arms, colours)
