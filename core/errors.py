@@ -61,6 +61,10 @@ class RunFileError(LabError, ValueError):
     """The copy of a run in its folder is missing, damaged, or of a newer version."""
 
 
+class PredictionsError(LabError, ValueError):
+    """The predictions of a run are unreadable, or are not about the dataset that has the name now."""
+
+
 class CheckpointError(LabError, ValueError):
     """A checkpoint is damaged, or belongs to another run."""
 

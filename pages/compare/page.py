@@ -12,7 +12,15 @@ from core.study.figures.differences import difference_rows
 from core.study.report.evidence import bases_of
 from core.wording.numbers import count_text
 from pages.compare.comparison import Comparison
-from pages.compare.parts import accuracy_part, cost_part, curves_part, forgetting_part, rates_part, table_part
+from pages.compare.parts import (
+    accuracy_part,
+    cost_part,
+    curves_part,
+    examples_part,
+    forgetting_part,
+    rates_part,
+    table_part,
+)
 from pages.compare.selected import selected_runs, wanted_arms
 from pages.shared.experiment_actions import experiment_actions
 from pages.shared.figure_panel import show
@@ -29,6 +37,7 @@ PARTS = {
     "Curves": curves_part,
     "Forgetting": forgetting_part,
     "Cost": cost_part,
+    "Examples": examples_part,
     "Table": table_part,
 }
 

@@ -11,6 +11,7 @@ from core.wording.numbers import percent
 from pages.compare.comparison import Comparison
 from pages.compare.costs import costs, cut_reference, forgetting
 from pages.compare.evidence import differences, learning_rates, single_pair
+from pages.compare.examples import examples
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 
@@ -86,6 +87,11 @@ def cost_part(shown: Comparison) -> None:
     """Time, parameters and storage; and what full fine-tuning cut to a rank would hold."""
     costs(shown.experiment, shown.shown, shown.curves, shown.colours)
     cut_reference(shown.lab, shown.chosen, shown.masked or shown.split)
+
+
+def examples_part(shown: Comparison) -> None:
+    """Confusion matrices, accuracy per class, and the images on which two settings disagree."""
+    examples(shown.lab, shown.experiment, shown.shown, shown.colours)
 
 
 def table_part(shown: Comparison) -> None:

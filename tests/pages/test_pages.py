@@ -138,6 +138,26 @@ def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: L
     assert "No verdict yet" in texts(draw("compare"))
 
 
+def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab) -> None:
+    app = draw("compare")
+    assert "360 test images: one is worth 0.28 points." in texts(app)
+    assert "There are only 360 test images." in texts(app)
+    alts = [chart.proto.alt for chart in app.get("plotly_chart")]
+    assert sum(alt.startswith("Confusion matrix of ") for alt in alts) == 2
+    assert any(alt.startswith("Accuracy on each class.") for alt in alts)
+    lines = [line for line in texts(app).splitlines() if line.startswith("**Only ")]
+    assert [line.split(" is right")[0] for line in lines] == ["**Only Full", "**Only LoRA r=4"]
+    (experiment,) = filled.experiments()
+    for run in filled.members(experiment):  # the page needs neither networks nor adapters for it
+        (filled.settings.runs / run.id / ("adapter.zip" if run.spec.lora else "network.safetensors")).unlink()
+    assert [line for line in texts(draw("compare")).splitlines() if line.startswith("**Only ")] == lines
+    lora = app.selectbox(key="examples-with").value
+    app.selectbox(key="examples-compare").set_value(lora).run()
+    assert not app.exception
+    swapped = [line for line in texts(app).splitlines() if line.startswith("**Only ")]
+    assert swapped == lines[::-1]
+
+
 @pytest.mark.parametrize(
     ("page", "query"),
     [("runs", "run"), ("compare", "experiment"), ("adapters", "adapter"), ("finetune", "base")],

@@ -9,12 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from core.adapter import apply_adapter
 from core.data.tasks import EvaluationPart, Task
 from core.engine.job import NETWORK
 from core.errors import LabError, RunStateError
@@ -25,6 +21,7 @@ from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm, Standing
 from core.study.stats.claims import ExampleDifference, example_difference
+from core.study.weights.predicted import predictions, true_labels
 from core.study.weights.spectrum import cut_networks
 from core.training.evaluation import evaluate_both
 
@@ -119,27 +116,9 @@ def image_by_image(lab: Lab, a: Run, b: Run) -> ExampleDifference:
     """
     if a.spec.task != b.spec.task:
         raise RunStateError("These two runs learnt different tasks: choose two of one experiment.")
-    task, _ = _tasks(lab, a.spec)
-    left, right = (right_on_test(network_of_run(lab, run), task) for run in (a, b))
+    truth = true_labels(lab, a.spec.task)
+    left, right = (predictions(lab, run) == truth for run in (a, b))
     return example_difference(left.tolist(), right.tolist())
-
-
-def network_of_run(lab: Lab, run: Run) -> nn.Module:
-    """Read a run's trained network; for a LoRA run, this is the base with its adapter.
-
-    Raises:
-        LabError: a file is missing or damaged, or the run has no result.
-    """
-    if run.spec.lora is None:
-        return read_network(lab.artifacts.path(run.id, NETWORK))
-    return apply_adapter(read_network(lab.artifacts.base(run)), lab.artifacts.adapter(run.id))
-
-
-@torch.no_grad()
-def right_on_test(network: nn.Module, task: Task) -> NDArray[np.bool_]:
-    """Return whether the network classifies each test image correctly, among all its outputs, (n,)."""
-    found: NDArray[np.bool_] = (network(task.test_x).argmax(1) == task.test_y).numpy()
-    return found
 
 
 def _tasks(lab: Lab, spec: RunSpec) -> tuple[Task, Task | None]:
