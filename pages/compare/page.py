@@ -165,7 +165,7 @@ else:
     st.caption("Choose at least one arm.")
 
 if has_source:
-    forgetting(lab, experiment, shown_arms, recorded, colours, masked)
+    forgetting(lab, experiment, shown_arms, recorded, colours, masked, everything)
 costs(experiment, shown_arms, recorded, colours)
 cut_reference(lab, chosen, masked or split)
 
