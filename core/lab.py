@@ -20,6 +20,7 @@ from core.engine.experiment import Setting, arm_specs
 from core.engine.job import NETWORK, check_fit
 from core.engine.processes import Process, living
 from core.engine.recipe import Recipe, weights_digest
+from core.engine.step_timer import StepTimer
 from core.engine.usage import DiskUsage
 from core.engine.watchdog import Watchdog
 from core.engine.workers import Workers
@@ -44,8 +45,8 @@ class Lab:
     """One home folder, opened by this process.
 
     Methods launch, follow and control runs. Everything else is a part with methods of its own: :attr:`search`,
-    :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space), :attr:`catalog` (datasets),
-    :attr:`tasks` and :attr:`downloads`. Only tests use the store and the workers directly.
+    :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space), :attr:`timer` (time of a step),
+    :attr:`catalog` (datasets), :attr:`tasks` and :attr:`downloads`. Only tests use the store and the workers directly.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -65,6 +66,7 @@ class Lab:
         self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
+        self.timer = StepTimer(self.tasks, settings.threads, lambda: bool(self.live()))
         self._unlisted: list[str] = []
         self.workers = Workers(settings, self.store, self._copies, self.tasks, self.owner)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
@@ -103,6 +105,7 @@ class Lab:
         if not self.workers.close(timeout):
             log.warning("A run did not stop within %g s; the next start marks it as interrupted.", timeout)
         self.downloads.close()
+        self.timer.close(end - time.monotonic())
         self._backups.close(end - time.monotonic())
         self._copies.close(end - time.monotonic())
         self._process.leave()
@@ -179,13 +182,8 @@ class Lab:
         """
         source_task, target_task = preset_tasks(preset, source, self.catalog, target)
         classes = max(self.catalog.info(task.dataset).num_classes for task in (source_task, target_task))
-        spec = RunSpec.of(
-            method="pretrain",
-            model=ModelSpec.of(num_classes=classes),
-            task=source_task,
-            optim=pretraining,
-            device=device,
-        )
+        model = ModelSpec.of(num_classes=classes)
+        spec = RunSpec.of(method="pretrain", model=model, task=source_task, optim=pretraining, device=device)
         bases, new = self._bases(spec, seeds if own_bases else [spec.seed])
         title = source if target_task.dataset == source else f"{source} → {target_task.dataset}"
         return self._launch(

@@ -27,6 +27,7 @@ from core.study.report.evidence import colours_of_groups, epochs_of
 from core.study.stats.measures import MEASURES, MeasureName
 from core.study.weights.remeasured import base_standings, cut_arms, mean_standing
 from core.wording.numbers import bytes_text, listed
+from pages.compare.step_times import step_times
 from pages.shared.figure_panel import show
 from pages.shared.literal import literal
 from pages.shared.measured import measured
@@ -84,7 +85,7 @@ def _frontier(lab: Lab, experiment: Experiment, runs: Sequence[Run], before: flo
         st.caption(FRONTIER_NOTE)
 
 
-def costs(experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str]) -> None:
+def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str]) -> None:
     """Accuracy against time, parameters and storage; then the costs alone."""
     st.subheader("Cost")
     left, right = st.columns(2, gap="large")
@@ -95,6 +96,7 @@ def costs(experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: 
         show(arm_dots(arms, "seconds", colours), experiment.id, "seconds", "Training time of each run")
         if any(run.result and run.result.bank > 1 for arm in arms for run in arm.runs):
             st.caption("Runs trained side by side are each charged an equal share of the time.")
+    step_times(lab, arms)
     left, right = st.columns(2, gap="large")
     with left:
         figure = accuracy_against("trainable_parameters", arms, colours)

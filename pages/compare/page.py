@@ -166,7 +166,7 @@ else:
 
 if has_source:
     forgetting(lab, experiment, shown_arms, recorded, colours, masked, everything)
-costs(experiment, shown_arms, recorded, colours)
+costs(lab, experiment, shown_arms, recorded, colours)
 cut_reference(lab, chosen, masked or split)
 
 st.subheader("Table")
