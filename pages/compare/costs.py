@@ -24,7 +24,7 @@ from core.study.figures.curves import arm_dots, bars
 from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.tradeoffs import Curves, accuracy_against, learning_and_forgetting, learning_over_time
 from core.study.report.evidence import colours_of_groups, epochs_of
-from core.study.stats.measures import MEASURES, MeasureName
+from core.study.stats.measures import MEASURES, MEMORY_NOTE, TIME_NOTE, MeasureName
 from core.study.weights.remeasured import base_standings, cut_arms, mean_standing
 from core.wording.numbers import bytes_text, listed
 from pages.compare.step_times import step_times
@@ -94,8 +94,8 @@ def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves,
         show(figure, experiment.id, "time", "Accuracy on the validation part over training time, one line per setting")
     with right:
         show(arm_dots(arms, "seconds", colours), experiment.id, "seconds", "Training time of each run")
-        if any(run.result and run.result.bank > 1 for arm in arms for run in arm.runs):
-            st.caption("Runs trained side by side are each charged an equal share of the time.")
+        if any(arm.shares_time for arm in arms):
+            st.caption(TIME_NOTE)
     step_times(lab, arms)
     left, right = st.columns(2, gap="large")
     with left:
@@ -121,6 +121,7 @@ def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves,
     for place, name in zip(st.columns(2, gap="large"), names, strict=True):
         with place:
             show(bars(arms, name, colours), experiment.id, name, f"{MEASURES[name].title} of each setting")
+    st.caption(MEMORY_NOTE)
 
 
 def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:

@@ -6,6 +6,7 @@ squares for the source. Text has no colour, so that it takes the colour of the p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -128,6 +129,7 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
         # The mean of one run is the run itself; drawing it would make one seed look like a result.
         if interval.n > 1:
             low, high = value_text(what, interval.low), value_text(what, interval.high)
+            span = f"95 % interval {low} to {high}" if math.isfinite(interval.half_width) else "runs shared their time"
             traces.append(
                 {
                     "type": "scatter",
@@ -138,12 +140,19 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
                     "x": np.array([interval.mean]),
                     "y": np.array([row - 0.14]),
                     "marker": {"color": colour, "size": 11, "symbol": "diamond"},
-                    "error_x": {"array": np.array([interval.half_width]), "color": colour, "thickness": 2, "width": 5},
+                    "error_x": {
+                        "array": np.nan_to_num(np.array([interval.half_width])),
+                        "color": colour,
+                        "thickness": 2,
+                        "width": 5,
+                    },
                     "hovertemplate": f"{arm.label}, mean of {interval.n} seeds: {value_text(what, interval.mean)}"
-                    f"<br>95 % interval {low} to {high}<extra></extra>",
+                    f"<br>{span}<extra></extra>",
                 }
             )
-    layout = _rows_layout(arms, measure, "dots: runs, diamond: mean with 95 % interval")
+    shared = what.timed and any(arm.shares_time for arm in arms)
+    reading = "mean; runs of a bank share its time" if shared else "mean with 95 % interval"
+    layout = _rows_layout(arms, measure, f"dots: runs, diamond: {reading}")
     return go.Figure(traces, layout)
 
 

@@ -181,8 +181,8 @@ def _again(report: Report) -> str:
     if report.command is None:
         words = (
             "This experiment was put together on the Fine-tune page in a way that the command line has no options for. "
-            "The same spec gives the same numbers on the same machine; these are the specs of one run of each setting, "
-            "which differ from the others in the seed and, where it was tuned, in the learning rate."
+            "Trained alone, the same spec gives the same numbers on the same machine; these are the specs of one run "
+            "of each setting, which differ from the others in the seed and, where it was tuned, in the learning rate."
         )
         return _paragraph(words) + details.replace("<details>", "<details open>")
     words = "From a shell, in the folder of LoRA Lab, with the datasets on the machine:"

@@ -38,6 +38,7 @@ from core.study.arms.frontier import (
     frontiers,
 )
 from core.study.arms.storage import bytes_for_customers
+from core.study.arms.tables import mean_text
 from core.study.arms.tuning import choice_sentence, ratio_text
 from core.study.figures.curves import NamedCurve, accuracy_curves, arm_dots
 from core.study.figures.frontier import ALT, frontier_figure
@@ -49,7 +50,8 @@ from core.study.report.evidence import Evidence, colours_of_groups, gather
 from core.study.report.facts import facts_of
 from core.study.report.limits import limits_of
 from core.study.report.words import WORDS
-from core.wording.numbers import NOTHING, bytes_text, count_text, number_text, percent, seconds_text
+from core.study.stats.measures import MEMORY_NOTE, TIME_NOTE
+from core.wording.numbers import NOTHING, bytes_text, count_text, number_text, percent
 from core.wording.tasks import task_text
 
 CUSTOMERS = 100
@@ -312,14 +314,11 @@ def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
 
 def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Section:
     arms, cuts = evidence.named, evidence.remeasured.cuts
-    seconds = [arm.interval("seconds") for arm in arms]
     table = pd.DataFrame(
         {
             "Setting": [arm.label for arm in arms],
             "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
-            "Time per run": [
-                seconds_text(i.mean) + (f" ± {number_text(i.half_width)}" if i.n > 1 else "") for i in seconds
-            ],
+            "Time per run": [mean_text(arm, "seconds") for arm in arms],
             "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
             "To store, 1 customer": [bytes_text(bytes_for_customers(arm, 1)) for arm in arms],
             f"To store, {customers:,} customers": [bytes_text(bytes_for_customers(arm, customers)) for arm in arms],
@@ -338,7 +337,7 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
             accuracy_against("storage", arms, colours, customers, cuts),
             f"Accuracy on the test part against bytes to store for {customers:,} customers",
         ),
-        Table("What each setting costs", table),
+        Table("What each setting costs", table, f"{TIME_NOTE} {MEMORY_NOTE}"),
     )
     lead = (
         "LoRA is stored as one base and one adapter per customer, head only and biases only as one base and the "
