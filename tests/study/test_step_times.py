@@ -54,6 +54,20 @@ def test_the_sentence_has_the_ratio_of_each_way():
     assert "a machine, 2 cores" in conditions_sentence(times())
 
 
+def test_rounds_that_disagree_name_no_ratio():
+    steady = times()
+    rng = np.random.default_rng(0)
+    rows = tuple(
+        Measured(
+            row.way, row.lora, tuple(s * float(f) for s, f in zip(row.seconds, rng.lognormal(size=12), strict=True))
+        )
+        for row in steady.rows
+    )
+    sentence = step_times_sentence(StepTimes(steady.spec, rows, steady.machine, steady.threads))
+    assert "measure again" in sentence
+    assert " times" not in sentence
+
+
 def test_the_interval_of_a_median_covers_it_and_is_a_pair_of_its_values():
     rng = np.random.default_rng(0)
     covered = 0

@@ -22,6 +22,10 @@ TITLES: dict[Way, str] = {
 """What the three ways are called."""
 
 
+STEADY = 1.5
+"""Maximum of an interval's upper over its lower end at which a ratio is put into words."""
+
+
 def step_time_spec(arms: Sequence[Arm], device: str) -> StepTimeSpec | None:
     """What to measure for these arms: their network, images and batch size, each rank once, and banks as they were.
 
@@ -73,7 +77,16 @@ def step_times_table(times: StepTimes) -> pd.DataFrame:
 
 
 def step_times_sentence(times: StepTimes) -> str:
-    """How long a step of LoRA takes beside one of full fine-tuning, and what makes the difference."""
+    """How long a step of LoRA takes beside one of full fine-tuning, and what makes the difference.
+
+    Where the rounds disagree, as when another program used the processor, no ratio is named.
+    """
+    ratios = [found for way in WAYS for lora in times.spec.loras if (found := _ratio(times, way, lora)) is not None]
+    if not all(ratio.high <= STEADY * ratio.low for ratio in ratios):  # also where there is no interval
+        return (
+            "The rounds differ too much to say how long LoRA takes beside full fine-tuning, as when other programs use "
+            "the processor: measure again when the machine is idle."
+        )
     told = {way: _range_text(times, way) for way in WAYS}
     sentence = (
         f"In plain PyTorch a step of LoRA takes {told['plain']} the time of a step of full fine-tuning: it still "
