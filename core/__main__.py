@@ -1,4 +1,4 @@
-"""The command line of LoRA Lab: ``python -m core`` with ``compare``, ``report``, ``run``, ``verify`` or ``restore``."""
+"""The command line of LoRA Lab: ``python -m core`` with one of six commands, from ``compare`` to ``time``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from core.adapter import verify_adapter
 from core.cli import restore as restore_command
 from core.cli import run as run_command
+from core.cli import step_time as time_command
 from core.data.presets import PRESETS
 from core.engine.experiment import Setting
 from core.engine.job import ADAPTER, NETWORK
@@ -256,6 +257,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run_command.register(commands)
     restore_command.register(commands)
+    time_command.register(commands)
 
     check = commands.add_parser("verify", help="check an adapter file against its base")
     check.set_defaults(command=verify)
