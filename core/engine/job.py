@@ -13,8 +13,9 @@ from core.adapter import Card, write_adapter
 from core.data.tasks import Task, Tasks
 from core.engine.build import network_of
 from core.engine.predictions import PREDICTIONS, write_predictions
+from core.engine.run_memory import run_memory
 from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
-from core.memory import is_out_of_memory, training_bytes
+from core.memory import is_out_of_memory
 from core.methods.lora import count_parameters, merged_copy
 from core.networks.file import network_bytes, read_network, write_network
 from core.networks.perceptron import MultilayerPerceptron, fingerprint
@@ -280,7 +281,7 @@ class BankRun:
             trainable_parameters=count_parameters(network, trainable=True),
             seconds=seconds,
             examples_per_second=step * spec.optim.batch_size / seconds if seconds else 0.0,
-            memory=training_bytes(network),
+            memory=run_memory(spec.model, spec.lora, spec.control, spec.optim.batch_size, len(self.task.train_x)),
             checkpoint_bytes=0,
             adapter_bytes=None,
             epochs=completed,

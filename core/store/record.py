@@ -53,7 +53,8 @@ class Result:
     time of the bank."""
     examples_per_second: float
     memory: int
-    """Size of weights, gradients and optimiser state."""
+    """What the run takes in training alone: weights, gradients, optimiser state, activations, and the products that
+    the engine keeps; see ``core/engine/run_memory.py``. Results of earlier versions have the first three only."""
     checkpoint_bytes: int
     """Size of the fine-tuned network as a full safetensors checkpoint."""
     adapter_bytes: int | None

@@ -105,7 +105,7 @@ def figures(found: dict[str, Evidence]) -> str:
         ),
         ("Accuracy of rank 16 and rank 4 minus rank 1, in points (95 %)", _ranks(found)),
         ("Full fine-tuning, ΔW cut to a rank: accuracy, in percent", _cuts(found)),
-        ("Training time of one run, beside others, at the chosen rate", _seconds(found)),
+        ("Share of a bank's training time per run, at the chosen rate; no comparison of methods", _seconds(found)),
     ]
     text = []
     for title, rows in tables:

@@ -80,12 +80,12 @@ def forgetting_part(shown: Comparison) -> None:
         first = next(run.result for run in shown.members if run.result)
         before = first.source_accuracy_masked_before if shown.masked else first.source_accuracy_before
         st.caption(f"Before fine-tuning the base had {percent(before)} on the source.")
-    forgetting(shown.lab, shown.experiment, shown.shown, shown.curves, shown.colours, shown.masked)
+    forgetting(shown.lab, shown.experiment, shown.shown, shown.curves, shown.colours, shown.masked, shown.members)
 
 
 def cost_part(shown: Comparison) -> None:
     """Time, parameters and storage; and what full fine-tuning cut to a rank would hold."""
-    costs(shown.experiment, shown.shown, shown.curves, shown.colours)
+    costs(shown.lab, shown.experiment, shown.shown, shown.curves, shown.colours)
     cut_reference(shown.lab, shown.chosen, shown.masked or shown.split)
 
 

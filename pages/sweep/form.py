@@ -171,7 +171,8 @@ def _start(
         st.metric(
             "Memory",
             bytes_text(max(price.memory for price in prices.values())),
-            help="Of the largest run: weights, gradients and Adam's two moments, in float32.",
+            help="Of the run that takes most, alone: weights, gradients, Adam's two moments, activations, and for LoRA "
+            "the product of the first frozen layer with every image, which runs that train together share.",
         )
     span = " to ".join(dict.fromkeys(count_text(count) for count in (trained[0], trained[-1])))
     st.metric("Trainable parameters", span)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.spec import RunSpec
 from pages.shared.links import ENTRIES, script
-from tests.conftest import BOTH, DIGITS, HANG, finish, short
+from tests.conftest import BOTH, DIGITS, HANG, finish, short, wait_until
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
 PAGES = list(ENTRIES)
@@ -112,6 +113,21 @@ def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: L
     assert not any("DamagedFileError" in code.value for code in app.code)
     app.toggle(key="runs-traceback").set_value(True).run()
     assert "DamagedFileError" in app.code[0].value
+
+
+def test_compare_times_a_step_of_each_method_alike(filled: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.engine.step_time.SECONDS", 0.0)
+    app = draw("compare")
+    assert "times the time of a step" not in texts(app)
+    app.button(key="measure-step-times").click().run()
+    assert not app.exception
+    wait_until(lambda: not any(thread.name == "step-timer" for thread in threading.enumerate()))
+    app = draw("compare")
+    assert not app.exception
+    assert "15 rounds" in texts(app)
+    (table,) = [frame.value for frame in app.dataframe if "ms per step" in frame.value.columns]
+    assert {"Plain PyTorch", "This engine, one run"} <= set(table["Measured in"])
+    assert set(table["Method"]) == {"Full", "LoRA r=4"}
 
 
 def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -> None:

@@ -19,6 +19,7 @@ from core.study.arms.pairs import lora_against_full, paired_difference
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import costs, explanation, headline
+from core.study.figures.curves import arm_dots
 from core.study.stats.claims import Level
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed, t_interval
 from core.study.stats.measures import MEASURES
@@ -401,3 +402,19 @@ def test_validation_is_used_only_where_every_run_has_it():
     full = make_arm_runs("full", [90.0] * 3)
     assert headline(verdict(runs(0.01, None) + runs(0.02, None) + full)).startswith("No verdict:")
     assert "LoRA r=4" in headline(verdict(runs(0.01, None) + full))
+
+
+def test_times_of_a_bank_have_no_interval_and_are_said_to_be_shared():
+    shared = [make_run("full", seed, seconds=0.11, bank=3) for seed in range(3)]
+    alone = [make_run("lora", seed, seconds=0.1 + seed / 100) for seed in range(3)]
+    full, lora = arms_of(shared + alone)
+    assert full.interval("seconds").mean == pytest.approx(0.11)
+    assert math.isnan(full.interval("seconds").half_width)
+    assert math.isfinite(lora.interval("seconds").half_width)
+    assert math.isfinite(full.interval("accuracy").half_width)
+    assert comparison_text([full, lora])["Training time"].tolist() == ["0.11 s, shared", "0.11 s (0.09 to 0.13)"]
+    assert comparison_table([full, lora])["± Training time (s)"].isna().tolist() == [True, False]
+    figure = arm_dots([full, lora], "seconds")
+    assert "runs of a bank share its time" in figure.layout.title.subtitle.text
+    assert "shared their time" in figure.data[1].hovertemplate
+    assert "shared" not in figure.data[3].hovertemplate

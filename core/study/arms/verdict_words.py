@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from core.study.arms.arm import Arm
+from core.study.arms.forgetting_clause import forgetting_clause
 from core.study.arms.verdict import Candidate, Rule, Verdict
 from core.study.stats.claims import Difference, Level
 from core.study.stats.intervals import CLAIM_SEEDS, MIN_SEEDS
@@ -132,7 +133,7 @@ def outlier_sentences(arm: Arm) -> list[str]:
 
 
 def costs(verdict: Verdict) -> str:
-    """What the setting of the verdict costs beside full fine-tuning: parameters and storage; empty without one."""
+    """What the setting of the verdict costs beside full fine-tuning: parameters, storage, forgetting; else empty."""
     told, full = verdict.told, verdict.full
     if told is None or full is None:
         return ""
@@ -142,7 +143,8 @@ def costs(verdict: Verdict) -> str:
     if arm.values("adapter_bytes"):
         adapter, checkpoint = arm.interval("adapter_bytes").mean, full.interval("checkpoint_bytes").mean
         clauses.append(f"is stored as a {bytes_text(adapter)} adapter instead of a {bytes_text(checkpoint)} checkpoint")
-    return f"{listed(clauses)}."
+    forgot = forgetting_clause(arm, full)
+    return f"{listed(clauses)}." + (f" Forgetting: {forgot}." if forgot else "")
 
 
 def _observed(difference: Difference) -> str:

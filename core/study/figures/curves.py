@@ -6,6 +6,7 @@ squares for the source. Text has no colour, so that it takes the colour of the p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -127,6 +128,8 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
         )
         # The mean of one run is the run itself; drawing it would make one seed look like a result.
         if interval.n > 1:
+            span = spread_text(interval, what)
+            span += "" if math.isfinite(interval.half_width) else "<br>runs shared their time"
             traces.append(
                 {
                     "type": "scatter",
@@ -139,10 +142,12 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
                     "marker": {"color": colour, "size": 11, "symbol": "diamond"},
                     "error_x": whiskers([interval], what) | {"color": colour, "thickness": 2, "width": 5},
                     "hovertemplate": f"{arm.label}, mean of {interval.n} seeds, 95 % interval in brackets:"
-                    f"<br>{spread_text(interval, what)}<extra></extra>",
+                    f"<br>{span}<extra></extra>",
                 }
             )
-    layout = _rows_layout(arms, measure, "dots: runs, diamond: mean with 95 % interval")
+    shared = what.timed and any(arm.shares_time for arm in arms)
+    reading = "mean; runs of a bank share its time" if shared else "mean with 95 % interval"
+    layout = _rows_layout(arms, measure, f"dots: runs, diamond: {reading}")
     return go.Figure(traces, layout)
 
 

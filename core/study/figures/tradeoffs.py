@@ -133,7 +133,8 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
         )
     layout = layout_of(
         "Accuracy against time",
-        "validation part, mean over seeds; one point per epoch",
+        "validation part, mean over seeds; one point per epoch"
+        + ("; runs of a bank share its time" if any(arm.shares_time for arm in arms) else ""),
         "Training time (s), log scale",
         "Accuracy (%)",
     )

@@ -28,11 +28,21 @@ from core.study.arms.difference_tables import (
     rank_differences,
 )
 from core.study.arms.fairness import comparable
+from core.study.arms.frontier import (
+    FRONTIER_NOTE,
+    at_equal_accuracy,
+    frontier_pairs,
+    frontier_sentence,
+    frontier_table,
+    frontiers,
+)
 from core.study.arms.storage import bytes_for_customers
+from core.study.arms.tables import mean_text
 from core.study.arms.tuning import choice_sentence, ratio_text
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.figures.curves import NamedCurve, accuracy_curves, arm_dots
+from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs
 from core.study.report.command import compare_command
@@ -41,7 +51,7 @@ from core.study.report.facts import facts_of
 from core.study.report.limits import limits_of
 from core.study.report.words import WORDS
 from core.study.stats.claims import Level
-from core.study.stats.measures import MEASURES, spread_text
+from core.study.stats.measures import MEMORY_NOTE, TIME_NOTE, spread_text
 from core.wording.numbers import NOTHING, bytes_text, count_text, number_text, percent
 from core.wording.tasks import task_text
 
@@ -253,9 +263,36 @@ def _forgetting(evidence: Evidence, colours: dict[str, str]) -> Section:
     if all(len(curve.curve.epochs) <= FEW_EPOCHS for curve in curves):
         figure.update_xaxes(dtick=1)
     parts.append(Plot("curves", figure, "Mean accuracy on target and source after each epoch, one line per setting"))
-    parts.append(Table("Forgetting, in points of the source", _forgetting_table(arms, evidence.split)))
+    parts.append(
+        Table(
+            "Forgetting at the chosen rates, in points of the source",
+            _forgetting_table(arms, evidence.split),
+            "Each setting is at its own rate, so a difference here compares rates as much as methods.",
+        )
+    )
+    for masked in kinds:
+        parts += _frontier(evidence, colours, masked)
     lead = "What the network still knows of the source while it learns the target."
     return Section("Learning and forgetting", lead, tuple(parts))
+
+
+def _frontier(evidence: Evidence, colours: dict[str, str], masked: bool) -> list[Plot | Table]:
+    """Accuracy against forgetting over all rates and epochs, and what equal accuracy says."""
+    start = evidence.remeasured.start
+    before = (start.source_masked if masked else start.source) if start else None
+    found = frontiers(evidence.members, evidence.curves, before, masked) if before is not None else []
+    if not found:
+        return []
+    pairs = frontier_pairs(found)
+    suffix, among = ("-masked", ", choosing among the source's classes") if masked else ("", "")
+    equal = [row for lora, full in pairs for row in at_equal_accuracy(lora, full)]
+    note = " ".join([*(frontier_sentence(lora, full) for lora, full in pairs), FRONTIER_NOTE])
+    return [
+        Plot(f"frontier{suffix}", frontier_figure(found, colours, masked), f"{ALT}{among}"),
+        Table(
+            f"Forgetting at equal accuracy on the target, in points of the source{among}", frontier_table(equal), note
+        ),
+    ]
 
 
 def _mean_curve(curves: Sequence[Curve]) -> Curve:
@@ -283,7 +320,7 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
         {
             "Setting": [arm.label for arm in arms],
             "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
-            "Time per run": [spread_text(arm.interval("seconds"), MEASURES["seconds"]) for arm in arms],
+            "Time per run": [mean_text(arm, "seconds") for arm in arms],
             "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
             "To store, 1 customer": [bytes_text(bytes_for_customers(arm, 1)) for arm in arms],
             f"To store, {customers:,} customers": [bytes_text(bytes_for_customers(arm, customers)) for arm in arms],
@@ -302,7 +339,7 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
             accuracy_against("storage", arms, colours, customers, cuts),
             f"Accuracy on the test part against bytes to store for {customers:,} customers",
         ),
-        Table("What each setting costs", table),
+        Table("What each setting costs", table, f"{TIME_NOTE} {MEMORY_NOTE}"),
     )
     lead = (
         "LoRA is stored as one base and one adapter per customer, head only and biases only as one base and the "

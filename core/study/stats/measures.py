@@ -39,6 +39,8 @@ class Measure:
     """Returns the value of a result; None if it has none."""
     exact: bool = False
     """Whether it is counted instead of measured, so that all runs of an arm agree and one seed is enough."""
+    timed: bool = False
+    """Whether the clock measures it: runs of one bank share their time, so their values are not independent."""
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -64,9 +66,9 @@ MEASURES: dict[MeasureName, Measure] = {
         lambda r: _lost(r.source_accuracy_masked_before, r.source_accuracy_masked),
     ),
     "trainable_parameters": Measure("Trainable parameters", "", lambda r: r.trainable_parameters, exact=True),
-    "seconds": Measure("Training time", "s", lambda r: r.seconds),
-    "examples_per_second": Measure("Speed", "images/s", lambda r: r.examples_per_second),
-    "memory": Measure("Training memory", "bytes", lambda r: r.memory, exact=True),
+    "seconds": Measure("Training time", "s", lambda r: r.seconds, timed=True),
+    "examples_per_second": Measure("Speed", "images/s", lambda r: r.examples_per_second, timed=True),
+    "memory": Measure("Training memory, alone", "bytes", lambda r: r.memory, exact=True),
     "adapter_bytes": Measure("Adapter size", "bytes", lambda r: r.adapter_bytes, exact=True),
     "checkpoint_bytes": Measure("Checkpoint size", "bytes", lambda r: r.checkpoint_bytes, exact=True),
     "stored_bytes": Measure(
@@ -77,6 +79,20 @@ MEASURES: dict[MeasureName, Measure] = {
     ),
 }
 """All measures by name. Forgetting is source accuracy before minus after fine-tuning; negative if it improved."""
+
+
+TIME_NOTE = (
+    "Shared: runs of one bank divide its time equally. Such times say what the experiment took, and do not compare "
+    "methods: these were not measured alike."
+)
+"""How to read training times."""
+
+MEMORY_NOTE = (
+    "Memory is what one run takes alone on this engine: weights, gradients, optimiser state, activations of a step, "
+    "and for LoRA the product of the first adapted layer's frozen weight with every training image. Runs of one bank "
+    "share that product, and plain PyTorch does not keep it. Runs of earlier versions count the first three only."
+)
+"""How to read training memory."""
 
 
 def value_text(measure: Measure, value: float, digits: int = 2) -> str:
