@@ -78,7 +78,7 @@ if not plain.arms:
     st.caption("The comparison appears with the first finished runs.")
     st.stop()
 
-verdict_view(plain.verdict)
+verdict_view(lab, plain.verdict)
 for warning in dropped_sentences(members) + comparable(members):
     st.warning(literal(warning))
 if plain.verdict.candidates:

@@ -30,7 +30,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
     with st.container(border=True):
         st.caption(f"{literal(experiment.name)} · {when(experiment.created)}")
         state_line(lab, members, f"home-{experiment.id}")
-        verdict_view(found)
+        verdict_view(lab, found)
         for sentence in dropped_sentences(members):
             st.warning(literal(sentence))
         evidence_of(found, members)

@@ -60,7 +60,7 @@ def answer(members: list[Run], cells: list[Cell]) -> None:
     st.subheader("The answer")
     full, lora = chosen(cells)
     best = [cell for cell in (lora, full) if cell is not None]
-    verdict_view(verdict(members))
+    verdict_view(lab, verdict(members))
     st.markdown(rates_sentence(cells))
     for sentence in dropped_sentences(run for cell in cells for run in cell.runs):
         st.warning(literal(sentence))
