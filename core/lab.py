@@ -15,8 +15,10 @@ from core.data.idx import Images, Labels
 from core.data.presets import PRESETS, preset_tasks
 from core.data.tasks import Tasks, preview
 from core.engine.artifacts import Artifacts
-from core.engine.cost import Cost, cost, plan
+from core.engine.cost import plan
+from core.engine.estimates import Estimates
 from core.engine.experiment import Setting, arm_specs
+from core.engine.forecast import Forecast
 from core.engine.job import NETWORK, check_fit
 from core.engine.processes import Process, living
 from core.engine.recipe import Recipe, weights_digest
@@ -44,8 +46,8 @@ class Lab:
     """One home folder, opened by this process.
 
     Methods launch, follow and control runs. Everything else is a part with methods of its own: :attr:`search`,
-    :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space), :attr:`catalog` (datasets),
-    :attr:`tasks` and :attr:`downloads`. Only tests use the store and the workers directly.
+    :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space), :attr:`estimates` (time and memory),
+    :attr:`catalog` (datasets), :attr:`tasks` and :attr:`downloads`. Only tests use the store and the workers directly.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -62,6 +64,7 @@ class Lab:
         self.notes = RunNotes(self.store, settings.home)
         self.artifacts = Artifacts(self.store, settings.runs)
         self.usage = DiskUsage(settings, self.store, self.tasks)
+        self.estimates = Estimates(settings, self.store, self.tasks)
         self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
@@ -103,6 +106,7 @@ class Lab:
         if not self.workers.close(timeout):
             log.warning("A run did not stop within %g s; the next start marks it as interrupted.", timeout)
         self.downloads.close()
+        self.estimates.close(end - time.monotonic())
         self._backups.close(end - time.monotonic())
         self._copies.close(end - time.monotonic())
         self._process.leave()
@@ -219,7 +223,8 @@ class Lab:
             if task is not None:
                 check_fit(model, task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
         self.usage.check(spec for _, spec in runs)
-        self.store.add(runs, self.owner, self.settings.max_waiting, experiment)
+        lines = [forecast.to_line() for forecast in self.estimates.each([spec for _, spec in runs], ask=False)]
+        self.store.add(runs, self.owner, self.settings.max_waiting, experiment, lines)
         self.workers.wake()
 
     # Following runs
@@ -342,18 +347,9 @@ class Lab:
         """One image per class of a task, of shape (k, 28, 28), with labels. Raises: DatasetError."""
         return preview(self.tasks.get(task), per_class=1)
 
-    def cost(self, spec: RunSpec) -> Cost:
-        """Estimated cost of a run. Raises: LabError: the spec is not valid."""
-        examples = len(self.tasks.outline(spec.task).train)
-        return cost(spec, examples, choose_device(spec.device).type)
-
-    def remaining(self, runs: Sequence[Run]) -> float:
-        """Estimated seconds until these runs have ended, from their own pace or else a short calibration."""
-        return sum(
-            run.eta if run.eta is not None else self.cost(run.spec).seconds * (1 - run.progress)
-            for run in runs
-            if run.is_live
-        )
+    def forecast(self, specs: Sequence[RunSpec]) -> Forecast:
+        """Expected time and memory of training these runs; see :class:`core.engine.estimates.Estimates`."""
+        return self.estimates.whole(specs)
 
     def devices(self) -> list[str]:
         """Devices to choose from, ``auto`` first."""

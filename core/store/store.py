@@ -19,7 +19,12 @@ class Store(Transitions):
     # Runs and experiments
 
     def add(
-        self, runs: Sequence[tuple[str, RunSpec]], owner: str, limit: int, experiment: Experiment | None = None
+        self,
+        runs: Sequence[tuple[str, RunSpec]],
+        owner: str,
+        limit: int,
+        experiment: Experiment | None = None,
+        lines: Sequence[str] = (),
     ) -> None:
         """Queue runs, all or none.
 
@@ -28,6 +33,7 @@ class Store(Transitions):
             owner: name of the process that will train them.
             limit: maximum number of queued runs in the store.
             experiment: the experiment to store with them, if they are to be compared.
+            lines: first line of the log of each run; empty for none.
 
         Raises:
             QueueFullError: more than ``limit`` runs would be queued; nothing was queued.
@@ -53,6 +59,8 @@ class Store(Transitions):
                     (id, spec.to_json(), spec.method, spec.base, spec.bank_key, member, owner, now + offset * 1e-6),
                 )
                 db.execute("INSERT INTO transitions VALUES (?, ?, 'queued')", (id, now))
+            entries = [(id, now, line) for (id, _), line in zip(runs, lines, strict=False)]
+            db.executemany("INSERT INTO log VALUES (?, ?, ?)", entries)
 
     def run(self, id: str) -> Run:
         """One run.
