@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 from pathlib import Path
 
@@ -38,6 +40,9 @@ class Growth:
     """Growth of this process's memory since the object was created, in bytes, as sampled."""
 
     def __init__(self) -> None:
+        # Otherwise memory that earlier work has freed would be used again without any growth.
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc, as on most Linux systems
         self._process = psutil.Process()
         self._start: int = self._process.memory_info().rss
         self.peak = 0

@@ -7,6 +7,7 @@ other down and the number would be wrong.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from core.data.tasks import Task
 from core.engine.build import keep_trainable
 from core.engine.pace import Work
 from core.engine.priority import lower_priority
+from core.errors import LabError
 from core.methods.lora import add_lora
 from core.networks.perceptron import build
 from core.spec import Control, LoRASpec, TaskSpec
@@ -145,7 +147,11 @@ class Calibrator:
             return max(self._wanted, key=lambda work: self._wanted[work], default=None)
 
     def _must_wait(self) -> bool:
-        return self._closing.is_set() or self._is_busy()
+        """Whether something trains; also where that cannot be told, since the store is gone or locked."""
+        try:
+            return self._closing.is_set() or self._is_busy()
+        except (LabError, sqlite3.Error):
+            return True
 
 
 def calibrate(work: Work, must_stop: Callable[[], bool] = lambda: False) -> Calibration | None:
