@@ -12,7 +12,7 @@ from core.store.record import Run
 from core.study.arms.arm import labels_of
 from core.study.figures.curves import NamedCurve, live_figure_data
 from core.study.figures.palette import colours_of
-from core.wording.numbers import count_text, seconds_text
+from core.wording.numbers import count_text, left_text, seconds_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
 from pages.shared.pickers import state_badge
@@ -70,7 +70,8 @@ def _summary(lab: Lab, runs: list[Run], live: list[Run]) -> None:
     words = [f"{count['finished']} of {len(runs)} finished"]
     words += [f"{count[state]} {state}" for state in ("stopped", "failed", "interrupted") if count[state]]
     if live:
-        words.append(f"about {seconds_text(lab.remaining(live))} left")
+        left = lab.estimates.remaining(live)
+        words.append(left_text(left.seconds_low, left.seconds_high))
     # Runs that failed or were stopped count only with the steps that they took.
     share = sum(1.0 if run.state == "finished" else run.progress for run in runs) / len(runs)
     st.progress(share, " · ".join(words))

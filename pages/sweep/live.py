@@ -9,12 +9,11 @@ import streamlit as st
 
 from core.lab import Lab
 from core.store.record import Experiment, Run
-from core.study.arms.sweep import Cell, cells_of, chosen, seconds_left, setting_text
+from core.study.arms.sweep import Cell, cells_of, chosen, setting_text
 from core.study.figures.sweep import heat_map
-from core.wording.numbers import seconds_text
+from core.wording.numbers import left_text
 from pages.shared.links import go
 from pages.shared.literal import literal
-from pages.sweep.form import expected_seconds
 from pages.sweep.tile_map import tile_map
 
 TICK = 1.0
@@ -84,11 +83,11 @@ def _stop(lab: Lab, ids: tuple[str, ...]) -> None:
 
 
 def _progress(lab: Lab, members: Sequence[Run], live: Sequence[Run]) -> None:
-    left = seconds_left(members, expected_seconds(lab, (run.spec for run in members)))
+    left = lab.estimates.remaining(live)
     count = Counter(run.state for run in members)
     words = [f"{count['finished']} of {len(members)} runs finished"]
     words += [f"{count[state]} {state}" for state in ("stopped", "failed", "interrupted") if count[state]]
-    words.append(f"about {seconds_text(left)} of training left")
+    words.append(left_text(left.seconds_low, left.seconds_high))
     # What failed or was stopped is not done: the bar counts only steps that were taken.
     share = sum(1.0 if run.state == "finished" else run.progress for run in members) / len(members)
     st.progress(share, " · ".join(words))
