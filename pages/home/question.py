@@ -17,6 +17,7 @@ from core.study.arms.tuning import TuneSpec, tuned_arms
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.wording.numbers import range_text
 from pages.shared.datasets import dataset_picker, images_of
+from pages.shared.estimate import redraw_when_measured
 from pages.shared.literal import literal
 
 PRETRAINING = OptimSpec.of(learning_rate=LEARNING_RATES["pretrain"])
@@ -80,12 +81,12 @@ def question(lab: Lab) -> Experiment | None:
         for name, plan in PLANS.items()
     }
     try:
-        captions = {name: _caption(lab, PLANS[name], *lab.comparison(*what)) for name, what in asked.items()}
+        captions = [_caption(lab, PLANS[name], *lab.comparison(*what)) for name, what in asked.items()]
         name = st.radio(
             "How thoroughly",
             list(PLANS),
             format_func=lambda name: PLANS[name].title,
-            captions=list(captions.values()),
+            captions=captions,
             key="home-plan",
             persist_state="session",
             horizontal=True,
@@ -104,7 +105,9 @@ def question(lab: Lab) -> Experiment | None:
 
 
 def _caption(lab: Lab, plan: Plan, bases: Queued, specs: list[RunSpec]) -> str:
-    forecast = lab.forecast([*(spec for _, spec in bases), *specs])
+    everything = [*(spec for _, spec in bases), *specs]
+    forecast = lab.forecast(everything)
+    redraw_when_measured(lab, forecast, everything)
     time = range_text(forecast.seconds_low, forecast.seconds_high)
     return f"{len(specs)} runs, {time}: {plan.caption}"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.engine.forecast import Basis
+from core.engine.forecast import Basis, Forecast
 from core.lab import Lab
 from core.spec import RunSpec
 from core.wording.numbers import bytes_text, range_text
@@ -45,6 +45,11 @@ def time_and_memory(lab: Lab, specs: Sequence[RunSpec]) -> None:
         help="At most at once, for the runs that are trained side by side: weights, gradients, Adam's two moments, "
         "activations, and the products that are kept of layers that no run trains. Images are left out.",
     )
+    redraw_when_measured(lab, forecast, specs)
+
+
+def redraw_when_measured(lab: Lab, forecast: Forecast, specs: Sequence[RunSpec]) -> None:
+    """Draw the page again once the time of these runs is known, if the forecast does not have it yet."""
     if forecast.basis == "unknown":
         st.fragment(_poll, run_every=TICK)(lab, specs)
 
