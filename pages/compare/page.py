@@ -12,8 +12,8 @@ from core.study.arms.tables import comparison_table, comparison_text
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import verdict
 from core.study.figures.curves import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
-from core.study.figures.palette import colours_of
-from core.study.report.evidence import bases_of, colours_of_groups, named
+from core.study.figures.palette import colours_of, shades_of
+from core.study.report.evidence import bases_of, named
 from core.study.stats.measures import MeasureName
 from core.wording.csv_file import csv_of
 from core.wording.numbers import count_text, percent
@@ -79,11 +79,7 @@ everything_shown = tuned and st.toggle(
 chosen = named(chosen_arms(members))
 # Stopped runs take no part in the choice, and are shown where there was none to make.
 shown_arms = chosen if tuned and chosen and not everything_shown else arms if everything_shown else named(arms)
-colours = (
-    colours_of(run.spec for run in everything)
-    if everything_shown
-    else colours_of_groups(run.spec for run in everything)
-)
+colours = shades_of(run.spec for run in everything) if everything_shown else colours_of(run.spec for run in everything)
 has_source = any(run.result and run.result.source_accuracy is not None for run in members)
 split = bool(members[0].spec.source and members[0].spec.source.classes)
 

@@ -32,11 +32,12 @@ from core.study.arms.fairness import comparable
 from core.study.arms.storage import bytes_for_customers
 from core.study.arms.tuning import choice_sentence, ratio_text
 from core.study.figures.curves import NamedCurve, accuracy_curves, arm_dots
+from core.study.figures.palette import colours_of
 from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs
 from core.study.report.command import compare_command
 from core.study.report.decision import Decision, DecisionSpec, cheapest_within
-from core.study.report.evidence import Evidence, colours_of_groups, gather
+from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of
 from core.study.report.limits import limits_of
 from core.study.report.words import WORDS
@@ -171,7 +172,7 @@ def _datasets(evidence: Evidence) -> set[str]:
 
 
 def _sections(evidence: Evidence, decision: Decision, customers: int) -> list[Section]:
-    colours = colours_of_groups(run.spec for run in evidence.members)
+    colours = colours_of(run.spec for run in evidence.members)
     sections = [_accuracy(evidence, decision, colours)]
     if evidence.tuned:
         sections.append(_rates(evidence))
