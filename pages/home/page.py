@@ -18,6 +18,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import when
+from pages.shared.primary import on_primary
 from pages.shared.restore import offer_to_restore
 
 SEEDS = 3
@@ -51,7 +52,11 @@ with st.container(border=True):
         )
         st.caption(PRESETS[preset].line)
     if st.button(
-        "Run the comparison", type="primary", icon=":material/play_arrow:", disabled=source is None, key="home-run"
+        on_primary("Run the comparison"),
+        type="primary",
+        icon=":material/play_arrow:",
+        disabled=source is None,
+        key="home-run",
     ):
         try:
             lab.compare(

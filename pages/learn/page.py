@@ -46,7 +46,7 @@ def in_code() -> None:
         "Rank on all three layers", 1, ModelSpec().num_classes, spec.rank, key="learn_code_rank", bind="query-params"
     )
     printed = demonstration.inventory(rank, spec.alpha)
-    st.code(demonstration.listing(rank, spec.alpha), language="python")
+    st.code(demonstration.listing(rank, spec.alpha), language=None)
     st.markdown("It prints the module tree, with an adapter beside each linear layer, and the parameter count:")
     st.code(f"{printed.tree}\n{printed.trainable:,} of {printed.total:,} parameters train", language=None)
     st.markdown("The `requires_grad` of each parameter tells whether it is trained or frozen:")
@@ -116,7 +116,7 @@ with st.container(width=READING_WIDTH):
         "page explains why that works and what it saves. All numbers are computed live as you move the sliders, and "
         "the URL keeps your settings, so you can share what you see."
     )
-    st.caption(" · ".join(f"[{title}](#{anchor})" for anchor, title in SECTIONS.items()))
+    st.markdown(" · ".join(f"[{title}](#{anchor})" for anchor, title in SECTIONS.items()))
     two_ways()
     beside_the_weight()
     quiet_start()

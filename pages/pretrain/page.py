@@ -14,6 +14,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import base_facts, task_text
+from pages.shared.primary import on_primary
 
 lab = current()
 
@@ -77,7 +78,9 @@ with cost, st.container(border=True):
                 st.metric(
                     "Memory", bytes_text(price.memory), help="Weights, gradients and Adam's two moments, in float32."
                 )
-            if st.button("Start pretraining", type="primary", icon=":material/play_arrow:", width="stretch"):
+            if st.button(
+                on_primary("Start pretraining"), type="primary", icon=":material/play_arrow:", width="stretch"
+            ):
                 lab.launch(spec)
                 st.rerun()
         except LabError as error:

@@ -19,6 +19,7 @@ from pages.shared import forms
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import base_picker, task_text
+from pages.shared.primary import on_primary
 from pages.shared.task_form import task_form
 
 KEY = "sweep"
@@ -176,7 +177,9 @@ def _start(
     st.metric("Trainable parameters", span)
     if not grid.full_learning_rates:
         st.caption("Without full fine-tuning there is no reference to judge LoRA by.")
-    if st.button("Start the sweep", type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"):
+    if st.button(
+        on_primary("Start the sweep"), type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"
+    ):
         with st.spinner("Queueing the runs"):
             return lab.fine_tune(
                 base, task, arms, range(grid.seeds), f"Sweep, {task_text(base.spec.task)} → {task_text(task)}", device
