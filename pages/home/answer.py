@@ -13,9 +13,10 @@ from core.study.arms.choice import dropped_sentences
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
-from core.study.report.evidence import colours_of_groups
+from core.study.figures.palette import colours_of
 from core.study.stats.measures import spread_text
 from core.wording.numbers import bytes_text, count_text, percent
+from pages.shared.figure_panel import readable
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import when
@@ -47,9 +48,9 @@ def evidence_of(found: Verdict, members: list[Run]) -> None:
         return
     left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
     with left:
-        figure = difference_rows(found, colours_of_groups(run.spec for run in members), [told])
+        figure = difference_rows(found, colours_of(run.spec for run in members), [told])
         alt = f"Accuracy of {told.arm.label} minus that of full fine-tuning, by seed, with mean and interval"
-        st.plotly_chart(figure, key="home-difference", alt=alt, config={"displayModeBar": False})
+        st.plotly_chart(readable(figure), key="home-difference", alt=alt, config={"displayModeBar": False})
     with right:
         arms = [full, told.arm]
         table = pd.DataFrame(

@@ -19,6 +19,7 @@ from core.wording.numbers import range_text
 from pages.shared.datasets import dataset_picker, images_of
 from pages.shared.estimate import redraw_when_measured
 from pages.shared.literal import literal
+from pages.shared.primary import on_primary
 
 PRETRAINING = OptimSpec.of(learning_rate=LEARNING_RATES["pretrain"])
 """How a base is trained that is not there yet."""
@@ -92,7 +93,9 @@ def question(lab: Lab) -> Experiment | None:
             horizontal=True,
             label_visibility="collapsed",
         )
-        if not st.button("Run the comparison", type="primary", icon=":material/play_arrow:", key="home-run"):
+        if not st.button(
+            on_primary("Run the comparison"), type="primary", icon=":material/play_arrow:", key="home-run"
+        ):
             return None
         # The same question again has the same answer: its runs would be trained from the same seeds.
         known = lab.find_experiment(lab.comparison(*asked[name])[1])

@@ -16,6 +16,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import base_facts, task_text
+from pages.shared.primary import on_primary
 
 lab = current()
 
@@ -75,7 +76,9 @@ with cost, st.container(border=True):
                 st.metric("Trainable parameters", count_text(plan(spec.model).trainable_parameters))
                 st.metric("Steps", count_text(lab.estimates.steps(spec)))
                 time_and_memory(lab, [spec])
-            if st.button("Start pretraining", type="primary", icon=":material/play_arrow:", width="stretch"):
+            if st.button(
+                on_primary("Start pretraining"), type="primary", icon=":material/play_arrow:", width="stretch"
+            ):
                 lab.launch(spec)
                 st.rerun()
         except LabError as error:

@@ -12,9 +12,10 @@ from core.store.record import Result, Run
 from core.store.search import Entry
 from core.study.arms.settings import settings_of
 from core.study.figures.curves import NamedCurve, chart_config, live_figure_data, loss_curves
-from core.study.figures.palette import colours_of
+from core.study.figures.palette import colour_of
 from core.study.stats.measures import MEMORY_NOTE
 from core.wording.numbers import NOTHING, bytes_text, count_text, forecast_text, percent, seconds_text
+from pages.shared.figure_panel import readable
 from pages.shared.literal import literal
 from pages.shared.live import TICK
 from pages.shared.live_chart import live_chart
@@ -102,8 +103,7 @@ def _forecast(lab: Lab, run: Run, result: Result) -> None:
 
 def _curve(lab: Lab, run: Run) -> None:
     """Draw the losses of the run, live while it trains."""
-    beside = lab.runs(experiment=run.experiment) if run.experiment else [run]
-    colour = colours_of(other.spec for other in beside)[run.spec.arm]
+    colour = colour_of(run.spec)
     alt = f"Training and validation loss of run {run.id}, by step"
 
     def named() -> NamedCurve:
@@ -115,7 +115,7 @@ def _curve(lab: Lab, run: Run) -> None:
     if run.is_live:
         st.fragment(growing, run_every=TICK)()
     else:
-        figure = loss_curves([named()], axis="step", smoothing=0.9, log=False)
+        figure = readable(loss_curves([named()], axis="step", smoothing=0.9, log=False))
         st.plotly_chart(figure, key="runs-curve", alt=alt, config=chart_config(f"{run.id}-loss"))
 
 
@@ -201,7 +201,7 @@ def _command(lab: Lab, run: Run) -> None:
     """Show the command that trains the run again."""
     st.markdown("**Reproduce this run**")
     base = " --base BASE.safetensors" if _needs_base(lab, run) else ""
-    st.code(f"python -m core run {run.id}.json{base}", language="bash", wrap_lines=True)
+    st.code(f"python -m core run {run.id}.json{base}", language=None, wrap_lines=True)
     st.download_button(
         f"Download {run.id}.json",
         lambda: lab.recipe(run.id).to_json(),

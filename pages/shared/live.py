@@ -11,7 +11,7 @@ from core.lab import Lab
 from core.store.record import Run
 from core.study.arms.arm import labels_of
 from core.study.figures.curves import NamedCurve, live_figure_data
-from core.study.figures.palette import colours_of
+from core.study.figures.palette import shades_of
 from core.wording.numbers import count_text, left_text, seconds_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
@@ -127,7 +127,7 @@ def _curves(lab: Lab, runs: list[Run], labels: dict[str, str], key: str) -> None
     if not begun:
         st.caption("Loss curves appear after the first steps.")
         return
-    colours = colours_of(run.spec for run in runs)
+    colours = shades_of(run.spec for run in runs)
     curves = [
         NamedCurve(
             run=run.id,

@@ -21,6 +21,7 @@ from pages.shared.estimate import time_and_memory
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import base_picker
+from pages.shared.primary import on_primary
 from pages.shared.task_form import task_form
 
 KEY = "sweep"
@@ -142,7 +143,9 @@ def _start(
     st.metric("Trainable parameters", span)
     if not grid.full_learning_rates:
         st.caption("Without full fine-tuning there is no reference to judge LoRA by.")
-    if st.button("Start the sweep", type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"):
+    if st.button(
+        on_primary("Start the sweep"), type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"
+    ):
         with st.spinner("Queueing the runs"):
             return lab.fine_tune(base, task, arms, range(grid.seeds), device=device)
     return None

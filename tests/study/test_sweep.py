@@ -30,7 +30,7 @@ from core.study.arms.sweep import (
     sweep_view,
     trained_seconds,
 )
-from core.study.figures.palette import FULL, LORA
+from core.study.figures.palette import FULL, RANKS
 from core.study.figures.sweep import (
     colours_by_rank,
     front_of,
@@ -269,7 +269,7 @@ def test_the_heat_map_has_a_tile_a_cell_with_its_value_and_key():
     assert best.colour == heat.scale[-1]
     assert {tile.key: tile.frame for tile in heat.tiles if tile.frame} == {
         chosen(CELLS)[0].key: FULL,
-        chosen(CELLS)[1].key: LORA[0],
+        chosen(CELLS)[1].key: RANKS[4],
     }
 
 
@@ -361,7 +361,7 @@ def test_the_pareto_figure_marks_what_no_smaller_setting_beats():
 
 def test_a_rank_has_one_colour_in_all_figures():
     colours = colours_by_rank(CELLS)
-    assert colours == {None: FULL, 1: LORA[0], 4: LORA[1]}
+    assert colours == {None: FULL, 1: RANKS[1], 4: RANKS[4]}
     assert [trace.line.color for trace in rate_curves(CELLS).data] == list(colours.values())
     assert [trace.marker.color for trace in pareto(CELLS).data[1:]] == list(colours.values())
 

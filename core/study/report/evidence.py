@@ -12,14 +12,12 @@ import numpy as np
 
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import RunSpec
 from core.store.record import Curve, Experiment, Run
-from core.study.arms.arm import Arm, TuningGroup, arm_order, arms_of, tuning_group
+from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.sweep import Cell, cells_of
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
 from core.study.arms.verdict import verdict
-from core.study.figures.palette import colours_of
 from core.study.stats.images import CrossedInterval
 from core.study.weights.predicted import over_images
 from core.study.weights.remeasured import Remeasured, remeasure
@@ -78,16 +76,6 @@ def named(arms: Sequence[Arm]) -> list[Arm]:
     """The same arms, called by method, rank or control alone where that tells them apart."""
     labels = [arm.spec.label for arm in arms]
     return [replace(arm, label=arm.spec.label) for arm in arms] if len(set(labels)) == len(labels) else list(arms)
-
-
-def colours_of_groups(specs: Iterable[RunSpec]) -> dict[str, str]:
-    """A colour for each arm, by key: that of its method, rank or control, whatever its learning rate."""
-    by_arm = {spec.arm: spec for spec in sorted(specs, key=arm_order)}
-    first: dict[TuningGroup, RunSpec] = {}
-    for spec in by_arm.values():
-        first.setdefault(tuning_group(spec), spec)
-    colours = colours_of(first.values())
-    return {key: colours[first[tuning_group(spec)].arm] for key, spec in by_arm.items()}
 
 
 def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = None) -> Evidence:

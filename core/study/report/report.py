@@ -43,10 +43,11 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.figures.curves import NamedCurve, accuracy_curves, arm_dots
 from core.study.figures.frontier import ALT, frontier_figure
+from core.study.figures.palette import colours_of
 from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs
 from core.study.report.command import compare_command
-from core.study.report.evidence import Evidence, colours_of_groups, gather
+from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of
 from core.study.report.limits import limits_of
 from core.study.report.words import WORDS
@@ -183,7 +184,7 @@ def _datasets(evidence: Evidence) -> set[str]:
 
 
 def _sections(evidence: Evidence, found: Verdict, customers: int) -> list[Section]:
-    colours = colours_of_groups(run.spec for run in evidence.members)
+    colours = colours_of(run.spec for run in evidence.members)
     sections = [_accuracy(evidence, found, colours)]
     if evidence.tuned:
         sections.append(_rates(evidence))
