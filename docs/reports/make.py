@@ -1,6 +1,7 @@
-"""The four reports of this folder, and the figures in its README: ``make reports``, on the MNIST of LORA_LAB_DATA.
+"""The four reports of this folder, the figures in its README, and the example of Home: ``make reports``.
 
-Runs that are in the home folder already are used again, since the same spec gives the same numbers.
+LORA_LAB_DATA names a folder with MNIST and Fashion-MNIST. Runs that are in the home folder already are used again,
+since the same spec gives the same numbers.
 """
 
 from __future__ import annotations
@@ -10,22 +11,27 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from core.study.report.decision import cheapest_within
 
 from core.__main__ import _follow, _launch, _parser
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.difference_tables import full_differences, interval_text, rank_differences, signed_text
+from core.study.arms.frontier import SHARES, at_equal_accuracy, frontier_pairs, frontiers
 from core.study.arms.tuning import ratio_text
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import explanation, headline
 from core.study.report.evidence import Evidence, bases_of, gather
+from core.study.report.example import FILE, write_example
 from core.study.report.html import write_report
 from core.study.report.report import report
-from core.study.stats.measures import MeasureName, spread_text
-from core.wording.numbers import NOTHING, seconds_text
+from core.study.stats.claims import Difference, Pair, differences_of
+from core.study.stats.images import CrossedInterval
+from core.study.stats.measures import MeasureName, digits_of, spread_text
+from core.study.weights.predicted import over_images
+from core.wording.numbers import NOTHING, count_text, number_text
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- figures: written by make.py -->", "<!-- end of figures -->"
@@ -41,26 +47,44 @@ REPORTS = {
 }
 """A name of each report, with what its command has beside :data:`COMMON`."""
 
+EXAMPLE = "example"
+EXAMPLE_COMMAND = "compare --source digits --preset rotation-45 --rank 1 4 16 --tune"
+"""What the button of Home trains with *Thorough*."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A report's evidence, and what takes the predictions of its runs."""
+
+    evidence: Evidence
+    crossed: dict[str, CrossedInterval]
+    """Accuracy minus that of full fine-tuning over seeds and test images, by label of the LoRA setting."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is not there yet, write the reports, and bring the README up to date."""
+    """Run what is not there yet, write the reports and the example, and bring the README up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of reports and README")
     parser.add_argument("--options", default=COMMON, help="what all four commands share")
-    parser.add_argument("names", nargs="*", default=list(REPORTS), help=f"some of: {', '.join(REPORTS)}")
+    known = [*REPORTS, EXAMPLE]
+    parser.add_argument("names", nargs="*", default=known, help=f"some of: {', '.join(known)}")
     options = parser.parse_args(arguments)
     lab = Lab(Settings.from_environment(options.home))
     lab.start()
     try:
         found = {}
         for name in options.names:
-            line = f"compare {options.options} {REPORTS[name]}"
+            line = EXAMPLE_COMMAND if name == EXAMPLE else f"compare {options.options} {REPORTS[name]}"
             print(f"{name}: python -m core {line}", file=sys.stderr)
             experiment = experiment_of(lab, line)
-            found[name] = gather(lab, experiment)
-            write_report(options.out / f"{name}.html", report(found[name]))
-        update(options.out / "README.md", figures(found))
+            if name == EXAMPLE:
+                keep_example(lab, experiment)
+                continue
+            found[name] = Found(gather(lab, experiment), crossed_of(lab, experiment))
+            write_report(options.out / f"{name}.html", report(found[name].evidence))
+        if found:
+            update(options.out / "README.md", figures(found))
     finally:
         lab.close()
     return 0
@@ -78,7 +102,7 @@ def experiment_of(lab: Lab, line: str) -> Experiment:
         if _outline(lab, other) == wanted and all(run.result for run in lab.members(other)):
             return other
     experiment = _launch(lab, options)
-    _follow(lab, experiment)
+    _follow(lab, experiment.runs)
     return experiment
 
 
@@ -89,38 +113,67 @@ def _outline(lab: Lab, experiment: Experiment) -> set[tuple[str, str]]:
     return {(run.spec.but(base="base").to_json(), bases[str(run.spec.base)]) for run in members}
 
 
-def figures(found: dict[str, Evidence]) -> str:
-    """Tables in Markdown of what was measured."""
-    names = list(found)
-    tables = [
-        ("Accuracy on the test part, in percent: mean (95 % interval)", _accuracy(found)),
-        (
-            "Accuracy minus that of full fine-tuning, in points: mean (95 % BCa interval)",
-            _against_full(found, "accuracy"),
-        ),
-        ("Learning rate chosen on validation, and that rate over the one of full fine-tuning", _rates(found)),
-        (
-            "Forgetting minus that of full fine-tuning, in points (95 %); above zero it forgot more; split: masked",
-            _against_full(found, "forgetting"),
-        ),
-        ("Accuracy of rank 16 and rank 4 minus rank 1, in points (95 %)", _ranks(found)),
-        ("Full fine-tuning, ΔW cut to a rank: accuracy, in percent", _cuts(found)),
-        ("Share of a bank's training time per run, at the chosen rate; no comparison of methods", _seconds(found)),
-    ]
-    text = []
-    for title, rows in tables:
-        head = ["Setting", *(f"[{name}]({name}.html)" for name in names)]
-        lines = [
-            head,
-            ["---"] * len(head),
-            *([label, *(row.get(name, NOTHING) for name in names)] for label, row in rows),
-        ]
-        text += [f"**{title}**", "", *(f"| {' | '.join(line)} |" for line in lines), ""]
-    answers = [f"- {name}: {cheapest_within(found[name].members, 0.5).sentence}" for name in names]
-    return "\n".join([*text, "**The answers at a margin of 0.5 points**", "", *answers])
+def crossed_of(lab: Lab, experiment: Experiment) -> dict[str, CrossedInterval]:
+    """The intervals over seeds and test images of an experiment, by label of the LoRA setting."""
+    decided = verdict(lab.members(experiment))
+    if decided.full is None:
+        return {}
+    return {each.arm.spec.label: over_images(lab, each.arm, decided.full) for each in decided.candidates}
+
+
+def keep_example(lab: Lab, experiment: Experiment) -> None:
+    """Write the example that Home shows before there is an experiment."""
+    decided = verdict(lab.members(experiment))
+    if decided.told is None:
+        raise SystemExit("The example has no verdict.")
+    write_example(
+        FILE, experiment.name, lab.members(experiment), crossed_of(lab, experiment)[decided.told.arm.spec.label]
+    )
 
 
 Rows = list[tuple[str, dict[str, str]]]
+
+
+def figures(found: dict[str, Found]) -> str:
+    """Tables in Markdown of what was measured."""
+    evidence = {name: each.evidence for name, each in found.items()}
+    tables = [
+        ("Accuracy on the test part, in percent: mean (95 % interval over seeds)", _accuracy(evidence)),
+        (
+            "Accuracy minus that of full fine-tuning, in points: mean (95 % interval over seeds), level",
+            _against_full(evidence, "accuracy"),
+        ),
+        ("The same over seeds and test images: 95 % interval, number of test images", _crossed(found)),
+        ("Accuracy of rank 4 and rank 16 minus rank 1, in points: mean (95 % interval), level", _ranks(evidence)),
+        ("Learning rate chosen on validation, and that rate over the one of full fine-tuning", _rates(evidence)),
+        ("Forgetting, in points: lowest to highest of the rates tried; split: masked", _forgetting(evidence)),
+        (
+            "Forgetting at the chosen rates minus that of full fine-tuning at its own: mean (95 % interval), level; "
+            "compares rates as much as methods; split: masked",
+            _against_full(evidence, "forgetting_masked"),
+        ),
+        (
+            "Forgetting minus that of full fine-tuning at equal accuracy on the target, on the validation parts: "
+            "mean (95 % interval), level after Holm's correction within each column; split: masked",
+            _at_equal_accuracy(evidence),
+        ),
+        ("Full fine-tuning, ΔW cut to a rank: accuracy, in percent: mean (95 % interval)", _cuts(evidence)),
+    ]
+    text = []
+    for title, rows in tables:
+        head = ["Setting", *(f"[{name}]({name}.html)" for name in found)]
+        lines = [
+            head,
+            ["---"] * len(head),
+            *([label, *(row.get(name, NOTHING) for name in found)] for label, row in rows),
+        ]
+        text += [f"**{title}**", "", *(f"| {' | '.join(line)} |" for line in lines), ""]
+    return "\n".join([*text, "**The verdicts at a margin of 0.5 points**", "", *map(_answer, found, found.values())])
+
+
+def _answer(name: str, found: Found) -> str:
+    decided = verdict(found.evidence.members)
+    return " ".join([f"- {name}: {headline(decided)}", *explanation(decided, found.evidence.over_images)])
 
 
 def _rows(cells: dict[str, dict[str, str]]) -> Rows:
@@ -129,21 +182,43 @@ def _rows(cells: dict[str, dict[str, str]]) -> Rows:
     return [(label, {name: column[label] for name, column in cells.items() if label in column}) for label in labels]
 
 
+def _told(difference: Difference) -> str:
+    mean = signed_text(difference.interval.mean, digits_of(difference.interval))
+    return f"{mean} ({interval_text(difference.interval)}), {difference.level}"
+
+
 def _accuracy(found: dict[str, Evidence]) -> Rows:
     return _rows(
         {n: {a.label: spread_text(a.interval("accuracy")).replace(" %", "") for a in e.named} for n, e in found.items()}
     )
 
 
+def _masked(evidence: Evidence) -> MeasureName:
+    return "forgetting_masked" if evidence.split else "forgetting"
+
+
 def _against_full(found: dict[str, Evidence], measure: MeasureName) -> Rows:
     cells = {}
     for name, evidence in found.items():
-        own: MeasureName = "forgetting_masked" if measure == "forgetting" and evidence.split else measure
-        cells[name] = {
-            d.a: f"{signed_text(d.interval.mean)} ({interval_text(d.interval)})"
-            for d in full_differences(evidence.named, own)
-        }
+        own = measure if measure == "accuracy" else _masked(evidence)
+        cells[name] = {d.a: _told(d) for d in full_differences(evidence.named, own)}
     return _rows(cells)
+
+
+def _crossed(found: dict[str, Found]) -> Rows:
+    return _rows(
+        {
+            name: {
+                label: f"{interval_text(each.crossed)}, {count_text(each.images)}"
+                for label, each in one.crossed.items()
+            }
+            for name, one in found.items()
+        }
+    )
+
+
+def _ranks(found: dict[str, Evidence]) -> Rows:
+    return _rows({name: {d.a: _told(d) for d in rank_differences(e.named)} for name, e in found.items()})
 
 
 def _rates(found: dict[str, Evidence]) -> Rows:
@@ -160,15 +235,45 @@ def _rates(found: dict[str, Evidence]) -> Rows:
     )
 
 
-def _ranks(found: dict[str, Evidence]) -> Rows:
-    return _rows(
-        {
-            name: {
-                d.a: f"{signed_text(d.interval.mean)} ({interval_text(d.interval)})" for d in rank_differences(e.named)
-            }
-            for name, e in found.items()
+def _forgetting(found: dict[str, Evidence]) -> Rows:
+    cells: dict[str, dict[str, str]] = {}
+    for name, evidence in found.items():
+        means: dict[str, list[float]] = {}
+        for arm in evidence.arms:
+            if arm.spec.control is None:
+                means.setdefault(arm.spec.label, []).append(arm.interval(_masked(evidence)).mean)
+        cells[name] = {
+            label: f"{number_text(min(each), 1)} to {number_text(max(each), 1)}" for label, each in means.items()
         }
-    )
+    return _rows(cells)
+
+
+def _at_equal_accuracy(found: dict[str, Evidence]) -> Rows:
+    return _rows({name: _equal(evidence) for name, evidence in found.items()})
+
+
+def _equal(evidence: Evidence) -> dict[str, str]:
+    start = evidence.remeasured.start
+    if start is None:
+        return {}
+    before = start.source_masked if evidence.split else start.source
+    pairs = frontier_pairs(frontiers(evidence.members, evidence.curves, before, evidence.split))
+    labels, levels, compared = [], [], []
+    for lora, full in pairs:
+        equal = at_equal_accuracy(lora, full)
+        top = max((each.level for each in equal), default=1.0)
+        for each in equal:
+            share = min(SHARES, key=lambda share: abs(share - each.level / top))
+            where = "highest that both reach" if share == 1 else f"{100 * share:g} % of that"
+            labels.append(f"{lora.label}, {where}")
+            levels.append(each.level)
+            values = dict(enumerate(each.values))
+            compared.append(Pair(each.a, each.b, values, dict.fromkeys(values, 0.0)))
+    told = map(_told, differences_of(compared, "forgetting"))
+    return {
+        label: f"at {number_text(level, 1)} %: {words}"
+        for label, level, words in zip(labels, levels, told, strict=True)
+    }
 
 
 def _cuts(found: dict[str, Evidence]) -> Rows:
@@ -178,10 +283,6 @@ def _cuts(found: dict[str, Evidence]) -> Rows:
             for name, evidence in found.items()
         }
     )
-
-
-def _seconds(found: dict[str, Evidence]) -> Rows:
-    return _rows({n: {a.label: seconds_text(a.interval("seconds").mean) for a in e.named} for n, e in found.items()})
 
 
 def update(readme: Path, text: str) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 from core.lab import current
 from core.study.report.evidence import bases_of
 from pages.home.answer import answer, earlier
+from pages.home.example import example_answer
 from pages.home.question import question
 from pages.shared.live import live_panel
 from pages.shared.restore import offer_to_restore
@@ -40,3 +41,5 @@ if shown is not None:
     answer(lab, shown)
     if others := [e for e in done if e is not shown]:
         earlier(lab, others)
+if not experiments:
+    example_answer()

@@ -1,0 +1,27 @@
+"""What an answer looks like, on the first page of somebody who has none yet."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import explanation, headline
+from core.study.report.example import example
+from pages.home.answer import evidence_of
+from pages.shared.literal import literal
+from pages.shared.verdict_view import level_badge
+
+
+def example_answer() -> None:
+    """Draw the answer of the experiment that ships with the project; nothing here can be opened or downloaded."""
+    shown = example()
+    found = verdict(shown.runs)
+    with st.container(border=True):
+        st.caption(
+            f"**Example: {literal(shown.name)}.** This is what an answer looks like. These {len(shown.runs)} runs were "
+            "not trained on this machine; your own answer takes their place."
+        )
+        level_badge(found)
+        st.markdown(f"#### {literal(headline(found))}")
+        st.caption(literal(" ".join(explanation(found, shown.over_images))))
+        evidence_of(found, list(shown.runs))

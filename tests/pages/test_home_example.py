@@ -1,0 +1,38 @@
+"""Home shows an example answer until there is an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from core.lab import Lab, close_lab, open_lab
+from core.settings import Settings
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import headline
+from core.study.report.example import example
+from pages.shared.literal import literal
+from tests.conftest import BOTH, short
+from tests.pages.test_pages import draw, texts
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Lab]:
+    yield open_lab(settings)
+    close_lab()
+
+
+def test_the_first_visit_shows_an_example_and_says_that_it_is_one(opened: Lab) -> None:
+    app = draw("home")
+    assert f"**Example: {example().name}.**" in texts(app).replace("\\", "")
+    assert literal(headline(verdict(example().runs))) in texts(app)
+    assert "other test images" in texts(app) or "over seeds and images" in texts(app)
+    (chart,) = app.get("plotly_chart")
+    assert "LoRA r=16" in chart.proto.alt
+    assert not app.get("download_button")
+    assert [button.key for button in app.button if not button.key.startswith("home-run")] == []
+
+
+def test_the_example_goes_when_there_is_an_experiment(opened: Lab) -> None:
+    opened.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(1))
+    assert "Example:" not in texts(draw("home"))

@@ -1,0 +1,80 @@
+"""The example of the first visit is a real experiment: the one that Home's button trains today."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.data.presets import preset_tasks
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import RunSpec
+from core.study.arms.verdict import Verdict, verdict
+from core.study.report.example import FILE, example, write_example
+from core.study.stats.claims import DEFAULT_SEEDS, Level
+from core.wording.experiments import experiment_name
+from pages.home.question import PLANS, PRETRAINING
+from tests.conftest import finish
+
+
+@pytest.fixture(scope="module")
+def found() -> Verdict:
+    return verdict(example().runs)
+
+
+def test_the_verdict_of_the_example_is_shown(found: Verdict) -> None:
+    assert found.level is Level.SHOWN
+    assert found.seeds == DEFAULT_SEEDS
+    assert found.tuned
+    assert found.looks == 1
+
+
+def test_the_interval_over_images_is_that_of_the_verdicts_difference(found: Verdict) -> None:
+    over = example().over_images
+    difference = found.told.difference.interval
+    assert (over.seeds.mean, over.seeds.low, over.seeds.high) == pytest.approx(
+        (difference.mean, difference.low, difference.high), abs=1e-6
+    )
+    assert over.crossed.half_width >= over.seeds.half_width
+    assert over.images == 360
+
+
+def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings) -> None:
+    lab = Lab(settings)
+    specs = lab.comparison("rotation-45", "digits", None, PRETRAINING, PLANS["thorough"].settings(), range(8))[1]
+    lab.store.close()
+    assert {run.spec.but(base="base") for run in example().runs} == {spec.but(base="base") for spec in specs}
+    assert len(example().runs) == len(specs)
+    assert example().name == experiment_name(specs)
+
+
+def test_training_the_settings_of_the_verdict_again_gives_its_accuracies(lab: Lab, found: Verdict) -> None:
+    task, _ = preset_tasks("rotation-45", "digits", lab.catalog)
+    base = lab.launch(RunSpec.of(method="pretrain", task=task, optim=PRETRAINING))
+    arms = [(arm.spec.optim, arm.lora) for arm in (found.full, found.told.arm)]
+    target = found.full.spec.task
+    again = lab.fine_tune(base, target, arms, range(DEFAULT_SEEDS), "Again")
+    runs = finish(lab, base.id, *again.runs)[1:]
+    for arm in (found.full, found.told.arm):
+        fresh = [run.result.accuracy for run in runs if run.spec.lora == arm.lora]
+        interval = arm.interval("accuracy")
+        # On another kind of machine accuracies differ as between seeds: four standard errors of a difference.
+        error = interval.half_width / 2.365 * math.sqrt(2)
+        assert len(fresh) == DEFAULT_SEEDS
+        assert sum(fresh) / len(fresh) == pytest.approx(interval.mean, abs=4 * error)
+
+
+def test_what_is_written_is_read_and_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
+    kept = example()
+    paths = [tmp_path / "one.json.gz", tmp_path / "two.json.gz"]
+    for path in paths:
+        write_example(path, kept.name, kept.runs, kept.over_images)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert gzip.decompress(paths[0].read_bytes()) == gzip.decompress(FILE.read_bytes())
+    assert FILE.stat().st_size < 40_000
+    with pytest.raises(ValueError, match="has a result"):
+        write_example(paths[0], kept.name, [replace(kept.runs[0], result=None)], kept.over_images)
