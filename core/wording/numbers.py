@@ -108,6 +108,11 @@ def forecast_text(low: float | None, high: float | None, took: float) -> str:
     return f"estimated {range_text(low, high)}, took {seconds_text(took)}"
 
 
+def unbroken(text: str) -> str:
+    """Replace spaces so that a narrow column does not split a number from its unit."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def times_text(ratio: float) -> str:
     """Format a ratio, as in ``21.8``: with one decimal, or two below 10."""
     return number_text(ratio, 1 if abs(ratio) >= 9.995 else 2)

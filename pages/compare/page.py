@@ -58,8 +58,7 @@ bases = lab.runs_of(bases_of(everything))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
 base, task = base_text(lab.run(experiment.base)), task_text(everything[0].spec.task)
 st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}.")
-if everything[0].experiment == experiment.id:
-    experiment_actions(lab, experiment)
+actions = st.container()
 state_line(lab, everything, "compare")
 if any(run.is_live for run in everything):
     ids = [run.id for run in (*bases, *everything) if run.is_live or run.spec.method != "pretrain"]
@@ -78,6 +77,9 @@ if not plain.arms:
     st.caption("The comparison appears with the first finished runs.")
     st.stop()
 
+if everything[0].experiment == experiment.id:
+    with actions:
+        experiment_actions(lab, experiment, plain.verdict.seeds_to_add)
 verdict_view(lab, plain.verdict)
 for warning in dropped_sentences(members) + comparable(members):
     st.warning(literal(warning))

@@ -13,7 +13,7 @@ from core.lab import Lab
 from core.spec import RunSpec
 from core.store.record import Run
 from core.study.arms.tuning import TuneSpec
-from core.wording.numbers import count_text, range_text
+from core.wording.numbers import count_text, range_text, unbroken
 from pages.shared import forms
 from pages.shared.estimate import time_and_memory
 
@@ -75,7 +75,7 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
         "Trainable": [
             count_text(plan(spec.model, spec.lora, spec.control).trainable_parameters) for spec in first.values()
         ],
-        "Time per run": [_unbroken(range_text(time.seconds_low, time.seconds_high)) for time in times.values()],
+        "Time per run": [unbroken(range_text(time.seconds_low, time.seconds_high)) for time in times.values()],
     }
     if len(specs) == len(first) * len(seeds):
         del table["Rates"]
@@ -98,8 +98,3 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
             st.metric("Bases to train", f"{len(bases)}", help="One for each seed; existing bases are reused.")
         st.metric("Steps per run", count_text(max(lab.estimates.steps(spec) for spec in first.values())))
         time_and_memory(lab, [*bases, *specs])
-
-
-def _unbroken(text: str) -> str:
-    """Replace spaces so that a narrow column does not split a number from its unit."""
-    return text.replace(" ", "\N{NO-BREAK SPACE}")

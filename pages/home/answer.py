@@ -14,8 +14,8 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
-from core.study.stats.measures import spread_text
-from core.wording.numbers import bytes_text, count_text, percent
+from core.wording.numbers import bytes_text, count_text, percent, unbroken
+from pages.shared.experiment_actions import experiment_actions
 from pages.shared.figure_panel import readable
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -35,6 +35,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
         for sentence in dropped_sentences(members):
             st.warning(literal(sentence))
         evidence_of(found, members)
+        experiment_actions(lab, experiment, found.seeds_to_add)
         with st.container(horizontal=True, vertical_alignment="center"):
             link("compare", "Compare", {"experiment": experiment.id})
             link("report", "Report", {"experiment": experiment.id})
@@ -56,9 +57,9 @@ def evidence_of(found: Verdict, members: list[Run]) -> None:
         table = pd.DataFrame(
             {
                 "Setting": ["Full fine-tuning", name_of(told.arm, found)],
-                "Accuracy": [spread_text(arm.interval("accuracy")) for arm in arms],
+                "Accuracy": [unbroken(percent(arm.interval("accuracy").mean, 1)) for arm in arms],
                 "Trained": [count_text(arm.trained) for arm in arms],
-                "Stored": [bytes_text(stored(arm)) for arm in arms],
+                "Stored": [unbroken(bytes_text(stored(arm))) for arm in arms],
             }
         )
         st.table(table, hide_index=True, border="horizontal", alt="Accuracy, trained parameters and stored size")

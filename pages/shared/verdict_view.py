@@ -29,15 +29,14 @@ def level_badge(found: Verdict) -> None:
 
 
 def verdict_view(lab: Lab, found: Verdict) -> None:
-    """Draw badge, headline and explanation.
+    """Draw headline, badge and explanation.
 
     Args:
         lab: has the predictions of the runs.
         found: what to draw.
     """
-    if not found.reason:
-        level_badge(found)
-    st.markdown(f"#### {literal(headline(found))}")
+    badge = "" if found.reason else f" :{COLOURS[found.level]}-badge[{found.level}]"
+    st.markdown(f"#### {literal(headline(found))}{badge}", help=None if found.reason else MEANINGS[found.level])
     if sentences := explanation(found, _over_images(lab, found)):
         st.caption(literal(" ".join(sentences)))
 
