@@ -159,7 +159,7 @@ def measure() -> dict[str, object]:
                 (beside if is_open else alone).append(pace(store, run))
                 if is_open:
                     ticks += trips(page)[seen:]
-            store.ask_stop(run.id, run.owner)
+            store.ask_stop(run.id, owner=run.owner)
             while store.run(run.id).is_live:
                 time.sleep(0.1)
             page.close()
