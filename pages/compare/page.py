@@ -20,11 +20,12 @@ from core.wording.numbers import count_text, percent
 from pages.compare.costs import costs, cut_reference, forgetting
 from pages.compare.evidence import differences, learning_rates, single_pair
 from pages.compare.selected import selected_runs
+from pages.shared.current import experiment_picker
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
-from pages.shared.pickers import base_text, experiment_picker, task_text
+from pages.shared.pickers import base_text, task_text
 from pages.shared.verdict_view import verdict_view
 
 MAX_FAILURES = 5
@@ -45,10 +46,7 @@ several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases)
 base, task = base_text(lab.run(experiment.base)), task_text(members[0].spec.task)
 st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}.")
 
-if any(run.is_live for run in members):
-    live_panel(
-        lab, [run.id for run in (*bases, *members) if run.is_live or run.spec.method != "pretrain"], "compare-live"
-    )
+live_panel(lab, [*(run.id for run in bases if run.is_live), *experiment.runs], f"compare-{experiment.id}")
 failed = [run for run in members if run.state == "failed"]
 for run in failed[:MAX_FAILURES]:
     setting = f"{run.spec.label}, learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed}"
