@@ -1,4 +1,7 @@
-"""The command line of LoRA Lab: ``python -m core`` with ``compare``, ``report``, ``run``, ``verify`` or ``restore``."""
+"""The command line of LoRA Lab: ``python -m core``.
+
+Its commands are ``compare``, ``grow``, ``report``, ``run``, ``time``, ``verify`` and ``restore``.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,10 @@ from typing import Any
 from tqdm import tqdm
 
 from core.adapter import verify_adapter
+from core.cli import grow as grow_command
 from core.cli import restore as restore_command
 from core.cli import run as run_command
+from core.cli import step_time as time_command
 from core.data.presets import PRESETS
 from core.engine.experiment import Setting
 from core.engine.job import ADAPTER, NETWORK
@@ -62,31 +67,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Pretrain, fine-tune with every method, and print the comparison."""
-    MarginSpec.of(within=options.within)
-    if options.report and not options.report.absolute().parent.is_dir():
-        raise LabError(f"The folder of {options.report} does not exist: make it, or name another file.")
+    _check_output(options)
     lab = Lab(Settings.from_environment(options.home))
     lab.start()
     try:
         experiment = _launch(lab, options)
-        _follow(lab, experiment)
-        members = lab.members(experiment)
-        runs = [*lab.runs_of(list(dict.fromkeys(str(run.spec.base) for run in members))), *members]
-        failed = [run for run in runs if run.result is None]
-        for run in failed:
-            print(f"error: {run.spec.label}, seed {run.spec.seed}: {run.cause or run.state}", file=sys.stderr)
-        # With tuning, a rate at which training diverges is a result; without it, any failed run is a failure.
-        if failed and (not options.tune or runs[0] in failed or not any(run.result for run in members)):
-            return 1
-        if options.report:
-            write_report(options.report, report_of(lab, experiment, options.within))
-            print(f"The report is in {options.report}.", file=sys.stderr)
-        if options.json:
-            print(json.dumps(_as_json(lab, runs[0], members, options.within), indent=2))
-        else:
-            _print_comparison(members, options.within)
+        return _answer(lab, experiment, experiment.runs, options)
     finally:
         lab.close()
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    """Raises: LabError: the margin is out of bounds, or there is no folder for the report."""
+    MarginSpec.of(within=options.within)
+    if options.report and not options.report.absolute().parent.is_dir():
+        raise LabError(f"The folder of {options.report} does not exist: make it, or name another file.")
+
+
+def _answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argparse.Namespace) -> int:
+    """Wait until the new runs of an experiment have ended, and print its comparison. Returns: the exit status."""
+    _follow(lab, new)
+    members = lab.members(experiment)
+    bases = lab.runs_of(list(dict.fromkeys(str(run.spec.base) for run in members)))
+    ended = lab.runs_of(new)
+    needed = {run.spec.base for run in ended}
+    failed = [run for run in (*bases, *ended) if run.result is None and (run in ended or run.id in needed)]
+    for run in failed:
+        print(f"error: {run.spec.label}, seed {run.spec.seed}: {run.cause or run.state}", file=sys.stderr)
+    base = next((run for run in bases if run.result), None)
+    # With tuning, a rate at which training diverges is a result; without it, any failed run is a failure.
+    tuned = is_tuned(run.spec for run in members)
+    if base is None or not any(run.result for run in members) or (failed and (not tuned or bases[0] in failed)):
+        return 1
+    if options.report:
+        write_report(options.report, report_of(lab, experiment, options.within))
+        print(f"The report is in {options.report}.", file=sys.stderr)
+    if options.json:
+        print(json.dumps(_as_json(lab, base, members, options.within), indent=2))
+    else:
+        _print_comparison(members, options.within)
     return 0
 
 
@@ -150,10 +169,9 @@ def _launch(lab: Lab, options: argparse.Namespace) -> Experiment:
     )
 
 
-def _follow(lab: Lab, experiment: Experiment) -> None:
-    """Show a progress bar on stderr until every run has ended."""
-    bases = dict.fromkeys(str(lab.run(id).spec.base) for id in experiment.runs)
-    ids = [*bases, *experiment.runs]
+def _follow(lab: Lab, new: Sequence[str]) -> None:
+    """Show a progress bar on stderr until these runs and their bases have ended."""
+    ids = [*dict.fromkeys(str(run.spec.base) for run in lab.runs_of(new)), *new]
     with tqdm(
         total=len(ids), file=sys.stderr, unit="run", bar_format="{desc} {bar} {n:.1f}/{total_fmt} {elapsed}"
     ) as bar:
@@ -194,7 +212,7 @@ def _as_json(lab: Lab, base: Run, runs: list[Run], margin: float | None = None) 
         )
     first = results[base.id]
     return {
-        "device": results[runs[0].id].device,
+        "device": next(results[run.id].device for run in runs if run.id in results),
         "base": {
             "run": base.id,
             "accuracy": first.accuracy,
@@ -247,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
         TuneSpec,
         "rates",
         int,
-        "log-spaced around the method's own rate",
+        "those of one grid, 10^(k/2), that are nearest its own rate",
         nargs="?",
         metavar="N",
         default=0,
@@ -263,11 +281,12 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument(
         "--controls", nargs="+", choices=list(CONTROLS), default=[], help=f"controls to compare with: {meanings}"
     )
-    _option(job, "--within", MarginSpec, "within", float, metavar="X")
-    job.add_argument("--report", type=Path, metavar="FILE", help="write the decision report, one HTML file")
     job.add_argument("--device", default="auto", choices=DEVICES, help="where to train")
-    job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
-    job.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    for output in (job, grow_command.register(commands, _check_output, _answer)):
+        _option(output, "--within", MarginSpec, "within", float, metavar="X")
+        output.add_argument("--report", type=Path, metavar="FILE", help="write the decision report, one HTML file")
+        output.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
+        output.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
     page = commands.add_parser("report", help="write the report of an existing experiment")
     page.set_defaults(command=report)
@@ -278,6 +297,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run_command.register(commands)
     restore_command.register(commands)
+    time_command.register(commands)
 
     check = commands.add_parser("verify", help="check an adapter file against its base")
     check.set_defaults(command=verify)

@@ -61,6 +61,10 @@ class RunFileError(LabError, ValueError):
     """The copy of a run in its folder is missing, damaged, or of a newer version."""
 
 
+class PredictionsError(LabError, ValueError):
+    """The predictions of a run are unreadable, or are not about the dataset that has the name now."""
+
+
 class CheckpointError(LabError, ValueError):
     """A checkpoint is damaged, or belongs to another run."""
 
@@ -105,7 +109,7 @@ class RunInUseError(RunStateError):
 
 
 class NoteError(LabError, ValueError):
-    """A note or tag is too long, or contains characters that are not text."""
+    """A note, tag or name is too long, or contains characters that are not text."""
 
 
 class StorageFullError(LabError, RuntimeError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import sqlite3
 import threading
 import time
@@ -12,40 +11,38 @@ from collections.abc import Sequence
 from core.data.catalog import Catalog
 from core.data.downloads import Downloads
 from core.data.idx import Images, Labels
-from core.data.presets import PRESETS, preset_tasks
 from core.data.tasks import Tasks, preview
 from core.engine.artifacts import Artifacts
-from core.engine.cost import Cost, cost, plan
-from core.engine.experiment import Setting, arm_specs
-from core.engine.job import NETWORK, check_fit
+from core.engine.cost import Cost, cost
+from core.engine.launcher import Launcher
 from core.engine.processes import Process, living
 from core.engine.recipe import Recipe, weights_digest
+from core.engine.step_timer import StepTimer
 from core.engine.usage import DiskUsage
 from core.engine.watchdog import Watchdog
 from core.engine.workers import Workers
 from core.errors import LabError
 from core.settings import Settings, available_devices, choose_device
-from core.spec import Device, ModelSpec, OptimSpec, RunSpec, TaskSpec
+from core.spec import RunSpec, TaskSpec
 from core.store.backups import Backups
 from core.store.copies import Copies
 from core.store.database import store_error
 from core.store.notes import RunNotes
-from core.store.record import Curve, Experiment, Run, State
+from core.store.record import Curve, Experiment, ExperimentRow, Run, State
 from core.store.restore import Restored, Restorer
 from core.store.search import Search
 from core.store.store import Store
 
 log = logging.getLogger(__name__)
 
-IMAGE_PIXELS = 28 * 28
 
-
-class Lab:
+class Lab(Launcher):
     """One home folder, opened by this process.
 
-    Methods launch, follow and control runs. Everything else is a part with methods of its own: :attr:`search`,
-    :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space), :attr:`catalog` (datasets),
-    :attr:`tasks` and :attr:`downloads`. Only tests use the store and the workers directly.
+    Methods launch (:class:`core.engine.launcher.Launcher`), follow and control runs. Everything else is a part with
+    methods of its own: :attr:`search`, :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space),
+    :attr:`timer` (time of a step),
+    :attr:`catalog` (datasets), :attr:`tasks` and :attr:`downloads`. Only tests use the store and the workers directly.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -65,6 +62,7 @@ class Lab:
         self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
+        self.timer = StepTimer(self.tasks, settings.threads, lambda: bool(self.live()))
         self._unlisted: list[str] = []
         self.workers = Workers(settings, self.store, self._copies, self.tasks, self.owner)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
@@ -103,124 +101,11 @@ class Lab:
         if not self.workers.close(timeout):
             log.warning("A run did not stop within %g s; the next start marks it as interrupted.", timeout)
         self.downloads.close()
+        self.timer.close(end - time.monotonic())
         self._backups.close(end - time.monotonic())
         self._copies.close(end - time.monotonic())
         self._process.leave()
         self.store.close()
-
-    # Starting runs
-
-    def launch(self, spec: RunSpec) -> Run:
-        """Queue one run.
-
-        Raises:
-            LabError: the spec is not valid, the dataset is missing, or the queue is full.
-        """
-        id = _new_id("r")
-        self._queue([(id, spec)])
-        return self.run(id)
-
-    def find_base(self, spec: RunSpec) -> Run | None:
-        """A finished pretrain run with exactly this spec, whose network can be used instead of training it again."""
-        for run in self.store.runs(methods=["pretrain"], states=["finished"]):
-            if run.spec == spec:
-                try:
-                    self.artifacts.path(run.id, NETWORK)
-                except (LabError, OSError) as error:
-                    log.warning("Run %s cannot be used as a base: %s", run.id, error)
-                else:
-                    return run
-        return None
-
-    def fine_tune(
-        self,
-        base: Run,
-        task: TaskSpec,
-        arms: Sequence[Setting],
-        seeds: Sequence[int],
-        name: str,
-        device: Device = "auto",
-        own_bases: bool = False,
-    ) -> Experiment:
-        """Queue an experiment: every arm with every seed, on one task.
-
-        Args:
-            base: a pretrain run, finished or not.
-            task: what to fine-tune on.
-            arms: training settings, with LoRA settings or a control, or None for full fine-tuning.
-            seeds: one run per arm and seed.
-            name: title of the experiment.
-            device: where to train.
-            own_bases: whether each seed starts from its own base, pretrained like this one with that seed.
-
-        Raises:
-            LabError: a spec is not valid, the dataset is missing, or the queue is full; nothing was queued.
-        """
-        bases, new = self._bases(base.spec, seeds) if own_bases else (base.id, [])
-        return self._launch(new, arm_specs(bases, base.spec, task, arms, seeds, device), name)
-
-    def compare(
-        self,
-        preset: str,
-        source: str,
-        target: str | None,
-        pretraining: OptimSpec,
-        arms: Sequence[Setting],
-        seeds: Sequence[int],
-        device: Device = "auto",
-        own_bases: bool = False,
-    ) -> Experiment:
-        """Queue a base, or one per seed, and an experiment on it.
-
-        A base that was trained with the same spec before is reused.
-
-        Raises:
-            LabError: see :meth:`fine_tune`; nothing was queued.
-        """
-        source_task, target_task = preset_tasks(preset, source, self.catalog, target)
-        classes = max(self.catalog.info(task.dataset).num_classes for task in (source_task, target_task))
-        spec = RunSpec.of(
-            method="pretrain",
-            model=ModelSpec.of(num_classes=classes),
-            task=source_task,
-            optim=pretraining,
-            device=device,
-        )
-        bases, new = self._bases(spec, seeds if own_bases else [spec.seed])
-        title = source if target_task.dataset == source else f"{source} → {target_task.dataset}"
-        return self._launch(
-            new,
-            arm_specs(bases if own_bases else bases[spec.seed], spec, target_task, arms, seeds, device),
-            f"{title}, {PRESETS[preset].title.lower()}",
-        )
-
-    def _bases(self, spec: RunSpec, seeds: Sequence[int]) -> tuple[dict[int, str], list[tuple[str, RunSpec]]]:
-        """Ids of a base like ``spec`` for each seed, and ids and specs of the bases that must be trained first."""
-        specs = {seed: spec.but(seed=seed) for seed in seeds}
-        known = {seed: self.find_base(own) for seed, own in specs.items()}
-        ids = {seed: base.id if base else _new_id("r") for seed, base in known.items()}
-        return ids, [(ids[seed], specs[seed]) for seed, base in known.items() if base is None]
-
-    def _launch(self, before: list[tuple[str, RunSpec]], specs: list[RunSpec], name: str) -> Experiment:
-        """Queue new bases and the runs of an experiment, all or none."""
-        members = [(_new_id("r"), spec) for spec in specs]
-        base = str(specs[0].base)
-        experiment = Experiment(_new_id("e"), name, time.time(), base, tuple(id for id, _ in members))
-        self._queue([*before, *members], experiment)
-        return experiment
-
-    def _queue(self, runs: list[tuple[str, RunSpec]], experiment: Experiment | None = None) -> None:
-        specs = {spec for _, spec in runs}
-        for device in {spec.device for spec in specs}:
-            choose_device(device)
-        for model, lora in {(spec.model, spec.lora) for spec in specs}:
-            plan(model, lora)
-        for model, task in {(spec.model, task) for spec in specs for task in (spec.task, spec.source)}:
-            if task is not None:
-                check_fit(model, task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
-        self.usage.check(spec for _, spec in runs)
-        self.store.add(runs, self.owner, self.settings.max_waiting, experiment)
-        self.workers.wake()
 
     # Following runs
 
@@ -262,6 +147,10 @@ class Lab:
         """Experiments, the newest first."""
         return self.store.experiments(limit)
 
+    def experiment_rows(self, limit: int = 100) -> list[ExperimentRow]:
+        """What a list shows of each experiment, the newest first; quick, since no run is read."""
+        return self.store.experiment_rows(limit)
+
     def members(self, experiment: Experiment) -> list[Run]:
         """An experiment's runs, in the order in which they were queued."""
         return self.store.runs(experiment=experiment.id)[::-1]
@@ -289,12 +178,6 @@ class Lab:
     def log(self, id: str) -> list[tuple[float, str]]:
         """A run's log as times and sentences: interruptions, and checkpoints that could not be written."""
         return self.store.log(id)
-
-    def repeat(self, *ids: str) -> list[str]:
-        """Queue new runs with the specs of these, all or none. Returns: their ids. Raises: see :meth:`fine_tune`."""
-        new = [(_new_id("r"), self.run(id).spec) for id in ids]
-        self._queue(new)
-        return [id for id, _ in new]
 
     def recipe(self, id: str) -> Recipe:
         """A file from which a run can be trained again anywhere. Raises: UnknownRunError: there is no such run."""
@@ -358,10 +241,6 @@ class Lab:
     def devices(self) -> list[str]:
         """Devices to choose from, ``auto`` first."""
         return ["auto", *available_devices()]
-
-
-def _new_id(kind: str) -> str:
-    return f"{kind}-{secrets.token_hex(4)}"
 
 
 _lab: Lab | None = None

@@ -43,6 +43,9 @@ SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 STARTS: tuple[Start, ...] = get_args(Start)
 DEVICES: tuple[Device, ...] = get_args(Device)
 
+METHODS: dict[Method, str] = {"pretrain": "Pretraining", "full": "Full fine-tuning", "lora": "LoRA"}
+"""Methods as people read them."""
+
 CONTROLS: dict[Control, str] = {"head": "Head only", "biases": "Biases only", "scratch": "From scratch"}
 """Control runs and their labels. ``head`` trains only the last layer, ``biases`` only the biases (BitFit,
 arXiv 2106.10199), and ``scratch`` all weights, starting from random ones instead of the base's."""
@@ -169,8 +172,8 @@ class LoRASpec(Spec):
     )
     start: Start = Field(
         "kaiming",
-        title="Start of A",
-        description="Initialization of A. B always starts at zero, so that training starts exactly from the base.",
+        title="Initialization of A",
+        description="Random distribution of A. B always starts at zero, so that training starts exactly from the base.",
     )
     target_modules: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
         ("all-linear",),

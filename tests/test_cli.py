@@ -255,3 +255,16 @@ def trained(tmp_path: Path) -> tuple[Path, Path]:
     )
     found = json.loads(done.stdout)
     return Path(found["arms"][1]["adapter"]), Path(found["base"]["weights"])
+
+
+def test_time_prints_every_method_in_every_way_and_refuses_a_rank_that_does_not_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.engine.step_time.SECONDS", 0.0)
+    home = ["--home", str(tmp_path)]
+    assert main(["time", "--rank", "1", "4", "--bank", "2", *home]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for way in ("Plain PyTorch", "This engine, one run", "This engine, a bank, per run"):
+        assert sum(line.startswith(f"{way} ") for line in lines) == 3
+    assert main(["time", "--rank", "2000", *home]) == 1
+    assert "2000" in capsys.readouterr().err

@@ -131,7 +131,8 @@ def _base(recipe: Recipe, given: Path | None, runner: RecipeRunner, folder: Path
         return folder / NETWORK, []
     reason = _reason(recipe.base) or "another processor or version rounds differently"
     return folder / NETWORK, [
-        f"Note: the base equals the original up to rounding only, since {reason}; give its weights with --base."
+        f"Note: each step of the base equals the original up to rounding only, since {reason}, and this adds up; give "
+        "its weights with --base."
     ]
 
 

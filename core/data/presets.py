@@ -59,7 +59,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "permutation",
             "Pixel permutation",
-            "All pixels are shuffled in one fixed way, so the first layer must change as a whole: LoRA's hard case.",
+            "All pixels are shuffled in one fixed way, so the whole first layer must change: the hard case for LoRA.",
             {"permutation": 0},
         ),
         Preset(

@@ -1,19 +1,26 @@
-"""The files that runs produce: networks, adapters and merged networks, checked whenever they are read."""
+"""The files that runs produce: networks, adapters, merged networks and predictions, checked whenever they are read."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter, verify_adapter
 from core.engine.job import ADAPTER, NETWORK
-from core.errors import RunStateError, UnknownRunError
+from core.engine.predictions import PREDICTIONS, Predictions, compact, read_predictions, write_predictions
+from core.errors import LabError, RunStateError, UnknownRunError
 from core.files import check_sha256
 from core.methods.lora import merged_copy
 from core.networks.file import read_network, write_network
 from core.store.record import Run
 from core.store.store import Store
+
+log = logging.getLogger(__name__)
 
 MERGED = "merged.safetensors"
 
@@ -67,6 +74,36 @@ class Artifacts:
     def adapter(self, run: str) -> AdapterFile:
         """A LoRA run's adapter, read and checked. Raises: AdapterError: the file is damaged; see :meth:`path`."""
         return read_adapter(self.path(run, ADAPTER))
+
+    def predictions(self, run: str, compute: Callable[[], Tensor]) -> Predictions:
+        """Labels that a run predicted on the test part of its task.
+
+        Args:
+            run: id of the run.
+            compute: computes the labels, (n,), for a run of an older version, which has no file of them, and for one
+                whose file is damaged; the file is then written for the next time.
+
+        Raises:
+            UnknownRunError: there is no such run.
+            RunStateError: the run has no result yet.
+            LabError: raised by ``compute``.
+        """
+        record = self._store.run(run)
+        if record.result is None:
+            raise RunStateError(f"Run {run} is {record.state}: it has predicted nothing.")
+        path, known = self._runs / run / PREDICTIONS, self._store.files(run).get(PREDICTIONS)
+        try:
+            if known is not None:
+                return read_predictions(path, known)
+        except (OSError, LabError) as error:
+            log.warning("The predictions of run %s are computed again: %s", run, error)
+        labels = compute()
+        try:
+            if path.parent.is_dir():  # the run may have been deleted meanwhile
+                self._store.add_file(run, PREDICTIONS, write_predictions(path, labels))
+        except OSError as error:
+            log.warning("The predictions of run %s could not be stored: %s", run, error)
+        return compact(labels)
 
     def certificate(self, run: str) -> dict[str, Any]:
         """Results of the checks made when a LoRA run's adapter was written. Raises: see :meth:`adapter`."""

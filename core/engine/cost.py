@@ -11,7 +11,7 @@ from torch import nn
 
 from core.data.tasks import Task
 from core.engine.build import keep_trainable
-from core.memory import training_bytes
+from core.engine.run_memory import run_memory
 from core.methods.lora import add_lora, count_parameters
 from core.networks.perceptron import build
 from core.spec import Control, LoRASpec, ModelSpec, RunSpec, TaskSpec
@@ -27,8 +27,6 @@ class Plan:
     parameters: int
     """Number of parameters of the whole network, including adapters."""
     trainable_parameters: int
-    memory: int
-    """Bytes of weights, gradients and Adam's two moments, in float32."""
 
 
 @lru_cache(maxsize=256)
@@ -40,7 +38,7 @@ def plan(model: ModelSpec, lora: LoRASpec | None = None, control: Control | None
     """
     plain = build(model)
     network: nn.Module = add_lora(plain, lora) if lora is not None else keep_trainable(plain, control)
-    return Plan(count_parameters(network), count_parameters(network, trainable=True), training_bytes(network))
+    return Plan(count_parameters(network), count_parameters(network, trainable=True))
 
 
 @lru_cache(maxsize=64)
@@ -85,7 +83,7 @@ class Cost:
     seconds: float
     """Expected training time on this machine."""
     memory: int
-    """Bytes of weights, gradients and optimiser state."""
+    """Bytes that it takes in training alone; see :func:`core.engine.run_memory.run_memory`."""
 
 
 def cost(spec: RunSpec, examples: int, device: str) -> Cost:
@@ -97,4 +95,5 @@ def cost(spec: RunSpec, examples: int, device: str) -> Cost:
     sizes = plan(spec.model, spec.lora, spec.control)
     steps = steps_per_epoch(examples, spec.optim.batch_size) * spec.optim.epochs
     seconds = steps * seconds_per_step(spec.model, spec.lora, spec.control, spec.optim.batch_size, device)
-    return Cost(sizes.trainable_parameters, steps, seconds, sizes.memory)
+    memory = run_memory(spec.model, spec.lora, spec.control, spec.optim.batch_size, examples)
+    return Cost(sizes.trainable_parameters, steps, seconds, memory)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from core.errors import SpecError
-from core.spec import Control, Device, LoRASpec, OptimSpec, RunSpec, TaskSpec
+from core.spec import LEARNING_RATES, Control, Device, LoRASpec, OptimSpec, RunSpec, TaskSpec
+
+MAX_NEW_SEEDS = 42
+"""Maximum number of seeds that are added to an experiment at once."""
 
 Setting = tuple[OptimSpec, LoRASpec | Control | None]
 """An arm: its optimiser settings, and its adapters or control; None for full fine-tuning."""
@@ -49,6 +52,42 @@ def arm_specs(
         for seed in seeds
         for optim, kind in arms
     ]
+
+
+def settings_of(specs: Iterable[RunSpec]) -> list[Setting]:
+    """The arms of an experiment as settings, in the order of their first runs."""
+    return list(dict.fromkeys((spec.optim, spec.lora or spec.control) for spec in specs))
+
+
+def next_seeds(specs: Iterable[RunSpec], count: int) -> range:
+    """The seeds after the highest one of an experiment.
+
+    Args:
+        specs: of all its runs, at least one.
+        count: how many.
+
+    Raises:
+        SpecError: the count is not 1 to :data:`MAX_NEW_SEEDS`.
+    """
+    if not 1 <= count <= MAX_NEW_SEEDS:
+        raise SpecError(f"The number of seeds to add must be 1 to {MAX_NEW_SEEDS}, not {count}.")
+    first = max(spec.seed for spec in specs) + 1
+    return range(first, first + count)
+
+
+def with_ranks(settings: Sequence[Setting], ranks: Sequence[int]) -> list[Setting]:
+    """The LoRA settings of an experiment at other ranks: every alpha, rate and so on that it has at some rank.
+
+    Args:
+        settings: of the experiment; if it has no LoRA, its batch size and epochs, with LoRA's defaults, are used.
+        ranks: the other ranks.
+
+    Raises:
+        SpecError: a rank is out of bounds.
+    """
+    known = [(optim, kind) for optim, kind in settings if isinstance(kind, LoRASpec)]
+    known = known or [(settings[0][0].but(learning_rate=LEARNING_RATES["lora"]), LoRASpec.of())]
+    return list(dict.fromkeys((optim, lora.but(rank=rank)) for rank in ranks for optim, lora in known))
 
 
 def _kind(kind: LoRASpec | Control | None) -> dict[str, object]:

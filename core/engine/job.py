@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from core.adapter import Card, write_adapter
 from core.data.tasks import Task, Tasks
 from core.engine.build import network_of
+from core.engine.predictions import PREDICTIONS, write_predictions
+from core.engine.run_memory import run_memory
 from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
-from core.memory import is_out_of_memory, training_bytes
+from core.memory import is_out_of_memory
 from core.methods.lora import count_parameters, merged_copy
 from core.networks.file import network_bytes, read_network, write_network
 from core.networks.perceptron import MultilayerPerceptron, fingerprint
@@ -24,7 +26,7 @@ from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank, can_bank
 from core.training.bank.shard import no_denormals
 from core.training.checkpoint import Checkpoint
-from core.training.evaluation import evaluate_both
+from core.training.evaluation import Evaluation, evaluate_both
 from core.training.events import Diverged, Done, Event, StepLoss, Stopped
 from core.training.loop import steps_per_epoch, train
 from core.training.stepper import Stepper
@@ -244,17 +246,27 @@ class BankRun:
         """
         try:
             spec, context, network = self.specs[member], self.contexts[member], self.networks[member]
-            result = self._result(member, event, step, seconds)
+            target, old = self.stepper.evaluate(member, "test")
+            result = self._result(member, event, step, seconds, target, old)
             result, files = _write(spec, context, network, self.base, result, self.task.test_x[:PROBE])
+            files[PREDICTIONS] = write_predictions(context.folder / PREDICTIONS, target.predicted)
         except (LabError, OSError, MemoryError, RuntimeError) as error:
             if is_out_of_memory(error) and len(self.specs) > 1:
                 raise  # a smaller bank may have enough
             return error
         return Outcome(result, files, stopped=isinstance(event, Stopped))
 
-    def _result(self, member: int, event: Done | Stopped, step: int, seconds: float) -> Result:
+    def _result(
+        self,
+        member: int,
+        event: Done | Stopped,
+        step: int,
+        seconds: float,
+        target: Evaluation,
+        old: Evaluation | None,
+    ) -> Result:
+        """The result of a run, evaluated on the test parts of its target and, if it has one, its source."""
         spec, network = self.specs[member], self.networks[member]
-        target, old = self.stepper.evaluate(member, "test")
         validation, _ = self.stepper.evaluate(member, source=False)
         target_before, old_before = self.before or (None, None)
         completed = step // steps_per_epoch(len(self.task.train_x), spec.optim.batch_size)
@@ -269,7 +281,7 @@ class BankRun:
             trainable_parameters=count_parameters(network, trainable=True),
             seconds=seconds,
             examples_per_second=step * spec.optim.batch_size / seconds if seconds else 0.0,
-            memory=training_bytes(network),
+            memory=run_memory(spec.model, spec.lora, spec.control, spec.optim.batch_size, len(self.task.train_x)),
             checkpoint_bytes=0,
             adapter_bytes=None,
             epochs=completed,

@@ -20,8 +20,9 @@ from core.store.record import Run
 class Recipe(Spec):
     """A run's spec, with the device, thread count and result of the run, and the recipe of its base.
 
-    Bit-identical results need the same device and thread count, since rounding depends on both. A run that was
-    trained in a bank, or whose base was, is reproduced up to rounding only.
+    Bit-identical results need the same device and thread count, since rounding depends on both. Of a run that was
+    trained in a bank, or whose base was, each step is reproduced up to rounding; this adds up, so that after some
+    hundred steps accuracies may differ as between seeds.
     """
 
     run: str = Field(pattern=r"^r-[a-z0-9-]{1,62}$", title="Run", description="Id of the run that this describes.")

@@ -90,15 +90,16 @@ class DiskUsage:
             )
 
     def _expected(self, spec: RunSpec) -> int:
-        """Bytes that a run will store: its file of weights and its curve."""
+        """Bytes that a run will store: its file of weights, its predictions and its curve."""
         sizes = plan(spec.model, spec.lora)
         weights = 4 * (sizes.trainable_parameters if spec.lora else sizes.parameters)
         try:
-            examples = len(self._tasks.outline(spec.task).train)
+            outline = self._tasks.outline(spec.task)
+            examples, tests = len(outline.train), len(outline.test)
         except LabError:
-            examples = 0  # its dataset is gone, so it will fail
+            examples = tests = 0  # its dataset is gone, so it will fail
         steps = spec.optim.epochs * steps_per_epoch(examples, spec.optim.batch_size)
-        return FILE_BYTES + weights + STEP_BYTES * steps
+        return FILE_BYTES + weights + tests + STEP_BYTES * steps
 
     def _of_runs(self) -> dict[str, int]:
         """Bytes of each run's folder; cached until the folder's modification time changes."""

@@ -93,7 +93,7 @@ class LoRALayer(nn.Module):
             elif start == "gaussian":
                 self.A.normal_(std=1 / rank, generator=generator)
             else:
-                raise LoRAError(f"Start of A must be kaiming or gaussian, not {start!r}.")
+                raise LoRAError(f"The initialization of A must be kaiming or gaussian, not {start!r}.")
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scaling * (x.to(self.A.dtype) @ self.A @ self.B)

@@ -11,6 +11,7 @@ from core.errors import NoteError, RunInUseError, UnknownRunError
 from core.store.deletions import Deletions
 from core.store.snapshot import remove
 from core.store.store import Store
+from core.wording.experiments import MAX_NAME
 
 MAX_NOTE = 2000
 """Maximum number of characters in a note."""
@@ -182,6 +183,19 @@ def clean_tag(tag: str) -> str:
     if len(name) > MAX_TAG:
         raise NoteError(f"A tag takes at most {MAX_TAG} characters, and this one has {len(name):,}: shorten it.")
     return name
+
+
+def clean_name(name: str) -> str:
+    """Normalise the name of an experiment: one space between its words.
+
+    Raises:
+        NoteError: the name is too long, or contains characters that are not text.
+    """
+    clean = " ".join(name.split())
+    _check_text(clean, "A name")
+    if len(clean) > MAX_NAME:
+        raise NoteError(f"A name takes at most {MAX_NAME} characters, and this one has {len(clean):,}: shorten it.")
+    return clean
 
 
 def _named(ids: Sequence[str]) -> str:

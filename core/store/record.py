@@ -53,7 +53,8 @@ class Result:
     time of the bank."""
     examples_per_second: float
     memory: int
-    """Size of weights, gradients and optimiser state."""
+    """What the run takes in training alone: weights, gradients, optimiser state, activations, and the products that
+    the engine keeps; see ``core/engine/run_memory.py``. Results of earlier versions have the first three only."""
     checkpoint_bytes: int
     """Size of the fine-tuned network as a full safetensors checkpoint."""
     adapter_bytes: int | None
@@ -139,7 +140,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Runs launched together to be compared: same base, same task."""
+    """Runs that are compared: same base, same task. It grows by further launches; see :mod:`core.store.stages`."""
 
     id: str
     name: str
@@ -148,6 +149,27 @@ class Experiment:
     """Id of the pretrain run that they start from; of the first seed's if each seed has its own base."""
     runs: tuple[str, ...]
     """Ids of the fine-tune runs, in the order they were queued."""
+
+
+@dataclass(frozen=True)
+class ExperimentRow:
+    """An experiment as a list shows it, without its runs."""
+
+    id: str
+    name: str
+    created: float
+    counts: dict[State, int]
+    """Number of its runs in each state that occurs."""
+
+    @property
+    def total(self) -> int:
+        """Number of its runs."""
+        return sum(self.counts.values())
+
+    @property
+    def live(self) -> int:
+        """Number of its runs that are queued or running."""
+        return sum(self.counts.get(state, 0) for state in WAITING)
 
 
 @lru_cache(maxsize=4096)

@@ -70,12 +70,15 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
         spec = RunSpec.from_json(file.row["spec"])
     except SpecError as error:
         raise RunFileError(f"The spec of run {file.id} cannot be read: {error}") from error
+    known = db.execute("SELECT 1 FROM runs WHERE id = ?", (file.id,)).fetchone()
     _clear(db, [file.id])
     if file.experiment:
         db.execute(
             "INSERT OR IGNORE INTO experiments (id, name, created, base) VALUES (:id, :name, :created, :base)",
             file.experiment,
         )
+        if known:  # the file is later than what the store knew of the run, and so is the name in it
+            db.execute("UPDATE experiments SET name = :name WHERE id = :id AND name != :name", file.experiment)
     values = file.row | {
         "method": spec.method,
         "base": spec.base,

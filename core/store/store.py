@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from sqlite3 import Row
+from sqlite3 import Connection, Row
 
-from core.errors import QueueFullError, UnknownRunError
+from core.errors import QueueFullError, RunStateError, UnknownRunError
 from core.spec import RunSpec
 from core.store.curves import curve_of
-from core.store.record import EPOCH_COLUMNS, Curve, Experiment, Run, State, run_of
+from core.store.record import EPOCH_COLUMNS, Curve, Experiment, ExperimentRow, Run, State, run_of
+from core.store.stages import LAUNCH_GAP
 from core.store.transitions import Transitions
 
 
@@ -19,7 +20,12 @@ class Store(Transitions):
     # Runs and experiments
 
     def add(
-        self, runs: Sequence[tuple[str, RunSpec]], owner: str, limit: int, experiment: Experiment | None = None
+        self,
+        runs: Sequence[tuple[str, RunSpec]],
+        owner: str,
+        limit: int,
+        experiment: Experiment | None = None,
+        before: Experiment | None = None,
     ) -> None:
         """Queue runs, all or none.
 
@@ -27,20 +33,29 @@ class Store(Transitions):
             runs: ids and specs.
             owner: name of the process that will train them.
             limit: maximum number of queued runs in the store.
-            experiment: the experiment to store with them, if they are to be compared.
+            experiment: the experiment that they belong to, if they are to be compared, with all of its runs.
+            before: the same experiment without them, if it is in the store already.
 
         Raises:
             QueueFullError: more than ``limit`` runs would be queued; nothing was queued.
+            RunStateError: the store's experiment is not as ``before``; nothing was queued.
         """
-        now = time.time()
         with self.transaction() as db:
+            now = time.time()
             (waiting,) = db.execute("SELECT count(*) FROM runs WHERE state = 'queued'").fetchone()
             if waiting + len(runs) > limit:
                 raise QueueFullError(
                     f"The queue takes {limit} waiting runs, and {waiting} are waiting already: "
                     f"stop some, or try again when they have finished."
                 )
-            if experiment:
+            created = now
+            if experiment and before:
+                _check_unchanged(db, before)
+                query = "SELECT max(created) FROM runs WHERE experiment = ?"
+                created = max(now, db.execute(query, (experiment.id,)).fetchone()[0] + LAUNCH_GAP)
+                if experiment.name != before.name:
+                    db.execute("UPDATE experiments SET name = ? WHERE id = ?", (experiment.name, experiment.id))
+            elif experiment:
                 db.execute(
                     "INSERT INTO experiments (id, name, created, base) VALUES (?, ?, ?, ?)",
                     (experiment.id, experiment.name, experiment.created, experiment.base),
@@ -50,7 +65,7 @@ class Store(Transitions):
                 db.execute(
                     "INSERT INTO runs (id, spec, method, base, bank_key, state, experiment, owner, created)"
                     " VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
-                    (id, spec.to_json(), spec.method, spec.base, spec.bank_key, member, owner, now + offset * 1e-6),
+                    (id, spec.to_json(), spec.method, spec.base, spec.bank_key, member, owner, created + offset * 1e-6),
                 )
                 db.execute("INSERT INTO transitions VALUES (?, ?, 'queued')", (id, now))
 
@@ -107,6 +122,26 @@ class Store(Transitions):
         rows = self.rows("SELECT * FROM experiments ORDER BY created DESC LIMIT ?", limit)
         return [self._experiment(row) for row in rows]
 
+    def experiment_rows(self, limit: int = 100) -> list[ExperimentRow]:
+        """What a list shows of each experiment, the newest first; one query, whatever their number."""
+        found: dict[str, ExperimentRow] = {}
+        rows = self.rows(
+            "SELECT e.id, e.name, e.created, r.state, count(*) AS count"
+            " FROM (SELECT * FROM experiments ORDER BY created DESC, id LIMIT ?) e JOIN runs r ON r.experiment = e.id"
+            " GROUP BY e.id, r.state ORDER BY e.created DESC, e.id, r.state",
+            limit,
+        )
+        for row in rows:
+            known = found.setdefault(row["id"], ExperimentRow(row["id"], row["name"], row["created"], {}))
+            known.counts[row["state"]] = row["count"]
+        return list(found.values())
+
+    def rename(self, id: str, name: str) -> None:
+        """Rename an experiment. Raises: UnknownRunError: there is no experiment with this id."""
+        with self.transaction() as db:
+            if db.execute("UPDATE experiments SET name = ? WHERE id = ?", (name, id)).rowcount != 1:
+                raise UnknownRunError(f"There is no experiment {id!r}.")
+
     def _experiment(self, row: Row) -> Experiment:
         members = self.rows("SELECT id FROM runs WHERE experiment = ? ORDER BY created", row["id"])
         return Experiment(row["id"], row["name"], row["created"], row["base"], tuple(m["id"] for m in members))
@@ -141,3 +176,11 @@ class Store(Transitions):
         """The states that a run has entered, with times."""
         rows = self.rows("SELECT at, state FROM transitions WHERE run = ? ORDER BY rowid", id)
         return [(row["at"], row["state"]) for row in rows]
+
+
+def _check_unchanged(db: Connection, experiment: Experiment) -> None:
+    """Raises: RunStateError: the experiment has another name or other runs by now."""
+    name = db.execute("SELECT name FROM experiments WHERE id = ?", (experiment.id,)).fetchone()
+    runs = {row["id"] for row in db.execute("SELECT id FROM runs WHERE experiment = ?", (experiment.id,))}
+    if name is None or name["name"] != experiment.name or runs != set(experiment.runs):
+        raise RunStateError("Somebody changed this experiment at the same time: look at it, and try again.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class Evaluation:
     After fine-tuning on other classes, plain accuracy mostly shows that the output layer prefers the new classes;
     masked accuracy shows whether the old ones can still be distinguished.
     """
+    predicted: Tensor = field(compare=False, repr=False)
+    """(n,) int64, on the device: the label of each image, predicted among all outputs."""
 
 
 def evaluate(logits: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, classes: Sequence[int]) -> Evaluation:
@@ -60,15 +62,22 @@ def evaluate_both(
 def judge(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> Evaluation:
     """Evaluate logits of shape (n, outputs) against labels of shape (n,)."""
     n = max(len(y), 1)
-    total, hits, masked_hits = tally(outputs, y, classes).tolist()
-    return Evaluation(total / n, 100 * hits / n, 100 * masked_hits / n)
+    sums, predicted = tally(outputs, y, classes)
+    total, hits, masked_hits = sums.tolist()
+    return Evaluation(total / n, 100 * hits / n, 100 * masked_hits / n, predicted)
 
 
-def tally(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> Tensor:
-    """Sum of the cross entropies, number of hits, and number of hits among ``classes``, as one tensor on the device."""
+def tally(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Count what :func:`judge` needs.
+
+    Returns:
+        Sum of the cross entropies, number of hits, and number of hits among ``classes``, as one tensor on the device;
+        and the predicted labels, (n,).
+    """
     own = torch.tensor(sorted(classes), device=y.device)
     loss = F.cross_entropy(outputs, y, reduction="sum")
     # MPS has no float64, and it is not needed: a count below 2²⁴ is exact in float32.
-    right = (outputs.argmax(1) == y).sum().to(loss.dtype)
+    predicted = outputs.argmax(1)
+    right = (predicted == y).sum().to(loss.dtype)
     masked_right = (own[outputs[:, own].argmax(1)] == y).sum().to(loss.dtype)
-    return torch.stack([loss, right, masked_right])
+    return torch.stack([loss, right, masked_right]), predicted

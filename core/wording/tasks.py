@@ -7,7 +7,12 @@ from core.spec import TaskSpec
 
 def task_text(task: TaskSpec) -> str:
     """Describe a task in a few words, as in ``mnist, classes 0–4, rotated 45°``."""
-    words = [task.dataset]
+    return ", ".join([task.dataset, *changes_of(task)])
+
+
+def changes_of(task: TaskSpec) -> list[str]:
+    """What a task changes in its dataset, as in ``["classes 0–4", "rotated 45°"]``."""
+    words = []
     if task.classes:
         first, last = task.classes[0], task.classes[-1]
         run = task.classes == tuple(range(first, last + 1))
@@ -20,4 +25,4 @@ def task_text(task: TaskSpec) -> str:
         words.append("pixels shuffled")
     if task.shots:
         words.append(f"{task.shots} per class")
-    return ", ".join(words)
+    return words

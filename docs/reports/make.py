@@ -13,17 +13,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from core.study.report.decision import cheapest_within
+
 from core.__main__ import _follow, _launch, _parser
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.difference_tables import full_differences, interval_text, level_text, rank_differences, signed_text
+from core.study.arms.difference_tables import full_differences, interval_text, rank_differences, signed_text
 from core.study.arms.tuning import ratio_text
-from core.study.report.decision import cheapest_within
 from core.study.report.evidence import Evidence, bases_of, gather
 from core.study.report.html import write_report
 from core.study.report.report import report
-from core.study.stats.measures import MeasureName
+from core.study.stats.measures import MeasureName, spread_text
 from core.wording.numbers import NOTHING, seconds_text
 
 HERE = Path(__file__).parent
@@ -92,7 +93,7 @@ def figures(found: dict[str, Evidence]) -> str:
     """Tables in Markdown of what was measured."""
     names = list(found)
     tables = [
-        ("Accuracy on the test part, in percent: mean ± half of the 95 % interval", _accuracy(found)),
+        ("Accuracy on the test part, in percent: mean (95 % interval)", _accuracy(found)),
         (
             "Accuracy minus that of full fine-tuning, in points: mean (95 % BCa interval)",
             _against_full(found, "accuracy"),
@@ -104,7 +105,7 @@ def figures(found: dict[str, Evidence]) -> str:
         ),
         ("Accuracy of rank 16 and rank 4 minus rank 1, in points (95 %)", _ranks(found)),
         ("Full fine-tuning, ΔW cut to a rank: accuracy, in percent", _cuts(found)),
-        ("Training time of one run, beside others, at the chosen rate", _seconds(found)),
+        ("Share of a bank's training time per run, at the chosen rate; no comparison of methods", _seconds(found)),
     ]
     text = []
     for title, rows in tables:
@@ -130,7 +131,7 @@ def _rows(cells: dict[str, dict[str, str]]) -> Rows:
 
 def _accuracy(found: dict[str, Evidence]) -> Rows:
     return _rows(
-        {n: {a.label: level_text(a.interval("accuracy")).removesuffix(" %") for a in e.named} for n, e in found.items()}
+        {n: {a.label: spread_text(a.interval("accuracy")).replace(" %", "") for a in e.named} for n, e in found.items()}
     )
 
 
@@ -173,7 +174,7 @@ def _ranks(found: dict[str, Evidence]) -> Rows:
 def _cuts(found: dict[str, Evidence]) -> Rows:
     return _rows(
         {
-            name: {cut.label: level_text(cut.accuracy).removesuffix(" %") for cut in evidence.remeasured.cuts}
+            name: {cut.label: spread_text(cut.accuracy).replace(" %", "") for cut in evidence.remeasured.cuts}
             for name, evidence in found.items()
         }
     )

@@ -145,7 +145,8 @@ def show_loading(run: Run) -> None:
     """Show code that loads the adapter without this app."""
     st.subheader("Load the adapter")
     st.caption(
-        "With both files in the current folder. The model card in the zip shows how to load it without LoRA Lab."
+        "Put adapter and base into the current folder. The model card in the zip shows how to load the adapter without "
+        "LoRA Lab."
     )
     st.code(LOADING.format(run=run.id, base=run.spec.base), language="python", wrap_lines=True)
     st.caption("Verify the file from the command line:")

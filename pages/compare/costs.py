@@ -8,15 +8,26 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
-from core.store.record import Experiment
+from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
+from core.study.arms.frontier import (
+    FRONTIER_NOTE,
+    at_equal_accuracy,
+    frontier_pairs,
+    frontier_sentence,
+    frontier_table,
+    frontiers,
+)
 from core.study.arms.storage import bytes_for_customers
 from core.study.figures.curves import arm_dots, bars
+from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.tradeoffs import Curves, accuracy_against, learning_and_forgetting, learning_over_time
-from core.study.stats.measures import MEASURES, MeasureName
+from core.study.report.evidence import colours_of_groups, epochs_of
+from core.study.stats.measures import MEASURES, MEMORY_NOTE, TIME_NOTE, MeasureName
 from core.study.weights.remeasured import base_standings, cut_arms, mean_standing
 from core.wording.numbers import bytes_text, listed
+from pages.compare.step_times import step_times
 from pages.shared.figure_panel import show
 from pages.shared.literal import literal
 from pages.shared.measured import measured
@@ -25,9 +36,25 @@ CUSTOMERS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000]
 
 
 def forgetting(
-    lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str], masked: bool
+    lab: Lab,
+    experiment: Experiment,
+    arms: Sequence[Arm],
+    curves: Curves,
+    colours: Mapping[str, str],
+    masked: bool,
+    runs: Sequence[Run],
 ) -> None:
-    """Draw the learning–forgetting plane."""
+    """Draw the learning–forgetting plane, and the frontier over all that was tried.
+
+    Args:
+        lab: has the base and the curves.
+        experiment: what is shown.
+        arms: drawn in the plane.
+        curves: of their runs.
+        colours: of each arm, by key.
+        masked: whether accuracy on the source considers only the source's own classes.
+        runs: all of the experiment, for the frontier.
+    """
     st.subheader("Learning and forgetting")
     start = None
     try:
@@ -37,9 +64,28 @@ def forgetting(
     figure = learning_and_forgetting(arms, curves, colours, masked, start)
     show(figure, experiment.id, "plane", "Accuracy on the target against accuracy on the source, one line per setting")
     st.caption("Up is more learnt, right is less forgotten.")
+    before = (start.source_masked if masked else start.source) if start else None
+    if before is not None:
+        _frontier(lab, experiment, runs, before, masked)
 
 
-def costs(experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str]) -> None:
+def _frontier(lab: Lab, experiment: Experiment, runs: Sequence[Run], before: float, masked: bool) -> None:
+    """Accuracy against forgetting over all rates and epochs, and what equal accuracy says."""
+    finished = [run for run in runs if run.state == "finished"]
+    found = frontiers(runs, measured(epochs_of, lab, finished), before, masked)
+    if not found:
+        return
+    pairs = frontier_pairs(found)
+    st.markdown("**Forgetting at equal accuracy**")
+    show(frontier_figure(found, colours_of_groups(run.spec for run in runs), masked), experiment.id, "frontier", ALT)
+    for lora, full in pairs:
+        st.markdown(frontier_sentence(lora, full))
+    if equal := [row for lora, full in pairs for row in at_equal_accuracy(lora, full)]:
+        st.dataframe(frontier_table(equal), hide_index=True, alt="Forgetting of LoRA minus full at equal accuracy")
+        st.caption(FRONTIER_NOTE)
+
+
+def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str]) -> None:
     """Accuracy against time, parameters and storage; then the costs alone."""
     st.subheader("Cost")
     left, right = st.columns(2, gap="large")
@@ -48,8 +94,9 @@ def costs(experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: 
         show(figure, experiment.id, "time", "Accuracy on the validation part over training time, one line per setting")
     with right:
         show(arm_dots(arms, "seconds", colours), experiment.id, "seconds", "Training time of each run")
-        if any(run.result and run.result.bank > 1 for arm in arms for run in arm.runs):
-            st.caption("Runs trained side by side are each charged an equal share of the time.")
+        if any(arm.shares_time for arm in arms):
+            st.caption(TIME_NOTE)
+    step_times(lab, arms)
     left, right = st.columns(2, gap="large")
     with left:
         figure = accuracy_against("trainable_parameters", arms, colours)
@@ -74,6 +121,7 @@ def costs(experiment: Experiment, arms: Sequence[Arm], curves: Curves, colours: 
     for place, name in zip(st.columns(2, gap="large"), names, strict=True):
         with place:
             show(bars(arms, name, colours), experiment.id, name, f"{MEASURES[name].title} of each setting")
+    st.caption(MEMORY_NOTE)
 
 
 def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:

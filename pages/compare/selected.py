@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import Lab
-from core.store.record import Experiment
+from core.store.record import Experiment, Run
 from core.study.arms.settings import share_base_and_task
 from core.wording.numbers import listed
 from pages.shared.literal import literal
@@ -25,3 +25,16 @@ def selected_runs(lab: Lab) -> Experiment | None:
             del st.query_params["runs"]
             st.rerun()
     return Experiment("selection", "Selected runs", runs[0].created, str(runs[0].spec.base), tuple(r.id for r in runs))
+
+
+def wanted_arms(runs: list[Run]) -> list[Run]:
+    """The runs of the arms that the address names, with a button that shows all again; all where it names none."""
+    wanted = set(st.query_params.get("arms", "").split(",")) & {run.spec.arm for run in runs}
+    if not wanted:
+        return runs
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"Showing {len(wanted)} of {len({run.spec.arm for run in runs})} arms.")
+        if st.button("Show all", icon=":material/select_all:", type="tertiary"):
+            del st.query_params["arms"]
+            st.rerun()
+    return [run for run in runs if run.spec.arm in wanted]

@@ -25,7 +25,7 @@ def row(info: DatasetInfo) -> None:
                 delete_button(lab, info.name)
         st.caption(literal(info.line))
         if info.state == "absent":
-            download(lab, info.name, info.download_bytes, f"data-{info.name}")
+            download(lab, info, f"data-{info.name}")
 
 
 st.title("Data")

@@ -10,6 +10,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.spec import TaskSpec, bounds
 from core.study.figures.class_counts import class_counts
+from core.study.figures.curves import chart_config
 from pages.shared.links import link
 from pages.shared.literal import literal
 
@@ -95,7 +96,7 @@ def _preview(draft: Draft) -> None:
         class_counts(names, draft.train_counts, draft.test_counts),
         key="upload-counts",
         alt=f"Number of training and test images in each of {len(names)} classes",
-        config={"displaylogo": False},
+        config=chart_config("upload-classes"),
     )
     with st.container(horizontal=True, gap="medium"):
         for label, name in enumerate(names[:CLASSES_SHOWN]):

@@ -26,18 +26,14 @@ def fairness(base: Run) -> tuple[TuneSpec | None, bool]:
     """
     tune = None
     if st.toggle(
-        "Tune both with equally many learning rates",
+        "Tune learning rates",
         key="finetune-tune",
         persist_state="session",
-        help="Trains every method, rank and control at several learning rates around its own, with every seed. "
-        "Validation accuracy picks the best rate of each, and these are compared.",
+        help="Trains every method, rank and control at the learning rates nearest its own on one grid "
+        "(…, 0.001, 0.00316, 0.01, …), with every seed. Validation accuracy picks the best rate of each, and these are "
+        "compared.",
     ):
-        left, right = st.columns(2, gap="medium")
-        with left:
-            rates = forms.whole(TuneSpec, "rates", "finetune-tune-rates")
-        with right:
-            span = forms.one_of(TuneSpec, "span", [10.0, 30.0, 100.0, 300.0, 1000.0], "finetune-tune-span")
-        tune = TuneSpec.of(rates=rates, span=span)
+        tune = TuneSpec.of(rates=forms.whole(TuneSpec, "rates", "finetune-tune-rates"))
     own_bases = st.toggle(
         "A base for each seed",
         key="finetune-own-bases",

@@ -12,10 +12,11 @@ from core.study.arms.tuning import tuned_arms
 from pages.finetune.form import fairness, price_table
 from pages.shared import forms
 from pages.shared.current import known, missing_sentence, remember
+from pages.shared.like import fill_form
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
-from pages.shared.pickers import base_picker, task_text
+from pages.shared.pickers import base_picker
 from pages.shared.state import resume_button, state_text
 from pages.shared.task_form import task_form
 
@@ -37,6 +38,7 @@ if launched:
 elif asked:
     st.warning(literal(missing_sentence(asked)), icon=":material/link_off:")
 
+fill_form(lab, "finetune")
 base = base_picker(lab)
 if base is None:
     st.info("Fine-tuning starts from a pretrained network, and you have none yet.", icon=":material/info:")
@@ -44,7 +46,7 @@ if base is None:
     link("home", "Or do everything from Home")
     st.stop()
 
-specs, title, task = [], "", None
+specs, task = [], None
 settings, cost = st.columns([3, 2], gap="large")
 with settings:
     task = task_form(lab, base, "finetune")
@@ -97,7 +99,6 @@ with settings:
         if task is not None:
             starts = dict.fromkeys(seeds, base.id) if own_bases else base.id
             specs = arm_specs(starts, base.spec, task, arms, seeds, device)
-            title = f"{task_text(base.spec.task)} → {task_text(task)}"
     except LabError as error:
         st.error(literal(str(error)))
 
@@ -114,7 +115,7 @@ with cost, st.container(border=True):
                     "One learning rate for both usually handicaps LoRA, whose best rate is often several times higher."
                 )
             if st.button("Start the experiment", type="primary", icon=":material/play_arrow:", width="stretch"):
-                experiment = lab.fine_tune(base, task, arms, seeds, title, device, own_bases)
+                experiment = lab.fine_tune(base, task, arms, seeds, device=device, own_bases=own_bases)
                 remember(experiment.id)
                 st.rerun()
     except LabError as error:

@@ -10,11 +10,11 @@ from core.lab import Lab
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.choice import dropped_sentences
-from core.study.arms.difference_tables import level_text
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.report.evidence import colours_of_groups
+from core.study.stats.measures import spread_text
 from core.wording.numbers import bytes_text, count_text, percent
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -55,7 +55,7 @@ def evidence_of(found: Verdict, members: list[Run]) -> None:
         table = pd.DataFrame(
             {
                 "Setting": ["Full fine-tuning", name_of(told.arm, found)],
-                "Accuracy": [level_text(arm.interval("accuracy")) for arm in arms],
+                "Accuracy": [spread_text(arm.interval("accuracy")) for arm in arms],
                 "Trained": [count_text(arm.trained) for arm in arms],
                 "Stored": [bytes_text(stored(arm)) for arm in arms],
             }

@@ -116,7 +116,7 @@ with st.container(width=READING_WIDTH):
         "page explains why that works and what it saves. All numbers are computed live as you move the sliders, and "
         "the URL keeps your settings, so you can share what you see."
     )
-    st.caption(" · ".join(f"[{title}](#{anchor})" for anchor, title in SECTIONS.items()))
+    st.markdown(" · ".join(f"[{title}](#{anchor})" for anchor, title in SECTIONS.items()))
     two_ways()
     beside_the_weight()
     quiet_start()

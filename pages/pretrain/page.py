@@ -73,7 +73,9 @@ with cost, st.container(border=True):
                 st.metric("Steps", count_text(price.steps))
                 st.metric("Training time", seconds_text(price.seconds))
                 st.metric(
-                    "Memory", bytes_text(price.memory), help="Weights, gradients and Adam's two moments, in float32."
+                    "Memory",
+                    bytes_text(price.memory),
+                    help="Weights, gradients, Adam's two moments and the activations of a step, in float32.",
                 )
             if st.button("Start pretraining", type="primary", icon=":material/play_arrow:", width="stretch"):
                 lab.launch(spec)

@@ -1,4 +1,4 @@
-"""Report: the decision of one experiment on one page, and as a file for readers without the dashboard."""
+"""The Report page: the decision of one experiment, on the page and as an HTML file."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ lab = current()
 st.title("Report")
 experiment = experiment_picker(lab)
 if experiment is None:
-    st.info("An experiment's decision report stands here: the answer, what it rests on, and what it does not show.")
+    st.info("This page shows the decision report of an experiment, and there is no experiment yet.")
     link("home", "Run the comparison")
     st.stop()
 
 members = lab.members(experiment)
 if any(run.is_live for run in members):
-    st.info("The report appears when every run of the experiment has ended.", icon=":material/schedule:")
+    st.info("The report appears once all runs of the experiment have ended.", icon=":material/schedule:")
     link(
         "compare",
         "Watch it in Compare",
@@ -91,7 +91,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         type="primary",
         on_click="ignore",
         key="report-file",
-        help="Opens anywhere, without a network, and prints.",
+        help="A single file that works offline in any browser and can be printed.",
     )
     link("compare", "Compare", {"experiment": experiment.id})
 
@@ -117,7 +117,7 @@ st.subheader("How to run it again")
 if found.command is not None:
     st.code(found.command, language="bash", wrap_lines=True)
 else:
-    st.markdown("The command line has no options for this experiment; these are the specs of one run of each setting.")
+    st.markdown("No single command gives these runs; these are the specs of one run of each setting.")
 with st.expander("Specs of one run of each setting", icon=":material/data_object:", expanded=found.command is None):
     st.code("\n".join(found.specs), language="json", wrap_lines=True)
 

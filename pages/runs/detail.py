@@ -11,13 +11,20 @@ from core.store.notes import MAX_NOTE
 from core.store.record import Run
 from core.store.search import Entry
 from core.study.arms.settings import settings_of
-from core.study.figures.curves import NamedCurve, live_figure_data, loss_curves
+from core.study.figures.curves import NamedCurve, chart_config, live_figure_data, loss_curves
 from core.study.figures.palette import colours_of
-from core.wording.numbers import bytes_text, count_text, percent, seconds_text
+from core.study.stats.measures import MEMORY_NOTE
+from core.wording.numbers import NOTHING, bytes_text, count_text, percent, seconds_text
 from pages.shared.literal import literal
 from pages.shared.live import TICK
 from pages.shared.live_chart import live_chart
 from pages.shared.pickers import STATE_ICONS, state_badge, task_text, when
+
+ROUNDING = (
+    "Trained alone, each step is the same up to rounding, which adds up: after some hundred steps the accuracy may "
+    "differ as much as between two seeds."
+)
+"""How closely a run of a bank is reproduced."""
 
 PROBLEM = "runs-note-problem"
 """Session state key: widget key of the note or tags that could not be saved, and the error message."""
@@ -70,8 +77,9 @@ def _result(run: Run) -> None:
         if result.source_accuracy is not None:
             st.metric("Source accuracy", percent(result.source_accuracy), border=True)
         st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
-        st.metric("Training time", seconds_text(result.seconds), border=True)
-        st.metric("Memory", bytes_text(result.memory), border=True)
+        share = f"Its share of the time of a bank of {result.bank} runs." if result.bank > 1 else None
+        st.metric("Training time", seconds_text(result.seconds), help=share, border=True)
+        st.metric("Memory", bytes_text(result.memory), help=MEMORY_NOTE, border=True)
 
 
 def _curve(lab: Lab, run: Run) -> None:
@@ -89,7 +97,8 @@ def _curve(lab: Lab, run: Run) -> None:
     if run.is_live:
         st.fragment(growing, run_every=TICK)()
     else:
-        st.plotly_chart(loss_curves([named()], axis="step", smoothing=0.9, log=False), key="runs-curve", alt=alt)
+        figure = loss_curves([named()], axis="step", smoothing=0.9, log=False)
+        st.plotly_chart(figure, key="runs-curve", alt=alt, config=chart_config(f"{run.id}-loss"))
 
 
 def _notes(lab: Lab, entry: Entry) -> None:
@@ -167,7 +176,7 @@ def _history(lab: Lab, run: Run) -> None:
         with st.expander("Metrics per epoch", icon=":material/format_list_numbered:"):
             shown = epochs.dropna(axis="columns", how="all").drop(columns="step")
             shown.columns = [name.replace("_", " ").capitalize() for name in shown.columns]
-            st.dataframe(shown, hide_index=True, alt="Losses and accuracies after each epoch")
+            st.dataframe(shown, hide_index=True, placeholder=NOTHING, alt="Losses and accuracies after each epoch")
 
 
 def _command(lab: Lab, run: Run) -> None:
@@ -206,9 +215,7 @@ def _promise(lab: Lab, run: Run) -> str:
             ", including the training of its base." if run.spec.base else "."
         )
     if run.result.bank > 1:
-        return "It was trained in a bank with other runs; trained alone, it gives the same weights up to rounding."
+        return f"It was trained in a bank with other runs. {ROUNDING}"
     if any(base.result and base.result.bank > 1 for base in lab.runs_of([run.spec.base] if run.spec.base else [])):
-        return (
-            "Its base was trained in a bank with other runs; trained alone, both give the same weights up to rounding."
-        )
+        return f"Its base was trained in a bank with other runs. {ROUNDING}"
     return "With the device and thread count from the JSON file, the weights are the same bit for bit."

@@ -10,7 +10,7 @@ from core.lab import Lab
 from core.store.search import Entry
 from core.study.arms.arm import labels_of
 from core.study.arms.settings import differences
-from core.study.figures.curves import Axis, NamedCurve, loss_curves
+from core.study.figures.curves import Axis, NamedCurve, chart_config, loss_curves
 from core.study.figures.palette import colours_of
 from core.wording.numbers import count_text
 
@@ -54,6 +54,7 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
         loss_curves(curves, axis, smoothing=0.9, log=False),
         key="runs-curves",
         alt="Training and validation loss of the selected runs",
+        config=chart_config("runs-loss"),
     )
     if len(begun) > MAX_CURVES:
         st.caption(f"Showing the first {MAX_CURVES} of {count_text(len(begun))} curves.")

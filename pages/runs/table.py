@@ -10,7 +10,7 @@ from core.lab import Lab
 from core.store.search import Query
 from core.study.arms.tables import entries_table
 from core.wording.csv_file import csv_of
-from core.wording.numbers import count_text
+from core.wording.numbers import NOTHING, count_text
 
 ROWS = 50
 """Runs per page."""
@@ -88,7 +88,7 @@ def runs_table(lab: Lab, query: Query) -> None:
             selection_mode="multi-row",
             key=key,
             alt="Runs that match the filters",
-            placeholder="",
+            placeholder=NOTHING,
             column_order=COLUMNS,
             column_config={
                 "Accuracy (%)": number_column("Accuracy", format="%.2f %%"),

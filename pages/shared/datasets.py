@@ -48,7 +48,7 @@ def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None) -
     if infos[name].state == "ready":
         return name
     if infos[name].state == "absent":
-        download(lab, name, infos[name].download_bytes, key)
+        download(lab, infos[name], key)
     return None
 
 
@@ -93,8 +93,9 @@ def _addition(info: DatasetInfo) -> str:
     return f" ({', '.join(words)})" if words else ""
 
 
-def download(lab: Lab, name: str, size: int, key: str) -> None:
+def download(lab: Lab, info: DatasetInfo, key: str) -> None:
     """Draw a button that downloads a dataset, and a progress bar while it is downloaded."""
+    name, title, size = info.name, literal(info.title), bytes_text(info.download_bytes)
     state = lab.downloads.state(name)
 
     @st.fragment(run_every=TICK if state and state.running else None)
@@ -102,7 +103,7 @@ def download(lab: Lab, name: str, size: int, key: str) -> None:
         state = lab.downloads.state(name)
         if state and state.running:
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.progress(min(state.progress, 1.0), f"Downloading {name}: {state.progress:.0%} of {bytes_text(size)}")
+                st.progress(min(state.progress, 1.0), f"Downloading {title}: {state.progress:.0%} of {size}")
                 if st.button("Stop", icon=":material/stop:", key=f"{key}-stop-download"):
                     lab.downloads.stop(name)
             return
@@ -110,7 +111,7 @@ def download(lab: Lab, name: str, size: int, key: str) -> None:
             st.error(literal(state.error))
         elif state and state.progress >= 1:
             st.rerun()
-        if st.button(f"Download {name} ({bytes_text(size)})", icon=":material/download:", key=f"{key}-download"):
+        if st.button(f"Download {title} ({size})", icon=":material/download:", key=f"{key}-download"):
             lab.downloads.start(name)
             st.rerun()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.study.figures.curves import export_html
+from core.study.figures.curves import chart_config, export_html
 
 
 def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
@@ -18,11 +18,10 @@ def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
         alt: text alternative for screen readers.
     """
     name = f"{owner}-{key}"
-    config = {"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}}
-    st.plotly_chart(figure, key=f"figure-{key}", alt=alt, config=config)
+    st.plotly_chart(figure, key=f"figure-{key}", alt=alt, config=chart_config(name))
     st.download_button(
         "Download chart",
-        lambda: export_html(figure),
+        lambda: export_html(figure, name),
         f"{name}.html",
         "text/html",
         icon=":material/download:",

@@ -17,6 +17,18 @@ ALPHA_CHOICES = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
 LAYERS = ["layers.0", "layers.2", "layers.4"]
 
 
+def offer(key: str, value: Any) -> None:
+    """Let the widget with this key offer these numbers besides its own choices, for the rest of the session."""
+    numbers = value if isinstance(value, list) else [value]
+    st.session_state[f"{key}-offered"] = [number for number in numbers if isinstance(number, int | float)]
+
+
+def offered(choices: list[Any], key: str) -> list[Any]:
+    """The choices of a widget, ascending, with those of :func:`offer`."""
+    more = set(st.session_state.get(f"{key}-offered", ())) - set(choices)
+    return sorted([*choices, *more]) if more else choices
+
+
 def whole(spec: type[Spec], field: str, key: str, maximum: int | None = None, value: int | None = None) -> int:
     """Draw a slider for a whole number; ``maximum`` lowers the spec's own limit to a range that suits a slider."""
     about = bounds(spec, field)
@@ -37,7 +49,7 @@ def one_of(spec: type[Spec], field: str, choices: list[Any], key: str, value: An
     about = bounds(spec, field)
     return st.select_slider(
         title or about.title,
-        choices,
+        offered(choices, key),
         about.default if value is None else value,
         format_func=lambda choice: f"{choice:g}",
         help=about.description,
@@ -92,7 +104,7 @@ def lora(key: str) -> list[LoRASpec]:
     about = bounds(LoRASpec, "rank")
     ranks = st.pills(
         about.title,
-        RANK_CHOICES,
+        offered(RANK_CHOICES, f"{key}-rank"),
         selection_mode="multi",
         default=[about.default],
         key=f"{key}-rank",
@@ -176,7 +188,7 @@ def own_task(dataset: str, labels: list[int], key: str) -> TaskSpec:
         )
     shots = st.select_slider(
         texts["shots"].title,
-        ["all", 1, 2, 5, 10, 20, 50, 100],
+        ["all", *offered([1, 2, 5, 10, 20, 50, 100], f"{key}-shots")],
         "all",
         help="Training images per class.",
         key=f"{key}-shots",

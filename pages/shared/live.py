@@ -16,7 +16,7 @@ from core.wording.numbers import count_text, seconds_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
 from pages.shared.pickers import state_badge
-from pages.shared.state import resume_button, state_text, stop_all
+from pages.shared.state import state_text, stop_all
 
 TICK = 1.0
 """Seconds between two updates."""
@@ -106,7 +106,6 @@ def _head(lab: Lab, runs: list[Run], key: str, title: str) -> None:
                 help="Keeps what has been learnt so far.",
             )
         else:
-            resume_button(lab, runs, key)
             st.button("Dismiss", icon=":material/close:", key=f"{key}-dismiss", on_click=_dismiss, args=(key,))
     if live:
         # Runs that failed or were stopped count only with the steps that they took.

@@ -38,6 +38,10 @@ function themed(host) {
   return {
     layout: {
       font: { family: value("--st-font"), size, color: text },
+      title: {
+        font: { size: 1.15 * size, weight: 600 },
+        subtitle: { font: { size: 0.85 * size, color: value("--st-gray-text-color") } },
+      },
       paper_bgcolor: background,
       plot_bgcolor: background,
       ...(colors && { colorway: colors.split(",").map((color) => color.trim()) }),

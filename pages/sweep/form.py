@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -11,21 +11,24 @@ from core.engine.cost import Cost
 from core.engine.experiment import arm_specs
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import Device, LoRASpec, OptimSpec, RunSpec, TaskSpec, bounds
+from core.spec import LEARNING_RATES, Device, LoRASpec, OptimSpec, RunSpec, TaskSpec, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.sweep import MAX_RUNS, Grid
+from core.study.arms.tuning import TuneSpec, grid_rate, rates_around
 from core.wording.numbers import bytes_text, count_text, seconds_text
 from pages.shared import forms
 from pages.shared.links import link
 from pages.shared.literal import literal
-from pages.shared.pickers import base_picker, task_text
+from pages.shared.pickers import base_picker
 from pages.shared.task_form import task_form
 
 KEY = "sweep"
 
 RANKS = [1, 2, 4, 8]
-LORA_RATES = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05]
-FULL_RATES = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005]
+RATES = [grid_rate(k) for k in range(-10, 0)]
+"""Learning rates to choose from: the grid of all tuning."""
+LORA_RATES = rates_around(LEARNING_RATES["lora"], TuneSpec.of())
+FULL_RATES = rates_around(LEARNING_RATES["full"], TuneSpec.of())
 EPOCHS = 5
 """Chosen at first: as many rates for each method, around its default, so that neither has more to choose from."""
 
@@ -65,12 +68,10 @@ def _grid() -> Grid:
     return Grid(
         ranks=_several("LoRA: ranks", forms.RANK_CHOICES, RANKS, "ranks", rank.description),
         alphas=_several("LoRA: alphas", forms.ALPHA_CHOICES, [alpha.default], "alphas", alpha.description),
-        learning_rates=_several(
-            "LoRA: learning rates", forms.LEARNING_RATE_CHOICES, LORA_RATES, "rates", rate.description
-        ),
+        learning_rates=_several("LoRA: learning rates", RATES, LORA_RATES, "rates", rate.description),
         full_learning_rates=_several(
             "Full fine-tuning: learning rates",
-            forms.LEARNING_RATE_CHOICES,
+            RATES,
             FULL_RATES,
             "full-rates",
             "Its own rates, as the reference: its best rate is usually lower than LoRA's. None leaves it out.",
@@ -79,11 +80,11 @@ def _grid() -> Grid:
     )
 
 
-def _several(label: str, choices: list[Any], default: list[Any], key: str, help: str) -> tuple[Any, ...]:
+def _several(label: str, choices: Sequence[Any], default: Sequence[Any], key: str, help: str) -> tuple[Any, ...]:
     """Pills to choose several numbers, ascending."""
     picked = st.pills(
         label,
-        choices,
+        forms.offered(choices, f"{KEY}-{key}"),
         selection_mode="multi",
         default=default,
         format_func=lambda choice: f"{choice:g}",
@@ -170,7 +171,8 @@ def _start(
         st.metric(
             "Memory",
             bytes_text(max(price.memory for price in prices.values())),
-            help="Of the largest run: weights, gradients and Adam's two moments, in float32.",
+            help="Of the run that takes most, alone: weights, gradients, Adam's two moments, activations, and for LoRA "
+            "the product of the first frozen layer with every image, which runs that train together share.",
         )
     span = " to ".join(dict.fromkeys(count_text(count) for count in (trained[0], trained[-1])))
     st.metric("Trainable parameters", span)
@@ -178,7 +180,5 @@ def _start(
         st.caption("Without full fine-tuning there is no reference to judge LoRA by.")
     if st.button("Start the sweep", type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"):
         with st.spinner("Queueing the runs"):
-            return lab.fine_tune(
-                base, task, arms, range(grid.seeds), f"Sweep, {task_text(base.spec.task)} → {task_text(task)}", device
-            )
+            return lab.fine_tune(base, task, arms, range(grid.seeds), device=device)
     return None

@@ -18,14 +18,16 @@ from core.study.arms.sweep import (
     is_sweep,
     rates_sentence,
     sweep_table,
+    sweep_view,
     trained_seconds,
 )
 from core.study.arms.verdict import verdict
 from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves
 from core.wording.csv_file import csv_of
-from core.wording.numbers import count_text, listed, seconds_text
+from core.wording.numbers import NOTHING, count_text, listed, seconds_text
 from pages.shared.current import asked_for, choose_experiment, known, missing_sentence, remember
 from pages.shared.figure_panel import show
+from pages.shared.like import fill_form
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import base_text, task_text, when
@@ -112,20 +114,20 @@ def figures(cells: list[Cell], alpha: float | None) -> None:
 def table(cells: list[Cell]) -> None:
     """Show every setting in numbers."""
     st.subheader("All settings")
-    numbers = sweep_table(cells)
     column = st.column_config.NumberColumn
     st.dataframe(
-        numbers,
+        sweep_view(cells),
         hide_index=True,
+        placeholder=NOTHING,
         alt="Every setting with its accuracy on validation and test part",
         column_config={
             "Chosen": st.column_config.CheckboxColumn(help="By validation: for its rank, or of full fine-tuning."),
             "Learning rate": column(format="%g"),
             "Alpha": column(format="%g"),
             "Validation accuracy (%)": column("Validation", format="%.2f %%"),
-            "± Validation accuracy (%)": column("± validation", format="%.2f", help="Half of the 95 % interval."),
+            "Validation accuracy, 95 %": "Validation, 95 %",
             "Accuracy (%)": column("Test", format="%.2f %%"),
-            "± Accuracy (%)": column("± test", format="%.2f", help="Half of the 95 % interval."),
+            "Accuracy, 95 %": "Test, 95 %",
             "Trainable parameters": column("Trainable", format="localized"),
             "Training time (s)": column("Time per run", format="%.2f s"),
         },
@@ -133,7 +135,7 @@ def table(cells: list[Cell]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Download CSV",
-            csv_of(numbers),
+            csv_of(sweep_table(cells)),
             f"{experiment.id}.csv",
             "text/csv",
             icon=":material/download:",
@@ -176,12 +178,18 @@ st.markdown(
     "validation part chooses the settings, the test part then measures them."
 )
 found = sweeps()
+filled = st.session_state["sweep-filled"] = fill_form(lab, "sweep") or st.session_state.get("sweep-filled", False)
 # The key makes it a new one after each sweep: closed, where the old one was open.
 with st.expander(
-    "New sweep", icon=":material/add:", expanded=not found, key=f"sweep-new-{len(found)}", on_change="rerun"
+    "New sweep",
+    icon=":material/add:",
+    expanded=filled or not found,
+    key=f"sweep-new-{len(found)}{'-filled' if filled else ''}",
+    on_change="rerun",
 ) as fold:
     started = sweep_form(lab) if fold.open else None
 if started is not None:
+    st.session_state["sweep-filled"] = False
     remember(started.id)
     st.rerun()
 asked = asked_for(lab)

@@ -1,4 +1,4 @@
-"""What the Weights page looks at: an experiment, one run of it, one layer."""
+"""The selection on the Weights page: an experiment, one of its runs, and one layer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Focus:
     lab: Lab
     experiment: Experiment
     arms: tuple[Arm, ...]
-    """Arms that are shown: full fine-tuning and each rank at its best learning rate, and that of the chosen run."""
+    """The arms that are shown: full fine-tuning and each rank at its best learning rate, and the chosen run's arm."""
     run: Run
     arm: Arm
     """The arm of the chosen run."""
@@ -35,7 +35,7 @@ class Focus:
     colours: Mapping[str, str]
     """Colour of each arm of the experiment, by its key."""
     masked_differs: bool
-    """Whether target or source leave out some of the network's outputs."""
+    """Whether the target or the source lacks some of the network's classes."""
 
     @property
     def seed(self) -> int:
@@ -59,7 +59,7 @@ class Focus:
 
 
 def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Focus | None:
-    """Ask for a run and a layer, which then stand in the address; None where no run has a result yet."""
+    """Draw the choices of run and layer, which are kept in the URL; return None if no run has a result yet."""
     # Controls are judged by their accuracy: from scratch has no ΔW from the base, and head only has one by design.
     everything = arms_of(run for run in members if run.spec.control is None)
     if not everything:
@@ -76,23 +76,23 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
         st.query_params["run"] = first.id if first is not None else next(iter(names))
     left, right = st.columns(2, gap="medium")
     with left:
-        arm, run = runs[pick("Run", names, "run", "The trained network that is looked at; others are shown beside it.")]
+        arm, run = runs[pick("Run", names, "run", "The trained network to analyse, shown beside other arms.")]
     shapes = layer_shapes(run)
     with right:
         layers = {path: layer_text(path, shape) for path, shape in shapes.items()}
-        layer = pick("Layer", layers, "layer", "Inputs and outputs of the layer's weight W.")
+        layer = pick("Layer", layers, "layer", "Each layer with its number of inputs and outputs.")
     shown = tuple(main_arms(members, always=arm.key))
     colours = colours_of(run.spec for run in members)
     return Focus(lab, experiment, shown, run, arm, layer, shapes, colours, _leaves_out(lab, run))
 
 
 def same_seed(focus: Focus) -> list[tuple[Arm, Run]]:
-    """The run of every shown arm that has the chosen seed, or else the arm's first."""
+    """Return each shown arm with its run of the chosen seed, or with its first run."""
     return [(arm, run_of_seed(arm, focus.seed)) for arm in focus.arms]
 
 
 def make_more(focus: Focus, label: str) -> None:
-    """A link to where more ranks or seeds are trained on the same base."""
+    """Draw a link to the Fine-tune page with the same base."""
     link(
         "finetune",
         label,

@@ -1,4 +1,4 @@
-"""Weights, third part: an alpha slider and one switch per layer, which respond at once."""
+"""The tab "Alpha and layers" of the Weights page: a slider for the strength of ΔW, and one switch per layer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import streamlit as st
 from core.study.weights.figures import accuracy_over_strength
 from core.study.weights.scores import Scores
 from core.study.weights.strength import MAX_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
-from core.study.weights.tables import combinations_text, layer_text, worth_text
+from core.study.weights.tables import combinations_text, contributions_text, layer_text
 from core.wording.numbers import number_text, percent, points_text
 from pages.shared.live_chart import live_chart
 from pages.weights.focus import Focus
@@ -17,35 +17,34 @@ CHART_HEIGHT = 380
 
 
 def instruments_part(focus: Focus) -> None:
-    """Draw both. Errors are raised here, since a fragment would not pass them on."""
+    """Draw slider and switches. All is measured here, because errors raised in a fragment would not reach the page."""
     tested, validated = (strengths_of(focus.lab, focus.run, part) for part in ("test", "validation"))
     combinations = switches_of(focus.lab, focus.run)
-    st.subheader("How much of it?")
+    st.subheader("Strength of ΔW")
     st.markdown(
-        r"$W + t\,\Delta W$ with $t = 0$ is the base, with $t = 1$ the network as it was trained. For LoRA, $t$ times "
-        r"$\Delta W$ is what $t$ times alpha would give, since $\Delta W = s\,(AB)^\top$ and $s$ grows with alpha. "
-        "Nothing is trained again: it shows how the trained change behaves, not what training with that alpha would "
-        "have found."
+        r"In $W + t\,\Delta W$, $t = 0$ gives the base and $t = 1$ the trained network. For LoRA, scaling $\Delta W$ "
+        r"by $t$ is the same as scaling alpha by $t$, since $\Delta W = s\,(AB)^\top$ and $s$ is proportional to "
+        "alpha. Nothing is retrained, so the result is not what training with that alpha would give."
     )
     alpha_slider(focus, tested, validated.best)
-    st.subheader("Which layers?")
+    st.subheader("Layers on and off")
     st.markdown(
-        "Turn off what training did to a layer and see what is left. A layer that costs much when it is off was "
-        "needed; one that does little alone may still be needed by the others, so the three worths do not add up."
+        "Turn off ΔW of a layer to see how the accuracy depends on it. The contributions of the layers do not add up: "
+        "a layer that achieves little alone may still be needed by the others."
     )
     layer_switches(focus, combinations)
     st.caption(
-        f"{focus.name}, test part. It explains a network that is trained already; to *choose* a strength, take the one "
-        "that is best on the validation part. Scaling ΔW: Hu et al., arXiv 2106.09685, section 4.1, and for full "
-        "fine-tuning Ilharco et al., arXiv 2212.04089."
+        f"{focus.name}; accuracies on the test part. To *choose* a strength, use the one with the best validation "
+        "accuracy. On scaling ΔW, see Hu et al., arXiv 2106.09685, section 4.1, and for full fine-tuning Ilharco et "
+        "al., arXiv 2212.04089."
     )
 
 
 @st.fragment
 def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
-    """A slider for the strength of ΔW; everything it can show is known before it is moved."""
+    """Draw a slider for the strength of ΔW; the accuracies at all its positions are computed beforehand."""
     strength = st.slider(
-        "Alpha, as a multiple of the trained one" if focus.run.spec.lora else "Strength of the change",
+        "Alpha relative to the trained value" if focus.run.spec.lora else "Strength of ΔW",
         0.0,
         MAX_STRENGTH,
         1.0,
@@ -57,22 +56,22 @@ def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
     )
     place, trained = curve.place(strength), curve.place(1.0)
     metrics(curve.scores, place, trained, focus.masked_differs)
-    words = f"Best on the target's validation part: **{number_text(best, 1)} ×**."
+    words = f"Best on the validation part of the target: **{number_text(best, 1)} ×**."
     if focus.run.spec.lora is not None:
         alpha = focus.run.spec.lora.alpha
-        words = f"Alpha **{number_text(strength * alpha, 1)}**, trained with {alpha:g}. {words}"
+        words = f"Alpha **{number_text(strength * alpha, 1)}** (trained with {alpha:g}). {words}"
     st.markdown(words)
     live_chart(
         accuracy_over_strength(curve, strength, focus.colour, focus.masked_differs),
         f"strength-{focus.run.id}",
         CHART_HEIGHT,
-        "Accuracy on target and source over the multiple of the trained ΔW",
+        "Accuracy on target and source against the strength of ΔW",
     )
 
 
 @st.fragment
 def layer_switches(focus: Focus, found: Switches) -> None:
-    """Draw one switch per layer; all combinations are computed before any is flipped."""
+    """Draw one switch per layer; all combinations are computed beforehand."""
     if not found.layers:
         st.caption("Training changed no layer of this network.")
         return
@@ -84,9 +83,9 @@ def layer_switches(focus: Focus, found: Switches) -> None:
     place = found.place(on)
     metrics(found.scores, place, found.everything, focus.masked_differs)
     st.dataframe(
-        worth_text(found, focus.masked_differs),
+        contributions_text(found, focus.masked_differs),
         hide_index=True,
-        alt="What each layer is worth: without it, and with it alone",
+        alt="Accuracy without each layer, and with only that layer",
     )
     st.dataframe(
         combinations_text(found, focus.masked_differs, place),
@@ -100,7 +99,7 @@ def layer_switches(focus: Focus, found: Switches) -> None:
 
 
 def metrics(scores: Scores, place: int, reference: int, masked: bool) -> None:
-    """Accuracies of one network, each with its difference from the trained one."""
+    """Draw the accuracies of one network, each with its difference from the trained one."""
     shown = [("Target", scores.target)]
     if masked:
         shown.append(("Target, own classes", scores.target_masked))
@@ -111,7 +110,7 @@ def metrics(scores: Scores, place: int, reference: int, masked: bool) -> None:
     with st.container(horizontal=True):
         for title, values in shown:
             difference = float(values[place] - values[reference])
-            # Streamlit knows a fall by its hyphen.
+            # Streamlit recognizes a decrease by its hyphen.
             change = points_text(difference).replace("−", "-") if place != reference else "as trained"
             st.metric(
                 title,

@@ -1,4 +1,4 @@
-"""Weights, fifth part: what ΔW strengthens, and which directions W did not know."""
+"""The tab "New directions" of the Weights page: what ΔW amplifies, and which directions are new."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def new_directions_part(focus: Focus) -> None:
 
 
 def amplification_section(focus: Focus) -> None:
-    """How strong ΔW is in its own directions, against what W has there."""
+    """Draw the size of ΔW relative to that of W in the directions of ΔW."""
     st.markdown(
         r"$\lVert \Delta W \rVert_F / \lVert U^\top W V \rVert_F$, with $U, V$ the first $r$ directions of "
-        r"$\Delta W$. Far above 1: ΔW makes strong what W had little of. The last column is what a ΔW of the same size "
-        "would show in random directions: below it, ΔW follows what W emphasises already; near it, W's own directions "
-        "played no part."
+        r"$\Delta W$. Far above 1, ΔW amplifies directions that are weak in W. The last column is the factor of a "
+        "random ΔW of the same size: a factor near it means that ΔW is unrelated to the directions of W, a smaller one "
+        "that ΔW favours directions that are already strong in W."
     )
     runs = same_seed(focus)
     rank = rank_on(focus.lab, focus.run, focus.layer, otherwise=_full_rank(focus))
@@ -42,9 +42,9 @@ def amplification_section(focus: Focus) -> None:
     )
     counted = "1 direction" if rank == 1 else f"{rank} directions"
     why = (
-        f"as many as {focus.arm.label} has there"
+        f"the rank of {focus.arm.label} in this layer"
         if focus.arm.lora
-        else f"which hold {percent(100 * ENERGY, 0)} of the energy of {focus.arm.label}"
+        else f"enough for {percent(100 * ENERGY, 0)} of the energy of {focus.arm.label}"
     )
     st.caption(
         f"{focus.layer}, seed {focus.seed}, {counted}, {why}; fewer for an arm of lower rank. Frobenius norms. Hu et "
@@ -53,12 +53,12 @@ def amplification_section(focus: Focus) -> None:
 
 
 def intruders_section(focus: Focus) -> None:
-    """Strong directions of W + ΔW that are like none of W, the null, and the check by scaling."""
+    """Draw the intruders of the chosen run, those of a random ΔW, and what scaling them does."""
     st.markdown(
-        r"Among the strongest directions $\tilde u$ of $W + \Delta W$, an **intruder** is one that is like no "
-        r"direction of $W$: $\max_i |\cos(\tilde u, u_i)| < \varepsilon$. The paper ties them to forgetting. To count "
-        "them is not enough: a random ΔW of the same singular values makes some too, and only "
-        "scaling them shows whether they matter."
+        r"One of the strongest directions $\tilde u$ of $W + \Delta W$ is called an **intruder** if it is similar to "
+        r"no direction of $W$: $\max_i |\cos(\tilde u, u_i)| < \varepsilon$. Shuttleworth et al. relate intruders to "
+        "forgetting. Their number alone says little, because a random ΔW with the same singular values also creates "
+        "some. Scaling them shows whether they matter."
     )
     threshold = st.slider(
         "ε",
@@ -69,14 +69,14 @@ def intruders_section(focus: Focus) -> None:
         key="epsilon",
         bind="query-params",
         width=320,
-        help="Below this likeness a direction counts as new. The paper takes 0.5.",
+        help="A direction whose largest cosine is below ε counts as an intruder. The paper uses 0.5.",
     )
     meaningful = [path for path, shape in focus.shapes.items() if intruders_mean_something(shape, threshold)]
     if focus.layer not in meaningful:
         elsewhere = f" Choose {listed(meaningful)} above." if meaningful else " Choose a larger ε."
         st.info(
-            f"In {focus.layer} intruders mean nothing at this ε: it has so few outputs that almost any direction is "
-            f"like one of W.{elsewhere}",
+            f"In {focus.layer}, intruders are not meaningful at this ε: the layer has so few outputs that random "
+            f"directions are often similar to one of W.{elsewhere}",
             icon=":material/info:",
         )
         return
@@ -87,8 +87,8 @@ def intruders_section(focus: Focus) -> None:
     new, chance = found.found(threshold), found.by_chance(threshold)
     st.markdown(
         f"**{new.count} of the {len(new.likeness)} strongest** directions of {focus.name} are intruders in "
-        f"{focus.layer}. A random ΔW of the same singular values makes {number_text(float(chance.mean()), 1)} on "
-        f"average, {chance.min():.0f} to {chance.max():.0f} in {len(chance)} draws. {_reading(new.count, chance)}"
+        f"{focus.layer}. A random ΔW with the same singular values creates {number_text(float(chance.mean()), 1)} on "
+        f"average ({chance.min():.0f} to {chance.max():.0f} in {len(chance)} draws). {_reading(new.count, chance)}"
     )
     left, right = st.columns(2, gap="large")
     with left:
@@ -99,27 +99,31 @@ def intruders_section(focus: Focus) -> None:
             masked = focus.masked_differs
             check = check_of(focus.lab, focus.run, focus.layer, new.indices)
             show(
-                accuracy_of_scaling(check, focus.colour, masked), focus.run.id, "scaling", "Accuracy over the factor λ"
+                accuracy_of_scaling(check, focus.colour, masked),
+                focus.run.id,
+                "scaling",
+                "Accuracy against λ",
             )
         else:
             st.caption(
-                "With intruders, their scaling by λ is shown here: what the accuracies do when they are weakened."
+                "There are no intruders. If there are any, a chart here shows the accuracy after scaling them by λ."
             )
     st.caption(
-        f"Left singular vectors, the first {INTRUDER_TOP}. Shuttleworth et al., arXiv 2410.21228, algorithm 1. Where "
-        "intruders cause forgetting, λ below 1 gives source accuracy back at little cost on the target, and scaling as "
-        "many other strong directions does not." + (" Source: its own classes only." if focus.masked_differs else "")
+        f"The first {INTRUDER_TOP} left singular vectors; see Shuttleworth et al., arXiv 2410.21228, algorithm 1. If "
+        "intruders cause forgetting, a λ below 1 restores source accuracy at little cost on the target, while scaling "
+        "the same number of other strong directions does not."
+        + (" Source accuracy is masked to its own classes." if focus.masked_differs else "")
     )
 
 
 def _reading(count: int, chance: np.ndarray) -> str:
     if count > chance.max():
-        return "Training made more than chance does."
+        return "This is more than chance."
     if count < chance.min():
-        return "Training made fewer than chance does."
-    return "So their number alone says no more than that ΔW is large."
+        return "This is fewer than chance."
+    return "This is no more than chance: the number may only reflect the size of ΔW."
 
 
 def _full_rank(focus: Focus) -> int:
-    """For full fine-tuning, the rank that holds most of its energy in this layer."""
+    """Return the rank with most of the energy of the chosen run's ΔW in this layer."""
     return max(1, spectra_of(focus.lab, focus.run)[focus.layer].rank_holding(ENERGY))

@@ -1,4 +1,4 @@
-"""Weights: what fine-tuning did to each layer, and what is left of it when it is cut, rescaled or turned off."""
+"""The Weights page: how fine-tuning changed each layer, and how accuracy depends on parts of that change."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ lab = current()
 
 st.title("Weights")
 st.markdown(
-    r"Fine-tuning adds a matrix to each weight: $W_{\text{new}} = W + \Delta W$. Here is what that $\Delta W$ looks "
-    "like, for full fine-tuning and for LoRA, and what each part of it is worth."
+    r"Fine-tuning adds a matrix to each weight: $W_{\text{new}} = W + \Delta W$. This page analyses $\Delta W$ for "
+    "full fine-tuning and for LoRA, and measures how its parts affect the accuracy."
 )
 experiment = experiment_picker(lab)
 if experiment is None:
-    st.info("The weights of an experiment's runs are looked into here, and there is none yet.", icon=":material/info:")
+    st.info("This page analyses the runs of an experiment, and there is no experiment yet.", icon=":material/info:")
     link("home", "Run the comparison")
     st.stop()
 
@@ -50,20 +50,20 @@ try:
         )
         link(
             "compare",
-            "See in Compare how it went",
+            "See its runs in Compare",
             {"experiment": experiment.id},
         )
         st.stop()
     shown = ", ".join(arm.label for arm in focus.arms)
     if len(focus.arms) < len({run.spec.arm for run in members}):
-        shown += "; of each rank the setting that did best on the validation part"
+        shown += "; for each rank, the setting with the best validation accuracy"
     base, task = base_text(lab.run(experiment.base)), task_text(focus.run.spec.task)
     st.caption(literal(f"Base: {base}. Task: {task}. Shown: {shown}."))
     for sentence in dropped_sentences(members):
         st.caption(literal(sentence))
     waiting = sum(run.is_live for run in members)
     if waiting:
-        st.caption(f"Runs still to come: {waiting}. Reload the page to see them.")
+        st.caption(f"Unfinished runs: {waiting}. Reload the page to see them once they have finished.")
     for tab, part in zip(st.tabs(list(PARTS), key="view", bind="query-params"), PARTS.values(), strict=True):
         if tab.open:
             with tab:

@@ -1,4 +1,4 @@
-"""Weights, second part: the rank that full fine-tuning's own ΔW suggests, and the accuracy it would give."""
+"""The Rank tab of the Weights page: how many directions of full fine-tuning's ΔW its accuracy needs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import streamlit as st
 
 from core.store.record import Run
 from core.study.arms.arm import Arm
+from core.study.stats.intervals import t_interval
+from core.study.stats.measures import spread_text
 from core.study.weights.figures import TrainedRank, accuracy_of_cuts
 from core.study.weights.rank import TOLERANCE, suggested_rank
 from core.study.weights.scores import Scores
-from core.study.weights.tables import mean_text
 from core.wording.numbers import count_text, number_text
 from pages.shared.figure_panel import show
 from pages.weights.focus import Focus, make_more
@@ -20,21 +21,21 @@ from pages.weights.numbers import cut_on_test, cuts_of, validated
 
 
 def rank_part(focus: Focus) -> None:
-    """Draw accuracy over the rank that full fine-tuning is cut to, and say which rank is enough."""
+    """Draw the accuracy of full fine-tuning cut to each rank, and state which rank is enough."""
     st.markdown(
-        r"Take the $\Delta W$ that full fine-tuning found, keep only its $r$ strongest directions in every layer, "
-        r"$W + \sum_{i \le r} \sigma_i\, u_i v_i^\top$, and measure the network. Where the curve becomes flat, the "
-        "other directions were not needed. It does not say how well LoRA *trained* at that rank does, since training "
-        "within $r$ directions may find better ones: the diamonds show that."
+        r"Keep only the $r$ strongest directions of full fine-tuning's $\Delta W$ in every layer, "
+        r"$W + \sum_{i \le r} \sigma_i\, u_i v_i^\top$, and measure the accuracy again. Where the curve is flat, the "
+        "remaining directions are not needed. This is not the accuracy of LoRA at that rank: training with only $r$ "
+        "directions may find better ones. The diamonds show trained LoRA runs."
     )
     full = focus.full
     if full is None:
-        st.info("This belongs to full fine-tuning, and the experiment has none.", icon=":material/info:")
-        make_more(focus, "Fine-tune fully on the same base")
+        st.info("This analysis needs full fine-tuning, and the experiment has none.", icon=":material/info:")
+        make_more(focus, "Run full fine-tuning on the same base")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         tolerance = st.slider(
-            "Points that may be lost",
+            "Tolerance in points",
             0.0,
             5.0,
             TOLERANCE,
@@ -42,13 +43,13 @@ def rank_part(focus: Focus) -> None:
             key="tolerance",
             bind="query-params",
             width=320,
-            help="How far the accuracy on the target may lie below that of the whole ΔW, on the validation part.",
+            help="How many points of validation accuracy on the target the cut network may lose.",
         )
         masked = focus.masked_differs and st.toggle(
-            "On the source, choose only among its own classes",
+            "Mask the source to its own classes",
             key="masked",
             bind="query-params",
-            help="After a class split, plain accuracy mostly shows that the output layer prefers the new classes.",
+            help="With new classes, plain source accuracy mostly shows that the output layer prefers the new classes.",
         )
     curves = [cuts_of(focus.lab, run) for run in full.runs]
     rank = suggested_rank(curves, tolerance)
@@ -63,36 +64,36 @@ def rank_part(focus: Focus) -> None:
     ]
     figure = accuracy_of_cuts(curves, focus.colours[full.key], dots, rank, masked)
     show(
-        figure, focus.run.id, "cut-accuracy", "Accuracy of full fine-tuning cut to each rank, beside LoRA of that rank"
+        figure, focus.run.id, "cut-accuracy", "Accuracy of full fine-tuning cut to each rank, and of LoRA at that rank"
     )
     table(focus, full, loras, rank, masked)
     st.caption(
-        "Vertical: the suggested rank. The cut is the nearest matrix of its rank (Eckart and Young 1936); biases stay "
-        "as they were tuned, and a layer with fewer than $r$ directions keeps all of them. The rank is chosen on the "
-        "validation part; the table is the test part, which took no part in that."
+        "Vertical line: the suggested rank. The cut is the best approximation of that rank (Eckart and Young 1936). "
+        "Biases keep their trained values, and a layer with fewer than $r$ directions keeps all of them. The rank is "
+        "chosen on the validation part; the table shows accuracies on the test part."
     )
 
 
 def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, limit: int) -> None:
-    """The suggested rank in a sentence."""
+    """State the suggested rank, overall and per seed."""
     if rank >= limit:
-        text = f"No cut comes within {number_text(tolerance, 1)} points: full fine-tuning used all {limit} directions."
+        text = f"No cut comes within {number_text(tolerance, 1)} points: full fine-tuning needs all {limit} directions."
     else:
         text = (
-            f"**Rank {rank}** is enough: cut there, full fine-tuning loses at most {number_text(tolerance, 1)} points "
-            "of its accuracy on the target."
+            f"**A change of rank {rank} holds the accuracy**: full fine-tuning, cut to rank {rank} after training, "
+            f"stays within {number_text(tolerance, 1)} points of its accuracy on the target."
         )
     if len(by_seed) > 1:
         low, high = min(by_seed), max(by_seed)
-        spread = f"{low} for each" if low == high else f"{low} to {high}"
-        text += f" That is for the mean of {len(by_seed)} seeds; one by one they ask for {spread}."
+        each = f"each seed alone needs rank {low}" if low == high else f"single seeds need rank {low} to {high}"
+        text += f" This is for the mean of {len(by_seed)} seeds; {each}."
     else:
-        text += " That is one seed: another may ask for a different rank."
-    st.markdown(text)
+        text += " This is for one seed; another may need a different rank."
+    st.markdown(f"{text} LoRA trained at a rank may do better or worse than full fine-tuning cut to it; see the table.")
 
 
 def table(focus: Focus, full: Arm, loras: Sequence[Arm], rank: int, masked: bool) -> None:
-    """What the chosen rank is worth on the test part, beside what was trained."""
+    """Draw test accuracies of full fine-tuning cut to the chosen rank, and of the trained arms."""
     cut = [cut_on_test(focus.lab, run, rank) for run in full.runs]
     rows = [_row(f"Full, cut to rank {rank}", [s.target[0] for s in cut], _source(cut, masked))]
     for arm in (full, *loras):
@@ -108,8 +109,8 @@ def _row(label: str, target: Sequence[float], source: Sequence[float]) -> dict[s
     return {
         "Network": label,
         "Seeds": count_text(len(target)),
-        "Target": mean_text(target, 2, " %"),
-        "Source": mean_text(source, 2, " %"),
+        "Target": spread_text(t_interval(target)),
+        "Source": spread_text(t_interval(source)),
     }
 
 

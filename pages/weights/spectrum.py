@@ -1,4 +1,4 @@
-"""Weights, first part: how large ΔW is, and how many directions it has."""
+"""The Spectrum tab of the Weights page: the size and the effective rank of ΔW."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core.study.weights.figures import NamedSpectrum, energy_held, singular_valu
 from core.study.weights.spectrum import ENERGY
 from core.study.weights.tables import spectrum_numbers, spectrum_text
 from core.wording.csv_file import csv_of
-from core.wording.numbers import percent
+from core.wording.numbers import listed, percent
 from pages.shared.figure_panel import show
 from pages.weights.focus import Focus, same_seed
 from pages.weights.numbers import spectra_of, values_before
@@ -18,19 +18,22 @@ def spectrum_part(focus: Focus) -> None:
     """Draw singular values and energy of one layer, and the table of all layers and arms."""
     st.markdown(
         r"Every $\Delta W$ is a sum of directions, $\Delta W = \sum_i \sigma_i\, u_i v_i^\top$, and $\sigma_i$ says "
-        "how strong the i-th one is. A line that falls steeply means that a few directions do most of the work. LoRA "
-        "of rank $r$ has exactly $r$ of them; full fine-tuning may use all. A small $\\sigma_i$ is not a useless one: "
-        "what a direction is worth for the accuracy, the next tab measures."
+        "how large the i-th one is. If they decrease quickly, a few directions make up most of the change. LoRA of "
+        "rank $r$ has at most $r$ directions, full fine-tuning may use all. A direction with a small $\\sigma_i$ can "
+        "still matter for the accuracy: the Rank tab measures that."
     )
     spectra = {run.id: spectra_of(focus.lab, run) for arm in focus.arms for run in arm.runs}
     chosen = {run.id for _, run in same_seed(focus)}
+    changed = {run for run, layers in spectra.items() if layers[focus.layer].rank}
     lines = [
         NamedSpectrum(arm.label, focus.colours[arm.key], run.spec.seed, spectra[run.id][focus.layer], run.id in chosen)
         for arm in focus.arms
         for run in arm.runs
+        if run.id in changed
     ]
+    unchanged = [arm.label for arm in focus.arms if not changed & {run.id for run in arm.runs}]
     share = st.slider(
-        "Energy to hold",
+        "Share of energy",
         0.5,
         0.99,
         ENERGY,
@@ -39,7 +42,7 @@ def spectrum_part(focus: Focus) -> None:
         key="energy",
         bind="query-params",
         width=320,
-        help="Share of ‖ΔW‖², the sum of all σᵢ².",
+        help="The energy of ΔW is ‖ΔW‖², the sum of all σᵢ². The table shows the rank needed for this share.",
     )
     left, right = st.columns(2, gap="large")
     with left:
@@ -53,6 +56,8 @@ def spectrum_part(focus: Focus) -> None:
     with right:
         figure = energy_held(lines, share)
         show(figure, focus.run.id, "energy", f"Share of the energy of ΔW of {focus.layer} in its first r directions")
+    if unchanged:
+        st.caption(f"Not drawn, because training did not change {focus.layer}: {listed(unchanged)}.")
     arms = list(focus.arms)
     st.dataframe(
         spectrum_text(arms, spectra, share),
@@ -71,8 +76,9 @@ def spectrum_part(focus: Focus) -> None:
         help="One row per layer and run, with every singular value.",
     )
     st.caption(
-        f"Means over the seeds ± half of the 95 % interval. **Rank for {percent(100 * share, 0)}**: the fewest "
-        r"directions that hold this share of $\sum_i \sigma_i^2$. **Effective rank**: $\exp(-\sum_i p_i \ln p_i)$ with "
-        r"$p_i = \sigma_i / \sum_j \sigma_j$ (Roy and Vetterli 2007). **Stable rank**: $\sum_i \sigma_i^2 / "
-        r"\sigma_1^2$ (Rudelson and Vershynin 2007). **‖ΔW‖ / ‖W‖**: how far the layer moved, against its size before."
+        f"Means over the seeds ± half the width of the 95 % interval. **Rank for {percent(100 * share, 0)}**: the "
+        r"smallest number of directions with this share of $\sum_i \sigma_i^2$. **Effective rank**: "
+        r"$\exp(-\sum_i p_i \ln p_i)$ with $p_i = \sigma_i / \sum_j \sigma_j$ (Roy and Vetterli 2007). "
+        r"**Stable rank**: $\sum_i \sigma_i^2 / \sigma_1^2$ (Rudelson and Vershynin 2007). "
+        "**‖ΔW‖ / ‖W‖**: size of the change relative to the weight."
     )

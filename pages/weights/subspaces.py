@@ -1,4 +1,4 @@
-"""Weights, fourth part: do two ranks, or two seeds, find the same directions?"""
+"""The Subspaces tab of the Weights page: whether two ranks, or two seeds, find the same directions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SIDES: dict[Side, str] = {"inputs": "Inputs", "outputs": "Outputs"}
 
 
 def subspaces_part(focus: Focus) -> None:
-    """Draw the similarity between two arms and between two seeds, each beside its random null."""
+    """Draw the similarity between two arms and between two seeds, each with that of random directions."""
     st.markdown(
         r"$\varphi(i, j) = \lVert U_i^\top V_j \rVert_F^2 / \min(i, j)$ compares the first $i$ directions of one "
-        r"$\Delta W$ with the first $j$ of another: 1 where the smaller set lies within the larger, 0 where they have "
-        "nothing in common. Read it against the random map: in a small space any two sets overlap. Unlike directions "
-        "do not mean unlike networks: several subspaces may do the same job."
+        r"$\Delta W$ with the first $j$ of another: 1 if the smaller subspace lies within the larger one, 0 if they "
+        "are orthogonal. Compare it with the random map: in a low-dimensional space, any two subspaces overlap. "
+        "Networks with different directions can still perform alike."
     )
     side: Side = st.segmented_control(
         "Side of the weight",
@@ -33,23 +33,23 @@ def subspaces_part(focus: Focus) -> None:
         key="side",
         required=True,
         bind="query-params",
-        help="Inputs: what ΔW listens to, the span of LoRA's A. Outputs: where it writes, B.",
+        help="Inputs: right singular vectors of ΔW, for LoRA the span of A. Outputs: left ones, that of B.",
     )
     st.subheader("Between ranks")
     between_ranks(focus, side)
     st.subheader("Between seeds")
     between_seeds(focus, side)
     st.caption(
-        f"{focus.layer}; singular vectors of ΔW, the strongest {MAX_DIRECTIONS} at most. Hu et al., arXiv 2106.09685, "
+        f"{focus.layer}; at most the {MAX_DIRECTIONS} strongest singular vectors of ΔW. Hu et al., arXiv 2106.09685, "
         "section 7.2: figure 3 compares ranks, figure 4 seeds and random matrices. The random map is the exact mean, "
         "max(i, j) / d."
     )
 
 
 def between_ranks(focus: Focus, side: Side) -> None:
-    """Two arms at one seed: LoRA of two ranks, or LoRA and full fine-tuning."""
+    """Compare two arms at one seed: LoRA of two ranks, or LoRA and full fine-tuning."""
     if len(focus.arms) < 2:
-        st.caption("Two ranks are compared here, and this experiment has one.")
+        st.caption("This comparison needs two ranks, and the experiment has one.")
         make_more(focus, "Fine-tune with several ranks")
         return
     arms = {arm.key: arm for arm in focus.arms}
@@ -75,16 +75,16 @@ def between_ranks(focus: Focus, side: Side) -> None:
     pair = [run_of_seed(arms[key], focus.seed) for key in (first, second)]
     names = (arms[first].label, arms[second].label)
     if first == second:
-        st.caption("Choose two different arms: one is like itself.")
+        st.caption("Choose two different arms.")
     else:
         maps(focus, side, pair[0], pair[1], names, "ranks")
 
 
 def between_seeds(focus: Focus, side: Side) -> None:
-    """Two seeds of the chosen run's arm."""
+    """Compare two seeds of the chosen run's arm."""
     others = {run.spec.seed: run for run in focus.arm.runs if run.id != focus.run.id}
     if not others:
-        st.caption(f"Two seeds of {focus.arm.label} are compared here, and this experiment has one.")
+        st.caption(f"This comparison needs two seeds of {focus.arm.label}, and the experiment has one.")
         make_more(focus, "Fine-tune with several seeds")
         return
     other = st.selectbox(
@@ -95,26 +95,26 @@ def between_seeds(focus: Focus, side: Side) -> None:
 
 
 def maps(focus: Focus, side: Side, first: Run, second: Run, names: tuple[str, str], key: str) -> None:
-    """The heat map of φ, its random null, and what they say in a sentence."""
+    """Draw heat maps of φ and of its mean for random directions, and state the overlap."""
     found = overlap(*(directions_of(focus.lab, run, focus.layer, side) for run in (first, second)))
     if found is None:
-        st.caption(f"One of the two did not change {focus.layer}: there is nothing to compare.")
+        st.caption(f"One of the two did not change {focus.layer}, so there is nothing to compare.")
         return
     k1, k2 = found.similarity.shape
     high, mean = (100 * float(null[-1, -1]) for null in (found.random.high, found.random.mean))
     st.markdown(
-        f"{_first(k1)} of {names[0]} and {_first(k2).lower()} of {names[1]} share **{percent(100 * found.whole, 1)}** "
-        f"of what they could; random directions share {percent(mean, 1)}, and 95 % of random pairs stay below "
-        f"{percent(high, 1)}. "
-        + ("That is more than chance." if found.beyond_chance else "That is no more than chance.")
+        f"{_first(k1)} of {names[0]} and {_first(k2).lower()} of {names[1]} overlap by "
+        f"**{percent(100 * found.whole, 1)}**. Random directions overlap by {percent(mean, 1)} on average, and 95 % of "
+        f"random pairs by less than {percent(high, 1)}. "
+        + ("This is more than chance." if found.beyond_chance else "This is no more than chance.")
     )
     left, right = st.columns(2, gap="large")
     with left:
-        figure = similarity_map(found.similarity, "φ(i, j)", "1: one lies within the other", *names)
+        figure = similarity_map(found.similarity, "Overlap φ(i, j)", "1: one lies within the other", *names)
         show(figure, focus.run.id, f"similarity-{key}", f"Similarity of the directions of {names[0]} and {names[1]}")
     with right:
-        figure = similarity_map(found.random.mean, "Of random directions", "what chance alone gives", *names)
-        show(figure, focus.run.id, f"random-{key}", "Similarity of as many random directions")
+        figure = similarity_map(found.random.mean, "Overlap of random directions", "mean", *names)
+        show(figure, focus.run.id, f"random-{key}", "Similarity of the same number of random directions")
 
 
 def _first(count: int) -> str:

@@ -59,7 +59,7 @@ def test_the_slider_and_the_switches_answer_and_nothing_runs_off(
     settled(page, "Target", 0, percent(result.accuracy))
     settled(page, "Target", 1, percent(result.accuracy))
 
-    thumb = page.get_by_role("slider", name="Alpha, as a multiple of the trained one")
+    thumb = page.get_by_role("slider", name="Alpha relative to the trained value")
     chart = page.locator(".live-chart .plotly")
     expect(chart).to_be_visible()
     thumb.focus()

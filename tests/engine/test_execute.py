@@ -14,6 +14,7 @@ from core.adapter import apply_adapter, read_adapter
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
 from core.engine.job import ADAPTER, NETWORK, BankCallbacks, Outcome, RunContext, execute, execute_bank
+from core.engine.predictions import PREDICTIONS
 from core.errors import DivergedError, SpecError
 from core.files import sha256_of
 from core.networks.file import read_network
@@ -69,7 +70,7 @@ def test_runs_of_a_bank_come_to_what_each_comes_to_alone(contexts: Callable[[int
         assert isinstance(outcome, Outcome)
         assert outcome.result.bank == 3
         assert outcome.result.steps == steps[k] == sum(len(e.losses) for e in told[k] if isinstance(e, StepLoss))
-        assert outcome.files == {ADAPTER: sha256_of(context.folder / ADAPTER)}
+        assert outcome.files == {name: sha256_of(context.folder / name) for name in (ADAPTER, PREDICTIONS)}
         losses[k] = np.concatenate([e.losses for e in told[k] if isinstance(e, StepLoss)])
         alone: list[Event] = []
         single = execute(spec, context, alone.append)

@@ -11,6 +11,7 @@ import pytest
 
 from core.__main__ import main
 from core.engine.job import ADAPTER, NETWORK
+from core.engine.predictions import PREDICTIONS
 from core.engine.recipe import Recipe, weights_digest
 from core.errors import SpecError
 from core.lab import Lab
@@ -86,7 +87,7 @@ def test_a_run_of_this_machine_is_named_by_its_id(
     assert main([*arguments, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["same_weights"] is True
-    assert said["files"] == [str(Path(run.id) / ADAPTER)]
+    assert said["files"] == [str(Path(run.id) / name) for name in (ADAPTER, PREDICTIONS)]
     assert main(arguments) == 1
     assert f"{run.id} exists already: name a new folder" in capsys.readouterr().err
 

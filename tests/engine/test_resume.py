@@ -16,6 +16,7 @@ import torch
 
 from core.adapter import read_adapter
 from core.engine.job import ADAPTER, NETWORK
+from core.engine.predictions import PREDICTIONS
 from core.files import sha256_of
 from core.lab import Lab
 from core.networks.file import read_network
@@ -128,7 +129,7 @@ def test_a_closed_labs_run_goes_on_from_where_it_was_to_the_last_bit(
     states = [state for _, state in lab.history(id)]
     assert states == ["queued", "running", "interrupted", "queued", "running", "finished"]
     assert checkpoints(settings, id) == []
-    assert len(lab.store.files(id)) == 1
+    assert set(lab.store.files(id)) == {ADAPTER if spec.lora else NETWORK, PREDICTIONS}
 
 
 def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(opened: Opener, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.engine.job import NETWORK
+from core.engine.predictions import PREDICTIONS
 from core.engine.processes import living
 from core.lab import Lab
 from core.settings import Settings
@@ -113,7 +114,7 @@ def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(
         assert lab.artifacts.read(id, NETWORK) == lab.artifacts.read(untouched.id, NETWORK)
         wait_until(lambda: copied(lab, id))
         left = {path.name for path in folder(settings, id).iterdir() if not path.name.startswith(PREFIX)}
-        assert left == {NETWORK, NAME}
+        assert left == {NETWORK, PREDICTIONS, NAME}
 
 
 def folder(settings: Settings, id: str) -> Path:

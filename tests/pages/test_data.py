@@ -122,7 +122,7 @@ def test_an_invalid_name_gives_a_message(name: str, opened: Lab) -> None:
     ("file", "content", "sentence"),
     [
         ("a.zip", GOOD[:-30], "not a zip file, or it is damaged"),
-        ("a.csv", b"0,1\n1,2", "1 × 1 pixels"),
+        ("a.csv", b"0,1\n1,2", "785 cells for 28 × 28 pixels"),
         ("a.npz", arrays(x_train=noise(1, (9, 28, 28)), y_train=[0] * 9), "has 1 class"),
         ("a.npz", zipped(*folders({"a": 5, "b": 1})), "has 1 image"),
     ],

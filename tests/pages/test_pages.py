@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,6 +170,21 @@ def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: L
     assert "DamagedFileError" in app.code[0].value
 
 
+def test_compare_times_a_step_of_each_method_alike(filled: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.engine.step_time.SECONDS", 0.0)
+    app = draw("compare")
+    assert "times the time of a step" not in texts(app)
+    app.button(key="measure-step-times").click().run()
+    assert not app.exception
+    wait_until(lambda: not any(thread.name == "step-timer" for thread in threading.enumerate()))
+    app = draw("compare")
+    assert not app.exception
+    assert "15 rounds" in texts(app)
+    (table,) = [frame.value for frame in app.dataframe if "ms per step" in frame.value.columns]
+    assert {"Plain PyTorch", "This engine, one run"} <= set(table["Measured in"])
+    assert set(table["Method"]) == {"Full", "LoRA r=4"}
+
+
 def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -> None:
     (experiment,) = filled.experiments()
     with filled.store.transaction() as db:
@@ -191,6 +207,26 @@ def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: L
         sentence = f"Left out of the choice because a seed failed: LoRA r=4 (seed {lora.spec.seed})."
         assert sentence in texts(draw(page)).replace("\\", ""), page
     assert "No verdict yet" in texts(draw("compare"))
+
+
+def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab) -> None:
+    app = draw("compare")
+    assert "360 test images: one is worth 0.28 points." in texts(app)
+    assert "There are only 360 test images." in texts(app)
+    alts = [chart.proto.alt for chart in app.get("plotly_chart")]
+    assert sum(alt.startswith("Confusion matrix of ") for alt in alts) == 2
+    assert any(alt.startswith("Accuracy on each class.") for alt in alts)
+    lines = [line for line in texts(app).splitlines() if line.startswith("**Only ")]
+    assert [line.split(" is right")[0] for line in lines] == ["**Only Full", "**Only LoRA r=4"]
+    (experiment,) = filled.experiments()
+    for run in filled.members(experiment):  # the page needs neither networks nor adapters for it
+        (filled.settings.runs / run.id / ("adapter.zip" if run.spec.lora else "network.safetensors")).unlink()
+    assert [line for line in texts(draw("compare")).splitlines() if line.startswith("**Only ")] == lines
+    lora = app.selectbox(key="examples-with").value
+    app.selectbox(key="examples-compare").set_value(lora).run()
+    assert not app.exception
+    swapped = [line for line in texts(app).splitlines() if line.startswith("**Only ")]
+    assert swapped == lines[::-1]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def press(app: AppTest, label: str) -> AppTest:
 def test_an_empty_lab_says_what_belongs_on_the_page(settings: Settings) -> None:
     close_lab()
     open_lab(settings)
-    assert "decision report stands here" in texts(draw("report"))
+    assert "shows the decision report" in texts(draw("report"))
     close_lab()
 
 
@@ -59,7 +59,7 @@ def test_a_report_that_is_asked_for_too_early_says_when_it_comes(tuned: tuple[La
     base = lab.run(experiment.base)
     waiting = lab.fine_tune(base, base.spec.task, [(short(epochs=200), None)], [0, 1, 2], "later")
     app = draw("report", experiment=waiting.id)
-    assert "appears when every run" in texts(app) or "What cannot be concluded" in texts(app)
+    assert "appears once all runs" in texts(app) or "What cannot be concluded" in texts(app)
     for id in waiting.runs:
         lab.stop(id)
     finish(lab, *waiting.runs)

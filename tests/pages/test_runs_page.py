@@ -177,7 +177,7 @@ def test_several_runs_show_what_differs_and_a_way_to_compare_them(opened: Lab, t
     base, full, tuned = trained
     app = draw("runs", run=f"{full.id},{tuned.id}")
     table = app.dataframe[1].value.set_index("Setting")
-    assert table.loc["Method"].tolist() == ["full", "lora"]
+    assert table.loc["Method"].tolist() == ["Full fine-tuning", "LoRA"]
     assert "Batch size" not in table.index
     link = next(link for link in app.get("page_link") if link.proto.label == "Compare")
     assert parse_qs(link.proto.query_string)["runs"] == [f"{full.id},{tuned.id}"]

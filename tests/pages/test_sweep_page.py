@@ -15,6 +15,7 @@ from core.store.record import Experiment, Run
 from core.study.arms.sweep import cells_of
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
+from pages.sweep.form import RATES
 from pages.sweep.live import comparison
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
@@ -69,7 +70,7 @@ def test_without_a_base_the_page_says_where_one_comes_from(opened: Lab) -> None:
 
 def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> None:
     app = draw("sweep")
-    choose(app, [1, 4], [0.005, 0.01], [0.001], 2)
+    choose(app, [1, 4], [0.00316, 0.01], [0.001], 2)
     shown = metrics(app)
     assert (shown["Runs"], shown["Trainable parameters"]) == ("10", "1,562 to 136,074")
     app.button(key="sweep-start").click().run()
@@ -77,7 +78,7 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
     (experiment,) = opened.experiments()
     specs = [run.spec for run in opened.members(experiment)]
     assert sorted((s.lora.rank if s.lora else 0, s.optim.learning_rate, s.seed) for s in specs) == sorted(
-        [(rank, rate, seed) for rank in (1, 4) for rate in (0.005, 0.01) for seed in (0, 1)]
+        [(rank, rate, seed) for rank in (1, 4) for rate in (0.00316, 0.01) for seed in (0, 1)]
         + [(0, 0.001, seed) for seed in (0, 1)]
     )
     assert {spec.base for spec in specs} == {base.id}
@@ -90,21 +91,20 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
 
 @pytest.mark.parametrize(
     ("ranks", "full", "seeds", "sentence"),
-    [([1, 2, 4, 8], [0.001], 10, "at most 500 runs and this one has 530"), ([], [], 3, "at least 4 settings")],
+    [([1, 2, 4, 8, 16], [0.001], 10, "at most 500 runs and this one has 510"), ([], [], 3, "at least 4 settings")],
 )
 def test_a_sweep_that_does_not_hold_cannot_be_started(
     opened: Lab, base: Run, ranks: list[int], full: list[float], seeds: int, sentence: str
 ) -> None:
     app = draw("sweep")
-    rates = [round(digit * 10.0**power, 6) for power in (-4, -3, -2, -1) for digit in (1, 2, 5)] + [1e-5]
-    choose(app, ranks, rates, full, seeds)
+    choose(app, ranks, RATES, full, seeds)
     assert sentence in texts(app)
     assert not [button for button in app.button if button.key == "sweep-start"]
 
 
 def test_the_queues_limit_holds_and_nothing_is_queued(opened: Lab, base: Run) -> None:
     app = draw("sweep")
-    choose(app, [1, 2, 4, 8], [0.001, 0.002, 0.005, 0.01], [0.001], 3)
+    choose(app, [1, 2, 4, 8], RATES[3:7], [0.001], 3)
     app.button(key="sweep-start").click().run()
     assert not app.exception, app.exception
     assert "The queue takes 40 waiting runs" in texts(app)

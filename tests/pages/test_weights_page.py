@@ -75,7 +75,7 @@ def test_every_layer_can_be_looked_at(opened: Lab, experiment: Experiment, view:
     app = draw("weights", experiment=experiment.id, view=view, layer=layer)
     assert not app.error
     assert app.selectbox(key="pick-layer").value == layer
-    assert ("intruders mean nothing" in texts(app)) == (view == "New directions" and layer == "layers.4")
+    assert ("intruders are not meaningful" in texts(app)) == (view == "New directions" and layer == "layers.4")
 
 
 def test_the_table_says_what_rank_each_adapter_has(opened: Lab, experiment: Experiment) -> None:
@@ -96,11 +96,11 @@ def test_the_suggested_rank_is_chosen_by_the_points_that_may_be_lost(opened: Lab
         app = draw("weights", experiment=experiment.id, view="Rank", tolerance=tolerance)
         (label,) = [name for name in app.dataframe[0].value["Network"] if "cut to rank" in name]
         ranks.append(int(label.rsplit(" ", 1)[1]))
-        assert "enough" in texts(app) or "No cut comes within" in texts(app)
+        assert "holds the accuracy" in texts(app) or "No cut comes within" in texts(app)
     assert all(high <= low for low, high in pairwise(ranks))
     full = [run.result.accuracy for run in opened.members(experiment) if run.spec.label == "Full" and run.result]
     row = app.dataframe[0].value.set_index("Network").loc["Full", "Target"]
-    assert row.startswith(f"{sum(full) / len(full):.2f}")
+    assert float(row.split(" ")[0]) == pytest.approx(sum(full) / len(full), abs=0.051)
 
 
 def test_the_slider_shows_base_and_trained_network_and_what_lies_between(opened: Lab, experiment: Experiment) -> None:
@@ -118,7 +118,7 @@ def test_the_slider_shows_base_and_trained_network_and_what_lies_between(opened:
     slider.set_value(0.0).run()
     assert metrics(app)[0][1] == percent(result.accuracy_before)
     assert metrics(app)[3][1] == percent(result.source_accuracy_masked_before)
-    assert "Alpha **0.0**, trained with 8" in texts(app)
+    assert "Alpha **0.0** (trained with 8)" in texts(app)
     fall = next(metric for metric in app.metric if metric.label == "Target")
     assert fall.delta.startswith("-")
     assert fall.proto.direction == Metric.MetricDirection.DOWN
@@ -133,9 +133,9 @@ def test_switches_turn_layers_off_one_by_one_down_to_the_base(opened: Lab, exper
     assert result is not None
     app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha and layers")
     assert metrics(app)[4][1] == percent(result.accuracy)
-    worth, every = app.dataframe[0].value, app.dataframe[1].value
+    contributions, every = app.dataframe[0].value, app.dataframe[1].value
     app.toggle(key=f"layer-on-{run.id}-layers.2").set_value(False).run()
-    assert metrics(app)[4][1] == worth.set_index("Layer").loc["layers.2", "Target without it"]
+    assert metrics(app)[4][1] == contributions.set_index("Layer").loc["layers.2", "Target without it"]
     for layer in ("layers.0", "layers.4"):
         app.toggle(key=f"layer-on-{run.id}-{layer}").set_value(False).run()
     assert not app.exception
@@ -145,8 +145,8 @@ def test_switches_turn_layers_off_one_by_one_down_to_the_base(opened: Lab, exper
 
 def test_two_ranks_and_two_seeds_are_compared(opened: Lab, experiment: Experiment) -> None:
     app = draw("weights", experiment=experiment.id, view="Subspaces")
-    assert "The first 2 directions of LoRA r=2 and the first 4 directions of LoRA r=4 share" in texts(app)
-    assert "95 % of random pairs stay below" in texts(app)
+    assert "The first 2 directions of LoRA r=2 and the first 4 directions of LoRA r=4 overlap by" in texts(app)
+    assert "95 % of random pairs by less than" in texts(app)
     assert len(app.get("plotly_chart")) == 4
     first = next(box for box in app.selectbox if box.label == "First")
     first.set_value(run_of(opened, experiment, "LoRA r=4").spec.arm).run()
@@ -157,10 +157,10 @@ def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(opened: Lab, ba
     lone = opened.fine_tune(base, TURNED, [RANKS[0]], [0], "one")
     finish(opened, *lone.runs)
     app = draw("weights", experiment=lone.id, view="Subspaces")
-    assert "Two ranks are compared here, and this experiment has one" in texts(app)
-    assert "Two seeds of LoRA r=2 are compared here" in texts(app)
+    assert "This comparison needs two ranks, and the experiment has one" in texts(app)
+    assert "This comparison needs two seeds of LoRA r=2" in texts(app)
     app = draw("weights", experiment=lone.id, view="Rank")
-    assert "belongs to full fine-tuning, and the experiment has none" in texts(app)
+    assert "needs full fine-tuning, and the experiment has none" in texts(app)
     full = opened.fine_tune(base, TURNED, [FULL], [0], "full")
     finish(opened, *full.runs)
     for view in VIEWS:

@@ -10,14 +10,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.adapter import verify_adapter
 from core.engine.artifacts import MERGED
 from core.engine.job import ADAPTER, NETWORK
+from core.engine.predictions import PREDICTIONS
+from core.files import sha256_of
 from core.lab import Lab
 from core.networks.file import read_network
 from core.settings import Settings
+from core.study.weights.predicted import predictions, true_labels
 from tests.conftest import copied, finish, wait_until
 
 OLD = Path(__file__).parents[1] / "old_home"
@@ -76,6 +80,26 @@ def test_every_file_reads_back_and_every_adapter_holds(lab: Lab) -> None:
             read_network(lab.artifacts.path(run.id, MERGED))
         else:
             read_network(lab.artifacts.path(run.id, NETWORK))
+
+
+def test_predictions_of_its_runs_are_computed_once_and_kept(lab: Lab) -> None:
+    runs = [run for run in lab.runs() if run.result]
+    assert len(runs) > 20
+    assert not any(PREDICTIONS in lab.store.files(run.id) for run in runs)
+    made = {run.id: predictions(lab, run) for run in runs}
+    for run in runs:
+        assert run.result is not None
+        labels = made[run.id]
+        assert labels.dtype == np.uint8
+        # To one image, since another machine trained them.
+        accuracy = 100 * np.mean(labels == true_labels(lab, run.spec.task))
+        assert accuracy == pytest.approx(run.result.accuracy, abs=100 / len(labels) + 1e-9)
+        path = lab.settings.runs / run.id / PREDICTIONS
+        assert lab.store.files(run.id)[PREDICTIONS] == sha256_of(path)
+        for name in (ADAPTER, NETWORK):
+            path.with_name(name).unlink(missing_ok=True)
+    for run in runs:
+        np.testing.assert_array_equal(predictions(lab, run), made[run.id])
 
 
 def test_the_interrupted_run_goes_on_from_its_checkpoint(lab: Lab) -> None:

@@ -19,6 +19,7 @@ from core.study.arms.pairs import lora_against_full, paired_difference
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import costs, explanation, headline
+from core.study.figures.curves import arm_dots
 from core.study.stats.claims import Level
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed, t_interval
 from core.study.stats.measures import MEASURES
@@ -278,8 +279,19 @@ def test_a_lora_that_was_tuned_is_not_handicapped_by_a_rate_it_shares(full_rates
     runs += [make_run("lora", optim={"learning_rate": rate}) for rate in (0.001, 0.005)]
     warnings = " ".join(comparable(runs))
     assert "share one learning rate" not in warnings
-    unequal = "Full fine-tuning was tried at 1 learning rate and LoRA at 2" in warnings
+    unequal = "different numbers of settings (1 for Full; 2 for LoRA r=4)" in warnings
     assert unequal == (len(full_rates) == 1)
+
+
+def test_alphas_and_other_tuned_settings_count_in_the_budget_and_ranks_do_not():
+    full = [make_run("full", optim={"learning_rate": rate}) for rate in (0.001, 0.01)]
+    lora = [make_run("lora", rank=rank, optim={"learning_rate": rate}) for rate in (0.001, 0.01) for rank in (1, 4)]
+    assert "settings" not in " ".join(comparable(full + lora))
+    more = [make_run("lora", spec={"lora": LoRASpec.of(rank=4, alpha=16.0)}, optim={"learning_rate": 0.01})]
+    more += [make_run("lora", spec={"lora": LoRASpec.of(rank=4, scaling="alpha")}, optim={"learning_rate": 0.01})]
+    (warning,) = [each for each in comparable(full + lora + more) if "settings" in each]
+    assert "(2 for Full and LoRA r=1; 4 for LoRA r=4)" in warning
+    assert warning.endswith("more to choose from is an advantage.")
 
 
 def test_ranks_with_a_rate_each_are_no_choice_among_rates():
@@ -321,7 +333,7 @@ def test_tables_hold_every_arm_and_run_with_types_that_survive_missing_values():
     assert table["± Accuracy (%)"].isna().tolist() == [False, True]
     assert table["Trainable parameters"].tolist() == [136_074, 6_248]
     assert table["Adapter (bytes)"].isna().tolist() == [True, False]
-    assert comparison_text(arms)["Accuracy"].tolist() == ["96.00 ± 2.48 %", "90.00 %"]
+    assert comparison_text(arms)["Accuracy"].tolist() == ["96.0 % (93.5 to 98.5)", "90.00 %"]
     listed = runs_table(runs)
     assert listed["Run"].tolist() == [run.id for run in runs]
     assert listed["Accuracy (%)"].isna().tolist() == [False] * 4 + [True]
@@ -390,3 +402,19 @@ def test_validation_is_used_only_where_every_run_has_it():
     full = make_arm_runs("full", [90.0] * 3)
     assert headline(verdict(runs(0.01, None) + runs(0.02, None) + full)).startswith("No verdict:")
     assert "LoRA r=4" in headline(verdict(runs(0.01, None) + full))
+
+
+def test_times_of_a_bank_have_no_interval_and_are_said_to_be_shared():
+    shared = [make_run("full", seed, seconds=0.11, bank=3) for seed in range(3)]
+    alone = [make_run("lora", seed, seconds=0.1 + seed / 100) for seed in range(3)]
+    full, lora = arms_of(shared + alone)
+    assert full.interval("seconds").mean == pytest.approx(0.11)
+    assert math.isnan(full.interval("seconds").half_width)
+    assert math.isfinite(lora.interval("seconds").half_width)
+    assert math.isfinite(full.interval("accuracy").half_width)
+    assert comparison_text([full, lora])["Training time"].tolist() == ["0.11 s, shared", "0.11 s (0.09 to 0.13)"]
+    assert comparison_table([full, lora])["± Training time (s)"].isna().tolist() == [True, False]
+    figure = arm_dots([full, lora], "seconds")
+    assert "runs of a bank share its time" in figure.layout.title.subtitle.text
+    assert "shared their time" in figure.data[1].hovertemplate
+    assert "shared" not in figure.data[3].hovertemplate

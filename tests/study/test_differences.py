@@ -52,7 +52,7 @@ def test_settings_that_a_method_lacks_are_shown_as_missing() -> None:
     full, tuned = make_run("full"), make_run("lora", rank=8)
     table = differences([full, tuned]).set_index("Setting")
     assert table.loc["Rank"].tolist() == ["–", "8"]
-    assert table.loc["Method"].tolist() == ["full", "lora"]
+    assert table.loc["Method"].tolist() == ["Full fine-tuning", "LoRA"]
     assert list(table.columns) == [f"Full, seed 0 ({full.id})", f"LoRA r=8, seed 0 ({tuned.id})"]
     assert "Batch size" not in table.index
 

@@ -193,7 +193,8 @@ def test_dots_show_each_run_and_no_mean_of_one():
     assert [list(trace.x) for trace in dots] == [[95.0, 96.0], [90.0, 91.0], [85.0]]
     means = [trace for trace in figure.data if trace.uid.endswith(":mean")]
     assert [trace.x[0] for trace in means] == [95.5, 90.5]
-    assert means[0].error_x.array[0] == pytest.approx(ARMS[0].interval("accuracy").half_width)
+    assert means[0].error_x.arrayminus[0] == pytest.approx(ARMS[0].interval("accuracy").half_width)
+    assert means[0].error_x.array[0] == 100 - 95.5
 
 
 def test_a_missing_value_is_said_not_left_blank():
@@ -213,7 +214,8 @@ def test_bars_are_logarithmic_only_where_sizes_are_far_apart():
 
 
 def test_an_exported_page_needs_no_network_and_is_always_the_same():
-    page = export_html(loss_curves(two_curves()))
+    page = export_html(loss_curves(two_curves()), "e-1-loss")
+    assert b'"filename": "e-1-loss"' in page
     addresses = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attributes: addresses.extend(  # type: ignore[method-assign]
@@ -222,7 +224,7 @@ def test_an_exported_page_needs_no_network_and_is_always_the_same():
     parser.feed(page.decode())
     assert addresses == []
     assert b"LoRA r=4" in page
-    assert page == export_html(loss_curves(two_curves()))
+    assert page == export_html(loss_curves(two_curves()), "e-1-loss")
 
 
 @given(st.permutations(range(6)))

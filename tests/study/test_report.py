@@ -94,6 +94,17 @@ def test_three_seeds_decide_nothing_and_it_says_so(found):
     assert all(text.startswith("No difference shown with 3 seeds") for text in differences[0]["Finding"])
 
 
+def test_forgetting_is_compared_at_equal_accuracy_too(found):
+    (section,) = [section for section in found.sections if section.title == "Learning and forgetting"]
+    keys = [part.key for part in section.parts if isinstance(part, Plot)]
+    tables = {part.title: part for part in section.parts if isinstance(part, Table)}
+    assert "frontier" in keys
+    equal = tables["Forgetting at equal accuracy on the target, in points of the source"]
+    for label in ("LoRA r=1", "LoRA r=4"):
+        assert label in equal.note
+    assert "compares rates" in tables["Forgetting at the chosen rates, in points of the source"].note
+
+
 def test_cuts_are_marked_as_derived(found):
     (cuts,) = [section for section in found.sections if "rank" in section.title]
     assert "not a run of its own" in cuts.lead

@@ -10,6 +10,7 @@ from core.__main__ import _launch, _parser
 from core.lab import Lab
 from core.settings import Settings
 from core.spec import LoRASpec, TaskSpec
+from core.study.arms.tuning import grid_rate
 from core.study.report.command import compare_command
 from core.study.report.evidence import bases_of
 from tests.conftest import short
@@ -21,6 +22,8 @@ COMMANDS = [
     "--preset permutation --lr-full 0.002 --lr-lora 0.0123 --rank 2",
     "--preset ten-shot --tune 3 --lr-full 0.0007 --controls biases",
     "--preset same --tune 2",
+    "--preset same --tune 9 --lr-full 1 --lr-lora 0.0316",
+    "--preset same --tune 4 --lr-full 0.003",
     "--preset inversion --seeds 1 --within 2.5",
 ]
 
@@ -79,5 +82,20 @@ def test_no_command_is_made_up_for_what_the_command_line_cannot_do(waiting, task
     options = _parser().parse_args(["compare", "--source", "digits"])
     base = waiting.run(_launch(waiting, options).base)
     experiment = waiting.fine_tune(base, task, [(short(rate=0.001), None), (short(), lora)], seeds, "x")
+    bases, specs = queued(waiting, experiment)
+    assert compare_command(bases[0], specs, {"digits": 10}, 0.5) is None
+
+
+OLD_GRID = {"full": (0.0001, 0.00032, 0.001, 0.0032, 0.01), "lora": (0.0005, 0.0016, 0.005, 0.016, 0.05)}
+"""What ``--tune`` gave when each method had a grid of its own."""
+
+
+@pytest.mark.parametrize("full", [OLD_GRID["full"], [grid_rate(k) for k in range(-12, -1)], [0.001, 0.01]])
+def test_no_command_is_made_up_for_rates_that_tuning_does_not_try(waiting, full):
+    lora = OLD_GRID["lora"] if full == OLD_GRID["full"] else full
+    options = _parser().parse_args(["compare", "--source", "digits"])
+    base = waiting.run(_launch(waiting, options).base)
+    arms = [(short(rate=rate), None) for rate in full] + [(short(rate=rate), LoRASpec.of()) for rate in lora]
+    experiment = waiting.fine_tune(base, TaskSpec.of(dataset="digits", rotation=45.0), arms, [0], "x")
     bases, specs = queued(waiting, experiment)
     assert compare_command(bases[0], specs, {"digits": 10}, 0.5) is None

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from core.study.arms.sweep import (
     rates_sentence,
     seconds_left,
     sweep_table,
+    sweep_view,
     trained_seconds,
 )
 from core.study.figures.palette import FULL, LORA
@@ -254,6 +256,15 @@ def test_the_table_has_a_row_a_setting_and_marks_the_choices():
     assert table["Rank"].isna().tolist() == [True] * 3 + [False] * (len(CELLS) - 3)
     waiting = sweep_table(sweep(made(4, 0.01, [90.0], state="queued")))
     assert waiting[["Validation accuracy (%)", "Accuracy (%)", "Trainable parameters"]].isna().all(axis=None)
+
+
+def test_the_table_of_the_page_reads_as_words_and_its_intervals_stay_inside_100():
+    cells = sweep(made(None, 0.001, [99.0, 80.0, 99.9]), made(4, 0.01, [95.0]), made(4, 0.1, [90.0], state="queued"))
+    view, numbers = sweep_view(cells), sweep_table(cells)
+    assert view["Method"].tolist() == ["Full fine-tuning", "LoRA", "LoRA"]
+    assert view["Accuracy, 95 %"].str.endswith(" to 100").tolist() == [True, pd.NA, pd.NA]
+    assert len(view.columns) == len(numbers.columns)
+    assert not [title for title in view.columns if "±" in title]
 
 
 def test_the_heat_map_has_a_tile_a_cell_with_its_value_and_key():

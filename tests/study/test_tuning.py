@@ -15,32 +15,50 @@ from core.study.arms.tuning import (
     TuneSpec,
     choice_sentence,
     end_sentences,
+    grid_rate,
     is_tuned,
     rate_choices,
     rates_around,
+    ratio_text,
     tuned_arms,
 )
 from tests.study.samples import make_arm_runs
 
-BUDGETS = st.builds(TuneSpec, rates=st.integers(2, 9), span=st.floats(4, 10_000))
+GRID = [grid_rate(k) for k in range(-40, 1)]
+PRIORS = [*LEARNING_RATES.values(), *CONTROL_RATES.values()]
 
 
-@given(st.floats(1e-6, 1.0), BUDGETS)
-def test_rates_are_as_many_as_asked_evenly_spaced_and_within_bounds(centre, tune):
-    rates = rates_around(centre, tune)
-    assert len(set(rates)) == tune.rates
+@given(st.floats(1e-12, 1.0), st.integers(2, 9))
+def test_rates_are_the_nearest_points_of_one_grid_and_within_bounds(prior, count):
+    rates = rates_around(prior, TuneSpec.of(rates=count))
+    assert len(set(rates)) == count
+    assert list(rates) == sorted(set(rates) & set(GRID))
     assert all(OptimSpec.of(learning_rate=rate).learning_rate == rate for rate in rates)
-    # To two digits, so a step is right to a few percent.
-    steps = [math.log(b / a) for a, b in pairwise(rates)]
-    assert steps == pytest.approx([math.log(tune.span) / (tune.rates - 1)] * (tune.rates - 1), abs=0.11)
+    away = {rate: abs(math.log10(rate / prior)) for rate in GRID}
+    # A grid point is written to three digits, which moves it by up to a thousandth of a decade.
+    assert max(away[rate] for rate in rates) <= min(away[rate] for rate in GRID if rate not in rates) + 0.002
 
 
-@pytest.mark.parametrize("centre", [*LEARNING_RATES.values(), *CONTROL_RATES.values()])
-def test_an_odd_number_of_rates_holds_the_default_itself(centre):
-    assert rates_around(centre, TuneSpec.of())[2] == centre
+def test_a_point_of_the_grid_is_10_to_half_an_integer_to_three_digits():
+    assert [grid_rate(k) for k in range(-7, 1)] == [0.000316, 0.001, 0.00316, 0.01, 0.0316, 0.1, 0.316, 1.0]
 
 
-@pytest.mark.parametrize("values", [{"rates": 1}, {"rates": 10}, {"span": 1.0}, {"span": math.nan}])
+@pytest.mark.parametrize("count", range(2, 9))
+@pytest.mark.parametrize("prior", GRID[20:36])
+def test_of_two_points_equally_near_the_lower_is_taken(prior, count):
+    rates = rates_around(prior, TuneSpec.of(rates=count))
+    assert rates.index(prior) == count // 2
+
+
+@pytest.mark.parametrize("count", [3, 5, 6])
+def test_ratios_of_rates_of_any_two_methods_are_whole_steps_of_the_grid(count):
+    tried = {rate for prior in PRIORS for rate in rates_around(prior, TuneSpec.of(rates=count))}
+    steps = [2 * math.log10(a / b) for a in tried for b in tried]
+    assert steps == pytest.approx([round(step) for step in steps], abs=0.01)
+    assert {ratio_text(b / a) for a, b in pairwise(sorted(tried))} == {"3.2"}
+
+
+@pytest.mark.parametrize("values", [{"rates": 1}, {"rates": 10}, {"span": 100.0}])
 def test_a_budget_out_of_bounds_is_one_sentence(values):
     with pytest.raises(SpecError, match=r"\.$"):
         TuneSpec.of(**values)

@@ -27,11 +27,11 @@ from core.study.weights.subspace import Intruders, amplification
 from core.study.weights.tables import (
     amplification_text,
     combinations_text,
+    contributions_text,
     layer_text,
     mean_text,
     spectrum_numbers,
     spectrum_text,
-    worth_text,
 )
 from tests.study.changes import PATHS, exam_of, full_change, lora_change
 from tests.study.samples import make_arm_runs
@@ -118,7 +118,7 @@ def test_scaling_is_drawn_for_intruders_and_control():
     values = np.linspace(50, 90, len(FACTORS))
     scores = Scores(values, values, values - 5, values - 3)
     figure = accuracy_of_scaling(ScalingCheck(np.array(FACTORS), scores, scores), RED, masked=True)
-    names = [f"{name}, {on}" for name in ("Intruders", "As many others") for on in ("target", "source")]
+    names = [f"{name}, {on}" for name in ("Intruders", "Other directions") for on in ("target", "source")]
     assert [trace.name for trace in figure.data] == names
     assert drawn(figure, "Intruders, source").y == pytest.approx(values - 3)
     alone = Scores(values, values, None, None)
@@ -165,13 +165,13 @@ def test_the_numbers_to_download_have_a_row_a_run_with_every_singular_value():
     assert row["σ4"] == 0
 
 
-def test_what_a_layer_is_worth_is_what_is_lost_without_it():
+def test_the_contribution_of_a_layer_is_what_is_lost_without_it():
     change = full_change()
     found = switches(change, exam_of(change.tuned))
-    worth, every = worth_text(found, True), combinations_text(found, True, 3)
-    assert worth["Layer"].tolist() == list(PATHS)
+    contributions, every = contributions_text(found, True), combinations_text(found, True, 3)
+    assert contributions["Layer"].tolist() == list(PATHS)
     without = found.scores.target[found.without("layers.2")]
-    assert worth["Its worth"][1] == f"+{100 - without:.2f} points"
+    assert contributions["Contribution"][1] == f"+{100 - without:.2f} points"
     assert len(every) == 8
     assert every["Shown"].tolist() == ["", "", "", "●", "", "", "", ""]
     assert every.loc[0, "Target"] == "100.00 %"
@@ -179,20 +179,20 @@ def test_what_a_layer_is_worth_is_what_is_lost_without_it():
     alone = switches(change, exam_of(change.tuned, source=False))
     assert "Source" not in combinations_text(alone, True)
     assert list(combinations_text(found, False))[-2:] == ["Target", "Source"]
-    assert list(worth_text(found, False))[-1] == "Source with it alone"
-    assert list(worth_text(alone, False))[-1] == "Target with it alone"
+    assert list(contributions_text(found, False))[-1] == "Source, only this layer"
+    assert list(contributions_text(alone, False))[-1] == "Target, only this layer"
 
 
 def test_the_amplification_table_has_the_factor_and_that_of_a_random_delta():
     weight = np.diag([4.0, 2.0, 1.0])
     table = amplification_text([("LoRA r=1", amplification(2 * weight, weight, 1))])
     assert table["Amplification"].tolist() == ["2.0 ×"]
-    assert table["along W"].tolist() == ["4.00"]
+    assert table["‖UᵀWV‖ along W"].tolist() == ["4.00"]
 
 
 def test_words_and_means():
     assert layer_text("layers.0", (128, 784)) == "layers.0 · 784 → 128"
     assert mean_text([3.0, 3.0, 3.0], 1) == "3.0"
-    assert mean_text([1.0, 2.0, 3.0], 1, " %") == "2.0 ± 2.5 %"
+    assert mean_text([1.0, 2.0, 3.0], 1) == "2.0 ± 2.5"
     assert mean_text([2.0], 2) == "2.00"
     assert mean_text([], 2) == "–"

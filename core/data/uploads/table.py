@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from itertools import chain
 
@@ -10,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.uploads.draft import Draft, Part, make_draft, numbered
-from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES
-from core.data.uploads.pixels import Range, square_side, to_images
+from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES, MIN_SIDE
+from core.data.uploads.pixels import Range, to_images
 from core.errors import DatasetError
 
 MAX_LINE = 2**20
@@ -42,7 +43,7 @@ def read_table(content: bytes) -> Draft:
     if first is None:
         raise DatasetError("The file is empty: each line must hold a label and the pixels of an image.")
     where, has_heading = _label_column(first[1])
-    side = square_side(len(first[1]) - 1, "A line of the file")
+    side = _side(*first)
     labels: list[str] = []
     pixels: list[NDArray[np.float32]] = []
     seen = Range()
@@ -99,6 +100,18 @@ def _label_column(cells: list[str]) -> tuple[int, bool]:
     if named:
         return named[0], True
     return 0, len(cells) > 1 and all(_numbers([cell]) is None for cell in cells[1:])
+
+
+def _side(number: int, cells: list[str]) -> int:
+    """Pixels along each side of the images, from the first line and its number."""
+    side = math.isqrt(len(cells) - 1)
+    if side < MIN_SIDE or side * side != len(cells) - 1:
+        raise DatasetError(
+            f"The table holds no images: line {number} has {len(cells)} cell{'' if len(cells) == 1 else 's'}, and each "
+            f"line must hold a label and the pixels of one square image as numbers, at least {MIN_SIDE} × {MIN_SIDE}, "
+            "such as 785 cells for 28 × 28 pixels."
+        )
+    return side
 
 
 def _numbers(cells: list[str]) -> NDArray[np.float32] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -54,9 +55,17 @@ class Arm:
         """The measure of each run that has it, by seed."""
         return tuple(self.by_seed(measure).values())
 
+    @property
+    def shares_time(self) -> bool:
+        """Whether any of its runs was trained in a bank, whose time is divided equally among its runs."""
+        return any(run.result is not None and run.result.bank > 1 for run in self.runs)
+
     def interval(self, measure: MeasureName) -> Interval:
-        """Mean and 95 % Student-t interval over the seeds."""
-        return t_interval(self.values(measure))
+        """Mean and 95 % Student-t interval over the seeds; no interval of times that runs have shared."""
+        found = t_interval(self.values(measure))
+        if MEASURES[measure].timed and self.shares_time:
+            return Interval(found.mean, math.nan, math.nan, found.n)
+        return found
 
 
 TuningGroup = tuple[str | None, TaskSpec, str, int | None]

@@ -12,7 +12,7 @@ from core.study.arms.cut import CutArm
 from core.study.arms.pairs import against_full, paired_differences
 from core.study.stats.claims import Difference, Level, Pair, differences_of
 from core.study.stats.intervals import Interval
-from core.study.stats.measures import MeasureName
+from core.study.stats.measures import MEASURES, MeasureName, digits_of, ends_text, spread_text
 from core.wording.numbers import NOTHING, count_text, number_text, points_text
 
 
@@ -41,7 +41,9 @@ def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
     if len({d.b for d in differences}) > 1:
         columns["Compared with"] = [d.b for d in differences]
     columns |= {
-        "Difference": [signed_text(d.interval.mean) if d.interval.n else NOTHING for d in differences],
+        "Difference": [
+            signed_text(d.interval.mean, digits_of(d.interval)) if d.interval.n else NOTHING for d in differences
+        ],
         "95 % interval": [interval_text(d.interval) for d in differences],
         "Finding": [finding_text(d) for d in differences],
         "p": [p_text(d.p) for d in differences],
@@ -85,32 +87,26 @@ def cuts_table(cuts: Sequence[CutArm], masked: bool) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Reference": [cut.label for cut in cuts],
-            "Accuracy": [level_text(cut.accuracy) for cut in cuts],
-            "Source accuracy": [level_text(cut.source(masked=False)) for cut in cuts],
+            "Accuracy": [spread_text(cut.accuracy) for cut in cuts],
+            "Source accuracy": [spread_text(cut.source(masked=False)) for cut in cuts],
         }
-        | ({"Source accuracy, masked": [level_text(cut.source(masked=True)) for cut in cuts]} if masked else {}),
+        | ({"Source accuracy, masked": [spread_text(cut.source(masked=True)) for cut in cuts]} if masked else {}),
         dtype=object,
     )
 
 
-def level_text(interval: Interval) -> str:
-    """A mean of percentages and the half-width of its interval, as in ``97.31 ± 0.12 %``."""
-    if not interval.n:
-        return NOTHING
-    spread = f" ± {number_text(interval.half_width)}" if math.isfinite(interval.half_width) else ""
-    return f"{number_text(interval.mean)}{spread} %"
-
-
 def interval_text(interval: Interval) -> str:
-    """Both ends of a difference, as in ``−0.31 to +0.12``; a dash where there is no interval."""
+    """Both ends of a difference in points, as in ``−0.31 to +0.12``; a dash where there is no interval."""
     if not math.isfinite(interval.half_width):
         return NOTHING
-    return f"{signed_text(interval.low)} to {signed_text(interval.high)}"
+    if interval.low == interval.high:
+        return "the same in every seed"
+    return ends_text(interval, MEASURES["gain"]) or signed_text(interval.mean)
 
 
-def signed_text(value: float) -> str:
+def signed_text(value: float, digits: int = 2) -> str:
     """A difference with its sign, as in ``−0.31``; the title of the column or table has the unit."""
-    return points_text(value).removesuffix(" points")
+    return points_text(value, digits).removesuffix(" points")
 
 
 def p_text(p: float) -> str:

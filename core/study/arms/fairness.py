@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from core.spec import LoRASpec, RunSpec
+from core.spec import RunSpec
 from core.store.record import Run
-from core.study.arms.arm import _kind, arms_of
+from core.study.arms.arm import TuningGroup, _kind, arm_order, arms_of, tuning_group
 from core.study.stats.intervals import MIN_SEEDS
 from core.wording.numbers import listed
 
@@ -20,7 +20,8 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     chosen = [run for run in everything if run.spec.method != "pretrain"] or everything
     arms, specs = arms_of(chosen), [run.spec for run in chosen]
     rates = {kind: {s.optim.learning_rate for s in specs if _kind(s) == kind} for kind in ("full", "lora")}
-    tried = _rates_tried(specs)
+    tried = _settings_tried(specs)
+    budgets = "; ".join(f"{count} for {listed(labels)}" for count, labels in sorted(tried.items()))
     few = [arm.label for arm in arms if len(arm.runs) < MIN_SEEDS]
     stopped = [arm.label for arm in arms if any(run.state == "stopped" for run in arm.runs)]
     failed = sum(run.state == "failed" for run in chosen)
@@ -47,9 +48,8 @@ def comparable(runs: Iterable[Run]) -> list[str]:
             "whose best rate is often several times higher.",
         ),
         (
-            0 not in tried.values() and tried["full"] != tried["lora"],
-            f"Full fine-tuning was tried at {_counted(tried['full'], 'learning rate')} and LoRA at {tried['lora']}: "
-            "the one with more to choose from has an advantage.",
+            len(tried) > 1,
+            f"Validation chooses among different numbers of settings ({budgets}): more to choose from is an advantage.",
         ),
         (
             bool(few),
@@ -71,15 +71,23 @@ def _bases_differ(specs: Sequence[RunSpec]) -> bool:
     return len({spec.start for spec in specs}) > 1 or any(len(bases) > 1 for bases in by_seed.values())
 
 
-def _rates_tried(specs: Iterable[RunSpec]) -> dict[str, int]:
-    """Learning rates that each method could choose among; for LoRA the maximum over its other settings."""
-    rates: dict[tuple[str, LoRASpec | None], set[float]] = {}
-    for spec in specs:
-        rates.setdefault((_kind(spec), spec.lora), set()).add(spec.optim.learning_rate)
-    return {
-        method: max((len(found) for (of, _), found in rates.items() if of == method), default=0)
-        for method in ("full", "lora")
-    }
+def _settings_tried(specs: Iterable[RunSpec]) -> dict[int, list[str]]:
+    """Labels of methods, ranks and controls by the number of settings that validation can choose among for each.
+
+    Every setting counts, whichever of learning rate, alpha, layers and so on tells it from the others.
+    """
+    groups: dict[TuningGroup, set[str]] = {}
+    labels: dict[TuningGroup, str] = {}
+    for spec in sorted(specs, key=arm_order):
+        group = tuning_group(spec)
+        groups.setdefault(group, set()).add(spec.arm)
+        labels[group] = spec.label
+    tried: dict[int, list[str]] = {}
+    for group, arms in groups.items():
+        named = tried.setdefault(len(arms), [])
+        if labels[group] not in named:
+            named.append(labels[group])
+    return tried
 
 
 def _counted(count: int, thing: str) -> str:

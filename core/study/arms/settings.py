@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.spec import RunSpec, Spec
+from core.spec import METHODS, RunSpec, Spec
 from core.store.record import Run
 from core.wording.numbers import NOTHING
 
@@ -24,7 +24,7 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
             for field, about in type(value).model_fields.items():
                 found[f"{_PARTS.get(name, '')}{about.title or field}"] = _text(getattr(value, field))
         elif name not in ("lora", "source"):  # parts that this run does not have
-            found[info.title or name] = _text(value)
+            found[info.title or name] = METHODS[spec.method] if name == "method" else _text(value)
     return found
 
 

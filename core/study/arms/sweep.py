@@ -11,11 +11,12 @@ from itertools import product
 import pandas as pd
 
 from core.errors import SpecError
-from core.spec import LoRASpec, Method, OptimSpec, RunSpec
+from core.spec import METHODS, LoRASpec, Method, OptimSpec, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import arm_order
 from core.study.arms.choice import Choice, Setting, choices_of, no_choice_sentence
 from core.study.stats.intervals import Interval, t_interval
+from core.study.stats.measures import MEASURES, ends_text
 from core.wording.numbers import count_text, listed, percent
 
 MAX_RUNS = 500
@@ -328,3 +329,17 @@ def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
         "Training time (s)": ("Float64", seconds),
     }
     return pd.DataFrame({title: pd.Series(list(values), dtype=kind) for title, (kind, values) in columns.items()})
+
+
+def sweep_view(cells: Sequence[Cell]) -> pd.DataFrame:
+    """The table of :func:`sweep_table` as pages show it: methods in words, and intervals by their ends."""
+    table = sweep_table(cells)
+    table["Method"] = pd.array([METHODS[cell.method] for cell in cells], dtype="string")
+    for title, intervals in (
+        ("Validation accuracy", [cell.validated for cell in cells]),
+        ("Accuracy", [cell.tested for cell in cells]),
+    ):
+        ends = [ends_text(interval, MEASURES["accuracy"]) or None for interval in intervals]
+        table[f"± {title} (%)"] = pd.Series(ends, dtype="string")
+        table = table.rename(columns={f"± {title} (%)": f"{title}, 95 %"})
+    return table

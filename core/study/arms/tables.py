@@ -10,8 +10,8 @@ import pandas as pd
 from core.store.record import Run
 from core.store.search import Entry
 from core.study.arms.arm import Arm
-from core.study.stats.measures import MEASURES, MeasureName, value_text
-from core.wording.numbers import NOTHING, count_text, number_text
+from core.study.stats.measures import MEASURES, MeasureName, spread_text, value_text
+from core.wording.numbers import NOTHING, count_text
 
 _MEANS: dict[str, MeasureName] = {
     "Trainable parameters": "trainable_parameters",
@@ -34,7 +34,8 @@ def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
     """One row per arm, as numbers: settings, then means over its seeds.
 
     Measured means have the half-width of their 95 % interval beside them, in a column named ``±``
-    and the mean's title; it is missing for one seed. So is any value that an arm does not have.
+    and the mean's title; it is missing for one seed, and for times that the runs of a bank share. So is any value that
+    an arm does not have.
     """
     columns: dict[str, list[Any]] = {
         "Arm": [arm.label for arm in arms],
@@ -55,7 +56,7 @@ def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
 
 
 def comparison_text(arms: Sequence[Arm]) -> pd.DataFrame:
-    """The table of :func:`comparison_table` as people read it: units in the cells, ``mean ± half-width``."""
+    """The table of :func:`comparison_table` as people read it: units in the cells, each mean with its interval."""
     columns: dict[str, list[Any]] = {
         "Arm": [arm.label for arm in arms],
         "Rank": [count_text(arm.lora.rank) if arm.lora else NOTHING for arm in arms],
@@ -64,21 +65,16 @@ def comparison_text(arms: Sequence[Arm]) -> pd.DataFrame:
         "Seeds": [count_text(len(arm.runs)) for arm in arms],
     }
     for title, name in _MEANS.items():
-        columns[title.split(" (")[0]] = [_mean_text(arm, name) for arm in arms]
+        columns[title.split(" (")[0]] = [mean_text(arm, name) for arm in arms]
     return pd.DataFrame(columns, dtype=object)
 
 
-def _mean_text(arm: Arm, name: MeasureName) -> str:
+def mean_text(arm: Arm, name: MeasureName) -> str:
+    """A mean with its interval, as in ``97.31 % (97.19 to 97.43)``, or ``0.11 s, shared`` for the time of a bank."""
     interval, measure = arm.interval(name), MEASURES[name]
-    if not interval.n:
-        return NOTHING
-    text = value_text(measure, interval.mean)
-    if measure.exact or interval.n == 1:
-        return text
-    if measure.unit == "s":
-        return f"{text} ± {value_text(measure, interval.half_width)}"
-    number, _, unit = text.partition(" ")
-    return f"{number} ± {number_text(interval.half_width)} {unit}"
+    if interval.n and measure.timed and arm.shares_time:
+        return f"{value_text(measure, interval.mean)}, shared"
+    return spread_text(interval, measure)
 
 
 def runs_table(runs: Iterable[Run]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Learning-rate tuning: every method gets the same small number of learning rates, and validation picks.
+"""Learning-rate tuning: every method gets the same small number of rates of one grid, and validation picks.
 
 All rates are trained with all seeds, as one experiment, and the choice is made afterwards from the stored results.
 Nothing has to be launched later, so a closed page or a restarted server changes nothing, and accuracy over the learning
@@ -7,10 +7,10 @@ rate can be drawn for every rate. The price is more runs; a bank makes them chea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from pydantic import Field
 
 from core.engine.experiment import Setting
@@ -22,7 +22,7 @@ from core.wording.numbers import listed
 
 
 class TuneSpec(Spec):
-    """Which learning rates each method tries around its own."""
+    """How many learning rates each method tries: those of the common grid that are nearest its own."""
 
     rates: int = Field(
         5,
@@ -31,33 +31,38 @@ class TuneSpec(Spec):
         title="Learning rates per method",
         description="How many each method tries, the same number for all; validation picks the best of each.",
     )
-    span: float = Field(
-        100.0,
-        ge=4,
-        le=10_000,
-        title="Span of the rates",
-        description="The highest rate over the lowest; they are evenly spaced on a logarithmic scale.",
-    )
 
 
-def rates_around(centre: float, tune: TuneSpec) -> tuple[float, ...]:
-    """Learning rates evenly spaced on a logarithmic scale, to two digits, ascending.
+def grid_rate(k: int) -> float:
+    """The learning rate 10^(k/2), to three digits, as in 0.00316 for k = −5: a point of the grid for all tuning.
+
+    All methods share the grid, so that a ratio of two best rates is not the ratio of the centres of two grids.
+    """
+    return float(f"{10 ** (k / 2):.3g}")
+
+
+def rates_around(prior: float, tune: TuneSpec) -> tuple[float, ...]:
+    """The points of the grid that are nearest a learning rate on a logarithmic scale, ascending.
 
     Args:
-        centre: their geometric mean; for an odd number it is one of them.
-        tune: how many, and how far apart.
+        prior: the rate at which the method is trained without tuning; it need not be on the grid.
+        tune: how many; of two points equally near, the lower comes first.
 
     Returns:
-        None of them above the highest rate that :class:`core.spec.OptimSpec` takes: there the row moves down.
+        Only rates that :class:`core.spec.OptimSpec` takes: near a bound there are more of them on the other side.
     """
-    highest = float(bounds(OptimSpec, "learning_rate").high or 1.0)
-    centre = min(centre, highest / tune.span**0.5)
-    steps = np.linspace(-0.5, 0.5, tune.rates)
-    return tuple(float(f"{centre * tune.span**step:.2g}") for step in steps)
+    highest = bounds(OptimSpec, "learning_rate").high or math.inf
+    place = 2 * math.log10(prior)
+    nearest = round(place)
+    if grid_rate(nearest) == prior:
+        place = nearest
+    candidates = range(nearest - tune.rates, nearest + tune.rates + 1)
+    allowed = [k for k in candidates if 0 < grid_rate(k) <= highest]
+    return tuple(grid_rate(k) for k in sorted(sorted(allowed, key=lambda k: (abs(k - place), k))[: tune.rates]))
 
 
 def tuned_arms(arms: Iterable[Setting], tune: TuneSpec) -> list[Setting]:
-    """Every arm at every rate around its own; the same number for each."""
+    """Every arm at the rates of the grid that are nearest its own; the same number for each."""
     return [
         (optim.but(learning_rate=rate), kind)
         for optim, kind in arms

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 
 from core.study.arms.arm import Arm
+from core.study.arms.forgetting_clause import forgetting_clause
 from core.study.arms.verdict import Candidate, Rule, Verdict
 from core.study.stats.claims import Difference, Level
 from core.study.stats.intervals import CLAIM_SEEDS, MIN_SEEDS
+from core.study.stats.measures import digits_of
 from core.study.stats.outliers import outlying
-from core.study.stats.words import digits_of, off_text, p_words, span_text
+from core.study.stats.words import off_text, p_words, span_text
 from core.wording.numbers import bytes_text, count_text, listed, number_text, points_text, times_text
 
 MEANINGS = {
@@ -131,7 +133,7 @@ def outlier_sentences(arm: Arm) -> list[str]:
 
 
 def costs(verdict: Verdict) -> str:
-    """What the setting of the verdict costs beside full fine-tuning: parameters and storage; empty without one."""
+    """What the setting of the verdict costs beside full fine-tuning: parameters, storage, forgetting; else empty."""
     told, full = verdict.told, verdict.full
     if told is None or full is None:
         return ""
@@ -141,7 +143,8 @@ def costs(verdict: Verdict) -> str:
     if arm.values("adapter_bytes"):
         adapter, checkpoint = arm.interval("adapter_bytes").mean, full.interval("checkpoint_bytes").mean
         clauses.append(f"is stored as a {bytes_text(adapter)} adapter instead of a {bytes_text(checkpoint)} checkpoint")
-    return f"{listed(clauses)}."
+    forgot = forgetting_clause(arm, full)
+    return f"{listed(clauses)}." + (f" Forgetting: {forgot}." if forgot else "")
 
 
 def _observed(difference: Difference) -> str:

@@ -6,6 +6,7 @@ squares for the source. Text has no colour, so that it takes the colour of the p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from core.store.record import Curve
 from core.study.arms.arm import Arm
 from core.study.figures.palette import colours_of
-from core.study.figures.style import layout_of, plain
+from core.study.figures.style import layout_of, plain, whiskers
 from core.study.figures.thinning import MAX_POINTS, smooth, thin
-from core.study.stats.measures import MEASURES, MeasureName, value_text
+from core.study.stats.measures import MEASURES, MeasureName, spread_text, value_text
 
 Axis = Literal["step", "epoch", "seconds"]
 Values = NDArray[np.floating]
@@ -127,7 +128,8 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
         )
         # The mean of one run is the run itself; drawing it would make one seed look like a result.
         if interval.n > 1:
-            low, high = value_text(what, interval.low), value_text(what, interval.high)
+            span = spread_text(interval, what)
+            span += "" if math.isfinite(interval.half_width) else "<br>runs shared their time"
             traces.append(
                 {
                     "type": "scatter",
@@ -138,12 +140,14 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
                     "x": np.array([interval.mean]),
                     "y": np.array([row - 0.14]),
                     "marker": {"color": colour, "size": 11, "symbol": "diamond"},
-                    "error_x": {"array": np.array([interval.half_width]), "color": colour, "thickness": 2, "width": 5},
-                    "hovertemplate": f"{arm.label}, mean of {interval.n} seeds: {value_text(what, interval.mean)}"
-                    f"<br>95 % interval {low} to {high}<extra></extra>",
+                    "error_x": whiskers([interval], what) | {"color": colour, "thickness": 2, "width": 5},
+                    "hovertemplate": f"{arm.label}, mean of {interval.n} seeds, 95 % interval in brackets:"
+                    f"<br>{span}<extra></extra>",
                 }
             )
-    layout = _rows_layout(arms, measure, "dots: runs, diamond: mean with 95 % interval")
+    shared = what.timed and any(arm.shares_time for arm in arms)
+    reading = "mean; runs of a bank share its time" if shared else "mean with 95 % interval"
+    layout = _rows_layout(arms, measure, f"dots: runs, diamond: {reading}")
     return go.Figure(traces, layout)
 
 
@@ -186,11 +190,21 @@ def bars(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, str] |
     return go.Figure(traces, layout)
 
 
-def export_html(figure: go.Figure) -> bytes:
-    """Return a self-contained HTML page with the figure; it includes plotly.js and works offline."""
+def chart_config(name: str) -> dict[str, Any]:
+    """Return Plotly's options for a chart whose toolbar saves it as ``name.png``."""
+    return {"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}}
+
+
+def export_html(figure: go.Figure, name: str) -> bytes:
+    """Return a self-contained HTML page with the figure; it includes plotly.js and works offline.
+
+    Args:
+        figure: what to draw.
+        name: of the file, without its ending; the page's own toolbar saves ``name.png``.
+    """
     page = go.Figure(figure)
     page.update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white")
-    config = {"displaylogo": False, "responsive": True}
+    config = chart_config(name) | {"responsive": True}
     html: str = page.to_html(full_html=True, include_plotlyjs=True, config=config, div_id="figure")
     return html.encode()
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from core.study.stats.intervals import Interval
+from core.study.stats.measures import Measure, bounded
 
 GRID = "rgba(128, 128, 128, 0.25)"
 """Colour of grid lines, visible on light and dark backgrounds."""
@@ -33,6 +37,16 @@ def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: i
         "plot_bgcolor": "rgba(0, 0, 0, 0)",
         "hovermode": "closest",
         "uirevision": "constant",
+    }
+
+
+def whiskers(intervals: Sequence[Interval], measure: Measure) -> dict[str, Any]:
+    """Return error bars from each mean to the ends of its interval, within what the measure can be."""
+    ends = [bounded(interval, measure) for interval in intervals]
+    return {
+        "symmetric": False,
+        "array": np.nan_to_num(np.array([end.high - end.mean for end in ends])),
+        "arrayminus": np.nan_to_num(np.array([end.mean - end.low for end in ends])),
     }
 
 

@@ -17,8 +17,9 @@ from plotly.colors import sample_colorscale
 
 from core.study.arms.sweep import Cell, at_alpha, best_by_rank, best_of, chosen, on_front
 from core.study.figures.palette import FULL, LORA, NEUTRAL, colours_of
-from core.study.figures.style import layout_of
+from core.study.figures.style import layout_of, whiskers
 from core.study.stats.intervals import Interval
+from core.study.stats.measures import MEASURES, bounded, spread_text
 from core.wording.numbers import count_text, number_text, percent
 
 SCALE = "Viridis"
@@ -121,16 +122,12 @@ def _lines(cell: Cell) -> list[str]:
     """Describe a cell for the tooltip of a tile or point."""
     lines = [cell.label]
     if cell.validation:
-        lines.append(f"validation {_spread(cell.validated)}, {len(cell.validation)} of {len(cell.runs)} seeds")
+        lines.append(f"validation {spread_text(cell.validated)}, {len(cell.validation)} of {len(cell.runs)} seeds")
     if cell.failed:
         lines.append(f"{cell.failed} failed")
     if not cell.validation and not cell.failed:
         lines.append("no result yet" if any(run.is_live for run in cell.runs) else "no result")
     return lines
-
-
-def _spread(interval: Interval) -> str:
-    return percent(interval.mean) + (f" ± {number_text(interval.half_width)}" if interval.n > 1 else "")
 
 
 def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
@@ -199,7 +196,7 @@ def rank_curve(cells: Sequence[Cell]) -> go.Figure:
 
 def _reference(full: Cell, left: float, right: float) -> list[dict[str, Any]]:
     """Return full fine-tuning as a line from ``left`` to ``right``, with a band for its 95 % interval."""
-    interval, ends = full.tested, np.array([left, right])
+    interval, ends = bounded(full.tested, MEASURES["accuracy"]), np.array([left, right])
     line = {
         "type": "scatter",
         "mode": "lines",
@@ -209,7 +206,7 @@ def _reference(full: Cell, left: float, right: float) -> list[dict[str, Any]]:
         "line": {"color": FULL, "width": 2, "dash": "dash"},
         "legendgroup": "Full",
         "showlegend": True,
-        "hovertemplate": f"{full.label}<br>test {_spread(interval)}<extra></extra>",
+        "hovertemplate": f"{full.label}<br>test {spread_text(interval)}<extra></extra>",
     }
     if interval.n < 2:
         return [line]
@@ -264,7 +261,7 @@ def pareto(cells: Sequence[Cell]) -> go.Figure:
                     "symbol": "circle" if cell in front else "circle-open",
                 },
                 "hovertemplate": f"{cell.label}<br>{count_text(cell.trainable_parameters)} trainable parameters"
-                f"<br>test {_spread(interval)}<extra></extra>",
+                f"<br>test {spread_text(interval)}<extra></extra>",
             }
         )
     layout = layout_of(
@@ -273,7 +270,11 @@ def pareto(cells: Sequence[Cell]) -> go.Figure:
         "Trainable parameters, log scale",
         "Accuracy (%)",
     )
-    layout["xaxis"] |= _log_axis([float(cell.trainable_parameters or 1) for cell in points]) | {"tickformat": "~s"}
+    sizes = [float(cell.trainable_parameters or 1) for cell in points]
+    # Ticks at 1, 2 and 5 below a decade; Plotly's own, at every digit, overlap on a phone.
+    layout["xaxis"] |= _log_axis(sizes) | {"tickformat": "~s"}
+    if sizes:
+        layout["xaxis"] |= {"dtick": "D2" if max(sizes) < 10 * min(sizes) else 1}
     return go.Figure(traces, layout)
 
 
@@ -318,7 +319,7 @@ def _dots_and_mean(cell: Cell, x: Any, x_mean: float, colour: str) -> list[dict[
         "y": np.array([interval.mean]),
         "error_y": _bars([interval], colour),
         "marker": {"color": colour, "size": 11, "symbol": "diamond"},
-        "hovertemplate": f"{cell.label}<br>test {_spread(interval)}, {interval.n} seeds<extra></extra>",
+        "hovertemplate": f"{cell.label}<br>test {spread_text(interval)}, {interval.n} seeds<extra></extra>",
     }
     return [dots, mean]
 
@@ -337,8 +338,7 @@ def _line(name: str, x: Any, y: Any, shape: str = "linear") -> dict[str, Any]:
 
 
 def _bars(intervals: Sequence[Interval], colour: str) -> dict[str, Any]:
-    widths = np.array([interval.half_width for interval in intervals])
-    return {"array": np.nan_to_num(widths), "color": colour, "thickness": 1.2, "width": 3}
+    return whiskers(intervals, MEASURES["accuracy"]) | {"color": colour, "thickness": 1.2, "width": 3}
 
 
 def _rate_axis(rates: Iterable[float]) -> dict[str, Any]:

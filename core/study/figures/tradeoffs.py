@@ -19,9 +19,10 @@ from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm, Standing
 from core.study.arms.storage import bytes_for_customers
 from core.study.figures.palette import NEUTRAL
-from core.study.figures.style import layout_of
-from core.study.stats.measures import MEASURES, value_text
-from core.wording.numbers import bytes_text, number_text, percent
+from core.study.figures.style import layout_of, whiskers
+from core.study.stats.intervals import Interval
+from core.study.stats.measures import MEASURES, spread_text, value_text
+from core.wording.numbers import bytes_text
 
 Cost = Literal["seconds", "trainable_parameters", "storage"]
 
@@ -98,7 +99,7 @@ def learning_and_forgetting(
     among = ", its own classes only" if masked else ""
     layout = layout_of(
         "Learning and forgetting",
-        "validation parts, mean over seeds; one point per epoch, the large point is the last",
+        "validation parts, mean over seeds; large: last epoch",
         f"Accuracy on the source{among} (%)",
         "Accuracy on the target (%)",
         height=460,
@@ -132,7 +133,8 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
         )
     layout = layout_of(
         "Accuracy against time",
-        "validation part, mean over seeds; one point per epoch",
+        "validation part, mean over seeds; one point per epoch"
+        + ("; runs of a bank share its time" if any(arm.shares_time for arm in arms) else ""),
         "Training time (s), log scale",
         "Accuracy (%)",
     )
@@ -163,15 +165,13 @@ def accuracy_against(
         if not (math.isfinite(x) and math.isfinite(interval.mean)):
             continue
         places.append(x)
-        traces.append(_point(arm.spec.label, x, interval.mean, interval.half_width, colours[arm.key], _text(cost, x)))
+        traces.append(_point(arm.spec.label, x, interval, colours[arm.key], _text(cost, x)))
     by_rank = {arm.lora.rank: arm for arm in arms if arm.lora}
     for cut in cuts if cost == "storage" else ():
         if cut.rank in by_rank:
             twin, interval = by_rank[cut.rank], cut.accuracy
             x = cost_of(twin, cost, customers)
-            traces.append(
-                _point(cut.label, x, interval.mean, interval.half_width, colours[twin.key], _text(cost, x), hollow=True)
-            )
+            traces.append(_point(cut.label, x, interval, colours[twin.key], _text(cost, x), hollow=True))
     titles = {
         "seconds": ("Accuracy against training time", "Training time per run (s), log scale"),
         "trainable_parameters": ("Accuracy against trainable parameters", "Trainable parameters, log scale"),
@@ -200,23 +200,20 @@ def _text(cost: Cost, value: float) -> str:
     return bytes_text(value) if cost == "storage" else value_text(MEASURES[cost], value)
 
 
-def _point(
-    name: str, x: float, mean: float, half: float, colour: str, text: str, hollow: bool = False
-) -> dict[str, Any]:
-    spread = f" ± {number_text(half)}" if math.isfinite(half) else ""
+def _point(name: str, x: float, interval: Interval, colour: str, text: str, hollow: bool = False) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
         "uid": name,
         "x": np.array([x]),
-        "y": np.array([mean]),
+        "y": np.array([interval.mean]),
         "marker": {
             "color": colour,
             "size": 11,
             "symbol": "circle-open" if hollow else "circle",
             "line": {"width": 2, "color": colour},
         },
-        "error_y": {"array": np.nan_to_num(np.array([half])), "color": colour, "thickness": 1.5, "width": 4},
-        "hovertemplate": f"{name}<br>{percent(mean)}{spread}, {text}<extra></extra>",
+        "error_y": whiskers([interval], MEASURES["accuracy"]) | {"color": colour, "thickness": 1.5, "width": 4},
+        "hovertemplate": f"{name}<br>{spread_text(interval)}, {text}<extra></extra>",
     }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.data.presets import PRESETS
-from core.spec import CONTROL_RATES, LEARNING_RATES, LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
+from core.spec import CONTROL_RATES, LEARNING_RATES, LoRASpec, Method, ModelSpec, OptimSpec, RunSpec, TaskSpec, bounds
 from core.study.arms.tuning import TuneSpec, rates_around
 from core.study.arms.verdict import MarginSpec
 
@@ -94,10 +94,10 @@ def _rate_options(specs: Sequence[RunSpec]) -> list[str] | None:
     counts = {len(rates) for rates in tried.values()}
     lora = {frozenset(rates) for (kind, _), rates in tried.items() if kind == "lora"}
     full = {frozenset(rates) for (kind, _), rates in tried.items() if kind == "full"}
-    if len(counts) > 1 or len(lora) != 1 or len(full) != 1:
+    if len(counts) > 1 or len(lora) != 1 or len(full) != 1 or max(counts) > (bounds(TuneSpec, "rates").high or 0):
         return None
     count = counts.pop()
-    centres = {"full": _centre(full.pop(), count), "lora": _centre(lora.pop(), count)}
+    centres = {"full": _centre("full", full.pop(), count), "lora": _centre("lora", lora.pop(), count)}
     for (kind, _), rates in tried.items():
         centre = centres.get(kind) or CONTROL_RATES.get(kind)  # type: ignore[call-overload]
         if centre is None or set(_around(centre, count)) != rates:
@@ -114,7 +114,7 @@ def _around(centre: float, count: int) -> tuple[float, ...]:
     return (centre,) if count == 1 else rates_around(centre, TuneSpec.of(rates=count))
 
 
-def _centre(rates: frozenset[float], count: int) -> float | None:
-    """The rate that these lie around: the middle one of an odd number, else the default that gives them."""
+def _centre(method: Method, rates: frozenset[float], count: int) -> float | None:
+    """A rate that these lie around: the method's default if it is one, else the middle one; None off the grid."""
     middle = sorted(rates)[len(rates) // 2]
-    return next((c for c in (middle, *LEARNING_RATES.values()) if set(_around(c, count)) == rates), None)
+    return next((rate for rate in (LEARNING_RATES[method], middle) if set(_around(rate, count)) == rates), None)

@@ -6,6 +6,9 @@ import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from typing import Any
+
+import numpy as np
 
 from core.lab import Lab
 from core.spec import RunSpec
@@ -36,7 +39,7 @@ class Evidence:
     cells: tuple[Cell, ...]
     """Settings for the curves over the learning rate."""
     curves: dict[str, Curve]
-    """Curves of the runs of the chosen arms, by run id."""
+    """Curves of all runs with results, by run id; those that were not chosen without their losses."""
     remeasured: Remeasured
     classes: dict[str, int]
     """Number of labels of each dataset that the runs use."""
@@ -102,11 +105,18 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
         choices=tuple(rate_choices(members)),
         dropped=tuple(dropped_sentences(members)),
         cells=tuple(cells_of(members)),
-        curves={run.id: lab.curve(run.id) for arm in chosen for run in arm.runs},
+        curves=epochs_of(lab, members) | {run.id: lab.curve(run.id) for arm in chosen for run in arm.runs},
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
         classes={task.dataset: titles[task.dataset] for task in tasks if task.dataset in titles},
         versions=versions(),
     )
+
+
+def epochs_of(lab: Lab, runs: Iterable[Run]) -> dict[str, Curve]:
+    """Curves of the runs with results, by id, without losses: these are long, and the epochs alone are a few rows."""
+    nothing: Any = np.empty(0)
+    found = {run.id: lab.curve(run.id) for run in runs if run.result is not None}
+    return {id: Curve(nothing, nothing, nothing, curve.epochs) for id, curve in found.items()}
 
 
 def bases_of(members: Sequence[Run]) -> list[str]:

@@ -72,7 +72,9 @@ SCRIPT = """
     const figure = JSON.parse(document.getElementById(place.id + "-data").textContent);
     figure.layout.font = { ...figure.layout.font, color: ink() };
     figure.layout.hoverlabel = { font: { color: "#111" }, bgcolor: "#eee" };
-    await Plotly.newPlot(place, figure.data, figure.layout, { displaylogo: false, responsive: true });
+    await Plotly.newPlot(place, figure.data, figure.layout, {
+      displaylogo: false, responsive: true, toImageButtonOptions: { filename: place.id, scale: 2 },
+    });
   }
   const paint = colour => places.forEach(place => Plotly.relayout(place, { "font.color": colour }));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint(ink()));
@@ -180,7 +182,8 @@ def _again(report: Report) -> str:
     details = f"<details><summary>Specs of one run of each setting</summary><pre>{escape(specs)}</pre></details>"
     if report.command is None:
         words = (
-            "This experiment was put together on the Fine-tune page in a way that the command line has no options for. "
+            "No single command gives these runs: they have settings that the command line has no options for, or were "
+            "tuned over learning rates that an earlier version tried. "
             "The same spec gives the same numbers on the same machine; these are the specs of one run of each setting, "
             "which differ from the others in the seed and, where it was tuned, in the learning rate."
         )

@@ -53,8 +53,9 @@ def limits_of(evidence: Evidence) -> list[str]:
     banks = {run.result.bank for run in evidence.members if run.result}
     if banks and max(banks) > 1:
         sentences.append(
-            f"Up to {max(banks)} runs were trained side by side, and each is charged an equal share of the time: "
-            "a run on its own takes longer, and another machine takes another time."
+            f"Up to {max(banks)} runs were trained side by side, and each is charged an equal share of the time. The "
+            "times of methods are therefore not measured alike, and their ratio says nothing about LoRA: in plain "
+            "PyTorch a step of LoRA may take longer than one of full fine-tuning."
         )
     if evidence.remeasured.cuts:
         sentences.append(

@@ -25,15 +25,24 @@ from core.study.arms.difference_tables import (
     differences_table,
     full_differences,
     interval_text,
-    level_text,
     rank_differences,
 )
 from core.study.arms.fairness import comparable
+from core.study.arms.frontier import (
+    FRONTIER_NOTE,
+    at_equal_accuracy,
+    frontier_pairs,
+    frontier_sentence,
+    frontier_table,
+    frontiers,
+)
 from core.study.arms.storage import bytes_for_customers
+from core.study.arms.tables import mean_text
 from core.study.arms.tuning import choice_sentence, ratio_text
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.figures.curves import NamedCurve, accuracy_curves, arm_dots
+from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs
 from core.study.report.command import compare_command
@@ -42,7 +51,8 @@ from core.study.report.facts import facts_of
 from core.study.report.limits import limits_of
 from core.study.report.words import WORDS
 from core.study.stats.claims import Level
-from core.wording.numbers import NOTHING, bytes_text, count_text, number_text, percent, seconds_text
+from core.study.stats.measures import MEMORY_NOTE, TIME_NOTE, spread_text
+from core.wording.numbers import NOTHING, bytes_text, count_text, number_text, percent
 from core.wording.tasks import task_text
 
 CUSTOMERS = 100
@@ -204,12 +214,12 @@ def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Se
             "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
             "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
             "Seeds": [str(len(arm.runs)) for arm in arms],
-            "Accuracy": [level_text(arm.interval("accuracy")) for arm in arms],
+            "Accuracy": [spread_text(arm.interval("accuracy")) for arm in arms],
             f"Within {found.margin:g} points": [within.get(arm.key, NOTHING) for arm in arms],
         },
         dtype=object,
     )
-    return Section("Accuracy", lead, (figure, Table("Settings", summary, "± is half of the 95 % interval."), *tables))
+    return Section("Accuracy", lead, (figure, Table("Settings", summary, "In brackets: the 95 % interval."), *tables))
 
 
 def _rates(evidence: Evidence) -> Section:
@@ -253,9 +263,36 @@ def _forgetting(evidence: Evidence, colours: dict[str, str]) -> Section:
     if all(len(curve.curve.epochs) <= FEW_EPOCHS for curve in curves):
         figure.update_xaxes(dtick=1)
     parts.append(Plot("curves", figure, "Mean accuracy on target and source after each epoch, one line per setting"))
-    parts.append(Table("Forgetting, in points of the source", _forgetting_table(arms, evidence.split)))
+    parts.append(
+        Table(
+            "Forgetting at the chosen rates, in points of the source",
+            _forgetting_table(arms, evidence.split),
+            "Each setting is at its own rate, so a difference here compares rates as much as methods.",
+        )
+    )
+    for masked in kinds:
+        parts += _frontier(evidence, colours, masked)
     lead = "What the network still knows of the source while it learns the target."
     return Section("Learning and forgetting", lead, tuple(parts))
+
+
+def _frontier(evidence: Evidence, colours: dict[str, str], masked: bool) -> list[Plot | Table]:
+    """Accuracy against forgetting over all rates and epochs, and what equal accuracy says."""
+    start = evidence.remeasured.start
+    before = (start.source_masked if masked else start.source) if start else None
+    found = frontiers(evidence.members, evidence.curves, before, masked) if before is not None else []
+    if not found:
+        return []
+    pairs = frontier_pairs(found)
+    suffix, among = ("-masked", ", choosing among the source's classes") if masked else ("", "")
+    equal = [row for lora, full in pairs for row in at_equal_accuracy(lora, full)]
+    note = " ".join([*(frontier_sentence(lora, full) for lora, full in pairs), FRONTIER_NOTE])
+    return [
+        Plot(f"frontier{suffix}", frontier_figure(found, colours, masked), f"{ALT}{among}"),
+        Table(
+            f"Forgetting at equal accuracy on the target, in points of the source{among}", frontier_table(equal), note
+        ),
+    ]
 
 
 def _mean_curve(curves: Sequence[Curve]) -> Curve:
@@ -268,7 +305,7 @@ def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
     for title, masked in (("", False), (", masked", True)) if split else (("", False),):
         lost = [arm.interval("forgetting_masked" if masked else "forgetting") for arm in arms]
         left = [arm.interval("source_accuracy_masked" if masked else "source_accuracy") for arm in arms]
-        columns[f"Source accuracy{title}"] = [level_text(interval) for interval in left]
+        columns[f"Source accuracy{title}"] = [spread_text(interval) for interval in left]
         columns[f"Forgotten{title}"] = [number_text(i.mean) if i.n else NOTHING for i in lost]
         against = {d.a: d for d in full_differences(arms, "forgetting_masked" if masked else "forgetting")}
         columns[f"Minus full{title}, 95 %"] = [
@@ -279,14 +316,11 @@ def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
 
 def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Section:
     arms, cuts = evidence.named, evidence.remeasured.cuts
-    seconds = [arm.interval("seconds") for arm in arms]
     table = pd.DataFrame(
         {
             "Setting": [arm.label for arm in arms],
             "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
-            "Time per run": [
-                seconds_text(i.mean) + (f" ± {number_text(i.half_width)}" if i.n > 1 else "") for i in seconds
-            ],
+            "Time per run": [mean_text(arm, "seconds") for arm in arms],
             "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
             "To store, 1 customer": [bytes_text(bytes_for_customers(arm, 1)) for arm in arms],
             f"To store, {customers:,} customers": [bytes_text(bytes_for_customers(arm, customers)) for arm in arms],
@@ -305,7 +339,7 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
             accuracy_against("storage", arms, colours, customers, cuts),
             f"Accuracy on the test part against bytes to store for {customers:,} customers",
         ),
-        Table("What each setting costs", table),
+        Table("What each setting costs", table, f"{TIME_NOTE} {MEMORY_NOTE}"),
     )
     lead = (
         "LoRA is stored as one base and one adapter per customer, head only and biases only as one base and the "

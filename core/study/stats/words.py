@@ -6,6 +6,7 @@ import math
 
 from core.study.stats.claims import Difference, least_seeds
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, Interval
+from core.study.stats.measures import MEASURES, bounded, digits_of
 from core.wording.numbers import count_text, number_text, points_text
 
 
@@ -18,7 +19,7 @@ def span_text(interval: Interval) -> str:
     """An interval of points, as in ``95 % interval −1.20 to +0.30``."""
     if interval.low == interval.high:
         return "the same in every seed"
-    digits = digits_of(interval)
+    digits, interval = digits_of(interval), bounded(interval, MEASURES["gain"])
     low, high = (points_text(end, digits).removesuffix(" points") for end in (interval.low, interval.high))
     return f"95 % interval {low} to {high}"
 
@@ -40,7 +41,8 @@ def off_text(difference: Difference) -> str:
         return words
     if difference.holds_zero:
         return f"{words} ({span_text(interval)})"
-    low, high = sorted((abs(interval.low), abs(interval.high)))
+    inside = bounded(interval, MEASURES["gain"])
+    low, high = sorted((abs(inside.low), abs(inside.high)))
     if low == high:
         return f"{words} in every seed"
     return f"{words} (95 % interval {number_text(low, digits)} to {number_text(high, digits)})"
@@ -56,8 +58,3 @@ def seeds_line(seeds: int) -> str:
     if settings == 1:
         return f"Can show a difference for 1 rank; for 2 or 3 it takes {least_seeds(3)} seeds."
     return f"Can show a difference for up to {count_text(settings)} ranks."
-
-
-def digits_of(interval: Interval) -> int:
-    """Decimals that mean something: one where the interval is wide, else two."""
-    return 1 if interval.half_width >= 0.5 else 2

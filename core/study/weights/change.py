@@ -1,4 +1,4 @@
-"""What one run changed: the base, the tuned network, and ΔW of each layer."""
+"""Weight change of one run: the base, the tuned network, and ΔW of each layer."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class WeightChange:
 
     @cached_property
     def plain(self) -> nn.Module:
-        """The tuned network of plain linear layers: its own, or with the adapters added up."""
+        """The tuned network with plain linear layers; adapters are merged."""
         has_adapters = any(isinstance(module, AdaptedLinear) for module in self.tuned.modules())
         return merged_copy(self.tuned) if has_adapters else self.tuned
 
     @cached_property
     def bias_deltas(self) -> dict[str, Array]:
-        """Change of each layer's bias, (out,), by its path: zero after LoRA, which leaves biases alone."""
+        """Change of each layer's bias, (out,), by its path; zero after LoRA, which does not train biases."""
         return {path: _bias(self.plain, path) - _bias(self.base, path) for path in self.weights}
 
     @property
@@ -62,17 +62,21 @@ class WeightChange:
         return {path: spectrum(delta, self.weights[path]) for path, delta in self.deltas.items()}
 
     def layer(self, path: str) -> tuple[Array, Array]:
-        """W and ΔW of one layer. Raises: LoRAError: there is none of that path."""
+        """Return W and ΔW of one layer.
+
+        Raises:
+            LoRAError: there is no such layer.
+        """
         if path not in self.weights:
             raise LoRAError(f"This network has no layer {path}; it has: {', '.join(self.weights)}.")
         return self.weights[path], self.deltas[path]
 
 
 def read_change(lab: Lab, run: Run) -> WeightChange:
-    """What a finished fine-tune run changed, from its files.
+    """Read the weight change of a finished fine-tune run from its files.
 
     Raises:
-        UnknownRunError: the run is a base, or a file is gone.
+        UnknownRunError: the run is a base, or a file is missing.
         RunStateError: the run has no result yet.
         NetworkFileError: a network's file is damaged.
         AdapterError: the adapter's file is damaged, or was trained on another base.
@@ -84,21 +88,21 @@ def read_change(lab: Lab, run: Run) -> WeightChange:
 
 
 def layer_shapes(run: Run) -> dict[str, tuple[int, int]]:
-    """(out, in) of each layer of a run's network, by its path, without reading a file."""
+    """Return (out, in) of each layer of a run's network, by its path, without reading a file."""
     model = run.spec.model
     sizes = (model.num_features, model.num_hidden_1, model.num_hidden_2, model.num_classes)
     return {f"layers.{2 * i}": (sizes[i + 1], sizes[i]) for i in range(3)}
 
 
 def main_arms(runs: Iterable[Run], always: str | None = None) -> list[Arm]:
-    """The chosen arm of full fine-tuning and of each rank of LoRA; see :mod:`core.study.arms.choice`.
+    """Return the chosen arm of full fine-tuning and of each rank of LoRA; see :mod:`core.study.arms.choice`.
 
     Args:
         runs: all of one experiment.
-        always: key of an arm that is kept beside them, with its stopped runs too.
+        always: key of an arm that is included in any case, with its stopped runs.
 
     Returns:
-        In :func:`core.study.arms.arm.arm_order`; all arms where nothing has finished without a failed seed.
+        Arms in :func:`core.study.arms.arm.arm_order`; all of them if none has finished without a failed seed.
     """
     everything = list(runs)
     chosen = {arm.key: arm for arm in chosen_arms(everything) if not arm.spec.control}
@@ -108,7 +112,7 @@ def main_arms(runs: Iterable[Run], always: str | None = None) -> list[Arm]:
 
 
 def main_run(runs: Iterable[Run]) -> Run | None:
-    """The run that is shown first: of the best LoRA, else of full fine-tuning; None where no run has a result."""
+    """Return the run to show first: of the best LoRA arm, else of full fine-tuning; None if no run has a result."""
     everything = list(runs)
     arms = main_arms(everything)
     # LoRA first: its adapters are what the sliders are about.
@@ -117,7 +121,7 @@ def main_run(runs: Iterable[Run]) -> Run | None:
 
 
 def run_of_seed(arm: Arm, seed: int) -> Run:
-    """The run of an arm with that seed; where there is none, with its first seed."""
+    """Return the run of an arm with this seed, or else its first run."""
     return next((run for run in arm.runs if run.spec.seed == seed), arm.runs[0])
 
 

@@ -1,4 +1,4 @@
-"""In which directions two runs changed a layer, and whether a run's new directions matter."""
+"""Overlap of the directions of two runs, and intruder dimensions of one run with a check by scaling."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from core.study.weights.subspace import (
 )
 
 MAX_DIRECTIONS = 16
-"""Directions of a ΔW that are compared, the strongest first: more would not be told apart on a page."""
+"""Maximum number of directions of ΔW to compare, the strongest first; more would be illegible on a page."""
 
 MEANINGFUL = 0.95
-"""Share of random directions that must count as new, for a layer's intruders to mean something."""
+"""Share of random directions that must count as intruders for the intruders of a layer to be meaningful."""
 
 FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""λ of the check on intruders: 1 leaves them as they are, 0 takes them out."""
+"""λ of the check on intruders: 1 leaves them unchanged, 0 removes them."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How alike the directions of two ΔW are, beside what random ones would be."""
+    """Similarity of the directions of two ΔW, and that of random directions."""
 
     similarity: Array
     """(k₁, k₂), φ(i, j) at [i − 1, j − 1]; see :func:`core.study.weights.subspace.similarity`."""
@@ -63,7 +63,7 @@ def overlap(first: Array, second: Array) -> Overlap | None:
         second: (d, k₂).
 
     Returns:
-        None where one of them has no direction, as of a layer that did not change.
+        None if one of them is empty, as for a layer that did not change.
     """
     if not first.shape[1] or not second.shape[1]:
         return None
@@ -77,30 +77,30 @@ def _chance(dimension: int, k1: int, k2: int) -> RandomSimilarity:
 
 @lru_cache(maxsize=256)
 def intruders_mean_something(shape: tuple[int, int], threshold: float = INTRUDER_THRESHOLD) -> bool:
-    """Whether a new direction would be noticed in a layer of that shape; not in an output layer of ten classes."""
+    """Return whether intruders are meaningful in a layer of this shape; they are not in a layer with ten outputs."""
     return notices_new_directions(shape, threshold) >= MEANINGFUL
 
 
 @dataclass(frozen=True)
 class Newness:
-    """How well W knew the strongest directions of W + ΔW, beside a random ΔW of the same singular values."""
+    """Similarity of the strongest directions of W + ΔW to those of W, for ΔW and for random ΔW."""
 
     likeness: Array
-    """(k,) the largest |cosine| of each with any direction of W."""
+    """(k,) largest |cosine| of each direction with the directions of W."""
     random: Array
-    """(draws, k) the same for random ΔW."""
+    """(draws, k) the same for random ΔW with the same singular values."""
 
     def found(self, threshold: float) -> Intruders:
-        """Indices of the directions that resemble no direction of W."""
+        """Return the intruders below a threshold."""
         return Intruders(self.likeness, threshold)
 
     def by_chance(self, threshold: float) -> Array:
-        """(draws,) how many intruders each random ΔW makes."""
+        """Return the number of intruders of each random ΔW, (draws,)."""
         return np.asarray((self.random < threshold).sum(axis=1), dtype=np.float64)
 
 
 def newness(weight: Array, delta: Array, side: Side = "outputs") -> Newness:
-    """Likeness of the strongest directions of W + ΔW to those of W.
+    """Measure the similarity of the strongest directions of W + ΔW to those of W.
 
     See :func:`core.study.weights.subspace.intruders`.
     """
@@ -110,7 +110,7 @@ def newness(weight: Array, delta: Array, side: Side = "outputs") -> Newness:
 
 @dataclass(frozen=True)
 class ScalingCheck:
-    """Accuracies with the intruders of a layer scaled by λ, and with as many other strong directions."""
+    """Accuracies with the intruders of a layer scaled by λ, and the same for as many other strong directions."""
 
     factors: Array
     """(n,) λ, ascending; 1 is the trained network."""
@@ -121,14 +121,14 @@ class ScalingCheck:
 def scaling_check(change: WeightChange, exam: Exam, layer: str, indices: Sequence[int]) -> ScalingCheck:
     """Scale the intruders of a layer and measure how the accuracies change.
 
-    Where they cause forgetting, λ < 1 gives source accuracy back and costs little target accuracy, and the control
-    does neither. Source: Shuttleworth et al., arXiv 2410.21228, its scaling of intruders by λ.
+    If they cause forgetting, λ < 1 restores source accuracy at little cost in target accuracy, and scaling the control
+    directions does not. Source: Shuttleworth et al., arXiv 2410.21228, its scaling of intruders by λ.
 
     Args:
         change: base and tuned network.
-        exam: images to judge by.
+        exam: images to evaluate on.
         layer: its path.
-        indices: places of the intruders among the singular values of W + ΔW, 0 for the largest.
+        indices: of the intruders among the singular values of W + ΔW, 0 for the largest.
     """
     weight, delta = change.layer(layer)
     tuned = weight + delta
@@ -143,6 +143,6 @@ def scaling_check(change: WeightChange, exam: Exam, layer: str, indices: Sequenc
 
 
 def rank_of(change: WeightChange, layer: str, otherwise: int) -> int:
-    """Rank of the adapter on a layer; ``otherwise`` where it has none."""
+    """Return the rank of the adapter on a layer, or ``otherwise`` if it has none."""
     module = change.tuned.get_submodule(layer)
     return module.lora.rank if isinstance(module, AdaptedLinear) else otherwise

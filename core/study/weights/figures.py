@@ -1,6 +1,6 @@
-"""Pictures of what training did to weights: pure functions, at home in a light and in a dark page.
+"""Figures of weight changes, for light and dark pages.
 
-Colour tells the arm. Lines of the target are solid, those of the source dotted with squares, as in every figure here.
+Colours stand for arms. Lines of the target are solid, those of the source are dotted with squares.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from core.study.weights.subspace import Intruders
 from core.wording.numbers import percent
 
 SCALE = "Viridis"
-"""Colours of the heat maps: equally far apart to the eye, also for people with colour vision deficiency."""
+"""Colour scale of the heat maps: perceptually uniform, also with colour vision deficiency."""
 
 
 @dataclass(frozen=True)
 class NamedSpectrum:
-    """The spectrum of one run's layer, as it is drawn."""
+    """The spectrum of one layer of a run, with its label and colour."""
 
     label: str
-    """Its arm's label; the arm is in the legend once."""
+    """Label of its arm, which appears in the legend once."""
     colour: str
     seed: int
     spectrum: Spectrum
     chosen: bool
-    """Whether it is a run that was chosen; the other seeds of its arm are drawn faintly."""
+    """Whether the run has the chosen seed; other seeds are drawn faintly."""
 
 
 @dataclass(frozen=True)
 class TrainedRank:
-    """A LoRA run as a dot beside the cut ΔW of full fine-tuning."""
+    """A LoRA run to compare with full fine-tuning cut to a rank."""
 
     label: str
     colour: str
@@ -53,7 +53,7 @@ class TrainedRank:
 
 
 def singular_values(spectra: Sequence[NamedSpectrum], weight: Array) -> go.Figure:
-    """Singular values of ΔW of one layer on two logarithmic axes; those that are zero are left out.
+    """Singular values of ΔW of one layer on two logarithmic axes, without those that are zero.
 
     Args:
         spectra: of runs.
@@ -74,7 +74,7 @@ def singular_values(spectra: Sequence[NamedSpectrum], weight: Array) -> go.Figur
         values = _positive(named.spectrum.values)
         traces.append(_spectrum_trace(named, values, "σ<sub>%{x}</sub> = %{y:.3g}"))
     layout = layout_of(
-        "Singular values of ΔW", "strong: the chosen seed, faint: the others", "Number i, log scale", "σᵢ, log scale"
+        "Singular values of ΔW", "bold: the chosen seed; faint: other seeds", "Index i, log scale", "σᵢ, log scale"
     )
     layout["xaxis"] |= _rank_axis(len(weight))
     layout["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
@@ -82,14 +82,14 @@ def singular_values(spectra: Sequence[NamedSpectrum], weight: Array) -> go.Figur
 
 
 def energy_held(spectra: Sequence[NamedSpectrum], share: float) -> go.Figure:
-    """Share of ‖ΔW‖² that the first r singular values hold, over r.
+    """Share of ‖ΔW‖² in the first r singular values, against r.
 
     Args:
         spectra: of runs.
         share: marked by a line, 0 to 1.
     """
     traces = [
-        _spectrum_trace(named, 100 * named.spectrum.energy, "the first %{x} hold %{y:.1f} %")
+        _spectrum_trace(named, 100 * named.spectrum.energy, "the first %{x}: %{y:.1f} %")
         for named in _chosen_last(spectra)
     ]
     limit = max((len(named.spectrum.values) for named in spectra), default=1)
@@ -105,13 +105,13 @@ def energy_held(spectra: Sequence[NamedSpectrum], share: float) -> go.Figure:
 def accuracy_of_cuts(
     curves: Sequence[CutCurve], colour: str, trained: Sequence[TrainedRank], chosen: int, masked: bool
 ) -> go.Figure:
-    """Accuracy of full fine-tuning with its ΔW cut to rank r, over r, beside LoRA runs of that rank.
+    """Accuracy of full fine-tuning with its ΔW cut to rank r, against r, and of LoRA runs at that rank.
 
     Args:
-        curves: of full fine-tuning, a seed each.
+        curves: of full fine-tuning, one per seed.
         colour: of full fine-tuning.
         trained: LoRA runs.
-        chosen: the rank that is suggested.
+        chosen: the suggested rank.
         masked: whether the source is judged among its own classes only.
     """
     ranks = curves[0].ranks
@@ -193,10 +193,10 @@ def similarity_map(values: Array, title: str, subtitle: str, first: str, second:
 
     Args:
         values: (k₁, k₂).
-        title: what is compared.
-        subtitle: how to read it.
-        first: whose i directions go downwards.
-        second: whose j directions go to the right.
+        title: of the figure.
+        subtitle: of the figure.
+        first: name of the rows.
+        second: name of the columns.
     """
     rows, columns = values.shape
     trace = {
@@ -219,7 +219,7 @@ def similarity_map(values: Array, title: str, subtitle: str, first: str, second:
 
 
 def accuracy_over_strength(curve: StrengthCurve, strength: float, colour: str, masked: bool) -> go.Figure:
-    """Accuracy of the base with t times the trained ΔW, over t, with the chosen t marked.
+    """Accuracy of the base with t times the trained ΔW, against t, with the chosen t marked.
 
     Args:
         curve: measured.
@@ -230,11 +230,11 @@ def accuracy_over_strength(curve: StrengthCurve, strength: float, colour: str, m
     place, traces = curve.place(strength), list[dict[str, Any]]()
     lines = [("Target", curve.scores.target, "solid", "circle", colour)]
     if masked:
-        lines.append(("Target, its classes only", curve.scores.target_masked, "dash", "circle-open", colour))
+        lines.append(("Target, own classes", curve.scores.target_masked, "dash", "circle-open", colour))
     if curve.scores.source is not None and curve.scores.source_masked is not None:
         lines.append(("Source", curve.scores.source, "dot", "square", NEUTRAL))
         if masked:
-            lines.append(("Source, its classes only", curve.scores.source_masked, "dashdot", "square-open", NEUTRAL))
+            lines.append(("Source, own classes", curve.scores.source_masked, "dashdot", "square-open", NEUTRAL))
     for name, values, dash, symbol, line in lines:
         hover = f"{name}: %{{y:.2f}} % at %{{x:.1f}} ×<extra></extra>"
         traces += [
@@ -262,7 +262,7 @@ def accuracy_over_strength(curve: StrengthCurve, strength: float, colour: str, m
                 "hovertemplate": hover,
             },
         ]
-    layout = layout_of("Accuracy over the strength of ΔW", "test part", "Multiple of the trained ΔW", "Accuracy (%)")
+    layout = layout_of("Accuracy against the strength of ΔW", "test part", "Multiple of the trained ΔW", "Accuracy (%)")
     layout["xaxis"] |= {"range": [-0.05, float(curve.strengths[-1]) + 0.05], "dtick": 0.5}
     layout["yaxis"] |= {"range": [-2, 102]}
     layout["shapes"] = [_vertical(1.0, NEUTRAL), _vertical(float(curve.strengths[place]), colour, "solid")]
@@ -281,7 +281,7 @@ def accuracy_over_strength(curve: StrengthCurve, strength: float, colour: str, m
 
 
 def likeness_bars(found: Intruders, colour: str) -> go.Figure:
-    """How well W knew each of the strongest directions of W + ΔW; below ε they are intruders.
+    """Similarity of the strongest directions of W + ΔW to those of W; below ε they are intruders.
 
     Args:
         found: of one layer.
@@ -295,13 +295,13 @@ def likeness_bars(found: Intruders, colour: str) -> go.Figure:
         "y": found.likeness,
         "width": 0.7,
         "marker": {"color": [colour if is_new else NEUTRAL for is_new in new]},
-        "text": ["intruder" if is_new else "known" for is_new in new],
+        "text": ["intruder" if is_new else "similar to one of W" for is_new in new],
         "textposition": "none",
         "hovertemplate": "direction %{x}: %{text}<br>largest |cosine| %{y:.2f}<extra></extra>",
         "showlegend": False,
     }
     layout = layout_of(
-        "How well W knew each direction",
+        "Similarity to directions of W",
         "coloured: intruders, below the dashed ε",
         "Direction of W + ΔW, strongest first",
         "Largest |cosine|",
@@ -314,7 +314,7 @@ def likeness_bars(found: Intruders, colour: str) -> go.Figure:
 
 
 def accuracy_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Figure:
-    """Accuracy over λ, for the intruders and for as many other strong directions.
+    """Accuracy against λ, for the intruders and for the same number of other strong directions.
 
     Args:
         check: measured.
@@ -323,7 +323,7 @@ def accuracy_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Fi
     """
     traces = []
     sides: tuple[tuple[On, str, str], ...] = (("target", "solid", "circle"), ("source", "dot", "square"))
-    for name, scores, line in (("Intruders", check.intruders, colour), ("As many others", check.control, NEUTRAL)):
+    for name, scores, line in (("Intruders", check.intruders, colour), ("Other directions", check.control, NEUTRAL)):
         for on, dash, symbol in sides:
             values = scores.line(on, masked and on == "source")
             if np.isfinite(values).all():
@@ -347,7 +347,7 @@ def accuracy_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Fi
 
 
 def _chosen_last(spectra: Sequence[NamedSpectrum]) -> list[NamedSpectrum]:
-    """Faint lines first, so that they lie beneath."""
+    """Put faint lines first, so that they are drawn beneath the others."""
     return sorted(spectra, key=lambda named: named.chosen)
 
 
@@ -374,6 +374,8 @@ def _positive(values: Array) -> Array:
 
 def _rank_axis(limit: int) -> dict[str, Any]:
     ticks = [2**power for power in range(limit.bit_length()) if 2**power <= limit]
+    if limit > 1.2 * ticks[-1]:  # else its label would overlap the one before
+        ticks.append(limit)
     span = [math.log10(0.9), math.log10(max(limit, 2) * 1.1)]
     return {"type": "log", "range": span, "tickvals": ticks, "ticktext": [str(tick) for tick in ticks]}
 

@@ -1,4 +1,4 @@
-"""Which rank full fine-tuning would have needed: its own ΔW, cut to rank r, and what that is worth."""
+"""Accuracy of full fine-tuning with its ΔW cut to rank r, and the smallest rank that is enough."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from core.study.weights.scores import Exam, Scores
 from core.study.weights.spectrum import Array, cut_networks
 
 TOLERANCE = 0.5
-"""Points of accuracy below the whole ΔW that a cut one may lie, where nothing else is asked for."""
+"""Default for the points of accuracy that a cut ΔW may lose."""
 
 
 @dataclass(frozen=True)
 class CutCurve:
-    """Accuracies of a tuned network with each layer's ΔW cut to rank r, over r."""
+    """Accuracies of a tuned network with each layer's ΔW cut to rank r, for several r."""
 
     ranks: tuple[int, ...]
-    """Ascending; at the last one nothing is cut off."""
+    """Ascending; the last one is the full rank."""
     scores: Scores
     """Accuracies at each rank."""
     base: Scores
@@ -28,14 +28,14 @@ class CutCurve:
 
 
 def ranks_up_to(limit: int) -> tuple[int, ...]:
-    """1, 2, 4, 8, … below ``limit``, then ``limit``."""
+    """Return the powers of two below ``limit``, and ``limit``."""
     return (*(2**power for power in range(limit.bit_length()) if 2**power < limit), limit)
 
 
 def cut_curve(change: WeightChange, exam: Exam) -> CutCurve:
-    """Cut ΔW to ranks 1, 2, 4, … up to the largest that any layer has; biases stay as they were tuned.
+    """Cut ΔW to ranks 1, 2, 4, … up to the largest rank of any layer; biases keep their tuned values.
 
-    A layer of fewer directions than r keeps all it has. The cut is the nearest matrix of its rank (Eckart and
+    A layer with fewer than r directions keeps all of them. The cut is the best approximation of its rank (Eckart and
     Young, Psychometrika 1, 1936).
     """
     ranks = ranks_up_to(max(min(weight.shape) for weight in change.weights.values()))
@@ -44,16 +44,16 @@ def cut_curve(change: WeightChange, exam: Exam) -> CutCurve:
 
 
 def cut_scores(change: WeightChange, exam: Exam, rank: int) -> Scores:
-    """Accuracies at one rank: what a rank that was chosen on the validation part is worth on the test part."""
+    """Return the accuracies at one rank, such as on the test part for a rank chosen on the validation part."""
     return exam.of_networks(cut_networks(change.base, change.plain, [rank]))
 
 
 def suggested_rank(curves: Sequence[CutCurve], tolerance: float = TOLERANCE) -> int:
-    """The smallest rank from which on the mean accuracy on the target stays close to that of the whole ΔW.
+    """Return the smallest rank from which on the mean target accuracy is within the tolerance.
 
     Args:
-        curves: of one arm, a seed each, measured on the validation part.
-        tolerance: points that the mean may lie below that of the whole ΔW.
+        curves: of one arm, one per seed, measured on the validation part.
+        tolerance: points that the mean may be below that of the whole ΔW.
     """
     means: Array = np.mean([curve.scores.target for curve in curves], axis=0)
     enough = means >= means[-1] - tolerance - 1e-9

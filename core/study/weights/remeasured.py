@@ -1,6 +1,6 @@
-"""Stored networks measured again: example by example, cut to a rank, and before training.
+"""Further measurements of stored networks: example by example, cut to a rank, and before training.
 
-Nothing is trained here. Where a dataset or a file is gone, a :class:`core.errors.LabError` is raised.
+Nothing is trained here. If a dataset or a file is missing, a :class:`core.errors.LabError` is raised.
 """
 
 from __future__ import annotations
@@ -9,12 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from core.adapter import apply_adapter
 from core.data.tasks import EvaluationPart, Task
 from core.engine.job import NETWORK
 from core.errors import LabError, RunStateError
@@ -25,15 +21,16 @@ from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm, Standing
 from core.study.stats.claims import ExampleDifference, example_difference
+from core.study.weights.predicted import predictions, true_labels
 from core.study.weights.spectrum import cut_networks
 from core.training.evaluation import evaluate_both
 
 
 def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int]) -> list[CutArm]:
-    """Full fine-tuning with ΔW of every layer cut to each rank by SVD: what LoRA of that rank could at best copy.
+    """Cut ΔW of every layer of full fine-tuning to each rank by SVD, and measure the accuracy.
 
-    The cut is the nearest matrix of that rank (Eckart and Young, Psychometrika 1, 1936), which is not the best
-    network of that rank: training within the rank, as LoRA does, may find a better one.
+    The cut is the best approximation of ΔW of that rank (Eckart and Young, Psychometrika 1, 1936) but not the best
+    network of that rank: training at that rank, as LoRA does, may find a better one.
 
     Args:
         lab: has the networks.
@@ -62,11 +59,11 @@ class Remeasured:
     images: tuple[int, int, int] | None = None
     """Number of the target's training, validation and test images."""
     missing: str = ""
-    """Why the rest is not there, where a network or dataset is gone."""
+    """Why the rest is missing, if a network or dataset is missing; empty otherwise."""
 
 
 def remeasure(lab: Lab, arms: Sequence[Arm]) -> Remeasured:
-    """Cut full fine-tuning to the ranks of the LoRA arms, and see where the base stood.
+    """Cut full fine-tuning to the ranks of the LoRA arms, and evaluate the base.
 
     Args:
         lab: has networks and datasets.
@@ -85,7 +82,7 @@ def remeasure(lab: Lab, arms: Sequence[Arm]) -> Remeasured:
 
 
 def mean_standing(standings: Sequence[Standing]) -> Standing | None:
-    """The mean of several; of the source only where all have it."""
+    """Return the mean of several; that of the source only if all have it."""
     if not standings:
         return None
     sources = [s.source for s in standings if s.source is not None]
@@ -97,7 +94,7 @@ def mean_standing(standings: Sequence[Standing]) -> Standing | None:
 
 
 def base_standings(lab: Lab, arms: Iterable[Arm]) -> dict[str, Standing]:
-    """Where each base stood on the validation parts of target and source before fine-tuning, by its id.
+    """Evaluate each base on the validation parts of target and source before fine-tuning, by its id.
 
     Raises:
         LabError: a network or dataset is gone.
@@ -111,35 +108,17 @@ def base_standings(lab: Lab, arms: Iterable[Arm]) -> dict[str, Standing]:
 
 
 def image_by_image(lab: Lab, a: Run, b: Run) -> ExampleDifference:
-    """The stored networks of two runs of one task on the same test images.
+    """Compare the stored networks of two runs of one task on the same test images.
 
     Raises:
-        RunStateError: the runs learnt different tasks.
+        RunStateError: the runs have different tasks.
         LabError: a network or dataset is gone.
     """
     if a.spec.task != b.spec.task:
         raise RunStateError("These two runs learnt different tasks: choose two of one experiment.")
-    task, _ = _tasks(lab, a.spec)
-    left, right = (right_on_test(network_of_run(lab, run), task) for run in (a, b))
+    truth = true_labels(lab, a.spec.task)
+    left, right = (predictions(lab, run) == truth for run in (a, b))
     return example_difference(left.tolist(), right.tolist())
-
-
-def network_of_run(lab: Lab, run: Run) -> nn.Module:
-    """A run's trained network; that of a LoRA run is its base with the adapter beside it.
-
-    Raises:
-        LabError: a file is gone or damaged, or the run has not made one.
-    """
-    if run.spec.lora is None:
-        return read_network(lab.artifacts.path(run.id, NETWORK))
-    return apply_adapter(read_network(lab.artifacts.base(run)), lab.artifacts.adapter(run.id))
-
-
-@torch.no_grad()
-def right_on_test(network: nn.Module, task: Task) -> NDArray[np.bool_]:
-    """(n,) whether the network names each image of the test part rightly, among all its outputs."""
-    found: NDArray[np.bool_] = (network(task.test_x).argmax(1) == task.test_y).numpy()
-    return found
 
 
 def _tasks(lab: Lab, spec: RunSpec) -> tuple[Task, Task | None]:

@@ -1,6 +1,6 @@
-"""What networks with more, less or other ΔW are worth: their accuracies on target and source.
+"""Accuracies of networks with changed ΔW on target and source.
 
-Many strengths of one ΔW are evaluated on the same images, so that a page can show any of them at once.
+Many strengths of one ΔW are evaluated together, so that a page can show each of them without delay.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from core.training.evaluation import BATCH, Evaluation, evaluate, judge
 PartName = Literal["validation", "test"]
 On = Literal["target", "source"]
 Strengths = Mapping[str, float]
-"""How much of its ΔW each layer gets, by its path: 0 none, 1 what training left; 1 where it is not named."""
+"""Factor on ΔW of each layer, by its path: 0 is the base, 1 the trained network; the default is 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Images of a task that networks are judged on."""
+    """Images of a task that networks are evaluated on."""
 
     x: Tensor
     """(n, features) float32."""
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracies of n networks in percent, an array of shape (n,) each; masked as of :class:`Evaluation`."""
+    """Accuracies of n networks in percent, in arrays of shape (n,); masked as in :class:`Evaluation`."""
 
     target: Array
     target_masked: Array
@@ -52,13 +52,13 @@ class Scores:
     source_masked: Array | None
 
     def line(self, on: On, masked: bool) -> Array:
-        """One of the four; NaN where there is no source apart from the target."""
+        """Return one of the four arrays; NaN for the source if the target is the source."""
         plain, own = (self.target, self.target_masked) if on == "target" else (self.source, self.source_masked)
         chosen = own if masked else plain
         return np.full(len(self.target), np.nan) if chosen is None else chosen
 
     def at(self, *places: int) -> Scores:
-        """Scores of some of the networks, in this order."""
+        """Return the scores of some of the networks, in this order."""
         chosen = list(places)
         return Scores(
             self.target[chosen],
@@ -70,14 +70,14 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Exam:
-    """The images of target and source that networks are judged on."""
+    """The images of target and source that networks are evaluated on."""
 
     target: Part
     source: Part | None
     """None where the target is the source."""
 
     def of_networks(self, networks: Iterable[nn.Module]) -> Scores:
-        """Each network's accuracies."""
+        """Evaluate networks."""
         found: list[tuple[Evaluation | None, Evaluation | None]] = []
         with torch.no_grad(), one_thread():
             for network in networks:
@@ -86,21 +86,21 @@ class Exam:
         return _scores([row[0] for row in found], [row[1] for row in found])
 
     def of_strengths(self, change: WeightChange, strengths: Sequence[Strengths]) -> Scores:
-        """Accuracies of the base with so much of each layer's ΔW, for each of ``strengths``."""
+        """Evaluate the base with each layer's ΔW scaled, for each of ``strengths``."""
         target = judged(change, self.target, strengths)
         return _scores(target, judged(change, self.source, strengths) if self.source else [None])
 
 
 def read_exam(lab: Lab, run: Run, part: PartName) -> Exam:
-    """The images of a run's target and source.
+    """Read the images of a run's target and source.
 
     Args:
         lab: has the datasets.
         run: a fine-tune run.
-        part: ``validation`` wherever something is chosen; ``test`` says what the chosen is worth.
+        part: ``validation`` to choose something, ``test`` to measure what was chosen.
 
     Raises:
-        DatasetError: a dataset is no longer there.
+        DatasetError: a dataset is missing.
     """
     target, source = run.spec.task, run.spec.source
     other = lab.tasks.get(source) if source is not None and source != target else None
@@ -108,7 +108,7 @@ def read_exam(lab: Lab, run: Run, part: PartName) -> Exam:
 
 
 def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> list[Evaluation]:
-    """How the base with so much of each layer's ΔW does on these images; see :func:`logits_at`."""
+    """Evaluate the base with each layer's ΔW scaled on these images; see :func:`logits_at`."""
     outputs: list[list[Tensor]] = [[] for _ in strengths]
     with one_thread():
         for start in range(0, max(len(part.x), 1), BATCH):
@@ -122,9 +122,9 @@ def logits_at(change: WeightChange, x: Tensor, strengths: Sequence[Strengths]) -
     """Logits of the base with W + t ΔW and b + t Δb in each layer, for many t on the same images.
 
     Scaling α by t scales ΔW = s A B by t for each of LoRA's scalings, since s is proportional to α (Hu et al.,
-    "LoRA", arXiv 2106.09685, §4.1); for full fine-tuning it walks the line from the base to the tuned network, as
-    task arithmetic does (Ilharco et al., arXiv 2212.04089). The large first product is made only twice:
-    x (W + t ΔW)ᵀ = x Wᵀ + t · x ΔWᵀ. At t = 0 everywhere the logits are the base's own, bit for bit.
+    "LoRA", arXiv 2106.09685, §4.1). For full fine-tuning, it interpolates between the base and the tuned network, as
+    in task arithmetic (Ilharco et al., arXiv 2212.04089). The large first product is computed only twice:
+    x (W + t ΔW)ᵀ = x Wᵀ + t · x ΔWᵀ. If all t are 0, the logits equal those of the base bit for bit.
 
     Args:
         change: base and tuned network.
@@ -135,7 +135,7 @@ def logits_at(change: WeightChange, x: Tensor, strengths: Sequence[Strengths]) -
         (m, classes) for each of ``strengths``.
 
     Raises:
-        LoRAError: a strength for a layer that is not there.
+        LoRAError: there is a strength for an unknown layer.
     """
     known = set(change.weights)
     if unknown := sorted({path for each in strengths for path in each} - known):
@@ -166,7 +166,7 @@ def logits_at(change: WeightChange, x: Tensor, strengths: Sequence[Strengths]) -
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Products on the calling thread alone: a second one makes them wait ten times as long while runs are trained."""
+    """Use only the calling thread: while runs are trained, a second one makes products ten times slower."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -216,11 +216,11 @@ def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
 def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mapping[str, int]]) -> Iterator[nn.Module]:
     """The control "full fine-tuning cut to rank r": ``tuned`` with ΔW of every layer cut by :func:`truncations`.
 
-    Biases stay as they were tuned.
+    Biases keep their tuned values.
 
     Args:
         base: the network that training started from.
-        tuned: the fully tuned one, of plain linear layers.
+        tuned: the network after full fine-tuning, with plain linear layers.
         ranks: one for each network: of every layer alike, or of each by its path.
 
     Raises:

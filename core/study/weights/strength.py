@@ -1,4 +1,4 @@
-"""Two instruments that need no training: how much of ΔW to use, and what each layer's share of it is worth."""
+"""Accuracies with ΔW rescaled, and with ΔW of single layers turned off, without training."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MAX_STRENGTH = 3.0
 """The largest multiple of the trained ΔW."""
 
 STRENGTH_STEP = 0.1
-"""Between two multiples whose accuracies are known."""
+"""Distance between the multiples that are measured."""
 
 
 @dataclass(frozen=True)
 class StrengthCurve:
-    """Accuracies of base + t ΔW over t."""
+    """Accuracies of the base with t ΔW, for several t."""
 
     strengths: Array
     """(n,) t, ascending from 0: 0 is the base, 1 the trained network."""
@@ -33,19 +33,19 @@ class StrengthCurve:
 
     @property
     def best(self) -> float:
-        """The t with the highest accuracy on the target; of several the one nearest to 1."""
+        """The t with the highest accuracy on the target; of several, the one closest to 1."""
         top = self.strengths[self.scores.target >= self.scores.target.max() - 1e-9]
         return float(top[np.abs(top - 1).argmin()])
 
 
 def strengths() -> Array:
-    """(n,) the multiples of ΔW that are measured: 0 to :data:`MAX_STRENGTH`."""
-    # Whole steps, rounded once, so that 1 is exactly 1.
+    """Return the multiples of ΔW that are measured, (n,), from 0 to :data:`MAX_STRENGTH`."""
+    # Rounded, so that 1 is exactly 1.
     return np.round(np.arange(round(MAX_STRENGTH / STRENGTH_STEP) + 1) * STRENGTH_STEP, 6)
 
 
 def strength_curve(change: WeightChange, exam: Exam) -> StrengthCurve:
-    """Accuracies of the base with 0 to :data:`MAX_STRENGTH` times the trained ΔW in all layers."""
+    """Evaluate the base with 0 to :data:`MAX_STRENGTH` times the trained ΔW in all layers."""
     grid = strengths()
     settings = [dict.fromkeys(change.weights, float(t)) for t in grid]
     return StrengthCurve(grid, exam.of_strengths(change, settings))
@@ -86,7 +86,7 @@ class Switches:
 
 
 def switches(change: WeightChange, exam: Exam) -> Switches:
-    """Turn the adapters of a network off and on, in every combination; a layer's bias goes with its weight."""
+    """Evaluate every combination of layers with ΔW on and off; the change of a layer's bias is switched with ΔW."""
     layers = change.changed_layers
     on = tuple(product((True, False), repeat=len(layers)))
     settings = [dict(zip(layers, map(float, each), strict=True)) for each in on]

@@ -258,13 +258,13 @@ def _likeness(known: Array, found: Array) -> Array:
 def scaled_directions(weight: Array, indices: Sequence[int], factors: Iterable[float]) -> Iterator[Array]:
     """A weight with some of its singular values scaled, W + (λ − 1) Σ σᵢ uᵢ vᵢᵀ, from one decomposition.
 
-    The causal check of arXiv 2410.21228, with its λ: where intruders cause forgetting, λ < 1 on them gives source
-    accuracy back and costs little target accuracy. As a control, do the same to as many other strong directions.
+    This is the causal check of arXiv 2410.21228: if intruders cause forgetting, scaling them by λ < 1 restores source
+    accuracy at little cost in target accuracy. As a control, scale the same number of other strong directions.
 
     Args:
         weight: the tuned W + ΔW, (out, in).
         indices: of singular values, 0 for the largest; see :attr:`Intruders.indices`.
-        factors: each λ; 1 leaves the weight as it is, 0 takes the directions out.
+        factors: each λ; 1 leaves the weight unchanged, 0 removes the directions.
 
     Yields:
         (out, in) at each λ, in this order.

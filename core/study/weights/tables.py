@@ -1,4 +1,4 @@
-"""What training did to weights, as tables: text to read, numbers to download."""
+"""Tables of weight changes, as text to read or as numbers to download."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SpectraOf = Mapping[str, Mapping[str, Spectrum]]
 
 
 def layer_text(path: str, shape: tuple[int, int]) -> str:
-    """A layer in a few words, as in ``layers.0 · 784 → 128``; ``shape`` is (out, in)."""
+    """Format a layer with its inputs and outputs, as in ``layers.0 · 784 → 128``; ``shape`` is (out, in)."""
     return f"{path} · {shape[1]:,} → {shape[0]:,}"
 
 
@@ -74,7 +74,7 @@ def spectrum_numbers(arms: Sequence[Arm], spectra: SpectraOf, share: float = ENE
 
 
 def amplification_text(rows: Sequence[tuple[str, Amplification]]) -> pd.DataFrame:
-    """An arm a row: the norms of table 7 of the LoRA paper, the factor, and that of a random ΔW.
+    """One row per arm: the norms of table 7 of the LoRA paper, the factor, and that of a random ΔW.
 
     Args:
         rows: the arm's label, and what was measured.
@@ -84,17 +84,17 @@ def amplification_text(rows: Sequence[tuple[str, Amplification]]) -> pd.DataFram
             "Arm": [label for label, _ in rows],
             "‖ΔW‖": [number_text(found.delta) for _, found in rows],
             "‖UᵀWV‖ along ΔW": [number_text(found.along_delta) for _, found in rows],
-            "along W": [number_text(found.along_weight) for _, found in rows],
-            "along random": [number_text(found.along_random) for _, found in rows],
+            "‖UᵀWV‖ along W": [number_text(found.along_weight) for _, found in rows],
+            "‖UᵀWV‖, random": [number_text(found.along_random) for _, found in rows],
             "Amplification": [f"{number_text(found.factor, 1)} ×" for _, found in rows],
-            "If ΔW were random": [f"{number_text(found.random_factor, 1)} ×" for _, found in rows],
+            "Of a random ΔW": [f"{number_text(found.random_factor, 1)} ×" for _, found in rows],
         },
         dtype=object,
     )
 
 
-def worth_text(switches: Switches, masked: bool) -> pd.DataFrame:
-    """A layer a row: accuracy without it, what that costs, and accuracy with it alone.
+def contributions_text(switches: Switches, masked: bool) -> pd.DataFrame:
+    """One row per layer: accuracy without it, its contribution, and accuracy with only that layer.
 
     Args:
         switches: measured.
@@ -107,19 +107,19 @@ def worth_text(switches: Switches, masked: bool) -> pd.DataFrame:
         row = {
             "Layer": layer,
             "Target without it": percent(scores.target[without]),
-            "Its worth": points_text(float(scores.target[everything] - scores.target[without])),
-            "Target with it alone": percent(scores.target[only]),
+            "Contribution": points_text(float(scores.target[everything] - scores.target[without])),
+            "Target, only this layer": percent(scores.target[only]),
         }
         if scores.source is not None:
             source, title = scores.line("source", masked), "Source, own classes," if masked else "Source"
             row[f"{title} without it"] = percent(source[without])
-            row[f"{title} with it alone"] = percent(source[only])
+            row[f"{title} only this layer" if masked else f"{title}, only this layer"] = percent(source[only])
         rows.append(row)
     return pd.DataFrame(rows, dtype=object)
 
 
 def combinations_text(switches: Switches, masked: bool, shown: int | None = None) -> pd.DataFrame:
-    """Every combination of layers that are on, a row each, with its accuracies.
+    """One row per combination of layers that are on, with its accuracies.
 
     Args:
         switches: measured.
@@ -141,13 +141,13 @@ def combinations_text(switches: Switches, masked: bool, shown: int | None = None
     return pd.DataFrame(columns, dtype=object)
 
 
-def mean_text(values: Sequence[float], digits: int, unit: str = "") -> str:
+def mean_text(values: Sequence[float], digits: int) -> str:
     """Mean over seeds and half of the 95 % interval, as in ``3.3 ± 1.4``; the mean alone where all are alike."""
     interval = t_interval(values)
     if not interval.n:
         return NOTHING
     spread = f" ± {number_text(interval.half_width, digits)}" if interval.half_width > 0 else ""
-    return f"{number_text(interval.mean, digits)}{spread}{unit}"
+    return f"{number_text(interval.mean, digits)}{spread}"
 
 
 def _paths(arms: Sequence[Arm], spectra: SpectraOf) -> list[str]:

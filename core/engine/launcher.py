@@ -1,0 +1,285 @@
+"""Launching runs and experiments, and growing experiments: what is queued is queued as a whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.data.catalog import Catalog
+from core.data.presets import preset_tasks
+from core.data.tasks import Tasks
+from core.engine.artifacts import Artifacts
+from core.engine.cost import plan
+from core.engine.experiment import Setting, arm_specs, next_seeds, settings_of
+from core.engine.job import NETWORK, check_fit
+from core.engine.usage import DiskUsage
+from core.engine.workers import Workers
+from core.errors import LabError, RunStateError
+from core.settings import Settings, choose_device
+from core.spec import Device, ModelSpec, OptimSpec, RunSpec, TaskSpec
+from core.store.notes import clean_name
+from core.store.record import Experiment, Run
+from core.store.store import Store
+from core.wording.experiments import experiment_name
+
+log = logging.getLogger(__name__)
+
+IMAGE_PIXELS = 28 * 28
+
+Queued = list[tuple[str, RunSpec]]
+"""Ids and specs of new runs."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What has to be trained for an experiment to have certain settings with certain seeds."""
+
+    runs: tuple[RunSpec, ...]
+    """Specs of the runs that are missing, ordered by seed."""
+    bases: tuple[tuple[str, RunSpec], ...]
+    """Ids and specs of the bases that must be trained before them."""
+
+
+class Launcher:
+    """The part of :class:`core.lab.Lab` that queues runs; the lab sets the attributes."""
+
+    settings: Settings
+    catalog: Catalog
+    tasks: Tasks
+    store: Store
+    artifacts: Artifacts
+    usage: DiskUsage
+    workers: Workers
+    owner: str
+
+    def launch(self, spec: RunSpec) -> Run:
+        """Queue one run.
+
+        Raises:
+            LabError: the spec is not valid, the dataset is missing, or the queue is full.
+        """
+        id = _new_id("r")
+        self._queue([(id, spec)])
+        return self.store.run(id)
+
+    def repeat(self, *ids: str) -> list[str]:
+        """Queue new runs with the specs of these, all or none. Returns: their ids. Raises: see :meth:`fine_tune`."""
+        new = [(_new_id("r"), self.store.run(id).spec) for id in ids]
+        self._queue(new)
+        return [id for id, _ in new]
+
+    def find_base(self, spec: RunSpec) -> Run | None:
+        """A finished pretrain run with exactly this spec, whose network can be used instead of training it again."""
+        for run in self.store.runs(methods=["pretrain"], states=["finished"]):
+            if run.spec == spec:
+                try:
+                    self.artifacts.path(run.id, NETWORK)
+                except (LabError, OSError) as error:
+                    log.warning("Run %s cannot be used as a base: %s", run.id, error)
+                else:
+                    return run
+        return None
+
+    # Experiments
+
+    def fine_tune(
+        self,
+        base: Run,
+        task: TaskSpec,
+        arms: Sequence[Setting],
+        seeds: Sequence[int],
+        name: str = "",
+        device: Device = "auto",
+        own_bases: bool = False,
+    ) -> Experiment:
+        """Queue an experiment: every arm with every seed, on one task.
+
+        Args:
+            base: a pretrain run, finished or not.
+            task: what to fine-tune on.
+            arms: training settings, with LoRA settings or a control, or None for full fine-tuning.
+            seeds: one run per arm and seed.
+            name: title of the experiment; empty for :func:`core.wording.experiments.experiment_name`.
+            device: where to train.
+            own_bases: whether each seed starts from its own base, pretrained like this one with that seed.
+
+        Raises:
+            LabError: a spec is not valid, the dataset is missing, or the queue is full; nothing was queued.
+        """
+        bases, new = self._bases(base.spec, seeds) if own_bases else (base.id, [])
+        return self._launch(new, arm_specs(bases, base.spec, task, arms, seeds, device), name)
+
+    def compare(
+        self,
+        preset: str,
+        source: str,
+        target: str | None,
+        pretraining: OptimSpec,
+        arms: Sequence[Setting],
+        seeds: Sequence[int],
+        device: Device = "auto",
+        own_bases: bool = False,
+    ) -> Experiment:
+        """Queue a base, or one per seed, and an experiment on it.
+
+        A base that was trained with the same spec before is reused.
+
+        Raises:
+            LabError: see :meth:`fine_tune`; nothing was queued.
+        """
+        source_task, target_task = preset_tasks(preset, source, self.catalog, target)
+        classes = max(self.catalog.info(task.dataset).num_classes for task in (source_task, target_task))
+        spec = RunSpec.of(
+            method="pretrain",
+            model=ModelSpec.of(num_classes=classes),
+            task=source_task,
+            optim=pretraining,
+            device=device,
+        )
+        bases, new = self._bases(spec, seeds if own_bases else [spec.seed])
+        starts = bases if own_bases else bases[spec.seed]
+        return self._launch(new, arm_specs(starts, spec, target_task, arms, seeds, device))
+
+    def rename(self, id: str, name: str) -> str:
+        """Rename an experiment; an empty name gives it the one it would have by itself.
+
+        Returns:
+            The name that it has now.
+
+        Raises:
+            NoteError: the name is too long, or contains characters that are not text.
+            UnknownRunError: there is no experiment with this id.
+        """
+        new = clean_name(name) or experiment_name(run.spec for run in self._members(id))
+        self.store.rename(id, new)
+        return new
+
+    def growth(
+        self, experiment: Experiment, arms: Sequence[Setting], seeds: Sequence[int], again: bool = False
+    ) -> Growth:
+        """What is missing for an experiment to have each of these arms with each of these seeds.
+
+        An arm with a seed is missing if no run of the experiment has both. A run counts while it is queued, running or
+        interrupted and when it has finished.
+
+        Args:
+            experiment: to which runs are to be added. Base, task and device are those of its runs.
+            arms: training settings, as in :meth:`fine_tune`.
+            seeds: one run per arm and seed.
+            again: whether runs that failed or were stopped are to be trained again; otherwise they count too.
+
+        Raises:
+            RunStateError: the base of all runs failed, or was stopped before it had learnt anything.
+            LabError: a spec is not valid.
+            UnknownRunError: there is no such experiment.
+        """
+        members = self._members(experiment.id)
+        first = members[0].spec
+        base = self.store.run(str(first.base))
+        if first.own_base:
+            bases = {run.id: run for run in self.store.runs_of(list({str(run.spec.base) for run in members}))}
+            starts = {run.spec.seed: str(run.spec.base) for run in members if _usable(bases.get(str(run.spec.base)))}
+            other, new = self._bases(base.spec, [seed for seed in seeds if seed not in starts])
+            specs = arm_specs(starts | other, base.spec, first.task, arms, seeds, first.device)
+        elif _usable(base):
+            new = []
+            specs = arm_specs(base.id, base.spec, first.task, arms, seeds, first.device)
+        else:
+            raise RunStateError(f"The base of this experiment, {base.id}, has no result: start a new experiment.")
+        ended = ("failed", "stopped") if again else ()
+        there = {(run.spec.arm, run.spec.seed) for run in members if run.state not in ended}
+        missing = tuple(spec for spec in specs if (spec.arm, spec.seed) not in there)
+        needed = {spec.base for spec in missing}
+        return Growth(missing, tuple((id, spec) for id, spec in new if id in needed))
+
+    def grow(
+        self, experiment: Experiment, arms: Sequence[Setting], seeds: Sequence[int], again: bool = False
+    ) -> tuple[str, ...]:
+        """Queue what is missing for an experiment to have each of these arms with each of these seeds, all or none.
+
+        What was trained stays. If the experiment has the name that it was given at its launch, the name follows.
+
+        Args:
+            experiment: to which the runs are added.
+            arms: see :meth:`growth`.
+            seeds: see :meth:`growth`.
+            again: see :meth:`growth`.
+
+        Returns:
+            Ids of the new runs, bases not among them; empty if nothing is missing.
+
+        Raises:
+            LabError: see :meth:`growth` and :meth:`fine_tune`; nothing was queued.
+            RunStateError: somebody else changed the experiment at the same time; nothing was queued.
+        """
+        before = self.store.experiment(experiment.id)
+        growth = self.growth(before, arms, seeds, again)
+        if not growth.runs:
+            return ()
+        new = [(_new_id("r"), spec) for spec in growth.runs]
+        known = [run.spec for run in self.store.runs_of(before.runs)]
+        name = before.name
+        if name == experiment_name(known):
+            name = experiment_name([*known, *growth.runs])
+        after = Experiment(before.id, name, before.created, before.base, (*before.runs, *(id for id, _ in new)))
+        self._queue([*growth.bases, *new], after, before)
+        return tuple(id for id, _ in new)
+
+    def add_seeds(self, experiment: Experiment, count: int) -> tuple[str, ...]:
+        """Queue every setting of an experiment with its next ``count`` seeds.
+
+        Returns:
+            Ids of the new runs.
+
+        Raises:
+            SpecError: the count is out of bounds.
+            LabError: see :meth:`grow`; nothing was queued.
+        """
+        specs = [run.spec for run in self._members(experiment.id)]
+        return self.grow(experiment, settings_of(specs), next_seeds(specs, count))
+
+    def _members(self, id: str) -> list[Run]:
+        """Runs of an experiment, in the order in which they were queued. Raises: UnknownRunError."""
+        return self.store.runs_of(self.store.experiment(id).runs)
+
+    def _bases(self, spec: RunSpec, seeds: Sequence[int]) -> tuple[dict[int, str], Queued]:
+        """Ids of a base like ``spec`` for each seed, and ids and specs of the bases that must be trained first."""
+        specs = {seed: spec.but(seed=seed) for seed in seeds}
+        known = {seed: self.find_base(own) for seed, own in specs.items()}
+        ids = {seed: base.id if base else _new_id("r") for seed, base in known.items()}
+        return ids, [(ids[seed], specs[seed]) for seed, base in known.items() if base is None]
+
+    def _launch(self, before: Queued, specs: list[RunSpec], name: str = "") -> Experiment:
+        """Queue new bases and the runs of an experiment, all or none."""
+        members = [(_new_id("r"), spec) for spec in specs]
+        base = str(specs[0].base)
+        title = name or experiment_name(specs)
+        experiment = Experiment(_new_id("e"), title, time.time(), base, tuple(id for id, _ in members))
+        self._queue([*before, *members], experiment)
+        return experiment
+
+    def _queue(self, runs: Queued, experiment: Experiment | None = None, before: Experiment | None = None) -> None:
+        """Check and queue runs; see :meth:`core.store.store.Store.add`."""
+        specs = {spec for _, spec in runs}
+        for device in {spec.device for spec in specs}:
+            choose_device(device)
+        for model, lora in {(spec.model, spec.lora) for spec in specs}:
+            plan(model, lora)
+        for model, task in {(spec.model, task) for spec in specs for task in (spec.task, spec.source)}:
+            if task is not None:
+                check_fit(model, task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
+        self.usage.check(spec for _, spec in runs)
+        self.store.add(runs, self.owner, self.settings.max_waiting, experiment, before)
+        self.workers.wake()
+
+
+def _usable(base: Run | None) -> bool:
+    """Whether a base has a result, or will have one."""
+    return base is not None and (base.result is not None or base.state in ("queued", "running", "interrupted"))
+
+
+def _new_id(kind: str) -> str:
+    return f"{kind}-{secrets.token_hex(4)}"

@@ -1,0 +1,62 @@
+"""Memory that one run takes in training, counted before it is trained.
+
+As for whole banks (:mod:`core.engine.bank_memory`), the code that trains is run on the ``meta`` device, whose tensors
+have shapes but no memory, and a ledger counts the bytes.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from core.data.tasks import Task
+from core.engine.build import keep_trainable
+from core.memory import training_bytes
+from core.methods.lora import add_lora
+from core.networks.perceptron import build
+from core.spec import Control, LoRASpec, ModelSpec, TaskSpec
+from core.training.bank.bank import Bank, can_bank
+from core.training.ledger import Ledger
+
+
+@lru_cache(maxsize=256)
+def run_memory(model: ModelSpec, lora: LoRASpec | None, control: Control | None, batch_size: int, images: int) -> int:
+    """Bytes that one run takes in training, alone on this engine.
+
+    These are the network's weights, gradients, Adam's two moments, the activations of one step, and what the engine
+    keeps to be fast: for LoRA the frozen outputs of the layers up to the first adapted one for every training image,
+    and transposed copies of frozen weights. Datasets and libraries are not counted. Runs of one bank share what is kept
+    for every image, so a bank takes less than the sum of its runs.
+
+    Args:
+        model: sizes of the network.
+        lora: its adapters, or None.
+        control: what to train without adapters; None for all weights.
+        batch_size: images per step.
+        images: number of training images.
+
+    Raises:
+        LoRAError: the adapters do not fit the network.
+    """
+    plain = build(model)
+    network: nn.Module = keep_trainable(plain, control) if lora is None else add_lora(plain, lora)
+    batch = min(batch_size, images)
+    x = torch.empty(images, model.num_features, device="meta")
+    y = torch.empty(images, dtype=torch.int64, device="meta")
+    parts = dict.fromkeys(("train_x", "validation_x", "test_x"), x) | dict.fromkeys(
+        ("train_y", "validation_y", "test_y"), y
+    )
+    task = Task(TaskSpec.of(), tuple(range(model.num_classes)), (), **parts)
+    rows = torch.empty(batch, dtype=torch.int64, device="meta")
+    with Ledger([x, y, rows, *network.parameters()]) as ledger:
+        if can_bank(network):
+            bank = Bank([plain], [1e-3], [0], task)
+            bank.program(0, batch)
+            return int(ledger.live) + sum(parameter.nbytes for parameter in network.parameters())
+        loss = F.cross_entropy(network(x[rows]), y[rows])
+        activations = int(ledger.live)
+        del loss
+    return activations + training_bytes(network)

@@ -1,0 +1,191 @@
+"""Time of one training step of full fine-tuning and of LoRA, measured alternately in three ways.
+
+The times of stored runs say little about the methods: runs of one bank share their time, and the engine does for LoRA
+what it cannot do for full fine-tuning. So the same step, on the same images, is timed in plain PyTorch, on this engine
+with one run alone, and on this engine with a bank of runs. Every round times each of them once, one after another, in
+alternating order, so that a drift of the machine's speed affects all alike.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from core.data.tasks import Task
+from core.methods.lora import add_lora
+from core.networks.perceptron import MultilayerPerceptron, build
+from core.settings import device_name
+from core.spec import LoRASpec, ModelSpec, TaskSpec
+from core.training.bank.bank import Bank
+from core.training.bank.shard import no_denormals
+from core.training.threads import available_cores
+
+Way = Literal["plain", "alone", "bank"]
+"""In plain PyTorch; on this engine, one run alone; on this engine, several runs together, time per run."""
+
+WAYS: tuple[Way, ...] = ("plain", "alone", "bank")
+
+ROUNDS = 15
+"""Rounds of one measurement."""
+
+SECONDS = 0.03
+"""Duration of one timing; it has two steps at least."""
+
+MAX_IMAGES = 20_000
+"""Training images that batches are drawn from; more would only take memory for the frozen products of every bank."""
+
+RATE = 1e-4
+"""Learning rate: it does not change the time."""
+
+
+@dataclass(frozen=True)
+class StepTimeSpec:
+    """What is measured: full fine-tuning, and LoRA with each of these settings."""
+
+    model: ModelSpec
+    task: TaskSpec
+    loras: tuple[LoRASpec, ...]
+    batch_size: int
+    full_bank: int = 1
+    """Runs of full fine-tuning that are trained together."""
+    lora_bank: int = 1
+    """LoRA runs of one rank that are trained together."""
+    seeds: int = 1
+    """Number of data orders in a bank: runs with the same seed see the data in the same order."""
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One row: a method, measured in one way."""
+
+    way: Way
+    lora: LoRASpec | None
+    """None for full fine-tuning."""
+    seconds: tuple[float, ...]
+    """Seconds per step and run, one for each round; equal places are of the same round."""
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """The result of a measurement."""
+
+    spec: StepTimeSpec
+    rows: tuple[Measured, ...]
+    machine: str
+    threads: int
+    """CPU threads of the banks; one in the other two ways."""
+
+    def of(self, way: Way, lora: LoRASpec | None) -> tuple[float, ...]:
+        """Seconds per step and run in each round; empty where it was not measured."""
+        return next((row.seconds for row in self.rows if (row.way, row.lora) == (way, lora)), ())
+
+
+Timing = Callable[[int], float]
+"""Trains for a number of steps, and returns the seconds per step and run."""
+
+Subject = tuple[Way, LoRASpec | None]
+
+
+def rounds(spec: StepTimeSpec, task: Task, threads: int | None = None) -> Iterator[dict[Subject, float]]:
+    """Build everything, and yield the times of one round after another, without end.
+
+    Args:
+        spec: what to measure.
+        task: with images for the network, on the device.
+        threads: CPU threads of the banks; None for one per core.
+
+    Raises:
+        LoRAError: adapters do not fit the network.
+        MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`.
+    """
+    task = replace(task, train_x=task.train_x[:MAX_IMAGES], train_y=task.train_y[:MAX_IMAGES])
+    with no_denormals():
+        timings: dict[Subject, Timing] = {}
+        for lora in (None, *spec.loras):
+            timings["plain", lora] = _plain(spec, task, lora)
+            timings["alone", lora] = _engine(spec, task, lora, 1, 1)
+            members = spec.full_bank if lora is None else spec.lora_bank
+            if members > 1:
+                timings["bank", lora] = _engine(spec, task, lora, members, threads or available_cores())
+        steps = {subject: _enough(timing) for subject, timing in timings.items()}
+        order = sorted(timings, key=lambda subject: WAYS.index(subject[0]))
+        while True:
+            yield {subject: timings[subject](steps[subject]) for subject in order}
+            order.reverse()
+
+
+def _enough(timing: Timing) -> int:
+    """Number of steps per timing."""
+    timing(2)  # creates buffers and the optimiser's state
+    return max(2, math.ceil(SECONDS / timing(2)))
+
+
+def network(spec: StepTimeSpec, lora: LoRASpec | None) -> MultilayerPerceptron:
+    """The network before training; its weights do not change the time."""
+    plain = build(spec.model, 0)
+    if lora is not None:
+        add_lora(plain, lora, torch.Generator().manual_seed(0))
+    return plain.to(spec.device)
+
+
+def _plain(spec: StepTimeSpec, task: Task, lora: LoRASpec | None) -> Timing:
+    """A loop as one would write it: modules, autograd, and Adam of torch.optim on what is trained."""
+    module: nn.Module = network(spec, lora)
+    optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=RATE)
+
+    def timing(steps: int) -> float:
+        torch.set_num_threads(1)
+        batches = _batches(spec, task, 1, steps)[0]
+        start = time.perf_counter()
+        for rows in batches:
+            loss = F.cross_entropy(module(task.train_x[rows]), task.train_y[rows])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        loss.item()  # waits for the device
+        return (time.perf_counter() - start) / steps
+
+    return timing
+
+
+def _engine(spec: StepTimeSpec, task: Task, lora: LoRASpec | None, members: int, threads: int) -> Timing:
+    """A bank of equal runs, with as many data orders as there are seeds."""
+    seeds = [member % spec.seeds for member in range(members)]
+    bank = Bank([network(spec, lora) for _ in seeds], [RATE] * members, seeds, task)
+
+    def timing(steps: int) -> float:
+        bank.use_threads(threads)
+        rows = _batches(spec, task, len(set(seeds)), steps)
+        start = time.perf_counter()
+        bank.advance(rows).cpu()
+        return (time.perf_counter() - start) / steps / members
+
+    return timing
+
+
+def _batches(spec: StepTimeSpec, task: Task, orders: int, steps: int) -> torch.Tensor:
+    size = min(spec.batch_size, task.num_train)
+    return torch.randint(task.num_train, (orders, steps, size), device=task.train_x.device)
+
+
+def machine_name(device: torch.device) -> str:
+    """Name of the processor, or of another device, and the number of cores that this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    cores = available_cores()
+    there = f"{name}, {cores} core{'' if cores == 1 else 's'}"
+    return there if device.type == "cpu" else f"{device_name(device)}; {there}"

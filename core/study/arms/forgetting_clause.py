@@ -1,0 +1,46 @@
+"""The clause on forgetting in the answers about one experiment."""
+
+from __future__ import annotations
+
+import math
+
+from core.study.arms.arm import Arm
+from core.study.arms.pairs import paired_difference
+from core.study.stats.claims import Level
+from core.study.stats.words import more_or_less, span_text
+from core.wording.numbers import points_text
+
+
+def forgetting_clause(lora: Arm, full: Arm) -> str:
+    """Say how much more one arm forgot than full fine-tuning, and at which rates that was seen.
+
+    The learning rate moves forgetting more than the method does, so a difference between two rates is a difference
+    between two runs and not between two methods; :mod:`core.study.arms.frontier` compares at equal accuracy.
+
+    Args:
+        lora: any arm but full fine-tuning; the subject of the clause, as "it".
+        full: full fine-tuning on the same base and task.
+
+    Returns:
+        A main clause without a capital and without a full stop; empty where forgetting was not measured, where the
+        source is the target, or where fewer than two seeds can be compared.
+    """
+    # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
+    masked = bool(lora.spec.source and lora.spec.source.classes)
+    difference = paired_difference(lora, full, "forgetting_masked" if masked else "forgetting")
+    interval = difference.interval
+    if lora.spec.source == lora.spec.task or not math.isfinite(interval.half_width):
+        return ""
+    among = ", judged among the source's classes" if masked else ""
+    mine, other = lora.learning_rate, full.learning_rate
+    at, than = f"at its rate of {mine:g}", f"than full fine-tuning at {other:g}"
+    why = ", which compares rates as much as methods"
+    if mine == other:
+        at, than, why = f"at the same rate of {mine:g}", "than full fine-tuning", ""
+    much, span = more_or_less(difference, "of the source"), span_text(interval)
+    if difference.level is Level.SHOWN:
+        return f"{at} it forgot {much} {than}{among} ({span}){why}"
+    if difference.holds_zero:
+        rates = f"at {mine:g}" if mine == other else f"between its rate of {mine:g} and full fine-tuning's of {other:g}"
+        return f"no difference in forgetting is shown {rates}{among} (observed {points_text(interval.mean)}, {span})"
+    return f"{at} it was seen to forget {much} {than}{among} ({span}, not yet a claim){why}"

@@ -1,0 +1,244 @@
+"""Accuracy against forgetting over all rates and checkpoints, and methods compared at equal accuracy.
+
+The learning rate often moves forgetting more than the method does, so two methods that are compared at their own best
+rates may differ in forgetting only because their rates do. Here every setting after every epoch is a point (accuracy on
+the target, forgetting of the source), and the frontier of a method is made of the points that no other point of it
+dominates: none has both at least that accuracy and less forgetting. Everything is measured on the validation parts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from core.store.record import Curve, Run
+from core.study.arms.arm import TuningGroup
+from core.study.arms.choice import Choice, Setting, choices_of, is_full, is_lora
+from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
+from core.wording.numbers import NOTHING, listed, number_text, points_text
+
+FRONTIER_NOTE = (
+    "Accuracies are those of the validation parts after each epoch. Each interval stands alone, and is not corrected "
+    "for the number of accuracies and ranks."
+)
+"""How to read what :func:`frontier_table` shows."""
+
+SHARES = (1.0, 0.95, 0.9)
+"""Accuracies at which two methods are compared, as shares of the highest one that both reach with every seed."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting after one epoch."""
+
+    target: float
+    """Accuracy on the target, in percent."""
+    forgetting: float
+    """Accuracy on the source before fine-tuning minus after this epoch, in points."""
+    learning_rate: float
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """All that one method and rank was seen to reach."""
+
+    key: str
+    """Key of the arm that stands for it: the one that validation chose, or the first."""
+    label: str
+    group: TuningGroup
+    rates: tuple[float, ...]
+    """Learning rates that were tried, ascending."""
+    best_rate: float | None
+    """The rate that validation chose for accuracy on the target; None where it chose none."""
+    points: tuple[Point, ...]
+    """Means over the seeds, by rate and epoch."""
+    by_seed: dict[int, tuple[Point, ...]]
+    """The points of each seed that all settings have."""
+
+    @property
+    def best(self) -> tuple[Point, ...]:
+        """The frontier of the means."""
+        return non_dominated(self.points)
+
+
+@dataclass(frozen=True)
+class EqualAccuracy:
+    """Forgetting of one method minus that of another where both reach the same accuracy on the target."""
+
+    a: str
+    b: str
+    level: float
+    """Accuracy on the target, in percent."""
+    values: tuple[float, ...]
+    """Difference for each seed that both have, in points."""
+    interval: Interval
+    """95 % Student's t interval of the mean difference; not corrected for other levels and ranks."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether there are enough seeds, and the interval leaves out 0."""
+        return len(self.values) >= MIN_SEEDS and (self.interval.low > 0 or self.interval.high < 0)
+
+
+def non_dominated(points: Iterable[Point]) -> tuple[Point, ...]:
+    """The points that no other one dominates, by accuracy, ascending; of equal points the first."""
+    found: list[Point] = []
+    for point in sorted(points, key=lambda point: (-point.target, point.forgetting)):
+        if not found or point.forgetting < found[-1].forgetting:
+            found.append(point)
+    return tuple(reversed(found))
+
+
+def frontiers(runs: Iterable[Run], curves: Mapping[str, Curve], before: float, masked: bool = False) -> list[Frontier]:
+    """The frontier of full fine-tuning and of every LoRA rank.
+
+    Settings that may win by :mod:`core.study.arms.choice` take part, with the seeds that all of a method have finished.
+    The more rates and epochs a method has, the further out its frontier lies, so this is fair only where methods were
+    tuned equally; :func:`core.study.arms.fairness.comparable` warns where they were not.
+
+    Args:
+        runs: of one experiment.
+        curves: of its finished runs, by id; settings without them are left out.
+        before: accuracy of the base on the source's validation part, in percent; the mean where each seed has a base.
+            It shifts all points alike and cancels in every comparison.
+        masked: whether accuracy on the source considers only the outputs of the source's own classes.
+
+    Returns:
+        Full fine-tuning first, then LoRA by rank; empty where accuracy on the source was not recorded.
+    """
+    found = []
+    for choice in choices_of(runs):
+        groups: dict[TuningGroup, list[Setting]] = {}
+        for setting in choice.candidates:
+            if is_full(setting) or is_lora(setting):
+                groups.setdefault(setting.group, []).append(setting)
+        found += [_frontier(choice, settings, curves, before, masked) for settings in groups.values()]
+    return [frontier for frontier in found if frontier.points]
+
+
+def _frontier(
+    choice: Choice, settings: Sequence[Setting], curves: Mapping[str, Curve], before: float, masked: bool
+) -> Frontier:
+    column = "source_accuracy_masked" if masked else "source_accuracy"
+    seeds = sorted(set.intersection(*(set(setting.finished) for setting in settings)))
+    means: list[Point] = []
+    by_seed: dict[int, list[Point]] = {seed: [] for seed in seeds}
+    for setting in settings:
+        epochs = [curves[id].epochs for seed in seeds if (id := setting.finished[seed].id) in curves]
+        shared = min(map(len, epochs), default=0)
+        tables = [table.head(shared)[["validation_accuracy", column]].to_numpy(np.float64) for table in epochs]
+        if not shared or len(tables) < len(seeds) or not np.isfinite(tables).all():
+            continue
+        rate = setting.spec.optim.learning_rate
+        for seed, table in zip((*seeds, None), (*tables, np.mean(tables, axis=0)), strict=True):
+            own = [Point(float(t), before - float(s), rate, epoch) for epoch, (t, s) in enumerate(table, 1)]
+            (means if seed is None else by_seed[seed]).extend(own)
+    keys = {setting.key for setting in settings}
+    winners = [setting for setting in choice.winners() if setting.key in keys]
+    first = settings[0]
+    return Frontier(
+        winners[0].key if winners else first.key,
+        first.spec.label,
+        first.group,
+        tuple(sorted({setting.spec.optim.learning_rate for setting in settings})),
+        winners[0].spec.optim.learning_rate if len(winners) == 1 else None,
+        tuple(means),
+        {seed: tuple(points) for seed, points in by_seed.items()},
+    )
+
+
+def frontier_pairs(found: Sequence[Frontier]) -> list[tuple[Frontier, Frontier]]:
+    """Every LoRA rank with full fine-tuning on the same base and task."""
+    full = [frontier for frontier in found if frontier.group[2] == "full"]
+    return [
+        (lora, other) for other in full for lora in found if lora is not other and lora.group[:2] == other.group[:2]
+    ]
+
+
+def at_equal_accuracy(a: Frontier, b: Frontier) -> list[EqualAccuracy]:
+    """Forgetting of ``a`` minus that of ``b`` at equal accuracy on the target, paired by seed.
+
+    For each seed, forgetting at an accuracy is interpolated linearly between the points of that seed's own frontier.
+    The highest level is the highest accuracy that both reach with every seed, rounded down to 0.1 %; the others are
+    :data:`SHARES` of it. A level below the lowest point of a frontier is left out: it would need extrapolation.
+    """
+    seeds = [seed for seed in sorted(a.by_seed) if seed in b.by_seed]
+    pairs = [(non_dominated(a.by_seed[seed]), non_dominated(b.by_seed[seed])) for seed in seeds]
+    lines = [line for pair in pairs for line in pair]
+    if not lines or not all(lines):
+        return []
+    low, top = max(line[0].target for line in lines), min(line[-1].target for line in lines)
+    found = []
+    for level in dict.fromkeys(math.floor(10 * share * top) / 10 for share in SHARES):
+        if low <= level <= top:
+            values = tuple(_forgetting_at(left, level) - _forgetting_at(right, level) for left, right in pairs)
+            found.append(EqualAccuracy(a.label, b.label, level, values, t_interval(values)))
+    return found
+
+
+def _forgetting_at(line: Sequence[Point], level: float) -> float:
+    return float(np.interp(level, [point.target for point in line], [point.forgetting for point in line]))
+
+
+def frontier_sentence(lora: Frontier, full: Frontier) -> str:
+    """What the forgetting of LoRA and of full fine-tuning says of the two methods, in one sentence."""
+    name, other = lora.label, full.label.replace("Full", "full fine-tuning", 1)
+    mine, theirs = lora.best_rate, full.best_rate
+    start = ""
+    if mine is not None and theirs is not None and mine != theirs:
+        start = (
+            f"{name} at its own best rate ({mine:g}) against {other} at its own ({theirs:g}) compares rates as much as "
+            "methods; "
+        )
+    found = at_equal_accuracy(lora, full)
+    if not found:
+        return f"{start}{name} and {other} share no accuracy on the target at which forgetting can be compared."
+    seeds = len(found[0].values)
+    if seeds < MIN_SEEDS:
+        many = f"{seeds} seed{'' if seeds == 1 else 's'}"
+        few = f"{many} {'is' if seeds == 1 else 'are'} too few to compare {name if not start else 'it'} with {other}"
+        return f"{start}{few} at equal accuracy on the target."
+    shown, open_ = [], []
+    for equal in found:
+        mean, where = equal.interval.mean, f"at {number_text(equal.level, 1)} % ({_span(equal.interval)})"
+        if equal.shown:
+            shown.append(f"{number_text(abs(mean))} points {'more' if mean > 0 else 'less'} {where}")
+        else:
+            open_.append(where)
+    told = [f"{name} forgot {listed(shown)}"] if shown else []
+    told += [f"no difference in forgetting is shown {listed(open_)}"] if open_ else []
+    compared = f"compared with {other} at equal accuracy on the target, over {seeds} seeds, {'; '.join(told)}."
+    return start + compared if start else f"C{compared[1:]}"
+
+
+def _span(interval: Interval) -> str:
+    return f"95 % interval {_ends(interval)}"
+
+
+def _ends(interval: Interval) -> str:
+    low, high = (points_text(end).removesuffix(" points") for end in (interval.low, interval.high))
+    return f"{low} to {high}"
+
+
+def frontier_table(found: Sequence[EqualAccuracy]) -> pd.DataFrame:
+    """One row per comparison, as text: who, at which accuracy, how much more is forgotten, and whether it is shown."""
+    known = [math.isfinite(equal.interval.half_width) for equal in found]
+    return pd.DataFrame(
+        {
+            "Setting": [equal.a for equal in found],
+            "Accuracy on the target": [f"{number_text(equal.level, 1)} %" for equal in found],
+            "Forgets, minus full": [points_text(equal.interval.mean).removesuffix(" points") for equal in found],
+            "95 % interval": [_ends(equal.interval) if ok else NOTHING for equal, ok in zip(found, known, strict=True)],
+            "Seeds": [str(len(equal.values)) for equal in found],
+            "Finding": [
+                ("Shown: more" if equal.interval.mean > 0 else "Shown: less") if equal.shown else "Not shown"
+                for equal in found
+            ],
+        },
+        dtype=object,
+    )

@@ -1,0 +1,148 @@
+"""Measured times of a training step as a table and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from core.engine.step_time import WAYS, StepTimes, StepTimeSpec, Way
+from core.spec import LoRASpec
+from core.study.arms.arm import Arm
+from core.study.stats.intervals import Interval
+from core.study.stats.ratios import median_interval, paired_ratio
+from core.wording.numbers import NOTHING, count_text, number_text
+
+TITLES: dict[Way, str] = {
+    "plain": "Plain PyTorch",
+    "alone": "This engine, one run",
+    "bank": "This engine, a bank, per run",
+}
+"""What the three ways are called."""
+
+
+STEADY = 1.5
+"""Maximum of an interval's upper over its lower end at which a ratio is put into words."""
+
+
+def step_time_spec(arms: Sequence[Arm], device: str) -> StepTimeSpec | None:
+    """What to measure for these arms: their network, images and batch size, each rank once, and banks as they were.
+
+    Args:
+        arms: of one experiment, with results.
+        device: type of the torch device to measure on.
+
+    Returns:
+        None where full fine-tuning or LoRA is missing.
+    """
+    full = [arm for arm in arms if arm.method == "full" and not arm.spec.control]
+    lora = [arm for arm in arms if arm.lora]
+    if not full or not lora:
+        return None
+    by_rank = {arm.lora.rank: arm.lora for arm in reversed(lora) if arm.lora}
+    full_bank, lora_bank = (
+        max(run.result.bank for arm in own for run in arm.runs if run.result) for own in (full, lora)
+    )
+    first = full[0].spec
+    return StepTimeSpec(
+        first.model,
+        first.task,
+        tuple(by_rank[rank] for rank in sorted(by_rank)),
+        first.optim.batch_size,
+        full_bank,
+        lora_bank,
+        max(len(arm.runs) for arm in (*full, *lora)),
+        device,
+    )
+
+
+def step_times_table(times: StepTimes) -> pd.DataFrame:
+    """One row per method and way, as text: milliseconds per step with half of the rounds around them, ratio to full."""
+    columns: dict[str, list[Any]] = {"Measured in": [], "Method": [], "ms per step": [], "Half of rounds": []}
+    columns["Times full, 95 %"] = []
+    for way in WAYS:
+        for lora in (None, *times.spec.loras):
+            seconds = times.of(way, lora)
+            if not seconds:
+                continue
+            middle = pd.Series(seconds).quantile([0.25, 0.75]) * 1000
+            columns["Measured in"].append(TITLES[way])
+            columns["Method"].append(_name(lora))
+            columns["ms per step"].append(_milliseconds(median_interval(seconds).mean * 1000))
+            columns["Half of rounds"].append(f"{_milliseconds(middle.iloc[0])} to {_milliseconds(middle.iloc[1])}")
+            ratio = _ratio(times, way, lora)
+            columns["Times full, 95 %"].append(NOTHING if ratio is None else _ratio_text(ratio))
+    return pd.DataFrame(columns, dtype=object)
+
+
+def step_times_sentence(times: StepTimes) -> str:
+    """How long a step of LoRA takes beside one of full fine-tuning, and what makes the difference.
+
+    Where the rounds disagree, as when another program used the processor, no ratio is named.
+    """
+    ratios = [found for way in WAYS for lora in times.spec.loras if (found := _ratio(times, way, lora)) is not None]
+    if not all(ratio.high <= STEADY * ratio.low for ratio in ratios):  # also where there is no interval
+        return (
+            "The rounds differ too much to say how long LoRA takes beside full fine-tuning, as when other programs use "
+            "the processor: measure again when the machine is idle."
+        )
+    told = {way: _range_text(times, way) for way in WAYS}
+    sentence = (
+        f"In plain PyTorch a step of LoRA takes {told['plain']} the time of a step of full fine-tuning: it still "
+        "computes the whole forward pass and sends gradients back through the frozen layers, and saves only the "
+        f"gradients and updates of the weights themselves. On this engine it takes {told['alone']}: gradients are in "
+        "closed form, and the product of the first adapted layer's frozen weight with every image is computed only once"
+    )
+    if told["bank"]:
+        runs = f"{count_text(times.spec.lora_bank)} runs against {count_text(times.spec.full_bank)} of full fine-tuning"
+        sentence += f"; in banks ({runs}) it takes {told['bank']} per run, since LoRA runs also share products"
+    return f"{sentence}."
+
+
+def conditions_sentence(times: StepTimes) -> str:
+    """Where and how it was measured."""
+    spec, rounds = times.spec, len(times.rows[0].seconds)
+    threads = f"banks on {times.threads} threads, " if times.threads > 1 and _has_bank(times) else ""
+    return (
+        f"Medians of {rounds} rounds in which each was timed once, one after another, with nothing trained beside: "
+        f"batches of {count_text(spec.batch_size)}, Adam, {threads}everything else on 1 thread; {times.machine}."
+    )
+
+
+def _has_bank(times: StepTimes) -> bool:
+    return any(row.way == "bank" for row in times.rows)
+
+
+def _ratio(times: StepTimes, way: Way, lora: LoRASpec | None) -> Interval | None:
+    """Over full fine-tuning, measured in the same way; None for full fine-tuning itself."""
+    mine, full = times.of(way, lora), times.of(way, None)
+    if way == "bank" and not full:
+        full = times.of("alone", None)  # its runs were trained one by one
+    return paired_ratio(mine, full) if lora is not None and mine and full else None
+
+
+def _range_text(times: StepTimes, way: Way) -> str:
+    """The ratios of all ranks, as in ``0.31 to 0.45 times``; empty where there are none."""
+    ratios = [found for lora in times.spec.loras if (found := _ratio(times, way, lora)) is not None]
+    if not ratios:
+        return ""
+    if len(ratios) == 1:
+        low, high = (number_text(end) for end in (ratios[0].low, ratios[0].high))
+        return f"{number_text(ratios[0].mean)} times (95 % interval {low} to {high})"
+    least, most = (number_text(pick(ratio.mean for ratio in ratios)) for pick in (min, max))
+    ranks = [lora.rank for lora in times.spec.loras]
+    return f"{least} to {most} times (r = {ranks[0]} to {ranks[-1]})"
+
+
+def _ratio_text(ratio: Interval) -> str:
+    ends = f" ({number_text(ratio.low)} to {number_text(ratio.high)})" if ratio.low == ratio.low else ""
+    return f"{number_text(ratio.mean)}{ends}"
+
+
+def _milliseconds(value: float) -> str:
+    return number_text(value, 3 if value < 1 else 2)
+
+
+def _name(lora: LoRASpec | None) -> str:
+    return "Full" if lora is None else f"LoRA r={lora.rank}"

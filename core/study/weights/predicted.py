@@ -1,0 +1,147 @@
+"""What stored networks predict for each test image, and the images themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from core.adapter import apply_adapter
+from core.data.idx import SIDE
+from core.engine.job import NETWORK
+from core.engine.predictions import Predictions
+from core.errors import PredictionsError
+from core.lab import Lab
+from core.networks.file import read_network
+from core.spec import TaskSpec
+from core.store.record import Run
+from core.study.arms.arm import Arm
+from core.study.arms.examples import ArmPredictions, ClassResults, Disagreement, class_results, disagreements
+from core.training.evaluation import predict
+
+MAX_SHIFT = 0.5
+"""Points by which the accuracy of predictions may differ from that of the run; a network that is read back and merged
+rounds differently, so an image or two may change sides."""
+
+
+def predictions(lab: Lab, run: Run) -> Predictions:
+    """The label that a run predicted for each image of its task's test part, among all outputs of its network.
+
+    Runs keep them. For a run of an older version they are computed from its stored network, and kept from then on.
+
+    Returns:
+        (n,) in the order of :func:`true_labels`.
+
+    Raises:
+        PredictionsError: the dataset has been replaced since by another of its name.
+        LabError: the dataset or a network is gone or damaged, or the run has no result.
+    """
+    truth = true_labels(lab, run.spec.task)
+
+    def compute() -> Tensor:
+        labels = _predict(network_of_run(lab, run), lab.tasks.get(run.spec.task).test_x)
+        _check(labels.numpy(), truth, run)
+        return labels
+
+    labels = lab.artifacts.predictions(run.id, compute)
+    _check(labels, truth, run)
+    return labels
+
+
+def true_labels(lab: Lab, task: TaskSpec) -> NDArray[np.int64]:
+    """(n,) the label of each image of a task's test part. Raises: DatasetError: the dataset is gone."""
+    labels: NDArray[np.int64] = lab.catalog.load(task.dataset).test_labels[lab.tasks.outline(task).test]
+    return labels
+
+
+def test_images(lab: Lab, task: TaskSpec, images: Sequence[int]) -> NDArray[np.uint8]:
+    """(k, 28, 28) some images of a task's test part as the network sees them, 0 black to 255 white.
+
+    Args:
+        lab: has the dataset.
+        task: the dataset and its transforms.
+        images: k indices into the test part.
+
+    Raises:
+        DatasetError: the dataset is gone.
+    """
+    x = lab.tasks.get(task).test_x[list(images)]
+    pixels: NDArray[np.uint8] = (x * 255).round().to(torch.uint8).view(len(images), SIDE, SIDE).numpy()
+    return pixels
+
+
+def arm_predictions(lab: Lab, arms: Sequence[Arm]) -> list[ArmPredictions]:
+    """The predictions of every run of some arms of one task. Raises: LabError: see :func:`predictions`."""
+    return [
+        ArmPredictions(
+            arm.key,
+            arm.seeds,
+            np.stack([predictions(lab, run) for run in arm.runs]),
+            true_labels(lab, arm.spec.task),
+        )
+        for arm in arms
+    ]
+
+
+def results_by_class(lab: Lab, arms: Sequence[Arm]) -> ClassResults:
+    """The predictions of some arms of one task by true class. Raises: LabError: see :func:`predictions`."""
+    return class_results(arm_predictions(lab, arms))
+
+
+@dataclass(frozen=True, eq=False)
+class Disagreed:
+    """The test images that only the first of two arms gets right."""
+
+    count: int
+    """Number of such images."""
+    seeds: int
+    """Number of seeds that the arms share."""
+    first: tuple[Disagreement, ...]
+    """The images on which most seeds disagree."""
+    pixels: NDArray[np.uint8]
+    """(k, 28, 28) these images, 0 black to 255 white."""
+
+
+def disagreed(lab: Lab, a: Arm, b: Arm, limit: int) -> Disagreed:
+    """The test images that ``a`` gets right and ``b`` wrong, and up to ``limit`` of them as pixels.
+
+    Raises:
+        LabError: see :func:`predictions`.
+    """
+    found = disagreements(*arm_predictions(lab, [a, b]))
+    first = tuple(found[:limit])
+    pixels = test_images(lab, a.spec.task, [each.image for each in first])
+    return Disagreed(len(found), len(set(a.seeds) & set(b.seeds)), first, pixels)
+
+
+def network_of_run(lab: Lab, run: Run) -> nn.Module:
+    """A run's trained network; that of a LoRA run is its base with the adapter beside it.
+
+    Raises:
+        LabError: a file is gone or damaged, or the run has not made one.
+    """
+    if run.spec.lora is None:
+        return read_network(lab.artifacts.path(run.id, NETWORK))
+    return apply_adapter(read_network(lab.artifacts.base(run)), lab.artifacts.adapter(run.id))
+
+
+@torch.no_grad()
+def _predict(network: nn.Module, x: Tensor) -> Tensor:
+    return predict(network, x).argmax(1)
+
+
+def _check(labels: Predictions | NDArray[np.int64], truth: NDArray[np.int64], run: Run) -> None:
+    """Raises: PredictionsError: the accuracy of these labels is not the run's."""
+    expected = run.result.accuracy if run.result else np.nan
+    if len(labels) == len(truth):
+        found = 100 * np.mean(labels == truth) if len(truth) else 0.0
+        if abs(found - expected) <= max(MAX_SHIFT, 100 / max(len(truth), 1)) + 1e-3:
+            return
+    raise PredictionsError(
+        f"The test images of {run.spec.task.dataset} are not those that run {run.id} was measured on: the dataset "
+        "was replaced by another of the same name. Train the run again to see its predictions."
+    )

@@ -1,0 +1,83 @@
+"""Names of experiments, and how far their runs are, in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from core.spec import CONTROLS, RunSpec
+from core.wording.numbers import count_text
+from core.wording.tasks import changes_of
+
+MAX_NAME = 120
+"""Maximum number of characters in an experiment's name."""
+
+MAX_RANKS = 8
+"""Maximum number of ranks that a name lists; more are counted."""
+
+
+def experiment_name(specs: Iterable[RunSpec]) -> str:
+    """The name of an experiment that nobody has named, as in ``Digits → rotated 45° · r 1, 4, 16 · 8 seeds``.
+
+    Args:
+        specs: of all its runs, at least one.
+    """
+    everything = list(specs)
+    ranks = sorted({spec.lora.rank for spec in everything if spec.lora})
+    controls = {spec.control for spec in everything if spec.control}
+    words = []
+    if ranks:
+        words.append(f"r {', '.join(map(str, ranks))}" if len(ranks) <= MAX_RANKS else f"{len(ranks)} ranks")
+    elif not controls:
+        words.append("full")
+    if controls:
+        words.append(", ".join(label.lower() for control, label in CONTROLS.items() if control in controls))
+    rates = _most(everything, lambda spec: spec.optim.learning_rate)
+    alphas = _most([spec for spec in everything if spec.lora], lambda spec: spec.lora and spec.lora.alpha)
+    words += [f"{count} {what}" for count, what in ((rates, "rates"), (alphas, "alphas")) if count > 1]
+    seeds = len({spec.seed for spec in everything})
+    words.append(f"{seeds} seed{'' if seeds == 1 else 's'}")
+    rest = " · ".join(["", *words])
+    return _shortened(_what_is_new(everything[0]), MAX_NAME - len(rest)) + rest
+
+
+def progress_text(counts: Mapping[str, int]) -> str:
+    """How far runs are, as in ``12 of 20 finished, 8 interrupted``.
+
+    Args:
+        counts: number of runs in each state.
+    """
+    live = counts.get("queued", 0) + counts.get("running", 0)
+    words = [f"{count_text(counts.get('finished', 0))} of {count_text(sum(counts.values()))} finished"]
+    words += [f"{count_text(live)} in training"] if live else []
+    words += [f"{count_text(counts[s])} {s}" for s in ("interrupted", "failed", "stopped") if counts.get(s)]
+    return ", ".join(words)
+
+
+def _what_is_new(spec: RunSpec) -> str:
+    """Source and target, as in ``Digits → rotated 45°``: of the target only what is not so in the source."""
+    source, target = spec.source or spec.task, spec.task
+    old, new = changes_of(source), changes_of(target)
+    start = ", ".join([_title(source.dataset), *old])
+    if target.dataset != source.dataset:
+        return f"{start} → {', '.join([_title(target.dataset), *new])}"
+    if old == new:
+        return f"{start} → same task"
+    return f"{start} → {', '.join(word for word in new if word not in old) or _title(target.dataset)}"
+
+
+def _title(dataset: str) -> str:
+    """A dataset's name with its capitals, as in ``Digits`` or ``Fashion-MNIST``."""
+    return re.sub(r"[a-z]*mnist|^[a-z]", lambda found: found[0].upper(), dataset)
+
+
+def _most(specs: list[RunSpec], read: Callable[[RunSpec], object]) -> int:
+    """The largest number of values of one setting with which one method, rank or control was trained."""
+    values: dict[str, set[object]] = {}
+    for spec in specs:
+        values.setdefault(spec.label, set()).add(read(spec))
+    return max(map(len, values.values()), default=0)
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -1,0 +1,99 @@
+"""What the Compare page shows: an experiment's runs, the arms among them, and how they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from core.lab import Lab
+from core.store.record import Curve, Experiment, Run
+from core.study.arms.arm import Arm, arms_of, labels_of
+from core.study.arms.choice import chosen_arms
+from core.study.arms.tuning import is_tuned
+from core.study.arms.verdict import Verdict, verdict
+from core.study.figures.palette import colours_of
+from core.study.report.evidence import colours_of_groups, named
+from core.study.stats.measures import MeasureName
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The runs that are compared, and two choices of the reader."""
+
+    lab: Lab
+    experiment: Experiment
+    everything: tuple[Run, ...]
+    """All runs of the experiment."""
+    members: tuple[Run, ...]
+    """Those that are shown."""
+    bases: tuple[Run, ...]
+    all_tried: bool
+    """Whether every setting is shown, instead of those that the validation part chose."""
+    masked: bool
+    """Whether accuracy on the source is judged among its own classes."""
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The verdict of the runs that are shown."""
+        return verdict(self.members)
+
+    @cached_property
+    def arms(self) -> list[Arm]:
+        """All arms with results."""
+        return arms_of(self.members)
+
+    @cached_property
+    def tuned(self) -> bool:
+        """Whether there was anything to choose among."""
+        return is_tuned(run.spec for run in self.members)
+
+    @cached_property
+    def chosen(self) -> list[Arm]:
+        """One arm for each method, rank and control."""
+        return named(chosen_arms(self.members))
+
+    @cached_property
+    def shown(self) -> list[Arm]:
+        """The arms that are drawn. Stopped runs take no part in a choice, and are drawn where none was made."""
+        if self.all_tried:
+            return self.arms
+        return self.chosen if self.tuned and self.chosen else named(self.arms)
+
+    @cached_property
+    def colours(self) -> Mapping[str, str]:
+        """Colour of each arm of the experiment, by key."""
+        specs = [run.spec for run in self.everything]
+        return colours_of(specs) if self.all_tried else colours_of_groups(specs)
+
+    @cached_property
+    def drawn(self) -> list[Run]:
+        """Runs with a curve, in the order of training."""
+        keys = {arm.key for arm in self.shown}
+        return [r for r in self.members if r.step and (r.spec.arm in keys or (r.is_live and not self.tuned))]
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Label of each arm that has a curve, by key."""
+        return labels_of(run.spec for run in self.drawn)
+
+    @cached_property
+    def curves(self) -> dict[str, Curve]:
+        """Curves by run id."""
+        return {run.id: self.lab.curve(run.id) for run in self.drawn}
+
+    @property
+    def has_source(self) -> bool:
+        """Whether accuracy on the source was measured."""
+        return any(run.result and run.result.source_accuracy is not None for run in self.members)
+
+    @property
+    def split(self) -> bool:
+        """Whether the source leaves classes out, so that forgetting is judged with masked logits."""
+        source = self.members[0].spec.source
+        return bool(source and source.classes)
+
+    @property
+    def source_measure(self) -> MeasureName:
+        """The measure of accuracy on the source."""
+        return "source_accuracy_masked" if self.masked else "source_accuracy"

@@ -1,0 +1,111 @@
+"""The tabs of Compare: accuracy, learning rates, curves, forgetting, cost, and the table."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.study.arms.tables import comparison_table, comparison_text
+from core.study.figures.curves import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
+from core.wording.csv_file import csv_of
+from core.wording.numbers import percent
+from pages.compare.comparison import Comparison
+from pages.compare.costs import costs, cut_reference, forgetting
+from pages.compare.evidence import differences, learning_rates, single_pair
+from pages.compare.examples import examples
+from pages.shared.figure_panel import show
+from pages.shared.links import link
+
+
+def accuracy_part(shown: Comparison) -> None:
+    """Every run's accuracy, the differences from full fine-tuning in numbers, and single pairs."""
+    figure = arm_dots(shown.shown, "accuracy", shown.colours)
+    show(figure, shown.experiment.id, "accuracy", "Accuracy on the target of each run, with mean and interval")
+    differences(shown.chosen, shown.masked or shown.split)
+    single_pair(shown.lab, shown.chosen)
+
+
+def rates_part(shown: Comparison) -> None:
+    """Accuracy over the learning rate, and which rate validation chose."""
+    if not shown.tuned or not shown.chosen:
+        st.caption("Each setting was trained at one learning rate. Fine-tune and Home can tune them.")
+        link("finetune", "Tune the learning rates", {"base": shown.experiment.base})
+        return
+    learning_rates(shown.experiment, shown.members)
+
+
+def curves_part(shown: Comparison) -> None:
+    """Loss and accuracy while the runs were trained."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        axis: Axis = st.segmented_control(
+            "Over", ["step", "epoch", "seconds"], default="step", key="axis", bind="query-params", required=True
+        )
+        smoothing = st.slider("Smoothing", 0.0, 0.99, 0.9, 0.01, key="smoothing", bind="query-params", width=240)
+        log = st.toggle("Logarithmic loss", key="log", bind="query-params")
+    chosen = st.pills(
+        "Arms",
+        list(shown.labels),
+        selection_mode="multi",
+        default=list(shown.labels),
+        format_func=shown.labels.__getitem__,
+        key=f"shown-arms-{shown.all_tried}",
+    )
+    curves = [
+        NamedCurve(
+            run=run.id,
+            label=shown.labels[run.spec.arm],
+            colour=shown.colours[run.spec.arm],
+            curve=shown.curves[run.id],
+            steps_per_epoch=run.steps / run.spec.optim.epochs,
+        )
+        for run in shown.drawn
+        if run.spec.arm in chosen
+    ]
+    if not curves:
+        st.caption("Choose at least one arm.")
+        return
+    owner = shown.experiment.id
+    show(loss_curves(curves, axis, smoothing, log), owner, "loss", "Training and validation loss of every run")
+    figure = accuracy_curves(curves, axis, shown.masked)
+    show(figure, owner, "curves", "Accuracy of every run as training goes on")
+
+
+def forgetting_part(shown: Comparison) -> None:
+    """What the network still knows of the source."""
+    if not shown.has_source:
+        st.caption("Accuracy on the source was not measured.")
+        return
+    figure = arm_dots(shown.shown, shown.source_measure, shown.colours)
+    show(figure, shown.experiment.id, "source", "Accuracy on the source of each run, with mean and interval")
+    if len(shown.bases) == 1:
+        first = next(run.result for run in shown.members if run.result)
+        before = first.source_accuracy_masked_before if shown.masked else first.source_accuracy_before
+        st.caption(f"Before fine-tuning the base had {percent(before)} on the source.")
+    forgetting(shown.lab, shown.experiment, shown.shown, shown.curves, shown.colours, shown.masked, shown.members)
+
+
+def cost_part(shown: Comparison) -> None:
+    """Time, parameters and storage; and what full fine-tuning cut to a rank would hold."""
+    costs(shown.lab, shown.experiment, shown.shown, shown.curves, shown.colours)
+    cut_reference(shown.lab, shown.chosen, shown.masked or shown.split)
+
+
+def examples_part(shown: Comparison) -> None:
+    """Confusion matrices, accuracy per class, and the images on which two settings disagree."""
+    examples(shown.lab, shown.experiment, shown.shown, shown.colours)
+
+
+def table_part(shown: Comparison) -> None:
+    """All figures of each arm."""
+    st.dataframe(comparison_text(shown.shown), hide_index=True, alt="All figures of each arm")
+    with st.container(horizontal=True):
+        st.download_button(
+            "CSV",
+            csv_of(comparison_table(shown.arms)),
+            f"{shown.experiment.id}.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            key="csv",
+            help="Means, intervals and settings as numbers.",
+        )
+        link("adapters", "Download adapters")

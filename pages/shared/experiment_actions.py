@@ -1,0 +1,102 @@
+"""What can be done with an experiment as a whole: rename it, add seeds, run it again with changes."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.engine.experiment import MAX_NEW_SEEDS, next_seeds, settings_of
+from core.errors import LabError
+from core.lab import Lab
+from core.spec import RunSpec
+from core.store.record import Experiment
+from core.study.arms.tuning import is_tuned
+from core.wording.experiments import MAX_NAME
+from core.wording.numbers import count_text
+from pages.shared.like import like_link
+from pages.shared.literal import literal
+
+MORE_SEEDS = 5
+"""Chosen at first."""
+
+
+def experiment_actions(lab: Lab, experiment: Experiment) -> None:
+    """Draw all actions in one row."""
+    specs = [run.spec for run in lab.members(experiment)]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        add_seeds(lab, experiment, specs)
+        run_again(experiment, specs)
+        rename(lab, experiment)
+
+
+def rename(lab: Lab, experiment: Experiment) -> None:
+    """Draw a popover with the name; it closes when the name has changed."""
+    key = f"rename-{experiment.id}-{experiment.name}"
+    with st.popover("Rename", icon=":material/edit:", key=key, on_change="rerun") as fold:
+        if not fold.open:
+            return
+        name = st.text_input(
+            "Name",
+            experiment.name[:MAX_NAME],
+            max_chars=MAX_NAME,
+            key=f"{key}-text",
+            help="Leave it empty for a name that says what was trained.",
+        )
+        if st.button("Save name", type="primary", key=f"{key}-save"):
+            try:
+                lab.rename(experiment.id, name or "")
+                st.rerun()
+            except LabError as error:
+                st.error(literal(str(error)))
+
+
+def add_seeds(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None:
+    """Draw a popover with the number of seeds and of the runs that they take; it closes when they are queued.
+
+    Args:
+        lab: queues the runs.
+        experiment: what to grow.
+        specs: of all its runs.
+    """
+    key = f"add-seeds-{experiment.id}-{len(specs)}"
+    with st.popover("Add seeds", icon=":material/add:", key=key, on_change="rerun") as fold:
+        if not fold.open:
+            return
+        count = int(
+            st.number_input(
+                "More seeds for every setting",
+                1,
+                MAX_NEW_SEEDS,
+                MORE_SEEDS,
+                key=f"{key}-count",
+                help="What was trained stays, and is used.",
+            )
+            or MORE_SEEDS
+        )
+        try:
+            settings, seeds = settings_of(specs), next_seeds(specs, count)
+            growth = lab.growth(experiment, settings, seeds)
+            bases = f", and {_counted(len(growth.bases), 'base')} before them" if growth.bases else ""
+            st.caption(
+                f"{_counted(len(growth.runs), 'run')}: {_counted(len(settings), 'setting')} with "
+                f"{_counted(count, 'seed')} each{bases}."
+            )
+            if st.button(f"Train {_counted(len(growth.runs), 'run')}", type="primary", key=f"{key}-start"):
+                lab.grow(experiment, settings, seeds)
+                st.rerun()
+        except LabError as error:
+            st.error(literal(str(error)))
+
+
+def run_again(experiment: Experiment, specs: list[RunSpec]) -> None:
+    """Draw a link to the form that can take the experiment's settings, where they can be changed.
+
+    Args:
+        experiment: what to start from.
+        specs: of all its runs.
+    """
+    grid = is_tuned(specs) and not any(spec.control or spec.own_base for spec in specs)
+    like_link("sweep" if grid else "finetune", experiment.id, experiment.base)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count_text(count)} {what}{'' if count == 1 else 's'}"

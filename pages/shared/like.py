@@ -1,0 +1,141 @@
+"""Filling the forms of Fine-tune and Sweep with the settings of an experiment, named in the address as ``like``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.data.presets import PRESETS, preset_tasks
+from core.errors import LabError
+from core.lab import Lab
+from core.spec import RunSpec, TaskSpec
+from pages.shared import forms
+from pages.shared.links import link
+from pages.shared.literal import literal
+
+MAX_EPOCHS = 50
+"""The maximum of the forms."""
+
+FILLED = "filled-like"
+"""Key of the form that was filled last, and the experiment."""
+
+
+def like_link(page: str, experiment: str, base: str) -> None:
+    """Draw a link to a form that is filled with the settings of an experiment, again each time it is followed.
+
+    Args:
+        page: ``finetune`` or ``sweep``.
+        experiment: id of the experiment.
+        base: id of its base.
+    """
+    st.session_state.pop(FILLED, None)
+    link(page, "Run again with changes", {"like": experiment, "base": base})
+
+
+def fill_form(lab: Lab, key: str) -> bool:
+    """Fill a form before it is drawn: once for each link that was followed, so that changes to the form stay.
+
+    ``like`` stays in the address, so that reloading the page fills the form and Back leaves it.
+
+    Args:
+        lab: has the experiment.
+        key: prefix of the form's widget keys: ``finetune`` or ``sweep``.
+
+    Returns:
+        Whether it was filled by this call.
+    """
+    id = st.query_params.get("like")
+    if id is None or st.session_state.get(FILLED) == (key, id):
+        return False
+    st.session_state[FILLED] = (key, id)
+    try:
+        specs = [run.spec for run in lab.members(lab.experiment(id))]
+    except LabError as error:
+        st.warning(literal(str(error)))
+        return False
+    first = specs[0]
+    st.query_params["base"] = st.session_state["pick-base"] = str(first.base)
+    values = _task(lab, first) | {
+        "seeds": min(len({spec.seed for spec in specs}), forms.MAX_SEEDS),
+        "epochs": min(first.optim.epochs, MAX_EPOCHS),
+        "batch": first.optim.batch_size,
+    }
+    values |= _arms(specs) if key == "finetune" else _grid(specs)
+    if first.device in lab.devices():
+        values["device"] = first.device
+    for name, value in values.items():
+        st.session_state[f"{key}-{name}"] = value
+        forms.offer(f"{key}-{name}", value)
+    st.toast("The form has the settings of that experiment.", icon=":material/tune:")
+    return True
+
+
+def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
+    """Values of the task form: the preset that gives the task, or else each of its settings."""
+    source, task = spec.source or spec.task, spec.task
+    values: dict[str, Any] = {"dataset": task.dataset, "validation": task.validation}
+    names = sorted(PRESETS, key=lambda name: PRESETS[name].other_dataset == (task.dataset == source.dataset))
+    for name in names:
+        try:
+            if preset_tasks(name, source.dataset, lab.catalog, task.dataset, task.validation)[1] == task:
+                return values | {"preset": name}
+        except LabError:
+            continue  # a preset for other datasets, or one that is not on this machine any more
+    return values | {"preset": "own"} | _own(task)
+
+
+def _own(task: TaskSpec) -> dict[str, Any]:
+    return {
+        "classes": list(task.classes or ()),
+        "rotation": round(task.rotation),
+        "invert": task.invert,
+        "permute": task.permutation is not None,
+        "shots": task.shots or "all",
+    }
+
+
+def _arms(specs: list[RunSpec]) -> dict[str, Any]:
+    """Values of the Fine-tune form. Of several rates, the middle one is what tuning is around."""
+    full = [spec for spec in specs if spec.method == "full" and not spec.control]
+    lora = [spec for spec in specs if spec.lora]
+    tried = max(len(_rates([spec for spec in specs if spec.label == label])) for label in {s.label for s in specs})
+    values: dict[str, Any] = {
+        "methods": ["Full"] * bool(full) + ["LoRA"] * bool(lora),
+        "controls": sorted({spec.control for spec in specs if spec.control}),
+        "own-bases": specs[0].own_base,
+        "tune": tried > 1,
+    }
+    if tried > 1:
+        values["tune-rates"] = tried
+    if full:
+        values["rate-full"] = _middle(_rates(full))
+    if lora:
+        adapter = lora[0].lora
+        values["rate-lora"] = _middle(_rates(lora))
+        values["rank"] = sorted({spec.lora.rank for spec in lora if spec.lora})
+        if adapter is not None:
+            values |= {"alpha": adapter.alpha, "scaling": adapter.scaling, "start": adapter.start}
+            targets = forms.LAYERS if adapter.target_modules == ("all-linear",) else adapter.target_modules
+            values["layers"] = [name for name in forms.LAYERS if name in targets]
+    return values
+
+
+def _grid(specs: list[RunSpec]) -> dict[str, Any]:
+    """Values of the Sweep form."""
+    adapters = [spec.lora for spec in specs if spec.lora]
+    values: dict[str, Any] = {
+        "ranks": sorted({adapter.rank for adapter in adapters}),
+        "alphas": sorted({adapter.alpha for adapter in adapters}),
+        "rates": _rates([spec for spec in specs if spec.lora]),
+        "full-rates": _rates([spec for spec in specs if spec.method == "full" and not spec.control]),
+    }
+    return values | ({"scaling": adapters[0].scaling} if adapters else {})
+
+
+def _rates(specs: list[RunSpec]) -> list[float]:
+    return sorted({spec.optim.learning_rate for spec in specs})
+
+
+def _middle(rates: list[float]) -> float:
+    return rates[len(rates) // 2]

@@ -1,0 +1,378 @@
+"""An experiment grows by exactly what is missing; its name, stages and copies follow."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.runs.harm import lose
+
+from core.engine.experiment import MAX_NEW_SEEDS, next_seeds, settings_of, with_ranks
+from core.errors import (
+    LabError,
+    LoRAError,
+    NoteError,
+    QueueFullError,
+    RunStateError,
+    SpecError,
+    StorageFullError,
+    UnknownRunError,
+)
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import LoRASpec, RunSpec
+from core.store.record import Experiment, Run
+from core.store.stages import stages_of
+from core.wording.experiments import MAX_NAME, experiment_name
+from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
+
+SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+
+
+@pytest.fixture
+def idle(settings: Settings) -> Iterator[Lab]:
+    """A lab that does not train: what it queues stays queued."""
+    lab = Lab(settings)
+    yield lab
+    lab.close()
+
+
+def pairs(runs: list[Run]) -> list[tuple[str, int]]:
+    """Arm and seed of each run, sorted."""
+    return sorted((run.spec.arm, run.spec.seed) for run in runs)
+
+
+def launched(lab: Lab, seeds: int = 3, own_bases: bool = False) -> Experiment:
+    return lab.compare("rotation-45", "digits", None, SPEC.optim, BOTH, range(seeds), own_bases=own_bases)
+
+
+def stage_ids(lab: Lab, experiment: Experiment) -> list[tuple[str, ...]]:
+    """Ids of the runs of each stage."""
+    return [tuple(run.id for run in stage) for stage in stages_of(lab.members(experiment))]
+
+
+def now(lab: Lab, experiment: Experiment) -> Experiment:
+    """The experiment as it is stored now."""
+    return lab.experiment(experiment.id)
+
+
+def test_five_seeds_added_to_an_experiment_of_three_train_exactly_the_new_runs(lab: Lab) -> None:
+    experiment = launched(lab)
+    before = finish(lab, experiment.base, *experiment.runs)
+    history = {run.id: lab.history(run.id) for run in before}
+    new = lab.add_seeds(experiment, 5)
+    after = finish(lab, *new)
+    assert [run.state for run in after] == ["finished"] * 10
+    assert pairs(after) == sorted((arm, seed) for arm in {r.spec.arm for r in before[1:]} for seed in range(3, 8))
+    assert len(lab.runs()) == 1 + 6 + 10
+    assert [lab.run(run.id) for run in before] == before
+    assert {id: lab.history(id) for id in history} == history
+    grown = now(lab, experiment)
+    assert grown.runs == (*experiment.runs, *new)
+    assert {(run.spec.base, run.spec.task, run.spec.device) for run in lab.members(grown)} == {
+        (experiment.base, TURNED, "auto")
+    }
+
+
+def test_a_run_that_was_added_is_the_run_that_a_launch_would_have_made(lab: Lab) -> None:
+    experiment = launched(lab, seeds=1)
+    added = finish(lab, *lab.add_seeds(experiment, 1))
+    for run in added:
+        again = finish(lab, lab.launch(run.spec).id)[0]
+        np.testing.assert_allclose(lab.curve(again.id).loss, lab.curve(run.id).loss, rtol=2e-3, atol=2e-4)
+
+
+def test_ranks_rates_and_controls_are_added_with_the_seeds_that_are_wanted(idle: Lab) -> None:
+    experiment = launched(idle)
+    wanted = [*BOTH, (short(), LoRASpec.of(rank=16)), (short(rate=0.02), LoRASpec.of()), (short(), "head")]
+    new = idle.grow(experiment, wanted, [0, 1, 7])
+    members = idle.members(now(idle, experiment))
+    arms = {run.spec.arm for run in members}
+    assert len(arms) == 5
+    old = {run.spec.arm for run in idle.runs_of(experiment.runs)}
+    # The arms that were there had seeds 0 to 2.
+    assert pairs(members) == sorted(
+        [(arm, seed) for arm in old for seed in (0, 1, 2, 7)]
+        + [(arm, seed) for arm in arms - old for seed in (0, 1, 7)]
+    )
+    assert len(new) == 2 + 3 * 3
+    assert idle.grow(experiment, wanted, [0, 1, 7]) == ()
+    assert idle.growth(experiment, wanted, [0, 1, 7]).runs == ()
+
+
+def test_what_failed_or_was_stopped_is_trained_again_only_if_asked(idle: Lab) -> None:
+    experiment = launched(idle)
+    stopped, kept = experiment.runs[0], experiment.runs[1:]
+    idle.stop(stopped)
+    settings = settings_of(run.spec for run in idle.members(experiment))
+    assert idle.grow(experiment, settings, range(3)) == ()
+    (new,) = idle.grow(experiment, settings, range(3), again=True)
+    assert idle.run(new).spec == idle.run(stopped).spec
+    # The new one is live, so that there is nothing left to train again.
+    assert idle.grow(experiment, settings, range(3), again=True) == ()
+    assert set(now(idle, experiment).runs) == {stopped, *kept, new}
+
+
+def test_an_interrupted_run_is_there(settings: Settings) -> None:
+    lab = Lab(settings)
+    lab.start()
+    experiment = lab.compare("rotation-45", "digits", None, SPEC.optim, [(short(epochs=200), None)], [0])
+    wait_until(lambda: lab.run(experiment.runs[0]).step > 0)
+    lab.close()
+    again = Lab(settings)
+    assert again.run(experiment.runs[0]).state == "interrupted"
+    assert again.grow(experiment, [(short(epochs=200), None)], [0], again=True) == ()
+    again.close()
+
+
+def test_new_seeds_get_bases_of_their_own_and_known_seeds_keep_theirs(idle: Lab) -> None:
+    experiment = launched(idle, seeds=2, own_bases=True)
+    before = {run.spec.seed: run.spec.base for run in idle.runs_of(experiment.runs)}
+    rank = (short(), LoRASpec.of(rank=2))
+    settings = [*BOTH, rank]
+    growth = idle.growth(experiment, settings, range(4))
+    assert [spec.seed for _, spec in growth.bases] == [2, 3]
+    assert all(spec == SPEC.but(seed=spec.seed) for _, spec in growth.bases)
+    new = idle.runs_of(idle.grow(experiment, settings, range(4)))
+    assert [run.spec.seed for run in new] == [0, 1, 2, 2, 2, 3, 3, 3]
+    bases = {run.spec.seed: run.spec.base for run in new}
+    assert {seed: bases[seed] for seed in (0, 1)} == before
+    assert {seed: idle.run(str(bases[seed])).spec.seed for seed in (2, 3)} == {2: 2, 3: 3}
+    assert len(idle.runs(methods=["pretrain"])) == 4
+    assert len({run.spec.arm for run in idle.members(now(idle, experiment))}) == 3
+
+
+def test_a_base_without_a_result_cannot_be_grown_on_unless_each_seed_has_its_own(idle: Lab) -> None:
+    shared, own = launched(idle, seeds=1), launched(idle, seeds=1, own_bases=True)
+    idle.stop(shared.base)
+    with pytest.raises(RunStateError, match="has no result: start a new experiment"):
+        idle.add_seeds(shared, 1)
+    idle.stop(own.base)
+    for id in own.runs:
+        idle.stop(id)
+    new = idle.runs_of(idle.grow(own, BOTH, [0], again=True))
+    assert {str(run.spec.base) for run in new}.isdisjoint({own.base})
+    assert idle.run(str(new[0].spec.base)).spec == SPEC
+
+
+@pytest.mark.parametrize(
+    ("changes", "arms", "seeds", "error"),
+    [
+        ({}, BOTH, range(3, 50), QueueFullError),
+        ({"max_stored_bytes": 5_000_000}, BOTH, range(3, 10), StorageFullError),
+        ({}, [(short(), LoRASpec.of(rank=200))], [0, 3], LoRAError),
+        ({}, BOTH, [3, 3], SpecError),
+        ({}, [], [3], SpecError),
+    ],
+)
+def test_growth_has_the_limits_of_a_launch_and_queues_all_or_nothing(
+    settings: Settings, changes: dict[str, int], arms: list, seeds: list[int], error: type
+) -> None:
+    first = Lab(settings)
+    experiment = launched(first)
+    first.close()
+    lab = Lab(replace(settings, **changes))
+    before = lab.runs()
+    for _ in range(2):
+        with pytest.raises(error):
+            lab.grow(experiment, arms, seeds)
+    assert lab.runs() == before
+    assert now(lab, experiment) == experiment
+    lab.close()
+
+
+@pytest.mark.parametrize("count", [0, -1, MAX_NEW_SEEDS + 1])
+def test_the_number_of_new_seeds_has_bounds(idle: Lab, count: int) -> None:
+    experiment = launched(idle)
+    with pytest.raises(SpecError, match="1 to 42"):
+        idle.add_seeds(experiment, count)
+    assert len(now(idle, experiment).runs) == 6
+
+
+def test_next_seeds_follow_the_highest_and_other_ranks_keep_every_rate() -> None:
+    specs = [SPEC.but(seed=seed) for seed in (9, 0, 4)]
+    assert next_seeds(specs, 2) == range(10, 12)
+    settings = [BOTH[0], (short(rate=0.1), LoRASpec.of(rank=2, alpha=4)), (short(rate=0.2), LoRASpec.of(rank=8))]
+    assert with_ranks(settings, [1, 2]) == [
+        (optim, lora.but(rank=rank)) for rank in (1, 2) for optim, lora in settings[1:]
+    ]
+    assert with_ranks(BOTH[:1], [3]) == [(short(rate=0.005), LoRASpec.of(rank=3))]
+
+
+def test_nobody_grows_what_does_not_exist(idle: Lab) -> None:
+    experiment = launched(idle)
+    idle.notes.delete(experiment.runs)
+    for action in (
+        lambda: idle.add_seeds(experiment, 1),
+        lambda: idle.grow(experiment, BOTH, [0]),
+        lambda: idle.rename(experiment.id, "x"),
+    ):
+        with pytest.raises(UnknownRunError, match="no experiment"):
+            action()
+
+
+def test_of_several_that_add_the_same_at_once_one_does(idle: Lab) -> None:
+    experiment = launched(idle)
+    barrier, told = threading.Barrier(4), []
+
+    def add() -> None:
+        barrier.wait()
+        try:
+            idle.grow(experiment, BOTH, range(5))
+        except LabError as error:
+            told.append(error)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(isinstance(error, RunStateError) for error in told), told
+    members = idle.members(now(idle, experiment))
+    assert len(set(pairs(members))) == len(members) == 10
+
+
+def test_a_store_that_changed_since_it_was_read_takes_no_growth(idle: Lab) -> None:
+    experiment = launched(idle)
+    new = [("r-new", idle.run(experiment.runs[0]).spec.but(seed=3))]
+    grown = replace(experiment, runs=(*experiment.runs, "r-new"))
+    idle.add_seeds(experiment, 1)
+    renamed = now(idle, experiment)
+    idle.rename(experiment.id, "by somebody else")
+    before = idle.runs()
+    for stale in (experiment, renamed):
+        with pytest.raises(RunStateError, match="at the same time"):
+            idle.store.add(new, idle.owner, 40, grown, stale)
+    assert idle.runs() == before
+    assert now(idle, experiment).name == "by somebody else"
+
+
+# Names
+
+
+def test_every_launch_gives_the_same_name_and_a_grown_experiment_keeps_up(idle: Lab) -> None:
+    experiment = launched(idle)
+    assert experiment.name == "Digits → rotated 45° · r 4 · 3 seeds"
+    assert idle.fine_tune(idle.run(experiment.base), TURNED, BOTH, range(3)).name == experiment.name
+    idle.add_seeds(experiment, 5)
+    assert now(idle, experiment).name == "Digits → rotated 45° · r 4 · 8 seeds"
+    assert idle.rename(experiment.id, "  my \n own ") == now(idle, experiment).name == "my own"
+    idle.add_seeds(experiment, 1)
+    assert now(idle, experiment).name == "my own"
+    assert idle.rename(experiment.id, " ") == now(idle, experiment).name == "Digits → rotated 45° · r 4 · 9 seeds"
+
+
+@pytest.mark.parametrize("name", ["x" * (MAX_NAME + 1), "a\x00b", "\ud800"])
+def test_a_name_that_does_not_hold_changes_nothing(idle: Lab, name: str) -> None:
+    experiment = launched(idle)
+    with pytest.raises(NoteError, match="A name"):
+        idle.rename(experiment.id, name)
+    assert now(idle, experiment) == experiment
+
+
+def test_a_restored_store_keeps_names_and_stages(lab: Lab, settings: Settings) -> None:
+    experiment = launched(lab, seeds=2)
+    finish(lab, *experiment.runs, *lab.add_seeds(experiment, 1))
+    lab.rename(experiment.id, "renamed *later*")
+    before, stages = now(lab, experiment), stage_ids(lab, experiment)
+    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+    lab.close()
+    lose(settings)
+    again = Lab(settings)
+    again.start()
+    again.restore()
+    assert now(again, experiment) == before
+    assert [len(stage) for stage in stages] == [4, 2]
+    assert stage_ids(again, experiment) == stages
+    again.close()
+
+
+def test_an_older_store_that_is_put_back_learns_the_later_name(lab: Lab, settings: Settings, tmp_path: Path) -> None:
+    experiment = launched(lab, seeds=1)
+    finish(lab, *experiment.runs)
+    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+    lab.store.copy_to(tmp_path / "older.sqlite3")
+    lab.rename(experiment.id, "later")
+    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+    lab.close()
+    lose(settings)
+    shutil.copy(tmp_path / "older.sqlite3", settings.store)
+    again = Lab(settings)
+    assert now(again, experiment).name == experiment.name
+    again.start()
+    again.restore()
+    assert now(again, experiment).name == "later"
+    again.close()
+
+
+# Stages
+
+
+def test_each_launch_is_a_stage_whatever_happens_to_its_runs(idle: Lab) -> None:
+    experiment = launched(idle, seeds=2, own_bases=True)
+    second = idle.add_seeds(experiment, 3)
+    third = idle.add_seeds(experiment, 1)
+    idle.stop(experiment.runs[1])
+    idle.notes.delete(second[1:4])
+    expected = [experiment.runs, (second[0], *second[4:]), third]
+    assert stage_ids(idle, experiment) == expected
+    assert stages_of([]) == []
+
+
+def test_runs_of_one_launch_are_one_stage_however_many(settings: Settings) -> None:
+    lab = Lab(replace(settings, max_waiting=5000))
+    arms = [(short(rate=0.001 * (1 + k)), None) for k in range(50)]
+    base = lab.launch(SPEC)
+    experiment = lab.fine_tune(base, TURNED, arms, range(50))
+    assert [len(stage) for stage in stages_of(lab.members(experiment))] == [2500]
+    lab.grow(experiment, arms[:1], range(51))
+    assert [len(stage) for stage in stages_of(lab.members(experiment))] == [2500, 1]
+    lab.close()
+
+
+# A list of experiments
+
+
+def test_a_row_counts_the_runs_in_each_state(idle: Lab) -> None:
+    first, second = launched(idle), launched(idle, seeds=1)
+    idle.rename(first.id, "first")
+    idle.stop(first.runs[0])
+    rows = idle.experiment_rows()
+    assert [(row.id, row.name, row.created) for row in rows] == [
+        (second.id, second.name, second.created),
+        (first.id, "first", first.created),
+    ]
+    assert rows[1].counts == {"queued": 5, "stopped": 1}
+    assert (rows[1].total, rows[1].live) == (6, 5)
+    assert idle.experiment_rows(limit=1) == rows[:1]
+
+
+def test_a_list_of_five_hundred_takes_one_query(idle: Lab) -> None:
+    full = SPEC.but(method="full", base="r-base", source=DIGITS)
+    for number in range(500):
+        runs = [(f"r-{number}-{seed}", full.but(seed=seed)) for seed in range(2)]
+        experiment = Experiment(f"e-{number}", "x", float(number), "r-base", tuple(id for id, _ in runs))
+        idle.store.add(runs, idle.owner, 10_000, experiment)
+    asked = []
+    rows = idle.store.rows
+    idle.store.rows = lambda query, *values: asked.append(query) or rows(query, *values)  # type: ignore[method-assign]
+    found = idle.experiment_rows(500)
+    assert [(row.id, row.counts) for row in found] == [(f"e-{k}", {"queued": 2}) for k in reversed(range(500))]
+    assert len(asked) == 1
+
+
+def test_old_homes_have_one_stage_per_experiment_and_can_grow(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "old_home" / "home", tmp_path / "home")
+    lab = Lab(replace(Settings(tmp_path / "home"), threads=1))
+    for experiment in lab.experiments():
+        assert [len(stage) for stage in stages_of(lab.members(experiment))] == [len(experiment.runs)]
+        new = lab.add_seeds(experiment, 1)
+        assert [len(stage) for stage in stages_of(lab.members(experiment))] == [len(experiment.runs), len(new)]
+        assert now(lab, experiment).name == experiment.name  # old experiments keep their names
+        assert lab.rename(experiment.id, "") == experiment_name(run.spec for run in lab.members(experiment))
+    lab.close()

@@ -1,0 +1,137 @@
+"""Steps are timed in rounds, never beside training, and nothing is kept of a measurement that was cancelled."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from core.data.catalog import Catalog
+from core.data.tasks import Tasks
+from core.engine import step_time, step_timer
+from core.engine.cost import plan
+from core.engine.step_time import StepTimeSpec, network, rounds
+from core.engine.step_timer import StepTimer
+from core.errors import RunStateError
+from core.lab import Lab
+from core.methods.lora import count_parameters
+from core.settings import Settings
+from core.spec import LoRASpec, ModelSpec, RunSpec
+from tests.conftest import DIGITS, finish, short, wait_until
+
+SPEC = StepTimeSpec(ModelSpec.of(), DIGITS, (LoRASpec.of(rank=1), LoRASpec.of(rank=4)), 64, 2, 4, 2)
+SUBJECTS = {(way, lora) for way in ("plain", "alone", "bank") for lora in (None, *SPEC.loras)}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_time, "SECONDS", 0.0)
+    monkeypatch.setattr(step_timer, "ROUNDS", 3)
+    monkeypatch.setattr(step_timer, "POLL_SECONDS", 0.01)
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Tasks:
+    return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home"))))
+
+
+def ended(timer: StepTimer) -> bool:
+    progress = timer.progress(SPEC)
+    return progress is not None and progress.ended
+
+
+def test_each_round_times_every_method_in_every_way(tasks: Tasks) -> None:
+    source = rounds(SPEC, tasks.get(DIGITS))
+    first, second = next(source), next(source)
+    assert set(first) == set(second) == SUBJECTS
+    assert list(second) == list(first)[::-1]
+    assert all(seconds > 0 for seconds in (*first.values(), *second.values()))
+
+
+def test_a_single_run_is_no_bank(tasks: Tasks) -> None:
+    alone = StepTimeSpec(ModelSpec.of(), DIGITS, SPEC.loras, 64)
+    assert {way for way, _ in next(rounds(alone, tasks.get(DIGITS)))} == {"plain", "alone"}
+
+
+@pytest.mark.parametrize("lora", [None, *SPEC.loras])
+def test_what_is_timed_trains_what_a_run_trains(lora: LoRASpec | None) -> None:
+    assert count_parameters(network(SPEC, lora), trainable=True) == plan(SPEC.model, lora).trainable_parameters
+
+
+def test_a_result_has_every_round_of_every_row(tasks: Tasks) -> None:
+    timer = StepTimer(tasks, 1, lambda: False)
+    timer.start(SPEC)
+    wait_until(lambda: ended(timer))
+    found = timer.found(SPEC)
+    assert found is not None
+    assert {(row.way, row.lora) for row in found.rows} == SUBJECTS
+    assert {len(row.seconds) for row in found.rows} == {3}
+    assert found.threads == 1
+    assert found.machine
+
+
+def test_it_waits_while_runs_train_and_starts_when_they_have_ended(tasks: Tasks) -> None:
+    training = threading.Event()
+    training.set()
+    timer = StepTimer(tasks, 1, training.is_set)
+    timer.start(SPEC)
+    progress = timer.progress(SPEC)
+    assert progress is not None
+    assert progress.waiting
+    training.clear()
+    wait_until(lambda: timer.found(SPEC) is not None)
+
+
+def test_a_round_during_which_training_began_is_thrown_away(tasks: Tasks) -> None:
+    answers = iter([False, False, True, False, False] + [False] * 20)
+    asked: list[bool] = []
+
+    def is_training() -> bool:
+        asked.append(next(answers))
+        return asked[-1]
+
+    timer = StepTimer(tasks, 1, is_training)
+    timer.start(SPEC)
+    wait_until(lambda: ended(timer))
+    # Asked at the start, and before and after each of four rounds, of which the first does not count.
+    assert len(asked) == 1 + 2 * 4
+    found = timer.found(SPEC)
+    assert found is not None
+    assert {len(row.seconds) for row in found.rows} == {3}
+
+
+def test_nothing_is_kept_of_what_was_cancelled(tasks: Tasks) -> None:
+    timer = StepTimer(tasks, 1, lambda: True)
+    timer.start(SPEC)
+    timer.cancel()
+    wait_until(lambda: ended(timer))
+    assert timer.found(SPEC) is None
+    timer.start(SPEC)  # and it can be started again
+    timer.close(5)
+
+
+def test_only_one_thing_is_measured_at_a_time(tasks: Tasks) -> None:
+    timer = StepTimer(tasks, 1, lambda: True)
+    timer.start(SPEC)
+    timer.start(SPEC)
+    with pytest.raises(RunStateError, match="wait until it has ended"):
+        timer.start(StepTimeSpec(ModelSpec.of(), DIGITS, SPEC.loras, 128))
+    timer.close(5)
+
+
+def test_adapters_that_do_not_fit_are_a_sentence(tasks: Tasks) -> None:
+    timer = StepTimer(tasks, 1, lambda: False)
+    wrong = StepTimeSpec(ModelSpec.of(), DIGITS, (LoRASpec.of(target_modules=("nothing",)),), 64)
+    timer.start(wrong)
+    wait_until(lambda: (progress := timer.progress(wrong)) is not None and progress.ended)
+    progress = timer.progress(wrong)
+    assert progress is not None
+    assert progress.error is not None
+    assert "nothing" in progress.error
+
+
+def test_the_lab_measures_behind_its_queue(lab: Lab) -> None:
+    run = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(3)))
+    lab.timer.start(SPEC)
+    wait_until(lambda: lab.timer.found(SPEC) is not None)
+    assert not finish(lab, run.id)[0].is_live

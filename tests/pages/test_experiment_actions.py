@@ -1,0 +1,139 @@
+"""Renaming an experiment, adding seeds to it, and filling the forms with its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.engine.experiment import Setting, settings_of
+from core.lab import Lab, close_lab, open_lab
+from core.settings import Settings
+from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
+from core.store.record import Run
+from pages.shared.links import script
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.pages.test_pages import draw, texts
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Lab]:
+    """Open the process-wide lab that pages use."""
+    yield open_lab(settings)
+    close_lab()
+
+
+@pytest.fixture
+def base(opened: Lab) -> Run:
+    return finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)[0]
+
+
+def unfold(app: AppTest, popover: str) -> None:
+    """Open the popover with this key."""
+    assert app.session_state[popover] is False
+    app.session_state[popover] = True
+    app.run()
+
+
+def button(app: AppTest, label: str) -> object:
+    (found,) = [button for button in app.button if button.label == label]
+    return found
+
+
+def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened: Lab, base: Run) -> None:
+    experiment = opened.fine_tune(base, TURNED, BOTH, range(3))
+    finish(opened, *experiment.runs)
+    app = draw("compare", experiment=experiment.id)
+    unfold(app, f"add-seeds-{experiment.id}-6")
+    assert "10 runs: 2 settings with 5 seeds each." in texts(app)
+    app.number_input[0].set_value(2).run()
+    button(app, "Train 4 runs").click().run()
+    assert not app.exception
+    grown = opened.experiment(experiment.id)
+    assert len(grown.runs) == 10
+    assert grown.name == "Digits → rotated 45° · r 4 · 5 seeds"
+    unfold(app, f"rename-{experiment.id}-{grown.name}")
+    app.text_input[0].set_value("mine").run()
+    button(app, "Save name").click().run()
+    assert not app.exception
+    assert opened.experiment(experiment.id).name == "mine"
+    finish(opened, *grown.runs)
+
+
+def test_a_selection_of_runs_has_no_actions(opened: Lab, base: Run) -> None:
+    experiment = opened.fine_tune(base, TURNED, BOTH, range(2))
+    finish(opened, *experiment.runs)
+    app = draw("compare", runs=",".join(experiment.runs))
+    assert f"add-seeds-{experiment.id}-4" not in app.session_state
+
+
+ODD = OptimSpec.of(learning_rate=0.0316, epochs=3, batch_size=48)
+
+
+@pytest.mark.parametrize(
+    ("page", "task", "arms", "seeds"),
+    [
+        ("finetune", TURNED, [(short(epochs=2), None), (ODD.but(epochs=2, batch_size=64), LoRASpec.of(rank=3))], 12),
+        (
+            "finetune",
+            TaskSpec.of(dataset="digits", rotation=30.0, invert=True, shots=7, classes=(1, 2, 5), validation=0.2),
+            [
+                *((ODD, LoRASpec.of(rank=rank, alpha=3.0, scaling="alpha", start="gaussian")) for rank in (1, 8)),
+                (ODD.but(learning_rate=0.005), "head"),
+            ],
+            1,
+        ),
+        (
+            "sweep",
+            TaskSpec.of(dataset="digits", invert=True),
+            [(ODD.but(learning_rate=rate), kind) for kind in (None, LoRASpec.of(rank=6)) for rate in (0.0316, 0.007)],
+            2,
+        ),
+    ],
+)
+def test_a_form_that_is_filled_and_started_trains_the_same_settings(
+    opened: Lab, base: Run, page: str, task: TaskSpec, arms: list[Setting], seeds: int
+) -> None:
+    first = opened.fine_tune(base, task, arms, range(seeds))
+    for id in first.runs:
+        opened.stop(id)
+    newer = opened.launch(base.spec.but(seed=9))  # so that the experiment's base is not the default
+    finish(opened, newer.id, *first.runs)
+    app = draw(page, like=first.id)
+    assert not app.error
+    app.run()
+    label = {"finetune": "Start the experiment", "sweep": "Start the sweep"}[page]
+    button(app, label).click().run()
+    assert not app.exception
+    assert not app.error
+    second = opened.experiments()[0]
+    assert second.id != first.id
+    for id in second.runs:
+        opened.stop(id)
+    finish(opened, *second.runs)
+    known, found = ([run.spec for run in opened.members(experiment)] for experiment in (first, second))
+    assert set(settings_of(found)) == set(settings_of(known))
+    assert {(s.base, s.task, s.seed) for s in found} == {(s.base, s.task, s.seed) for s in known}
+    assert second.name == first.name
+
+
+def test_a_form_is_filled_once_for_each_link_that_is_followed(opened: Lab, base: Run) -> None:
+    experiment = opened.fine_tune(base, TURNED, [(short(epochs=3), None)], range(2))
+    finish(opened, *experiment.runs)
+    app = draw("finetune", like=experiment.id)
+    assert app.slider(key="finetune-epochs").value == 3
+    app.slider(key="finetune-epochs").set_value(7).run()
+    assert app.slider(key="finetune-epochs").value == 7
+    assert app.query_params["like"] == experiment.id
+    app.query_params["experiment"] = experiment.id
+    app.switch_page(script("compare")).run()
+    app.query_params["like"] = experiment.id
+    app.switch_page(script("finetune")).run()
+    assert app.slider(key="finetune-epochs").value == 3
+
+
+def test_a_link_to_an_experiment_that_does_not_exist_says_so(opened: Lab, base: Run) -> None:
+    for page in ("finetune", "sweep"):
+        app = draw(page, like="e-none")
+        assert "There is no experiment" in texts(app)

@@ -1,0 +1,102 @@
+"""One experiment has one verdict: on Home, Sweep, Compare and Report, and from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+import pytest
+
+from core.__main__ import _as_json
+from core.lab import Lab, close_lab, open_lab
+from core.settings import Settings
+from core.spec import LoRASpec
+from core.store.record import Experiment, Run
+from core.study.arms.difference_tables import p_text
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import headline
+from pages.shared.literal import literal
+from tests.conftest import finish, short
+from tests.pages.test_pages import draw, texts
+
+SEEDS = 8
+RATES = (0.001, 0.00316)
+SETTINGS = [(short(rate=rate), None) for rate in RATES] + [
+    (short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 4) for rate in RATES
+]
+SPREAD = (0.3, -0.2, 0.1, -0.4, 0.2, 0.0, -0.1, 0.4)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The process-wide lab that pages use, with one trained experiment."""
+    yield open_lab(Settings(tmp_path_factory.mktemp("home")))
+    close_lab()
+
+
+@pytest.fixture(scope="module")
+def experiment(lab: Lab) -> Experiment:
+    found = lab.compare("rotation-45", "digits", None, short(rate=0.001), SETTINGS, seeds=range(SEEDS))
+    finish(lab, found.base, *found.runs)
+    return found
+
+
+def planted(run: Run, offsets: dict[str, float], seeds: int) -> tuple[str, str | None]:
+    """State and result of a run whose accuracies are made up."""
+    if run.spec.seed >= seeds or run.result is None:
+        return "stopped", None
+    noise = SPREAD[run.spec.seed] * (1 if run.spec.lora is None else -1)
+    accuracy = 90.0 + offsets[run.spec.label] + noise - (0 if run.spec.optim.learning_rate == RATES[0] else 5)
+    result = replace(run.result, accuracy=accuracy, validation_accuracy=accuracy - 1)
+    return "finished", json.dumps(asdict(result))
+
+
+CASES = {
+    "trained": None,
+    "full is better": ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -4}, 8),
+    "LoRA is enough": ({"Full": 0, "LoRA r=1": 0.4, "LoRA r=4": 0.4}, 8),
+    "LoRA is better": ({"Full": 0, "LoRA r=1": 3, "LoRA r=4": -9}, 8),
+    "leaning": ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -4}, 3),
+    "open": ({"Full": 0, "LoRA r=1": -1, "LoRA r=4": -0.6}, 2),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_every_page_and_command_gives_one_verdict(lab: Lab, experiment: Experiment, case) -> None:
+    kept = [(run.state, json.dumps(asdict(run.result)), run.id) for run in lab.members(experiment)]
+    if case is not None:
+        rows = [(*planted(run, *case), run.id) for run in lab.members(experiment)]
+        with lab.store.transaction() as db:
+            db.executemany("UPDATE runs SET state = ?, result = coalesce(?, result) WHERE id = ?", rows)
+    try:
+        check(lab, experiment)
+    finally:
+        with lab.store.transaction() as db:
+            db.executemany("UPDATE runs SET state = ?, result = ? WHERE id = ?", kept)
+
+
+def check(lab: Lab, experiment: Experiment) -> None:
+    members = lab.members(experiment)
+    found = verdict(members)
+    assert not found.reason
+    said = literal(headline(found))
+
+    drawn = {page: draw(page, experiment=experiment.id) for page in ("home", "compare", "report", "sweep")}
+    for page, app in drawn.items():
+        assert said in texts(app).replace("#### ", ""), page
+        assert page == "report" or any(f"[{found.level}]" in str(m.value) for m in app.markdown), page
+
+    printed = json.loads(json.dumps(_as_json(lab, lab.run(experiment.base), members)))["verdict"]
+    assert printed["sentence"] == headline(found)
+    assert printed["level"] == found.level
+    assert printed["choice"] == (found.choice.label if found.choice else None)
+    told = found.told.difference
+    assert (printed["difference"], printed["seeds_needed"]) == (told.interval.mean, told.seeds_needed)
+    assert printed["adapter_run"] == found.offered.id
+
+    # p-values in the tables of Compare and of the report are those of the verdict.
+    for page in ("compare", "report"):
+        table = next(frame.value for frame in drawn[page].dataframe if "Finding" in frame.value)
+        rows = dict(zip(table["Setting"], table["p"], strict=True))
+        assert rows[found.told.arm.spec.label] == p_text(told.p), page

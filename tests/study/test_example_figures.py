@@ -1,0 +1,115 @@
+"""Figures of predictions by class: what they draw, and that any name and any page can be read."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from core.study.arms.examples import ArmPredictions, class_results
+from core.study.figures.examples import (
+    DEEPEST,
+    MAX_WRITTEN,
+    class_accuracy,
+    class_accuracy_alt,
+    class_name,
+    confusion_alt,
+    confusion_map,
+    highest_confusion,
+)
+from core.study.figures.palette import FULL, LORA
+
+NAMES = ("zero", "<b>one</b>", "a name that is far too long for an axis")
+TRUTH = np.array([0, 0, 0, 0, 1, 1, 2, 2])
+FIRST = ArmPredictions("a", (0,), np.array([[0, 0, 0, 7, 1, 0, 2, 2]], dtype=np.uint8), TRUTH)
+SECOND = ArmPredictions("b", (0, 1), np.tile(TRUTH, (2, 1)).astype(np.uint8), TRUTH)
+RESULTS = class_results([FIRST, SECOND])
+LABELS = {"a": "Full", "b": "LoRA r=4"}
+COLOURS = {"a": FULL, "b": LORA[0]}
+
+
+def drawn(key: str = "a"):
+    return confusion_map(RESULTS, key, LABELS[key], NAMES, COLOURS[key], highest_confusion(RESULTS, ["a", "b"]))
+
+
+def test_a_confusion_matrix_colours_errors_and_writes_every_share():
+    cells, text = drawn().data
+    np.testing.assert_allclose(cells.z, [[0, 0, 0, 25], [50, 0, 0, 0], [0, 0, 0, 0]])
+    assert cells.zmax == 50
+    assert drawn("b").data[0].zmax == 50  # both have one scale
+    shown = {(y, x): value for x, y, value in zip(text.x, text.y, text.text, strict=True)}
+    assert shown == {(0, 0): "75", (0, 3): "25", (1, 0): "50", (1, 1): "50", (2, 2): "100"}
+    assert cells.customdata[1][0] == "&lt;b&gt;one&lt;/b&gt;, predicted as zero: 50.0 %, 1.0 images"
+
+
+def test_names_are_short_escaped_and_there_for_outputs_without_one():
+    assert list(drawn().layout.xaxis.ticktext) == ["zero", "&lt;b&gt;one&lt;/b&gt;", "a name that is …", "output 7"]
+    assert list(drawn().layout.yaxis.ticktext)[-1] == "a name that is …"
+    assert drawn().layout.yaxis.autorange == "reversed"
+    assert class_name(1, NAMES) == NAMES[1]
+
+
+def test_many_classes_are_coloured_alone():
+    truth = np.arange(MAX_WRITTEN + 1)
+    arm = ArmPredictions("a", (0,), np.roll(truth, 1)[None].astype(np.uint8), truth)
+    results = class_results([arm])
+    figure = confusion_map(results, "a", "Full", [], FULL, highest_confusion(results, ["a"]))
+    assert len(figure.data) == 1
+    assert figure.data[0].colorscale[1][1].endswith(f" {DEEPEST[1]})")
+    many = np.arange(62)
+    results = class_results([ArmPredictions("a", (0,), many[None].astype(np.uint8), many)])
+    assert len(class_accuracy(results, {"a": "Full"}, [], COLOURS).layout.xaxis.ticktext) <= 30
+    assert highest_confusion(results, ["a"]) == 0
+
+
+def test_accuracies_of_arms_stand_side_by_side_with_their_intervals():
+    a, b = class_accuracy(RESULTS, LABELS, NAMES, COLOURS).data
+    assert (list(a.y), list(b.y)) == ([75, 50, 100], [100, 100, 100])
+    assert (a.marker.color, b.marker.color) == (FULL, LORA[0])
+    assert (b.x > a.x).all()
+    assert (np.round(a.x) == np.round(b.x)).all()
+    np.testing.assert_array_equal(a.error_y.array, 0)  # one seed has no interval
+    wide = class_results([ArmPredictions("a", (0, 1), np.array([[0, 0, 0, 0], [0, 0, 0, 1]]), np.zeros(4, int))])
+    (dots,) = class_accuracy(wide, {"a": "Full"}, NAMES, COLOURS).data
+    assert dots.y[0] + dots.error_y.array[0] == 100
+    assert dots.y[0] - dots.error_y.arrayminus[0] == 0
+
+
+def test_alternatives_in_words_name_what_stands_out():
+    assert confusion_alt(RESULTS, "a", "Full", NAMES) == (
+        "Confusion matrix of Full. Its most frequent confusion: 50.0 % of the images of class <b>one</b> are predicted "
+        "as zero."
+    )
+    assert confusion_alt(RESULTS, "b", "LoRA r=4", NAMES) == (
+        "Confusion matrix of LoRA r=4: every image is predicted rightly."
+    )
+    assert class_accuracy_alt(RESULTS, LABELS, NAMES) == (
+        "Accuracy on each class. The lowest of each setting: Full 50.00 % on class <b>one</b>; LoRA r=4 100.00 % on "
+        "class zero."
+    )
+
+
+def test_text_has_no_colour_of_its_own_and_no_figure_a_background():
+    for figure in (drawn(), class_accuracy(RESULTS, LABELS, NAMES, COLOURS)):
+        layout = json.loads(figure.to_json())["layout"]
+        layout.pop("template", None)
+        assert '"font"' not in json.dumps(layout)
+        assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0, 0, 0, 0)"
+    assert drawn().data[1].textfont.color is None
+
+
+@pytest.mark.parametrize("colour", [FULL, *LORA])
+@pytest.mark.parametrize(("text", "page"), [("#55626f", "#ffffff"), ("#a5b1be", "#0e1319")])
+def test_numbers_can_be_read_on_the_deepest_colour(colour, text, page):
+    # Contrast 4.5 : 1 for text: WCAG 2.2, SC 1.4.3, with the paler of the theme's two colours of text.
+    def channels(code: str) -> np.ndarray:
+        return np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)])
+
+    def luminance(parts: np.ndarray) -> float:
+        linear = np.where(parts / 255 <= 0.04045, parts / 255 / 12.92, ((parts / 255 + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    under = luminance(DEEPEST[0] * channels(colour) + (1 - DEEPEST[0]) * channels(page))
+    low, high = sorted((under, luminance(channels(text))))
+    assert (high + 0.05) / (low + 0.05) >= 4.5

@@ -1,0 +1,218 @@
+"""Accuracy against forgetting over rates and checkpoints, and methods compared at equal accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.spec import TaskSpec
+from core.study.arms.arm import arms_of
+from core.study.arms.forgetting_clause import forgetting_clause
+from core.study.arms.frontier import (
+    Point,
+    at_equal_accuracy,
+    frontier_pairs,
+    frontier_sentence,
+    frontier_table,
+    frontiers,
+    non_dominated,
+)
+from core.study.figures.frontier import frontier_figure
+from core.study.report.evidence import colours_of_groups
+from tests.study.samples import TARGET, make_arm_runs, make_curve, make_run
+
+BEFORE = 97.0
+NOISE = (0.3, -0.4, 0.1, 0.2, -0.2)
+
+
+def lab_notes(seeds=5, rates=(0.001, 0.003, 0.01), extra=lambda method, seed: 0.0, epochs=4):
+    """Full and LoRA r=4 on one law: the further a rate and an epoch move, the more is learnt and the more forgotten.
+
+    ``extra`` is what a method forgets beyond the law, in points.
+    """
+    runs, curves = [], {}
+    for method, factor in (("full", 1.0), ("lora", 5.0)):
+        for place, rate in enumerate(rates):
+            for seed in range(seeds):
+                run = make_run(method, seed, optim={"learning_rate": rate * factor}, validation_accuracy=90.0 + place)
+                moved = (place + 1) * np.arange(1, epochs + 1) / (len(rates) * epochs)
+                curve = make_curve([1.0] * 8, epochs)
+                curve.epochs["validation_accuracy"] = 60 + 36 * moved
+                curve.epochs["source_accuracy"] = BEFORE - 40 * moved**2 - extra(method, seed)
+                curve.epochs["source_accuracy_masked"] = BEFORE - 10 * moved**2
+                runs.append(run)
+                curves[run.id] = curve
+    return runs, curves
+
+
+def point(target, forgetting):
+    return Point(target, forgetting, 0.001, 1)
+
+
+def test_the_frontier_is_what_no_point_beats_on_both():
+    rng = np.random.default_rng(0)
+    points = [point(float(a), float(b)) for a, b in rng.integers(0, 12, (60, 2))]
+    found = non_dominated(points)
+
+    def beaten(p):
+        return any(
+            q.target >= p.target
+            and q.forgetting <= p.forgetting
+            and (q.target, q.forgetting) != (p.target, p.forgetting)
+            for q in points
+        )
+
+    assert {(p.target, p.forgetting) for p in found} == {(p.target, p.forgetting) for p in points if not beaten(p)}
+    assert len(found) == len({(p.target, p.forgetting) for p in found})
+    assert [p.target for p in found] == sorted(p.target for p in found)
+    assert [p.forgetting for p in found] == sorted(p.forgetting for p in found)
+
+
+def test_every_rate_and_epoch_is_a_point_and_a_mean_over_seeds():
+    runs, curves = lab_notes(extra=lambda method, seed: NOISE[seed])
+    full, lora = frontiers(runs, curves, BEFORE)
+    assert [full.label, lora.label] == ["Full", "LoRA r=4"]
+    assert len(full.points) == 3 * 4
+    assert full.rates == (0.001, 0.003, 0.01)
+    assert full.best_rate == 0.01
+    assert {key: len(points) for key, points in lora.by_seed.items()} == dict.fromkeys(range(5), 12)
+    last = max(full.points, key=lambda p: p.target)
+    assert (last.learning_rate, last.epoch, last.target) == (0.01, 4, pytest.approx(96.0))
+    assert last.forgetting == pytest.approx(40.0 + np.mean(NOISE))
+
+
+def test_methods_on_one_law_do_not_differ_at_equal_accuracy_though_they_do_at_their_best_rates():
+    # LoRA was tried at higher rates only, so at its best rate it forgets more.
+    runs, curves = lab_notes(extra=lambda method, seed: NOISE[seed] if method == "lora" else -NOISE[seed])
+    ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
+    found = at_equal_accuracy(lora, full)
+    assert len(found) == 3
+    assert found[0].level == 96.0
+    assert not any(equal.shown for equal in found)
+    sentence = frontier_sentence(lora, full)
+    assert "best rate (0.05) against full fine-tuning at its own (0.01) compares rates as much as methods" in sentence
+    assert "no difference in forgetting is shown at 96.0 %" in sentence
+    assert "forgot" not in sentence
+
+
+def test_what_is_forgotten_beyond_the_law_is_found_at_every_accuracy():
+    runs, curves = lab_notes(extra=lambda method, seed: (3.0 + NOISE[seed]) * (method == "lora"))
+    ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
+    found = at_equal_accuracy(lora, full)
+    for equal in found:
+        assert equal.shown
+        assert equal.values == pytest.approx([3.0 + noise for noise in NOISE])
+    assert "LoRA r=4 forgot 3.00 points more at 96.0 % (95 % interval +2.6" in frontier_sentence(lora, full)
+    assert list(frontier_table(found)["Finding"]) == ["Shown: more"] * 3
+
+
+def test_where_the_base_stood_cancels():
+    runs, curves = lab_notes(extra=lambda method, seed: (3.0 + NOISE[seed]) * (method == "lora"))
+    pairs = [frontier_pairs(frontiers(runs, curves, before))[0] for before in (BEFORE, 50.0)]
+    first, second = ([equal.values for equal in at_equal_accuracy(*pair)] for pair in pairs)
+    np.testing.assert_allclose(first, second)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_fewer_than_three_seeds_claim_nothing(seeds):
+    runs, curves = lab_notes(seeds, extra=lambda method, seed: 30.0 * (method == "lora"))
+    ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
+    assert not any(equal.shown for equal in at_equal_accuracy(lora, full))
+    assert "too few to compare" in frontier_sentence(lora, full)
+    assert set(frontier_table(at_equal_accuracy(lora, full))["Finding"]) == {"Not shown"}
+
+
+def test_a_level_that_one_of_them_never_passed_is_not_extrapolated():
+    runs, curves = lab_notes()
+    for run in runs:
+        if run.spec.lora:
+            curves[run.id].epochs["validation_accuracy"] -= 45.0
+    ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
+    assert at_equal_accuracy(lora, full) == []
+    assert "share no accuracy on the target" in frontier_sentence(lora, full)
+
+
+def test_a_setting_with_a_failed_seed_takes_no_part():
+    runs, curves = lab_notes()
+    failed = next(run for run in runs if run.spec.lora and run.spec.optim.learning_rate == 0.05)
+    runs[runs.index(failed)] = replace(failed, state="failed", result=None)
+    _, lora = frontiers(runs, curves, BEFORE)
+    assert lora.rates == (0.005, 0.015)
+    assert len(lora.points) == 2 * 4
+
+
+def test_a_class_split_is_judged_among_the_sources_classes():
+    runs, curves = lab_notes()
+    plain, masked = (frontiers(runs, curves, BEFORE, masked)[0] for masked in (False, True))
+    assert max(p.forgetting for p in plain.points) == pytest.approx(40.0)
+    assert max(p.forgetting for p in masked.points) == pytest.approx(10.0)
+
+
+def test_without_curves_or_a_source_there_is_nothing():
+    runs, curves = lab_notes()
+    assert frontiers(runs, {}, BEFORE) == []
+    assert frontiers(runs, {id: make_curve([1.0], 4, source=False) for id in curves}, BEFORE) == []
+
+
+def test_the_figure_has_a_cloud_and_a_line_for_each_method():
+    runs, curves = lab_notes()
+    found = frontiers(runs, curves, BEFORE)
+    colours = colours_of_groups(run.spec for run in runs)
+    figure = frontier_figure(found, colours)
+    assert [trace.mode for trace in figure.data] == ["markers", "lines+markers"] * 2
+    for frontier, (cloud, line) in zip(found, (figure.data[:2], figure.data[2:]), strict=True):
+        assert len(cloud.x) == len(frontier.points)
+        assert list(line.y) == [p.target for p in frontier.best]
+        assert line.line.color == colours[frontier.key]
+
+
+def pair(lora_lost, full_lost, **both):
+    def make(method, lost):
+        return [make_run(method, seed, source_accuracy=97.0 - x, **both) for seed, x in enumerate(lost)]
+
+    full, lora = arms_of(make("full", full_lost) + make("lora", lora_lost))
+    return lora, full
+
+
+def test_the_clause_names_the_rates_of_both():
+    clause = forgetting_clause(*pair([20, 21, 22, 20, 21, 22, 20, 21], [10, 10, 11, 10, 10, 11, 10, 10]))
+    assert clause.startswith(
+        "at its rate of 0.005 it forgot 10.62 points more of the source than full fine-tuning at 0.001"
+    )
+    assert clause.endswith("which compares rates as much as methods")
+
+
+def test_the_clause_at_one_rate_blames_no_rate():
+    clause = forgetting_clause(
+        *pair([20, 21, 22, 20, 21, 22, 20, 21], [10, 10, 11, 10, 10, 11, 10, 10], optim={"learning_rate": 0.002})
+    )
+    assert clause.startswith("at the same rate of 0.002 it forgot 10.62 points more")
+    assert "compares rates" not in clause
+
+
+def test_the_clause_claims_nothing_where_the_interval_holds_zero():
+    clause = forgetting_clause(*pair([20, 10, 20, 10, 21, 9], [10, 20, 11, 20, 10, 20]))
+    assert clause.startswith(
+        "no difference in forgetting is shown between its rate of 0.005 and full fine-tuning's of 0.001"
+    )
+
+
+def test_the_clause_says_which_classes_counted():
+    split = TaskSpec.of(dataset="digits", classes=(0, 1, 2))
+    runs = [
+        make_run(method, seed, source_accuracy_masked=96.0 - lost - seed % 2, spec={"source": split})
+        for method, lost in (("full", 1), ("lora", 9))
+        for seed in range(8)
+    ]
+    full, lora = arms_of(runs)
+    assert "among the source's classes" in forgetting_clause(lora, full)
+
+
+def test_there_is_no_clause_without_a_source_of_its_own_or_a_second_seed():
+    same = [make_run(method, seed, spec={"source": TARGET}) for method in ("full", "lora") for seed in range(3)]
+    full, lora = arms_of(same)
+    assert forgetting_clause(lora, full) == ""
+    full, lora = arms_of(make_arm_runs("full", [90.0]) + make_arm_runs("lora", [90.0]))
+    assert forgetting_clause(lora, full) == ""

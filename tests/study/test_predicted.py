@@ -1,0 +1,116 @@
+"""The labels that runs predicted: kept when they are trained, computed again where they are not there or damaged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from core.engine.job import NETWORK
+from core.engine.predictions import PREDICTIONS, compact, read_predictions, write_predictions
+from core.errors import DamagedFileError, LabError, PredictionsError, RunStateError
+from core.files import sha256_of
+from core.spec import RunSpec
+from core.study.arms.choice import chosen_arms
+from core.study.weights.predicted import (
+    arm_predictions,
+    disagreed,
+    network_of_run,
+    predictions,
+    results_by_class,
+    test_images,
+    true_labels,
+)
+from tests.conftest import DIGITS, finish, short
+
+test_images.__test__ = False  # the function of the library, not a test
+
+
+def test_runs_of_a_bank_keep_what_their_stored_networks_predict(studied):
+    lab, experiment = studied
+    for run in [*lab.members(experiment), *lab.bases()]:
+        path = lab.settings.runs / run.id / PREDICTIONS
+        kept = read_predictions(path, lab.store.files(run.id)[PREDICTIONS])
+        assert kept.dtype == np.uint8
+        task = lab.tasks.get(run.spec.task)
+        with torch.no_grad():
+            again = network_of_run(lab, run)(task.test_x).argmax(1).numpy()
+        assert np.count_nonzero(kept != again) <= 1  # merging an adapter rounds
+        np.testing.assert_array_equal(true_labels(lab, run.spec.task), task.test_y)
+        assert 100 * np.mean(kept == true_labels(lab, run.spec.task)) == pytest.approx(run.result.accuracy)
+        np.testing.assert_array_equal(predictions(lab, run), kept)
+
+
+def test_arms_are_summarised_as_their_results_are(studied):
+    lab, experiment = studied
+    arms = chosen_arms(lab.members(experiment))
+    found = results_by_class(lab, arms)
+    counts = np.bincount(true_labels(lab, arms[0].spec.task))
+    for arm, single in zip(arms, arm_predictions(lab, arms), strict=True):
+        np.testing.assert_allclose(100 * single.right.mean(1), arm.values("accuracy"))
+        by_class = [interval.mean for interval in found.accuracies[arm.key]]
+        assert np.average(by_class, weights=counts) == pytest.approx(arm.interval("accuracy").mean)
+    a, b = arms[:2]
+    one, other = disagreed(lab, a, b, 5), disagreed(lab, b, a, 5)
+    gap = sum(a.by_seed("accuracy").values()) - sum(b.by_seed("accuracy").values())
+    everything = [disagreed(lab, *pair, 10_000).first for pair in ((a, b), (b, a))]
+    plus, minus = (sum(each.seeds for each in found) for found in everything)
+    assert 100 * (plus - minus) / len(true_labels(lab, a.spec.task)) == pytest.approx(gap)
+    for part, all_of_them in zip((one, other), everything, strict=True):
+        assert part.first == all_of_them[:5]
+        assert part.count == len(all_of_them)
+        assert part.seeds == 3
+        assert part.pixels.shape == (len(part.first), 28, 28)
+    assert disagreed(lab, a, b, 0).pixels.shape == (0, 28, 28)
+    task = lab.tasks.get(a.spec.task)
+    np.testing.assert_allclose(test_images(lab, a.spec.task, [7])[0].ravel() / 255, task.test_x[7], atol=0.002)
+
+
+def test_a_damaged_file_is_replaced_and_a_replaced_dataset_is_named(lab):
+    (run,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+    path, kept = lab.settings.runs / run.id / PREDICTIONS, predictions(lab, run)
+    for harm in (lambda: path.write_bytes(b"no tensors"), path.unlink):
+        harm()
+        np.testing.assert_array_equal(predictions(lab, run), kept)
+        assert lab.store.files(run.id)[PREDICTIONS] == sha256_of(path)
+    # As if the network had been measured on other images of this name.
+    other = replace(run, result=replace(run.result, accuracy=run.result.accuracy - 2))
+    with pytest.raises(PredictionsError, match="replaced by another of the same name"):
+        predictions(lab, other)
+    path.unlink()
+    with pytest.raises(PredictionsError):
+        predictions(lab, other)
+    assert not path.exists()
+    (path.parent / NETWORK).write_bytes(b"no tensors")
+    with pytest.raises(DamagedFileError):
+        predictions(lab, run)
+
+
+def test_a_run_without_a_result_has_none(studied):
+    lab, experiment = studied
+    run = lab.members(experiment)[0]
+    with lab.store.transaction() as db:
+        (result,) = db.execute("SELECT result FROM runs WHERE id = ?", (run.id,)).fetchone()
+        db.execute("UPDATE runs SET result = NULL WHERE id = ?", (run.id,))
+    try:
+        with pytest.raises(RunStateError, match="has predicted nothing"):
+            predictions(lab, run)
+    finally:
+        with lab.store.transaction() as db:
+            db.execute("UPDATE runs SET result = ? WHERE id = ?", (result, run.id))
+
+
+@pytest.mark.parametrize(("labels", "dtype"), [([0, 255, 3], np.uint8), ([0, 256, 999], np.uint16), ([], np.uint8)])
+def test_a_file_of_labels_reads_back(tmp_path, labels, dtype):
+    path = tmp_path / PREDICTIONS
+    digest = write_predictions(path, torch.tensor(labels, dtype=torch.int64))
+    found = read_predictions(path, digest)
+    assert found.tolist() == labels
+    assert found.dtype == dtype == compact(torch.tensor(labels, dtype=torch.int64)).dtype
+    with pytest.raises(LabError):
+        read_predictions(path, "0" * 64)
+    path.write_bytes(path.read_bytes().replace(b"predicted", b"projected"))
+    with pytest.raises(PredictionsError, match="has no predicted labels"):
+        read_predictions(path, sha256_of(path))

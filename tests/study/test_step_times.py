@@ -1,0 +1,85 @@
+"""Measured times of a step: ratios are paired by round, and outliers decide nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from core.engine.step_time import Measured, StepTimes
+from core.study.arms.arm import arms_of
+from core.study.arms.step_times import conditions_sentence, step_time_spec, step_times_sentence, step_times_table
+from core.study.stats.ratios import median_interval, paired_ratio
+from tests.study.samples import make_arm_runs
+
+SPEEDS = [1.0, 10.0, 3.0, 1.1, 0.9, 1.0, 7.0, 1.0, 1.2, 1.0, 0.8, 1.0]
+
+
+def times(lora=0.5, plain=1.25, bank=0.25):
+    runs = make_arm_runs("full", [90.0] * 3, bank=3) + make_arm_runs("lora", [90.0] * 3, bank=6)
+    spec = step_time_spec(arms_of(runs), "cpu")
+    ratios = {"plain": plain, "alone": lora, "bank": bank}
+    rows = [Measured(way, None, tuple(0.001 * speed for speed in SPEEDS)) for way in ratios]
+    rows += [
+        Measured(way, spec.loras[0], tuple(0.001 * speed * ratio for speed in SPEEDS)) for way, ratio in ratios.items()
+    ]
+    return StepTimes(spec, tuple(rows), "a machine, 2 cores", 2)
+
+
+def test_what_is_measured_is_what_the_runs_were():
+    spec = times().spec
+    assert (spec.batch_size, spec.full_bank, spec.lora_bank, spec.seeds) == (64, 3, 6, 3)
+    assert [lora.rank for lora in spec.loras] == [4]
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_one_method_alone_is_not_measured(method):
+    assert step_time_spec(arms_of(make_arm_runs(method, [90.0])), "cpu") is None
+
+
+def test_a_drift_of_the_machine_does_not_change_a_ratio():
+    table = step_times_table(times())
+    lora = table[table["Method"] == "LoRA r=4"]
+    assert list(lora["Times full, 95 %"]) == ["1.25 (1.25 to 1.25)", "0.50 (0.50 to 0.50)", "0.25 (0.25 to 0.25)"]
+    assert list(table["ms per step"])[:2] == ["1.00", "1.25"]
+
+
+def test_the_sentence_has_the_ratio_of_each_way():
+    sentence = step_times_sentence(times())
+    assert "In plain PyTorch a step of LoRA takes 1.25 times (95 % interval 1.25 to 1.25)" in sentence
+    assert "On this engine it takes 0.50 times" in sentence
+    assert "in banks (6 runs against 3 of full fine-tuning) it takes 0.25 times" in sentence
+    assert "12 rounds" in conditions_sentence(times())
+    assert "a machine, 2 cores" in conditions_sentence(times())
+
+
+def test_rounds_that_disagree_name_no_ratio():
+    steady = times()
+    rng = np.random.default_rng(0)
+    rows = tuple(
+        Measured(
+            row.way, row.lora, tuple(s * float(f) for s, f in zip(row.seconds, rng.lognormal(size=12), strict=True))
+        )
+        for row in steady.rows
+    )
+    sentence = step_times_sentence(StepTimes(steady.spec, rows, steady.machine, steady.threads))
+    assert "measure again" in sentence
+    assert " times" not in sentence
+
+
+def test_the_interval_of_a_median_covers_it_and_is_a_pair_of_its_values():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        found = median_interval(rng.lognormal(size=15).tolist())
+        covered += found.low <= 1.0 <= found.high
+    assert 0.95 <= covered / 2000 <= 0.98
+    assert median_interval(range(1, 16)) == median_interval([*range(1, 15), 1e9])
+    assert (median_interval(range(1, 16)).low, median_interval(range(1, 16)).high) == (4, 12)
+
+
+def test_five_rounds_have_no_interval():
+    found = paired_ratio([1.0] * 5, [2.0] * 5)
+    assert found.mean == 0.5
+    assert math.isnan(found.low)

@@ -1,0 +1,103 @@
+"""``python -m core grow``: seeds and ranks are added to an experiment, and nothing is trained twice."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main
+from core.lab import Lab
+from core.settings import Settings
+
+SMALL = ["--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--rank", "2"]
+
+
+def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A real command on a home folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "core", *arguments, "--home", str(home)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def seeds_of(home: Path) -> dict[tuple[str, float], list[int]]:
+    """Seeds that were trained, by label and learning rate."""
+    lab = Lab(Settings(home))
+    found: dict[tuple[str, float], list[int]] = {}
+    for member in lab.members(lab.experiments()[0]):
+        found.setdefault((member.spec.label, member.spec.optim.learning_rate), []).append(member.spec.seed)
+    lab.close()
+    return found
+
+
+def test_growing_trains_what_is_new_and_prints_the_whole_comparison(tmp_path: Path) -> None:
+    first = run(tmp_path, "compare", *SMALL, "--seeds", "2", "--tune", "2", "--json")
+    assert first.returncode == 0, first.stderr
+    before = {tuple(arm["runs"]): arm for arm in json.loads(first.stdout)["arms"]}
+    lab = Lab(Settings(tmp_path))
+    (experiment,) = lab.experiments()
+    lab.close()
+    assert experiment.name == "Digits → rotated 45° · r 2 · 2 rates · 2 seeds"
+
+    done = run(tmp_path, "grow", experiment.id, "--seeds", "1", "--rank", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found.keys() == json.loads(first.stdout).keys()
+    assert [(arm["rank"], len(arm["accuracy"])) for arm in found["arms"]] == [
+        *((rank, 3) for rank in (None, None, 1, 1, 2, 2)),
+    ]
+    for arm in found["arms"]:
+        if arm["rank"] != 1:  # the first two runs are those of before
+            old = before[tuple(arm["runs"][:2])]
+            assert arm["accuracy"][:2] == old["accuracy"]
+    assert all(sorted(seeds) == [0, 1, 2] for seeds in seeds_of(tmp_path).values())
+
+    again = run(tmp_path, "grow", experiment.id)
+    assert again.returncode == 0, again.stderr
+    assert "LoRA r=1" in again.stdout
+    assert all(sorted(seeds) == [0, 1, 2] for seeds in seeds_of(tmp_path).values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["e-none"], "There is no experiment 'e-none'"),
+        (["EXPERIMENT", "--seeds", "0"], "1 to 42"),
+        (["EXPERIMENT", "--rank", "0"], "Rank must be at least 1"),
+        (["EXPERIMENT", "--rank", "500"], "Rank 500 is above 128"),
+        (["EXPERIMENT", "--seeds", "1", "--report", "no/such/folder/r.html"], "does not exist"),
+        (["EXPERIMENT", "--seeds", "1", "--within", "-1"], "Margin must be at least 0"),
+    ],
+)
+def test_bad_options_get_one_sentence_and_leave_no_run(
+    grown: tuple[Path, str], capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    home, experiment = grown
+    before = seeds_of(home)
+    words = [re.sub("EXPERIMENT", experiment, word) for word in arguments]
+    assert main(["grow", *words, "--home", str(home)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert sentence in captured.err
+    assert captured.err.count("\n") == 1
+    assert seeds_of(home) == before
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A home folder with one small experiment."""
+    home = tmp_path_factory.mktemp("home")
+    assert main(["compare", *SMALL, "--seeds", "1", "--home", str(home)]) == 0
+    lab = Lab(Settings(home))
+    (experiment,) = lab.experiments()
+    lab.close()
+    return home, experiment.id

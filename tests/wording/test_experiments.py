@@ -1,0 +1,80 @@
+"""Experiments that nobody has named say what was trained, on what, with how many seeds."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.engine.experiment import Setting, arm_specs
+from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
+from core.wording.experiments import MAX_NAME, experiment_name, progress_text
+
+DIGITS = TaskSpec.of(dataset="digits")
+TURNED = TaskSpec.of(dataset="digits", rotation=45.0)
+FULL: Setting = (OptimSpec.of(), None)
+
+
+def lora(*ranks: int, rate: float = 0.005, alpha: float = 8.0) -> list[Setting]:
+    return [(OptimSpec.of(learning_rate=rate), LoRASpec.of(rank=rank, alpha=alpha)) for rank in ranks]
+
+
+def specs(arms: list[Setting], seeds: int = 8, task: TaskSpec = TURNED, source: TaskSpec = DIGITS) -> list[RunSpec]:
+    base = RunSpec.of(method="pretrain", task=source)
+    return arm_specs("r-1", base, task, arms, range(seeds), "auto")
+
+
+@pytest.mark.parametrize(
+    ("runs", "name"),
+    [
+        (specs([FULL, *lora(16, 1, 4)]), "Digits → rotated 45° · r 1, 4, 16 · 8 seeds"),
+        (specs([FULL], seeds=1), "Digits → rotated 45° · full · 1 seed"),
+        (specs([FULL, *lora(4)], task=DIGITS), "Digits → same task · r 4 · 8 seeds"),
+        (specs([FULL, *lora(4)], task=DIGITS, source=TURNED), "Digits, rotated 45° → Digits · r 4 · 8 seeds"),
+        (
+            specs([FULL], task=TURNED.but(shots=10, invert=True), source=TURNED),
+            "Digits, rotated 45° → inverted, 10 per class · full · 8 seeds",
+        ),
+        (
+            specs([FULL], source=TaskSpec.of(dataset="mnist"), task=TaskSpec.of(dataset="fashion-mnist", invert=True)),
+            "MNIST → Fashion-MNIST, inverted · full · 8 seeds",
+        ),
+        (
+            specs(
+                [FULL],
+                source=TaskSpec.of(dataset="emnist-letters", classes=(0, 1, 2)),
+                task=TaskSpec.of(dataset="emnist-letters", classes=(3, 4)),
+            ),
+            "EMNIST-letters, classes 0–2 → classes 3–4 · full · 8 seeds",
+        ),
+        (
+            specs([FULL, (OptimSpec.of(), "scratch"), (OptimSpec.of(), "head")], seeds=2),
+            "Digits → rotated 45° · head only, from scratch · 2 seeds",
+        ),
+        (
+            specs([FULL, *lora(4, rate=0.001), *lora(4, rate=0.003), *lora(8), *lora(8, alpha=2.0)]),
+            "Digits → rotated 45° · r 4, 8 · 2 rates · 2 alphas · 8 seeds",
+        ),
+        (specs([FULL, *lora(*range(1, 20))]), "Digits → rotated 45° · 19 ranks · 8 seeds"),
+    ],
+)
+def test_a_name_says_what_is_new_and_what_was_tried(runs: list[RunSpec], name: str) -> None:
+    assert experiment_name(runs) == name
+    assert experiment_name(runs[::-1]) == name
+
+
+def test_a_name_is_never_too_long_and_always_says_the_seeds() -> None:
+    many = TaskSpec.of(dataset="emnist-letters", classes=tuple(range(0, 600, 7)))
+    name = experiment_name(specs([FULL, *lora(1, 2, 4)], task=many, source=TaskSpec.of(dataset="emnist-letters")))
+    assert len(name) == MAX_NAME
+    assert name.endswith("… · r 1, 2, 4 · 8 seeds")
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({"finished": 20}, "20 of 20 finished"),
+        ({"finished": 12, "interrupted": 8}, "12 of 20 finished, 8 interrupted"),
+        ({"queued": 1, "running": 2, "failed": 1, "stopped": 3}, "0 of 7 finished, 3 in training, 1 failed, 3 stopped"),
+    ],
+)
+def test_progress_counts_every_run_once(counts: dict[str, int], text: str) -> None:
+    assert progress_text(counts) == text
