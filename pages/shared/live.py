@@ -16,7 +16,7 @@ from core.wording.numbers import count_text, seconds_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
 from pages.shared.pickers import state_badge
-from pages.shared.state import state_text, stop_all
+from pages.shared.state import resume_button, state_text, stop_all
 
 TICK = 1.0
 """Seconds between two updates."""
@@ -97,6 +97,7 @@ def _head(lab: Lab, runs: list[Run], key: str, title: str) -> None:
             st.markdown(f"**{literal(title)}**", width="content")
         st.caption(words, width="stretch")
         if live:
+            resume_button(lab, runs, key)  # afterwards the page offers it beside the result
             st.button(
                 "Stop all",
                 icon=":material/stop:",
@@ -187,7 +188,7 @@ def _runs(lab: Lab, live: list[Run], labels: dict[str, str], key: str) -> None:
     """Draw an expander that lists live runs; its content is drawn only while open, as there may be hundreds."""
     if not live:
         return
-    fold = st.expander(f"Stop single runs: {len(live)}", icon=":material/list:", key=f"{key}-runs", on_change="rerun")
+    fold = st.expander("Stop single runs", icon=":material/list:", key=f"{key}-runs", on_change="rerun")
     if not fold.open:
         return
     with fold:
