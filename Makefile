@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run check quick test soak lint browser bench reports clean
+.PHONY: run check quick test soak lint browser bench forecasts reports clean
 
 run: $(VENV)/.runtime  ## the dashboard, at http://localhost:8501
 	$(BIN)/streamlit run app.py
@@ -30,6 +30,9 @@ browser:  ## the Chromium that the browser tests drive
 
 bench: $(VENV)/.development  ## speed and memory, on the MNIST that LORA_LAB_DATA names
 	$(BIN)/python -m benchmarks
+
+forecasts: $(VENV)/.development  ## expected times beside what runs took, on digits
+	$(BIN)/python -m benchmarks.forecasts
 
 reports: $(VENV)/.runtime  ## the four reports of docs/reports, on the MNIST and Fashion-MNIST that LORA_LAB_DATA names
 	PYTHONPATH=. $(BIN)/python docs/reports/make.py

@@ -13,7 +13,8 @@ from core.data.downloads import Downloads
 from core.data.idx import Images, Labels
 from core.data.tasks import Tasks, preview
 from core.engine.artifacts import Artifacts
-from core.engine.cost import Cost, cost
+from core.engine.estimates import Estimates
+from core.engine.forecast import Forecast
 from core.engine.launcher import Launcher
 from core.engine.processes import Process, living
 from core.engine.recipe import Recipe, weights_digest
@@ -22,7 +23,7 @@ from core.engine.usage import DiskUsage
 from core.engine.watchdog import Watchdog
 from core.engine.workers import Workers
 from core.errors import LabError
-from core.settings import Settings, available_devices, choose_device
+from core.settings import Settings, available_devices
 from core.spec import RunSpec, TaskSpec
 from core.store.backups import Backups
 from core.store.copies import Copies
@@ -41,7 +42,7 @@ class Lab(Launcher):
 
     Methods launch (:class:`core.engine.launcher.Launcher`), follow and control runs. Everything else is a part with
     methods of its own: :attr:`search`, :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space),
-    :attr:`timer` (time of a step),
+    :attr:`estimates` (time and memory), :attr:`timer` (time of a step),
     :attr:`catalog` (datasets), :attr:`tasks` and :attr:`downloads`. Only tests use the store and the workers directly.
     """
 
@@ -59,6 +60,7 @@ class Lab(Launcher):
         self.notes = RunNotes(self.store, settings.home)
         self.artifacts = Artifacts(self.store, settings.runs)
         self.usage = DiskUsage(settings, self.store, self.tasks)
+        self.estimates = Estimates(settings, self.store, self.tasks)
         self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
@@ -102,6 +104,7 @@ class Lab(Launcher):
             log.warning("A run did not stop within %g s; the next start marks it as interrupted.", timeout)
         self.downloads.close()
         self.timer.close(end - time.monotonic())
+        self.estimates.close(end - time.monotonic())
         self._backups.close(end - time.monotonic())
         self._copies.close(end - time.monotonic())
         self._process.leave()
@@ -225,18 +228,9 @@ class Lab(Launcher):
         """One image per class of a task, of shape (k, 28, 28), with labels. Raises: DatasetError."""
         return preview(self.tasks.get(task), per_class=1)
 
-    def cost(self, spec: RunSpec) -> Cost:
-        """Estimated cost of a run. Raises: LabError: the spec is not valid."""
-        examples = len(self.tasks.outline(spec.task).train)
-        return cost(spec, examples, choose_device(spec.device).type)
-
-    def remaining(self, runs: Sequence[Run]) -> float:
-        """Estimated seconds until these runs have ended, from their own pace or else a short calibration."""
-        return sum(
-            run.eta if run.eta is not None else self.cost(run.spec).seconds * (1 - run.progress)
-            for run in runs
-            if run.is_live
-        )
+    def forecast(self, specs: Sequence[RunSpec]) -> Forecast:
+        """Expected time and memory of training these runs; see :class:`core.engine.estimates.Estimates`."""
+        return self.estimates.whole(specs)
 
     def devices(self) -> list[str]:
         """Devices to choose from, ``auto`` first."""

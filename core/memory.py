@@ -1,7 +1,9 @@
-"""Free memory, and recognition of out-of-memory errors."""
+"""Free memory, growth of the memory in use, and recognition of out-of-memory errors."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 from pathlib import Path
 
@@ -32,6 +34,23 @@ def is_out_of_memory(error: BaseException) -> bool:
 def training_bytes(network: nn.Module) -> int:
     """Bytes of a network's weights, and of gradients and Adam's two moments for those that are trained."""
     return sum(p.nbytes * (4 if p.requires_grad else 1) for p in network.parameters())
+
+
+class Growth:
+    """Growth of this process's memory since the object was created, in bytes, as sampled."""
+
+    def __init__(self) -> None:
+        # Otherwise memory that earlier work has freed would be used again without any growth.
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc, as on most Linux systems
+        self._process = psutil.Process()
+        self._start: int = self._process.memory_info().rss
+        self.peak = 0
+        """Maximum growth among the samples."""
+
+    def sample(self) -> None:
+        """Take a sample; needs some ten microseconds."""
+        self.peak = max(self.peak, self._process.memory_info().rss - self._start)
 
 
 def free_bytes(device: torch.device) -> int:

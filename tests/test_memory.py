@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.memory import cgroup_free, free_bytes, is_out_of_memory, training_bytes
+from core.memory import Growth, cgroup_free, free_bytes, is_out_of_memory, training_bytes
 from core.methods.lora import add_lora
 from core.networks.perceptron import build
 from core.spec import LoRASpec, ModelSpec
@@ -82,3 +82,14 @@ def test_training_takes_weights_and_for_those_that_are_trained_gradients_and_two
     assert training_bytes(base) == 4 * 136_074 * 4
     # Adapters of rank 4 on 784-128, 128-256 and 256-10.
     assert training_bytes(add_lora(base, LoRASpec.of(rank=4))) == 4 * (136_074 + 4 * 4 * (912 + 384 + 266))
+
+
+def test_growth_counts_memory_that_earlier_work_has_freed() -> None:
+    earlier = [torch.ones(64, 1024) for _ in range(400)]  # 100 MB in pieces that the allocator keeps
+    del earlier
+    growth = Growth()
+    now = [torch.ones(64, 1024) for _ in range(400)]
+    growth.sample()
+    del now
+    growth.sample()
+    assert 80e6 < growth.peak < 200e6

@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from core.engine.packing import LORA_BANK
 from core.engine.step_time import StepTimeSpec
-from core.engine.workers import LORA_BANK
 from core.errors import RunStateError
 from core.lab import Lab
 from core.settings import Settings, choose_device

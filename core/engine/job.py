@@ -15,7 +15,7 @@ from core.engine.build import network_of
 from core.engine.predictions import PREDICTIONS, write_predictions
 from core.engine.run_memory import run_memory
 from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
-from core.memory import is_out_of_memory
+from core.memory import Growth, is_out_of_memory
 from core.methods.lora import count_parameters, merged_copy
 from core.networks.file import network_bytes, read_network, write_network
 from core.networks.perceptron import MultilayerPerceptron, fingerprint
@@ -186,6 +186,7 @@ class BankRun:
         self.task = context.tasks.get(spec.task, self.device)
         callbacks.poll()
         self.source = context.tasks.get(spec.source, self.device) if spec.source else None
+        self.growth = Growth()
         check_fit(spec.model, self.task.spec.dataset, self.task.train_x.shape[1], self.task.classes)
         self.base = read_network(context.base, context.base_sha256) if context.base else None
         self.networks = [network_of(spec, self.base).to(self.device) for spec in specs]
@@ -226,6 +227,7 @@ class BankRun:
                 del event  # free its memory before the next checkpoint is made
                 continue
             if isinstance(event, StepLoss):
+                self.growth.sample()
                 done[member] = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
             if isinstance(event, Diverged):
                 outcomes[member] = DivergedError(event.step)
@@ -269,6 +271,7 @@ class BankRun:
         spec, network = self.specs[member], self.networks[member]
         validation, _ = self.stepper.evaluate(member, source=False)
         target_before, old_before = self.before or (None, None)
+        self.growth.sample()
         completed = step // steps_per_epoch(len(self.task.train_x), spec.optim.batch_size)
         return Result(
             accuracy=target.accuracy,
@@ -291,6 +294,7 @@ class BankRun:
             threads=self.threads.count,
             bank=len(self.specs),
             validation_accuracy=validation.accuracy,
+            peak_memory=self.growth.peak,
         )
 
 

@@ -13,6 +13,7 @@ from core.data.presets import preset_tasks
 from core.data.tasks import Tasks
 from core.engine.artifacts import Artifacts
 from core.engine.cost import plan
+from core.engine.estimates import Estimates
 from core.engine.experiment import Setting, arm_specs, next_seeds, settings_of
 from core.engine.job import NETWORK, check_fit
 from core.engine.usage import DiskUsage
@@ -52,6 +53,7 @@ class Launcher:
     store: Store
     artifacts: Artifacts
     usage: DiskUsage
+    estimates: Estimates
     workers: Workers
     owner: str
 
@@ -130,6 +132,24 @@ class Launcher:
         Raises:
             LabError: see :meth:`fine_tune`; nothing was queued.
         """
+        return self._launch(*self.comparison(preset, source, target, pretraining, arms, seeds, device, own_bases))
+
+    def comparison(
+        self,
+        preset: str,
+        source: str,
+        target: str | None,
+        pretraining: OptimSpec,
+        arms: Sequence[Setting],
+        seeds: Sequence[int],
+        device: Device = "auto",
+        own_bases: bool = False,
+    ) -> tuple[Queued, list[RunSpec]]:
+        """What :meth:`compare` would queue: the bases that are missing, and the specs of the experiment.
+
+        Raises:
+            LabError: a spec is not valid, or a dataset is missing.
+        """
         source_task, target_task = preset_tasks(preset, source, self.catalog, target)
         classes = max(self.catalog.info(task.dataset).num_classes for task in (source_task, target_task))
         spec = RunSpec.of(
@@ -141,7 +161,17 @@ class Launcher:
         )
         bases, new = self._bases(spec, seeds if own_bases else [spec.seed])
         starts = bases if own_bases else bases[spec.seed]
-        return self._launch(new, arm_specs(starts, spec, target_task, arms, seeds, device))
+        return new, arm_specs(starts, spec, target_task, arms, seeds, device)
+
+    def find_experiment(self, specs: Sequence[RunSpec]) -> Experiment | None:
+        """The newest experiment that has, or will have, a result for each of these specs."""
+        wanted = set(specs)
+        for experiment in self.store.experiments():
+            if len(experiment.runs) >= len(wanted) and experiment.base == specs[0].base:
+                members = self.store.runs_of(experiment.runs)
+                if wanted <= {run.spec for run in members if run.state not in ("failed", "stopped")}:
+                    return experiment
+        return None
 
     def rename(self, id: str, name: str) -> str:
         """Rename an experiment; an empty name gives it the one it would have by itself.
@@ -272,7 +302,8 @@ class Launcher:
             if task is not None:
                 check_fit(model, task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
         self.usage.check(spec for _, spec in runs)
-        self.store.add(runs, self.owner, self.settings.max_waiting, experiment, before)
+        lines = [forecast.to_line() for forecast in self.estimates.each([spec for _, spec in runs], ask=False)]
+        self.store.add(runs, self.owner, self.settings.max_waiting, experiment, before, lines)
         self.workers.wake()
 
 

@@ -7,7 +7,6 @@ import logging
 import sqlite3
 import threading
 import time
-from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,14 +14,14 @@ from pathlib import Path
 import torch
 
 from core.data.tasks import Tasks
-from core.engine.bank_memory import Sizes, bank_memory
 from core.engine.job import NETWORK, RunContext, execute_bank
+from core.engine.packing import bank_size
 from core.engine.priority import lower_priority
 from core.engine.recorder import Recorder
 from core.engine.retries import RetryQueue
-from core.errors import CheckpointError, LabError
-from core.memory import free_bytes, is_out_of_memory
-from core.settings import Settings, choose_device
+from core.errors import CheckpointError
+from core.memory import is_out_of_memory
+from core.settings import Settings
 from core.spec import RunSpec
 from core.store.checkpoints import read_checkpoint
 from core.store.copies import Copies
@@ -31,15 +30,6 @@ from core.store.store import Store
 from core.training.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
-
-FULL_BANK = 8
-"""Maximum number of full fine-tuning runs per bank; larger banks do not train faster per run."""
-
-LORA_BANK = 32
-"""Maximum number of LoRA runs per bank."""
-
-FREE_SHARE = 0.5
-"""Share of the free memory that banks may use; datasets, pages and other programs need some too."""
 
 IDLE_SECONDS = 0.5
 """Interval at which an idle worker polls the queue; new runs wake it at once."""
@@ -144,23 +134,8 @@ class Workers:
         return self._closing.is_set()
 
     def _bank_size(self, specs: Sequence[RunSpec]) -> int:
-        """How many of these runs, from the first, to train together: as many as are efficient and fit in memory."""
-        first = specs[0]
-        efficient = LORA_BANK if first.lora else 1 if first.control in ("head", "biases") else FULL_BANK
-        maximum = min(efficient, len(specs), self._fitted.get(first.bank_key, efficient))
-        if maximum == 1:
-            return 1
-        try:
-            task = Sizes.of(self.tasks.outline(first.task))
-            source = Sizes.of(self.tasks.outline(first.source)) if first.source else None
-            free = free_bytes(choose_device(first.device))
-            room = min(self.settings.bank_bytes, int(FREE_SHARE * free / self.settings.workers))
-            if bank_memory(specs[:maximum], task, source) <= room:
-                return maximum
-            # The largest number of runs that fits, or 1 if not even one fits.
-            return 1 + bisect_right(range(2, maximum), room, key=lambda n: bank_memory(specs[:n], task, source))
-        except LabError:
-            return maximum  # training raises the same error and records it as the cause
+        """How many of these runs, from the first, to train together."""
+        return bank_size(specs, self.tasks, self.settings, self._fitted.get(specs[0].bank_key))
 
     def _train(self, slot: WorkerSlot) -> None:
         """Train a slot's runs together, and record how each of them ended.

@@ -71,6 +71,9 @@ class Result:
     """Number of runs in its bank, including this one."""
     validation_accuracy: float | None = None
     """Accuracy of the kept weights on the validation part, by which settings are chosen."""
+    peak_memory: int | None = None
+    """Bytes by which the memory of the process had grown at most while the bank was built, trained and evaluated, as
+    sampled; datasets are left out, and so is memory that was free for reuse. None for runs of earlier versions."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Store(Transitions):
         limit: int,
         experiment: Experiment | None = None,
         before: Experiment | None = None,
+        lines: Sequence[str] = (),
     ) -> None:
         """Queue runs, all or none.
 
@@ -35,6 +36,7 @@ class Store(Transitions):
             limit: maximum number of queued runs in the store.
             experiment: the experiment that they belong to, if they are to be compared, with all of its runs.
             before: the same experiment without them, if it is in the store already.
+            lines: first line of the log of each run; empty for none.
 
         Raises:
             QueueFullError: more than ``limit`` runs would be queued; nothing was queued.
@@ -68,6 +70,8 @@ class Store(Transitions):
                     (id, spec.to_json(), spec.method, spec.base, spec.bank_key, member, owner, created + offset * 1e-6),
                 )
                 db.execute("INSERT INTO transitions VALUES (?, ?, 'queued')", (id, now))
+            entries = [(id, now, line) for (id, _), line in zip(runs, lines, strict=False)]
+            db.executemany("INSERT INTO log VALUES (?, ?, ?)", entries)
 
     def run(self, id: str) -> Run:
         """One run.

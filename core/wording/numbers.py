@@ -75,6 +75,44 @@ def seconds_text(value: float | None) -> str:
     return f"{hours:,} h {minutes} min"
 
 
+def range_text(low: float | None, high: float | None) -> str:
+    """Format an expected duration as a range, as in ``5 to 10 s``, ``50 s to 2 min`` or ``under 0.1 s``.
+
+    Ends have two significant digits, as more would claim to be exact; None reads ``measuring …``.
+    """
+    if low is None or high is None:
+        return "measuring …"
+    if high < 0.095:
+        return "under 0.1 s"
+    (first, unit), (last, other) = _in_unit(low), _in_unit(high)
+    if unit == other:
+        return f"{first} to {last} {unit}" if first != last else f"about {first} {unit}"
+    return f"{first} {unit} to {last} {other}"
+
+
+def _in_unit(seconds: float) -> tuple[str, str]:
+    """A duration with two significant digits, and its unit."""
+    unit, size = ("s", 1.0) if seconds < 90 else ("min", 60.0) if seconds < 5400 else ("h", 3600.0)
+    value = seconds / size
+    rounded = float(f"{value:.2g}")
+    return (f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}" if rounded >= 0.01 else "0.01"), unit
+
+
+def left_text(low: float | None, high: float | None) -> str:
+    """Format the time that is left, as in ``5 to 10 s left``; None reads ``time left not known yet``."""
+    return "time left not known yet" if low is None or high is None else f"{range_text(low, high)} left"
+
+
+def forecast_text(low: float | None, high: float | None, took: float) -> str:
+    """Format a forecast beside what came of it, as in ``estimated 5 to 10 s, took 7.02 s``."""
+    return f"estimated {range_text(low, high)}, took {seconds_text(took)}"
+
+
+def unbroken(text: str) -> str:
+    """Replace spaces so that a narrow column does not split a number from its unit."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def times_text(ratio: float) -> str:
     """Format a ratio, as in ``21.8``: with one decimal, or two below 10."""
     return number_text(ratio, 1 if abs(ratio) >= 9.995 else 2)

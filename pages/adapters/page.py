@@ -14,6 +14,7 @@ from pages.adapters.upload import upload_adapter
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import pick, task_text, when
+from pages.shared.primary import on_primary
 
 LOADING = """\
 from pathlib import Path
@@ -21,6 +22,7 @@ from zipfile import ZipFile
 
 from peft import PeftModel
 
+from pages.shared.primary import on_primary
 from core.networks.file import read_network
 
 base = read_network(Path("{base}.safetensors"))
@@ -60,7 +62,7 @@ def show(run: Run, result: Result) -> None:
         lab.artifacts.path(run.id, ADAPTER), lab.artifacts.base(run)  # raises LabError if a file is missing
         with st.container(horizontal=True):
             st.download_button(
-                "Adapter for PEFT",
+                on_primary("Adapter for PEFT"),
                 lambda: lab.artifacts.read(run.id, ADAPTER),
                 f"{run.id}-adapter.zip",
                 "application/zip",
@@ -148,11 +150,11 @@ def show_loading(run: Run) -> None:
         "Put adapter and base into the current folder. The model card in the zip shows how to load the adapter without "
         "LoRA Lab."
     )
-    st.code(LOADING.format(run=run.id, base=run.spec.base), language="python", wrap_lines=True)
+    st.code(LOADING.format(run=run.id, base=run.spec.base), language=None, wrap_lines=True)
     st.caption("Verify the file from the command line:")
     st.code(
         f"python -m core verify {run.id}-adapter.zip --base {run.spec.base}.safetensors",
-        language="bash",
+        language=None,
         wrap_lines=True,
     )
 

@@ -12,8 +12,8 @@ from core.study.arms.arm import Arm, arms_of, labels_of
 from core.study.arms.choice import chosen_arms
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict, verdict
-from core.study.figures.palette import colours_of
-from core.study.report.evidence import colours_of_groups, named
+from core.study.figures.palette import colours_of, shades_of
+from core.study.report.evidence import named
 from core.study.stats.measures import MeasureName
 
 
@@ -64,7 +64,7 @@ class Comparison:
     def colours(self) -> Mapping[str, str]:
         """Colour of each arm of the experiment, by key."""
         specs = [run.spec for run in self.everything]
-        return colours_of(specs) if self.all_tried else colours_of_groups(specs)
+        return shades_of(specs) if self.all_tried else colours_of(specs)
 
     @cached_property
     def drawn(self) -> list[Run]:

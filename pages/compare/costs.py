@@ -22,8 +22,9 @@ from core.study.arms.frontier import (
 from core.study.arms.storage import bytes_for_customers
 from core.study.figures.curves import arm_dots, bars
 from core.study.figures.frontier import ALT, frontier_figure
+from core.study.figures.palette import colours_of
 from core.study.figures.tradeoffs import Curves, accuracy_against, learning_and_forgetting, learning_over_time
-from core.study.report.evidence import colours_of_groups, epochs_of
+from core.study.report.evidence import epochs_of
 from core.study.stats.measures import MEASURES, MEMORY_NOTE, TIME_NOTE, MeasureName
 from core.study.weights.remeasured import base_standings, cut_arms, mean_standing
 from core.wording.numbers import bytes_text, listed
@@ -77,7 +78,7 @@ def _frontier(lab: Lab, experiment: Experiment, runs: Sequence[Run], before: flo
         return
     pairs = frontier_pairs(found)
     st.markdown("**Forgetting at equal accuracy**")
-    show(frontier_figure(found, colours_of_groups(run.spec for run in runs), masked), experiment.id, "frontier", ALT)
+    show(frontier_figure(found, colours_of(run.spec for run in runs), masked), experiment.id, "frontier", ALT)
     for lora, full in pairs:
         st.markdown(frontier_sentence(lora, full))
     if equal := [row for lora, full in pairs for row in at_equal_accuracy(lora, full)]:

@@ -59,8 +59,7 @@ bases = lab.runs_of(bases_of(everything))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
 base, task = base_text(lab.run(experiment.base)), task_text(everything[0].spec.task)
 st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}.")
-if everything[0].experiment == experiment.id:
-    experiment_actions(lab, experiment)
+actions = st.container()
 if not any(run.is_live for run in everything):
     state_line(lab, everything, "compare")
 live_panel(lab, [*(run.id for run in bases if run.is_live), *experiment.runs], f"compare-{experiment.id}")
@@ -78,7 +77,10 @@ if not plain.arms:
     st.caption("The comparison appears with the first finished runs.")
     st.stop()
 
-verdict_view(plain.verdict)
+if everything[0].experiment == experiment.id:
+    with actions:
+        experiment_actions(lab, experiment, plain.verdict.seeds_to_add)
+verdict_view(lab, plain.verdict)
 for warning in dropped_sentences(members) + comparable(members):
     st.warning(literal(warning))
 if plain.verdict.candidates:

@@ -11,8 +11,10 @@ from core.lab import Lab
 from core.spec import TaskSpec, bounds
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
+from pages.shared.figure_panel import readable
 from pages.shared.links import link
 from pages.shared.literal import literal
+from pages.shared.primary import on_primary
 
 CLASSES_SHOWN = 12
 """Number of classes whose images the preview shows; its chart covers all classes."""
@@ -93,7 +95,7 @@ def _preview(draft: Draft) -> None:
     for warning in draft.warnings:
         st.warning(literal(warning), icon=":material/warning:")
     st.plotly_chart(
-        class_counts(names, draft.train_counts, draft.test_counts),
+        readable(class_counts(names, draft.train_counts, draft.test_counts)),
         key="upload-counts",
         alt=f"Number of training and test images in each of {len(names)} classes",
         config=chart_config("upload-classes"),
@@ -121,7 +123,7 @@ def _decide(lab: Lab, draft: Draft, file_name: str) -> None:
             width=220,
             help=f"{about.title}: lower-case letters, digits and hyphens. A name cannot be reused for another dataset.",
         )
-        keep = st.button("Save", type="primary", icon=":material/save:", key="upload-keep")
+        keep = st.button(on_primary("Save"), type="primary", icon=":material/save:", key="upload-keep")
         discard = st.button("Discard", icon=":material/close:", key="upload-discard")
     if keep:
         try:
@@ -152,7 +154,7 @@ def _ask_to_delete(lab: Lab, name: str) -> None:
     with st.container(horizontal=True):
         answers = [
             st.button(
-                "Delete",
+                on_primary("Delete"),
                 type="primary",
                 icon=":material/delete:",
                 key="delete-yes",

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from core.engine.cost import plan
+from core.engine.forecast import Forecast
 from core.lab import Lab
 from core.spec import RunSpec
 from core.store.record import Run
 from core.study.arms.tuning import TuneSpec
-from core.wording.numbers import bytes_text, count_text, seconds_text
+from core.wording.numbers import count_text, range_text, unbroken
 from pages.shared import forms
+from pages.shared.estimate import time_and_memory
 
 
 def fairness(base: Run) -> tuple[TuneSpec | None, bool]:
@@ -45,10 +48,10 @@ def fairness(base: Run) -> tuple[TuneSpec | None, bool]:
 
 
 def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_base: Run | None) -> None:
-    """Show trainable parameters, memory and time of each method, rank and control, and the totals.
+    """Show trainable parameters and time of each method, rank and control, and the totals.
 
     Args:
-        lab: estimates what a run costs.
+        lab: forecasts the runs.
         specs: of all runs.
         seeds: of each arm.
         own_base: model for the base of each seed; None if all runs start from one base.
@@ -63,38 +66,35 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
         rates.setdefault(spec.label, set()).add(spec.optim.learning_rate)
         ways.setdefault(spec.label, set()).add(spec.arm)
         first.setdefault(spec.label, spec)
-    prices = {label: lab.cost(spec) for label, spec in first.items()}
-    total = sum(prices[spec.label].seconds for spec in specs)
+    times: dict[str, Forecast] = {}
+    for spec, forecast in zip(specs, lab.estimates.each(specs), strict=True):
+        times.setdefault(spec.label, forecast)
     table = {
-        "Arm": list(prices),
-        "Rates": [f"{len(ways[label])} from {min(rates[label]):g} to {max(rates[label]):g}" for label in prices],
-        "Trainable": [count_text(price.trainable_parameters) for price in prices.values()],
-        "Memory": [_unbroken(bytes_text(price.memory)) for price in prices.values()],
-        "Time per run": [_unbroken(seconds_text(price.seconds)) for price in prices.values()],
+        "Arm": list(first),
+        "Rates": [f"{len(ways[label])} from {min(rates[label]):g} to {max(rates[label]):g}" for label in first],
+        "Trainable": [
+            count_text(plan(spec.model, spec.lora, spec.control).trainable_parameters) for spec in first.values()
+        ],
+        "Time per run": [unbroken(range_text(time.seconds_low, time.seconds_high)) for time in times.values()],
     }
-    if len(specs) == len(prices) * len(seeds):
+    if len(specs) == len(first) * len(seeds):
         del table["Rates"]
     st.table(
         pd.DataFrame(table),
         border="horizontal",
         hide_index=True,
-        alt="Trainable parameters, memory and time of each arm",
+        alt="Trainable parameters and time of each arm",
     )
-    bases = 0
+    bases: list[RunSpec] = []
     if own_base is not None:
-        bases = sum(lab.find_base(own_base.spec.but(seed=seed)) is None for seed in seeds)
-        total += bases * lab.cost(own_base.spec).seconds
+        own = [own_base.spec.but(seed=seed) for seed in seeds]
+        bases = [spec for spec in own if lab.find_base(spec) is None]
     with st.grid(2, min_column_width=130):
         arms = sum(map(len, ways.values()))
         st.metric(
             "Runs", f"{len(specs)}", help=f"{arms} arms with {len(seeds)} seed{'' if len(seeds) == 1 else 's'} each."
         )
         if own_base is not None:
-            st.metric("Bases to train", f"{bases}", help="One for each seed; existing bases are reused.")
-        st.metric("Steps per run", count_text(max(price.steps for price in prices.values())))
-        st.metric("Training time", seconds_text(total), help="Estimated from a few steps timed on this machine.")
-
-
-def _unbroken(text: str) -> str:
-    """Replace spaces so that a narrow column does not split a number from its unit."""
-    return text.replace(" ", "\N{NO-BREAK SPACE}")
+            st.metric("Bases to train", f"{len(bases)}", help="One for each seed; existing bases are reused.")
+        st.metric("Steps per run", count_text(max(lab.estimates.steps(spec) for spec in first.values())))
+        time_and_memory(lab, [*bases, *specs])

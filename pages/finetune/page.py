@@ -17,6 +17,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import base_picker
+from pages.shared.primary import on_primary
 from pages.shared.state import resume_button, state_text
 from pages.shared.task_form import task_form
 
@@ -114,7 +115,9 @@ with cost, st.container(border=True):
                 st.warning(
                     "One learning rate for both usually handicaps LoRA, whose best rate is often several times higher."
                 )
-            if st.button("Start the experiment", type="primary", icon=":material/play_arrow:", width="stretch"):
+            if st.button(
+                on_primary("Start the experiment"), type="primary", icon=":material/play_arrow:", width="stretch"
+            ):
                 experiment = lab.fine_tune(base, task, arms, seeds, device=device, own_bases=own_bases)
                 remember(experiment.id)
                 st.rerun()

@@ -13,9 +13,10 @@ from core.study.arms.choice import dropped_sentences
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
-from core.study.report.evidence import colours_of_groups
-from core.study.stats.measures import spread_text
-from core.wording.numbers import bytes_text, count_text, percent
+from core.study.figures.palette import colours_of
+from core.wording.numbers import bytes_text, count_text, percent, unbroken
+from pages.shared.experiment_actions import experiment_actions
+from pages.shared.figure_panel import readable
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import when
@@ -30,10 +31,11 @@ def answer(lab: Lab, experiment: Experiment) -> None:
     with st.container(border=True):
         st.caption(f"{literal(experiment.name)} · {when(experiment.created)}")
         state_line(lab, members, f"home-{experiment.id}")
-        verdict_view(found)
+        verdict_view(lab, found)
         for sentence in dropped_sentences(members):
             st.warning(literal(sentence))
         evidence_of(found, members)
+        experiment_actions(lab, experiment, found.seeds_to_add)
         with st.container(horizontal=True, vertical_alignment="center"):
             link("compare", "Compare", {"experiment": experiment.id})
             link("report", "Report", {"experiment": experiment.id})
@@ -47,17 +49,17 @@ def evidence_of(found: Verdict, members: list[Run]) -> None:
         return
     left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
     with left:
-        figure = difference_rows(found, colours_of_groups(run.spec for run in members), [told])
+        figure = difference_rows(found, colours_of(run.spec for run in members), [told])
         alt = f"Accuracy of {told.arm.label} minus that of full fine-tuning, by seed, with mean and interval"
-        st.plotly_chart(figure, key="home-difference", alt=alt, config={"displayModeBar": False})
+        st.plotly_chart(readable(figure), key="home-difference", alt=alt, config={"displayModeBar": False})
     with right:
         arms = [full, told.arm]
         table = pd.DataFrame(
             {
                 "Setting": ["Full fine-tuning", name_of(told.arm, found)],
-                "Accuracy": [spread_text(arm.interval("accuracy")) for arm in arms],
+                "Accuracy": [unbroken(percent(arm.interval("accuracy").mean, 1)) for arm in arms],
                 "Trained": [count_text(arm.trained) for arm in arms],
-                "Stored": [bytes_text(stored(arm)) for arm in arms],
+                "Stored": [unbroken(bytes_text(stored(arm))) for arm in arms],
             }
         )
         st.table(table, hide_index=True, border="horizontal", alt="Accuracy, trained parameters and stored size")

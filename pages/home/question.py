@@ -8,14 +8,21 @@ import streamlit as st
 
 from core.data.presets import PRESETS, preset_tasks
 from core.engine.experiment import Setting
+from core.engine.launcher import Queued
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import LEARNING_RATES, LoRASpec, OptimSpec
+from core.spec import LEARNING_RATES, LoRASpec, OptimSpec, RunSpec
 from core.store.record import Experiment
 from core.study.arms.tuning import TuneSpec, tuned_arms
 from core.study.stats.claims import DEFAULT_SEEDS
+from core.wording.numbers import range_text
 from pages.shared.datasets import dataset_picker, images_of
+from pages.shared.estimate import redraw_when_measured
 from pages.shared.literal import literal
+from pages.shared.primary import on_primary
+
+PRETRAINING = OptimSpec.of(learning_rate=LEARNING_RATES["pretrain"])
+"""How a base is trained that is not there yet."""
 
 DATASET = "data:"
 """Prefix of the choices that learn another dataset; the others are names of presets."""
@@ -70,31 +77,42 @@ def question(lab: Lab) -> Experiment | None:
     except LabError as error:
         st.error(literal(str(error)))
         return None
-    plans = {name: plan.settings() for name, plan in PLANS.items()}
-    name = st.radio(
-        "How thoroughly",
-        list(PLANS),
-        format_func=lambda name: PLANS[name].title,
-        captions=[f"{len(plans[name]) * DEFAULT_SEEDS} runs: {plan.caption}" for name, plan in PLANS.items()],
-        key="home-plan",
-        persist_state="session",
-        horizontal=True,
-        label_visibility="collapsed",
-    )
-    if not st.button("Run the comparison", type="primary", icon=":material/play_arrow:", key="home-run"):
-        return None
+    asked = {
+        name: (preset, source, other, PRETRAINING, plan.settings(), range(DEFAULT_SEEDS))
+        for name, plan in PLANS.items()
+    }
     try:
-        return lab.compare(
-            preset,
-            source,
-            other,
-            OptimSpec.of(learning_rate=LEARNING_RATES["pretrain"]),
-            plans[name],
-            seeds=range(DEFAULT_SEEDS),
+        captions = [_caption(lab, PLANS[name], *lab.comparison(*what)) for name, what in asked.items()]
+        name = st.radio(
+            "How thoroughly",
+            list(PLANS),
+            format_func=lambda name: PLANS[name].title,
+            captions=captions,
+            key="home-plan",
+            persist_state="session",
+            horizontal=True,
+            label_visibility="collapsed",
         )
+        if not st.button(
+            on_primary("Run the comparison"), type="primary", icon=":material/play_arrow:", key="home-run"
+        ):
+            return None
+        # The same question again has the same answer: its runs would be trained from the same seeds.
+        known = lab.find_experiment(lab.comparison(*asked[name])[1])
+        if known is not None:
+            st.toast("This was compared before: here is the answer. Add seeds to make it more certain.")
+        return known or lab.compare(*asked[name])
     except LabError as error:
         st.error(literal(str(error)))
         return None
+
+
+def _caption(lab: Lab, plan: Plan, bases: Queued, specs: list[RunSpec]) -> str:
+    everything = [*(spec for _, spec in bases), *specs]
+    forecast = lab.forecast(everything)
+    redraw_when_measured(lab, forecast, everything)
+    time = range_text(forecast.seconds_low, forecast.seconds_high)
+    return f"{len(specs)} runs, {time}: {plan.caption}"
 
 
 def _targets(lab: Lab, source: str | None) -> dict[str, str]:
@@ -102,7 +120,7 @@ def _targets(lab: Lab, source: str | None) -> dict[str, str]:
     infos = lab.catalog.list()
     found = {name: preset.title for name, preset in PRESETS.items() if not preset.other_dataset}
     others = [info for info in infos if info.state == "ready" and info.name != source]
-    return found | {f"{DATASET}{info.name}": f"{info.title} (another dataset)" for info in others}
+    return found | {f"{DATASET}{info.name}": f"{info.title}, another dataset" for info in others}
 
 
 def _line(lab: Lab, target: str) -> str:

@@ -27,8 +27,8 @@ STYLE = f"""<style>
 text {{ font: 14px system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; fill: #1b2430;
   text-anchor: middle; dominant-baseline: central }}
 .large {{ font-size: 17px }} .faint {{ fill: #5d6b7a }}
-.frozen {{ fill: #c3ccd6 }} .full {{ fill: {FULL} }} .lora {{ fill: {LORA[0]} }}
-.none {{ fill: none }} .sum {{ stroke: {LORA[0]}; stroke-width: 1.5; stroke-dasharray: 4 3 }}
+.frozen {{ fill: #c3ccd6 }} .full {{ fill: {FULL} }} .lora {{ fill: {LORA} }}
+.none {{ fill: none }} .sum {{ stroke: {LORA}; stroke-width: 1.5; stroke-dasharray: 4 3 }}
 .line {{ fill: none; stroke: #1b2430; stroke-width: 1.5 }} .head {{ fill: #1b2430 }}
 @media (prefers-color-scheme: dark) {{
   text, .head {{ fill: #e3e8ee }} .line {{ stroke: #e3e8ee }} .faint {{ fill: #9aa8b7 }} .frozen {{ fill: #46525f }}

@@ -11,6 +11,7 @@ from core.study.learn.counting import ADAM_STATE, FLOAT32, LayerCount
 from core.study.learn.figures import outputs_figure, ranks_figure
 from core.wording.numbers import bytes_text, count_text, number_text, percent, times_text
 from pages.learn import diagram
+from pages.shared.figure_panel import readable
 
 MERGE_RANKS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
 STILL = {"displayModeBar": False}
@@ -105,7 +106,7 @@ def counting(count: LayerCount) -> None:
         "numbers. Its count grows with the sides of the matrix instead of its area, so larger layers save more."
     )
     st.plotly_chart(
-        ranks_figure(count),
+        readable(ranks_figure(count)),
         config=STILL,
         key="learn_ranks",
         alt=(
@@ -190,7 +191,7 @@ def quiet_start() -> None:
     now, end = demonstration.start(1, share), demonstration.start(1, 1.0)
     limit = float(max(abs(end.base).max(), abs(end.adapted).max()))
     st.plotly_chart(
-        outputs_figure(now, limit),
+        readable(outputs_figure(now, limit)),
         config=STILL,
         key="learn_outputs",
         alt=f"Five outputs of the base and of the adapted layer; the largest change is {small(now.largest_change)}.",

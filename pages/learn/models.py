@@ -11,6 +11,7 @@ from core.study.learn.counting import perceptron, storage
 from core.study.learn.figures import storage_figure
 from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table
 from core.wording.numbers import bytes_text, times_text
+from pages.shared.figure_panel import readable
 
 MODEL_RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 CUSTOMERS = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000]
@@ -104,7 +105,7 @@ def many_customers(name: str, rank: int) -> None:
                 st.caption("For a single customer, LoRA stores more: the base and an adapter.")
     need = storage(MODELS[name], rank, customers)
     st.plotly_chart(
-        storage_figure(MODELS[name], rank, customers),
+        readable(storage_figure(MODELS[name], rank, customers)),
         config=STILL,
         key="learn_storage",
         alt=(

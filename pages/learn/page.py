@@ -46,7 +46,7 @@ def in_code() -> None:
         "Rank on all three layers", 1, ModelSpec().num_classes, spec.rank, key="learn_code_rank", bind="query-params"
     )
     printed = demonstration.inventory(rank, spec.alpha)
-    st.code(demonstration.listing(rank, spec.alpha), language="python")
+    st.code(demonstration.listing(rank, spec.alpha), language=None)
     st.markdown("It prints the module tree, with an adapter beside each linear layer, and the parameter count:")
     st.code(f"{printed.tree}\n{printed.trainable:,} of {printed.total:,} parameters train", language=None)
     st.markdown("The `requires_grad` of each parameter tells whether it is trained or frozen:")

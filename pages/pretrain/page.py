@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.engine.cost import plan
 from core.errors import LabError
 from core.lab import current
 from core.spec import ModelSpec, OptimSpec, RunSpec
-from core.wording.numbers import bytes_text, count_text, seconds_text
+from core.wording.numbers import count_text
 from pages.shared import forms
 from pages.shared.datasets import dataset_picker, task_preview
+from pages.shared.estimate import time_and_memory
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import base_facts, task_text
+from pages.shared.primary import on_primary
 
 lab = current()
 
@@ -67,17 +70,13 @@ with cost, st.container(border=True):
         st.caption("Choose a dataset that is available on this machine.")
     else:
         try:
-            price = lab.cost(spec)
             with st.grid(2, min_column_width=130):
-                st.metric("Trainable parameters", count_text(price.trainable_parameters))
-                st.metric("Steps", count_text(price.steps))
-                st.metric("Training time", seconds_text(price.seconds))
-                st.metric(
-                    "Memory",
-                    bytes_text(price.memory),
-                    help="Weights, gradients, Adam's two moments and the activations of a step, in float32.",
-                )
-            if st.button("Start pretraining", type="primary", icon=":material/play_arrow:", width="stretch"):
+                st.metric("Trainable parameters", count_text(plan(spec.model).trainable_parameters))
+                st.metric("Steps", count_text(lab.estimates.steps(spec)))
+                time_and_memory(lab, [spec])
+            if st.button(
+                on_primary("Start pretraining"), type="primary", icon=":material/play_arrow:", width="stretch"
+            ):
                 lab.launch(spec)
                 st.rerun()
         except LabError as error:

@@ -19,6 +19,7 @@ from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.measured import measured
+from pages.shared.primary import on_primary
 
 lab = current()
 
@@ -83,7 +84,7 @@ for warning in found.warnings:
     st.warning(literal(warning))
 with st.container(horizontal=True, vertical_alignment="center"):
     st.download_button(
-        "Report as one HTML file",
+        on_primary("Report as one HTML file"),
         lambda: report_html(found),
         f"{experiment.id}-report.html",
         "text/html",
@@ -115,11 +116,11 @@ st.markdown("\n".join(f"- **{literal(name)}:** {literal(value)}" for name, value
 
 st.subheader("How to run it again")
 if found.command is not None:
-    st.code(found.command, language="bash", wrap_lines=True)
+    st.code(found.command, language=None, wrap_lines=True)
 else:
     st.markdown("No single command gives these runs; these are the specs of one run of each setting.")
 with st.expander("Specs of one run of each setting", icon=":material/data_object:", expanded=found.command is None):
-    st.code("\n".join(found.specs), language="json", wrap_lines=True)
+    st.code("\n".join(found.specs), language=None, wrap_lines=True)
 
 st.subheader("Words")
 st.markdown("\n".join(f"- **{literal(term)}:** {literal(meaning)}" for term, meaning in found.words))

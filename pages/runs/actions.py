@@ -16,6 +16,7 @@ from pages.runs.delete import ask_to_delete
 from pages.runs.table import select
 from pages.shared.links import link
 from pages.shared.literal import literal
+from pages.shared.primary import on_primary
 
 PROBLEM = "runs-problem"
 """Session state key: error message of the last action that failed."""
@@ -98,8 +99,9 @@ def _button(
     label: str, icon: str, act: Callable[[list[str]], object], ids: list[str], of: int, **settings: Any
 ) -> None:
     """Draw a button that acts on ``ids``, which are some of the ``of`` selected runs; its label says how many."""
+    words = label if len(ids) == of else f"{label} ({len(ids)} of {of})"
     st.button(
-        label if len(ids) == of else f"{label} ({len(ids)} of {of})",
+        on_primary(words) if settings.get("type") == "primary" else words,
         icon=f":material/{icon}:",
         key=f"runs-{label.lower()}",
         on_click=_attempt,

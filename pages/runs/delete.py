@@ -11,6 +11,7 @@ from core.store.record import Run
 from core.wording.numbers import bytes_text, count_text, listed
 from pages.runs.table import select, selected
 from pages.shared.literal import literal
+from pages.shared.primary import on_primary
 
 ASKED = "runs-to-delete"
 """Session state key: ids of the runs to delete; the dialog stays open as long as it is set."""
@@ -61,7 +62,7 @@ def _dialog(lab: Lab, ids: list[str]) -> None:
             _close()
             st.rerun()
         sure = st.button(
-            "Delete",
+            on_primary("Delete"),
             type="primary",
             icon=":material/delete:",
             key="runs-delete-sure",

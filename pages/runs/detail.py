@@ -8,13 +8,14 @@ import streamlit as st
 from core.errors import NoteError, UnknownRunError
 from core.lab import Lab
 from core.store.notes import MAX_NOTE
-from core.store.record import Run
+from core.store.record import Result, Run
 from core.store.search import Entry
 from core.study.arms.settings import settings_of
 from core.study.figures.curves import NamedCurve, chart_config, live_figure_data, loss_curves
-from core.study.figures.palette import colours_of
+from core.study.figures.palette import colour_of
 from core.study.stats.measures import MEMORY_NOTE
-from core.wording.numbers import NOTHING, bytes_text, count_text, percent, seconds_text
+from core.wording.numbers import NOTHING, bytes_text, count_text, forecast_text, percent, seconds_text
+from pages.shared.figure_panel import readable
 from pages.shared.literal import literal
 from pages.shared.live import TICK
 from pages.shared.live_chart import live_chart
@@ -56,7 +57,7 @@ def detail(lab: Lab, entry: Entry) -> None:
         st.error(literal(run.cause))
     if run.traceback and st.toggle("Show traceback", key="runs-traceback"):
         st.code(run.traceback, language="text")
-    _result(run)
+    _result(lab, run)
     if run.step:
         _curve(lab, run)
     left, right = st.columns(2, gap="large")
@@ -68,7 +69,7 @@ def detail(lab: Lab, entry: Entry) -> None:
         _command(lab, run)
 
 
-def _result(run: Run) -> None:
+def _result(lab: Lab, run: Run) -> None:
     if run.result is None:
         return
     result = run.result
@@ -80,12 +81,29 @@ def _result(run: Run) -> None:
         share = f"Its share of the time of a bank of {result.bank} runs." if result.bank > 1 else None
         st.metric("Training time", seconds_text(result.seconds), help=share, border=True)
         st.metric("Memory", bytes_text(result.memory), help=MEMORY_NOTE, border=True)
+    _forecast(lab, run, result)
+
+
+def _forecast(lab: Lab, run: Run, result: Result) -> None:
+    """Show the forecast that was kept when the run was queued, beside what came of it."""
+    kept = lab.estimates.at_launch([run.id]).get(run.id)
+    if kept is None or run.state != "finished":
+        return
+    words = []
+    if kept.seconds is not None:
+        words.append(f"Training: {forecast_text(kept.seconds_low, kept.seconds_high, result.seconds)}.")
+    if result.peak_memory is not None:
+        beside = f"its bank of {result.bank}" if result.bank > 1 else "it"
+        words.append(
+            f"Memory while {beside} was trained: estimated {bytes_text(kept.memory)}; "
+            f"the process grew by {bytes_text(result.peak_memory)}."
+        )
+    st.caption(" ".join(words))
 
 
 def _curve(lab: Lab, run: Run) -> None:
     """Draw the losses of the run, live while it trains."""
-    beside = lab.runs(experiment=run.experiment) if run.experiment else [run]
-    colour = colours_of(other.spec for other in beside)[run.spec.arm]
+    colour = colour_of(run.spec)
     alt = f"Training and validation loss of run {run.id}, by step"
 
     def named() -> NamedCurve:
@@ -97,7 +115,7 @@ def _curve(lab: Lab, run: Run) -> None:
     if run.is_live:
         st.fragment(growing, run_every=TICK)()
     else:
-        figure = loss_curves([named()], axis="step", smoothing=0.9, log=False)
+        figure = readable(loss_curves([named()], axis="step", smoothing=0.9, log=False))
         st.plotly_chart(figure, key="runs-curve", alt=alt, config=chart_config(f"{run.id}-loss"))
 
 
@@ -183,7 +201,7 @@ def _command(lab: Lab, run: Run) -> None:
     """Show the command that trains the run again."""
     st.markdown("**Reproduce this run**")
     base = " --base BASE.safetensors" if _needs_base(lab, run) else ""
-    st.code(f"python -m core run {run.id}.json{base}", language="bash", wrap_lines=True)
+    st.code(f"python -m core run {run.id}.json{base}", language=None, wrap_lines=True)
     st.download_button(
         f"Download {run.id}.json",
         lambda: lab.recipe(run.id).to_json(),

@@ -11,8 +11,9 @@ from core.store.search import Entry
 from core.study.arms.arm import labels_of
 from core.study.arms.settings import differences
 from core.study.figures.curves import Axis, NamedCurve, chart_config, loss_curves
-from core.study.figures.palette import colours_of
+from core.study.figures.palette import shades_of
 from core.wording.numbers import count_text
+from pages.shared.figure_panel import readable
 
 MAX_CURVES = 12
 """Curves drawn at once; more would be hard to tell apart."""
@@ -39,7 +40,7 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
         required=True,
         persist_state="session",
     )
-    labels, colours = labels_of(run.spec for run in runs), colours_of(run.spec for run in runs)
+    labels, colours = labels_of(run.spec for run in runs), shades_of(run.spec for run in runs)
     curves = [
         NamedCurve(
             run=run.id,
@@ -51,7 +52,7 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
         for run in begun[:MAX_CURVES]
     ]
     st.plotly_chart(
-        loss_curves(curves, axis, smoothing=0.9, log=False),
+        readable(loss_curves(curves, axis, smoothing=0.9, log=False)),
         key="runs-curves",
         alt="Training and validation loss of the selected runs",
         config=chart_config("runs-loss"),

@@ -15,15 +15,21 @@ from core.wording.numbers import count_text
 from pages.shared.like import like_link
 from pages.shared.literal import literal
 
-MORE_SEEDS = 5
-"""Chosen at first."""
+MORE_SEEDS = 8
+"""Suggested number of further seeds where none would settle the verdict."""
 
 
-def experiment_actions(lab: Lab, experiment: Experiment) -> None:
-    """Draw all actions in one row."""
+def experiment_actions(lab: Lab, experiment: Experiment, seeds: int = 0) -> None:
+    """Draw all actions in one row.
+
+    Args:
+        lab: queues runs.
+        experiment: what to act on.
+        seeds: number of further seeds that would about settle its verdict; 0 if that is not known.
+    """
     specs = [run.spec for run in lab.members(experiment)]
     with st.container(horizontal=True, vertical_alignment="center"):
-        add_seeds(lab, experiment, specs)
+        add_seeds(lab, experiment, specs, min(seeds or MORE_SEEDS, MAX_NEW_SEEDS))
         run_again(experiment, specs)
         rename(lab, experiment)
 
@@ -49,13 +55,14 @@ def rename(lab: Lab, experiment: Experiment) -> None:
                 st.error(literal(str(error)))
 
 
-def add_seeds(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None:
+def add_seeds(lab: Lab, experiment: Experiment, specs: list[RunSpec], suggested: int) -> None:
     """Draw a popover with the number of seeds and of the runs that they take; it closes when they are queued.
 
     Args:
         lab: queues the runs.
         experiment: what to grow.
         specs: of all its runs.
+        suggested: number of seeds chosen at first.
     """
     key = f"add-seeds-{experiment.id}-{len(specs)}"
     with st.popover("Add seeds", icon=":material/add:", key=key, on_change="rerun") as fold:
@@ -66,11 +73,11 @@ def add_seeds(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None:
                 "More seeds for every setting",
                 1,
                 MAX_NEW_SEEDS,
-                MORE_SEEDS,
+                suggested,
                 key=f"{key}-count",
                 help="What was trained stays, and is used.",
             )
-            or MORE_SEEDS
+            or suggested
         )
         try:
             settings, seeds = settings_of(specs), next_seeds(specs, count)

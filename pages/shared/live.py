@@ -11,8 +11,8 @@ from core.lab import Lab
 from core.store.record import Curve, Run
 from core.study.arms.arm import arm_order, labels_of
 from core.study.figures.live import HEIGHT, LiveArm, live_accuracy, live_loss
-from core.study.report.evidence import colours_of_groups
-from core.wording.numbers import count_text, seconds_text
+from core.study.figures.palette import colour_of
+from core.wording.numbers import count_text, left_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
 from pages.shared.pickers import state_badge
@@ -91,7 +91,10 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
 def _head(lab: Lab, runs: list[Run], key: str, title: str) -> None:
     """Draw title, states and buttons, and a progress bar while runs are live."""
     live = [run for run in runs if run.is_live]
-    words = state_text(runs) + (f" · about {seconds_text(lab.remaining(live))} left" if live else "")
+    words = state_text(runs)
+    if live:
+        left = lab.estimates.remaining(live)
+        words += f" · {left_text(left.seconds_low, left.seconds_high)}"
     with st.container(horizontal=True, vertical_alignment="center"):
         if title:
             st.markdown(f"**{literal(title)}**", width="content")
@@ -131,13 +134,14 @@ def _labels(runs: list[Run]) -> dict[str, str]:
 
 def _arms(lab: Lab, runs: list[Run], labels: dict[str, str]) -> list[LiveArm]:
     """Every arm with its curves so far, in order."""
-    colours = colours_of_groups(run.spec for run in runs)
     found = []
     for key, members in _by_arm(runs).items():
         first = members[0].spec
         curves = tuple(_curve(lab, run) for run in members if run.step)
         steps = next((run.steps for run in members if run.steps), 0)
-        found.append(LiveArm(key, labels[key], first.label, colours[key], curves, (steps or 1) / first.optim.epochs))
+        found.append(
+            LiveArm(key, labels[key], first.label, colour_of(first), curves, (steps or 1) / first.optim.epochs)
+        )
     return found
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
 
+from pages.shared.primary import on_primary
+
 
 def require_login() -> None:
     """Stop the script unless the visitor has signed in or ``.streamlit/secrets.toml`` configures no sign-in."""
@@ -26,6 +28,10 @@ def require_login() -> None:
     for provider in providers or [None]:
         label = f"Sign in with {provider}" if provider else "Sign in"
         st.button(
-            label, icon=":material/login:", type="primary", on_click=st.login, args=[provider] if provider else []
+            on_primary(label),
+            icon=":material/login:",
+            type="primary",
+            on_click=st.login,
+            args=[provider] if provider else [],
         )
     st.stop()

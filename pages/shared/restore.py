@@ -8,6 +8,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.store.restore import Restored
 from pages.shared.literal import literal
+from pages.shared.primary import on_primary
 
 DONE = "restored"
 """Session state key: result of a restore, until it has been shown."""
@@ -30,7 +31,7 @@ def offer_to_restore(lab: Lab) -> None:
             "them: it was lost, or replaced by an older or empty one. Restoring adds the runs to the list again, with "
             "their curves, tags, notes and experiments. Nothing is deleted."
         )
-        if st.button("Restore these runs", icon=":material/restore:", type="primary", key="restore"):
+        if st.button(on_primary("Restore these runs"), icon=":material/restore:", type="primary", key="restore"):
             try:
                 with st.spinner("Reading the folders of the runs"):
                     st.session_state[DONE] = lab.restore()

@@ -6,10 +6,15 @@ from typing import Literal
 
 import streamlit as st
 
+from core.errors import LabError
+from core.lab import Lab
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import MEANINGS, explanation, headline
 from core.study.stats.claims import Level
+from core.study.stats.images import CrossedInterval
+from core.study.weights.predicted import over_images
 from pages.shared.literal import literal
+from pages.shared.measured import measured
 
 COLOURS: dict[Level, Literal["green", "orange", "gray"]] = {
     Level.SHOWN: "green",
@@ -23,10 +28,23 @@ def level_badge(found: Verdict) -> None:
     st.badge(found.level, color=COLOURS[found.level], help=MEANINGS[found.level])
 
 
-def verdict_view(found: Verdict) -> None:
-    """Draw badge, headline and explanation."""
-    if not found.reason:
-        level_badge(found)
-    st.markdown(f"#### {literal(headline(found))}")
-    if sentences := explanation(found):
+def verdict_view(lab: Lab, found: Verdict) -> None:
+    """Draw headline, badge and explanation.
+
+    Args:
+        lab: has the predictions of the runs.
+        found: what to draw.
+    """
+    badge = "" if found.reason else f" :{COLOURS[found.level]}-badge[{found.level}]"
+    st.markdown(f"#### {literal(headline(found))}{badge}", help=None if found.reason else MEANINGS[found.level])
+    if sentences := explanation(found, _over_images(lab, found)):
         st.caption(literal(" ".join(sentences)))
+
+
+def _over_images(lab: Lab, found: Verdict) -> CrossedInterval | None:
+    if found.told is None or found.full is None:
+        return None
+    try:
+        return measured(over_images, lab, found.told.arm, found.full)
+    except LabError:
+        return None  # A network or the dataset is gone: the interval over seeds is all there is.

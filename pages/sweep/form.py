@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
-from core.engine.cost import Cost
+from core.engine.cost import plan
 from core.engine.experiment import arm_specs
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import LEARNING_RATES, Device, LoRASpec, OptimSpec, RunSpec, TaskSpec, bounds
+from core.spec import LEARNING_RATES, Device, LoRASpec, OptimSpec, TaskSpec, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.sweep import MAX_RUNS, Grid
 from core.study.arms.tuning import TuneSpec, grid_rate, rates_around
-from core.wording.numbers import bytes_text, count_text, seconds_text
+from core.wording.numbers import count_text
 from pages.shared import forms
+from pages.shared.estimate import time_and_memory
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import base_picker
+from pages.shared.primary import on_primary
 from pages.shared.task_form import task_form
 
 KEY = "sweep"
@@ -118,31 +120,6 @@ def _training(lab: Lab) -> tuple[OptimSpec, LoRASpec, Device]:
     return OptimSpec.of(epochs=epochs, batch_size=batch_size), LoRASpec.of(scaling=scaling), device
 
 
-def expected_seconds(lab: Lab, specs: Iterable[RunSpec]) -> list[float]:
-    """Expected training time of each of these runs of one sweep, in seconds."""
-    prices: dict[int | None, float] = {}
-    found = []
-    for spec in specs:
-        rank = spec.lora.rank if spec.lora else None
-        if rank not in prices:
-            prices[rank] = price_of(lab, spec).seconds
-        found.append(prices[rank])
-    return found
-
-
-def price_of(lab: Lab, spec: RunSpec) -> Cost:
-    """Expected seconds per run; alpha, scaling and seed do not matter, so one calibration per rank is enough."""
-    lora = LoRASpec.of(rank=spec.lora.rank, target_modules=spec.lora.target_modules) if spec.lora else None
-    optim = OptimSpec.of(epochs=spec.optim.epochs, batch_size=spec.optim.batch_size)
-    return _price(lab, spec.but(lora=lora, optim=optim, seed=0).to_json())
-
-
-@st.cache_data(show_spinner=False, max_entries=1000)
-def _price(_lab: Lab, spec: str) -> Cost:
-    """Known for good once it was measured: a live sweep asks every second."""
-    return _lab.cost(RunSpec.from_json(spec))
-
-
 def _start(
     lab: Lab, base: Run, task: TaskSpec, grid: Grid, optim: OptimSpec, lora: LoRASpec, device: Device
 ) -> Experiment | None:
@@ -152,33 +129,23 @@ def _start(
         LabError: the sweep is too small or too large, or does not hold.
     """
     arms = grid.arms(optim, lora)
-    first = {spec.lora and spec.lora.rank: spec for spec in arm_specs(base.id, base.spec, task, arms, [0], device)}
-    prices = {rank: price_of(lab, spec) for rank, spec in first.items()}
-    seconds = grid.seeds * sum(prices[lora and lora.rank].seconds for _, lora in arms)
-    trained = sorted(price.trainable_parameters for price in prices.values())
+    specs = arm_specs(base.id, base.spec, task, arms, range(grid.seeds), device)
+    trained = sorted({plan(spec.model, spec.lora).trainable_parameters for spec in specs})
     with st.grid(2, min_column_width=110):
         st.metric(
             "Runs",
             count_text(grid.num_runs),
             help=f"{grid.num_arms} settings with {grid.seeds} seeds each; a sweep takes at most {MAX_RUNS} runs.",
         )
-        st.metric("Steps per run", count_text(max(price.steps for price in prices.values())))
-        st.metric(
-            "Training time, about",
-            seconds_text(seconds),
-            help="From a few steps timed on this machine; evaluation and files come on top.",
-        )
-        st.metric(
-            "Memory",
-            bytes_text(max(price.memory for price in prices.values())),
-            help="Of the run that takes most, alone: weights, gradients, Adam's two moments, activations, and for LoRA "
-            "the product of the first frozen layer with every image, which runs that train together share.",
-        )
+        st.metric("Steps per run", count_text(lab.estimates.steps(specs[0])))
+        time_and_memory(lab, specs)
     span = " to ".join(dict.fromkeys(count_text(count) for count in (trained[0], trained[-1])))
     st.metric("Trainable parameters", span)
     if not grid.full_learning_rates:
         st.caption("Without full fine-tuning there is no reference to judge LoRA by.")
-    if st.button("Start the sweep", type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"):
+    if st.button(
+        on_primary("Start the sweep"), type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"
+    ):
         with st.spinner("Queueing the runs"):
             return lab.fine_tune(base, task, arms, range(grid.seeds), device=device)
     return None

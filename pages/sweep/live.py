@@ -8,13 +8,12 @@ import streamlit as st
 
 from core.lab import Lab
 from core.store.record import Experiment, Run
-from core.study.arms.sweep import Cell, cells_of, chosen, seconds_left, setting_text
+from core.study.arms.sweep import Cell, cells_of, chosen, setting_text
 from core.study.figures.sweep import heat_map
-from core.wording.numbers import seconds_text
+from core.wording.numbers import left_text
 from pages.shared.links import go
 from pages.shared.literal import literal
 from pages.shared.state import state_text, stop_all
-from pages.sweep.form import expected_seconds
 from pages.sweep.tile_map import tile_map
 
 TICK = 1.0
@@ -78,10 +77,10 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
 
 
 def _progress(lab: Lab, members: Sequence[Run], live: Sequence[Run]) -> None:
-    left = seconds_left(members, expected_seconds(lab, (run.spec for run in members)))
+    left = lab.estimates.remaining(live)
     # What failed or was stopped is not done: the bar counts only steps that were taken.
     share = sum(1.0 if run.state == "finished" else run.progress for run in members) / len(members)
-    st.progress(share, f"{state_text(members)} · about {seconds_text(left)} of training left")
+    st.progress(share, f"{state_text(members)} · {left_text(left.seconds_low, left.seconds_high)}")
     running = [run for run in live if run.state == "running"]
     if len(running) > MAX_NAMED:
         st.caption(f"Training now: {len(running)} runs side by side.")

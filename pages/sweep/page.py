@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.engine.forecast import total
 from core.errors import LabError
 from core.lab import Lab, current
 from core.store.record import Experiment, Run
@@ -24,7 +25,7 @@ from core.study.arms.sweep import (
 from core.study.arms.verdict import verdict
 from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves
 from core.wording.csv_file import csv_of
-from core.wording.numbers import NOTHING, count_text, listed, seconds_text
+from core.wording.numbers import NOTHING, count_text, forecast_text, listed, seconds_text
 from pages.shared.current import asked_for, choose_experiment, known, missing_sentence, remember
 from pages.shared.figure_panel import show
 from pages.shared.like import fill_form
@@ -33,7 +34,7 @@ from pages.shared.literal import literal
 from pages.shared.pickers import base_text, task_text, when
 from pages.shared.state import state_line
 from pages.shared.verdict_view import verdict_view
-from pages.sweep.form import expected_seconds, sweep_form
+from pages.sweep.form import sweep_form
 from pages.sweep.live import accuracy_map, comparison, sweep_live
 
 BEST_ALPHA = "Best"
@@ -62,7 +63,7 @@ def answer(members: list[Run], cells: list[Cell]) -> None:
     st.subheader("The answer")
     full, lora = chosen(cells)
     best = [cell for cell in (lora, full) if cell is not None]
-    verdict_view(verdict(members))
+    verdict_view(lab, verdict(members))
     st.markdown(rates_sentence(cells))
     for sentence in dropped_sentences(run for cell in cells for run in cell.runs):
         st.warning(literal(sentence))
@@ -151,14 +152,14 @@ def table(cells: list[Cell]) -> None:
 
 
 def took(members: list[Run]) -> None:
-    """Show how long training took, beside the estimate."""
-    words = f"It took {seconds_text(trained_seconds(members))} of training"
-    try:
-        expected = sum(expected_seconds(lab, [run.spec for run in members]))
-        words += f"; {seconds_text(expected)} were expected"
-    except LabError:
-        pass  # The dataset is gone; the results are still shown.
-    st.caption(f"{words}.")
+    """Show how long training took, beside the forecast that was kept when the runs were queued."""
+    seconds = trained_seconds(members)
+    kept = lab.estimates.at_launch([run.id for run in members])
+    expected = total(kept.values())
+    words = f"took {seconds_text(seconds)}"
+    if len(kept) == len(members) and expected.seconds and all(run.state == "finished" for run in members):
+        words = forecast_text(expected.seconds_low, expected.seconds_high, seconds)
+    st.caption(f"Training {words}.")
 
 
 def troubles(members: list[Run]) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
-from core.engine import workers
+from core.engine import packing
 from core.engine.bank_memory import Sizes, bank_memory
-from core.engine.workers import FREE_SHARE, FULL_BANK, LORA_BANK, Workers
+from core.engine.packing import FREE_SHARE, FULL_BANK, LORA_BANK
+from core.engine.workers import Workers
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec
 from core.store.copies import Copies
@@ -70,12 +71,12 @@ def test_a_bank_is_cut_to_what_fits(settings: Settings, rank: int | None, batch:
 def test_a_bank_is_cut_to_the_memory_that_is_free(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     specs = runs(40, 4, (512, 512), 1024)
     free = 600 * 2**20
-    monkeypatch.setattr(workers, "free_bytes", lambda device: free)
+    monkeypatch.setattr(packing, "free_bytes", lambda device: free)
     count = bank_size(settings, specs)
     assert 1 < count < LORA_BANK
     assert bank_memory(specs[:count], *sizes(settings)) <= FREE_SHARE * free
     assert 1 <= bank_size(replace(settings, workers=2), specs) < count
-    monkeypatch.setattr(workers, "free_bytes", lambda device: 0)
+    monkeypatch.setattr(packing, "free_bytes", lambda device: 0)
     assert bank_size(settings, specs) == 1
 
 

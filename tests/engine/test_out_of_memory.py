@@ -49,7 +49,8 @@ def test_a_bank_that_runs_out_of_memory_is_split_until_all_have_finished(tmp_pat
         assert run["bank"] < 4
         assert run["steps"]
         assert run["states"].count("running") >= 2
-        assert run["log"][0].startswith("Out of memory with 4 runs trained together: the bank is split")
+        assert run["log"][0].startswith("Forecast: ")
+        assert run["log"][1].startswith("Out of memory with 4 runs trained together: the bank is split")
 
 
 def test_a_run_that_does_not_fit_alone_fails_with_a_sentence_and_the_next_one_finishes(tmp_path: Path) -> None:

@@ -70,4 +70,5 @@ def test_a_result_has_what_the_form_foretold(lab: Lab) -> None:
     runs = finish(lab, base.id, *experiment.runs)
     for run in runs:
         assert run.result
-        assert run.result.memory == lab.cost(run.spec).memory
+        spec, images = run.spec, len(lab.tasks.outline(run.spec.task).train)
+        assert run.result.memory == run_memory(spec.model, spec.lora, spec.control, spec.optim.batch_size, images)

@@ -14,6 +14,7 @@ from core.spec import RunSpec
 from core.store.notes import MAX_NOTE
 from core.store.record import Run
 from core.store.search import Query
+from pages.shared.primary import on_primary
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 from tests.store.many import write_many
@@ -218,7 +219,7 @@ def test_stop_and_resume_take_those_of_the_selected_runs_that_they_can(opened: L
         db.execute("UPDATE runs SET state = 'interrupted' WHERE id = ?", (interrupted,))
     app = draw("runs", run=f"{running},{waiting},{interrupted}")
     labels = {button.key: button.label for button in app.button}
-    assert (labels["runs-stop"], labels["runs-resume"]) == ("Stop (2 of 3)", "Resume (1 of 3)")
+    assert (labels["runs-stop"], labels["runs-resume"]) == ("Stop (2 of 3)", on_primary("Resume (1 of 3)"))
     press(app, "runs-stop")
     finish(opened, running, waiting)
     assert [opened.run(id).state for id in (running, waiting, interrupted)] == ["stopped", "stopped", "interrupted"]

@@ -67,7 +67,7 @@ def about(lab: Lab, run: Run) -> dict[str, Any]:
     return {
         "state": run.state,
         "cause": run.cause,
-        "log": [text for _, text in lab.log(run.id)],
+        "log": [text for _, text in lab.log(run.id) if not text.startswith("Forecast: ")],
         "step": run.step,
         "whole": steps == list(range(1, run.step + 1)),
         "resumed_step": run.resumed_step,
@@ -95,7 +95,7 @@ def main(home: Path, kind: str) -> dict[str, Any]:
     wait_until(lambda: lab.store.checkpoint(id) is not None)
     empty_log(lab)
     disk.fill(1_200_000)
-    wait_until(lambda: bool(lab.log(id)))
+    wait_until(lambda: any("checkpoint" in text for _, text in lab.log(id)))
     kept = lab.store.checkpoint(id)
     assert kept is not None
     found["checkpoint readable"] = readable(lab, base) and sha256_of(lab.settings.runs / id / kept[0]) == kept[1]

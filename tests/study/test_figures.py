@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import combinations, pairwise
+from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from core.spec import CONTROLS
 from core.study.arms.arm import arms_of
 from core.study.figures.curves import (
     AXES,
@@ -22,11 +25,22 @@ from core.study.figures.curves import (
     live_figure_data,
     loss_curves,
 )
-from core.study.figures.palette import FULL, LORA, NEUTRAL, colours_of
+from core.study.figures.palette import CONTROLS as CONTROL_COLOURS
+from core.study.figures.palette import (
+    FULL,
+    NEUTRAL,
+    RANKS,
+    colour_of,
+    colours_of,
+    rank_colour,
+    shade_of,
+    shades_of,
+)
 from core.study.figures.thinning import MAX_POINTS, smooth, thin
 from core.study.stats.measures import MEASURES
 from tests.study.samples import make_arm_runs, make_curve, make_run
 
+CONFIG = Path(__file__).parents[2] / ".streamlit" / "config.toml"
 LOSSES = arrays(
     np.float64, st.integers(0, 400), elements=st.floats(-10, 10) | st.sampled_from([np.nan, np.inf, -np.inf])
 )
@@ -227,45 +241,111 @@ def test_an_exported_page_needs_no_network_and_is_always_the_same():
     assert page == export_html(loss_curves(two_curves()), "e-1-loss")
 
 
-@given(st.permutations(range(6)))
-def test_colours_depend_on_the_arms_and_not_on_their_order(order):
-    specs = [
-        make_run("full").spec,
-        make_run("pretrain").spec,
-        *(make_run("lora", rank=rank).spec for rank in (1, 2, 4, 8)),
-    ]
-    colours = colours_of(specs[i] for i in order)
-    assert colours == colours_of(specs)
-    assert colours[specs[0].arm] == FULL
-    assert colours[specs[1].arm] == NEUTRAL
-    assert [colours[spec.arm] for spec in specs[2:]] == list(LORA[:4])
+SPECS = [
+    make_run("full").spec,
+    make_run("pretrain").spec,
+    *(make_run("full", spec={"control": control}).spec for control in CONTROLS),
+    *(make_run("lora", rank=rank).spec for rank in (1, 2, 4, 8, 16, 32, 64, 100, 512)),
+]
 
 
-def test_a_subset_drawn_with_the_experiments_colours_keeps_them():
-    colours = colours_of(ARMS)
-    for draw in (arm_dots, bars):
-        figure = draw(ARMS[2:], "accuracy", colours)
-        drawn = figure.data[0].marker.color
-        assert (drawn if isinstance(drawn, str) else drawn[0]) == colours[ARMS[2].key] == LORA[1]
+@given(st.sets(st.integers(0, len(SPECS) - 1)), st.sampled_from([0.0001, 0.005, 0.3]))
+def test_a_method_and_rank_has_one_colour_whatever_is_beside_it_and_however_it_was_tuned(places, rate):
+    for place in places:
+        spec = SPECS[place]
+        tuned = spec.but(optim=spec.optim.but(learning_rate=rate))
+        beside = colours_of([*(SPECS[other] for other in places), tuned])
+        assert beside[spec.arm] == beside[tuned.arm] == colours_of([spec])[spec.arm] == colour_of(spec)
 
 
 def test_arms_and_their_specs_get_the_same_colours_all_different():
-    runs = [make_run("lora", rank=rank) for rank in range(1, 19)]
-    runs += [make_run("full", optim={"learning_rate": rate}) for rate in (0.001, 0.002, 0.003)]
+    runs = [make_run("lora", rank=rank) for rank in range(1, 65)]
+    runs += [make_run("full"), make_run("pretrain")]
     colours = colours_of(arms_of(runs))
     assert colours == colours_of(run.spec for run in runs)
     assert len(set(colours.values())) == len(runs)
 
 
-def test_the_colours_of_the_first_arms_stand_out_on_white_and_on_near_black():
-    def luminance(colour: str) -> float:
-        # Relative luminance and the contrast of 3:1 for graphics: WCAG 2.2, SC 1.4.11.
-        parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
+def test_a_subset_keeps_its_colours():
+    for draw in (arm_dots, bars):
+        drawn = draw(ARMS[2:], "accuracy").data[0].marker.color
+        assert (drawn if isinstance(drawn, str) else drawn[0]) == RANKS[8]
 
-    for colour in (FULL, NEUTRAL, *LORA[:3]):
-        for background in ("#FFFFFF", "#0E1117"):
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.label)
+def test_shades_tell_learning_rates_apart_and_appear_only_where_there_are_several(spec):
+    tried = [spec.but(optim=spec.optim.but(learning_rate=rate)) for rate in (0.0001, 0.001, 0.01, 0.1)]
+    shades = shades_of(tried)
+    assert [shades[one.arm] for one in tried] == [shade_of(one) for one in tried]
+    light = [luminance(shade) for shade in shades.values()]
+    assert light == sorted(light)
+    assert len(set(shades.values())) == len(tried)
+    assert shades_of(tried[:1]) == colours_of(tried[:1])
+
+
+def test_colours_and_shades_have_a_contrast_of_3_with_both_pages():
+    specs = [spec.but(optim=spec.optim.but(learning_rate=rate)) for spec in SPECS for rate in (1e-6, 0.001, 0.01, 1.0)]
+    colours = {NEUTRAL, *map(colour_of, specs), *map(shade_of, specs), *map(rank_colour, range(1, 1025))}
+    theme = tomllib.loads(CONFIG.read_text())["theme"]
+    for background in (theme["light"]["backgroundColor"], theme["dark"]["backgroundColor"]):
+        for colour in colours:
             low, high = sorted((luminance(colour), luminance(background)))
-            assert (high + 0.05) / (low + 0.05) >= 3
-    assert max(LORA, key=luminance) == LORA[-1]
+            assert (high + 0.05) / (low + 0.05) >= 3, (colour, background)
+
+
+def test_a_higher_rank_is_darker():
+    light = [luminance(rank_colour(rank)) for rank in (1, 2, 4, 8, 16, 32, 64)]
+    assert light == sorted(light, reverse=True)
+
+
+SIGHTS = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+"""Linear red, green and blue as seen. Source: Machado, Oliveira and Fernandes (2009), severity 1."""
+
+
+def linear(colour: str) -> np.ndarray:
+    parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of WCAG 2.2."""
+    return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
+
+
+def distance(one: str, other: str, sight: str = "normal") -> float:
+    """Distance in Oklab, times 100; two similar colours begin to look different at about 2. Source: Ottosson (2020)."""
+    to_cone = [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+    to_lab = [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+    seen = [np.clip(np.asarray(SIGHTS[sight]) @ linear(colour), 0, 1) for colour in (one, other)]
+    first, second = (np.asarray(to_lab) @ np.cbrt(np.asarray(to_cone) @ light) for light in seen)
+    return 100 * float(np.linalg.norm(first - second))
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_ranks_full_and_controls_can_be_told_apart(sight):
+    ranks = [rank_colour(rank) for rank in (1, 2, 4, 8, 16, 32, 64)]
+    others = [FULL, *CONTROL_COLOURS.values()]
+    close, apart = {}, {}
+    for (i, one), (j, other) in combinations(enumerate(ranks), 2):
+        (close if j == i + 1 else apart)[one, other] = distance(one, other, sight)
+    full = min(distance(FULL, rank, sight) for rank in ranks)
+    controls = min(distance(*pair, sight) for pair in combinations([*others[1:], NEUTRAL], 2))
+    both = min(distance(one, other, sight) for one in ranks for other in others[1:])
+    assert min(close.values()) > (6 if sight == "normal" else 3)
+    assert min(apart.values()) > 6
+    assert full > 8
+    if sight == "normal":  # otherwise controls are told by their dots and squares
+        assert min(controls, both) > 8

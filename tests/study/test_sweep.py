@@ -26,12 +26,11 @@ from core.study.arms.sweep import (
     is_sweep,
     on_front,
     rates_sentence,
-    seconds_left,
     sweep_table,
     sweep_view,
     trained_seconds,
 )
-from core.study.figures.palette import FULL, LORA
+from core.study.figures.palette import FULL, RANKS
 from core.study.figures.sweep import (
     colours_by_rank,
     front_of,
@@ -226,23 +225,10 @@ def timed(state: str, seconds: float = 0.0, step: int = 0, started: float = 0.0,
     return replace(run, state=state, training_seconds=seconds, step=step, steps=100, started=started, ended=ended)
 
 
-def test_the_time_left_is_expected_cost_at_the_pace_so_far():
-    # One run of 10 expected seconds took 40; with one more as expected on either side the pace is 50 / 20.
-    runs = [timed("finished", 40.0, 100), *(timed("queued") for _ in range(3))]
-    assert seconds_left(runs, [10.0] * 4) == pytest.approx(30 * 50 / 20)
-    assert seconds_left(runs[1:], [10.0] * 3) == pytest.approx(30)
-    assert seconds_left(runs[:1], [10.0]) == 0
-    half = [timed("running", 5.0, 50), timed("queued")]
-    assert seconds_left(half, [10.0, 10.0]) == pytest.approx(15)
-    again = [timed("finished", 10.0, 100), timed("queued", 5.0, 50)]
-    assert seconds_left(again, [10.0, 10.0]) == pytest.approx(10)
-
-
 def test_a_clock_that_is_set_changes_no_duration():
     for started, ended in ((0.0, 10.0), (1e9, 0.0), (0.0, 1e9)):
         runs = [timed("finished", 10.0, 100, started, ended), timed("running", 4.0, 50, started, ended)]
         assert trained_seconds(runs) == 14
-        assert seconds_left(runs, [10.0, 10.0]) == pytest.approx(5 * 24 / 25)
 
 
 def test_the_table_has_a_row_a_setting_and_marks_the_choices():
@@ -283,7 +269,7 @@ def test_the_heat_map_has_a_tile_a_cell_with_its_value_and_key():
     assert best.colour == heat.scale[-1]
     assert {tile.key: tile.frame for tile in heat.tiles if tile.frame} == {
         chosen(CELLS)[0].key: FULL,
-        chosen(CELLS)[1].key: LORA[0],
+        chosen(CELLS)[1].key: RANKS[4],
     }
 
 
@@ -375,7 +361,7 @@ def test_the_pareto_figure_marks_what_no_smaller_setting_beats():
 
 def test_a_rank_has_one_colour_in_all_figures():
     colours = colours_by_rank(CELLS)
-    assert colours == {None: FULL, 1: LORA[0], 4: LORA[1]}
+    assert colours == {None: FULL, 1: RANKS[1], 4: RANKS[4]}
     assert [trace.line.color for trace in rate_curves(CELLS).data] == list(colours.values())
     assert [trace.marker.color for trace in pareto(CELLS).data[1:]] == list(colours.values())
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from core.study.arms.storage import bytes_for_customers
 from core.study.arms.verdict import MarginSpec, Rule, Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.stats.claims import Level
+from core.study.stats.images import CrossedInterval
+from core.study.stats.intervals import Interval, t_interval
 from tests.study.samples import make_arm_runs
 
 SPREAD = np.array([0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08, 0.03, -0.03])
@@ -127,6 +130,34 @@ def test_the_adapter_that_is_offered_is_the_verdicts_and_validation_picks_the_ru
     found = verdict(make_arm_runs("full", [95.0, 95.1, 95.2]) + lora)
     assert found.offered.spec.seed == 1
     assert found.offered.result.accuracy == 60.0
+
+
+def test_a_claim_that_follows_an_open_look_says_so():
+    odd = [95.0, 94.9, 95.1, 93.0, 95.3, 94.8, 95.6, 93.9]
+    later = {"created": 100.0}
+    runs = make_arm_runs("full", full(8)) + make_arm_runs("lora", odd)
+    assert (verdict(runs, 0.0).level, verdict(runs, 0.0).looks) == (Level.OPEN, 1)
+    grown = runs + [
+        run
+        for method, value in (("full", 95.0), ("lora", 92.0))
+        for run in make_arm_runs(method, [value + s / 20 for s in range(20)], **later)
+        if run.spec.seed >= 8
+    ]
+    found = verdict(grown, 0.0)
+    assert (found.level, found.looks) == (Level.SHOWN, 2)
+    assert "looking 2 times makes 7.8 % false claims" in " ".join(explanation(found))
+    # Launched at once, the same runs are one look.
+    assert verdict([replace(run, created=0.0) for run in grown], 0.0).looks == 1
+
+
+def test_images_are_named_and_may_reverse_a_claim():
+    found = verdict(runs_with(full(8), r4=below(4, 8)))
+    wide = CrossedInterval(t_interval([-1.0] * 8), Interval(-1.0, -2.5, 0.5, 8), 360, 3.0)
+    assert wide.might_reverse
+    text = " ".join(explanation(found, wide))
+    assert "for these 360 test images: over seeds and images, 95 % interval −2.5 to +0.5 contains 0, so other" in text
+    narrow = CrossedInterval(t_interval([-1.0] * 8), Interval(-1.0, -2.0, -0.2, 8), 360, 2.0)
+    assert "reverse" not in " ".join(explanation(found, narrow))
 
 
 def test_controls_take_no_part():

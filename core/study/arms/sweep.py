@@ -279,26 +279,6 @@ def _end_sentence(best: Cell, cells: Iterable[Cell]) -> str:
     return f"{best.learning_rate:g} is the {end} rate that was tried for {name}: a better one may lie beyond it."
 
 
-def seconds_left(runs: Sequence[Run], prices: Sequence[float]) -> float:
-    """Wall-clock seconds until the live ones among these runs have ended.
-
-    The expected cost of what is left, times how much longer than expected the rest has taken so far.
-    One average run of expectation counts along, so that the first steps of a sweep do not decide alone.
-
-    Args:
-        runs: of a sweep, in any state.
-        prices: expected training time of each, in seconds.
-    """
-    # A run that waits to be trained again still shows how far it once got.
-    shares = [0.0 if run.state == "queued" else run.progress for run in runs]
-    done = sum(price * share for price, share in zip(prices, shares, strict=True))
-    left = sum(price * (1 - share) for run, price, share in zip(runs, prices, shares, strict=True) if run.is_live)
-    if not left:
-        return 0.0
-    one = sum(prices) / len(prices)
-    return left * (trained_seconds(runs) + one) / (done + one)
-
-
 def trained_seconds(runs: Iterable[Run]) -> float:
     """Seconds of training that the runs took, each by the clock of its own training.
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pydantic import Field
 
 from core.spec import Spec
 from core.store.record import Run
+from core.store.stages import stages_of
 from core.study.arms.arm import Arm
 from core.study.arms.choice import best_arm, best_run, chosen_arms, is_full, is_lora, no_choice_sentence
 from core.study.arms.pairs import lora_against_full, paired_differences
 from core.study.arms.tuning import is_tuned
 from core.study.stats.claims import Difference, Level, within_margin
-from core.study.stats.intervals import Interval
+from core.study.stats.intervals import CLAIM_SEEDS
 
 NO_RANKING = (
     "No verdict: nothing ranks these settings, since they have no finished seed in common with an accuracy on the "
@@ -78,10 +79,9 @@ class Verdict:
     """Why nothing could be compared; empty where something was."""
     tuned: bool
     """Whether the validation part had several settings of each method to choose among."""
-    images: Interval | None = None
-    """95 % interval of the same difference over seeds and test images; None where it was not computed."""
     looks: int = 1
-    """How many times the experiment was looked at with enough seeds for a claim, including now."""
+    """How many times these runs could be looked at, including now: one more for every time that the experiment grew
+    after a verdict that was open although it had enough seeds for a claim."""
 
     @property
     def told(self) -> Candidate | None:
@@ -139,6 +139,16 @@ def verdict(runs: Iterable[Run], margin: float | None = None) -> Verdict:
     """
     everything = list(runs)
     margin = (MarginSpec.of() if margin is None else MarginSpec.of(within=margin)).within
+    found = _decided(everything, margin)
+    if found.level is not Level.SHOWN or len({run.experiment for run in everything}) > 1:
+        return found
+    stages = stages_of(everything)
+    earlier = (_decided([run for stage in stages[:last] for run in stage], margin) for last in range(1, len(stages)))
+    return replace(found, looks=1 + sum(look.level is Level.OPEN and look.seeds >= CLAIM_SEEDS for look in earlier))
+
+
+def _decided(everything: Sequence[Run], margin: float) -> Verdict:
+    """The verdict, whatever was looked at before."""
     tuned = is_tuned(run.spec for run in everything)
     full, pairs, reason = _pairs(everything)
     nothing = Verdict(margin, full, (), None, Rule.NONE, Level.OPEN, reason, tuned)

@@ -8,6 +8,7 @@ from core.study.arms.arm import Arm
 from core.study.arms.forgetting_clause import forgetting_clause
 from core.study.arms.verdict import Candidate, Rule, Verdict
 from core.study.stats.claims import Difference, Level
+from core.study.stats.images import CrossedInterval
 from core.study.stats.intervals import CLAIM_SEEDS, MIN_SEEDS
 from core.study.stats.measures import digits_of
 from core.study.stats.outliers import outlying
@@ -55,17 +56,44 @@ def name_of(arm: Arm, verdict: Verdict) -> str:
     return f"{arm.spec.label} at {arm.learning_rate:g}" if verdict.tuned else arm.spec.label
 
 
-def explanation(verdict: Verdict) -> list[str]:
-    """What the verdict rests on, in sentences: seeds and tests, images, unusual runs, and what was not tried."""
+FALSE_CLAIMS = {2: "7.8 %", 3: "10.4 %"}
+"""Simulated false claims of an experiment that is looked at this often; see ``docs/statistics.md``."""
+
+
+def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) -> list[str]:
+    """What the verdict rests on, in sentences: seeds and tests, earlier looks, images, unusual runs, and rates.
+
+    Args:
+        verdict: of an experiment.
+        over_images: the same difference over seeds and test images; None where the predictions are not known.
+    """
     told = verdict.told
     if told is None or verdict.reason:
         return []
     sentences = [_basis(verdict, told)]
+    if verdict.looks > 1:
+        rate = FALSE_CLAIMS.get(verdict.looks, f"more than {FALSE_CLAIMS[3]}")
+        sentences.append(
+            f"The experiment grew after an earlier look that showed nothing: looking {verdict.looks} times makes "
+            f"{rate} false claims instead of 5 %."
+        )
+    if over_images is not None:
+        sentences.append(_images_sentence(over_images))
     if not verdict.tuned:
         sentences.append("Each method was trained at one learning rate, so this holds at these rates.")
     for arm in filter(None, (verdict.full, told.arm)):
         sentences += outlier_sentences(arm)
     return sentences
+
+
+def _images_sentence(over_images: CrossedInterval) -> str:
+    holds = f"It holds for these {count_text(over_images.images)} test images"
+    if not math.isfinite(over_images.crossed.half_width):
+        return f"{holds}."
+    span = span_text(over_images.crossed)
+    if over_images.might_reverse:
+        return f"{holds}: over seeds and images, {span} contains 0, so other test images might reverse it."
+    return f"{holds}; over seeds and images, {span}."
 
 
 def _basis(verdict: Verdict, told: Candidate) -> str:

@@ -70,7 +70,7 @@ def difference_rows(
         "one dot per seed; diamond: mean with 95 % interval; shaded: within the margin" if title else None,
         "points of accuracy, minus full fine-tuning",
         None,
-        height=ROW_HEIGHT * max(len(rows), 1) + (130 if title else 64),
+        height=ROW_HEIGHT * max(len(rows), 1) + (130 if title else 76),
     )
     layout["yaxis"] |= {
         "tickvals": list(range(len(rows))),
@@ -79,6 +79,7 @@ def difference_rows(
         "showgrid": False,
     }
     layout["margin"] |= {} if title else {"t": 8}
+    layout["xaxis"]["title"] |= {"standoff": 8}
     layout["shapes"] = [
         {
             "type": "rect",

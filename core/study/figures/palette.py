@@ -1,55 +1,125 @@
-"""Colours of arms: the same on every page, and readable on light and dark backgrounds."""
+"""Colours of arms: they belong to method and rank, and are readable on light and dark backgrounds.
+
+Every colour has a contrast of at least 3:1 with white and with the dark page (WCAG 2.2, SC 1.4.11). Ranks that differ
+by a factor of four, and full fine-tuning, differ for any kind of colour vision; the tests state by how much.
+"""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable
 
-from core.spec import RunSpec
-from core.study.arms.arm import Arm, arm_order
+import numpy as np
+from numpy.typing import NDArray
 
-FULL = "#0072B2"
+from core.spec import CONTROL_RATES, LEARNING_RATES, Control, LoRASpec, RunSpec
+from core.study.arms.arm import Arm, tuning_group
+
+FULL = "#129DD9"
 """Full fine-tuning: blue."""
 
 NEUTRAL = "#808080"
 """Pretraining, and everything that is not an arm: grey."""
 
-LORA = ("#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442")
-"""LoRA arms, in this order: vermillion, green, purple, sky blue, orange; yellow, which is faint on white, is last.
+RANKS = {
+    1: "#E17401",
+    2: "#DF5217",
+    4: "#D92427",
+    8: "#C12F6B",
+    16: "#8C4F8A",
+    32: "#9232C8",
+    64: "#5F36FE",
+    1024: "#4A5BB5",
+}
+"""LoRA: from orange over red and purple to indigo as the rank grows, ever darker."""
 
-With :data:`FULL`, these are the colours of Okabe and Ito, "Color Universal Design" (2008), which people with colour
-vision deficiency can tell apart. Their black is left out because it is invisible on a dark page.
-"""
+CONTROLS: dict[Control, str] = {"head": "#08A479", "biases": "#7D8A4B", "scratch": "#0A7269"}
+"""Controls: greens. Figures also draw them dotted, or with other markers."""
 
-CONTROL = ("#8C8C8C", "#A6A08A", "#70808C")
-"""Controls: neutral, brownish and bluish grey, because they are a background for the other arms."""
+DARKEST, LIGHTEST = 0.1245, 0.295
+"""Relative luminance of shades; beyond, the contrast with the dark or the light page is below 3:1."""
+
+
+def rank_colour(rank: int) -> str:
+    """Return the colour of LoRA of a rank; ranks between those of :data:`RANKS` are mixed on a logarithmic scale."""
+    known = np.log2(list(RANKS))
+    lights = np.array([_linear(_parts(colour)) for colour in RANKS.values()])
+    return _hex(_encoded(np.array([np.interp(math.log2(rank), known, light) for light in lights.T])))
+
+
+def colour_of(spec: RunSpec) -> str:
+    """Return the colour of a method, rank or control, whatever else a spec says."""
+    if spec.control is not None:
+        return CONTROLS[spec.control]
+    if spec.lora is not None:
+        return rank_colour(spec.lora.rank)
+    return FULL if spec.method == "full" else NEUTRAL
+
+
+def shade_of(spec: RunSpec) -> str:
+    """Return :func:`colour_of`, the darker the lower the learning rate; the default rate has a medium shade."""
+    rate = spec.optim.learning_rate
+    usual = CONTROL_RATES[spec.control] if spec.control else LEARNING_RATES[spec.method]
+    aim = DARKEST + (LIGHTEST - DARKEST) * rate / (rate + usual)
+    linear = _linear(_parts(colour_of(spec)))
+    luminance = float(linear @ LUMINANCE)
+    # In linear light, luminance is exact for scaling towards black as well as for mixing with white.
+    linear = linear * aim / luminance if aim < luminance else 1 - (1 - linear) * (1 - aim) / (1 - luminance)
+    return _hex(_encoded(linear))
 
 
 def colours_of(arms: Iterable[Arm | RunSpec]) -> dict[str, str]:
-    """Return the colour of each arm, by its key.
-
-    The order of ``arms`` does not matter. Pass all arms of an experiment even if only some are drawn, so that each arm
-    has the same colour everywhere.
+    """Return the colour of each arm, by its key: that of its method and rank, whatever other arms there are.
 
     Args:
         arms: arms or specs of runs; several runs of an arm are allowed.
 
     Returns:
-        Colours as ``#RRGGBB``; arms beyond the size of the palette get greyer versions of its colours.
+        Colours as ``#RRGGBB``.
     """
-    specs = {spec.arm: spec for spec in (arm.spec if isinstance(arm, Arm) else arm for arm in arms)}
-    palettes = {"full": (FULL,), "lora": LORA, "pretrain": (NEUTRAL,), "control": CONTROL}
-    counts = dict.fromkeys(palettes, 0)
-    colours = {}
-    for key, spec in sorted(specs.items(), key=lambda item: arm_order(item[1])):
-        kind = "control" if spec.control else spec.method
-        turn, place = divmod(counts[kind], len(palettes[kind]))
-        colours[key] = _greyer(palettes[kind][place], turn)
-        counts[kind] += 1
-    return colours
+    return {spec.arm: colour_of(spec) for spec in map(_spec, arms)}
 
 
-def _greyer(colour: str, turn: int) -> str:
-    """Move ``colour`` towards mid grey, half of the remaining way per turn."""
-    share = 0.5**turn
-    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(128 + share * (part - 128)):02X}" for part in parts)
+def shades_of(arms: Iterable[Arm | RunSpec]) -> dict[str, str]:
+    """Return colours that tell learning rates apart: shades where a method and rank has several arms.
+
+    Args: see :func:`colours_of`.
+
+    Returns:
+        Colours as ``#RRGGBB``, by key of the arm.
+    """
+    specs = {spec.arm: spec for spec in map(_spec, arms)}
+    count = Counter(map(tuning_group, specs.values()))
+    return {key: (shade_of if count[tuning_group(spec)] > 1 else colour_of)(spec) for key, spec in specs.items()}
+
+
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+"""Weights of linear red, green and blue in relative luminance. Source: WCAG 2.2."""
+
+
+def _spec(arm: Arm | RunSpec) -> RunSpec:
+    return arm.spec if isinstance(arm, Arm) else arm
+
+
+def _parts(colour: str) -> NDArray[np.float64]:
+    """Return red, green and blue of ``#RRGGBB``, 0 to 1."""
+    return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+
+
+def _linear(parts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Convert from sRGB to linear light."""
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def _encoded(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Convert from linear light to sRGB."""
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def _hex(parts: NDArray[np.float64]) -> str:
+    return "#" + "".join(f"{round(255 * float(part)):02X}" for part in parts)
+
+
+LORA = rank_colour(LoRASpec().rank)
+"""LoRA in drawings that are about no rank in particular: the colour of the default rank."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,28 @@ def whiskers(intervals: Sequence[Interval], measure: Measure) -> dict[str, Any]:
         "array": np.nan_to_num(np.array([end.high - end.mean for end in ends])),
         "arrayminus": np.nan_to_num(np.array([end.mean - end.low for end in ends])),
     }
+
+
+def log_ticks(low: float, high: float) -> dict[str, Any]:
+    """Return ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, or at powers of ten over two decades.
+
+    Plotly's own ticks between powers cannot be styled like the others.
+
+    Args:
+        low: smallest value, above 0.
+        high: largest value.
+    """
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high <= 100 * low else (1,)
+    ticks = [step * 10.0**power for power in decades for step in steps]
+    return {"type": "log", "tickvals": ticks, "ticktext": [_short(tick) for tick in ticks]}
+
+
+def _short(tick: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if tick >= size:
+            return f"{tick / size:g}{letter}"
+    return f"{tick:g}"
 
 
 def plain(value: Any) -> Any:

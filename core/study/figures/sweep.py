@@ -16,8 +16,8 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from core.study.arms.sweep import Cell, at_alpha, best_by_rank, best_of, chosen, on_front
-from core.study.figures.palette import FULL, LORA, NEUTRAL, colours_of
-from core.study.figures.style import layout_of, whiskers
+from core.study.figures.palette import FULL, NEUTRAL, colour_of
+from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import MEASURES, bounded, spread_text
 from core.wording.numbers import count_text, number_text, percent
@@ -28,9 +28,7 @@ SCALE = "Viridis"
 
 def colours_by_rank(cells: Iterable[Cell]) -> dict[int | None, str]:
     """Return the colour of each rank; that of full fine-tuning has the key None."""
-    first = {cell.rank: cell.spec for cell in cells}
-    colours = colours_of(first.values())
-    return {rank: colours[spec.arm] for rank, spec in first.items()}
+    return {cell.rank: colour_of(cell.spec) for cell in cells}
 
 
 @dataclass(frozen=True)
@@ -73,14 +71,14 @@ def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable
     Args:
         cells: of a sweep.
         alpha: alpha of the LoRA cells to show; None shows the best alpha for each tile.
-        marked: cells to frame in the colour of their method.
+        marked: cells to frame in the colour of their method and rank.
     """
     shown = sorted(at_alpha(cells, alpha), key=lambda cell: (-cell.learning_rate, cell.rank or 0))
     ranks = sorted({cell.rank or 0 for cell in shown})
     rates = sorted({cell.learning_rate for cell in shown})
     values = [cell.validated.mean for cell in shown if cell.validation]
     low, high = lowest_of_interest(values), max(values, default=math.nan)
-    framed = {cell.key: FULL if cell.method == "full" else LORA[0] for cell in marked if cell is not None}
+    framed = {cell.key: colour_of(cell.spec) for cell in marked if cell is not None}
     shares = np.clip([(value - low) / (high - low) if high > low else 1.0 for value in values], 0, 1)
     colours = dict(zip((cell.key for cell in shown if cell.validation), sample_colorscale(SCALE, shares), strict=True))
     tiles = tuple(_tile(cell, ranks, rates, colours.get(cell.key), framed.get(cell.key)) for cell in shown)
@@ -270,11 +268,8 @@ def pareto(cells: Sequence[Cell]) -> go.Figure:
         "Trainable parameters, log scale",
         "Accuracy (%)",
     )
-    sizes = [float(cell.trainable_parameters or 1) for cell in points]
-    # Ticks at 1, 2 and 5 below a decade; Plotly's own, at every digit, overlap on a phone.
-    layout["xaxis"] |= _log_axis(sizes) | {"tickformat": "~s"}
-    if sizes:
-        layout["xaxis"] |= {"dtick": "D2" if max(sizes) < 10 * min(sizes) else 1}
+    if places := [float(cell.trainable_parameters or 1) for cell in points]:
+        layout["xaxis"] |= _log_axis(places) | log_ticks(min(places), max(places))
     return go.Figure(traces, layout)
 
 

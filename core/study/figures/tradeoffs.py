@@ -19,7 +19,7 @@ from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm, Standing
 from core.study.arms.storage import bytes_for_customers
 from core.study.figures.palette import NEUTRAL
-from core.study.figures.style import layout_of, whiskers
+from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import MEASURES, spread_text, value_text
 from core.wording.numbers import bytes_text
@@ -138,7 +138,8 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
         "Training time (s), log scale",
         "Accuracy (%)",
     )
-    layout["xaxis"] |= {"type": "log", "tickformat": "~g", "dtick": "D2"}
+    seconds = [x for trace in traces for x in trace["x"] if x > 0]
+    layout["xaxis"] |= log_ticks(min(seconds), max(seconds)) if seconds else {"type": "log"}
     return go.Figure(traces, layout)
 
 
@@ -165,13 +166,13 @@ def accuracy_against(
         if not (math.isfinite(x) and math.isfinite(interval.mean)):
             continue
         places.append(x)
-        traces.append(_point(arm.spec.label, x, interval, colours[arm.key], _text(cost, x)))
+        traces.append(_point(arm.spec.label, x, interval, colours[arm.key], _text(cost, x), _symbol(arm)))
     by_rank = {arm.lora.rank: arm for arm in arms if arm.lora}
     for cut in cuts if cost == "storage" else ():
         if cut.rank in by_rank:
             twin, interval = by_rank[cut.rank], cut.accuracy
             x = cost_of(twin, cost, customers)
-            traces.append(_point(cut.label, x, interval, colours[twin.key], _text(cost, x), hollow=True))
+            traces.append(_point(cut.label, x, interval, colours[twin.key], _text(cost, x), "circle-open"))
     titles = {
         "seconds": ("Accuracy against training time", "Training time per run (s), log scale"),
         "trainable_parameters": ("Accuracy against trainable parameters", "Trainable parameters, log scale"),
@@ -185,9 +186,7 @@ def accuracy_against(
     if places:
         low, high = math.log10(min(places)), math.log10(max(places))
         room = 0.12 * (high - low) + 0.1
-        layout["xaxis"] |= {"type": "log", "range": [low - room, high + room], "tickformat": "~s", "dtick": 1}
-        if high - low < 1:
-            layout["xaxis"] |= {"dtick": "D2"}
+        layout["xaxis"] |= log_ticks(min(places), max(places)) | {"range": [low - room, high + room]}
     return go.Figure(traces, layout)
 
 
@@ -196,11 +195,15 @@ def cost_of(arm: Arm, cost: Cost, customers: int) -> float:
     return bytes_for_customers(arm, customers) if cost == "storage" else arm.interval(cost).mean
 
 
+def _symbol(arm: Arm) -> str:
+    return "square" if arm.spec.control else "circle"
+
+
 def _text(cost: Cost, value: float) -> str:
     return bytes_text(value) if cost == "storage" else value_text(MEASURES[cost], value)
 
 
-def _point(name: str, x: float, interval: Interval, colour: str, text: str, hollow: bool = False) -> dict[str, Any]:
+def _point(name: str, x: float, interval: Interval, colour: str, text: str, symbol: str) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers",
@@ -211,7 +214,7 @@ def _point(name: str, x: float, interval: Interval, colour: str, text: str, holl
         "marker": {
             "color": colour,
             "size": 11,
-            "symbol": "circle-open" if hollow else "circle",
+            "symbol": symbol,
             "line": {"width": 2, "color": colour},
         },
         "error_y": whiskers([interval], MEASURES["accuracy"]) | {"color": colour, "thickness": 1.5, "width": 4},

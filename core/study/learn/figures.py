@@ -1,4 +1,4 @@
-"""Figures of the Learn page, with the usual colours: blue for full fine-tuning, vermillion for LoRA."""
+"""Figures of the Learn page, with the colours of all pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from core.study.figures.palette import FULL, LORA, NEUTRAL
+from core.study.figures.palette import FULL, LORA, NEUTRAL, rank_colour
 from core.study.figures.style import layout_of
 from core.study.learn.counting import LayerCount, Network, storage
 from core.study.learn.demonstration import Start
@@ -28,7 +28,7 @@ def ranks_figure(count: LayerCount) -> go.Figure:
     hover = {"hovertemplate": "rank %{x:,}: %{y:,} numbers<extra></extra>"}
     traces = [
         _line(ranks, np.full(len(ranks), count.full), "Full fine-tuning", FULL, **hover),
-        _line(ranks, ranks * per_rank, "LoRA", LORA[0], **hover),
+        _line(ranks, ranks * per_rank, "LoRA", LORA, **hover),
         go.Scatter(x=[count.used_rank], y=[count.lora], name="Your rank", **_HERE, **hover),
     ]
     layout = layout_of("Trained numbers in the layer", None, "Rank r", None, HEIGHT)
@@ -46,7 +46,7 @@ def outputs_figure(start: Start, limit: float) -> go.Figure:
     hover = {"hovertemplate": "%{y:.6f}<extra></extra>"}
     traces = [
         go.Bar(x=names, y=start.base, name="Base", marker={"color": NEUTRAL}, **hover),
-        go.Bar(x=names, y=start.adapted, name="Base and adapter", marker={"color": LORA[0]}, **hover),
+        go.Bar(x=names, y=start.adapted, name="Base and adapter", marker={"color": rank_colour(2)}, **hover),
     ]
     layout = layout_of("Outputs of the layer", None, "", None, HEIGHT)
     return _still(go.Figure(traces, layout)).update_yaxes(range=[-1.1 * limit, 1.1 * limit])
@@ -59,7 +59,7 @@ def storage_figure(network: Network, rank: int, customers: int) -> go.Figure:
     full, shared = [need.full_copies for need in needs], [need.shared for need in needs]
     traces = [
         _line(counts, full, "Full copies", FULL, **_sizes(full)),
-        _line(counts, shared, "Base and adapters", LORA[0], **_sizes(shared)),
+        _line(counts, shared, "Base and adapters", rank_colour(rank), **_sizes(shared)),
         go.Scatter(
             x=[customers, customers],
             y=[float(now.full_copies), float(now.shared)],

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from core.errors import LabError
 from core.lab import Lab
-from core.spec import RunSpec
 from core.store.record import Curve, Experiment, Run
-from core.study.arms.arm import Arm, TuningGroup, arm_order, arms_of, tuning_group
+from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.sweep import Cell, cells_of
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
-from core.study.figures.palette import colours_of
+from core.study.arms.verdict import verdict
+from core.study.stats.images import CrossedInterval
+from core.study.weights.predicted import over_images
 from core.study.weights.remeasured import Remeasured, remeasure
 
 
@@ -43,6 +45,8 @@ class Evidence:
     remeasured: Remeasured
     classes: dict[str, int]
     """Number of labels of each dataset that the runs use."""
+    over_images: CrossedInterval | None
+    """The verdict's difference over seeds and test images; None where a network or the dataset is gone."""
     versions: dict[str, str]
     """Versions of Python and the libraries, as installed now."""
 
@@ -74,16 +78,6 @@ def named(arms: Sequence[Arm]) -> list[Arm]:
     return [replace(arm, label=arm.spec.label) for arm in arms] if len(set(labels)) == len(labels) else list(arms)
 
 
-def colours_of_groups(specs: Iterable[RunSpec]) -> dict[str, str]:
-    """A colour for each arm, by key: that of its method, rank or control, whatever its learning rate."""
-    by_arm = {spec.arm: spec for spec in sorted(specs, key=arm_order)}
-    first: dict[TuningGroup, RunSpec] = {}
-    for spec in by_arm.values():
-        first.setdefault(tuning_group(spec), spec)
-    colours = colours_of(first.values())
-    return {key: colours[first[tuning_group(spec)].arm] for key, spec in by_arm.items()}
-
-
 def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = None) -> Evidence:
     """Read an experiment.
 
@@ -108,8 +102,19 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
         curves=epochs_of(lab, members) | {run.id: lab.curve(run.id) for arm in chosen for run in arm.runs},
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
         classes={task.dataset: titles[task.dataset] for task in tasks if task.dataset in titles},
+        over_images=_over_images(lab, members),
         versions=versions(),
     )
+
+
+def _over_images(lab: Lab, members: Sequence[Run]) -> CrossedInterval | None:
+    found = verdict(members)
+    if found.told is None or found.full is None:
+        return None
+    try:
+        return over_images(lab, found.told.arm, found.full)
+    except LabError:
+        return None
 
 
 def epochs_of(lab: Lab, runs: Iterable[Run]) -> dict[str, Curve]:

@@ -43,10 +43,11 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.figures.curves import NamedCurve, accuracy_curves, arm_dots
 from core.study.figures.frontier import ALT, frontier_figure
+from core.study.figures.palette import colours_of
 from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs
 from core.study.report.command import compare_command
-from core.study.report.evidence import Evidence, colours_of_groups, gather
+from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of
 from core.study.report.limits import limits_of
 from core.study.report.words import WORDS
@@ -156,7 +157,7 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
             f"fine-tuning, or is LoRA enough, and at which rank and learning rate? Good enough here means: not more "
             f"than {found.margin:g} points of accuracy below full fine-tuning."
         ),
-        answer=tuple(filter(None, (headline(found), *explanation(found), costs(found)))),
+        answer=tuple(filter(None, (headline(found), *explanation(found, evidence.over_images), costs(found)))),
         warnings=(
             *evidence.dropped,
             *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
@@ -183,7 +184,7 @@ def _datasets(evidence: Evidence) -> set[str]:
 
 
 def _sections(evidence: Evidence, found: Verdict, customers: int) -> list[Section]:
-    colours = colours_of_groups(run.spec for run in evidence.members)
+    colours = colours_of(run.spec for run in evidence.members)
     sections = [_accuracy(evidence, found, colours)]
     if evidence.tuned:
         sections.append(_rates(evidence))

@@ -20,7 +20,15 @@ from core.networks.file import read_network
 from core.spec import TaskSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm
-from core.study.arms.examples import ArmPredictions, ClassResults, Disagreement, class_results, disagreements
+from core.study.arms.examples import (
+    ArmPredictions,
+    ClassResults,
+    Disagreement,
+    class_results,
+    crossed_difference,
+    disagreements,
+)
+from core.study.stats.images import CrossedInterval
 from core.training.evaluation import predict
 
 MAX_SHIFT = 0.5
@@ -85,6 +93,11 @@ def arm_predictions(lab: Lab, arms: Sequence[Arm]) -> list[ArmPredictions]:
         )
         for arm in arms
     ]
+
+
+def over_images(lab: Lab, a: Arm, b: Arm) -> CrossedInterval:
+    """The accuracy of ``a`` minus that of ``b`` over seeds and images. Raises: LabError: see :func:`predictions`."""
+    return crossed_difference(*arm_predictions(lab, [a, b]))
 
 
 def results_by_class(lab: Lab, arms: Sequence[Arm]) -> ClassResults:

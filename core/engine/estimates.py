@@ -1,0 +1,179 @@
+"""Time and memory of runs before they are trained: from runs like them, else from a calibration."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from core.data.tasks import Tasks
+from core.engine.calibration import Calibrator
+from core.engine.forecast import Basis, Forecast, total
+from core.engine.pace import Record, Work, overhead_seconds, pace_of, records_of
+from core.engine.packing import memory_of, packed
+from core.settings import Settings, choose_device, device_name
+from core.spec import RunSpec
+from core.store.record import WAITING, Run
+from core.store.store import Store
+from core.training.loop import steps_per_epoch
+
+LATEST = 600
+"""Number of finished runs that are looked at."""
+
+FILE_SECONDS = {False: 0.02, True: 0.05}
+"""Time to write and check the file of a run, without and with adapters; counts until runs of the kind have
+been trained. Measured on two cores with networks of the default size."""
+
+
+@dataclass(frozen=True)
+class _Bank:
+    """Forecast of one bank: ``training`` of each of its runs, as in their results, and ``wall`` of all together."""
+
+    training: Forecast
+    wall: Forecast
+
+
+class Estimates:
+    """Forecasts runs. Any thread may call any method; none trains or measures anything in the caller's thread."""
+
+    def __init__(self, settings: Settings, store: Store, tasks: Tasks, calibrator: Calibrator | None = None) -> None:
+        """Args:
+        settings: limits on banks, and the number of threads.
+        store: the runs that were trained.
+        tasks: sizes of tasks.
+        calibrator: measures what was never trained; by default, while no run of the store trains or is queued.
+        """
+        self._settings, self._store, self._tasks = settings, store, tasks
+        self._calibrator = calibrator or Calibrator(lambda: bool(store.runs(states=WAITING, limit=1)))
+        self._lock = threading.Lock()
+        self._records: tuple[object, list[Record]] = (None, [])
+
+    def close(self, timeout: float = 1.0) -> None:
+        """End the thread that calibrates."""
+        self._calibrator.close(timeout)
+
+    def steps(self, spec: RunSpec) -> int:
+        """Number of steps of a run that is not stopped early. Raises: DatasetError: its data is missing."""
+        examples = len(self._tasks.outline(spec.task).train)
+        return steps_per_epoch(examples, spec.optim.batch_size) * spec.optim.epochs
+
+    def whole(self, specs: Sequence[RunSpec]) -> Forecast:
+        """From the start to the end of all these runs, in the banks that they will be trained in.
+
+        Includes evaluation and files. Banks add up, also with several workers, which share the cores.
+
+        Args:
+            specs: the runs, and the bases that must be trained before them.
+
+        Raises:
+            LabError: a task's data is missing, the machine lacks the device, or adapters do not fit the network.
+        """
+        return total(self._bank([specs[k] for k in bank]).wall for bank in packed(specs, self._tasks, self._settings))
+
+    def each(self, specs: Sequence[RunSpec], ask: bool = True) -> list[Forecast]:
+        """Training time of each of these runs, comparable with its result: an equal share of that of its bank.
+
+        The memory is that of its bank.
+
+        Args:
+            specs: the runs.
+            ask: whether what is not known is to be calibrated.
+
+        Raises:
+            LabError: see :meth:`whole`.
+        """
+        found: dict[int, Forecast] = {}
+        for bank in packed(specs, self._tasks, self._settings):
+            found |= dict.fromkeys(bank, self._bank([specs[k] for k in bank], ask).training)
+        return [found[k] for k in range(len(specs))]
+
+    def remaining(self, runs: Sequence[Run]) -> Forecast:
+        """Until these runs have ended: those in training at their own pace, and those that wait at the pace so far.
+
+        What waits is expected to take as much longer than forecast as the finished runs of its experiment did.
+
+        Raises:
+            LabError: see :meth:`whole`.
+        """
+        begun = sum(run.eta or 0.0 for run in runs)
+        parts = [Forecast.around(begun, 0, "measured")] if begun else []
+        waiting = [run for run in runs if run.is_live and run.eta is None]
+        for experiment in dict.fromkeys(run.experiment for run in waiting):
+            left = self.whole([run.spec for run in waiting if run.experiment == experiment])
+            factor = self._correction(experiment) if experiment and left.basis != "measured" else None
+            if factor is not None and left.seconds is not None:
+                left = Forecast.around(left.seconds * factor, left.memory, "calibrated")
+            parts.append(left)
+        return total(parts)
+
+    def at_launch(self, ids: Sequence[str]) -> dict[str, Forecast]:
+        """The forecasts that were kept when these runs were queued, by id; those of earlier versions have none."""
+        query = f"SELECT run, text FROM log WHERE run IN ({', '.join('?' * len(ids))}) ORDER BY rowid DESC"  # noqa: S608
+        lines = ((row["run"], Forecast.from_line(row["text"])) for row in self._store.rows(query, *ids))
+        return {run: line for run, line in lines if line}
+
+    def _correction(self, experiment: str) -> float | None:
+        """Training time of the finished runs of an experiment, in units of their forecasts; None if unknown."""
+        query = (
+            "SELECT l.text, r.training_seconds AS took FROM runs r JOIN log l ON l.run = r.id"
+            " WHERE r.experiment = ? AND r.state = 'finished' AND l.text LIKE 'Forecast: %'"
+        )
+        pairs = [(Forecast.from_line(row["text"]), row["took"]) for row in self._store.rows(query, experiment)]
+        known = [(line.seconds, took) for line, took in pairs if line and line.seconds and took]
+        return sum(took for _, took in known) / sum(seconds for seconds, _ in known) if known else None
+
+    def _bank(self, bank: Sequence[RunSpec], ask: bool = True) -> _Bank:
+        spec, memory = bank[0], memory_of(bank, self._tasks)
+        examples = len(self._tasks.outline(spec.task).train)
+        per_epoch = steps_per_epoch(examples, spec.optim.batch_size)
+        steps, device = per_epoch * spec.optim.epochs, device_name(choose_device(spec.device))
+        work, records = Work.of(bank, per_epoch, device, self._settings.threads), self._finished()
+        step, basis, spread = self._step(work, records, steps, examples / per_epoch, ask)
+        if step is None:
+            unknown = Forecast(None, None, memory, "unknown")
+            return _Bank(unknown, unknown)
+        training = Forecast.around(steps * step, memory, basis, spread)
+        overhead = overhead_seconds(records, spec)
+        if overhead is None:
+            overhead = self._evaluation(bank, work, ask) + FILE_SECONDS[spec.lora is not None]
+            basis = basis if basis == "rough" else "calibrated"
+        return _Bank(training, Forecast.around(len(bank) * (steps * step + overhead), memory, basis, spread))
+
+    def _step(
+        self, work: Work, records: Sequence[Record], steps: int, images: float, ask: bool
+    ) -> tuple[float | None, Basis, float]:
+        """Seconds per step and run, what they follow from, and the spread of that."""
+        pace = pace_of(records, work, steps)
+        if pace is not None and pace.exact:
+            return pace.step, "measured", pace.spread
+        found = self._calibrator.find(_rounded(work, images), ask)
+        if found is not None and (found.steady or pace is None):
+            return found.step, "calibrated" if found.steady else "rough", 1.0
+        return (pace.step, "rough", pace.spread) if pace else (None, "unknown", 1.0)
+
+    def _evaluation(self, bank: Sequence[RunSpec], work: Work, ask: bool) -> float:
+        """Seconds to evaluate a run of a bank: after each epoch, and at the end; 0 until a calibration has found it."""
+        spec = bank[0]
+        target = self._tasks.outline(spec.task)
+        examples = len(target.train) / steps_per_epoch(len(target.train), spec.optim.batch_size)
+        parts = [target, self._tasks.outline(spec.source)] if spec.source else [target]
+        found = self._calibrator.find(_rounded(work, examples), ask)
+        validation, test = sum(len(part.validation) for part in parts), sum(len(part.test) for part in parts)
+        images = spec.optim.epochs * validation + test + len(target.validation)
+        return images * found.image if found else 0.0
+
+    def _finished(self) -> list[Record]:
+        """Banks among the latest finished runs, newest first; read again when another run has finished."""
+        ((count, newest),) = self._store.rows("SELECT count(*), max(created) FROM runs WHERE state = 'finished'")
+        with self._lock:
+            if self._records[0] != (count, newest):
+                runs = self._store.runs(states=["finished"], limit=LATEST)
+                runs.sort(key=lambda run: -(run.ended or 0.0))
+                self._records = (count, newest), records_of(runs, self._settings.threads)
+            return self._records[1]
+
+
+def _rounded(work: Work, images: float) -> Work:
+    """The work to calibrate: with the mean number of images per step, and a rank that others can share."""
+    rank = float(round(work.rank)) if work.rank else 0.0
+    return replace(work, batch=max(1, round(images)) if work.task else work.batch, rank=rank, task=None)

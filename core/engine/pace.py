@@ -1,0 +1,173 @@
+"""What finished runs tell about the time of others: the shape of the work, and the pace at which it was done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, median
+
+from core.spec import ModelSpec, RunSpec, TaskSpec
+from core.store.record import Run
+from core.training.bank.bank import shard_size
+from core.training.threads import available_cores
+
+NEWEST = 5
+"""Number of banks whose median counts."""
+
+ALONE = 2.0
+"""Spread that is expected of banks while only one is known."""
+
+MAX_OVERHEAD = 600.0
+"""Maximum seconds besides training per run that are believed."""
+
+LONG_EPOCH = 8
+"""Steps per epoch from which on the smaller last batch makes no difference."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that the time of a training step depends on."""
+
+    model: ModelSpec
+    kind: tuple[str, ...] | str
+    """Targets of the adapters, or a control that freezes weights; empty if all weights are trained."""
+    batch: int
+    device: str
+    members: int
+    """Number of runs in the bank."""
+    rank: float = 0.0
+    """Mean rank of its runs; 0 without adapters."""
+    threads: int | None = None
+    """Number of threads, where the settings fix it."""
+    task: TaskSpec | None = None
+    """The task, where epochs are so short that the last batch counts."""
+
+    @classmethod
+    def of(cls, bank: Sequence[RunSpec], steps_per_epoch: float, device: str, threads: int | None) -> Work:
+        """The work of runs that are trained together, on a device of this name."""
+        first = bank[0]
+        frozen = first.control if first.control in ("head", "biases") else ""
+        return cls(
+            model=first.model,
+            kind=first.lora.target_modules if first.lora else frozen or "",
+            batch=first.optim.batch_size,
+            device=device,
+            members=len(bank),
+            rank=fmean(spec.lora.rank if spec.lora else 0 for spec in bank),
+            threads=threads,
+            task=first.task if steps_per_epoch < LONG_EPOCH else None,
+        )
+
+    @property
+    def share(self) -> float:
+        """Time of a bank's step for each run, in units of the time of one run on one core.
+
+        Shards of a bank are spread over the cores, so the bank takes as long as the core with most of them.
+        """
+        size = shard_size(self.members, self.rank > 0, "cpu")
+        shards = math.ceil(self.members / size)
+        return math.ceil(shards / (self.threads or available_cores())) * size / self.members
+
+    def factor(self, other: Work) -> float | None:
+        """Time of this work's step as a multiple of the other's, both for each run; None if they do not compare.
+
+        1 for the same work. Between banks of different sizes on a CPU it follows from :attr:`share`. A run alone
+        splits its products over the cores instead, so it compares with no bank.
+        """
+        if replace(other, members=self.members, rank=self.rank) != self:
+            return None
+        if (self.members, self.rank) == (other.members, other.rank):
+            return 1.0
+        sizes = sorted((self.members, other.members))
+        alike = max(self.rank, other.rank) <= 2 * min(self.rank, other.rank) and sizes[1] <= 4 * sizes[0]
+        if not alike or (sizes[0] == 1 < sizes[1]) or (self.device != "cpu" and sizes[0] < sizes[1]):
+            return None
+        return self.share / other.share
+
+
+@dataclass(frozen=True)
+class Record:
+    """One bank that was trained to the end. Times are for each of its runs, in seconds."""
+
+    work: Work
+    like: RunSpec
+    """Spec of its first run."""
+    steps: int
+    per_step: float
+    overhead: float | None
+    """Time besides training: evaluation, files, loading the data; None if it is not known."""
+
+
+def records_of(runs: Iterable[Run], threads: int | None) -> list[Record]:
+    """Banks among finished runs, in the order of their first run.
+
+    Args:
+        runs: finished runs with results.
+        threads: number of threads that the settings fix, or None.
+    """
+    banks: dict[tuple[str, float | None], list[Run]] = {}
+    for run in runs:  # the runs of a bank are claimed at the same moment by the same process
+        banks.setdefault((run.owner, run.started), []).append(run)
+    records = [_record(bank, threads) for bank in banks.values()]
+    return [record for record in records if record is not None]
+
+
+def _record(bank: Sequence[Run], threads: int | None) -> Record | None:
+    results = [run.result for run in bank if run.result]
+    first = results[0]
+    even = len({result.steps for result in results}) == 1 and first.steps and first.seconds > 0 and first.epochs
+    if not even or len(results) < first.bank or (threads and first.threads != threads):
+        return None
+    work = Work.of([run.spec for run in bank], first.steps / first.epochs, first.device, threads)
+    seconds = sum(result.seconds for result in results) / len(results)
+    ends = [run.ended for run in bank if run.ended is not None]
+    overhead: float | None = None
+    if ends and bank[0].started is not None and not any(run.resumed_step for run in bank):
+        overhead = (max(ends) - bank[0].started) / len(bank) - seconds
+        if not 0 <= overhead < MAX_OVERHEAD:  # the machine's time of day was set meanwhile
+            overhead = None
+    return Record(work, bank[0].spec, first.steps, seconds / first.steps, overhead)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What banks like one to come took."""
+
+    step: float
+    """Seconds per step and run: the median of the newest banks."""
+    exact: bool
+    """Whether they did the same work, and less than ten times as many steps, or as few."""
+    spread: float
+    """Ratio of the slowest to the fastest of them; of one alone, :data:`ALONE`."""
+
+
+def pace_of(records: Iterable[Record], work: Work, steps: int) -> Pace | None:
+    """The pace of banks that did the same work, else of similar ones; None if there are none.
+
+    Args:
+        records: newest first.
+        work: what is to be trained.
+        steps: number of steps; what took a hundred times fewer or more says nothing, as preparation counts too.
+    """
+    exact: list[float] = []
+    near: list[float] = []
+    for record in records:
+        factor, ratio = work.factor(record.work), max(steps, record.steps) / max(1, min(steps, record.steps))
+        if factor is not None and ratio < 100:
+            same = record.work == work and ratio < 10
+            (exact if same else near).append(factor * record.per_step)
+    newest = (exact or near)[:NEWEST]
+    if not newest:
+        return None
+    return Pace(median(newest), bool(exact), max(newest) / min(newest) if len(newest) > 1 else ALONE)
+
+
+def overhead_seconds(records: Iterable[Record], spec: RunSpec) -> float | None:
+    """Time besides training of a run like this one: the median of the newest; None if there is none."""
+
+    def key(spec: RunSpec) -> tuple[object, ...]:
+        return spec.model, spec.lora is None, spec.task, spec.source, spec.optim.epochs
+
+    found = [record.overhead for record in records if record.overhead is not None and key(record.like) == key(spec)]
+    return median(found[:NEWEST]) if found else None

@@ -1,0 +1,75 @@
+"""Which runs are trained together: how many fit in a bank, and the banks that a set of runs will be trained in."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from core.data.tasks import Tasks
+from core.engine.bank_memory import Sizes, bank_memory
+from core.errors import LabError
+from core.memory import free_bytes
+from core.settings import Settings, choose_device
+from core.spec import RunSpec
+
+FULL_BANK = 8
+"""Maximum number of full fine-tuning runs per bank; larger banks do not train faster per run."""
+
+LORA_BANK = 32
+"""Maximum number of LoRA runs per bank."""
+
+FREE_SHARE = 0.5
+"""Share of the free memory that banks may use; datasets, pages and other programs need some too."""
+
+
+def memory_of(bank: Sequence[RunSpec], tasks: Tasks) -> int:
+    """Peak memory of training these runs together, in bytes: weights, gradients, Adam's moments, activations, the
+    cached product of the first layer, and evaluation; without datasets and libraries.
+
+    Raises:
+        DatasetError: the data of a task is missing.
+        LoRAError: adapters do not fit the network.
+    """
+    first = bank[0]
+    source = Sizes.of(tasks.outline(first.source)) if first.source else None
+    return bank_memory(bank, Sizes.of(tasks.outline(first.task)), source)
+
+
+def bank_size(specs: Sequence[RunSpec], tasks: Tasks, settings: Settings, limit: int | None = None) -> int:
+    """How many of these runs, from the first, to train together: as many as are efficient and fit in memory.
+
+    Args:
+        specs: runs that one bank can train.
+        tasks: where the sizes of their tasks are found.
+        settings: limits on memory.
+        limit: maximum number, where a larger bank ran out of memory.
+    """
+    first = specs[0]
+    efficient = LORA_BANK if first.lora else 1 if first.control in ("head", "biases") else FULL_BANK
+    maximum = min(efficient, len(specs), limit or efficient)
+    if maximum == 1:
+        return 1
+    try:
+        free = free_bytes(choose_device(first.device))
+        room = min(settings.bank_bytes, int(FREE_SHARE * free / settings.workers))
+        if memory_of(specs[:maximum], tasks) <= room:
+            return maximum
+        # The largest number of runs that fits, or 1 if not even one fits.
+        return 1 + bisect_right(range(2, maximum), room, key=lambda n: memory_of(specs[:n], tasks))
+    except LabError:
+        return maximum  # training raises the same error and records it as the cause
+
+
+def packed(specs: Sequence[RunSpec], tasks: Tasks, settings: Settings) -> list[list[int]]:
+    """The banks that these runs will be trained in if nothing else waits, as indices into ``specs``."""
+    alike: dict[object, list[int]] = {}
+    for number, spec in enumerate(specs):
+        # A form does not know yet which bases it will train; each seed's is another one.
+        alike.setdefault((spec.bank_key, spec.seed if spec.own_base else None), []).append(number)
+    banks = []
+    for left in alike.values():
+        while left:
+            size = bank_size([specs[number] for number in left], tasks, settings)
+            banks.append(left[:size])
+            left = left[size:]
+    return banks

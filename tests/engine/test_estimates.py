@@ -1,0 +1,270 @@
+"""Forecasts: what was measured comes first, nothing is calibrated beside training, and what was forecast is kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from core.engine import calibration
+from core.engine.bank_memory import Sizes, bank_memory
+from core.engine.calibration import Calibration, Calibrator, calibrate
+from core.engine.estimates import Estimates
+from core.engine.experiment import arm_specs
+from core.engine.forecast import Forecast
+from core.engine.pace import Record, Work, pace_of
+from core.engine.packing import FULL_BANK, LORA_BANK, packed
+from core.errors import QueueFullError
+from core.lab import Lab
+from core.settings import Settings
+from core.spec import LoRASpec, ModelSpec, RunSpec
+from core.store.record import Run
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001, epochs=2))
+WORK = Work(ModelSpec(), "", 64, "cpu", 1)
+
+
+class Counted:
+    """A measurement that is as long or as unsteady as a test wants it."""
+
+    def __init__(self, steady: bool = True) -> None:
+        self.calls: list[Work] = []
+        self.steady = steady
+        self.go = threading.Event()
+        self.go.set()
+
+    def __call__(self, work: Work, must_stop: Callable[[], bool]) -> Calibration | None:
+        self.calls.append(work)
+        while not self.go.wait(0.01):
+            if must_stop():
+                return None
+        return Calibration(step=7.0, image=0.0, steady=self.steady)
+
+
+@pytest.fixture
+def base(lab: Lab) -> Run:
+    return finish(lab, lab.launch(PRETRAIN).id)[0]
+
+
+def estimates(lab: Lab, measure: Counted) -> Estimates:
+    """Estimates of a lab whose calibrations are counted."""
+    calibrator = Calibrator(lambda: bool(lab.live()), measure)
+    return Estimates(lab.settings, lab.store, lab.tasks, calibrator)
+
+
+def test_what_was_trained_counts_before_any_calibration(lab: Lab, base: Run) -> None:
+    counted = Counted()
+    found = estimates(lab, counted)
+    assert base.result
+    (like,) = found.each([PRETRAIN.but(seed=5)])
+    assert like.basis == "measured"
+    assert like.seconds == pytest.approx(base.result.seconds)
+    (longer,) = found.each([PRETRAIN.but(optim=short(rate=0.001, epochs=6))])
+    assert longer.seconds == pytest.approx(3 * base.result.seconds)
+    other = PRETRAIN.but(optim=short(batch_size=256))
+    assert found.each([other], ask=False)[0].basis == "unknown"
+    assert found.each([other])[0].basis == "unknown"
+    wait_until(lambda: found.each([other])[0].basis == "calibrated")
+    examples = len(lab.tasks.outline(DIGITS).train)
+    assert round(examples / 6) in {work.batch for work in counted.calls}  # six steps, the last of which is small
+    found.close()
+
+
+def test_nothing_is_calibrated_while_a_run_trains(lab: Lab) -> None:
+    counted = Counted()
+    found = estimates(lab, counted)
+    run = lab.launch(PRETRAIN.but(optim=short(epochs=200)))
+    wait_until(lambda: lab.run(run.id).step > 0)
+    for _ in range(20):
+        assert found.whole([PRETRAIN]).basis == "unknown"
+        step = lab.run(run.id).step
+        wait_until(lambda: lab.run(run.id).step > step or not lab.run(run.id).is_live)  # noqa: B023
+    assert lab.run(run.id).is_live
+    assert counted.calls == []
+    lab.stop(run.id)
+    finish(lab, run.id)
+    wait_until(lambda: found.whole([PRETRAIN.but(model=ModelSpec.of(num_hidden_1=40))]).basis == "calibrated")
+    found.close()
+
+
+def test_a_calibration_is_given_up_when_something_begins_to_train() -> None:
+    busy, counted = threading.Event(), Counted()
+    counted.go.clear()
+    calibrator = Calibrator(busy.is_set, counted)
+    assert calibrator.find(WORK) is None
+    wait_until(lambda: bool(counted.calls))
+    busy.set()
+    counted.go.wait(0.1)
+    assert calibrator.find(WORK) is None
+    assert len(counted.calls) == 1
+    busy.clear()
+    counted.go.set()
+    wait_until(lambda: calibrator.find(WORK) is not None)
+    assert len(counted.calls) == 2
+    calibrator.close()
+
+
+def test_pages_that_ask_at_once_calibrate_once() -> None:
+    counted = Counted()
+    calibrator = Calibrator(lambda: False, counted)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: [calibrator.find(WORK) for _ in range(100)], range(8)))
+    wait_until(lambda: calibrator.find(WORK) is not None)
+    assert calibrator.find(WORK) == Calibration(7.0, 0.0, True)
+    assert counted.calls == [WORK]
+    calibrator.close()
+
+
+def test_what_a_busy_machine_gave_is_not_kept_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(steady=False)
+    calibrator = Calibrator(lambda: False, counted)
+    calibrator.find(WORK)
+    wait_until(lambda: calibrator.find(WORK) is not None)
+    assert counted.calls == [WORK]
+    monkeypatch.setattr(calibration, "UNSTEADY_SECONDS", 0.0)
+    calibrator.find(WORK)
+    wait_until(lambda: len(counted.calls) > 1)
+    counted.steady = True
+    wait_until(lambda: bool((known := calibrator.find(WORK)) and known.steady))
+    calibrator.close()
+
+
+def test_a_form_that_has_changed_is_not_calibrated_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, counted = threading.Event(), Counted()
+    busy.set()
+    monkeypatch.setattr(calibration, "WANTED_SECONDS", 0.05)
+    calibrator = Calibrator(busy.is_set, counted)
+    calibrator.find(WORK)
+    threading.Event().wait(0.1)
+    newer = replace(WORK, batch=32)
+    busy.clear()
+    wait_until(lambda: calibrator.find(newer) is not None)
+    assert counted.calls == [newer]
+    calibrator.close()
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        WORK,
+        replace(WORK, members=8),
+        replace(WORK, kind=("all-linear",), members=6, rank=3.0),
+        replace(WORK, kind="head"),
+    ],
+)
+def test_every_kind_of_work_can_be_calibrated(work: Work) -> None:
+    found = calibrate(replace(work, threads=1))
+    assert found is not None
+    assert found.step > 0
+    assert found.image > 0
+    assert calibrate(work, lambda: True) is None
+
+
+def test_the_banks_of_a_forecast_are_those_that_are_trained(lab: Lab, base: Run) -> None:
+    arms = [*BOTH, *((short(rate=rate), LoRASpec.of(rank=2)) for rate in (0.01, 0.02)), (short(), "head")]
+    specs = arm_specs(base.id, base.spec, TURNED, arms, range(3), "auto")
+    experiment = lab.fine_tune(base, TURNED, arms, range(3), "x")
+    runs = finish(lab, *experiment.runs)
+    sizes = {number: len(bank) for bank in packed(specs, lab.tasks, lab.settings) for number in bank}
+    assert [run.result and run.result.bank for run in runs] == [sizes[number] for number in range(len(specs))]
+
+
+def test_each_seed_with_its_own_base_is_a_bank_of_its_own(lab: Lab) -> None:
+    starts = dict.fromkeys(range(4), "r-unknown-yet")
+    specs = arm_specs(starts, PRETRAIN, TURNED, BOTH, range(4), "auto")
+    assert [len(bank) for bank in packed(specs, lab.tasks, lab.settings)] == [1] * 8
+    shared = arm_specs("r-1", PRETRAIN, TURNED, BOTH, range(40), "auto")
+    sizes = sorted(len(bank) for bank in packed(shared, lab.tasks, lab.settings))
+    assert sizes == sorted([FULL_BANK] * 5 + [LORA_BANK, 8])
+
+
+def test_the_memory_of_a_forecast_is_the_plan_of_its_largest_bank(lab: Lab) -> None:
+    specs = arm_specs("r-1", PRETRAIN, TURNED, BOTH, range(4), "auto")
+    sizes = Sizes.of(lab.tasks.outline(DIGITS))
+    plans = [
+        bank_memory([spec for spec in specs if spec.method == method], sizes, sizes) for method in ("full", "lora")
+    ]
+    assert lab.forecast(specs).memory == max(plans)
+    assert [forecast.memory for forecast in lab.estimates.each(specs[:2])] == [
+        bank_memory([spec], sizes, sizes) for spec in specs[:2]
+    ]
+
+
+def test_a_run_keeps_the_forecast_that_it_was_launched_with(lab: Lab, base: Run) -> None:
+    (forecast,) = lab.estimates.each([PRETRAIN.but(seed=3)])
+    run = finish(lab, lab.launch(PRETRAIN.but(seed=3)).id)[0]
+    kept = lab.estimates.at_launch([run.id, base.id])
+    assert kept[run.id].basis == "measured"
+    assert kept[run.id].seconds == pytest.approx(forecast.seconds, rel=0.01)
+    assert kept[base.id] == Forecast(None, None, kept[base.id].memory, "unknown")  # it was the first of all
+    assert run.result
+    assert run.result.peak_memory is not None
+
+
+def test_what_is_not_queued_leaves_no_forecast(settings: Settings) -> None:
+    lab = Lab(replace(settings, max_waiting=1))  # not started
+    lab.launch(PRETRAIN)
+    with pytest.raises(QueueFullError):
+        lab.launch(PRETRAIN)
+    assert lab.store.rows("SELECT count(*) AS n FROM log")[0]["n"] == 1
+    lab.close()
+
+
+def test_what_is_left_is_corrected_by_what_has_finished(lab: Lab, base: Run) -> None:
+    found = estimates(lab, Counted())
+    arms = [BOTH[1], (short(batch_size=32), LoRASpec.of())]
+    experiment = lab.fine_tune(base, TURNED, arms, [0], "x")
+    first, second = finish(lab, *experiment.runs)
+    wait_until(lambda: found.whole([second.spec.but(optim=short(batch_size=16))]).basis == "calibrated")
+    waiting = replace(second, spec=second.spec.but(optim=short(batch_size=16)), state="queued")
+    plain = found.remaining([replace(waiting, experiment=None)])
+    assert first.result
+    with lab.store.transaction() as db:
+        line = Forecast.around(first.result.seconds / 3, 0, "rough").to_line()
+        db.execute("DELETE FROM log")
+        db.execute("INSERT INTO log VALUES (?, 0, ?)", (first.id, line))
+    corrected = found.remaining([waiting])
+    assert plain.seconds
+    assert corrected.seconds == pytest.approx(3 * plain.seconds, rel=0.02)
+    assert found.remaining([first, second]) == Forecast(0, 0, 0, "measured")
+    found.close()
+
+
+def test_a_run_in_training_is_left_at_its_own_pace(lab: Lab, base: Run) -> None:
+    running = replace(base, state="running", step=50, steps=150, training_seconds=10.0)
+    assert lab.estimates.remaining([running]).seconds == pytest.approx(20.0)
+
+
+def record(work: Work, per_step: float, steps: int = 1000) -> Record:
+    return Record(work, PRETRAIN, steps, per_step, None)
+
+
+def test_a_pace_is_the_median_of_the_newest_banks_of_the_same_work() -> None:
+    records = [record(WORK, pace) for pace in (1.0, 1.2, 1.1, 9.0, 1.3, 50.0, 50.0)]
+    pace = pace_of(records, WORK, 1000)
+    assert pace is not None
+    assert (pace.step, pace.exact, pace.spread) == (1.2, True, 9.0)
+    assert pace_of(records, replace(WORK, batch=32), 1000) is None
+    assert pace_of(records, replace(WORK, kind="head"), 1000) is None
+    assert pace_of(records, replace(WORK, device="cuda (X)"), 1000) is None
+    assert pace_of(records, WORK, 200_000) is None
+    longer = pace_of(records, WORK, 20_000)
+    assert longer is not None
+    assert not longer.exact
+
+
+def test_banks_of_other_sizes_count_by_their_shards_and_a_run_alone_by_none() -> None:
+    two = replace(WORK, threads=2)
+    records = [record(replace(two, members=8), 1.0)]
+    near = pace_of(records, replace(two, members=7), 1000)  # four shards on one of two cores, as for eight
+    assert near is not None
+    assert (near.exact, near.step) == (False, pytest.approx(8 / 7))
+    assert pace_of(records, two, 1000) is None
+    lora = replace(two, kind=("all-linear",), members=24, rank=7.0)
+    records = [record(lora, 1.0)]
+    assert pace_of(records, replace(lora, rank=30.0), 1000) is None
+    assert pace_of(records, replace(lora, rank=8.0), 1000) is not None

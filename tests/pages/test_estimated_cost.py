@@ -1,0 +1,69 @@
+"""Forms show forecasts as ranges, never measure anything themselves, and a finished run shows its forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from core.engine import calibration
+from core.engine.calibration import Calibration
+from core.engine.forecast import Forecast
+from core.engine.pace import Work
+from core.lab import Lab, close_lab, open_lab
+from core.settings import Settings
+from core.spec import ModelSpec, RunSpec
+from tests.conftest import DIGITS, finish, short, wait_until
+from tests.pages.test_pages import draw, texts
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001, batch_size=32))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Work]:
+    """Everything that is calibrated from now on."""
+    found: list[Work] = []
+
+    def measure(work: Work, must_stop: object = None) -> Calibration:
+        found.append(work)
+        return Calibration(step=0.01, image=0.0, steady=True)
+
+    monkeypatch.setattr(calibration, "calibrate", measure)
+    return found
+
+
+@pytest.fixture
+def opened(calls: list[Work], settings: Settings) -> Iterator[Lab]:
+    yield open_lab(settings)
+    close_lab()
+
+
+@pytest.mark.parametrize("page", ["pretrain", "finetune", "sweep"])
+def test_a_page_beside_a_run_in_training_answers_without_calibrating(opened: Lab, calls: list[Work], page: str) -> None:
+    finish(opened, opened.launch(PRETRAIN).id)
+    long = opened.launch(PRETRAIN.but(optim=short(epochs=200, batch_size=8), model=ModelSpec.of(num_hidden_1=500)))
+    wait_until(lambda: opened.run(long.id).step > 0)
+    before = list(calls)
+    shown = {metric.label: metric.value for metric in draw(page).metric}
+    assert shown["Time"] == "measuring …"
+    assert shown["Memory"].endswith("MB")
+    assert opened.run(long.id).is_live
+    assert calls == before == []
+    opened.stop(long.id)
+    finish(opened, long.id)
+    wait_until(lambda: {metric.label: metric.value for metric in draw(page).metric}["Time"] != "measuring …")
+    assert " to " in {metric.label: metric.value for metric in draw(page).metric}["Time"]
+
+
+def test_the_detail_of_a_run_shows_its_forecast_beside_what_it_took(opened: Lab) -> None:
+    finish(opened, opened.launch(PRETRAIN).id)
+    run = finish(opened, opened.launch(PRETRAIN.but(seed=1)).id)[0]
+    kept = opened.estimates.at_launch([run.id])[run.id]
+    assert kept.basis == "measured"
+    shown = texts(draw("runs", run=run.id))
+    assert "Training: estimated " in shown
+    assert f"estimated {kept.memory / 1e6:.1f} MB; the process grew by " in shown
+    with opened.store.transaction() as db:
+        db.execute("DELETE FROM log")
+        db.execute("INSERT INTO log VALUES (?, 0, ?)", (run.id, Forecast(5.0, 10.0, 10**6, "rough").to_line()))
+    assert "Training: estimated 5 to 10 s, took " in texts(draw("runs", run=run.id))
