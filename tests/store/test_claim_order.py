@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from core.engine.experiment import arm_specs
-from core.engine.workers import FULL_BANK, LORA_BANK
+from core.engine.packing import FULL_BANK, LORA_BANK
 from core.errors import UnknownRunError
 from core.spec import LoRASpec, RunSpec
 from core.store.record import Experiment, Run
