@@ -169,7 +169,7 @@ def _table(runs: list[Run], arms: list[LiveArm], labels: dict[str, str], key: st
     table = pd.DataFrame(
         {
             "Setting": [labels[arm] for arm in members],
-            "Progress": [sum(map(_share, own)) / len(own) for own in members.values()],
+            "Progress": [100 * sum(map(_share, own)) / len(own) for own in members.values()],
             "Validation": [latest.get(arm, float("nan")) for arm in members],
             "Runs": [state_text(own) for own in members.values()],
         }
@@ -182,7 +182,7 @@ def _table(runs: list[Run], arms: list[LiveArm], labels: dict[str, str], key: st
         key=f"{key}-arms",
         alt="Every setting with its progress, its validation accuracy so far and the states of its runs",
         column_config={
-            "Progress": column.ProgressColumn(format="percent", width="small"),
+            "Progress": column.ProgressColumn(format="%.0f %%", max_value=100, width="small"),
             "Validation": column.NumberColumn(format="%.2f %%", help="Latest accuracy, mean of the seeds."),
         },
     )
