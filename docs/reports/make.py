@@ -11,7 +11,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from core.__main__ import _follow, _launch, _parser
@@ -52,15 +52,6 @@ EXAMPLE_COMMAND = "compare --source digits --preset rotation-45 --rank 1 4 16 --
 """What the button of Home trains with *Thorough*."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """A report's evidence, and what takes the predictions of its runs."""
-
-    evidence: Evidence
-    crossed: dict[str, CrossedInterval]
-    """Accuracy minus that of full fine-tuning over seeds and test images, by label of the LoRA setting."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is not there yet, write the reports and the example, and bring the README up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -73,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lab = Lab(Settings.from_environment(options.home))
     lab.start()
     try:
-        found = {}
+        found: dict[str, Evidence] = {}
+        crossed: dict[str, dict[str, CrossedInterval]] = {}
         for name in options.names:
             line = EXAMPLE_COMMAND if name == EXAMPLE else f"compare {options.options} {REPORTS[name]}"
             print(f"{name}: python -m core {line}", file=sys.stderr)
@@ -81,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if name == EXAMPLE:
                 keep_example(lab, experiment)
                 continue
-            found[name] = Found(gather(lab, experiment), crossed_of(lab, experiment))
-            write_report(options.out / f"{name}.html", report(found[name].evidence))
+            found[name], crossed[name] = gather(lab, experiment), crossed_of(lab, experiment)
+            write_report(options.out / f"{name}.html", report(found[name]))
         if found:
-            update(options.out / "README.md", figures(found))
+            update(options.out / "README.md", figures(found, crossed))
     finally:
         lab.close()
     return 0
@@ -134,30 +126,29 @@ def keep_example(lab: Lab, experiment: Experiment) -> None:
 Rows = list[tuple[str, dict[str, str]]]
 
 
-def figures(found: dict[str, Found]) -> str:
+def figures(found: dict[str, Evidence], crossed: dict[str, dict[str, CrossedInterval]]) -> str:
     """Tables in Markdown of what was measured."""
-    evidence = {name: each.evidence for name, each in found.items()}
     tables = [
-        ("Accuracy on the test part, in percent: mean (95 % interval over seeds)", _accuracy(evidence)),
+        ("Accuracy on the test part, in percent: mean (95 % interval over seeds)", _accuracy(found)),
         (
             "Accuracy minus that of full fine-tuning, in points: mean (95 % interval over seeds), level",
-            _against_full(evidence, "accuracy"),
+            _against_full(found, "accuracy"),
         ),
-        ("The same over seeds and test images: 95 % interval, number of test images", _crossed(found)),
-        ("Accuracy of rank 4 and rank 16 minus rank 1, in points: mean (95 % interval), level", _ranks(evidence)),
-        ("Learning rate chosen on validation, and that rate over the one of full fine-tuning", _rates(evidence)),
-        ("Forgetting, in points: lowest to highest of the rates tried; split: masked", _forgetting(evidence)),
+        ("The same over seeds and test images: 95 % interval, number of test images", _crossed(crossed)),
+        ("Accuracy of rank 4 and rank 16 minus rank 1, in points: mean (95 % interval), level", _ranks(found)),
+        ("Learning rate chosen on validation, and that rate over the one of full fine-tuning", _rates(found)),
+        ("Forgetting, in points: lowest to highest of the rates tried; split: masked", _forgetting(found)),
         (
             "Forgetting at the chosen rates minus that of full fine-tuning at its own: mean (95 % interval), level; "
             "compares rates as much as methods; split: masked",
-            _against_full(evidence, "forgetting_masked"),
+            _against_full(found, "forgetting_masked"),
         ),
         (
             "Forgetting minus that of full fine-tuning at equal accuracy on the target, on the validation parts: "
             "mean (95 % interval), level after Holm's correction within each column; split: masked",
-            _at_equal_accuracy(evidence),
+            _at_equal_accuracy(found),
         ),
-        ("Full fine-tuning, ΔW cut to a rank: accuracy, in percent: mean (95 % interval)", _cuts(evidence)),
+        ("Full fine-tuning, ΔW cut to a rank: accuracy, in percent: mean (95 % interval)", _cuts(found)),
     ]
     text = []
     for title, rows in tables:
@@ -171,9 +162,9 @@ def figures(found: dict[str, Found]) -> str:
     return "\n".join([*text, "**The verdicts at a margin of 0.5 points**", "", *map(_answer, found, found.values())])
 
 
-def _answer(name: str, found: Found) -> str:
-    decided = verdict(found.evidence.members)
-    return " ".join([f"- {name}: {headline(decided)}", *explanation(decided, found.evidence.over_images)])
+def _answer(name: str, evidence: Evidence) -> str:
+    decided = verdict(evidence.members)
+    return " ".join([f"- {name}: {headline(decided)}", *explanation(decided, evidence.over_images)])
 
 
 def _rows(cells: dict[str, dict[str, str]]) -> Rows:
@@ -205,14 +196,13 @@ def _against_full(found: dict[str, Evidence], measure: MeasureName) -> Rows:
     return _rows(cells)
 
 
-def _crossed(found: dict[str, Found]) -> Rows:
+def _crossed(found: dict[str, dict[str, CrossedInterval]]) -> Rows:
     return _rows(
         {
             name: {
-                label: f"{interval_text(each.crossed)}, {count_text(each.images)}"
-                for label, each in one.crossed.items()
+                label: f"{interval_text(each.crossed)}, {count_text(each.images)}" for label, each in crossed.items()
             }
-            for name, one in found.items()
+            for name, crossed in found.items()
         }
     )
 

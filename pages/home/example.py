@@ -5,11 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from core.study.arms.verdict import verdict
-from core.study.arms.verdict_words import explanation, headline
 from core.study.report.example import example
 from pages.home.answer import evidence_of
 from pages.shared.literal import literal
-from pages.shared.verdict_view import level_badge
+from pages.shared.verdict_view import verdict_text
 
 
 def example_answer() -> None:
@@ -21,7 +20,5 @@ def example_answer() -> None:
             f"**Example: {literal(shown.name)}.** This is what an answer looks like. These {len(shown.runs)} runs were "
             "not trained on this machine; your own answer takes their place."
         )
-        level_badge(found)
-        st.markdown(f"#### {literal(headline(found))}")
-        st.caption(literal(" ".join(explanation(found, shown.over_images))))
+        verdict_text(found, shown.over_images)
         evidence_of(found, list(shown.runs))

@@ -35,9 +35,14 @@ def verdict_view(lab: Lab, found: Verdict) -> None:
         lab: has the predictions of the runs.
         found: what to draw.
     """
+    verdict_text(found, _over_images(lab, found))
+
+
+def verdict_text(found: Verdict, crossed: CrossedInterval | None) -> None:
+    """Draw headline, badge and explanation; see :func:`core.study.arms.verdict_words.explanation`."""
     badge = "" if found.reason else f" :{COLOURS[found.level]}-badge[{found.level}]"
     st.markdown(f"#### {literal(headline(found))}{badge}", help=None if found.reason else MEANINGS[found.level])
-    if sentences := explanation(found, _over_images(lab, found)):
+    if sentences := explanation(found, crossed):
         st.caption(literal(" ".join(sentences)))
 
 

@@ -70,7 +70,9 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
         id: f"{arm.label}, seed {run.spec.seed}" + (f" · {percent(run.result.accuracy)}" if run.result else "")
         for id, (arm, run) in runs.items()
     }
-    if st.query_params.get("run") not in names:
+    asked = st.query_params.get("run", "")
+    # A run of the experiment that was shown before, or none; a run that does not exist is told of by the choice below.
+    if asked not in names and (not asked or lab.runs_of([asked])):
         first = main_run(members)
         st.query_params["run"] = first.id if first is not None else next(iter(names))
     left, right = st.columns(2, gap="medium")

@@ -16,10 +16,14 @@ from core.errors import RunStateError, SpecError
 from core.lab import Lab
 from core.settings import Settings
 from core.study.arms.arm import arms_of
+from core.study.arms.difference_tables import interval_text, signed_text
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
 from core.study.report.evidence import gather
 from core.study.report.html import packed_plotly, report_html, write_report
 from core.study.report.report import Plot, Table, report, report_of
+from core.study.stats.measures import digits_of
 from tests.study.samples import make_arm_runs, make_curve
 
 
@@ -242,8 +246,14 @@ def test_the_reports_of_the_docs_are_made_by_one_command_that_uses_runs_again(tm
     assert readme.endswith("Words that stay.\n")
     assert "old" not in readme.split()
     assert "| LoRA r=4 |" in readme
-    assert "comparing 2 settings takes at least 7." in readme
     assert {file.name for file in tmp_path.glob("*.html")} == {"rotation-45.html", "split.html"}
     lab = Lab(Settings(home=tmp_path / "home"))
     assert len(lab.experiments()) == 2
+    for experiment in lab.experiments():
+        found = verdict(lab.members(experiment))
+        assert headline(found) in readme
+        difference = found.told.difference
+        mean = signed_text(difference.interval.mean, digits_of(difference.interval))
+        cell = f" {mean} ({interval_text(difference.interval)}), {difference.level} |"
+        assert any(line.startswith(f"| {found.told.arm.spec.label} |") and cell in line for line in readme.splitlines())
     lab.store.close()
