@@ -246,6 +246,7 @@ def test_the_reports_of_the_docs_are_made_by_one_command_that_uses_runs_again(tm
     assert readme.endswith("Words that stay.\n")
     assert "old" not in readme.split()
     assert "| LoRA r=4 |" in readme
+    assert "Does LoRA forget less?" in readme
     assert {file.name for file in tmp_path.glob("*.html")} == {"rotation-45.html", "split.html"}
     lab = Lab(Settings(home=tmp_path / "home"))
     assert len(lab.experiments()) == 2

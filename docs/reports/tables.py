@@ -1,0 +1,180 @@
+"""The tables of the README of this folder, in Markdown."""
+
+from __future__ import annotations
+
+from core.study.arms.difference_tables import full_differences, interval_text, rank_differences, signed_text
+from core.study.arms.frontier import SHARES, at_equal_accuracy, frontier_pairs, frontiers
+from core.study.arms.tuning import ratio_text
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import explanation, headline
+from core.study.report.evidence import Evidence
+from core.study.stats.claims import Difference, Pair, differences_of
+from core.study.stats.images import CrossedInterval
+from core.study.stats.measures import MeasureName, digits_of, spread_text
+from core.wording.numbers import NOTHING, count_text, number_text
+
+Rows = list[tuple[str, dict[str, str]]]
+
+
+def figures(found: dict[str, Evidence], crossed: dict[str, dict[str, CrossedInterval]]) -> str:
+    """Tables in Markdown of what was measured."""
+    tables = [
+        ("Accuracy on the test part, in percent: mean (95 % interval over seeds)", _accuracy(found)),
+        (
+            "Accuracy minus that of full fine-tuning, in points: mean (95 % interval over seeds), level",
+            _against_full(found, "accuracy"),
+        ),
+        ("The same over seeds and test images: 95 % interval, number of test images", _crossed(crossed)),
+        ("Accuracy of rank 4 and rank 16 minus rank 1, in points: mean (95 % interval), level", _ranks(found)),
+        ("Learning rate chosen on validation, and that rate over the one of full fine-tuning", _rates(found)),
+        ("Forgetting, in points: lowest to highest of the rates tried; split: masked", _forgetting(found)),
+        (
+            "Forgetting at the chosen rates minus that of full fine-tuning at its own: mean (95 % interval), level; "
+            "compares rates as much as methods; split: masked",
+            _against_full(found, "forgetting_masked"),
+        ),
+        (
+            "Forgetting minus that of full fine-tuning at equal accuracy on the target, on the validation parts: "
+            "mean (95 % interval), level after Holm's correction within each column; split: masked",
+            _at_equal_accuracy(found),
+        ),
+        ("Full fine-tuning, ΔW cut to a rank: accuracy, in percent: mean (95 % interval)", _cuts(found)),
+    ]
+    text = []
+    for title, rows in tables:
+        head = ["Setting", *(f"[{name}]({name}.html)" for name in found)]
+        lines = [
+            head,
+            ["---"] * len(head),
+            *([label, *(row.get(name, NOTHING) for name in found)] for label, row in rows),
+        ]
+        text += [f"**{title}**", "", *(f"| {' | '.join(line)} |" for line in lines), ""]
+    return "\n".join([*text, "**The verdicts at a margin of 0.5 points**", "", *map(_answer, found, found.values())])
+
+
+def _answer(name: str, evidence: Evidence) -> str:
+    decided = verdict(evidence.members)
+    return " ".join([f"- {name}: {headline(decided)}", *explanation(decided, evidence.over_images)])
+
+
+def _rows(cells: dict[str, dict[str, str]]) -> Rows:
+    """By setting instead of by report."""
+    labels = dict.fromkeys(label for column in cells.values() for label in column)
+    return [(label, {name: column[label] for name, column in cells.items() if label in column}) for label in labels]
+
+
+def _told(difference: Difference) -> str:
+    mean = signed_text(difference.interval.mean, digits_of(difference.interval))
+    return f"{mean} ({interval_text(difference.interval)}), {difference.level}"
+
+
+def _accuracy(found: dict[str, Evidence]) -> Rows:
+    return _rows(
+        {n: {a.label: spread_text(a.interval("accuracy")).replace(" %", "") for a in e.named} for n, e in found.items()}
+    )
+
+
+def forgetting_of(evidence: Evidence) -> MeasureName:
+    """The measure of forgetting: among the source's classes where it leaves some out."""
+    return "forgetting_masked" if evidence.split else "forgetting"
+
+
+def _against_full(found: dict[str, Evidence], measure: MeasureName) -> Rows:
+    cells = {}
+    for name, evidence in found.items():
+        own = measure if measure == "accuracy" else forgetting_of(evidence)
+        cells[name] = {d.a: _told(d) for d in full_differences(evidence.named, own)}
+    return _rows(cells)
+
+
+def _crossed(found: dict[str, dict[str, CrossedInterval]]) -> Rows:
+    return _rows(
+        {
+            name: {
+                label: f"{interval_text(each.crossed)}, {count_text(each.images)}" for label, each in crossed.items()
+            }
+            for name, crossed in found.items()
+        }
+    )
+
+
+def _ranks(found: dict[str, Evidence]) -> Rows:
+    return _rows({name: {d.a: _told(d) for d in rank_differences(e.named)} for name, e in found.items()})
+
+
+def _rates(found: dict[str, Evidence]) -> Rows:
+    return _rows(
+        {
+            name: {
+                c.arm.spec.label: f"{c.arm.learning_rate:g}"
+                + (f" ({ratio_text(c.ratio)} ×)" if c.ratio else "")
+                + (f", {c.at_end} tried" if c.at_end else "")
+                for c in evidence.choices
+            }
+            for name, evidence in found.items()
+        }
+    )
+
+
+def _forgetting(found: dict[str, Evidence]) -> Rows:
+    return _rows(
+        {
+            name: {
+                label: f"{number_text(low, 1)} to {number_text(high, 1)}"
+                for label, (low, high) in forgetting_by_rate(evidence).items()
+            }
+            for name, evidence in found.items()
+        }
+    )
+
+
+def forgetting_by_rate(evidence: Evidence) -> dict[str, tuple[float, float]]:
+    """Lowest and highest mean forgetting over the rates of full fine-tuning and of each rank, in points."""
+    means: dict[str, list[float]] = {}
+    for arm in evidence.arms:
+        if arm.spec.control is None:
+            means.setdefault(arm.spec.label, []).append(arm.interval(forgetting_of(evidence)).mean)
+    return {label: (min(each), max(each)) for label, each in means.items()}
+
+
+def _at_equal_accuracy(found: dict[str, Evidence]) -> Rows:
+    return _rows({name: _equal(evidence) for name, evidence in found.items()})
+
+
+def _equal(evidence: Evidence) -> dict[str, str]:
+    return {
+        f"{d.a}, {where}": f"at {number_text(level, 1)} %: {_told(d)}" for where, level, d in equal_accuracy(evidence)
+    }
+
+
+def equal_accuracy(evidence: Evidence) -> list[tuple[str, float, Difference]]:
+    """Forgetting of each rank minus that of full fine-tuning where both reach an accuracy, all tested together.
+
+    Returns:
+        Which of the accuracies it is, the accuracy in percent, and the difference.
+    """
+    start = evidence.remeasured.start
+    before = (start.source_masked if evidence.split else start.source) if start else None
+    if before is None:
+        return []
+    pairs = frontier_pairs(frontiers(evidence.members, evidence.curves, before, evidence.split))
+    where, levels, compared = [], [], []
+    for lora, full in pairs:
+        equal = at_equal_accuracy(lora, full)
+        top = max((each.level for each in equal), default=1.0)
+        for each in equal:
+            share = min(SHARES, key=lambda share: abs(share - each.level / top))
+            where.append("highest that both reach" if share == 1 else f"{100 * share:g} % of that")
+            levels.append(each.level)
+            values = dict(enumerate(each.values))
+            compared.append(Pair(each.a, each.b, values, dict.fromkeys(values, 0.0)))
+    return list(zip(where, levels, differences_of(compared, "forgetting"), strict=True))
+
+
+def _cuts(found: dict[str, Evidence]) -> Rows:
+    return _rows(
+        {
+            name: {cut.label: spread_text(cut.accuracy).replace(" %", "") for cut in evidence.remeasured.cuts}
+            for name, evidence in found.items()
+        }
+    )
