@@ -61,6 +61,28 @@ def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened:
     finish(opened, *grown.runs)
 
 
+def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: Lab, base: Run) -> None:
+    arms: list[Setting] = [(short(rate=0.001), None), (short(), LoRASpec.of(rank=1))]
+    experiment = opened.fine_tune(base, TURNED, arms, range(3))
+    before = {run.id: run for run in finish(opened, base.id, *experiment.runs)}
+    app = draw("compare", experiment=experiment.id)
+    assert ":orange-badge[leaning]" in texts(app)
+    assert "Full fine-tuning looks better" in texts(app)
+    unfold(app, f"add-seeds-{experiment.id}-6")
+    button(app, "Train 10 runs").click().run()
+    assert not app.exception
+    grown = opened.experiment(experiment.id)
+    after = {run.id: run for run in finish(opened, *(run.id for run in opened.runs()))}
+    assert {id: after[id] for id in before} == before
+    new = [run.spec for id, run in after.items() if id not in before]
+    assert sorted((spec.method, spec.seed) for spec in new) == [(m, s) for m in ("full", "lora") for s in range(3, 8)]
+    assert set(settings_of(new)) == set(arms)
+    assert set(grown.runs) == after.keys() - {base.id}
+    app = draw("compare", experiment=experiment.id)
+    assert ":green-badge[shown]" in texts(app)
+    assert "Use full fine-tuning: LoRA r=1 is" in texts(app).replace("\\", "")
+
+
 def test_a_selection_of_runs_has_no_actions(opened: Lab, base: Run) -> None:
     experiment = opened.fine_tune(base, TURNED, BOTH, range(2))
     finish(opened, *experiment.runs)

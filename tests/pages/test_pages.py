@@ -93,7 +93,9 @@ def test_finetune_starts_full_and_lora_on_one_base_with_every_seed(filled: Lab) 
     assert not app.exception
     newest = filled.experiments()[0]
     specs = [run.spec for run in filled.members(newest)]
-    assert sorted((spec.method, spec.seed) for spec in specs) == [(m, s) for m in ("full", "lora") for s in range(DEFAULT_SEEDS)]
+    assert sorted((spec.method, spec.seed) for spec in specs) == [
+        (m, s) for m in ("full", "lora") for s in range(DEFAULT_SEEDS)
+    ]
     assert {spec.base for spec in specs} == {newest.base}
     assert len({spec.task for spec in specs}) == 1
 
@@ -169,7 +171,9 @@ def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab)
     (experiment,) = filled.experiments()
     for run in filled.members(experiment):  # the page needs neither networks nor adapters for it
         (filled.settings.runs / run.id / ("adapter.zip" if run.spec.lora else "network.safetensors")).unlink()
-    assert [line for line in texts(draw("compare", view="Examples")).splitlines() if line.startswith("**Only ")] == lines
+    assert [
+        line for line in texts(draw("compare", view="Examples")).splitlines() if line.startswith("**Only ")
+    ] == lines
     lora = app.selectbox(key="examples-with").value
     app.selectbox(key="examples-compare").set_value(lora).run()
     assert not app.exception
