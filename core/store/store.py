@@ -65,19 +65,11 @@ class Store(Transitions):
                 )
             for offset, (id, spec) in enumerate(runs):
                 member = experiment.id if experiment and id in experiment.runs else None
+                at = created + offset * 1e-6
                 db.execute(
                     "INSERT INTO runs (id, spec, method, base, bank_key, state, experiment, owner, created)"
                     " VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
-                    (
-                        id,
-                        spec.to_json(),
-                        spec.method,
-                        spec.base,
-                        bank_key(spec),
-                        member,
-                        owner,
-                        created + offset * 1e-6,
-                    ),
+                    (id, spec.to_json(), spec.method, spec.base, bank_key(spec), member, owner, at),
                 )
                 db.execute("INSERT INTO transitions VALUES (?, ?, 'queued')", (id, now))
             entries = [(id, now, line) for (id, _), line in zip(runs, lines, strict=False)]
