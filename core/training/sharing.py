@@ -52,7 +52,7 @@ def sharing(kind: str) -> Sharing:
 
 def sharing_of(spec: RunSpec) -> Sharing:
     """How a run is trained."""
-    return sharing(spec.control or spec.method)
+    return sharing(spec.kind)
 
 
 def bank_key(spec: RunSpec) -> str:

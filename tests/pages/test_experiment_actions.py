@@ -70,6 +70,7 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     assert ":orange-badge[leaning]" in texts(app)
     assert "Full fine-tuning looks better" in texts(app)
     unfold(app, f"add-seeds-{experiment.id}-6")
+    app.number_input[0].set_value(5).run()
     button(app, "Train 10 runs").click().run()
     assert not app.exception
     grown = opened.experiment(experiment.id)
