@@ -273,17 +273,6 @@ class RunSpec(Spec):
         return "a base for each seed" if self.own_base else self.base
 
     @property
-    def bank_key(self) -> str:
-        """Key of the bank: equal for runs that can be trained together.
-
-        They may differ in seed, learning rate, patience, what to keep, and LoRA settings.
-        """
-        shared = {"method", "model", "task", "source", "base", "device", "control"}
-        values = self.model_dump(mode="json", include=shared)
-        values |= {"batch_size": self.optim.batch_size, "epochs": self.optim.epochs}
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
-
-    @property
     def kind(self) -> str:
         """Name of the method or control."""
         return self.control or self.method

@@ -51,6 +51,7 @@ def press(page: Page, label: str, key: str, cost: str) -> None:
 def run_the_comparison(page: Page, url: str) -> None:
     open_page(page, url, "Full fine-tuning or LoRA?")
     page.get_by_text("Quick", exact=True).click()
+    expect(page.get_by_role("radio", name="Quick")).to_be_checked()
     page.get_by_role("button", name="Run the comparison").click()
     expect(page.get_by_role("link", name="Compare").nth(1)).to_be_visible()
 
@@ -61,12 +62,21 @@ def last_step(chart: Locator) -> float:
 
 def test_the_one_button_ends_in_a_comparison(page: Page, url: str, console_errors: list[str]) -> None:
     run_the_comparison(page, url)
-    for number in ("6,248", "136,074"):
-        expect(page.get_by_text(number, exact=True).first).to_be_visible()
+    verdict = page.get_by_test_id("stMain").get_by_role("heading", level=4)
+    expect(verdict).to_have_text(re.compile("LoRA r=4"))
+    sentence = verdict.inner_text()
+    for trained in ("6,248", "136,074"):
+        expect(page.get_by_role("cell", name=trained, exact=True)).to_be_visible()
     expect(page.get_by_text("16 of 16 finished")).to_be_visible()  # the curves stay
     page.get_by_role("link", name="Compare").nth(1).click()
+    expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
+    expect(verdict).to_have_text(sentence)
     expect(page).to_have_url(re.compile(r"/compare\?experiment=e-[0-9a-f]{8}"))
-    for name in ("Accuracy of each adapter setting minus that of full", "Accuracy on the target of each run"):
+    for tab, name in [
+        ("Accuracy", "Accuracy on the target of each run"),
+        ("Curves", "Training and validation loss of every run"),
+    ]:
+        page.get_by_role("tab", name=tab).click()
         expect(page.get_by_role("figure", name=re.compile(name)).first).to_be_visible()
     assert console_errors == []
 

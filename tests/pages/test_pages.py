@@ -172,12 +172,12 @@ def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: L
 
 def test_compare_times_a_step_of_each_method_alike(filled: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.engine.step_time.SECONDS", 0.0)
-    app = draw("compare")
+    app = draw("compare", view="Cost")
     assert "times the time of a step" not in texts(app)
     app.button(key="measure-step-times").click().run()
     assert not app.exception
     wait_until(lambda: not any(thread.name == "step-timer" for thread in threading.enumerate()))
-    app = draw("compare")
+    app = draw("compare", view="Cost")
     assert not app.exception
     assert "15 rounds" in texts(app)
     (table,) = [frame.value for frame in app.dataframe if "ms per step" in frame.value.columns]
@@ -191,9 +191,11 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
         db.executemany("UPDATE runs SET state = 'stopped' WHERE id = ?", [(id,) for id in experiment.runs])
     for page in ("home", "compare", "report"):
         assert "No setting has finished, so there is no verdict." in texts(draw(page)), page
-    assert not draw("home").metric
+    assert not draw("home").get("plotly_chart")
+    assert not [button for button in draw("home").get("download_button") if "Adapter" in button.proto.label]
+    charts = {view: len(draw("compare", view=view).get("plotly_chart")) for view in ("Accuracy", "Curves", "Cost")}
+    assert charts == {"Accuracy": 1, "Curves": 2, "Cost": 6}
     compare, weights = draw("compare"), draw("weights")
-    assert len(compare.get("plotly_chart")) > 4
     assert "stopped early, so it takes no part in the verdict" in texts(compare)
     assert "Shown: Full, LoRA" in texts(weights)
 
@@ -210,7 +212,7 @@ def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: L
 
 
 def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab) -> None:
-    app = draw("compare")
+    app = draw("compare", view="Examples")
     assert "360 test images: one is worth 0.28 points." in texts(app)
     assert "There are only 360 test images." in texts(app)
     alts = [chart.proto.alt for chart in app.get("plotly_chart")]
@@ -221,7 +223,9 @@ def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab)
     (experiment,) = filled.experiments()
     for run in filled.members(experiment):  # the page needs neither networks nor adapters for it
         (filled.settings.runs / run.id / ("adapter.zip" if run.spec.lora else "network.safetensors")).unlink()
-    assert [line for line in texts(draw("compare")).splitlines() if line.startswith("**Only ")] == lines
+    assert [
+        line for line in texts(draw("compare", view="Examples")).splitlines() if line.startswith("**Only ")
+    ] == lines
     lora = app.selectbox(key="examples-with").value
     app.selectbox(key="examples-compare").set_value(lora).run()
     assert not app.exception

@@ -184,7 +184,8 @@ def test_several_runs_show_what_differs_and_a_way_to_compare_them(opened: Lab, t
     assert parse_qs(link.proto.query_string)["runs"] == [f"{full.id},{tuned.id}"]
     compare = draw("compare", runs=f"{full.id},{tuned.id}")
     assert "Showing 2 selected runs." in texts(compare)
-    assert "The answer" in texts(compare)
+    assert "No choice yet" in texts(compare)
+    assert "How sure is that?" in texts(compare)
     apart = draw("runs", run=f"{base.id},{tuned.id}")
     assert not [link for link in apart.get("page_link") if link.proto.label == "Compare"]
     assert not draw("compare", runs="r-none,<b>").error

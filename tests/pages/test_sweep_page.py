@@ -15,6 +15,7 @@ from core.store.record import Experiment, Run
 from core.study.arms.sweep import cells_of
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
+from pages.shared.literal import literal
 from pages.sweep.form import RATES
 from pages.sweep.live import comparison
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
@@ -130,7 +131,7 @@ def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: 
     app = draw("sweep")
     assert not app.error
     assert "LoRA's best learning rate is" in texts(app) or "same learning rate" in texts(app)
-    assert headline(verdict(opened.members(swept))) in texts(app).replace("\\", "")
+    assert literal(headline(verdict(opened.members(swept)))) in texts(app)
     assert len(app.get("plotly_chart")) == 3
     table: pd.DataFrame = app.dataframe[0].value
     assert len(table) == len(ARMS)
