@@ -23,15 +23,8 @@ from core.adapter import (
     read_adapter,
 )
 from core.errors import AdapterError
-from core.methods.lora import (
-    LinearWithLoRA,
-    LinearWithLoRAMerged,
-    adapted_layers,
-    add_lora,
-    count_parameters,
-    merged_copy,
-    scaling_factor,
-)
+from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, scaling_factor
+from core.methods.lora import adapted_layers, add_lora, count_parameters, merged_copy
 from core.spec import SCALINGS, LoRASpec, Scaling
 from tests.adapter.samples import (
     BASE,

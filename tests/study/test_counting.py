@@ -22,7 +22,8 @@ from transformers import (
 )
 
 from core.errors import LoRAError
-from core.methods.lora import LoRALayer, add_lora, count_parameters
+from core.methods.layers import LoRALayer
+from core.methods.lora import add_lora, count_parameters
 from core.networks.perceptron import build
 from core.spec import LoRASpec, ModelSpec
 from core.study.learn.counting import ADAM_STATE, LayerCount, Network, perceptron, storage
