@@ -106,6 +106,7 @@ PEFT_CONFIGS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("values", PEFT_CONFIGS, ids=str)
 @pytest.mark.parametrize("around", ["", "my adapter"])
 def test_we_compute_what_peft_computes(tmp_path: Path, values: dict[str, Any], around: str) -> None:
+    torch.manual_seed(0)  # PEFT draws A; some draws come near the tolerance
     theirs = get_peft_model(copy.deepcopy(BASE), LoraConfig(**values))
     perturb(*(p for name, p in theirs.named_parameters() if "lora_" in name))
     expected = logits(theirs, probe())
