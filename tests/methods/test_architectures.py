@@ -170,6 +170,7 @@ def test_the_start_is_the_base_and_unmerging_restores_every_bit(name: str, form:
     before, expected = weights(base), outputs(base, name)
     model = adapted(name, ("all-linear",), form)
     assert torch.equal(outputs(model, name), expected)
+    assert not any(module.training for module in model.modules())
     perturbed(model)
     changed = outputs(model, name)
     assert not torch.allclose(changed, expected)
