@@ -2,7 +2,8 @@
 
 Layers that draw random numbers, such as dropout, use torch's global generator. It is seeded anew for each step, by the
 run's seed and the step's number, so that a run remains a function of its spec, however its steps are grouped and
-wherever it was resumed; afterwards it is restored.
+wherever it was resumed; afterwards it is restored. Two runs with dropout that train at once in one process share it,
+and are then not reproducible.
 """
 
 from __future__ import annotations
