@@ -67,9 +67,7 @@ def evaluate_adapter(content: bytes, base: Path, tasks: Tasks, on: Sequence[Task
             task = tasks.get(spec)
             check_fit(sizes, spec.dataset, task.test_x.shape[1], task.classes)
             with torch.no_grad():
-                before, after = (
-                    evaluate(each.eval(), task.test_x, task.test_y, task.classes) for each in (network, adapted)
-                )
+                before, after = (evaluate(each, task.test_x, task.test_y, task.classes) for each in (network, adapted))
             scores.append(Score(spec, len(task.test_y), before, after))
         return Trial(found, tuple(scores))
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.tasks import EvaluationPart, Task
+from core.networks.modes import evaluating
 
 BATCH = 8192
 """Images per forward pass: enough to keep the device busy, few enough for any memory."""
@@ -37,7 +39,8 @@ def evaluate(logits: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, classes: 
     """Evaluate on x of shape (n, features) and y of shape (n,).
 
     Args:
-        logits: the network, as a function from (m, features) to (m, outputs).
+        logits: a network, which is evaluated in evaluation mode and keeps its own, or any other function from
+            (m, features) to (m, outputs).
         x: inputs.
         y: labels.
         classes: labels that occur in the task.
@@ -46,8 +49,9 @@ def evaluate(logits: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, classes: 
 
 
 def predict(logits: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Logits of x, of shape (n, features), computed :data:`BATCH` images at a time."""
-    return torch.cat([logits(x[start : start + BATCH]) for start in range(0, max(len(x), 1), BATCH)])
+    """Logits of x, of shape (n, features), computed :data:`BATCH` images at a time, in evaluation mode."""
+    with evaluating(logits) if isinstance(logits, nn.Module) else nullcontext():
+        return torch.cat([logits(x[start : start + BATCH]) for start in range(0, max(len(x), 1), BATCH)])
 
 
 @torch.no_grad()

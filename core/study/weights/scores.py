@@ -78,11 +78,8 @@ class Exam:
 
     def of_networks(self, networks: Iterable[nn.Module]) -> Scores:
         """Evaluate networks."""
-        found: list[tuple[Evaluation | None, Evaluation | None]] = []
         with torch.no_grad(), one_thread():
-            for network in networks:
-                network.eval()
-                found.append((_judged(network, self.target), _judged(network, self.source)))
+            found = [(_judged(network, self.target), _judged(network, self.source)) for network in networks]
         return _scores([row[0] for row in found], [row[1] for row in found])
 
     def of_strengths(self, change: WeightChange, strengths: Sequence[Strengths]) -> Scores:
