@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from core.data.tasks import EvaluationPart, Task
 from core.errors import CheckpointError, SpecError
-from core.methods.lora import LinearWithLoRA, LinearWithLoRAMerged, adapted_layers
+from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged
+from core.methods.lora import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.algebra import CPU_LIKE, PRODUCTS, linear
 from core.training.bank.full import FullShard, linears
