@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.tasks import EvaluationPart, Task
+from core.data.task import EvaluationPart, Task
+from core.networks.perceptron import forward
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, evaluate_both
@@ -38,7 +39,7 @@ class AutogradStepper:
         self.task = task
         self.source = source
         self.seeds = (seed,)
-        self.device = task.train_x.device
+        self.device = task.device
         self._cores = Cores()
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         # One fused kernel for all tensors: the default loop over many small ones takes longer than the matrix products.
@@ -65,7 +66,8 @@ class AutogradStepper:
             self._gradients(batch)
 
     def _gradients(self, batch: Tensor) -> Tensor:
-        loss = F.cross_entropy(self.network(self.task.train_x[batch]), self.task.train_y[batch])
+        examples = self.task.train
+        loss = F.cross_entropy(forward(self.network, examples.batch(batch)), examples.labels[batch])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
