@@ -121,7 +121,7 @@ def start_pretraining(page: Page, url: str) -> None:
     page.get_by_role("slider", name="Batch size").press("Home")  # enough steps for all measurements
     page.get_by_text(re.compile("^337,")).wait_for(timeout=30_000)
     button.click()
-    page.get_by_role("button", name="Stop", exact=True).first.wait_for(timeout=60_000)
+    page.get_by_role("button", name="Stop all").wait_for(timeout=60_000)
 
 
 def running(store: Store) -> Run:
@@ -159,7 +159,7 @@ def measure() -> dict[str, object]:
                 (beside if is_open else alone).append(pace(store, run))
                 if is_open:
                     ticks += trips(page)[seen:]
-            store.ask_stop(run.id, run.owner)
+            store.ask_stop(run.id, owner=run.owner)
             while store.run(run.id).is_live:
                 time.sleep(0.1)
             page.close()

@@ -159,9 +159,9 @@ class Lab(Launcher):
         """An experiment's runs, in the order in which they were queued."""
         return self.store.runs(experiment=experiment.id)[::-1]
 
-    def stop(self, id: str) -> None:
-        """Stop a run and keep what it has learnt. Raises: UnknownRunError."""
-        self.store.ask_stop(id, self.owner)
+    def stop(self, *ids: str) -> None:
+        """Stop runs, all at once, and keep what they have learnt. Raises: UnknownRunError."""
+        self.store.ask_stop(*ids, owner=self.owner)
         self.workers.wake()
 
     def resume(self, ids: Sequence[str] | None = None) -> int:

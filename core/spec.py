@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -42,6 +43,20 @@ Control = Literal["head", "biases", "scratch"]
 SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
 STARTS: tuple[Start, ...] = get_args(Start)
 DEVICES: tuple[Device, ...] = get_args(Device)
+
+
+class Role(StrEnum):
+    """What a method is for in a comparison."""
+
+    BASE = "base"
+    """Trains the network that the others start from."""
+    REFERENCE = "reference"
+    """Full fine-tuning, with which the others are compared."""
+    ADAPTER = "adapter"
+    """Trains small weights beside frozen ones, as LoRA does."""
+    CONTROL = "control"
+    """Shows what a part of the network, or no base at all, would reach."""
+
 
 METHODS: dict[Method, str] = {"pretrain": "Pretraining", "full": "Full fine-tuning", "lora": "LoRA"}
 """Methods as people read them."""
@@ -258,15 +273,16 @@ class RunSpec(Spec):
         return "a base for each seed" if self.own_base else self.base
 
     @property
-    def bank_key(self) -> str:
-        """Key of the bank: equal for runs that can be trained together.
+    def kind(self) -> str:
+        """Name of the method or control."""
+        return self.control or self.method
 
-        They may differ in seed, learning rate, patience, what to keep, and LoRA settings.
-        """
-        shared = {"method", "model", "task", "source", "base", "device", "control"}
-        values = self.model_dump(mode="json", include=shared)
-        values |= {"batch_size": self.optim.batch_size, "epochs": self.optim.epochs}
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+    @property
+    def role(self) -> Role:
+        """What the method is for in a comparison."""
+        if self.control:
+            return Role.CONTROL
+        return {"pretrain": Role.BASE, "full": Role.REFERENCE, "lora": Role.ADAPTER}[self.method]
 
     @property
     def label(self) -> str:

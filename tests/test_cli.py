@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,9 @@ def test_compare_tunes_all_alike_and_writes_a_report_beside_one_json_object(tmp_
         assert [arm["chosen"] for arm in tried].count(True) == 1
         assert tried[means.index(max(means))]["chosen"] or means[0] == means[1]
     text = report.read_text()
-    assert "within 3 points" in text
+    assert "Within 3 points" in text
+    assert "not more than 3 points of accuracy below" in text
+    assert escape(json.loads(done.stdout)["verdict"]["sentence"]) in text
     assert "--vary-bases" in text
     again = tmp_path / "again.html"
     experiment = re.search(r"e-[0-9a-f]{8}", text)[0]

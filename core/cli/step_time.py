@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-from core.engine.packing import LORA_BANK
 from core.engine.step_time import StepTimeSpec
 from core.errors import RunStateError
 from core.lab import Lab
@@ -15,6 +14,7 @@ from core.settings import Settings, choose_device
 from core.spec import LoRASpec, ModelSpec, OptimSpec, TaskSpec
 from core.study.arms.step_times import conditions_sentence, step_times_sentence, step_times_table
 from core.study.arms.tables import plain_table
+from core.training.sharing import LORA_BANK
 
 POLL_SECONDS = 0.2
 

@@ -23,14 +23,13 @@ from core.networks.perceptron import MultilayerPerceptron, fingerprint
 from core.settings import choose_device, device_name
 from core.spec import ModelSpec, RunSpec
 from core.store.record import Result
-from core.training.autograd import AutogradStepper
-from core.training.bank.bank import Bank, can_bank
+from core.training.bank.choice import proven, stepper_for
 from core.training.bank.shard import no_denormals
 from core.training.checkpoint import Checkpoint
 from core.training.evaluation import Evaluation, evaluate_both
 from core.training.events import Diverged, Done, Event, StepLoss, Stopped
 from core.training.loop import steps_per_epoch, train
-from core.training.stepper import Stepper
+from core.training.sharing import bank_key
 from core.training.threads import Threads
 
 NETWORK = "network.safetensors"
@@ -78,6 +77,9 @@ class BankCallbacks:
 
     def on_begin(self, member: int, steps: int) -> None:
         """Called once the data is loaded, with the number of steps of the run."""
+
+    def on_note(self, member: int, text: str) -> None:
+        """Called with a sentence for the run's log."""
 
     def on_event(self, member: int, event: Event) -> None:
         """Called with every event of a run."""
@@ -154,7 +156,7 @@ def execute_bank(
     """Train runs together and write their files.
 
     Args:
-        specs: the runs, all with the same ``bank_key``.
+        specs: the runs, all with the same :func:`core.training.sharing.bank_key`.
         contexts: data, base and folder of each; all start at the first step, or all resume from the same one.
         callbacks: called while the runs train.
 
@@ -168,7 +170,7 @@ def execute_bank(
         LabError: data or base cannot be used; the message says why. No run was trained.
         MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`; some runs may have ended.
     """
-    if len({spec.bank_key for spec in specs}) > 1:
+    if len({bank_key(spec) for spec in specs}) > 1:
         raise SpecError("Runs of a bank share base, task, method, batch size and epochs: train the others separately.")
     if len({context.start is None for context in contexts}) > 1:
         raise CheckpointError("Runs of a bank resume from the same step: train these separately.")
@@ -197,8 +199,13 @@ class BankRun:
         self.before = evaluate_both(first.to(self.device), self.task, self.source, "test") if self.base else None
         callbacks.poll()
         start = time.perf_counter()
-        self.stepper = stepper_for(self.networks, specs, self.task, self.source)
+        stepper = stepper_for(self.networks, specs, self.task, self.source)
         self.seconds = time.perf_counter() - start
+        self.stepper, note = proven(stepper, specs)  # not counted as training
+        del stepper  # free the bank if it is not used
+        for member in range(len(specs)) if note else ():
+            callbacks.on_note(member, note or "")
+        callbacks.poll()
         self.starts = [context.start for context in contexts if context.start]
         self.threads = Threads(
             self.stepper,
@@ -297,21 +304,6 @@ class BankRun:
             validation_accuracy=validation.accuracy,
             peak_memory=self.growth.peak,
         )
-
-
-def stepper_for(networks: Sequence[nn.Module], specs: Sequence[RunSpec], task: Task, source: Task | None) -> Stepper:
-    """The stepper for these networks: a bank if one can train them, else autograd for a single network.
-
-    Raises:
-        SpecError: there are several networks, and no bank can train them.
-    """
-    perceptrons = [network for network in networks if isinstance(network, MultilayerPerceptron) and can_bank(network)]
-    if len(perceptrons) == len(networks):
-        rates, seeds = [spec.optim.learning_rate for spec in specs], [spec.seed for spec in specs]
-        return Bank(perceptrons, rates, seeds, task, source)
-    if len(networks) > 1:
-        raise SpecError("Only multilayer perceptrons can be trained together: train these runs one by one.")
-    return AutogradStepper(networks[0], specs[0].optim.learning_rate, task, specs[0].seed, source)
 
 
 def check_fit(model: ModelSpec, dataset: str, pixels: int, classes: Sequence[int]) -> None:

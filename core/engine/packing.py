@@ -1,4 +1,7 @@
-"""Which runs are trained together: how many fit in a bank, and the banks that a set of runs will be trained in."""
+"""How many runs fit in a bank, and the banks that a set of runs will be trained in.
+
+:mod:`core.training.sharing` says which runs can be trained together at all.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,7 @@ from core.errors import LabError
 from core.memory import free_bytes
 from core.settings import Settings, choose_device
 from core.spec import RunSpec
-
-FULL_BANK = 8
-"""Maximum number of full fine-tuning runs per bank; larger banks do not train faster per run."""
-
-LORA_BANK = 32
-"""Maximum number of LoRA runs per bank."""
+from core.training.sharing import bank_key, sharing_of
 
 FREE_SHARE = 0.5
 """Share of the free memory that banks may use; datasets, pages and other programs need some too."""
@@ -45,7 +43,7 @@ def bank_size(specs: Sequence[RunSpec], tasks: Tasks, settings: Settings, limit:
         limit: maximum number, where a larger bank ran out of memory.
     """
     first = specs[0]
-    efficient = LORA_BANK if first.lora else 1 if first.control in ("head", "biases") else FULL_BANK
+    efficient = sharing_of(first).together
     maximum = min(efficient, len(specs), limit or efficient)
     if maximum == 1:
         return 1
@@ -65,7 +63,7 @@ def packed(specs: Sequence[RunSpec], tasks: Tasks, settings: Settings) -> list[l
     alike: dict[object, list[int]] = {}
     for number, spec in enumerate(specs):
         # A form does not know yet which bases it will train; each seed's is another one.
-        alike.setdefault((spec.bank_key, spec.seed if spec.own_base else None), []).append(number)
+        alike.setdefault((bank_key(spec), spec.seed if spec.own_base else None), []).append(number)
     banks = []
     for left in alike.values():
         while left:

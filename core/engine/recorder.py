@@ -87,6 +87,12 @@ class Recorder(BankCallbacks):
         except RunStateError:
             self._lost.add(self._bank[member].id)
 
+    def on_note(self, member: int, text: str) -> None:
+        try:
+            self._store.add_log(self._bank[member].id, text)
+        except sqlite3.Error as error:
+            log.warning("The log of run %s could not be written (%s): %s", self._bank[member].id, error, text)
+
     def on_event(self, member: int, event: Event) -> None:
         # All runs report at the same step: their events are written in one transaction, before should_stop.
         self.beat = time.monotonic()

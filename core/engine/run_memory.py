@@ -19,8 +19,9 @@ from core.memory import training_bytes
 from core.methods.lora import add_lora
 from core.networks.perceptron import build
 from core.spec import Control, LoRASpec, ModelSpec, TaskSpec
-from core.training.bank.bank import Bank, can_bank
+from core.training.bank.bank import Bank
 from core.training.ledger import Ledger
+from core.training.sharing import sharing
 
 
 @lru_cache(maxsize=256)
@@ -51,7 +52,7 @@ def run_memory(model: ModelSpec, lora: LoRASpec | None, control: Control | None,
     task = Task(TaskSpec.of(), tuple(range(model.num_classes)), (), examples, examples, examples)
     rows = torch.empty(batch, dtype=torch.int64, device="meta")
     with Ledger([x, y, rows, *network.parameters()]) as ledger:
-        if can_bank(network):
+        if sharing(control or ("lora" if lora else "full")).step != "autograd":
             bank = Bank([plain], [1e-3], [0], task)
             bank.program(0, batch)
             return int(ledger.live) + sum(parameter.nbytes for parameter in network.parameters())

@@ -28,6 +28,7 @@ from core.store.copies import Copies
 from core.store.record import Run
 from core.store.store import Store
 from core.training.checkpoint import Checkpoint
+from core.training.sharing import bank_key
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class Workers:
 
     def _bank_size(self, specs: Sequence[RunSpec]) -> int:
         """How many of these runs, from the first, to train together."""
-        return bank_size(specs, self.tasks, self.settings, self._fitted.get(specs[0].bank_key))
+        return bank_size(specs, self.tasks, self.settings, self._fitted.get(bank_key(specs[0])))
 
     def _train(self, slot: WorkerSlot) -> None:
         """Train a slot's runs together, and record how each of them ended.
@@ -180,7 +181,7 @@ class Workers:
         gc.collect()  # free the bank's memory before the next bank allocates
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
-        half = self._fitted[bank[0].spec.bank_key] = (len(bank) + 1) // 2
+        half = self._fitted[bank_key(bank[0].spec)] = (len(bank) + 1) // 2
         together = f"at most {half} together" if half > 1 else "each alone"
         cause = f"Out of memory with {len(bank)} runs trained together: the bank is split, and they train {together}."
         log.warning("%s", cause)

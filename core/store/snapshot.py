@@ -12,6 +12,7 @@ from core.errors import RunFileError, SpecError
 from core.spec import RunSpec
 from core.store.record import EPOCH_COLUMNS, WAITING
 from core.store.run_file import COLUMNS, RunFile
+from core.training.sharing import bank_key
 
 
 def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
@@ -82,7 +83,7 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
     values = file.row | {
         "method": spec.method,
         "base": spec.base,
-        "bank_key": spec.bank_key,
+        "bank_key": bank_key(spec),
         "owner": owner,
         "experiment": file.experiment["id"] if file.experiment else None,
     }

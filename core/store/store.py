@@ -12,6 +12,7 @@ from core.store.curves import curve_of
 from core.store.record import EPOCH_COLUMNS, Curve, Experiment, ExperimentRow, Run, State, run_of
 from core.store.stages import LAUNCH_GAP
 from core.store.transitions import Transitions
+from core.training.sharing import bank_key
 
 
 class Store(Transitions):
@@ -64,10 +65,11 @@ class Store(Transitions):
                 )
             for offset, (id, spec) in enumerate(runs):
                 member = experiment.id if experiment and id in experiment.runs else None
+                at = created + offset * 1e-6
                 db.execute(
                     "INSERT INTO runs (id, spec, method, base, bank_key, state, experiment, owner, created)"
                     " VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
-                    (id, spec.to_json(), spec.method, spec.base, spec.bank_key, member, owner, created + offset * 1e-6),
+                    (id, spec.to_json(), spec.method, spec.base, bank_key(spec), member, owner, at),
                 )
                 db.execute("INSERT INTO transitions VALUES (?, ?, 'queued')", (id, now))
             entries = [(id, now, line) for (id, _), line in zip(runs, lines, strict=False)]
@@ -164,7 +166,9 @@ class Store(Transitions):
             db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), text))
 
     def log(self, id: str) -> list[tuple[float, str]]:
-        """A run's log as times and sentences: interruptions, and checkpoints that could not be written."""
+        """A run's log as times and sentences: interruptions, checkpoints that could not be written, a fast step
+        that was not used.
+        """
         return [(row["at"], row["text"]) for row in self.rows("SELECT * FROM log WHERE run = ? ORDER BY rowid", id)]
 
     def files(self, id: str) -> dict[str, str]:

@@ -29,8 +29,9 @@ class Transitions(Database):
     def claim(self, owner: str, bank_size: Callable[[Sequence[RunSpec]], int] = lambda specs: 1) -> list[Run]:
         """Claim the next run of this owner, and those that can be trained with it; all become ``running``.
 
-        Runs that are to be stopped with the result of their checkpoint come first. A fine-tune run is ready once its
-        base has a result; it fails if its base will never have one.
+        Runs that are to be stopped with the result of their checkpoint come first, then experiments as they were
+        queued. Within an experiment the methods take turns, so that their curves can be compared while they train. A
+        fine-tune run is ready once its base has a result; it fails if its base will never have one.
 
         Args:
             owner: name of the process that claims.
@@ -41,15 +42,16 @@ class Transitions(Database):
         """
         with self.transaction() as db:
             rows = db.execute(
-                "SELECT r.id, r.spec, r.base, r.bank_key, r.resumed_step, r.stop_asked,"
+                "SELECT r.id, r.spec, r.method, r.experiment, r.base, r.bank_key, r.resumed_step, r.stop_asked,"
                 " b.state AS base_state, b.result IS NOT NULL AS usable"
                 " FROM runs r LEFT JOIN runs b ON b.id = r.base"
                 " WHERE r.state = 'queued' AND r.owner = ? ORDER BY r.stop_asked DESC, r.created",
                 (owner,),
             ).fetchall()
             for row in rows:
-                if row["base"] is None or row["usable"]:
-                    like = [other for other in rows if _bank(other) == _bank(row)]
+                if _is_ready(row):
+                    next_one = self._next_of_experiment(db, row, rows)
+                    like = [other for other in rows if _bank(other) == _bank(next_one)]
                     size = bank_size([spec_of(other["spec"]) for other in like])
                     bank = [other["id"] for other in like[:size]]
                     now = time.time()
@@ -61,6 +63,24 @@ class Transitions(Database):
                     cause = f"Its base {row['base']} {word.get(row['base_state'], 'does not exist any more')}."
                     self._enter(db, row["id"], "failed", cause=cause, ended=time.time())
         return []
+
+    def _next_of_experiment(
+        self, db: sqlite3.Connection, first: sqlite3.Row, rows: Sequence[sqlite3.Row]
+    ) -> sqlite3.Row:
+        """The next run of the experiment of ``first``, the first ready run: of the method that has begun the least."""
+        begun = {
+            row["method"]: (row["share"], row["latest"] or 0.0)
+            for row in db.execute(
+                "SELECT method, avg(state <> 'queued') AS share, max(started) AS latest FROM runs WHERE experiment = ?"
+                " GROUP BY method",
+                (first["experiment"],),
+            )
+        }
+        if len(begun) < 2:
+            return first
+        beside = (first["experiment"], first["stop_asked"])
+        ready = [row for row in rows if (row["experiment"], row["stop_asked"]) == beside and _is_ready(row)]
+        return min(ready, key=lambda row: begun[row["method"]])
 
     def begin(self, run: Run, steps: int, seconds: float = 0.0) -> None:
         """Record the number of steps of a run, and delete what earlier attempts recorded after its checkpoint.
@@ -179,29 +199,33 @@ class Transitions(Database):
         if cause:
             db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), cause))
 
-    def ask_stop(self, id: str, owner: str) -> None:
-        """Stop a run: at once if it has learnt nothing, else at its next event. A run that has ended is not changed.
+    def ask_stop(self, *ids: str, owner: str) -> None:
+        """Stop runs: at once if they have learnt nothing, else at their next event. Ended runs are not changed.
 
         A queued or interrupted run with a checkpoint goes to the front of the queue, to make a result from it.
 
         Args:
-            id: of the run.
-            owner: name of the process that makes that result if the run was interrupted.
+            ids: of the runs; all are stopped in one transaction, so that no worker claims one of them meanwhile.
+            owner: name of the process that makes that result if a run was interrupted.
 
         Raises:
-            UnknownRunError: there is no run with this id.
+            UnknownRunError: there is no run with one of these ids; none is stopped.
         """
         with self.transaction() as db:
-            row = db.execute("SELECT state, step FROM runs WHERE id = ?", (id,)).fetchone()
-            if row is None:
-                raise UnknownRunError(f"There is no run {id!r}.")
-            learnt = row["step"] if row["state"] == "running" else _checkpoint_step(db, id)
-            if row["state"] in ("queued", "running", "interrupted") and not learnt:
-                self._enter(db, id, "stopped", ended=time.time())
-            elif row["state"] in WAITING:
-                db.execute("UPDATE runs SET stop_asked = 1 WHERE id = ?", (id,))
-            elif row["state"] == "interrupted":
-                self._requeue(db, id, owner, stop=True)
+            for id in ids:
+                self._ask_stop(db, id, owner)
+
+    def _ask_stop(self, db: sqlite3.Connection, id: str, owner: str) -> None:
+        row = db.execute("SELECT state, step FROM runs WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            raise UnknownRunError(f"There is no run {id!r}.")
+        learnt = row["step"] if row["state"] == "running" else _checkpoint_step(db, id)
+        if row["state"] in ("queued", "running", "interrupted") and not learnt:
+            self._enter(db, id, "stopped", ended=time.time())
+        elif row["state"] in WAITING:
+            db.execute("UPDATE runs SET stop_asked = 1 WHERE id = ?", (id,))
+        elif row["state"] == "interrupted":
+            self._requeue(db, id, owner, stop=True)
 
     def stops_asked(self, ids: Sequence[str]) -> set[str]:
         """Which of these runs somebody, in any process, asked to stop."""
@@ -294,6 +318,11 @@ class Transitions(Database):
     def _hold(self, db: sqlite3.Connection, run: Run) -> None:
         if not self._held(db, [run]):
             raise RunStateError(f"Run {run.id} has ended, or is held by another worker.")
+
+
+def _is_ready(row: sqlite3.Row) -> bool:
+    """Whether a queued run has the base that it starts from."""
+    return row["base"] is None or bool(row["usable"])
 
 
 def _bank(row: sqlite3.Row) -> tuple[str, int, int]:

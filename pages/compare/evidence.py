@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
+from core.spec import Role
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import differences_table, full_differences, rank_differences
@@ -56,7 +57,7 @@ def _table(title: str, found: Sequence[Difference]) -> None:
 
 def single_pair(lab: Lab, arms: Sequence[Arm]) -> None:
     """Two stored networks on the same test images; at once where there is one seed, else on demand."""
-    full = next((arm for arm in arms if arm.method == "full" and not arm.spec.control), None)
+    full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
     others = [arm for arm in arms if arm is not full and full and set(arm.seeds) & set(full.seeds)]
     if full is None or not others:
         return

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
+from core.spec import Role
 from core.store.record import Experiment
 from core.study.arms.arm import Arm
 from core.study.figures.examples import (
@@ -49,7 +50,7 @@ def examples(lab: Lab, experiment: Experiment, arms: Sequence[Arm], colours: Map
         st.warning(results.facts.warning)
     pair = _pair(arms)
     # Controls would crowd the figure; one that is chosen is drawn.
-    labels = {arm.key: arm.label for arm in arms if arm in pair or not arm.spec.control}
+    labels = {arm.key: arm.label for arm in arms if arm in pair or arm.role is not Role.CONTROL}
     figure = class_accuracy(results, labels, names, colours)
     show(figure, experiment.id, "classes", class_accuracy_alt(results, labels, names))
     highest = highest_confusion(results, [arm.key for arm in pair])

@@ -22,12 +22,13 @@ from pages.compare.parts import (
     table_part,
 )
 from pages.compare.selected import selected_runs, wanted_arms
+from pages.shared.current import experiment_picker
 from pages.shared.experiment_actions import experiment_actions
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
-from pages.shared.pickers import base_text, experiment_picker, task_text
+from pages.shared.pickers import base_text, task_text
 from pages.shared.state import state_line
 from pages.shared.verdict_view import verdict_view
 
@@ -59,10 +60,9 @@ several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases)
 base, task = base_text(lab.run(experiment.base)), task_text(everything[0].spec.task)
 st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}.")
 actions = st.container()
-state_line(lab, everything, "compare")
-if any(run.is_live for run in everything):
-    ids = [run.id for run in (*bases, *everything) if run.is_live or run.spec.method != "pretrain"]
-    live_panel(lab, ids, "compare-live")
+if not any(run.is_live for run in everything):
+    state_line(lab, everything, "compare")
+live_panel(lab, [*(run.id for run in bases if run.is_live), *experiment.runs], f"compare-{experiment.id}")
 failed = [run for run in everything if run.state == "failed"]
 for run in failed[:MAX_FAILURES]:
     setting = f"{run.spec.label}, learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed}"

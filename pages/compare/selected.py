@@ -7,11 +7,16 @@ import streamlit as st
 from core.lab import Lab
 from core.store.record import Experiment, Run
 from core.study.arms.settings import share_base_and_task
+from core.wording.numbers import listed
+from pages.shared.literal import literal
 
 
 def selected_runs(lab: Lab) -> Experiment | None:
     """The runs that the address names, where they share base and task; None where it names none."""
-    runs = lab.runs_of(list(dict.fromkeys(st.query_params.get("runs", "").split(","))))
+    asked = list(dict.fromkeys(filter(None, st.query_params.get("runs", "").split(","))))
+    runs = lab.runs_of(asked)
+    if gone := [id for id in asked if id not in {run.id for run in runs}]:
+        st.warning(literal(f"There is no run {listed(gone)}; it may have been deleted."), icon=":material/link_off:")
     if not share_base_and_task(runs):
         return None
     with st.container(horizontal=True, vertical_alignment="center"):

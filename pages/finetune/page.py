@@ -11,12 +11,14 @@ from core.spec import CONTROL_RATES, CONTROLS, OptimSpec
 from core.study.arms.tuning import tuned_arms
 from pages.finetune.form import fairness, price_table
 from pages.shared import forms
+from pages.shared.current import known, missing_sentence, remember
 from pages.shared.like import fill_form
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import base_picker
 from pages.shared.primary import on_primary
+from pages.shared.state import resume_button, state_text
 from pages.shared.task_form import task_form
 
 lab = current()
@@ -24,19 +26,18 @@ lab = current()
 st.title("Fine-tune")
 st.markdown("Choose a base and a task, and train full fine-tuning and LoRA side by side.")
 
-live = [run.id for run in lab.live() if run.spec.method != "pretrain"]
+live_panel(lab, [run.id for run in lab.live() if run.spec.method != "pretrain"], "finetune-live")
 # Kept in the URL, so that the page still knows after a reload what was started here.
-launched = next((e.id for e in lab.experiments() if e.id == st.query_params.get("experiment")), None)
-if live:
-    live_panel(lab, live, "finetune-live")
-elif launched:
-    st.success("The experiment is finished.", icon=":material/check_circle:")
+asked = st.query_params.get("experiment")
+launched = known(lab, asked) if asked else None
 if launched:
-    link(
-        "compare",
-        "Open the comparison",
-        {"experiment": launched},
-    )
+    members = lab.members(launched)
+    if not any(run.is_live for run in members):
+        st.markdown(f"**{literal(launched.name)}**: {state_text(members)}.")
+        resume_button(lab, members, "finetune")
+    link("compare", "Open the comparison", {"experiment": launched.id})
+elif asked:
+    st.warning(literal(missing_sentence(asked)), icon=":material/link_off:")
 
 fill_form(lab, "finetune")
 base = base_picker(lab)
@@ -118,7 +119,7 @@ with cost, st.container(border=True):
                 on_primary("Start the experiment"), type="primary", icon=":material/play_arrow:", width="stretch"
             ):
                 experiment = lab.fine_tune(base, task, arms, seeds, device=device, own_bases=own_bases)
-                st.query_params["experiment"] = experiment.id
+                remember(experiment.id)
                 st.rerun()
     except LabError as error:
         st.error(literal(str(error)))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import current
+from core.store.record import Experiment
 from core.study.report.evidence import bases_of
 from pages.home.answer import answer, earlier
 from pages.home.question import question
-from pages.shared.live import live_panel
+from pages.shared.current import asked_for, known, missing_sentence, remember
+from pages.shared.literal import literal
+from pages.shared.live import is_watched, live_panel
 from pages.shared.restore import offer_to_restore
 
 LISTED = 12
@@ -16,27 +19,48 @@ LISTED = 12
 
 lab = current()
 
+
+def is_running(experiment: Experiment) -> bool:
+    """Whether a run of an experiment is queued or running."""
+    return any(run.is_live for run in lab.members(experiment))
+
+
+def watch(experiment: Experiment) -> None:
+    """Show the runs of an experiment, and its bases while they train."""
+    bases = [run.id for run in lab.runs_of(bases_of(lab.members(experiment))) if run.is_live]
+    live_panel(lab, [*bases, *experiment.runs], _panel(experiment), experiment.name)
+
+
+def _panel(experiment: Experiment) -> str:
+    return f"home-{experiment.id}"
+
+
 st.title("Full fine-tuning or LoRA?")
 offer_to_restore(lab)
 
 with st.container(border=True):
     started = question(lab)
 if started is not None:
-    st.query_params["experiment"] = started.id
+    remember(started.id)
     st.rerun()
 
 experiments = lab.experiments(LISTED)
-running = [e for e in experiments if any(run.is_live for run in lab.members(e))]
+asked = asked_for(lab)
+shown = known(lab, asked) if asked else next(iter(experiments), None)
+if asked and shown is None:
+    st.warning(literal(f"{missing_sentence(asked)} Choose another one below."), icon=":material/link_off:")
+
+running = [experiment for experiment in experiments if is_running(experiment)]
+if shown is not None and shown not in running and is_running(shown):
+    running.append(shown)
 if running:
     st.subheader("Running now")
-    live = {run.id for run in lab.live()}
-    bases = dict.fromkeys(id for e in running for id in bases_of(lab.members(e)) if id in live)
-    live_panel(lab, [*bases, *(id for e in running[::-1] for id in e.runs)], "home-live")
+for experiment in running[::-1]:
+    watch(experiment)
 
-done = [e for e in experiments if e not in running]
-wanted = st.query_params.get("experiment")
-shown = next((e for e in done if e.id == wanted), done[0] if done else None)
-if shown is not None:
+if shown is not None and shown not in running:
     answer(lab, shown)
-    if others := [e for e in done if e is not shown]:
-        earlier(lab, others)
+    if is_watched(_panel(shown)):
+        watch(shown)
+if others := [e for e in experiments if e != shown and e not in running]:
+    earlier(lab, others)

@@ -24,9 +24,7 @@ lab = current()
 st.title("Pretrain")
 st.markdown("Train a network from random weights. The result is a **base** that you can fine-tune.")
 
-live = [run.id for run in lab.live() if run.spec.method == "pretrain"]
-if live:
-    live_panel(lab, live, "pretrain-live")
+live_panel(lab, [run.id for run in lab.live() if run.spec.method == "pretrain"], "pretrain-live")
 
 spec = None
 settings, cost = st.columns([3, 2], gap="large")

@@ -14,11 +14,11 @@ from core.study.report.html import report_html
 from core.study.report.report import Plot, report
 from core.study.weights.remeasured import remeasure
 from pages.compare.costs import CUSTOMERS
+from pages.shared.current import experiment_picker
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.measured import measured
-from pages.shared.pickers import experiment_picker
 from pages.shared.primary import on_primary
 
 lab = current()

@@ -44,7 +44,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
             _button(
                 "Stop",
                 "stop",
-                lambda ids: [lab.stop(id) for id in ids],
+                lambda ids: lab.stop(*ids),
                 live,
                 len(ids),
                 help="Keeps what has been learnt so far.",

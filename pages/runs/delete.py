@@ -100,15 +100,10 @@ def _stop_first(lab: Lab, effects: DeletionEffects) -> None:
         "Stop it" if count == 1 else "Stop them",
         icon=":material/stop:",
         key="runs-delete-stop",
-        on_click=_stop,
-        args=(lab, effects.running),
+        on_click=lab.stop,
+        args=effects.running,
         help="This takes about a second.",
     )
-
-
-def _stop(lab: Lab, ids: tuple[str, ...]) -> None:
-    for id in ids:
-        lab.stop(id)
 
 
 def _what_is_deleted(lab: Lab, effects: DeletionEffects) -> None:

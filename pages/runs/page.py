@@ -36,9 +36,8 @@ st.title("Runs")
 offer_to_restore(lab)
 
 live = [run.id for run in lab.live()]
+live_panel(lab, live, "runs-live")
 if live:
-    live_panel(lab, live, "runs-live")
-    st.button("Stop all", icon=":material/stop:", on_click=lambda: [lab.stop(id) for id in live])
     st.fragment(watch, run_every=WATCH_SECONDS)(lab, seen)
 
 if not lab.search.count(Query(archived=None)):

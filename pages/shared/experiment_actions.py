@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
-from core.engine.experiment import MAX_NEW_SEEDS, next_seeds, settings_of
+from core.engine.experiment import MAX_NEW_SEEDS, Setting, next_seeds, settings_of
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import RunSpec
+from core.spec import CONTROLS, RunSpec
 from core.store.record import Experiment
+from core.study.arms.growth import RATES_OFFERED, extended
 from core.study.arms.tuning import is_tuned
 from core.wording.experiments import MAX_NAME
 from core.wording.numbers import count_text
+from pages.shared.forms import RANK_CHOICES
 from pages.shared.like import like_link
 from pages.shared.literal import literal
+from pages.shared.primary import on_primary
 
 MORE_SEEDS = 8
 """Suggested number of further seeds where none would settle the verdict."""
@@ -30,6 +35,7 @@ def experiment_actions(lab: Lab, experiment: Experiment, seeds: int = 0) -> None
     specs = [run.spec for run in lab.members(experiment)]
     with st.container(horizontal=True, vertical_alignment="center"):
         add_seeds(lab, experiment, specs, min(seeds or MORE_SEEDS, MAX_NEW_SEEDS))
+        add_settings(lab, experiment, specs)
         run_again(experiment, specs)
         rename(lab, experiment)
 
@@ -80,18 +86,66 @@ def add_seeds(lab: Lab, experiment: Experiment, specs: list[RunSpec], suggested:
             or suggested
         )
         try:
-            settings, seeds = settings_of(specs), next_seeds(specs, count)
-            growth = lab.growth(experiment, settings, seeds)
-            bases = f", and {_counted(len(growth.bases), 'base')} before them" if growth.bases else ""
-            st.caption(
-                f"{_counted(len(growth.runs), 'run')}: {_counted(len(settings), 'setting')} with "
-                f"{_counted(count, 'seed')} each{bases}."
-            )
-            if st.button(f"Train {_counted(len(growth.runs), 'run')}", type="primary", key=f"{key}-start"):
-                lab.grow(experiment, settings, seeds)
-                st.rerun()
+            _grow(lab, experiment, settings_of(specs), next_seeds(specs, count), key)
         except LabError as error:
             st.error(literal(str(error)))
+
+
+def add_settings(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None:
+    """Draw a popover with ranks, controls and learning rates that the experiment does not have yet.
+
+    Args:
+        lab: queues the runs.
+        experiment: what to grow.
+        specs: of all its runs.
+    """
+    key = f"add-settings-{experiment.id}-{len(specs)}"
+    with st.popover("Add settings", icon=":material/add:", key=key, on_change="rerun") as fold:
+        if not fold.open:
+            return
+        ranks = {spec.lora.rank for spec in specs if spec.lora}
+        controls = {spec.control for spec in specs}
+        rates = {spec.optim.learning_rate for spec in specs}
+        new_ranks = st.pills(
+            "LoRA ranks", [r for r in RANK_CHOICES if r not in ranks], selection_mode="multi", key=f"{key}-ranks"
+        )
+        new_controls = st.pills(
+            "Controls",
+            [name for name in CONTROLS if name not in controls],
+            selection_mode="multi",
+            format_func=CONTROLS.__getitem__,
+            key=f"{key}-controls",
+        )
+        new_rates = st.pills(
+            "Learning rates",
+            [rate for rate in RATES_OFFERED if rate not in rates],
+            selection_mode="multi",
+            format_func=lambda rate: f"{rate:g}",
+            key=f"{key}-rates",
+            help="For every method and rank.",
+        )
+        try:
+            settings = extended(settings_of(specs), new_ranks, new_controls, new_rates)
+            _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
+        except LabError as error:
+            st.error(literal(str(error)))
+
+
+def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequence[int], key: str) -> None:
+    """Say how many runs are missing for these settings and seeds, with a button that trains them."""
+    growth = lab.growth(experiment, settings, seeds)
+    if not growth.runs:
+        st.caption("Choose what to add.")
+        return
+    bases = f", and {_counted(len(growth.bases), 'base')} before them" if growth.bases else ""
+    added = len({spec.arm for spec in growth.runs})
+    st.caption(
+        f"{_counted(len(growth.runs), 'run')}: {_counted(added, 'setting')} with "
+        f"{_counted(len({spec.seed for spec in growth.runs}), 'seed')} each{bases}."
+    )
+    if st.button(on_primary(f"Train {_counted(len(growth.runs), 'run')}"), type="primary", key=f"{key}-start"):
+        lab.grow(experiment, settings, seeds)
+        st.rerun()
 
 
 def run_again(experiment: Experiment, specs: list[RunSpec]) -> None:

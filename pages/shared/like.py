@@ -9,7 +9,7 @@ import streamlit as st
 from core.data.presets import PRESETS, preset_tasks
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import RunSpec
+from core.spec import Role, RunSpec
 from pages.shared import forms
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -92,7 +92,7 @@ def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
 
 def _arms(specs: list[RunSpec]) -> dict[str, Any]:
     """Values of the Fine-tune form. Of several rates, the middle one is what tuning is around."""
-    full = [spec for spec in specs if spec.method == "full" and not spec.control]
+    full = [spec for spec in specs if spec.role is Role.REFERENCE]
     lora = [spec for spec in specs if spec.lora]
     tried = max(len(_rates([spec for spec in specs if spec.label == label])) for label in {s.label for s in specs})
     values: dict[str, Any] = {
@@ -123,7 +123,7 @@ def _grid(specs: list[RunSpec]) -> dict[str, Any]:
         "ranks": sorted({adapter.rank for adapter in adapters}),
         "alphas": sorted({adapter.alpha for adapter in adapters}),
         "rates": _rates([spec for spec in specs if spec.lora]),
-        "full-rates": _rates([spec for spec in specs if spec.method == "full" and not spec.control]),
+        "full-rates": _rates([spec for spec in specs if spec.role is Role.REFERENCE]),
     }
     return values | ({"scaling": adapters[0].scaling} if adapters else {})
 

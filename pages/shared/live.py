@@ -1,60 +1,127 @@
-"""Live view of queued and running runs: progress, speed, time left, Stop buttons and loss curves."""
+"""Live view of runs: how far they are, loss beside accuracy with one line per arm, and buttons that stop them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
+import pandas as pd
 import streamlit as st
 
 from core.lab import Lab
-from core.store.record import Run
-from core.study.arms.arm import labels_of
-from core.study.figures.curves import NamedCurve, live_figure_data
-from core.study.figures.palette import shades_of
-from core.wording.numbers import count_text, left_text, seconds_text
+from core.store.record import Curve, Run
+from core.study.arms.arm import arm_order, labels_of
+from core.study.figures.live import HEIGHT, LiveArm, live_accuracy, live_loss
+from core.study.figures.palette import colour_of
+from core.wording.numbers import count_text, left_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
 from pages.shared.pickers import state_badge
+from pages.shared.state import resume_button, state_text, stop_all
 
 TICK = 1.0
 """Seconds between two updates."""
 
-MAX_ROWS = 4
-"""Maximum number of running runs that are shown with details."""
+MAX_ROWS = 50
+"""Maximum number of runs that are listed with a button of their own."""
 
-MAX_FOLDED = 50
-"""Maximum number of runs listed in an expander."""
+MAX_TABLE = 300
+"""Maximum height of the table of arms in pixels; a longer one scrolls."""
 
-MAX_CURVES = 12
-"""Curves drawn at once; more would be hard to tell apart."""
+WATCHED = "watched-runs"
+"""Session state key: ids of the runs of each panel that has been live and was not dismissed, by the panel's key."""
 
 
-def live_panel(lab: Lab, ids: Sequence[str], key: str) -> None:
-    """Show these runs, and update the view every second while any of them is live.
+def live_panel(lab: Lab, ids: Sequence[str], key: str, title: str = "") -> None:
+    """Show these runs if one of them is live, updated every second, and after their end until they are dismissed.
 
     When the last run ends, the whole page is redrawn, because it then offers other actions.
+
+    Args:
+        lab: has the runs.
+        ids: what to show, with the other runs of the same experiments.
+        key: of the panel, unique in the session.
+        title: what is trained, as plain text.
     """
-    live = any(run.is_live for run in lab.runs_of(ids))
-    st.fragment(_panel, run_every=TICK if live else None)(lab, tuple(ids), key, live)
+    watched: dict[str, tuple[str, ...]] = st.session_state.setdefault(WATCHED, {})
+    if any(run.is_live for run in lab.runs_of(ids)):
+        # What has ended makes room for what was started since.
+        before = watched.get(key, ())
+        before = before if any(run.is_live for run in lab.runs_of(before)) else ()
+        watched[key] = tuple(dict.fromkeys([*before, *_with_experiments(lab, ids)]))
+    runs = lab.runs_of(watched.get(key, ()))
+    if any(run.is_live for run in runs):
+        st.fragment(_update, run_every=TICK)(lab, watched[key], key, title)
+    elif runs:
+        _panel(lab, runs, key, title)
 
 
-def _panel(lab: Lab, ids: tuple[str, ...], key: str, was_live: bool) -> None:
+def is_watched(key: str) -> bool:
+    """Whether a panel is shown although none of its runs need be live any more."""
+    return key in st.session_state.get(WATCHED, {})
+
+
+def _with_experiments(lab: Lab, ids: Sequence[str]) -> list[str]:
+    names = dict.fromkeys(run.experiment for run in lab.runs_of(ids) if run.experiment)
+    return [*ids, *(run.id for name in names for run in lab.runs(experiment=name)[::-1])]
+
+
+def _update(lab: Lab, ids: tuple[str, ...], key: str, title: str) -> None:
     runs = lab.runs_of(ids)
-    live = [run for run in runs if run.is_live]
-    if was_live and not live:
+    if not any(run.is_live for run in runs):
         st.rerun()
-    if not runs:  # all of them have been deleted
-        return
+    _panel(lab, runs, key, title)
+
+
+def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
+    # A base is of interest until what is built on it begins.
+    runs = [run for run in runs if run.spec.method != "pretrain" or run.is_live] or runs
     labels = _labels(runs)
-    _summary(lab, runs, live)
-    running = [run for run in live if run.state == "running"]
-    waiting = [run for run in live if run.state == "queued"]
-    for run in running[:MAX_ROWS]:
-        _running(lab, run, labels[run.spec.arm], key, alone=len(running) == 1)
-    _folded(lab, "Also training", running[MAX_ROWS:], labels, f"{key}-beside")
-    _folded(lab, "Queued", waiting, labels, f"{key}-waiting")
-    _curves(lab, runs, labels, key)
+    arms = _arms(lab, runs, labels)
+    with st.container(border=True):
+        _head(lab, runs, key, title)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            live_chart(live_loss(arms), f"{key}-loss", HEIGHT, "Training loss of each setting, by epoch")
+        with right:
+            live_chart(live_accuracy(arms), f"{key}-accuracy", HEIGHT, "Validation accuracy of each setting, by epoch")
+        _table(runs, arms, labels, key)
+        _runs(lab, [run for run in runs if run.is_live], labels, key)
+
+
+def _head(lab: Lab, runs: list[Run], key: str, title: str) -> None:
+    """Draw title, states and buttons, and a progress bar while runs are live."""
+    live = [run for run in runs if run.is_live]
+    words = state_text(runs)
+    if live:
+        left = lab.estimates.remaining(live)
+        words += f" · {left_text(left.seconds_low, left.seconds_high)}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if title:
+            st.markdown(f"**{literal(title)}**", width="content")
+        st.caption(words, width="stretch")
+        if live:
+            resume_button(lab, runs, key)  # afterwards the page offers it beside the result
+            st.button(
+                "Stop all",
+                icon=":material/stop:",
+                key=f"{key}-stop-all",
+                on_click=stop_all,
+                args=(lab, [run.id for run in runs]),
+                help="Keeps what has been learnt so far.",
+            )
+        else:
+            st.button("Dismiss", icon=":material/close:", key=f"{key}-dismiss", on_click=_dismiss, args=(key,))
+    if live:
+        # Runs that failed or were stopped count only with the steps that they took.
+        st.progress(sum(map(_share, runs)) / len(runs))
+
+
+def _dismiss(key: str) -> None:
+    st.session_state[WATCHED].pop(key, None)
+
+
+def _share(run: Run) -> float:
+    return 1.0 if run.state == "finished" else run.progress
 
 
 def _labels(runs: list[Run]) -> dict[str, str]:
@@ -65,22 +132,80 @@ def _labels(runs: list[Run]) -> dict[str, str]:
     return labels
 
 
-def _summary(lab: Lab, runs: list[Run], live: list[Run]) -> None:
-    count = Counter(run.state for run in runs)
-    words = [f"{count['finished']} of {len(runs)} finished"]
-    words += [f"{count[state]} {state}" for state in ("stopped", "failed", "interrupted") if count[state]]
-    if live:
-        left = lab.estimates.remaining(live)
-        words.append(left_text(left.seconds_low, left.seconds_high))
-    # Runs that failed or were stopped count only with the steps that they took.
-    share = sum(1.0 if run.state == "finished" else run.progress for run in runs) / len(runs)
-    st.progress(share, " · ".join(words))
+def _arms(lab: Lab, runs: list[Run], labels: dict[str, str]) -> list[LiveArm]:
+    """Every arm with its curves so far, in order."""
+    found = []
+    for key, members in _by_arm(runs).items():
+        first = members[0].spec
+        curves = tuple(_curve(lab, run) for run in members if run.step)
+        steps = next((run.steps for run in members if run.steps), 0)
+        found.append(
+            LiveArm(key, labels[key], first.label, colour_of(first), curves, (steps or 1) / first.optim.epochs)
+        )
+    return found
 
 
-def _running(lab: Lab, run: Run, label: str, key: str, alone: bool) -> None:
-    with st.container(border=True, horizontal=True, vertical_alignment="center", key=f"{key}-{run.id}"):
+def _by_arm(runs: list[Run]) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: arm_order(run.spec)):
+        found.setdefault(run.spec.arm, []).append(run)
+    return found
+
+
+def _curve(lab: Lab, run: Run) -> Curve:
+    return lab.curve(run.id) if run.is_live else _ended_curve(lab, run.id, run.ended)
+
+
+@st.cache_resource(show_spinner=False, max_entries=400)
+def _ended_curve(_lab: Lab, id: str, ended: float | None) -> Curve:
+    """The curve of a run that ended then: it changes only if the run is resumed."""
+    return _lab.curve(id)
+
+
+def _table(runs: list[Run], arms: list[LiveArm], labels: dict[str, str], key: str) -> None:
+    """Draw one row per arm: how many runs have finished, how far they are, and their accuracy so far."""
+    latest = {arm.key: arm.latest for arm in arms}
+    members = _by_arm(runs)
+    table = pd.DataFrame(
+        {
+            "Setting": [labels[arm] for arm in members],
+            "Progress": [100 * sum(map(_share, own)) / len(own) for own in members.values()],
+            "Validation": [latest.get(arm, float("nan")) for arm in members],
+            "Runs": [state_text(own) for own in members.values()],
+        }
+    )
+    column = st.column_config
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=min(MAX_TABLE, 36 * (len(table) + 1)),
+        key=f"{key}-arms",
+        alt="Every setting with its progress, its validation accuracy so far and the states of its runs",
+        column_config={
+            "Progress": column.ProgressColumn(format="%.0f %%", max_value=100, width="small"),
+            "Validation": column.NumberColumn(format="%.2f %%", help="Latest accuracy, mean of the seeds."),
+        },
+    )
+
+
+def _runs(lab: Lab, live: list[Run], labels: dict[str, str], key: str) -> None:
+    """Draw an expander that lists live runs; its content is drawn only while open, as there may be hundreds."""
+    if not live:
+        return
+    fold = st.expander("Stop single runs", icon=":material/list:", key=f"{key}-runs", on_change="rerun")
+    if not fold.open:
+        return
+    with fold:
+        for run in live[:MAX_ROWS]:
+            _run(lab, run, labels[run.spec.arm], key)
+        if len(live) > MAX_ROWS:
+            st.caption(f"And {len(live) - MAX_ROWS} more; the Runs page lists them all.")
+
+
+def _run(lab: Lab, run: Run, label: str, key: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}-{run.id}"):
         state_badge(run)
-        st.markdown(f"**{literal(label)}**, seed {run.spec.seed}", width="content")
+        st.markdown(literal(f"{label}, seed {run.spec.seed}"), width="content")
         epochs = run.spec.optim.epochs
         words = [
             f"Epoch {min(epochs, 1 + int(run.progress * epochs))} of {epochs}",
@@ -88,59 +213,13 @@ def _running(lab: Lab, run: Run, label: str, key: str, alone: bool) -> None:
         ]
         if run.examples_per_second:
             words.append(f"{count_text(run.examples_per_second)} examples/s")
-        if run.eta is not None and alone:  # runs trained together wait for each other at every step
-            words.append(f"{seconds_text(run.eta)} left")
-        st.caption(" · ".join(words) if run.steps else "Preparing the data", width="stretch")
-        _stop_button(lab, run, key)
-
-
-def _folded(lab: Lab, title: str, runs: list[Run], labels: dict[str, str], key: str) -> None:
-    """Draw an expander that lists runs; its content is drawn only while open, as there may be hundreds."""
-    if not runs:
-        return
-    fold = st.expander(f"{title}: {len(runs)}", icon=":material/schedule:", key=key, on_change="rerun")
-    if not fold.open:
-        return
-    with fold:
-        for run in runs[:MAX_FOLDED]:
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(literal(f"{labels[run.spec.arm]}, seed {run.spec.seed}"), width="stretch")
-                _stop_button(lab, run, key)
-        if len(runs) > MAX_FOLDED:
-            st.caption(f"And {len(runs) - MAX_FOLDED} more; the Runs page lists them all.")
-
-
-def _stop_button(lab: Lab, run: Run, key: str) -> None:
-    st.button(
-        "Stop",
-        icon=":material/stop:",
-        key=f"{key}-stop-{run.id}",
-        on_click=lab.stop,
-        args=(run.id,),
-        help="Keeps what has been learnt so far.",
-        disabled=run.stop_asked,
-    )
-
-
-def _curves(lab: Lab, runs: list[Run], labels: dict[str, str], key: str) -> None:
-    begun = [run for run in runs if run.step][-MAX_CURVES:]
-    if not begun:
-        st.caption("Loss curves appear after the first steps.")
-        return
-    colours = shades_of(run.spec for run in runs)
-    curves = [
-        NamedCurve(
-            run=run.id,
-            label=f"{labels[run.spec.arm]}, seed {run.spec.seed}",
-            colour=colours[run.spec.arm],
-            curve=lab.curve(run.id),
-            steps_per_epoch=run.steps / run.spec.optim.epochs,
+        st.caption(" · ".join(words) if run.steps else "", width="stretch")
+        st.button(
+            "Stop",
+            icon=":material/stop:",
+            key=f"{key}-stop-{run.id}",
+            on_click=lab.stop,
+            args=(run.id,),
+            help="Keeps what has been learnt so far.",
+            disabled=run.stop_asked,
         )
-        for run in begun
-    ]
-    live_chart(
-        live_figure_data(curves),
-        key=f"{key}-chart",
-        height=380,
-        alt="Training and validation loss of these runs, by step",
-    )

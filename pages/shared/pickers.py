@@ -11,8 +11,9 @@ from core.lab import Lab
 from core.store.record import Experiment, Run
 from core.wording.numbers import percent
 from core.wording.tasks import task_text
+from pages.shared.literal import literal
 
-__all__ = ["base_facts", "base_picker", "base_text", "experiment_picker", "pick", "state_badge", "task_text", "when"]
+__all__ = ["base_facts", "base_picker", "base_text", "experiment_text", "pick", "state_badge", "task_text", "when"]
 
 STATE_ICONS = {
     "queued": ":material/schedule:",
@@ -49,23 +50,48 @@ def base_facts(run: Run) -> str:
     return f"{accuracy} · {epochs} epoch{'' if epochs == 1 else 's'} · {run.id}"
 
 
-def pick(label: str, names: Mapping[str, str], query: str, help: str | None = None) -> str:
+def pick(label: str, names: Mapping[str, str], query: str, help: str | None = None, missing: str = "") -> str:
     """Draw a choice that is always kept in the URL, so that a link to it stays valid when there are newer items.
+
+    The URL decides what is shown, so that Back in the browser returns to the choice before. If it names an item that
+    does not exist, this says so, draws the choice without a value, and ends the page.
 
     Args:
         label: of the widget.
         names: the items by id, with the text shown for each; the first is the default.
         query: name of the URL parameter.
         help: tooltip of the label.
+        missing: what to say if the URL names an item that does not exist, as plain text.
 
     Returns:
         The id of the chosen item.
     """
-    ids, wanted = list(names), st.query_params.get(query)
-    place = ids.index(wanted) if wanted in names else 0
-    choice: str = st.selectbox(label, ids, place, format_func=names.__getitem__, help=help, key=f"pick-{query}")
-    st.query_params[query] = choice
-    return choice
+    key, wanted = f"pick-{query}", st.query_params.get(query) or next(iter(names))
+    exists = wanted in names
+    if not exists:
+        missing = missing or f"There is no {label.lower()} {wanted!r}; it may have been deleted."
+        st.warning(literal(f"{missing} Choose another one."), icon=":material/link_off:")
+    st.session_state[key] = wanted if exists else None
+    st.selectbox(
+        label,
+        list(names),
+        0 if exists else None,
+        format_func=names.__getitem__,
+        help=help,
+        key=key,
+        placeholder="Choose one",
+        on_change=_to_address,
+        args=(query, key),
+    )
+    if not exists:
+        st.stop()
+    st.query_params[query] = wanted
+    return wanted
+
+
+def _to_address(query: str, key: str) -> None:
+    if choice := st.session_state[key]:
+        st.query_params[query] = choice
 
 
 def base_picker(lab: Lab) -> Run | None:
@@ -81,15 +107,6 @@ def experiment_text(lab: Lab, experiment: Experiment) -> str:
     """Describe an experiment in one line."""
     live = sum(run.is_live for run in lab.members(experiment))
     return f"{experiment.name} · {when(experiment.created)}" + (f" · {live} unfinished" if live else "")
-
-
-def experiment_picker(lab: Lab) -> Experiment | None:
-    """Draw a choice of experiments, newest first; return None if there are none."""
-    experiments = {experiment.id: experiment for experiment in lab.experiments()}
-    if not experiments:
-        return None
-    names = {id: experiment_text(lab, experiment) for id, experiment in experiments.items()}
-    return experiments[pick("Experiment", names, "experiment")]
 
 
 def state_badge(run: Run) -> None:

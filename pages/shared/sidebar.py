@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core import lab
+from core.errors import LabError
 from core.settings import choose_device, device_name
 from core.store.record import Run
-from core.wording.numbers import seconds_text
+from core.wording.numbers import left_text
 
 POLL_SECONDS = 2.0
 """Seconds between two updates while there are live runs."""
@@ -30,15 +31,15 @@ def _activity(was_live: bool) -> None:
     if runs:
         running = [run for run in runs if run.state == "running"]
         progress = sum(run.progress for run in running) / max(len(running), 1)
-        st.progress(progress, text=_line(running, len(runs) - len(running)))
+        counts = [f"{len(running)} running"] if running else []
+        counts += [f"{len(runs) - len(running)} queued"] if len(running) < len(runs) else []
+        st.progress(progress, text=" · ".join([*counts, *_left(runs)]))
 
 
-def _line(running: Sequence[Run], waiting: int) -> str:
-    words = []
-    if running:
-        # Runs of a bank share the time, so what is left is their sum, as in the live view.
-        left = [run.eta for run in running if run.eta is not None]
-        words.append(f"{len(running)} running" + (f", about {seconds_text(sum(left))} left" if left else ""))
-    if waiting:
-        words.append(f"{waiting} queued")
-    return " · ".join(words)
+def _left(runs: Sequence[Run]) -> list[str]:
+    """How long the runs will still take, as in the live view; empty while that is not known."""
+    try:
+        left = lab.current().estimates.remaining(runs)
+    except LabError:
+        return []  # A dataset is gone: its runs will fail, and say so.
+    return [left_text(left.seconds_low, left.seconds_high)] if left.seconds is not None else []

@@ -1,4 +1,4 @@
-"""What became of an experiment's runs, and the button that resumes those that were interrupted."""
+"""What became of runs, in the same words on every page, and the buttons that stop and resume all of them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,19 @@ def state_line(lab: Lab, runs: Sequence[Run], key: str) -> None:
     """Say how many runs are not finished, and offer to resume the interrupted ones; draw nothing if all finished."""
     if all(run.state == "finished" for run in runs):
         return
-    interrupted = [run.id for run in runs if run.state == "interrupted"]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(state_text(runs), width="content")
-        if interrupted and st.button("Resume all", icon=":material/play_arrow:", key=f"{key}-resume"):
-            lab.resume(interrupted)
-            st.rerun()
+        resume_button(lab, runs, key)
+
+
+def resume_button(lab: Lab, runs: Sequence[Run], key: str) -> None:
+    """Draw a button that resumes the interrupted ones of these runs, in one call; nothing if there are none."""
+    interrupted = [run.id for run in runs if run.state == "interrupted"]
+    if interrupted and st.button("Resume all", icon=":material/play_arrow:", key=f"{key}-resume"):
+        lab.resume(interrupted)
+        st.rerun()
+
+
+def stop_all(lab: Lab, ids: Sequence[str]) -> None:
+    """Stop those of these runs that are queued or running, in one call."""
+    lab.stop(*(run.id for run in lab.runs_of(ids) if run.is_live))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import streamlit as st
@@ -14,6 +13,7 @@ from core.study.figures.sweep import heat_map
 from core.wording.numbers import left_text
 from pages.shared.links import go
 from pages.shared.literal import literal
+from pages.shared.state import state_text, stop_all
 from pages.sweep.tile_map import tile_map
 
 TICK = 1.0
@@ -65,32 +65,22 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
         _progress(lab, members, live)
     with right:
         st.button(
-            "Stop the sweep",
+            "Stop all",
             icon=":material/stop:",
             width="stretch",
             key=f"sweep-stop-{experiment.id}",
-            on_click=_stop,
-            args=(lab, tuple(run.id for run in live)),
+            on_click=stop_all,
+            args=(lab, experiment.runs),
             help="What has finished stays.",
         )
     accuracy_map(experiment, cells_of(members), alpha)
 
 
-def _stop(lab: Lab, ids: tuple[str, ...]) -> None:
-    # From the end of the queue, so that no worker takes a run that is about to be stopped.
-    for id in reversed(ids):
-        lab.stop(id)
-
-
 def _progress(lab: Lab, members: Sequence[Run], live: Sequence[Run]) -> None:
     left = lab.estimates.remaining(live)
-    count = Counter(run.state for run in members)
-    words = [f"{count['finished']} of {len(members)} runs finished"]
-    words += [f"{count[state]} {state}" for state in ("stopped", "failed", "interrupted") if count[state]]
-    words.append(left_text(left.seconds_low, left.seconds_high))
     # What failed or was stopped is not done: the bar counts only steps that were taken.
     share = sum(1.0 if run.state == "finished" else run.progress for run in members) / len(members)
-    st.progress(share, " · ".join(words))
+    st.progress(share, f"{state_text(members)} · {left_text(left.seconds_low, left.seconds_high)}")
     running = [run for run in live if run.state == "running"]
     if len(running) > MAX_NAMED:
         st.caption(f"Training now: {len(running)} runs side by side.")

@@ -26,11 +26,13 @@ from core.study.arms.verdict import verdict
 from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves
 from core.wording.csv_file import csv_of
 from core.wording.numbers import NOTHING, count_text, forecast_text, listed, seconds_text
+from pages.shared.current import asked_for, choose_experiment, known, missing_sentence, remember
 from pages.shared.figure_panel import show
 from pages.shared.like import fill_form
 from pages.shared.links import link
 from pages.shared.literal import literal
-from pages.shared.pickers import base_text, pick, task_text, when
+from pages.shared.pickers import base_text, task_text, when
+from pages.shared.state import state_line
 from pages.shared.verdict_view import verdict_view
 from pages.sweep.form import sweep_form
 from pages.sweep.live import accuracy_map, comparison, sweep_live
@@ -162,22 +164,13 @@ def took(members: list[Run]) -> None:
 
 def troubles(members: list[Run]) -> None:
     """Show which runs have no result, and why."""
+    state_line(lab, members, "sweep")
     failed = [run for run in members if run.state == "failed"]
-    stopped = sum(run.state == "stopped" for run in members)
-    interrupted = [run.id for run in members if run.state == "interrupted"]
     if failed:
         st.warning(
             f"{count_text(len(failed))} of {count_text(len(members))} runs failed (✕), the first one because: "
             f"{literal(str(failed[0].cause))}"
         )
-    if stopped:
-        st.warning(f"{count_text(stopped)} of {count_text(len(members))} runs were stopped; they are left out.")
-    if interrupted:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.warning(f"{count_text(len(interrupted))} runs were interrupted because their process ended.")
-            if st.button("Resume them", icon=":material/play_arrow:", key="sweep-resume"):
-                lab.resume(interrupted)
-                st.rerun()
 
 
 st.title("Sweep")
@@ -198,14 +191,18 @@ with st.expander(
     started = sweep_form(lab) if fold.open else None
 if started is not None:
     st.session_state["sweep-filled"] = False
-    st.session_state["pick-sweep"] = st.query_params["sweep"] = started.id
+    remember(started.id)
     st.rerun()
-if not found:
+asked = asked_for(lab)
+other = known(lab, asked) if asked else None
+if other is not None and reads_as_sweep(lab, other.id):
+    found.setdefault(other.id, other)  # older than those that are listed
+missing = f"“{other.name}” is not a sweep." if other else missing_sentence(asked or "")
+names = {id: f"{e.name} · {count_text(len(e.runs))} runs · {when(e.created)}" for id, e in found.items()}
+experiment = choose_experiment("Sweep", list(found.values()), names, asked, missing)
+if experiment is None:
     st.caption("The sweep appears here as soon as it has started.")
     st.stop()
-
-names = {id: f"{e.name} · {count_text(len(e.runs))} runs · {when(e.created)}" for id, e in found.items()}
-experiment = found[pick("Sweep", names, "sweep")]
 members = lab.members(experiment)
 first = members[0].spec
 st.caption(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.lab import Lab
+from core.spec import Role
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.figures.palette import colours_of
@@ -50,7 +51,7 @@ class Focus:
     @property
     def full(self) -> Arm | None:
         """Full fine-tuning; None where the experiment has none."""
-        return next((arm for arm in self.arms if arm.method == "full"), None)
+        return next((arm for arm in self.arms if arm.role is Role.REFERENCE), None)
 
     @property
     def name(self) -> str:
@@ -61,7 +62,7 @@ class Focus:
 def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Focus | None:
     """Draw the choices of run and layer, which are kept in the URL; return None if no run has a result yet."""
     # Controls are judged by their accuracy: from scratch has no ΔW from the base, and head only has one by design.
-    everything = arms_of(run for run in members if run.spec.control is None)
+    everything = arms_of(run for run in members if run.spec.role is not Role.CONTROL)
     if not everything:
         return None
     runs = {run.id: (arm, run) for arm in everything for run in arm.runs}
@@ -69,7 +70,9 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
         id: f"{arm.label}, seed {run.spec.seed}" + (f" · {percent(run.result.accuracy)}" if run.result else "")
         for id, (arm, run) in runs.items()
     }
-    if st.query_params.get("run") not in names:
+    asked = st.query_params.get("run", "")
+    # A run of the experiment that was shown before, or none; a run that does not exist is told of by the choice below.
+    if asked not in names and (not asked or lab.runs_of([asked])):
         first = main_run(members)
         st.query_params["run"] = first.id if first is not None else next(iter(names))
     left, right = st.columns(2, gap="medium")

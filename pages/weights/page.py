@@ -7,9 +7,10 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import current
 from core.study.arms.choice import dropped_sentences
+from pages.shared.current import experiment_picker
 from pages.shared.links import link
 from pages.shared.literal import literal
-from pages.shared.pickers import base_text, experiment_picker, task_text
+from pages.shared.pickers import base_text, task_text
 from pages.weights.focus import choose_focus
 from pages.weights.instruments import instruments_part
 from pages.weights.new import new_directions_part

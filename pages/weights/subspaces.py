@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.spec import Role
 from core.store.record import Run
 from core.study.weights.change import run_of_seed
 from core.study.weights.directions import MAX_DIRECTIONS, overlap
@@ -53,7 +54,7 @@ def between_ranks(focus: Focus, side: Side) -> None:
         make_more(focus, "Fine-tune with several ranks")
         return
     arms = {arm.key: arm for arm in focus.arms}
-    loras = [arm.key for arm in focus.arms if arm.method == "lora"]
+    loras = [arm.key for arm in focus.arms if arm.role is Role.ADAPTER]
     first, second = (loras[-2], loras[-1]) if len(loras) > 1 else tuple(arms)[:2]
     keys, left, right = list(arms), *st.columns(2, gap="medium")
     with left:

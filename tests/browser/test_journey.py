@@ -21,8 +21,8 @@ pytestmark = pytest.mark.browser
 LONG = "8,100"
 """Optimizer steps per run in the test that stops runs; with slow training they take half an hour on any machine."""
 
-TRAINING = re.compile(rf"Epoch \d+ of 50 · step [\d,]+ of {LONG}")
-"""Progress text of a running run."""
+TRAINING = re.compile(r"^0 of \d+ finished, \d+ running")
+"""States of an experiment in training."""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,8 @@ def press(page: Page, label: str, key: str, cost: str) -> None:
 
 def run_the_comparison(page: Page, url: str) -> None:
     open_page(page, url, "Full fine-tuning or LoRA?")
+    page.get_by_text("Quick", exact=True).click()
+    expect(page.get_by_role("radio", name="Quick")).to_be_checked()
     page.get_by_role("button", name="Run the comparison").click()
     expect(page.get_by_role("link", name="Compare").nth(1)).to_be_visible()
 
@@ -60,12 +62,21 @@ def last_step(chart: Locator) -> float:
 
 def test_the_one_button_ends_in_a_comparison(page: Page, url: str, console_errors: list[str]) -> None:
     run_the_comparison(page, url)
-    expect(page.get_by_text("points").first).to_be_visible()
-    expect(page.get_by_text("6,248 against 136,074").first).to_be_visible()
+    verdict = page.get_by_test_id("stMain").get_by_role("heading", level=4)
+    expect(verdict).to_have_text(re.compile("LoRA r=4"))
+    sentence = verdict.inner_text()
+    for trained in ("6,248", "136,074"):
+        expect(page.get_by_role("cell", name=trained, exact=True)).to_be_visible()
+    expect(page.get_by_text("16 of 16 finished")).to_be_visible()  # the curves stay
     page.get_by_role("link", name="Compare").nth(1).click()
-    expect(page.get_by_role("heading", name="The answer")).to_be_visible()
+    expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
+    expect(verdict).to_have_text(sentence)
     expect(page).to_have_url(re.compile(r"/compare\?experiment=e-[0-9a-f]{8}"))
-    for name in ("Accuracy on the target of each run", "Training and validation loss of every run"):
+    for tab, name in [
+        ("Accuracy", "Accuracy on the target of each run"),
+        ("Curves", "Training and validation loss of every run"),
+    ]:
+        page.get_by_role("tab", name=tab).click()
         expect(page.get_by_role("figure", name=re.compile(name)).first).to_be_visible()
     assert console_errors == []
 
@@ -79,7 +90,7 @@ def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(page: Page, s
     press(page, "Epochs", "End", "1,050")
     press(page, "Batch size", "Home", LONG)
     page.get_by_role("button", name="Start the experiment").click()
-    chart = page.get_by_role("img", name=re.compile("Training and validation loss of these runs"))
+    chart = page.get_by_role("img", name=re.compile("Training loss of each setting"))
     expect(chart.locator(".main-svg").first).to_be_attached()
     page.wait_for_function("chart => chart.data.length > 0", arg=chart.element_handle())
     before = last_step(chart)
@@ -97,12 +108,14 @@ def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(page: Page, s
     second = page.context.new_page()
     open_page(second, f"{url}/runs", "Runs")
     expect(second.get_by_text(TRAINING).first).to_be_visible()
+    second.get_by_text("Stop single runs").click()
     second.get_by_role("button", name="Stop", exact=True).first.click()
-    expect(page.get_by_text(re.compile("1 stopped"))).to_be_visible()
+    expect(page.get_by_text(re.compile("1 stopped")).first).to_be_visible()
     second.get_by_role("button", name="Stop all").click()
-    expect(second.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+    expect(second.get_by_role("button", name="Stop all")).to_have_count(0)
     second.close()
-    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+    expect(page.get_by_role("button", name="Stop all")).to_have_count(0)
+    expect(page.get_by_text(re.compile("0 of 16 finished, 16 stopped")).first).to_be_visible()
     expect(page.get_by_role("link", name="Open the comparison")).to_be_visible()  # still known after the reload
 
 

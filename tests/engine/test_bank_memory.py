@@ -11,12 +11,13 @@ from core.data.catalog import Catalog
 from core.data.tasks import Tasks
 from core.engine import packing
 from core.engine.bank_memory import Sizes, bank_memory
-from core.engine.packing import FREE_SHARE, FULL_BANK, LORA_BANK
+from core.engine.packing import FREE_SHARE
 from core.engine.workers import Workers
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec
 from core.store.copies import Copies
 from core.store.store import Store
+from core.training.sharing import FULL_BANK, LORA_BANK
 from tests.conftest import DIGITS, TURNED
 
 CLASSES = tuple(range(10))

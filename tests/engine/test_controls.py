@@ -11,6 +11,7 @@ from core.errors import SpecError
 from core.lab import Lab
 from core.networks.file import read_network
 from core.spec import CONTROLS, LoRASpec, ModelSpec, RunSpec, TaskSpec
+from core.training.sharing import bank_key
 from tests.conftest import finish, short
 
 FULL = RunSpec.of(method="full", base="b", source=TaskSpec.of())
@@ -71,7 +72,7 @@ def test_specs_from_before_keep_their_json_and_their_arms() -> None:
     assert "control" not in FULL.to_json()
     assert "own_base" not in FULL.to_json()
     # As printed by the last version without controls.
-    assert (FULL.arm, FULL.bank_key) == ("32025cd7b5bf", "728ed7f913d5")
+    assert (FULL.arm, bank_key(FULL)) == ("32025cd7b5bf", "728ed7f913d5")
     for changed in (FULL.but(control="head"), FULL.but(own_base=True), FULL.but(control="scratch", own_base=True)):
         assert RunSpec.from_json(changed.to_json()) == changed
         assert changed.arm != FULL.arm

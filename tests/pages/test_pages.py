@@ -6,12 +6,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.spec import RunSpec
+from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, HANG, finish, short, wait_until
 
@@ -48,6 +50,12 @@ def texts(app: AppTest) -> str:
     return "\n".join(str(element.value) for element in everything)
 
 
+def table(app: AppTest) -> pd.DataFrame:
+    """The table of the answer on Home."""
+    found: pd.DataFrame = app.table[0].value
+    return found
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_of_an_empty_lab_draws(opened: Lab, page: str) -> None:
     app = draw(page)
@@ -63,13 +71,58 @@ def test_a_page_of_a_lab_with_runs_draws(filled: Lab, page: str) -> None:
 
 def test_home_does_the_whole_job(opened: Lab) -> None:
     app = draw("home")
+    app.radio(key="home-plan").set_value("quick").run()
     app.button(key="home-run").click().run()
     assert not app.exception
     (experiment,) = opened.experiments()
+    assert app.query_params["experiment"] == experiment.id
     finish(opened, experiment.base, *experiment.runs)
+    app.run()
+    assert not app.exception
+    assert table(app)["Setting"].tolist() == ["Full fine-tuning", "LoRA r=4"]
+    assert table(app)["Trained"].tolist() == ["136,074", "6,248"]
+    assert len(experiment.runs) == 16
+
+
+def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_are_dismissed(opened: Lab) -> None:
+    arms = [(optim.but(epochs=200), lora) for optim, lora in BOTH]
+    experiment = opened.compare("rotation-45", "digits", None, short(rate=0.001), arms, seeds=range(2))
+    finish(opened, experiment.base)
+    wait_until(lambda: any(run.step for run in opened.members(experiment)))
     app = draw("home")
-    assert "6,248 against 136,074" in texts(app)
-    assert [metric.label for metric in app.metric] == ["Full", "LoRA r=4"]
+    assert "Running now" in texts(app)
+    assert "No setting has finished" not in texts(app)
+    panel = f"home-{experiment.id}"
+    assert "0 of 4 finished" in texts(app)
+    assert app.dataframe[0].value["Setting"].tolist() == ["Full", "LoRA r=4"]
+    app.button(key=f"{panel}-stop-all").click().run()
+    finish(opened, *experiment.runs)
+    app.run()
+    assert not app.exception
+    assert "Running now" not in texts(app)
+    assert "No setting has finished" in texts(app)
+    assert texts(app).count("0 of 4 finished, 4 stopped") == 2  # with the verdict, and above the curves that stay
+    assert not [button for button in app.button if button.key == f"{panel}-stop-all"]
+    app.button(key=f"{panel}-dismiss").click().run()
+    assert texts(app).count("0 of 4 finished, 4 stopped") == 1
+    assert not app.dataframe
+
+
+def test_interrupted_runs_are_told_of_on_every_page_and_resumed_together(filled: Lab) -> None:
+    (experiment,) = filled.experiments()
+    with filled.store.transaction() as db:
+        db.executemany(
+            "UPDATE runs SET state = ?, result = NULL WHERE id = ?",
+            zip(("stopped", "interrupted", "interrupted"), experiment.runs, strict=False),
+        )
+    said = "1 of 4 finished, 1 stopped, 2 interrupted"
+    for page in ("home", "finetune"):
+        assert said in texts(draw(page, experiment=experiment.id)), page
+    app = draw("finetune", experiment=experiment.id)
+    app.button(key="finetune-resume").click().run()
+    assert not app.exception
+    states = sorted(run.state for run in finish(filled, *experiment.runs))
+    assert states == ["finished", "finished", "finished", "stopped"]
 
 
 def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
@@ -92,7 +145,9 @@ def test_finetune_starts_full_and_lora_on_one_base_with_every_seed(filled: Lab) 
     assert not app.exception
     newest = filled.experiments()[0]
     specs = [run.spec for run in filled.members(newest)]
-    assert sorted((spec.method, spec.seed) for spec in specs) == [(m, s) for m in ("full", "lora") for s in range(3)]
+    assert sorted((spec.method, spec.seed) for spec in specs) == [
+        (method, seed) for method in ("full", "lora") for seed in range(DEFAULT_SEEDS)
+    ]
     assert {spec.base for spec in specs} == {newest.base}
     assert len({spec.task for spec in specs}) == 1
 
@@ -117,12 +172,12 @@ def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: L
 
 def test_compare_times_a_step_of_each_method_alike(filled: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.engine.step_time.SECONDS", 0.0)
-    app = draw("compare")
+    app = draw("compare", view="Cost")
     assert "times the time of a step" not in texts(app)
     app.button(key="measure-step-times").click().run()
     assert not app.exception
     wait_until(lambda: not any(thread.name == "step-timer" for thread in threading.enumerate()))
-    app = draw("compare")
+    app = draw("compare", view="Cost")
     assert not app.exception
     assert "15 rounds" in texts(app)
     (table,) = [frame.value for frame in app.dataframe if "ms per step" in frame.value.columns]
@@ -136,9 +191,11 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
         db.executemany("UPDATE runs SET state = 'stopped' WHERE id = ?", [(id,) for id in experiment.runs])
     for page in ("home", "compare", "report"):
         assert "No setting has finished, so there is no verdict." in texts(draw(page)), page
-    assert not draw("home").metric
+    assert not draw("home").get("plotly_chart")
+    assert not [button for button in draw("home").get("download_button") if "Adapter" in button.proto.label]
+    charts = {view: len(draw("compare", view=view).get("plotly_chart")) for view in ("Accuracy", "Curves", "Cost")}
+    assert charts == {"Accuracy": 1, "Curves": 2, "Cost": 6}
     compare, weights = draw("compare"), draw("weights")
-    assert len(compare.get("plotly_chart")) > 4
     assert "stopped early, so it takes no part in the verdict" in texts(compare)
     assert "Shown: Full, LoRA" in texts(weights)
 
@@ -155,7 +212,7 @@ def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: L
 
 
 def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab) -> None:
-    app = draw("compare")
+    app = draw("compare", view="Examples")
     assert "360 test images: one is worth 0.28 points." in texts(app)
     assert "There are only 360 test images." in texts(app)
     alts = [chart.proto.alt for chart in app.get("plotly_chart")]
@@ -166,7 +223,9 @@ def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab)
     (experiment,) = filled.experiments()
     for run in filled.members(experiment):  # the page needs neither networks nor adapters for it
         (filled.settings.runs / run.id / ("adapter.zip" if run.spec.lora else "network.safetensors")).unlink()
-    assert [line for line in texts(draw("compare")).splitlines() if line.startswith("**Only ")] == lines
+    assert [
+        line for line in texts(draw("compare", view="Examples")).splitlines() if line.startswith("**Only ")
+    ] == lines
     lora = app.selectbox(key="examples-with").value
     app.selectbox(key="examples-compare").set_value(lora).run()
     assert not app.exception

@@ -12,6 +12,9 @@ from core.settings import Settings
 from core.spec import LoRASpec
 from core.store.record import Experiment
 from core.study.arms.tuning import TuneSpec, is_tuned, tuned_arms
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import headline
+from pages.shared.literal import literal
 from tests.conftest import BOTH, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 
@@ -27,6 +30,12 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exper
     wait_until(lambda: not lab.live(), 240)
     yield lab, experiment
     close_lab()
+
+
+def headlines(tuned: tuple[Lab, Experiment], margin: float) -> str:
+    """The verdict's sentence at a margin, as the page writes it."""
+    lab, experiment = tuned
+    return literal(headline(verdict(lab.members(experiment), margin)))
 
 
 def press(app: AppTest, label: str) -> AppTest:
@@ -45,10 +54,13 @@ def test_an_empty_lab_says_what_belongs_on_the_page(settings: Settings) -> None:
 def test_the_page_has_the_answer_and_moves_it_with_the_margin(tuned: tuple[Lab, Experiment]) -> None:
     app = draw("report", experiment=tuned[1].id)
     assert not app.error
-    assert "within 0\\.5 points" in texts(app) or "within 0.5 points" in texts(app)
+    assert "Good enough here means: not more than 0.5 points" in texts(app).replace("\\", "")
+    assert headlines(tuned, 0.5) in texts(app)
     app.slider(key="within").set_value(3.0).run()
     assert not app.exception
-    assert "within 3 points" in texts(app)
+    assert "Good enough here means: not more than 3 points" in texts(app).replace("\\", "")
+    assert headlines(tuned, 3.0) in texts(app)
+    assert any("Within 3 points" in frame.value for frame in app.dataframe)
     assert "--within 3" in app.code[0].value
     for title in ("What cannot be concluded", "What was run", "How to run it again", "Words"):
         assert title in [element.value for element in app.subheader]
@@ -66,11 +78,11 @@ def test_a_report_that_is_asked_for_too_early_says_when_it_comes(tuned: tuple[La
 
 
 def test_compare_shows_each_setting_at_its_best_rate_and_all_on_demand(tuned: tuple[Lab, Experiment]) -> None:
-    app = draw("compare", experiment=tuned[1].id)
+    app = draw("compare", experiment=tuned[1].id, view="Table")
     assert not app.error
     arms = {tuple(frame.value["Arm"]) for frame in app.dataframe if "Arm" in frame.value}
     assert arms == {("Full", "LoRA r=1", "LoRA r=4", "Head only")}
-    assert "at 2 learning rates" in texts(app)
+    assert "at 2 learning rates" in texts(draw("compare", experiment=tuned[1].id, view="Rates"))
     assert "Each seed has a base of its own" in texts(app)
     app.toggle(key="all-tried").set_value(True).run()
     assert not app.exception
@@ -99,6 +111,7 @@ def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(
     lab, _ = tuned
     app = draw("finetune")
     app.slider(key="finetune-epochs").set_value(1).run()
+    app.slider(key="finetune-seeds").set_value(3).run()
     app.pills(key="finetune-controls").set_value(["head"]).run()
     app.toggle(key="finetune-tune").set_value(True).run()
     app.slider(key="finetune-tune-rates").set_value(3).run()

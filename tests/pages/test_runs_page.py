@@ -184,7 +184,8 @@ def test_several_runs_show_what_differs_and_a_way_to_compare_them(opened: Lab, t
     assert parse_qs(link.proto.query_string)["runs"] == [f"{full.id},{tuned.id}"]
     compare = draw("compare", runs=f"{full.id},{tuned.id}")
     assert "Showing 2 selected runs." in texts(compare)
-    assert "The answer" in texts(compare)
+    assert "No choice yet" in texts(compare)
+    assert "How sure is that?" in texts(compare)
     apart = draw("runs", run=f"{base.id},{tuned.id}")
     assert not [link for link in apart.get("page_link") if link.proto.label == "Compare"]
     assert not draw("compare", runs="r-none,<b>").error
@@ -239,6 +240,8 @@ def test_a_run_that_is_stopping_says_so_and_cannot_be_stopped_again(opened: Lab)
         db.execute("UPDATE runs SET state = 'running', step = 5, steps = 100 WHERE id = ?", (id,))
     stop = f"runs-live-stop-{id}"
     app = draw("runs", run=id)
+    app.session_state["runs-live-runs"] = True  # the list of single runs is open
+    app.run()
     assert not app.button(key=stop).disabled
     assert "stopping" not in texts(app)
     app = app.button(key=stop).click().run()

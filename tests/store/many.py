@@ -10,6 +10,7 @@ import numpy as np
 from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
 from core.store.record import State
 from core.store.store import Store
+from core.training.sharing import bank_key
 from tests.study.samples import RESULT
 
 STATES: list[State] = ["finished", "finished", "finished", "stopped", "failed", "interrupted"]
@@ -61,7 +62,7 @@ def write_many(store: Store, count: int) -> list[str]:
                 spec.to_json(),
                 spec.method,
                 spec.base,
-                spec.bank_key,
+                bank_key(spec),
                 state,
                 experiment if place else None,
                 1e9 + number,

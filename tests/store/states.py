@@ -20,7 +20,7 @@ def put(store: Store, id: str, state: State, spec: RunSpec = SPEC, owner: str = 
     if state == "queued":
         return
     if state == "stopped":
-        store.ask_stop(id, owner)
+        store.ask_stop(id, owner=owner)
         return
     (run,) = store.claim(owner)
     assert run.id == id

@@ -15,6 +15,7 @@ from core.spec import RunSpec
 from core.store.schema import VERSION
 from core.store.search import Query, Search
 from core.store.store import Store
+from core.training.sharing import bank_key
 from tests.study.samples import RESULT
 
 LABEL = (
@@ -65,7 +66,16 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
         db.execute(
             "INSERT INTO runs (id, spec, method, bank_key, state, owner, created, result)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            ("r-1", spec.to_json(), "pretrain", spec.bank_key, "finished", "somebody", 1.0, json.dumps(asdict(RESULT))),
+            (
+                "r-1",
+                spec.to_json(),
+                "pretrain",
+                bank_key(spec),
+                "finished",
+                "somebody",
+                1.0,
+                json.dumps(asdict(RESULT)),
+            ),
         )
         db.execute(f"PRAGMA user_version = {version}")
         db.commit()

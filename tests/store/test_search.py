@@ -181,7 +181,7 @@ def test_the_mark_changes_with_the_list(tmp_path: Path) -> None:
     spec = RunSpec.of(method="pretrain", task=DIGITS)
     for change in (
         lambda: store.add([("r-1", spec), ("r-2", spec)], "me", 10),
-        lambda: store.ask_stop("r-1", "me"),
+        lambda: store.ask_stop("r-1", owner="me"),
         lambda: notes.archive(["r-1"]),
         lambda: notes.delete(["r-1"]),
     ):

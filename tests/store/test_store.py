@@ -107,7 +107,7 @@ def test_a_run_comes_back_equal_from_another_process_view(store: Store) -> None:
 
 
 def test_unknown_ids_and_foreign_files_get_a_sentence(store: Store, tmp_path: Path) -> None:
-    for call in (store.run, store.experiment, lambda id: store.ask_stop(id, "me")):
+    for call in (store.run, store.experiment, lambda id: store.ask_stop(id, owner="me")):
         with pytest.raises(UnknownRunError):
             call("r-none")
     garbage = tmp_path / "garbage.sqlite3"

@@ -40,8 +40,8 @@ def test_only_the_allowed_changes_happen_and_each_leaves_one_entry(store: Store,
 @pytest.mark.parametrize("state", list(NEXT))
 def test_stop_is_safe_in_every_state_and_twice(store: Store, state: State) -> None:
     put(store, "r-1", state)
-    store.ask_stop("r-1", "me")
-    store.ask_stop("r-1", "me")
+    store.ask_stop("r-1", owner="me")
+    store.ask_stop("r-1", owner="me")
     ended = dict.fromkeys(("queued", "running", "interrupted"), "stopped")  # it has learnt nothing yet
     assert store.run("r-1").state == ended.get(state, state)
     assert [entered for _, entered in store.transitions("r-1")].count("stopped") <= 1
@@ -52,7 +52,7 @@ def test_a_run_that_has_learnt_something_hears_of_a_stop_and_ends_itself(store: 
     store.begin(store.run("r-1"), 10)
     train(store, "r-1", 1, 3)
     for _ in range(2):
-        store.ask_stop("r-1", "me")
+        store.ask_stop("r-1", owner="me")
     assert store.run("r-1").state == "running"
     assert store.run("r-1").stop_asked
     assert store.stops_asked(["r-1", "r-2"]) == {"r-1"}
@@ -66,7 +66,7 @@ def test_stopping_what_waits_with_a_checkpoint_sends_it_first_to_make_a_result_o
     store.interrupt(store.run("r-1"), "Because.")
     store.add([("r-2", SPEC.but(seed=1))], "me", 10)
     for _ in range(3):  # once interrupted, twice queued
-        store.ask_stop("r-1", "me")
+        store.ask_stop("r-1", owner="me")
         assert store.run("r-1").state == "queued"
     (run,) = store.claim("me", lambda spec: 4)
     assert (run.id, run.resumed_step, run.stop_asked) == ("r-1", 3, True)
@@ -92,7 +92,7 @@ def test_what_cannot_go_on_starts_over_unless_it_shall_stop(store: Store, stop: 
     train(store, "r-1", 1, 3)
     keep(store, "r-1", 3)
     store.interrupt(store.run("r-1"))
-    store.ask_stop("r-1", "me") if stop else store.requeue(["r-1"], "me")
+    store.ask_stop("r-1", owner="me") if stop else store.requeue(["r-1"], "me")
     (run,) = store.claim("me")
     store.start_over(run, "It is damaged.")
     run = store.run("r-1")
@@ -123,7 +123,7 @@ def test_a_run_that_is_put_back_and_shall_stop_stops(store: Store, checkpoint: b
     train(store, "r-1", 1, 3)
     if checkpoint:
         keep(store, "r-1", 3)
-    store.ask_stop("r-1", "me")
+    store.ask_stop("r-1", owner="me")
     store.put_back(run, "Out of memory.")
     assert store.run("r-1").state == state
     assert [run.stop_asked for run in store.claim("me")] == [True] * checkpoint  # to make a result from its checkpoint

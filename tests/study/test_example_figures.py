@@ -18,7 +18,7 @@ from core.study.figures.examples import (
     confusion_map,
     highest_confusion,
 )
-from core.study.figures.palette import FULL, LORA
+from core.study.figures.palette import FULL, LORA, rank_colour
 
 NAMES = ("zero", "<b>one</b>", "a name that is far too long for an axis")
 TRUTH = np.array([0, 0, 0, 0, 1, 1, 2, 2])
@@ -26,7 +26,7 @@ FIRST = ArmPredictions("a", (0,), np.array([[0, 0, 0, 7, 1, 0, 2, 2]], dtype=np.
 SECOND = ArmPredictions("b", (0, 1), np.tile(TRUTH, (2, 1)).astype(np.uint8), TRUTH)
 RESULTS = class_results([FIRST, SECOND])
 LABELS = {"a": "Full", "b": "LoRA r=4"}
-COLOURS = {"a": FULL, "b": LORA[0]}
+COLOURS = {"a": FULL, "b": LORA}
 
 
 def drawn(key: str = "a"):
@@ -66,7 +66,7 @@ def test_many_classes_are_coloured_alone():
 def test_accuracies_of_arms_stand_side_by_side_with_their_intervals():
     a, b = class_accuracy(RESULTS, LABELS, NAMES, COLOURS).data
     assert (list(a.y), list(b.y)) == ([75, 50, 100], [100, 100, 100])
-    assert (a.marker.color, b.marker.color) == (FULL, LORA[0])
+    assert (a.marker.color, b.marker.color) == (FULL, LORA)
     assert (b.x > a.x).all()
     assert (np.round(a.x) == np.round(b.x)).all()
     np.testing.assert_array_equal(a.error_y.array, 0)  # one seed has no interval
@@ -99,7 +99,7 @@ def test_text_has_no_colour_of_its_own_and_no_figure_a_background():
     assert drawn().data[1].textfont.color is None
 
 
-@pytest.mark.parametrize("colour", [FULL, *LORA])
+@pytest.mark.parametrize("colour", [FULL, *map(rank_colour, (1, 4, 16, 64))])
 @pytest.mark.parametrize(("text", "page"), [("#55626f", "#ffffff"), ("#a5b1be", "#0e1319")])
 def test_numbers_can_be_read_on_the_deepest_colour(colour, text, page):
     # Contrast 4.5 : 1 for text: WCAG 2.2, SC 1.4.3, with the paler of the theme's two colours of text.

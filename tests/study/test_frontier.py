@@ -20,7 +20,7 @@ from core.study.arms.frontier import (
     non_dominated,
 )
 from core.study.figures.frontier import frontier_figure
-from core.study.report.evidence import colours_of_groups
+from core.study.figures.palette import colours_of
 from tests.study.samples import TARGET, make_arm_runs, make_curve, make_run
 
 BEFORE = 97.0
@@ -90,10 +90,10 @@ def test_methods_on_one_law_do_not_differ_at_equal_accuracy_though_they_do_at_th
     found = at_equal_accuracy(lora, full)
     assert len(found) == 3
     assert found[0].level == 96.0
-    assert not any(equal.shown for equal in found)
+    assert not any(equal.leaves_out_zero for equal in found)
     sentence = frontier_sentence(lora, full)
     assert "best rate (0.05) against full fine-tuning at its own (0.01) compares rates as much as methods" in sentence
-    assert "no difference in forgetting is shown at 96.0 %" in sentence
+    assert "the interval contains 0 at 96.0 %" in sentence
     assert "forgot" not in sentence
 
 
@@ -102,10 +102,10 @@ def test_what_is_forgotten_beyond_the_law_is_found_at_every_accuracy():
     ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
     found = at_equal_accuracy(lora, full)
     for equal in found:
-        assert equal.shown
+        assert equal.leaves_out_zero
         assert equal.values == pytest.approx([3.0 + noise for noise in NOISE])
-    assert "LoRA r=4 forgot 3.00 points more at 96.0 % (95 % interval +2.6" in frontier_sentence(lora, full)
-    assert list(frontier_table(found)["Finding"]) == ["Shown: more"] * 3
+    assert "LoRA r=4 was seen to forget 3.00 points more at 96.0 % (95 % interval +2.6" in frontier_sentence(lora, full)
+    assert list(frontier_table(found)["Seen"]) == ["more"] * 3
 
 
 def test_where_the_base_stood_cancels():
@@ -119,9 +119,9 @@ def test_where_the_base_stood_cancels():
 def test_fewer_than_three_seeds_claim_nothing(seeds):
     runs, curves = lab_notes(seeds, extra=lambda method, seed: 30.0 * (method == "lora"))
     ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
-    assert not any(equal.shown for equal in at_equal_accuracy(lora, full))
+    assert not any(equal.leaves_out_zero for equal in at_equal_accuracy(lora, full))
     assert "too few to compare" in frontier_sentence(lora, full)
-    assert set(frontier_table(at_equal_accuracy(lora, full))["Finding"]) == {"Not shown"}
+    assert set(frontier_table(at_equal_accuracy(lora, full))["Seen"]) == {"interval contains 0"}
 
 
 def test_a_level_that_one_of_them_never_passed_is_not_extrapolated():
@@ -159,7 +159,7 @@ def test_without_curves_or_a_source_there_is_nothing():
 def test_the_figure_has_a_cloud_and_a_line_for_each_method():
     runs, curves = lab_notes()
     found = frontiers(runs, curves, BEFORE)
-    colours = colours_of_groups(run.spec for run in runs)
+    colours = colours_of(run.spec for run in runs)
     figure = frontier_figure(found, colours)
     assert [trace.mode for trace in figure.data] == ["markers", "lines+markers"] * 2
     for frontier, (cloud, line) in zip(found, (figure.data[:2], figure.data[2:]), strict=True):

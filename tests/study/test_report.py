@@ -16,10 +16,14 @@ from core.errors import RunStateError, SpecError
 from core.lab import Lab
 from core.settings import Settings
 from core.study.arms.arm import arms_of
+from core.study.arms.difference_tables import full_differences
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
 from core.study.report.evidence import gather
 from core.study.report.html import packed_plotly, report_html, write_report
 from core.study.report.report import Plot, Table, report, report_of
+from core.study.stats.claims import Level
 from tests.study.samples import make_arm_runs, make_curve
 
 
@@ -63,7 +67,9 @@ def read(html: str) -> Reader:
 def test_it_has_everything_that_a_reader_asks_for(found):
     assert "digits, rotated 45°" in found.question
     assert "2 points" in found.question
-    assert len(found.answer) == 2
+    assert len(found.answer) == 4
+    for sentence, words in zip(found.answer, ("points", "seeds", "test images", "parameters"), strict=True):
+        assert words in sentence
     titles = [section.title for section in found.sections]
     assert titles == [
         "Accuracy",
@@ -84,14 +90,29 @@ def test_it_has_everything_that_a_reader_asks_for(found):
     assert found.command.endswith("--report report.html")
 
 
-def test_three_seeds_decide_nothing_and_it_says_so(found):
-    assert found.answer[0].startswith("No setting can be shown to be within 2 points of full fine-tuning with 3 seeds")
-    assert any("Not shown is not the same as equal" in limit for limit in found.limits)
+def test_three_seeds_show_nothing_and_it_says_so(evidence, found):
+    decided = verdict(evidence.members, 2.0)
+    assert decided.level is not Level.SHOWN
+    assert found.answer[0] == headline(decided)
+    assert not any(sentence.startswith(("Use ", "Shown ")) for sentence in found.answer)
     differences = [
         part.frame for part in found.sections[0].parts if isinstance(part, Table) and "Differences" in part.title
     ]
     assert set(differences[0]["Setting"]) == {"LoRA r=1", "LoRA r=4", "Head only", "Biases only", "From scratch"}
-    assert all(text.startswith("No difference shown with 3 seeds") for text in differences[0]["Finding"])
+    findings = dict(zip(differences[0]["Setting"], differences[0]["Finding"], strict=True))
+    ways = ("No difference shown with 3 seeds", "Leaning: ", "Seen: ")
+    assert all(text.startswith(ways) for text in findings.values())
+
+
+def test_the_limits_say_no_difference_only_where_the_interval_holds_zero(evidence, found):
+    limits = {limit.split(".")[0]: limit for limit in found.limits}
+    equal = limits.get("Not shown is not the same as equal", "")
+    seen = limits.get("Seen is not the same as shown", "")
+    differences = full_differences(evidence.named, "accuracy")
+    assert {d.holds_zero for d in differences} == {True, False}
+    for difference in differences:
+        open_one = difference.level is Level.OPEN and difference.holds_zero
+        assert (f"{difference.a} (" in equal, f"{difference.a} (" in seen) == (open_one, not open_one)
 
 
 def test_forgetting_is_compared_at_equal_accuracy_too(found):
@@ -181,7 +202,8 @@ def test_a_plain_experiment_has_a_report_too(evidence):
         remeasured=type(evidence.remeasured)(missing="The dataset is gone."),
     )
     found = report(bare)
-    assert "takes at least 6" in found.answer[0]
+    assert found.answer[0].startswith("No choice yet: no difference in accuracy is shown between LoRA r=4 and full")
+    assert found.answer[1].startswith("A claim takes at least 3 seeds, and there is 1.")
     assert any("The dataset is gone." in limit for limit in found.limits)
     assert "nan" not in report_html(found).replace(packed_plotly(), "")
 

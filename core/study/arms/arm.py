@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from core.spec import CONTROLS, LoRASpec, Method, RunSpec, TaskSpec
+from core.spec import CONTROLS, LoRASpec, Method, Role, RunSpec, TaskSpec
 from core.store.record import Run
 from core.study.stats.intervals import Interval, t_interval
 from core.study.stats.measures import MEASURES, MeasureName
@@ -39,6 +39,11 @@ class Arm:
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the runs, ascending."""
         return tuple(run.spec.seed for run in self.runs)
+
+    @property
+    def role(self) -> Role:
+        """What its method is for in a comparison."""
+        return self.spec.role
 
     @property
     def trained(self) -> float:
@@ -74,19 +79,18 @@ TuningGroup = tuple[str | None, TaskSpec, str, int | None]
 
 def tuning_group(spec: RunSpec) -> TuningGroup:
     """The tuning group of an arm with this spec."""
-    return spec.start, spec.task, spec.control or spec.method, spec.lora.rank if spec.lora else None
+    return spec.start, spec.task, spec.kind, spec.lora.rank if spec.lora else None
 
 
-def _kind(spec: RunSpec) -> str:
-    return "control" if spec.control else spec.method
+ORDER = (Role.REFERENCE, Role.ADAPTER, Role.CONTROL, Role.BASE)
+"""Order of arms by the role of their methods."""
 
 
 def arm_order(spec: RunSpec) -> tuple[Any, ...]:
     """Sort key of arms: full first, LoRA by rank, alpha and learning rate, controls, pretraining last."""
-    method = ("full", "lora", "pretrain").index(spec.method)
-    control = list(CONTROLS).index(spec.control) + 1 if spec.control else 0
+    control = list(CONTROLS).index(spec.control) if spec.control else 0
     rank, alpha = (spec.lora.rank, spec.lora.alpha) if spec.lora else (0, 0.0)
-    return (method == 2, control, method, rank, alpha, spec.optim.learning_rate, spec.arm)
+    return (ORDER.index(spec.role), control, rank, alpha, spec.optim.learning_rate, spec.arm)
 
 
 def arms_of(runs: Iterable[Run], only_finished: bool = False) -> list[Arm]:

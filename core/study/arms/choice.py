@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from core.spec import RunSpec, TaskSpec
+from core.spec import Role, RunSpec, TaskSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, TuningGroup, arm_order, arms_of, labels_of, tuning_group
 from core.wording.numbers import listed
@@ -146,7 +146,7 @@ def choices_of(runs: Iterable[Run]) -> list[Choice]:
     """One choice for each base and task among some runs, without pretraining, in the order of their first settings."""
     settings: dict[str, list[Run]] = {}
     for run in runs:
-        if run.spec.method != "pretrain":
+        if run.spec.role is not Role.BASE:
             settings.setdefault(run.spec.arm, []).append(run)
     comparisons: dict[tuple[str | None, TaskSpec], list[Setting]] = {}
     for members in sorted(settings.values(), key=lambda members: arm_order(members[0].spec)):
@@ -187,12 +187,12 @@ def best_run(arm: Arm) -> Run:
 
 def is_full(setting: Setting) -> bool:
     """Whether it is full fine-tuning, the reference; controls are not."""
-    return setting.spec.method == "full" and setting.spec.control is None
+    return setting.spec.role is Role.REFERENCE
 
 
 def is_lora(setting: Setting) -> bool:
     """Whether it trains adapters."""
-    return setting.spec.lora is not None
+    return setting.spec.role is Role.ADAPTER
 
 
 def dropped_sentences(runs: Iterable[Run]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from core.spec import Role
 from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm
 from core.study.arms.pairs import against_full, paired_differences
@@ -55,8 +56,8 @@ def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
 def full_differences(arms: Sequence[Arm], measure: MeasureName) -> list[Difference]:
     """Every LoRA arm minus full fine-tuning, tested together as for the verdict; then every control, together too."""
     pairs = against_full(arms)
-    lora = [pair for pair in pairs if pair[0].method == "lora"]
-    controls = [pair for pair in pairs if pair[0].method != "lora"]
+    lora = [pair for pair in pairs if pair[0].role is Role.ADAPTER]
+    controls = [pair for pair in pairs if pair[0].role is Role.CONTROL]
     return paired_differences(lora, measure) + paired_differences(controls, measure)
 
 

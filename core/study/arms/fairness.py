@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from core.spec import RunSpec
+from core.spec import Role, RunSpec
 from core.store.record import Run
-from core.study.arms.arm import TuningGroup, _kind, arm_order, arms_of, tuning_group
+from core.study.arms.arm import TuningGroup, arm_order, arms_of, tuning_group
 from core.study.stats.intervals import MIN_SEEDS
 from core.wording.numbers import listed
 
@@ -17,9 +17,11 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     Pretrain runs are left out where others are there: they are the base, not a side.
     """
     everything = list(runs)
-    chosen = [run for run in everything if run.spec.method != "pretrain"] or everything
+    chosen = [run for run in everything if run.spec.role is not Role.BASE] or everything
     arms, specs = arms_of(chosen), [run.spec for run in chosen]
-    rates = {kind: {s.optim.learning_rate for s in specs if _kind(s) == kind} for kind in ("full", "lora")}
+    full, lora = (
+        {spec.optim.learning_rate for spec in specs if spec.role is role} for role in (Role.REFERENCE, Role.ADAPTER)
+    )
     tried = _settings_tried(specs)
     budgets = "; ".join(f"{count} for {listed(labels)}" for count, labels in sorted(tried.items()))
     few = [arm.label for arm in arms if len(arm.runs) < MIN_SEEDS]
@@ -43,7 +45,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
             "Not every arm has the same seeds: a difference between two arms uses only those that both have.",
         ),
         (
-            len(rates["full"]) == 1 and rates["full"] == rates["lora"],
+            len(full) == 1 and full == lora,
             "Full fine-tuning and LoRA share one learning rate: this usually handicaps LoRA, "
             "whose best rate is often several times higher.",
         ),

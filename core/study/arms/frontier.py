@@ -19,11 +19,13 @@ from core.store.record import Curve, Run
 from core.study.arms.arm import TuningGroup
 from core.study.arms.choice import Choice, Setting, choices_of, is_full, is_lora
 from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
+from core.study.stats.measures import MEASURES, digits_of, ends_text
+from core.study.stats.words import span_text
 from core.wording.numbers import NOTHING, listed, number_text, points_text
 
 FRONTIER_NOTE = (
-    "Accuracies are those of the validation parts after each epoch. Each interval stands alone, and is not corrected "
-    "for the number of accuracies and ranks."
+    "Accuracies are those of the validation parts after each epoch. Each interval stands alone: it is not corrected "
+    "for the number of accuracies and ranks, so this describes what was seen and claims nothing."
 )
 """How to read what :func:`frontier_table` shows."""
 
@@ -80,8 +82,8 @@ class EqualAccuracy:
     """95 % Student's t interval of the mean difference; not corrected for other levels and ranks."""
 
     @property
-    def shown(self) -> bool:
-        """Whether there are enough seeds, and the interval leaves out 0."""
+    def leaves_out_zero(self) -> bool:
+        """Whether there are enough seeds for an interval that says anything, and it leaves out 0."""
         return len(self.values) >= MIN_SEEDS and (self.interval.low > 0 or self.interval.high < 0)
 
 
@@ -203,40 +205,33 @@ def frontier_sentence(lora: Frontier, full: Frontier) -> str:
         many = f"{seeds} seed{'' if seeds == 1 else 's'}"
         few = f"{many} {'is' if seeds == 1 else 'are'} too few to compare {name if not start else 'it'} with {other}"
         return f"{start}{few} at equal accuracy on the target."
-    shown, open_ = [], []
+    seen, either = [], []
     for equal in found:
-        mean, where = equal.interval.mean, f"at {number_text(equal.level, 1)} % ({_span(equal.interval)})"
-        if equal.shown:
-            shown.append(f"{number_text(abs(mean))} points {'more' if mean > 0 else 'less'} {where}")
+        mean, where = equal.interval.mean, f"at {number_text(equal.level, 1)} % ({span_text(equal.interval)})"
+        if equal.leaves_out_zero:
+            size = number_text(abs(mean), digits_of(equal.interval))
+            seen.append(f"{size} points {'more' if mean > 0 else 'less'} {where}")
         else:
-            open_.append(where)
-    told = [f"{name} forgot {listed(shown)}"] if shown else []
-    told += [f"no difference in forgetting is shown {listed(open_)}"] if open_ else []
+            either.append(where)
+    told = [f"{name} was seen to forget {listed(seen)}"] if seen else []
+    told += [f"the interval contains 0 {listed(either)}"] if either else []
     compared = f"compared with {other} at equal accuracy on the target, over {seeds} seeds, {'; '.join(told)}."
     return start + compared if start else f"C{compared[1:]}"
 
 
-def _span(interval: Interval) -> str:
-    return f"95 % interval {_ends(interval)}"
-
-
-def _ends(interval: Interval) -> str:
-    low, high = (points_text(end).removesuffix(" points") for end in (interval.low, interval.high))
-    return f"{low} to {high}"
-
-
 def frontier_table(found: Sequence[EqualAccuracy]) -> pd.DataFrame:
-    """One row per comparison, as text: who, at which accuracy, how much more is forgotten, and whether it is shown."""
-    known = [math.isfinite(equal.interval.half_width) for equal in found]
+    """One row per comparison, as text: who, at which accuracy, and how much more is forgotten."""
     return pd.DataFrame(
         {
             "Setting": [equal.a for equal in found],
             "Accuracy on the target": [f"{number_text(equal.level, 1)} %" for equal in found],
-            "Forgets, minus full": [points_text(equal.interval.mean).removesuffix(" points") for equal in found],
-            "95 % interval": [_ends(equal.interval) if ok else NOTHING for equal, ok in zip(found, known, strict=True)],
+            "Forgets, minus full": [
+                points_text(equal.interval.mean, digits_of(equal.interval)).removesuffix(" points") for equal in found
+            ],
+            "95 % interval": [ends_text(equal.interval, MEASURES["gain"]) or NOTHING for equal in found],
             "Seeds": [str(len(equal.values)) for equal in found],
-            "Finding": [
-                ("Shown: more" if equal.interval.mean > 0 else "Shown: less") if equal.shown else "Not shown"
+            "Seen": [
+                ("more" if equal.interval.mean > 0 else "less") if equal.leaves_out_zero else "interval contains 0"
                 for equal in found
             ],
         },

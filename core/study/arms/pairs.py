@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.study.arms.arm import Arm, _kind
+from core.spec import Role
+from core.study.arms.arm import Arm
 from core.study.stats.claims import (
     Difference,
     Pair,
@@ -34,7 +35,7 @@ def lora_against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
     Args:
         arms: of one experiment or more; those of :func:`core.study.arms.choice.chosen_arms` where they were tuned.
     """
-    return [(lora, full) for lora, full in against_full(arms) if lora.method == "lora"]
+    return [(lora, full) for lora, full in against_full(arms) if lora.role is Role.ADAPTER]
 
 
 def against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
@@ -43,6 +44,6 @@ def against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
         (other, full)
         for full in arms
         for other in arms
-        if _kind(full.spec) == "full" and _kind(other.spec) in ("lora", "control")
+        if full.role is Role.REFERENCE and other.role in (Role.ADAPTER, Role.CONTROL)
         if (full.spec.start, full.spec.task) == (other.spec.start, other.spec.task)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from core.engine.step_time import WAYS, StepTimes, StepTimeSpec, Way
-from core.spec import LoRASpec
+from core.spec import LoRASpec, Role
 from core.study.arms.arm import Arm
 from core.study.stats.intervals import Interval
 from core.study.stats.ratios import median_interval, paired_ratio
@@ -36,7 +36,7 @@ def step_time_spec(arms: Sequence[Arm], device: str) -> StepTimeSpec | None:
     Returns:
         None where full fine-tuning or LoRA is missing.
     """
-    full = [arm for arm in arms if arm.method == "full" and not arm.spec.control]
+    full = [arm for arm in arms if arm.role is Role.REFERENCE]
     lora = [arm for arm in arms if arm.lora]
     if not full or not lora:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.spec import Role
 from core.study.arms.arm import Arm
 
 FLOAT_BYTES = 4
@@ -22,7 +23,7 @@ def bytes_for_customers(arm: Arm, customers: int) -> float:
         Bytes; NaN where the arm has no result.
     """
     checkpoint = arm.interval("checkpoint_bytes").mean
-    if arm.method == "lora":
+    if arm.role is Role.ADAPTER:
         return checkpoint + customers * arm.interval("adapter_bytes").mean
     if arm.spec.control in ("head", "biases"):
         return checkpoint + customers * FLOAT_BYTES * arm.interval("trainable_parameters").mean

@@ -11,7 +11,7 @@ from itertools import product
 import pandas as pd
 
 from core.errors import SpecError
-from core.spec import METHODS, LoRASpec, Method, OptimSpec, RunSpec
+from core.spec import METHODS, LoRASpec, Method, OptimSpec, Role, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import arm_order
 from core.study.arms.choice import Choice, Setting, choices_of, no_choice_sentence
@@ -171,7 +171,7 @@ def is_sweep(specs: Iterable[RunSpec]) -> bool:
     settings = {
         (s.method, s.lora and s.lora.rank, s.lora and s.lora.alpha, s.optim.learning_rate)
         for s in specs
-        if s.control is None
+        if s.role is not Role.CONTROL
     }
     return len(settings) >= MIN_ARMS
 
@@ -186,7 +186,7 @@ def cells_of(runs: Iterable[Run]) -> list[Cell]:
         Cell(setting, choice)
         for choice in choices_of(runs)
         for setting in choice.settings
-        if setting.spec.control is None
+        if setting.spec.role is not Role.CONTROL
     ]
     return sorted(cells, key=lambda cell: arm_order(cell.spec))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from core.engine.experiment import Setting
-from core.spec import OptimSpec, RunSpec, Spec, bounds
+from core.spec import OptimSpec, Role, RunSpec, Spec, bounds
 from core.store.record import Run
 from core.study.arms.arm import Arm, TuningGroup, tuning_group
 from core.study.arms.choice import choices_of, chosen_arms
@@ -104,7 +104,7 @@ def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
     """The rate chosen in each tuning group, full fine-tuning first; see :mod:`core.study.arms.choice`."""
     everything = list(runs)
     arms = {arm.key: arm for arm in chosen_arms(everything)}
-    full = {arm.tuning_group[:2]: arm.learning_rate for arm in arms.values() if arm.tuning_group[2] == "full"}
+    full = {arm.tuning_group[:2]: arm.learning_rate for arm in arms.values() if arm.role is Role.REFERENCE}
     found: dict[str, RateChoice] = {}
     for choice in choices_of(everything):
         for setting in choice.winners():
@@ -136,7 +136,7 @@ def choice_sentence(choices: Sequence[RateChoice]) -> str:
         f"{seeds} chose one for each, and the same seeds are compared below. The test part was not "
         "looked at for that choice."
     ]
-    lora = [choice for choice in choices if choice.arm.method == "lora" and choice.ratio is not None]
+    lora = [choice for choice in choices if choice.arm.role is Role.ADAPTER and choice.ratio is not None]
     ratios = {choice.arm.spec.label: ratio_text(choice.ratio or 0.0) for choice in lora}
     if len(set(ratios.values())) == 1:
         ratio = f"{next(iter(ratios.values()))} times that of full fine-tuning"

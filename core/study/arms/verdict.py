@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from core.spec import Spec
+from core.spec import Role, Spec
 from core.store.record import Run
 from core.store.stages import stages_of
 from core.study.arms.arm import Arm
@@ -190,7 +190,7 @@ def _pairs(runs: Sequence[Run]) -> tuple[Arm | None, list[tuple[Arm, Arm]], str]
         return full, pairs, ""
     if pairs:
         return full, [], "No verdict: full fine-tuning and LoRA have no finished seed in common."
-    if {"full", "lora"} <= {arm.method for arm in chosen if not arm.spec.control}:
+    if {Role.REFERENCE, Role.ADAPTER} <= {arm.role for arm in chosen}:
         if full is None:
             return full, [], NO_RANKING
         return full, [], "No verdict: full fine-tuning and LoRA started from different bases or learnt different tasks."

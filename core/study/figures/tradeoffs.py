@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from core.spec import Role
 from core.store.record import EPOCH_COLUMNS, Curve
 from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm, Standing
@@ -77,7 +78,7 @@ def learning_and_forgetting(
                 "uid": arm.key,
                 "x": x,
                 "y": y,
-                "line": {"color": colours[arm.key], "width": 2, "dash": "dot" if arm.spec.control else "solid"},
+                "line": {"color": colours[arm.key], "width": 2, "dash": "dot" if arm.role is Role.CONTROL else "solid"},
                 "marker": {"size": sizes, "color": colours[arm.key]},
                 "text": epochs,
                 "hovertemplate": f"{arm.label}, %{{text}}<br>target %{{y:.2f}} %, source %{{x:.2f}} %<extra></extra>",
@@ -125,7 +126,7 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
                 "uid": arm.key,
                 "x": table["seconds"].to_numpy(np.float64),
                 "y": table["validation_accuracy"].to_numpy(np.float64),
-                "line": {"color": colours[arm.key], "width": 2, "dash": "dot" if arm.spec.control else "solid"},
+                "line": {"color": colours[arm.key], "width": 2, "dash": "dot" if arm.role is Role.CONTROL else "solid"},
                 "marker": {"size": 6, "color": colours[arm.key]},
                 "text": [f"{epoch:.0f}" for epoch in table["epoch"]],
                 "hovertemplate": f"{arm.label}, epoch %{{text}}<br>%{{y:.2f}} % after %{{x:.3g}} s<extra></extra>",
@@ -196,7 +197,7 @@ def cost_of(arm: Arm, cost: Cost, customers: int) -> float:
 
 
 def _symbol(arm: Arm) -> str:
-    return "square" if arm.spec.control else "circle"
+    return "square" if arm.role is Role.CONTROL else "circle"
 
 
 def _text(cost: Cost, value: float) -> str:

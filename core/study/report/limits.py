@@ -6,7 +6,7 @@ from core.study.arms.difference_tables import full_differences
 from core.study.arms.fairness import comparable
 from core.study.arms.tuning import end_sentences
 from core.study.report.evidence import Evidence
-from core.study.stats.claims import Level
+from core.study.stats.claims import Difference, Level
 from core.wording.numbers import count_text, listed
 
 
@@ -41,11 +41,16 @@ def limits_of(evidence: Evidence) -> list[str]:
     if not evidence.tuned:
         sentences.append("No learning rate was tuned: a method may do better at a rate of its own.")
     unshown = [d for d in full_differences(evidence.named, "accuracy") if d.level is not Level.SHOWN and d.seeds]
-    if unshown:
-        needs = [f"{d.a} (about {count_text(d.seeds_needed)} seeds)" if d.seeds_needed else d.a for d in unshown]
+    brackets = "; in brackets, what a difference of the observed size would take"
+    if unclear := [_needs(d) for d in unshown if d.level is Level.OPEN and d.holds_zero]:
         sentences.append(
             f"Not shown is not the same as equal. No difference in accuracy from full fine-tuning is shown for "
-            f"{listed(needs)}; in brackets, what a difference of the observed size would take."
+            f"{listed(unclear)}{brackets}."
+        )
+    if seen := [_needs(d) for d in unshown if d.level is not Level.OPEN or not d.holds_zero]:
+        sentences.append(
+            f"Seen is not the same as shown. A difference from full fine-tuning was seen, and is not yet a claim, for "
+            f"{listed(seen)}{brackets}."
         )
     sentences += end_sentences(evidence.choices)
     # Each learning rate of a tuned experiment fails or is left out on its own account: fairness is that of the choice.
@@ -65,3 +70,8 @@ def limits_of(evidence: Evidence) -> list[str]:
     if evidence.remeasured.missing:
         sentences.append(f"Some things could not be measured again: {evidence.remeasured.missing}")
     return sentences
+
+
+def _needs(difference: Difference) -> str:
+    seeds = difference.seeds_needed
+    return f"{difference.a} (about {count_text(seeds)} seeds)" if seeds else difference.a

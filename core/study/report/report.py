@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 
 from core.errors import RunStateError
 from core.lab import Lab
+from core.spec import Role
 from core.store.record import Curve, Experiment
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import (
@@ -354,7 +355,7 @@ def _cuts(evidence: Evidence) -> list[Section]:
     if not cuts:
         return []
     arms = evidence.named
-    full = next(arm for arm in arms if arm.method == "full" and not arm.spec.control)
+    full = next(arm for arm in arms if arm.role is Role.REFERENCE)
     reached = percent(full.interval("accuracy").mean)
     lead = (
         f"A reference computed from the full runs and not a run of its own: the change that full fine-tuning made to "

@@ -16,6 +16,7 @@ from core.lab import Lab
 from core.methods.lora import AdaptedLinear, merged_copy
 from core.networks.file import read_network
 from core.networks.perceptron import MultilayerPerceptron
+from core.spec import Role
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import best_arm, chosen_arms, is_lora
@@ -82,7 +83,7 @@ def read_change(lab: Lab, run: Run) -> WeightChange:
         AdapterError: the adapter's file is damaged, or was trained on another base.
     """
     base = read_network(lab.artifacts.base(run))
-    if run.spec.method == "lora":
+    if run.spec.role is Role.ADAPTER:
         return WeightChange(base, apply_adapter(base, lab.artifacts.adapter(run.id)))
     return WeightChange(base, read_network(lab.artifacts.path(run.id, NETWORK)))
 
@@ -105,8 +106,8 @@ def main_arms(runs: Iterable[Run], always: str | None = None) -> list[Arm]:
         Arms in :func:`core.study.arms.arm.arm_order`; all of them if none has finished without a failed seed.
     """
     everything = list(runs)
-    chosen = {arm.key: arm for arm in chosen_arms(everything) if not arm.spec.control}
-    arms = [arm for arm in arms_of(everything) if not arm.spec.control]
+    chosen = {arm.key: arm for arm in chosen_arms(everything) if arm.role is not Role.CONTROL}
+    arms = [arm for arm in arms_of(everything) if arm.role is not Role.CONTROL]
     shown = [arm for arm in arms if not chosen or arm.key in chosen or arm.key == always]
     return [arm if arm.key == always else chosen.get(arm.key, arm) for arm in shown]
 

@@ -16,7 +16,7 @@ from core.engine.job import NETWORK
 from core.errors import LabError, RunStateError
 from core.lab import Lab
 from core.networks.file import read_network
-from core.spec import RunSpec
+from core.spec import Role, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm, Standing
@@ -69,7 +69,7 @@ def remeasure(lab: Lab, arms: Sequence[Arm]) -> Remeasured:
         lab: has networks and datasets.
         arms: one for each method, rank and control; see :func:`core.study.arms.choice.chosen_arms`.
     """
-    full = next((arm for arm in arms if arm.method == "full" and not arm.spec.control), None)
+    full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
     try:
         start = mean_standing(list(base_standings(lab, arms).values()))
         ranks = [arm.lora.rank for arm in arms if arm.lora]

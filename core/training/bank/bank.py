@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from core.data.examples import Examples
 from core.data.task import EvaluationPart, Task
 from core.errors import CheckpointError, SpecError
-from core.methods.lora import adapted_layers
+from core.methods.lora import LinearWithLoRA, LinearWithLoRAMerged, adapted_layers
 from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.algebra import CPU_LIKE, PRODUCTS, linear
 from core.training.bank.full import FullShard, linears
@@ -27,6 +27,7 @@ from core.training.bank.shard import Part, Program, Shard, no_denormals
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge
+from core.training.sharing import Step
 
 MIN_MEMBERS, MAX_MEMBERS = 4, 8
 """LoRA members per shard on a CPU: larger shards share more work per product, smaller ones fit the cache and keep more
@@ -78,6 +79,7 @@ class Bank:
         self._cores = Cores()
         self.device = task.device
         low_rank = bool(adapted_layers(self.networks[0]))
+        self.step: Step = "low-rank" if low_rank else "full"
         _check(self.networks, low_rank)
         first = first_adapted(self.networks) if low_rank else 0
         self._stem = _Stem(self.networks[0], first if low_rank else None)
@@ -254,9 +256,12 @@ class _Stem:
         return Part(x, linear(x, self._layers[-1].weight, self._layers[-1].bias), y)
 
 
-def can_bank(network: nn.Module) -> bool:
-    """Whether a bank can train this network: a perceptron with adapters, or with all weights trainable."""
-    if not isinstance(network, MultilayerPerceptron):
+def _is_known(network: MultilayerPerceptron) -> bool:
+    """Whether the shards have the closed form of this network: LoRA on frozen weights, or all weights trained.
+
+    Types are compared exactly, since a subclass of a layer may compute something else.
+    """
+    if not all(type(layer) in (nn.Linear, LinearWithLoRA, LinearWithLoRAMerged) for layer in linears(network)):
         return False
     plain = [p for layer in linears(network) for p in frozen(layer).parameters()]
     if adapted_layers(network):
@@ -269,7 +274,7 @@ def _check(networks: Sequence[MultilayerPerceptron], low_rank: bool) -> None:
     first = [frozen(layer) for layer in linears(networks[0])]
     for network in networks:
         own = [frozen(layer) for layer in linears(network)]
-        if not can_bank(network) or bool(adapted_layers(network)) != low_rank:
+        if not _is_known(network) or bool(adapted_layers(network)) != low_rank:
             raise SpecError("A bank trains runs of one method: put full and LoRA runs into separate banks.")
         if [layer.weight.shape for layer in own] != [layer.weight.shape for layer in first]:
             raise SpecError("A bank trains networks of the same sizes: put other sizes into another bank.")

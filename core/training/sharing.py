@@ -1,0 +1,67 @@
+"""What trains a run, and which runs can be trained together: the one place that says so.
+
+To add a method, add a line to :data:`SHARING`. What has no line is trained by autograd, alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from core.spec import RunSpec
+
+Step = Literal["full", "low-rank", "autograd"]
+"""What computes a step: a shard of :class:`core.training.bank.bank.Bank` with every weight trained, one with adapters
+on frozen weights, or autograd."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How runs of one kind are trained."""
+
+    step: Step
+    together: int
+    """Maximum number of runs per bank."""
+
+
+FULL_BANK = 8
+"""Maximum number of full fine-tuning runs per bank; larger banks do not train faster per run."""
+
+LORA_BANK = 32
+"""Maximum number of LoRA runs per bank."""
+
+ALONE = Sharing("autograd", 1)
+
+SHARING = {
+    "pretrain": Sharing("full", FULL_BANK),
+    "full": Sharing("full", FULL_BANK),
+    "scratch": Sharing("full", FULL_BANK),
+    "lora": Sharing("low-rank", LORA_BANK),
+    "head": ALONE,
+    "biases": ALONE,
+}
+"""How runs are trained, by kind: their control if they have one, else their method."""
+
+
+def sharing(kind: str) -> Sharing:
+    """How runs of a kind are trained; by autograd and alone if the kind is not in :data:`SHARING`."""
+    return SHARING.get(kind, ALONE)
+
+
+def sharing_of(spec: RunSpec) -> Sharing:
+    """How a run is trained."""
+    return sharing(spec.kind)
+
+
+def bank_key(spec: RunSpec) -> str:
+    """Key of the bank: equal for runs that can be trained together.
+
+    They may differ in seed, learning rate, patience, what to keep, and LoRA settings. The store has the keys of queued
+    runs, so the key of a spec must not change.
+    """
+    shared = {"method", "model", "task", "source", "base", "device", "control"}
+    values = spec.model_dump(mode="json", include=shared)
+    values |= {"batch_size": spec.optim.batch_size, "epochs": spec.optim.epochs}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

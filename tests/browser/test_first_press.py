@@ -1,0 +1,76 @@
+"""The first press in a fresh home: one button, a verdict that is shown, and the adapter that it names."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.engine.job import ADAPTER
+from core.lab import Lab
+from core.settings import Settings
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import headline
+from core.study.stats.claims import Level
+from core.wording.numbers import percent
+from tests.browser.conftest import REPO, Serve
+from tests.conftest import HANG
+
+pytestmark = pytest.mark.browser
+
+VERDICT_SECONDS = 4 * HANG
+"""Seconds after which the verdict never comes: 160 runs, on a machine that may have more to do."""
+
+
+def test_one_press_ends_in_a_verdict_that_is_shown_and_in_its_adapter(
+    page: Page,
+    serve: Serve,
+    tmp_path: Path,
+    console_errors: list[str],
+    record_testsuite_property: Callable[[str, object], None],
+) -> None:
+    page.goto(serve(REPO / "app.py", {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(tmp_path / "home")}))
+    expect(page.get_by_role("radio", name="Thorough")).to_be_checked()
+    button = page.get_by_role("button", name="Run the comparison")
+    expect(button).to_be_visible()
+    begun = time.monotonic()
+    button.click()
+    main = page.get_by_test_id("stMain")
+    answer = main.get_by_role("heading", level=4)
+    expect(answer).to_be_visible(timeout=1000 * VERDICT_SECONDS)
+    seconds = time.monotonic() - begun
+    record_testsuite_property("seconds from the first press to the verdict", round(seconds, 1))
+    print(f"From the first press to the verdict: {seconds:.1f} s")
+
+    # The same home beside the server: what the page says is what the store holds.
+    lab = Lab(Settings(home=tmp_path / "home"))
+    try:
+        (experiment,) = lab.experiments()
+        runs = {run.id for run in lab.runs()}
+        found = verdict(lab.members(experiment))
+        assert found.level is Level.SHOWN
+        expect(answer).to_have_text(headline(found))
+        expect(main.locator(".stMarkdownBadge").first).to_have_text("shown")
+        expect(answer).to_have_text(re.compile(r"95 % interval .+ to .+"))
+        expect(main.get_by_role("figure", name=re.compile("minus that of full .+ mean and interval"))).to_be_visible()
+        offered = found.offered
+        assert offered is not None
+        assert offered.result is not None
+        label = f"Adapter {offered.spec.label.removeprefix('LoRA ')} · {percent(offered.result.accuracy, 1)}"
+        with page.expect_download() as download:
+            page.get_by_role("button", name=label, exact=False).click()
+        download.value.save_as(tmp_path / "adapter.zip")
+        assert (tmp_path / "adapter.zip").read_bytes() == lab.artifacts.read(offered.id, ADAPTER)
+
+        button.click()
+        expect(page.get_by_text("This was compared before")).to_be_visible()
+        expect(answer).to_have_text(headline(found))
+        assert {run.id for run in lab.runs()} == runs
+        assert lab.experiments() == [experiment]
+    finally:
+        lab.close()
+    assert console_errors == []

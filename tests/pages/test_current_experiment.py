@@ -1,0 +1,138 @@
+"""One current experiment on Compare, Report, Weights, Sweep and Home: in the address, and kept from page to page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.lab import Lab, close_lab, open_lab
+from core.settings import Settings
+from core.spec import LoRASpec, RunSpec
+from core.store.record import Experiment, Run
+from pages.shared.links import script
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.pages.test_pages import draw, texts
+
+PAGES = ["compare", "report", "weights"]
+SWEEP = [(short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 4) for rate in (0.005, 0.01)]
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Lab]:
+    """The process-wide lab that pages find."""
+    yield open_lab(settings)
+    close_lab()
+
+
+@pytest.fixture
+def base(opened: Lab) -> Run:
+    return finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)[0]
+
+
+@pytest.fixture
+def two(opened: Lab, base: Run) -> tuple[Experiment, Experiment]:
+    """Two finished experiments, the older one first; the newer one is a sweep."""
+    older = opened.fine_tune(base, TURNED, BOTH, [0], "The older")
+    newer = opened.fine_tune(base, TURNED, SWEEP, [0], "The newer")
+    finish(opened, *older.runs, *newer.runs)
+    return older, newer
+
+
+def go(app: AppTest, page: str) -> AppTest:
+    """Go to a page by the navigation, which drops the address."""
+    app.query_params.clear()
+    app.switch_page(script(page)).run()
+    assert not app.exception, app.exception
+    return app
+
+
+@pytest.mark.parametrize("first", PAGES)
+def test_the_experiment_stays_from_page_to_page(two: tuple[Experiment, Experiment], first: str) -> None:
+    older, newer = two
+    app = draw(first)
+    assert app.query_params["experiment"] == newer.id
+    app.selectbox(key="pick-experiment").set_value(older.id).run()
+    assert not app.exception
+    assert app.query_params["experiment"] == older.id
+    for page in PAGES:
+        go(app, page)
+        assert app.query_params["experiment"] == older.id, page
+        assert app.selectbox(key="pick-experiment").value == older.id, page
+    assert "The older ·" in texts(go(app, "home"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_address_decides_also_after_a_choice(two: tuple[Experiment, Experiment], page: str) -> None:
+    older, newer = two
+    app = draw(page, experiment=newer.id)
+    app.selectbox(key="pick-experiment").set_value(older.id).run()
+    app.query_params["experiment"] = newer.id  # as Back in the browser does
+    app.run()
+    assert not app.exception
+    assert app.selectbox(key="pick-experiment").value == newer.id
+    assert app.query_params["experiment"] == newer.id
+
+
+@pytest.mark.parametrize("page", [*PAGES, "sweep"])
+def test_an_unknown_experiment_is_told_of_and_the_choice_offered(two: tuple[Experiment, Experiment], page: str) -> None:
+    app = draw(page, experiment="e-<b>none")
+    assert "There is no experiment" in texts(app)
+    choice = app.selectbox(key="pick-experiment")
+    assert choice.value is None
+    assert not app.get("plotly_chart")
+    choice.set_value(two[1].id).run()
+    assert not app.exception
+    assert "There is no experiment" not in texts(app)
+    assert app.query_params["experiment"] == two[1].id
+
+
+def test_home_says_that_an_experiment_does_not_exist_and_shows_no_other_as_its_answer(
+    two: tuple[Experiment, Experiment],
+) -> None:
+    app = draw("home", experiment="e-none")
+    assert "There is no experiment 'e-none'" in texts(app).replace("\\", "")
+    assert not app.get("plotly_chart")
+    assert "**The older**" in texts(app)
+
+
+def test_an_unknown_experiment_is_told_of_in_an_empty_lab(opened: Lab) -> None:
+    for page in (*PAGES, "sweep", "home", "finetune"):
+        assert "There is no experiment" in texts(draw(page, experiment="e-none")), page
+
+
+@pytest.mark.parametrize(("page", "query"), [("weights", "run"), ("compare", "runs"), ("finetune", "base")])
+def test_an_unknown_run_is_told_of(two: tuple[Experiment, Experiment], page: str, query: str) -> None:
+    assert "may have been deleted" in texts(draw(page, **{query: "r-none"}))
+
+
+def test_an_experiment_that_is_gone_is_not_the_current_one_any_more(
+    opened: Lab, two: tuple[Experiment, Experiment]
+) -> None:
+    older, newer = two
+    app = draw("compare", experiment=older.id)
+    opened.notes.delete(older.runs)
+    go(app, "report")
+    assert "There is no experiment" not in texts(app)
+    assert app.query_params["experiment"] == newer.id
+
+
+def test_addresses_of_sweeps_of_earlier_versions_still_open_them(opened: Lab, base: Run) -> None:
+    first, second = (opened.fine_tune(base, TURNED, SWEEP, [seed], f"Sweep {seed}") for seed in range(2))
+    finish(opened, *first.runs, *second.runs)
+    app = draw("sweep", sweep=first.id)
+    assert app.selectbox(key="pick-experiment").value == first.id
+    assert dict(app.query_params)["experiment"] in (first.id, [first.id])
+    assert "sweep" not in app.query_params
+
+
+def test_an_experiment_that_is_no_sweep_is_told_of_and_the_sweeps_offered(two: tuple[Experiment, Experiment]) -> None:
+    older, newer = two
+    app = go(draw("compare", experiment=older.id), "sweep")
+    assert "“The older” is not a sweep" in texts(app)
+    choice = app.selectbox(key="pick-experiment")
+    assert choice.value is None
+    choice.set_value(newer.id).run()
+    assert not app.exception
+    assert "The answer" in texts(app)

@@ -1,0 +1,109 @@
+"""The order in which runs are claimed: experiments in turn, and within one the methods, in banks as large as before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from core.engine.experiment import arm_specs
+from core.engine.packing import FULL_BANK, LORA_BANK
+from core.errors import UnknownRunError
+from core.spec import LoRASpec, RunSpec
+from core.store.record import Experiment, Run
+from core.store.store import Store
+from tests.conftest import TURNED, short
+from tests.store.states import SPEC, put
+from tests.study.samples import RESULT
+
+RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
+THOROUGH = [(short(rate=rate), None) for rate in RATES] + [
+    (short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 4, 16) for rate in RATES
+]
+
+
+def queue(store: Store, name: str, arms: Sequence[object], seeds: Sequence[int]) -> list[str]:
+    """Queue an experiment on the finished base r-base; the ids of its runs."""
+    specs = arm_specs("r-base", SPEC, TURNED, arms, seeds, "auto")  # type: ignore[arg-type]
+    members = [(f"{name}-{number}", spec) for number, spec in enumerate(specs)]
+    experiment = Experiment(name, name, 0.0, "r-base", tuple(id for id, _ in members))
+    store.add(members, "me", 1000, experiment)
+    return [id for id, _ in members]
+
+
+def bank_size(specs: Sequence[RunSpec]) -> int:
+    return LORA_BANK if specs[0].lora else FULL_BANK
+
+
+def claim_all(store: Store) -> list[list[Run]]:
+    """Every bank, one after another, as one worker takes them."""
+    banks = []
+    while bank := store.claim("me", bank_size):
+        banks.append(bank)
+    return banks
+
+
+@pytest.fixture
+def based(store: Store) -> Store:
+    """A store with a finished base."""
+    put(store, "r-base", "finished")
+    return store
+
+
+def test_full_and_lora_take_turns_in_banks_that_are_as_large_as_they_can_be(based: Store) -> None:
+    ids = queue(based, "e-1", THOROUGH, range(8))
+    banks = claim_all(based)
+    assert [bank[0].spec.method for bank in banks] == ["full", "lora"] * 4 + ["full"]
+    assert [len(bank) for bank in banks] == [8, 32, 8, 32, 8, 32, 8, 24, 8]
+    assert sorted(run.id for bank in banks for run in bank) == sorted(ids)
+    for method in ("full", "lora"):
+        claimed = [run.created for bank in banks for run in bank if run.spec.method == method]
+        assert claimed == sorted(claimed)  # by seed, so that all arms have first results early
+
+
+def test_two_workers_take_one_method_each(based: Store) -> None:
+    queue(based, "e-1", THOROUGH[:1] + THOROUGH[5:6], range(50))
+    assert [based.claim("me", bank_size)[0].spec.method for _ in range(2)] == ["full", "lora"]
+
+
+def test_an_experiment_ends_before_the_next_one_begins(based: Store) -> None:
+    first = queue(based, "e-1", THOROUGH, range(3))
+    other = [(optim.but(epochs=2), kind) for optim, kind in THOROUGH]  # so that no bank has runs of both
+    second = queue(based, "e-2", other, range(3))
+    claimed = [run.id for bank in claim_all(based) for run in bank]
+    assert set(claimed[: len(first)]) == set(first)
+    assert set(claimed[len(first) :]) == set(second)
+
+
+def test_experiments_that_can_be_trained_together_still_share_banks(based: Store) -> None:
+    queue(based, "e-1", THOROUGH[:2], range(2))
+    queue(based, "e-2", THOROUGH[:2], range(2, 4))
+    assert [len(bank) for bank in claim_all(based)] == [8]
+
+
+def test_a_run_without_its_base_waits_and_does_not_hold_up_the_others(store: Store) -> None:
+    put(store, "r-base", "queued")
+    queue(store, "e-1", THOROUGH, range(1))
+    (base,) = store.claim("me", bank_size)
+    assert base.id == "r-base"
+    assert claim_all(store) == []
+    store.finish(base, "finished", RESULT, {})
+    assert [bank[0].spec.method for bank in claim_all(store)] == ["full", "lora"]
+
+
+def test_what_is_to_be_stopped_comes_first_whatever_its_method(based: Store) -> None:
+    ids = queue(based, "e-1", THOROUGH[:1] + THOROUGH[5:6], range(2))
+    with based.transaction() as db:
+        db.execute("UPDATE runs SET stop_asked = 1 WHERE id = ?", (ids[-1],))
+    based.claim("me", bank_size)
+    assert based.run(ids[-1]).state == "running"
+
+
+def test_many_runs_are_stopped_in_one_call_all_or_none(based: Store) -> None:
+    ids = queue(based, "e-1", THOROUGH[:2], range(3))
+    with pytest.raises(UnknownRunError):
+        based.ask_stop(*ids, "r-none", owner="me")
+    assert {based.run(id).state for id in ids} == {"queued"}
+    based.ask_stop(*ids, "r-base", owner="me")
+    assert {based.run(id).state for id in ids} == {"stopped"}
+    assert based.run("r-base").state == "finished"

@@ -1,0 +1,307 @@
+"""A bank proves itself against autograd: rounding is not taken for a fault, a planted fault is, and nothing changes."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.data.catalog import Catalog
+from core.data.examples import ImageExamples
+from core.data.task import Task
+from core.data.tasks import Tasks
+from core.engine.job import NETWORK, BankCallbacks, Outcome, RunContext, execute_bank
+from core.lab import Lab
+from core.methods.lora import add_lora
+from core.networks.perceptron import MultilayerPerceptron, build
+from core.settings import Settings
+from core.spec import LoRASpec, ModelSpec, RunSpec
+from core.training.autograd import AutogradStepper
+from core.training.bank import choice, proof
+from core.training.bank.adam import FlatAdam
+from core.training.bank.bank import Bank
+from core.training.bank.choice import proven
+from core.training.bank.full import FullShard
+from core.training.bank.low_rank import LowRankShard
+from core.training.bank.shard import Program, Shard
+from core.training.bank.tape import Tape
+from core.training.loop import data_order
+from core.training.one_by_one import OneByOne
+from tests.conftest import BOTH, DIGITS, finish, short
+
+SMALL = ModelSpec.of(num_hidden_1=24, num_hidden_2=16)
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home")))).get(DIGITS)
+
+
+@pytest.fixture(autouse=True)
+def unproven() -> Iterator[None]:
+    proof._known.clear()
+    yield
+    proof._known.clear()
+
+
+def networks(method: str, count: int, model: ModelSpec = SMALL, alpha: float = 8.0) -> list[MultilayerPerceptron]:
+    made = [build(model, 0 if method == "lora" else k) for k in range(count)]
+    for k, network in enumerate(made if method == "lora" else []):
+        add_lora(network, LoRASpec.of(rank=(4, 1, 8)[k % 3], alpha=alpha), torch.Generator().manual_seed(k))
+    return made
+
+
+def specs(method: str, count: int, rate: float, batch: int) -> list[RunSpec]:
+    first = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=rate, batch_size=batch))
+    if method == "lora":
+        first = first.but(method="lora", base="b", source=DIGITS, lora=LoRASpec.of())
+    return [first.but(seed=k % 2, optim=short(rate=rate / (1 + k % 2), batch_size=batch)) for k in range(count)]
+
+
+def bank_of(members: list[MultilayerPerceptron], runs: list[RunSpec], task: Task) -> Bank:
+    return Bank(members, [run.optim.learning_rate for run in runs], [run.seed for run in runs], task)
+
+
+def fault(task: Task, method: str, count: int = 3, rate: float = 0.001, batch: int = 64, **options) -> str | None:
+    runs = specs(method, count, rate, batch)
+    _, sentence = proven(bank_of(networks(method, count, **options), runs, task), runs, prove=True)
+    return sentence
+
+
+OTHER = "The fast step gave other numbers than autograd on cpu, so this run was trained by autograd."
+
+
+@pytest.mark.parametrize("rate", [1e-6, 1e-3, 1.0])
+@pytest.mark.parametrize("batch", [1, 64, 1000])
+@pytest.mark.parametrize(("method", "count"), [("full", 3), ("lora", 1), ("lora", 5)])
+def test_rounding_is_no_fault(task: Task, method: str, count: int, batch: int, rate: float) -> None:
+    assert fault(task, method, count, rate, batch) is None
+
+
+@pytest.mark.parametrize("model", [ModelSpec.of(num_hidden_1=2, num_hidden_2=300), ModelSpec.of(num_hidden_1=700)])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_rounding_is_no_fault_in_networks_of_other_shapes(task: Task, method: str, model: ModelSpec) -> None:
+    assert fault(task, method, 2, model=model) is None
+
+
+def test_rounding_is_no_fault_where_float32_has_few_digits_left(task: Task) -> None:
+    """The gradient softmax − one-hot of a network that fits its data is a difference of nearly equal numbers."""
+    few = replace(task, train=ImageExamples(task.train.all_pixels()[:200], task.train.labels[:200]))
+    (network,) = networks("full", 1)
+    AutogradStepper(network, 0.01, few).advance(torch.arange(200).repeat(1, 1500, 1))
+    assert torch.nn.functional.cross_entropy(network(few.train.all_pixels()), few.train.labels) < 1e-4
+    runs = specs("full", 1, 0.001, 64)
+    assert proven(bank_of([network], runs, few), runs, prove=True)[1] is None
+    assert fault(task, "lora", alpha=4096.0) is None
+
+
+def test_rounding_is_no_fault_where_float32_itself_is_far_from_float64(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At this learning rate the second step's logits are in the thousands, and softmax subtracts them."""
+    shape = ModelSpec.of(num_hidden_1=8, num_hidden_2=256)
+    assert fault(task, "lora", 1, rate=1.0, batch=1, model=shape) is None
+    proof._known.clear()
+    monkeypatch.setattr(proof, "NOISE", 0)
+    assert fault(task, "lora", 1, rate=1.0, batch=1, model=shape) == OTHER
+
+
+def test_the_tolerance_is_far_from_rounding_and_from_the_fault_that_must_be_found(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    honest = proof._gaps
+
+    def gaps(*arguments):
+        found = honest(*arguments)
+        seen.extend(gap for name, gap in found.items() if not name.startswith("update"))
+        return found
+
+    monkeypatch.setattr(proof, "_gaps", gaps)
+    for method in ("full", "lora"):
+        assert fault(task, method, 3, model=ModelSpec.of()) is None
+    assert len(seen) > 100
+    assert max(seen) < proof.TOLERANCE / 10
+    assert proof.TOLERANCE < 1e-3 / 5
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, method: str, number: int, factor: float, member: int = 0) -> None:
+    """Multiply one gradient of one member by a factor, as a wrong kernel would."""
+    shard = LowRankShard if method == "lora" else FullShard
+    honest = shard._record_backward
+
+    def record(self: Shard, program: Program, seen, grad) -> None:
+        honest(self, program, seen, grad)
+        if member < program.members:
+            program.tape.add("fault", self.adam.segments(self.adam.gradients)[number][member].mul_, factor)
+
+    monkeypatch.setattr(shard, "_record_backward", record)
+
+
+@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize(("method", "member"), [("full", 0), ("lora", 0), ("lora", 2)])
+def test_one_gradient_that_is_wrong_by_a_thousandth_is_found(
+    task: Task, monkeypatch: pytest.MonkeyPatch, method: str, member: int, number: int
+) -> None:
+    plant(monkeypatch, method, number, 1.001, member)
+    assert fault(task, method) == OTHER
+
+
+def test_wrong_updates_evaluations_and_stale_buffers_are_found(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = FlatAdam.record
+    with monkeypatch.context() as planted:
+        # The step counter stands still, as if a graph had recorded its value.
+        planted.setattr(
+            FlatAdam, "record", lambda self, tape, apart=None: (honest(self, tape, apart), tape.calls.pop(0))[0]
+        )
+        assert fault(task, "lora") == OTHER
+    proof._known.clear()
+    with monkeypatch.context() as planted:
+        outputs = FullShard.outputs
+        planted.setattr(FullShard, "outputs", lambda self, member, part: outputs(self, member, part) * 1.01)
+        assert fault(task, "full") == OTHER
+    proof._known.clear()
+    run = Program.run
+    first: dict[int, torch.Tensor] = {}
+    with monkeypatch.context() as planted:
+        # Every step after the first sees the first one's images, as a replay of a graph without its input would.
+        planted.setattr(
+            Program, "run", lambda self, rows, *rest: run(self, first.setdefault(id(self), rows.clone()), *rest)
+        )
+        assert fault(task, "full") == OTHER
+    proof._known.clear()
+    assert fault(task, "full") is None
+
+
+def rows_of(task: Task, runs: list[RunSpec], steps: int, batch: int) -> torch.Tensor:
+    orders = [data_order(task.num_train, seed, 1)[: steps * batch] for seed in dict.fromkeys(r.seed for r in runs)]
+    return torch.stack(orders).view(len(orders), steps, batch)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_proof_changes_no_bit_of_what_is_trained_and_draws_no_random_number(task: Task, method: str) -> None:
+    runs = specs(method, 5, 0.01, 64)
+    plain, tried = (bank_of(networks(method, 5), runs, task) for _ in range(2))
+    random = torch.get_rng_state()
+    assert proven(tried, runs, prove=True) == (tried, None)
+    assert proof._known
+    assert torch.equal(torch.get_rng_state(), random)
+    rows = rows_of(task, runs, 10, 64)
+    assert torch.equal(plain.advance(rows), tried.advance(rows))
+    for member in range(5):
+        own, other = plain.learnt(member), tried.learnt(member)
+        assert own.updates == other.updates == 10
+        for mine, its in ((own.values, other.values), (own.first, other.first), (own.second, other.second)):
+            assert all(torch.equal(a, b) for a, b in zip(mine, its, strict=True))
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_with_a_fault_each_run_gets_the_bits_that_autograd_gives_it(
+    task: Task, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    plant(monkeypatch, method, 1, 1.01)
+    runs, members = specs(method, 3, 0.01, 64), networks(method, 3)
+    alone = copy.deepcopy(members)
+    stepper, sentence = proven(bank_of(members, runs, task), runs, prove=True)
+    assert sentence == OTHER
+    assert isinstance(stepper, OneByOne)
+    rows = rows_of(task, runs, 6, 64)
+    first = stepper.advance(rows[:, :3])
+    stepper.write_back(1)
+    stepper.retire(1)
+    losses = torch.cat([first, stepper.advance(rows[:, 3:])])
+    for member, (network, run) in enumerate(zip(alone, runs, strict=True)):
+        steps = 3 if member == 1 else 6
+        expected = AutogradStepper(network, run.optim.learning_rate, task, run.seed)
+        own = expected.advance(rows[run.seed : run.seed + 1, :steps])[:, 0]
+        assert torch.equal(losses[:steps, member], own)
+        assert all(torch.equal(a, b) for a, b in zip(stepper.trained(member), expected.trained(0), strict=True))
+        assert stepper.evaluate(member)[0].loss == expected.evaluate(0)[0].loss
+
+
+def test_a_step_that_fails_is_replaced_and_one_that_runs_out_of_memory_is_not(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self, tape: Tape, apart=None) -> None:
+        raise NotImplementedError("no such kernel on this device")
+
+    with monkeypatch.context() as planted:
+        planted.setattr(FlatAdam, "record", fail)
+        expected = "The fast step failed with NotImplementedError on cpu, so this run was trained by autograd."
+        assert fault(task, "full") == expected
+    proof._known.clear()
+
+    def full(self, tape: Tape, apart=None) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as planted:
+        planted.setattr(FlatAdam, "record", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            fault(task, "full")
+    assert fault(task, "full") is None
+
+
+def test_each_kind_of_bank_is_tried_once_also_by_several_threads(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[object] = []
+    honest = proof._tried
+    monkeypatch.setattr(proof, "_tried", lambda *arguments: (tried.append(1), honest(*arguments))[1])
+    threads = [threading.Thread(target=fault, args=(task, "lora")) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(tried) == 1
+    assert fault(task, "lora", batch=32) is None
+    assert fault(task, "lora", count=4) is None
+    assert fault(task, "full") is None
+    assert len(tried) == 4
+
+
+def test_the_cpu_is_believed_and_other_devices_are_not(task: Task) -> None:
+    runs = specs("full", 1, 0.001, 64)
+    bank = bank_of(networks("full", 1), runs, task)
+    assert proven(bank, runs) == (bank, None)
+    assert not proof._known
+    assert choice.TRIED == ("cpu",)
+
+
+def test_a_bank_with_a_fault_comes_to_the_files_of_autograd_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "TRIED", ())
+    plant(monkeypatch, "full", 2, 0.5)
+    tasks, notes = Tasks(Catalog(Settings(tmp_path / "home"))), []
+    runs = [RunSpec.of(method="pretrain", model=SMALL, task=DIGITS, optim=short(), seed=k) for k in (0, 1)]
+
+    class Listener(BankCallbacks):
+        def on_note(self, member: int, text: str) -> None:
+            notes.append((member, text))
+
+    def weights(name: str, chosen: list[RunSpec]) -> list[bytes]:
+        contexts = []
+        for k, _ in enumerate(chosen):
+            (tmp_path / f"{name}{k}").mkdir()
+            contexts.append(RunContext(f"r-{k}", tmp_path / f"{name}{k}", tasks, None, 1))
+        outcomes = execute_bank(chosen, contexts, Listener())
+        assert all(isinstance(outcome, Outcome) for outcome in outcomes), outcomes
+        return [(context.folder / NETWORK).read_bytes() for context in contexts]
+
+    together = weights("together", runs)
+    assert notes == [(0, OTHER), (1, OTHER)]
+    assert together == weights("a", runs[:1]) + weights("b", runs[1:])
+
+
+def test_the_log_of_a_run_says_that_autograd_trained_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "TRIED", ())
+    plant(monkeypatch, "lora", 0, 1.01)
+    experiment = lab.compare("rotation-45", "digits", None, short(), BOTH, [0, 1])
+    runs = finish(lab, *experiment.runs)
+    assert [run.state for run in runs] == ["finished"] * 4, [run.cause for run in runs]
+    for run in runs:
+        said = [text for _, text in lab.store.log(run.id) if "autograd" in text]
+        assert said == ([OTHER] if run.spec.lora else [])
