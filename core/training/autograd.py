@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.tasks import EvaluationPart, Task
+from core.data.task import EvaluationPart, Task
 from core.networks.modes import moving_statistics, start_training
+from core.networks.perceptron import forward
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, evaluate_both
@@ -46,7 +47,7 @@ class AutogradStepper:
         self.task = task
         self.source = source
         self.seeds = (seed,)
-        self.device = task.train_x.device
+        self.device = task.device
         self._cores = Cores()
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.statistics = moving_statistics(network)
@@ -88,7 +89,8 @@ class AutogradStepper:
         # torch.manual_seed takes as long as a small step where CUDA is not in use.
         seed_with = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
         seed_with((self.seeds[0] << 32) + self._updates)
-        loss = F.cross_entropy(self.network(self.task.train_x[batch]), self.task.train_y[batch])
+        examples = self.task.train
+        loss = F.cross_entropy(forward(self.network, examples.batch(batch)), examples.labels[batch])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from core.data.tasks import EvaluationPart, Task
+from core.data.task import EvaluationPart, Task
 from core.training.checkpoint import Learnt
 from core.training.evaluation import Evaluation
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from core.adapter.certificate import logits_of
 from core.data.catalog import Catalog
-from core.data.tasks import Task, Tasks
+from core.data.task import Task
+from core.data.tasks import Tasks
 from core.methods.lora import add_lora, base_copy
 from core.networks.modes import evaluating, start_training
 from core.networks.perceptron import fingerprint
@@ -43,11 +44,13 @@ def weights(model: nn.Module) -> str:
 
 
 EVALUATIONS: dict[str, Callable[[nn.Module, Task], object]] = {
-    "evaluate": lambda model, task: evaluate(model, task.test_x, task.test_y, task.classes),
+    "evaluate": lambda model, task: evaluate(model, task.test, task.classes),
     "evaluate_both": lambda model, task: evaluate_both(model, task, task, "test"),
     "stepper": lambda model, task: AutogradStepper(model, 0.1, task, source=task).evaluate(0, "test"),
-    "exam": lambda model, task: Exam(Part(task.test_x, task.test_y, task.classes), None).of_networks([model]).target[0],
-    "certificate": lambda model, task: logits_of(model, task.test_x).sum().item(),
+    "exam": lambda model, task: (
+        Exam(Part(task.test.all_pixels(), task.test.labels, task.classes), None).of_networks([model]).target[0]
+    ),
+    "certificate": lambda model, task: logits_of(model, task.test.all_pixels()).sum().item(),
 }
 
 
@@ -66,8 +69,8 @@ def test_evaluating_is_deterministic_changes_nothing_and_restores_every_modules_
 def test_an_evaluation_is_that_of_the_network_in_evaluation_mode(task: Task) -> None:
     model = network()
     with torch.no_grad():
-        expected = judge(copy.deepcopy(model).eval()(task.test_x), task.test_y, task.classes)
-    assert evaluate(model, task.test_x, task.test_y, task.classes) == expected
+        expected = judge(copy.deepcopy(model).eval()(task.test.all_pixels()), task.test.labels, task.classes)
+    assert evaluate(model, task.test, task.classes) == expected
 
 
 def test_the_mode_comes_back_after_an_error() -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.tasks import Task
+from core.data.examples import ImageExamples
+from core.data.task import Task
 from core.errors import LoRAError
 from core.lab import Lab
 from core.store.record import Run
@@ -173,7 +174,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _judged(network: nn.Module, part: Part | None) -> Evaluation | None:
-    return evaluate(network, part.x, part.y, part.classes) if part is not None else None
+    return evaluate(network, ImageExamples(part.x, part.y), part.classes) if part is not None else None
 
 
 def _float32(values: Array) -> Tensor:
@@ -181,8 +182,8 @@ def _float32(values: Array) -> Tensor:
 
 
 def _part(task: Task, part: PartName) -> Part:
-    x, y = (task.test_x, task.test_y) if part == "test" else (task.validation_x, task.validation_y)
-    return Part(x, y, task.classes)
+    examples = task.part(part)
+    return Part(examples.all_pixels(), examples.labels, task.classes)
 
 
 def _scores(target: Sequence[Evaluation | None], source: Sequence[Evaluation | None]) -> Scores:
