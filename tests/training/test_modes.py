@@ -43,6 +43,10 @@ def weights(model: nn.Module) -> str:
     return fingerprint(model.state_dict())
 
 
+def part_of(task: Task) -> Part:
+    return Part(task.test.all_pixels(), task.test.labels, task.classes)
+
+
 EVALUATIONS: dict[str, Callable[[nn.Module, Task], object]] = {
     "evaluate": lambda model, task: evaluate(model, task.test, task.classes),
     "evaluate_both": lambda model, task: evaluate_both(model, task, task, "test"),
