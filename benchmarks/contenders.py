@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from core import notebook
-from core.data.tasks import Task
+from core.data.task import Task
 from core.methods.lora import add_lora
 from core.networks.perceptron import MultilayerPerceptron, build
 from core.spec import LoRASpec, ModelSpec, OptimSpec
@@ -94,12 +94,13 @@ def memory_loop(task: Task, batch: int, fused: bool) -> Run:
     network = with_peft()
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=RATE, fused=fused)
     order = data_order(EXAMPLES, 0, 1)
+    x, y = task.train.all_pixels(), task.train.labels
 
     def run(steps: int) -> tuple[float, int, int]:
         batches = order.split(batch)[:steps]
         start = time.perf_counter()
         for rows in batches:
-            loss = F.cross_entropy(network(task.train_x[rows]), task.train_y[rows])
+            loss = F.cross_entropy(network(x[rows]), y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

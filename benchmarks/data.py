@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from core.data.tasks import Task
+from core.data.examples import ImageExamples
+from core.data.task import Task
 from core.spec import TaskSpec
 
 
@@ -43,13 +44,12 @@ def whole_task(root: Path) -> Task:
     parts = {}
     for name, train in (("train", True), ("test", False)):
         data = MNIST(str(root), train=train)
-        parts[f"{name}_x"] = data.data.flatten(1).float().div_(255)
-        parts[f"{name}_y"] = data.targets.to(torch.int64)
+        parts[name] = ImageExamples(data.data.flatten(1).float().div_(255), data.targets.to(torch.int64))
     return Task(
         TaskSpec.of(dataset="mnist"),
         tuple(range(10)),
         tuple(map(str, range(10))),
-        validation_x=parts["test_x"],
-        validation_y=parts["test_y"],
-        **parts,
+        train=parts["train"],
+        validation=parts["test"],
+        test=parts["test"],
     )

@@ -9,16 +9,8 @@ import os
 # first allocation, and ignores it on systems other than Linux.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-from core.methods.lora import (
-    LinearWithLoRA,
-    LinearWithLoRAMerged,
-    LoRALayer,
-    add_lora,
-    freeze_linear_layers,
-    merge,
-    merged_copy,
-    unmerge,
-)
+from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, LoRALayer
+from core.methods.lora import add_lora, freeze_linear_layers, merge, merged_copy, unmerge
 from core.networks.perceptron import MultilayerPerceptron
 from core.notebook import compute_accuracy, train
 

@@ -9,9 +9,10 @@ import time
 from collections.abc import Sequence
 
 from core.data.catalog import Catalog
+from core.data.dataset import Images, Labels
 from core.data.downloads import Downloads
-from core.data.idx import Images, Labels
-from core.data.tasks import Tasks, preview
+from core.data.tasks import Tasks
+from core.data.views.registry import view_of
 from core.engine.artifacts import Artifacts
 from core.engine.estimates import Estimates
 from core.engine.forecast import Forecast
@@ -226,7 +227,7 @@ class Lab(Launcher):
 
     def preview(self, task: TaskSpec) -> tuple[Images, Labels]:
         """One image per class of a task, of shape (k, 28, 28), with labels. Raises: DatasetError."""
-        return preview(self.tasks.get(task), per_class=1)
+        return view_of(self.catalog.load(task.dataset).kind).preview(self.tasks.get(task), per_class=1)
 
     def forecast(self, specs: Sequence[RunSpec]) -> Forecast:
         """Expected time and memory of training these runs; see :class:`core.engine.estimates.Estimates`."""

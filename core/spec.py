@@ -195,7 +195,7 @@ class LoRASpec(Spec):
         min_length=1,
         max_length=64,
         title="Layers",
-        description="Layers to adapt: full names, last components of names, or all-linear.",
+        description="Layers to adapt: full names, last components of names, attention, feed-forward, or all-linear.",
     )
 
 

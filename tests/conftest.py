@@ -48,8 +48,8 @@ hypothesis_settings.load_profile("patient")
 TESTS = Path(__file__).parent
 SLOW = [
     *("data/test_bad_uploads.py", "data/test_upload.py", "study/test_claims.py", "training/test_bank.py"),
-    "training/test_proof.py",
-    *("study/test_counting.py", "test_network_file.py"),
+    *("training/test_proof.py", "training/test_modes.py", "methods/test_architectures.py"),
+    *("study/test_counting.py", "test_network_file.py", "data/test_new_source.py"),
     *("browser", "engine", "soak", "store", "test_cli.py", "test_cli_grow.py", "test_full_size.py", "test_lab.py"),
     *("pages/test_data.py", "pages/test_pages.py", "pages/test_report_page.py", "pages/test_restore_offer.py"),
     *("pages/test_experiment_actions.py", "pages/test_one_verdict.py"),

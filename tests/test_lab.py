@@ -76,12 +76,12 @@ def test_full_and_lora_of_one_seed_see_the_same_data_first(lab: Lab, base: Run) 
 
 def test_the_merged_download_is_the_adapter_on_the_base(lab: Lab, base: Run) -> None:
     (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[1]], [0], "x").runs)
-    x = lab.tasks.get(TURNED).test_x
+    x = lab.tasks.get(TURNED).test.all_pixels()
     adapted = apply_adapter(read_network(lab.artifacts.base(run)), read_adapter(lab.artifacts.path(run.id, ADAPTER)))
     merged = read_network(lab.artifacts.path(run.id, MERGED))
     np.testing.assert_allclose(merged(x).detach(), adapted(x).detach(), atol=1e-4)
     assert run.result
-    accuracy = (merged(x).argmax(1) == lab.tasks.get(TURNED).test_y).float().mean().item() * 100
+    accuracy = (merged(x).argmax(1) == lab.tasks.get(TURNED).test.labels).float().mean().item() * 100
     assert accuracy == pytest.approx(run.result.accuracy, abs=0.3)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from core.adapter.archive import CERTIFICATE, json_bytes, json_object, printable
 from core.errors import AdapterError
 from core.methods.lora import merge, unmerge
+from core.networks.modes import evaluating
 
 RELOADED_TOLERANCE = 1e-5
 MERGED_TOLERANCE = 1e-4
@@ -80,18 +81,13 @@ def _is_sound(value: Any, kind: Any) -> bool:
 
 
 def logits_of(network: nn.Module, probe: Tensor) -> Tensor:
-    """Logits of ``network`` in evaluation mode; its mode is restored afterwards.
+    """Logits of ``network`` in evaluation mode; the mode of each module is restored afterwards.
 
     Raises:
         AdapterError: they are not all finite.
     """
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            logits: Tensor = network(probe)
-    finally:
-        network.train(was_training)
+    with evaluating(network), torch.no_grad():
+        logits: Tensor = network(probe)
     if not torch.isfinite(logits).all():
         raise AdapterError("The network with this adapter has outputs that are not finite numbers.")
     return logits

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.adapter.archive import CONFIG, json_bytes, json_object, printable
 from core.errors import AdapterError
-from core.methods.lora import AdaptedLinear, LoRALayer, alpha_for, scaling_factor
+from core.methods.layers import AdaptedLinear, LoRALayer, alpha_for, scaling_factor
 from core.spec import LoRASpec, Scaling
 
 PEFT_VERSION = "0.21.0"
@@ -20,6 +20,7 @@ HARMLESS = {
     "auto_mapping",
     "base_model_name_or_path",
     "eva_config",
+    "fan_in_fan_out",
     "inference_mode",
     "init_lora_weights",
     "lora_dropout",
@@ -30,7 +31,8 @@ HARMLESS = {
     "runtime_config",
     "task_type",
 }
-"""Fields that do not affect what a trained adapter computes on a plain network."""
+"""Fields that do not affect what a trained adapter computes on a plain network. PEFT corrects ``fan_in_fan_out`` by the
+type of each layer."""
 
 SUPPORTED = {"peft_type", "r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern", "alpha_pattern"}
 

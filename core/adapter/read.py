@@ -16,7 +16,9 @@ from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, printable, read_e
 from core.adapter.certificate import Certificate
 from core.adapter.config import AdapterConfig
 from core.errors import AdapterError, BaseMismatchError
-from core.methods.lora import LinearWithLoRA, adapted_layers
+from core.methods.layers import LinearWithLoRA
+from core.methods.linear import features, is_linear
+from core.methods.lora import adapted_layers
 from core.networks.perceptron import fingerprint
 from core.tensor_file import read_tensors
 
@@ -101,21 +103,22 @@ def apply_adapter(base: nn.Module, adapter: AdapterFile) -> nn.Module:
     if adapter.base_fingerprint not in (None, fingerprint(base.state_dict())):
         raise BaseMismatchError("The adapter was trained on another base: choose that one.")
     network = copy.deepcopy(base).requires_grad_(False)
-    linears = {path: module for path, module in network.named_modules() if type(module) is nn.Linear}
+    linears = {path: module for path, module in network.named_modules() if is_linear(module)}
     wanted = {path for path in linears if adapter.config.targets(path)}
     if odd := sorted(wanted ^ set(adapter.layers)):
         raise BaseMismatchError(f"The adapter does not fit this base: layer {odd[0]} is in only one of the two.")
     for path in adapter.layers:
         A, B = adapter.matrices(path)
         linear = linears[path]
-        if (A.shape[0], B.shape[1]) != (linear.in_features, linear.out_features):
+        if (A.shape[0], B.shape[1]) != features(linear):
+            inputs, outputs = features(linear)
             raise BaseMismatchError(
-                f"The adapter does not fit this base: layer {path} maps {linear.in_features} to "
-                f"{linear.out_features}, its adapter {A.shape[0]} to {B.shape[1]}."
+                f"The adapter does not fit this base: layer {path} maps {inputs} to {outputs}, its adapter "
+                f"{A.shape[0]} to {B.shape[1]}."
             )
         layer = LinearWithLoRA.holding(linear, A, B, adapter.config.alpha_of(path), adapter.config.scaling)
         parent, _, name = path.rpartition(".")
-        setattr(network.get_submodule(parent), name, layer.train(linear.training))
+        setattr(network.get_submodule(parent), name, layer)
     return network
 
 

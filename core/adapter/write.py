@@ -26,7 +26,10 @@ from core.adapter.config import AdapterConfig
 from core.adapter.read import FINGERPRINT, apply_adapter, read_adapter, tensor_name
 from core.errors import AdapterError, BaseMismatchError
 from core.files import write_atomically
-from core.methods.lora import AdaptedLinear, adapted_layers, base_copy, find_targets, scaling_factor, unmerge
+from core.methods.layers import AdaptedLinear, scaling_factor
+from core.methods.linear import features
+from core.methods.lora import adapted_layers, base_copy, unmerge
+from core.methods.targets import find_targets
 from core.networks.perceptron import MultilayerPerceptron, fingerprint
 from core.spec import LoRASpec
 from core.tensor_file import tensors_bytes
@@ -127,8 +130,7 @@ def _check_settings(base: nn.Module, layers: dict[str, AdaptedLinear], lora: LoR
     """Check that the adapters are those that ``lora`` describes."""
     factor = scaling_factor(lora.scaling, lora.alpha, lora.rank)
     expected = {
-        path: min(lora.rank, linear.in_features, linear.out_features)
-        for path, linear in find_targets(base, lora.target_modules).items()
+        path: min(lora.rank, *features(linear)) for path, linear in find_targets(base, lora.target_modules).items()
     }
     found = {path: layer.lora.rank for path, layer in layers.items()}
     same = all(math.isclose(layer.lora.scaling, factor, rel_tol=1e-12) for layer in layers.values())

@@ -1,10 +1,52 @@
-"""A dataset in memory: labelled images and the names of the labels."""
+"""Datasets in memory: labelled examples and the names of the labels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from core.data.idx import Images, Labels
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 28
+"""Pixels along each side of an image."""
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+class Dataset(Protocol):
+    """What every dataset has, whatever its examples are."""
+
+    @property
+    def name(self) -> str:
+        """The name that specs refer to it by."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """What its examples are, such as ``image``; tells which view makes tasks of it."""
+        ...
+
+    @property
+    def train_labels(self) -> Labels:
+        """(n,), from 0."""
+        ...
+
+    @property
+    def test_labels(self) -> Labels:
+        """(m,), from 0."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of labels 0, 1, …"""
+        ...
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +62,11 @@ class ImageDataset:
     test_labels: Labels
     class_names: tuple[str, ...]
     """Names of labels 0, 1, …"""
+
+    @property
+    def kind(self) -> str:
+        """``image``."""
+        return "image"
 
     @property
     def num_classes(self) -> int:

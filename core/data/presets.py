@@ -10,9 +10,6 @@ from core.data.catalog import Catalog
 from core.errors import DatasetError, SpecError
 from core.spec import TaskSpec
 
-TARGETS = ("fashion-mnist", "mnist", "kmnist", "emnist-letters", "digits")
-"""Default datasets to transfer to, in order of preference."""
-
 
 @dataclass(frozen=True)
 class Preset:
@@ -28,6 +25,8 @@ class Preset:
     """Whether the source keeps the first half of the classes and the target the second."""
     other_dataset: bool = False
     """Whether the target must be a different dataset from the source."""
+    view: str = "image"
+    """The kind of data that it is for; see :class:`core.data.views.view.View`."""
 
 
 PRESETS: dict[str, Preset] = {
@@ -94,16 +93,17 @@ def preset_tasks(
 
     Raises:
         SpecError: there is no such preset, or the fraction is out of bounds.
-        DatasetError: there is no such dataset, or ``transfer`` finds no other one.
+        DatasetError: there is no such dataset, it is of another kind than the preset, or ``transfer`` finds no other.
     """
     if name not in PRESETS:
         raise SpecError(f"There is no preset {name!r}; choose one of: {', '.join(PRESETS)}.")
     preset = PRESETS[name]
-    catalog.info(source)
+    _check_kind(preset, source, catalog)
     if target is None:
         target = _other(source, catalog) if preset.other_dataset else source
     if preset.other_dataset and target == source:
         raise DatasetError(f"The preset {name} needs a target other than its source {source}; choose another dataset.")
+    _check_kind(preset, target, catalog)
     shared: dict[str, Any] = {} if validation is None else {"validation": validation}
     first: dict[str, Any] = {"dataset": source, **shared}
     second: dict[str, Any] = {"dataset": target, **shared, **preset.changes}
@@ -114,12 +114,27 @@ def preset_tasks(
     return TaskSpec.of(**first), TaskSpec.of(**second)
 
 
+def _check_kind(preset: Preset, dataset: str, catalog: Catalog) -> None:
+    """Check that a dataset is of the preset's kind. Raises: DatasetError: it is not, or there is none of that name."""
+    kind = catalog.info(dataset).kind
+    if kind != preset.view:
+        raise DatasetError(
+            f"The preset {preset.name} is for datasets of kind {preset.view!r}, and {dataset} is of kind {kind!r}: "
+            "choose another one."
+        )
+
+
 def _other(source: str, catalog: Catalog) -> str:
     """The default dataset to transfer to from ``source``."""
-    limit = catalog.info(source).num_classes
-    others = {info.name: info for info in catalog.list() if info.name != source and info.num_classes <= limit}
-    choices = [name for name in TARGETS if name in others]
-    for name in choices:
-        if others[name].state == "ready":
-            return name
-    raise DatasetError(f"Transfer from {source} needs a second dataset: download {' or '.join(choices[:2])}.")
+    base = catalog.info(source)
+    others = [
+        info
+        for info in catalog.list()
+        if info.as_target and info.name != source and info.kind == base.kind and info.num_classes <= base.num_classes
+    ]
+    choices = sorted(others, key=lambda info: info.as_target, reverse=True)
+    for info in choices:
+        if info.state == "ready":
+            return info.name
+    names = " or ".join(info.name for info in choices[:2])
+    raise DatasetError(f"Transfer from {source} needs a second dataset: download {names}.")

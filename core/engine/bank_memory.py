@@ -17,7 +17,9 @@ from typing import Self
 import torch
 from torch import nn
 
-from core.data.tasks import EvaluationPart, Outline, Task
+from core.data.examples import ImageExamples
+from core.data.split import Outline
+from core.data.task import EvaluationPart, Task
 from core.methods.lora import add_lora, count_parameters
 from core.networks.perceptron import MultilayerPerceptron, build
 from core.spec import LoRASpec, ModelSpec, RunSpec, TaskSpec
@@ -106,21 +108,21 @@ def _simulate(
     target = _task(task, model)
     source = _task(other, model) if other else target if has_base else None
     tasks = [target] if source is None or source is target else [target, source]
-    known = [*_tensors(target), *(_tensors(source) if source else []), *base.parameters()]
+    known = [*target.tensors(), *(source.tensors() if source else []), *base.parameters()]
     with Ledger(known + [p for network in kinds.values() for p in network.parameters()]) as ledger:
         if has_base:
             ledger.pass_by(READ_COPIES * _bytes(base))
             ledger.keep(_bytes(base))
         ledger.keep(sum(map(_bytes, networks)))
         if has_base:
-            _evaluate_base(networks[0], max(tasks, key=lambda task: len(task.test_x)))
+            _evaluate_base(networks[0], max(tasks, key=lambda task: len(task.test)))
         _train(ledger, networks, members, batch, tasks, source)
     return int(ledger.peak) + OVERHEAD
 
 
 @torch.no_grad()
 def _evaluate_base(network: nn.Module, task: Task) -> None:
-    tally(predict(network, task.test_x), task.test_y, task.classes)
+    tally(predict(network, task.test), task.test.labels, task.classes)
 
 
 def _train(
@@ -133,7 +135,7 @@ def _train(
 ) -> None:
     """Build a bank, and run once everything that allocates memory in training, evaluation and writing."""
     bank = Bank(networks, [1e-3] * len(members), [member.order for member in members], tasks[0], source)
-    n = len(tasks[0].train_x)
+    n = tasks[0].num_train
     # Row indices of an epoch, one set per data order; the last epoch's stay until the next one's are stacked.
     ledger.keep(8 * n * len(set(bank.seeds)))
     ledger.pass_by(2 * 8 * n * len(set(bank.seeds)))
@@ -181,15 +183,13 @@ def _network(base: MultilayerPerceptron, adapters: tuple[int, tuple[str, ...]] |
 
 def _task(sizes: Sizes, model: ModelSpec) -> Task:
     """A task on ``meta``."""
-    parts: dict[str, torch.Tensor] = {}
-    for name, count in (("train", sizes.train), ("validation", sizes.validation), ("test", sizes.test)):
-        parts[f"{name}_x"] = torch.empty(count, model.num_features, device="meta")
-        parts[f"{name}_y"] = torch.empty(count, dtype=torch.int64, device="meta")
-    return Task(TaskSpec.of(), sizes.classes, (), **parts)
-
-
-def _tensors(task: Task) -> list[torch.Tensor]:
-    return [task.train_x, task.train_y, task.validation_x, task.validation_y, task.test_x, task.test_y]
+    parts = [
+        ImageExamples(
+            torch.empty(count, model.num_features, device="meta"), torch.empty(count, dtype=torch.int64, device="meta")
+        )
+        for count in (sizes.train, sizes.validation, sizes.test)
+    ]
+    return Task(TaskSpec.of(), sizes.classes, (), *parts)
 
 
 def _bytes(network: nn.Module, trainable: bool = False) -> int:

@@ -16,7 +16,8 @@ from statistics import median
 
 import torch
 
-from core.data.tasks import Task
+from core.data.examples import ImageExamples
+from core.data.task import Task
 from core.engine.build import keep_trainable
 from core.engine.pace import Work
 from core.engine.priority import lower_priority
@@ -201,7 +202,7 @@ def _timed(work: Work, must_stop: Callable[[], bool]) -> Calibration:
     stepper.evaluate(0)
     start = time.perf_counter()
     stepper.evaluate(0)
-    image = (time.perf_counter() - start) / len(stepper.task.validation_y)
+    image = (time.perf_counter() - start) / len(stepper.task.validation)
     quarter = TIMINGS // 4
     scale = work.batch / batch * work.share / made.share / made.members
     return Calibration(median(times) * scale, image, times[-1 - quarter] <= STEADY * times[quarter])
@@ -213,10 +214,8 @@ def _stepper(work: Work) -> Stepper:
     device, model = work.device.split()[0], work.model
     x = torch.rand(IMAGES, model.num_features, generator=generator).to(device)
     y = torch.randint(model.num_classes, (IMAGES,), generator=generator).to(device)
-    parts = {
-        f"{name}_{part}": value for name in ("train", "validation", "test") for part, value in (("x", x), ("y", y))
-    }
-    task = Task(TaskSpec.of(), tuple(range(model.num_classes)), (), **parts)
+    examples = ImageExamples(x, y)
+    task = Task(TaskSpec.of(), tuple(range(model.num_classes)), (), examples, examples, examples)
     if work.kind in ("head", "biases"):
         control: Control = "head" if work.kind == "head" else "biases"
         return AutogradStepper(keep_trainable(build(model, 0), control).to(device), 1e-4, task)

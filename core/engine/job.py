@@ -10,7 +10,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from core.adapter import Card, write_adapter
-from core.data.tasks import Task, Tasks
+from core.data.task import Task
+from core.data.tasks import Tasks
 from core.engine.build import network_of
 from core.engine.predictions import PREDICTIONS, write_predictions
 from core.engine.run_memory import run_memory
@@ -120,7 +121,7 @@ class _SingleRunCallbacks(BankCallbacks):
 
 def total_steps(spec: RunSpec, task: Task) -> int:
     """Number of optimiser steps of a run that is not stopped early."""
-    return spec.optim.epochs * steps_per_epoch(len(task.train_x), spec.optim.batch_size)
+    return spec.optim.epochs * steps_per_epoch(task.num_train, spec.optim.batch_size)
 
 
 def execute(
@@ -189,7 +190,7 @@ class BankRun:
         callbacks.poll()
         self.source = context.tasks.get(spec.source, self.device) if spec.source else None
         self.growth = Growth()
-        check_fit(spec.model, self.task.spec.dataset, self.task.train_x.shape[1], self.task.classes)
+        check_fit(spec.model, self.task.spec.dataset, self.task.train.all_pixels().shape[1], self.task.classes)
         self.base = read_network(context.base, context.base_sha256) if context.base else None
         self.networks = [network_of(spec, self.base).to(self.device) for spec in specs]
         callbacks.poll()
@@ -257,7 +258,7 @@ class BankRun:
             spec, context, network = self.specs[member], self.contexts[member], self.networks[member]
             target, old = self.stepper.evaluate(member, "test")
             result = self._result(member, event, step, seconds, target, old)
-            result, files = _write(spec, context, network, self.base, result, self.task.test_x[:PROBE])
+            result, files = _write(spec, context, network, self.base, result, self.task.test.all_pixels()[:PROBE])
             files[PREDICTIONS] = write_predictions(context.folder / PREDICTIONS, target.predicted)
         except (LabError, OSError, MemoryError, RuntimeError) as error:
             if is_out_of_memory(error) and len(self.specs) > 1:
@@ -279,7 +280,7 @@ class BankRun:
         validation, _ = self.stepper.evaluate(member, source=False)
         target_before, old_before = self.before or (None, None)
         self.growth.sample()
-        completed = step // steps_per_epoch(len(self.task.train_x), spec.optim.batch_size)
+        completed = step // steps_per_epoch(self.task.num_train, spec.optim.batch_size)
         return Result(
             accuracy=target.accuracy,
             accuracy_before=target_before.accuracy if target_before else None,
@@ -291,7 +292,7 @@ class BankRun:
             trainable_parameters=count_parameters(network, trainable=True),
             seconds=seconds,
             examples_per_second=step * spec.optim.batch_size / seconds if seconds else 0.0,
-            memory=run_memory(spec.model, spec.lora, spec.control, spec.optim.batch_size, len(self.task.train_x)),
+            memory=run_memory(spec.model, spec.lora, spec.control, spec.optim.batch_size, self.task.num_train),
             checkpoint_bytes=0,
             adapter_bytes=None,
             epochs=completed,

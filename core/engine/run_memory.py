@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.data.tasks import Task
+from core.data.examples import ImageExamples
+from core.data.task import Task
 from core.engine.build import keep_trainable
 from core.memory import training_bytes
 from core.methods.lora import add_lora
@@ -47,10 +48,8 @@ def run_memory(model: ModelSpec, lora: LoRASpec | None, control: Control | None,
     batch = min(batch_size, images)
     x = torch.empty(images, model.num_features, device="meta")
     y = torch.empty(images, dtype=torch.int64, device="meta")
-    parts = dict.fromkeys(("train_x", "validation_x", "test_x"), x) | dict.fromkeys(
-        ("train_y", "validation_y", "test_y"), y
-    )
-    task = Task(TaskSpec.of(), tuple(range(model.num_classes)), (), **parts)
+    examples = ImageExamples(x, y)
+    task = Task(TaskSpec.of(), tuple(range(model.num_classes)), (), examples, examples, examples)
     rows = torch.empty(batch, dtype=torch.int64, device="meta")
     with Ledger([x, y, rows, *network.parameters()]) as ledger:
         if sharing(control or ("lora" if lora else "full")).step != "autograd":

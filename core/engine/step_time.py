@@ -20,7 +20,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.data.tasks import Task
+from core.data.examples import ImageExamples
+from core.data.task import Task
 from core.methods.lora import add_lora
 from core.networks.perceptron import MultilayerPerceptron, build
 from core.settings import device_name
@@ -108,7 +109,8 @@ def rounds(spec: StepTimeSpec, task: Task, threads: int | None = None) -> Iterat
         LoRAError: adapters do not fit the network.
         MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`.
     """
-    task = replace(task, train_x=task.train_x[:MAX_IMAGES], train_y=task.train_y[:MAX_IMAGES])
+    few = ImageExamples(task.train.all_pixels()[:MAX_IMAGES], task.train.labels[:MAX_IMAGES])
+    task = replace(task, train=few)
     with no_denormals():
         timings: dict[Subject, Timing] = {}
         for lora in (None, *spec.loras):
@@ -141,6 +143,7 @@ def network(spec: StepTimeSpec, lora: LoRASpec | None) -> MultilayerPerceptron:
 def _plain(spec: StepTimeSpec, task: Task, lora: LoRASpec | None) -> Timing:
     """A loop as one would write it: modules, autograd, and Adam of torch.optim on what is trained."""
     module: nn.Module = network(spec, lora)
+    x, y = task.train.all_pixels(), task.train.labels
     optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=RATE)
 
     def timing(steps: int) -> float:
@@ -148,7 +151,7 @@ def _plain(spec: StepTimeSpec, task: Task, lora: LoRASpec | None) -> Timing:
         batches = _batches(spec, task, 1, steps)[0]
         start = time.perf_counter()
         for rows in batches:
-            loss = F.cross_entropy(module(task.train_x[rows]), task.train_y[rows])
+            loss = F.cross_entropy(module(x[rows]), y[rows])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -175,7 +178,7 @@ def _engine(spec: StepTimeSpec, task: Task, lora: LoRASpec | None, members: int,
 
 def _batches(spec: StepTimeSpec, task: Task, orders: int, steps: int) -> torch.Tensor:
     size = min(spec.batch_size, task.num_train)
-    return torch.randint(task.num_train, (orders, steps, size), device=task.train_x.device)
+    return torch.randint(task.num_train, (orders, steps, size), device=task.device)
 
 
 def machine_name(device: torch.device) -> str:

@@ -65,12 +65,10 @@ def evaluate_adapter(content: bytes, base: Path, tasks: Tasks, on: Sequence[Task
         scores = []
         for spec in dict.fromkeys(on):
             task = tasks.get(spec)
-            check_fit(sizes, spec.dataset, task.test_x.shape[1], task.classes)
+            check_fit(sizes, spec.dataset, task.test.all_pixels().shape[1], task.classes)
             with torch.no_grad():
-                before, after = (
-                    evaluate(each.eval(), task.test_x, task.test_y, task.classes) for each in (network, adapted)
-                )
-            scores.append(Score(spec, len(task.test_y), before, after))
+                before, after = (evaluate(each, task.test, task.classes) for each in (network, adapted))
+            scores.append(Score(spec, len(task.test), before, after))
         return Trial(found, tuple(scores))
 
 

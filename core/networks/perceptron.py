@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,11 @@ class MultilayerPerceptron(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.layers(x)
         return logits
+
+
+def forward(network: Callable[[Tensor], Tensor], batch: Mapping[str, Tensor]) -> Tensor:
+    """Logits of a batch of examples, of shape (n, classes); perceptrons read ``pixels``, (n, num_features)."""
+    return network(batch["pixels"])
 
 
 def build(spec: ModelSpec, seed: int | None = None) -> MultilayerPerceptron:

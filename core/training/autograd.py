@@ -1,15 +1,24 @@
-"""Train any single module with autograd."""
+"""Train any single module with autograd.
+
+Layers that draw random numbers, such as dropout, use torch's global generator. It is seeded anew for each step, by the
+run's seed and the step's number, so that a run remains a function of its spec, however its steps are grouped and
+wherever it was resumed; afterwards it is restored. Two runs with dropout that train at once in one process share it,
+and are then not reproducible.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.tasks import EvaluationPart, Task
+from core.data.task import EvaluationPart, Task
+from core.networks.modes import moving_statistics, start_training
+from core.networks.perceptron import forward
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, evaluate_both
@@ -38,19 +47,24 @@ class AutogradStepper:
         self.task = task
         self.source = source
         self.seeds = (seed,)
-        self.device = task.train_x.device
+        self.device = task.device
         self._cores = Cores()
         self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.statistics = moving_statistics(network)
+        self._updates = 0
         # One fused kernel for all tensors: the default loop over many small ones takes longer than the matrix products.
         fused = self.parameters[0].device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, fused=fused)
 
     def advance(self, rows: Tensor) -> Tensor:
         losses = []
-        for chunk in self._cores.chunks(rows):
-            for batch in chunk[0]:
-                losses.append(self._gradients(batch))
-                self.optimizer.step()
+        start_training(self.network)
+        with self._own_random_numbers():
+            for chunk in self._cores.chunks(rows):
+                for batch in chunk[0]:
+                    losses.append(self._gradients(batch))
+                    self.optimizer.step()
+                    self._updates += 1
         return torch.stack(losses).unsqueeze(1)
 
     @property
@@ -61,11 +75,22 @@ class AutogradStepper:
         self._cores.use(count, slowest)
 
     def rehearse(self, rows: Tensor) -> None:
-        for batch in rows[0]:
-            self._gradients(batch)
+        before = [buffer.clone() for buffer in self.statistics]
+        start_training(self.network)
+        with self._own_random_numbers():
+            for batch in rows[0]:
+                self._gradients(batch)
+        copy_into(before, self.statistics)
+
+    def _own_random_numbers(self) -> AbstractContextManager[None]:
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
 
     def _gradients(self, batch: Tensor) -> Tensor:
-        loss = F.cross_entropy(self.network(self.task.train_x[batch]), self.task.train_y[batch])
+        # torch.manual_seed takes as long as a small step where CUDA is not in use.
+        seed_with = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
+        seed_with((self.seeds[0] << 32) + self._updates)
+        examples = self.task.train
+        loss = F.cross_entropy(forward(self.network, examples.batch(batch)), examples.labels[batch])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
@@ -75,29 +100,36 @@ class AutogradStepper:
     ) -> tuple[Evaluation, Evaluation | None]:
         return evaluate_both(self.network, self.task, self.source if source else None, part)
 
-    def trained(self, member: int) -> list[Tensor]:
-        return [p.detach().clone() for p in self.parameters]
+    @property
+    def _tensors(self) -> list[Tensor]:
+        """All that training changes: parameters, then statistics."""
+        return [*(p.detach() for p in self.parameters), *self.statistics]
 
-    @torch.no_grad()
+    def trained(self, member: int) -> list[Tensor]:
+        return [tensor.clone() for tensor in self._tensors]
+
     def restore(self, member: int, trained: list[Tensor]) -> None:
-        for parameter, value in zip(self.parameters, trained, strict=True):
-            parameter.copy_(value)
+        copy_into(trained, self._tensors)
 
     def learnt(self, member: int) -> Learnt:
         known = [(p, self.optimizer.state.get(p, {})) for p in self.parameters]  # {} before the first step
         first, second = (
-            [state[key].clone() if state else torch.zeros_like(p) for p, state in known] for key in MOMENTS
+            [
+                *(state[key].clone() if state else torch.zeros_like(p) for p, state in known),
+                *(torch.zeros_like(buffer) for buffer in self.statistics),  # which have no moments
+            ]
+            for key in MOMENTS
         )
-        updates = int(known[0][1]["step"].item()) if known[0][1] else 0
-        return Learnt(self.trained(member), first, second, updates)
+        return Learnt(self.trained(member), first, second, self._updates)
 
     def resume(self, learnt: Sequence[Learnt]) -> None:
         (own,) = learnt
-        moments = [[torch.zeros_like(p) for p in self.parameters] for _ in MOMENTS]
+        moments = [[torch.zeros_like(tensor) for tensor in self._tensors] for _ in MOMENTS]
         for tensors, targets in zip((own.first, own.second), moments, strict=True):
             copy_into(tensors, targets)
-        copy_into(own.values, [p.detach() for p in self.parameters])
-        for p, first, second in zip(self.parameters, *moments, strict=True):
+        copy_into(own.values, self._tensors)
+        self._updates = own.updates
+        for p, first, second in zip(self.parameters, *moments, strict=False):
             step = torch.tensor(float(own.updates), dtype=torch.float32, device=p.device)
             self.optimizer.state[p] = {"step": step, **dict(zip(MOMENTS, (first, second), strict=True))}
 

@@ -1,7 +1,8 @@
 """Checkpoints: everything that the next step of a run depends on, as one safetensors file.
 
-No random state is stored. The weights are initialized, no layer draws random numbers during training, and the order of
-the data is a function of seed and epoch (:func:`core.training.loop.data_order`).
+No random state is stored. The weights are initialized, what a layer draws in a step is a function of seed and step
+(:mod:`core.training.autograd`), and the order of the data is one of seed and epoch
+(:func:`core.training.loop.data_order`).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Position:
 
 @dataclass(frozen=True, eq=False)
 class Learnt:
-    """A member's trained tensors and Adam's state for each."""
+    """A member's trained tensors and Adam's state for each; zeros for running statistics, which have none."""
 
     values: list[Tensor]
     first: list[Tensor]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.tasks import EvaluationPart, Task
+from core.data.examples import Examples
+from core.data.task import EvaluationPart, Task
+from core.networks.modes import evaluating
+from core.networks.perceptron import forward
 
 BATCH = 8192
-"""Images per forward pass: enough to keep the device busy, few enough for any memory."""
+"""Examples per forward pass: enough to keep the device busy, few enough for any memory."""
 
 
 @dataclass(frozen=True)
@@ -33,30 +37,32 @@ class Evaluation:
     """(n,) int64, on the device: the label of each image, predicted among all outputs."""
 
 
-def evaluate(logits: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, classes: Sequence[int]) -> Evaluation:
-    """Evaluate on x of shape (n, features) and y of shape (n,).
+def evaluate(network: Callable[[Tensor], Tensor], examples: Examples, classes: Sequence[int]) -> Evaluation:
+    """Evaluate a network.
 
     Args:
-        logits: the network, as a function from (m, features) to (m, outputs).
-        x: inputs.
-        y: labels.
+        network: evaluated in evaluation mode, after which it has its own mode again; or any other function from
+            (m, features) to (m, outputs).
+        examples: what to evaluate it on.
         classes: labels that occur in the task.
     """
-    return judge(predict(logits, x), y, classes)
+    return judge(predict(network, examples), examples.labels, classes)
 
 
-def predict(logits: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Logits of x, of shape (n, features), computed :data:`BATCH` images at a time."""
-    return torch.cat([logits(x[start : start + BATCH]) for start in range(0, max(len(x), 1), BATCH)])
+def predict(network: Callable[[Tensor], Tensor], examples: Examples) -> Tensor:
+    """Logits of examples, (n, outputs), computed :data:`BATCH` examples at a time, in evaluation mode."""
+    starts = range(0, max(len(examples), 1), BATCH)
+    with evaluating(network) if isinstance(network, nn.Module) else nullcontext():
+        return torch.cat([forward(network, examples.batch(slice(start, start + BATCH))) for start in starts])
 
 
 @torch.no_grad()
 def evaluate_both(
-    logits: Callable[[Tensor], Tensor], task: Task, source: Task | None, part: EvaluationPart
+    network: Callable[[Tensor], Tensor], task: Task, source: Task | None, part: EvaluationPart
 ) -> tuple[Evaluation, Evaluation | None]:
     """Evaluate on one part of a task and, if given, of the source task."""
-    target = evaluate(logits, *task.part(part), task.classes)
-    return target, evaluate(logits, *source.part(part), source.classes) if source else None
+    target = evaluate(network, task.part(part), task.classes)
+    return target, evaluate(network, source.part(part), source.classes) if source else None
 
 
 def judge(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> Evaluation:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from core.data.tasks import EvaluationPart
+from core.data.task import EvaluationPart
 from core.training.autograd import AutogradStepper
 from core.training.checkpoint import Learnt
 from core.training.evaluation import Evaluation

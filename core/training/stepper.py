@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from core.data.tasks import EvaluationPart, Task
+from core.data.task import EvaluationPart, Task
 from core.training.checkpoint import Learnt
 from core.training.evaluation import Evaluation
 
@@ -85,7 +85,7 @@ class Stepper(Protocol):
         ...
 
     def trained(self, member: int) -> list[Tensor]:
-        """Copies of a member's trained tensors."""
+        """Copies of the tensors that training changes in a member: parameters and running statistics."""
         ...
 
     def restore(self, member: int, trained: list[Tensor]) -> None:

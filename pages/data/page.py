@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.data.catalog import DatasetInfo
+from core.data.sources.source import DatasetInfo
 from core.lab import current
 from pages.data.upload import delete_button, upload_dataset
-from pages.shared.datasets import STATES, download
+from pages.shared.datasets import STATES, about, download
 from pages.shared.literal import literal
 
 lab = current()
@@ -23,7 +23,7 @@ def row(info: DatasetInfo) -> None:
             if info.is_own:
                 st.space("stretch")
                 delete_button(lab, info.name)
-        st.caption(literal(info.line))
+        st.caption(about(info))
         if info.state == "absent":
             download(lab, info, f"data-{info.name}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.data.own import suggested_name
+from core.data.sources.own import suggested_name
 from core.data.uploads import KINDS, MAX_BYTES, Draft, read_upload, samples
 from core.errors import LabError
 from core.lab import Lab

@@ -9,7 +9,7 @@ from pandas.api.types import is_numeric_dtype
 from core.spec import LoRASpec, ModelSpec
 from core.study.learn.counting import perceptron, storage
 from core.study.learn.figures import storage_figure
-from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table
+from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table, target_choices
 from core.wording.numbers import bytes_text, times_text
 from pages.shared.figure_panel import readable
 
@@ -24,7 +24,7 @@ def language_models() -> tuple[str, int]:
     st.header("For language models", anchor="models")
     st.markdown(
         "The blocks of a language model consist of such layers: four projections for attention ($q$, $k$, $v$ and the "
-        "output) and two or three for the feed-forward part (`mlp`). With grouped-query attention, keys and values "
+        "output) and two or three for the feed-forward part. With grouped-query attention, keys and values "
         "have fewer heads than queries, which is why `k_proj` and `v_proj` are narrower in newer models."
     )
     rank = int(st.select_slider("Rank of all adapters", MODEL_RANKS, 16, key="learn_model_rank", bind="query-params"))
@@ -56,6 +56,12 @@ def language_models() -> tuple[str, int]:
         "Model in detail", list(MODELS), list(MODELS).index("Llama 3 8B"), key="learn_model", bind="query-params"
     )
     network = MODELS[name]
+    choices = target_choices(network)
+    chosen = st.selectbox(
+        "Layers with adapters", list(choices), len(choices) - 1, key="learn_targets", bind="query-params"
+    )
+    targets = choices[chosen]
+    st.metric("Trained numbers", f"{network.trainable(rank, *targets):,}", help=f"Target: `{','.join(targets)}`")
     _table(
         projection_table(network, rank),
         {

@@ -17,6 +17,7 @@ from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import base_facts, task_text
 from pages.shared.primary import on_primary
+from pages.shared.view_form import own_task
 
 lab = current()
 
@@ -33,7 +34,7 @@ with settings:
         try:
             info = lab.catalog.info(dataset)
             with st.expander("Task: classes, rotation, validation part", icon=":material/transform:"):
-                task = forms.own_task(dataset, list(range(info.num_classes)), "pretrain")
+                task = own_task(info, "pretrain")
             task_preview(lab, task, "pretrain")
             left, right = st.columns(2, gap="medium")
             with left:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.data.catalog import DatasetInfo
+from core.data.sources.source import DatasetInfo
 from core.errors import LabError
 from core.lab import Lab
 from core.spec import TaskSpec
@@ -85,6 +85,12 @@ def images_of(lab: Lab, before: TaskSpec, after: TaskSpec) -> None:
             st.caption(title, width=48)
             for image, label in zip(images[:SAMPLES], labels[:SAMPLES], strict=True):
                 st.image(image, width=36, alt=f"{title}: an image of class {names[label]}")
+
+
+def about(info: DatasetInfo) -> str:
+    """Markdown that describes a dataset: its line, with its licence and a link where they are known."""
+    facts = [info.licence] * bool(info.licence) + [f"[about it]({info.link})"] * bool(info.link)
+    return literal(info.line) + (f" {', '.join(facts)}." if facts else "")
 
 
 def _addition(info: DatasetInfo) -> str:

@@ -153,58 +153,6 @@ def lora(key: str) -> list[LoRASpec]:
     ]
 
 
-def own_task(dataset: str, labels: list[int], key: str) -> TaskSpec:
-    """Draw fields for every setting of a task."""
-    texts = {name: bounds(TaskSpec, name) for name in TaskSpec.model_fields}
-    classes = st.pills(
-        texts["classes"].title,
-        labels,
-        selection_mode="multi",
-        help=texts["classes"].description,
-        key=f"{key}-classes",
-        persist_state="session",
-        wrap=True,
-    )
-    rotation = st.slider(
-        texts["rotation"].title,
-        -180,
-        180,
-        0,
-        5,
-        format="%d°",
-        help=texts["rotation"].description,
-        key=f"{key}-rotation",
-        persist_state="session",
-    )
-    with st.container(horizontal=True):
-        invert = st.toggle(
-            texts["invert"].title, help=texts["invert"].description, key=f"{key}-invert", persist_state="session"
-        )
-        permute = st.toggle(
-            texts["permutation"].title,
-            help="Shuffles the pixels in the same way for every image.",
-            key=f"{key}-permute",
-            persist_state="session",
-        )
-    shots = st.select_slider(
-        texts["shots"].title,
-        ["all", *offered([1, 2, 5, 10, 20, 50, 100], f"{key}-shots")],
-        "all",
-        help="Training images per class.",
-        key=f"{key}-shots",
-        persist_state="session",
-    )
-    return TaskSpec.of(
-        dataset=dataset,
-        classes=tuple(sorted(classes)) or None,
-        rotation=float(rotation),
-        invert=invert,
-        permutation=0 if permute else None,
-        shots=None if shots == "all" else shots,
-        validation=validation_part(f"{key}-validation"),
-    )
-
-
 def validation_part(key: str) -> float:
     """Draw a slider for the share of the training part that is held out for validation."""
     about = bounds(TaskSpec, "validation")

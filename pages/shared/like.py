@@ -9,10 +9,11 @@ import streamlit as st
 from core.data.presets import PRESETS, preset_tasks
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import Role, RunSpec, TaskSpec
+from core.spec import Role, RunSpec
 from pages.shared import forms
 from pages.shared.links import link
 from pages.shared.literal import literal
+from pages.shared.view_form import widget_values
 
 MAX_EPOCHS = 50
 """The maximum of the forms."""
@@ -82,17 +83,11 @@ def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
                 return values | {"preset": name}
         except LabError:
             continue  # a preset for other datasets, or one that is not on this machine any more
-    return values | {"preset": "own"} | _own(task)
-
-
-def _own(task: TaskSpec) -> dict[str, Any]:
-    return {
-        "classes": list(task.classes or ()),
-        "rotation": round(task.rotation),
-        "invert": task.invert,
-        "permute": task.permutation is not None,
-        "shots": task.shots or "all",
-    }
+    try:
+        own = widget_values(lab.catalog.info(task.dataset).kind, task)
+    except LabError:
+        own = {}  # the dataset is gone, and its form with it
+    return values | {"preset": "own"} | own
 
 
 def _arms(specs: list[RunSpec]) -> dict[str, Any]:

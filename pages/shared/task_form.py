@@ -12,6 +12,7 @@ from core.store.record import Run
 from pages.shared import forms
 from pages.shared.datasets import dataset_picker, task_preview
 from pages.shared.literal import literal
+from pages.shared.view_form import own_task
 
 
 def task_form(lab: Lab, base: Run, key: str) -> TaskSpec | None:
@@ -40,7 +41,7 @@ def task_form(lab: Lab, base: Run, key: str) -> TaskSpec | None:
         return None
     try:
         if kind == "own":
-            task = forms.own_task(dataset, list(range(lab.catalog.info(dataset).num_classes)), key)
+            task = own_task(lab.catalog.info(dataset), key)
         else:
             share = forms.validation_part(f"{key}-validation")
             task = preset_tasks(kind, base.spec.task.dataset, lab.catalog, dataset, share)[1]

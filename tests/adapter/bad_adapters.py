@@ -50,7 +50,6 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
         ({name: value}, f"uses {name}=.* which is not supported")
         for name, value in {
             "bias": "all",
-            "fan_in_fan_out": True,
             "use_dora": True,
             "modules_to_save": ["layers.4"],
             "lora_bias": True,

@@ -22,13 +22,8 @@ from core.adapter import (
     read_adapter,
 )
 from core.adapter.archive import CONFIG, TENSORS, zip_bytes
-from core.methods.lora import (
-    AdaptedLinear,
-    LinearWithLoRA,
-    adapted_layers,
-    add_lora,
-    scaling_factor,
-)
+from core.methods.layers import AdaptedLinear, LinearWithLoRA, scaling_factor
+from core.methods.lora import adapted_layers, add_lora
 from core.networks.perceptron import MultilayerPerceptron, build, fingerprint
 from core.spec import LoRASpec, ModelSpec
 from tests.data import uploaded

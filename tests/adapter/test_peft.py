@@ -23,15 +23,8 @@ from core.adapter import (
     read_adapter,
 )
 from core.errors import AdapterError
-from core.methods.lora import (
-    LinearWithLoRA,
-    LinearWithLoRAMerged,
-    adapted_layers,
-    add_lora,
-    count_parameters,
-    merged_copy,
-    scaling_factor,
-)
+from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, scaling_factor
+from core.methods.lora import adapted_layers, add_lora, count_parameters, merged_copy
 from core.spec import SCALINGS, LoRASpec, Scaling
 from tests.adapter.samples import (
     BASE,
@@ -113,6 +106,7 @@ PEFT_CONFIGS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("values", PEFT_CONFIGS, ids=str)
 @pytest.mark.parametrize("around", ["", "my adapter"])
 def test_we_compute_what_peft_computes(tmp_path: Path, values: dict[str, Any], around: str) -> None:
+    torch.manual_seed(0)  # PEFT draws A; some draws come near the tolerance
     theirs = get_peft_model(copy.deepcopy(BASE), LoraConfig(**values))
     perturb(*(p for name, p in theirs.named_parameters() if "lora_" in name))
     expected = logits(theirs, probe())

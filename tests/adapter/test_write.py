@@ -23,15 +23,8 @@ from core.adapter import (
 )
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, json_bytes
 from core.errors import AdapterError, BaseMismatchError
-from core.methods.lora import (
-    AdaptedLinear,
-    LinearWithLoRA,
-    LinearWithLoRAMerged,
-    adapted_layers,
-    count_parameters,
-    merge,
-    merged_copy,
-)
+from core.methods.layers import AdaptedLinear, LinearWithLoRA, LinearWithLoRAMerged
+from core.methods.lora import adapted_layers, count_parameters, merge, merged_copy
 from core.networks.perceptron import fingerprint
 from core.spec import SCALINGS, LoRASpec, ModelSpec, Scaling
 from tests.adapter.samples import (

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.idx import SOURCES, Source
+from core.data.sources.idx import IdxDataset
+from core.data.sources.published import PUBLISHED
 
-MNIST = SOURCES[0]
-LETTERS = SOURCES[3]
+MNIST = PUBLISHED[0]
+LETTERS = PUBLISHED[3]
 Files = dict[str, bytes]
 
 
@@ -19,7 +20,7 @@ def idx(values: np.ndarray) -> bytes:
     return struct.pack(f">4B{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.astype(np.uint8).tobytes()
 
 
-def idx_files(source: Source, seed: int = 0, count: int = 60) -> Files:
+def idx_files(source: IdxDataset, seed: int = 0, count: int = 60) -> Files:
     """Small files with the names that ``source`` wants, unpacked; every class occurs."""
     draw = np.random.default_rng(seed)
     labels = np.arange(count) % len(source.class_names) + source.first_label

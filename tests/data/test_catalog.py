@@ -13,7 +13,7 @@ import pytest
 import torchvision
 
 from core.data.catalog import Catalog
-from core.data.idx import SOURCES
+from core.data.sources.published import PUBLISHED
 from core.errors import DatasetError
 from core.settings import Settings
 from tests.data.idx_files import LETTERS, MNIST, Files, idx, idx_files, put, tree, zipped
@@ -89,7 +89,7 @@ def test_the_best_dataset_is_the_best_of_those_that_are_here(tmp_path: Path) -> 
     catalog = Catalog(Settings(tmp_path))
     assert [info.name for info in catalog.list() if info.state == "ready"] == ["digits"]
     for source, best in [(3, "digits"), (2, "kmnist"), (1, "fashion-mnist"), (0, "mnist")]:
-        put(tmp_path / "datasets" / SOURCES[source].folder / "raw", idx_files(SOURCES[source]))
+        put(tmp_path / "datasets" / PUBLISHED[source].folder / "raw", idx_files(PUBLISHED[source]))
         assert catalog.best() == best
     assert {info.state for info in catalog.list()} == {"ready"}
 

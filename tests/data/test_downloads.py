@@ -11,13 +11,15 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from core.data.catalog import Catalog, _put_in_place
-from core.data.idx import Source
+from core.data.catalog import Catalog
+from core.data.sources.idx import IdxDataset
+from core.data.sources.published import Published, _put_in_place
 from core.errors import DownloadError
 from core.settings import Settings
 from tests.conftest import HANG
@@ -76,7 +78,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server.close()
 
 
-def offered(server: Server, source: Source, files: Files, mirrors: tuple[str, ...] = ("good/",)) -> Source:
+def offered(server: Server, source: IdxDataset, files: Files, mirrors: tuple[str, ...] = ("good/",)) -> IdxDataset:
     """``source`` as ``server`` has it, ``files`` standing behind the mirror ``good/``."""
     server.answers |= {f"/good/{name}": content for name, content in files.items()}
     return replace(
@@ -85,6 +87,11 @@ def offered(server: Server, source: Source, files: Files, mirrors: tuple[str, ..
         resources=tuple((name, hashlib.md5(content).hexdigest()) for name, content in files.items()),
         download_bytes=sum(map(len, files.values())),
     )
+
+
+def offering(home: Path, offer: IdxDataset, timeout: float = 15.0) -> Catalog:
+    """A catalog that downloads one dataset."""
+    return Catalog(Settings(home), [partial(Published, datasets=(offer,), timeout=timeout)])
 
 
 def letters_zip(files: Files) -> Files:
@@ -98,10 +105,12 @@ def letters_zip(files: Files) -> Files:
 
 
 @pytest.mark.parametrize("source", [MNIST, LETTERS], ids=lambda source: source.name)
-def test_a_download_ends_in_a_whole_dataset_and_nothing_else(source: Source, server: Server, tmp_path: Path) -> None:
+def test_a_download_ends_in_a_whole_dataset_and_nothing_else(
+    source: IdxDataset, server: Server, tmp_path: Path
+) -> None:
     files = zipped(idx_files(source))
     offer = offered(server, source, letters_zip(files) if source is LETTERS else files, ("lost/", "good/"))
-    catalog, shares = Catalog(Settings(tmp_path), (offer,)), []
+    catalog, shares = offering(tmp_path, offer), []
     assert catalog.info(source.name).state == "absent"
     catalog.download(source.name, shares.append)
     assert tree(tmp_path) == {
@@ -121,7 +130,7 @@ def test_a_download_takes_the_place_of_a_damaged_dataset_and_of_the_one_in_memor
     server: Server, tmp_path: Path
 ) -> None:
     put(tmp_path / "datasets/MNIST/raw", idx_files(MNIST, seed=1))
-    catalog = Catalog(Settings(tmp_path), (offered(server, MNIST, zipped(idx_files(MNIST, seed=2))),))
+    catalog = offering(tmp_path, offered(server, MNIST, zipped(idx_files(MNIST, seed=2))))
     old = catalog.load("mnist")
     (tmp_path / "datasets/MNIST/raw" / MNIST.stems[0]).write_bytes(b"damaged")
     catalog.download("mnist")
@@ -153,7 +162,7 @@ def test_a_failed_download_says_why_in_one_line_and_leaves_what_was_there(
     put(tmp_path / "datasets/MNIST/raw", had)
     before = tree(tmp_path)
     patience = 0.3 if answer is None else HANG  # a busy machine may take long to answer
-    catalog = Catalog(Settings(tmp_path), (offered(server, MNIST, PACKED),), timeout=patience)
+    catalog = offering(tmp_path, offered(server, MNIST, PACKED), timeout=patience)
     server.answers[f"/good/{LAST}"] = answer
     with pytest.raises(DownloadError, match=f"^Could not download MNIST: .*{reason}.*Check the connection") as caught:
         catalog.download("mnist")
@@ -168,7 +177,7 @@ def test_damaged_files_of_other_mirrors_count_neither_as_progress_nor_against_th
     mirrors = ("bad/", "worse/", "ugly/", "good/")
     server.answers |= {f"/{mirror}{FIRST}": bytes(len(PACKED[FIRST])) for mirror in mirrors}
     shares: list[float] = []
-    Catalog(Settings(tmp_path), (offered(server, MNIST, PACKED, mirrors),)).download("mnist", shares.append)
+    offering(tmp_path, offered(server, MNIST, PACKED, mirrors)).download("mnist", shares.append)
     assert all(share < 1 for share in shares[:-2])
 
 
@@ -182,7 +191,7 @@ def test_a_move_that_fails_puts_back_what_was_moved_aside(tmp_path: Path) -> Non
 
 def test_no_server_at_all_is_a_failed_download_that_can_be_tried_again(server: Server, tmp_path: Path) -> None:
     server.close()
-    catalog = Catalog(Settings(tmp_path), (offered(server, MNIST, PACKED, ("good/", "lost/")),))
+    catalog = offering(tmp_path, offered(server, MNIST, PACKED, ("good/", "lost/")))
     for _ in range(2):
         with pytest.raises(DownloadError, match=r"MNIST: connection refused\. Check"):
             catalog.download("mnist")
@@ -201,9 +210,9 @@ def test_no_server_at_all_is_a_failed_download_that_can_be_tried_again(server: S
     ids=["not IDX", "incomplete", "empty zip", "no zip", "zip of nonsense"],
 )
 def test_what_was_published_damaged_is_not_put_in_place(
-    source: Source, files: Files, reason: str, server: Server, tmp_path: Path
+    source: IdxDataset, files: Files, reason: str, server: Server, tmp_path: Path
 ) -> None:
-    catalog = Catalog(Settings(tmp_path), (offered(server, source, files),))
+    catalog = offering(tmp_path, offered(server, source, files))
     with pytest.raises(DownloadError, match=reason):
         catalog.download(source.name)
     assert tree(tmp_path) == {"datasets": None}
@@ -212,7 +221,7 @@ def test_what_was_published_damaged_is_not_put_in_place(
 def test_a_stop_ends_a_download_at_the_next_piece_and_leaves_what_was_there(server: Server, tmp_path: Path) -> None:
     put(tmp_path / "datasets/MNIST/raw", idx_files(MNIST, seed=9))
     before, stop, shares = tree(tmp_path), threading.Event(), []
-    catalog = Catalog(Settings(tmp_path), (offered(server, MNIST, PACKED),))
+    catalog = offering(tmp_path, offered(server, MNIST, PACKED))
 
     def stop_early(share: float) -> None:
         shares.append(share)
@@ -227,7 +236,7 @@ def test_a_stop_ends_a_download_at_the_next_piece_and_leaves_what_was_there(serv
 def test_a_second_download_of_the_same_dataset_is_refused_while_the_first_goes_on(
     server: Server, tmp_path: Path
 ) -> None:
-    catalog = Catalog(Settings(tmp_path), (offered(server, MNIST, PACKED),))
+    catalog = offering(tmp_path, offered(server, MNIST, PACKED))
     refusals = []
 
     def ask_again(share: float) -> None:
@@ -243,7 +252,7 @@ def test_a_second_download_of_the_same_dataset_is_refused_while_the_first_goes_o
 def test_a_full_disk_is_a_failed_download_that_leaves_what_was_there(server: Server, tmp_path: Path) -> None:
     put(tmp_path / "datasets/MNIST/raw", idx_files(MNIST, seed=9))
     before = tree(tmp_path)
-    catalog = Catalog(Settings(tmp_path), (offered(server, MNIST, PACKED),))
+    catalog = offering(tmp_path, offered(server, MNIST, PACKED))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
@@ -259,6 +268,6 @@ def test_the_remains_of_a_killed_download_are_removed_by_a_later_one(server: Ser
     for folder in (abandoned, recent):
         put(folder / "raw", {"half": b"a file"})
     os.utime(abandoned, (0, 0))
-    Catalog(Settings(tmp_path), (offered(server, MNIST, PACKED),)).download("mnist")
+    offering(tmp_path, offered(server, MNIST, PACKED)).download("mnist")
     assert not abandoned.exists()
     assert recent.exists()

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data import own
 from core.data.catalog import Catalog
 from core.data.dataset import ImageDataset
+from core.data.sources import own
 from core.data.tasks import Tasks
 from core.data.uploads import read_upload
 from core.errors import DatasetError

@@ -15,16 +15,19 @@ from torchvision.transforms.functional import rotate
 
 from core.data.catalog import Catalog
 from core.data.dataset import ImageDataset
-from core.data.idx import SOURCES, Source
 from core.data.presets import PRESETS, preset_tasks
-from core.data.tasks import Task, Tasks, make_task, preview
+from core.data.sources.idx import IdxDataset
+from core.data.sources.published import PUBLISHED
+from core.data.task import Task
+from core.data.tasks import Tasks
 from core.data.uploads import read_upload
+from core.data.views.image import ImageView
 from core.errors import DatasetError, SpecError
 from core.settings import Settings
 from core.spec import TaskSpec
 from tests.data.uploaded import arrays
 
-TENSORS = ("train_x", "train_y", "validation_x", "validation_y", "test_x", "test_y")
+make_task, preview = ImageView().task, ImageView().preview
 PARTS = ("train", "validation", "test")
 
 
@@ -70,8 +73,8 @@ def plain(spec: TaskSpec) -> Task:
 def test_a_task_is_the_same_bit_for_bit_and_draws_from_no_global_generator(spec: TaskSpec) -> None:
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     one, two = make_task(spec, MADE), make_task(spec, fabricated())
-    for name in TENSORS:
-        assert torch.equal(getattr(one, name), getattr(two, name))
+    for first, second in zip(one.tensors(), two.tensors(), strict=True):
+        assert torch.equal(first, second)
     after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     assert torch.equal(before[0], after[0])
     assert before[1:] == after[1:]
@@ -83,9 +86,9 @@ def test_every_part_is_rows_of_784_from_0_to_1_with_the_labels_of_the_classes_ke
     task = make_task(spec, MADE)
     assert task.classes == tuple(sorted(spec.classes or range(4)))
     assert task.class_names[task.classes[1]] == f"kind {task.classes[1]}"
-    assert task.num_train == len(task.train_y)
+    assert task.num_train == len(task.train.labels)
     for part in PARTS:
-        x, y = getattr(task, f"{part}_x"), getattr(task, f"{part}_y")
+        x, y = getattr(task, part).all_pixels(), getattr(task, part).labels
         assert (x.dtype, y.dtype, x.shape) == (torch.float32, torch.int64, (len(y), 784))
         assert x.is_contiguous()
         assert x.min() >= 0
@@ -100,13 +103,13 @@ def test_held_out_images_are_a_fixed_share_of_each_class_and_are_never_trained_o
     for label in task.classes:
         size = int((MADE.train_labels == label).sum())
         held_out = max(1, round(spec.validation * size))
-        assert (task.validation_y == label).sum() == held_out
-        assert (task.train_y == label).sum() == (spec.shots or size - held_out)
-    train, validation, test = (rows(getattr(task, f"{part}_x")) for part in PARTS)
+        assert (task.validation.labels == label).sum() == held_out
+        assert (task.train.labels == label).sum() == (spec.shots or size - held_out)
+    train, validation, test = (rows(getattr(task, part).all_pixels()) for part in PARTS)
     assert not set(train) & set(validation)
     kept = np.isin(MADE.test_labels, task.classes)
     assert test == rows(torch.from_numpy(MADE.test_images[kept]).float().div(255).flatten(1))
-    assert task.test_y.tolist() == MADE.test_labels[kept].tolist()
+    assert task.test.labels.tolist() == MADE.test_labels[kept].tolist()
 
 
 @given(specs)
@@ -115,17 +118,17 @@ def test_a_transform_acts_on_each_image_and_changes_neither_which_nor_their_orde
     before, after = plain(spec), make_task(spec, MADE)
     order = range(784) if spec.permutation is None else np.random.RandomState(spec.permutation).permutation(784)
     for part in PARTS:
-        assert torch.equal(getattr(before, f"{part}_y"), getattr(after, f"{part}_y"))
-        x = getattr(before, f"{part}_x").view(-1, 1, 28, 28)
+        assert torch.equal(getattr(before, part).labels, getattr(after, part).labels)
+        x = getattr(before, part).all_pixels().view(-1, 1, 28, 28)
         if spec.rotation:
             x = rotate(x, spec.rotation, InterpolationMode.BILINEAR)
         if spec.invert:
             x = 1 - x
-        torch.testing.assert_close(getattr(after, f"{part}_x"), x.flatten(1)[:, list(order)])
+        torch.testing.assert_close(getattr(after, part).all_pixels(), x.flatten(1)[:, list(order)])
 
 
 def images_of(task: Task, part: str, label: int) -> set[bytes]:
-    return set(rows(getattr(task, f"{part}_x")[getattr(task, f"{part}_y") == label]))
+    return set(rows(getattr(task, part).all_pixels()[getattr(task, part).labels == label]))
 
 
 @given(specs, specs)
@@ -142,22 +145,24 @@ def test_a_larger_part_of_a_class_holds_the_smaller_one_whatever_else_differs(on
 def test_positive_degrees_turn_anticlockwise() -> None:
     upright, turned = made(), made(rotation=90.0)
     for part in PARTS:
-        x = getattr(upright, f"{part}_x").view(-1, 28, 28)
-        torch.testing.assert_close(getattr(turned, f"{part}_x").view(-1, 28, 28), x.rot90(1, (1, 2)), atol=1e-4, rtol=0)
+        x = getattr(upright, part).all_pixels().view(-1, 28, 28)
+        torch.testing.assert_close(
+            getattr(turned, part).all_pixels().view(-1, 28, 28), x.rot90(1, (1, 2)), atol=1e-4, rtol=0
+        )
 
 
 def test_a_white_image_is_nowhere_whiter_than_white_when_turned() -> None:
     white = replace(MADE, train_images=np.full_like(MADE.train_images, 255))
     for degrees in range(-180, 180, 7):
-        assert make_task(TaskSpec(dataset="made", rotation=degrees), white).train_x.max() <= 1
+        assert make_task(TaskSpec(dataset="made", rotation=degrees), white).train.all_pixels().max() <= 1
 
 
 def test_a_permutation_keeps_every_value_and_another_seed_puts_it_elsewhere() -> None:
     straight, one, two = made(), made(permutation=0), made(permutation=1)
-    assert not torch.equal(one.train_x, two.train_x)
-    assert not torch.equal(one.train_x, straight.train_x)
+    assert not torch.equal(one.train.all_pixels(), two.train.all_pixels())
+    assert not torch.equal(one.train.all_pixels(), straight.train.all_pixels())
     for task in (one, two):
-        assert torch.equal(task.test_x.sort(dim=1).values, straight.test_x.sort(dim=1).values)
+        assert torch.equal(task.test.all_pixels().sort(dim=1).values, straight.test.all_pixels().sort(dim=1).values)
 
 
 @pytest.mark.parametrize(
@@ -177,18 +182,18 @@ def test_a_class_with_one_image_is_refused_rather_than_left_without_training_or_
     with pytest.raises(DatasetError, match="0 training images of class 1"):
         make_task(TaskSpec(dataset="made"), fabricated((5, 1)))
     task = make_task(TaskSpec(dataset="made"), fabricated((5, 2)))
-    assert (task.train_y == 1).sum() == (task.validation_y == 1).sum() == 1
+    assert (task.train.labels == 1).sum() == (task.validation.labels == 1).sum() == 1
 
 
 def test_a_moved_task_has_every_tensor_on_the_new_device_and_leaves_the_old_one() -> None:
     task = made()
     moved = task.to("meta")
+    assert len(task.tensors()) == 6
+    assert {tensor.device.type for tensor in moved.tensors()} == {"meta"} == {moved.device.type}
+    assert {tensor.device.type for tensor in task.tensors()} == {"cpu"}
+    assert all(same is tensor for same, tensor in zip(task.to("cpu").tensors(), task.tensors(), strict=True))
     for field in fields(Task):
-        if field.name in TENSORS:
-            assert getattr(moved, field.name).device.type == "meta"
-            assert getattr(task, field.name).device.type == "cpu"
-            assert getattr(task.to("cpu"), field.name) is getattr(task, field.name)
-        else:
+        if field.name not in PARTS:
             assert getattr(moved, field.name) == getattr(task, field.name)
 
 
@@ -197,7 +202,7 @@ def test_a_preview_shows_the_first_images_of_each_class_as_they_are_trained_on()
     images, labels = preview(task, 2)
     assert (images.dtype, images.shape) == (np.uint8, (4, 28, 28))
     assert labels.tolist() == [1, 1, 3, 3]
-    wanted = (task.train_x[task.train_y == 3][:2] * 255).round().view(2, 28, 28)
+    wanted = (task.train.all_pixels()[task.train.labels == 3][:2] * 255).round().view(2, 28, 28)
     assert (images[2:] == wanted.numpy()).all()
     assert preview(task, 50)[1].tolist() == [1, 1, 1, 3, 3, 3]
 
@@ -212,7 +217,7 @@ def test_threads_share_one_task_a_spec_and_device_and_only_the_latest_stay(tmp_p
         made = list(pool.map(tasks.get, [one, two] * 8, ["cpu", torch.device("cpu")] * 8))
     assert len({id(task) for task in made}) == 2
     assert tasks.get(TaskSpec(), "cpu") is made[0]
-    assert tasks.get(one, "meta").train_x.device.type == "meta"
+    assert tasks.get(one, "meta").train.all_pixels().device.type == "meta"
     assert tasks.get(one) is made[0]
     assert tasks.get(two) is not made[1]
 
@@ -242,7 +247,7 @@ def test_a_task_of_an_absent_dataset_is_refused_and_others_still_come(tmp_path: 
 # Presets
 
 
-def catalog_with(folder: Path, *ready: Source) -> Catalog:
+def catalog_with(folder: Path, *ready: IdxDataset) -> Catalog:
     """A catalog in which these datasets count as ready: their files are there, though empty."""
     for source in ready:
         raw = folder / "datasets" / source.folder / "raw"
@@ -272,7 +277,7 @@ def test_presets_come_in_their_order_each_with_its_line() -> None:
     ],
 )
 def test_a_preset_changes_the_target_task_in_its_one_way(name: str, changes: dict, tmp_path: Path) -> None:
-    catalog = catalog_with(tmp_path, SOURCES[0])
+    catalog = catalog_with(tmp_path, PUBLISHED[0])
     plain = TaskSpec(dataset="digits", validation=0.2)
     source, target = preset_tasks(name, "digits", catalog, validation=0.2)
     assert target == plain.but(**changes)
@@ -285,8 +290,8 @@ def test_every_preset_gives_tasks_on_the_dataset_that_is_always_there(tmp_path: 
     tasks = Tasks(Catalog(Settings(tmp_path)))
     for name in set(PRESETS) - {"transfer"}:
         source, target = (tasks.get(spec) for spec in preset_tasks(name, "digits", Catalog(Settings(tmp_path))))
-        assert not torch.equal(source.train_x, target.train_x) or name == "same"
-        assert target.num_train == (100 if name == "ten-shot" else len(target.train_y))
+        assert not torch.equal(source.train.all_pixels(), target.train.all_pixels()) or name == "same"
+        assert target.num_train == (100 if name == "ten-shot" else len(target.train.labels))
 
 
 @pytest.mark.parametrize(
@@ -302,7 +307,7 @@ def test_every_preset_gives_tasks_on_the_dataset_that_is_always_there(tmp_path: 
 def test_transfer_goes_to_the_best_other_dataset_that_is_ready_and_fits_the_base(
     source: str, ready: tuple[int, ...], target: str, tmp_path: Path
 ) -> None:
-    catalog = catalog_with(tmp_path, *(SOURCES[place] for place in ready))
+    catalog = catalog_with(tmp_path, *(PUBLISHED[place] for place in ready))
     assert preset_tasks("transfer", source, catalog)[1] == TaskSpec(dataset=target)
 
 
@@ -329,7 +334,7 @@ def test_a_preset_that_cannot_be_had_says_what_to_do(
 def test_mnist_at_full_size_makes_every_task_in_full(tmp_path: Path) -> None:
     tasks = Tasks(Catalog(Settings(tmp_path, Settings.from_environment().data_folder)), keep=1)
     task = tasks.get(TaskSpec(dataset="mnist", rotation=45.0))
-    assert (task.num_train, len(task.validation_y), len(task.test_y)) == (54_001, 5_999, 10_000)
+    assert (task.num_train, len(task.validation.labels), len(task.test.labels)) == (54_001, 5_999, 10_000)
     few = tasks.get(TaskSpec(dataset="mnist", rotation=45.0, shots=10))
     assert few.num_train == 100
-    assert torch.equal(few.validation_x, task.validation_x)
+    assert torch.equal(few.validation.all_pixels(), task.validation.all_pixels())

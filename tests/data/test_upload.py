@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data.tasks import make_task
 from core.data.uploads import read_upload
 from core.data.uploads.draft import samples
 from core.data.uploads.images import decode
+from core.data.views.image import ImageView
 from core.spec import TaskSpec
 from tests.data.bad_uploads import NPZ, X, Y
 from tests.data.uploaded import (
@@ -135,7 +135,7 @@ def test_every_draft_gives_a_task_at_every_validation_share(labels: list[int], s
     y = np.repeat(labels, 4 if has_test else 5)
     test = {"x_test": X[: len(labels)], "y_test": np.array(labels)} if has_test else {}
     draft = read_upload(arrays(x_train=noise(1, (len(y), 28, 28)), y_train=y, **test))
-    task = make_task(TaskSpec.of(dataset="upload", validation=share), draft.dataset)
+    task = ImageView().task(TaskSpec.of(dataset="upload", validation=share), draft.dataset)
     assert task.classes == tuple(range(len(labels)))
     assert draft.dataset.class_names == tuple(str(label) for label in sorted(labels))
 

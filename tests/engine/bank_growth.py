@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.data.tasks import Outline, Task, Tasks
+from core.data.examples import ImageExamples
+from core.data.split import Outline
+from core.data.task import Task
+from core.data.tasks import Tasks
 from core.engine.bank_memory import Sizes, bank_memory
 from core.engine.job import NETWORK, BankCallbacks, RunContext, execute_bank
 from core.engine.workers import Workers
@@ -39,14 +42,14 @@ class Drawn(Tasks):
 
     def __init__(self, train: int, held_out: int) -> None:
         generator = torch.Generator().manual_seed(0)
-        parts: dict[str, torch.Tensor] = {}
+        parts: dict[str, ImageExamples] = {}
         for name, count in (("train", train), ("validation", held_out), ("test", held_out)):
-            parts[f"{name}_x"] = torch.rand(count, PIXELS, generator=generator)
-            parts[f"{name}_y"] = torch.randint(CLASSES, (count,), generator=generator)
+            pixels = torch.rand(count, PIXELS, generator=generator)
+            parts[name] = ImageExamples(pixels, torch.randint(CLASSES, (count,), generator=generator))
         self.task = Task(TaskSpec.of(), tuple(range(CLASSES)), tuple(map(str, range(CLASSES))), **parts)
 
     def outline(self, spec: TaskSpec) -> Outline:
-        labels = self.task.train_y, self.task.validation_y, self.task.test_y
+        labels = self.task.train.labels, self.task.validation.labels, self.task.test.labels
         return Outline(self.task.classes, *(np.arange(len(part)) for part in labels))
 
     def get(self, spec: TaskSpec, device: torch.device | str = "cpu") -> Task:

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from core.data.catalog import Catalog
-from core.data.tasks import Task, Tasks
+from core.data.task import Task
+from core.data.tasks import Tasks
 from core.engine.build import keep_trainable
 from core.engine.run_memory import run_memory
 from core.lab import Lab
@@ -32,7 +33,7 @@ def test_it_is_what_a_real_bank_of_one_holds_after_a_step(task: Task, lora: LoRA
     network = build(SMALL, 0)
     if lora is not None:
         add_lora(network, lora, torch.Generator().manual_seed(0))
-    known = [*network.parameters(), *(getattr(task, f"{part}_{kind}") for part in ("train", "test") for kind in "xy")]
+    known = [*network.parameters(), *task.train.tensors(), *task.test.tensors()]
     rows = torch.arange(64).expand(1, 1, 64)
     with Ledger([*known, rows]) as ledger:
         bank = Bank([network], [1e-3], [0], task)

@@ -6,13 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.methods.lora import (
-    AdaptedLinear,
-    LinearWithLoRA,
-    LinearWithLoRAMerged,
-    adapted_layers,
-    add_lora,
-)
+from core.methods.layers import AdaptedLinear, LinearWithLoRA, LinearWithLoRAMerged
+from core.methods.lora import adapted_layers, add_lora
 from core.networks.perceptron import build, fingerprint
 from core.spec import SCALINGS, LoRASpec, ModelSpec, Scaling
 

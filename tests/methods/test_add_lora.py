@@ -7,18 +7,17 @@ import torch
 from torch import nn
 
 from core.errors import LoRAError
+from core.methods.layers import AdaptedLinear, scaling_factor
 from core.methods.lora import (
-    AdaptedLinear,
     adapted_layers,
     add_lora,
     base_copy,
     count_parameters,
-    find_targets,
     freeze_linear_layers,
     merge,
     merged_copy,
-    scaling_factor,
 )
+from core.methods.targets import find_targets
 from core.networks.perceptron import build
 from core.spec import LoRASpec, ModelSpec
 from tests.methods.samples import (

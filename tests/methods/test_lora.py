@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from core.errors import LoRAError
-from core.methods.lora import (
-    AdaptedLinear,
-    LinearWithLoRA,
-    LoRALayer,
-    add_lora,
-    alpha_for,
-    count_parameters,
-    merge,
-    scaling_factor,
-)
+from core.methods.layers import AdaptedLinear, LinearWithLoRA, LoRALayer, alpha_for, scaling_factor
+from core.methods.lora import add_lora, count_parameters, merge
 from core.networks.perceptron import build
 from core.spec import SCALINGS, STARTS, LoRASpec, Scaling
 from tests.methods.samples import (

@@ -10,16 +10,8 @@ import torch
 from torch import nn
 
 from core.errors import LoRAError, MergedError
-from core.methods.lora import (
-    AdaptedLinear,
-    LinearWithLoRA,
-    adapted_layers,
-    add_lora,
-    base_copy,
-    merge,
-    merged_copy,
-    unmerge,
-)
+from core.methods.layers import AdaptedLinear, LinearWithLoRA
+from core.methods.lora import adapted_layers, add_lora, base_copy, merge, merged_copy, unmerge
 from core.networks.perceptron import build
 from core.spec import LoRASpec
 from tests.methods.samples import (

@@ -103,6 +103,17 @@ def test_storage_follows_customers_model_and_rank(page):
     assert any("single customer" in caption.value for caption in page.caption)
 
 
+def test_the_trained_numbers_follow_model_rank_and_layers(page):
+    page.selectbox(key="learn_model").set_value("RoBERTa base")
+    page.select_slider(key="learn_model_rank").set_value(8)
+    page.selectbox(key="learn_targets").set_value("q and v").run()
+    assert metrics(page)["Trained numbers"] == "294,912"
+    page.selectbox(key="learn_model").set_value("GPT-2 small").run()
+    assert metrics(page)["Trained numbers"] == f"{12 * 8 * (768 + 3 * 768):,}"
+    page.selectbox(key="learn_targets").set_value("all linear").run()
+    assert metrics(page)["Trained numbers"] == "1,179,648"
+
+
 def test_the_printed_program_follows_its_rank(page):
     page.slider(key="learn_code_rank").set_value(2).run()
     program, output = page.code

@@ -19,16 +19,21 @@ from transformers import (
     MistralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    RobertaConfig,
+    RobertaForMaskedLM,
 )
 
 from core.errors import LoRAError
-from core.methods.lora import LoRALayer, add_lora, count_parameters
+from core.methods.layers import LoRALayer
+from core.methods.lora import add_lora, count_parameters
+from core.methods.targets import ALL, find_targets, is_named, role_of
 from core.networks.perceptron import build
 from core.spec import LoRASpec, ModelSpec
 from core.study.learn.counting import ADAM_STATE, LayerCount, Network, perceptron, storage
-from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table
+from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table, target_choices
 
 PUBLISHED = {  # safetensors totals on huggingface.co
+    "RoBERTa base": 124_697_433,
     "GPT-2 small": 124_439_808,
     "Llama 3.2 1B": 1_235_814_400,
     "Gemma 2 2B": 2_614_341_888,
@@ -40,6 +45,7 @@ PUBLISHED = {  # safetensors totals on huggingface.co
     "Llama 3 70B": 70_553_706_496,
 }
 ARCHITECTURES = {
+    "RoBERTa": (RobertaConfig, RobertaForMaskedLM),
     "GPT-2": (GPT2Config, GPT2LMHeadModel),
     "Llama": (LlamaConfig, LlamaForCausalLM),
     "Gemma": (Gemma2Config, Gemma2ForCausalLM),
@@ -55,7 +61,8 @@ by_name = pytest.mark.parametrize("network", LANGUAGE_MODELS, ids=lambda network
 def real(network: Network) -> nn.Module:
     """The network as transformers builds it from the same config fields, without memory for weights."""
     config_class, model_class = ARCHITECTURES[network.name.split()[0]]
-    untied = {} if network.name.split()[0] in {"GPT-2", "Gemma"} else {"tie_word_embeddings": network.name in TIED}
+    always = network.name.split()[0] in {"RoBERTa", "GPT-2", "Gemma"}
+    untied = {} if always else {"tie_word_embeddings": network.name in TIED}
     with torch.device("meta"):
         return model_class(config_class(**network.config, **untied))
 
@@ -114,7 +121,11 @@ def test_shapes_are_those_of_the_real_architecture(network):
     model = real(network)
     assert count_parameters(model) == network.parameters
     for projection in network.projections:
-        weights = [m.weight for path, m in model.named_modules() if path.endswith(f".{projection.name}")]
+        weights = [
+            m.weight
+            for path, m in model.named_modules()
+            if is_named(path, projection.name) and role_of(path) == projection.role
+        ]
         # GPT-2 keeps its weights (in, out), all others (out, in).
         shapes = {tuple(weight.shape if network.name == "GPT-2 small" else weight.T.shape) for weight in weights}
         assert (len(weights), shapes) == (projection.copies, {(projection.in_features, projection.out_features)})
@@ -123,11 +134,26 @@ def test_shapes_are_those_of_the_real_architecture(network):
 @by_name
 def test_trainable_counts_are_those_of_peft(network):
     gpt2 = network.name == "GPT-2 small"
-    attention = ["c_attn", "attn.c_proj"] if gpt2 else ["q_proj", "k_proj", "v_proj", "o_proj"]
-    for targets, modules in (("attention", attention), ("all-linear", "all-linear")):
-        config = LoraConfig(r=16, target_modules=modules, fan_in_fan_out=gpt2)
+    for targets in target_choices(network).values():
+        modules = list(find_targets(real(network), targets))
+        config = LoraConfig(r=16, target_modules=modules if targets != (ALL,) else ALL, fan_in_fan_out=gpt2)
         adapted = inject_adapter_in_model(config, real(network), low_cpu_mem_usage=True)
-        assert count_parameters(adapted, trainable=True) == network.trainable(16, targets)
+        assert count_parameters(adapted, trainable=True) == network.trainable(16, *targets)
+
+
+@pytest.mark.parametrize("targets", [("query", "value"), ("query,value",), ("query, value",)])
+def test_roberta_base_trains_294_912_numbers_at_rank_8_on_q_and_v(targets):
+    (roberta,) = (network for network in LANGUAGE_MODELS if network.name == "RoBERTa base")
+    assert roberta.trainable(8, *targets) == 294_912
+    config = LoraConfig(r=8, target_modules=["query", "value"])
+    adapted = inject_adapter_in_model(config, real(roberta), low_cpu_mem_usage=True)
+    assert count_parameters(adapted, trainable=True) == 294_912
+
+
+@pytest.mark.parametrize("target", ["q", "quer", "attention", ""])
+def test_a_target_that_no_layer_has_is_refused(target):
+    with pytest.raises(LoRAError, match="No layer of 784-128-256-10 matches"):
+        perceptron(ModelSpec()).trainable(8, "layers.0", target)
 
 
 def test_a_table_row_adds_up():
@@ -142,7 +168,7 @@ def test_a_table_row_adds_up():
 def test_projection_rows_sum_to_what_the_network_trains(network):
     table = projection_table(network, 16)
     assert table["lora_all"].sum() == network.trainable(16)
-    assert table.loc[table["part"] == "attention", "lora_all"].sum() == network.trainable(16, "attention")
+    assert table.loc[table["role"] == "attention", "lora_all"].sum() == network.trainable(16, "attention")
 
 
 @given(st.integers(1, 100_000), st.integers(1, 256), st.sampled_from([perceptron(ModelSpec()), *LANGUAGE_MODELS]))

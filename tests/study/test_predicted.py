@@ -36,9 +36,9 @@ def test_runs_of_a_bank_keep_what_their_stored_networks_predict(studied):
         assert kept.dtype == np.uint8
         task = lab.tasks.get(run.spec.task)
         with torch.no_grad():
-            again = network_of_run(lab, run)(task.test_x).argmax(1).numpy()
+            again = network_of_run(lab, run)(task.test.all_pixels()).argmax(1).numpy()
         assert np.count_nonzero(kept != again) <= 1  # merging an adapter rounds
-        np.testing.assert_array_equal(true_labels(lab, run.spec.task), task.test_y)
+        np.testing.assert_array_equal(true_labels(lab, run.spec.task), task.test.labels)
         assert 100 * np.mean(kept == true_labels(lab, run.spec.task)) == pytest.approx(run.result.accuracy)
         np.testing.assert_array_equal(predictions(lab, run), kept)
 
@@ -65,7 +65,9 @@ def test_arms_are_summarised_as_their_results_are(studied):
         assert part.pixels.shape == (len(part.first), 28, 28)
     assert disagreed(lab, a, b, 0).pixels.shape == (0, 28, 28)
     task = lab.tasks.get(a.spec.task)
-    np.testing.assert_allclose(test_images(lab, a.spec.task, [7])[0].ravel() / 255, task.test_x[7], atol=0.002)
+    np.testing.assert_allclose(
+        test_images(lab, a.spec.task, [7])[0].ravel() / 255, task.test.all_pixels()[7], atol=0.002
+    )
 
 
 def test_a_damaged_file_is_replaced_and_a_replaced_dataset_is_named(lab):

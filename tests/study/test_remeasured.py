@@ -69,7 +69,7 @@ def test_bases_stand_where_fine_tuning_began(studied, chosen):
         task = lab.tasks.get(run.spec.source)
         network = read_network(lab.artifacts.base(run))
         with torch.no_grad():
-            right = (network(task.validation_x).argmax(1) == task.validation_y).double().mean()
+            right = (network(task.validation.all_pixels()).argmax(1) == task.validation.labels).double().mean()
         assert standings[run.spec.base].source == pytest.approx(100 * float(right))
     mean = mean_standing(list(standings.values()))
     assert mean.source == pytest.approx(np.mean([standing.source for standing in standings.values()]))
@@ -80,7 +80,7 @@ def test_bases_stand_where_fine_tuning_began(studied, chosen):
 def test_image_by_image_adds_up_to_the_difference_in_accuracy(studied, chosen, label):
     lab, a, b = studied[0], of(chosen, label).runs[1], of(chosen, "Full").runs[1]
     found = image_by_image(lab, a, b)
-    assert found.interval.n == len(lab.tasks.get(a.spec.task).test_y)
+    assert found.interval.n == len(lab.tasks.get(a.spec.task).test.labels)
     assert found.interval.mean == pytest.approx(a.result.accuracy - b.result.accuracy)
     assert found.interval.low <= found.interval.mean <= found.interval.high
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.data.examples import ImageExamples
 from core.errors import LoRAError
 from core.lab import Lab
 from core.methods.lora import adapted_layers, base_copy
@@ -70,10 +71,11 @@ def test_a_strength_of_a_layer_that_is_not_there_is_refused():
 
 def test_judging_strengths_is_judging_the_networks_also_over_several_batches():
     change, rows = full_change(), BATCH + 77
-    part = Part(inputs(rows), torch.randint(5, (rows,), generator=torch.Generator().manual_seed(1)), (1, 2, 4))
+    examples = ImageExamples(inputs(rows), torch.randint(5, (rows,), generator=torch.Generator().manual_seed(1)))
+    part = Part(examples.pixels, examples.labels, (1, 2, 4))
     found = judged(change, part, [dict.fromkeys(PATHS, 0.0), {}])
     with torch.no_grad(), one_thread():
-        expected = [evaluate(network, part.x, part.y, part.classes) for network in (change.base, change.tuned)]
+        expected = [evaluate(network, examples, part.classes) for network in (change.base, change.tuned)]
     assert found[0] == expected[0]
     assert found[1].accuracy == pytest.approx(expected[1].accuracy, abs=0.05)
     assert found[1].masked_accuracy == pytest.approx(expected[1].masked_accuracy, abs=0.05)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from core.data.catalog import Catalog
-from core.data.tasks import Task, Tasks
+from core.data.task import Task
+from core.data.tasks import Tasks
 from core.networks.perceptron import build
 from core.settings import Settings
 from core.spec import ModelSpec, TaskSpec

@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.data.catalog import Catalog
-from core.data.tasks import EvaluationPart, Task, Tasks
+from core.data.examples import ImageExamples
+from core.data.task import EvaluationPart, Task
+from core.data.tasks import Tasks
 from core.engine.build import keep_trainable
 from core.errors import SpecError
 from core.methods.lora import adapted_layers, add_lora
@@ -106,7 +108,8 @@ def compare(task: Task, networks: list[MultilayerPerceptron], steps: int, batch:
     losses = torch.cat([bank.advance(rows[:, : steps // 2]), bank.advance(rows[:, steps // 2 :])])
     orders = list(dict.fromkeys(seeds))
     for k, network in enumerate(alone):
-        stepper = AutogradStepper(network, rates[k], replace(task, train_x=task.train_x.to(losses.dtype)))
+        examples = ImageExamples(task.train.all_pixels().to(losses.dtype), task.train.labels)
+        stepper = AutogradStepper(network, rates[k], replace(task, train=examples))
         expected = stepper.advance(rows[orders.index(seeds[k])].unsqueeze(0))[:, 0]
         torch.testing.assert_close(losses[:, k], expected, rtol=tolerance, atol=tolerance)
         bank.write_back(k)
@@ -221,7 +224,7 @@ def test_patience_and_the_best_epoch_are_each_members_own(task: Task) -> None:
     assert ends[2] == Done(12, int(np.argmin(validation[2])) + 1)
     for k in (0, 2):
         with torch.no_grad():
-            now = evaluate(bank.networks[k], task.validation_x, task.validation_y, task.classes)
+            now = evaluate(bank.networks[k], task.validation, task.classes)
         assert now.loss == pytest.approx(min(validation[k]), rel=1e-4)
 
 
@@ -242,7 +245,7 @@ def test_evaluation_is_the_networks_own(tasks: Tasks, task: Task, method: str) -
         for name in get_args(EvaluationPart):
             for found, its in zip(stepper.evaluate(k, name), (task, source), strict=True):
                 with torch.no_grad():
-                    expected = evaluate(network, *its.part(name), its.classes)
+                    expected = evaluate(network, its.part(name), its.classes)
                 assert found is not None
                 assert (found.accuracy, found.masked_accuracy) == (expected.accuracy, expected.masked_accuracy)
                 assert found.loss == pytest.approx(expected.loss, rel=1e-5)

@@ -14,7 +14,8 @@ import safetensors.torch
 import torch
 
 from core.data.catalog import Catalog
-from core.data.tasks import Task, Tasks
+from core.data.task import Task
+from core.data.tasks import Tasks
 from core.errors import CheckpointError
 from core.methods.lora import add_lora
 from core.networks.perceptron import MultilayerPerceptron, build

@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from core.data.catalog import Catalog
-from core.data.tasks import Task, Tasks
+from core.data.task import Task
+from core.data.tasks import Tasks
 from core.networks.perceptron import build
 from core.settings import Settings
 from core.spec import ModelSpec, OptimSpec, TaskSpec
@@ -77,7 +78,7 @@ def test_the_loop_is_the_textbook_loop(task: Task, kind: str) -> None:
         order = data_order(task.num_train, 3, epoch)
         for start in range(0, task.num_train, 64):
             batch = order[start : start + 64]
-            loss = F.cross_entropy(network(task.train_x[batch]), task.train_y[batch])
+            loss = F.cross_entropy(network(task.train.all_pixels()[batch]), task.train.labels[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -146,7 +147,7 @@ def test_keeping_the_best_gives_back_the_weights_of_the_best_epoch(task: Task, k
     assert done.kept_epoch == int(np.argmin(validation)) + 1
     network = stepper.networks[0] if kind == "bank" else stepper.network
     with torch.no_grad():
-        now = evaluate(network, task.validation_x, task.validation_y, task.classes)
+        now = evaluate(network, task.validation, task.classes)
     assert now.loss == pytest.approx(min(validation), rel=1e-5)
 
 
@@ -163,12 +164,12 @@ def test_source_is_watched_and_masking_can_only_help(task: Task, tmp_path: objec
 
 def test_evaluation_is_the_whole_sets_whatever_the_batch(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     network = build(ModelSpec.of(), 1)
-    whole = evaluate(lambda x: network(x).detach(), task.test_x, task.test_y, task.classes)
+    whole = evaluate(lambda x: network(x).detach(), task.test, task.classes)
     monkeypatch.setattr("core.training.evaluation.BATCH", 7)
-    parts = evaluate(lambda x: network(x).detach(), task.test_x, task.test_y, task.classes)
+    parts = evaluate(lambda x: network(x).detach(), task.test, task.classes)
     assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
     assert (parts.accuracy, parts.masked_accuracy) == pytest.approx((whole.accuracy, whole.masked_accuracy))
-    right = (network(task.test_x).argmax(1) == task.test_y).float().mean().item() * 100
+    right = (network(task.test.all_pixels()).argmax(1) == task.test.labels).float().mean().item() * 100
     assert whole.accuracy == pytest.approx(right, rel=1e-6)
 
 

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from core.data.catalog import Catalog
-from core.data.tasks import Task, Tasks
+from core.data.examples import ImageExamples
+from core.data.task import Task
+from core.data.tasks import Tasks
 from core.engine.job import NETWORK, BankCallbacks, Outcome, RunContext, execute_bank
 from core.lab import Lab
 from core.methods.lora import add_lora
@@ -89,10 +91,10 @@ def test_rounding_is_no_fault_in_networks_of_other_shapes(task: Task, method: st
 
 def test_rounding_is_no_fault_where_float32_has_few_digits_left(task: Task) -> None:
     """The gradient softmax − one-hot of a network that fits its data is a difference of nearly equal numbers."""
-    few = replace(task, train_x=task.train_x[:200], train_y=task.train_y[:200])
+    few = replace(task, train=ImageExamples(task.train.all_pixels()[:200], task.train.labels[:200]))
     (network,) = networks("full", 1)
     AutogradStepper(network, 0.01, few).advance(torch.arange(200).repeat(1, 1500, 1))
-    assert torch.nn.functional.cross_entropy(network(few.train_x), few.train_y) < 1e-4
+    assert torch.nn.functional.cross_entropy(network(few.train.all_pixels()), few.train.labels) < 1e-4
     runs = specs("full", 1, 0.001, 64)
     assert proven(bank_of([network], runs, few), runs, prove=True)[1] is None
     assert fault(task, "lora", alpha=4096.0) is None

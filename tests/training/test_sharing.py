@@ -10,7 +10,8 @@ from typing import get_args
 import pytest
 
 from core.data.catalog import Catalog
-from core.data.tasks import Task, Tasks
+from core.data.task import Task
+from core.data.tasks import Tasks
 from core.engine.build import network_of
 from core.engine.packing import bank_size
 from core.errors import SpecError

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.idx import SIDE, Images
+from core.data.dataset import SIDE, Images
 from core.data.uploads.draft import Draft, Part, make_draft, numbered
 from core.data.uploads.images import check_size, resized
 from core.data.uploads.limits import MAX_IMAGES, MAX_UNPACKED

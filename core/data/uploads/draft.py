@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.dataset import ImageDataset
-from core.data.idx import SIDE, Images, Labels
+from core.data.dataset import SIDE, ImageDataset, Images, Labels
 from core.data.uploads.limits import (
     MAX_CLASSES,
     MAX_IMAGES,

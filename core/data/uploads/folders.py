@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.data.idx import SIDE
+from core.data.dataset import SIDE
 from core.data.uploads.draft import Draft, Part, make_draft
 from core.data.uploads.images import ENDINGS, decode
 from core.data.uploads.limits import MAX_PICTURE, MAX_PIXELS, MAX_PIXELS_IN_ALL

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from core.data.idx import SIDE, Images
+from core.data.dataset import SIDE, Images
 from core.data.uploads.limits import MAX_PIXELS, MIN_SIDE
 from core.errors import DatasetError
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.idx import Images
+from core.data.dataset import Images
 from core.data.uploads.images import check_size, resized
 from core.errors import DatasetError
 

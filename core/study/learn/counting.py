@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from core.errors import LoRAError
+from core.methods.targets import ALL, Role, is_named, names
 from core.spec import ModelSpec
-
-Part = Literal["attention", "mlp"]
-Targets = Literal["attention", "all-linear"]
 
 FLOAT32 = 4
 """Bytes per trained number."""
@@ -93,7 +90,8 @@ class Projection:
 
     name: str
     """Last part of its module path, as in ``target_modules``."""
-    part: Part
+    role: Role | None
+    """None in a network that is no transformer."""
     in_features: int
     out_features: int
     copies: int = 1
@@ -131,15 +129,24 @@ class Network:
         """Number of parameters of the whole network."""
         return self.other + sum(projection.parameters for projection in self.projections)
 
-    def trainable(self, rank: int, targets: Targets = "all-linear") -> int:
+    def trainable(self, rank: int, *targets: str) -> int:
         """Return how many numbers LoRA trains.
 
         Args:
             rank: limited in each layer to its maximum rank.
-            targets: ``attention`` for the attention projections only, or ``all-linear`` to include those of the
-                feed-forward part; embeddings and the output layer are never included.
+            targets: as those of :func:`core.methods.targets.find_targets`; all-linear if there are none. Embeddings and
+                the output layer are never included.
+
+        Raises:
+            LoRAError: a target matches nothing.
         """
-        return sum(p.lora(rank) for p in self.projections if targets == "all-linear" or p.part == targets)
+        found: set[str] = set()
+        for target in names(targets or (ALL,)):
+            matches = {p.name for p in self.projections if target in (ALL, p.role) or is_named(p.name, target)}
+            if not matches:
+                raise LoRAError(f"No layer of {self.name} matches the target {target!r}.")
+            found |= matches
+        return sum(p.lora(rank) for p in self.projections if p.name in found)
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,7 @@ def perceptron(spec: ModelSpec) -> Network:
     """Describe LoRA Lab's multilayer perceptron."""
     sizes = [spec.num_features, spec.num_hidden_1, spec.num_hidden_2, spec.num_classes]
     layers = (
-        Projection(f"layers.{2 * i}", "mlp", sizes[i], sizes[i + 1], bias=True, fields="sizes of the network")
+        Projection(f"layers.{2 * i}", None, sizes[i], sizes[i + 1], bias=True, fields="sizes of the network")
         for i in range(3)
     )
     return Network("-".join(map(str, sizes)), tuple(layers))

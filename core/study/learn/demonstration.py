@@ -15,15 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from core.methods.lora import (
-    LinearWithLoRA,
-    LinearWithLoRAMerged,
-    count_parameters,
-    freeze_linear_layers,
-    merge,
-    scaling_factor,
-    unmerge,
-)
+from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, scaling_factor
+from core.methods.lora import count_parameters, freeze_linear_layers, merge, unmerge
 from core.networks.perceptron import MultilayerPerceptron, build
 from core.spec import SCALINGS, ModelSpec
 

@@ -10,7 +10,51 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from core.study.learn.counting import ADAM_STATE, BFLOAT16, LayerCount, Network, Part, Projection
+from core.methods.targets import ALL, ROLES, Role
+from core.study.learn.counting import ADAM_STATE, BFLOAT16, FLOAT32, LayerCount, Network, Projection
+
+
+def bert_like(
+    name: str,
+    checkpoint: str,
+    *,
+    hidden_size: int,
+    intermediate_size: int,
+    num_hidden_layers: int,
+    num_attention_heads: int,
+    vocab_size: int,
+    max_position_embeddings: int,
+    type_vocab_size: int,
+) -> Network:
+    """Describe a BERT-like encoder with its language model head, whose output layer is the embedding.
+
+    Args: display name, repository on huggingface.co, and fields of its ``config.json``.
+    """
+    d = hidden_size
+    projections = _projections(
+        {"hidden_size": d, "intermediate_size": intermediate_size},
+        num_hidden_layers,
+        ("attention.self.query", "attention", "hidden_size", "hidden_size", True),
+        ("attention.self.key", "attention", "hidden_size", "hidden_size", True),
+        ("attention.self.value", "attention", "hidden_size", "hidden_size", True),
+        ("attention.output.dense", "attention", "hidden_size", "hidden_size", True),
+        ("intermediate.dense", "feed-forward", "hidden_size", "intermediate_size", True),
+        ("output.dense", "feed-forward", "intermediate_size", "hidden_size", True),
+    )
+    head = Projection("lm_head.dense", None, d, d, 1, True, "hidden_size → hidden_size")
+    # Norms: two per block, one after the embeddings, one in the head, which also has a bias per token.
+    other = (vocab_size + max_position_embeddings + type_vocab_size) * d
+    other += (2 * num_hidden_layers + 2) * 2 * d + vocab_size
+    config = {
+        "hidden_size": hidden_size,
+        "intermediate_size": intermediate_size,
+        "num_hidden_layers": num_hidden_layers,
+        "num_attention_heads": num_attention_heads,
+        "vocab_size": vocab_size,
+        "max_position_embeddings": max_position_embeddings,
+        "type_vocab_size": type_vocab_size,
+    }
+    return Network(name, (*projections, head), other, FLOAT32, checkpoint, config)
 
 
 def gpt2(
@@ -26,8 +70,8 @@ def gpt2(
         n_layer,
         ("c_attn", "attention", "n_embd", "3 · n_embd", True),
         ("attn.c_proj", "attention", "n_embd", "n_embd", True),
-        ("c_fc", "mlp", "n_embd", "4 · n_embd", True),
-        ("mlp.c_proj", "mlp", "4 · n_embd", "n_embd", True),
+        ("c_fc", "feed-forward", "n_embd", "4 · n_embd", True),
+        ("mlp.c_proj", "feed-forward", "4 · n_embd", "n_embd", True),
     )
     # Each norm has a scale and a shift; there are two norms per block and one at the end.
     other = (vocab_size + n_positions) * d + (2 * n_layer + 1) * 2 * d
@@ -90,9 +134,9 @@ def llama_like(
         ("k_proj", "attention", hidden, keys, qkv_bias),
         ("v_proj", "attention", hidden, keys, qkv_bias),
         ("o_proj", "attention", queries, hidden, False),
-        ("gate_proj", "mlp", hidden, inner, False),
-        ("up_proj", "mlp", hidden, inner, False),
-        ("down_proj", "mlp", inner, hidden, False),
+        ("gate_proj", "feed-forward", hidden, inner, False),
+        ("up_proj", "feed-forward", hidden, inner, False),
+        ("down_proj", "feed-forward", inner, hidden, False),
     )
     other = vocab_size * hidden_size * (1 if tied else 2) + (norms * num_hidden_layers + 1) * hidden_size
     config = {
@@ -108,22 +152,33 @@ def llama_like(
 
 
 def _projections(
-    widths: Mapping[str, int], copies: int, *layers: tuple[str, Part, str, str, bool]
+    widths: Mapping[str, int], copies: int, *layers: tuple[str, Role, str, str, bool]
 ) -> tuple[Projection, ...]:
     """Projections of a block, whose shapes are given by config fields.
 
     Args:
         widths: value of each expression of config fields.
         copies: number of blocks.
-        layers: name, part, inputs and outputs as keys of ``widths``, and whether it has a bias.
+        layers: name, role, inputs and outputs as keys of ``widths``, and whether it has a bias.
     """
     return tuple(
-        Projection(name, part, widths[inputs], widths[outputs], copies, bias, f"{inputs} → {outputs}")
-        for name, part, inputs, outputs, bias in layers
+        Projection(name, role, widths[inputs], widths[outputs], copies, bias, f"{inputs} → {outputs}")
+        for name, role, inputs, outputs, bias in layers
     )
 
 
 LANGUAGE_MODELS: tuple[Network, ...] = (
+    bert_like(
+        "RoBERTa base",
+        "FacebookAI/roberta-base",
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        vocab_size=50265,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+    ),
     gpt2("GPT-2 small", "openai-community/gpt2", n_embd=768, n_layer=12, n_head=12, n_positions=1024, vocab_size=50257),
     llama_like(
         "Llama 3.2 1B",
@@ -217,6 +272,20 @@ LANGUAGE_MODELS: tuple[Network, ...] = (
 """Language models by size; tests check the shapes against the real architectures."""
 
 
+QUERY_VALUE = ("query", "value", "q_proj", "v_proj", "c_attn")
+"""Names of the layers that compute q and v; GPT-2 has one for q, k and v."""
+
+
+def target_choices(network: Network) -> dict[str, tuple[str, ...]]:
+    """Return targets to choose from, by their names on the page."""
+    last = {projection.name.rpartition(".")[2] for projection in network.projections}
+    return {
+        "q and v": tuple(name for name in QUERY_VALUE if name in last),
+        **{role: (role,) for role in ROLES},
+        "all linear": (ALL,),
+    }
+
+
 def model_table(rank: int) -> pd.DataFrame:
     """Return one row per language model: what LoRA of this rank trains, and the optimizer state it saves.
 
@@ -247,7 +316,7 @@ def projection_table(network: Network, rank: int) -> pd.DataFrame:
     """Return one row per projection of ``network``: shape, config fields, copies and trained numbers.
 
     Returns:
-        Columns ``layer``, ``part``, ``fields``, ``in``, ``out``, ``copies``, ``full`` and ``lora`` for one copy,
+        Columns ``layer``, ``role``, ``fields``, ``in``, ``out``, ``copies``, ``full`` and ``lora`` for one copy,
         ``times_fewer``, and ``lora_all`` for all copies.
     """
     rows = []
@@ -256,7 +325,7 @@ def projection_table(network: Network, rank: int) -> pd.DataFrame:
         rows.append(
             {
                 "layer": projection.name,
-                "part": projection.part,
+                "role": projection.role,
                 "fields": projection.fields,
                 "in": projection.in_features,
                 "out": projection.out_features,

@@ -13,7 +13,8 @@ from core.adapter import apply_adapter
 from core.engine.job import NETWORK
 from core.errors import LoRAError
 from core.lab import Lab
-from core.methods.lora import AdaptedLinear, merged_copy
+from core.methods.layers import AdaptedLinear
+from core.methods.lora import merged_copy
 from core.networks.file import read_network
 from core.networks.perceptron import MultilayerPerceptron
 from core.spec import Role

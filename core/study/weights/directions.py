@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from core.methods.lora import AdaptedLinear
+from core.methods.layers import AdaptedLinear
 from core.study.weights.change import WeightChange
 from core.study.weights.scores import Exam, Scores
 from core.study.weights.spectrum import Array, with_weights

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.adapter import apply_adapter
-from core.data.idx import SIDE
+from core.data.examples import Examples
+from core.data.views.image import images_of
 from core.engine.job import NETWORK
 from core.engine.predictions import Predictions
 from core.errors import PredictionsError
@@ -51,7 +52,7 @@ def predictions(lab: Lab, run: Run) -> Predictions:
     truth = true_labels(lab, run.spec.task)
 
     def compute() -> Tensor:
-        labels = _predict(network_of_run(lab, run), lab.tasks.get(run.spec.task).test_x)
+        labels = _predict(network_of_run(lab, run), lab.tasks.get(run.spec.task).test)
         _check(labels.numpy(), truth, run)
         return labels
 
@@ -77,9 +78,7 @@ def test_images(lab: Lab, task: TaskSpec, images: Sequence[int]) -> NDArray[np.u
     Raises:
         DatasetError: the dataset is gone.
     """
-    x = lab.tasks.get(task).test_x[list(images)]
-    pixels: NDArray[np.uint8] = (x * 255).round().to(torch.uint8).view(len(images), SIDE, SIDE).numpy()
-    return pixels
+    return images_of(lab.tasks.get(task).test, torch.tensor(images, dtype=torch.int64))
 
 
 def arm_predictions(lab: Lab, arms: Sequence[Arm]) -> list[ArmPredictions]:
@@ -143,8 +142,8 @@ def network_of_run(lab: Lab, run: Run) -> nn.Module:
 
 
 @torch.no_grad()
-def _predict(network: nn.Module, x: Tensor) -> Tensor:
-    return predict(network, x).argmax(1)
+def _predict(network: nn.Module, examples: Examples) -> Tensor:
+    return predict(network, examples).argmax(1)
 
 
 def _check(labels: Predictions | NDArray[np.int64], truth: NDArray[np.int64], run: Run) -> None:

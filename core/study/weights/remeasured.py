@@ -11,7 +11,7 @@ from statistics import fmean
 
 from torch import nn
 
-from core.data.tasks import EvaluationPart, Task
+from core.data.task import EvaluationPart, Task
 from core.engine.job import NETWORK
 from core.errors import LabError, RunStateError
 from core.lab import Lab

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.tasks import Task
+from core.data.examples import ImageExamples
+from core.data.task import Task
 from core.errors import LoRAError
 from core.lab import Lab
 from core.store.record import Run
@@ -78,11 +79,8 @@ class Exam:
 
     def of_networks(self, networks: Iterable[nn.Module]) -> Scores:
         """Evaluate networks."""
-        found: list[tuple[Evaluation | None, Evaluation | None]] = []
         with torch.no_grad(), one_thread():
-            for network in networks:
-                network.eval()
-                found.append((_judged(network, self.target), _judged(network, self.source)))
+            found = [(_judged(network, self.target), _judged(network, self.source)) for network in networks]
         return _scores([row[0] for row in found], [row[1] for row in found])
 
     def of_strengths(self, change: WeightChange, strengths: Sequence[Strengths]) -> Scores:
@@ -176,7 +174,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _judged(network: nn.Module, part: Part | None) -> Evaluation | None:
-    return evaluate(network, part.x, part.y, part.classes) if part is not None else None
+    return evaluate(network, ImageExamples(part.x, part.y), part.classes) if part is not None else None
 
 
 def _float32(values: Array) -> Tensor:
@@ -184,8 +182,8 @@ def _float32(values: Array) -> Tensor:
 
 
 def _part(task: Task, part: PartName) -> Part:
-    x, y = (task.test_x, task.test_y) if part == "test" else (task.validation_x, task.validation_y)
-    return Part(x, y, task.classes)
+    examples = task.part(part)
+    return Part(examples.all_pixels(), examples.labels, task.classes)
 
 
 def _scores(target: Sequence[Evaluation | None], source: Sequence[Evaluation | None]) -> Scores:

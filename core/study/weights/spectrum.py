@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from core.errors import BaseMismatchError, LoRAError
-from core.methods.lora import AdaptedLinear
+from core.methods.layers import AdaptedLinear
 
 Array = NDArray[np.float64]
 

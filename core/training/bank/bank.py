@@ -15,9 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
-from core.data.tasks import EvaluationPart, Task
+from core.data.examples import Examples
+from core.data.task import EvaluationPart, Task
 from core.errors import CheckpointError, SpecError
-from core.methods.lora import LinearWithLoRA, LinearWithLoRAMerged, adapted_layers
+from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged
+from core.methods.lora import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.algebra import CPU_LIKE, PRODUCTS, linear
 from core.training.bank.full import FullShard, linears
@@ -76,13 +78,13 @@ class Bank:
         self.source = source
         self._threads = 1
         self._cores = Cores()
-        self.device = task.train_x.device
+        self.device = task.device
         low_rank = bool(adapted_layers(self.networks[0]))
         self.step: Step = "low-rank" if low_rank else "full"
         _check(self.networks, low_rank)
         first = first_adapted(self.networks) if low_rank else 0
         self._stem = _Stem(self.networks[0], first if low_rank else None)
-        train = self._stem.part(task.train_x, task.train_y)
+        train = self._stem.part(task.train)
         self._parts: dict[tuple[EvaluationPart, bool], Part] = {}
         # Members with the same seed are adjacent, and among them those with the same learning rate.
         orders = {seed: i for i, seed in enumerate(dict.fromkeys(self.seeds))}
@@ -192,7 +194,7 @@ class Bank:
         """A member's logits of shape (n, classes) on a part of the task or of the source task, and the labels."""
         key = part, task is self.source
         if key not in self._parts:  # layers that no member trains are computed once for all of them
-            self._parts[key] = self._stem.part(*task.part(part))
+            self._parts[key] = self._stem.part(task.part(part))
         (shard, i), images = self._slots[member], self._parts[key]
         return shard.outputs(i, images), images.y
 
@@ -245,9 +247,9 @@ class _Stem:
         self._layers = [] if first is None else [frozen(layer) for layer in layers[: first + 1]]
 
     @torch.no_grad()
-    def part(self, x: Tensor, y: Tensor) -> Part:
+    def part(self, examples: Examples) -> Part:
         """One part of a task, as inputs of the first trained layer."""
-        x = x.to(self._dtype)
+        x, y = examples.all_pixels().to(self._dtype), examples.labels
         if not self._layers:
             return Part(x, None, y)
         for layer in self._layers[:-1]:

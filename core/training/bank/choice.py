@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from core.data.tasks import Task
+from core.data.task import Task
 from core.errors import SpecError
 from core.networks.perceptron import MultilayerPerceptron
 from core.spec import RunSpec

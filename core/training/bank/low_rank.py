@@ -13,7 +13,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from core.methods.lora import AdaptedLinear
+from core.methods.layers import AdaptedLinear
 from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.adam import FlatAdam
 from core.training.bank.algebra import linear

@@ -22,6 +22,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from core.data.examples import ImageExamples
 from core.errors import LabError
 from core.memory import is_out_of_memory
 from core.training.autograd import AutogradStepper
@@ -114,7 +115,7 @@ def _tried(bank: Bank, rates: Sequence[float], batches: Sequence[int]) -> str | 
 def _differences(bank: Bank, rates: Sequence[float], batch: int) -> Iterator[str]:
     """Do the steps of one batch size, and say of each value that differs from autograd's what it is."""
     pool = torch.randperm(bank.task.num_train, generator=torch.Generator().manual_seed(0))[:IMAGES].to(bank.device)
-    task = replace(bank.task, train_x=bank.task.train_x[pool], train_y=bank.task.train_y[pool])
+    task = replace(bank.task, train=ImageExamples(bank.task.train.all_pixels()[pool], bank.task.train.labels[pool]))
     alone = [AutogradStepper(copy.deepcopy(own), rate, task) for own, rate in zip(bank.networks, rates, strict=True)]
     seeds = list(dict.fromkeys(bank.seeds))
     orders = [seeds.index(seed) for seed in bank.seeds]
@@ -141,7 +142,7 @@ def _differences(bank: Bank, rates: Sequence[float], batch: int) -> Iterator[str
     for member, stepper in enumerate(alone):
         logits = bank.logits(member, bank.task, "validation")[0][:IMAGES]
         with torch.no_grad():
-            plain_logits = stepper.network(bank.task.validation_x[:IMAGES])
+            plain_logits = stepper.network(bank.task.validation.all_pixels()[:IMAGES])
         if torch.isfinite(plain_logits).all() and not (gap := _gap(logits, plain_logits)) <= TOLERANCE:
             yield f"member {member}, logits: {gap:.1e}"
 
@@ -156,7 +157,7 @@ def _restart(alone: Sequence[AutogradStepper], bank: Bank) -> list[Learnt]:
 
 def _clearest(alone: Sequence[AutogradStepper], orders: Sequence[int]) -> Tensor:
     """For each data order the half of the images whose units are farthest from zero: (orders, images)."""
-    margins = torch.stack([_margins(stepper.network, stepper.task.train_x) for stepper in alone])
+    margins = torch.stack([_margins(stepper.network, stepper.task.train.all_pixels()) for stepper in alone])
     nearest = [margins[[k for k, own in enumerate(orders) if own == order]].amin(0) for order in sorted(set(orders))]
     return torch.stack(nearest).argsort(1, descending=True)[:, : -(-margins.shape[1] // 2)]
 
@@ -164,9 +165,9 @@ def _clearest(alone: Sequence[AutogradStepper], orders: Sequence[int]) -> Tensor
 def _in_float64(stepper: AutogradStepper, rate: float, start: Learnt) -> AutogradStepper:
     """The same in float64, from these weights and this optimiser state; on the CPU for a device without float64."""
     device = torch.device("cpu") if stepper.device.type == "mps" else stepper.device
-    x, y = stepper.task.train_x.to(device).double(), stepper.task.train_y.to(device)
+    x, y = stepper.task.train.all_pixels().to(device).double(), stepper.task.train.labels.to(device)
     network = copy.deepcopy(stepper.network).to(device).double()
-    exact = AutogradStepper(network, rate, replace(stepper.task, train_x=x, train_y=y))
+    exact = AutogradStepper(network, rate, replace(stepper.task, train=ImageExamples(x, y)))
     exact.resume([start])
     return exact
 

@@ -1,4 +1,4 @@
-"""Datasets published as IDX files, and a strict reader of the format.
+"""Datasets in IDX files, and a strict reader of the format.
 
 An IDX file is two zero bytes, a type code, the number of dimensions, each dimension as a big-endian 32-bit number, then
 the values, last dimension fastest (Y. LeCun, http://yann.lecun.com/exdb/mnist/). A dataset is four such files: images
@@ -16,25 +16,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torchvision import datasets as published
 
+from core.data.dataset import SIDE, Images, Labels
 from core.errors import DatasetError
-
-SIDE = 28
-"""Pixels along each side of an image."""
 
 UNSIGNED_BYTE = 0x08
 """The only type code that these datasets use."""
 
 MAX_BYTES = 1 << 28
-"""Maximum number of values (bytes) in a file, 256 MiB; the largest of the datasets below needs 98 MB."""
-
-Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
+"""Maximum number of values (bytes) in a file, 256 MiB; the largest published dataset needs 98 MB."""
 
 
 @dataclass(frozen=True)
-class Source:
+class IdxDataset:
     """Description of a published dataset: where its files are and how to read them."""
 
     name: str
@@ -56,6 +50,11 @@ class Source:
     """Number of the first class in the files; in :class:`core.data.dataset.ImageDataset` it is always 0."""
     transposed: bool = False
     """Whether the files store images transposed."""
+    licence: str = ""
+    link: str = ""
+    as_source: int = 0
+    """See :class:`core.data.sources.source.DatasetInfo`, for these four."""
+    as_target: int = 0
 
     @property
     def stems(self) -> tuple[str, str, str, str]:
@@ -69,58 +68,10 @@ class Source:
         )
 
 
-SOURCES: tuple[Source, ...] = (
-    Source(
-        name="mnist",
-        title="MNIST",
-        line="70,000 handwritten digits, 28×28 grey, 60,000 of them for training.",
-        class_names=tuple("0123456789"),
-        folder="MNIST",
-        mirrors=tuple(published.MNIST.mirrors),
-        resources=tuple(published.MNIST.resources),
-        download_bytes=11_594_722,
-    ),
-    Source(
-        name="fashion-mnist",
-        title="Fashion-MNIST",
-        line="70,000 pieces of clothing in ten classes, 28×28 grey, 60,000 of them for training.",
-        class_names=tuple(published.FashionMNIST.classes),
-        folder="FashionMNIST",
-        mirrors=tuple(published.FashionMNIST.mirrors),
-        resources=tuple(published.FashionMNIST.resources),
-        download_bytes=30_878_645,
-    ),
-    Source(
-        name="kmnist",
-        title="KMNIST",
-        line="70,000 cursive Japanese characters in ten classes, 28×28 grey, 60,000 of them for training.",
-        class_names=tuple(published.KMNIST.classes),
-        folder="KMNIST",
-        mirrors=tuple(published.KMNIST.mirrors),
-        resources=tuple(published.KMNIST.resources),
-        download_bytes=21_240_888,
-    ),
-    Source(
-        name="emnist-letters",
-        title="EMNIST letters",
-        line="145,600 handwritten letters, 28×28 grey, 124,800 of them for training.",
-        class_names=tuple(published.EMNIST.classes_split_dict["letters"][1:]),
-        folder="EMNIST",
-        mirrors=(published.EMNIST.url.removesuffix("gzip.zip"),),
-        resources=(("gzip.zip", published.EMNIST.md5),),
-        download_bytes=561_753_746,
-        parts=("emnist-letters-train", "emnist-letters-test"),
-        first_label=1,
-        transposed=True,
-    ),
-)
-"""Datasets that torchvision can download; URLs and checksums are torchvision's."""
-
-
-def find_files(source: Source, folder: Path) -> tuple[Path, ...] | None:
+def find_files(dataset: IdxDataset, folder: Path) -> tuple[Path, ...] | None:
     """The four files of a dataset in ``folder``, uncompressed ones first; None if one is missing."""
     found = []
-    for stem in source.stems:
+    for stem in dataset.stems:
         # os.path.isfile, because it returns False in a folder without permission, where Path.is_file raises.
         path = next((p for p in (folder / stem, folder / f"{stem}.gz") if os.path.isfile(p)), None)
         if path is None:
@@ -129,11 +80,11 @@ def find_files(source: Source, folder: Path) -> tuple[Path, ...] | None:
     return tuple(found)
 
 
-def read_parts(source: Source, files: tuple[Path, ...]) -> tuple[Images, Labels, Images, Labels]:
+def read_parts(dataset: IdxDataset, files: tuple[Path, ...]) -> tuple[Images, Labels, Images, Labels]:
     """Read train images and labels, then test images and labels, as read-only arrays.
 
     Args:
-        source: the dataset.
+        dataset: the dataset.
         files: the result of :func:`find_files`.
 
     Returns:
@@ -144,22 +95,22 @@ def read_parts(source: Source, files: tuple[Path, ...]) -> tuple[Images, Labels,
     """
     train_images, train_labels, test_images, test_labels = files
     return (
-        *_read_part(source, train_images, train_labels),
-        *_read_part(source, test_images, test_labels),
+        *_read_part(dataset, train_images, train_labels),
+        *_read_part(dataset, test_images, test_labels),
     )
 
 
-def _read_part(source: Source, images_file: Path, labels_file: Path) -> tuple[Images, Labels]:
+def _read_part(dataset: IdxDataset, images_file: Path, labels_file: Path) -> tuple[Images, Labels]:
     images = read_idx(images_file, dimensions=3)
     labels = read_idx(labels_file, dimensions=1)
     if images.shape[1:] != (SIDE, SIDE):
         raise DatasetError(f"{images_file} contains images of {images.shape[1]}×{images.shape[2]} pixels, not 28×28.")
     if len(images) != len(labels):
         raise DatasetError(f"{labels_file} has {len(labels)} labels for {len(images)} images; get both files again.")
-    first, last = source.first_label, source.first_label + len(source.class_names) - 1
+    first, last = dataset.first_label, dataset.first_label + len(dataset.class_names) - 1
     if labels.min() < first or labels.max() > last:
-        raise DatasetError(f"{labels_file} has labels outside {first} to {last}: it is not a file of {source.title}.")
-    if source.transposed:
+        raise DatasetError(f"{labels_file} has labels outside {first} to {last}: it is not a file of {dataset.title}.")
+    if dataset.transposed:
         images = np.ascontiguousarray(images.transpose(0, 2, 1))
     numbers = labels.astype(np.int64) - first
     images.flags.writeable = numbers.flags.writeable = False

@@ -15,7 +15,7 @@ from contextlib import closing
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from core.data.idx import MAX_BYTES, Source, find_files, read_parts
+from core.data.sources.idx import MAX_BYTES, IdxDataset, find_files, read_parts
 from core.errors import DatasetError, DownloadError
 
 CHUNK = 1 << 16
@@ -27,17 +27,17 @@ class FetchError(Exception):
 
 
 class Fetch:
-    """One attempt to download the files of a source into an empty folder."""
+    """One attempt to download the files of a dataset into an empty folder."""
 
     def __init__(
         self,
-        source: Source,
+        dataset: IdxDataset,
         folder: Path,
         progress: Callable[[float], None] | None,
         stop: threading.Event | None,
         timeout: float,
     ) -> None:
-        self._source = source
+        self._dataset = dataset
         self._folder = folder
         self._progress = progress or (lambda share: None)
         self._stop = stop or threading.Event()
@@ -52,22 +52,22 @@ class Fetch:
             DownloadError: it was stopped.
             OSError: the disk is full or cannot be written to.
         """
-        for name, md5 in self._source.resources:
+        for name, md5 in self._dataset.resources:
             self._fetch(name, md5)
             if name.endswith(".zip"):
                 self._unzip(self._folder / name)
-        files = find_files(self._source, self._folder)
+        files = find_files(self._dataset, self._folder)
         if files is None:
             raise FetchError("the download lacks some of its files")
         try:
-            read_parts(self._source, files)
+            read_parts(self._dataset, files)
         except DatasetError as error:
             raise FetchError(f"the downloaded files are damaged ({error.args[0].removesuffix('.')})") from error
         self._progress(1.0)
 
     def _fetch(self, name: str, md5: str) -> None:
         reasons = []
-        for mirror in self._source.mirrors:
+        for mirror in self._dataset.mirrors:
             self._check_stopped()
             before = self._received
             try:
@@ -85,11 +85,11 @@ class Fetch:
             for piece in pieces:
                 self._check_stopped()
                 self._received += len(piece)
-                if self._received > 2 * self._source.download_bytes:
+                if self._received > 2 * self._dataset.download_bytes:
                     raise FetchError("the server sends more data than the dataset has")
                 digest.update(piece)
                 file.write(piece)
-                self._progress(min(1.0, self._received / self._source.download_bytes))
+                self._progress(min(1.0, self._received / self._dataset.download_bytes))
             file.flush()
             os.fsync(file.fileno())
         if digest.hexdigest() != md5:
@@ -97,13 +97,13 @@ class Fetch:
 
     def _check_stopped(self) -> None:
         if self._stop.is_set():
-            raise DownloadError(f"The download of {self._source.title} was stopped; nothing was changed.")
+            raise DownloadError(f"The download of {self._dataset.title} was stopped; nothing was changed.")
 
     def _unzip(self, path: Path) -> None:
         """Extract the four files from a zip and delete it; other members are never read."""
         try:
             with zipfile.ZipFile(path) as archive:
-                for stem in self._source.stems:
+                for stem in self._dataset.stems:
                     if archive.getinfo(f"gzip/{stem}.gz").file_size > MAX_BYTES:
                         raise FetchError(f"{path.name} contains a file that is too large")
                     with archive.open(f"gzip/{stem}.gz") as member, (self._folder / f"{stem}.gz").open("wb") as file:

@@ -11,7 +11,6 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +19,12 @@ import safetensors
 import safetensors.numpy
 from filelock import FileLock, Timeout
 
-from core.data.dataset import ImageDataset
-from core.data.idx import SIDE
+from core.data.dataset import SIDE, Dataset, ImageDataset
+from core.data.sources.source import DatasetInfo, Revision, Source
 from core.errors import DatasetError, SpecError
 from core.files import write_atomically
+from core.settings import Settings
 from core.spec import TaskSpec
-
-Revision = tuple[int, ...]
-"""Distinguishes files that had the same name at different times; empty if there is no file."""
 
 MAX_BYTES = 2 * 10**9
 """Total size of all uploaded datasets."""
@@ -58,19 +55,17 @@ class Outline:
     class_names: tuple[str, ...]
 
 
-class OwnDatasets:
-    """A folder of uploaded datasets. Safe to use from several threads and processes."""
+class OwnDatasets(Source):
+    """A folder of uploaded datasets of images. Safe to use from several threads and processes."""
 
-    def __init__(self, folder: Path, reserved: Sequence[str]) -> None:
-        """Args:
-        folder: where the files are; created when the first dataset is saved.
-        reserved: names of the other datasets.
-        """
-        self._folder = folder
-        self._reserved = tuple(reserved)
+    is_own = True
+
+    def __init__(self, settings: Settings) -> None:
+        """Args: settings: name the folder, which is created when the first dataset is saved."""
+        self._folder = settings.datasets / "own"
 
     def __contains__(self, name: str) -> bool:
-        return self._is_name(name) and os.path.isfile(self._path(name))
+        return _is_name(name) and os.path.isfile(self._path(name))
 
     def names(self) -> list[str]:
         """Names of all uploaded datasets, sorted."""
@@ -78,13 +73,25 @@ class OwnDatasets:
 
     def revision(self, name: str) -> Revision:
         """A value that differs between any two files that ever had this name."""
-        if not self._is_name(name):
+        if not _is_name(name):
             return ()
         try:
             state = os.stat(self._path(name))
         except OSError:
             return ()
         return state.st_ino, state.st_mtime_ns, state.st_size
+
+    def info(self, name: str) -> DatasetInfo:
+        try:
+            outline = self.outline(name)
+        except DatasetError as error:
+            return DatasetInfo(name, name, str(error), 0, "damaged", is_own=True)
+        total = outline.num_train + outline.num_test
+        line = (
+            f"Uploaded: {total:,} images in {len(outline.class_names)} classes, 28×28 grey, "
+            f"{outline.num_train:,} of them for training."
+        )
+        return DatasetInfo(name, name, line, len(outline.class_names), "ready", is_own=True)
 
     def outline(self, name: str) -> Outline:
         """Read a dataset's header. Raises: DatasetError: the file is missing or damaged."""
@@ -95,7 +102,7 @@ class OwnDatasets:
         except OSError as error:
             raise _unreadable(name, error) from error
 
-    def read(self, name: str) -> ImageDataset:
+    def load(self, name: str) -> ImageDataset:
         """Read a dataset. Raises: DatasetError: the file is missing or damaged."""
         try:
             # Not memory-mapped: truncating a mapped file kills the process that uses it.
@@ -126,16 +133,16 @@ class OwnDatasets:
             outline.class_names,
         )
 
-    def keep(self, dataset: ImageDataset, name: str) -> None:
+    def keep(self, dataset: Dataset, name: str) -> None:
         """Write a dataset, completely or not at all.
 
         Raises:
-            DatasetError: the name is invalid, taken, or belonged to another dataset; there is no space; or the file
-                cannot be written.
+            DatasetError: the dataset has no images; the name is invalid, taken, or belonged to another dataset; there
+                is no space; or the file cannot be written.
         """
         _check_name(name)
-        if name in self._reserved:
-            raise DatasetError(f"The name {name} belongs to a built-in dataset: choose another one.")
+        if not isinstance(dataset, ImageDataset):
+            raise DatasetError("Only datasets of images can be saved here.")
         content = _content(dataset)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -151,7 +158,7 @@ class OwnDatasets:
         Raises:
             DatasetError: it is not an uploaded dataset, or the file cannot be deleted.
         """
-        if not self._is_name(name):
+        if not _is_name(name):
             raise DatasetError(f"{name[:64]!r} is not an uploaded dataset: only those can be deleted.")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -187,13 +194,6 @@ class OwnDatasets:
             self._path(name).unlink()
             raise
 
-    def _is_name(self, name: str) -> bool:
-        try:
-            _check_name(name)
-        except DatasetError:
-            return False
-        return name not in self._reserved
-
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"
 
@@ -223,6 +223,14 @@ def _check_name(name: str) -> None:
         raise DatasetError(
             "A dataset name has 1 to 64 lower-case letters, digits and hyphens, and does not start with a hyphen."
         ) from error
+
+
+def _is_name(name: str) -> bool:
+    try:
+        _check_name(name)
+    except DatasetError:
+        return False
+    return True
 
 
 def _content(dataset: ImageDataset) -> bytes:

@@ -1,0 +1,186 @@
+"""Datasets that torchvision can download, in IDX files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from torchvision import datasets as published
+
+from core.data.dataset import ImageDataset
+from core.data.sources.fetch import Fetch, FetchError
+from core.data.sources.idx import IdxDataset, find_files, read_parts
+from core.data.sources.source import DatasetInfo, Source
+from core.errors import DatasetError, DownloadError
+from core.settings import Settings
+
+ABANDONED = 24 * 3600
+"""Seconds after which an unfinished download is deleted."""
+
+PUBLISHED: tuple[IdxDataset, ...] = (
+    IdxDataset(
+        name="mnist",
+        title="MNIST",
+        line="70,000 handwritten digits, 28×28 grey, 60,000 of them for training.",
+        class_names=tuple("0123456789"),
+        folder="MNIST",
+        mirrors=tuple(published.MNIST.mirrors),
+        resources=tuple(published.MNIST.resources),
+        download_bytes=11_594_722,
+        licence="CC BY-SA 3.0",
+        link="http://yann.lecun.com/exdb/mnist/",
+        as_source=4,
+        as_target=4,
+    ),
+    IdxDataset(
+        name="fashion-mnist",
+        title="Fashion-MNIST",
+        line="70,000 pieces of clothing in ten classes, 28×28 grey, 60,000 of them for training.",
+        class_names=tuple(published.FashionMNIST.classes),
+        folder="FashionMNIST",
+        mirrors=tuple(published.FashionMNIST.mirrors),
+        resources=tuple(published.FashionMNIST.resources),
+        download_bytes=30_878_645,
+        licence="MIT",
+        link="https://github.com/zalandoresearch/fashion-mnist",
+        as_source=3,
+        as_target=5,
+    ),
+    IdxDataset(
+        name="kmnist",
+        title="KMNIST",
+        line="70,000 cursive Japanese characters in ten classes, 28×28 grey, 60,000 of them for training.",
+        class_names=tuple(published.KMNIST.classes),
+        folder="KMNIST",
+        mirrors=tuple(published.KMNIST.mirrors),
+        resources=tuple(published.KMNIST.resources),
+        download_bytes=21_240_888,
+        licence="CC BY-SA 4.0",
+        link="http://codh.rois.ac.jp/kmnist/",
+        as_source=2,
+        as_target=3,
+    ),
+    IdxDataset(
+        name="emnist-letters",
+        title="EMNIST letters",
+        line="145,600 handwritten letters, 28×28 grey, 124,800 of them for training.",
+        class_names=tuple(published.EMNIST.classes_split_dict["letters"][1:]),
+        folder="EMNIST",
+        mirrors=(published.EMNIST.url.removesuffix("gzip.zip"),),
+        resources=(("gzip.zip", published.EMNIST.md5),),
+        download_bytes=561_753_746,
+        parts=("emnist-letters-train", "emnist-letters-test"),
+        first_label=1,
+        transposed=True,
+        link="https://www.nist.gov/itl/products-and-services/emnist-dataset",
+        as_target=2,
+    ),
+)
+"""Datasets that torchvision can download; URLs and checksums are torchvision's."""
+
+
+class Published(Source):
+    """Published datasets, each downloaded once or found in a folder that has it."""
+
+    def __init__(self, settings: Settings, datasets: tuple[IdxDataset, ...] = PUBLISHED, timeout: float = 15.0) -> None:
+        """Args:
+        settings: the folders to read from and to download to.
+        datasets: descriptions of the datasets.
+        timeout: seconds to wait for a server that sends nothing.
+        """
+        self._settings = settings
+        self._datasets = {dataset.name: dataset for dataset in datasets}
+        self._timeout = timeout
+        self._downloading = {dataset.name: threading.Lock() for dataset in datasets}
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._datasets)
+
+    def info(self, name: str) -> DatasetInfo:
+        dataset = self._datasets[name]
+        return DatasetInfo(
+            name,
+            dataset.title,
+            dataset.line,
+            num_classes=len(dataset.class_names),
+            state="absent" if self._files(dataset) is None else "ready",
+            download_bytes=dataset.download_bytes,
+            licence=dataset.licence,
+            link=dataset.link,
+            as_source=dataset.as_source,
+            as_target=dataset.as_target,
+        )
+
+    def load(self, name: str) -> ImageDataset:
+        dataset = self._datasets[name]
+        files = self._files(dataset)
+        if files is None:
+            raise DatasetError(
+                f"{dataset.title} is not on this machine: download it, or set LORA_LAB_DATA to a folder that has it."
+            )
+        return ImageDataset(name, *read_parts(dataset, files), dataset.class_names)
+
+    def download(
+        self, name: str, progress: Callable[[float], None] | None = None, stop: threading.Event | None = None
+    ) -> None:
+        """Download a dataset into the datasets folder and check it; on failure that folder is left unchanged."""
+        dataset = self._datasets[name]
+        if not self._downloading[name].acquire(blocking=False):
+            raise DownloadError(f"{dataset.title} is already being downloaded; wait until that has finished.")
+        home = self._settings.datasets
+        final = home / dataset.folder / "raw"
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            _discard_abandoned(home, name)
+            with tempfile.TemporaryDirectory(dir=home, prefix=f".{name}.", suffix=".part") as folder:
+                staged = Path(folder) / "raw"
+                staged.mkdir()
+                Fetch(dataset, staged, progress, stop, self._timeout).run()
+                _put_in_place(staged, final, aside=Path(folder) / "before")
+        except FetchError as error:
+            raise DownloadError(_failure(dataset, str(error), final)) from error
+        except OSError as error:
+            raise DownloadError(_failure(dataset, error.strerror or str(error), final)) from error
+        finally:
+            self._downloading[name].release()
+
+    def _files(self, dataset: IdxDataset) -> tuple[Path, ...] | None:
+        """The dataset's files, in the first folder that has all four."""
+        folders = dict.fromkeys((dataset.folder, dataset.name, dataset.folder.lower()))
+        for root in (self._settings.data_folder, self._settings.datasets):
+            for folder in folders:
+                for inner in ("raw", ""):
+                    files = None if root is None else find_files(dataset, root / folder / inner)
+                    if files is not None:
+                        return files
+        return None
+
+
+def _failure(dataset: IdxDataset, reason: str, folder: Path) -> str:
+    return f"Could not download {dataset.title}: {reason}. Check the connection, or put the IDX files into {folder}."
+
+
+def _discard_abandoned(home: Path, name: str) -> None:
+    """Delete the partial downloads of processes that were killed."""
+    for folder in home.glob(f".{name}.*.part"):
+        if folder.stat().st_mtime < time.time() - ABANDONED:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_in_place(staged: Path, final: Path, aside: Path) -> None:
+    """Move a folder to its final name; if that fails, restore the folder that was there."""
+    final.parent.mkdir(exist_ok=True)
+    if not final.exists():
+        os.replace(staged, final)
+        return
+    os.replace(final, aside)
+    try:
+        os.replace(staged, final)
+    except OSError:
+        os.replace(aside, final)
+        raise

@@ -1,0 +1,21 @@
+"""All sources of datasets, in the order in which their datasets are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.data.sources.digits import Digits
+from core.data.sources.own import OwnDatasets
+from core.data.sources.published import Published
+from core.data.sources.source import Source
+from core.settings import Settings
+
+SourceFactory = Callable[[Settings], Source]
+"""Makes a source; usually its class."""
+
+SOURCES: list[SourceFactory] = [
+    Digits,
+    Published,
+    OwnDatasets,
+]
+"""One line per source. A catalog asks those that are listed when it is made."""

@@ -1,0 +1,100 @@
+"""A source: something that has datasets, by name."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from core.data.dataset import Dataset
+from core.errors import DatasetError
+
+Revision = tuple[int | str, ...]
+"""Distinguishes datasets that had the same name at different times; caches of what was made of one depend on it."""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known about a dataset without reading it."""
+
+    name: str
+    title: str
+    line: str
+    """One-line description, including the size."""
+    num_classes: int
+    state: Literal["ready", "absent", "damaged"]
+    download_bytes: int = 0
+    """Size of the download; 0 if none is needed."""
+    is_own: bool = False
+    """Whether a user uploaded it; such a dataset can be removed."""
+    kind: str = "image"
+    """What its examples are; see :class:`core.data.views.view.View`."""
+    licence: str = ""
+    """Name of the licence; empty if it is not known."""
+    link: str = ""
+    """Address of a page about the dataset; empty if there is none."""
+    as_source: int = 0
+    """Of the datasets that are ready, the one with the highest value is suggested to pretrain on; 0 for none."""
+    as_target: int = 0
+    """The same, to transfer to."""
+
+
+class Source(ABC):
+    """Some datasets of one kind. Thread-safe."""
+
+    kind: ClassVar[str] = "image"
+    """What the examples of its datasets are."""
+    is_own: ClassVar[bool] = False
+    """Whether its datasets are those of the people who use the dashboard, who may add and remove some."""
+
+    @abstractmethod
+    def names(self) -> Sequence[str]:
+        """Names of its datasets, in the order in which they are shown."""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names()
+
+    @abstractmethod
+    def info(self, name: str) -> DatasetInfo:
+        """Describe one of its datasets; one that cannot be read is ``damaged``."""
+
+    @abstractmethod
+    def load(self, name: str) -> Dataset:
+        """Read one of its datasets. Raises: DatasetError: it is not on this machine, or damaged."""
+
+    def revision(self, name: str) -> Revision:
+        """A value that changes when the dataset of this name is replaced by another one; constant by default."""
+        return ()
+
+    def download(
+        self, name: str, progress: Callable[[float], None] | None = None, stop: threading.Event | None = None
+    ) -> None:
+        """Download one of its datasets; by default there is nothing to do.
+
+        Args:
+            name: the dataset.
+            progress: called with the fraction of bytes received, 0 to 1.
+            stop: once set, the download ends at the next chunk.
+
+        Raises:
+            DownloadError: it could not be downloaded, is already being downloaded, or was stopped.
+        """
+        return
+
+    def keep(self, dataset: Dataset, name: str) -> None:
+        """Save a dataset under a name, completely or not at all.
+
+        Raises:
+            DatasetError: it cannot be saved here.
+        """
+        raise DatasetError(f"{name[:64]!r} cannot be saved here.")
+
+    def remove(self, name: str) -> None:
+        """Delete a dataset; does nothing if it no longer exists.
+
+        Raises:
+            DatasetError: it is not an uploaded dataset, or cannot be deleted.
+        """
+        raise DatasetError(f"{name[:64]!r} is not an uploaded dataset: only those can be deleted.")

@@ -1,0 +1,76 @@
+"""Which examples of a dataset a task consists of.
+
+Which ones are held out, and which are the shots, depends only on the dataset and the class: all runs, methods and
+transforms of a dataset are trained and validated on the same examples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.dataset import Dataset
+from core.errors import DatasetError
+from core.spec import TaskSpec
+
+SPLIT_SEED = 20210617
+"""Seed of the choice of held-out examples and shots, the same for every run."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a task will contain, known without making its tensors."""
+
+    classes: tuple[int, ...]
+    train: NDArray[np.intp]
+    """Training rows, as indices into the dataset's training part."""
+    validation: NDArray[np.intp]
+    """Held-out rows, as indices into the same part."""
+    test: NDArray[np.intp]
+    """Test rows, as indices into the dataset's test part."""
+
+
+def outline(spec: TaskSpec, dataset: Dataset) -> Outline:
+    """Choose a task's examples.
+
+    Raises:
+        DatasetError: the dataset is another one, lacks a class, or has too few examples of one.
+    """
+    if spec.dataset != dataset.name:
+        raise DatasetError(f"This task is made of {spec.dataset}, not of {dataset.name}; choose the matching dataset.")
+    present = np.intersect1d(dataset.train_labels, dataset.test_labels).tolist()
+    classes = tuple(present) if spec.classes is None else tuple(sorted(spec.classes))
+    lacking = [label for label in classes if label not in present]
+    if lacking:
+        raise DatasetError(
+            f"{dataset.name} has no training or no test images of class {lacking[0]}; "
+            f"choose among its classes {present[0]} to {present[-1]}."
+        )
+    train, validation = _split(spec, dataset, classes)
+    return Outline(classes, train, validation, np.flatnonzero(np.isin(dataset.test_labels, classes)))
+
+
+def _split(spec: TaskSpec, dataset: Dataset, classes: tuple[int, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of the training part to train on and rows to hold out, each sorted.
+
+    Each class has one fixed random order. Validation rows are taken from its front and shots from its back, so a
+    larger part contains the smaller one, and neither depends on the other or on the classes kept.
+    """
+    train, validation = [], []
+    for label in classes:
+        rows = np.flatnonzero(dataset.train_labels == label)
+        # NumPy guarantees that the stream of RandomState never changes between versions.
+        rows = np.random.RandomState([SPLIT_SEED, label]).permutation(rows)
+        held_out = max(1, round(spec.validation * len(rows)))
+        available = len(rows) - held_out
+        wanted = 1 if spec.shots is None else spec.shots
+        if available < wanted:
+            raise DatasetError(
+                f"{dataset.name} has {available} training images of class {label} besides the validation part, "
+                f"not {wanted}; ask for fewer shots or leave the class out."
+            )
+        train.append(rows[held_out:] if spec.shots is None else rows[-spec.shots :])
+        validation.append(rows[:held_out])
+    return np.sort(np.concatenate(train)), np.sort(np.concatenate(validation))

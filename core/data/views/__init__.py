@@ -1,0 +1,1 @@
+"""How datasets become tasks: one module per kind of data, and the registry that lists them."""

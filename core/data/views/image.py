@@ -1,0 +1,110 @@
+"""Tasks of images: classes kept, rotated, inverted, with pixels shuffled, few of each class, some held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import rotate
+
+from core.data.dataset import SIDE, Dataset, ImageDataset, Images, Labels
+from core.data.examples import Examples, ImageExamples
+from core.data.split import Outline, outline
+from core.data.task import Task
+from core.data.views.view import FormField
+from core.errors import DatasetError
+from core.spec import TaskSpec
+
+CHUNK = 4096
+"""Images transformed at once: small enough for the processor's cache."""
+
+
+class ImageView:
+    """Makes tasks of images of 28×28 pixels; see :class:`core.data.views.view.View`."""
+
+    kind = "image"
+    fields: Sequence[FormField] = (
+        FormField("classes", "classes"),
+        FormField("rotation", "slider", step=5, unit="°"),
+        FormField("invert", "switch"),
+        FormField("permutation", "switch", on=0, help="Shuffles the pixels in the same way for every image."),
+        FormField("shots", "amount", (1, 2, 5, 10, 20, 50, 100), help="Training images per class."),
+        FormField("validation", "share"),
+    )
+
+    def outline(self, spec: TaskSpec, dataset: Dataset) -> Outline:
+        """Choose a task's images. Raises: DatasetError: see :func:`core.data.split.outline`."""
+        return outline(spec, dataset)
+
+    def task(self, spec: TaskSpec, dataset: Dataset) -> Task:
+        """Make a task from a dataset. The same spec and dataset give the same task, bit for bit.
+
+        Args:
+            spec: classes, transforms, shots and validation part. Transforms are applied in this order: rotation,
+                inversion, permutation.
+            dataset: the one that ``spec`` names.
+
+        Returns:
+            The task on the CPU, images in the dataset's order, as rows of 784 values.
+
+        Raises:
+            DatasetError: the dataset is another one, has no images, lacks a class, or has too few images of one.
+        """
+        if not isinstance(dataset, ImageDataset):
+            raise DatasetError(f"{dataset.name} has no images: choose a dataset of images.")
+        chosen = self.outline(spec, dataset)
+        return Task(
+            spec=spec,
+            classes=chosen.classes,
+            class_names=dataset.class_names,
+            train=_examples(dataset.train_images, dataset.train_labels, chosen.train, spec),
+            validation=_examples(dataset.train_images, dataset.train_labels, chosen.validation, spec),
+            test=_examples(dataset.test_images, dataset.test_labels, chosen.test, spec),
+        )
+
+    def preview(self, task: Task, per_class: int) -> tuple[Images, Labels]:
+        """The first training images of each class.
+
+        Args:
+            task: the task.
+            per_class: number of images per class; fewer if the task has fewer.
+
+        Returns:
+            Images of shape (k, 28, 28), 0 black to 255 white, and their labels of shape (k,), sorted by class.
+        """
+        labels = task.train.labels
+        rows = torch.cat([(labels == label).nonzero()[:per_class, 0] for label in task.classes])
+        return images_of(task.train, rows), labels[rows].cpu().numpy()
+
+
+def images_of(examples: Examples, rows: Tensor) -> Images:
+    """Some examples as a network sees them, of shape (k, 28, 28), 0 black to 255 white; ``rows`` has shape (k,)."""
+    pixels = examples.batch(rows)["pixels"]
+    images: Images = (pixels * 255).round().to(torch.uint8).view(-1, SIDE, SIDE).cpu().numpy()
+    return images
+
+
+def _examples(images: Images, labels: Labels, rows: NDArray[np.intp], spec: TaskSpec) -> ImageExamples:
+    return ImageExamples(_transformed(images, rows, spec), torch.from_numpy(labels[rows]))
+
+
+def _transformed(images: Images, rows: NDArray[np.intp], spec: TaskSpec) -> Tensor:
+    """Selected rows of ``images``, of shape (n, 28, 28), transformed to (len(rows), 784) float32 from 0 to 1."""
+    out = torch.empty(len(rows), SIDE * SIDE)
+    order = None
+    if spec.permutation is not None:
+        order = torch.from_numpy(np.random.RandomState(spec.permutation).permutation(SIDE * SIDE))
+    for start in range(0, len(rows), CHUNK):
+        x = torch.from_numpy(images[rows[start : start + CHUNK]]).float().div_(255)
+        if spec.rotation:
+            x = rotate(x.unsqueeze(1), spec.rotation, InterpolationMode.BILINEAR)
+        if spec.invert:
+            # After the rotation, so that the empty corners become background too.
+            x = 1 - x
+        x = x.reshape(len(x), -1)
+        out[start : start + len(x)] = x if order is None else x[:, order]
+    return out

@@ -1,0 +1,64 @@
+"""A view: how datasets of one kind become tasks, and the form for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from core.data.dataset import Dataset, Images, Labels
+from core.data.split import Outline
+from core.data.task import Task
+from core.spec import TaskSpec
+
+Widget = Literal["classes", "slider", "switch", "amount", "share"]
+"""How a field is asked for: labels to keep, a slider of whole steps, on or off, one of a few amounts or all, and a
+fraction of the training part."""
+
+
+@dataclass(frozen=True)
+class FormField:
+    """One field of :class:`core.spec.TaskSpec` in a form; title and limits are the spec's own."""
+
+    name: str
+    widget: Widget
+    choices: tuple[int, ...] = ()
+    """The amounts to choose from."""
+    step: int = 1
+    """Step of a slider."""
+    unit: str = ""
+    """What follows a slider's number."""
+    on: Any = True
+    """Value of a switch that is on; off is the spec's default."""
+    help: str = ""
+    """Explanation in a form; empty for the spec's description."""
+
+
+class View(Protocol):
+    """Makes tasks of the datasets of one kind."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the datasets."""
+        ...
+
+    @property
+    def fields(self) -> Sequence[FormField]:
+        """What can be chosen about a task, in the order of a form."""
+        ...
+
+    def outline(self, spec: TaskSpec, dataset: Dataset) -> Outline:
+        """Choose a task's examples. Raises: DatasetError: see :func:`core.data.split.outline`."""
+        ...
+
+    def task(self, spec: TaskSpec, dataset: Dataset) -> Task:
+        """Make a task on the CPU; the same spec and dataset give the same task, bit for bit.
+
+        Raises:
+            DatasetError: see :func:`core.data.split.outline`; or the dataset is of another kind.
+        """
+        ...
+
+    def preview(self, task: Task, per_class: int) -> tuple[Images, Labels]:
+        """The first ``per_class`` training examples of each class as pictures, and their labels, sorted by class."""
+        ...

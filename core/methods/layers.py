@@ -1,0 +1,215 @@
+"""Layers of low-rank adaptation (Hu et al. 2021, arXiv 2106.09685): y = x Wᵀ + b + s · (x A) B.
+
+W of shape (out, in) is frozen; A of shape (in, r) and B of shape (r, out) are trained.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import LoRAError, MergedError
+from core.methods.linear import features, is_transposed, product
+from core.spec import SCALINGS, Scaling, Start
+
+
+def scaling_factor(scaling: Scaling, alpha: float, rank: int) -> float:
+    """The factor s on an adapter's output.
+
+    ``alpha/r`` is section 4.1 of the LoRA paper and PEFT's default; ``alpha/sqrt(r)`` is rsLoRA (Kalajdzievski 2023,
+    arXiv 2312.03732); ``alpha`` is the plain factor of many tutorials.
+
+    Raises:
+        LoRAError: not one of :data:`core.spec.SCALINGS`.
+    """
+    match scaling:
+        case "alpha/r":
+            return alpha / rank
+        case "alpha":
+            return alpha
+        case "alpha/sqrt(r)":
+            return alpha / math.sqrt(rank)
+        case _:
+            raise LoRAError(f"Scaling must be one of {', '.join(SCALINGS)}, not {scaling!r}.")
+
+
+def alpha_for(scaling: Scaling, factor: float, rank: int) -> float:
+    """The alpha that gives ``factor`` at ``rank``: the inverse of :func:`scaling_factor`."""
+    return factor / scaling_factor(scaling, 1.0, rank)
+
+
+class LoRALayer(nn.Module):
+    """The adapter of a linear layer: maps x of shape (..., in) to s · (x A) B of shape (..., out)."""
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        rank: int,
+        alpha: float,
+        scaling: Scaling = "alpha/r",
+        start: Start = "kaiming",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Initialize A randomly and B with zeros, so that the adapted network starts exactly equal to the base.
+
+        Args:
+            in_dim: number of inputs of the adapted layer.
+            out_dim: number of outputs of the adapted layer.
+            rank: r, from 1 to min(in_dim, out_dim).
+            alpha: strength, finite and positive.
+            scaling: how s is computed; see :func:`scaling_factor`.
+            start: ``kaiming`` draws A uniformly with bound 1/√in, as PEFT does by default; ``gaussian`` draws it with
+                standard deviation 1/r, as PEFT's option of that name does.
+            generator: random number generator; None for torch's global one.
+
+        Raises:
+            LoRAError: rank or alpha is out of range.
+        """
+        super().__init__()
+        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+            raise LoRAError(f"Rank must be a whole number of at least 1, not {rank!r}.")
+        if rank > min(in_dim, out_dim):
+            raise LoRAError(
+                f"Rank {rank} is above {min(in_dim, out_dim)}, the maximum for a layer with "
+                f"{in_dim} inputs and {out_dim} outputs; choose a smaller rank."
+            )
+        if not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
+            raise LoRAError(f"Alpha must be a finite number above 0, not {alpha!r}.")
+        self.rank = rank
+        self.alpha = float(alpha)
+        self.scaling = scaling_factor(scaling, self.alpha, rank)
+        self.A = nn.Parameter(torch.empty(in_dim, rank))
+        self.B = nn.Parameter(torch.zeros(rank, out_dim))
+        with torch.no_grad():
+            if start == "kaiming":
+                self.A.uniform_(-1 / math.sqrt(in_dim), 1 / math.sqrt(in_dim), generator=generator)
+            elif start == "gaussian":
+                self.A.normal_(std=1 / rank, generator=generator)
+            else:
+                raise LoRAError(f"The initialization of A must be kaiming or gaussian, not {start!r}.")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scaling * (x.to(self.A.dtype) @ self.A @ self.B)
+
+    def delta(self) -> Tensor:
+        """ΔW = s · (A B)ᵀ, of shape (out, in) like the weight of the adapted layer, in at least float32."""
+        dtype = _sum_dtype(self.A)
+        return self.scaling * (self.A.to(dtype) @ self.B.to(dtype)).T
+
+
+class AdaptedLinear(nn.Module):
+    """A linear layer with an adapter; the two subclasses differ in the order of the operations.
+
+    It has the ``weight`` and ``bias`` of the layer that it computes, for code that uses them instead of calling the
+    layer: ``nn.TransformerEncoderLayer`` does in its fast path, T5 in its feed-forward part.
+    """
+
+    original_weight: Tensor | None
+
+    def __init__(
+        self,
+        linear: nn.Linear,
+        rank: int,
+        alpha: float,
+        scaling: Scaling = "alpha/r",
+        start: Start = "kaiming",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Add a new :class:`LoRALayer` to ``linear``, which is not changed. Args: as in :class:`LoRALayer`.
+
+        Raises:
+            LoRAError: rank or alpha is out of range, or ``linear`` is neither an ``nn.Linear`` nor a ``Conv1D``.
+        """
+        super().__init__()
+        if not isinstance(linear, nn.Linear) and not is_transposed(linear):
+            raise LoRAError(f"LoRA adapts Linear layers, not {type(linear).__name__}.")
+        self.linear = linear
+        self.in_features, self.out_features = features(linear)
+        self.lora = LoRALayer(self.in_features, self.out_features, rank, alpha, scaling, start, generator)
+        # The adapter of half-precision weights is float32: its updates are too small for 8 bits of mantissa.
+        self.lora.to(device=linear.weight.device, dtype=_sum_dtype(linear.weight))
+        self.register_buffer("original_weight", None, persistent=False)
+        self.train(linear.training)
+
+    @classmethod
+    def holding(cls, linear: nn.Linear, A: Tensor, B: Tensor, alpha: float, scaling: Scaling) -> Self:
+        """Add an adapter with given matrices, such as those of an adapter file.
+
+        Args:
+            linear: the layer to adapt.
+            A: of shape (in, r); r may exceed min(in, out), as other trainers allow.
+            B: of shape (r, out).
+            alpha: strength, finite and positive.
+            scaling: how s is computed.
+
+        Raises:
+            LoRAError: the shapes do not match, or alpha is out of range.
+        """
+        rank, (in_features, out_features) = A.shape[-1], features(linear)
+        if A.shape != (in_features, rank) or B.shape != (rank, out_features):
+            raise LoRAError(
+                f"Matrices of shapes {tuple(A.shape)} and {tuple(B.shape)} do not fit a layer with "
+                f"{in_features} inputs and {out_features} outputs."
+            )
+        # With its own generator, so that the global one, which other threads may use, is left alone.
+        layer = cls(linear, 1, alpha, scaling, generator=torch.Generator())
+        layer.lora.A = nn.Parameter(A.detach().to(layer.lora.A, copy=True))
+        layer.lora.B = nn.Parameter(B.detach().to(layer.lora.B, copy=True))
+        layer.lora.rank = rank
+        layer.lora.scaling = scaling_factor(scaling, layer.lora.alpha, rank)
+        return layer
+
+    @property
+    def merged(self) -> bool:
+        """Whether ``linear.weight`` is W + ΔW now."""
+        return self.original_weight is not None
+
+    @property
+    def weight(self) -> Tensor:
+        """W + ΔW in the shape of ``linear.weight``; it has a gradient with respect to A and B unless merged."""
+        return self.linear.weight if self.merged else self.summed_weight()
+
+    @property
+    def bias(self) -> nn.Parameter | None:
+        """The bias of ``linear``, which has no adapter."""
+        return self.linear.bias
+
+    def summed_weight(self) -> Tensor:
+        """W + ΔW in the shape of ``linear.weight``, added in at least float32 and rounded once."""
+        weight, delta = self.linear.weight, self.lora.delta()
+        if is_transposed(self.linear):
+            delta = delta.T
+        return (weight.to(_sum_dtype(weight)) + delta).to(weight.dtype)
+
+    def _refuse_training_when_merged(self) -> None:
+        if self.training and torch.is_grad_enabled():
+            raise MergedError("This network is merged, so training would change the base: call unmerge() first.")
+
+
+class LinearWithLoRA(AdaptedLinear):
+    """Computes x Wᵀ + b and s · (x A) B, and adds them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        base: Tensor = self.linear(x)
+        if self.merged:
+            self._refuse_training_when_merged()
+            return base
+        update: Tensor = self.lora(x)
+        return (base + update).to(base.dtype)
+
+
+class LinearWithLoRAMerged(AdaptedLinear):
+    """Computes x (W + ΔW)ᵀ + b, which equals the output of :class:`LinearWithLoRA` by distributivity."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.merged:
+            self._refuse_training_when_merged()
+        return product(self.linear, x, self.weight)
+
+
+def _sum_dtype(weight: Tensor) -> torch.dtype:
+    return torch.promote_types(weight.dtype, torch.float32)

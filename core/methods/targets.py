@@ -1,0 +1,159 @@
+"""Which layers a target names: by path, by role in a transformer, or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, get_args
+
+from torch import nn
+
+from core.errors import LoRAError
+from core.methods.linear import is_linear
+
+ALL = "all-linear"
+"""The target that stands for every linear layer, except the output layer or classifier of a Hugging Face model."""
+
+Role = Literal["attention", "feed-forward"]
+"""What a layer is for in a block of a transformer."""
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+ENDINGS: Mapping[Role, Mapping[str, tuple[str, ...]]] = {
+    "attention": {
+        "attention.self": ("query", "key", "value", "query_proj", "key_proj", "value_proj"),  # BERT, RoBERTa, DeBERTa
+        "crossattention.self": ("query", "key", "value"),
+        "attention.output": ("dense",),
+        "crossattention.output": ("dense",),
+        "attention": ("q_lin", "k_lin", "v_lin", "out_lin", "q_proj", "k_proj", "v_proj", "o_proj"),  # DistilBERT, ViT
+        "attn": ("c_attn", "c_proj", "Wqkv", "Wo"),  # GPT-2, ModernBERT
+        "crossattention": ("q_attn", "c_attn", "c_proj"),
+        "self_attn": ("q_proj", "k_proj", "v_proj", "o_proj", "out_proj"),  # Llama, Qwen, Mistral, Gemma
+        "encoder_attn": ("q_proj", "k_proj", "v_proj", "out_proj"),
+        "SelfAttention": ("q", "k", "v", "o"),  # T5
+        "EncDecAttention": ("q", "k", "v", "o"),
+    },
+    "feed-forward": {
+        "intermediate": ("dense",),  # BERT, RoBERTa, DeBERTa
+        "output": ("dense",),
+        "ffn": ("lin1", "lin2"),  # DistilBERT
+        "mlp": ("c_fc", "c_proj", "gate_proj", "up_proj", "down_proj", "fc1", "fc2", "Wi", "Wo"),  # GPT-2, Llama, ViT
+        "DenseReluDense": ("wi", "wi_0", "wi_1", "wo"),  # T5
+    },
+}
+"""Names of layers by their role and by the ending of their parent's path. The longest ending decides, so that BERT's
+``attention.output.dense`` is attention and its ``output.dense`` is not."""
+
+BLOCKS: dict[type[nn.Module], Mapping[str, Role]] = {
+    nn.MultiheadAttention: {"out_proj": "attention"},
+    nn.TransformerEncoderLayer: {"linear1": "feed-forward", "linear2": "feed-forward"},
+    nn.TransformerDecoderLayer: {"linear1": "feed-forward", "linear2": "feed-forward"},
+}
+"""Roles of layers whose parent has one of these types, which says more than the name that a network gives it."""
+
+HEADS = ("score", "classifier", "pre_classifier")
+"""Names of a classifier in Hugging Face models. PEFT trains these in full when its task type is ``SEQ_CLS``."""
+
+
+def find_targets(model: nn.Module, wanted: Iterable[str]) -> dict[str, nn.Linear]:
+    """Find the layers that ``wanted`` names, by path, in the model's order.
+
+    A target is one of these; a string may hold several of them, separated by commas:
+
+    - a full path (``layers.2``) or its last components (``2`` or ``attention.query``, but ``fc`` does not match
+      ``fc2``);
+    - a role in a transformer, ``attention`` or ``feed-forward``, unless a linear layer has that name;
+    - ``all-linear``: every plain linear layer, except the output layer or classifier of a Hugging Face model, which
+      PEFT leaves out too. In ``nn.MultiheadAttention`` no layer is plain.
+
+    Raises:
+        LoRAError: a target matches nothing, or a module that is not a plain linear layer.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    found: dict[str, nn.Linear] = {}
+    for target in names(wanted):
+        for path in _matches(target, model, modules):
+            module = modules[path]
+            if not is_linear(module):
+                raise LoRAError(_refusal(target, path, modules))
+            found[path] = module
+    return {path: found[path] for path in modules if path in found}
+
+
+def names(targets: Iterable[str]) -> list[str]:
+    """The single targets in strings that may hold several, separated by commas."""
+    return [name.strip() for target in targets for name in target.split(",")]
+
+
+def is_named(path: str, name: str) -> bool:
+    """Whether ``name`` is a path or its last components."""
+    return path == name or path.endswith("." + name)
+
+
+def role_of(path: str) -> Role | None:
+    """The role of the layer at ``path``, by :data:`ENDINGS`; None if its name says nothing."""
+    parent, _, name = path.rpartition(".")
+    found = [
+        (len(ending), role)
+        for role, endings in ENDINGS.items()
+        for ending, layers in endings.items()
+        if name in layers and is_named(parent, ending)
+    ]
+    return max(found)[1] if found else None
+
+
+def _matches(target: str, model: nn.Module, modules: Mapping[str, nn.Module]) -> list[str]:
+    """Paths of the modules that one target names. Raises: LoRAError: there are none."""
+    linears = [path for path, module in modules.items() if path and is_linear(module)]
+    if target == ALL:
+        heads = _heads(model)
+        found = [path for path in linears if id(modules[path]) not in heads]
+    else:
+        found = [path for path in modules if path and is_named(path, target)]
+    if target in ROLES and not any(path in found for path in linears):
+        found = [path for path in modules if path and _role(path, modules) == target]
+        inside = {path.rpartition(".")[0] + "." for path in found}
+        odd = [path for path in linears if path.startswith(tuple(inside)) and _role(path, modules) is None]
+        if odd or not found:
+            known = (
+                f"the role of layer {odd[0]} is not known" if odd else f"no layer is known to have the role {target}"
+            )
+            raise LoRAError(f"In this network {known}: name layers, or use {ALL}; it has: {_listed(linears)}.")
+    if not found:
+        raise LoRAError(f"No layer matches the target {target!r}; this network has: {_listed(linears)}.")
+    return found
+
+
+def _role(path: str, modules: Mapping[str, nn.Module]) -> Role | None:
+    """The role of a module in a network: by its parent's type, else by its path if it is a linear layer."""
+    parent, _, name = path.rpartition(".")
+    for block, roles in BLOCKS.items():
+        if isinstance(modules[parent], block):
+            return roles.get(name)
+    return role_of(path) if is_linear(modules[path]) else None
+
+
+def _heads(model: nn.Module) -> set[int]:
+    """Identities of the output layer and of all modules of the classifier of each Hugging Face model in ``model``."""
+    found: set[int] = set()
+    for module in model.modules():
+        outputs = getattr(module, "get_output_embeddings", None)
+        if callable(outputs):
+            heads = [outputs(), *(getattr(module, name, None) for name in HEADS)]
+            found |= {id(part) for head in heads if isinstance(head, nn.Module) for part in head.modules()}
+    return found
+
+
+def _refusal(target: str, path: str, modules: Mapping[str, nn.Module]) -> str:
+    """One sentence that says why the module at ``path`` cannot be adapted."""
+    module, parent = modules[path], modules[path.rpartition(".")[0]]
+    if isinstance(module, nn.MultiheadAttention) or isinstance(parent, nn.MultiheadAttention):
+        return (
+            f"The target {target!r} is part of nn.MultiheadAttention, which keeps q, k and v in one packed weight and "
+            "calls no linear layer: choose other layers, or write the attention with Linear layers."
+        )
+    # Other code may use a subclass's weight directly and bypass our forward.
+    return f"The target {target!r} is a {type(module).__name__}; LoRA needs plain Linear layers."
+
+
+def _listed(paths: list[str]) -> str:
+    return ", ".join(paths) or "no linear layer"

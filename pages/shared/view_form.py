@@ -1,0 +1,72 @@
+"""The form for every setting of a task, drawn from the description that the view of its dataset gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import streamlit as st
+
+from core.data.sources.source import DatasetInfo
+from core.data.views.registry import view_of
+from core.data.views.view import FormField
+from core.spec import TaskSpec, bounds
+from pages.shared import forms
+
+ALL = "all"
+"""The amount that leaves nothing out."""
+
+
+def own_task(info: DatasetInfo, key: str) -> TaskSpec:
+    """Draw fields for every setting of a task of a dataset; ``key`` is the prefix of the widget keys.
+
+    Raises:
+        SpecError: the choices contradict each other.
+    """
+    values: dict[str, Any] = {}
+    labels = list(range(info.num_classes))
+    for side_by_side, fields in groupby(view_of(info.kind).fields, lambda field: field.widget == "switch"):
+        with st.container(horizontal=side_by_side):
+            values |= {field.name: _value(field, labels, f"{key}-{field.name}") for field in fields}
+    return TaskSpec.of(dataset=info.name, **values)
+
+
+def widget_values(kind: str, task: TaskSpec) -> dict[str, Any]:
+    """What the widgets of :func:`own_task` show for a task of a dataset of this kind, by field."""
+    return {field.name: _shown(field, getattr(task, field.name)) for field in view_of(kind).fields}
+
+
+def _value(field: FormField, labels: Sequence[int], key: str) -> Any:
+    """Draw the widget of a field; return the value of the spec's field."""
+    about = bounds(TaskSpec, field.name)
+    words: dict[str, Any] = {"help": field.help or about.description, "key": key, "persist_state": "session"}
+    match field.widget:
+        case "classes":
+            return tuple(sorted(st.pills(about.title, labels, selection_mode="multi", wrap=True, **words))) or None
+        case "slider":
+            low, high = int(about.low or 0), int(about.high or 0)
+            start, form = int(about.default), f"%d{field.unit}"
+            return float(st.slider(about.title, low, high, start, field.step, format=form, **words))
+        case "switch":
+            return field.on if st.toggle(about.title, **words) else about.default
+        case "amount":
+            amount = st.select_slider(about.title, [ALL, *forms.offered(list(field.choices), key)], ALL, **words)
+            return None if amount == ALL else amount
+        case "share":
+            return forms.validation_part(key)
+
+
+def _shown(field: FormField, value: Any) -> Any:
+    """What the widget of a field shows for a value of the spec's field."""
+    match field.widget:
+        case "classes":
+            return list(value or ())
+        case "slider":
+            return round(value)
+        case "switch":
+            return value != bounds(TaskSpec, field.name).default
+        case "amount":
+            return value or ALL
+        case "share":
+            return value

@@ -1,0 +1,180 @@
+"""A source of datasets that only this test knows goes through the whole job, without a change in core/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from core.data.catalog import Catalog
+from core.data.dataset import ImageDataset, Images, Labels
+from core.data.presets import preset_tasks
+from core.data.sources.registry import SOURCES
+from core.data.sources.source import DatasetInfo, Source
+from core.data.tasks import Tasks
+from core.data.views.registry import view_of
+from core.engine.job import ADAPTER, NETWORK
+from core.engine.trial import evaluate_adapter
+from core.errors import DatasetError
+from core.lab import Lab, close_lab, open_lab
+from core.settings import Settings
+from core.spec import TaskSpec
+from core.store.record import Experiment
+from tests.conftest import BOTH, finish, short
+from tests.pages.test_pages import PAGES, draw, texts
+
+TRAIN, TEST = 400, 80
+DIRECTIONS = ("across", "falling", "upright", "rising")
+
+
+def drawn(count: int) -> tuple[Images, Labels]:
+    """Noisy stripes in four directions, in turn."""
+    draw = np.random.RandomState(0)
+    labels = np.arange(count) % 4
+    down, right = np.mgrid[:28, :28]
+    waves = np.stack([down, down - right, right, down + right]) * 0.9
+    images = (
+        127 + 90 * np.sin(waves[labels] + draw.uniform(0, 6.3, (count, 1, 1))) + draw.normal(0, 12, (count, 28, 28))
+    )
+    return images.clip(0, 255).astype(np.uint8), labels.astype(np.int64)
+
+
+class Stripes(Source):
+    """Noisy stripes in four directions."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Args: settings: not needed, since nothing is on disk."""
+
+    def names(self) -> tuple[str, ...]:
+        return ("stripes",)
+
+    def info(self, name: str) -> DatasetInfo:
+        return DatasetInfo(name, "Stripes", "480 images of stripes, 28×28 grey.", num_classes=4, state="ready")
+
+    def load(self, name: str) -> ImageDataset:
+        images, labels = drawn(TRAIN + TEST)
+        return ImageDataset(name, images[:TRAIN], labels[:TRAIN], images[TRAIN:], labels[TRAIN:], DIRECTIONS)
+
+
+@dataclass(frozen=True, eq=False)
+class Recordings:
+    """A dataset of a kind that no view knows."""
+
+    name: str = "songs"
+    kind: str = "sound"
+    train_labels: Labels = field(default_factory=lambda: np.arange(20) % 2)
+    test_labels: Labels = field(default_factory=lambda: np.arange(20) % 2)
+    class_names: tuple[str, ...] = ("finch", "wren")
+    num_classes: int = 2
+
+
+class Songs(Stripes):
+    """A source of such a dataset."""
+
+    kind = "sound"
+
+    def names(self) -> tuple[str, ...]:
+        return ("songs",)
+
+    def info(self, name: str) -> DatasetInfo:
+        return DatasetInfo(name, "Songs", "40 songs.", num_classes=2, state="ready", kind=self.kind)
+
+    def load(self, name: str) -> Recordings:
+        return Recordings()
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    SOURCES.append(Stripes)
+    yield
+    SOURCES.remove(Stripes)
+
+
+@pytest.fixture
+def opened(registered: None, settings: Settings) -> Iterator[Lab]:
+    yield open_lab(settings)
+    close_lab()
+
+
+@pytest.fixture
+def experiment(opened: Lab) -> Experiment:
+    """Full fine-tuning and LoRA on turned stripes, with two seeds, finished."""
+    experiment = opened.compare("rotation-45", "stripes", None, short(20, 0.001), BOTH, seeds=[0, 1])
+    ended = finish(opened, experiment.base, *experiment.runs)
+    assert [run.state for run in ended] == ["finished"] * 5
+    return experiment
+
+
+def test_it_is_there_while_it_is_registered_and_gone_afterwards(settings: Settings) -> None:
+    before = Catalog(settings).list()
+    SOURCES.append(Stripes)
+    try:
+        catalog = Catalog(settings)
+        assert [info.name for info in catalog.list()] == [*(info.name for info in before), "stripes"]
+        assert catalog.best() == "digits"
+        assert catalog.load("stripes") is catalog.load("stripes")
+        for refused in (catalog.keep, lambda dataset, name: catalog.remove(name)):
+            with pytest.raises(DatasetError, match=r"belongs to a built-in dataset|not an uploaded dataset"):
+                refused(catalog.load("digits"), "stripes")
+    finally:
+        SOURCES.remove(Stripes)
+    assert Catalog(settings).list() == before
+    with pytest.raises(DatasetError, match="no dataset 'stripes'"):
+        Catalog(settings).load("stripes")
+
+
+def test_pretraining_fine_tuning_and_a_verified_adapter(opened: Lab, experiment: Experiment) -> None:
+    base = opened.run(experiment.base)
+    assert base.spec.model.num_classes == 4
+    assert base.result is not None
+    assert base.result.accuracy > 90
+    full, lora = (next(r for r in opened.members(experiment) if r.spec.method == method) for method in ("full", "lora"))
+    assert full.result is not None
+    assert lora.result is not None
+    assert full.result.steps == lora.result.steps == 6  # 360 images in batches of 64
+    assert lora.result.source_accuracy_before == base.result.accuracy
+    content = opened.artifacts.path(lora.id, ADAPTER).read_bytes()
+    on = [lora.spec.task, base.spec.task]
+    trial = evaluate_adapter(content, opened.artifacts.path(base.id, NETWORK), opened.tasks, on)
+    assert trial.verification.certified
+    target, source = trial.scores
+    assert target.examples == source.examples == TEST
+    assert target.after.accuracy == pytest.approx(lora.result.accuracy)
+    assert source.before.accuracy == pytest.approx(base.result.accuracy)
+
+
+def test_it_can_be_transferred_to_and_from(opened: Lab) -> None:
+    assert preset_tasks("transfer", "digits", opened.catalog, "stripes")[1] == TaskSpec(dataset="stripes")
+    with pytest.raises(DatasetError, match="needs a second dataset"):
+        preset_tasks("transfer", "stripes", opened.catalog)  # no other one has as few classes
+
+
+def test_data_of_a_kind_without_a_view_is_refused_in_one_sentence(settings: Settings) -> None:
+    catalog = Catalog(settings, [*SOURCES, Songs])
+    with pytest.raises(DatasetError, match="no way to learn from data of kind 'sound'; choose a dataset of: image"):
+        Tasks(catalog).get(TaskSpec(dataset="songs"))
+    for source, target in (("digits", "songs"), ("songs", "digits")):
+        with pytest.raises(
+            DatasetError, match="transfer is for datasets of kind 'image', and songs is of kind 'sound'"
+        ):
+            preset_tasks("transfer", source, catalog, target)
+    with pytest.raises(DatasetError, match="of kind 'sound' cannot be saved"):
+        catalog.keep(catalog.load("songs"), "mine")
+    with pytest.raises(DatasetError, match="songs has no images"):
+        view_of("image").task(TaskSpec(dataset="songs"), catalog.load("songs"))
+
+
+def test_every_page_shows_it_without_having_been_told(opened: Lab, experiment: Experiment) -> None:
+    for page in PAGES:
+        app = draw(page)
+        assert not app.error, (page, [error.value for error in app.error])
+    assert "**Stripes**" in texts(draw("data"))
+    assert "Stripes" in draw("pretrain").selectbox(key="pretrain-dataset").options
+    for view in ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Table"):
+        assert not draw("compare", view=view).error, view
+    compared = draw("compare", view="Examples")
+    assert f"{TEST} test images: one is worth 1.25 points." in texts(compared)
+    alts = [chart.proto.alt for chart in compared.get("plotly_chart")]
+    assert sum(alt.startswith("Confusion matrix of ") for alt in alts) == 2

@@ -1,0 +1,48 @@
+"""The form for a task: what it shows for a task is what it makes of it again."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.spec import TaskSpec
+from pages.shared.view_form import widget_values
+
+
+def form() -> None:
+    import streamlit as st
+
+    from core.data.sources.source import DatasetInfo
+    from pages.shared.view_form import own_task
+
+    info = DatasetInfo("made", "Made", "Made for a test.", num_classes=6, state="ready")
+    st.session_state["found"] = own_task(info, "form")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"classes": (1, 4, 5)},
+        {"rotation": -45.0},
+        {"invert": True},
+        {"permutation": 0},
+        {"shots": 10},
+        {"validation": 0.3},
+        {"classes": (0, 2), "rotation": 90.0, "invert": True, "permutation": 0, "shots": 1, "validation": 0.05},
+    ],
+)
+def test_a_form_filled_with_a_task_makes_that_task(values: dict) -> None:
+    task = TaskSpec(dataset="made", **values)
+    app = AppTest.from_function(form)
+    for name, value in widget_values("image", task).items():
+        app.session_state[f"form-{name}"] = value
+    app.run()
+    assert not app.exception
+    assert app.session_state["found"] == task
+
+
+def test_an_empty_form_is_the_whole_dataset() -> None:
+    app = AppTest.from_function(form).run()
+    assert app.session_state["found"] == TaskSpec(dataset="made")
+    assert [toggle.label for toggle in app.toggle] == ["Invert", "Pixel permutation"]

@@ -1,0 +1,158 @@
+"""Dropout is on and BatchNorm moves while a network trains, and neither while it is evaluated."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from core.adapter.certificate import logits_of
+from core.data.catalog import Catalog
+from core.data.task import Task
+from core.data.tasks import Tasks
+from core.methods.lora import add_lora, base_copy
+from core.networks.modes import evaluating, start_training
+from core.networks.perceptron import fingerprint
+from core.settings import Settings
+from core.spec import LoRASpec, OptimSpec, TaskSpec
+from core.study.weights.scores import Exam, Part
+from core.training.autograd import AutogradStepper
+from core.training.checkpoint import Checkpoint, checkpoint_of
+from core.training.evaluation import evaluate, evaluate_both, judge
+from core.training.events import EpochEnd, StepLoss
+from core.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home")))).get(TaskSpec.of(dataset="digits"))
+
+
+def network(adapted: bool = False, affine: bool = True) -> nn.Module:
+    """Dropout and BatchNorm between two linear layers; the second BatchNorm may have no parameters."""
+    torch.manual_seed(3)
+    norms = nn.BatchNorm1d(16), nn.BatchNorm1d(10, affine=affine)
+    model = nn.Sequential(nn.Linear(784, 16), norms[0], nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10), norms[1])
+    return add_lora(model, LoRASpec(rank=2)) if adapted else model
+
+
+def weights(model: nn.Module) -> str:
+    return fingerprint(model.state_dict())
+
+
+def part_of(task: Task) -> Part:
+    return Part(task.test.all_pixels(), task.test.labels, task.classes)
+
+
+EVALUATIONS: dict[str, Callable[[nn.Module, Task], object]] = {
+    "evaluate": lambda model, task: evaluate(model, task.test, task.classes),
+    "evaluate_both": lambda model, task: evaluate_both(model, task, task, "test"),
+    "stepper": lambda model, task: AutogradStepper(model, 0.1, task, source=task).evaluate(0, "test"),
+    "exam": lambda model, task: (
+        Exam(Part(task.test.all_pixels(), task.test.labels, task.classes), None).of_networks([model]).target[0]
+    ),
+    "certificate": lambda model, task: logits_of(model, task.test.all_pixels()).sum().item(),
+}
+
+
+@pytest.mark.parametrize("how", EVALUATIONS)
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluating_is_deterministic_changes_nothing_and_restores_every_modules_mode(task, how, training) -> None:
+    model = network().train(training)
+    model[3].train(not training)
+    before, modes = weights(model), [module.training for module in model.modules()]
+    one, other = (EVALUATIONS[how](model, task) for _ in range(2))
+    assert one == other == EVALUATIONS[how](copy.deepcopy(model).eval(), task)
+    assert weights(model) == before
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_an_evaluation_is_that_of_the_network_in_evaluation_mode(task: Task) -> None:
+    model = network()
+    with torch.no_grad():
+        expected = judge(copy.deepcopy(model).eval()(task.test.all_pixels()), task.test.labels, task.classes)
+    assert evaluate(model, task.test, task.classes) == expected
+
+
+def test_the_mode_comes_back_after_an_error() -> None:
+    model = network()
+    with pytest.raises(RuntimeError), evaluating(model):
+        model(torch.zeros(1, 3))
+    assert all(module.training for module in model.modules())
+
+
+def losses(stepper: AutogradStepper, optim: OptimSpec) -> Tensor:
+    found = [event.losses for _, event in train(stepper, [optim]) if isinstance(event, StepLoss)]
+    return torch.cat([torch.from_numpy(each) for each in found])
+
+
+def test_training_has_dropout_on_and_moves_the_statistics_whatever_mode_the_network_came_in(task: Task) -> None:
+    model, still = network().eval(), network().eval()
+    still[3].p = 0.0
+    steppers = [AutogradStepper(each, 0.01, task, seed=5) for each in (model, still)]
+    optim = OptimSpec.of(epochs=2, batch_size=100)
+    with_dropout, without = (losses(stepper, optim) for stepper in steppers)
+    assert not torch.equal(with_dropout, without)
+    assert model[1].running_mean.abs().sum() > 0
+    assert model[1].num_batches_tracked == len(with_dropout)
+    again = losses(AutogradStepper(network(), 0.01, task, seed=5), optim)
+    assert torch.equal(again, with_dropout)
+    other = losses(AutogradStepper(network(), 0.01, task, seed=6), optim)
+    assert not torch.equal(other, with_dropout)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_the_statistics_of_a_frozen_base_stay_while_its_adapters_train(task: Task, affine: bool) -> None:
+    model = network(adapted=True, affine=affine)
+    base, before = weights(base_copy(model)), weights(model)
+    losses(AutogradStepper(model, 0.01, task), OptimSpec.of(epochs=1, batch_size=100))
+    assert weights(base_copy(model)) == base
+    assert weights(model) != before
+    assert model[3].training
+
+
+def test_the_statistics_of_a_layer_that_is_trained_move_though_others_are_frozen() -> None:
+    model = network(adapted=True)
+    model[1].bias.requires_grad = True
+    start_training(model)
+    assert model[1].training
+    assert not model[5].training
+
+
+def test_rehearsing_changes_nothing(task: Task) -> None:
+    model = network()
+    before, state = weights(model), torch.get_rng_state()
+    AutogradStepper(model, 0.01, task).rehearse(torch.arange(200).view(1, 2, 100))
+    assert weights(model) == before
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_run_with_dropout_and_statistics_resumes_to_the_last_bit(task: Task, keep: str) -> None:
+    optim = OptimSpec.of(epochs=3, batch_size=100, learning_rate=0.05, keep=keep)
+    whole = AutogradStepper(network(), 0.05, task, seed=7)
+    expected = [event for _, event in train(whole, [optim]) if isinstance(event, EpochEnd)]
+    saved: list[Checkpoint] = []
+    first = AutogradStepper(network(), 0.05, task, seed=7)
+    asked = iter([False, False, True])
+    for _, event in train(first, [optim], stop=lambda _: bool(saved), due=lambda: next(asked, False)):
+        if isinstance(event, Checkpoint):
+            saved.append(checkpoint_of(event.to_bytes()))
+    assert 0 < saved[0].position.step < len(expected) * 15
+    resumed = AutogradStepper(network(), 0.05, task, seed=7)
+    found = [event for _, event in train(resumed, [optim], starts=saved) if isinstance(event, EpochEnd)]
+    assert found[-1].validation_loss == expected[-1].validation_loss
+    assert weights(resumed.network) == weights(whole.network)
+
+
+def test_restoring_trained_tensors_restores_the_statistics(task: Task) -> None:
+    stepper = AutogradStepper(network(), 0.01, task)
+    kept, before, expected = stepper.trained(0), weights(stepper.network), stepper.evaluate(0)
+    stepper.advance(torch.arange(200).view(1, 2, 100))
+    assert stepper.evaluate(0) != expected
+    stepper.restore(0, kept)
+    assert stepper.evaluate(0) == expected
+    assert weights(stepper.network) == before
