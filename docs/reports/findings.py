@@ -149,7 +149,8 @@ def _forgetting(found: dict[str, Evidence]) -> list[str]:
         f"fine-tuning, each at the rate chosen for accuracy on the target: {levels(own, 'more', 'less')}. That "
         "compares rates as much as methods.",
         "**At equal accuracy on the target** the two methods are compared on the frontiers of all rates and epochs, at "
-        "the highest accuracy that both reach and at 95 and 90 % of it, by Holm's correction within each report. "
+        "the highest accuracy that both reach and at 95 and 90 % of it, by Holm's correction within each report; "
+        "a rank is left out where the frontiers share no such accuracy. "
         f"Forgetting of LoRA minus that of full fine-tuning, over ranks and accuracies: {'. '.join(by_report)}. Why "
         "was not investigated. Published for large language models: LoRA learns less and forgets less (Biderman "
         "et al., arXiv 2405.09673); here every layer of a small network changes, and most of the target is new.",
