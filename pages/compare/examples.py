@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
 import streamlit as st
 
@@ -12,6 +11,7 @@ from core.lab import Lab
 from core.spec import Role
 from core.store.record import Experiment
 from core.study.arms.arm import Arm
+from core.study.arms.verdict import verdict
 from core.study.figures.examples import (
     class_accuracy,
     class_accuracy_alt,
@@ -74,11 +74,11 @@ def examples(lab: Lab, experiment: Experiment, arms: Sequence[Arm], colours: Map
 
 
 def _pair(arms: Sequence[Arm]) -> list[Arm]:
-    """The two arms to compare, chosen on the page: at first the first one, and LoRA at its best on validation."""
+    """The two arms to compare, chosen on the page: at first the first one, and the adapter of the verdict."""
     if len(arms) < 2:
         return list(arms)
-    loras = [arm for arm in arms[1:] if arm.lora]
-    best = max(loras, key=_validated) if loras else arms[1]
+    told = verdict([run for arm in arms for run in arm.runs]).told
+    best = told.arm if told is not None and told.arm.key != arms[0].key else arms[1]
     by_key = {arm.key: arm for arm in arms}
     chosen = []
     for place, name, first in zip(st.columns(2, gap="large"), ("Compare", "with"), (arms[0], best), strict=True):
@@ -93,11 +93,6 @@ def _pair(arms: Sequence[Arm]) -> list[Arm]:
             )
             chosen.append(key)
     return [by_key[key] for key in chosen]
-
-
-def _validated(arm: Arm) -> float:
-    """Mean accuracy on the validation part."""
-    return fmean((run.result and run.result.validation_accuracy) or 0.0 for run in arm.runs)
 
 
 def _images(found: Disagreed, right: str, wrong: str, names: Sequence[str]) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from core.engine.experiment import arm_specs
-from core.engine.packing import FULL_BANK, LORA_BANK
 from core.errors import UnknownRunError
 from core.spec import LoRASpec, RunSpec
 from core.store.record import Experiment, Run
 from core.store.store import Store
+from core.training.sharing import FULL_BANK, LORA_BANK
 from tests.conftest import TURNED, short
 from tests.store.states import SPEC, put
 from tests.study.samples import RESULT

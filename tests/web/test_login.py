@@ -17,6 +17,7 @@ from app import is_signed_in
 from core.lab import close_lab, open_lab
 from core.settings import Settings
 from core.web.signed_in import SignedIn
+from pages.shared.primary import on_primary
 from tests.browser.conftest import REPO
 from tests.web.conftest import launch
 from tests.web.loop import complete
@@ -52,7 +53,7 @@ def draw(login: Mapping[str, object] | None) -> AppTest:
 @pytest.mark.usefixtures("opened")
 def test_who_has_not_signed_in_sees_no_page(login: Mapping[str, object], labels: list[str]) -> None:
     app = draw(login)
-    assert [button.label for button in app.button] == labels
+    assert [button.label for button in app.button] == [on_primary(label) for label in labels]
     assert not app.title
     assert [header.value for header in app.header] == ["Sign in"]
 
