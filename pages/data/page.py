@@ -23,7 +23,7 @@ def row(info: DatasetInfo) -> None:
             if info.is_own:
                 st.space("stretch")
                 delete_button(lab, info.name)
-        st.caption(about(info))
+        about(info)
         if info.state == "absent":
             download(lab, info, f"data-{info.name}")
 

@@ -87,10 +87,12 @@ def images_of(lab: Lab, before: TaskSpec, after: TaskSpec) -> None:
                 st.image(image, width=36, alt=f"{title}: an image of class {names[label]}")
 
 
-def about(info: DatasetInfo) -> str:
-    """Markdown that describes a dataset: its line, with its licence and a link where they are known."""
-    facts = [info.licence] * bool(info.licence) + [f"[about it]({info.link})"] * bool(info.link)
-    return literal(info.line) + (f" {', '.join(facts)}." if facts else "")
+def about(info: DatasetInfo) -> None:
+    """Draw what a dataset is, with its licence and a link where they are known."""
+    st.caption(literal(info.line))
+    facts = [f"Licence: {info.licence}"] * bool(info.licence) + [f"[about it]({info.link})"] * bool(info.link)
+    if facts:
+        st.markdown(f":small[{' · '.join(facts)}]")  # a caption is too pale for a link
 
 
 def _addition(info: DatasetInfo) -> str:
