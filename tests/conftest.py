@@ -48,6 +48,7 @@ hypothesis_settings.load_profile("patient")
 TESTS = Path(__file__).parent
 SLOW = [
     *("data/test_bad_uploads.py", "data/test_upload.py", "study/test_claims.py", "training/test_bank.py"),
+    "study/test_false_alarms.py",
     *("training/test_proof.py", "training/test_modes.py", "methods/test_architectures.py"),
     *("study/test_counting.py", "test_network_file.py", "data/test_new_source.py"),
     *("browser", "engine", "soak", "store", "test_cli.py", "test_cli_grow.py", "test_full_size.py", "test_lab.py"),
