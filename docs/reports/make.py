@@ -68,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if name == EXAMPLE:
                 keep_example(lab, experiment)
                 continue
-            found[name], crossed[name] = gather(lab, experiment), crossed_of(lab, experiment)
+            found[name] = gather(lab, experiment)
+            crossed[name] = crossed_of(found[name])
             write_report(options.out / f"{name}.html", report(found[name]))
         if found:
             text = f"## What was found\n\n{findings(found, crossed)}\n\n## Figures\n\n{figures(found, crossed)}"
@@ -101,22 +102,18 @@ def _outline(lab: Lab, experiment: Experiment) -> set[tuple[str, str]]:
     return {(run.spec.but(base="base").to_json(), bases[str(run.spec.base)]) for run in members}
 
 
-def crossed_of(lab: Lab, experiment: Experiment) -> dict[str, CrossedInterval]:
+def crossed_of(evidence: Evidence) -> dict[str, CrossedInterval]:
     """The intervals over seeds and test images of an experiment, by label of the LoRA setting."""
-    decided = verdict(lab.members(experiment))
-    if decided.full is None:
-        return {}
-    return {each.arm.spec.label: over_images(lab, each.arm, decided.full) for each in decided.candidates}
+    return {arm.spec.label: evidence.over_images[arm.key] for arm in evidence.chosen if arm.key in evidence.over_images}
 
 
 def keep_example(lab: Lab, experiment: Experiment) -> None:
     """Write the example that Home shows before there is an experiment."""
     decided = verdict(lab.members(experiment))
-    if decided.told is None:
+    if decided.told is None or decided.full is None:
         raise SystemExit("The example has no verdict.")
-    write_example(
-        FILE, experiment.name, lab.members(experiment), crossed_of(lab, experiment)[decided.told.arm.spec.label]
-    )
+    crossed = over_images(lab, decided.told.arm, decided.full)
+    write_example(FILE, experiment.name, lab.members(experiment), crossed)
 
 
 def update(readme: Path, text: str) -> None:

@@ -54,7 +54,7 @@ def figures(found: dict[str, Evidence], crossed: dict[str, dict[str, CrossedInte
 
 def _answer(name: str, evidence: Evidence) -> str:
     decided = verdict(evidence.members)
-    return " ".join([f"- {name}: {headline(decided)}", *explanation(decided, evidence.over_images)])
+    return " ".join([f"- {name}: {headline(decided)}", *explanation(decided, evidence.crossed(decided))])
 
 
 def _rows(cells: dict[str, dict[str, str]]) -> Rows:

@@ -38,6 +38,18 @@ def found(evidence):
     return report(evidence, 2.0)
 
 
+def test_the_interval_over_images_is_that_of_the_setting_which_the_margin_makes_the_answer(evidence):
+    told = {margin: verdict(evidence.members, margin).told for margin in (0.0, 10.0)}
+    others = {
+        key: replace(known, images=1000 + place) for place, (key, known) in enumerate(evidence.over_images.items())
+    }
+    assert set(others) == {candidate.arm.key for candidate in verdict(evidence.members).candidates}
+    marked = replace(evidence, over_images=others)
+    for margin, candidate in told.items():
+        images = others[candidate.arm.key].images
+        assert f"these {images:,} test images" in " ".join(report(marked, margin).answer)
+
+
 class Reader(HTMLParser):
     """Elements with their attributes, and the text that people see."""
 

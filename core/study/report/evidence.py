@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -17,7 +17,7 @@ from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.sweep import Cell, cells_of
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
-from core.study.arms.verdict import verdict
+from core.study.arms.verdict import Verdict, verdict
 from core.study.stats.images import CrossedInterval
 from core.study.weights.predicted import over_images
 from core.study.weights.remeasured import Remeasured, remeasure
@@ -45,10 +45,15 @@ class Evidence:
     remeasured: Remeasured
     classes: dict[str, int]
     """Number of labels of each dataset that the runs use."""
-    over_images: CrossedInterval | None
-    """The verdict's difference over seeds and test images; None where a network or the dataset is gone."""
+    over_images: Mapping[str, CrossedInterval]
+    """Difference of each adapter setting from full fine-tuning over seeds and test images, by key of the arm; empty
+    where a network or the dataset is gone."""
     versions: dict[str, str]
     """Versions of Python and the libraries, as installed now."""
+
+    def crossed(self, found: Verdict) -> CrossedInterval | None:
+        """The difference that a verdict on these runs is about, over seeds and test images; None if unknown."""
+        return self.over_images.get(found.told.arm.key) if found.told is not None else None
 
     @property
     def tuned(self) -> bool:
@@ -107,14 +112,16 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
     )
 
 
-def _over_images(lab: Lab, members: Sequence[Run]) -> CrossedInterval | None:
+def _over_images(lab: Lab, members: Sequence[Run]) -> dict[str, CrossedInterval]:
+    # Which setting a verdict is about depends on the margin, which a reader of the report chooses.
     found = verdict(members)
-    if found.told is None or found.full is None:
-        return None
+    if found.full is None:
+        return {}
+    arms = [candidate.arm for candidate in found.candidates if candidate.difference.seeds]
     try:
-        return over_images(lab, found.told.arm, found.full)
+        return {arm.key: over_images(lab, arm, found.full) for arm in arms}
     except LabError:
-        return None
+        return {}
 
 
 def epochs_of(lab: Lab, runs: Iterable[Run]) -> dict[str, Curve]:

@@ -158,7 +158,7 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
             f"fine-tuning, or is LoRA enough, and at which rank and learning rate? Good enough here means: not more "
             f"than {found.margin:g} points of accuracy below full fine-tuning."
         ),
-        answer=tuple(filter(None, (headline(found), *explanation(found, evidence.over_images), costs(found)))),
+        answer=tuple(filter(None, (headline(found), *explanation(found, evidence.crossed(found)), costs(found)))),
         warnings=(
             *evidence.dropped,
             *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
