@@ -40,6 +40,11 @@ def points_text(value: float | None, digits: int = 2) -> str:
     return f"{'+' if round(value or 0.0, digits) > 0 else ''}{text} points"
 
 
+def signed_text(value: float, digits: int = 2) -> str:
+    """Format a difference with its sign, as in ``−0.31``; the title of the column or table has the unit."""
+    return points_text(value, digits).removesuffix(" points")
+
+
 def count_text(value: float | None) -> str:
     """Format a count, as in ``6,248``."""
     return number_text(value, 0)

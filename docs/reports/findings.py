@@ -11,7 +11,6 @@ from core.study.arms.difference_tables import (
     full_differences,
     interval_text,
     rank_differences,
-    signed_text,
 )
 from core.study.arms.tuning import ratio_text
 from core.study.arms.verdict import verdict
@@ -19,7 +18,7 @@ from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Level
 from core.study.stats.images import CrossedInterval
 from core.study.stats.measures import digits_of
-from core.wording.numbers import listed, number_text
+from core.wording.numbers import listed, number_text, signed_text
 from docs.reports.tables import equal_accuracy, forgetting_by_rate, forgetting_of
 
 Named = Sequence[tuple[str, Difference]]

@@ -38,8 +38,9 @@ def differences(arms: Sequence[Arm], masked: bool) -> None:
     st.subheader("How sure is that?")
     st.caption(
         "Each setting minus full fine-tuning, in points, paired by seed; below zero it has less. 95 % interval: "
-        "Student's t. p: the larger of the t test's and the sign-flip test's, corrected by Holm for all LoRA ranks "
-        "together and for all controls together. Beats it: how often one of its runs is above a run of the other."
+        "Student's t; bootstrap: the same by BCa. p: the larger of the t test's and the sign-flip test's, corrected by "
+        "Holm for all LoRA ranks together and for all controls together. Beats it: how often one of its runs is above "
+        "a run of the other."
     )
     _table("**Accuracy on the target, minus that of full fine-tuning**", accuracy)
     forgetting = full_differences(arms, "forgetting_masked" if masked else "forgetting")

@@ -13,9 +13,9 @@ from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.spec import LoRASpec
 from core.store.record import Experiment, Run
-from core.study.arms.difference_tables import p_text
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
+from core.study.stats.words import p_text
 from pages.shared.literal import literal
 from tests.conftest import finish, short
 from tests.pages.test_pages import draw, texts

@@ -16,7 +16,7 @@ from core.errors import RunStateError, SpecError
 from core.lab import Lab
 from core.settings import Settings
 from core.study.arms.arm import arms_of
-from core.study.arms.difference_tables import full_differences, interval_text, signed_text
+from core.study.arms.difference_tables import full_differences, interval_text
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
@@ -25,6 +25,7 @@ from core.study.report.html import packed_plotly, report_html, write_report
 from core.study.report.report import Plot, Table, report, report_of
 from core.study.stats.claims import Level
 from core.study.stats.measures import digits_of
+from core.wording.numbers import signed_text
 from tests.study.samples import make_arm_runs, make_curve
 
 

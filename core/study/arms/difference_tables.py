@@ -14,7 +14,8 @@ from core.study.arms.pairs import against_full, paired_differences
 from core.study.stats.claims import Difference, Level, Pair, differences_of
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import MEASURES, MeasureName, digits_of, ends_text, spread_text
-from core.wording.numbers import NOTHING, count_text, number_text, points_text
+from core.study.stats.words import p_text
+from core.wording.numbers import NOTHING, count_text, signed_text
 
 
 def finding_text(difference: Difference) -> str:
@@ -34,7 +35,9 @@ def finding_text(difference: Difference) -> str:
 
 
 def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
-    """One row per difference, in words: mean, 95 % interval, what may be claimed, corrected p, win probability.
+    """One row per difference, in words: mean, intervals, what may be claimed, corrected p, win probability.
+
+    The intervals are at 95 %: Student's t, and as a second reading the BCa bootstrap.
 
     What they are compared with has a column where it differs between rows; otherwise the table's title names it.
     """
@@ -46,6 +49,7 @@ def differences_table(differences: Sequence[Difference]) -> pd.DataFrame:
             signed_text(d.interval.mean, digits_of(d.interval)) if d.interval.n else NOTHING for d in differences
         ],
         "95 % interval": [interval_text(d.interval) for d in differences],
+        "Bootstrap": [interval_text(d.bootstrap) for d in differences],
         "Finding": [finding_text(d) for d in differences],
         "p": [p_text(d.p) for d in differences],
         "Beats it": [NOTHING if math.isnan(d.win) else f"{round(100 * d.win)} %" for d in differences],
@@ -103,15 +107,3 @@ def interval_text(interval: Interval) -> str:
     if interval.low == interval.high:
         return "the same in every seed"
     return ends_text(interval, MEASURES["gain"]) or signed_text(interval.mean)
-
-
-def signed_text(value: float, digits: int = 2) -> str:
-    """A difference with its sign, as in ``−0.31``; the title of the column or table has the unit."""
-    return points_text(value, digits).removesuffix(" points")
-
-
-def p_text(p: float) -> str:
-    """A p-value, as in ``0.012`` or ``< 0.001``; a dash where nothing was tested."""
-    if math.isnan(p):
-        return NOTHING
-    return "< 0.001" if p < 0.001 else number_text(p, 3)

@@ -21,7 +21,7 @@ from core.study.arms.choice import Choice, Setting, choices_of, is_full, is_lora
 from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
 from core.study.stats.measures import MEASURES, digits_of, ends_text
 from core.study.stats.words import span_text
-from core.wording.numbers import NOTHING, listed, number_text, points_text
+from core.wording.numbers import NOTHING, listed, number_text, signed_text
 
 FRONTIER_NOTE = (
     "Accuracies are those of the validation parts after each epoch. Each interval stands alone: it is not corrected "
@@ -225,9 +225,7 @@ def frontier_table(found: Sequence[EqualAccuracy]) -> pd.DataFrame:
         {
             "Setting": [equal.a for equal in found],
             "Accuracy on the target": [f"{number_text(equal.level, 1)} %" for equal in found],
-            "Forgets, minus full": [
-                points_text(equal.interval.mean, digits_of(equal.interval)).removesuffix(" points") for equal in found
-            ],
+            "Forgets, minus full": [signed_text(equal.interval.mean, digits_of(equal.interval)) for equal in found],
             "95 % interval": [ends_text(equal.interval, MEASURES["gain"]) or NOTHING for equal in found],
             "Seeds": [str(len(equal.values)) for equal in found],
             "Seen": [

@@ -23,15 +23,19 @@ WORDS: tuple[tuple[str, str], ...] = (
     ("Seed", "fixes data order and LoRA's random start. Settings are compared seed by seed."),
     (
         "95 % interval",
-        "a range that holds the true mean in about 95 of 100 repetitions with other seeds; of differences the "
-        "bias-corrected and accelerated bootstrap over the seeds, of means Student's.",
+        "Student's t interval: a range that holds the true mean in about 95 of 100 repetitions with other seeds.",
     ),
     (
         "p",
-        "how often chance alone would give a difference at least this large (sign-flip permutation test), corrected by "
-        "Holm for all LoRA ranks together, and for all controls together. A difference counts as shown where p ≤ 0.05 "
-        "and the interval leaves out 0.",
+        "how often chance alone would give a difference at least this large: the larger value of the paired t test and "
+        "the sign-flip test, corrected by Holm for all LoRA ranks together, and for all controls together.",
     ),
+    (
+        "Shown, leaning, open",
+        "shown where p ≤ 0.05; leaning where there are too few seeds for the sign-flip test, and the t test rejects "
+        "with all seeds agreeing in sign; open otherwise.",
+    ),
+    ("Bootstrap", "a second 95 % interval, by resampling the differences (BCa), which does not assume normal ones."),
     ("Beats it", "how often a run of the setting is above a run of the other one, a tie counted as half."),
 )
 """Each term and what it means."""

@@ -7,12 +7,19 @@ import math
 from core.study.stats.claims import Difference, least_seeds
 from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, Interval
 from core.study.stats.measures import MEASURES, bounded, digits_of
-from core.wording.numbers import count_text, number_text, points_text
+from core.wording.numbers import NOTHING, count_text, number_text, signed_text
+
+
+def p_text(p: float) -> str:
+    """A p-value in a table, as in ``0.012`` or ``< 0.001``; a dash where nothing was tested."""
+    if math.isnan(p):
+        return NOTHING
+    return "< 0.001" if p < 0.001 else number_text(p, 3)
 
 
 def p_words(p: float) -> str:
     """A p-value in a sentence, as in ``p = 0.012`` or ``p < 0.001``."""
-    return "p < 0.001" if p < 0.001 else f"p = {number_text(p, 3)}"
+    return f"p {p_text(p)}" if p < 0.001 else f"p = {p_text(p)}"
 
 
 def span_text(interval: Interval) -> str:
@@ -20,7 +27,7 @@ def span_text(interval: Interval) -> str:
     if interval.low == interval.high:
         return "the same in every seed"
     digits, interval = digits_of(interval), bounded(interval, MEASURES["gain"])
-    low, high = (points_text(end, digits).removesuffix(" points") for end in (interval.low, interval.high))
+    low, high = (signed_text(end, digits) for end in (interval.low, interval.high))
     return f"95 % interval {low} to {high}"
 
 
