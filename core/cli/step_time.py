@@ -1,4 +1,4 @@
-"""``python -m core time``: time one training step of full fine-tuning and of LoRA, measured alike."""
+"""``python -m core time``: time one training step of full fine-tuning and of LoRA."""
 
 from __future__ import annotations
 

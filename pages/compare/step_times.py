@@ -23,7 +23,7 @@ def step_times(lab: Lab, arms: Sequence[Arm]) -> None:
     spec = step_time_spec(arms, choose_device(arms[0].spec.device).type)
     if spec is None:
         return
-    st.markdown("**Time of one step, measured alike**")
+    st.markdown("**Time of one step under the same conditions**")
     st.caption(
         "Times of stored runs are no comparison of methods: runs of one bank share their time, and others may have "
         "trained beside. This times one step of each method, alternately and alone, here and in plain PyTorch."

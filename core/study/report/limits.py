@@ -59,8 +59,8 @@ def limits_of(evidence: Evidence) -> list[str]:
     if banks and max(banks) > 1:
         sentences.append(
             f"Up to {max(banks)} runs were trained side by side, and each is charged an equal share of the time. The "
-            "times of methods are therefore not measured alike, and their ratio says nothing about LoRA: in plain "
-            "PyTorch a step of LoRA may take longer than one of full fine-tuning."
+            "times of methods are therefore not measured under the same conditions, and their ratio says nothing about "
+            "LoRA: in plain PyTorch a step of LoRA may take longer than one of full fine-tuning."
         )
     if evidence.remeasured.cuts:
         sentences.append(

@@ -27,7 +27,7 @@ from core.study.stats.permutation import holm, min_pairs, sign_flip_p, win_proba
 DEFAULT_SEEDS = 8
 """Default number of seeds: it shows a difference of 1.46 standard deviations in 92 % of cases, for up to 6 settings."""
 
-MAX_SEEDS = 50
+MAX_FORM_SEEDS = 50
 """Maximum number of seeds that forms offer."""
 
 

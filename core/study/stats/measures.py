@@ -82,8 +82,8 @@ MEASURES: dict[MeasureName, Measure] = {
 
 
 TIME_NOTE = (
-    "Shared: runs of one bank divide its time equally. Such times say what the experiment took, and do not compare "
-    "methods: these were not measured alike."
+    "Shared: runs of one bank divide its time equally. Such times say what the experiment took. They do not compare "
+    "methods, which were not timed under the same conditions."
 )
 """How to read training times."""
 
