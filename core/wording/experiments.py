@@ -1,12 +1,11 @@
-"""Names of experiments, and how far their runs are, in words."""
+"""Names of experiments, in words."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from core.spec import CONTROLS, RunSpec
-from core.wording.numbers import count_text
 from core.wording.tasks import changes_of
 
 MAX_NAME = 120
@@ -39,19 +38,6 @@ def experiment_name(specs: Iterable[RunSpec]) -> str:
     words.append(f"{seeds} seed{'' if seeds == 1 else 's'}")
     rest = " · ".join(["", *words])
     return _shortened(_what_is_new(everything[0]), MAX_NAME - len(rest)) + rest
-
-
-def progress_text(counts: Mapping[str, int]) -> str:
-    """How far runs are, as in ``12 of 20 finished, 8 interrupted``.
-
-    Args:
-        counts: number of runs in each state.
-    """
-    live = counts.get("queued", 0) + counts.get("running", 0)
-    words = [f"{count_text(counts.get('finished', 0))} of {count_text(sum(counts.values()))} finished"]
-    words += [f"{count_text(live)} in training"] if live else []
-    words += [f"{count_text(counts[s])} {s}" for s in ("interrupted", "failed", "stopped") if counts.get(s)]
-    return ", ".join(words)
 
 
 def _what_is_new(spec: RunSpec) -> str:

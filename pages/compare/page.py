@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.errors import LabError
 from core.lab import current
 from core.study.arms.choice import dropped_sentences
 from core.study.arms.fairness import comparable
@@ -30,6 +29,7 @@ from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.pickers import base_text, task_text
 from pages.shared.state import state_line
+from pages.shared.tabs import draw_tabs
 from pages.shared.verdict_view import verdict_view
 
 PARTS = {
@@ -108,10 +108,4 @@ with choices:
     )
 
 shown = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), bool(all_tried), bool(masked))
-for tab, part in zip(st.tabs(list(PARTS), key="view", bind="query-params"), PARTS.values(), strict=True):
-    if tab.open:
-        with tab:
-            try:
-                part(shown)
-            except LabError as error:
-                st.error(literal(str(error)))
+draw_tabs(PARTS, shown)

@@ -19,11 +19,8 @@ def selected_runs(lab: Lab) -> Experiment | None:
         st.warning(literal(f"There is no run {listed(gone)}; it may have been deleted."), icon=":material/link_off:")
     if not share_base_and_task(runs):
         return None
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"Showing {len(runs)} selected run{'' if len(runs) == 1 else 's'}.")
-        if st.button("Choose an experiment", icon=":material/stacked_line_chart:", type="tertiary"):
-            del st.query_params["runs"]
-            st.rerun()
+    shown = f"Showing {len(runs)} selected run{'' if len(runs) == 1 else 's'}."
+    _narrowed(shown, "Choose an experiment", ":material/stacked_line_chart:", "runs")
     return Experiment("selection", "Selected runs", runs[0].created, str(runs[0].spec.base), tuple(r.id for r in runs))
 
 
@@ -32,9 +29,15 @@ def wanted_arms(runs: list[Run]) -> list[Run]:
     wanted = set(st.query_params.get("arms", "").split(",")) & {run.spec.arm for run in runs}
     if not wanted:
         return runs
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"Showing {len(wanted)} of {len({run.spec.arm for run in runs})} arms.")
-        if st.button("Show all", icon=":material/select_all:", type="tertiary"):
-            del st.query_params["arms"]
-            st.rerun()
+    shown = f"Showing {len(wanted)} of {len({run.spec.arm for run in runs})} arms."
+    _narrowed(shown, "Show all", ":material/select_all:", "arms")
     return [run for run in runs if run.spec.arm in wanted]
+
+
+def _narrowed(shown: str, label: str, icon: str, query: str) -> None:
+    """Say what is shown, with a button that takes the parameter which narrows it out of the address."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(shown)
+        if st.button(label, icon=icon, type="tertiary"):
+            del st.query_params[query]
+            st.rerun()

@@ -51,7 +51,8 @@ shown = known(lab, asked) if asked else next(iter(experiments), None)
 if asked and shown is None:
     st.warning(literal(f"{missing_sentence(asked)} Choose another one below."), icon=":material/link_off:")
 
-running = [experiment for experiment in experiments if is_running(experiment)]
+live = {row.id for row in lab.experiment_rows(LISTED) if row.live}
+running = [experiment for experiment in experiments if experiment.id in live]
 if shown is not None and shown not in running and is_running(shown):
     running.append(shown)
 if running:

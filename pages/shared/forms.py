@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.lab import Lab
 from core.spec import LEARNING_RATES, SCALINGS, STARTS, Device, LoRASpec, Method, OptimSpec, Spec, TaskSpec, bounds
-from core.study.stats.claims import DEFAULT_SEEDS, MAX_SEEDS
+from core.study.stats.claims import DEFAULT_SEEDS, MAX_FORM_SEEDS
 from core.study.stats.words import seeds_line
 
 LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 6) for power in (-5, -4, -3, -2, -1) for digit in (1, 2, 5)]
@@ -89,7 +89,7 @@ def seeds(key: str, value: int = DEFAULT_SEEDS) -> range:
     count = st.slider(
         "Seeds",
         1,
-        MAX_SEEDS,
+        MAX_FORM_SEEDS,
         value,
         key=key,
         persist_state="session",

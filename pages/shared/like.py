@@ -58,7 +58,7 @@ def fill_form(lab: Lab, key: str) -> bool:
     first = specs[0]
     st.query_params["base"] = st.session_state["pick-base"] = str(first.base)
     values = _task(lab, first) | {
-        "seeds": min(len({spec.seed for spec in specs}), forms.MAX_SEEDS),
+        "seeds": min(len({spec.seed for spec in specs}), forms.MAX_FORM_SEEDS),
         "epochs": min(first.optim.epochs, MAX_EPOCHS),
         "batch": first.optim.batch_size,
     }

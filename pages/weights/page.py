@@ -11,6 +11,7 @@ from pages.shared.current import experiment_picker
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import base_text, task_text
+from pages.shared.tabs import draw_tabs
 from pages.weights.focus import choose_focus
 from pages.weights.instruments import instruments_part
 from pages.weights.new import new_directions_part
@@ -64,12 +65,6 @@ try:
     waiting = sum(run.is_live for run in members)
     if waiting:
         st.caption(f"Unfinished runs: {waiting}. Reload the page to see them once they have finished.")
-    for tab, part in zip(st.tabs(list(PARTS), key="view", bind="query-params"), PARTS.values(), strict=True):
-        if tab.open:
-            with tab:
-                try:
-                    part(focus)
-                except LabError as error:
-                    st.error(literal(str(error)))
+    draw_tabs(PARTS, focus)
 except LabError as error:
     st.error(literal(str(error)))

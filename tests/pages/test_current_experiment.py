@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.lab import Lab, close_lab, open_lab
-from core.settings import Settings
-from core.spec import LoRASpec, RunSpec
+from core.lab import Lab
+from core.spec import LoRASpec
 from core.store.record import Experiment, Run
 from pages.shared.links import script
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.conftest import BOTH, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 
 PAGES = ["compare", "report", "weights"]
 SWEEP = [(short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 4) for rate in (0.005, 0.01)]
-
-
-@pytest.fixture
-def opened(settings: Settings) -> Iterator[Lab]:
-    """The process-wide lab that pages find."""
-    yield open_lab(settings)
-    close_lab()
-
-
-@pytest.fixture
-def base(opened: Lab) -> Run:
-    return finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)[0]
 
 
 @pytest.fixture

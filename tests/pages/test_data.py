@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,8 @@ from streamlit.testing.v1 import AppTest
 from core.adapter.archive import TENSORS
 from core.engine.job import ADAPTER, NETWORK
 from core.engine.trial import evaluate_adapter, merged_with
-from core.lab import Lab, close_lab, open_lab
+from core.lab import Lab
 from core.networks.file import read_network
-from core.settings import Settings
 from core.spec import RunSpec, TaskSpec
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
 from tests.data.uploaded import arrays, folders, noise, zipped
@@ -25,12 +23,6 @@ from tests.pages.test_pages import draw
 
 HOSTILE = "![x](http://evil.org/x.png)"
 GOOD = arrays(x_train=noise(1, (60, 28, 28)), y_train=np.arange(60) % 3)
-
-
-@pytest.fixture
-def opened(settings: Settings) -> Iterator[Lab]:
-    yield open_lab(settings)
-    close_lab()
 
 
 @pytest.fixture

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.engine.experiment import Setting, settings_of
-from core.lab import Lab, close_lab, open_lab
-from core.settings import Settings
-from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
+from core.lab import Lab
+from core.spec import LoRASpec, OptimSpec, TaskSpec
 from core.store.record import Run
 from pages.shared.links import script
 from pages.shared.primary import on_primary
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.conftest import BOTH, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
-
-
-@pytest.fixture
-def opened(settings: Settings) -> Iterator[Lab]:
-    """Open the process-wide lab that pages use."""
-    yield open_lab(settings)
-    close_lab()
-
-
-@pytest.fixture
-def base(opened: Lab) -> Run:
-    return finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)[0]
 
 
 def unfold(app: AppTest, popover: str) -> None:

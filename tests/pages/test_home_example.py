@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from core.lab import Lab, close_lab, open_lab
-from core.settings import Settings
+from core.lab import Lab
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.report.example import example
 from pages.shared.literal import literal
 from tests.conftest import BOTH, short
 from tests.pages.test_pages import draw, texts
-
-
-@pytest.fixture
-def opened(settings: Settings) -> Iterator[Lab]:
-    yield open_lab(settings)
-    close_lab()
 
 
 def test_the_first_visit_shows_an_example_and_says_that_it_is_one(opened: Lab) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.lab import Lab, close_lab, open_lab
-from core.settings import Settings
+from core.lab import Lab
 from core.spec import RunSpec
 from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.links import ENTRIES, script
@@ -19,13 +17,6 @@ from tests.conftest import BOTH, DIGITS, HANG, finish, short, wait_until
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
 PAGES = list(ENTRIES)
-
-
-@pytest.fixture
-def opened(settings: Settings) -> Iterator[Lab]:
-    """Open the process-wide lab that pages use."""
-    yield open_lab(settings)
-    close_lab()
 
 
 @pytest.fixture

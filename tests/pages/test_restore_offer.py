@@ -17,13 +17,6 @@ SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 
 
 @pytest.fixture
-def opened(settings: Settings) -> Iterator[Lab]:
-    """Open the lab that pages use."""
-    yield open_lab(settings)
-    close_lab()
-
-
-@pytest.fixture
 def lost(settings: Settings) -> Iterator[tuple[Lab, list[str]]]:
     """Open a lab whose store was deleted; yield it with the ids of its runs."""
     lab = open_lab(settings)

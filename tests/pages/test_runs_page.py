@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 import pytest
@@ -22,13 +21,6 @@ from tests.store.many import write_many
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG = PRETRAIN.but(optim=short(epochs=200, rate=0.001, batch_size=8))
 MARKED = "**bold** <b>html</b> $x$ :material/home: [link](http://example.com)"
-
-
-@pytest.fixture
-def opened(settings: Settings) -> Iterator[Lab]:
-    """Open the process-wide lab that pages use."""
-    yield open_lab(settings)
-    close_lab()
 
 
 @pytest.fixture

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.lab import Lab, close_lab, open_lab
-from core.settings import Settings
-from core.spec import LoRASpec, RunSpec
+from core.lab import Lab
+from core.spec import LoRASpec
 from core.store.record import Experiment, Run
 from core.study.arms.sweep import cells_of
 from core.study.arms.verdict import verdict
@@ -18,7 +15,7 @@ from core.study.arms.verdict_words import headline
 from pages.shared.literal import literal
 from pages.sweep.form import RATES
 from pages.sweep.live import comparison
-from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+from tests.conftest import TURNED, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 
 ARMS = [(short(rate=rate), None) for rate in (0.0005, 0.001)] + [
@@ -27,18 +24,6 @@ ARMS = [(short(rate=rate), None) for rate in (0.0005, 0.001)] + [
     for alpha in (8.0, 16.0)
     for rate in (0.005, 0.01)
 ]
-
-
-@pytest.fixture
-def opened(settings: Settings) -> Iterator[Lab]:
-    """The process-wide lab that pages find."""
-    yield open_lab(settings)
-    close_lab()
-
-
-@pytest.fixture
-def base(opened: Lab) -> Run:
-    return finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)[0]
 
 
 @pytest.fixture

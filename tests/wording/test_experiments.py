@@ -6,7 +6,7 @@ import pytest
 
 from core.engine.experiment import Setting, arm_specs
 from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
-from core.wording.experiments import MAX_NAME, experiment_name, progress_text
+from core.wording.experiments import MAX_NAME, experiment_name
 
 DIGITS = TaskSpec.of(dataset="digits")
 TURNED = TaskSpec.of(dataset="digits", rotation=45.0)
@@ -66,15 +66,3 @@ def test_a_name_is_never_too_long_and_always_says_the_seeds() -> None:
     name = experiment_name(specs([FULL, *lora(1, 2, 4)], task=many, source=TaskSpec.of(dataset="emnist-letters")))
     assert len(name) == MAX_NAME
     assert name.endswith("… · r 1, 2, 4 · 8 seeds")
-
-
-@pytest.mark.parametrize(
-    ("counts", "text"),
-    [
-        ({"finished": 20}, "20 of 20 finished"),
-        ({"finished": 12, "interrupted": 8}, "12 of 20 finished, 8 interrupted"),
-        ({"queued": 1, "running": 2, "failed": 1, "stopped": 3}, "0 of 7 finished, 3 in training, 1 failed, 3 stopped"),
-    ],
-)
-def test_progress_counts_every_run_once(counts: dict[str, int], text: str) -> None:
-    assert progress_text(counts) == text

@@ -1,0 +1,26 @@
+"""The lab that pages use, and a base in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from core.lab import Lab, close_lab, open_lab
+from core.settings import Settings
+from core.spec import RunSpec
+from core.store.record import Run
+from tests.conftest import DIGITS, finish, short
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Lab]:
+    """Open the process-wide lab, which pages find."""
+    yield open_lab(settings)
+    close_lab()
+
+
+@pytest.fixture
+def base(opened: Lab) -> Run:
+    """Train a base."""
+    return finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)[0]
