@@ -23,7 +23,6 @@ from core.study.figures.curves import arm_dots
 from core.study.stats.claims import Level
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed, t_interval
 from core.study.stats.measures import MEASURES
-from core.wording.numbers import bytes_text, count_text, percent, points_text, seconds_text
 from tests.study.samples import make_arm_runs, make_run
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=12)
@@ -350,35 +349,6 @@ def test_a_plain_table_keeps_every_cell_in_its_column(turned):
     cells = [[line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)] for line in lines]
     expected = [list(table.columns), *table.to_numpy().tolist()]
     assert cells == ([list(column) for column in zip(*expected, strict=True)] if turned else expected)
-
-
-@pytest.mark.parametrize(
-    ("written", "text"),
-    [
-        (percent(96.4), "96.40 %"),
-        (percent(None), "–"),
-        (percent(math.nan), "not a number"),
-        (percent(math.inf), "infinite"),
-        (points_text(-1.318), "−1.32 points"),
-        (points_text(0.5), "+0.50 points"),
-        (points_text(-0.001), "0.00 points"),
-        (count_text(6248), "6,248"),
-        (bytes_text(24_900), "24.9 kB"),
-        (bytes_text(999), "999 B"),
-        (bytes_text(999_960), "1.0 MB"),
-        (bytes_text(5e15), "5,000.0 TB"),
-        (bytes_text(0), "0 B"),
-        (seconds_text(0.42), "0.42 s"),
-        (seconds_text(12.34), "12.3 s"),
-        (seconds_text(59.97), "1 min 0 s"),
-        (seconds_text(72), "1 min 12 s"),
-        (seconds_text(119.7), "2 min 0 s"),
-        (seconds_text(3599.8), "1 h 0 min"),
-        (seconds_text(7500), "2 h 5 min"),
-    ],
-)
-def test_numbers_are_written_one_way(written, text):
-    assert written == text
 
 
 def test_every_measure_reads_a_result():
