@@ -276,9 +276,10 @@ class Launcher:
         return self.store.runs_of(self.store.experiment(id).runs)
 
     def _bases(self, spec: RunSpec, seeds: Sequence[int]) -> tuple[dict[int, str], Queued]:
-        """Ids of a base like ``spec`` for each seed, and ids and specs of the bases that must be trained first."""
+        """Ids of a base like ``spec`` for each seed, and ids and specs of the bases that must be queued first."""
         specs = {seed: spec.but(seed=seed) for seed in seeds}
-        known = {seed: self.find_base(own) for seed, own in specs.items()}
+        coming = {run.spec: run for run in self.store.runs(methods=["pretrain"], states=["queued", "running"])}
+        known = {seed: self.find_base(own) or coming.get(own) for seed, own in specs.items()}
         ids = {seed: base.id if base else _new_id("r") for seed, base in known.items()}
         return ids, [(ids[seed], specs[seed]) for seed, base in known.items() if base is None]
 

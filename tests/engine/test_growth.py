@@ -51,6 +51,14 @@ def launched(lab: Lab, seeds: int = 3, own_bases: bool = False) -> Experiment:
     return lab.compare("rotation-45", "digits", None, SPEC.optim, BOTH, range(seeds), own_bases=own_bases)
 
 
+def test_a_comparison_is_known_again_while_its_base_still_waits_to_be_trained(idle: Lab) -> None:
+    first = launched(idle)
+    new, specs = idle.comparison("rotation-45", "digits", None, SPEC.optim, BOTH, range(3))
+    assert (new, idle.find_experiment(specs)) == ([], first)
+    other = idle.comparison("inversion", "digits", None, SPEC.optim, BOTH, range(3))
+    assert (other[0], idle.find_experiment(other[1])) == ([], None)
+
+
 def stage_ids(lab: Lab, experiment: Experiment) -> list[tuple[str, ...]]:
     """Ids of the runs of each stage."""
     return [tuple(run.id for run in stage) for stage in stages_of(lab.members(experiment))]
