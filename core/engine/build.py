@@ -9,7 +9,7 @@ from torch import nn
 
 from core.methods.lora import add_lora
 from core.networks.perceptron import MultilayerPerceptron, build
-from core.spec import Control, RunSpec
+from core.spec import Control, LoRASpec, ModelSpec, RunSpec
 
 
 def network_of(spec: RunSpec, base: MultilayerPerceptron | None) -> nn.Module:
@@ -28,6 +28,18 @@ def network_of(spec: RunSpec, base: MultilayerPerceptron | None) -> nn.Module:
     if spec.lora is None:
         return keep_trainable(network, spec.control)
     return add_lora(network, spec.lora, torch.Generator().manual_seed(spec.seed))
+
+
+def untrained(model: ModelSpec, lora: LoRASpec | None, control: Control | None) -> MultilayerPerceptron:
+    """Build a network of a run's sizes on no base in particular, as one needs it to count what the run takes.
+
+    Raises:
+        LoRAError: the adapters do not fit the network.
+    """
+    network = build(model)
+    if lora is not None:
+        add_lora(network, lora)
+    return keep_trainable(network, control)
 
 
 def keep_trainable(network: MultilayerPerceptron, control: Control | None) -> MultilayerPerceptron:

@@ -24,7 +24,7 @@ from core.engine.priority import lower_priority
 from core.errors import LabError
 from core.methods.lora import add_lora
 from core.networks.perceptron import build
-from core.spec import Control, LoRASpec, TaskSpec
+from core.spec import Control, LoRASpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.bank.shard import no_denormals
@@ -215,7 +215,7 @@ def _stepper(work: Work) -> Stepper:
     x = torch.rand(IMAGES, model.num_features, generator=generator).to(device)
     y = torch.randint(model.num_classes, (IMAGES,), generator=generator).to(device)
     examples = ImageExamples(x, y)
-    task = Task(TaskSpec.of(), tuple(range(model.num_classes)), (), examples, examples, examples)
+    task = Task.of_one_part(examples, model.num_classes)
     if work.kind in ("head", "biases"):
         control: Control = "head" if work.kind == "head" else "biases"
         return AutogradStepper(keep_trainable(build(model, 0), control).to(device), 1e-4, task)

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from torch import nn
-
-from core.engine.build import keep_trainable
-from core.methods.lora import add_lora, count_parameters
-from core.networks.perceptron import build
+from core.engine.build import untrained
+from core.methods.lora import count_parameters
 from core.spec import Control, LoRASpec, ModelSpec
 
 
@@ -29,6 +26,5 @@ def plan(model: ModelSpec, lora: LoRASpec | None = None, control: Control | None
     Raises:
         LoRAError: the adapters do not fit the network.
     """
-    plain = build(model)
-    network: nn.Module = add_lora(plain, lora) if lora is not None else keep_trainable(plain, control)
+    network = untrained(model, lora, control)
     return Plan(count_parameters(network), count_parameters(network, trainable=True))

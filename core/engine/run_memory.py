@@ -9,16 +9,13 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from core.data.examples import ImageExamples
 from core.data.task import Task
-from core.engine.build import keep_trainable
+from core.engine.build import untrained
 from core.memory import training_bytes
-from core.methods.lora import add_lora
-from core.networks.perceptron import build
-from core.spec import Control, LoRASpec, ModelSpec, TaskSpec
+from core.spec import Control, LoRASpec, ModelSpec
 from core.training.bank.bank import Bank
 from core.training.ledger import Ledger
 from core.training.sharing import sharing
@@ -43,17 +40,16 @@ def run_memory(model: ModelSpec, lora: LoRASpec | None, control: Control | None,
     Raises:
         LoRAError: the adapters do not fit the network.
     """
-    plain = build(model)
-    network: nn.Module = keep_trainable(plain, control) if lora is None else add_lora(plain, lora)
+    network = untrained(model, lora, control)
     batch = min(batch_size, images)
     x = torch.empty(images, model.num_features, device="meta")
     y = torch.empty(images, dtype=torch.int64, device="meta")
     examples = ImageExamples(x, y)
-    task = Task(TaskSpec.of(), tuple(range(model.num_classes)), (), examples, examples, examples)
+    task = Task.of_one_part(examples, model.num_classes)
     rows = torch.empty(batch, dtype=torch.int64, device="meta")
     with Ledger([x, y, rows, *network.parameters()]) as ledger:
         if sharing(control or ("lora" if lora else "full")).step != "autograd":
-            bank = Bank([plain], [1e-3], [0], task)
+            bank = Bank([network], [1e-3], [0], task)
             bank.program(0, batch)
             return int(ledger.live) + sum(parameter.nbytes for parameter in network.parameters())
         loss = F.cross_entropy(network(x[rows]), y[rows])
