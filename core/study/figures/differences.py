@@ -67,7 +67,7 @@ def difference_rows(
             )
     layout = layout_of(
         title,
-        "one dot per seed; diamond: mean with 95 % interval; shaded: within the margin" if title else None,
+        "dots: seeds, diamond: mean with 95 % interval, shaded: margin" if title else None,
         "points of accuracy, minus full fine-tuning",
         None,
         height=ROW_HEIGHT * max(len(rows), 1) + (130 if title else 76),
