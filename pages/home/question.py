@@ -27,6 +27,9 @@ PRETRAINING = OptimSpec.of(learning_rate=LEARNING_RATES["pretrain"])
 DATASET = "data:"
 """Prefix of the choices that learn another dataset; the others are names of presets."""
 
+ANSWERED = "home-answered"
+"""Session state key: id of the experiment that had already answered the question when its button was pressed."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -99,8 +102,7 @@ def question(lab: Lab) -> Experiment | None:
             return None
         # The same question again has the same answer: its runs would be trained from the same seeds.
         known = lab.find_experiment(lab.comparison(*asked[name])[1])
-        if known is not None:
-            st.toast("This was compared before: here is the answer. Add seeds to make it more certain.")
+        st.session_state[ANSWERED] = known and known.id
         return known or lab.compare(*asked[name])
     except LabError as error:
         st.error(literal(str(error)))
