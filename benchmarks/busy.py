@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from statistics import median
 
 from benchmarks.labs import mnist_lab, until
+from core.data.task_spec import TaskSpec
 from core.engine import priority
 from core.lab import Lab
-from core.spec import OptimSpec, RunSpec, TaskSpec
+from core.run_spec import OptimSpec, RunSpec
 
 WINDOW = 5.0
 """Seconds per measurement."""

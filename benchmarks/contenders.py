@@ -20,9 +20,10 @@ from torchvision import datasets, transforms
 
 from core import notebook
 from core.data.task import Task
-from core.methods.lora import add_lora
-from core.networks.perceptron import MultilayerPerceptron, build
-from core.spec import LoRASpec, ModelSpec, OptimSpec
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
+from core.run_spec import OptimSpec
 from core.training.bank.bank import Bank
 from core.training.events import StepLoss
 from core.training.loop import data_order, steps_per_epoch, train
@@ -60,7 +61,7 @@ class Contender:
 
 def perceptron(lora: LoRASpec | None = None, seed: int = 0) -> MultilayerPerceptron:
     """The network of all contenders."""
-    network = build(ModelSpec.of(), 0)
+    network = PerceptronSpec.of().build(0)
     if lora is not None:
         add_lora(network, lora, torch.Generator().manual_seed(seed))
     return network

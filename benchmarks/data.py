@@ -12,7 +12,7 @@ import torch
 
 from core.data.examples import ImageExamples
 from core.data.task import Task
-from core.spec import TaskSpec
+from core.data.task_spec import TaskSpec
 
 
 def mnist_folder() -> Path:

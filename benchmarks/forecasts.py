@@ -19,11 +19,14 @@ from statistics import median
 
 from benchmarks.labs import until
 from benchmarks.machine import machine
+from core.data.task_spec import TaskSpec
 from core.engine.experiment import Setting, arm_specs
 from core.engine.forecast import Forecast
 from core.lab import Lab
+from core.methods.lora import LoRASpec
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.store.record import Run
 
 SOURCE, TARGET = TaskSpec.of(dataset="digits"), TaskSpec.of(dataset="digits", rotation=45.0)
@@ -113,8 +116,8 @@ def rows_of(lab: Lab, shapes: Sequence[Shape], beside: bool) -> Iterator[Row]:
         beside: whether warm forecasts are asked for while another run trains.
     """
     for shape in shapes:
-        model = ModelSpec.of(num_hidden_1=shape.hidden[0], num_hidden_2=shape.hidden[1])
-        base = lab.find_base(pretrain := RunSpec.of(method="pretrain", model=model, task=SOURCE)) or lab.launch(
+        model = PerceptronSpec.of(num_hidden_1=shape.hidden[0], num_hidden_2=shape.hidden[1])
+        base = lab.find_base(pretrain := RunSpec.of(method="pretrain", network=model, task=SOURCE)) or lab.launch(
             pretrain
         )
         until(lambda: not lab.live())

@@ -20,8 +20,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from benchmarks.dashboard import CHROMIUM, served
 from benchmarks.labs import until
 from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import OptimSpec
 from core.settings import Settings
-from core.spec import LoRASpec, OptimSpec
 
 TABLES = ("runs", "losses", "epochs", "transitions", "log", "files")
 """Tables with rows of a run."""
@@ -32,7 +34,7 @@ def fill(home: Path, count: int) -> None:
     lab = Lab(Settings(home))
     lab.start()
     optim = OptimSpec.of(epochs=2)
-    base = lab.compare("rotation-45", "digits", None, optim, [(optim, None), (optim, LoRASpec.of())], [0]).base
+    base = lab.compare("rotation-45", "digits", None, optim, [(optim, FullSpec()), (optim, LoRASpec.of())], [0]).base
     until(lambda: not lab.live())
     templates = [run.id for run in lab.runs()]
     store = lab.settings.store

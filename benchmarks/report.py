@@ -8,7 +8,7 @@ from statistics import median
 
 from benchmarks.contenders import RATE, perceptron
 from core.data.task import Task
-from core.spec import LoRASpec
+from core.methods.lora import LoRASpec
 from core.training.bank.bank import Bank
 
 NOTEBOOK, MEMORY = "notebook loop, ", "PEFT LoRA in memory, "

@@ -14,7 +14,9 @@ from benchmarks.labs import mnist_lab, until
 from benchmarks.machine import machine
 from core.data.presets import preset_tasks
 from core.lab import Lab
-from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec
+from core.methods.lora import LoRASpec
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 
 MOMENTS = (0.3, 1.1, 2.7)
@@ -55,9 +57,11 @@ def main() -> None:
         base = lab.run(base.id)
 
         def alone(hidden: tuple[int, int], batch_size: int) -> list[Run]:
-            model = ModelSpec.of(num_hidden_1=hidden[0], num_hidden_2=hidden[1])
+            model = PerceptronSpec.of(num_hidden_1=hidden[0], num_hidden_2=hidden[1])
             optim = LONG.but(batch_size=batch_size)
-            return [lab.launch(RunSpec.of(method="pretrain", model=model, task=source, optim=optim, seed=next(seeds)))]
+            return [
+                lab.launch(RunSpec.of(method="pretrain", network=model, task=source, optim=optim, seed=next(seeds)))
+            ]
 
         def beside(number: int, lora: LoRASpec | None) -> list[Run]:
             own = [next(seeds) for _ in range(number)]

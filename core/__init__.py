@@ -10,7 +10,9 @@ import os
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, LoRALayer
-from core.methods.lora import add_lora, freeze_linear_layers, merge, merged_copy, unmerge
+from core.methods.low_rank import add_lora
+from core.methods.merging import merge, merged_copy, unmerge
+from core.methods.parameters import freeze_linear_layers
 from core.networks.perceptron import MultilayerPerceptron
 from core.notebook import compute_accuracy, train
 

@@ -27,9 +27,16 @@ from core.engine.experiment import Setting
 from core.engine.job import ADAPTER, NETWORK
 from core.errors import LabError
 from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import LowRankSpec
+from core.methods.method import MethodSpec, Role
+from core.methods.pretrain import PretrainSpec
+from core.methods.registry import adapter_methods, methods
+from core.run_spec import OptimSpec, default_rate
 from core.settings import Settings
 from core.signals import Signalled, raised
-from core.spec import CONTROL_RATES, CONTROLS, DEVICES, LEARNING_RATES, LoRASpec, OptimSpec, Spec, bounds
+from core.spec import DEVICES, Spec, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms, dropped_sentences
@@ -144,13 +151,13 @@ def verify(options: argparse.Namespace) -> int:
 
 def _launch(lab: Lab, options: argparse.Namespace) -> Experiment:
     rates = {"batch_size": options.batch_size, "epochs": options.epochs}
-    full = OptimSpec.of(learning_rate=options.lr_full, **rates)
-    tuned = OptimSpec.of(learning_rate=options.lr_lora, **rates)
-    arms: list[Setting] = [
-        (full, None),
-        *((tuned, LoRASpec.of(rank=rank, alpha=options.alpha)) for rank in options.rank),
-        *((OptimSpec.of(learning_rate=CONTROL_RATES[name], **rates), name) for name in options.controls),
+    adapters, controls = adapter_methods(), methods(Role.CONTROL)
+    chosen: list[MethodSpec] = [
+        *(method.of() for method in methods(Role.REFERENCE).values()),
+        *(adapters[kind].of(rank=rank, alpha=options.alpha) for kind in options.adapters for rank in options.rank),
+        *(controls[kind].of() for kind in options.controls),
     ]
+    arms: list[Setting] = [(OptimSpec.of(learning_rate=_rate(options, method), **rates), method) for method in chosen]
     if options.tune:
         arms = tuned_arms(arms, TuneSpec.of(rates=options.tune))
     if options.seeds < 1:
@@ -160,13 +167,19 @@ def _launch(lab: Lab, options: argparse.Namespace) -> Experiment:
         source=options.source or lab.catalog.best(),
         target=options.target,
         pretraining=OptimSpec.of(
-            learning_rate=LEARNING_RATES["pretrain"], batch_size=options.batch_size, epochs=options.pretrain_epochs
+            learning_rate=default_rate(PretrainSpec), batch_size=options.batch_size, epochs=options.pretrain_epochs
         ),
         arms=arms,
         seeds=range(options.seeds),
         device=options.device,
         own_bases=options.vary_bases,
     )
+
+
+def _rate(options: argparse.Namespace, method: MethodSpec) -> float:
+    """The learning rate that the options give a method, or else its default."""
+    rate: float = getattr(options, f"lr_{method.kind}", default_rate(method))
+    return rate
 
 
 def _follow(lab: Lab, new: Sequence[str]) -> None:
@@ -196,17 +209,17 @@ def _as_json(lab: Lab, base: Run, runs: list[Run], margin: float | None = None) 
         arms.append(
             {
                 "label": arm.label,
-                "method": arm.method,
-                "control": arm.spec.control,
+                "method": FullSpec.name() if arm.role is Role.CONTROL else arm.spec.kind,
+                "control": arm.spec.kind if arm.role is Role.CONTROL else None,
                 "learning_rate": arm.learning_rate,
                 "chosen": arm.key in chosen,
-                "rank": arm.lora.rank if arm.lora else None,
+                "rank": arm.adapter.rank if arm.adapter else None,
                 "trainable_parameters": own[0].trainable_parameters,
                 "validation_accuracy": [result.validation_accuracy for result in own],
                 "accuracy": [result.accuracy for result in own],
                 "source_accuracy": [result.source_accuracy for result in own],
                 "seconds": fmean(result.seconds for result in own),
-                "adapter": str(lab.artifacts.path(arm.runs[0].id, ADAPTER)) if arm.lora else None,
+                "adapter": str(lab.artifacts.path(arm.runs[0].id, ADAPTER)) if arm.adapter else None,
                 "runs": [run.id for run in arm.runs],
             }
         )
@@ -254,10 +267,19 @@ def _parser() -> argparse.ArgumentParser:
     _option(job, "--epochs", OptimSpec, "epochs", int, "of fine-tuning")
     _option(job, "--pretrain-epochs", OptimSpec, "epochs", int, "of the base")
     job.add_argument("--seeds", type=int, default=DEFAULT_SEEDS, help="runs per arm, with seeds 0, 1, … (default 8)")
-    _option(job, "--rank", LoRASpec, "rank", int, "one arm per rank", nargs="+", default=[4])
-    _option(job, "--alpha", LoRASpec, "alpha", float)
-    _option(job, "--lr-full", OptimSpec, "learning_rate", float, "of full fine-tuning", default=LEARNING_RATES["full"])
-    _option(job, "--lr-lora", OptimSpec, "learning_rate", float, "of LoRA", default=LEARNING_RATES["lora"])
+    lines = "; ".join(f"{kind}: {method.line}" for kind, method in adapter_methods().items())
+    job.add_argument(
+        "--adapters",
+        nargs="+",
+        choices=list(adapter_methods()),
+        default=[LoRASpec.name()],
+        help=f"methods that train adapters, each with every rank: {lines} (default {LoRASpec.name()})",
+    )
+    _option(job, "--rank", LowRankSpec, "rank", int, "one arm per rank", nargs="+", default=[4])
+    _option(job, "--alpha", LowRankSpec, "alpha", float)
+    for kind, method in (methods(Role.REFERENCE) | methods(Role.ADAPTER)).items():
+        default = default_rate(method)
+        _option(job, f"--lr-{kind}", OptimSpec, "learning_rate", float, f"of {method.title}", default=default)
     _option(job, "--batch-size", OptimSpec, "batch_size", int)
     _option(
         job,
@@ -277,9 +299,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="use one base per seed, so that the seeds of base and fine-tuning vary together",
     )
-    meanings = "train only the last layer, only the biases, or a new network from random weights"
+    lines = "; ".join(f"{kind}: {method.line}" for kind, method in methods(Role.CONTROL).items())
     job.add_argument(
-        "--controls", nargs="+", choices=list(CONTROLS), default=[], help=f"controls to compare with: {meanings}"
+        "--controls",
+        nargs="+",
+        choices=list(methods(Role.CONTROL)),
+        default=[],
+        help=f"controls to compare with, by what they train: {lines}",
     )
     job.add_argument("--device", default="auto", choices=DEVICES, help="where to train")
     for output in (job, grow_command.register(commands, _check_output, _answer)):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from core.data.catalog import Catalog
 from core.data.dataset import Images, Labels
 from core.data.downloads import Downloads
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.data.views.registry import view_of
 from core.engine.artifacts import Artifacts
@@ -24,8 +25,10 @@ from core.engine.usage import DiskUsage
 from core.engine.watchdog import Watchdog
 from core.engine.workers import Workers
 from core.errors import LabError
+from core.methods.method import Role
+from core.methods.registry import methods
+from core.run_spec import RunSpec
 from core.settings import Settings, available_devices
-from core.spec import RunSpec, TaskSpec
 from core.store.backups import Backups
 from core.store.copies import Copies
 from core.store.database import store_error
@@ -133,7 +136,11 @@ class Lab(Launcher):
 
     def bases(self) -> list[Run]:
         """Pretrain runs whose network can be fine-tuned, the newest first."""
-        return [run for run in self.store.runs(methods=["pretrain"], states=["finished", "stopped"]) if run.result]
+        return [
+            run
+            for run in self.store.runs(methods=list(methods(Role.BASE)), states=["finished", "stopped"])
+            if run.result
+        ]
 
     def curve(self, id: str) -> Curve:
         """A run's losses and epochs so far."""

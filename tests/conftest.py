@@ -13,9 +13,12 @@ import torch
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
 
+from core.data.task_spec import TaskSpec
 from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import OptimSpec
 from core.settings import Settings
-from core.spec import LoRASpec, OptimSpec, TaskSpec
 from core.store.record import Run
 
 NAMES = [
@@ -141,4 +144,4 @@ def short(epochs: int = 1, rate: float = 0.005, **changes: object) -> OptimSpec:
 
 DIGITS = TaskSpec.of(dataset="digits")
 TURNED = TaskSpec.of(dataset="digits", rotation=45.0)
-BOTH = [(short(rate=0.001), None), (short(), LoRASpec.of())]
+BOTH = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of())]

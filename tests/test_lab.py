@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from core.adapter import apply_adapter, read_adapter
+from core.data.task_spec import TaskSpec
 from core.engine.artifacts import MERGED
 from core.engine.job import ADAPTER, NETWORK
 from core.errors import (
@@ -28,9 +29,12 @@ from core.errors import (
 )
 from core.files import sha256_of
 from core.lab import Lab, close_lab, current, open_lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
 from core.networks.file import read_network, write_network
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.store.record import Run
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 
@@ -51,7 +55,7 @@ def test_the_whole_job_gives_results_and_files_that_hold(lab: Lab, settings: Set
         for name, sha256 in lab.store.files(run.id).items():
             assert sha256_of(settings.runs / run.id / name) == sha256
         assert [state for _, state in lab.history(run.id)] == ["queued", "running", "finished"]
-    full, tuned = (next(r for r in runs if r.spec.method == method) for method in ("full", "lora"))
+    full, tuned = (next(r for r in runs if r.spec.kind == method) for method in ("full", "lora"))
     assert full.result
     assert tuned.result
     assert (full.result.trainable_parameters, tuned.result.trainable_parameters) == (136_074, 6_248)
@@ -90,10 +94,10 @@ def test_the_merged_download_is_the_adapter_on_the_base(lab: Lab, base: Run) -> 
     [
         ([(OptimSpec.of(), LoRASpec.of(rank=200))], [0], LoRAError, "Rank 200 is above 128"),
         ([], [0], SpecError, "at least one method and one seed"),
-        ([(OptimSpec.of(), None)], [], SpecError, "at least one method and one seed"),
-        ([(OptimSpec.of(), None)] * 2, [0], SpecError, "are the same"),
+        ([(OptimSpec.of(), FullSpec())], [], SpecError, "at least one method and one seed"),
+        ([(OptimSpec.of(), FullSpec())] * 2, [0], SpecError, "are the same"),
         ([(OptimSpec.of(), LoRASpec.of(target_modules=("layers.7",)))], [0], LoRAError, "No layer matches"),
-        ([(OptimSpec.of(), None)], range(50), QueueFullError, "takes 40 waiting runs"),
+        ([(OptimSpec.of(), FullSpec())], range(50), QueueFullError, "takes 40 waiting runs"),
     ],
 )
 def test_a_bad_experiment_gets_a_sentence_and_queues_nothing(
@@ -115,8 +119,8 @@ def test_a_bad_experiment_gets_a_sentence_and_queues_nothing(
         (PRETRAIN.but(task=TaskSpec.of(dataset="mnist")), DatasetError, "LORA_LAB_DATA"),
         (PRETRAIN.but(task=TaskSpec.of(dataset="digits", classes=(3, 12))), DatasetError, "class 12"),
         (PRETRAIN.but(task=TaskSpec.of(dataset="digits", shots=5000)), DatasetError, "5000"),
-        (PRETRAIN.but(model=ModelSpec.of(num_features=100)), SpecError, "784 input features"),
-        (PRETRAIN.but(model=ModelSpec.of(num_classes=5)), SpecError, "at least 10 classes"),
+        (PRETRAIN.but(network=PerceptronSpec.of(num_features=100)), SpecError, "784 input features"),
+        (PRETRAIN.but(network=PerceptronSpec.of(num_classes=5)), SpecError, "at least 10 classes"),
     ],
 )
 def test_a_bad_run_gets_a_sentence_and_is_not_queued(lab: Lab, spec: RunSpec, error: type, sentence: str) -> None:
@@ -235,7 +239,7 @@ import sys, time
 from pathlib import Path
 from core.lab import Lab
 from core.settings import Settings
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 lab = Lab(Settings(home=Path(sys.argv[1])))
 lab.start()
 for text in sys.argv[2:]:

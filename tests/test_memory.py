@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from core.memory import cgroup_free, free_bytes, is_out_of_memory, training_bytes
-from core.methods.lora import add_lora
-from core.networks.perceptron import build
-from core.spec import LoRASpec, ModelSpec
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.networks.perceptron import PerceptronSpec
 from core.training.bank.script import scripted
 
 
@@ -80,7 +80,7 @@ def test_a_machine_that_runs_this_has_some_free() -> None:
 
 
 def test_training_takes_weights_and_for_those_that_are_trained_gradients_and_two_moments() -> None:
-    base = build(ModelSpec.of())
+    base = PerceptronSpec.of().build()
     assert training_bytes(base) == 4 * 136_074 * 4
     # Adapters of rank 4 on 784-128, 128-256 and 256-10.
     assert training_bytes(add_lora(base, LoRASpec.of(rank=4))) == 4 * (136_074 + 4 * 4 * (912 + 384 + 266))

@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import MultilayerPerceptron, compute_accuracy, train
-from core.methods.lora import count_parameters
-from core.networks.perceptron import build, fingerprint
-from core.spec import ModelSpec
+from core.methods.parameters import count_parameters
+from core.networks.perceptron import PerceptronSpec, fingerprint
 
-SMALL = ModelSpec(num_features=6, num_hidden_1=5, num_hidden_2=4, num_classes=3)
+SMALL = PerceptronSpec(num_features=6, num_hidden_1=5, num_hidden_2=4, num_classes=3)
 
 
 def test_the_default_network_has_136074_parameters_named_as_in_the_seed() -> None:
-    network = build(ModelSpec())
+    network = PerceptronSpec().build()
     assert count_parameters(network) == 136_074
     assert [name for name, _ in network.named_parameters()] == [
         f"layers.{i}.{part}" for i in (0, 2, 4) for part in ("weight", "bias")
@@ -29,11 +28,13 @@ def test_the_default_network_has_136074_parameters_named_as_in_the_seed() -> Non
 
 
 def test_without_a_seed_a_network_has_shapes_and_no_memory() -> None:
-    assert {p.device.type for p in build(ModelSpec(num_features=4096, num_hidden_1=4096)).parameters()} == {"meta"}
+    assert {p.device.type for p in PerceptronSpec(num_features=4096, num_hidden_1=4096).build().parameters()} == {
+        "meta"
+    }
 
 
 def test_a_seed_fixes_the_weights_whatever_others_draw() -> None:
-    expected = fingerprint(build(SMALL, seed=3).state_dict())
+    expected = fingerprint(SMALL.build(seed=3).state_dict())
     before = torch.get_rng_state()
     stop = threading.Event()
 
@@ -44,20 +45,20 @@ def test_a_seed_fixes_the_weights_whatever_others_draw() -> None:
     thread = threading.Thread(target=disturb)
     thread.start()
     try:
-        found = {fingerprint(build(SMALL, seed=3).state_dict()) for _ in range(20)}
+        found = {fingerprint(SMALL.build(seed=3).state_dict()) for _ in range(20)}
     finally:
         stop.set()
         thread.join()
     assert found == {expected}
-    assert fingerprint(build(SMALL, seed=4).state_dict()) != expected
+    assert fingerprint(SMALL.build(seed=4).state_dict()) != expected
     torch.set_rng_state(before)
-    build(SMALL, seed=5)
+    SMALL.build(seed=5)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("layer", [0, 2, 4])
 def test_initial_weights_fill_the_bounds_of_torch(layer: int) -> None:
-    linear = build(ModelSpec(), seed=0).layers[layer]
+    linear = PerceptronSpec().build(seed=0).layers[layer]
     assert isinstance(linear, nn.Linear)
     bound = 1 / math.sqrt(linear.in_features)
     for values in (linear.weight, linear.bias):
@@ -68,7 +69,7 @@ def test_initial_weights_fill_the_bounds_of_torch(layer: int) -> None:
 
 
 def test_the_network_computes_three_products_with_relu_between() -> None:
-    network, x = build(SMALL, seed=1), torch.randn(7, 6)
+    network, x = SMALL.build(seed=1), torch.randn(7, 6)
     w = dict(network.named_parameters())
     hidden = (x @ w["layers.0.weight"].T + w["layers.0.bias"]).clamp(min=0)
     hidden = (hidden @ w["layers.2.weight"].T + w["layers.2.bias"]).clamp(min=0)
@@ -105,7 +106,7 @@ def test_two_states_have_one_fingerprint_only_where_they_are_equal(
 
 @given(st.data())
 def test_one_changed_bit_of_a_network_changes_its_fingerprint(data: st.DataObject) -> None:
-    network = build(SMALL, seed=0)
+    network = SMALL.build(seed=0)
     before = fingerprint(network.state_dict())
     tensor = network.state_dict()[data.draw(st.sampled_from(sorted(network.state_dict())))]
     bits = tensor.view(torch.int32).flatten()
@@ -143,7 +144,7 @@ def _batches(seed: int = 0) -> Batches:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_accuracy_is_the_percentage_of_right_answers_and_changes_nothing(training: bool) -> None:
-    network = build(SMALL, seed=2).train(training)
+    network = SMALL.build(seed=2).train(training)
     before = fingerprint(network.state_dict())
     batches = _batches()
     x, y = torch.cat([b[0].flatten(1) for b in batches]), torch.cat([b[1] for b in batches])
@@ -155,18 +156,18 @@ def test_accuracy_is_the_percentage_of_right_answers_and_changes_nothing(trainin
 
 
 def test_accuracy_of_nothing_is_zero() -> None:
-    assert compute_accuracy(build(SMALL, seed=2), [], "cpu").item() == 0
+    assert compute_accuracy(SMALL.build(seed=2), [], "cpu").item() == 0
 
 
 def test_a_failing_batch_leaves_the_network_in_its_mode() -> None:
-    network = build(SMALL, seed=2).train()
+    network = SMALL.build(seed=2).train()
     with pytest.raises(RuntimeError):
         compute_accuracy(network, [(torch.rand(2, 99), torch.zeros(2, dtype=torch.int64))], "cpu")
     assert network.training
 
 
 def test_the_loop_takes_the_steps_of_a_loop_written_out(capsys: pytest.CaptureFixture[str]) -> None:
-    ours, theirs = build(SMALL, seed=2), build(SMALL, seed=2)
+    ours, theirs = SMALL.build(seed=2), SMALL.build(seed=2)
     adam = torch.optim.Adam(theirs.parameters(), lr=0.01)
     expected = []
     for _ in range(3):
@@ -188,7 +189,7 @@ def test_the_loop_takes_the_steps_of_a_loop_written_out(capsys: pytest.CaptureFi
 
 
 def test_the_loop_trains_only_what_is_trainable() -> None:
-    network = build(SMALL, seed=2)
+    network = SMALL.build(seed=2)
     first = network.layers[0].requires_grad_(False)
     before = fingerprint(first.state_dict())
     train(2, network, torch.optim.Adam(p for p in network.parameters() if p.requires_grad), _batches(), "cpu")

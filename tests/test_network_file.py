@@ -16,25 +16,26 @@ from torch import Tensor
 
 from core.errors import NetworkFileError
 from core.files import sha256_of, write_atomically
-from core.methods.lora import add_lora, count_parameters
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.parameters import count_parameters
 from core.networks.file import network_bytes, read_network, write_network
-from core.networks.perceptron import build, fingerprint
-from core.spec import LoRASpec, ModelSpec
+from core.networks.perceptron import PerceptronSpec, fingerprint
 
-SMALL = ModelSpec(num_features=6, num_hidden_1=5, num_hidden_2=4, num_classes=3)
+SMALL = PerceptronSpec(num_features=6, num_hidden_1=5, num_hidden_2=4, num_classes=3)
 
 
-WHOLE = network_bytes(build(SMALL, seed=1))
+WHOLE = network_bytes(SMALL.build(seed=1))
 
 
 def _state() -> dict[str, Tensor]:
-    return dict(build(SMALL, seed=1).state_dict())
+    return dict(SMALL.build(seed=1).state_dict())
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 9), st.integers(2, 9), st.integers(0, 99))
 def test_a_network_comes_back_bit_for_bit(tmp_path_factory, features, hidden_1, hidden_2, classes, seed) -> None:
-    spec = ModelSpec(num_features=features, num_hidden_1=hidden_1, num_hidden_2=hidden_2, num_classes=classes)
-    network = build(spec, seed=seed)
+    spec = PerceptronSpec(num_features=features, num_hidden_1=hidden_1, num_hidden_2=hidden_2, num_classes=classes)
+    network = spec.build(seed=seed)
     path = tmp_path_factory.mktemp("network") / "base.safetensors"
     digest = write_network(path, network)
     found = read_network(path)
@@ -47,7 +48,7 @@ def test_a_network_comes_back_bit_for_bit(tmp_path_factory, features, hidden_1, 
 
 def test_training_a_network_that_was_read_leaves_its_file(tmp_path: Path) -> None:
     path = tmp_path / "base.safetensors"
-    digest = write_network(path, build(SMALL, seed=1))
+    digest = write_network(path, SMALL.build(seed=1))
     network, other = read_network(path), read_network(path)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -58,7 +59,7 @@ def test_training_a_network_that_was_read_leaves_its_file(tmp_path: Path) -> Non
 
 
 def test_a_frozen_network_is_read_back_trainable(tmp_path: Path) -> None:
-    write_network(tmp_path / "n", build(SMALL, seed=1).requires_grad_(False))
+    write_network(tmp_path / "n", SMALL.build(seed=1).requires_grad_(False))
     assert count_parameters(read_network(tmp_path / "n"), trainable=True) == 35 + 24 + 15
 
 
@@ -85,7 +86,7 @@ WRONG = {
     "whole numbers": _state() | {"layers.4.bias": torch.zeros(3, dtype=torch.int32)},
     "unsigned numbers": _state() | {"layers.4.bias": torch.zeros(3, dtype=torch.uint32)},
     "truth values": _state() | {"layers.4.bias": torch.zeros(3, dtype=torch.bool)},
-    "an adapted network": dict(add_lora(build(SMALL, seed=1), LoRASpec(rank=2)).state_dict()),
+    "an adapted network": dict(add_lora(SMALL.build(seed=1), LoRASpec(rank=2)).state_dict()),
 }
 
 
@@ -159,7 +160,7 @@ def test_a_flipped_bit_gives_another_fingerprint_or_a_clear_error(
 
 
 def test_the_same_network_gives_the_same_bytes() -> None:
-    assert {network_bytes(build(SMALL, seed=1)) for _ in range(20)} == {WHOLE}
+    assert {network_bytes(SMALL.build(seed=1)) for _ in range(20)} == {WHOLE}
 
 
 # Files
@@ -214,9 +215,9 @@ def test_a_folder_that_is_a_file_is_an_os_error(tmp_path: Path) -> None:
 
 def test_a_network_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "base.safetensors"
-    write_network(path, build(SMALL, seed=1))
+    write_network(path, SMALL.build(seed=1))
     path.rename(tmp_path / "kept")
     path.mkdir()
     with pytest.raises(OSError):
-        write_network(path, build(SMALL, seed=2))
+        write_network(path, SMALL.build(seed=2))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["base.safetensors", "kept"]

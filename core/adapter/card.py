@@ -9,9 +9,11 @@ from string import Template
 from typing import Protocol, Self
 
 from core.adapter.certificate import Certificate
+from core.data.task_spec import TaskSpec
+from core.methods.low_rank import LowRankSpec
 from core.networks.file import model_spec_of
 from core.networks.perceptron import MultilayerPerceptron
-from core.spec import LoRASpec, RunSpec, TaskSpec
+from core.run_spec import RunSpec
 
 
 class Scores(Protocol):
@@ -64,7 +66,7 @@ class Card:
         return cls(run, spec.base or "", tuple(lines), results)
 
 
-def render(card: Card, lora: LoRASpec, base: MultilayerPerceptron, certificate: Certificate) -> bytes:
+def render(card: Card, lora: LowRankSpec, base: MultilayerPerceptron, certificate: Certificate) -> bytes:
     """Render the ``README.md`` of an adapter file.
 
     Args:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from core.adapter.archive import CERTIFICATE, json_bytes, json_object, printable
 from core.errors import AdapterError
-from core.methods.lora import merge, unmerge
+from core.methods.merging import merge, unmerge
 from core.networks.modes import evaluating
 
 RELOADED_TOLERANCE = 1e-5

@@ -10,8 +10,8 @@ from typing import Any
 
 from core.adapter.archive import CONFIG, json_bytes, json_object, printable
 from core.errors import AdapterError
-from core.methods.layers import AdaptedLinear, LoRALayer, alpha_for, scaling_factor
-from core.spec import LoRASpec, Scaling
+from core.methods.layers import AdaptedLinear, LoRALayer, Scaling, alpha_for, scaling_factor
+from core.methods.low_rank import LowRankSpec
 
 PEFT_VERSION = "0.21.0"
 """The version of PEFT whose format is written. PEFT does not require the field in LoRA files."""
@@ -66,7 +66,7 @@ class AdapterConfig:
     alpha_pattern: Mapping[str, float]
 
     @classmethod
-    def of(cls, lora: LoRASpec, layers: Mapping[str, AdaptedLinear]) -> AdapterConfig:
+    def of(cls, lora: LowRankSpec, layers: Mapping[str, AdaptedLinear]) -> AdapterConfig:
         """The config with which PEFT computes the same as ``layers``.
 
         Layers are named by their full paths, because ``0`` would also match any other path that ends in ``.0``.

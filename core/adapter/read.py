@@ -18,7 +18,7 @@ from core.adapter.config import AdapterConfig
 from core.errors import AdapterError, BaseMismatchError
 from core.methods.layers import LinearWithLoRA
 from core.methods.linear import features, is_linear
-from core.methods.lora import adapted_layers
+from core.methods.merging import adapted_layers
 from core.networks.perceptron import fingerprint
 from core.tensor_file import read_tensors
 

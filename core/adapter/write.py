@@ -28,15 +28,15 @@ from core.errors import AdapterError, BaseMismatchError
 from core.files import write_atomically
 from core.methods.layers import AdaptedLinear, scaling_factor
 from core.methods.linear import features
-from core.methods.lora import adapted_layers, base_copy, unmerge
+from core.methods.low_rank import LowRankSpec
+from core.methods.merging import adapted_layers, base_copy, unmerge
 from core.methods.targets import find_targets
 from core.networks.perceptron import MultilayerPerceptron, fingerprint
-from core.spec import LoRASpec
 from core.tensor_file import tensors_bytes
 
 
 def write_adapter(
-    path: Path, model: nn.Module, lora: LoRASpec, *, base_fingerprint: str, card: Card, probe: Tensor
+    path: Path, model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str, card: Card, probe: Tensor
 ) -> str:
     """Write :func:`adapter_bytes` to ``path`` atomically; returns the SHA-256.
 
@@ -48,7 +48,7 @@ def write_adapter(
     return write_atomically(path, content)
 
 
-def adapter_bytes(model: nn.Module, lora: LoRASpec, *, base_fingerprint: str, card: Card, probe: Tensor) -> bytes:
+def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str, card: Card, probe: Tensor) -> bytes:
     """Make the adapter file of a trained network, read it back, and measure the differences.
 
     Args:
@@ -126,7 +126,7 @@ def _tensors_file(layers: dict[str, AdaptedLinear], base_fingerprint: str) -> by
     return len(header).to_bytes(8, "little") + header + content[end:]
 
 
-def _check_settings(base: nn.Module, layers: dict[str, AdaptedLinear], lora: LoRASpec) -> None:
+def _check_settings(base: nn.Module, layers: dict[str, AdaptedLinear], lora: LowRankSpec) -> None:
     """Check that the adapters are those that ``lora`` describes."""
     factor = scaling_factor(lora.scaling, lora.alpha, lora.rank)
     expected = {

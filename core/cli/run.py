@@ -18,8 +18,9 @@ from core.engine.recipe import Recipe, weights_digest
 from core.errors import LabError, SpecError
 from core.files import sha256_of
 from core.lab import Lab
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import DEVICES, MAX_CHARACTERS, RunSpec
+from core.spec import DEVICES, MAX_CHARACTERS
 from core.training.events import Event, StepLoss
 from core.wording.numbers import listed, percent
 

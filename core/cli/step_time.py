@@ -7,11 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+from core.data.task_spec import TaskSpec
 from core.engine.step_time import StepTimeSpec
 from core.errors import RunStateError
 from core.lab import Lab
+from core.methods.lora import LoRASpec
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec
 from core.settings import Settings, choose_device
-from core.spec import LoRASpec, ModelSpec, OptimSpec, TaskSpec
 from core.study.arms.step_times import conditions_sentence, step_times_sentence, step_times_table
 from core.study.arms.tables import plain_table
 from core.training.sharing import LORA_BANK
@@ -47,7 +50,9 @@ def time_steps(options: argparse.Namespace) -> int:
     lab = Lab(Settings.from_environment(options.home))
     try:
         spec = StepTimeSpec(
-            ModelSpec.of(num_classes=max(ModelSpec.of().num_classes, lab.catalog.info(options.dataset).num_classes)),
+            PerceptronSpec.of(
+                num_classes=max(PerceptronSpec.of().num_classes, lab.catalog.info(options.dataset).num_classes)
+            ),
             TaskSpec.of(dataset=options.dataset),
             tuple(LoRASpec.of(rank=rank) for rank in dict.fromkeys(options.rank)),
             OptimSpec.of(batch_size=options.batch_size).batch_size,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.data.catalog import Catalog
+from core.data.task_spec import TaskSpec
 from core.errors import DatasetError, SpecError
-from core.spec import TaskSpec
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Preset:
     line: str
     """What it shows, in one line."""
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of :class:`core.spec.TaskSpec` in which the target task differs from the source task."""
+    """Fields of :class:`core.data.task_spec.TaskSpec` in which the target task differs from the source task."""
     halves: bool = False
     """Whether the source keeps the first half of the classes and the target the second."""
     other_dataset: bool = False
@@ -89,7 +89,7 @@ def preset_tasks(
         catalog: all datasets.
         target: dataset to fine-tune on. Default: the source, or for ``transfer`` the best other dataset that is ready
             and has no more classes than the source.
-        validation: fraction that both tasks hold out; None for the default of :class:`core.spec.TaskSpec`.
+        validation: fraction that both tasks hold out; None for the default of :class:`core.data.task_spec.TaskSpec`.
 
     Raises:
         SpecError: there is no such preset, or the fraction is out of bounds.

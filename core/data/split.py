@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.dataset import Dataset
+from core.data.task_spec import TaskSpec
 from core.errors import DatasetError
-from core.spec import TaskSpec
 
 SPLIT_SEED = 20210617
 """Seed of the choice of held-out examples and shots, the same for every run."""

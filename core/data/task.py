@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.data.examples import Examples
-from core.spec import TaskSpec
+from core.data.task_spec import TaskSpec
 
 EvaluationPart = Literal["validation", "test"]
 """The parts that are not trained on: one to choose settings by, one to report."""

@@ -11,8 +11,8 @@ from core.data.catalog import Catalog
 from core.data.sources.source import Revision
 from core.data.split import Outline
 from core.data.task import Task
+from core.data.task_spec import TaskSpec
 from core.data.views.registry import view_of
-from core.spec import TaskSpec
 
 MAX_OUTLINES = 16
 """Outlines to keep in memory; MNIST's takes half a megabyte."""

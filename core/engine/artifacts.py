@@ -15,7 +15,8 @@ from core.engine.job import ADAPTER, NETWORK
 from core.engine.predictions import PREDICTIONS, Predictions, compact, read_predictions, write_predictions
 from core.errors import LabError, RunStateError, UnknownRunError
 from core.files import check_sha256
-from core.methods.lora import merged_copy
+from core.methods.merging import merged_copy
+from core.methods.method import Role
 from core.networks.file import read_network, write_network
 from core.store.record import Run
 from core.store.store import Store
@@ -44,7 +45,7 @@ class Artifacts:
             DamagedFileError: the file has changed since it was written.
         """
         record = self._store.run(run)
-        made = {"lora": (ADAPTER, MERGED)}.get(record.spec.method, (NETWORK,))
+        made = (ADAPTER, MERGED) if record.spec.role is Role.ADAPTER else (NETWORK,)
         if name not in made:
             raise UnknownRunError(f"Run {run} makes no file {name!r}; it makes: {', '.join(made)}.")
         if record.result is None:

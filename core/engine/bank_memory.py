@@ -17,15 +17,20 @@ from typing import Self
 import torch
 from torch import nn
 
-from core.data.examples import ImageExamples
 from core.data.split import Outline
 from core.data.task import EvaluationPart, Task
-from core.methods.lora import add_lora, count_parameters
-from core.networks.perceptron import MultilayerPerceptron, build
-from core.spec import LoRASpec, ModelSpec, RunSpec, TaskSpec
+from core.data.task_spec import TaskSpec
+from core.engine.build import untrained
+from core.engine.run_memory import run_memory
+from core.methods.method import MethodSpec, Role
+from core.methods.parameters import count_parameters
+from core.networks.network import NetworkSpec
+from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
+from core.run_spec import RunSpec
 from core.training.bank.bank import Bank
 from core.training.evaluation import predict, tally
 from core.training.ledger import Ledger
+from core.training.sharing import sharing_of
 from core.training.threads import available_cores
 
 READ_COPIES = 3
@@ -64,8 +69,8 @@ class Sizes:
 class _Member:
     """Properties of a run that its bank's memory depends on."""
 
-    adapters: tuple[int, tuple[str, ...]] | None
-    """Rank and targets of a LoRA run."""
+    method: MethodSpec
+    """Its method, with those settings that the sizes of its tensors depend on."""
     order: int
     """Index of its data order; runs with the same seed share one."""
     keeps_best: bool
@@ -85,7 +90,7 @@ def bank_memory(specs: Sequence[RunSpec], task: Sizes, source: Sizes | None = No
     orders = {seed: number for number, seed in enumerate(dict.fromkeys(spec.seed for spec in specs))}
     members = tuple(
         _Member(
-            (spec.lora.rank, spec.lora.target_modules) if spec.lora else None,
+            spec.method.shape(),
             orders[spec.seed],
             spec.optim.keep == "best",
         )
@@ -93,18 +98,28 @@ def bank_memory(specs: Sequence[RunSpec], task: Sizes, source: Sizes | None = No
         for spec in sorted(specs, key=lambda spec: (orders[spec.seed], spec.optim.learning_rate))
     )
     first = specs[0]
+    if sharing_of(first).step == "autograd" or not isinstance(first.network, PerceptronSpec):
+        return _alone(first, task)
     other = None if first.source == first.task else source
-    return _simulate(first.model, first.base is not None, members, first.optim.batch_size, task, other)
+    return _simulate(first.network, first.base is not None, members, first.optim.batch_size, task, other)
+
+
+def _alone(spec: RunSpec, task: Sizes) -> int:
+    """Peak memory of one run that autograd trains: its training, its base, and the copies while its file is made."""
+    network = _bytes(untrained(spec.network, spec.method))
+    copies = ADAPTER_COPIES if spec.role is Role.ADAPTER else max(SAVED_COPIES, READ_COPIES if spec.base else 0)
+    training = run_memory(spec.network, spec.method, spec.optim.batch_size, task.train)
+    return training + (copies + bool(spec.base)) * network + OVERHEAD
 
 
 @lru_cache(maxsize=256)
 def _simulate(
-    model: ModelSpec, has_base: bool, members: tuple[_Member, ...], batch: int, task: Sizes, other: Sizes | None
+    model: PerceptronSpec, has_base: bool, members: tuple[_Member, ...], batch: int, task: Sizes, other: Sizes | None
 ) -> int:
     """Peak memory of a bank; ``other`` has the sizes of the source task if it differs from the task."""
-    base = build(model)
-    kinds = {adapters: _network(base, adapters) for adapters in {member.adapters for member in members}}
-    networks = [kinds[member.adapters] for member in members]
+    base = model.build()
+    kinds = {method: _network(base, method) for method in {member.method for member in members}}
+    networks = [kinds[member.method] for member in members]
     target = _task(task, model)
     source = _task(other, model) if other else target if has_base else None
     tasks = [target] if source is None or source is target else [target, source]
@@ -150,7 +165,7 @@ def _train(
     for network, member in zip(networks, members, strict=True):
         kept = 3 * _bytes(network, True)
         ledger.pass_by(kept + SAVED_COPIES * (kept + (_bytes(network, True) if member.keeps_best else 0)))
-        ledger.pass_by((ADAPTER_COPIES if member.adapters else SAVED_COPIES) * _bytes(network))
+        ledger.pass_by((ADAPTER_COPIES if member.method.role is Role.ADAPTER else SAVED_COPIES) * _bytes(network))
 
 
 def _step(ledger: Ledger, bank: Bank, batch: int) -> None:
@@ -172,23 +187,16 @@ def _step(ledger: Ledger, bank: Bank, batch: int) -> None:
     ledger.pass_by(passing * min(available_cores(), bank.shards))
 
 
-def _network(base: MultilayerPerceptron, adapters: tuple[int, tuple[str, ...]] | None) -> MultilayerPerceptron:
+def _network(base: MultilayerPerceptron, method: MethodSpec) -> MultilayerPerceptron:
     """A run's network on ``meta``; it shares the base's parameters, which spares comparing them."""
-    if adapters is None:
-        return base
     network = copy.deepcopy(base, {id(parameter): parameter for parameter in base.parameters()})
-    add_lora(network, LoRASpec.of(rank=adapters[0], target_modules=adapters[1]))
+    method.prepare(network)
     return network
 
 
-def _task(sizes: Sizes, model: ModelSpec) -> Task:
+def _task(sizes: Sizes, network: NetworkSpec) -> Task:
     """A task on ``meta``."""
-    parts = [
-        ImageExamples(
-            torch.empty(count, model.num_features, device="meta"), torch.empty(count, dtype=torch.int64, device="meta")
-        )
-        for count in (sizes.train, sizes.validation, sizes.test)
-    ]
+    parts = [network.examples(count) for count in (sizes.train, sizes.validation, sizes.test)]
     return Task(TaskSpec.of(), sizes.classes, (), *parts)
 
 

@@ -16,17 +16,12 @@ from statistics import median
 
 import torch
 
-from core.data.examples import ImageExamples
 from core.data.task import Task
-from core.engine.build import keep_trainable
 from core.engine.pace import Work
 from core.engine.priority import lower_priority
 from core.errors import LabError
-from core.methods.lora import add_lora
-from core.networks.perceptron import build
-from core.spec import Control, LoRASpec
-from core.training.autograd import AutogradStepper
-from core.training.bank.bank import Bank
+from core.methods.low_rank import LowRankSpec
+from core.training.bank.choice import stepper_of
 from core.training.bank.shard import no_denormals
 from core.training.stepper import Stepper
 from core.training.threads import Threads, available_cores
@@ -211,17 +206,10 @@ def _timed(work: Work, must_stop: Callable[[], bool]) -> Calibration:
 def _stepper(work: Work) -> Stepper:
     """Networks of this shape on random images."""
     generator = torch.Generator().manual_seed(0)
-    device, model = work.device.split()[0], work.model
-    x = torch.rand(IMAGES, model.num_features, generator=generator).to(device)
-    y = torch.randint(model.num_classes, (IMAGES,), generator=generator).to(device)
-    examples = ImageExamples(x, y)
-    task = Task.of_one_part(examples, model.num_classes)
-    if work.kind in ("head", "biases"):
-        control: Control = "head" if work.kind == "head" else "biases"
-        return AutogradStepper(keep_trainable(build(model, 0), control).to(device), 1e-4, task)
-    networks = [build(model, 0) for _ in range(work.members)]
-    if work.rank:
-        lora = LoRASpec.of(rank=max(1, round(work.rank)), target_modules=tuple(work.kind))
-        for network in networks:
-            add_lora(network, lora, generator)
-    return Bank([network.to(device) for network in networks], [1e-4] * work.members, range(work.members), task)
+    device, sizes = work.device.split()[0], work.network
+    task = Task.of_one_part(sizes.examples(IMAGES, generator), sizes.num_classes).to(torch.device(device))
+    method = work.method
+    if isinstance(method, LowRankSpec):
+        method = method.but(rank=max(1, round(work.rank)))
+    networks = [method.prepare(sizes.build(0), generator).to(device) for _ in range(work.members)]
+    return stepper_of(networks, method.kind, [1e-4] * work.members, range(work.members), task)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from core.engine.build import untrained
-from core.methods.lora import count_parameters
-from core.spec import Control, LoRASpec, ModelSpec
+from core.methods.method import MethodSpec
+from core.methods.parameters import count_parameters
+from core.networks.network import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,11 @@ class Plan:
 
 
 @lru_cache(maxsize=256)
-def plan(model: ModelSpec, lora: LoRASpec | None = None, control: Control | None = None) -> Plan:
+def plan(network: NetworkSpec, method: MethodSpec) -> Plan:
     """Sizes of a run on this network, counted on the ``meta`` device.
 
     Raises:
         LoRAError: the adapters do not fit the network.
     """
-    network = untrained(model, lora, control)
-    return Plan(count_parameters(network), count_parameters(network, trainable=True))
+    built = untrained(network, method)
+    return Plan(count_parameters(built), count_parameters(built, trainable=True))

@@ -11,8 +11,8 @@ from core.engine.calibration import Calibrator
 from core.engine.forecast import Basis, Forecast, total
 from core.engine.pace import Record, Work, overhead_seconds, pace_of, records_of
 from core.engine.packing import memory_of, packed
+from core.run_spec import RunSpec
 from core.settings import Settings, choose_device, device_name
-from core.spec import RunSpec
 from core.store.record import WAITING, Run
 from core.store.store import Store
 from core.training.loop import steps_per_epoch
@@ -135,7 +135,7 @@ class Estimates:
         training = Forecast.around(steps * step, memory, basis, spread)
         overhead = overhead_seconds(records, spec)
         if overhead is None:
-            overhead = self._evaluation(bank, work, ask) + FILE_SECONDS[spec.lora is not None]
+            overhead = self._evaluation(bank, work, ask) + FILE_SECONDS[spec.adapter is not None]
             basis = basis if basis == "rough" else "calibrated"
         return _Bank(training, Forecast.around(len(bank) * (steps * step + overhead), memory, basis, spread))
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from core.data.task_spec import TaskSpec
 from core.errors import SpecError
-from core.spec import LEARNING_RATES, Control, Device, LoRASpec, OptimSpec, RunSpec, TaskSpec
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import LowRankSpec
+from core.methods.method import MethodSpec
+from core.run_spec import OptimSpec, RunSpec, default_rate
+from core.spec import Device
 
 MAX_NEW_SEEDS = 42
 """Maximum number of seeds that are added to an experiment at once."""
 
-Setting = tuple[OptimSpec, LoRASpec | Control | None]
-"""An arm: its optimiser settings, and its adapters or control; None for full fine-tuning."""
+Setting = tuple[OptimSpec, MethodSpec]
+"""An arm: how it is trained, and its method with the method's settings."""
 
 
 def arm_specs(
@@ -39,24 +44,24 @@ def arm_specs(
         raise SpecError("An experiment needs at least one method and one seed.")
     if len(set(arms)) < len(arms) or len(set(seeds)) < len(seeds):
         raise SpecError("Two arms or seeds of this experiment are the same: change one, or leave one out.")
-    shared = {"model": base_spec.model, "task": task, "source": base_spec.task, "device": device}
+    shared = {"network": base_spec.network, "task": task, "source": base_spec.task, "device": device}
     return [
         RunSpec.of(
             base=base if isinstance(base, str) else base[seed],
             own_base=not isinstance(base, str),
             optim=optim,
             seed=seed,
-            **_kind(kind),
+            method=method,
             **shared,
         )
         for seed in seeds
-        for optim, kind in arms
+        for optim, method in arms
     ]
 
 
 def settings_of(specs: Iterable[RunSpec]) -> list[Setting]:
     """The arms of an experiment as settings, in the order of their first runs."""
-    return list(dict.fromkeys((spec.optim, spec.lora or spec.control) for spec in specs))
+    return list(dict.fromkeys((spec.optim, spec.method) for spec in specs))
 
 
 def next_seeds(specs: Iterable[RunSpec], count: int) -> range:
@@ -76,21 +81,15 @@ def next_seeds(specs: Iterable[RunSpec], count: int) -> range:
 
 
 def with_ranks(settings: Sequence[Setting], ranks: Sequence[int]) -> list[Setting]:
-    """The LoRA settings of an experiment at other ranks: every alpha, rate and so on that it has at some rank.
+    """The adapters of an experiment at other ranks: every alpha, rate and so on that it has at some rank.
 
     Args:
-        settings: of the experiment; if it has no LoRA, its batch size and epochs, with LoRA's defaults, are used.
+        settings: of the experiment; if it has no adapters, its batch size and epochs, with LoRA's defaults, are used.
         ranks: the other ranks.
 
     Raises:
         SpecError: a rank is out of bounds.
     """
-    known = [(optim, kind) for optim, kind in settings if isinstance(kind, LoRASpec)]
-    known = known or [(settings[0][0].but(learning_rate=LEARNING_RATES["lora"]), LoRASpec.of())]
-    return list(dict.fromkeys((optim, lora.but(rank=rank)) for rank in ranks for optim, lora in known))
-
-
-def _kind(kind: LoRASpec | Control | None) -> dict[str, object]:
-    if isinstance(kind, LoRASpec):
-        return {"method": "lora", "lora": kind}
-    return {"method": "full", "control": kind}
+    known = [(optim, method) for optim, method in settings if isinstance(method, LowRankSpec)]
+    known = known or [(settings[0][0].but(learning_rate=default_rate(LoRASpec)), LoRASpec.of())]
+    return list(dict.fromkeys((optim, adapter.but(rank=rank)) for rank in ranks for optim, adapter in known))

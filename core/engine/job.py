@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +18,12 @@ from core.engine.predictions import PREDICTIONS, write_predictions
 from core.engine.run_memory import run_memory
 from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
 from core.memory import Growth, is_out_of_memory
-from core.methods.lora import count_parameters, merged_copy
+from core.methods.merging import merged_copy
+from core.methods.parameters import count_parameters
 from core.networks.file import network_bytes, read_network, write_network
 from core.networks.perceptron import MultilayerPerceptron, fingerprint
+from core.run_spec import RunSpec
 from core.settings import choose_device, device_name
-from core.spec import ModelSpec, RunSpec
 from core.store.record import Result
 from core.training.bank.choice import proven, stepper_for
 from core.training.bank.shard import no_denormals
@@ -190,12 +192,12 @@ class BankRun:
         callbacks.poll()
         self.source = context.tasks.get(spec.source, self.device) if spec.source else None
         self.growth = Growth()
-        check_fit(spec.model, self.task.spec.dataset, self.task.train.all_pixels().shape[1], self.task.classes)
+        spec.network.check_fit(self.task.spec.dataset, self.task.train.all_pixels().shape[1], self.task.classes)
         self.base = read_network(context.base, context.base_sha256) if context.base else None
         self.networks = [network_of(spec, self.base).to(self.device) for spec in specs]
         callbacks.poll()
         # Every method is compared with the base, so one evaluation of the base serves all runs.
-        first = self.networks[0] if spec.control != "scratch" else network_of(spec.but(control=None), self.base)
+        first = self.networks[0] if spec.method.starts_from_base or self.base is None else copy.deepcopy(self.base)
         self.before = evaluate_both(first.to(self.device), self.task, self.source, "test") if self.base else None
         callbacks.poll()
         start = time.perf_counter()
@@ -292,7 +294,7 @@ class BankRun:
             trainable_parameters=count_parameters(network, trainable=True),
             seconds=seconds,
             examples_per_second=step * spec.optim.batch_size / seconds if seconds else 0.0,
-            memory=run_memory(spec.model, spec.lora, spec.control, spec.optim.batch_size, self.task.num_train),
+            memory=run_memory(spec.network, spec.method, spec.optim.batch_size, self.task.num_train),
             checkpoint_bytes=0,
             adapter_bytes=None,
             epochs=completed,
@@ -306,24 +308,6 @@ class BankRun:
         )
 
 
-def check_fit(model: ModelSpec, dataset: str, pixels: int, classes: Sequence[int]) -> None:
-    """Check that a network has an input for each pixel and an output for each class of a task.
-
-    Raises:
-        SpecError: it does not.
-    """
-    if pixels != model.num_features:
-        raise SpecError(
-            f"The network takes {model.num_features} pixels, but images of {dataset} have {pixels}: "
-            f"choose {pixels} input features."
-        )
-    if max(classes) >= model.num_classes:
-        raise SpecError(
-            f"The network has {model.num_classes} outputs, but {dataset} has labels up to {max(classes)}: "
-            f"choose a base with at least {max(classes) + 1} classes."
-        )
-
-
 def _write(
     spec: RunSpec,
     context: RunContext,
@@ -334,7 +318,7 @@ def _write(
 ) -> tuple[Result, dict[str, str]]:
     """Write the run's file. Returns: the result with file sizes filled in, and the file's name and hash."""
     network.to("cpu")
-    if spec.lora is None or base is None:
+    if spec.adapter is None or base is None:
         path = context.folder / NETWORK
         digest = write_network(path, network)
         return replace(result, checkpoint_bytes=path.stat().st_size), {NETWORK: digest}
@@ -342,6 +326,6 @@ def _write(
     checkpoint = len(network_bytes(merged_copy(network)))
     card = Card.of(context.run, spec, result)
     digest = write_adapter(
-        path, network, spec.lora, base_fingerprint=fingerprint(base.state_dict()), card=card, probe=probe.cpu()
+        path, network, spec.adapter, base_fingerprint=fingerprint(base.state_dict()), card=card, probe=probe.cpu()
     )
     return replace(result, checkpoint_bytes=checkpoint, adapter_bytes=path.stat().st_size), {ADAPTER: digest}

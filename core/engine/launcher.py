@@ -10,17 +10,23 @@ from dataclasses import dataclass
 
 from core.data.catalog import Catalog
 from core.data.presets import preset_tasks
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.engine.artifacts import Artifacts
 from core.engine.cost import plan
 from core.engine.estimates import Estimates
 from core.engine.experiment import Setting, arm_specs, next_seeds, settings_of
-from core.engine.job import NETWORK, check_fit
+from core.engine.job import NETWORK
 from core.engine.usage import DiskUsage
 from core.engine.workers import Workers
 from core.errors import LabError, RunStateError
+from core.methods.method import Role
+from core.methods.pretrain import PretrainSpec
+from core.methods.registry import methods
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings, choose_device
-from core.spec import Device, ModelSpec, OptimSpec, RunSpec, TaskSpec
+from core.spec import Device
 from core.store.notes import clean_name
 from core.store.record import Experiment, Run
 from core.store.store import Store
@@ -75,7 +81,7 @@ class Launcher:
 
     def find_base(self, spec: RunSpec) -> Run | None:
         """A finished pretrain run with exactly this spec, whose network can be used instead of training it again."""
-        for run in self.store.runs(methods=["pretrain"], states=["finished"]):
+        for run in self.store.runs(methods=list(methods(Role.BASE)), states=["finished"]):
             if run.spec == spec:
                 try:
                     self.artifacts.path(run.id, NETWORK)
@@ -102,7 +108,7 @@ class Launcher:
         Args:
             base: a pretrain run, finished or not.
             task: what to fine-tune on.
-            arms: training settings, with LoRA settings or a control, or None for full fine-tuning.
+            arms: training settings and method of each.
             seeds: one run per arm and seed.
             name: title of the experiment; empty for :func:`core.wording.experiments.experiment_name`.
             device: where to train.
@@ -153,8 +159,8 @@ class Launcher:
         source_task, target_task = preset_tasks(preset, source, self.catalog, target)
         classes = max(self.catalog.info(task.dataset).num_classes for task in (source_task, target_task))
         spec = RunSpec.of(
-            method="pretrain",
-            model=ModelSpec.of(num_classes=classes),
+            method=PretrainSpec(),
+            network=PerceptronSpec.of(num_classes=classes),
             task=source_task,
             optim=pretraining,
             device=device,
@@ -278,7 +284,9 @@ class Launcher:
     def _bases(self, spec: RunSpec, seeds: Sequence[int]) -> tuple[dict[int, str], Queued]:
         """Ids of a base like ``spec`` for each seed, and ids and specs of the bases that must be queued first."""
         specs = {seed: spec.but(seed=seed) for seed in seeds}
-        coming = {run.spec: run for run in self.store.runs(methods=["pretrain"], states=["queued", "running"])}
+        coming = {
+            run.spec: run for run in self.store.runs(methods=list(methods(Role.BASE)), states=["queued", "running"])
+        }
         known = {seed: self.find_base(own) or coming.get(own) for seed, own in specs.items()}
         ids = {seed: base.id if base else _new_id("r") for seed, base in known.items()}
         return ids, [(ids[seed], specs[seed]) for seed, base in known.items() if base is None]
@@ -297,11 +305,11 @@ class Launcher:
         specs = {spec for _, spec in runs}
         for device in {spec.device for spec in specs}:
             choose_device(device)
-        for model, lora in {(spec.model, spec.lora) for spec in specs}:
-            plan(model, lora)
-        for model, task in {(spec.model, task) for spec in specs for task in (spec.task, spec.source)}:
+        for network, method in {(spec.network, spec.method) for spec in specs}:
+            plan(network, method)
+        for network, task in {(spec.network, task) for spec in specs for task in (spec.task, spec.source)}:
             if task is not None:
-                check_fit(model, task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
+                network.check_fit(task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
         self.usage.check(spec for _, spec in runs)
         lines = [forecast.to_line() for forecast in self.estimates.each([spec for _, spec in runs], ask=False)]
         self.store.add(runs, self.owner, self.settings.max_waiting, experiment, before, lines)

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
-from core.spec import ModelSpec, RunSpec, TaskSpec
+from core.data.task_spec import TaskSpec
+from core.methods.method import MethodSpec
+from core.networks.network import NetworkSpec
+from core.run_spec import RunSpec
 from core.store.record import Run
 from core.training.bank.bank import shard_size
 from core.training.threads import available_cores
@@ -29,9 +32,9 @@ LONG_EPOCH = 8
 class Work:
     """All that the time of a training step depends on."""
 
-    model: ModelSpec
-    kind: tuple[str, ...] | str
-    """Targets of the adapters, or a control that freezes weights; empty if all weights are trained."""
+    network: NetworkSpec
+    method: MethodSpec
+    """The method's :meth:`core.methods.method.MethodSpec.shape`, of rank 1 for adapters."""
     batch: int
     device: str
     members: int
@@ -47,14 +50,14 @@ class Work:
     def of(cls, bank: Sequence[RunSpec], steps_per_epoch: float, device: str, threads: int | None) -> Work:
         """The work of runs that are trained together, on a device of this name."""
         first = bank[0]
-        frozen = first.control if first.control in ("head", "biases") else ""
+        adapter = first.adapter
         return cls(
-            model=first.model,
-            kind=first.lora.target_modules if first.lora else frozen or "",
+            network=first.network,
+            method=adapter.but(rank=1).shape() if adapter else first.method.shape(),
             batch=first.optim.batch_size,
             device=device,
             members=len(bank),
-            rank=fmean(spec.lora.rank if spec.lora else 0 for spec in bank),
+            rank=fmean(spec.adapter.rank if spec.adapter else 0 for spec in bank),
             threads=threads,
             task=first.task if steps_per_epoch < LONG_EPOCH else None,
         )
@@ -167,7 +170,7 @@ def overhead_seconds(records: Iterable[Record], spec: RunSpec) -> float | None:
     """Time besides training of a run like this one: the median of the newest; None if there is none."""
 
     def key(spec: RunSpec) -> tuple[object, ...]:
-        return spec.model, spec.lora is None, spec.task, spec.source, spec.optim.epochs
+        return spec.network, spec.adapter is None, spec.task, spec.source, spec.optim.epochs
 
     found = [record.overhead for record in records if record.overhead is not None and key(record.like) == key(spec)]
     return median(found[:NEWEST]) if found else None

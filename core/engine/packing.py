@@ -12,8 +12,8 @@ from core.data.tasks import Tasks
 from core.engine.bank_memory import Sizes, bank_memory
 from core.errors import LabError
 from core.memory import free_bytes
+from core.run_spec import RunSpec
 from core.settings import Settings, choose_device
-from core.spec import RunSpec
 from core.training.sharing import bank_key, sharing_of
 
 FREE_SHARE = 0.5

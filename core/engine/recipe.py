@@ -13,7 +13,9 @@ from core.adapter.archive import TENSORS, read_entries
 from core.engine.job import ADAPTER, NETWORK
 from core.errors import AdapterError, SpecError
 from core.files import sha256_of
-from core.spec import RunSpec, Spec
+from core.methods.method import Role
+from core.run_spec import RunSpec
+from core.spec import Spec
 from core.store.record import Run
 
 
@@ -42,11 +44,11 @@ class Recipe(Spec):
 
     @model_validator(mode="after")
     def _base_fits_the_spec(self) -> Self:
-        if self.base is not None and self.base.spec.method != "pretrain":
+        if self.base is not None and self.base.spec.role is not Role.BASE:
             raise ValueError("A base must be a pretrain run.")
         if self.base is not None and self.spec.base is None:
             raise ValueError("A pretrain run starts from random weights: its recipe takes no base.")
-        if self.base is not None and self.base.spec.model != self.spec.model:
+        if self.base is not None and self.base.spec.network != self.spec.network:
             raise ValueError("This run's network and its base have different sizes: the recipe is damaged.")
         return self
 

@@ -11,18 +11,19 @@ from functools import lru_cache
 import torch
 from torch.nn import functional as F
 
-from core.data.examples import ImageExamples
 from core.data.task import Task
 from core.engine.build import untrained
 from core.memory import training_bytes
-from core.spec import Control, LoRASpec, ModelSpec
+from core.methods.method import MethodSpec
+from core.networks.network import NetworkSpec
+from core.networks.perceptron import MultilayerPerceptron, forward
 from core.training.bank.bank import Bank
 from core.training.ledger import Ledger
 from core.training.sharing import sharing
 
 
 @lru_cache(maxsize=256)
-def run_memory(model: ModelSpec, lora: LoRASpec | None, control: Control | None, batch_size: int, images: int) -> int:
+def run_memory(spec: NetworkSpec, method: MethodSpec, batch_size: int, images: int) -> int:
     """Bytes that one run takes in training, alone on this engine.
 
     These are the network's weights, gradients, Adam's two moments, the activations of one step, and what the engine
@@ -31,28 +32,25 @@ def run_memory(model: ModelSpec, lora: LoRASpec | None, control: Control | None,
     for every image, so a bank takes less than the sum of its runs.
 
     Args:
-        model: sizes of the network.
-        lora: its adapters, or None.
-        control: what to train without adapters; None for all weights.
+        spec: the network.
+        method: what is trained of it.
         batch_size: images per step.
         images: number of training images.
 
     Raises:
         LoRAError: the adapters do not fit the network.
     """
-    network = untrained(model, lora, control)
+    network = untrained(spec, method)
     batch = min(batch_size, images)
-    x = torch.empty(images, model.num_features, device="meta")
-    y = torch.empty(images, dtype=torch.int64, device="meta")
-    examples = ImageExamples(x, y)
-    task = Task.of_one_part(examples, model.num_classes)
+    examples = spec.examples(images)
+    task = Task.of_one_part(examples, spec.num_classes)
     rows = torch.empty(batch, dtype=torch.int64, device="meta")
-    with Ledger([x, y, rows, *network.parameters()]) as ledger:
-        if sharing(control or ("lora" if lora else "full")).step != "autograd":
+    with Ledger([*examples.tensors(), rows, *network.parameters()]) as ledger:
+        if sharing(method.kind).step != "autograd" and isinstance(network, MultilayerPerceptron):
             bank = Bank([network], [1e-3], [0], task)
             bank.program(0, batch)
             return int(ledger.live) + sum(parameter.nbytes for parameter in network.parameters())
-        loss = F.cross_entropy(network(x[rows]), y[rows])
+        loss = F.cross_entropy(forward(network, examples.batch(rows)), examples.labels[rows])
         activations = int(ledger.live)
         del loss
     return activations + training_bytes(network)

@@ -22,12 +22,15 @@ from torch.nn import functional as F
 
 from core.data.examples import ImageExamples
 from core.data.task import Task
-from core.methods.lora import add_lora
-from core.networks.perceptron import MultilayerPerceptron, build
+from core.data.task_spec import TaskSpec
+from core.methods.full import FullSpec
+from core.methods.low_rank import LowRankSpec
+from core.methods.method import MethodSpec
+from core.networks.network import NetworkSpec
 from core.settings import device_name
-from core.spec import LoRASpec, ModelSpec, TaskSpec
-from core.training.bank.bank import Bank
+from core.training.bank.choice import stepper_of
 from core.training.bank.shard import no_denormals
+from core.training.sharing import sharing
 from core.training.threads import available_cores
 
 Way = Literal["plain", "alone", "bank"]
@@ -44,22 +47,24 @@ SECONDS = 0.03
 MAX_IMAGES = 20_000
 """Training images that batches are drawn from; more would only take memory for the frozen products of every bank."""
 
+FULL = FullSpec()
+
 RATE = 1e-4
 """Learning rate: it does not change the time."""
 
 
 @dataclass(frozen=True)
 class StepTimeSpec:
-    """What is measured: full fine-tuning, and LoRA with each of these settings."""
+    """What is measured: full fine-tuning, and adapters with each of these settings."""
 
-    model: ModelSpec
+    network: NetworkSpec
     task: TaskSpec
-    loras: tuple[LoRASpec, ...]
+    adapters: tuple[LowRankSpec, ...]
     batch_size: int
     full_bank: int = 1
     """Runs of full fine-tuning that are trained together."""
-    lora_bank: int = 1
-    """LoRA runs of one rank that are trained together."""
+    adapter_bank: int = 1
+    """Runs of one adapter setting that are trained together, where they can be."""
     seeds: int = 1
     """Number of data orders in a bank: runs with the same seed see the data in the same order."""
     device: str = "cpu"
@@ -70,8 +75,7 @@ class Measured:
     """One row: a method, measured in one way."""
 
     way: Way
-    lora: LoRASpec | None
-    """None for full fine-tuning."""
+    method: MethodSpec
     seconds: tuple[float, ...]
     """Seconds per step and run, one for each round; equal places are of the same round."""
 
@@ -86,15 +90,15 @@ class StepTimes:
     threads: int
     """CPU threads of the banks; one in the other two ways."""
 
-    def of(self, way: Way, lora: LoRASpec | None) -> tuple[float, ...]:
+    def of(self, way: Way, method: MethodSpec) -> tuple[float, ...]:
         """Seconds per step and run in each round; empty where it was not measured."""
-        return next((row.seconds for row in self.rows if (row.way, row.lora) == (way, lora)), ())
+        return next((row.seconds for row in self.rows if (row.way, row.method) == (way, method)), ())
 
 
 Timing = Callable[[int], float]
 """Trains for a number of steps, and returns the seconds per step and run."""
 
-Subject = tuple[Way, LoRASpec | None]
+Subject = tuple[Way, MethodSpec]
 
 
 def rounds(spec: StepTimeSpec, task: Task, threads: int | None = None) -> Iterator[dict[Subject, float]]:
@@ -113,12 +117,12 @@ def rounds(spec: StepTimeSpec, task: Task, threads: int | None = None) -> Iterat
     task = replace(task, train=few)
     with no_denormals():
         timings: dict[Subject, Timing] = {}
-        for lora in (None, *spec.loras):
-            timings["plain", lora] = _plain(spec, task, lora)
-            timings["alone", lora] = _engine(spec, task, lora, 1, 1)
-            members = spec.full_bank if lora is None else spec.lora_bank
+        for method in (FULL, *spec.adapters):
+            timings["plain", method] = _plain(spec, task, method)
+            timings["alone", method] = _engine(spec, task, method, 1, 1)
+            members = min(spec.full_bank if method == FULL else spec.adapter_bank, sharing(method.kind).together)
             if members > 1:
-                timings["bank", lora] = _engine(spec, task, lora, members, threads or available_cores())
+                timings["bank", method] = _engine(spec, task, method, members, threads or available_cores())
         steps = {subject: _enough(timing) for subject, timing in timings.items()}
         order = sorted(timings, key=lambda subject: WAYS.index(subject[0]))
         while True:
@@ -132,17 +136,14 @@ def _enough(timing: Timing) -> int:
     return max(2, math.ceil(SECONDS / timing(2)))
 
 
-def network(spec: StepTimeSpec, lora: LoRASpec | None) -> MultilayerPerceptron:
+def network(spec: StepTimeSpec, method: MethodSpec) -> nn.Module:
     """The network before training; its weights do not change the time."""
-    plain = build(spec.model, 0)
-    if lora is not None:
-        add_lora(plain, lora, torch.Generator().manual_seed(0))
-    return plain.to(spec.device)
+    return method.prepare(spec.network.build(0), torch.Generator().manual_seed(0)).to(spec.device)
 
 
-def _plain(spec: StepTimeSpec, task: Task, lora: LoRASpec | None) -> Timing:
+def _plain(spec: StepTimeSpec, task: Task, method: MethodSpec) -> Timing:
     """A loop as one would write it: modules, autograd, and Adam of torch.optim on what is trained."""
-    module: nn.Module = network(spec, lora)
+    module = network(spec, method)
     x, y = task.train.all_pixels(), task.train.labels
     optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=RATE)
 
@@ -161,16 +162,16 @@ def _plain(spec: StepTimeSpec, task: Task, lora: LoRASpec | None) -> Timing:
     return timing
 
 
-def _engine(spec: StepTimeSpec, task: Task, lora: LoRASpec | None, members: int, threads: int) -> Timing:
-    """A bank of equal runs, with as many data orders as there are seeds."""
+def _engine(spec: StepTimeSpec, task: Task, method: MethodSpec, members: int, threads: int) -> Timing:
+    """Equal runs as the engine trains them, with as many data orders as there are seeds."""
     seeds = [member % spec.seeds for member in range(members)]
-    bank = Bank([network(spec, lora) for _ in seeds], [RATE] * members, seeds, task)
+    stepper = stepper_of([network(spec, method) for _ in seeds], method.kind, [RATE] * members, seeds, task)
 
     def timing(steps: int) -> float:
-        bank.use_threads(threads)
+        stepper.use_threads(threads)
         rows = _batches(spec, task, len(set(seeds)), steps)
         start = time.perf_counter()
-        bank.advance(rows).cpu()
+        stepper.advance(rows).cpu()
         return (time.perf_counter() - start) / steps / members
 
     return timing

@@ -116,5 +116,5 @@ class StepTimer:
             times = next(source)
             if not self._is_training():
                 kept.append(times)
-        rows = tuple(Measured(way, lora, tuple(times[way, lora] for times in kept)) for way, lora in kept[0])
+        rows = tuple(Measured(way, method, tuple(times[way, method] for times in kept)) for way, method in kept[0])
         return StepTimes(spec, rows, machine_name(device), self._threads or available_cores())

@@ -11,11 +11,10 @@ import torch
 
 from core.adapter import Verification, apply_adapter, read_adapter
 from core.adapter.verify import verification
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
-from core.engine.job import check_fit
-from core.methods.lora import merged_copy
+from core.methods.merging import merged_copy
 from core.networks.file import model_spec_of, network_bytes, read_network
-from core.spec import TaskSpec
 from core.training.evaluation import Evaluation, evaluate
 
 _one_at_a_time = threading.Lock()
@@ -65,7 +64,7 @@ def evaluate_adapter(content: bytes, base: Path, tasks: Tasks, on: Sequence[Task
         scores = []
         for spec in dict.fromkeys(on):
             task = tasks.get(spec)
-            check_fit(sizes, spec.dataset, task.test.all_pixels().shape[1], task.classes)
+            sizes.check_fit(spec.dataset, task.test.all_pixels().shape[1], task.classes)
             with torch.no_grad():
                 before, after = (evaluate(each, task.test, task.classes) for each in (network, adapted))
             scores.append(Score(spec, len(task.test), before, after))

@@ -10,8 +10,8 @@ from pathlib import Path
 from core.data.tasks import Tasks
 from core.engine.cost import plan
 from core.errors import LabError, StorageFullError
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from core.store.record import WAITING
 from core.store.store import Store
 from core.training.loop import steps_per_epoch
@@ -91,8 +91,8 @@ class DiskUsage:
 
     def _expected(self, spec: RunSpec) -> int:
         """Bytes that a run will store: its file of weights, its predictions and its curve."""
-        sizes = plan(spec.model, spec.lora)
-        weights = 4 * (sizes.trainable_parameters if spec.lora else sizes.parameters)
+        sizes = plan(spec.network, spec.method)
+        weights = 4 * (sizes.trainable_parameters if spec.adapter else sizes.parameters)
         try:
             outline = self._tasks.outline(spec.task)
             examples, tests = len(outline.train), len(outline.test)

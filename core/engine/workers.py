@@ -21,8 +21,8 @@ from core.engine.recorder import Recorder
 from core.engine.retries import RetryQueue
 from core.errors import CheckpointError
 from core.memory import is_out_of_memory
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from core.store.checkpoints import read_checkpoint
 from core.store.copies import Copies
 from core.store.record import Run

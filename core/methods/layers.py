@@ -6,14 +6,19 @@ W of shape (out, in) is frozen; A of shape (in, r) and B of shape (r, out) are t
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 from core.errors import LoRAError, MergedError
 from core.methods.linear import features, is_transposed, product
-from core.spec import SCALINGS, Scaling, Start
+
+Scaling = Literal["alpha/r", "alpha", "alpha/sqrt(r)"]
+Start = Literal["kaiming", "gaussian"]
+
+SCALINGS: tuple[Scaling, ...] = get_args(Scaling)
+STARTS: tuple[Start, ...] = get_args(Start)
 
 
 def scaling_factor(scaling: Scaling, alpha: float, rank: int) -> float:
@@ -23,7 +28,7 @@ def scaling_factor(scaling: Scaling, alpha: float, rank: int) -> float:
     arXiv 2312.03732); ``alpha`` is the plain factor of many tutorials.
 
     Raises:
-        LoRAError: not one of :data:`core.spec.SCALINGS`.
+        LoRAError: not one of :data:`SCALINGS`.
     """
     match scaling:
         case "alpha/r":
@@ -95,9 +100,9 @@ class LoRALayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.scaling * (x.to(self.A.dtype) @ self.A @ self.B)
 
-    def delta(self) -> Tensor:
+    def delta(self, dtype: torch.dtype | None = None) -> Tensor:
         """ΔW = s · (A B)ᵀ, of shape (out, in) like the weight of the adapted layer, in at least float32."""
-        dtype = _sum_dtype(self.A)
+        dtype = dtype or _sum_dtype(self.A)
         return self.scaling * (self.A.to(dtype) @ self.B.to(dtype)).T
 
 
@@ -178,9 +183,17 @@ class AdaptedLinear(nn.Module):
         """The bias of ``linear``, which has no adapter."""
         return self.linear.bias
 
+    def delta(self, dtype: torch.dtype | None = None) -> Tensor:
+        """ΔW of shape (out, in), merged or not.
+
+        Args:
+            dtype: in which it is computed; None for that of A and B, at least float32.
+        """
+        return self.lora.delta(dtype)
+
     def summed_weight(self) -> Tensor:
         """W + ΔW in the shape of ``linear.weight``, added in at least float32 and rounded once."""
-        weight, delta = self.linear.weight, self.lora.delta()
+        weight, delta = self.linear.weight, self.delta()
         if is_transposed(self.linear):
             delta = delta.T
         return (weight.to(_sum_dtype(weight)) + delta).to(weight.dtype)

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from core.errors import DamagedFileError, NetworkFileError, SpecError
 from core.files import write_atomically
-from core.networks.perceptron import MultilayerPerceptron, build
-from core.spec import ModelSpec
+from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.tensor_file import read_tensors, tensors_bytes
 
 MAX_BYTES = 256 * 2**20
@@ -51,7 +50,7 @@ def read_network(path: Path, sha256: str | None = None) -> MultilayerPerceptron:
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise DamagedFileError("This network", path)
     state, _ = read_tensors(content, path.name, NetworkFileError)
-    network = build(model_spec_of(state, path.name))
+    network = model_spec_of(state, path.name).build()
     expected = network.state_dict()
     for name, tensor in state.items():
         if name not in expected or tensor.shape != expected[name].shape:
@@ -62,7 +61,7 @@ def read_network(path: Path, sha256: str | None = None) -> MultilayerPerceptron:
     return network
 
 
-def model_spec_of(state: dict[str, Tensor], file: str) -> ModelSpec:
+def model_spec_of(state: dict[str, Tensor], file: str) -> PerceptronSpec:
     """Sizes of the perceptron with this state dict.
 
     Raises:
@@ -76,6 +75,8 @@ def model_spec_of(state: dict[str, Tensor], file: str) -> ModelSpec:
         )
     first, second, third = (tuple(w.shape) for w in weights if w is not None)
     try:
-        return ModelSpec.of(num_features=first[1], num_hidden_1=first[0], num_hidden_2=second[0], num_classes=third[0])
+        return PerceptronSpec.of(
+            num_features=first[1], num_hidden_1=first[0], num_hidden_2=second[0], num_classes=third[0]
+        )
     except SpecError as error:
         raise NetworkFileError(f"{file} has sizes that LoRA Lab does not support: {error}") from error

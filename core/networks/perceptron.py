@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from core.spec import ModelSpec
+from core.data.examples import ImageExamples
+from core.errors import SpecError
+from core.networks.network import NetworkSpec
 
 
 class MultilayerPerceptron(nn.Module):
@@ -36,28 +40,52 @@ def forward(network: Callable[[Tensor], Tensor], batch: Mapping[str, Tensor]) ->
     return network(batch["pixels"])
 
 
-def build(spec: ModelSpec, seed: int | None = None) -> MultilayerPerceptron:
-    """Build a network.
+class PerceptronSpec(NetworkSpec):
+    """Sizes of a multilayer perceptron with two hidden layers."""
 
-    Args:
-        spec: sizes of the network.
-        seed: seed of the initial weights, independent of torch's global generator. None builds the network on the
-            ``meta`` device, with shapes only.
-    """
-    with torch.device("meta"):
-        network = MultilayerPerceptron(**spec.model_dump())
-    if seed is None:
+    kind: Literal["perceptron"] = "perceptron"
+    title = "multilayer perceptron"
+    num_features: int = Field(784, ge=1, le=4096, title="Input features", description="Number of pixels per image.")
+    num_hidden_1: int = Field(
+        128, ge=1, le=4096, title="First hidden layer", description="Width of the first hidden layer."
+    )
+    num_hidden_2: int = Field(
+        256, ge=1, le=4096, title="Second hidden layer", description="Width of the second hidden layer."
+    )
+
+    def build(self, seed: int | None = None) -> MultilayerPerceptron:
+        with torch.device("meta"):
+            network = MultilayerPerceptron(self.num_features, self.num_hidden_1, self.num_hidden_2, self.num_classes)
+        if seed is None:
+            return network
+        network.to_empty(device="cpu")
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for layer in network.layers:
+                if isinstance(layer, nn.Linear):
+                    # The bounds of nn.Linear's own initialization, for weight and bias alike.
+                    bound = 1 / math.sqrt(layer.in_features)
+                    layer.weight.uniform_(-bound, bound, generator=generator)
+                    layer.bias.uniform_(-bound, bound, generator=generator)
         return network
-    network.to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for layer in network.layers:
-            if isinstance(layer, nn.Linear):
-                # The bounds of nn.Linear's own initialization, for weight and bias alike.
-                bound = 1 / math.sqrt(layer.in_features)
-                layer.weight.uniform_(-bound, bound, generator=generator)
-                layer.bias.uniform_(-bound, bound, generator=generator)
-    return network
+
+    def examples(self, count: int, generator: torch.Generator | None = None) -> ImageExamples:
+        device = "cpu" if generator else "meta"
+        pixels = torch.rand(count, self.num_features, generator=generator, device=device)
+        labels = torch.randint(self.num_classes, (count,), generator=generator, device=device)
+        return ImageExamples(pixels, labels)
+
+    @property
+    def sizes(self) -> str:
+        return f"{self.num_features}-{self.num_hidden_1}-{self.num_hidden_2}-{self.num_classes}"
+
+    def check_fit(self, dataset: str, pixels: int, classes: Sequence[int]) -> None:
+        if pixels != self.num_features:
+            raise SpecError(
+                f"The network takes {self.num_features} pixels, but images of {dataset} have {pixels}: "
+                f"choose {pixels} input features."
+            )
+        super().check_fit(dataset, pixels, classes)
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:

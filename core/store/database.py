@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import StoreDamagedError, StoreError, StoreGoneError
+from core.store.record import spec_of
 from core.store.schema import TABLES, UPGRADES, VERSION
+from core.training.sharing import bank_key
 
 BUSY_SECONDS = 30.0
 """Maximum time that a transaction waits for those of other threads and processes."""
@@ -54,6 +56,8 @@ class Database:
             # One by one: executescript would commit, and two processes may create a store at the same time.
             for statement in (part for script in scripts for part in statements(script)):
                 db.execute(statement)
+            if version:
+                _compute_bank_keys(db)
             db.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
@@ -154,6 +158,13 @@ class Database:
             db.close()
             raise
         return db
+
+
+def _compute_bank_keys(db: sqlite3.Connection) -> None:
+    """Give runs that are still to be trained the bank keys of this version."""
+    rows = db.execute("SELECT id, spec FROM runs WHERE state IN ('queued', 'running', 'interrupted')").fetchall()
+    keys = [(bank_key(spec_of(row["spec"])), row["id"]) for row in rows]
+    db.executemany("UPDATE runs SET bank_key = ? WHERE id = ?", keys)
 
 
 def statements(script: str) -> Iterator[str]:

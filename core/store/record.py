@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 
 State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
 
@@ -177,8 +177,8 @@ class ExperimentRow:
 
 @lru_cache(maxsize=4096)
 def spec_of(text: str) -> RunSpec:
-    """Parse a spec; cached, since pages read the same specs every second."""
-    return RunSpec.from_json(text)
+    """Parse a stored spec, also of a newer version's method; cached, since pages read the same ones every second."""
+    return RunSpec.from_json(text, keep_unknown=True)
 
 
 def run_of(row: Row) -> Run:

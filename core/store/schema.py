@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.store.record import State
 
-VERSION = 5
+VERSION = 6
 """Version of the tables below, stored in the file as ``user_version``."""
 
 _DATASET = "dataset TEXT GENERATED ALWAYS AS (json_extract(spec, '$.task.dataset')) VIRTUAL"
@@ -25,10 +25,11 @@ _FROM_RESULT = {
 """Columns that runs are sorted by. SQLite computes them from the result."""
 
 _KIND = (
-    "kind TEXT GENERATED ALWAYS AS (method || '/' || ifnull(json_extract(spec, '$.control'), '')"
-    " || '/' || ifnull(json_extract(spec, '$.lora.rank'), '')) VIRTUAL"
+    "kind TEXT GENERATED ALWAYS AS (json_extract(spec, '$.method') || ifnull(json_extract(spec, '$.control'), '')"
+    " || ifnull(json_extract(spec, '$.lora'), '')) VIRTUAL"
 )
-"""Equal for runs with the same :attr:`core.spec.RunSpec.label`; see :mod:`core.store.search`."""
+"""A run's method with its settings, in the JSON of its spec; specs of version 1 have them in three fields. Runs of the
+same kind have the same :attr:`core.run_spec.RunSpec.label`; see :mod:`core.store.search`."""
 
 _KIND_INDEX = "CREATE INDEX runs_by_kind ON runs (kind);"
 
@@ -119,6 +120,14 @@ ALTER TABLE runs ADD COLUMN copied INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs DROP COLUMN label;
 ALTER TABLE runs ADD COLUMN {_KIND};
 {_KIND_INDEX}
+""",
+    5: """
+DROP INDEX runs_by_kind;
+ALTER TABLE runs DROP COLUMN kind;
+"""
+    + f"ALTER TABLE runs ADD COLUMN {_KIND};{_KIND_INDEX}"
+    + """
+UPDATE runs SET method = json_extract(spec, '$.control') WHERE json_extract(spec, '$.control') IS NOT NULL;
 """,
 }
 """SQL that upgrades the tables of each version to the next one."""

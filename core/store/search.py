@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.spec import Method
 from core.store.record import Run, State, spec_of
 from core.store.store import Store
 
@@ -47,7 +46,7 @@ class Query:
     """Filters and order of a search; an empty filter matches all runs."""
 
     states: tuple[State, ...] = ()
-    methods: tuple[Method, ...] = ()
+    methods: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     """Tags that a run must have, all of them."""

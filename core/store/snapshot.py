@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.errors import RunFileError, SpecError
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 from core.store.record import EPOCH_COLUMNS, WAITING
 from core.store.run_file import COLUMNS, RunFile
 from core.training.sharing import bank_key
@@ -68,7 +68,7 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
         RunFileError: a newer version wrote its spec.
     """
     try:
-        spec = RunSpec.from_json(file.row["spec"])
+        spec = RunSpec.from_json(file.row["spec"], keep_unknown=True)
     except SpecError as error:
         raise RunFileError(f"The spec of run {file.id} cannot be read: {error}") from error
     known = db.execute("SELECT 1 FROM runs WHERE id = ?", (file.id,)).fetchone()
@@ -81,7 +81,7 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
         if known:  # the file is later than what the store knew of the run, and so is the name in it
             db.execute("UPDATE experiments SET name = :name WHERE id = :id AND name != :name", file.experiment)
     values = file.row | {
-        "method": spec.method,
+        "method": spec.kind,
         "base": spec.base,
         "bank_key": bank_key(spec),
         "owner": owner,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlite3 import Connection, Row
 
 from core.errors import QueueFullError, RunStateError, UnknownRunError
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 from core.store.curves import curve_of
 from core.store.record import EPOCH_COLUMNS, Curve, Experiment, ExperimentRow, Run, State, run_of
 from core.store.stages import LAUNCH_GAP
@@ -69,7 +69,7 @@ class Store(Transitions):
                 db.execute(
                     "INSERT INTO runs (id, spec, method, base, bank_key, state, experiment, owner, created)"
                     " VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
-                    (id, spec.to_json(), spec.method, spec.base, bank_key(spec), member, owner, at),
+                    (id, spec.to_json(), spec.kind, spec.base, bank_key(spec), member, owner, at),
                 )
                 db.execute("INSERT INTO transitions VALUES (?, ?, 'queued')", (id, now))
             entries = [(id, now, line) for (id, _), line in zip(runs, lines, strict=False)]

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from core.errors import RunStateError, UnknownRunError
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 from core.store import curves
 from core.store.checkpoints import PREFIX, step_of
 from core.store.database import Database
@@ -321,8 +321,8 @@ class Transitions(Database):
 
 
 def _is_ready(row: sqlite3.Row) -> bool:
-    """Whether a queued run has the base that it starts from."""
-    return row["base"] is None or bool(row["usable"])
+    """Whether a queued run has the base that it starts from, and this version can train it."""
+    return (row["base"] is None or bool(row["usable"])) and spec_of(row["spec"]).is_known
 
 
 def _bank(row: sqlite3.Row) -> tuple[str, int, int]:

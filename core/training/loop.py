@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import CheckpointError
-from core.spec import OptimSpec
+from core.run_spec import OptimSpec
 from core.training.checkpoint import Checkpoint, Position
 from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stopped
 from core.training.stepper import Stepper

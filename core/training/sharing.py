@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 
 Step = Literal["full", "low-rank", "autograd"]
 """What computes a step: a shard of :class:`core.training.bank.bank.Bank` with every weight trained, one with adapters
@@ -42,7 +42,7 @@ SHARING = {
     "head": ALONE,
     "biases": ALONE,
 }
-"""How runs are trained, by kind: their control if they have one, else their method."""
+"""How runs are trained, by the kind of their method."""
 
 
 def sharing(kind: str) -> Sharing:
@@ -58,10 +58,9 @@ def sharing_of(spec: RunSpec) -> Sharing:
 def bank_key(spec: RunSpec) -> str:
     """Key of the bank: equal for runs that can be trained together.
 
-    They may differ in seed, learning rate, patience, what to keep, and LoRA settings. The store has the keys of queued
-    runs, so the key of a spec must not change.
+    They may differ in seed, learning rate, patience, what to keep, and the method's settings. The store has the keys of
+    queued runs, so the key of a spec must not change.
     """
-    shared = {"method", "model", "task", "source", "base", "device", "control"}
-    values = spec.model_dump(mode="json", include=shared)
-    values |= {"batch_size": spec.optim.batch_size, "epochs": spec.optim.epochs}
+    values = spec.model_dump(mode="json", include={"network", "task", "source", "base", "device"})
+    values |= {"method": spec.kind, "batch_size": spec.optim.batch_size, "epochs": spec.optim.epochs}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

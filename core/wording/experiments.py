@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from core.spec import CONTROLS, RunSpec
+from core.methods.method import Role
+from core.methods.registry import methods
+from core.run_spec import RunSpec
 from core.wording.tasks import changes_of
 
 MAX_NAME = 120
@@ -22,17 +24,19 @@ def experiment_name(specs: Iterable[RunSpec]) -> str:
         specs: of all its runs, at least one.
     """
     everything = list(specs)
-    ranks = sorted({spec.lora.rank for spec in everything if spec.lora})
-    controls = {spec.control for spec in everything if spec.control}
+    ranks = sorted({spec.adapter.rank for spec in everything if spec.adapter})
+    controls = {spec.kind for spec in everything if spec.role is Role.CONTROL}
     words = []
     if ranks:
         words.append(f"r {', '.join(map(str, ranks))}" if len(ranks) <= MAX_RANKS else f"{len(ranks)} ranks")
     elif not controls:
         words.append("full")
     if controls:
-        words.append(", ".join(label.lower() for control, label in CONTROLS.items() if control in controls))
+        words.append(
+            ", ".join(control.short.lower() for kind, control in methods(Role.CONTROL).items() if kind in controls)
+        )
     rates = _most(everything, lambda spec: spec.optim.learning_rate)
-    alphas = _most([spec for spec in everything if spec.lora], lambda spec: spec.lora and spec.lora.alpha)
+    alphas = _most([spec for spec in everything if spec.adapter], lambda spec: spec.adapter and spec.adapter.alpha)
     words += [f"{count} {what}" for count, what in ((rates, "rates"), (alphas, "alphas")) if count > 1]
     seeds = len({spec.seed for spec in everything})
     words.append(f"{seeds} seed{'' if seeds == 1 else 's'}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.spec import TaskSpec
+from core.data.task_spec import TaskSpec
 
 
 def task_text(task: TaskSpec) -> str:

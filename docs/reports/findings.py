@@ -112,7 +112,7 @@ def _highest_rank(evidence: Evidence) -> Difference | None:
 
 
 def _rates(found: dict[str, Evidence]) -> str:
-    lora = [(n, c) for n, e in found.items() for c in e.choices if c.arm.method == "lora" and c.ratio]
+    lora = [(n, c) for n, e in found.items() for c in e.choices if c.arm.spec.kind == "lora" and c.ratio]
     counts = Counter(ratio_text(choice.ratio) for _, choice in lora if choice.ratio)
     cells = [f"{ratio} times in {counts[ratio]}" for ratio in sorted(counts, key=float)]
     ends = [f"{n} {c.arm.spec.label} ({c.at_end})" for n, e in found.items() for c in e.choices if c.at_end]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.methods.method import Role
 from core.study.arms.difference_tables import full_differences, interval_text, rank_differences
 from core.study.arms.frontier import SHARES, at_equal_accuracy, frontier_pairs, frontiers
 from core.study.arms.tuning import ratio_text
@@ -132,7 +133,7 @@ def forgetting_by_rate(evidence: Evidence) -> dict[str, tuple[float, float]]:
     """Lowest and highest mean forgetting over the rates of full fine-tuning and of each rank, in points."""
     means: dict[str, list[float]] = {}
     for arm in evidence.arms:
-        if arm.spec.control is None:
+        if arm.role is not Role.CONTROL:
             means.setdefault(arm.spec.label, []).append(arm.interval(forgetting_of(evidence)).mean)
     return {label: (min(each), max(each)) for label, each in means.items()}
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from core.adapter.archive import MAX_BYTES
+from core.data.task_spec import TaskSpec
 from core.engine.job import NETWORK
 from core.engine.trial import Trial, evaluate_adapter, merged_with
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import TaskSpec
 from core.store.record import Run
 from core.wording.numbers import count_text, percent, points_text
 from pages.shared.links import link

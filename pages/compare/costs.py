@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import Role
+from core.methods.method import Role
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
@@ -129,7 +129,7 @@ def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves,
 def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
     """Full fine-tuning cut to the ranks of the LoRA arms: computed from its stored networks, on demand."""
     full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
-    ranks = sorted({arm.lora.rank for arm in arms if arm.lora})
+    ranks = sorted({arm.adapter.rank for arm in arms if arm.adapter})
     if full is None or not ranks:
         return
     fold = st.expander(

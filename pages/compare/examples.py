@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import Role
+from core.methods.method import Role
 from core.store.record import Experiment
 from core.study.arms.arm import Arm
 from core.study.arms.verdict import verdict

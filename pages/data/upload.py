@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from core.data.sources.own import suggested_name
+from core.data.task_spec import TaskSpec
 from core.data.uploads import KINDS, MAX_BYTES, Draft, read_upload, samples
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import TaskSpec, bounds
+from core.spec import bounds
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
 from pages.shared.figure_panel import readable

@@ -10,7 +10,7 @@ import streamlit as st
 from core.engine.cost import plan
 from core.engine.forecast import Forecast
 from core.lab import Lab
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.tuning import TuneSpec
 from core.wording.numbers import count_text, range_text, unbroken
@@ -72,9 +72,7 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
     table = {
         "Arm": list(first),
         "Rates": [f"{len(ways[label])} from {min(rates[label]):g} to {max(rates[label]):g}" for label in first],
-        "Trainable": [
-            count_text(plan(spec.model, spec.lora, spec.control).trainable_parameters) for spec in first.values()
-        ],
+        "Trainable": [count_text(plan(spec.network, spec.method).trainable_parameters) for spec in first.values()],
         "Time per run": [unbroken(range_text(time.seconds_low, time.seconds_high)) for time in times.values()],
     }
     if len(specs) == len(first) * len(seeds):

@@ -7,7 +7,11 @@ import streamlit as st
 from core.engine.experiment import arm_specs
 from core.errors import LabError
 from core.lab import current
-from core.spec import CONTROL_RATES, CONTROLS, OptimSpec
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.methods.method import Role
+from core.methods.registry import adapter_methods, method_of, methods
+from core.run_spec import OptimSpec, default_rate
 from core.study.arms.tuning import tuned_arms
 from pages.finetune.form import fairness, price_table
 from pages.shared import forms
@@ -26,7 +30,7 @@ lab = current()
 st.title("Fine-tune")
 st.markdown("Choose a base and a task, and train full fine-tuning and LoRA side by side.")
 
-live_panel(lab, [run.id for run in lab.live() if run.spec.method != "pretrain"], "finetune-live")
+live_panel(lab, [run.id for run in lab.live() if run.spec.role is not Role.BASE], "finetune-live")
 # Kept in the URL, so that the page still knows after a reload what was started here.
 asked = st.query_params.get("experiment")
 launched = known(lab, asked) if asked else None
@@ -52,24 +56,28 @@ settings, cost = st.columns([3, 2], gap="large")
 with settings:
     task = task_form(lab, base, "finetune")
     st.subheader("Methods")
-    methods = st.pills(
+    offered = methods(Role.REFERENCE) | methods(Role.ADAPTER)
+    chosen = st.pills(
         "Methods",
-        ["Full", "LoRA"],
+        list(offered),
         selection_mode="multi",
-        default=["Full", "LoRA"],
+        format_func=lambda kind: offered[kind].short,
+        default=[FullSpec.name(), LoRASpec.name()],
         key="finetune-methods",
         label_visibility="collapsed",
         persist_state="session",
     )
     controls = st.pills(
         "Controls",
-        list(CONTROLS),
+        list(methods(Role.CONTROL)),
         selection_mode="multi",
-        format_func=CONTROLS.__getitem__,
+        format_func=lambda kind: methods(Role.CONTROL)[kind].short,
         key="finetune-controls",
         persist_state="session",
         wrap=True,
-        help="Baselines to compare with: train only the last layer, only the biases, or a new network from scratch.",
+        help="Baselines to compare with. They train: "
+        + "; ".join(f"{control.short.lower()}, {control.line}" for control in methods(Role.CONTROL).values())
+        + ".",
     )
     left, right = st.columns(2, gap="medium")
     try:
@@ -79,20 +87,21 @@ with settings:
         with right:
             batch_size = forms.batch_size("finetune-batch")
             device = forms.device(lab, "finetune-device")
-        arms = []
-        left, right = st.columns(2, gap="medium")
-        if "Full" in methods:
-            with left:
-                rate = forms.learning_rate("full", "finetune-rate-full", "Learning rate of full fine-tuning")
-            arms.append((OptimSpec.of(learning_rate=rate, epochs=epochs, batch_size=batch_size), None))
-        if "LoRA" in methods:
-            with right:
-                rate = forms.learning_rate("lora", "finetune-rate-lora", "Learning rate of LoRA")
-            optim = OptimSpec.of(learning_rate=rate, epochs=epochs, batch_size=batch_size)
-            arms += [(optim, lora) for lora in forms.lora("finetune")]
+        rates, columns = {}, st.columns(2, gap="medium")
+        for number, kind in enumerate(kind for kind in offered if kind in chosen):
+            title = f"Learning rate of {offered[kind].title.replace('Full', 'full')}"
+            with columns[number % 2]:
+                rates[kind] = forms.learning_rate(offered[kind], f"finetune-rate-{kind}", title)
+        adapters = adapter_methods()
+        shared = forms.adapters("finetune") if adapters.keys() & rates.keys() else []
+        arms = [
+            (OptimSpec.of(learning_rate=rate, epochs=epochs, batch_size=batch_size), method)
+            for kind, rate in rates.items()
+            for method in ([adapters[kind].of(**own) for own in shared] if kind in adapters else [method_of(kind)])
+        ]
         arms += [
-            (OptimSpec.of(learning_rate=CONTROL_RATES[name], epochs=epochs, batch_size=batch_size), name)
-            for name in controls
+            (OptimSpec.of(learning_rate=default_rate(control), epochs=epochs, batch_size=batch_size), control)
+            for control in map(method_of, controls)
         ]
         tune, own_bases = fairness(base)
         if tune is not None:
@@ -110,8 +119,9 @@ with cost, st.container(border=True):
             st.caption("Choose a task and at least one method.")
         else:
             price_table(lab, specs, seeds, base if own_bases else None)
-            rates = {optim.learning_rate for optim, kind in arms if not isinstance(kind, str)}
-            if "Full" in methods and "LoRA" in methods and len(rates) == 1:
+            tried = {optim.learning_rate for optim, method in arms if method.role is not Role.CONTROL}
+            roles = {method.role for _, method in arms}
+            if {Role.REFERENCE, Role.ADAPTER} <= roles and len(tried) == 1:
                 st.warning(
                     "One learning rate for both usually handicaps LoRA, whose best rate is often several times higher."
                 )

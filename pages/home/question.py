@@ -11,7 +11,10 @@ from core.engine.experiment import Setting
 from core.engine.launcher import Queued
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import LEARNING_RATES, LoRASpec, OptimSpec, RunSpec
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.methods.pretrain import PretrainSpec
+from core.run_spec import OptimSpec, RunSpec, default_rate
 from core.store.record import Experiment
 from core.study.arms.tuning import TuneSpec, tuned_arms
 from core.study.stats.claims import DEFAULT_SEEDS
@@ -21,7 +24,7 @@ from pages.shared.estimate import redraw_when_measured
 from pages.shared.literal import literal
 from pages.shared.primary import on_primary
 
-PRETRAINING = OptimSpec.of(learning_rate=LEARNING_RATES["pretrain"])
+PRETRAINING = OptimSpec.of(learning_rate=default_rate(PretrainSpec))
 """How a base is trained that is not there yet."""
 
 DATASET = "data:"
@@ -43,8 +46,8 @@ class Plan:
     def settings(self) -> list[Setting]:
         """Full fine-tuning and LoRA of each rank, at their default learning rates or at several around them."""
         settings: list[Setting] = [
-            (OptimSpec.of(learning_rate=LEARNING_RATES["full"]), None),
-            *((OptimSpec.of(learning_rate=LEARNING_RATES["lora"]), LoRASpec.of(rank=rank)) for rank in self.ranks),
+            (OptimSpec.of(learning_rate=default_rate(FullSpec)), FullSpec()),
+            *((OptimSpec.of(learning_rate=default_rate(LoRASpec)), LoRASpec.of(rank=rank)) for rank in self.ranks),
         ]
         return tuned_arms(settings, TuneSpec.of()) if self.tuned else settings
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.elements.lib.grid_container import GridContainer
 
-from core.spec import LoRASpec, bounds
+from core.methods.lora import LoRASpec
+from core.spec import bounds
 from core.study.learn import demonstration
 from core.study.learn.counting import ADAM_STATE, FLOAT32, LayerCount
 from core.study.learn.figures import outputs_figure, ranks_figure

@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 from pandas.api.types import is_numeric_dtype
 
-from core.spec import LoRASpec, ModelSpec
+from core.methods.lora import LoRASpec
+from core.networks.perceptron import PerceptronSpec
 from core.study.learn.counting import perceptron, storage
 from core.study.learn.figures import storage_figure
 from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table, target_choices
@@ -95,7 +96,7 @@ def many_customers(name: str, rank: int) -> None:
     )
     customers = int(st.select_slider("Customers", CUSTOMERS, 100, key="learn_customers", bind="query-params"))
     lab = LoRASpec()
-    for network, r in ((perceptron(ModelSpec()), lab.rank), (MODELS[name], rank)):
+    for network, r in ((perceptron(PerceptronSpec()), lab.rank), (MODELS[name], rank)):
         need = storage(network, r, customers)
         title = "LoRA Lab's default network" if network.name not in MODELS else name
         with st.container(border=True):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.spec import LoRASpec, ModelSpec
+from core.methods.lora import LoRASpec
+from core.networks.perceptron import PerceptronSpec
 from core.study.learn import demonstration
 from pages.learn.matrix import beside_the_weight, merging, quiet_start, two_ways
 from pages.learn.models import language_models, many_customers
@@ -43,7 +44,12 @@ def in_code() -> None:
     )
     spec = LoRASpec()
     rank = st.slider(
-        "Rank on all three layers", 1, ModelSpec().num_classes, spec.rank, key="learn_code_rank", bind="query-params"
+        "Rank on all three layers",
+        1,
+        PerceptronSpec().num_classes,
+        spec.rank,
+        key="learn_code_rank",
+        bind="query-params",
     )
     printed = demonstration.inventory(rank, spec.alpha)
     st.code(demonstration.listing(rank, spec.alpha), language=None)

@@ -7,7 +7,10 @@ import streamlit as st
 from core.engine.cost import plan
 from core.errors import LabError
 from core.lab import current
-from core.spec import ModelSpec, OptimSpec, RunSpec
+from core.methods.method import Role
+from core.methods.pretrain import PretrainSpec
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.wording.numbers import count_text
 from pages.shared import forms
 from pages.shared.datasets import dataset_picker, task_preview
@@ -24,7 +27,7 @@ lab = current()
 st.title("Pretrain")
 st.markdown("Train a network from random weights. The result is a **base** that you can fine-tune.")
 
-live_panel(lab, [run.id for run in lab.live() if run.spec.method == "pretrain"], "pretrain-live")
+live_panel(lab, [run.id for run in lab.live() if run.spec.role is Role.BASE], "pretrain-live")
 
 spec = None
 settings, cost = st.columns([3, 2], gap="large")
@@ -39,22 +42,22 @@ with settings:
             left, right = st.columns(2, gap="medium")
             with left:
                 epochs = forms.whole(OptimSpec, "epochs", "pretrain-epochs", maximum=50)
-                rate = forms.learning_rate("pretrain", "pretrain-rate")
+                rate = forms.learning_rate(PretrainSpec, "pretrain-rate")
             with right:
                 batch_size = forms.batch_size("pretrain-batch")
                 device = forms.device(lab, "pretrain-device")
             with st.expander("Network, early stopping and seed", icon=":material/tune:"):
-                model = ModelSpec.of(
-                    num_hidden_1=forms.whole(ModelSpec, "num_hidden_1", "pretrain-hidden-1", maximum=1024),
-                    num_hidden_2=forms.whole(ModelSpec, "num_hidden_2", "pretrain-hidden-2", maximum=1024),
+                model = PerceptronSpec.of(
+                    num_hidden_1=forms.whole(PerceptronSpec, "num_hidden_1", "pretrain-hidden-1", maximum=1024),
+                    num_hidden_2=forms.whole(PerceptronSpec, "num_hidden_2", "pretrain-hidden-2", maximum=1024),
                     num_classes=info.num_classes,
                 )
                 patience = forms.whole(OptimSpec, "patience", "pretrain-patience", maximum=20)
                 keep = forms.kept_weights("pretrain-keep")
                 seed = forms.whole(RunSpec, "seed", "pretrain-seed", maximum=100)
             spec = RunSpec.of(
-                method="pretrain",
-                model=model,
+                method=PretrainSpec(),
+                network=model,
                 task=task,
                 seed=seed,
                 device=device,
@@ -72,7 +75,7 @@ with cost, st.container(border=True):
     else:
         try:
             with st.grid(2, min_column_width=130):
-                st.metric("Trainable parameters", count_text(plan(spec.model).trainable_parameters))
+                st.metric("Trainable parameters", count_text(plan(spec.network, spec.method).trainable_parameters))
                 st.metric("Steps", count_text(lab.estimates.steps(spec)))
                 time_and_memory(lab, [spec])
             if st.button(

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
+from core.methods.method import Role
 from core.store.notes import DeletionEffects
 from core.store.record import Run
 from core.wording.numbers import bytes_text, count_text, listed
@@ -80,7 +81,7 @@ def _dialog(lab: Lab, ids: list[str]) -> None:
 
 def _with_dependents(lab: Lab, effects: DeletionEffects) -> bool:
     """Ask whether to delete the runs that start from these as well."""
-    bases = [run.id for run in lab.runs_of(effects.runs) if run.spec.method == "pretrain"]
+    bases = [run.id for run in lab.runs_of(effects.runs) if run.spec.role is Role.BASE]
     number = len(effects.dependents)
     verb = "run starts" if number == 1 else "runs start"
     st.warning(f"{count_text(number)} other {verb} from {listed(bases[:3])} and cannot be kept without it.")

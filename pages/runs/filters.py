@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import streamlit as st
 
 from core.lab import Lab
-from core.spec import Method
+from core.methods.registry import METHODS
 from core.store.record import State
 from core.store.search import ORDERS, Query
 
@@ -38,7 +39,8 @@ def filters(lab: Lab) -> Query:
             f"More filters ({chosen})" if chosen else "More filters", icon=":material/filter_list:", key="runs-more"
         )
     with more:
-        methods = _pills("Method", get_args(Method), "method")
+        titles = {method.name(): method.title for method in METHODS}
+        methods = _pills("Method", tuple(titles), "method", titles)
         datasets = _several("Dataset", lab.search.datasets(), "dataset")
         tags = _several("Tag", lab.search.tags(), "tag")
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -63,10 +65,17 @@ def filters(lab: Lab) -> Query:
     )
 
 
-def _pills(label: str, options: tuple[Any, ...], key: str) -> tuple[Any, ...]:
-    """Draw ``options`` as pills, of which any number may be chosen."""
+def _pills(label: str, options: tuple[Any, ...], key: str, titles: Mapping[str, str] | None = None) -> tuple[Any, ...]:
+    """Draw ``options`` as pills, of which any number may be chosen; ``titles`` are what is written on them."""
     chosen = st.pills(
-        label, options, selection_mode="multi", key=key, bind="query-params", wrap=True, on_change=_first_page
+        label,
+        options,
+        selection_mode="multi",
+        format_func=lambda option: (titles or {}).get(option, option),
+        key=key,
+        bind="query-params",
+        wrap=True,
+        on_change=_first_page,
     )
     return tuple(chosen)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from core.data.sources.source import DatasetInfo
+from core.data.task_spec import TaskSpec
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import TaskSpec
 from core.wording.numbers import bytes_text
 from pages.shared.literal import literal
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.engine.forecast import Basis, Forecast
 from core.lab import Lab
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 from core.wording.numbers import bytes_text, range_text
 
 TICK = 1.0

@@ -9,7 +9,9 @@ import streamlit as st
 from core.engine.experiment import MAX_NEW_SEEDS, Setting, next_seeds, settings_of
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import CONTROLS, RunSpec
+from core.methods.method import Role
+from core.methods.registry import methods
+from core.run_spec import RunSpec
 from core.store.record import Experiment
 from core.study.arms.growth import RATES_OFFERED, extended
 from core.study.arms.tuning import is_tuned
@@ -92,7 +94,7 @@ def add_seeds(lab: Lab, experiment: Experiment, specs: list[RunSpec], suggested:
 
 
 def add_settings(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None:
-    """Draw a popover with ranks, controls and learning rates that the experiment does not have yet.
+    """Draw a popover with ranks, methods and learning rates that the experiment does not have yet.
 
     Args:
         lab: queues the runs.
@@ -103,18 +105,20 @@ def add_settings(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None
     with st.popover("Add settings", icon=":material/add:", key=key, on_change="rerun") as fold:
         if not fold.open:
             return
-        ranks = {spec.lora.rank for spec in specs if spec.lora}
-        controls = {spec.control for spec in specs}
+        ranks = {spec.adapter.rank for spec in specs if spec.adapter}
+        kinds = {spec.kind for spec in specs}
         rates = {spec.optim.learning_rate for spec in specs}
         new_ranks = st.pills(
-            "LoRA ranks", [r for r in RANK_CHOICES if r not in ranks], selection_mode="multi", key=f"{key}-ranks"
+            "Ranks", [r for r in RANK_CHOICES if r not in ranks], selection_mode="multi", key=f"{key}-ranks"
         )
-        new_controls = st.pills(
-            "Controls",
-            [name for name in CONTROLS if name not in controls],
+        known = methods(Role.ADAPTER) | methods(Role.CONTROL)
+        new_kinds = st.pills(
+            "Methods and controls",
+            [kind for kind in known if kind not in kinds],
             selection_mode="multi",
-            format_func=CONTROLS.__getitem__,
-            key=f"{key}-controls",
+            format_func=lambda kind: known[kind].short,
+            key=f"{key}-kinds",
+            wrap=True,
         )
         new_rates = st.pills(
             "Learning rates",
@@ -125,7 +129,7 @@ def add_settings(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None
             help="For every method and rank.",
         )
         try:
-            settings = extended(settings_of(specs), new_ranks, new_controls, new_rates)
+            settings = extended(settings_of(specs), new_ranks, new_kinds, new_rates)
             _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
         except LabError as error:
             st.error(literal(str(error)))
@@ -155,7 +159,7 @@ def run_again(experiment: Experiment, specs: list[RunSpec]) -> None:
         experiment: what to start from.
         specs: of all its runs.
     """
-    grid = is_tuned(specs) and not any(spec.control or spec.own_base for spec in specs)
+    grid = is_tuned(specs) and not any(spec.role is Role.CONTROL or spec.own_base for spec in specs)
     like_link("sweep" if grid else "finetune", experiment.id, experiment.base)
 
 

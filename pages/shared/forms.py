@@ -6,8 +6,13 @@ from typing import Any, Literal
 
 import streamlit as st
 
+from core.data.task_spec import TaskSpec
 from core.lab import Lab
-from core.spec import LEARNING_RATES, SCALINGS, STARTS, Device, LoRASpec, Method, OptimSpec, Spec, TaskSpec, bounds
+from core.methods.layers import SCALINGS, STARTS
+from core.methods.low_rank import LowRankSpec
+from core.methods.method import MethodSpec
+from core.run_spec import OptimSpec, default_rate
+from core.spec import Device, Spec, bounds
 from core.study.stats.claims import DEFAULT_SEEDS, MAX_FORM_SEEDS
 from core.study.stats.words import seeds_line
 
@@ -58,9 +63,9 @@ def one_of(spec: type[Spec], field: str, choices: list[Any], key: str, value: An
     )
 
 
-def learning_rate(method: Method, key: str, title: str = "") -> float:
+def learning_rate(method: type[MethodSpec], key: str, title: str = "") -> float:
     """Draw a logarithmic slider for the learning rate, starting at the method's default."""
-    rate: float = one_of(OptimSpec, "learning_rate", LEARNING_RATE_CHOICES, key, LEARNING_RATES[method], title)
+    rate: float = one_of(OptimSpec, "learning_rate", LEARNING_RATE_CHOICES, key, default_rate(method), title)
     return rate
 
 
@@ -99,9 +104,9 @@ def seeds(key: str, value: int = DEFAULT_SEEDS) -> range:
     return range(count)
 
 
-def lora(key: str) -> list[LoRASpec]:
-    """Draw fields for LoRA; each chosen rank gives one arm."""
-    about = bounds(LoRASpec, "rank")
+def adapters(key: str) -> list[dict[str, Any]]:
+    """Draw fields for adapters of low rank, whatever their method; return their settings, once per chosen rank."""
+    about = bounds(LowRankSpec, "rank")
     ranks = st.pills(
         about.title,
         offered(RANK_CHOICES, f"{key}-rank"),
@@ -112,10 +117,10 @@ def lora(key: str) -> list[LoRASpec]:
         persist_state="session",
         wrap=True,
     )
-    alpha = one_of(LoRASpec, "alpha", ALPHA_CHOICES, f"{key}-alpha")
+    alpha = one_of(LowRankSpec, "alpha", ALPHA_CHOICES, f"{key}-alpha")
     with st.expander("Scaling, initialization and layers", icon=":material/tune:"):
         scaling_about, start_about, layers_about = (
-            bounds(LoRASpec, name) for name in ("scaling", "start", "target_modules")
+            bounds(LowRankSpec, name) for name in ("scaling", "start", "target_modules")
         )
         scaling = st.segmented_control(
             scaling_about.title,
@@ -148,7 +153,7 @@ def lora(key: str) -> list[LoRASpec]:
     # One spelling for "all layers", so that the same choice is the same arm wherever it was made.
     targets = ("all-linear",) if layers == LAYERS else tuple(layers)
     return [
-        LoRASpec.of(rank=rank, alpha=alpha, scaling=scaling, start=start, target_modules=targets)
+        {"rank": rank, "alpha": alpha, "scaling": scaling, "start": start, "target_modules": targets}
         for rank in sorted(ranks)
     ]
 

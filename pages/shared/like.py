@@ -9,7 +9,9 @@ import streamlit as st
 from core.data.presets import PRESETS, preset_tasks
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import Role, RunSpec
+from core.methods.method import Role
+from core.methods.registry import method_order
+from core.run_spec import RunSpec
 from pages.shared import forms
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -93,22 +95,21 @@ def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
 def _arms(specs: list[RunSpec]) -> dict[str, Any]:
     """Values of the Fine-tune form. Of several rates, the middle one is what tuning is around."""
     full = [spec for spec in specs if spec.role is Role.REFERENCE]
-    lora = [spec for spec in specs if spec.lora]
+    adapters = [spec for spec in specs if spec.adapter]
     tried = max(len(_rates([spec for spec in specs if spec.label == label])) for label in {s.label for s in specs})
     values: dict[str, Any] = {
-        "methods": ["Full"] * bool(full) + ["LoRA"] * bool(lora),
-        "controls": sorted({spec.control for spec in specs if spec.control}),
+        "methods": sorted({spec.kind for spec in (*full, *adapters)}, key=method_order),
+        "controls": sorted({spec.kind for spec in specs if spec.role is Role.CONTROL}, key=method_order),
         "own-bases": specs[0].own_base,
         "tune": tried > 1,
     }
     if tried > 1:
         values["tune-rates"] = tried
-    if full:
-        values["rate-full"] = _middle(_rates(full))
-    if lora:
-        adapter = lora[0].lora
-        values["rate-lora"] = _middle(_rates(lora))
-        values["rank"] = sorted({spec.lora.rank for spec in lora if spec.lora})
+    for kind in values["methods"]:
+        values[f"rate-{kind}"] = _middle(_rates([spec for spec in specs if spec.kind == kind]))
+    if adapters:
+        adapter = adapters[0].adapter
+        values["rank"] = sorted({spec.adapter.rank for spec in adapters if spec.adapter})
         if adapter is not None:
             values |= {"alpha": adapter.alpha, "scaling": adapter.scaling, "start": adapter.start}
             targets = forms.LAYERS if adapter.target_modules == ("all-linear",) else adapter.target_modules
@@ -118,14 +119,14 @@ def _arms(specs: list[RunSpec]) -> dict[str, Any]:
 
 def _grid(specs: list[RunSpec]) -> dict[str, Any]:
     """Values of the Sweep form."""
-    adapters = [spec.lora for spec in specs if spec.lora]
+    adapters = [spec.adapter for spec in specs if spec.adapter]
     values: dict[str, Any] = {
         "ranks": sorted({adapter.rank for adapter in adapters}),
         "alphas": sorted({adapter.alpha for adapter in adapters}),
-        "rates": _rates([spec for spec in specs if spec.lora]),
+        "rates": _rates([spec for spec in specs if spec.adapter]),
         "full-rates": _rates([spec for spec in specs if spec.role is Role.REFERENCE]),
     }
-    return values | ({"scaling": adapters[0].scaling} if adapters else {})
+    return values | ({"scaling": adapters[0].scaling, "adapters": adapters[0].kind} if adapters else {})
 
 
 def _rates(specs: list[RunSpec]) -> list[float]:

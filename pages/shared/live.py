@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.lab import Lab
+from core.methods.method import Role
 from core.store.record import Curve, Run
 from core.study.arms.arm import arm_order, labels_of
 from core.study.figures.live import HEIGHT, LiveArm, live_accuracy, live_loss
@@ -74,7 +75,7 @@ def _update(lab: Lab, ids: tuple[str, ...], key: str, title: str) -> None:
 
 def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
     # A base is of interest until what is built on it begins.
-    runs = [run for run in runs if run.spec.method != "pretrain" or run.is_live] or runs
+    runs = [run for run in runs if run.spec.role is not Role.BASE or run.is_live] or runs
     labels = _labels(runs)
     arms = _arms(lab, runs, labels)
     with st.container(border=True):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from core.data.presets import PRESETS, preset_tasks
+from core.data.task_spec import TaskSpec
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import TaskSpec
 from core.store.record import Run
 from pages.shared import forms
 from pages.shared.datasets import dataset_picker, task_preview

@@ -9,9 +9,10 @@ from typing import Any
 import streamlit as st
 
 from core.data.sources.source import DatasetInfo
+from core.data.task_spec import TaskSpec
 from core.data.views.registry import view_of
 from core.data.views.view import FormField
-from core.spec import TaskSpec, bounds
+from core.spec import bounds
 from pages.shared import forms
 
 ALL = "all"

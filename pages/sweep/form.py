@@ -7,11 +7,17 @@ from typing import Any
 
 import streamlit as st
 
+from core.data.task_spec import TaskSpec
 from core.engine.cost import plan
 from core.engine.experiment import arm_specs
 from core.errors import LabError
 from core.lab import Lab
-from core.spec import LEARNING_RATES, Device, LoRASpec, OptimSpec, TaskSpec, bounds
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import LowRankSpec
+from core.methods.registry import adapter_methods
+from core.run_spec import OptimSpec, default_rate
+from core.spec import Device, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.sweep import MAX_RUNS, Grid
 from core.study.arms.tuning import TuneSpec, grid_rate, rates_around
@@ -29,8 +35,8 @@ KEY = "sweep"
 RANKS = [1, 2, 4, 8]
 RATES = [grid_rate(k) for k in range(-10, 0)]
 """Learning rates to choose from: the grid of all tuning."""
-LORA_RATES = rates_around(LEARNING_RATES["lora"], TuneSpec.of())
-FULL_RATES = rates_around(LEARNING_RATES["full"], TuneSpec.of())
+LORA_RATES = rates_around(default_rate(LoRASpec), TuneSpec.of())
+FULL_RATES = rates_around(default_rate(FullSpec), TuneSpec.of())
 EPOCHS = 5
 """Chosen at first: as many rates for each method, around its default, so that neither has more to choose from."""
 
@@ -51,26 +57,44 @@ def sweep_form(lab: Lab) -> Experiment | None:
     with settings:
         task = task_form(lab, base, KEY)
         st.subheader("Settings to try")
-        grid = _grid()
-        optim, lora, device = _training(lab)
+        method = _adapter_method()
+        grid = _grid(method.title)
+        optim, adapter, device = _training(lab, method)
     with cost, st.container(border=True):
         st.subheader("Estimated cost")
         if task is None:
             st.caption("Choose a task first.")
             return None
         try:
-            return _start(lab, base, task, grid, optim, lora, device)
+            return _start(lab, base, task, grid, optim, adapter, device)
         except LabError as error:
             st.error(literal(str(error)))
     return None
 
 
-def _grid() -> Grid:
-    rank, alpha, rate = bounds(LoRASpec, "rank"), bounds(LoRASpec, "alpha"), bounds(OptimSpec, "learning_rate")
+def _adapter_method() -> type[LowRankSpec]:
+    """The method whose settings are tried; a choice is drawn where there are several."""
+    known = adapter_methods()
+    if len(known) == 1:
+        return next(iter(known.values()))
+    kind = st.segmented_control(
+        "Adapters",
+        list(known),
+        default=LoRASpec.name(),
+        format_func=lambda kind: known[kind].title,
+        key=f"{KEY}-adapters",
+        persist_state="session",
+        required=True,
+    )
+    return known[kind]
+
+
+def _grid(method: str) -> Grid:
+    rank, alpha, rate = bounds(LowRankSpec, "rank"), bounds(LowRankSpec, "alpha"), bounds(OptimSpec, "learning_rate")
     return Grid(
-        ranks=_several("LoRA: ranks", forms.RANK_CHOICES, RANKS, "ranks", rank.description),
-        alphas=_several("LoRA: alphas", forms.ALPHA_CHOICES, [alpha.default], "alphas", alpha.description),
-        learning_rates=_several("LoRA: learning rates", RATES, LORA_RATES, "rates", rate.description),
+        ranks=_several(f"{method}: ranks", forms.RANK_CHOICES, RANKS, "ranks", rank.description),
+        alphas=_several(f"{method}: alphas", forms.ALPHA_CHOICES, [alpha.default], "alphas", alpha.description),
+        learning_rates=_several(f"{method}: learning rates", RATES, LORA_RATES, "rates", rate.description),
         full_learning_rates=_several(
             "Full fine-tuning: learning rates",
             RATES,
@@ -98,7 +122,7 @@ def _several(label: str, choices: Sequence[Any], default: Sequence[Any], key: st
     return tuple(sorted(picked))
 
 
-def _training(lab: Lab) -> tuple[OptimSpec, LoRASpec, Device]:
+def _training(lab: Lab, method: type[LowRankSpec]) -> tuple[OptimSpec, LowRankSpec, Device]:
     """What all runs of the sweep share."""
     left, right = st.columns(2, gap="medium")
     with left:
@@ -106,7 +130,7 @@ def _training(lab: Lab) -> tuple[OptimSpec, LoRASpec, Device]:
     with right:
         batch_size = forms.batch_size(f"{KEY}-batch")
     with st.expander("Scaling and device", icon=":material/tune:"):
-        about = bounds(LoRASpec, "scaling")
+        about = bounds(LowRankSpec, "scaling")
         scaling = st.segmented_control(
             about.title,
             forms.SCALINGS,
@@ -117,20 +141,20 @@ def _training(lab: Lab) -> tuple[OptimSpec, LoRASpec, Device]:
             required=True,
         )
         device = forms.device(lab, f"{KEY}-device")
-    return OptimSpec.of(epochs=epochs, batch_size=batch_size), LoRASpec.of(scaling=scaling), device
+    return OptimSpec.of(epochs=epochs, batch_size=batch_size), method.of(scaling=scaling), device
 
 
 def _start(
-    lab: Lab, base: Run, task: TaskSpec, grid: Grid, optim: OptimSpec, lora: LoRASpec, device: Device
+    lab: Lab, base: Run, task: TaskSpec, grid: Grid, optim: OptimSpec, adapter: LowRankSpec, device: Device
 ) -> Experiment | None:
     """What the sweep costs, and its button.
 
     Raises:
         LabError: the sweep is too small or too large, or does not hold.
     """
-    arms = grid.arms(optim, lora)
+    arms = grid.arms(optim, adapter)
     specs = arm_specs(base.id, base.spec, task, arms, range(grid.seeds), device)
-    trained = sorted({plan(spec.model, spec.lora).trainable_parameters for spec in specs})
+    trained = sorted({plan(spec.network, spec.method).trainable_parameters for spec in specs})
     with st.grid(2, min_column_width=110):
         st.metric(
             "Runs",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.lab import Lab
-from core.spec import Role
+from core.methods.method import Role
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.figures.palette import colours_of
@@ -102,6 +102,6 @@ def make_more(focus: Focus, label: str) -> None:
 
 
 def _leaves_out(lab: Lab, run: Run) -> bool:
-    outputs, known = run.spec.model.num_classes, {info.name: info.num_classes for info in lab.catalog.list()}
+    outputs, known = run.spec.network.num_classes, {info.name: info.num_classes for info in lab.catalog.list()}
     tasks = [task for task in (run.spec.task, run.spec.source) if task is not None]
     return any(len(task.classes or range(known.get(task.dataset, outputs))) < outputs for task in tasks)

@@ -44,7 +44,7 @@ def instruments_part(focus: Focus) -> None:
 def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
     """Draw a slider for the strength of ΔW; the accuracies at all its positions are computed beforehand."""
     strength = st.slider(
-        "Alpha relative to the trained value" if focus.run.spec.lora else "Strength of ΔW",
+        "Alpha relative to the trained value" if focus.run.spec.adapter else "Strength of ΔW",
         0.0,
         MAX_STRENGTH,
         1.0,
@@ -57,8 +57,8 @@ def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
     place, trained = curve.place(strength), curve.place(1.0)
     metrics(curve.scores, place, trained, focus.masked_differs)
     words = f"Best on the validation part of the target: **{number_text(best, 1)} ×**."
-    if focus.run.spec.lora is not None:
-        alpha = focus.run.spec.lora.alpha
+    if focus.run.spec.adapter is not None:
+        alpha = focus.run.spec.adapter.alpha
         words = f"Alpha **{number_text(strength * alpha, 1)}** (trained with {alpha:g}). {words}"
     st.markdown(words)
     live_chart(

@@ -53,13 +53,13 @@ def rank_part(focus: Focus) -> None:
         )
     curves = [cuts_of(focus.lab, run) for run in full.runs]
     rank = suggested_rank(curves, tolerance)
-    loras = [arm for arm in focus.arms if arm.lora is not None]
+    loras = [arm for arm in focus.arms if arm.adapter is not None]
     trained = {run.id: validated(focus.lab, run) for arm in loras for run in arm.runs}
     answer(full, rank, [suggested_rank([curve], tolerance) for curve in curves], tolerance, curves[0].ranks[-1])
     dots = [
-        TrainedRank(arm.label, focus.colours[arm.key], arm.lora.rank, run.spec.seed, trained[run.id])
+        TrainedRank(arm.label, focus.colours[arm.key], arm.adapter.rank, run.spec.seed, trained[run.id])
         for arm in loras
-        if arm.lora is not None
+        if arm.adapter is not None
         for run in arm.runs
     ]
     figure = accuracy_of_cuts(curves, focus.colours[full.key], dots, rank, masked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.spec import Role
+from core.methods.method import Role
 from core.store.record import Run
 from core.study.weights.change import run_of_seed
 from core.study.weights.directions import MAX_DIRECTIONS, overlap

@@ -23,20 +23,21 @@ from core.adapter import (
 )
 from core.adapter.archive import CONFIG, TENSORS, zip_bytes
 from core.methods.layers import AdaptedLinear, LinearWithLoRA, scaling_factor
-from core.methods.lora import adapted_layers, add_lora
-from core.networks.perceptron import MultilayerPerceptron, build, fingerprint
-from core.spec import LoRASpec, ModelSpec
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.merging import adapted_layers
+from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec, fingerprint
 from tests.data import uploaded
 from tests.data.uploaded import Entry
 
-WIDE = ModelSpec(num_features=300, num_hidden_1=220, num_hidden_2=210, num_classes=10)
-SMALL = ModelSpec(num_features=12, num_hidden_1=11, num_hidden_2=9, num_classes=5)
+WIDE = PerceptronSpec(num_features=300, num_hidden_1=220, num_hidden_2=210, num_classes=10)
+SMALL = PerceptronSpec(num_features=12, num_hidden_1=11, num_hidden_2=9, num_classes=5)
 HOSTILE = Card(
     "x](http://evil) | <script>", "b`\n# big", ("<img src=x>\r\n| a | www.evil.org", "\u202e*b*"), {"|": "`"}
 )
 
 
-def probe(spec: ModelSpec = SMALL, rows: int = 32) -> Tensor:
+def probe(spec: PerceptronSpec = SMALL, rows: int = 32) -> Tensor:
     return torch.rand(rows, spec.num_features, generator=torch.Generator().manual_seed(7))
 
 
@@ -55,9 +56,9 @@ def perturb(*parameters: Tensor, seed: int = 3) -> None:
 
 
 def trained(
-    lora: LoRASpec, spec: ModelSpec = SMALL, form: type[AdaptedLinear] = LinearWithLoRA
+    lora: LoRASpec, spec: PerceptronSpec = SMALL, form: type[AdaptedLinear] = LinearWithLoRA
 ) -> tuple[MultilayerPerceptron, nn.Module]:
-    base = build(spec, seed=1)
+    base = spec.build(seed=1)
     model = add_lora(copy.deepcopy(base), lora, torch.Generator().manual_seed(2), form)
     perturb(*(p for layer in adapted_layers(model).values() for p in layer.lora.parameters()))
     return base, model

@@ -19,12 +19,10 @@ from core.adapter import (
 from core.adapter.archive import CERTIFICATE, json_bytes, zip_bytes
 from core.adapter.certificate import logits_of, merged_logits_of
 from core.errors import AdapterError, BaseMismatchError, NetworkFileError
-from core.methods.lora import (
-    adapted_layers,
-    count_parameters,
-)
+from core.methods.merging import adapted_layers
+from core.methods.parameters import count_parameters
 from core.networks.file import read_network, write_network
-from core.networks.perceptron import build, fingerprint
+from core.networks.perceptron import fingerprint
 from tests.adapter.samples import (
     A0,
     B0,
@@ -71,7 +69,7 @@ def test_another_base_is_refused_however_small_the_difference() -> None:
     other = copy.deepcopy(BASE)
     with torch.no_grad():
         other.layers[0].bias[0] = torch.nextafter(other.layers[0].bias[0], torch.tensor(9.0))
-    for base in (other, build(SMALL, seed=2), build(WIDE, seed=1)):
+    for base in (other, SMALL.build(seed=2), WIDE.build(seed=1)):
         with pytest.raises(BaseMismatchError, match="trained on another base"):
             apply_adapter(base, read_adapter(WHOLE))
 
@@ -84,9 +82,9 @@ def test_a_network_with_adapters_takes_no_second_one() -> None:
 @pytest.mark.parametrize(
     "base",
     [
-        build(WIDE, seed=1),
-        build(SMALL.but(num_hidden_1=10), seed=1),
-        build(SMALL.but(num_classes=6), seed=1),
+        WIDE.build(seed=1),
+        SMALL.but(num_hidden_1=10).build(seed=1),
+        SMALL.but(num_classes=6).build(seed=1),
         nn.Sequential(nn.Linear(12, 11)),
         nn.ModuleDict({"layers": nn.Sequential(*list(BASE.layers)[:3])}),
     ],
@@ -136,7 +134,7 @@ def test_an_adapter_of_peft_is_verified_without_claims(files: tuple[Path, Path])
 
 def test_another_base_a_broken_base_and_a_broken_adapter_do_not_verify(files: tuple[Path, Path]) -> None:
     adapter, base = files
-    write_network(base, build(SMALL, seed=2))
+    write_network(base, SMALL.build(seed=2))
     with pytest.raises(BaseMismatchError):
         verify_adapter(adapter, base)
     for broken in (b"", WHOLE):

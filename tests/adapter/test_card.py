@@ -18,8 +18,9 @@ from core.adapter import (
 )
 from core.adapter.archive import CARD
 from core.adapter.card import plain
+from core.data.task_spec import TaskSpec
 from core.networks.file import write_network
-from core.spec import OptimSpec, RunSpec, TaskSpec
+from core.run_spec import OptimSpec, RunSpec
 from tests.adapter.samples import BASE, ENTRIES, LORA, MODEL, WHOLE, assert_close, logits, packed, probe
 from tests.study.samples import RESULT
 
@@ -60,11 +61,10 @@ def test_any_text_becomes_one_harmless_line(text: str) -> None:
 
 def test_a_card_of_a_run_states_task_and_results() -> None:
     spec = RunSpec(
-        method="lora",
         base="base-1",
         source=TaskSpec(dataset="mnist"),
         task=TaskSpec(dataset="mnist", classes=(5, 6), rotation=45, invert=True, permutation=3, shots=10),
-        lora=LORA,
+        method=LORA,
         optim=OptimSpec(learning_rate=0.005, epochs=3),
         seed=4,
     )

@@ -23,9 +23,11 @@ from core.adapter import (
     read_adapter,
 )
 from core.errors import AdapterError
-from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, scaling_factor
-from core.methods.lora import adapted_layers, add_lora, count_parameters, merged_copy
-from core.spec import SCALINGS, LoRASpec, Scaling
+from core.methods.layers import SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, Scaling, scaling_factor
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.merging import adapted_layers, merged_copy
+from core.methods.parameters import count_parameters
 from tests.adapter.samples import (
     BASE,
     MODEL,

@@ -23,10 +23,11 @@ from core.adapter import (
 )
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, json_bytes
 from core.errors import AdapterError, BaseMismatchError
-from core.methods.layers import AdaptedLinear, LinearWithLoRA, LinearWithLoRAMerged
-from core.methods.lora import adapted_layers, count_parameters, merge, merged_copy
-from core.networks.perceptron import fingerprint
-from core.spec import SCALINGS, LoRASpec, ModelSpec, Scaling
+from core.methods.layers import SCALINGS, AdaptedLinear, LinearWithLoRA, LinearWithLoRAMerged, Scaling
+from core.methods.lora import LoRASpec
+from core.methods.merging import adapted_layers, merge, merged_copy
+from core.methods.parameters import count_parameters
+from core.networks.perceptron import PerceptronSpec, fingerprint
 from tests.adapter.samples import (
     BASE,
     ENTRIES,
@@ -60,8 +61,8 @@ def test_a_file_holds_what_the_network_holds() -> None:
 
 
 def test_the_certificate_says_what_was_measured() -> None:
-    base, model = trained(LoRASpec(rank=4, alpha=8), ModelSpec())
-    rows = probe(ModelSpec(), 50)
+    base, model = trained(LoRASpec(rank=4, alpha=8), PerceptronSpec())
+    rows = probe(PerceptronSpec(), 50)
     certificate = read_adapter(packed(base, model, LoRASpec(rank=4, alpha=8), rows)).certificate
     assert certificate is not None
     assert certificate.parameters == 6248

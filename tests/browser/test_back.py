@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.lab import Lab
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from tests.browser.conftest import REPO, Serve
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 

@@ -9,14 +9,16 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, RunSpec
 from tests.browser.conftest import REPO, Serve, new_context
 from tests.conftest import DIGITS, TURNED, finish, short
 
 pytestmark = pytest.mark.browser
 
-ARMS = [(short(rate=0.001), None), *((short(rate=0.005), LoRASpec.of(rank=rank)) for rank in (1, 2, 4))]
+ARMS = [(short(rate=0.001), FullSpec()), *((short(rate=0.005), LoRASpec.of(rank=rank)) for rank in (1, 2, 4))]
 """Full fine-tuning and three ranks, with one learning rate each."""
 
 RANK_2 = "LoRA r=2, alpha 8, learning rate 0.005"

@@ -10,8 +10,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, RunSpec
 from core.store.record import Run
 from core.wording.numbers import percent
 from tests.browser.conftest import REPO, Serve
@@ -19,7 +21,7 @@ from tests.conftest import DIGITS, TURNED, finish, short
 
 pytestmark = pytest.mark.browser
 
-ARMS = [(short(rate=0.001), None), (short(epochs=2), LoRASpec.of(rank=2)), (short(epochs=2), LoRASpec.of(rank=4))]
+ARMS = [(short(rate=0.001), FullSpec()), (short(epochs=2), LoRASpec.of(rank=2)), (short(epochs=2), LoRASpec.of(rank=4))]
 
 
 @pytest.fixture(scope="module")

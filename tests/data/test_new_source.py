@@ -13,6 +13,7 @@ from core.data.dataset import ImageDataset, Images, Labels
 from core.data.presets import preset_tasks
 from core.data.sources.registry import SOURCES
 from core.data.sources.source import DatasetInfo, Source
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.data.views.registry import view_of
 from core.engine.job import ADAPTER, NETWORK
@@ -20,7 +21,6 @@ from core.engine.trial import evaluate_adapter
 from core.errors import DatasetError
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
-from core.spec import TaskSpec
 from core.store.record import Experiment
 from tests.conftest import BOTH, finish, short
 from tests.pages.test_pages import PAGES, draw, texts
@@ -127,10 +127,10 @@ def test_it_is_there_while_it_is_registered_and_gone_afterwards(settings: Settin
 
 def test_pretraining_fine_tuning_and_a_verified_adapter(opened: Lab, experiment: Experiment) -> None:
     base = opened.run(experiment.base)
-    assert base.spec.model.num_classes == 4
+    assert base.spec.network.num_classes == 4
     assert base.result is not None
     assert base.result.accuracy > 90
-    full, lora = (next(r for r in opened.members(experiment) if r.spec.method == method) for method in ("full", "lora"))
+    full, lora = (next(r for r in opened.members(experiment) if r.spec.kind == method) for method in ("full", "lora"))
     assert full.result is not None
     assert lora.result is not None
     assert full.result.steps == lora.result.steps == 6  # 360 images in batches of 64

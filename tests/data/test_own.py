@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from core.data.catalog import Catalog
 from core.data.dataset import ImageDataset
 from core.data.sources import own
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.data.uploads import read_upload
 from core.errors import DatasetError
 from core.settings import Settings
-from core.spec import TaskSpec
 from tests.data.bad_uploads import CSV, FOLDERS, NPZ, X, Y, or_sentence
 from tests.data.uploaded import arrays
 

@@ -19,12 +19,12 @@ from core.data.presets import PRESETS, preset_tasks
 from core.data.sources.idx import IdxDataset
 from core.data.sources.published import PUBLISHED
 from core.data.task import Task
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.data.uploads import read_upload
 from core.data.views.image import ImageView
 from core.errors import DatasetError, SpecError
 from core.settings import Settings
-from core.spec import TaskSpec
 from tests.data.uploaded import arrays
 
 make_task, preview = ImageView().task, ImageView().preview

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.data.task_spec import TaskSpec
 from core.data.uploads import read_upload
 from core.data.uploads.draft import samples
 from core.data.uploads.images import decode
 from core.data.views.image import ImageView
-from core.spec import TaskSpec
 from tests.data.bad_uploads import NPZ, X, Y
 from tests.data.uploaded import (
     arrays,

@@ -19,14 +19,16 @@ import torch
 from core.data.examples import ImageExamples
 from core.data.split import Outline
 from core.data.task import Task
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.engine.bank_memory import Sizes, bank_memory
 from core.engine.job import NETWORK, BankCallbacks, RunContext, execute_bank
 from core.engine.workers import Workers
+from core.methods.lora import LoRASpec
 from core.networks.file import write_network
-from core.networks.perceptron import build
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.store.checkpoints import write_checkpoint
 from core.store.copies import Copies
 from core.store.store import Store
@@ -87,18 +89,17 @@ def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
             workers would take.
     """
     hidden, rank = shape["hidden"], shape.get("rank")
-    model = ModelSpec.of(num_features=PIXELS, num_hidden_1=hidden[0], num_hidden_2=hidden[1], num_classes=CLASSES)
+    model = PerceptronSpec.of(num_features=PIXELS, num_hidden_1=hidden[0], num_hidden_2=hidden[1], num_classes=CLASSES)
     optim = OptimSpec.of(
         learning_rate=1e-4, batch_size=shape["batch"], epochs=shape.get("epochs", 1), keep=shape.get("keep", "last")
     )
     return [
         RunSpec.of(
-            method="lora" if rank else "full",
-            model=model,
+            method=LoRASpec.of(rank=rank) if rank else "full",
+            network=model,
             base="r-base",
             task=TaskSpec.of(),
             source=TaskSpec.of(),
-            lora=LoRASpec.of(rank=rank) if rank else None,
             optim=optim,
             seed=member % shape.get("seeds", 1),
         )
@@ -109,7 +110,7 @@ def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
 def trained(specs: Sequence[RunSpec], tasks: Tasks, folder: Path) -> None:
     """Write a base and train a bank from it."""
     base = folder / NETWORK
-    write_network(base, build(specs[0].model, seed=0))
+    write_network(base, specs[0].network.build(seed=0))
     gc.collect()
     forget_peak()
     threads = 1 if len(specs) == 1 else None  # the trial of thread counts would take ten steps

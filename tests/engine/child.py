@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from core.lab import Lab
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from tests.conftest import wait_until
 
 REPO = Path(__file__).resolve().parents[2]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from core.engine.job import execute_bank
 from core.lab import Lab
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from tests.conftest import finish
 
 assert execute_bank  # imported so that all code is loaded before the limit is set

@@ -13,8 +13,10 @@ from core.engine import packing
 from core.engine.bank_memory import Sizes, bank_memory
 from core.engine.packing import FREE_SHARE
 from core.engine.workers import Workers
+from core.methods.lora import LoRASpec
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec
 from core.store.copies import Copies
 from core.store.store import Store
 from core.training.sharing import FULL_BANK, LORA_BANK
@@ -25,16 +27,15 @@ MNIST = Sizes(54_000, 6_000, 10_000, CLASSES)
 
 
 def runs(count: int, rank: int | None, hidden: tuple[int, int] = (128, 256), batch: int = 64) -> list[RunSpec]:
-    model = ModelSpec.of(num_hidden_1=hidden[0], num_hidden_2=hidden[1])
+    model = PerceptronSpec.of(num_hidden_1=hidden[0], num_hidden_2=hidden[1])
     optim, lora = OptimSpec.of(batch_size=batch), LoRASpec.of(rank=rank) if rank else None
     return [
         RunSpec.of(
-            method="lora" if rank else "full",
-            model=model,
+            method=lora or "full",
+            network=model,
             task=TURNED,
             source=DIGITS,
             base="r-base",
-            lora=lora,
             optim=optim,
             seed=seed,
         )

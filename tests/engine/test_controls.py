@@ -5,13 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
+from core.data.task_spec import TaskSpec
 from core.engine.cost import plan
 from core.engine.job import NETWORK
 from core.errors import SpecError
 from core.lab import Lab
+from core.methods.biases import BiasesSpec
+from core.methods.full import FullSpec
+from core.methods.head import HeadSpec
+from core.methods.lora import LoRASpec
+from core.methods.method import Role
+from core.methods.registry import method_of, methods
+from core.methods.scratch import ScratchSpec
 from core.networks.file import read_network
-from core.spec import CONTROLS, LoRASpec, ModelSpec, RunSpec, TaskSpec
-from core.training.sharing import bank_key
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from tests.conftest import finish, short
 
 FULL = RunSpec.of(method="full", base="b", source=TaskSpec.of())
@@ -23,7 +31,7 @@ def states(lab: Lab, run):
 
 
 def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:
-    arms = [(short(rate=0.01), name) for name in CONTROLS]
+    arms = [(short(rate=0.01), method_of(kind)) for kind in methods(Role.CONTROL)]
     experiment = lab.compare("rotation-45", "digits", None, short(), arms, [0, 1])
     runs = finish(lab, *experiment.runs)
     assert [run.state for run in runs] == ["finished"] * 6, [run.cause for run in runs]
@@ -35,25 +43,25 @@ def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:
             "head": {name for name in before if name.startswith("layers.4.")},
             "biases": {name for name in before if name.endswith(".bias")},
             "scratch": set(before),
-        }[run.spec.control]
+        }[run.spec.kind]
         assert changed == expected
         assert run.result is not None
         assert run.result.trainable_parameters == sum(before[name].numel() for name in changed)
-        assert run.result.trainable_parameters == plan(run.spec.model, None, run.spec.control).trainable_parameters
+        assert run.result.trainable_parameters == plan(run.spec.network, run.spec.method).trainable_parameters
         # Forgetting is measured against the base, also for a network that does not start from it.
         assert run.result.source_accuracy_before == pytest.approx(base.result.accuracy)
 
 
 def test_training_from_scratch_does_not_depend_on_the_base(lab: Lab) -> None:
-    first = lab.compare("rotation-45", "digits", None, short(epochs=1), [(short(), "scratch")], [3])
-    other = lab.compare("rotation-45", "digits", None, short(epochs=2), [(short(), "scratch")], [3])
+    first = lab.compare("rotation-45", "digits", None, short(epochs=1), [(short(), ScratchSpec())], [3])
+    other = lab.compare("rotation-45", "digits", None, short(epochs=2), [(short(), ScratchSpec())], [3])
     a, b = finish(lab, *first.runs, *other.runs)
     assert a.spec.base != b.spec.base
     assert (lab.settings.runs / a.id / NETWORK).read_bytes() == (lab.settings.runs / b.id / NETWORK).read_bytes()
 
 
 def test_a_base_for_each_seed_is_trained_once_and_shared_by_all_arms_of_the_seed(lab: Lab) -> None:
-    arms = [(short(rate=0.001), None), (short(), LoRASpec.of())]
+    arms = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of())]
     experiment = lab.compare("rotation-45", "digits", None, short(), arms, [0, 1, 2], own_bases=True)
     runs = finish(lab, *experiment.runs)
     by_seed = {seed: {run.spec.base for run in runs if run.spec.seed == seed} for seed in (0, 1, 2)}
@@ -68,12 +76,8 @@ def test_a_base_for_each_seed_is_trained_once_and_shared_by_all_arms_of_the_seed
     assert len(lab.bases()) == 4
 
 
-def test_specs_from_before_keep_their_json_and_their_arms() -> None:
-    assert "control" not in FULL.to_json()
-    assert "own_base" not in FULL.to_json()
-    # As printed by the last version without controls.
-    assert (FULL.arm, bank_key(FULL)) == ("32025cd7b5bf", "728ed7f913d5")
-    for changed in (FULL.but(control="head"), FULL.but(own_base=True), FULL.but(control="scratch", own_base=True)):
+def test_another_method_or_a_base_for_each_seed_is_another_arm() -> None:
+    for changed in (FULL.but(method="head"), FULL.but(own_base=True), FULL.but(method="scratch", own_base=True)):
         assert RunSpec.from_json(changed.to_json()) == changed
         assert changed.arm != FULL.arm
     assert FULL.but(own_base=True, seed=1).arm == FULL.but(own_base=True, base="other").arm
@@ -83,12 +87,11 @@ def test_specs_from_before_keep_their_json_and_their_arms() -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"method": "lora", "lora": LoRASpec.of(), "control": "head"}, "A control is a kind of full fine-tuning"),
         (
             {"method": "pretrain", "base": None, "source": None, "own_base": True},
             "A pretrain run does not start from a base",
         ),
-        ({"control": "tail"}, "Control must be 'head', 'biases' or 'scratch', not 'tail'."),
+        ({"method": "tail"}, "There is no method 'tail'; choose one of: pretrain, full, "),
     ],
 )
 def test_a_control_that_makes_no_sense_is_one_sentence(values: dict[str, object], sentence: str) -> None:
@@ -98,5 +101,5 @@ def test_a_control_that_makes_no_sense_is_one_sentence(values: dict[str, object]
 
 
 def test_a_head_is_the_last_layer() -> None:
-    assert plan(ModelSpec.of(), None, "head").trainable_parameters == 257 * 10
-    assert plan(ModelSpec.of(), None, "biases").trainable_parameters == 128 + 256 + 10
+    assert plan(PerceptronSpec.of(), HeadSpec()).trainable_parameters == 257 * 10
+    assert plan(PerceptronSpec.of(), BiasesSpec()).trainable_parameters == 128 + 256 + 10

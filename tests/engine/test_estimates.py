@@ -19,14 +19,18 @@ from core.engine.pace import Record, Work, pace_of
 from core.engine.packing import packed
 from core.errors import QueueFullError
 from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.head import HeadSpec
+from core.methods.lora import LoRASpec
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, ModelSpec, RunSpec
 from core.store.record import Run
 from core.training.sharing import FULL_BANK, LORA_BANK
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001, epochs=2))
-WORK = Work(ModelSpec(), "", 64, "cpu", 1)
+WORK = Work(PerceptronSpec(), FullSpec(), 64, "cpu", 1)
 
 
 class Counted:
@@ -88,7 +92,7 @@ def test_nothing_is_calibrated_while_a_run_trains(lab: Lab) -> None:
     assert counted.calls == []
     lab.stop(run.id)
     finish(lab, run.id)
-    wait_until(lambda: found.whole([PRETRAIN.but(model=ModelSpec.of(num_hidden_1=40))]).basis == "calibrated")
+    wait_until(lambda: found.whole([PRETRAIN.but(network=PerceptronSpec.of(num_hidden_1=40))]).basis == "calibrated")
     found.close()
 
 
@@ -153,8 +157,8 @@ def test_a_form_that_has_changed_is_not_calibrated_any_more(monkeypatch: pytest.
     [
         WORK,
         replace(WORK, members=8),
-        replace(WORK, kind=("all-linear",), members=6, rank=3.0),
-        replace(WORK, kind="head"),
+        replace(WORK, method=LoRASpec.of(rank=1), members=6, rank=3.0),
+        replace(WORK, method=HeadSpec()),
     ],
 )
 def test_every_kind_of_work_can_be_calibrated(work: Work) -> None:
@@ -186,9 +190,7 @@ def test_each_seed_with_its_own_base_is_a_bank_of_its_own(lab: Lab) -> None:
 def test_the_memory_of_a_forecast_is_the_plan_of_its_largest_bank(lab: Lab) -> None:
     specs = arm_specs("r-1", PRETRAIN, TURNED, BOTH, range(4), "auto")
     sizes = Sizes.of(lab.tasks.outline(DIGITS))
-    plans = [
-        bank_memory([spec for spec in specs if spec.method == method], sizes, sizes) for method in ("full", "lora")
-    ]
+    plans = [bank_memory([spec for spec in specs if spec.kind == method], sizes, sizes) for method in ("full", "lora")]
     assert lab.forecast(specs).memory == max(plans)
     assert [forecast.memory for forecast in lab.estimates.each(specs[:2])] == [
         bank_memory([spec], sizes, sizes) for spec in specs[:2]
@@ -250,7 +252,7 @@ def test_a_pace_is_the_median_of_the_newest_banks_of_the_same_work() -> None:
     assert pace is not None
     assert (pace.step, pace.exact, pace.spread) == (1.2, True, 9.0)
     assert pace_of(records, replace(WORK, batch=32), 1000) is None
-    assert pace_of(records, replace(WORK, kind="head"), 1000) is None
+    assert pace_of(records, replace(WORK, method=HeadSpec()), 1000) is None
     assert pace_of(records, replace(WORK, device="cuda (X)"), 1000) is None
     assert pace_of(records, WORK, 200_000) is None
     longer = pace_of(records, WORK, 20_000)
@@ -265,7 +267,7 @@ def test_banks_of_other_sizes_count_by_their_shards_and_a_run_alone_by_none() ->
     assert near is not None
     assert (near.exact, near.step) == (False, pytest.approx(8 / 7))
     assert pace_of(records, two, 1000) is None
-    lora = replace(two, kind=("all-linear",), members=24, rank=7.0)
+    lora = replace(two, method=LoRASpec.of(rank=1), members=24, rank=7.0)
     records = [record(lora, 1.0)]
     assert pace_of(records, replace(lora, rank=30.0), 1000) is None
     assert pace_of(records, replace(lora, rank=8.0), 1000) is not None

@@ -12,20 +12,23 @@ import torch
 
 from core.adapter import apply_adapter, read_adapter
 from core.data.catalog import Catalog
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.engine.job import ADAPTER, NETWORK, BankCallbacks, Outcome, RunContext, execute, execute_bank
 from core.engine.predictions import PREDICTIONS
 from core.errors import DivergedError, SpecError
 from core.files import sha256_of
+from core.methods.lora import LoRASpec
 from core.networks.file import read_network
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, ModelSpec, RunSpec, TaskSpec
 from core.training.events import Event, StepLoss
 from core.training.sharing import bank_key
 from tests.conftest import DIGITS, TURNED, short
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=2, rate=0.001))
-LORA = RunSpec.of(method="lora", task=TURNED, source=DIGITS, base="r-base", lora=LoRASpec.of(), optim=short(epochs=2))
+LORA = RunSpec.of(task=TURNED, source=DIGITS, base="r-base", method=LoRASpec.of(), optim=short(epochs=2))
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def contexts(tmp_path: Path) -> Callable[[int], list[RunContext]]:
 def mixed() -> list[RunSpec]:
     settings = [(4, 8.0, 0.005, 0), (16, 8.0, 0.001, 1), (2, 4.0, 0.01, 0)]
     return [
-        LORA.but(lora=LoRASpec.of(rank=rank, alpha=alpha), optim=short(epochs=2, rate=rate), seed=seed)
+        LORA.but(method=LoRASpec.of(rank=rank, alpha=alpha), optim=short(epochs=2, rate=rate), seed=seed)
         for rank, alpha, rate, seed in settings
     ]
 
@@ -84,7 +87,7 @@ def test_runs_of_a_bank_come_to_what_each_comes_to_alone(contexts: Callable[[int
 
 def test_one_stops_and_one_diverges_while_the_third_finishes(contexts: Callable[[int], list[RunContext]]) -> None:
     specs = mixed()
-    specs[1] = specs[1].but(lora=LoRASpec.of(alpha=4096, scaling="alpha"), optim=short(epochs=2, rate=1.0))
+    specs[1] = specs[1].but(method=LoRASpec.of(alpha=4096, scaling="alpha"), optim=short(epochs=2, rate=1.0))
     where = contexts(3)
     base = read_network(where[0].base or Path())
     order: list[int] = []
@@ -127,8 +130,8 @@ def test_a_run_whose_folder_is_gone_fails_alone(contexts: Callable[[int], list[R
         LORA.but(base="r-other"),
         LORA.but(optim=short(epochs=3)),
         LORA.but(optim=short(epochs=2, batch_size=128)),
-        LORA.but(method="full", lora=None),
-        LORA.but(model=ModelSpec.of(num_hidden_1=64)),
+        LORA.but(method="full"),
+        LORA.but(network=PerceptronSpec.of(num_hidden_1=64)),
         LORA.but(source=TaskSpec.of(dataset="digits", rotation=5.0)),
         LORA.but(device="cpu"),
     ],

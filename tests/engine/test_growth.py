@@ -23,8 +23,10 @@ from core.errors import (
     UnknownRunError,
 )
 from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, RunSpec
 from core.store.record import Experiment, Run
 from core.store.stages import stages_of
 from core.wording.experiments import MAX_NAME, experiment_name
@@ -129,12 +131,12 @@ def test_what_failed_or_was_stopped_is_trained_again_only_if_asked(idle: Lab) ->
 def test_an_interrupted_run_is_there(settings: Settings) -> None:
     lab = Lab(settings)
     lab.start()
-    experiment = lab.compare("rotation-45", "digits", None, SPEC.optim, [(short(epochs=200), None)], [0])
+    experiment = lab.compare("rotation-45", "digits", None, SPEC.optim, [(short(epochs=200), FullSpec())], [0])
     wait_until(lambda: lab.run(experiment.runs[0]).step > 0)
     lab.close()
     again = Lab(settings)
     assert again.run(experiment.runs[0]).state == "interrupted"
-    assert again.grow(experiment, [(short(epochs=200), None)], [0], again=True) == ()
+    assert again.grow(experiment, [(short(epochs=200), FullSpec())], [0], again=True) == ()
     again.close()
 
 
@@ -334,7 +336,7 @@ def test_each_launch_is_a_stage_whatever_happens_to_its_runs(idle: Lab) -> None:
 
 def test_runs_of_one_launch_are_one_stage_however_many(settings: Settings) -> None:
     lab = Lab(replace(settings, max_waiting=5000))
-    arms = [(short(rate=0.001 * (1 + k)), None) for k in range(50)]
+    arms = [(short(rate=0.001 * (1 + k)), FullSpec()) for k in range(50)]
     base = lab.launch(SPEC)
     experiment = lab.fine_tune(base, TURNED, arms, range(50))
     assert [len(stage) for stage in stages_of(lab.members(experiment))] == [2500]

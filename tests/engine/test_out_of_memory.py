@@ -13,14 +13,17 @@ from typing import Any
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
 from core.engine.bank_memory import Sizes, bank_memory
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import ModelSpec, RunSpec
 from tests.conftest import DIGITS, short
 from tests.engine.child import REPO
 
 WARM = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
-LARGE = WARM.but(model=ModelSpec.of(num_hidden_1=1024, num_hidden_2=2048), optim=short(rate=0.0001, batch_size=512))
-HUGE = LARGE.but(model=ModelSpec.of(num_hidden_1=4096, num_hidden_2=4096))
+LARGE = WARM.but(
+    network=PerceptronSpec.of(num_hidden_1=1024, num_hidden_2=2048), optim=short(rate=0.0001, batch_size=512)
+)
+HUGE = LARGE.but(network=PerceptronSpec.of(num_hidden_1=4096, num_hidden_2=4096))
 
 
 def allowed(specs: Sequence[RunSpec]) -> int:

@@ -10,7 +10,7 @@ import time
 
 from core.engine.priority import NICE
 from core.lab import Lab
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 from core.training.threads import available_cores
 from tests.conftest import DIGITS, short, wait_until
 

@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
+from core.data.task_spec import TaskSpec
 from core.engine.job import ADAPTER, NETWORK
 from core.engine.predictions import PREDICTIONS
 from core.engine.recipe import Recipe, weights_digest
 from core.errors import SpecError
 from core.lab import Lab
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import MAX_CHARACTERS, LoRASpec, RunSpec, TaskSpec
+from core.spec import MAX_CHARACTERS
 from core.store.record import Run
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 
@@ -200,7 +203,7 @@ def test_a_recipe_that_contradicts_itself_is_refused(lab: Lab) -> None:
         ({"spec": recipe.base.spec}, "takes no base"),
         ({"run": "../../etc"}, "Run must be"),
         ({"weights": "x" * 64}, "Weights must be"),
-        ({"spec": recipe.spec.but(model=recipe.spec.model.but(num_hidden_1=64))}, "different sizes"),
+        ({"spec": recipe.spec.but(network=recipe.spec.network.but(num_hidden_1=64))}, "different sizes"),
     ]
     for change, sentence in wrong:
         with pytest.raises(SpecError, match=sentence):

@@ -19,9 +19,10 @@ from core.engine.job import ADAPTER, NETWORK
 from core.engine.predictions import PREDICTIONS
 from core.files import sha256_of
 from core.lab import Lab
+from core.methods.lora import LoRASpec
 from core.networks.file import read_network
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, RunSpec
 from core.store.checkpoints import PREFIX
 from core.store.record import Run
 from core.store.run_file import NAME
@@ -69,14 +70,13 @@ def spec_of(method: str, base: str, keep: str, seed: int = 0) -> RunSpec:
         task=TURNED,
         source=DIGITS,
         base=base,
-        lora=LoRASpec.of() if method == "lora" else None,
         optim=optim,
         seed=seed,
     )
 
 
 def weights(lab: Lab, run: Run) -> dict[str, torch.Tensor]:
-    if run.spec.lora:
+    if run.spec.adapter:
         return dict(read_adapter(lab.artifacts.path(run.id, ADAPTER)).tensors)
     return read_network(lab.artifacts.path(run.id, NETWORK)).state_dict()
 
@@ -129,7 +129,7 @@ def test_a_closed_labs_run_goes_on_from_where_it_was_to_the_last_bit(
     states = [state for _, state in lab.history(id)]
     assert states == ["queued", "running", "interrupted", "queued", "running", "finished"]
     assert checkpoints(settings, id) == []
-    assert set(lab.store.files(id)) == {ADAPTER if spec.lora else NETWORK, PREDICTIONS}
+    assert set(lab.store.files(id)) == {ADAPTER if spec.adapter else NETWORK, PREDICTIONS}
 
 
 def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(opened: Opener, settings: Settings) -> None:

@@ -9,18 +9,20 @@ from torch.nn import functional as F
 from core.data.catalog import Catalog
 from core.data.task import Task
 from core.data.tasks import Tasks
-from core.engine.build import keep_trainable
 from core.engine.run_memory import run_memory
 from core.lab import Lab
-from core.methods.lora import add_lora
-from core.networks.perceptron import build
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.methods.method import MethodSpec
+from core.methods.registry import method_of
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import Control, LoRASpec, ModelSpec, RunSpec
 from core.training.bank.bank import Bank
 from core.training.ledger import Ledger
 from tests.conftest import DIGITS, TURNED, finish, short
 
-SMALL = ModelSpec.of(num_hidden_1=64, num_hidden_2=32)
+SMALL = PerceptronSpec.of(num_hidden_1=64, num_hidden_2=32)
 
 
 @pytest.fixture(scope="module")
@@ -28,48 +30,46 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     return Tasks(Catalog(Settings(tmp_path_factory.mktemp("home")))).get(DIGITS)
 
 
-@pytest.mark.parametrize("lora", [None, LoRASpec.of(rank=4), LoRASpec.of(rank=2, target_modules=("layers.2",))])
-def test_it_is_what_a_real_bank_of_one_holds_after_a_step(task: Task, lora: LoRASpec | None) -> None:
-    network = build(SMALL, 0)
-    if lora is not None:
-        add_lora(network, lora, torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("method", [FullSpec(), LoRASpec.of(rank=4), LoRASpec.of(rank=2, target_modules=("layers.2",))])
+def test_it_is_what_a_real_bank_of_one_holds_after_a_step(task: Task, method: MethodSpec) -> None:
+    network = method.prepare(SMALL.build(0), torch.Generator().manual_seed(0))
     known = [*network.parameters(), *task.train.tensors(), *task.test.tensors()]
     rows = torch.arange(64).expand(1, 1, 64)
     with Ledger([*known, rows]) as ledger:
         bank = Bank([network], [1e-3], [0], task)
         bank.program(0, 64)
         held = ledger.live + sum(parameter.nbytes for parameter in network.parameters())
-    assert run_memory(SMALL, lora, None, 64, task.num_train) == pytest.approx(held, abs=64)
+    assert run_memory(SMALL, method, 64, task.num_train) == pytest.approx(held, abs=64)
     bank.advance(rows)
 
 
 def test_every_image_costs_lora_the_outputs_of_the_first_frozen_layer_and_full_nothing() -> None:
-    def grows(lora: LoRASpec | None) -> int:
-        return run_memory(SMALL, lora, None, 64, 3000) - run_memory(SMALL, lora, None, 64, 2000)
+    def grows(method: MethodSpec) -> int:
+        return run_memory(SMALL, method, 64, 3000) - run_memory(SMALL, method, 64, 2000)
 
-    assert grows(None) == 0
+    assert grows(FullSpec()) == 0
     assert grows(LoRASpec.of(rank=1)) == grows(LoRASpec.of(rank=8)) == 1000 * 64 * 4
 
 
 @pytest.mark.parametrize("control", ["head", "biases"])
-def test_a_control_holds_weights_moments_and_what_its_gradients_need(control: Control) -> None:
-    network = keep_trainable(build(SMALL, 0), control)
+def test_a_control_holds_weights_moments_and_what_its_gradients_need(control: str) -> None:
+    network = method_of(control).prepare(SMALL.build(0))
     x, y = torch.rand(64, 784), torch.zeros(64, dtype=torch.int64)
     with Ledger([x, y, *network.parameters()]) as ledger:
         loss = F.cross_entropy(network(x[torch.arange(64)]), y[torch.arange(64)])
         activations = ledger.live
         loss.backward()
     assert (
-        run_memory(SMALL, None, control, 64, 500)
+        run_memory(SMALL, method_of(control), 64, 500)
         >= activations + sum(p.nbytes * (4 if p.requires_grad else 1) for p in network.parameters()) - 2 * 64 * 8
     )  # the two lists of rows
 
 
 def test_a_result_has_what_the_form_foretold(lab: Lab) -> None:
     base = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short()))
-    experiment = lab.fine_tune(base, TURNED, [(short(), None), (short(), LoRASpec.of())], [0], "both")
+    experiment = lab.fine_tune(base, TURNED, [(short(), FullSpec()), (short(), LoRASpec.of())], [0], "both")
     runs = finish(lab, base.id, *experiment.runs)
     for run in runs:
         assert run.result
         spec, images = run.spec, len(lab.tasks.outline(run.spec.task).train)
-        assert run.result.memory == run_memory(spec.model, spec.lora, spec.control, spec.optim.batch_size, images)
+        assert run.result.memory == run_memory(spec.network, spec.method, spec.optim.batch_size, images)

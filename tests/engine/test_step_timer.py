@@ -10,17 +10,20 @@ from core.data.catalog import Catalog
 from core.data.tasks import Tasks
 from core.engine import step_time, step_timer
 from core.engine.cost import plan
-from core.engine.step_time import StepTimeSpec, network, rounds
+from core.engine.step_time import FULL, StepTimeSpec, network, rounds
 from core.engine.step_timer import StepTimer
 from core.errors import RunStateError
 from core.lab import Lab
-from core.methods.lora import count_parameters
+from core.methods.lora import LoRASpec
+from core.methods.method import MethodSpec
+from core.methods.parameters import count_parameters
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, ModelSpec, RunSpec
 from tests.conftest import DIGITS, finish, short, wait_until
 
-SPEC = StepTimeSpec(ModelSpec.of(), DIGITS, (LoRASpec.of(rank=1), LoRASpec.of(rank=4)), 64, 2, 4, 2)
-SUBJECTS = {(way, lora) for way in ("plain", "alone", "bank") for lora in (None, *SPEC.loras)}
+SPEC = StepTimeSpec(PerceptronSpec.of(), DIGITS, (LoRASpec.of(rank=1), LoRASpec.of(rank=4)), 64, 2, 4, 2)
+SUBJECTS = {(way, lora) for way in ("plain", "alone", "bank") for lora in (FULL, *SPEC.adapters)}
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +52,13 @@ def test_each_round_times_every_method_in_every_way(tasks: Tasks) -> None:
 
 
 def test_a_single_run_is_no_bank(tasks: Tasks) -> None:
-    alone = StepTimeSpec(ModelSpec.of(), DIGITS, SPEC.loras, 64)
+    alone = StepTimeSpec(PerceptronSpec.of(), DIGITS, SPEC.adapters, 64)
     assert {way for way, _ in next(rounds(alone, tasks.get(DIGITS)))} == {"plain", "alone"}
 
 
-@pytest.mark.parametrize("lora", [None, *SPEC.loras])
-def test_what_is_timed_trains_what_a_run_trains(lora: LoRASpec | None) -> None:
-    assert count_parameters(network(SPEC, lora), trainable=True) == plan(SPEC.model, lora).trainable_parameters
+@pytest.mark.parametrize("method", [FULL, *SPEC.adapters])
+def test_what_is_timed_trains_what_a_run_trains(method: MethodSpec) -> None:
+    assert count_parameters(network(SPEC, method), trainable=True) == plan(SPEC.network, method).trainable_parameters
 
 
 def test_a_result_has_every_round_of_every_row(tasks: Tasks) -> None:
@@ -115,13 +118,13 @@ def test_only_one_thing_is_measured_at_a_time(tasks: Tasks) -> None:
     timer.start(SPEC)
     timer.start(SPEC)
     with pytest.raises(RunStateError, match="wait until it has ended"):
-        timer.start(StepTimeSpec(ModelSpec.of(), DIGITS, SPEC.loras, 128))
+        timer.start(StepTimeSpec(PerceptronSpec.of(), DIGITS, SPEC.adapters, 128))
     timer.close(5)
 
 
 def test_adapters_that_do_not_fit_are_a_sentence(tasks: Tasks) -> None:
     timer = StepTimer(tasks, 1, lambda: False)
-    wrong = StepTimeSpec(ModelSpec.of(), DIGITS, (LoRASpec.of(target_modules=("nothing",)),), 64)
+    wrong = StepTimeSpec(PerceptronSpec.of(), DIGITS, (LoRASpec.of(target_modules=("nothing",)),), 64)
     timer.start(wrong)
     wait_until(lambda: (progress := timer.progress(wrong)) is not None and progress.ended)
     progress = timer.progress(wrong)

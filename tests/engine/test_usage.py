@@ -10,8 +10,9 @@ import pytest
 from core.engine.cost import plan
 from core.errors import SpecError, StorageFullError
 from core.lab import Lab
+from core.methods.lora import LoRASpec
+from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, OptimSpec, RunSpec
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
 from tests.store.many import write_many
 
@@ -58,7 +59,7 @@ def test_no_run_is_queued_that_would_go_beyond_the_limit(settings: Settings) -> 
     with pytest.raises(StorageFullError, match=sentence):
         queued.extend(lab.launch(SPEC.but(seed=seed)).id for seed in range(10))
     # Queued runs count with the files that they will write: half a megabyte of weights each.
-    assert 2 <= len(queued) <= 3_000_000 // (4 * plan(SPEC.model).parameters)
+    assert 2 <= len(queued) <= 3_000_000 // (4 * plan(SPEC.network, SPEC.method).parameters)
     assert len(lab.runs()) == len(queued)
     base = lab.run(queued[0])
     with pytest.raises(StorageFullError):

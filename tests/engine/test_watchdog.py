@@ -17,8 +17,8 @@ from core.engine.job import NETWORK
 from core.engine.predictions import PREDICTIONS
 from core.engine.processes import living
 from core.lab import Lab
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from core.store.checkpoints import PREFIX
 from core.store.run_file import NAME
 from tests.conftest import DIGITS, copied, finish, short, wait_until

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.methods.layers import AdaptedLinear, LinearWithLoRA, LinearWithLoRAMerged
-from core.methods.lora import adapted_layers, add_lora
-from core.networks.perceptron import build, fingerprint
-from core.spec import SCALINGS, LoRASpec, ModelSpec, Scaling
+from core.methods.layers import SCALINGS, AdaptedLinear, LinearWithLoRA, LinearWithLoRAMerged, Scaling
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.merging import adapted_layers
+from core.networks.perceptron import PerceptronSpec, fingerprint
 
 FORMS: list[type[AdaptedLinear]] = [LinearWithLoRA, LinearWithLoRAMerged]
 RANKS = [1, 3, 8]
@@ -17,7 +18,7 @@ DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 CLOSE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 4e-2}
 """Relative rounding that a sum of some twenty products may have."""
 
-SMALL = ModelSpec(num_features=12, num_hidden_1=10, num_hidden_2=9, num_classes=8)
+SMALL = PerceptronSpec(num_features=12, num_hidden_1=10, num_hidden_2=9, num_classes=8)
 each_form = pytest.mark.parametrize("form", FORMS)
 each_scaling = pytest.mark.parametrize("scaling", SCALINGS)
 each_rank = pytest.mark.parametrize("rank", RANKS)
@@ -42,7 +43,7 @@ def network(
     targets: tuple[str, ...] = ("all-linear",),
 ) -> nn.Module:
     spec = LoRASpec(rank=rank, alpha=2.5, scaling=scaling, target_modules=targets)
-    base = build(SMALL, seed=1).to(dtype)
+    base = SMALL.build(seed=1).to(dtype)
     return perturbed(add_lora(base, spec, torch.Generator().manual_seed(2), form))
 
 

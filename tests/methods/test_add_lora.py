@@ -8,18 +8,12 @@ from torch import nn
 
 from core.errors import LoRAError
 from core.methods.layers import AdaptedLinear, scaling_factor
-from core.methods.lora import (
-    adapted_layers,
-    add_lora,
-    base_copy,
-    count_parameters,
-    freeze_linear_layers,
-    merge,
-    merged_copy,
-)
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.merging import adapted_layers, base_copy, merge, merged_copy
+from core.methods.parameters import count_parameters, freeze_linear_layers
 from core.methods.targets import find_targets
-from core.networks.perceptron import build
-from core.spec import LoRASpec, ModelSpec
+from core.networks.perceptron import PerceptronSpec
 from tests.methods.samples import (
     SMALL,
     each_form,
@@ -35,7 +29,7 @@ from tests.methods.samples import (
     ("rank", "count"), [(1, 1562), (2, 3124), (4, 6248), (8, 12_496), (10, 15_620), (16, 16 * 1296 + 10 * 266)]
 )
 def test_the_trainable_parameters_of_the_default_network_are_exact(rank: int, count: int) -> None:
-    model = build(ModelSpec())
+    model = PerceptronSpec().build()
     assert count_parameters(model, trainable=True) == 136_074
     add_lora(model, LoRASpec(rank=rank))
     assert count_parameters(model, trainable=True) == count
@@ -55,12 +49,12 @@ def test_a_rank_above_a_layers_smaller_side_is_capped_and_keeps_its_scaling(scal
 
 
 def test_a_rank_above_every_layer_is_refused_and_changes_nothing() -> None:
-    base = build(SMALL, seed=1)
+    base = SMALL.build(seed=1)
     with pytest.raises(LoRAError, match="Rank 11 is above 10, the maximum for the targeted layers"):
         add_lora(base, LoRASpec(rank=11))
     with pytest.raises(LoRAError, match="Rank 9 is above 8"):
         add_lora(base, LoRASpec(rank=9, target_modules=("layers.4",)))
-    assert weights(base) == weights(build(SMALL, seed=1))
+    assert weights(base) == weights(SMALL.build(seed=1))
     assert all(p.requires_grad for p in base.parameters())
 
 
@@ -109,7 +103,7 @@ def test_a_target_that_is_no_linear_layer_is_an_error_and_changes_nothing(target
 
 def test_an_error_names_the_layers_there_are() -> None:
     with pytest.raises(LoRAError, match=r"'fc1'; this network has: layers\.0, layers\.2, layers\.4\."):
-        add_lora(build(SMALL), LoRASpec(target_modules=("fc1",)))
+        add_lora(SMALL.build(), LoRASpec(target_modules=("fc1",)))
     with pytest.raises(LoRAError, match="no linear layer"):
         add_lora(nn.Sequential(nn.ReLU()), LoRASpec())
 
@@ -170,7 +164,7 @@ def test_a_linear_root_is_frozen_too(form: type[AdaptedLinear]) -> None:
 
 @each_form
 def test_a_state_dict_carries_all_that_is_needed(form: type[AdaptedLinear]) -> None:
-    model, other = network(form), add_lora(build(SMALL, seed=9), LoRASpec(rank=3, alpha=2.5), layer=form)
+    model, other = network(form), add_lora(SMALL.build(seed=9), LoRASpec(rank=3, alpha=2.5), layer=form)
     other.load_state_dict(model.state_dict())
     assert torch.equal(other(inputs()), model(inputs()))
     names = set(model.state_dict())

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from core.adapter import apply_adapter, read_adapter
 from core.errors import LoRAError
 from core.methods.layers import AdaptedLinear, LinearWithLoRA, LinearWithLoRAMerged
-from core.methods.lora import adapted_layers, add_lora, base_copy, freeze_linear_layers, merge, merged_copy, unmerge
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.merging import adapted_layers, base_copy, merge, merged_copy, unmerge
+from core.methods.parameters import freeze_linear_layers
 from core.methods.targets import find_targets
-from core.spec import LoRASpec
 from tests.methods.samples import each_form, perturbed, weights
 
 TEXT = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 50}

@@ -11,10 +11,20 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from core.errors import LoRAError
-from core.methods.layers import AdaptedLinear, LinearWithLoRA, LoRALayer, alpha_for, scaling_factor
-from core.methods.lora import add_lora, count_parameters, merge
-from core.networks.perceptron import build
-from core.spec import SCALINGS, STARTS, LoRASpec, Scaling
+from core.methods.layers import (
+    SCALINGS,
+    STARTS,
+    AdaptedLinear,
+    LinearWithLoRA,
+    LoRALayer,
+    Scaling,
+    alpha_for,
+    scaling_factor,
+)
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.merging import merge
+from core.methods.parameters import count_parameters
 from tests.methods.samples import (
     FORMS,
     SMALL,
@@ -98,7 +108,7 @@ def test_any_leading_shape_will_do(form: type[AdaptedLinear], shape: tuple[int, 
 @each_dtype
 @pytest.mark.parametrize("start", STARTS)
 def test_the_start_leaves_the_network_exactly_as_it_was(form, scaling, dtype, start) -> None:
-    base, x = build(SMALL, seed=1).to(dtype), inputs(dtype)
+    base, x = SMALL.build(seed=1).to(dtype), inputs(dtype)
     before, spec = base(x), LoRASpec(rank=4, alpha=7, scaling=scaling, start=start)
     model = add_lora(base, spec, layer=form)
     assert torch.equal(model(x), before)
@@ -117,9 +127,7 @@ def test_the_start_of_a_is_drawn_as_documented() -> None:
 @pytest.mark.parametrize("start", STARTS)
 def test_a_generator_fixes_the_start_and_spares_the_global_one(start) -> None:
     state = torch.get_rng_state()
-    models = [
-        add_lora(build(SMALL, seed=1), LoRASpec(start=start), torch.Generator().manual_seed(s)) for s in (5, 5, 6)
-    ]
+    models = [add_lora(SMALL.build(seed=1), LoRASpec(start=start), torch.Generator().manual_seed(s)) for s in (5, 5, 6)]
     assert weights(models[0]) == weights(models[1]) != weights(models[2])
     assert torch.equal(torch.get_rng_state(), state)
 

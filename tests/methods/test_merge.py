@@ -11,9 +11,9 @@ from torch import nn
 
 from core.errors import LoRAError, MergedError
 from core.methods.layers import AdaptedLinear, LinearWithLoRA
-from core.methods.lora import adapted_layers, add_lora, base_copy, merge, merged_copy, unmerge
-from core.networks.perceptron import build
-from core.spec import LoRASpec
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.merging import adapted_layers, base_copy, merge, merged_copy, unmerge
 from tests.methods.samples import (
     SMALL,
     close,
@@ -146,7 +146,7 @@ def test_a_merged_network_refuses_to_train_and_answers_otherwise(form: type[Adap
 
 
 def test_without_adapters_there_is_nothing_to_merge() -> None:
-    base = build(SMALL, seed=1)
+    base = SMALL.build(seed=1)
     before = weights(base)
     with pytest.raises(LoRAError, match="nothing to merge"):
         merge(base)
@@ -163,9 +163,9 @@ def test_a_merged_copy_is_a_plain_network_and_a_base_copy_is_the_base(form: type
         merge(model)
     before = weights(model)
     plain, base = merged_copy(model), base_copy(model)
-    assert [type(m) for m in plain.modules()] == [type(m) for m in build(SMALL).modules()]
+    assert [type(m) for m in plain.modules()] == [type(m) for m in SMALL.build().modules()]
     close(plain(x), expected, torch.float32)
-    assert weights(base) == weights(build(SMALL, seed=1))
+    assert weights(base) == weights(SMALL.build(seed=1))
     assert weights(model) == before
     with torch.no_grad():
         next(plain.parameters()).zero_()

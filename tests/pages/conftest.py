@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from core.lab import Lab, close_lab, open_lab
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from core.store.record import Run
 from tests.conftest import DIGITS, finish, short
 

@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab
-from core.spec import LoRASpec
+from core.methods.lora import LoRASpec
 from core.store.record import Experiment, Run
 from pages.shared.links import script
 from tests.conftest import BOTH, TURNED, finish, short

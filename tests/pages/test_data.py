@@ -12,11 +12,12 @@ from peft import LoraConfig, get_peft_model
 from streamlit.testing.v1 import AppTest
 
 from core.adapter.archive import TENSORS
+from core.data.task_spec import TaskSpec
 from core.engine.job import ADAPTER, NETWORK
 from core.engine.trial import evaluate_adapter, merged_with
 from core.lab import Lab
 from core.networks.file import read_network
-from core.spec import RunSpec, TaskSpec
+from core.run_spec import RunSpec
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
 from tests.data.uploaded import arrays, folders, noise, zipped
 from tests.pages.test_pages import draw

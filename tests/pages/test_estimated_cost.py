@@ -11,8 +11,9 @@ from core.engine.calibration import Calibration
 from core.engine.forecast import Forecast
 from core.engine.pace import Work
 from core.lab import Lab, close_lab, open_lab
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import ModelSpec, RunSpec
 from tests.conftest import DIGITS, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 
@@ -41,7 +42,9 @@ def opened(calls: list[Work], settings: Settings) -> Iterator[Lab]:
 @pytest.mark.parametrize("page", ["pretrain", "finetune", "sweep"])
 def test_a_page_beside_a_run_in_training_answers_without_calibrating(opened: Lab, calls: list[Work], page: str) -> None:
     finish(opened, opened.launch(PRETRAIN).id)
-    long = opened.launch(PRETRAIN.but(optim=short(epochs=200, batch_size=8), model=ModelSpec.of(num_hidden_1=500)))
+    long = opened.launch(
+        PRETRAIN.but(optim=short(epochs=200, batch_size=8), network=PerceptronSpec.of(num_hidden_1=500))
+    )
     wait_until(lambda: opened.run(long.id).step > 0)
     before = list(calls)
     shown = {metric.label: metric.value for metric in draw(page).metric}

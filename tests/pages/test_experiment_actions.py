@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.data.task_spec import TaskSpec
 from core.engine.experiment import Setting, settings_of
 from core.lab import Lab
-from core.spec import LoRASpec, OptimSpec, TaskSpec
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import OptimSpec
 from core.store.record import Run
 from pages.shared.links import script
 from pages.shared.primary import on_primary
@@ -48,7 +51,7 @@ def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened:
 
 
 def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: Lab, base: Run) -> None:
-    arms: list[Setting] = [(short(rate=0.001), None), (short(), LoRASpec.of(rank=1))]
+    arms: list[Setting] = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of(rank=1))]
     experiment = opened.fine_tune(base, TURNED, arms, range(3))
     before = {run.id: run for run in finish(opened, base.id, *experiment.runs)}
     app = draw("compare", experiment=experiment.id)
@@ -62,7 +65,7 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     after = {run.id: run for run in finish(opened, *(run.id for run in opened.runs()))}
     assert {id: after[id] for id in before} == before
     new = [run.spec for id, run in after.items() if id not in before]
-    assert sorted((spec.method, spec.seed) for spec in new) == [(m, s) for m in ("full", "lora") for s in range(3, 8)]
+    assert sorted((spec.kind, spec.seed) for spec in new) == [(m, s) for m in ("full", "lora") for s in range(3, 8)]
     assert set(settings_of(new)) == set(arms)
     assert set(grown.runs) == after.keys() - {base.id}
     app = draw("compare", experiment=experiment.id)
@@ -83,7 +86,12 @@ ODD = OptimSpec.of(learning_rate=0.0316, epochs=3, batch_size=48)
 @pytest.mark.parametrize(
     ("page", "task", "arms", "seeds"),
     [
-        ("finetune", TURNED, [(short(epochs=2), None), (ODD.but(epochs=2, batch_size=64), LoRASpec.of(rank=3))], 12),
+        (
+            "finetune",
+            TURNED,
+            [(short(epochs=2), FullSpec()), (ODD.but(epochs=2, batch_size=64), LoRASpec.of(rank=3))],
+            12,
+        ),
         (
             "finetune",
             TaskSpec.of(dataset="digits", rotation=30.0, invert=True, shots=7, classes=(1, 2, 5), validation=0.2),
@@ -128,7 +136,7 @@ def test_a_form_that_is_filled_and_started_trains_the_same_settings(
 
 
 def test_a_form_is_filled_once_for_each_link_that_is_followed(opened: Lab, base: Run) -> None:
-    experiment = opened.fine_tune(base, TURNED, [(short(epochs=3), None)], range(2))
+    experiment = opened.fine_tune(base, TURNED, [(short(epochs=3), FullSpec())], range(2))
     finish(opened, *experiment.runs)
     app = draw("finetune", like=experiment.id)
     assert app.slider(key="finetune-epochs").value == 3

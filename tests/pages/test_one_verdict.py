@@ -10,8 +10,9 @@ import pytest
 
 from core.__main__ import _as_json
 from core.lab import Lab, close_lab, open_lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
 from core.settings import Settings
-from core.spec import LoRASpec
 from core.store.record import Experiment, Run
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
@@ -22,7 +23,7 @@ from tests.pages.test_pages import draw, texts
 
 SEEDS = 8
 RATES = (0.001, 0.00316)
-SETTINGS = [(short(rate=rate), None) for rate in RATES] + [
+SETTINGS = [(short(rate=rate), FullSpec()) for rate in RATES] + [
     (short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 4) for rate in RATES
 ]
 SPREAD = (0.3, -0.2, 0.1, -0.4, 0.2, 0.0, -0.1, 0.4)
@@ -46,7 +47,7 @@ def planted(run: Run, offsets: dict[str, float], seeds: int) -> tuple[str, str |
     """State and result of a run whose accuracies are made up."""
     if run.spec.seed >= seeds or run.result is None:
         return "stopped", None
-    noise = SPREAD[run.spec.seed] * (1 if run.spec.lora is None else -1)
+    noise = SPREAD[run.spec.seed] * (1 if run.spec.adapter is None else -1)
     accuracy = 90.0 + offsets[run.spec.label] + noise - (0 if run.spec.optim.learning_rate == RATES[0] else 5)
     result = replace(run.result, accuracy=accuracy, validation_accuracy=accuracy - 1)
     return "finished", json.dumps(asdict(result))

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, HANG, finish, short, wait_until
@@ -136,7 +136,7 @@ def test_finetune_starts_full_and_lora_on_one_base_with_every_seed(filled: Lab) 
     assert not app.exception
     newest = filled.experiments()[0]
     specs = [run.spec for run in filled.members(newest)]
-    assert sorted((spec.method, spec.seed) for spec in specs) == [
+    assert sorted((spec.kind, spec.seed) for spec in specs) == [
         (method, seed) for method in ("full", "lora") for seed in range(DEFAULT_SEEDS)
     ]
     assert {spec.base for spec in specs} == {newest.base}
@@ -193,7 +193,7 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
 
 def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: Lab) -> None:
     (experiment,) = filled.experiments()
-    lora = next(run for run in filled.members(experiment) if run.spec.lora)
+    lora = next(run for run in filled.members(experiment) if run.spec.adapter)
     with filled.store.transaction() as db:
         db.execute("UPDATE runs SET state = 'failed', result = NULL, cause = 'Planted.' WHERE id = ?", (lora.id,))
     for page in ("home", "compare", "report", "weights"):
@@ -213,7 +213,7 @@ def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab)
     assert [line.split(" is right")[0] for line in lines] == ["**Only Full", "**Only LoRA r=4"]
     (experiment,) = filled.experiments()
     for run in filled.members(experiment):  # the page needs neither networks nor adapters for it
-        (filled.settings.runs / run.id / ("adapter.zip" if run.spec.lora else "network.safetensors")).unlink()
+        (filled.settings.runs / run.id / ("adapter.zip" if run.spec.adapter else "network.safetensors")).unlink()
     assert [
         line for line in texts(draw("compare", view="Examples")).splitlines() if line.startswith("**Only ")
     ] == lines

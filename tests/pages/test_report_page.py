@@ -8,8 +8,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab, close_lab, open_lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
 from core.settings import Settings
-from core.spec import LoRASpec
 from core.store.record import Experiment
 from core.study.arms.tuning import TuneSpec, is_tuned, tuned_arms
 from core.study.arms.verdict import verdict
@@ -69,7 +70,7 @@ def test_the_page_has_the_answer_and_moves_it_with_the_margin(tuned: tuple[Lab, 
 def test_a_report_that_is_asked_for_too_early_says_when_it_comes(tuned: tuple[Lab, Experiment]) -> None:
     lab, experiment = tuned
     base = lab.run(experiment.base)
-    waiting = lab.fine_tune(base, base.spec.task, [(short(epochs=200), None)], [0, 1, 2], "later")
+    waiting = lab.fine_tune(base, base.spec.task, [(short(epochs=200), FullSpec())], [0, 1, 2], "later")
     app = draw("report", experiment=waiting.id)
     assert "appears once all runs" in texts(app) or "What cannot be concluded" in texts(app)
     for id in waiting.runs:
@@ -123,7 +124,7 @@ def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(
     specs = [run.spec for run in lab.members(newest)]
     assert len(specs) == 27
     assert is_tuned(specs)
-    assert {spec.control or spec.method for spec in specs} == {"full", "lora", "head"}
+    assert {spec.kind for spec in specs} == {"full", "lora", "head"}
     assert {lab.run(str(spec.base)).spec.seed == spec.seed for spec in specs} == {True}
     finish(lab, *newest.runs)
 

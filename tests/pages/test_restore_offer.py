@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from core.lab import Lab, close_lab, open_lab
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from tests.conftest import DIGITS, copied, finish, short, wait_until
 from tests.pages.test_pages import draw
 from tests.store.harm import lose

@@ -8,8 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab, close_lab, open_lab
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from core.store.notes import MAX_NOTE
 from core.store.record import Run
 from core.store.search import Query

@@ -7,7 +7,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab
-from core.spec import LoRASpec
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
 from core.store.record import Experiment, Run
 from core.study.arms.sweep import cells_of
 from core.study.arms.verdict import verdict
@@ -18,7 +19,7 @@ from pages.sweep.live import comparison
 from tests.conftest import TURNED, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 
-ARMS = [(short(rate=rate), None) for rate in (0.0005, 0.001)] + [
+ARMS = [(short(rate=rate), FullSpec()) for rate in (0.0005, 0.001)] + [
     (short(rate=rate), LoRASpec.of(rank=rank, alpha=alpha))
     for rank in (1, 4)
     for alpha in (8.0, 16.0)
@@ -63,7 +64,7 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
     assert not app.exception, app.exception
     (experiment,) = opened.experiments()
     specs = [run.spec for run in opened.members(experiment)]
-    assert sorted((s.lora.rank if s.lora else 0, s.optim.learning_rate, s.seed) for s in specs) == sorted(
+    assert sorted((s.adapter.rank if s.adapter else 0, s.optim.learning_rate, s.seed) for s in specs) == sorted(
         [(rank, rate, seed) for rank in (1, 4) for rate in (0.00316, 0.01) for seed in (0, 1)]
         + [(0, 0.001, seed) for seed in (0, 1)]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.spec import TaskSpec
+from core.data.task_spec import TaskSpec
 from pages.shared.view_form import widget_values
 
 

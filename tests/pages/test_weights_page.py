@@ -11,15 +11,17 @@ from streamlit.testing.v1 import AppTest
 
 from core.engine.job import NETWORK
 from core.lab import Lab, close_lab, open_lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, RunSpec
 from core.store.record import Experiment, Run
 from core.wording.numbers import percent
 from tests.conftest import DIGITS, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 
 RANKS = [(short(epochs=3), LoRASpec.of(rank=rank)) for rank in (2, 4)]
-FULL = (short(epochs=3, rate=0.001), None)
+FULL = (short(epochs=3, rate=0.001), FullSpec())
 VIEWS = ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"]
 
 

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from core.data.task_spec import TaskSpec
 from core.data.uploads import read_upload
 from core.engine.job import NETWORK
 from core.engine.trial import evaluate_adapter, merged_with
 from core.errors import LabError
 from core.lab import Lab
 from core.settings import Settings
-from core.spec import TaskSpec
 
 WRITING = 0o3
 """Flag bits of ``open`` that are set when a file is opened for writing."""

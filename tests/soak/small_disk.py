@@ -19,8 +19,8 @@ from typing import Any
 from core.engine.job import NETWORK
 from core.files import sha256_of
 from core.lab import Lab
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from core.store.record import Run
 from core.store.run_file import NAME as COPY
 from tests.conftest import DIGITS, finish, short, wait_until

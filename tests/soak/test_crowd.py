@@ -19,8 +19,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from benchmarks.dashboard import RECORDER, trips
 from core.lab import Lab
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import ModelSpec, RunSpec
 from tests.browser.conftest import REPO, run_server, stop_server
 from tests.conftest import BOTH, DIGITS, TURNED, short, wait_until
 from tests.soak.sizes import FULL, full_or_short, keep
@@ -132,7 +133,9 @@ def busy(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
     """A server with queued runs; its address and its folder."""
     lab = Lab(Settings(tmp_path / "home"))  # not started, so that the server trains what it queues
     optim = short(epochs=20)
-    base = lab.launch(RunSpec.of(method="pretrain", model=ModelSpec.of(num_classes=10), task=DIGITS, optim=optim))
+    base = lab.launch(
+        RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=10), task=DIGITS, optim=optim)
+    )
     arms = [(rate.but(epochs=200 if ALL_BROWSERS else 50), lora) for rate, lora in BOTH]
     lab.fine_tune(base, TURNED, arms, seeds=range(100 if ALL_BROWSERS else full_or_short(20, 8)), name="crowd")
     lab.store.close()

@@ -19,8 +19,10 @@ import pytest
 from core.engine.job import NETWORK
 from core.files import sha256_of
 from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, RunSpec
 from core.store.checkpoints import PREFIX
 from core.store.record import Run
 from core.store.run_file import NAME
@@ -71,7 +73,7 @@ class Processes:
 def queue(reader: Lab, base: Run, seed: int) -> list[str]:
     """Runs of every method: two on their own, and banks of three and four."""
     pretrain = [reader.launch(PRETRAIN.but(seed=seed + k, optim=PRETRAIN.optim.but(keep="best"))).id for k in range(2)]
-    full_arm = [(short(epochs=EPOCHS, rate=0.001), None)]
+    full_arm = [(short(epochs=EPOCHS, rate=0.001), FullSpec())]
     full = reader.fine_tune(base, TURNED, full_arm, range(seed, seed + 3), "full").runs
     arms = [(short(epochs=EPOCHS), LoRASpec.of(rank=rank)) for rank in (2, 8)]
     return [*pretrain, *full, *reader.fine_tune(base, TURNED, arms, range(seed, seed + 2), "LoRA").runs]
@@ -116,7 +118,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         running = [run for run in map(reader.run, ids) if run.state == "running"]
         process.kill()
         process.join()
-        killed.update({run.spec.method for run in running} or {"nothing in training"})
+        killed.update({run.spec.kind for run in running} or {"nothing in training"})
         check_store(settings)
         check_files(reader, settings)
         process = processes.start()
@@ -135,7 +137,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         assert curve.step.tolist() == list(range(1, run.steps + 1))
         assert curve.epochs["epoch"].tolist() == list(range(1, EPOCHS + 1))
         assert (np.diff(curve.seconds) > 0).all()
-        weights = "network.safetensors" if run.spec.lora is None else "adapter.zip"
+        weights = "network.safetensors" if run.spec.adapter is None else "adapter.zip"
         assert sorted(reader.store.files(run.id)) == sorted([weights, "predictions.safetensors"])
         resumed += run.resumed_step > 0
     check_store(settings)
@@ -170,7 +172,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
 
 def unfinished(reader: Lab, ids: list[str], method: str) -> list[str]:
     runs = [reader.run(id) for id in ids]
-    return [run.id for run in runs if run.spec.method == method and run.state != "finished"]
+    return [run.id for run in runs if run.spec.kind == method and run.state != "finished"]
 
 
 def wait_for_checkpoint(reader: Lab, ids: list[str]) -> None:
@@ -185,4 +187,4 @@ def wait_for_checkpoint(reader: Lab, ids: list[str]) -> None:
 
 def by_method(reader: Lab, ids: list[str]) -> list[list[Run]]:
     runs = [reader.run(id) for id in ids]
-    return [[run for run in runs if run.spec.method == method] for method in ("pretrain", "full")]
+    return [[run for run in runs if run.spec.kind == method] for method in ("pretrain", "full")]

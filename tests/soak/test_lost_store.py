@@ -21,8 +21,9 @@ from core.engine.artifacts import MERGED
 from core.errors import StoreError
 from core.files import sha256_of
 from core.lab import Lab
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, RunSpec
 from core.store.run_file import NAME
 from core.store.store import Store
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until

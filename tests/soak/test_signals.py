@@ -17,8 +17,8 @@ import pytest
 
 from core.files import sha256_of
 from core.lab import Lab
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from tests.browser.conftest import REPO, run_server
 from tests.conftest import DIGITS, short, wait_until
 from tests.soak.sizes import full_or_short, keep

@@ -10,8 +10,9 @@ from statistics import median
 import pytest
 
 from core.lab import Lab
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import ModelSpec, RunSpec
 from core.store.checkpoints import PREFIX
 from tests.browser.conftest import stop_server
 from tests.conftest import DIGITS, short, wait_until
@@ -50,7 +51,10 @@ def seconds_to_draw(visitor: Visitor) -> float:
 def test_stalled_connections_keep_nobody_with_the_token_out(tmp_path: Path, descriptors: int) -> None:
     lab = Lab(Settings(tmp_path / "home"))  # not started, so that the server trains what it queues
     task = RunSpec.of(
-        method="pretrain", model=ModelSpec.of(num_classes=10), task=DIGITS, optim=short(epochs=200, batch_size=BATCH)
+        method="pretrain",
+        network=PerceptronSpec.of(num_classes=10),
+        task=DIGITS,
+        optim=short(epochs=200, batch_size=BATCH),
     )
     run = lab.launch(task)
     server = start(tmp_path, "--server.address", "0.0.0.0", descriptors=descriptors)

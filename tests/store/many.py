@@ -7,7 +7,9 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
+from core.data.task_spec import TaskSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import OptimSpec, RunSpec
 from core.store.record import State
 from core.store.store import Store
 from core.training.sharing import bank_key
@@ -41,18 +43,17 @@ def write_many(store: Store, count: int) -> list[str]:
             lora = LoRASpec.of(rank=2 ** (place % 5)) if place % 2 else None
             optim = OptimSpec.of(learning_rate=0.001 * (1 + place % 4))
             spec = RunSpec.of(
-                method="lora" if lora else "full",
+                method=lora or "full",
                 task=task,
                 source=source,
                 base=base,
-                lora=lora,
                 optim=optim,
                 seed=place % 3,
             )
         accuracy, seconds = float(draw.uniform(60, 99)), float(draw.uniform(1, 100))
         result = None
         if state in ("finished", "stopped"):
-            files = {"adapter_bytes": 24_900} if spec.lora else {"adapter_bytes": None}
+            files = {"adapter_bytes": 24_900} if spec.adapter else {"adapter_bytes": None}
             result = json.dumps(asdict(replace(RESULT, accuracy=accuracy, seconds=seconds, **files)))
         cause = f"Diverged at step {number}: the loss is no longer a finite number." if state == "failed" else None
         note = f"Note {number} with some words that say what was tried here." if number % 7 == 0 else ""
@@ -60,7 +61,7 @@ def write_many(store: Store, count: int) -> list[str]:
             (
                 id,
                 spec.to_json(),
-                spec.method,
+                spec.kind,
                 spec.base,
                 bank_key(spec),
                 state,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 from core.store.record import State
 from core.store.store import Store
 from core.training.events import StepLoss

@@ -8,7 +8,9 @@ import pytest
 
 from core.engine.experiment import arm_specs
 from core.errors import UnknownRunError
-from core.spec import LoRASpec, RunSpec
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.store.store import Store
 from core.training.sharing import FULL_BANK, LORA_BANK
@@ -17,7 +19,7 @@ from tests.store.states import SPEC, put
 from tests.study.samples import RESULT
 
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
-THOROUGH = [(short(rate=rate), None) for rate in RATES] + [
+THOROUGH = [(short(rate=rate), FullSpec()) for rate in RATES] + [
     (short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 4, 16) for rate in RATES
 ]
 
@@ -53,17 +55,17 @@ def based(store: Store) -> Store:
 def test_full_and_lora_take_turns_in_banks_that_are_as_large_as_they_can_be(based: Store) -> None:
     ids = queue(based, "e-1", THOROUGH, range(8))
     banks = claim_all(based)
-    assert [bank[0].spec.method for bank in banks] == ["full", "lora"] * 4 + ["full"]
+    assert [bank[0].spec.kind for bank in banks] == ["full", "lora"] * 4 + ["full"]
     assert [len(bank) for bank in banks] == [8, 32, 8, 32, 8, 32, 8, 24, 8]
     assert sorted(run.id for bank in banks for run in bank) == sorted(ids)
     for method in ("full", "lora"):
-        claimed = [run.created for bank in banks for run in bank if run.spec.method == method]
+        claimed = [run.created for bank in banks for run in bank if run.spec.kind == method]
         assert claimed == sorted(claimed)  # by seed, so that all arms have first results early
 
 
 def test_two_workers_take_one_method_each(based: Store) -> None:
     queue(based, "e-1", THOROUGH[:1] + THOROUGH[5:6], range(50))
-    assert [based.claim("me", bank_size)[0].spec.method for _ in range(2)] == ["full", "lora"]
+    assert [based.claim("me", bank_size)[0].spec.kind for _ in range(2)] == ["full", "lora"]
 
 
 def test_an_experiment_ends_before_the_next_one_begins(based: Store) -> None:
@@ -88,7 +90,7 @@ def test_a_run_without_its_base_waits_and_does_not_hold_up_the_others(store: Sto
     assert base.id == "r-base"
     assert claim_all(store) == []
     store.finish(base, "finished", RESULT, {})
-    assert [bank[0].spec.method for bank in claim_all(store)] == ["full", "lora"]
+    assert [bank[0].spec.kind for bank in claim_all(store)] == ["full", "lora"]
 
 
 def test_what_is_to_be_stopped_comes_first_whatever_its_method(based: Store) -> None:

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 
 from core.lab import Lab
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 from tests.conftest import DIGITS, finish, short
 
 

@@ -18,8 +18,9 @@ from core.engine.job import NETWORK
 from core.errors import NoteError, RunInUseError, UnknownRunError
 from core.files import sha256_of
 from core.lab import Lab, close_lab, open_lab
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, RunSpec
 from core.store.deletions import Deletions
 from core.store.notes import MAX_NOTE, MAX_TAG, MAX_TAGS, RunNotes
 from core.store.record import Experiment

@@ -20,8 +20,8 @@ from starlette.requests import Request
 from core.engine.job import NETWORK
 from core.errors import RunFileError, StoreDamagedError, StoreError, StoreGoneError
 from core.lab import Lab, close_lab, open_lab
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from core.store.backups import KEPT_LATEST, Backups
 from core.store.run_file import NAME, changes_in, read_run_file
 from core.store.store import Store

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 from core.store.schema import VERSION
 from core.store.search import Query, Search
 from core.store.store import Store

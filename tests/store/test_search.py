@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from core.spec import CONTROLS, LoRASpec, RunSpec, TaskSpec
+from core.data.task_spec import TaskSpec
+from core.methods.lora import LoRASpec
+from core.methods.method import Role
+from core.methods.registry import methods
+from core.run_spec import RunSpec
 from core.store.notes import RunNotes
 from core.store.record import Run
 from core.store.schema import TABLES, UPGRADES
@@ -45,7 +49,7 @@ def words_of(store: Store, entry: Entry) -> str:
 def fits(store: Store, entry: Entry, query: Query) -> bool:
     return (
         (not query.states or entry.run.state in query.states)
-        and (not query.methods or entry.run.spec.method in query.methods)
+        and (not query.methods or entry.run.spec.kind in query.methods)
         and (not query.datasets or entry.run.spec.task.dataset in query.datasets)
         and all(tag in entry.tags for tag in query.tags)
         and (query.archived is None or entry.archived == query.archived)
@@ -135,8 +139,8 @@ def of_every_kind() -> list[RunSpec]:
     return [
         RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="fashion-mnist")),
         RunSpec.of(method="full", **shared),
-        *(RunSpec.of(method="lora", lora=LoRASpec.of(rank=rank), **shared) for rank in (1, 16)),
-        *(RunSpec.of(method="full", control=control, **shared) for control in CONTROLS),
+        *(RunSpec.of(method=LoRASpec.of(rank=rank), **shared) for rank in (1, 16)),
+        *(RunSpec.of(method=control, **shared) for control in methods(Role.CONTROL)),
     ]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import LabError, QueueFullError, UnknownRunError
-from core.spec import LoRASpec, OptimSpec, RunSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Experiment
 from core.store.store import Store
 from tests.conftest import DIGITS, TURNED
@@ -19,7 +20,7 @@ from tests.study.samples import RESULT
 
 def test_runs_at_different_steps_never_come_into_one_bank(store: Store) -> None:
     put(store, "r-base", "finished")
-    tune = RunSpec.of(method="lora", task=DIGITS, source=DIGITS, base="r-base", lora=LoRASpec.of())
+    tune = RunSpec.of(task=DIGITS, source=DIGITS, base="r-base", method=LoRASpec.of())
     store.add([(f"r-{i}", tune.but(seed=i)) for i in range(5)], "me", 100)
     assert len(store.claim("me", lambda spec: 5)) == 5
     for i, step in enumerate((3, 4, 3)):
@@ -65,13 +66,13 @@ def test_runs_of_another_owner_are_left_alone_until_it_is_dead(store: Store) -> 
 
 def test_a_bank_takes_only_runs_that_can_be_trained_together_and_no_more_than_allowed(store: Store) -> None:
     put(store, "r-base", "finished")
-    tune = RunSpec.of(method="lora", task=DIGITS, source=DIGITS, base="r-base", lora=LoRASpec.of())
-    full = tune.but(method="full", lora=None)
+    tune = RunSpec.of(task=DIGITS, source=DIGITS, base="r-base", method=LoRASpec.of())
+    full = tune.but(method="full")
     queued = [
         ("r-1", tune),
         ("r-2", full),
         ("r-3", tune.but(seed=1)),
-        ("r-4", tune.but(lora=LoRASpec.of(rank=8, alpha=2))),
+        ("r-4", tune.but(method=LoRASpec.of(rank=8, alpha=2))),
         ("r-5", tune.but(optim=OptimSpec.of(epochs=3))),
         ("r-6", tune.but(optim=OptimSpec.of(learning_rate=0.1))),
         ("r-7", tune.but(task=TURNED)),

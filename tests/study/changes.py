@@ -7,19 +7,20 @@ import copy
 import numpy as np
 import torch
 
-from core.methods.lora import adapted_layers, add_lora
-from core.networks.perceptron import MultilayerPerceptron, build
-from core.spec import LoRASpec, ModelSpec
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.merging import adapted_layers
+from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.study.weights.change import WeightChange
 from core.study.weights.scores import Exam, Part
 
-SIZES = ModelSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=16, num_classes=5)
+SIZES = PerceptronSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=16, num_classes=5)
 PATHS = ("layers.0", "layers.2", "layers.4")
 
 
-def lora_change(seed: int = 0, sizes: ModelSpec = SIZES, **settings: object) -> WeightChange:
+def lora_change(seed: int = 0, sizes: PerceptronSpec = SIZES, **settings: object) -> WeightChange:
     """A base with adapters that learnt something."""
-    base = build(sizes, seed)
+    base = sizes.build(seed)
     tuned = add_lora(copy.deepcopy(base), LoRASpec.of(**settings), torch.Generator().manual_seed(seed))
     with torch.no_grad():
         for layer in adapted_layers(tuned).values():
@@ -27,9 +28,9 @@ def lora_change(seed: int = 0, sizes: ModelSpec = SIZES, **settings: object) -> 
     return WeightChange(base, tuned)
 
 
-def full_change(seed: int = 0, sizes: ModelSpec = SIZES) -> WeightChange:
+def full_change(seed: int = 0, sizes: PerceptronSpec = SIZES) -> WeightChange:
     """A base, and the same with all weights and biases moved."""
-    base = build(sizes, seed)
+    base = sizes.build(seed)
     tuned, generator = copy.deepcopy(base), torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for parameter in tuned.parameters():
@@ -39,7 +40,7 @@ def full_change(seed: int = 0, sizes: ModelSpec = SIZES) -> WeightChange:
 
 def planted_change(ranks: dict[str, int], seed: int = 0) -> WeightChange:
     """A base, and the same with a ΔW of an exact rank added in each layer named."""
-    base = build(SIZES, seed)
+    base = SIZES.build(seed)
     tuned, rng = copy.deepcopy(base), np.random.default_rng(seed)
     with torch.no_grad():
         for path, rank in ranks.items():

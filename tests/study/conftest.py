@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
 from core.settings import Settings
-from core.spec import LoRASpec
 from core.store.record import Experiment
 from core.study.arms.tuning import TuneSpec, tuned_arms
 from tests.conftest import short, wait_until
@@ -20,7 +21,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exp
     lab = Lab(Settings(home=tmp_path_factory.mktemp("studied")))
     lab.start()
     arms = [
-        (short(rate=0.001), None),
+        (short(rate=0.001), FullSpec()),
         (short(), LoRASpec.of(rank=1)),
         (short(), LoRASpec.of(rank=4)),
         (short(), "head"),

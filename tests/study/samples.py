@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
+from core.data.task_spec import TaskSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.store.record import EPOCH_COLUMNS, Curve, Result, Run, State
 
 SOURCE = TaskSpec.of(dataset="digits")
@@ -51,11 +52,10 @@ def make_run(
     rate = 0.005 if method == "lora" else 0.001
     made = RunSpec.of(
         **{
-            "method": method,
+            "method": {"kind": method, **({"rank": rank} if method == "lora" else {})},
             "task": TARGET,
             "seed": seed,
             **base,
-            "lora": LoRASpec.of(rank=rank) if method == "lora" else None,
             "optim": OptimSpec.of(**{"epochs": 2, "learning_rate": rate} | (optim or {})),
             **(spec or {}),
         }

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.__main__ import _as_json, _print_comparison
-from core.spec import LoRASpec
+from core.methods.lora import LoRASpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import (
@@ -175,7 +175,7 @@ def test_every_caller_names_the_same_winner(case):
     assert rates_of(main_arms(runs)) == expected
     first = main_run(runs)
     assert first.spec.optim.learning_rate == (case.lora or case.full)
-    assert first.spec.method == ("lora" if case.lora else "full")
+    assert first.spec.kind == ("lora" if case.lora else "full")
 
 
 @every_case
@@ -222,7 +222,7 @@ def test_a_setting_without_all_seeds_wins_only_where_no_other_has_them_all():
     (choice,) = choices_of(runs)
     # It is shown for its rank, beside which there is no other, and does not stand for LoRA.
     assert {arm.spec.label for arm in chosen_arms(runs)} == {"Full", "LoRA r=4", "LoRA r=16"}
-    assert choice.best(is_lora).spec.lora.rank == 4
+    assert choice.best(is_lora).spec.adapter.rank == 4
     # Nor does it narrow what the others are judged on.
     assert choice.judged_on(choice.best(is_lora)) == (0, 1, 2)
 
@@ -239,7 +239,7 @@ def test_settings_without_all_seeds_are_judged_on_the_seeds_that_they_share():
 @pytest.mark.parametrize("order", [1, -1])
 def test_ties_go_to_fewer_parameters_then_the_lower_rate_then_the_lower_alpha(order):
     def tied(rank: int, rate: float, alpha: float) -> list[Run]:
-        spec = {"lora": LoRASpec.of(rank=rank, alpha=alpha)}
+        spec = {"method": LoRASpec.of(rank=rank, alpha=alpha)}
         # What rounding alone tells apart is a tie.
         value = 90.0 + 1e-12 * alpha
         optim = {"learning_rate": rate}
@@ -252,7 +252,7 @@ def test_ties_go_to_fewer_parameters_then_the_lower_rate_then_the_lower_alpha(or
         for i, run in enumerate(runs)
     ]
     best = choices_of(runs)[0].best()
-    assert (best.spec.lora.rank, best.spec.optim.learning_rate, best.spec.lora.alpha) == (4, 0.005, 8.0)
+    assert (best.spec.adapter.rank, best.spec.optim.learning_rate, best.spec.adapter.alpha) == (4, 0.005, 8.0)
 
 
 OUTCOMES = st.one_of(

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.spec import LoRASpec, TaskSpec
+from core.data.task_spec import TaskSpec
+from core.methods.lora import LoRASpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of, labels_of
 from core.study.arms.choice import chosen_arms
@@ -151,7 +152,7 @@ def test_validation_and_not_the_test_part_picks_the_arms_of_each_method_and_rank
     ):
         runs += validated_runs(method, [test] * 3, [validated] * 3, rank=rank, optim={"learning_rate": rate})
     pairs = lora_against_full(chosen_arms(runs))
-    chosen = [(lora.lora.rank, lora.learning_rate, full.learning_rate) for lora, full in pairs]
+    chosen = [(lora.adapter.rank, lora.learning_rate, full.learning_rate) for lora, full in pairs]
     assert chosen == [(4, 0.01, 0.01), (8, 0.001, 0.01)]
     assert "LoRA r=8 at 0.001" in headline(verdict(runs))
     assert len(lora_against_full(arms_of(runs))) == 8
@@ -222,7 +223,7 @@ def test_labels_are_unique_and_say_what_differs(order):
         make_run("lora", optim={"learning_rate": 0.001}),
         make_run("lora", rank=8),
         make_run("lora", optim={"learning_rate": 0.0010000001}),
-        make_run("lora", spec={"lora": LoRASpec.of(alpha=16)}),
+        make_run("lora", spec={"method": LoRASpec.of(alpha=16)}),
         make_run(),
         make_run(spec=task(classes=(0, 1))),
         make_run(spec=task(shots=10)),
@@ -286,8 +287,8 @@ def test_alphas_and_other_tuned_settings_count_in_the_budget_and_ranks_do_not():
     full = [make_run("full", optim={"learning_rate": rate}) for rate in (0.001, 0.01)]
     lora = [make_run("lora", rank=rank, optim={"learning_rate": rate}) for rate in (0.001, 0.01) for rank in (1, 4)]
     assert "settings" not in " ".join(comparable(full + lora))
-    more = [make_run("lora", spec={"lora": LoRASpec.of(rank=4, alpha=16.0)}, optim={"learning_rate": 0.01})]
-    more += [make_run("lora", spec={"lora": LoRASpec.of(rank=4, scaling="alpha")}, optim={"learning_rate": 0.01})]
+    more = [make_run("lora", spec={"method": LoRASpec.of(rank=4, alpha=16.0)}, optim={"learning_rate": 0.01})]
+    more += [make_run("lora", spec={"method": LoRASpec.of(rank=4, scaling="alpha")}, optim={"learning_rate": 0.01})]
     (warning,) = [each for each in comparable(full + lora + more) if "settings" in each]
     assert "(2 for Full and LoRA r=1; 4 for LoRA r=4)" in warning
     assert warning.endswith("more to choose from is an advantage.")

@@ -25,10 +25,11 @@ from transformers import (
 
 from core.errors import LoRAError
 from core.methods.layers import LoRALayer
-from core.methods.lora import add_lora, count_parameters
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.parameters import count_parameters
 from core.methods.targets import ALL, find_targets, is_named, role_of
-from core.networks.perceptron import build
-from core.spec import LoRASpec, ModelSpec
+from core.networks.perceptron import PerceptronSpec
 from core.study.learn.counting import ADAM_STATE, LayerCount, Network, perceptron, storage
 from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table, target_choices
 
@@ -98,8 +99,8 @@ def test_sizes_below_one_are_refused_with_a_sentence(wrong):
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(2, 40), st.data())
 def test_the_perceptrons_counts_are_the_librarys(features, hidden_1, hidden_2, classes, data):
-    spec = ModelSpec(num_features=features, num_hidden_1=hidden_1, num_hidden_2=hidden_2, num_classes=classes)
-    counted, built = perceptron(spec), build(spec)
+    spec = PerceptronSpec(num_features=features, num_hidden_1=hidden_1, num_hidden_2=hidden_2, num_classes=classes)
+    counted, built = perceptron(spec), spec.build()
     assert counted.parameters == count_parameters(built)
     most = max(min(p.in_features, p.out_features) for p in counted.projections)
     rank = data.draw(st.integers(1, most))
@@ -107,7 +108,7 @@ def test_the_perceptrons_counts_are_the_librarys(features, hidden_1, hidden_2, c
 
 
 def test_the_labs_own_network_trains_6248_of_136074():
-    network = perceptron(ModelSpec())
+    network = perceptron(PerceptronSpec())
     assert (network.parameters, network.trainable(4)) == (136_074, 6_248)
 
 
@@ -153,7 +154,7 @@ def test_roberta_base_trains_294_912_numbers_at_rank_8_on_q_and_v(targets):
 @pytest.mark.parametrize("target", ["q", "quer", "attention", ""])
 def test_a_target_that_no_layer_has_is_refused(target):
     with pytest.raises(LoRAError, match="No layer of 784-128-256-10 matches"):
-        perceptron(ModelSpec()).trainable(8, "layers.0", target)
+        perceptron(PerceptronSpec()).trainable(8, "layers.0", target)
 
 
 def test_a_table_row_adds_up():
@@ -171,7 +172,7 @@ def test_projection_rows_sum_to_what_the_network_trains(network):
     assert table.loc[table["role"] == "attention", "lora_all"].sum() == network.trainable(16, "attention")
 
 
-@given(st.integers(1, 100_000), st.integers(1, 256), st.sampled_from([perceptron(ModelSpec()), *LANGUAGE_MODELS]))
+@given(st.integers(1, 100_000), st.integers(1, 256), st.sampled_from([perceptron(PerceptronSpec()), *LANGUAGE_MODELS]))
 def test_full_copies_grow_by_a_network_a_customer_and_shared_storage_by_an_adapter(customers, rank, network):
     one, many = storage(network, rank, 1), storage(network, rank, customers)
     assert many.full_copies == customers * one.full_copies == customers * one.base

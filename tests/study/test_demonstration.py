@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import LoRAError
-from core.spec import ModelSpec
+from core.networks.perceptron import PerceptronSpec
 from core.study.learn import demonstration
 from core.study.learn.counting import LayerCount, perceptron, storage
 from core.study.learn.figures import outputs_figure, ranks_figure, storage_figure
@@ -76,7 +76,7 @@ def test_the_printed_program_prints_what_the_page_shows(rank):
     with contextlib.redirect_stdout(printed):
         exec(demonstration.listing(rank, 8.0), {})
     assert printed.getvalue() == f"{shown.tree}\n{shown.trainable:,} of {shown.total:,} parameters train\n"
-    assert shown.trainable == perceptron(ModelSpec()).trainable(rank)
+    assert shown.trainable == perceptron(PerceptronSpec()).trainable(rank)
     trained = shown.parameters[shown.parameters["requires_grad"]]
     assert trained["numbers"].sum() == shown.trainable
     assert trained["name"].str.contains(r"\.lora\.[AB]$").all()
@@ -121,7 +121,7 @@ def test_the_outputs_chart_keeps_its_axis_while_b_moves():
     assert not np.array_equal(figures[2].data[0].y, figures[2].data[1].y)
 
 
-@pytest.mark.parametrize("network", [perceptron(ModelSpec()), LANGUAGE_MODELS[-1]], ids=lambda n: n.name)
+@pytest.mark.parametrize("network", [perceptron(PerceptronSpec()), LANGUAGE_MODELS[-1]], ids=lambda n: n.name)
 def test_the_storage_chart_is_the_storage_count(network):
     full, shared, here = storage_figure(network, 4, 100).data
     for figure_x, figure_full, figure_shared in zip(full.x, full.y, shared.y, strict=True):

@@ -7,21 +7,25 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, Spec, TaskSpec
+from core.data.task_spec import TaskSpec
+from core.methods.lora import LoRASpec
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec, RunSpec
+from core.spec import Spec
 from core.study.arms.settings import differences, settings_of, share_base_and_task
 from tests.study.samples import SOURCE, TARGET, make_run
 
 CHANGES: dict[str, Any] = {
-    "Rank": {"lora": LoRASpec.of(rank=9)},
-    "Alpha": {"lora": LoRASpec.of(alpha=8.000001)},
-    "Layers": {"lora": LoRASpec.of(target_modules=("0", "2"))},
+    "Rank": {"method": LoRASpec.of(rank=9)},
+    "Alpha": {"method": LoRASpec.of(alpha=8.000001)},
+    "Layers": {"method": LoRASpec.of(target_modules=("0", "2"))},
     "Learning rate": {"optim": OptimSpec.of(epochs=2, learning_rate=0.0050000001)},
     "Epochs": {"optim": OptimSpec.of(epochs=3, learning_rate=0.005)},
     "Task: Rotation": {"task": TARGET.but(rotation=44.0)},
     "Task: Classes kept": {"task": TARGET.but(classes=(1, 2))},
     "Task: Invert": {"task": TARGET.but(invert=True)},
     "Source task: Dataset": {"source": SOURCE.but(dataset="mnist")},
-    "First hidden layer": {"model": ModelSpec.of(num_hidden_1=64)},
+    "First hidden layer": {"network": PerceptronSpec.of(num_hidden_1=64)},
     "Base": {"base": "another"},
     "Seed": {"seed": 5},
     "Device": {"device": "cpu"},
@@ -69,7 +73,7 @@ def test_every_field_of_a_spec_has_a_title_of_its_own() -> None:
         return len(spec.model_fields)
 
     settings = settings_of(make_run("lora").spec)
-    parts = fields(ModelSpec) + 2 * fields(TaskSpec) + fields(LoRASpec) + fields(OptimSpec)
+    parts = fields(PerceptronSpec) + 2 * fields(TaskSpec) + fields(LoRASpec) + fields(OptimSpec)
     assert len(settings) == fields(RunSpec) - 5 + parts
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from core.data.presets import preset_tasks
 from core.lab import Lab
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import RunSpec
 from core.study.arms.verdict import Verdict, verdict
 from core.study.report.example import FILE, example, write_example
 from core.study.stats.claims import DEFAULT_SEEDS, Level
@@ -55,12 +55,12 @@ def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings)
 def test_training_the_settings_of_the_verdict_again_gives_its_accuracies(lab: Lab, found: Verdict) -> None:
     task, _ = preset_tasks("rotation-45", "digits", lab.catalog)
     base = lab.launch(RunSpec.of(method="pretrain", task=task, optim=PRETRAINING))
-    arms = [(arm.spec.optim, arm.lora) for arm in (found.full, found.told.arm)]
+    arms = [(arm.spec.optim, arm.spec.method) for arm in (found.full, found.told.arm)]
     target = found.full.spec.task
     again = lab.fine_tune(base, target, arms, range(DEFAULT_SEEDS), "Again")
     runs = finish(lab, base.id, *again.runs)[1:]
     for arm in (found.full, found.told.arm):
-        fresh = [run.result.accuracy for run in runs if run.spec.lora == arm.lora]
+        fresh = [run.result.accuracy for run in runs if run.spec.method == arm.spec.method]
         interval = arm.interval("accuracy")
         # On another kind of machine accuracies differ as between seeds: four standard errors of a difference.
         error = interval.half_width / 2.365 * math.sqrt(2)

@@ -3,15 +3,17 @@ from __future__ import annotations
 import pytest
 
 from core.errors import SpecError
-from core.spec import LoRASpec, OptimSpec
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import OptimSpec
 from core.study.arms.growth import extended
 from core.study.arms.tuning import TuneSpec, tuned_arms
 
-FULL, LORA = (OptimSpec.of(learning_rate=0.001), None), (OptimSpec.of(learning_rate=0.005), LoRASpec.of(rank=4))
+FULL, LORA = (OptimSpec.of(learning_rate=0.001), FullSpec()), (OptimSpec.of(learning_rate=0.005), LoRASpec.of(rank=4))
 
 
 def kinds(settings):
-    return [(kind.rank if isinstance(kind, LoRASpec) else kind, optim.learning_rate) for optim, kind in settings]
+    return [(kind.rank if isinstance(kind, LoRASpec) else kind.kind, optim.learning_rate) for optim, kind in settings]
 
 
 def test_nothing_added_is_what_there_was():
@@ -23,20 +25,20 @@ def test_a_new_rank_gets_the_rates_and_alphas_that_lora_has():
     tuned = tuned_arms([FULL, LORA], TuneSpec.of(rates=3))
     grown = extended(tuned, ranks=[1, 16])
     assert grown[:6] == tuned
-    rates = [optim.learning_rate for optim, kind in tuned if kind]
+    rates = [optim.learning_rate for optim, kind in tuned if isinstance(kind, LoRASpec)]
     assert kinds(grown[6:]) == [(rank, rate) for rank in (1, 16) for rate in rates]
 
 
 @pytest.mark.parametrize("rates", [1, 3])
 def test_a_new_control_is_tuned_as_much_as_the_others(rates):
     settings = tuned_arms([FULL, LORA], TuneSpec.of(rates=rates)) if rates > 1 else [FULL, LORA]
-    grown = extended(settings, controls=["head"])
+    grown = extended(settings, kinds=["head"])
     assert [kind for kind, _ in kinds(grown)].count("head") == rates
 
 
 def test_a_new_rate_is_tried_by_every_method_and_rank():
     grown = extended([FULL, LORA], ranks=[1], rates=[0.0316])
-    assert {kind for kind, rate in kinds(grown) if rate == 0.0316} == {None, 4, 1}
+    assert {kind for kind, rate in kinds(grown) if rate == 0.0316} == {"full", 4, 1}
     budgets = {}
     for kind, rate in kinds(grown):
         budgets.setdefault(kind, set()).add(rate)

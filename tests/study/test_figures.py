@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from core.spec import CONTROLS
+from core.methods.method import Role
+from core.methods.registry import methods
 from core.study.arms.arm import arms_of
 from core.study.figures.curves import (
     AXES,
@@ -25,8 +26,8 @@ from core.study.figures.curves import (
     live_figure_data,
     loss_curves,
 )
-from core.study.figures.palette import CONTROLS as CONTROL_COLOURS
 from core.study.figures.palette import (
+    CONTROLS,
     FULL,
     NEUTRAL,
     RANKS,
@@ -244,7 +245,7 @@ def test_an_exported_page_needs_no_network_and_is_always_the_same():
 SPECS = [
     make_run("full").spec,
     make_run("pretrain").spec,
-    *(make_run("full", spec={"control": control}).spec for control in CONTROLS),
+    *(make_run("full", spec={"method": control}).spec for control in methods(Role.CONTROL)),
     *(make_run("lora", rank=rank).spec for rank in (1, 2, 4, 8, 16, 32, 64, 100, 512)),
 ]
 
@@ -337,7 +338,7 @@ def distance(one: str, other: str, sight: str = "normal") -> float:
 @pytest.mark.parametrize("sight", SIGHTS)
 def test_ranks_full_and_controls_can_be_told_apart(sight):
     ranks = [rank_colour(rank) for rank in (1, 2, 4, 8, 16, 32, 64)]
-    others = [FULL, *CONTROL_COLOURS.values()]
+    others = [FULL, *CONTROLS]
     close, apart = {}, {}
     for (i, one), (j, other) in combinations(enumerate(ranks), 2):
         (close if j == i + 1 else apart)[one, other] = distance(one, other, sight)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.spec import TaskSpec
+from core.data.task_spec import TaskSpec
 from core.study.arms.arm import arms_of
 from core.study.arms.forgetting_clause import forgetting_clause
 from core.study.arms.frontier import (
@@ -127,7 +127,7 @@ def test_fewer_than_three_seeds_claim_nothing(seeds):
 def test_a_level_that_one_of_them_never_passed_is_not_extrapolated():
     runs, curves = lab_notes()
     for run in runs:
-        if run.spec.lora:
+        if run.spec.adapter:
             curves[run.id].epochs["validation_accuracy"] -= 45.0
     ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
     assert at_equal_accuracy(lora, full) == []
@@ -136,7 +136,7 @@ def test_a_level_that_one_of_them_never_passed_is_not_extrapolated():
 
 def test_a_setting_with_a_failed_seed_takes_no_part():
     runs, curves = lab_notes()
-    failed = next(run for run in runs if run.spec.lora and run.spec.optim.learning_rate == 0.05)
+    failed = next(run for run in runs if run.spec.adapter and run.spec.optim.learning_rate == 0.05)
     runs[runs.index(failed)] = replace(failed, state="failed", result=None)
     _, lora = frontiers(runs, curves, BEFORE)
     assert lora.rates == (0.005, 0.015)

@@ -12,7 +12,7 @@ from core.engine.job import NETWORK
 from core.engine.predictions import PREDICTIONS, compact, read_predictions, write_predictions
 from core.errors import DamagedFileError, LabError, PredictionsError, RunStateError
 from core.files import sha256_of
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 from core.study.arms.choice import chosen_arms
 from core.study.weights.predicted import (
     arm_predictions,

@@ -8,16 +8,16 @@ import torch
 
 from core.engine.job import NETWORK
 from core.errors import RunStateError
+from core.methods.full import FullSpec
 from core.networks.file import read_network
-from core.networks.perceptron import build
-from core.spec import ModelSpec
+from core.networks.perceptron import PerceptronSpec
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms
 from core.study.weights.remeasured import base_standings, cut_arms, image_by_image, mean_standing, remeasure
 from core.study.weights.spectrum import cut_networks
 from tests.conftest import finish, short
 
-SIZES = ModelSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=9, num_classes=5)
+SIZES = PerceptronSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=9, num_classes=5)
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +41,8 @@ def test_a_cut_to_every_rank_there_is_changes_nothing(studied, chosen):
 
 
 def test_a_change_of_exact_rank_survives_its_cut_and_no_smaller_one():
-    base, generator = build(SIZES, seed=0), torch.Generator().manual_seed(1)
-    tuned = build(SIZES, seed=0)
+    base, generator = SIZES.build(seed=0), torch.Generator().manual_seed(1)
+    tuned = SIZES.build(seed=0)
     with torch.no_grad():
         for index in (0, 2, 4):
             weight = tuned.layers[index].weight
@@ -92,7 +92,7 @@ def test_runs_of_two_tasks_are_not_put_side_by_side(studied, chosen):
 
 
 def test_a_report_says_what_is_gone_instead_of_failing(lab):
-    experiment = lab.compare("same", "digits", None, short(), [(short(), None)], [0])
+    experiment = lab.compare("same", "digits", None, short(), [(short(), FullSpec())], [0])
     (run,) = finish(lab, *experiment.runs)
     (lab.settings.runs / run.id / NETWORK).unlink()
     found = remeasure(lab, arms_of([run]))

@@ -235,7 +235,7 @@ def test_the_plane_starts_at_the_base_and_ends_with_the_last_epoch(evidence):
         assert lines[arm.label].x[-1] == pytest.approx(np.mean([row["source_accuracy"] for row in last]))
         # A network from random weights does not start at the base.
         begins = (lines[arm.label].x[0], lines[arm.label].y[0]) == (start.source, start.target)
-        assert begins == (arm.spec.control != "scratch")
+        assert begins == (arm.spec.kind != "scratch")
 
 
 def test_a_mean_curve_goes_as_far_as_all_runs_do():

@@ -7,9 +7,11 @@ import shlex
 import pytest
 
 from core.__main__ import _launch, _parser
+from core.data.task_spec import TaskSpec
 from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
 from core.settings import Settings
-from core.spec import LoRASpec, TaskSpec
 from core.study.arms.tuning import grid_rate
 from core.study.report.command import compare_command
 from core.study.report.evidence import bases_of
@@ -81,7 +83,7 @@ def test_a_command_is_found_again_in_the_runs_that_it_gave(waiting, tmp_path, li
 def test_no_command_is_made_up_for_what_the_command_line_cannot_do(waiting, task, lora, seeds):
     options = _parser().parse_args(["compare", "--source", "digits"])
     base = waiting.run(_launch(waiting, options).base)
-    experiment = waiting.fine_tune(base, task, [(short(rate=0.001), None), (short(), lora)], seeds, "x")
+    experiment = waiting.fine_tune(base, task, [(short(rate=0.001), FullSpec()), (short(), lora)], seeds, "x")
     bases, specs = queued(waiting, experiment)
     assert compare_command(bases[0], specs, {"digits": 10}, 0.5) is None
 
@@ -95,7 +97,7 @@ def test_no_command_is_made_up_for_rates_that_tuning_does_not_try(waiting, full)
     lora = OLD_GRID["lora"] if full == OLD_GRID["full"] else full
     options = _parser().parse_args(["compare", "--source", "digits"])
     base = waiting.run(_launch(waiting, options).base)
-    arms = [(short(rate=rate), None) for rate in full] + [(short(rate=rate), LoRASpec.of()) for rate in lora]
+    arms = [(short(rate=rate), FullSpec()) for rate in full] + [(short(rate=rate), LoRASpec.of()) for rate in lora]
     experiment = waiting.fine_tune(base, TaskSpec.of(dataset="digits", rotation=45.0), arms, [0], "x")
     bases, specs = queued(waiting, experiment)
     assert compare_command(bases[0], specs, {"digits": 10}, 0.5) is None

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import BaseMismatchError, LoRAError
-from core.methods.lora import adapted_layers, add_lora, base_copy, merge, merged_copy
-from core.networks.perceptron import build
-from core.spec import LoRASpec, ModelSpec
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.merging import adapted_layers, base_copy, merge, merged_copy
+from core.networks.perceptron import PerceptronSpec
 from core.study.weights.spectrum import (
     Spectrum,
     cut_networks,
@@ -24,7 +25,7 @@ from core.study.weights.spectrum import (
     with_weights,
 )
 
-SIZES = ModelSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=16, num_classes=5)
+SIZES = PerceptronSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=16, num_classes=5)
 PATHS = ["layers.0", "layers.2", "layers.4"]
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -38,7 +39,7 @@ def with_values(values, out: int, inputs: int, seed: int = 0) -> np.ndarray:
 
 def adapted(seed: int = 0, **settings):
     """A base and the same with adapters that learnt something."""
-    base = build(SIZES, seed)
+    base = SIZES.build(seed)
     tuned = add_lora(copy.deepcopy(base), LoRASpec.of(**settings), torch.Generator().manual_seed(seed))
     with torch.no_grad():
         for layer in adapted_layers(tuned).values():
@@ -131,7 +132,7 @@ def test_layers_without_an_adapter_did_not_move():
 
 
 def test_the_delta_of_full_fine_tuning_leads_from_the_base_to_it():
-    base = build(SIZES, 0)
+    base = SIZES.build(0)
     tuned = tuned_fully(base)
     deltas, before, after = delta_weights(base, tuned), linear_weights(base), linear_weights(tuned)
     assert all(before[path] + deltas[path] == pytest.approx(after[path], abs=1e-12) for path in PATHS)
@@ -139,11 +140,11 @@ def test_the_delta_of_full_fine_tuning_leads_from_the_base_to_it():
 
 def test_weights_of_another_base_or_size_are_refused():
     base, tuned = adapted()
-    other = build(SIZES, 1)
+    other = SIZES.build(1)
     with pytest.raises(BaseMismatchError, match="another base"):
         delta_weights(other, tuned)
     with pytest.raises(BaseMismatchError, match="different layers"):
-        delta_weights(build(SIZES.but(num_hidden_1=13), 0), tuned)
+        delta_weights(SIZES.but(num_hidden_1=13).build(0), tuned)
     with pytest.raises(LoRAError, match=r"no plain linear layer layers\.0"):
         next(cut_networks(base, tuned, [1]))
     with pytest.raises(LoRAError, match=r"no plain linear layer layers\.1"):
@@ -164,7 +165,7 @@ def test_a_network_is_put_together_from_base_and_deltas_and_neither_changes():
 
 
 def test_full_fine_tuning_cut_to_a_rank_has_deltas_of_that_rank_and_its_own_biases():
-    base = build(SIZES, 0)
+    base = SIZES.build(0)
     tuned = tuned_fully(base)
     cut, whole = cut_networks(base, tuned, [2, {"layers.0": 12, "layers.2": 99, "layers.4": 5}])
     for path, delta in delta_weights(base, cut).items():

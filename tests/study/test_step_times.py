@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from core.engine.step_time import Measured, StepTimes
+from core.engine.step_time import FULL, Measured, StepTimes
 from core.study.arms.arm import arms_of
 from core.study.arms.step_times import conditions_sentence, step_time_spec, step_times_sentence, step_times_table
 from core.study.stats.ratios import median_interval, paired_ratio
@@ -20,17 +20,18 @@ def times(lora=0.5, plain=1.25, bank=0.25):
     runs = make_arm_runs("full", [90.0] * 3, bank=3) + make_arm_runs("lora", [90.0] * 3, bank=6)
     spec = step_time_spec(arms_of(runs), "cpu")
     ratios = {"plain": plain, "alone": lora, "bank": bank}
-    rows = [Measured(way, None, tuple(0.001 * speed for speed in SPEEDS)) for way in ratios]
+    rows = [Measured(way, FULL, tuple(0.001 * speed for speed in SPEEDS)) for way in ratios]
     rows += [
-        Measured(way, spec.loras[0], tuple(0.001 * speed * ratio for speed in SPEEDS)) for way, ratio in ratios.items()
+        Measured(way, spec.adapters[0], tuple(0.001 * speed * ratio for speed in SPEEDS))
+        for way, ratio in ratios.items()
     ]
     return StepTimes(spec, tuple(rows), "a machine, 2 cores", 2)
 
 
 def test_what_is_measured_is_what_the_runs_were():
     spec = times().spec
-    assert (spec.batch_size, spec.full_bank, spec.lora_bank, spec.seeds) == (64, 3, 6, 3)
-    assert [lora.rank for lora in spec.loras] == [4]
+    assert (spec.batch_size, spec.full_bank, spec.adapter_bank, spec.seeds) == (64, 3, 6, 3)
+    assert [lora.rank for lora in spec.adapters] == [4]
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -59,7 +60,7 @@ def test_rounds_that_disagree_name_no_ratio():
     rng = np.random.default_rng(0)
     rows = tuple(
         Measured(
-            row.way, row.lora, tuple(s * float(f) for s, f in zip(row.seconds, rng.lognormal(size=12), strict=True))
+            row.way, row.method, tuple(s * float(f) for s, f in zip(row.seconds, rng.lognormal(size=12), strict=True))
         )
         for row in steady.rows
     )

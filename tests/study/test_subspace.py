@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft.tuners.lora.intruders import reduce_intruder_dimension
 
-from core.networks.perceptron import build
-from core.spec import ModelSpec
+from core.networks.perceptron import PerceptronSpec
 from core.study.weights.spectrum import linear_weights
 from core.study.weights.subspace import (
     amplification,
@@ -163,7 +162,7 @@ def test_scaling_a_direction_changes_its_singular_value_alone():
 
 @pytest.mark.parametrize(("size", "least"), [(0.0, 0), (0.3, 1), (3.0, 6)])
 def test_intruders_are_those_that_peft_finds(size, least):
-    base = build(ModelSpec.of(num_features=40, num_hidden_1=24, num_hidden_2=32, num_classes=10), 0)
+    base = PerceptronSpec.of(num_features=40, num_hidden_1=24, num_hidden_2=32, num_classes=10).build(0)
     weights = linear_weights(base)
     config = peft.LoraConfig(r=4, lora_alpha=4, target_modules=["layers.0", "layers.2"])
     adapted = peft.get_peft_model(base, config)

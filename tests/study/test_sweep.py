@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import SpecError
-from core.spec import LoRASpec, OptimSpec
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import OptimSpec
 from core.store.record import Run
 from core.study.arms.sweep import (
     Cell,
@@ -52,7 +54,7 @@ def made(
 ) -> list[Run]:
     """Runs of one setting, one per seed, with these accuracies on the validation part."""
     method = "full" if rank is None else "lora"
-    spec = {"lora": LoRASpec.of(rank=rank, alpha=alpha)} if rank else {}
+    spec = {"method": LoRASpec.of(rank=rank, alpha=alpha)} if rank else {}
     settings = {"rank": rank or 4, "optim": {"learning_rate": rate}, "spec": spec} | run
     return [
         make_run(method, seed, accuracy, validation_accuracy=value, **settings)
@@ -77,11 +79,11 @@ CELLS = sweep(
 def test_a_grid_is_every_combination_once_and_full_fine_tuning_first():
     optim, lora = OptimSpec.of(epochs=3), LoRASpec.of(scaling="alpha")
     arms = GRID.arms(optim, lora)
-    assert arms[0] == (optim.but(learning_rate=0.001), None)
-    found = [(lora.rank, lora.alpha, optim.learning_rate) for optim, lora in arms[1:] if lora]
+    assert arms[0] == (optim.but(learning_rate=0.001), FullSpec())
+    found = [(lora.rank, lora.alpha, optim.learning_rate) for optim, lora in arms[1:] if isinstance(lora, LoRASpec)]
     assert found == [(r, a, rate) for r in (1, 8) for a in (8.0, 16.0) for rate in (0.001, 0.01)]
     assert {optim.epochs for optim, _ in arms} == {3}
-    assert {lora.scaling for _, lora in arms if lora} == {"alpha"}
+    assert {lora.scaling for _, lora in arms if isinstance(lora, LoRASpec)} == {"alpha"}
     assert (GRID.num_arms, GRID.num_runs) == (len(arms), 27)
 
 

@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import SpecError
-from core.spec import CONTROL_RATES, LEARNING_RATES, LoRASpec, OptimSpec
+from core.methods.full import FullSpec
+from core.methods.head import HeadSpec
+from core.methods.lora import LoRASpec
+from core.methods.registry import METHODS
+from core.run_spec import OptimSpec, default_rate
 from core.study.arms.choice import chosen_arms
 from core.study.arms.tuning import (
     TuneSpec,
@@ -25,7 +29,7 @@ from core.study.arms.tuning import (
 from tests.study.samples import make_arm_runs
 
 GRID = [grid_rate(k) for k in range(-40, 1)]
-PRIORS = [*LEARNING_RATES.values(), *CONTROL_RATES.values()]
+PRIORS = sorted({default_rate(method) for method in METHODS})
 
 
 @given(st.floats(1e-12, 1.0), st.integers(2, 9))
@@ -66,10 +70,10 @@ def test_a_budget_out_of_bounds_is_one_sentence(values):
 
 def test_every_method_rank_and_control_gets_the_same_number_of_rates():
     arms = [
-        (OptimSpec.of(), None),
+        (OptimSpec.of(), FullSpec()),
         (OptimSpec.of(), LoRASpec.of(rank=1)),
         (OptimSpec.of(), LoRASpec.of(rank=4)),
-        (OptimSpec.of(), "head"),
+        (OptimSpec.of(), HeadSpec()),
     ]
     tuned = tuned_arms(arms, TuneSpec.of(rates=3))
     assert len(set(tuned)) == len(tuned)
@@ -112,7 +116,7 @@ def test_an_experiment_is_tuned_where_something_was_tried_in_several_ways():
     assert not is_tuned(run.spec for run in one)
     assert is_tuned(run.spec for run in one + make_arm_runs("lora", [90.0], optim={"learning_rate": 0.02}))
     # A control is no second way of full fine-tuning.
-    assert not is_tuned(run.spec for run in one + make_arm_runs("full", [90.0], spec={"control": "scratch"}))
+    assert not is_tuned(run.spec for run in one + make_arm_runs("full", [90.0], spec={"method": "scratch"}))
 
 
 def test_tuning_favours_no_method_where_both_are_alike():

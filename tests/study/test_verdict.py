@@ -38,14 +38,14 @@ def full(seeds: int) -> list[float]:
 def test_the_cheapest_setting_within_the_margin_is_chosen():
     runs = runs_with(full(10), r1=below(2, 10), r4=below(0.2, 10), r16=below(0, 10))
     found = verdict(runs, 0.5)
-    assert [candidate.arm.lora.rank for candidate in found.candidates] == [1, 4, 16]
+    assert [candidate.arm.adapter.rank for candidate in found.candidates] == [1, 4, 16]
     assert [candidate.within for candidate in found.candidates] == [Level.OPEN, Level.SHOWN, Level.SHOWN]
-    assert (found.rule, found.level, found.choice.lora.rank) == (Rule.WITHIN, Level.SHOWN, 4)
+    assert (found.rule, found.level, found.choice.adapter.rank) == (Rule.WITHIN, Level.SHOWN, 4)
     assert headline(found).startswith(
         "Use LoRA r=4: it is at most 0.5 points less accurate than full fine-tuning (observed −0.20 points, "
     )
     assert headline(found).endswith("with 6,248 instead of 136,074 trainable parameters.")
-    assert verdict(runs, 5).choice.lora.rank == 1
+    assert verdict(runs, 5).choice.adapter.rank == 1
     assert (verdict(runs, 0.01).rule, verdict(runs, 0.01).choice) == (Rule.NONE, None)
 
 
@@ -84,7 +84,7 @@ def test_each_part_of_the_rule_decides_at_each_level(points, seeds, rule, level,
 def test_a_better_setting_is_chosen_although_a_more_expensive_one_ended_the_sequence():
     runs = runs_with(full(8), r4=below(-4, 8), r16=below(6, 8))
     found = verdict(runs, 0.5)
-    assert (found.rule, found.level, found.choice.lora.rank) == (Rule.HIGHER, Level.SHOWN, 4)
+    assert (found.rule, found.level, found.choice.adapter.rank) == (Rule.HIGHER, Level.SHOWN, 4)
     assert headline(found).startswith("Use LoRA r=4: it is 4.00 points more accurate (95 % interval 3.")
 
 
@@ -115,7 +115,7 @@ def test_the_setting_that_is_told_of_is_the_best_on_validation_and_the_test_part
     for rank, validation, tested in ((1, 91.0, 92.0), (4, 93.0, 91.0), (16, 92.0, 94.0)):
         runs += make_arm_runs("lora", list(tested + SPREAD[::-1]), rank=rank, validation_accuracy=validation)
     found = verdict(runs, 0.05)
-    assert (found.rule, found.told.arm.lora.rank) == (Rule.LOWER, 4)
+    assert (found.rule, found.told.arm.adapter.rank) == (Rule.LOWER, 4)
     assert "the best adapter setting, LoRA r=4, is 4.00 points less accurate" in headline(found)
 
 
@@ -162,7 +162,7 @@ def test_images_are_named_and_may_reverse_a_claim():
 
 def test_controls_take_no_part():
     runs = make_arm_runs("full", full(10)) + make_arm_runs("lora", below(0, 10))
-    runs += make_arm_runs("full", list(95 + SPREAD[::-1]), spec={"control": "head"}, trainable_parameters=2570)
+    runs += make_arm_runs("full", list(95 + SPREAD[::-1]), spec={"method": "head"}, trainable_parameters=2570)
     assert [candidate.arm.label for candidate in verdict(runs, 0.5).candidates] == ["LoRA r=4"]
 
 
@@ -245,7 +245,7 @@ def test_storage_of_a_worked_example():
     full_arm, lora = arms_of(make_arm_runs("full", [90.0]) + make_arm_runs("lora", [90.0]))
     assert bytes_for_customers(full_arm, 100) == 100 * 545_000
     assert bytes_for_customers(lora, 100) == 545_000 + 100 * 24_900
-    (head,) = arms_of(make_arm_runs("full", [90.0], spec={"control": "head"}, trainable_parameters=2570))
+    (head,) = arms_of(make_arm_runs("full", [90.0], spec={"method": "head"}, trainable_parameters=2570))
     assert bytes_for_customers(head, 10) == 545_000 + 10 * 4 * 2570
-    (scratch,) = arms_of(make_arm_runs("full", [90.0], spec={"control": "scratch"}))
+    (scratch,) = arms_of(make_arm_runs("full", [90.0], spec={"method": "scratch"}))
     assert bytes_for_customers(scratch, 10) == 10 * 545_000

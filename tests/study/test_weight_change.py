@@ -10,7 +10,8 @@ from core.engine.job import ADAPTER, NETWORK
 from core.errors import BaseMismatchError, LoRAError, RunStateError, UnknownRunError
 from core.files import write_atomically
 from core.lab import Lab
-from core.spec import LoRASpec, RunSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
 from core.study.arms.arm import arms_of
 from core.study.weights.change import layer_shapes, main_arms, main_run, read_change, run_of_seed
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
@@ -106,14 +107,14 @@ def test_of_each_rank_the_best_arm_by_validation_is_shown_and_the_chosen_one():
         run(4, 0.001, 85.0),
     ]
     shown = main_arms(runs)
-    assert [(arm.method, arm.learning_rate) for arm in shown] == [("full", 0.01), ("lora", 0.001), ("lora", 0.001)]
-    worse = next(arm for arm in arms_of(runs) if arm.method == "lora" and arm.learning_rate == 0.01)
+    assert [(arm.spec.kind, arm.learning_rate) for arm in shown] == [("full", 0.01), ("lora", 0.001), ("lora", 0.001)]
+    worse = next(arm for arm in arms_of(runs) if arm.spec.kind == "lora" and arm.learning_rate == 0.01)
     assert worse.key in {arm.key for arm in main_arms(runs, always=worse.key)}
     assert main_run(runs) == runs[4]
     assert main_run(runs[:2]) == runs[1]
     unknown = [replace(run, result=replace(run.result, validation_accuracy=None)) for run in runs]
     assert len(main_arms(unknown)) == len(runs)
-    assert main_run(unknown).spec.lora is not None
+    assert main_run(unknown).spec.adapter is not None
     assert (main_arms([]), main_run([])) == ([], None)
 
 

@@ -9,7 +9,7 @@ import torch
 from core.data.examples import ImageExamples
 from core.errors import LoRAError
 from core.lab import Lab
-from core.methods.lora import adapted_layers, base_copy
+from core.methods.merging import adapted_layers, base_copy
 from core.study.weights.change import read_change
 from core.study.weights.scores import Exam, Part, judged, logits_at, one_thread, read_exam
 from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, strength_curve, strengths, switches

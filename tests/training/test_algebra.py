@@ -11,10 +11,10 @@ from torch import Tensor
 
 from core.data.catalog import Catalog
 from core.data.task import Task
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
-from core.networks.perceptron import build
+from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
-from core.spec import ModelSpec, TaskSpec
 from core.training.bank import algebra
 from core.training.bank.algebra import (
     PRODUCTS,
@@ -136,7 +136,7 @@ def test_gradients_of_a_step_are_the_same_with_either(task: Task, monkeypatch: p
     rows, gradients, used = data_order(task.num_train, 0, 1)[:BATCH].view(1, 1, BATCH), [], []
     for faster in (False, True):
         monkeypatch.setattr(algebra, "onednn_is_faster", lambda faster=faster: faster)
-        bank = Bank([build(ModelSpec.of(), 0)], [0.001], [0], task)
+        bank = Bank([PerceptronSpec.of().build(0)], [0.001], [0], task)
         bank.rehearse(rows)
         (shard,) = bank._shards
         program = shard.program(BATCH)

@@ -16,13 +16,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from core.data.catalog import Catalog
 from core.data.examples import ImageExamples
 from core.data.task import EvaluationPart, Task
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
-from core.engine.build import keep_trainable
 from core.errors import SpecError
-from core.methods.lora import adapted_layers, add_lora
-from core.networks.perceptron import MultilayerPerceptron, build
+from core.methods.biases import BiasesSpec
+from core.methods.layers import SCALINGS
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.merging import adapted_layers
+from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
+from core.run_spec import OptimSpec
 from core.settings import Settings
-from core.spec import SCALINGS, LoRASpec, ModelSpec, OptimSpec, TaskSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank import bank as bank_module
 from core.training.bank.bank import Bank
@@ -65,10 +69,10 @@ class Recorder(TorchDispatchMode):
 
 def members(method: str, count: int, dtype: torch.dtype = torch.float32, **lora: object) -> list[MultilayerPerceptron]:
     """Networks that differ in everything a bank allows."""
-    base = build(ModelSpec.of(), 1).to(dtype)
+    base = PerceptronSpec.of().build(1).to(dtype)
     networks = []
     for k, rank in enumerate(islice(cycle(RANKS), count)):
-        network = copy.deepcopy(base) if method == "lora" else build(ModelSpec.of(), k).to(dtype)
+        network = copy.deepcopy(base) if method == "lora" else PerceptronSpec.of().build(k).to(dtype)
         if method == "lora":
             spec = LoRASpec.of(**{"rank": rank, "alpha": 0.25 + k / 16, **lora})
             add_lora(network, spec, torch.Generator().manual_seed(k))
@@ -136,7 +140,7 @@ def test_layers_without_adapters_stay_as_they_are_and_the_rest_agrees(task: Task
 
 
 def test_members_may_adapt_different_layers(task: Task) -> None:
-    base = build(ModelSpec.of(), 1).double()
+    base = PerceptronSpec.of().build(1).double()
     networks = []
     for k, targets in enumerate([*TARGETS, ("layers.4",)]):
         network = add_lora(copy.deepcopy(base), LoRASpec.of(rank=4, target_modules=targets))
@@ -233,7 +237,7 @@ def test_evaluation_is_the_networks_own(tasks: Tasks, task: Task, method: str) -
     """Of either part, also right after a member has been retired: a run's result is made of it then."""
     source = tasks.get(TaskSpec.of(dataset="digits", classes=tuple(range(5))))
     if method == "biases":
-        networks = [keep_trainable(build(ModelSpec.of(), 0), "biases")]
+        networks = [BiasesSpec().prepare(PerceptronSpec.of().build(0))]
         stepper: Stepper = AutogradStepper(networks[0], 0.001, task, source=source)
     else:
         networks = members(method, 3)
@@ -280,7 +284,7 @@ def test_a_rehearsal_changes_nothing(task: Task) -> None:
         fresh, tried = (Bank(members(method, 1), [0.01], [5], task) for _ in range(2))
         tried.rehearse(rows)
         assert torch.equal(fresh.advance(rows), tried.advance(rows))
-    fresh, tried = (AutogradStepper(build(ModelSpec.of(), 0), 0.01, task) for _ in range(2))
+    fresh, tried = (AutogradStepper(PerceptronSpec.of().build(0), 0.01, task) for _ in range(2))
     tried.rehearse(rows)
     assert torch.equal(fresh.advance(rows), tried.advance(rows))
 
@@ -323,10 +327,10 @@ def test_a_step_makes_no_tensor_and_reads_no_value(task: Task, monkeypatch: pyte
 
 def test_runs_that_do_not_fit_together_are_refused_in_a_sentence(task: Task) -> None:
     full, lora = members("full", 1)[0], members("lora", 1)[0]
-    other = add_lora(build(ModelSpec.of(), 9), LoRASpec.of())
+    other = add_lora(PerceptronSpec.of().build(9), LoRASpec.of())
     with pytest.raises(SpecError, match="one method"):
         Bank([full, lora], [0.1, 0.1], [0, 0], task)
     with pytest.raises(SpecError, match="the same base"):
         Bank([lora, other], [0.1, 0.1], [0, 0], task)  # type: ignore[list-item]
     with pytest.raises(SpecError, match="the same sizes"):
-        Bank([full, build(ModelSpec.of(num_hidden_1=64), 0)], [0.1, 0.1], [0, 0], task)
+        Bank([full, PerceptronSpec.of(num_hidden_1=64).build(0)], [0.1, 0.1], [0, 0], task)

@@ -15,12 +15,14 @@ import torch
 
 from core.data.catalog import Catalog
 from core.data.task import Task
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.errors import CheckpointError
-from core.methods.lora import add_lora
-from core.networks.perceptron import MultilayerPerceptron, build
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
+from core.run_spec import OptimSpec
 from core.settings import Settings
-from core.spec import LoRASpec, ModelSpec, OptimSpec, TaskSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.checkpoint import Checkpoint, checkpoint_of
@@ -46,7 +48,7 @@ def epoch(task: Task) -> int:
 
 def networks(kind: str) -> list[MultilayerPerceptron]:
     """The members of a bank, or the one network that autograd trains."""
-    base = build(ModelSpec.of(), 1)
+    base = PerceptronSpec.of().build(1)
     ranks = {"lora": [4], "bank": [4, 2, 16], "autograd lora": [4]}.get(kind)
     if ranks is None:
         return [base] * (2 if kind == "full bank" else 1)

@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from core.data.catalog import Catalog
 from core.data.task import Task
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
-from core.networks.perceptron import build
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec
 from core.settings import Settings
-from core.spec import ModelSpec, OptimSpec, TaskSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.evaluation import evaluate
@@ -33,7 +34,7 @@ Told = Event | Stopped | Diverged
 
 
 def stepper_for(task: Task, optim: OptimSpec, seed: int, kind: str, source: Task | None = None) -> Stepper:
-    network = build(ModelSpec.of(), seed)
+    network = PerceptronSpec.of().build(seed)
     if kind == "bank":
         return Bank([network], [optim.learning_rate], [seed], task, source)
     return AutogradStepper(network, optim.learning_rate, task, seed, source)
@@ -71,7 +72,7 @@ def test_epoch_loss_is_the_mean_over_examples_though_the_last_batch_is_smaller(t
 
 @pytest.mark.parametrize("kind", ["autograd", "bank"])
 def test_the_loop_is_the_textbook_loop(task: Task, kind: str) -> None:
-    network = build(ModelSpec.of(), seed=3)
+    network = PerceptronSpec.of().build(seed=3)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.002)
     expected = []
     for epoch in (1, 2):
@@ -99,7 +100,7 @@ def test_same_seed_same_numbers_and_global_randomness_is_left_alone(task: Task) 
 
 @pytest.mark.parametrize("kind", ["autograd", "bank"])
 def test_a_diverged_run_ends_at_once_and_names_the_step(task: Task, kind: str) -> None:
-    network = build(ModelSpec.of(), 0)
+    network = PerceptronSpec.of().build(0)
     with torch.no_grad():
         network.layers[0].weight[0, 0] = math.nan
     optim = OptimSpec.of(epochs=5)
@@ -163,7 +164,7 @@ def test_source_is_watched_and_masking_can_only_help(task: Task, tmp_path: objec
 
 
 def test_evaluation_is_the_whole_sets_whatever_the_batch(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = build(ModelSpec.of(), 1)
+    network = PerceptronSpec.of().build(1)
     whole = evaluate(lambda x: network(x).detach(), task.test, task.classes)
     monkeypatch.setattr("core.training.evaluation.BATCH", 7)
     parts = evaluate(lambda x: network(x).detach(), task.test, task.classes)

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from core.adapter.certificate import logits_of
 from core.data.catalog import Catalog
 from core.data.task import Task
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
-from core.methods.lora import add_lora, base_copy
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.merging import base_copy
 from core.networks.modes import evaluating, start_training
 from core.networks.perceptron import fingerprint
+from core.run_spec import OptimSpec
 from core.settings import Settings
-from core.spec import LoRASpec, OptimSpec, TaskSpec
 from core.study.weights.scores import Exam, Part
 from core.training.autograd import AutogradStepper
 from core.training.checkpoint import Checkpoint, checkpoint_of

@@ -17,10 +17,11 @@ from core.data.task import Task
 from core.data.tasks import Tasks
 from core.engine.job import NETWORK, BankCallbacks, Outcome, RunContext, execute_bank
 from core.lab import Lab
-from core.methods.lora import add_lora
-from core.networks.perceptron import MultilayerPerceptron, build
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import add_lora
+from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import LoRASpec, ModelSpec, RunSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank import choice, proof
 from core.training.bank.adam import FlatAdam
@@ -34,7 +35,7 @@ from core.training.loop import data_order
 from core.training.one_by_one import OneByOne
 from tests.conftest import BOTH, DIGITS, finish, short
 
-SMALL = ModelSpec.of(num_hidden_1=24, num_hidden_2=16)
+SMALL = PerceptronSpec.of(num_hidden_1=24, num_hidden_2=16)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +50,8 @@ def unproven() -> Iterator[None]:
     proof._known.clear()
 
 
-def networks(method: str, count: int, model: ModelSpec = SMALL, alpha: float = 8.0) -> list[MultilayerPerceptron]:
-    made = [build(model, 0 if method == "lora" else k) for k in range(count)]
+def networks(method: str, count: int, model: PerceptronSpec = SMALL, alpha: float = 8.0) -> list[MultilayerPerceptron]:
+    made = [model.build(0 if method == "lora" else k) for k in range(count)]
     for k, network in enumerate(made if method == "lora" else []):
         add_lora(network, LoRASpec.of(rank=(4, 1, 8)[k % 3], alpha=alpha), torch.Generator().manual_seed(k))
     return made
@@ -59,7 +60,7 @@ def networks(method: str, count: int, model: ModelSpec = SMALL, alpha: float = 8
 def specs(method: str, count: int, rate: float, batch: int) -> list[RunSpec]:
     first = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=rate, batch_size=batch))
     if method == "lora":
-        first = first.but(method="lora", base="b", source=DIGITS, lora=LoRASpec.of())
+        first = first.but(base="b", source=DIGITS, method=LoRASpec.of())
     return [first.but(seed=k % 2, optim=short(rate=rate / (1 + k % 2), batch_size=batch)) for k in range(count)]
 
 
@@ -83,10 +84,12 @@ def test_rounding_is_no_fault(task: Task, method: str, count: int, batch: int, r
     assert fault(task, method, count, rate, batch) is None
 
 
-@pytest.mark.parametrize("model", [ModelSpec.of(num_hidden_1=2, num_hidden_2=300), ModelSpec.of(num_hidden_1=700)])
+@pytest.mark.parametrize(
+    "model", [PerceptronSpec.of(num_hidden_1=2, num_hidden_2=300), PerceptronSpec.of(num_hidden_1=700)]
+)
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_rounding_is_no_fault_in_networks_of_other_shapes(task: Task, method: str, model: ModelSpec) -> None:
-    assert fault(task, method, 2, model=model) is None
+def test_rounding_is_no_fault_in_networks_of_other_shapes(task: Task, method: str, model: PerceptronSpec) -> None:
+    assert fault(task, method, 2, network=model) is None
 
 
 def test_rounding_is_no_fault_where_float32_has_few_digits_left(task: Task) -> None:
@@ -104,7 +107,7 @@ def test_rounding_is_no_fault_where_float32_itself_is_far_from_float64(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At this learning rate the second step's logits are in the thousands, and softmax subtracts them."""
-    shape = ModelSpec.of(num_hidden_1=8, num_hidden_2=256)
+    shape = PerceptronSpec.of(num_hidden_1=8, num_hidden_2=256)
     assert fault(task, "lora", 1, rate=1.0, batch=1, model=shape) is None
     proof._known.clear()
     monkeypatch.setattr(proof, "NOISE", 0)
@@ -124,7 +127,7 @@ def test_the_tolerance_is_far_from_rounding_and_from_the_fault_that_must_be_foun
 
     monkeypatch.setattr(proof, "_gaps", gaps)
     for method in ("full", "lora"):
-        assert fault(task, method, 3, model=ModelSpec.of()) is None
+        assert fault(task, method, 3, network=PerceptronSpec.of()) is None
     assert len(seen) > 100
     assert max(seen) < proof.TOLERANCE / 10
     assert proof.TOLERANCE < 1e-3 / 5
@@ -276,7 +279,7 @@ def test_a_bank_with_a_fault_comes_to_the_files_of_autograd_and_says_so(
     monkeypatch.setattr(choice, "TRIED", ())
     plant(monkeypatch, "full", 2, 0.5)
     tasks, notes = Tasks(Catalog(Settings(tmp_path / "home"))), []
-    runs = [RunSpec.of(method="pretrain", model=SMALL, task=DIGITS, optim=short(), seed=k) for k in (0, 1)]
+    runs = [RunSpec.of(method="pretrain", network=SMALL, task=DIGITS, optim=short(), seed=k) for k in (0, 1)]
 
     class Listener(BankCallbacks):
         def on_note(self, member: int, text: str) -> None:
@@ -304,4 +307,4 @@ def test_the_log_of_a_run_says_that_autograd_trained_it(lab: Lab, monkeypatch: p
     assert [run.state for run in runs] == ["finished"] * 4, [run.cause for run in runs]
     for run in runs:
         said = [text for _, text in lab.store.log(run.id) if "autograd" in text]
-        assert said == ([OTHER] if run.spec.lora else [])
+        assert said == ([OTHER] if run.spec.adapter else [])

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import copy
-import sqlite3
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from core.data.catalog import Catalog
 from core.data.task import Task
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.engine.build import network_of
 from core.engine.packing import bank_size
 from core.errors import SpecError
-from core.methods.lora import LinearWithLoRA, add_lora
-from core.networks.perceptron import build
+from core.methods.lora import LinearWithLoRA, LoRASpec
+from core.methods.low_rank import add_lora
+from core.methods.registry import METHODS
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
-from core.spec import CONTROLS, Control, LoRASpec, Method, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.bank.choice import stepper_for
-from core.training.sharing import SHARING, bank_key, sharing, sharing_of
+from core.training.sharing import SHARING, bank_key, sharing
 
 HOME = Path(__file__).parents[1] / "old_home" / "home"
 TASK = TaskSpec.of(dataset="digits")
@@ -41,18 +42,16 @@ def task(tasks: Tasks) -> Task:
 def spec_of(kind: str, seed: int = 0) -> RunSpec:
     if kind == "pretrain":
         return RunSpec.of(method="pretrain", task=TASK, seed=seed)
-    lora = LoRASpec.of() if kind == "lora" else None
-    method, control = ("full", kind) if kind in CONTROLS else (kind, None)
-    return RunSpec.of(method=method, control=control, lora=lora, base="b", source=TASK, task=TASK, seed=seed)
+    return RunSpec.of(method=kind, base="b", source=TASK, task=TASK, seed=seed)
 
 
-def test_every_kind_of_run_that_a_spec_can_be_is_in_the_table() -> None:
-    assert set(SHARING) == {*get_args(Method), *get_args(Control)}
+def test_every_kind_in_the_table_is_a_method() -> None:
+    assert set(SHARING) <= {method.name() for method in METHODS}
 
 
 @pytest.mark.parametrize("kind", SHARING)
 def test_the_table_is_what_trains_runs_and_how_many_together(task: Task, tasks: Tasks, kind: str) -> None:
-    base = build(ModelSpec.of(), 1)
+    base = PerceptronSpec.of().build(1)
     specs = [spec_of(kind, seed) for seed in range(40)]
     assert bank_size(specs, tasks, Settings(Path("unused"))) == sharing(kind).together
     pair = [network_of(spec, None if kind == "pretrain" else base) for spec in specs[:2]]
@@ -71,7 +70,7 @@ def test_a_kind_that_the_table_does_not_know_is_trained_by_autograd_alone(
 ) -> None:
     monkeypatch.delitem(SHARING, "lora")
     specs = [spec_of("lora", seed) for seed in (0, 1)]
-    networks = [network_of(spec, build(ModelSpec.of(), 1)) for spec in specs]
+    networks = [network_of(spec, PerceptronSpec.of().build(1)) for spec in specs]
     assert bank_size(specs, tasks, Settings(Path("unused"))) == 1
     assert isinstance(stepper_for(networks[:1], specs[:1], task, None), AutogradStepper)
     with pytest.raises(SpecError, match="train them one by one"):
@@ -85,38 +84,31 @@ def test_a_bank_refuses_a_layer_that_only_looks_like_lora(task: Task) -> None:
         def forward(self, x):
             return 2 * super().forward(x)
 
-    network = build(ModelSpec.of(), 0)
+    network = PerceptronSpec.of().build(0)
     add_lora(network, LoRASpec.of(), layer=Other)
     with pytest.raises(SpecError):
         Bank([network], [0.1], [0], task)
 
 
 def test_networks_that_do_not_fit_their_kind_are_refused(task: Task) -> None:
-    plain = build(ModelSpec.of(), 0)
+    plain = PerceptronSpec.of().build(0)
     adapted = add_lora(copy.deepcopy(plain), LoRASpec.of())
     for network, kind in ((plain, "lora"), (adapted, "full")):
-        with pytest.raises(SpecError, match="not what runs of the kind"):
+        with pytest.raises(SpecError, match="not what runs of the method"):
             stepper_for([network], [spec_of(kind)], task, None)
     with pytest.raises(SpecError, match="different kinds"):
         stepper_for([plain, plain], [spec_of("full"), spec_of("lora")], task, None)
 
 
-def test_keys_of_an_old_store_are_still_the_keys_of_its_specs() -> None:
-    db = sqlite3.connect(f"file:{HOME / 'lab.sqlite3'}?mode=ro&immutable=1", uri=True)
-    rows = db.execute("SELECT spec, bank_key FROM runs").fetchall()
-    db.close()
-    specs = [(RunSpec.from_json(text), key) for text, key in rows]
-    assert {sharing_of(spec).step for spec, _ in specs} == {"full", "low-rank", "autograd"}
-    assert [bank_key(spec) for spec, _ in specs] == [key for _, key in specs]
-    # As printed by the version before the table: a spec whose every shared field differs from its default.
+def test_a_key_stays_what_it_was_when_its_run_was_queued() -> None:
+    """A spec whose every shared field differs from its default; stores of schema 6 have keys as printed here."""
     other = RunSpec.of(
-        method="full",
-        control="scratch",
+        method="scratch",
         base="b",
         device="cpu",
         source=TaskSpec.of(rotation=45),
         task=TaskSpec.of(invert=True, shots=7),
-        model=ModelSpec.of(num_hidden_1=9),
+        network=PerceptronSpec.of(num_hidden_1=9),
         optim=OptimSpec.of(batch_size=5, epochs=3),
     )
-    assert bank_key(other) == "c68dead94619"
+    assert bank_key(other) == "4963ac362774"

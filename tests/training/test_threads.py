@@ -10,10 +10,10 @@ import torch
 
 from core.data.catalog import Catalog
 from core.data.task import Task
+from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
-from core.networks.perceptron import build
+from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
-from core.spec import ModelSpec, TaskSpec
 from core.training import threads as threads_module
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
@@ -56,7 +56,7 @@ def test_more_threads_must_be_clearly_faster_all_but_once(times: dict[str, list[
 
 
 def bank(task: Task, members: int) -> Bank:
-    return Bank([build(ModelSpec.of(), k) for k in range(members)], [0.001] * members, [0] * members, task)
+    return Bank([PerceptronSpec.of().build(k) for k in range(members)], [0.001] * members, [0] * members, task)
 
 
 def test_a_wish_is_met_without_a_trial(task: Task) -> None:
@@ -94,7 +94,7 @@ def test_the_trial_leaves_what_will_be_trained_as_it_was(task: Task) -> None:
 
 @pytest.mark.parametrize("kind", ["bank", "autograd"])
 def test_threads_that_have_become_slow_are_given_up_for_good(task: Task, kind: str) -> None:
-    stepper = bank(task, 1) if kind == "bank" else AutogradStepper(build(ModelSpec.of(), 0), 0.001, task)
+    stepper = bank(task, 1) if kind == "bank" else AutogradStepper(PerceptronSpec.of().build(0), 0.001, task)
     rows = torch.arange(64).repeat(1, 3 * CHUNK, 1)
     stepper.use_threads(2, slowest=100.0)
     assert len(stepper.advance(rows)) == 3 * CHUNK

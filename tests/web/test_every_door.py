@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import pytest
 
 from core.lab import Lab
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import ModelSpec, RunSpec
 from core.web.headers import SECURITY_HEADERS
 from tests.browser.conftest import stop_server
 from tests.conftest import DIGITS, finish, short
@@ -73,7 +74,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("doors")
     lab = Lab(Settings(home=folder / "home"))
     lab.start()
-    run = lab.launch(RunSpec.of(method="pretrain", model=ModelSpec.of(num_classes=10), task=DIGITS, optim=short()))
+    run = lab.launch(
+        RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=10), task=DIGITS, optim=short())
+    )
     assert finish(lab, run.id)[0].state == "finished"
     lab.close()
     server = start(folder, "--server.address", "0.0.0.0")

@@ -13,8 +13,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from core.lab import Lab
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from core.settings import Settings
-from core.spec import ModelSpec, RunSpec
 from tests.browser.conftest import stop_server
 from tests.conftest import DIGITS, finish, short
 from tests.web.clients import drawn_page, put, stream
@@ -29,7 +30,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, 
     folder = tmp_path_factory.mktemp("token")
     lab = Lab(Settings(home=folder / "home"))
     lab.start()
-    run = lab.launch(RunSpec.of(method="pretrain", model=ModelSpec.of(num_classes=10), task=DIGITS, optim=short()))
+    run = lab.launch(
+        RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=10), task=DIGITS, optim=short())
+    )
     assert finish(lab, run.id)[0].state == "finished"
     lab.close()
     server = start(folder, "--server.address", "0.0.0.0", LORA_LAB_HOSTS="lab.example, *.lab.example")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from core.data.task_spec import TaskSpec
 from core.engine.experiment import Setting, arm_specs
-from core.spec import LoRASpec, OptimSpec, RunSpec, TaskSpec
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.run_spec import OptimSpec, RunSpec
 from core.wording.experiments import MAX_NAME, experiment_name
 
 DIGITS = TaskSpec.of(dataset="digits")
 TURNED = TaskSpec.of(dataset="digits", rotation=45.0)
-FULL: Setting = (OptimSpec.of(), None)
+FULL: Setting = (OptimSpec.of(), FullSpec())
 
 
 def lora(*ranks: int, rate: float = 0.005, alpha: float = 8.0) -> list[Setting]:

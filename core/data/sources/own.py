@@ -21,10 +21,10 @@ from filelock import FileLock, Timeout
 
 from core.data.dataset import SIDE, Dataset, ImageDataset
 from core.data.sources.source import DatasetInfo, Revision, Source
+from core.data.task_spec import TaskSpec
 from core.errors import DatasetError, SpecError
 from core.files import write_atomically
 from core.settings import Settings
-from core.spec import TaskSpec
 
 MAX_BYTES = 2 * 10**9
 """Total size of all uploaded datasets."""

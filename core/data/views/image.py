@@ -15,9 +15,9 @@ from core.data.dataset import SIDE, Dataset, ImageDataset, Images, Labels
 from core.data.examples import Examples, ImageExamples
 from core.data.split import Outline, outline
 from core.data.task import Task
+from core.data.task_spec import TaskSpec
 from core.data.views.view import FormField
 from core.errors import DatasetError
-from core.spec import TaskSpec
 
 CHUNK = 4096
 """Images transformed at once: small enough for the processor's cache."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from core.data.dataset import Dataset, Images, Labels
 from core.data.split import Outline
 from core.data.task import Task
-from core.spec import TaskSpec
+from core.data.task_spec import TaskSpec
 
 Widget = Literal["classes", "slider", "switch", "amount", "share"]
 """How a field is asked for: labels to keep, a slider of whole steps, on or off, one of a few amounts or all, and a
@@ -18,7 +18,7 @@ fraction of the training part."""
 
 @dataclass(frozen=True)
 class FormField:
-    """One field of :class:`core.spec.TaskSpec` in a form; title and limits are the spec's own."""
+    """One field of :class:`core.data.task_spec.TaskSpec` in a form; title and limits are the spec's own."""
 
     name: str
     widget: Widget

@@ -7,7 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from core.spec import CONTROLS, LoRASpec, Method, Role, RunSpec, TaskSpec
+from core.data.task_spec import TaskSpec
+from core.methods.low_rank import LowRankSpec
+from core.methods.method import Role
+from core.methods.registry import method_order
+from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.stats.intervals import Interval, t_interval
 from core.study.stats.measures import MEASURES, MeasureName
@@ -18,11 +22,8 @@ class Arm:
     """The runs that differ in nothing but the seed: one per seed, seeds ascending, all with results."""
 
     key: str
-    """:attr:`core.spec.RunSpec.arm` of every run."""
+    """:attr:`core.run_spec.RunSpec.arm` of every run."""
     label: str
-    method: Method
-    lora: LoRASpec | None
-    learning_rate: float
     runs: tuple[Run, ...]
 
     @property
@@ -39,6 +40,16 @@ class Arm:
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the runs, ascending."""
         return tuple(run.spec.seed for run in self.runs)
+
+    @property
+    def adapter(self) -> LowRankSpec | None:
+        """Settings of its adapters; None for a method that trains none."""
+        return self.spec.adapter
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of every run."""
+        return self.spec.optim.learning_rate
 
     @property
     def role(self) -> Role:
@@ -74,12 +85,12 @@ class Arm:
 
 
 TuningGroup = tuple[str | None, TaskSpec, str, int | None]
-"""Base, task, method or control, and rank: arms of one group differ only in how they were tuned."""
+"""Base, task, method and rank: arms of one group differ only in how they were tuned."""
 
 
 def tuning_group(spec: RunSpec) -> TuningGroup:
     """The tuning group of an arm with this spec."""
-    return spec.start, spec.task, spec.kind, spec.lora.rank if spec.lora else None
+    return spec.start, spec.task, spec.kind, spec.adapter.rank if spec.adapter else None
 
 
 ORDER = (Role.REFERENCE, Role.ADAPTER, Role.CONTROL, Role.BASE)
@@ -87,10 +98,9 @@ ORDER = (Role.REFERENCE, Role.ADAPTER, Role.CONTROL, Role.BASE)
 
 
 def arm_order(spec: RunSpec) -> tuple[Any, ...]:
-    """Sort key of arms: full first, LoRA by rank, alpha and learning rate, controls, pretraining last."""
-    control = list(CONTROLS).index(spec.control) if spec.control else 0
-    rank, alpha = (spec.lora.rank, spec.lora.alpha) if spec.lora else (0, 0.0)
-    return (ORDER.index(spec.role), control, rank, alpha, spec.optim.learning_rate, spec.arm)
+    """Sort key of arms: full first, adapters by method, rank, alpha and learning rate, controls, pretraining last."""
+    rank, alpha = (spec.adapter.rank, spec.adapter.alpha) if spec.adapter else (0, 0.0)
+    return (ORDER.index(spec.role), method_order(spec.kind), rank, alpha, spec.optim.learning_rate, spec.arm)
 
 
 def arms_of(runs: Iterable[Run], only_finished: bool = False) -> list[Arm]:
@@ -112,8 +122,7 @@ def arms_of(runs: Iterable[Run], only_finished: bool = False) -> list[Arm]:
     arms = []
     for key, by_seed in by_arm.items():
         members = tuple(by_seed[seed] for seed in sorted(by_seed))
-        spec = members[0].spec
-        arms.append(Arm(key, labels[key], spec.method, spec.lora, spec.optim.learning_rate, members))
+        arms.append(Arm(key, labels[key], members))
     return sorted(arms, key=lambda arm: arm_order(arm.spec))
 
 
@@ -132,9 +141,9 @@ def labels_of(specs: Iterable[RunSpec]) -> dict[str, str]:
 
 def _settings(spec: RunSpec) -> dict[str, str]:
     """Every setting but the seed under a short name, those that are varied most often first."""
-    parts = spec.model_dump(mode="json", exclude={"seed", "method"})
+    parts = spec.model_dump(mode="json", exclude={"seed": True, "method": {"kind"}})
     found = {}
-    for part, prefix in (("lora", ""), ("optim", ""), ("task", ""), ("source", "source "), ("model", "")):
+    for part, prefix in (("method", ""), ("optim", ""), ("task", ""), ("source", "source "), ("network", "")):
         for field, value in (parts.pop(part) or {}).items():
             name = prefix + {"learning_rate": "lr", "target_modules": "layers"}.get(field, field.replace("_", " "))
             found[name] = _setting_text(field, value)

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from core.spec import Role, RunSpec, TaskSpec
+from core.data.task_spec import TaskSpec
+from core.methods.method import Role
+from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, TuningGroup, arm_order, arms_of, labels_of, tuning_group
 from core.wording.numbers import listed
@@ -37,7 +39,7 @@ class Setting:
 
     @cached_property
     def key(self) -> str:
-        """:attr:`core.spec.RunSpec.arm` of every run."""
+        """:attr:`core.run_spec.RunSpec.arm` of every run."""
         return self.spec.arm
 
     @cached_property
@@ -136,7 +138,7 @@ class Choice:
 
         def order(setting: Setting) -> tuple[float, int, float, float, str]:
             spec, mean = setting.spec, means[setting.key] or 0.0
-            alpha = spec.lora.alpha if spec.lora else 0.0
+            alpha = spec.adapter.alpha if spec.adapter else 0.0
             return -round(mean, SETTLED_DIGITS), setting.parameters, spec.optim.learning_rate, alpha, setting.key
 
         return min(able, key=order)

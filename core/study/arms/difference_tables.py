@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from core.spec import Role
+from core.methods.method import Role
 from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm
 from core.study.arms.pairs import against_full, paired_differences
@@ -66,9 +66,12 @@ def full_differences(arms: Sequence[Arm], measure: MeasureName) -> list[Differen
 
 
 def rank_differences(arms: Sequence[Arm]) -> list[Difference]:
-    """The accuracy of every higher rank of LoRA minus that of the lowest, tested together."""
-    lora = sorted((arm for arm in arms if arm.lora), key=lambda arm: arm.lora.rank if arm.lora else 0)
-    return paired_differences([(arm, lora[0]) for arm in lora[1:]], "accuracy")
+    """The accuracy of every higher rank minus that of the lowest of the same method, tested together."""
+    by_method: dict[str, list[Arm]] = {}
+    for arm in sorted((arm for arm in arms if arm.adapter), key=lambda arm: arm.adapter.rank if arm.adapter else 0):
+        by_method.setdefault(arm.spec.kind, []).append(arm)
+    pairs = [(arm, own[0]) for own in by_method.values() for arm in own[1:]]
+    return paired_differences(pairs, "accuracy")
 
 
 def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Difference]:
@@ -77,12 +80,12 @@ def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Differe
     pairs = [
         Pair(
             arm.label,
-            cut_of[arm.lora.rank].label,
+            cut_of[arm.adapter.rank].label,
             arm.by_seed("accuracy"),
-            {seed: standing.target for seed, standing in cut_of[arm.lora.rank].by_seed.items()},
+            {seed: standing.target for seed, standing in cut_of[arm.adapter.rank].by_seed.items()},
         )
         for arm in arms
-        if arm.lora and arm.lora.rank in cut_of
+        if arm.adapter and arm.adapter.rank in cut_of
     ]
     return differences_of(pairs, "accuracy")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from core.spec import Role, RunSpec
+from core.methods.method import Role
+from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import TuningGroup, arm_order, arms_of, tuning_group
 from core.study.stats.intervals import MIN_SEEDS

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from core.methods.method import Role
+from core.methods.registry import methods
 from core.store.record import Curve, Run
 from core.study.arms.arm import TuningGroup
 from core.study.arms.choice import Choice, Setting, choices_of, is_full, is_lora
@@ -155,11 +157,10 @@ def _frontier(
 
 
 def frontier_pairs(found: Sequence[Frontier]) -> list[tuple[Frontier, Frontier]]:
-    """Every LoRA rank with full fine-tuning on the same base and task."""
-    full = [frontier for frontier in found if frontier.group[2] == "full"]
-    return [
-        (lora, other) for other in full for lora in found if lora is not other and lora.group[:2] == other.group[:2]
-    ]
+    """Every method and rank with full fine-tuning on the same base and task."""
+    references = methods(Role.REFERENCE)
+    full = [frontier for frontier in found if frontier.group[2] in references]
+    return [(own, other) for other in full for own in found if own is not other and own.group[:2] == other.group[:2]]
 
 
 def at_equal_accuracy(a: Frontier, b: Frontier) -> list[EqualAccuracy]:

@@ -1,11 +1,13 @@
-"""More settings for an experiment: ranks, controls and learning rates beside those that it has."""
+"""More settings for an experiment: ranks, methods and learning rates beside those that it has."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from core.engine.experiment import Setting, with_ranks
-from core.spec import CONTROL_RATES, Control
+from core.methods.low_rank import LowRankSpec
+from core.methods.registry import method_of
+from core.run_spec import default_rate
 from core.study.arms.tuning import TuneSpec, grid_rate, tuned_arms
 
 RATES_OFFERED = tuple(grid_rate(k) for k in range(-9, 0))
@@ -15,18 +17,19 @@ RATES_OFFERED = tuple(grid_rate(k) for k in range(-9, 0))
 def extended(
     settings: Sequence[Setting],
     ranks: Sequence[int] = (),
-    controls: Sequence[Control] = (),
+    kinds: Sequence[str] = (),
     rates: Sequence[float] = (),
 ) -> list[Setting]:
-    """The settings of an experiment with more ranks, controls and learning rates, each budget kept equal.
+    """The settings of an experiment with more ranks, methods and learning rates, each budget kept equal.
 
-    A new rank gets every alpha and learning rate that LoRA has; a new control as many rates as full fine-tuning has, of
-    the grid around its own; a new learning rate is tried by every method and rank.
+    A new rank gets every alpha and learning rate that adapters have, and so does a new method with adapters at every
+    rank; a new control gets as many rates as full fine-tuning has, of the grid around its own; a new learning rate is
+    tried by every method and rank.
 
     Args:
         settings: of the experiment, at least one.
-        ranks: to add for LoRA.
-        controls: to add.
+        ranks: to add for adapters.
+        kinds: methods and controls to add.
         rates: learning rates to add.
 
     Returns:
@@ -37,9 +40,14 @@ def extended(
     """
     known = [*settings, *with_ranks(settings, ranks)]
     optim = settings[0][0]
-    tried = len({optim.learning_rate for optim, kind in settings if kind == settings[0][1]})
-    for control in controls:
-        own: list[Setting] = [(optim.but(learning_rate=CONTROL_RATES[control]), control)]
-        known += tuned_arms(own, TuneSpec.of(rates=tried)) if tried > 1 else own
-    known += [(optim.but(learning_rate=rate), kind) for rate in rates for optim, kind in known]
+    tried = len({optim.learning_rate for optim, method in settings if method == settings[0][1]})
+    for kind in kinds:
+        method = method_of(kind)
+        own: list[Setting] = [(optim.but(learning_rate=default_rate(method)), method)]
+        like = [(optim, adapter) for optim, adapter in known if isinstance(adapter, LowRankSpec)]
+        if isinstance(method, LowRankSpec) and like:
+            known += [(optim, adapter.by(type(method))) for optim, adapter in like]
+        else:
+            known += tuned_arms(own, TuneSpec.of(rates=tried)) if tried > 1 else own
+    known += [(optim.but(learning_rate=rate), method) for rate in rates for optim, method in known]
     return list(dict.fromkeys(known))

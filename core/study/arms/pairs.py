@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.spec import Role
+from core.methods.method import Role
 from core.study.arms.arm import Arm
 from core.study.stats.claims import (
     Difference,

@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from core.spec import METHODS, RunSpec, Spec
+from core.methods.method import MethodSpec
+from core.run_spec import RunSpec
+from core.spec import KindSpec, Spec
 from core.store.record import Run
 from core.wording.numbers import NOTHING
 
@@ -20,11 +22,14 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, info in RunSpec.model_fields.items():
         value = getattr(spec, name)
+        if isinstance(value, KindSpec):
+            found[info.title or name] = value.title if isinstance(value, MethodSpec) else value.kind
         if isinstance(value, Spec):
             for field, about in type(value).model_fields.items():
-                found[f"{_PARTS.get(name, '')}{about.title or field}"] = _text(getattr(value, field))
-        elif name not in ("lora", "source"):  # parts that this run does not have
-            found[info.title or name] = METHODS[spec.method] if name == "method" else _text(value)
+                if field != "kind":
+                    found[f"{_PARTS.get(name, '')}{about.title or field}"] = _text(getattr(value, field))
+        elif name != "source":  # a part that this run does not have
+            found[info.title or name] = _text(value)
     return found
 
 

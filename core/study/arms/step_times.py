@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from core.engine.step_time import WAYS, StepTimes, StepTimeSpec, Way
-from core.spec import LoRASpec, Role
+from core.engine.step_time import FULL, WAYS, StepTimes, StepTimeSpec, Way
+from core.methods.method import MethodSpec, Role
+from core.methods.registry import method_order
 from core.study.arms.arm import Arm
 from core.study.stats.intervals import Interval
 from core.study.stats.ratios import median_interval, paired_ratio
@@ -37,22 +38,22 @@ def step_time_spec(arms: Sequence[Arm], device: str) -> StepTimeSpec | None:
         None where full fine-tuning or LoRA is missing.
     """
     full = [arm for arm in arms if arm.role is Role.REFERENCE]
-    lora = [arm for arm in arms if arm.lora]
-    if not full or not lora:
+    adapters = [arm for arm in arms if arm.adapter]
+    if not full or not adapters:
         return None
-    by_rank = {arm.lora.rank: arm.lora for arm in reversed(lora) if arm.lora}
-    full_bank, lora_bank = (
-        max(run.result.bank for arm in own for run in arm.runs if run.result) for own in (full, lora)
+    by_label = {arm.label: arm.adapter for arm in reversed(adapters) if arm.adapter}
+    full_bank, adapter_bank = (
+        max(run.result.bank for arm in own for run in arm.runs if run.result) for own in (full, adapters)
     )
     first = full[0].spec
     return StepTimeSpec(
-        first.model,
+        first.network,
         first.task,
-        tuple(by_rank[rank] for rank in sorted(by_rank)),
+        tuple(sorted(by_label.values(), key=lambda adapter: (method_order(adapter.kind), adapter.rank))),
         first.optim.batch_size,
         full_bank,
-        lora_bank,
-        max(len(arm.runs) for arm in (*full, *lora)),
+        adapter_bank,
+        max(len(arm.runs) for arm in (*full, *adapters)),
         device,
     )
 
@@ -62,16 +63,16 @@ def step_times_table(times: StepTimes) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {"Measured in": [], "Method": [], "ms per step": [], "Half of rounds": []}
     columns["Times full, 95 %"] = []
     for way in WAYS:
-        for lora in (None, *times.spec.loras):
-            seconds = times.of(way, lora)
+        for method in (FULL, *times.spec.adapters):
+            seconds = times.of(way, method)
             if not seconds:
                 continue
             middle = pd.Series(seconds).quantile([0.25, 0.75]) * 1000
             columns["Measured in"].append(TITLES[way])
-            columns["Method"].append(_name(lora))
+            columns["Method"].append(method.label)
             columns["ms per step"].append(_milliseconds(median_interval(seconds).mean * 1000))
             columns["Half of rounds"].append(f"{_milliseconds(middle.iloc[0])} to {_milliseconds(middle.iloc[1])}")
-            ratio = _ratio(times, way, lora)
+            ratio = _ratio(times, way, method)
             columns["Times full, 95 %"].append(NOTHING if ratio is None else _ratio_text(ratio))
     return pd.DataFrame(columns, dtype=object)
 
@@ -81,7 +82,9 @@ def step_times_sentence(times: StepTimes) -> str:
 
     Where the rounds disagree, as when another program used the processor, no ratio is named.
     """
-    ratios = [found for way in WAYS for lora in times.spec.loras if (found := _ratio(times, way, lora)) is not None]
+    ratios = [
+        found for way in WAYS for method in times.spec.adapters if (found := _ratio(times, way, method)) is not None
+    ]
     if not all(ratio.high <= STEADY * ratio.low for ratio in ratios):  # also where there is no interval
         return (
             "The rounds differ too much to say how long LoRA takes beside full fine-tuning, as when other programs use "
@@ -95,7 +98,9 @@ def step_times_sentence(times: StepTimes) -> str:
         "closed form, and the product of the first adapted layer's frozen weight with every image is computed only once"
     )
     if told["bank"]:
-        runs = f"{count_text(times.spec.lora_bank)} runs against {count_text(times.spec.full_bank)} of full fine-tuning"
+        runs = (
+            f"{count_text(times.spec.adapter_bank)} runs against {count_text(times.spec.full_bank)} of full fine-tuning"
+        )
         sentence += f"; in banks ({runs}) it takes {told['bank']} per run, since LoRA runs also share products"
     return f"{sentence}."
 
@@ -114,24 +119,24 @@ def _has_bank(times: StepTimes) -> bool:
     return any(row.way == "bank" for row in times.rows)
 
 
-def _ratio(times: StepTimes, way: Way, lora: LoRASpec | None) -> Interval | None:
+def _ratio(times: StepTimes, way: Way, method: MethodSpec) -> Interval | None:
     """Over full fine-tuning, measured in the same way; None for full fine-tuning itself."""
-    mine, full = times.of(way, lora), times.of(way, None)
+    mine, full = times.of(way, method), times.of(way, FULL)
     if way == "bank" and not full:
-        full = times.of("alone", None)  # its runs were trained one by one
-    return paired_ratio(mine, full) if lora is not None and mine and full else None
+        full = times.of("alone", FULL)  # its runs were trained one by one
+    return paired_ratio(mine, full) if method != FULL and mine and full else None
 
 
 def _range_text(times: StepTimes, way: Way) -> str:
     """The ratios of all ranks, as in ``0.31 to 0.45 times``; empty where there are none."""
-    ratios = [found for lora in times.spec.loras if (found := _ratio(times, way, lora)) is not None]
+    ratios = [found for method in times.spec.adapters if (found := _ratio(times, way, method)) is not None]
     if not ratios:
         return ""
     if len(ratios) == 1:
         low, high = (number_text(end) for end in (ratios[0].low, ratios[0].high))
         return f"{number_text(ratios[0].mean)} times (95 % interval {low} to {high})"
     least, most = (number_text(pick(ratio.mean for ratio in ratios)) for pick in (min, max))
-    ranks = [lora.rank for lora in times.spec.loras]
+    ranks = sorted(adapter.rank for adapter in times.spec.adapters)
     return f"{least} to {most} times (r = {ranks[0]} to {ranks[-1]})"
 
 
@@ -142,7 +147,3 @@ def _ratio_text(ratio: Interval) -> str:
 
 def _milliseconds(value: float) -> str:
     return number_text(value, 3 if value < 1 else 2)
-
-
-def _name(lora: LoRASpec | None) -> str:
-    return "Full" if lora is None else f"LoRA r={lora.rank}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.spec import Role
+from core.methods.method import Role
 from core.study.arms.arm import Arm
 
 FLOAT_BYTES = 4
@@ -12,8 +12,8 @@ FLOAT_BYTES = 4
 def bytes_for_customers(arm: Arm, customers: int) -> float:
     """Bytes that an arm's networks take for that many customers.
 
-    Full fine-tuning and training from scratch store one checkpoint per customer. LoRA stores one base and
-    one adapter per customer. Head only and biases only store one base and the trained values per customer, in float32.
+    Full fine-tuning and training from scratch store one checkpoint per customer. Adapters take one base and one adapter
+    file per customer. Head only and biases only take one base and the trained values per customer, in float32.
 
     Args:
         arm: with results.
@@ -25,6 +25,6 @@ def bytes_for_customers(arm: Arm, customers: int) -> float:
     checkpoint = arm.interval("checkpoint_bytes").mean
     if arm.role is Role.ADAPTER:
         return checkpoint + customers * arm.interval("adapter_bytes").mean
-    if arm.spec.control in ("head", "biases"):
+    if arm.role is Role.CONTROL and arm.spec.method.starts_from_base:
         return checkpoint + customers * FLOAT_BYTES * arm.interval("trainable_parameters").mean
     return customers * checkpoint

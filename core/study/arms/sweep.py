@@ -10,8 +10,12 @@ from itertools import product
 
 import pandas as pd
 
+from core.engine.experiment import Setting as Arm
 from core.errors import SpecError
-from core.spec import METHODS, LoRASpec, Method, OptimSpec, Role, RunSpec
+from core.methods.full import FullSpec
+from core.methods.low_rank import LowRankSpec
+from core.methods.method import Role
+from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import arm_order
 from core.study.arms.choice import Choice, Setting, choices_of, no_choice_sentence
@@ -48,12 +52,12 @@ class Grid:
         """Runs in all."""
         return self.num_arms * self.seeds
 
-    def arms(self, optim: OptimSpec, lora: LoRASpec) -> list[tuple[OptimSpec, LoRASpec | None]]:
-        """Settings of every arm: full fine-tuning first, then LoRA by rank, alpha and learning rate.
+    def arms(self, optim: OptimSpec, adapter: LowRankSpec) -> list[Arm]:
+        """Settings of every arm: full fine-tuning first, then adapters by rank, alpha and learning rate.
 
         Args:
             optim: how all are trained, but for the learning rate.
-            lora: how all adapters are made, but for rank and alpha.
+            adapter: the adapter method, and how all adapters are made, but for rank and alpha.
 
         Raises:
             SpecError: too few settings, too many runs, or a value out of bounds.
@@ -68,16 +72,16 @@ class Grid:
                 f"A sweep takes at most {MAX_RUNS} runs and this one has {count_text(self.num_runs)}: choose fewer "
                 f"ranks, alphas, learning rates or seeds."
             )
-        full = [(optim.but(learning_rate=rate), None) for rate in sorted(self.full_learning_rates)]
+        full: list[Arm] = [(optim.but(learning_rate=rate), FullSpec()) for rate in sorted(self.full_learning_rates)]
         return full + [
-            (optim.but(learning_rate=rate), lora.but(rank=rank, alpha=alpha))
+            (optim.but(learning_rate=rate), adapter.but(rank=rank, alpha=alpha))
             for rank, alpha, rate in product(sorted(self.ranks), sorted(self.alphas), sorted(self.learning_rates))
         ]
 
 
 def setting_text(spec: RunSpec) -> str:
     """What a sweep varies, in words, as in ``LoRA r=4, alpha 8, learning rate 0.01``."""
-    alpha = f", alpha {spec.lora.alpha:g}" if spec.lora else ""
+    alpha = f", alpha {spec.adapter.alpha:g}" if spec.adapter else ""
     return f"{spec.label}{alpha}, learning rate {spec.optim.learning_rate:g}"
 
 
@@ -91,7 +95,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """:attr:`core.spec.RunSpec.arm` of every run."""
+        """:attr:`core.run_spec.RunSpec.arm` of every run."""
         return self.setting.key
 
     @property
@@ -111,19 +115,19 @@ class Cell:
         return tuple(value for value in values if value is not None and math.isfinite(value))
 
     @property
-    def method(self) -> Method:
-        """``full`` or ``lora``."""
-        return self.spec.method
+    def method(self) -> str:
+        """Kind of its method, as in ``lora``."""
+        return self.spec.kind
 
     @property
     def rank(self) -> int | None:
         """None for full fine-tuning."""
-        return self.spec.lora.rank if self.spec.lora else None
+        return self.spec.adapter.rank if self.spec.adapter else None
 
     @property
     def alpha(self) -> float | None:
         """None for full fine-tuning."""
-        return self.spec.lora.alpha if self.spec.lora else None
+        return self.spec.adapter.alpha if self.spec.adapter else None
 
     @property
     def learning_rate(self) -> float:
@@ -169,7 +173,7 @@ class Cell:
 def is_sweep(specs: Iterable[RunSpec]) -> bool:
     """Whether runs have enough different ranks, alphas and learning rates to be shown as a sweep."""
     settings = {
-        (s.method, s.lora and s.lora.rank, s.lora and s.lora.alpha, s.optim.learning_rate)
+        (s.kind, s.adapter and s.adapter.rank, s.adapter and s.adapter.alpha, s.optim.learning_rate)
         for s in specs
         if s.role is not Role.CONTROL
     }
@@ -210,10 +214,12 @@ def best_by_rank(cells: Iterable[Cell]) -> dict[int, Cell]:
 
 
 def chosen(cells: Iterable[Cell]) -> tuple[Cell | None, Cell | None]:
-    """The best setting of full fine-tuning, and that of LoRA."""
+    """The best setting of full fine-tuning, and that of all adapters."""
     everything = list(cells)
-    full, lora = (best_of(cell for cell in everything if cell.method == method) for method in ("full", "lora"))
-    return full, lora
+    full, adapter = (
+        best_of(cell for cell in everything if cell.spec.role is role) for role in (Role.REFERENCE, Role.ADAPTER)
+    )
+    return full, adapter
 
 
 def at_alpha(cells: Iterable[Cell], alpha: float | None) -> list[Cell]:
@@ -275,7 +281,7 @@ def _end_sentence(best: Cell, cells: Iterable[Cell]) -> str:
     if len(tried) < 2 or min(tried) < best.learning_rate < max(tried):
         return ""
     end = "lowest" if best.learning_rate == min(tried) else "highest"
-    name = "full fine-tuning" if best.method == "full" else "this rank and alpha"
+    name = "this rank and alpha" if best.spec.adapter else best.spec.method.title.lower()
     return f"{best.learning_rate:g} is the {end} rate that was tried for {name}: a better one may lie beyond it."
 
 
@@ -314,7 +320,7 @@ def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
 def sweep_view(cells: Sequence[Cell]) -> pd.DataFrame:
     """The table of :func:`sweep_table` as pages show it: methods in words, and intervals by their ends."""
     table = sweep_table(cells)
-    table["Method"] = pd.array([METHODS[cell.method] for cell in cells], dtype="string")
+    table["Method"] = pd.array([cell.spec.method.title for cell in cells], dtype="string")
     for title, intervals in (
         ("Validation accuracy", [cell.validated for cell in cells]),
         ("Accuracy", [cell.tested for cell in cells]),

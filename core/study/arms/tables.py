@@ -39,9 +39,9 @@ def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
     """
     columns: dict[str, list[Any]] = {
         "Arm": [arm.label for arm in arms],
-        "Method": [arm.method for arm in arms],
-        "Rank": [arm.lora.rank if arm.lora else None for arm in arms],
-        "Alpha": [arm.lora.alpha if arm.lora else None for arm in arms],
+        "Method": [arm.spec.kind for arm in arms],
+        "Rank": [arm.adapter.rank if arm.adapter else None for arm in arms],
+        "Alpha": [arm.adapter.alpha if arm.adapter else None for arm in arms],
         "Learning rate": [arm.learning_rate for arm in arms],
         "Seeds": [len(arm.runs) for arm in arms],
     }
@@ -59,8 +59,8 @@ def comparison_text(arms: Sequence[Arm]) -> pd.DataFrame:
     """The table of :func:`comparison_table` as people read it: units in the cells, each mean with its interval."""
     columns: dict[str, list[Any]] = {
         "Arm": [arm.label for arm in arms],
-        "Rank": [count_text(arm.lora.rank) if arm.lora else NOTHING for arm in arms],
-        "Alpha": [f"{arm.lora.alpha:g}" if arm.lora else NOTHING for arm in arms],
+        "Rank": [count_text(arm.adapter.rank) if arm.adapter else NOTHING for arm in arms],
+        "Alpha": [f"{arm.adapter.alpha:g}" if arm.adapter else NOTHING for arm in arms],
         "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
         "Seeds": [count_text(len(arm.runs)) for arm in arms],
     }
@@ -84,12 +84,12 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         "Run": lambda run: run.id,
         # Short: what else tells the arms of many experiments apart has columns of its own.
         "Arm": lambda run: run.spec.label,
-        "Method": lambda run: run.spec.method,
+        "Method": lambda run: run.spec.kind,
         "Dataset": lambda run: run.spec.task.dataset,
         "Seed": lambda run: run.spec.seed,
         "State": lambda run: run.state,
-        "Rank": lambda run: run.spec.lora.rank if run.spec.lora else None,
-        "Alpha": lambda run: run.spec.lora.alpha if run.spec.lora else None,
+        "Rank": lambda run: run.spec.adapter.rank if run.spec.adapter else None,
+        "Alpha": lambda run: run.spec.adapter.alpha if run.spec.adapter else None,
         "Learning rate": lambda run: run.spec.optim.learning_rate,
         "Epochs": lambda run: run.result.epochs if run.result else None,
     }

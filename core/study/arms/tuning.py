@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from core.engine.experiment import Setting
-from core.spec import OptimSpec, Role, RunSpec, Spec, bounds
+from core.methods.method import Role
+from core.run_spec import OptimSpec, RunSpec
+from core.spec import Spec, bounds
 from core.store.record import Run
 from core.study.arms.arm import Arm, TuningGroup, tuning_group
 from core.study.arms.choice import choices_of, chosen_arms
@@ -49,7 +51,7 @@ def rates_around(prior: float, tune: TuneSpec) -> tuple[float, ...]:
         tune: how many; of two points equally near, the lower comes first.
 
     Returns:
-        Only rates that :class:`core.spec.OptimSpec` takes: near a bound there are more of them on the other side.
+        Only rates that :class:`core.run_spec.OptimSpec` takes: near a bound there are more of them on the other side.
     """
     highest = bounds(OptimSpec, "learning_rate").high or math.inf
     place = 2 * math.log10(prior)
@@ -64,8 +66,8 @@ def rates_around(prior: float, tune: TuneSpec) -> tuple[float, ...]:
 def tuned_arms(arms: Iterable[Setting], tune: TuneSpec) -> list[Setting]:
     """Every arm at the rates of the grid that are nearest its own; the same number for each."""
     return [
-        (optim.but(learning_rate=rate), kind)
-        for optim, kind in arms
+        (optim.but(learning_rate=rate), method)
+        for optim, method in arms
         for rate in rates_around(optim.learning_rate, tune)
     ]
 

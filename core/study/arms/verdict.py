@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from core.spec import Role, Spec
+from core.methods.method import Role
+from core.spec import Spec
 from core.store.record import Run
 from core.store.stages import stages_of
 from core.study.arms.arm import Arm

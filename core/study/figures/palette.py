@@ -13,7 +13,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from core.spec import CONTROL_RATES, LEARNING_RATES, Control, LoRASpec, RunSpec
+from core.methods.lora import LoRASpec
+from core.methods.method import Role
+from core.methods.registry import methods
+from core.run_spec import RunSpec, default_rate
 from core.study.arms.arm import Arm, tuning_group
 
 FULL = "#129DD9"
@@ -34,8 +37,11 @@ RANKS = {
 }
 """LoRA: from orange over red and purple to indigo as the rank grows, ever darker."""
 
-CONTROLS: dict[Control, str] = {"head": "#08A479", "biases": "#7D8A4B", "scratch": "#0A7269"}
-"""Controls: greens. Figures also draw them dotted, or with other markers."""
+CONTROLS = ("#08A479", "#7D8A4B", "#0A7269")
+"""Controls in the order of the registry: greens. Figures also draw them dotted, or with other markers."""
+
+MUTED = 0.55
+"""Share of grey in the colours of the second adapter method, and of each one after it once more."""
 
 DARKEST, LIGHTEST = 0.1245, 0.295
 """Relative luminance of shades; beyond, the contrast with the dark or the light page is below 3:1."""
@@ -49,18 +55,31 @@ def rank_colour(rank: int) -> str:
 
 
 def colour_of(spec: RunSpec) -> str:
-    """Return the colour of a method, rank or control, whatever else a spec says."""
-    if spec.control is not None:
-        return CONTROLS[spec.control]
-    if spec.lora is not None:
-        return rank_colour(spec.lora.rank)
-    return FULL if spec.method == "full" else NEUTRAL
+    """Return the colour of a method and rank, whatever else a spec says."""
+    match spec.role:
+        case Role.REFERENCE:
+            return FULL
+        case Role.CONTROL:
+            kinds = list(methods(Role.CONTROL))
+            return CONTROLS[kinds.index(spec.kind) % len(CONTROLS)] if spec.kind in kinds else NEUTRAL
+        case Role.ADAPTER:
+            number = list(methods(Role.ADAPTER)).index(spec.kind)
+            return _muted(rank_colour(spec.adapter.rank) if spec.adapter else NEUTRAL, number)
+    return NEUTRAL
+
+
+def dash_of(spec: RunSpec) -> str:
+    """Return how the line of an arm is drawn: solid, but dotted for controls, and dashed for adapters after LoRA."""
+    if spec.role is Role.CONTROL:
+        return "dot"
+    number = list(methods(Role.ADAPTER)).index(spec.kind) if spec.role is Role.ADAPTER else 0
+    return ("solid", "dash", "dashdot", "longdash")[number % 4]
 
 
 def shade_of(spec: RunSpec) -> str:
     """Return :func:`colour_of`, the darker the lower the learning rate; the default rate has a medium shade."""
     rate = spec.optim.learning_rate
-    usual = CONTROL_RATES[spec.control] if spec.control else LEARNING_RATES[spec.method]
+    usual = default_rate(spec.method, spec.network)
     aim = DARKEST + (LIGHTEST - DARKEST) * rate / (rate + usual)
     linear = _linear(_parts(colour_of(spec)))
     luminance = float(linear @ LUMINANCE)
@@ -92,6 +111,13 @@ def shades_of(arms: Iterable[Arm | RunSpec]) -> dict[str, str]:
     specs = {spec.arm: spec for spec in map(_spec, arms)}
     count = Counter(map(tuning_group, specs.values()))
     return {key: (shade_of if count[tuning_group(spec)] > 1 else colour_of)(spec) for key, spec in specs.items()}
+
+
+def _muted(colour: str, number: int) -> str:
+    """Mix a colour with grey of the same luminance, the more the later the method is in the registry."""
+    linear = _linear(_parts(colour))
+    share = 1 - (1 - MUTED) ** number
+    return _hex(_encoded((1 - share) * linear + share * float(linear @ LUMINANCE)))
 
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])

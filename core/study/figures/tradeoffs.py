@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.spec import Role
+from core.methods.method import Role
 from core.store.record import EPOCH_COLUMNS, Curve
 from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm, Standing
 from core.study.arms.storage import bytes_for_customers
-from core.study.figures.palette import NEUTRAL
+from core.study.figures.palette import NEUTRAL, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import MEASURES, spread_text, value_text
@@ -66,7 +66,7 @@ def learning_and_forgetting(
             continue
         epochs = [f"after epoch {epoch:.0f}" for epoch in table["epoch"]]
         # Training from scratch does not begin at the base.
-        if start is not None and first is not None and arm.spec.control != "scratch":
+        if start is not None and first is not None and arm.spec.method.starts_from_base:
             x, y, epochs = np.r_[first, x], np.r_[start.target, y], ["the base", *epochs]
         sizes = np.full(len(x), 6.0)
         sizes[-1] = 11.0
@@ -78,7 +78,7 @@ def learning_and_forgetting(
                 "uid": arm.key,
                 "x": x,
                 "y": y,
-                "line": {"color": colours[arm.key], "width": 2, "dash": "dot" if arm.role is Role.CONTROL else "solid"},
+                "line": {"color": colours[arm.key], "width": 2, "dash": dash_of(arm.spec)},
                 "marker": {"size": sizes, "color": colours[arm.key]},
                 "text": epochs,
                 "hovertemplate": f"{arm.label}, %{{text}}<br>target %{{y:.2f}} %, source %{{x:.2f}} %<extra></extra>",
@@ -126,7 +126,7 @@ def learning_over_time(arms: Sequence[Arm], curves: Curves, colours: Mapping[str
                 "uid": arm.key,
                 "x": table["seconds"].to_numpy(np.float64),
                 "y": table["validation_accuracy"].to_numpy(np.float64),
-                "line": {"color": colours[arm.key], "width": 2, "dash": "dot" if arm.role is Role.CONTROL else "solid"},
+                "line": {"color": colours[arm.key], "width": 2, "dash": dash_of(arm.spec)},
                 "marker": {"size": 6, "color": colours[arm.key]},
                 "text": [f"{epoch:.0f}" for epoch in table["epoch"]],
                 "hovertemplate": f"{arm.label}, epoch %{{text}}<br>%{{y:.2f}} % after %{{x:.3g}} s<extra></extra>",
@@ -168,7 +168,7 @@ def accuracy_against(
             continue
         places.append(x)
         traces.append(_point(arm.spec.label, x, interval, colours[arm.key], _text(cost, x), _symbol(arm)))
-    by_rank = {arm.lora.rank: arm for arm in arms if arm.lora}
+    by_rank = {arm.adapter.rank: arm for arm in reversed(arms) if arm.adapter}
     for cut in cuts if cost == "storage" else ():
         if cut.rank in by_rank:
             twin, interval = by_rank[cut.rank], cut.accuracy

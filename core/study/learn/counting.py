@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from core.errors import LoRAError
 from core.methods.targets import ALL, Role, is_named, names
-from core.spec import ModelSpec
+from core.networks.perceptron import PerceptronSpec
 
 FLOAT32 = 4
 """Bytes per trained number."""
@@ -180,7 +180,7 @@ def storage(network: Network, rank: int, customers: int) -> Storage:
     return Storage(customers, customers * base, base, customers * adapter)
 
 
-def perceptron(spec: ModelSpec) -> Network:
+def perceptron(spec: PerceptronSpec) -> Network:
     """Describe LoRA Lab's multilayer perceptron."""
     sizes = [spec.num_features, spec.num_hidden_1, spec.num_hidden_2, spec.num_classes]
     layers = (

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, scaling_factor
-from core.methods.lora import count_parameters, freeze_linear_layers, merge, unmerge
-from core.networks.perceptron import MultilayerPerceptron, build
-from core.spec import SCALINGS, ModelSpec
+from core.methods.layers import SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, scaling_factor
+from core.methods.merging import merge, unmerge
+from core.methods.parameters import count_parameters, freeze_linear_layers
+from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 
 Array = NDArray[np.float32]
 
@@ -207,7 +207,7 @@ class Inventory:
     total: int
 
 
-def inventory(rank: int, alpha: float, spec: ModelSpec | None = None) -> Inventory:
+def inventory(rank: int, alpha: float, spec: PerceptronSpec | None = None) -> Inventory:
     """Describe the network that :func:`listing` builds.
 
     Args:
@@ -218,7 +218,7 @@ def inventory(rank: int, alpha: float, spec: ModelSpec | None = None) -> Invento
     Raises:
         LoRAError: the rank exceeds the maximum of a layer, or alpha is out of range.
     """
-    network = build(spec or ModelSpec())
+    network = (spec or PerceptronSpec()).build()
     put_adapters(network, rank, alpha)
     rows = [
         {

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.data.presets import PRESETS
-from core.spec import CONTROL_RATES, LEARNING_RATES, LoRASpec, Method, ModelSpec, OptimSpec, RunSpec, TaskSpec, bounds
+from core.data.task_spec import TaskSpec
+from core.methods.lora import LoRASpec
+from core.methods.method import MethodSpec, Role
+from core.methods.pretrain import PretrainSpec
+from core.methods.registry import method_order, methods
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec, RunSpec, default_rate
+from core.spec import bounds
 from core.study.arms.tuning import TuneSpec, rates_around
 from core.study.arms.verdict import MarginSpec
 
@@ -29,7 +36,7 @@ def compare_command(
     seeds = sorted({spec.seed for spec in specs})
     options, rates = _shared_options(base, specs), _rate_options(specs)
     outputs = max(classes[dataset] for dataset in (base.task.dataset, task.dataset))
-    if preset is None or options is None or rates is None or base.model != ModelSpec.of(num_classes=outputs):
+    if preset is None or options is None or rates is None or base.network != PerceptronSpec.of(num_classes=outputs):
         return None
     if seeds != list(range(len(seeds))):
         return None
@@ -59,19 +66,22 @@ def _preset(source: TaskSpec, target: TaskSpec, classes: Mapping[str, int]) -> s
 
 
 def _shared_options(base: RunSpec, specs: Sequence[RunSpec]) -> list[str] | None:
-    """Epochs, batch size, ranks, alpha and controls; None where runs differ in what the command shares."""
+    """Epochs, batch size, adapters, alpha and controls; None where runs differ in what the command shares."""
     epochs, batches = {spec.optim.epochs for spec in specs}, {spec.optim.batch_size for spec in specs}
-    loras = {spec.lora for spec in specs if spec.lora}
-    alphas = {lora.alpha for lora in loras}
+    adapters = {spec.adapter for spec in specs if spec.adapter}
+    kinds = sorted({adapter.kind for adapter in adapters}, key=method_order)
+    ranks = sorted({adapter.rank for adapter in adapters})
+    alphas = {adapter.alpha for adapter in adapters}
     trained_as = {spec.optim.but(learning_rate=0.1, epochs=1, batch_size=1) for spec in [base, *specs]}
     if (
         len(epochs) > 1
         or batches != {base.optim.batch_size}
         or len(alphas) != 1
         or trained_as != {OptimSpec.of(learning_rate=0.1, epochs=1, batch_size=1)}
-        or base.optim.learning_rate != LEARNING_RATES["pretrain"]
+        or base.optim.learning_rate != default_rate(PretrainSpec)
         or (base.seed and not specs[0].own_base)
-        or any(lora != LoRASpec.of(rank=lora.rank, alpha=lora.alpha) for lora in loras)
+        or any(adapter != type(adapter).of(rank=adapter.rank, alpha=adapter.alpha) for adapter in adapters)
+        or len(adapters) != len(kinds) * len(ranks)
         or len({(spec.task, spec.device, spec.own_base) for spec in specs}) > 1
         or base.device != specs[0].device
     ):
@@ -79,42 +89,40 @@ def _shared_options(base: RunSpec, specs: Sequence[RunSpec]) -> list[str] | None
     words = [f"--pretrain-epochs {base.optim.epochs}", f"--epochs {epochs.pop()}"]
     if base.optim.batch_size != OptimSpec.of().batch_size:
         words.append(f"--batch-size {base.optim.batch_size}")
-    words.append("--rank " + " ".join(map(str, sorted({lora.rank for lora in loras}))))
+    words += [f"--adapters {' '.join(kinds)}"] if kinds != [LoRASpec.name()] else []
+    words.append(f"--rank {' '.join(map(str, ranks))}")
     if (alpha := alphas.pop()) != LoRASpec.of().alpha:
         words.append(f"--alpha {alpha:g}")
-    controls = [name for name in CONTROL_RATES if any(spec.control == name for spec in specs)]
+    controls = [kind for kind in methods(Role.CONTROL) if any(spec.kind == kind for spec in specs)]
     return [*words, "--controls " + " ".join(controls)] if controls else words
 
 
 def _rate_options(specs: Sequence[RunSpec]) -> list[str] | None:
     """Learning rates, tuned or not; None where they are none that the command would try."""
-    tried: dict[tuple[str, LoRASpec | None], set[float]] = {}
+    tried: dict[MethodSpec, set[float]] = {}
     for spec in specs:
-        tried.setdefault((spec.control or spec.method, spec.lora), set()).add(spec.optim.learning_rate)
+        tried.setdefault(spec.method, set()).add(spec.optim.learning_rate)
     counts = {len(rates) for rates in tried.values()}
-    lora = {frozenset(rates) for (kind, _), rates in tried.items() if kind == "lora"}
-    full = {frozenset(rates) for (kind, _), rates in tried.items() if kind == "full"}
-    if len(counts) > 1 or len(lora) != 1 or len(full) != 1 or max(counts) > (bounds(TuneSpec, "rates").high or 0):
+    if len(counts) > 1 or not methods(Role.REFERENCE).keys() & {method.kind for method in tried}:
         return None
     count = counts.pop()
-    centres = {"full": _centre("full", full.pop(), count), "lora": _centre("lora", lora.pop(), count)}
-    for (kind, _), rates in tried.items():
-        centre = centres.get(kind) or CONTROL_RATES.get(kind)  # type: ignore[call-overload]
-        if centre is None or set(_around(centre, count)) != rates:
+    if count > (bounds(TuneSpec, "rates").high or 0):
+        return None
+    centres: dict[str, float] = {}
+    for method, rates in tried.items():
+        prior = default_rate(method)
+        # A rate that these lie around: the method's default if it is one, else the middle one.
+        options = [prior] if method.role is Role.CONTROL else [prior, sorted(rates)[len(rates) // 2]]
+        centre = next((rate for rate in options if set(_around(rate, count)) == rates), None)
+        if centre is None or centres.setdefault(method.kind, centre) != centre:
             return None
     words = [
-        f"--lr-{method} {centre!r}"
-        for method, centre in centres.items()
-        if centre is not None and centre != LEARNING_RATES[method]  # type: ignore[index]
+        f"--lr-{kind} {centres[kind]!r}"
+        for kind, method in (methods(Role.REFERENCE) | methods(Role.ADAPTER)).items()
+        if kind in centres and centres[kind] != default_rate(method)
     ]
     return words if count == 1 else [*words, f"--tune {count}"]
 
 
 def _around(centre: float, count: int) -> tuple[float, ...]:
     return (centre,) if count == 1 else rates_around(centre, TuneSpec.of(rates=count))
-
-
-def _centre(method: Method, rates: frozenset[float], count: int) -> float | None:
-    """A rate that these lie around: the method's default if it is one, else the middle one; None off the grid."""
-    middle = sorted(rates)[len(rates) // 2]
-    return next((rate for rate in (LEARNING_RATES[method], middle) if set(_around(rate, count)) == rates), None)

@@ -16,21 +16,21 @@ def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
     """Network, base, task, settings, seeds, device and versions of an experiment."""
     specs = [run.spec for run in evidence.members]
     first, results = specs[0], [run.result for run in evidence.members if run.result]
-    model = first.model
     yield "Experiment", f"{evidence.experiment.id}, started {_moment(evidence.experiment.created)}"
-    sizes = f"{model.num_features}-{model.num_hidden_1}-{model.num_hidden_2}-{model.num_classes}"
-    # A LoRA run counts its adapters as well: the network itself is the smallest.
+    # A run with adapters counts them as well: the network itself is the smallest.
     plain = min((result.parameters for result in results), default=None)
-    yield "Network", f"multilayer perceptron {sizes}, {count_text(plain)} parameters"
+    yield "Network", f"{first.network.title} {first.network.sizes}, {count_text(plain)} parameters"
     yield from _bases(evidence)
     images = evidence.remeasured.images
     counts = f": {count_text(images[0])} images to train on, {count_text(images[1])} to choose by, " if images else ""
     yield "Target", task_text(first.task) + (f"{counts}{count_text(images[2])} to test with" if images else "")
     yield "Settings", listed(list(dict.fromkeys(spec.label for spec in specs)))
-    if loras := {spec.lora for spec in specs if spec.lora}:
-        shared = {(lora.alpha, lora.scaling, lora.start, lora.target_modules) for lora in loras}
-        words = [f"alpha {a:g}, scaling {s}, A drawn {start}, on {' '.join(layers)}" for a, s, start, layers in shared]
-        yield "LoRA", listed(sorted(words))
+    by_method: dict[str, set[str]] = {}
+    for own in {spec.adapter for spec in specs if spec.adapter}:
+        words = f"alpha {own.alpha:g}, scaling {own.scaling}, A drawn {own.start}, on {' '.join(own.target_modules)}"
+        by_method.setdefault(own.title, set()).add(words)
+    for title, settings in sorted(by_method.items()):
+        yield title, listed(sorted(settings))
     epochs, batches = ({getattr(spec.optim, name) for spec in specs} for name in ("epochs", "batch_size"))
     passes, sizes = (listed([str(n) for n in sorted(found)]) for found in (epochs, batches))
     yield "Training", f"Adam, {passes} epochs, batches of {sizes}"

@@ -14,7 +14,7 @@ def limits_of(evidence: Evidence) -> list[str]:
     """The limits that this design and these numbers have, the most important first."""
     specs = [run.spec for run in evidence.members]
     seeds, epochs = len(evidence.seeds), sorted({spec.optim.epochs for spec in specs})
-    model = specs[0].model
+    network = specs[0].network
     if specs[0].own_base:
         bases = (
             "Each seed had a base of its own, and differences are paired by seed: the intervals hold for bases trained "
@@ -26,16 +26,15 @@ def limits_of(evidence: Evidence) -> list[str]:
             "other numbers. Letting base and fine-tune seed vary together would tell."
         )
     sentences = [
-        f"The network is a perceptron of {model.num_features}-{model.num_hidden_1}-{model.num_hidden_2}-"
-        f"{model.num_classes} units on 28×28 images. What holds here need not hold for a language model or a larger "
-        "network.",
+        f"The network is a {network.title} of {network.sizes} units on 28×28 images. What holds here need not hold for "
+        "a language model or a larger network.",
         bases,
         f"The intervals are over {seeds} seeds, that is over data order and the draw of LoRA's A; the test images "
         "are the same for all, and other images would move all settings.",
         f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}. What learns "
         "more slowly may catch up in a longer training.",
     ]
-    alphas = {spec.lora.alpha for spec in specs if spec.lora}
+    alphas = {spec.adapter.alpha for spec in specs if spec.adapter}
     if len(alphas) == 1:
         sentences.append(f"Alpha was {alphas.pop():g} throughout; only the learning rate was tuned to it.")
     if not evidence.tuned:

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 
 from core.errors import RunStateError
 from core.lab import Lab
-from core.spec import Role
+from core.methods.method import Role
 from core.store.record import Curve, Experiment
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import (

@@ -14,10 +14,11 @@ from core.engine.job import NETWORK
 from core.errors import LoRAError
 from core.lab import Lab
 from core.methods.layers import AdaptedLinear
-from core.methods.lora import merged_copy
+from core.methods.linear import features, is_linear
+from core.methods.merging import merged_copy
+from core.methods.method import Role
 from core.networks.file import read_network
 from core.networks.perceptron import MultilayerPerceptron
-from core.spec import Role
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import best_arm, chosen_arms, is_lora
@@ -91,9 +92,9 @@ def read_change(lab: Lab, run: Run) -> WeightChange:
 
 def layer_shapes(run: Run) -> dict[str, tuple[int, int]]:
     """Return (out, in) of each layer of a run's network, by its path, without reading a file."""
-    model = run.spec.model
-    sizes = (model.num_features, model.num_hidden_1, model.num_hidden_2, model.num_classes)
-    return {f"layers.{2 * i}": (sizes[i + 1], sizes[i]) for i in range(3)}
+    network = run.spec.network.build()
+    shapes = {path: features(module) for path, module in network.named_modules() if is_linear(module)}
+    return {path: (outputs, inputs) for path, (inputs, outputs) in shapes.items()}
 
 
 def main_arms(runs: Iterable[Run], always: str | None = None) -> list[Arm]:
@@ -118,7 +119,7 @@ def main_run(runs: Iterable[Run]) -> Run | None:
     everything = list(runs)
     arms = main_arms(everything)
     # LoRA first: its adapters are what the sliders are about.
-    arm = best_arm(everything, is_lora) or next((arm for arm in arms if arm.lora), arms[0] if arms else None)
+    arm = best_arm(everything, is_lora) or next((arm for arm in arms if arm.adapter), arms[0] if arms else None)
     return arm.runs[0] if arm is not None else None
 
 

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from core.adapter import apply_adapter
 from core.data.examples import Examples
+from core.data.task_spec import TaskSpec
 from core.data.views.image import images_of
 from core.engine.job import NETWORK
 from core.engine.predictions import Predictions
 from core.errors import PredictionsError
 from core.lab import Lab
+from core.methods.method import Role
 from core.networks.file import read_network
-from core.spec import TaskSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.examples import (
@@ -136,7 +137,7 @@ def network_of_run(lab: Lab, run: Run) -> nn.Module:
     Raises:
         LabError: a file is gone or damaged, or the run has not made one.
     """
-    if run.spec.lora is None:
+    if run.spec.role is not Role.ADAPTER:
         return read_network(lab.artifacts.path(run.id, NETWORK))
     return apply_adapter(read_network(lab.artifacts.base(run)), lab.artifacts.adapter(run.id))
 

@@ -15,8 +15,9 @@ from core.data.task import EvaluationPart, Task
 from core.engine.job import NETWORK
 from core.errors import LabError, RunStateError
 from core.lab import Lab
+from core.methods.method import Role
 from core.networks.file import read_network
-from core.spec import Role, RunSpec
+from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm, Standing
@@ -72,7 +73,7 @@ def remeasure(lab: Lab, arms: Sequence[Arm]) -> Remeasured:
     full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
     try:
         start = mean_standing(list(base_standings(lab, arms).values()))
-        ranks = [arm.lora.rank for arm in arms if arm.lora]
+        ranks = sorted({arm.adapter.rank for arm in arms if arm.adapter})
         cuts = tuple(cut_arms(lab, full, ranks)) if full else ()
         outline = lab.tasks.outline(arms[0].spec.task) if arms else None
     except LabError as error:

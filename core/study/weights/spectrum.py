@@ -38,7 +38,7 @@ def linear_weights(network: nn.Module) -> dict[str, Array]:
 def delta_weights(base: nn.Module, tuned: nn.Module) -> dict[str, Array]:
     """ΔW of every linear layer: the tuned weight minus the base's, by the layer's path.
 
-    An adapted layer, merged or not, gives s · (A B)ᵀ from its own matrices in float64. The difference of the
+    An adapted layer, merged or not, gives ΔW from its own matrices in float64, as s · (A B)ᵀ. The difference of the
     sums would be the same but for rounding, which makes a low rank look full.
 
     Args:
@@ -57,7 +57,7 @@ def delta_weights(base: nn.Module, tuned: nn.Module) -> dict[str, Array]:
         if isinstance(layer, AdaptedLinear):
             if not np.array_equal(weight, before[path]):
                 raise BaseMismatchError(f"The adapter of layer {path} was trained on another base: choose that one.")
-            deltas[path] = layer.lora.scaling * (_array(layer.lora.A) @ _array(layer.lora.B)).T
+            deltas[path] = _array(layer.delta(torch.float64))
         else:
             deltas[path] = weight - before[path]
     return deltas
@@ -70,8 +70,8 @@ def with_weights(network: nn.Module, weights: Mapping[str, Array]) -> nn.Module:
     base it is the adapter at strength t, and without a layer's ΔW that layer's adapter is off.
 
     Args:
-        network: of plain linear layers; see :func:`core.methods.lora.base_copy` and
-            :func:`core.methods.lora.merged_copy`.
+        network: of plain linear layers; see :func:`core.methods.merging.base_copy` and
+            :func:`core.methods.merging.merged_copy`.
         weights: (out, in) each, by the path of the layer.
 
     Raises:

@@ -19,7 +19,7 @@ from core.data.examples import Examples
 from core.data.task import EvaluationPart, Task
 from core.errors import CheckpointError, SpecError
 from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged
-from core.methods.lora import adapted_layers
+from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.algebra import CPU_LIKE, PRODUCTS, linear
 from core.training.bank.full import FullShard, linears

@@ -9,12 +9,12 @@ from torch import nn
 from core.data.task import Task
 from core.errors import SpecError
 from core.networks.perceptron import MultilayerPerceptron
-from core.spec import RunSpec
+from core.run_spec import RunSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.bank.proof import fault_of
 from core.training.one_by_one import OneByOne
-from core.training.sharing import sharing_of
+from core.training.sharing import sharing, sharing_of
 from core.training.stepper import Stepper
 
 TRIED = ("cpu",)
@@ -35,17 +35,41 @@ def stepper_for(networks: Sequence[nn.Module], specs: Sequence[RunSpec], task: T
     """
     if len({sharing_of(spec) for spec in specs}) > 1:
         raise SpecError("Runs of different kinds cannot be trained together: train these runs one by one.")
-    step = sharing_of(specs[0]).step
+    rates, seeds = [spec.optim.learning_rate for spec in specs], [spec.seed for spec in specs]
+    return stepper_of(networks, specs[0].kind, rates, seeds, task, source)
+
+
+def stepper_of(
+    networks: Sequence[nn.Module],
+    kind: str,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    task: Task,
+    source: Task | None = None,
+) -> Stepper:
+    """The stepper for networks of one method.
+
+    Args:
+        networks: the networks, on the task's device.
+        kind: of their method.
+        rates: learning rate of each.
+        seeds: seed of each.
+        task: the task to train on.
+        source: the task that the base was trained on, to measure forgetting.
+
+    Raises:
+        SpecError: they cannot be trained together, or are not what the method trains.
+    """
+    step = sharing(kind).step
     perceptrons = [network for network in networks if isinstance(network, MultilayerPerceptron)]
     if step != "autograd" and len(perceptrons) == len(networks):
-        rates, seeds = [spec.optim.learning_rate for spec in specs], [spec.seed for spec in specs]
         bank = Bank(perceptrons, rates, seeds, task, source)
         if bank.step != step:
-            raise SpecError(f"These networks are not what runs of the kind {specs[0].label} train.")
+            raise SpecError(f"These networks are not what runs of the method {kind} train.")
         return bank
     if len(networks) > 1:
         raise SpecError("These runs have no step that trains several at once: train them one by one.")
-    return _by_autograd(networks[0], specs[0], task, source)
+    return AutogradStepper(networks[0], rates[0], task, seeds[0], source)
 
 
 def proven(stepper: Stepper, specs: Sequence[RunSpec], prove: bool | None = None) -> tuple[Stepper, str | None]:

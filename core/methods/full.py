@@ -1,0 +1,23 @@
+"""Full fine-tuning: trains all weights of the base."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from core.methods.method import MethodSpec, Role
+
+
+class FullSpec(MethodSpec):
+    """Trains all weights of the base."""
+
+    kind: Literal["full"] = "full"
+    title = "Full fine-tuning"
+    short = "Full"
+    line = "all weights"
+    role = Role.REFERENCE
+
+    def prepare(self, network: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
+        return network

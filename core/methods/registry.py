@@ -1,0 +1,60 @@
+"""All methods, in the order in which forms, tables and figures list them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo
+
+from core.errors import SpecError
+from core.methods.biases import BiasesSpec
+from core.methods.full import FullSpec
+from core.methods.head import HeadSpec
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import LowRankSpec
+from core.methods.method import MethodSpec, Role, UnknownMethod
+from core.methods.pretrain import PretrainSpec
+from core.methods.scratch import ScratchSpec
+from core.spec import by_kind
+
+METHODS: list[type[MethodSpec]] = [
+    PretrainSpec,
+    FullSpec,
+    LoRASpec,
+    HeadSpec,
+    BiasesSpec,
+    ScratchSpec,
+]
+"""One line per method."""
+
+
+def methods(role: Role) -> dict[str, type[MethodSpec]]:
+    """The methods with this role, by kind."""
+    return {method.name(): method for method in METHODS if method.role is role}
+
+
+def adapter_methods() -> dict[str, type[LowRankSpec]]:
+    """The methods that train adapters of low rank, by kind."""
+    return {method.name(): method for method in METHODS if issubclass(method, LowRankSpec)}
+
+
+def method_of(kind: str) -> MethodSpec:
+    """The method of this kind with its default settings. Raises: SpecError: there is none."""
+    found = {method.name(): method for method in METHODS}.get(kind)
+    if found is None:
+        raise SpecError(f"There is no method {kind!r}; choose one of: {', '.join(m.name() for m in METHODS)}.")
+    return found.of()
+
+
+def method_order(kind: str) -> int:
+    """Position of a method in :data:`METHODS`; unknown ones come last."""
+    kinds = [method.name() for method in METHODS]
+    return kinds.index(kind) if kind in kinds else len(kinds)
+
+
+def _method(value: Any, info: ValidationInfo) -> MethodSpec:
+    return by_kind(value, info, MethodSpec, METHODS, UnknownMethod)
+
+
+AnyMethod = Annotated[SerializeAsAny[MethodSpec], BeforeValidator(_method)]
+"""Type of a field that holds a method; the name of a kind stands for its default settings."""

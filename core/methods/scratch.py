@@ -1,0 +1,28 @@
+"""From scratch: what the task alone would give, without the base."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from core.methods.full import FullSpec
+from core.methods.method import MethodSpec, Role
+
+
+class ScratchSpec(MethodSpec):
+    """Trains all weights, starting from random ones instead of the base's."""
+
+    kind: Literal["scratch"] = "scratch"
+    title = "From scratch"
+    short = "From scratch"
+    line = "a new network from random weights"
+    role = Role.CONTROL
+    starts_from_base = False
+
+    def prepare(self, network: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
+        return network
+
+    def shape(self) -> MethodSpec:
+        return FullSpec()

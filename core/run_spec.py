@@ -1,0 +1,146 @@
+"""Run specs: the complete definition of a run, made of a method, a network, a task and how it is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from core.data.task_spec import TaskSpec
+from core.errors import SpecError
+from core.methods.low_rank import LowRankSpec
+from core.methods.method import MethodSpec, Role
+from core.methods.registry import AnyMethod
+from core.networks.network import NetworkSpec
+from core.networks.perceptron import PerceptronSpec
+from core.networks.registry import AnyNetwork
+from core.spec import Device, Spec
+
+
+class OptimSpec(Spec):
+    """Settings of training with Adam on mini-batches."""
+
+    learning_rate: float = Field(0.001, gt=0, le=1.0, title="Learning rate", description="Learning rate of Adam.")
+    batch_size: int = Field(64, ge=1, le=8192, title="Batch size", description="Images per step.")
+    epochs: int = Field(10, ge=1, le=200, title="Epochs", description="Passes over the training part.")
+    patience: int = Field(
+        0,
+        ge=0,
+        le=200,
+        title="Patience",
+        description="Stop after this many epochs without a lower validation loss; 0 disables early stopping.",
+    )
+    keep: Literal["last", "best"] = Field(
+        "last", title="Keep", description="Weights to keep: those of the last epoch, or of the best by validation loss."
+    )
+
+
+class RunSpec(Spec):
+    """Everything that defines a run: the same spec with the same code gives the same result.
+
+    Runs of older versions have specs without the fields that are newer. The default of a field is the value that such
+    a run had, and never changes, so that an old run and its repeat are one arm; what forms suggest is set there.
+    """
+
+    method: AnyMethod = Field(title="Method", description="What is trained, and how.")
+    network: AnyNetwork = Field(default=PerceptronSpec(), title="Network")
+    task: TaskSpec = Field(default=TaskSpec(), title="Task")
+    source: TaskSpec | None = Field(None, title="Source task", description="The task that the base was trained on.")
+    base: str | None = Field(
+        None, min_length=1, max_length=64, title="Base", description="The pretrain run whose network is fine-tuned."
+    )
+    optim: OptimSpec = Field(default=OptimSpec(), title="Training")
+    seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Seed of initial weights and data order.")
+    device: Device = Field("auto", title="Device", description="Device to train on; auto picks the fastest one.")
+    own_base: bool = Field(
+        False,
+        title="A base for each seed",
+        description="Start each seed from a base that was pretrained with that seed, so that both vary together.",
+    )
+
+    @classmethod
+    def from_version_1(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Version 1 had the name of the method, LoRA settings and a control beside each other.
+
+        Raises:
+            SpecError: LoRA settings without LoRA, or a control without full fine-tuning.
+        """
+        values = super().from_version_1(values)
+        method, lora, control = values.pop("method", None), values.pop("lora", None), values.pop("control", None)
+        if (method == "lora") != (lora is not None):
+            raise SpecError("LoRA settings are required for the method lora, and allowed only there.")
+        if control and method != "full":
+            raise SpecError("A control is a kind of full fine-tuning: choose the method full.")
+        if method is not None:
+            settings = lora if isinstance(lora, dict) else {}
+            values["method"] = {"kind": control or method} | settings
+        if "model" in values:
+            sizes = values.pop("model")
+            values["network"] = {"kind": "perceptron"} | sizes if isinstance(sizes, dict) else sizes
+        return values
+
+    @model_validator(mode="after")
+    def _parts_fit_the_method(self) -> Self:
+        if self.role is Role.BASE and (self.base or self.source):
+            raise ValueError("A pretrain run starts from random weights: it has no base and no source.")
+        if self.role is not Role.BASE and not (self.base and self.source):
+            raise ValueError("Fine-tuning needs a base: choose a finished pretrain run.")
+        if self.own_base and self.role is Role.BASE:
+            raise ValueError("A pretrain run does not start from a base, so it cannot have one for each seed.")
+        return self
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version can train it; runs of a newer one are listed and kept."""
+        return self.method.is_known and self.network.is_known
+
+    @property
+    def arm(self) -> str:
+        """Key of the arm: equal for runs that differ only in the seed (and in the base, if each seed has its own)."""
+        return _arm(self)
+
+    @property
+    def start(self) -> str | None:
+        """Key of the base: equal for arms that start from the same base for every seed; see ``own_base``."""
+        return "a base for each seed" if self.own_base else self.base
+
+    @property
+    def kind(self) -> str:
+        """Name of the method, as in ``lora``."""
+        return self.method.kind
+
+    @property
+    def role(self) -> Role:
+        """What the method is for in a comparison."""
+        return self.method.role
+
+    @property
+    def adapter(self) -> LowRankSpec | None:
+        """Settings of the adapters; None for a method that trains none."""
+        return self.method if isinstance(self.method, LowRankSpec) else None
+
+    @property
+    def label(self) -> str:
+        """Short name of the arm, as in ``LoRA r=4``."""
+        return self.method.label
+
+
+def default_rate(
+    method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec = PerceptronSpec
+) -> float:
+    """The learning rate that suits a method on a network, before anything was tried."""
+    return network.learning_rate * method.rate_factor
+
+
+@lru_cache(maxsize=4096)
+def _arm(spec: RunSpec) -> str:
+    """The key of an arm; cached, because pages group hundreds of runs by it on every rerun."""
+    values = spec.model_dump(
+        mode="json", exclude={"seed", "base"} if spec.own_base else {"seed"}, exclude_defaults=True
+    )
+    for name, part in (("method", spec.method), ("network", spec.network)):
+        values[name] = {**values.get(name, {}), "kind": part.kind}  # the default of its class, and so left out
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
