@@ -67,7 +67,7 @@ def test_a_result_has_every_round_of_every_row(tasks: Tasks) -> None:
     wait_until(lambda: ended(timer))
     found = timer.found(SPEC)
     assert found is not None
-    assert {(row.way, row.lora) for row in found.rows} == SUBJECTS
+    assert {(row.way, row.method) for row in found.rows} == SUBJECTS
     assert {len(row.seconds) for row in found.rows} == {3}
     assert found.threads == 1
     assert found.machine

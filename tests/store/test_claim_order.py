@@ -34,7 +34,7 @@ def queue(store: Store, name: str, arms: Sequence[object], seeds: Sequence[int])
 
 
 def bank_size(specs: Sequence[RunSpec]) -> int:
-    return LORA_BANK if specs[0].lora else FULL_BANK
+    return LORA_BANK if specs[0].adapter else FULL_BANK
 
 
 def claim_all(store: Store) -> list[list[Run]]:

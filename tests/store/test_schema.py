@@ -26,8 +26,17 @@ LABEL = (
 """A column of versions 3 and 4."""
 
 
+KIND = (
+    "kind TEXT GENERATED ALWAYS AS (method || '/' || ifnull(json_extract(spec, '$.control'), '')"
+    " || '/' || ifnull(json_extract(spec, '$.lora.rank'), '')) VIRTUAL"
+)
+"""A column of version 5."""
+
+
 def as_it_was(sql: str, version: int) -> str | None:
     """A statement of this version's schema as in an earlier version; None if that version had none."""
+    if version == 5:
+        return re.sub(r"kind TEXT GENERATED.*(?=\))", KIND, sql, flags=re.DOTALL)
     if sql.startswith("CREATE INDEX runs_by_kind"):
         return None  # of version 5
     sql = re.sub(r",\s*kind TEXT GENERATED.*(?=\))", "", sql, flags=re.DOTALL)
@@ -61,8 +70,8 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
             if statement := as_it_was(table, version):
                 db.execute(statement)
         columns = {row[1] for row in db.execute("PRAGMA table_xinfo(runs)")}
-        assert ("accuracy" in columns, "label" in columns) == (version >= 3, version >= 3)
-        assert ("copied" in columns, "kind" in columns) == (version >= 4, False)
+        assert ("accuracy" in columns, "label" in columns) == (version >= 3, version in (3, 4))
+        assert ("copied" in columns, "kind" in columns) == (version >= 4, version >= 5)
         db.execute(
             "INSERT INTO runs (id, spec, method, bank_key, state, owner, created, result)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -90,5 +99,9 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
             assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
     assert found[0] == found[1]
     with closing(sqlite3.connect(old)) as db:
-        assert db.execute("SELECT dataset, kind, accuracy FROM runs").fetchone() == ("digits", "pretrain//", 90.0)
+        assert db.execute("SELECT dataset, kind, accuracy FROM runs").fetchone() == (
+            "digits",
+            '{"kind":"pretrain"}',
+            90.0,
+        )
     assert Search(Store(old)).count(Query(text="pretrain")) == 1

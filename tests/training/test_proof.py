@@ -89,7 +89,7 @@ def test_rounding_is_no_fault(task: Task, method: str, count: int, batch: int, r
 )
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_rounding_is_no_fault_in_networks_of_other_shapes(task: Task, method: str, model: PerceptronSpec) -> None:
-    assert fault(task, method, 2, network=model) is None
+    assert fault(task, method, 2, model=model) is None
 
 
 def test_rounding_is_no_fault_where_float32_has_few_digits_left(task: Task) -> None:
@@ -127,7 +127,7 @@ def test_the_tolerance_is_far_from_rounding_and_from_the_fault_that_must_be_foun
 
     monkeypatch.setattr(proof, "_gaps", gaps)
     for method in ("full", "lora"):
-        assert fault(task, method, 3, network=PerceptronSpec.of()) is None
+        assert fault(task, method, 3, model=PerceptronSpec.of()) is None
     assert len(seen) > 100
     assert max(seen) < proof.TOLERANCE / 10
     assert proof.TOLERANCE < 1e-3 / 5
