@@ -11,7 +11,9 @@ from typing import Any
 from core.adapter.archive import CONFIG, json_bytes, json_object, printable
 from core.errors import AdapterError
 from core.methods.layers import AdaptedLinear, LoRALayer, Scaling, alpha_for, scaling_factor
+from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
+from core.methods.registry import adapter_methods
 
 PEFT_VERSION = "0.21.0"
 """The version of PEFT whose format is written. PEFT does not require the field in LoRA files."""
@@ -64,6 +66,8 @@ class AdapterConfig:
     rank_pattern: Mapping[str, int]
     """Ranks that differ from ``rank``, by pattern; the first match counts."""
     alpha_pattern: Mapping[str, float]
+    method: type[LowRankSpec] = LoRASpec
+    """The method whose layers compute the adapter."""
 
     @classmethod
     def of(cls, lora: LowRankSpec, layers: Mapping[str, AdaptedLinear]) -> AdapterConfig:
@@ -81,6 +85,7 @@ class AdapterConfig:
             target_modules=tuple(sorted(layers)),
             rank_pattern={path: rank for path, rank in ranks.items() if rank != lora.rank},
             alpha_pattern={path: own for path, own in alphas.items() if own != alpha},
+            method=type(lora),
         )
 
     @classmethod
@@ -93,9 +98,10 @@ class AdapterConfig:
         values = json_object(content, CONFIG)
         if values.get("peft_type") != "LORA":
             raise AdapterError(f"The adapter has the type {values.get('peft_type')!r:.80}; only LORA is supported.")
+        method = _method(values)
         for name, value in values.items():
             off = value in (None, False, "none", "") or value == {} or value == []
-            if name not in HARMLESS | SUPPORTED and not off:
+            if name not in HARMLESS | SUPPORTED | method.peft_fields.keys() and not off:
                 raise AdapterError(f"The adapter uses {printable(name)}={value!r:.80}, which is not supported.")
         if values.get("init_lora_weights", True) not in STARTS:
             raise AdapterError(
@@ -112,6 +118,7 @@ class AdapterConfig:
             target_modules=_targets(values.get("target_modules")),
             rank_pattern={key: _rank(value) for key, value in _patterns(values, "rank_pattern")},
             alpha_pattern={key: _alpha(value) for key, value in _patterns(values, "alpha_pattern")},
+            method=method,
         )
 
     def to_json(self) -> bytes:
@@ -136,6 +143,7 @@ class AdapterConfig:
                 ),
                 "task_type": None,
                 "use_rslora": self.use_rslora,
+                **self.method.peft_fields,
             }
         )
 
@@ -159,6 +167,16 @@ class AdapterConfig:
     def scaling(self) -> Scaling:
         """How the factor on an adapter's output is computed."""
         return "alpha/sqrt(r)" if self.use_rslora else "alpha/r"
+
+
+def _method(values: Mapping[str, Any]) -> type[LowRankSpec]:
+    """The method whose fields a config has, the one with most of them; LoRA has none of its own."""
+    fitting = [
+        method
+        for method in adapter_methods().values()
+        if all(values.get(name) == value for name, value in method.peft_fields.items())
+    ]
+    return max(fitting, key=lambda method: len(method.peft_fields))
 
 
 def _layer_alpha(scaling: Scaling, layer: LoRALayer) -> float:

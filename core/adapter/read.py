@@ -16,7 +16,6 @@ from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, printable, read_e
 from core.adapter.certificate import Certificate
 from core.adapter.config import AdapterConfig
 from core.errors import AdapterError, BaseMismatchError
-from core.methods.layers import LinearWithLoRA
 from core.methods.linear import features, is_linear
 from core.methods.merging import adapted_layers
 from core.networks.perceptron import fingerprint
@@ -28,7 +27,10 @@ FINGERPRINT = "base_fingerprint"
 MAX_NAME = 256
 """Maximum length of a tensor's name, because the time to match patterns grows with it."""
 
-_NAME = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+_NAME = re.compile(r"base_model\.model\.(.+?)\.(lora_\w+(?:\.weight)?)")
+MATRICES = ("lora_A.weight", "lora_B.weight")
+"""PEFT's names of A and B."""
+
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -56,13 +58,18 @@ class AdapterFile:
 
     def matrices(self, path: str) -> tuple[Tensor, Tensor]:
         """A of shape (in, r) and B of shape (r, out) of one layer, in float32."""
-        a, b = (self.tensors[tensor_name(path, letter)] for letter in "AB")
+        a, b = (self.tensors[tensor_name(path, name)] for name in MATRICES)
         return a.T.float().contiguous(), b.T.float().contiguous()
 
+    def vectors(self, path: str) -> dict[str, Tensor]:
+        """Vectors of one layer, (out,) each in float32, by the attribute of the layer's class."""
+        names = self.config.method.layer.vectors
+        return {name: self.tensors[tensor_name(path, peft)].float() for name, peft in names.items()}
 
-def tensor_name(path: str, letter: str) -> str:
-    """PEFT's name of matrix ``A`` or ``B`` of the layer at ``path``."""
-    return f"base_model.model.{path}.lora_{letter}.weight"
+
+def tensor_name(path: str, name: str) -> str:
+    """PEFT's name of a tensor of the layer at ``path``, as in :meth:`core.methods.layers.AdaptedLinear.tensors`."""
+    return f"base_model.model.{path}.{name}"
 
 
 def read_adapter(source: Path | bytes) -> AdapterFile:
@@ -116,14 +123,16 @@ def apply_adapter(base: nn.Module, adapter: AdapterFile) -> nn.Module:
                 f"The adapter does not fit this base: layer {path} maps {inputs} to {outputs}, its adapter "
                 f"{A.shape[0]} to {B.shape[1]}."
             )
-        layer = LinearWithLoRA.holding(linear, A, B, adapter.config.alpha_of(path), adapter.config.scaling)
+        layer = adapter.config.method.layer.holding(
+            linear, A, B, adapter.config.alpha_of(path), adapter.config.scaling, adapter.vectors(path)
+        )
         parent, _, name = path.rpartition(".")
         setattr(network.get_submodule(parent), name, layer)
     return network
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """Path of the layer and letter of the matrix in PEFT's name of a tensor."""
+    """Path of the layer and name of the tensor in PEFT's name of both."""
     match = _NAME.fullmatch(name)
     if match is None or len(name) > MAX_NAME or not name.isprintable():
         raise AdapterError(f"{TENSORS} contains {name[:120]!r}, which is not part of a LoRA adapter.")
@@ -133,25 +142,42 @@ def _parts(name: str) -> tuple[str, str]:
 def _check_tensors(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None:
     """Check that the tensors match each other and the config."""
     found = {_parts(name): tensor for name, tensor in tensors.items()}
+    vectors = config.method.layer.vectors.values()
+    odd = next((tensor_name(path, name) for path, name in found if name not in (*MATRICES, *vectors)), None)
+    if odd is not None:
+        raise AdapterError(f"{TENSORS} contains {odd[:120]!r}, which is not part of a {config.method.title} adapter.")
     paths = {path for path, _ in found}
     for path in sorted(paths):
         if not config.targets(path):
             raise AdapterError(f"{TENSORS} has an adapter for layer {path:.80}, which {CONFIG} does not name.")
         rank = config.rank_of(path)
-        for letter, side in (("A", 0), ("B", 1)):
-            tensor = found.get((path, letter))
+        for side, (letter, name) in enumerate(zip("AB", MATRICES, strict=True)):
+            tensor = found.get((path, name))
             if tensor is None:
                 raise AdapterError(f"{TENSORS} lacks matrix {letter} of layer {path:.80}.")
             if tensor.ndim != 2 or tensor.shape[side] != rank or tensor.shape[1 - side] < 1:
                 raise AdapterError(
                     f"Matrix {letter} of layer {path:.80} has shape {tuple(tensor.shape)}, which is not of rank {rank}."
                 )
-            if tensor.dtype not in _DTYPES or not torch.isfinite(tensor).all():
-                raise AdapterError(f"Matrix {letter} of layer {path:.80} has values that are not finite floats.")
+            _check_values(tensor, f"Matrix {letter} of layer {path:.80}")
+        for name in vectors:
+            tensor, outputs = found.get((path, name)), found[path, MATRICES[1]].shape[0]
+            if tensor is None:
+                raise AdapterError(f"{TENSORS} lacks {name} of layer {path:.80}.")
+            if tensor.shape != (outputs,):
+                raise AdapterError(
+                    f"The vector {name} of layer {path:.80} has shape {tuple(tensor.shape)}, not ({outputs},)."
+                )
+            _check_values(tensor, f"The vector {name} of layer {path:.80}")
     names = config.target_modules if isinstance(config.target_modules, tuple) else ()
     unmet = [name for name in names if not any(path == name or path.endswith("." + name) for path in paths)]
     if unmet or not paths:
         raise AdapterError(f"{TENSORS} has no adapter for {f'layer {printable(unmet[0])}' if unmet else 'any layer'}.")
+
+
+def _check_values(tensor: Tensor, what: str) -> None:
+    if tensor.dtype not in _DTYPES or not torch.isfinite(tensor).all():
+        raise AdapterError(f"{what} has values that are not finite floats.")
 
 
 def _check_claims(certificate: Certificate, adapter: AdapterFile, config_sha256: str) -> None:

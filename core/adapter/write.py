@@ -83,7 +83,7 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
         base_fingerprint=base_fingerprint,
         tensors_sha256=hashlib.sha256(entries[TENSORS]).hexdigest(),
         config_sha256=hashlib.sha256(entries[CONFIG]).hexdigest(),
-        parameters=sum(layer.lora.A.numel() + layer.lora.B.numel() for layer in layers.values()),
+        parameters=sum(tensor.numel() for layer in layers.values() for tensor in layer.tensors().values()),
         rank=lora.rank,
         layers={path: layer.lora.rank for path, layer in layers.items()},
         probe_rows=len(probe),
@@ -114,9 +114,9 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
 def _tensors_file(layers: dict[str, AdaptedLinear], base_fingerprint: str) -> bytes:
     """The safetensors file: contiguous float32 tensors with PEFT's names and orientation."""
     tensors = {
-        tensor_name(path, letter): matrix.detach().T.float().contiguous()
+        tensor_name(path, name): tensor.detach().float().contiguous()
         for path, layer in layers.items()
-        for letter, matrix in (("A", layer.lora.A), ("B", layer.lora.B))
+        for name, tensor in layer.tensors().items()
     }
     content = tensors_bytes(tensors, {"format": "pt", FINGERPRINT: base_fingerprint})
     # The library writes metadata in random order, so sort the header to make the file reproducible.
@@ -133,7 +133,11 @@ def _check_settings(base: nn.Module, layers: dict[str, AdaptedLinear], lora: Low
         path: min(lora.rank, *features(linear)) for path, linear in find_targets(base, lora.target_modules).items()
     }
     found = {path: layer.lora.rank for path, layer in layers.items()}
-    same = all(math.isclose(layer.lora.scaling, factor, rel_tol=1e-12) for layer in layers.values())
+    same = all(
+        (layer.vectors, layer.is_low_rank) == (lora.layer.vectors, lora.layer.is_low_rank)
+        and math.isclose(layer.lora.scaling, factor, rel_tol=1e-12)
+        for layer in layers.values()
+    )
     if expected != found or not same:
         raise AdapterError("The network's adapters are not those of its LoRA settings: the adapter was not written.")
 

@@ -6,7 +6,8 @@ W of shape (out, in) is frozen; A of shape (in, r) and B of shape (r, out) are t
 from __future__ import annotations
 
 import math
-from typing import Literal, Self, get_args
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -115,6 +116,11 @@ class AdaptedLinear(nn.Module):
 
     original_weight: Tensor | None
 
+    vectors: ClassVar[Mapping[str, str]] = {}
+    """Trained vectors of shape (out,) beside A and B: names of attributes, and PEFT's names of them."""
+    is_low_rank: ClassVar[bool] = True
+    """Whether ΔW is s · (A B)ᵀ, and so of the adapter's rank and proportional to alpha."""
+
     def __init__(
         self,
         linear: nn.Linear,
@@ -141,7 +147,15 @@ class AdaptedLinear(nn.Module):
         self.train(linear.training)
 
     @classmethod
-    def holding(cls, linear: nn.Linear, A: Tensor, B: Tensor, alpha: float, scaling: Scaling) -> Self:
+    def holding(
+        cls,
+        linear: nn.Linear,
+        A: Tensor,
+        B: Tensor,
+        alpha: float,
+        scaling: Scaling,
+        vectors: Mapping[str, Tensor] | None = None,
+    ) -> Self:
         """Add an adapter with given matrices, such as those of an adapter file.
 
         Args:
@@ -150,6 +164,7 @@ class AdaptedLinear(nn.Module):
             B: of shape (r, out).
             alpha: strength, finite and positive.
             scaling: how s is computed.
+            vectors: values of :attr:`vectors` by attribute, (out,) each.
 
         Raises:
             LoRAError: the shapes do not match, or alpha is out of range.
@@ -166,12 +181,19 @@ class AdaptedLinear(nn.Module):
         layer.lora.B = nn.Parameter(B.detach().to(layer.lora.B, copy=True))
         layer.lora.rank = rank
         layer.lora.scaling = scaling_factor(scaling, layer.lora.alpha, rank)
+        for name, values in (vectors or {}).items():
+            setattr(layer, name, nn.Parameter(values.detach().to(getattr(layer, name), copy=True)))
         return layer
 
     @property
     def merged(self) -> bool:
         """Whether ``linear.weight`` is W + ΔW now."""
         return self.original_weight is not None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is trained, under PEFT's names and in its orientation: A as (r, in), B as (out, r), vectors (out,)."""
+        own = {"lora_A.weight": self.lora.A.T, "lora_B.weight": self.lora.B.T}
+        return own | {peft: getattr(self, name) for name, peft in self.vectors.items()}
 
     @property
     def weight(self) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field, field_validator
@@ -26,6 +27,8 @@ class LowRankSpec(MethodSpec):
     rate_factor = 5.0
     layer: ClassVar[type[AdaptedLinear]]
     """Class of the adapted layers."""
+    peft_fields: ClassVar[Mapping[str, Any]] = {}
+    """Fields of PEFT's ``LoraConfig`` that say that an adapter is of this method, beside those that all have."""
 
     rank: int = Field(4, ge=1, le=512, title="Rank", description="Inner dimension r of the two matrices A and B.")
     alpha: float = Field(

@@ -43,8 +43,10 @@ def instruments_part(focus: Focus) -> None:
 @st.fragment
 def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
     """Draw a slider for the strength of ΔW; the accuracies at all its positions are computed beforehand."""
+    adapter = focus.run.spec.adapter
+    scales = adapter is not None and adapter.layer.is_low_rank
     strength = st.slider(
-        "Alpha relative to the trained value" if focus.run.spec.adapter else "Strength of ΔW",
+        "Alpha relative to the trained value" if scales else "Strength of ΔW",
         0.0,
         MAX_STRENGTH,
         1.0,
@@ -57,8 +59,8 @@ def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
     place, trained = curve.place(strength), curve.place(1.0)
     metrics(curve.scores, place, trained, focus.masked_differs)
     words = f"Best on the validation part of the target: **{number_text(best, 1)} ×**."
-    if focus.run.spec.adapter is not None:
-        alpha = focus.run.spec.adapter.alpha
+    if adapter is not None and scales:
+        alpha = adapter.alpha
         words = f"Alpha **{number_text(strength * alpha, 1)}** (trained with {alpha:g}). {words}"
     st.markdown(words)
     live_chart(

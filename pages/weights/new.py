@@ -43,7 +43,7 @@ def amplification_section(focus: Focus) -> None:
     counted = "1 direction" if rank == 1 else f"{rank} directions"
     why = (
         f"the rank of {focus.arm.label} in this layer"
-        if focus.arm.adapter
+        if focus.arm.adapter and focus.arm.adapter.layer.is_low_rank
         else f"enough for {percent(100 * ENERGY, 0)} of the energy of {focus.arm.label}"
     )
     st.caption(

@@ -143,6 +143,6 @@ def scaling_check(change: WeightChange, exam: Exam, layer: str, indices: Sequenc
 
 
 def rank_of(change: WeightChange, layer: str, otherwise: int) -> int:
-    """Return the rank of the adapter on a layer, or ``otherwise`` if it has none."""
+    """Return the rank of ΔW of a layer where an adapter bounds it, else ``otherwise``."""
     module = change.tuned.get_submodule(layer)
-    return module.lora.rank if isinstance(module, AdaptedLinear) else otherwise
+    return module.lora.rank if isinstance(module, AdaptedLinear) and module.is_low_rank else otherwise
