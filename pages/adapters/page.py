@@ -8,6 +8,8 @@ from core.engine.artifacts import MERGED
 from core.engine.job import ADAPTER, NETWORK
 from core.errors import LabError
 from core.lab import current
+from core.methods.method import Role
+from core.methods.registry import methods
 from core.store.record import Result, Run
 from core.wording.numbers import bytes_text, count_text, percent
 from pages.adapters.upload import upload_adapter
@@ -35,9 +37,10 @@ lab = current()
 
 def adapter_of_a_run() -> None:
     """Draw a choice of runs with the files of the chosen one."""
-    runs = {run.id: run for run in lab.runs(methods=["lora"], states=["finished", "stopped"], limit=500) if run.result}
+    found = lab.runs(methods=list(methods(Role.ADAPTER)), states=["finished", "stopped"], limit=500)
+    runs = {run.id: run for run in found if run.result}
     if not runs:
-        st.info("Adapters are listed here once a LoRA run has finished.", icon=":material/info:")
+        st.info("Adapters are listed here once a run that trains one has finished.", icon=":material/info:")
         link("finetune", "Fine-tune with LoRA")
         return
     names = {
@@ -160,7 +163,10 @@ def show_loading(run: Run) -> None:
 
 
 st.title("Adapters")
-st.markdown("Each LoRA run saves an **adapter**: a small zip file that Hugging Face PEFT can load onto the base.")
+st.markdown(
+    "Each run of LoRA or a variant of it saves an **adapter**: a small zip file that Hugging Face PEFT can load onto "
+    "the base."
+)
 
 of_runs, of_files = st.tabs(["From runs", "From a file"], key="adapters-from", on_change="rerun")
 if of_runs.open:

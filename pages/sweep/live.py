@@ -36,7 +36,7 @@ def accuracy_map(experiment: Experiment, cells: Sequence[Cell], alpha: float | N
     """
     full, lora = chosen(cells)
     st.markdown("**Accuracy on the validation part, by rank and learning rate**")
-    words = ["Mean of the seeds.", "" if alpha is not None else "LoRA at its best alpha in each place."]
+    words = ["Mean of the seeds.", "" if alpha is not None else "Adapters at their best alpha in each place."]
     words += ["Framed: chosen." if marked else "", "A tile opens its runs in Compare."]
     st.caption(" ".join(filter(None, words)))
     pressed = tile_map(heat_map(cells, alpha, (full, lora) if marked else ()), f"sweep-map-{experiment.id}", MAP_ALT)

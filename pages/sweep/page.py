@@ -13,7 +13,7 @@ from core.study.arms.fairness import comparable
 from core.study.arms.sweep import (
     MIN_ARMS,
     Cell,
-    best_by_rank,
+    best_adapters,
     cells_of,
     chosen,
     is_sweep,
@@ -106,7 +106,7 @@ def figures(cells: list[Cell], alpha: float | None) -> None:
             "pareto",
             "Accuracy on the test part against trainable parameters, Pareto front marked",
         )
-        points = [cell for cell in (chosen(cells)[0], *best_by_rank(cells).values()) if cell is not None]
+        points = [cell for cell in (chosen(cells)[0], *best_adapters(cells).values()) if cell is not None]
         names = [f"{cell.spec.label} ({count_text(cell.trainable_parameters)})" for cell in front_of(points)]
         if names:
             st.caption(f"On the front, with their trainable parameters: {listed(names)}.")

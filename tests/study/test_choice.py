@@ -28,7 +28,7 @@ from core.study.arms.choice import (
     is_lora,
     no_choice_sentence,
 )
-from core.study.arms.sweep import Cell, best_by_rank, cells_of, chosen, sweep_table
+from core.study.arms.sweep import Cell, best_adapters, cells_of, chosen, sweep_table
 from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
@@ -160,7 +160,8 @@ def test_every_caller_names_the_same_winner(case):
     # Sweep.
     cells = cells_of(runs)
     assert tuple(map(rate_of, chosen(cells))) == (case.full, case.lora)
-    assert {rank: rate_of(cell) for rank, cell in best_by_rank(cells).items()} == ({4: case.lora} if case.lora else {})
+    adapters = {label: rate_of(cell) for label, cell in best_adapters(cells).items()}
+    assert adapters == ({"LoRA r=4": case.lora} if case.lora else {})
     table = sweep_table(cells)
     assert {cell.key for cell, picked in zip(cells, table["Chosen"], strict=True) if picked} == keys
     stars = {
@@ -281,7 +282,7 @@ def picked(runs: list[Run]) -> object:
     return (
         [(arm.key, [run.id for run in arm.runs]) for arm in chosen_arms(runs)],
         [(choice.best(is_full), choice.best(is_lora), choice.best()) for choice in choices_of(runs)],
-        [cell and cell.key for cell in (*chosen(cells_of(runs)), *best_by_rank(cells_of(runs)).values())],
+        [cell and cell.key for cell in (*chosen(cells_of(runs)), *best_adapters(cells_of(runs)).values())],
         [(found.arm.key, found.seeds, found.tried) for found in rate_choices(runs)],
         first and first.spec.arm,
         found.full and found.full.key,

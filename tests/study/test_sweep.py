@@ -21,7 +21,7 @@ from core.study.arms.sweep import (
     Cell,
     Grid,
     at_alpha,
-    best_by_rank,
+    best_adapters,
     best_of,
     cells_of,
     chosen,
@@ -34,7 +34,7 @@ from core.study.arms.sweep import (
 )
 from core.study.figures.palette import FULL, RANKS
 from core.study.figures.sweep import (
-    colours_by_rank,
+    colours_by_label,
     front_of,
     heat_map,
     ink_on,
@@ -142,9 +142,9 @@ def test_validation_chooses_and_test_has_no_say():
     # On the test part 0.002 is the best rate of full fine-tuning, and alpha 8 the better one of rank 4.
     assert (full.learning_rate, full.tested.mean) == (0.001, pytest.approx(96.2))
     assert (lora.rank, lora.alpha, lora.learning_rate) == (4, 16.0, 0.01)
-    assert {rank: (cell.alpha, cell.learning_rate) for rank, cell in best_by_rank(CELLS).items()} == {
-        1: (8.0, 0.01),
-        4: (16.0, 0.01),
+    assert {label: (cell.alpha, cell.learning_rate) for label, cell in best_adapters(CELLS).items()} == {
+        "LoRA r=1": (8.0, 0.01),
+        "LoRA r=4": (16.0, 0.01),
     }
 
 
@@ -336,9 +336,9 @@ def test_the_rank_curve_has_the_chosen_settings_and_the_band_of_full_fine_tuning
     assert set(band.y) == {interval.low, interval.high}
     assert set(full.y) == {interval.mean}
     assert list(line.x) == [1, 4]
-    assert list(line.y) == [cell.tested.mean for cell in best_by_rank(CELLS).values()]
+    assert list(line.y) == [cell.tested.mean for cell in best_adapters(CELLS).values()]
     dots = [trace for trace in rest if trace.marker.symbol is None]
-    assert [list(trace.y) for trace in dots] == [list(cell.test) for cell in best_by_rank(CELLS).values()]
+    assert [list(trace.y) for trace in dots] == [list(cell.test) for cell in best_adapters(CELLS).values()]
 
 
 def test_a_mean_of_one_seed_gets_no_interval():
@@ -362,8 +362,8 @@ def test_the_pareto_figure_marks_what_no_smaller_setting_beats():
 
 
 def test_a_rank_has_one_colour_in_all_figures():
-    colours = colours_by_rank(CELLS)
-    assert colours == {None: FULL, 1: RANKS[1], 4: RANKS[4]}
+    colours = colours_by_label(CELLS)
+    assert colours == {"Full": FULL, "LoRA r=1": RANKS[1], "LoRA r=4": RANKS[4]}
     assert [trace.line.color for trace in rate_curves(CELLS).data] == list(colours.values())
     assert [trace.marker.color for trace in pareto(CELLS).data[1:]] == list(colours.values())
 

@@ -203,14 +203,14 @@ def best_of(cells: Iterable[Cell]) -> Cell | None:
     return by_key[best.key] if best is not None else None
 
 
-def best_by_rank(cells: Iterable[Cell]) -> dict[int, Cell]:
-    """The best alpha and learning rate of each rank, ranks ascending."""
-    by_rank: dict[int, list[Cell]] = {}
-    for cell in cells:
-        if cell.rank is not None:
-            by_rank.setdefault(cell.rank, []).append(cell)
-    found = {rank: best_of(members) for rank, members in sorted(by_rank.items())}
-    return {rank: cell for rank, cell in found.items() if cell is not None}
+def best_adapters(cells: Iterable[Cell]) -> dict[str, Cell]:
+    """The best alpha and learning rate of each adapter method and rank, by its label, in the order of the arms."""
+    by_label: dict[str, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: arm_order(cell.spec)):
+        if cell.spec.adapter:
+            by_label.setdefault(cell.spec.label, []).append(cell)
+    found = {label: best_of(members) for label, members in by_label.items()}
+    return {label: cell for label, cell in found.items() if cell is not None}
 
 
 def chosen(cells: Iterable[Cell]) -> tuple[Cell | None, Cell | None]:
@@ -223,7 +223,7 @@ def chosen(cells: Iterable[Cell]) -> tuple[Cell | None, Cell | None]:
 
 
 def at_alpha(cells: Iterable[Cell], alpha: float | None) -> list[Cell]:
-    """Full fine-tuning, and one LoRA cell for each rank and learning rate.
+    """Full fine-tuning, and one cell for each adapter method, rank and learning rate.
 
     Args:
         cells: of a sweep.
@@ -263,15 +263,15 @@ def rates_sentence(cells: Sequence[Cell]) -> str:
         return no_choice_sentence(run for cell in cells for run in cell.runs) or "Nothing ranks these settings."
     sentences = [f"On the validation part the best settings are {listed(parts)}."]
     if full is not None and lora is not None:
-        sentences.append(_ratio_sentence(lora.learning_rate / full.learning_rate))
+        sentences.append(_ratio_sentence(lora.spec.method.title, lora.learning_rate / full.learning_rate))
     sentences += [_end_sentence(cell, cells) for cell in (lora, full) if cell is not None]
     return " ".join(filter(None, sentences))
 
 
-def _ratio_sentence(ratio: float) -> str:
+def _ratio_sentence(method: str, ratio: float) -> str:
     if math.isclose(ratio, 1):
         return "Both methods do best at the same learning rate."
-    return f"LoRA's best learning rate is {float(f'{ratio:.2g}'):g} times that of full fine-tuning."
+    return f"{method}'s best learning rate is {float(f'{ratio:.2g}'):g} times that of full fine-tuning."
 
 
 def _end_sentence(best: Cell, cells: Iterable[Cell]) -> str:
@@ -296,7 +296,7 @@ def trained_seconds(runs: Iterable[Run]) -> float:
 
 def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
     """One row per cell, as numbers; means have the half-width of their 95 % interval beside them, if there is one."""
-    picked = {cell.key for cell in chosen(cells) if cell} | {cell.key for cell in best_by_rank(cells).values()}
+    picked = {cell.key for cell in chosen(cells) if cell} | {cell.key for cell in best_adapters(cells).values()}
     validated, tested = [cell.validated for cell in cells], [cell.tested for cell in cells]
     seconds = [t_interval([run.result.seconds for run in cell.finished if run.result]).mean for cell in cells]
     columns: dict[str, tuple[str, Sequence[object]]] = {

@@ -140,12 +140,14 @@ def choice_sentence(choices: Sequence[RateChoice]) -> str:
     ]
     lora = [choice for choice in choices if choice.arm.role is Role.ADAPTER and choice.ratio is not None]
     ratios = {choice.arm.spec.label: ratio_text(choice.ratio or 0.0) for choice in lora}
+    titles = {choice.arm.spec.method.title for choice in lora}
+    whose = f"{titles.pop()}'s best rate" if len(titles) == 1 else "The adapters' best rate"
     if len(set(ratios.values())) == 1:
         ratio = f"{next(iter(ratios.values()))} times that of full fine-tuning"
-        sentences.append(f"LoRA's best rate is {ratio}{', at every rank' if len(ratios) > 1 else ''}.")
+        sentences.append(f"{whose} is {ratio}{', at every rank' if len(ratios) > 1 else ''}.")
     elif ratios:
         words = listed([f"{ratio} times ({label})" for label, ratio in ratios.items()])
-        sentences.append(f"LoRA's best rate is {words} that of full fine-tuning.")
+        sentences.append(f"{whose} is {words} that of full fine-tuning.")
     return " ".join(sentences)
 
 

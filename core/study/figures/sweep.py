@@ -7,7 +7,7 @@ part; results of chosen settings are accuracies on the test part.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from core.study.arms.sweep import Cell, at_alpha, best_by_rank, best_of, chosen, on_front
-from core.study.figures.palette import FULL, NEUTRAL, colour_of
+from core.methods.method import MethodSpec
+from core.study.arms.arm import arm_order
+from core.study.arms.sweep import Cell, at_alpha, best_adapters, best_of, chosen, on_front
+from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import MEASURES, bounded, spread_text
@@ -26,9 +28,16 @@ SCALE = "Viridis"
 """Colour scale of the heat map: perceptually uniform, also for people with colour vision deficiency."""
 
 
-def colours_by_rank(cells: Iterable[Cell]) -> dict[int | None, str]:
-    """Return the colour of each rank; that of full fine-tuning has the key None."""
-    return {cell.rank: colour_of(cell.spec) for cell in cells}
+def colours_by_label(cells: Iterable[Cell]) -> dict[str, str]:
+    """Return the colour of each method and rank, by its label."""
+    return {cell.spec.label: colour_of(cell.spec) for cell in cells}
+
+
+def columns_of(cells: Iterable[Cell]) -> dict[str, str]:
+    """Return the columns of a heat map: labels of methods and ranks in order, and what is written above each."""
+    specs = {cell.spec.label: cell.spec for cell in sorted(cells, key=lambda cell: arm_order(cell.spec))}
+    several = len({spec.kind for spec in specs.values() if spec.adapter}) > 1
+    return {label: f"r={spec.adapter.rank}" if spec.adapter and not several else label for label, spec in specs.items()}
 
 
 @dataclass(frozen=True)
@@ -70,20 +79,21 @@ def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable
 
     Args:
         cells: of a sweep.
-        alpha: alpha of the LoRA cells to show; None shows the best alpha for each tile.
+        alpha: alpha of the adapters to show; None shows the best alpha for each tile.
         marked: cells to frame in the colour of their method and rank.
     """
-    shown = sorted(at_alpha(cells, alpha), key=lambda cell: (-cell.learning_rate, cell.rank or 0))
-    ranks = sorted({cell.rank or 0 for cell in shown})
+    columns = columns_of(at_alpha(cells, alpha))
+    places = {label: place for place, label in enumerate(columns)}
+    shown = sorted(at_alpha(cells, alpha), key=lambda cell: (-cell.learning_rate, places[cell.spec.label]))
     rates = sorted({cell.learning_rate for cell in shown})
     values = [cell.validated.mean for cell in shown if cell.validation]
     low, high = lowest_of_interest(values), max(values, default=math.nan)
     framed = {cell.key: colour_of(cell.spec) for cell in marked if cell is not None}
     shares = np.clip([(value - low) / (high - low) if high > low else 1.0 for value in values], 0, 1)
     colours = dict(zip((cell.key for cell in shown if cell.validation), sample_colorscale(SCALE, shares), strict=True))
-    tiles = tuple(_tile(cell, ranks, rates, colours.get(cell.key), framed.get(cell.key)) for cell in shown)
+    tiles = tuple(_tile(cell, places, rates, colours.get(cell.key), framed.get(cell.key)) for cell in shown)
     return HeatMap(
-        columns=tuple(f"r={rank}" if rank else "Full" for rank in ranks),
+        columns=tuple(columns.values()),
         rows=tuple(f"{rate:g}" for rate in rates),
         tiles=tiles,
         scale=tuple(sample_colorscale(SCALE, 9)),
@@ -92,10 +102,10 @@ def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable
     )
 
 
-def _tile(cell: Cell, ranks: list[int], rates: list[float], colour: str | None, frame: str | None) -> Tile:
+def _tile(cell: Cell, places: Mapping[str, int], rates: list[float], colour: str | None, frame: str | None) -> Tile:
     words = [number_text(cell.validated.mean, 1) if colour else "", "✕" if cell.failed else ""]
     return Tile(
-        ranks.index(cell.rank or 0),
+        places[cell.spec.label],
         rates.index(cell.learning_rate),
         cell.key,
         " ".join(filter(None, words)),
@@ -133,14 +143,14 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
 
     Args: see :func:`heat_map`.
     """
-    colours, groups = colours_by_rank(cells), dict[int | None, list[Cell]]()
-    for cell in at_alpha(cells, alpha):
+    groups = dict[str, list[Cell]]()
+    for cell in sorted(at_alpha(cells, alpha), key=lambda cell: arm_order(cell.spec)):
         if cell.validation:
-            groups.setdefault(cell.rank, []).append(cell)
+            groups.setdefault(cell.spec.label, []).append(cell)
     traces = []
-    for rank, members in sorted(groups.items(), key=lambda item: item[0] or 0):
+    for name, members in groups.items():
         members.sort(key=lambda cell: cell.learning_rate)
-        best, name = best_of(members), "Full" if rank is None else f"LoRA r={rank}"
+        best, spec = best_of(members), members[0].spec
         intervals = [cell.validated for cell in members]
         traces.append(
             {
@@ -150,8 +160,8 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
                 "uid": name,
                 "x": np.array([cell.learning_rate for cell in members]),
                 "y": np.array([i.mean for i in intervals]),
-                "line": {"color": colours[rank], "width": 3 if rank is None else 2},
-                "error_y": _bars(intervals, colours[rank]),
+                "line": {"color": colour_of(spec), "width": 2 if spec.adapter else 3, "dash": dash_of(spec)},
+                "error_y": _bars(intervals, colour_of(spec)),
                 "marker": {
                     "size": [13 if cell is best else 6 for cell in members],
                     "symbol": ["star" if cell is best else "circle" for cell in members],
@@ -164,7 +174,7 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
     means = [cell.validated.mean for members in groups.values() for cell in members]
     low, high = lowest_of_interest(means), max(means, default=math.nan)
     cut = bool(means) and low > min(means)
-    reading = f"validation part; LoRA: {which}; star: best" + "; lower values are cut off" * cut
+    reading = f"validation part; {which}; star: best" + "; lower values are cut off" * cut
     layout = layout_of("Accuracy over the learning rate", reading, "Learning rate, log scale", "Accuracy (%)")
     layout["xaxis"] |= _rate_axis({cell.learning_rate for members in groups.values() for cell in members})
     if cut:
@@ -174,14 +184,18 @@ def rate_curves(cells: Sequence[Cell], alpha: float | None = None) -> go.Figure:
 
 def rank_curve(cells: Sequence[Cell]) -> go.Figure:
     """Draw test accuracy over the rank, with settings chosen on validation, and full fine-tuning as reference."""
-    colours, best, (full, _) = colours_by_rank(cells), best_by_rank(cells), chosen(cells)
-    ranks, traces = list(best), list[dict[str, Any]]()
+    (full, _), traces = chosen(cells), list[dict[str, Any]]()
+    by_method: dict[type[MethodSpec], dict[int, Cell]] = {}
+    for cell in best_adapters(cells).values():
+        by_method.setdefault(type(cell.spec.method), {})[cell.rank or 0] = cell
+    ranks = sorted({rank for best in by_method.values() for rank in best})
     if full is not None and ranks:
         traces += _reference(full, ranks[0] / 1.5, ranks[-1] * 1.5)
-    means = np.array([cell.tested.mean for cell in best.values()])
-    traces.append(_line("LoRA", np.array(ranks, dtype=np.float64), means))
-    for rank, cell in best.items():
-        traces += _dots_and_mean(cell, np.full(len(cell.test), rank * 0.96), rank * 1.04, colours[rank])
+    for method, best in by_method.items():
+        means = np.array([cell.tested.mean for cell in best.values()])
+        traces.append(_line(method.short, np.array(list(best), dtype=np.float64), means))
+        for rank, cell in best.items():
+            traces += _dots_and_mean(cell, np.full(len(cell.test), rank * 0.96), rank * 1.04, colour_of(cell.spec))
     layout = layout_of(
         "Accuracy over the rank",
         "test part; settings chosen on validation; diamond: mean with 95 % interval",
@@ -227,8 +241,8 @@ def _reference(full: Cell, left: float, right: float) -> list[dict[str, Any]]:
 
 def pareto(cells: Sequence[Cell]) -> go.Figure:
     """Draw test accuracy against trainable parameters for full fine-tuning and each rank, chosen on validation."""
-    points = [cell for cell in (chosen(cells)[0], *best_by_rank(cells).values()) if cell is not None]
-    colours, front = colours_by_rank(cells), front_of(points)
+    points = [cell for cell in (chosen(cells)[0], *best_adapters(cells).values()) if cell is not None]
+    columns, front = columns_of(cells), front_of(points)
     traces = [
         _line(
             "Pareto front",
@@ -238,7 +252,7 @@ def pareto(cells: Sequence[Cell]) -> go.Figure:
         )
     ]
     for cell in points:
-        name, interval = "Full" if cell.rank is None else f"r={cell.rank}", cell.tested
+        name, interval, colour = columns[cell.spec.label], cell.tested, colour_of(cell.spec)
         traces.append(
             {
                 "type": "scatter",
@@ -250,12 +264,12 @@ def pareto(cells: Sequence[Cell]) -> go.Figure:
                 "y": np.array([interval.mean]),
                 "text": [name],
                 "textposition": "top right",
-                "error_y": _bars([interval], colours[cell.rank]),
+                "error_y": _bars([interval], colour),
                 "cliponaxis": False,
                 "marker": {
-                    "color": colours[cell.rank],
+                    "color": colour,
                     "size": 12,
-                    "line": {"width": 2, "color": colours[cell.rank]},
+                    "line": {"width": 2, "color": colour},
                     "symbol": "circle" if cell in front else "circle-open",
                 },
                 "hovertemplate": f"{cell.label}<br>{count_text(cell.trainable_parameters)} trainable parameters"
