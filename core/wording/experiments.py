@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from core.methods.lora import LoRASpec
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.run_spec import RunSpec
@@ -28,7 +29,11 @@ def experiment_name(specs: Iterable[RunSpec]) -> str:
     controls = {spec.kind for spec in everything if spec.role is Role.CONTROL}
     words = []
     if ranks:
-        words.append(f"r {', '.join(map(str, ranks))}" if len(ranks) <= MAX_RANKS else f"{len(ranks)} ranks")
+        kinds = {spec.kind for spec in everything if spec.adapter}
+        # LoRA alone goes without saying.
+        named = [method.short for kind, method in methods(Role.ADAPTER).items() if kind in kinds]
+        which = f"{', '.join(named)} " if kinds != {LoRASpec.name()} else ""
+        words.append(which + (f"r {', '.join(map(str, ranks))}" if len(ranks) <= MAX_RANKS else f"{len(ranks)} ranks"))
     elif not controls:
         words.append("full")
     if controls:
