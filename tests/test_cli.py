@@ -99,6 +99,9 @@ def test_compare_tunes_all_alike_and_writes_a_report_beside_one_json_object(tmp_
     report = tmp_path / "report.html"
     done = run(
         *COMPARE,
+        "--adapters",
+        "lora",
+        "dora",
         "--rank",
         "1",
         "4",
@@ -123,6 +126,8 @@ def test_compare_tunes_all_alike_and_writes_a_report_beside_one_json_object(tmp_
         ("full", None, None),
         ("lora", None, 1),
         ("lora", None, 4),
+        ("dora", None, 1),
+        ("dora", None, 4),
         ("full", "head", None),
         ("full", "scratch", None),
     ]

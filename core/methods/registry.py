@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo
 
 from core.errors import SpecError
 from core.methods.biases import BiasesSpec
+from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
@@ -21,6 +22,7 @@ METHODS: list[type[MethodSpec]] = [
     PretrainSpec,
     FullSpec,
     LoRASpec,
+    DoRASpec,
     HeadSpec,
     BiasesSpec,
     ScratchSpec,

@@ -50,7 +50,6 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
         ({name: value}, f"uses {name}=.* which is not supported")
         for name, value in {
             "bias": "all",
-            "use_dora": True,
             "modules_to_save": ["layers.4"],
             "lora_bias": True,
             "layers_to_transform": [0],

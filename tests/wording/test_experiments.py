@@ -6,6 +6,7 @@ import pytest
 
 from core.data.task_spec import TaskSpec
 from core.engine.experiment import Setting, arm_specs
+from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec, RunSpec
@@ -57,6 +58,10 @@ def specs(arms: list[Setting], seeds: int = 8, task: TaskSpec = TURNED, source: 
             "Digits → rotated 45° · r 4, 8 · 2 rates · 2 alphas · 8 seeds",
         ),
         (specs([FULL, *lora(*range(1, 20))]), "Digits → rotated 45° · 19 ranks · 8 seeds"),
+        (
+            specs([FULL, *lora(4), (OptimSpec.of(), DoRASpec.of(rank=8)), (OptimSpec.of(), DoRASpec.of(rank=4))]),
+            "Digits → rotated 45° · LoRA, DoRA r 4, 8 · 8 seeds",
+        ),
     ],
 )
 def test_a_name_says_what_is_new_and_what_was_tried(runs: list[RunSpec], name: str) -> None:
