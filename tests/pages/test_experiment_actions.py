@@ -104,7 +104,11 @@ ODD = OptimSpec.of(learning_rate=0.0316, epochs=3, batch_size=48)
         (
             "sweep",
             TaskSpec.of(dataset="digits", invert=True),
-            [(ODD.but(learning_rate=rate), kind) for kind in (None, LoRASpec.of(rank=6)) for rate in (0.0316, 0.007)],
+            [
+                (ODD.but(learning_rate=rate), kind)
+                for kind in (FullSpec(), LoRASpec.of(rank=6))
+                for rate in (0.0316, 0.007)
+            ],
             2,
         ),
     ],

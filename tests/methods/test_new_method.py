@@ -1,0 +1,93 @@
+"""The method of docs/architecture.md, which only this test registers, is trained and shown like the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+import torch
+from pydantic import Field
+from torch import nn
+
+from core.engine.job import NETWORK
+from core.errors import SpecError
+from core.lab import Lab, close_lab, open_lab
+from core.methods.full import FullSpec
+from core.methods.linear import is_linear
+from core.methods.lora import LoRASpec
+from core.methods.method import MethodSpec, Role
+from core.methods.registry import METHODS, methods
+from core.networks.file import read_network
+from core.run_spec import RunSpec, default_rate
+from core.settings import Settings
+from core.store.record import Experiment
+from core.study.arms.arm import arms_of
+from core.study.figures.palette import NEUTRAL, colour_of
+from tests.conftest import DIGITS, TURNED, finish, short
+from tests.docs.examples import example
+from tests.pages.test_pages import PAGES, draw, texts
+
+NAMES = {"Literal": Literal, "torch": torch, "nn": nn, "Field": Field, "is_linear": is_linear}
+
+
+def built() -> type[MethodSpec]:
+    """The class that the page defines."""
+    names = NAMES | {"MethodSpec": MethodSpec, "Role": Role, "__name__": "top"}
+    exec(compile(example("a method"), "docs/architecture.md", "exec", dont_inherit=True), names)
+    found: type[MethodSpec] = names["TopSpec"]  # type: ignore[assignment]
+    return found
+
+
+TopSpec = built()
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Lab]:
+    METHODS.append(TopSpec)
+    yield open_lab(settings)
+    close_lab()
+    METHODS.remove(TopSpec)
+
+
+@pytest.fixture
+def experiment(opened: Lab) -> Experiment:
+    settings = [
+        (short(rate=0.001), FullSpec()),
+        (short(), LoRASpec.of()),
+        (short(rate=0.002), TopSpec()),
+        (short(rate=0.002), TopSpec.of(layers=1)),
+    ]
+    return opened.compare("rotation-45", "digits", None, short(), settings, [0, 1])
+
+
+def test_it_is_trained_alone_and_changes_what_it_says(opened: Lab, experiment: Experiment) -> None:
+    runs = finish(opened, *experiment.runs)
+    assert {(run.state, run.cause) for run in runs} == {("finished", None)}
+    assert len(arms_of(runs)) == 4
+    for run in runs:
+        if run.spec.kind == "top":
+            before = read_network(opened.artifacts.base(run)).state_dict()
+            after = read_network(opened.artifacts.path(run.id, NETWORK)).state_dict()
+            changed = {name.rpartition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+            assert changed == ({"layers.2", "layers.4"} if run.spec.method == TopSpec() else {"layers.4"})
+            assert run.result is not None
+            assert run.result.bank == 1
+            assert run.spec == RunSpec.from_json(run.spec.to_json())
+
+
+def test_every_page_shows_it(opened: Lab, experiment: Experiment) -> None:
+    finish(opened, *experiment.runs)
+    for page in PAGES:
+        draw(page)
+    assert "Top two" in draw("finetune").pills(key="finetune-controls").options
+    assert "only the last two layers" in str(draw("finetune").pills(key="finetune-controls").help)
+    assert "Top two, layers 2" in texts(draw("compare"))
+    assert colour_of(opened.members(experiment)[-1].spec) != NEUTRAL
+    assert "top" in methods(Role.CONTROL)
+    assert default_rate(TopSpec) == 0.002
+
+
+def test_what_it_registered_is_known_only_there() -> None:
+    with pytest.raises(SpecError, match="There is no method 'top'"):
+        RunSpec.of(method="top", base="b", source=DIGITS, task=TURNED)
