@@ -97,7 +97,7 @@ class Estimates:
         """
         begun = sum(run.eta or 0.0 for run in runs)
         parts = [Forecast.around(begun, 0, "measured")] if begun else []
-        waiting = [run for run in runs if run.is_live and run.eta is None]
+        waiting = [run for run in runs if run.is_live and run.eta is None and run.spec.is_known]
         for experiment in dict.fromkeys(run.experiment for run in waiting):
             left = self.whole([run.spec for run in waiting if run.experiment == experiment])
             factor = self._correction(experiment) if experiment and left.basis != "measured" else None

@@ -74,7 +74,7 @@ class DiskUsage:
         Raises:
             StorageFullError: there is not enough room.
         """
-        waiting = [run.spec for run in self._store.runs(states=WAITING)]
+        waiting = [run.spec for run in self._store.runs(states=WAITING) if run.spec.is_known]
         sizes: dict[RunSpec, int] = {}
         coming = 0
         for spec in (*specs, *waiting):

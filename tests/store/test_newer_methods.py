@@ -1,0 +1,71 @@
+"""Runs of a method that only a newer version knows are listed and kept, and nobody trains them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import SpecError
+from core.lab import Lab, close_lab, open_lab
+from core.run_spec import RunSpec
+from core.settings import Settings
+from core.store.run_file import read_run_file
+from core.store.search import Query
+from tests.conftest import DIGITS, TURNED, copied, finish, short, wait_until
+from tests.pages.test_pages import PAGES, draw
+
+NEWER = {"kind": "galore", "rank": 8, "gap": [1, 2]}
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Lab]:
+    yield open_lab(settings)
+    close_lab()
+
+
+@pytest.fixture
+def newer(opened: Lab) -> str:
+    """Id of a queued run of a newer version, beside a base and a run that this version has finished."""
+    base = finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)[0]
+    full = RunSpec.of(method="full", base=base.id, source=DIGITS, task=TURNED, optim=short())
+    finish(opened, opened.launch(full).id)
+    spec = json.dumps(json.loads(full.to_json()) | {"method": NEWER})
+    with opened.store.transaction() as db:
+        db.execute(
+            "INSERT INTO runs (id, spec, method, base, bank_key, state, owner, created)"
+            " VALUES ('r-newer', ?, 'galore', ?, 'k', 'queued', ?, 1.0)",
+            (spec, base.id, opened.owner),
+        )
+    return "r-newer"
+
+
+def test_it_is_listed_found_and_shown_on_every_page(opened: Lab, newer: str) -> None:
+    run = opened.run(newer)
+    assert (run.spec.label, run.spec.is_known, run.spec.base is not None) == ("galore", False, True)
+    assert run.spec.arm != opened.runs(methods=["full"])[0].spec.arm
+    assert [entry.run.id for entry in opened.search.find(Query(text="galore")).entries] == [newer]
+    for page in PAGES:
+        draw(page)
+    draw("runs", run=newer)
+
+
+def test_it_waits_while_others_are_trained(opened: Lab, newer: str) -> None:
+    other = opened.repeat(opened.runs(methods=["full"])[0].id)
+    assert finish(opened, *other)[0].state == "finished"
+    assert (opened.run(newer).state, opened.run(newer).step) == ("queued", 0)
+
+
+def test_its_copy_keeps_the_spec_as_it_was(opened: Lab, newer: str, tmp_path: Path) -> None:
+    wait_until(lambda: copied(opened, newer))
+    kept = read_run_file(opened.settings.runs / newer)
+    assert json.loads(kept.row["spec"])["method"] == NEWER
+
+
+def test_it_cannot_be_launched_or_read_from_a_file(opened: Lab, newer: str) -> None:
+    with pytest.raises(SpecError, match="has no method 'galore': update it"):
+        opened.repeat(newer)
+    with pytest.raises(SpecError, match="There is no method 'galore'"):
+        RunSpec.from_json(opened.run(newer).spec.to_json())
