@@ -33,17 +33,13 @@ from streamlit.web.server.starlette.starlette_app_utils import decode_signed_val
 from core import lab
 from core.errors import AccessError, LabError
 from core.settings import Settings
-from core.web import downloads
+from core.web import downloads, predict
 from core.web.access import Access
 from core.web.answers import server_error
-from core.web.bodies import BodyLimit
+from core.web.chain import Limits, chain
 from core.web.connections import Connections
 from core.web.descriptors import Descriptors
-from core.web.doors import Hosts, LetIn, LocalOnly, Origins
-from core.web.guard import Guard, Key
-from core.web.headers import SecurityHeaders
 from core.web.peers import Proxies
-from core.web.signed_in import SignedIn
 
 ANSWER_SECONDS = 1
 """Timeout for open responses when the server stops."""
@@ -110,27 +106,22 @@ def decide_access() -> Access:
 
 def doors(access: Access) -> list[Middleware]:
     """The middleware, outermost first."""
-    chain = [
-        Middleware(SecurityHeaders),
-        Middleware(Hosts, allowed=access.hosts),
-        Middleware(Origins, allowed=st.get_option("server.corsAllowedOrigins")),
-        Middleware(
-            BodyLimit,
-            upload_path=at("/_stcore/upload_file/"),
-            upload_bytes=st.get_option("server.maxUploadSize") * 2**20,
-            held=held_uploads,
-        ),
-    ]
-    if access.is_open:
-        chain.append(Middleware(LocalOnly, proxies=access.proxies))
-    if access.token:
-        key = Key(access.token, st.get_option("server.port"))
-        chain.append(Middleware(Guard, key=key, base=BASE, open_paths=frozenset({at("/_stcore/health")})))
-    if access.login:
-        closed = [at("/download/"), at("/healthz"), at("/_stcore/upload_file/")]
-        chain.append(Middleware(SignedIn, closed=closed, is_signed_in=is_signed_in))
-    chain.append(Middleware(LetIn))
-    return chain
+    limits = Limits(
+        at("/_stcore/upload_file/"),
+        st.get_option("server.maxUploadSize") * 2**20,
+        held_uploads,
+        larger=predict.limits(at),
+    )
+    return chain(
+        access,
+        limits,
+        st.get_option("server.port"),
+        BASE,
+        open_paths=[at("/_stcore/health")],
+        closed=[at("/download/"), at("/api/"), at("/healthz"), at("/_stcore/upload_file/")],
+        origins=st.get_option("server.corsAllowedOrigins"),
+        is_signed_in=is_signed_in,
+    )
 
 
 def trust(proxies: Proxies, server: uvicorn.Server) -> None:
@@ -183,6 +174,6 @@ app = st.App(
     Path(__file__).parent / "pages" / "shell.py",
     lifespan=lifespan,
     middleware=doors(ACCESS),
-    routes=downloads.routes(at),
+    routes=[*downloads.routes(at), *predict.routes(at)],
     exception_handlers={Exception: server_error},
 )

@@ -23,6 +23,7 @@ from core.data.task_spec import TaskSpec
 from core.engine.experiment import Setting, arm_specs
 from core.engine.forecast import Forecast
 from core.lab import Lab
+from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
@@ -52,7 +53,7 @@ class Shape:
     def arms(self) -> list[Setting]:
         """One per rank; None is full fine-tuning."""
         optim = OptimSpec.of(batch_size=self.batch_size, epochs=self.epochs)
-        return [(optim, LoRASpec.of(rank=rank) if rank else None) for rank in self.ranks]
+        return [(optim, LoRASpec.of(rank=rank) if rank else FullSpec()) for rank in self.ranks]
 
 
 SHAPES = [

@@ -14,7 +14,9 @@ from benchmarks.labs import mnist_lab, until
 from benchmarks.machine import machine
 from core.data.presets import preset_tasks
 from core.lab import Lab
+from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.methods.method import MethodSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
@@ -63,15 +65,15 @@ def main() -> None:
                 lab.launch(RunSpec.of(method="pretrain", network=model, task=source, optim=optim, seed=next(seeds)))
             ]
 
-        def beside(number: int, lora: LoRASpec | None) -> list[Run]:
+        def beside(number: int, method: MethodSpec) -> list[Run]:
             own = [next(seeds) for _ in range(number)]
-            return lab.members(lab.fine_tune(base, target, [(LONG, lora)], own, "stopping"))
+            return lab.members(lab.fine_tune(base, target, [(LONG, method)], own, "stopping"))
 
         cases: dict[str, Callable[[], list[Run]]] = {
             "pretraining": lambda: alone((128, 256), 64),
-            "one full run": lambda: beside(1, None),
+            "one full run": lambda: beside(1, FullSpec()),
             "one LoRA run": lambda: beside(1, LoRASpec.of()),
-            "8 full runs": lambda: beside(8, None),
+            "8 full runs": lambda: beside(8, FullSpec()),
             "32 LoRA runs": lambda: beside(32, LoRASpec.of()),
             "pretraining, 1024 and 1024 units": lambda: alone((1024, 1024), 64),
             "the same, batch 1024": lambda: alone((1024, 1024), 1024),

@@ -1,6 +1,6 @@
 """The command line of LoRA Lab: ``python -m core``.
 
-Its commands are ``compare``, ``grow``, ``report``, ``run``, ``time``, ``verify`` and ``restore``.
+Its commands are ``compare``, ``grow``, ``report``, ``run``, ``serve``, ``time``, ``verify`` and ``restore``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from core.adapter import verify_adapter
 from core.cli import grow as grow_command
 from core.cli import restore as restore_command
 from core.cli import run as run_command
+from core.cli import serve as serve_command
 from core.cli import step_time as time_command
 from core.data.presets import PRESETS
 from core.engine.experiment import Setting
@@ -324,6 +325,7 @@ def _parser() -> argparse.ArgumentParser:
     run_command.register(commands)
     restore_command.register(commands)
     time_command.register(commands)
+    serve_command.register(commands)
 
     check = commands.add_parser("verify", help="check an adapter file against its base")
     check.set_defaults(command=verify)

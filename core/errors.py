@@ -80,6 +80,17 @@ class AdapterError(LabError, ValueError):
     """An adapter file is damaged, incomplete, unsafe, or does not match its description."""
 
 
+class ServingError(LabError, ValueError):
+    """A request for predictions cannot be answered."""
+
+
+class ServingBusyError(LabError, RuntimeError):
+    """More rows wait to be answered than there is room for."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many rows are waiting to be answered: send this request again in a second.")
+
+
 class BaseMismatchError(AdapterError):
     """An adapter was trained on a different base."""
 

@@ -28,6 +28,7 @@ from core.errors import LabError
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.run_spec import RunSpec
+from core.serving.predictor import Predictor
 from core.settings import Settings, available_devices
 from core.store.backups import Backups
 from core.store.copies import Copies
@@ -47,7 +48,8 @@ class Lab(Launcher):
     Methods launch (:class:`core.engine.launcher.Launcher`), follow and control runs. Everything else is a part with
     methods of its own: :attr:`search`, :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space),
     :attr:`estimates` (time and memory), :attr:`timer` (time of a step),
-    :attr:`catalog` (datasets), :attr:`tasks` and :attr:`downloads`. Only tests use the store and the workers directly.
+    :attr:`predictor` (answers with adapters), :attr:`catalog` (datasets), :attr:`tasks` and :attr:`downloads`. Only
+    tests use the store and the workers directly.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -68,6 +70,7 @@ class Lab(Launcher):
         self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
+        self.predictor = Predictor(self.store, self.artifacts, self.catalog)
         self.timer = StepTimer(self.tasks, settings.threads, lambda: bool(self.live()))
         self._unlisted: list[str] = []
         self.workers = Workers(settings, self.store, self._copies, self.tasks, self.owner)
@@ -107,6 +110,7 @@ class Lab(Launcher):
         if not self.workers.close(timeout):
             log.warning("A run did not stop within %g s; the next start marks it as interrupted.", timeout)
         self.downloads.close()
+        self.predictor.close()
         self.timer.close(end - time.monotonic())
         self.estimates.close(end - time.monotonic())
         self._backups.close(end - time.monotonic())

@@ -16,6 +16,7 @@ from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, printable, read_e
 from core.adapter.certificate import Certificate
 from core.adapter.config import AdapterConfig
 from core.errors import AdapterError, BaseMismatchError
+from core.methods.layers import AdaptedLinear
 from core.methods.linear import features, is_linear
 from core.methods.merging import adapted_layers
 from core.networks.perceptron import fingerprint
@@ -107,13 +108,27 @@ def apply_adapter(base: nn.Module, adapter: AdapterFile) -> nn.Module:
     """
     if adapted_layers(base):
         raise AdapterError("This network already has LoRA adapters: apply the adapter to the base network.")
-    if adapter.base_fingerprint not in (None, fingerprint(base.state_dict())):
-        raise BaseMismatchError("The adapter was trained on another base: choose that one.")
     network = copy.deepcopy(base).requires_grad_(False)
-    linears = {path: module for path, module in network.named_modules() if is_linear(module)}
+    for path, layer in layers_of(network, adapter, fingerprint(base.state_dict())).items():
+        parent, _, name = path.rpartition(".")
+        setattr(network.get_submodule(parent), name, layer)
+    return network
+
+
+def layers_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> dict[str, AdaptedLinear]:
+    """The layers that an adapter changes, by path, with the linear layers of ``base`` inside, which is not changed.
+
+    Raises:
+        BaseMismatchError: the adapter was trained on another base than that of the fingerprint, or its shapes do not
+            fit this one.
+    """
+    if adapter.base_fingerprint not in (None, base_fingerprint):
+        raise BaseMismatchError("The adapter was trained on another base: choose that one.")
+    linears = {path: module for path, module in base.named_modules() if is_linear(module)}
     wanted = {path for path in linears if adapter.config.targets(path)}
     if odd := sorted(wanted ^ set(adapter.layers)):
         raise BaseMismatchError(f"The adapter does not fit this base: layer {odd[0]} is in only one of the two.")
+    layers: dict[str, AdaptedLinear] = {}
     for path in adapter.layers:
         A, B = adapter.matrices(path)
         linear = linears[path]
@@ -123,12 +138,10 @@ def apply_adapter(base: nn.Module, adapter: AdapterFile) -> nn.Module:
                 f"The adapter does not fit this base: layer {path} maps {inputs} to {outputs}, its adapter "
                 f"{A.shape[0]} to {B.shape[1]}."
             )
-        layer = adapter.config.method.layer.holding(
+        layers[path] = adapter.config.method.layer.holding(
             linear, A, B, adapter.config.alpha_of(path), adapter.config.scaling, adapter.vectors(path)
         )
-        parent, _, name = path.rpartition(".")
-        setattr(network.get_submodule(parent), name, layer)
-    return network
+    return layers
 
 
 def _parts(name: str) -> tuple[str, str]:

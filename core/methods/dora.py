@@ -57,6 +57,10 @@ class LinearWithDoRA(AdaptedLinear):
         weight: Tensor = total.T if is_transposed(self.linear) else total
         return weight.to(self.linear.weight.dtype)
 
+    def terms(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        scale = self._scale()
+        return self.lora.A.T, self.lora.scaling * self.lora.B * scale, scale - 1
+
     def forward(self, x: Tensor) -> Tensor:
         base: Tensor = self.linear(x)
         if self.merged:

@@ -195,6 +195,14 @@ class AdaptedLinear(nn.Module):
         own = {"lora_A.weight": self.lora.A.T, "lora_B.weight": self.lora.B.T}
         return own | {peft: getattr(self, name) for name, peft in self.vectors.items()}
 
+    def terms(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the adapter adds to the output y of its layer: x A B, and a gain times y without the bias.
+
+        Returns:
+            A of shape (r, in); B of shape (r, out), with all factors; the gain of shape (out,), or None for zero.
+        """
+        return self.lora.A.T, self.lora.scaling * self.lora.B, None
+
     @property
     def weight(self) -> Tensor:
         """W + ΔW in the shape of ``linear.weight``; it has a gradient with respect to A and B unless merged."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -33,6 +33,7 @@ class BodyLimit:
         upload_path: str,
         upload_bytes: int,
         held: Callable[[], int] = lambda: 0,
+        larger: Mapping[str, int] | None = None,
     ) -> None:
         """Wrap an application.
 
@@ -41,11 +42,13 @@ class BodyLimit:
             upload_path: prefix of paths that accept uploads.
             upload_bytes: maximum size of an uploaded file.
             held: returns the total bytes of uploads in memory; a file stays there until its page is closed.
+            larger: paths that accept more bytes than a form, and how many; they count as uploads while they are read.
         """
         self.app = app
         self.upload_path = upload_path
         self.upload_bytes = upload_bytes
         self.held = held
+        self.larger = dict(larger or {})
         self.reserved = 0
         """Bytes reserved for uploads in progress."""
 
@@ -53,8 +56,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        is_upload = scope["path"].startswith(self.upload_path) and scope["method"] in {"PUT", "POST"}
-        limit = self.upload_bytes + FRAME_BYTES if is_upload else FORM_BYTES
+        writes = scope["method"] in {"PUT", "POST"}
+        is_upload = writes and (scope["path"].startswith(self.upload_path) or scope["path"] in self.larger)
+        limit = self.larger.get(scope["path"], self.upload_bytes + FRAME_BYTES) if is_upload else FORM_BYTES
         declared = Headers(scope=scope).get("content-length", "0")
         # Such long numbers are not lengths, and int() raises for some thousands of digits.
         if not declared.isdecimal() or len(declared) > 20 or int(declared) > limit:

@@ -1,0 +1,79 @@
+"""``python -m core serve``: answer with the adapters of a home folder over HTTP, without the pages."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+
+from core import lab
+from core.settings import Settings
+from core.web import downloads, predict
+from core.web.access import Access
+from core.web.answers import server_error
+from core.web.chain import Limits, chain
+
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+"""Names that programs on this machine may call the server by."""
+
+NO_UPLOADS = "/no-uploads/"
+"""Prefix of paths that accept uploads: there are none."""
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to a parser."""
+    job = commands.add_parser(
+        "serve",
+        help="answer with adapters over HTTP, without the pages",
+        description="Answer POST /api/predict with the adapters of a home folder; GET /api/openapi.json describes it. "
+        "Beyond this machine it requires a token, as the dashboard does: LORA_LAB_TOKEN, or one that is generated and "
+        "printed. The dashboard serves the same API.",
+    )
+    job.set_defaults(command=serve)
+    job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
+    job.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    job.add_argument("--port", type=int, default=8600, help="port to listen on (default: 8600)")
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve until a signal ends it. Returns: the exit status."""
+    settings = Settings.from_environment(options.home)
+    access = Access.decide(options.host, os.environ, LOCAL_NAMES)
+    lab.open_lab(settings)
+    try:
+        print(access.announcement("http", options.port), flush=True)
+        # Proxies are trusted by the middleware's own rule, not by uvicorn's.
+        uvicorn.run(
+            application(access, options.port),
+            host=options.host,
+            port=options.port,
+            log_level="warning",
+            proxy_headers=False,
+        )
+    finally:
+        lab.close_lab()
+    return 0
+
+
+def application(access: Access, port: int) -> Starlette:
+    """The API as an ASGI application; the lab of this process is open already."""
+
+    def at(path: str) -> str:
+        return path
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+
+    limits = Limits(NO_UPLOADS, 0, larger=predict.limits(at))
+    return Starlette(
+        routes=[*predict.routes(at), *downloads.routes(at)],
+        middleware=chain(access, limits, port, open_paths=["/healthz"]),
+        exception_handlers={Exception: server_error},
+        lifespan=lifespan,
+    )

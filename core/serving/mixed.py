@@ -1,0 +1,149 @@
+"""One base that answers batches in which each row has another adapter, or none."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.adapter.read import AdapterFile, layers_of
+from core.data.examples import Batch
+from core.errors import ServingError
+from core.methods.linear import features, is_linear
+from core.networks.perceptron import fingerprint, forward
+from core.serving.rows import Rows, Selection, Terms
+
+
+class MixedLinear(nn.Module):
+    """A linear layer of the base, with the rows of all adapters that are held."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+        self.rows = Rows(*features(linear))
+        self.selected: Selection | None = None
+        """Adapters of the batch that is being answered."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(x)
+        if self.selected is not None:
+            self.rows.add(x, y, self.linear.bias, self.selected)
+        return y
+
+
+@dataclass(frozen=True)
+class Use:
+    """How the adapters of a base were found so far."""
+
+    held: int
+    """Number of adapters in memory."""
+    nbytes: int
+    """Bytes that they take."""
+    hits: int
+    """Rows whose adapter was in memory."""
+    misses: int
+    """Rows whose adapter had to be read first."""
+
+
+class MixedNetwork:
+    """A base and the adapters that were used last, within a limit of bytes. Not thread-safe."""
+
+    def __init__(self, base: nn.Module, read: Callable[[str], AdapterFile], max_bytes: int) -> None:
+        """Args:
+        base: the network that all adapters were trained on; it is not changed.
+        read: reads the adapter of a name.
+        max_bytes: limit on the adapters that are held.
+        """
+        self._base = base
+        self._fingerprint = fingerprint(base.state_dict())
+        self._read = read
+        self._max_bytes = max_bytes
+        self._network = copy.deepcopy(base).requires_grad_(False).eval()
+        self._layers: dict[str, MixedLinear] = {}
+        for path, module in list(self._network.named_modules()):
+            if is_linear(module):
+                parent, _, name = path.rpartition(".")
+                self._layers[path] = MixedLinear(module)
+                setattr(self._network.get_submodule(parent), name, self._layers[path])
+        self._held: OrderedDict[str, int] = OrderedDict()
+        """Bytes of each adapter, the one that was used longest ago first."""
+        self._hits = self._misses = 0
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Names of the adapters in memory."""
+        return tuple(self._held)
+
+    @property
+    def use(self) -> Use:
+        """How adapters were found so far."""
+        return Use(len(self._held), sum(self._held.values()), self._hits, self._misses)
+
+    def answer(self, batch: Batch, adapters: Sequence[str | None]) -> Tensor:
+        """Logits of a batch.
+
+        The base's products are computed once for the whole batch. A row without an adapter gets the answer that the
+        base alone gives on the same batch, bit for bit.
+
+        Args:
+            batch: inputs, whose tensors have one row each per element of ``adapters``.
+            adapters: name of the adapter of each row, or None.
+
+        Returns:
+            (n, classes), in the order of the rows.
+
+        Raises:
+            ServingError: the adapters of the batch do not fit in memory together.
+            LabError: raised by ``read``, or the adapter does not fit the base.
+        """
+        self._hold(adapters)
+        for layer in self._layers.values():
+            layer.selected = layer.rows.select(adapters)
+        with torch.no_grad():
+            return forward(self._network, batch)
+
+    def _hold(self, adapters: Sequence[str | None]) -> None:
+        """Read what is missing, and forget what was used longest ago."""
+        wanted = dict.fromkeys(name for name in adapters if name is not None)
+        missing = [name for name in wanted if name not in self._held]
+        self._misses += sum(name in missing for name in adapters)
+        self._hits += sum(name is not None and name not in missing for name in adapters)
+        for name in wanted:
+            if name in self._held:
+                self._held.move_to_end(name)
+        for name in missing:
+            terms = terms_of(self._base, self._read(name), self._fingerprint)
+            size = sum(each.nbytes for each in terms.values())
+            while self._held and sum(self._held.values()) + size > self._max_bytes:
+                oldest = next(iter(self._held))
+                if oldest in wanted:
+                    break
+                self._drop(oldest)
+            if sum(self._held.values()) + size > self._max_bytes:
+                raise ServingError(
+                    f"The adapters of these rows take more than the {self._max_bytes / 2**20:.0f} MiB that are kept "
+                    "for adapters: send them in several requests."
+                )
+            for path, each in terms.items():
+                self._layers[path].rows.put(name, each)
+            self._held[name] = size
+
+    def _drop(self, name: str) -> None:
+        del self._held[name]
+        for layer in self._layers.values():
+            layer.rows.drop(name)
+
+
+def terms_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> dict[str, Terms]:
+    """What an adapter adds to each layer that it changes, by path.
+
+    Raises:
+        BaseMismatchError: it was trained on another base, or does not fit this one.
+    """
+    with torch.no_grad():
+        layers = layers_of(base, adapter, base_fingerprint)
+        return {path: Terms(*layer.terms()) for path, layer in layers.items()}

@@ -1,0 +1,104 @@
+"""Requests for predictions and their answers, as JSON; the same models describe both in OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import ServingError
+
+MAX_ROWS = 1024
+"""Maximum number of rows per request."""
+
+MAX_INPUTS = 4096
+"""Maximum number of pixels per row: what the largest network reads."""
+
+MAX_BYTES = 24 * 2**20
+"""Maximum size of a request: that many rows of 784 pixels with all digits of a float64."""
+
+RunId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Row(BaseModel):
+    """One example, and who answers it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pixels: list[Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]] = Field(
+        min_length=1, max_length=MAX_INPUTS, description="Pixels from 0 to 1, row by row, preprocessed as in training."
+    )
+    adapter: RunId | None = Field(None, description="Run whose adapter answers; null for the base alone.")
+
+
+class PredictRequest(BaseModel):
+    """Rows to be answered in one batch, each with another adapter of the same base, or none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: list[Row] = Field(min_length=1, max_length=MAX_ROWS)
+    base: RunId | None = Field(None, description="Pretrain run that answers, where no row names an adapter.")
+
+
+class Prediction(BaseModel):
+    """The answer to one row."""
+
+    label: int = Field(description="The class with the highest probability.")
+    name: str = Field(description="Its name in the dataset of the task.")
+    probabilities: list[float] = Field(description="Of each class; they add up to 1.")
+
+
+class PredictResponse(BaseModel):
+    """The answers, in the order of the rows."""
+
+    predictions: list[Prediction]
+
+
+class ServedAdapter(BaseModel):
+    """An adapter that can be named in a row."""
+
+    adapter: str = Field(description="Id of its run.")
+    base: str = Field(description="Run of the base that it was trained on.")
+    label: str = Field(description="Method and rank, such as LoRA r=4.")
+    method: str
+    rank: int
+    seed: int
+    task: str = Field(description="What it has learnt, in words.")
+    accuracy: float = Field(description="On the test part of that task, in percent.")
+    bytes: int = Field(description="Size of its file.")
+    held: bool = Field(description="Whether it is in memory.")
+
+
+class AdaptersResponse(BaseModel):
+    """Adapters of finished and stopped runs, the newest first."""
+
+    adapters: list[ServedAdapter]
+
+
+class ErrorResponse(BaseModel):
+    """Why a request was not answered, in one sentence."""
+
+    error: str
+
+
+def parse(content: bytes) -> PredictRequest:
+    """Read a request.
+
+    Raises:
+        ServingError: not JSON, or not a request; the message names the first field that is wrong.
+    """
+    try:
+        return PredictRequest.model_validate_json(content)
+    except ValidationError as error:
+        raise ServingError(_sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ""
+    for part in first["loc"]:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
+    if first["type"] == "json_invalid":
+        return "The request is not valid JSON."
+    message = first["msg"].rstrip(".")
+    return f"{place[:120] or 'The request'} is wrong: {message[0].lower()}{message[1:200]}."

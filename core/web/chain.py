@@ -1,0 +1,73 @@
+"""The middleware around the pages and the API: who may come in, with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from starlette.middleware import Middleware
+
+from core.web.access import Access
+from core.web.bodies import BodyLimit
+from core.web.doors import Hosts, LetIn, LocalOnly, Origins
+from core.web.guard import Guard, Key
+from core.web.headers import SecurityHeaders
+from core.web.signed_in import SignedIn
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes of request bodies."""
+
+    upload_path: str
+    """Prefix of paths that accept uploads."""
+    upload_bytes: int
+    """Maximum size of an uploaded file."""
+    held: Callable[[], int] = lambda: 0
+    """Total bytes of uploads in memory."""
+    larger: Mapping[str, int] = field(default_factory=dict)
+    """Paths that accept more bytes than a form, and how many."""
+
+
+def chain(
+    access: Access,
+    limits: Limits,
+    port: int | None,
+    base: str = "",
+    open_paths: Sequence[str] = (),
+    closed: Sequence[str] = (),
+    origins: Sequence[str] = (),
+    is_signed_in: Callable[[Mapping[str, str]], bool] = lambda cookies: False,
+) -> list[Middleware]:
+    """The middleware, outermost first.
+
+    Args:
+        access: settings of the server.
+        limits: sizes of request bodies.
+        port: of the server, which tells its cookie apart; None if it is not known.
+        base: path under which everything is served, without a trailing slash.
+        open_paths: paths that anyone may read.
+        closed: prefixes of paths that require a login, where there is one.
+        origins: other origins whose pages may send requests.
+        is_signed_in: decides by a visitor's cookies.
+    """
+    found = [
+        Middleware(SecurityHeaders),
+        Middleware(Hosts, allowed=access.hosts),
+        Middleware(Origins, allowed=origins),
+        Middleware(
+            BodyLimit,
+            upload_path=limits.upload_path,
+            upload_bytes=limits.upload_bytes,
+            held=limits.held,
+            larger=limits.larger,
+        ),
+    ]
+    if access.is_open:
+        found.append(Middleware(LocalOnly, proxies=access.proxies))
+    if access.token:
+        found.append(Middleware(Guard, key=Key(access.token, port), base=base, open_paths=frozenset(open_paths)))
+    if access.login:
+        found.append(Middleware(SignedIn, closed=closed, is_signed_in=is_signed_in))
+    found.append(Middleware(LetIn))
+    return found

@@ -1,0 +1,137 @@
+"""The API: predictions with adapters, the adapters there are, and a description of both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from core import lab
+from core.errors import LabError, ServingBusyError, ServingError, SpecError, UnknownRunError
+from core.serving.request import (
+    MAX_BYTES,
+    AdaptersResponse,
+    ErrorResponse,
+    PredictRequest,
+    PredictResponse,
+    parse,
+)
+
+PREDICT, ADAPTERS, OPENAPI = "/api/predict", "/api/adapters", "/api/openapi.json"
+
+AT_ONCE = 64
+"""Maximum number of requests that are answered at once; others wait."""
+
+_limiters: dict[asyncio.AbstractEventLoop, CapacityLimiter] = {}
+
+
+def routes(at: Callable[[str], str]) -> list[Route]:
+    """The routes of this module. Args: at: prepends the base path of the application to a path."""
+    return [
+        Route(at(PREDICT), predict, methods=["POST"]),
+        Route(at(ADAPTERS), adapters),
+        Route(at(OPENAPI), openapi),
+    ]
+
+
+def limits(at: Callable[[str], str]) -> dict[str, int]:
+    """Paths that accept large bodies, and how many bytes. Args: as in :func:`routes`."""
+    return {at(PREDICT): MAX_BYTES}
+
+
+async def predict(request: Request) -> Response:
+    """Answer rows in one batch."""
+    content = await request.body()
+    try:
+        answered = await to_thread.run_sync(lambda: _answer(content), limiter=_limiter())
+    except LabError as error:
+        headers = {"retry-after": "1"} if isinstance(error, ServingBusyError) else {}
+        return JSONResponse({"error": str(error)}, _status(error), {"cache-control": "no-store", **headers})
+    return Response(answered, media_type="application/json", headers={"cache-control": "no-store"})
+
+
+def adapters(_: Request) -> Response:
+    """The adapters that rows can name."""
+    try:
+        found = AdaptersResponse(adapters=lab.current().predictor.adapters())
+    except LabError as error:
+        return JSONResponse({"error": str(error)}, _status(error))
+    return Response(found.model_dump_json(), media_type="application/json", headers={"cache-control": "no-store"})
+
+
+def openapi(_: Request) -> Response:
+    """The OpenAPI description of this API."""
+    return JSONResponse(description())
+
+
+def _answer(content: bytes) -> str:
+    return lab.current().predictor.predict(parse(content)).model_dump_json()
+
+
+def _limiter() -> CapacityLimiter:
+    """The limit on requests at once; a limiter belongs to the event loop that it was made in."""
+    return _limiters.setdefault(asyncio.get_running_loop(), CapacityLimiter(AT_ONCE))
+
+
+def _status(error: LabError) -> int:
+    match error:
+        case UnknownRunError():
+            return HTTPStatus.NOT_FOUND
+        case ServingBusyError():
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        case ServingError() | SpecError():
+            return HTTPStatus.BAD_REQUEST
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+@cache
+def description() -> dict[str, Any]:
+    """OpenAPI 3.1 of this API, from the models that requests are checked with."""
+    models: list[type[BaseModel]] = [PredictRequest, PredictResponse, AdaptersResponse, ErrorResponse]
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "LoRA Lab", "version": "1", "description": "Many adapters on one base, in one batch."},
+        "paths": {
+            PREDICT: {
+                "post": {
+                    "summary": "Answer rows in one batch, each with another adapter of the same base, or with none.",
+                    "requestBody": {"required": True, "content": _json(PredictRequest)},
+                    "responses": {
+                        "200": {"description": "The answers.", "content": _json(PredictResponse)},
+                        "400": _error("The request is wrong."),
+                        "401": _error("The server requires its token: Authorization: Bearer TOKEN."),
+                        "404": _error("A run does not exist, or has no adapter."),
+                        "413": _error(f"The body has more than {MAX_BYTES:,} bytes."),
+                        "503": _error("Too many rows are waiting."),
+                    },
+                }
+            },
+            ADAPTERS: {
+                "get": {
+                    "summary": "List the adapters that rows can name.",
+                    "responses": {"200": {"description": "The adapters.", "content": _json(AdaptersResponse)}},
+                }
+            },
+        },
+        "components": {"schemas": schemas["$defs"]},
+    }
+
+
+def _json(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
+def _error(why: str) -> dict[str, Any]:
+    return {"description": why, "content": _json(ErrorResponse)}

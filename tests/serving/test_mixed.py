@@ -1,0 +1,109 @@
+"""Batches in which each row has another adapter give what each adapter gives alone; the base's rows are the base's."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from core.adapter import AdapterFile, apply_adapter, read_adapter
+from core.errors import BaseMismatchError, ServingError
+from core.methods.dora import DoRASpec
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import LowRankSpec, add_lora
+from core.serving.mixed import MixedNetwork
+from tests.adapter.samples import SMALL, packed, perturb, probe
+
+BASE = SMALL.build(1)
+SPECS: list[LowRankSpec] = [
+    LoRASpec.of(rank=3),
+    LoRASpec.of(rank=1, alpha=3.0),
+    LoRASpec.of(rank=7, scaling="alpha", alpha=0.7),
+    LoRASpec.of(rank=4, scaling="alpha/sqrt(r)", target_modules=("layers.2",)),
+    DoRASpec.of(rank=2),
+    DoRASpec.of(rank=5, target_modules=("layers.0", "layers.4")),
+]
+
+
+def made(spec: LowRankSpec, seed: int, base: nn.Module = BASE) -> AdapterFile:
+    model = add_lora(copy.deepcopy(base), spec, torch.Generator().manual_seed(seed))
+    perturb(*(parameter for parameter in model.parameters() if parameter.requires_grad), seed=seed)
+    return read_adapter(packed(base, model, spec, probe()))
+
+
+FILES = {f"r-{number}": made(spec, number) for number, spec in enumerate(SPECS)}
+ALONE = {name: apply_adapter(BASE, file).eval() for name, file in FILES.items()}
+
+
+def mixed(max_bytes: int = 2**20) -> MixedNetwork:
+    return MixedNetwork(BASE, FILES.__getitem__, max_bytes)
+
+
+def assert_right(network: MixedNetwork, names: list[str | None]) -> None:
+    rows = probe(rows=len(names))
+    answers = network.answer({"pixels": rows}, names)
+    with torch.no_grad():
+        base = BASE(rows)
+        for row, name in enumerate(names):
+            if name is None:
+                assert torch.equal(answers[row], base[row])
+            else:
+                torch.testing.assert_close(answers[row], ALONE[name](rows[row]), rtol=1e-5, atol=1e-5)
+
+
+@given(st.lists(st.none() | st.sampled_from(sorted(FILES)), min_size=1, max_size=40))
+def test_every_mix_is_what_each_gives_alone(names: list[str | None]) -> None:
+    assert_right(mixed(), names)
+
+
+@given(st.lists(st.lists(st.none() | st.sampled_from(sorted(FILES)), min_size=1, max_size=3), min_size=1, max_size=8))
+def test_adapters_come_and_go_and_answers_stay_right(batches: list[list[str | None]]) -> None:
+    size = {name: mixed_bytes(name) for name in FILES}
+    limit = sum(sorted(size.values())[-3:])
+    network = mixed(limit)
+    for names in batches:
+        assert_right(network, names)
+        assert network.use.nbytes <= limit
+        assert set(filter(None, names)) <= set(network.held)
+    asked = sum(name is not None for names in batches for name in names)
+    assert network.use.hits + network.use.misses == asked
+
+
+def mixed_bytes(name: str) -> int:
+    network = mixed()
+    network.answer({"pixels": probe(rows=1)}, [name])
+    return network.use.nbytes
+
+
+def test_what_was_used_longest_ago_is_forgotten_first() -> None:
+    network = mixed(mixed_bytes("r-0") + mixed_bytes("r-1") + mixed_bytes("r-2") - 1)
+    for name in ("r-0", "r-1", "r-0", "r-2"):
+        assert_right(network, [name])
+    assert network.held == ("r-0", "r-2")
+    assert (network.use.hits, network.use.misses) == (1, 3)
+
+
+def test_more_adapters_than_fit_at_once_are_one_sentence_and_what_is_held_still_answers() -> None:
+    network = mixed(mixed_bytes("r-0") + mixed_bytes("r-1"))
+    assert_right(network, ["r-0", "r-1"])
+    with pytest.raises(ServingError, match="send them in several requests"):
+        network.answer({"pixels": probe(rows=3)}, ["r-0", "r-1", "r-2"])
+    assert_right(network, ["r-1", None, "r-0"])
+
+
+def test_an_adapter_of_another_base_is_refused() -> None:
+    other = SMALL.build(2)
+    network = MixedNetwork(BASE, {"r-x": made(LoRASpec.of(rank=2), 1, other)}.__getitem__, 2**20)
+    with pytest.raises(BaseMismatchError):
+        network.answer({"pixels": probe(rows=1)}, ["r-x"])
+    assert_base_answers(network)
+
+
+def assert_base_answers(network: MixedNetwork) -> None:
+    rows = probe(rows=4)
+    with torch.no_grad():
+        assert torch.equal(network.answer({"pixels": rows}, [None] * 4), BASE(rows))
