@@ -49,6 +49,9 @@ def readable(figure: go.Figure) -> go.Figure:
             axis.ticktext = [START + text + END for text in axis.ticktext]
         if axis.title.text:
             axis.title.text = START + axis.title.text + END
+    for bar in [trace.colorbar for trace in shown.data if "colorbar" in trace and trace.colorbar.title.text]:
+        bar.update(tickprefix=START, ticksuffix=END)
+        bar.title.text = START + bar.title.text + END
     if shown.layout.title.subtitle.text:
         shown.layout.title.subtitle.text = START + shown.layout.title.subtitle.text + END
     shown.for_each_annotation(lambda note: note.update(text=START + note.text + END))
