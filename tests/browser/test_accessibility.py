@@ -13,7 +13,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, expect
 
 from pages.shared.links import ENTRIES
-from tests.browser.conftest import REPO, Serve, new_context
+from tests.browser.conftest import BACKGROUNDS, REPO, Serve, new_context
 from tests.conftest import HANG
 
 pytestmark = pytest.mark.browser
@@ -34,9 +34,6 @@ RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "
 
 COLOR_RULES = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
 """Those of level AA that look at colors: no other depends on the theme."""
-
-BACKGROUNDS: dict[Literal["light", "dark"], str] = {"light": "rgb(255, 255, 255)", "dark": "rgb(14, 19, 25)"}
-"""Background of the pages by theme, as in .streamlit/config.toml."""
 
 STREAMLITS = {
     ("list", '[data-testid="stSidebarNav"] *'): "the navigation puts its headings and lists into a list without items",
