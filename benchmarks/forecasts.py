@@ -57,21 +57,21 @@ class Shape:
 
 
 SHAPES = [
-    Shape("full", (128, 256), (None,), 1, 64, 60),
-    Shape("full", (128, 256), (None,), 1, 16, 30),
-    Shape("full", (512, 512), (None,), 1, 64, 20),
-    Shape("full, 8 seeds", (128, 256), (None,), 8, 64, 20),
+    Shape("full", (128, 256), (None,), 1, 64, 200),
+    Shape("full", (128, 256), (None,), 1, 16, 100),
+    Shape("full", (512, 512), (None,), 1, 64, 50),
+    Shape("full, 8 seeds", (128, 256), (None,), 8, 64, 40),
     Shape("full, 8 seeds", (256, 256), (None,), 8, 128, 20),
-    Shape("LoRA r=4", (128, 256), (4,), 1, 64, 150),
-    Shape("LoRA r=64", (128, 256), (64,), 1, 32, 60),
-    Shape("LoRA r=4", (512, 512), (4,), 1, 64, 60),
-    Shape("LoRA r=4, 8 seeds", (128, 256), (4,), 8, 64, 40),
+    Shape("LoRA r=4", (128, 256), (4,), 1, 16, 200),
+    Shape("LoRA r=64", (128, 256), (64,), 1, 32, 120),
+    Shape("LoRA r=4", (512, 512), (4,), 1, 64, 120),
+    Shape("LoRA r=4, 8 seeds", (128, 256), (4,), 8, 64, 80),
     Shape("LoRA r=1, 4, 16, 8 seeds", (128, 256), (1, 4, 16), 8, 64, 20),
     Shape("LoRA r=1, 4, 16, 8 seeds", (128, 256), (1, 4, 16), 8, 256, 40),
     Shape("LoRA r=8, 32 seeds", (256, 256), (8,), 32, 64, 10),
     Shape("full and LoRA r=4, 8 seeds", (128, 256), (None, 4), 8, 64, 20),
     Shape("full and LoRA r=2, 8, 3 seeds", (512, 256), (None, 2, 8), 3, 32, 10),
-    Shape("full and LoRA r=4, 1 seed", (64, 64), (None, 4), 1, 16, 40),
+    Shape("full and LoRA r=4, 1 seed", (64, 64), (None, 4), 1, 16, 150),
 ]
 """Fifteen shapes, each trained cold and warm: thirty forecasts, of a second or more on two cores."""
 

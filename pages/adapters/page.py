@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import streamlit as st
 
 from core.engine.artifacts import MERGED
@@ -133,7 +135,7 @@ def show_certificate(run: Run) -> None:
         alt="Results of the checks that were made when the adapter file was written",
     )
     with st.expander("Certificate as JSON", icon=":material/description:"):
-        st.json(certificate)
+        st.code(json.dumps(certificate, indent=2), language=None, wrap_lines=True)
     if st.button("Verify again", icon=":material/verified:"):
         try:
             st.success(literal(str(lab.artifacts.verify(run.id))), icon=":material/verified:")

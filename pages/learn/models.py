@@ -79,9 +79,10 @@ def language_models() -> tuple[str, int]:
         f"The linear layers of {name} with their shapes and what LoRA of rank {rank} trains.",
     )
     fields = ", ".join(f"`{key}` {value:,}" for key, value in network.config.items())
-    st.caption(
-        f"From `config.json` of [{network.checkpoint}](https://huggingface.co/{network.checkpoint}): {fields}. "
-        f"Including embeddings and norms, they add up to {network.parameters:,} parameters, the published count."
+    # Text that is as small as a caption, and not as pale, since nobody could read the link.
+    st.markdown(
+        f":small[From `config.json` of [{network.checkpoint}](https://huggingface.co/{network.checkpoint}): {fields}. "
+        f"Including embeddings and norms, they add up to {network.parameters:,} parameters, the published count.]"
     )
     return name, rank
 

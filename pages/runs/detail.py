@@ -28,7 +28,7 @@ ROUNDING = (
 """How closely a run of a bank is reproduced."""
 
 PROBLEM = "runs-note-problem"
-"""Session state key: widget key of the note or tags that could not be saved, and the error message."""
+"""Session state key: widget key of the note or tag that could not be saved, and the error message."""
 
 
 def heading(lab: Lab, entry: Entry) -> None:
@@ -122,20 +122,35 @@ def _curve(lab: Lab, run: Run) -> None:
 def _notes(lab: Lab, entry: Entry) -> None:
     """Draw fields for note and tags that are saved on every change."""
     run, note, tags = entry.run, f"runs-note-{entry.run.id}", f"runs-tags-{entry.run.id}"
+    new = f"{tags}-new"
     failed, problem = st.session_state.pop(PROBLEM, (None, None))
     # Fields show what is stored, which another tab may have changed; text that could not be saved stays for correction.
     if failed != note:
         st.session_state[note] = entry.note
-    if failed != tags:
-        st.session_state[tags] = list(entry.tags)
-    st.multiselect(
-        "Tags",
-        sorted({*lab.search.tags(), *st.session_state[tags]}),
-        key=tags,
+    if failed != new:
+        st.session_state[new] = None
+    st.session_state[tags] = list(entry.tags)
+    if entry.tags:
+        st.pills(
+            "Tags",
+            entry.tags,
+            selection_mode="multi",
+            wrap=True,
+            key=tags,
+            format_func=literal,
+            on_change=_save_tags,
+            args=(lab, run.id, tags),
+            help="Press a tag to remove it.",
+        )
+    st.selectbox(
+        "Add a tag",
+        [tag for tag in lab.search.tags() if tag not in entry.tags],
+        index=None,
+        key=new,
         accept_new_options=True,
-        placeholder="Add a tag",
-        on_change=_save_tags,
-        args=(lab, run.id, tags),
+        placeholder="Choose or type a tag",
+        on_change=_add_tag,
+        args=(lab, run.id, new),
     )
     st.text_area(
         "Note",
@@ -164,13 +179,21 @@ def _save_tags(lab: Lab, id: str, key: str) -> None:
         st.session_state[PROBLEM] = key, str(error)
 
 
+def _add_tag(lab: Lab, id: str, key: str) -> None:
+    if tag := st.session_state[key]:
+        try:
+            lab.notes.add_tag([id], tag)
+        except NoteError as error:
+            st.session_state[PROBLEM] = key, str(error)
+
+
 def _settings(run: Run) -> None:
     st.markdown("**Settings**")
     settings = settings_of(run.spec)
     table = pd.DataFrame({"Setting": list(settings), "Value": list(settings.values())}, dtype="string")
     st.dataframe(table, hide_index=True, alt="Settings of the run")
     with st.expander("As JSON", icon=":material/data_object:"):
-        st.json(run.spec.model_dump(mode="json"), expanded=2)
+        st.code(run.spec.model_dump_json(indent=2), language=None, wrap_lines=True)
 
 
 def _history(lab: Lab, run: Run) -> None:

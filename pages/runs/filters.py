@@ -11,6 +11,7 @@ from core.lab import Lab
 from core.methods.registry import METHODS
 from core.store.record import State
 from core.store.search import ORDERS, Query
+from pages.shared.literal import literal
 
 ARCHIVE = {"current": False, "archived": True, "all": None}
 """Values of :attr:`Query.archived` by their label."""
@@ -81,8 +82,31 @@ def _pills(label: str, options: tuple[Any, ...], key: str, titles: Mapping[str, 
 
 
 def _several(label: str, names: list[str], key: str) -> tuple[str, ...]:
-    """Draw a multiselect of ``names``."""
-    return tuple(st.multiselect(label, names, key=key, bind="query-params", on_change=_first_page, placeholder="Any"))
+    """Draw names that people gave as pills, of which any number may be chosen.
+
+    The address has them as they are, and not as the Markdown of their labels, which is what Streamlit would bind to it.
+    """
+    if not names:
+        return ()
+    chosen = [name for name in names if name in st.query_params.get_all(key)]
+    st.session_state[f"runs-{key}"] = chosen
+    st.pills(
+        label,
+        names,
+        selection_mode="multi",
+        wrap=True,
+        key=f"runs-{key}",
+        format_func=literal,
+        on_change=_take_over,
+        args=(key,),
+    )
+    return tuple(chosen)
+
+
+def _take_over(key: str) -> None:
+    """Write the pills that are chosen into the address."""
+    st.query_params[key] = st.session_state[f"runs-{key}"]
+    _first_page()
 
 
 def _first_page() -> None:

@@ -55,7 +55,7 @@ def rename(lab: Lab, experiment: Experiment) -> None:
             key=f"{key}-text",
             help="Leave it empty for a name that says what was trained.",
         )
-        if st.button("Save name", type="primary", key=f"{key}-save"):
+        if st.button(on_primary("Save name"), type="primary", key=f"{key}-save"):
             try:
                 lab.rename(experiment.id, name or "")
                 st.rerun()

@@ -9,7 +9,9 @@ import streamlit as st
 
 from core.study.figures.curves import chart_config, export_html
 
-START, END = '<span style="color: currentColor">', "</span>"
+START = '<span style="color: currentColor; stroke: Canvas; stroke-width: 3px; paint-order: stroke">'
+END = "</span>"
+"""Around text in the color of the page's text, with an edge in the color of a page: black and white in a file."""
 
 
 def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
@@ -37,10 +39,11 @@ def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
 
 
 def readable(figure: go.Figure) -> go.Figure:
-    """Return a copy for ``st.plotly_chart`` with all text in the color of the page's text, which follows the theme.
+    """Return a copy for ``st.plotly_chart`` that can be read in both themes, on the page and in the PNG of its toolbar.
 
     Streamlit draws ticks, titles of axes and subtitles in a fixed grey whose contrast with white is 3.8:1, and no color
-    has 4.5:1 in both themes. ``currentColor`` is the browser's name for the color of the surrounding text.
+    has 4.5:1 in both themes. ``currentColor`` is the browser's name for the color of the surrounding text. In a file,
+    which has no surroundings, it is black; the background of a PNG is transparent, and may be shown on any color.
     """
     shown = go.Figure(figure)
     for axis in (*shown.select_xaxes(), *shown.select_yaxes()):
@@ -49,11 +52,23 @@ def readable(figure: go.Figure) -> go.Figure:
             axis.ticktext = [START + text + END for text in axis.ticktext]
         if axis.title.text:
             axis.title.text = START + axis.title.text + END
+    for bar in [trace.colorbar for trace in shown.data if "colorbar" in trace and trace.colorbar.title.text]:
+        bar.update(tickprefix=START, ticksuffix=END)
+        bar.title.text = START + bar.title.text + END
+    for title in (shown.layout.title, shown.layout.legend.title):
+        if title.text:
+            title.text = START + title.text + END
+    shown.for_each_trace(lambda trace: trace.update(name=START + trace.name + END), selector=_named)
     if shown.layout.title.subtitle.text:
         shown.layout.title.subtitle.text = START + shown.layout.title.subtitle.text + END
     shown.for_each_annotation(lambda note: note.update(text=START + note.text + END))
     shown.update_traces(texttemplate=f"{START}%{{text}}{END}", selector=_writes)
     return shown
+
+
+def _named(trace: Any) -> bool:
+    """Whether the legend names a trace."""
+    return trace.name is not None and trace.showlegend is not False
 
 
 def _writes(trace: Any) -> bool:

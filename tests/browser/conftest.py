@@ -25,6 +25,9 @@ START_SECONDS = HANG
 
 expect.set_options(timeout=1000 * HANG)
 
+BACKGROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(14, 19, 25)"}
+"""Background of the pages by theme, as in .streamlit/config.toml: it says which theme a page has."""
+
 Serve = Callable[..., str]
 """``serve(script, env=None) -> url``."""
 

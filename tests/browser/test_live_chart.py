@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Serve
+from tests.browser.conftest import BACKGROUNDS, Serve
 
 pytestmark = pytest.mark.browser
 
@@ -122,8 +122,8 @@ def test_only_changed_data_is_drawn(chart: Locator, page: Page) -> None:
     still = page.get_by_role("img", name="A chart whose data never changes.")
     for drawn in (chart, still):
         drawn.evaluate("chart => { chart.draws = 0; chart.on('plotly_afterplot', () => { chart.draws += 1; }); }")
-    wait_for_ticks(chart, 4)
-    assert chart.evaluate("chart => chart.draws") >= 4
+    # On a busy machine, one drawing shows several ticks.
+    page.wait_for_function("chart => chart.draws >= 4", arg=chart.element_handle())
     assert still.evaluate("chart => chart.draws") == 0
 
 
@@ -141,9 +141,10 @@ def test_a_chart_behind_a_tab_fills_its_width_when_the_tab_opens(chart: Locator,
 def test_text_is_readable_in_light_and_dark(chart: Locator, page: Page, console_errors: list[str]) -> None:
     fills = set()
     for scheme in ("light", "dark", "light"):
-        page.emulate_media(color_scheme=scheme)
+        background = BACKGROUNDS[scheme]
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        expect(page.get_by_test_id("stApp")).to_have_css("background-color", background)
         wait_for_ticks(chart, 2)
-        background = page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor")
         for text in (".xtick text", ".legendtext", ".xtitle"):
             fill = chart.locator(text).first.evaluate("e => getComputedStyle(e).fill")
             assert contrast(fill, background) >= 4.5, f"{text} in {scheme}: {fill} on {background}"

@@ -47,8 +47,9 @@ def select_row(page: Page, row: int, of: int) -> None:
     table(page).click(position={"x": 17, "y": box["height"] / (of + 1) * (row + 1.5)})
 
 
-def selection(page: Page) -> list[str]:
-    return parse_qs(urlparse(page.url).query).get("run", [""])[0].split(",")
+def says(page: Page, *ids: str) -> None:
+    """Wait until the address says that these runs are selected."""
+    page.wait_for_url(lambda url: parse_qs(urlparse(url).query).get("run", [""]) == [",".join(ids)])
 
 
 def button(page: Page, name: str) -> Locator:
@@ -64,7 +65,7 @@ def test_select_diff_archive_and_delete(page: Page, url: str, lab: Lab, console_
     expect(page.get_by_role("heading", name="2 runs")).to_be_visible()
     expect(page.get_by_text("Settings that differ")).to_be_visible()
     newest = [run.id for run in lab.runs()]
-    assert selection(page) == newest[:2]
+    says(page, *newest[:2])
 
     # The URL keeps the selection.
     page.reload()
@@ -88,7 +89,7 @@ def test_select_diff_archive_and_delete(page: Page, url: str, lab: Lab, console_
     expect(page.get_by_role("heading", name="2 runs")).to_have_count(0)
     assert [run.id for run in lab.runs()] == newest[2:]
     assert not (lab.settings.runs / newest[0]).exists()
-    assert selection(page) == [""]
+    says(page)
 
     # A base can only be deleted together with the runs that start from it.
     select_row(page, 2, of=3)

@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import REPO, run_server, stop_server
+from tests.conftest import HANG
 
 pytestmark = pytest.mark.browser
 
@@ -30,7 +31,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def get(url: str, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(url).port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(url).port, timeout=HANG)
     try:
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
@@ -123,7 +124,7 @@ def test_plotly_comes_packed_only_to_who_takes_it(running: Running) -> None:
 def test_pages_work_under_the_content_security_policy(page: Page, running: Running, console_errors: list[str]) -> None:
     for path in ("", "runs", "learn"):
         page.goto(f"{running[1]}/{path}")
-        expect(page.get_by_test_id("stMain").get_by_role("heading").first).to_be_visible(timeout=60_000)
+        expect(page.get_by_test_id("stMain").get_by_role("heading").first).to_be_visible()
         expect(page.get_by_test_id("stException")).to_have_count(0)
     assert console_errors == []
 
@@ -138,7 +139,7 @@ def test_a_stalled_download_does_not_keep_the_process_alive(tmp_path: Path) -> N
         assert stalled.recv(12) == b"HTTP/1.1 200"
         server.send_signal(signal.SIGTERM)
         try:
-            assert server.wait(timeout=30) == -signal.SIGTERM
+            assert server.wait(timeout=HANG) == -signal.SIGTERM
         finally:
             server.kill()
             server.wait()
@@ -158,7 +159,7 @@ def test_the_token_link_opens_the_pages(page: Page, tmp_path: Path, console_erro
         # Opened from another site, as from an email: neither the request nor its redirect sends a strict cookie.
         page.goto(f"data:text/html,<a href={quote(link[0].replace('/?', '/pretrain?'))}>lab</a>")
         page.get_by_role("link").click()
-        expect(page.get_by_role("heading", name="Pretrain", exact=True)).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("heading", name="Pretrain", exact=True)).to_be_visible()
         assert "token" not in page.url
         (cookie,) = [cookie for cookie in page.context.cookies() if cookie["name"].startswith("lora_lab")]
         assert cookie["httpOnly"]
@@ -166,7 +167,7 @@ def test_the_token_link_opens_the_pages(page: Page, tmp_path: Path, console_erro
 
         page.get_by_text("Preview images").click()
         picture = page.get_by_test_id("stImage").get_by_role("img").first
-        expect(picture).to_be_visible(timeout=15_000)
+        expect(picture).to_be_visible()
         address = urlsplit(str(picture.get_attribute("src"))).path
         assert address.startswith("/media/")
         assert get(url, address)[0].status == 401

@@ -39,7 +39,7 @@ def sweep(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, 
 
 def opens_its_runs(page: Page, arms: str) -> None:
     expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
-    assert parse_qs(urlparse(page.url).query)["arms"] == [arms]
+    page.wait_for_url(lambda url: parse_qs(urlparse(url).query).get("arms") == [arms])
 
 
 def test_a_click_and_a_key_open_the_runs_of_a_tile(

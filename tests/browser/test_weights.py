@@ -17,7 +17,7 @@ from core.settings import Settings
 from core.store.record import Run
 from core.wording.numbers import percent
 from tests.browser.conftest import REPO, Serve
-from tests.conftest import DIGITS, TURNED, finish, short
+from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -44,11 +44,11 @@ def settled(page: Page, title: str, place: int, text: str) -> None:
     expect(found).to_have_text(text)
 
 
-def assert_nothing_runs_off(page: Page) -> None:
-    """Assert that the page does not scroll horizontally; tables and tab bars may scroll inside."""
+def nothing_runs_off(page: Page) -> None:
+    """Wait until the page does not scroll horizontally; charts follow its width, tables and tab bars scroll inside."""
     main = page.get_by_test_id("stMain")
-    assert main.evaluate("it => it.scrollWidth - it.clientWidth") <= 0
-    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    wait_until(lambda: main.evaluate("it => it.scrollWidth - it.clientWidth") <= 0)
+    wait_until(lambda: page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0)
 
 
 def test_the_slider_and_the_switches_answer_and_nothing_runs_off(
@@ -83,7 +83,7 @@ def test_the_slider_and_the_switches_answer_and_nothing_runs_off(
             panel = page.get_by_role("tabpanel").filter(visible=True)
             expect(panel.get_by_test_id("stCaptionContainer").last).to_be_visible()
             expect(page.get_by_test_id("stSpinner")).to_have_count(0)
-            assert_nothing_runs_off(page)
+            nothing_runs_off(page)
     query = parse_qs(urlparse(page.url).query)
     assert (query["run"], query["layer"], query["view"]) == ([run.id], ["layers.0"], ["Alpha and layers"])
     assert console_errors == []

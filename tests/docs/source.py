@@ -31,7 +31,7 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.path.read_text(encoding="utf-8"))
 
-    @property
+    @cached_property
     def place(self) -> str:
         """Its path below the root, as the docs write it."""
         return self.path.relative_to(ROOT).as_posix()

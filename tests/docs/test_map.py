@@ -11,6 +11,7 @@ from tests.docs.source import MAP, ROOT, floors, imported, in_backticks, module_
 
 MODULES = modules()
 FLOORS = floors()
+ROWS = {name: row_of(module, FLOORS) for name, module in MODULES.items()}
 TEXT = MAP.read_text(encoding="utf-8")
 HOME = {
     *("runs/ID/", "runs/ID/run.safetensors", "backups/", "deleted/", "deleted/runs.txt"),
@@ -28,7 +29,7 @@ def test_every_package_and_page_is_on_the_map() -> None:
 
 
 def test_every_module_has_a_floor() -> None:
-    assert [module.place for module in MODULES.values() if row_of(module, FLOORS) is None] == []
+    assert [name for name, row in ROWS.items() if row is None] == []
 
 
 def test_everything_on_the_map_is_there() -> None:
@@ -39,9 +40,9 @@ def test_everything_on_the_map_is_there() -> None:
 def test_imports_only_go_down() -> None:
     wrong = []
     for module in MODULES.values():
-        own = row_of(module, FLOORS)
+        own = ROWS[module.name]
         for other in imported(module, MODULES):
-            row = row_of(other, FLOORS)
+            row = ROWS[other.name]
             if own is not None and row is not None and row != own and FLOORS[row] >= FLOORS[own]:
                 wrong.append(f"{module.place} (floor {FLOORS[own]}) imports {other.place} (floor {FLOORS[row]})")
     assert wrong == []

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.lab import Lab
+from core.lab import Lab, close_lab, current, open_lab
 from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
+from core.settings import Settings
 from core.store.record import Experiment, Run
 from pages.shared.links import script
-from tests.conftest import BOTH, TURNED, finish, short
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 
+Two = tuple[Experiment, Experiment]
 PAGES = ["compare", "report", "weights"]
 SWEEP = [(short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 4) for rate in (0.005, 0.01)]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Two]:
+    """A home with two finished experiments, the older one first; the newer one is a sweep."""
+    home: Path = tmp_path_factory.mktemp("made") / "home"
+    lab = Lab(Settings(home=home))
+    lab.start()
+    (base,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))).id)
+    older = lab.fine_tune(base, TURNED, BOTH, [0], "The older")
+    newer = lab.fine_tune(base, TURNED, SWEEP, [0], "The newer")
+    finish(lab, *older.runs, *newer.runs)
+    lab.close()
+    return home, (older, newer)
+
+
 @pytest.fixture
-def two(opened: Lab, base: Run) -> tuple[Experiment, Experiment]:
-    """Two finished experiments, the older one first; the newer one is a sweep."""
-    older = opened.fine_tune(base, TURNED, BOTH, [0], "The older")
-    newer = opened.fine_tune(base, TURNED, SWEEP, [0], "The newer")
-    finish(opened, *older.runs, *newer.runs)
-    return older, newer
+def two(
+    made: tuple[Path, tuple[Experiment, Experiment]], settings: Settings
+) -> Iterator[tuple[Experiment, Experiment]]:
+    """The two experiments, in a copy of their home that pages find."""
+    home, experiments = made
+    shutil.copytree(home, settings.home)
+    open_lab(settings)
+    yield experiments
+    close_lab()
 
 
 def go(app: AppTest, page: str) -> AppTest:
@@ -34,7 +58,7 @@ def go(app: AppTest, page: str) -> AppTest:
 
 
 @pytest.mark.parametrize("first", PAGES)
-def test_the_experiment_stays_from_page_to_page(two: tuple[Experiment, Experiment], first: str) -> None:
+def test_the_experiment_stays_from_page_to_page(two: Two, first: str) -> None:
     older, newer = two
     app = draw(first)
     assert app.query_params["experiment"] == newer.id
@@ -49,7 +73,7 @@ def test_the_experiment_stays_from_page_to_page(two: tuple[Experiment, Experimen
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_address_decides_also_after_a_choice(two: tuple[Experiment, Experiment], page: str) -> None:
+def test_the_address_decides_also_after_a_choice(two: Two, page: str) -> None:
     older, newer = two
     app = draw(page, experiment=newer.id)
     app.selectbox(key="pick-experiment").set_value(older.id).run()
@@ -61,7 +85,7 @@ def test_the_address_decides_also_after_a_choice(two: tuple[Experiment, Experime
 
 
 @pytest.mark.parametrize("page", [*PAGES, "sweep"])
-def test_an_unknown_experiment_is_told_of_and_the_choice_offered(two: tuple[Experiment, Experiment], page: str) -> None:
+def test_an_unknown_experiment_is_told_of_and_the_choice_offered(two: Two, page: str) -> None:
     app = draw(page, experiment="e-<b>none")
     assert "There is no experiment" in texts(app)
     choice = app.selectbox(key="pick-experiment")
@@ -74,7 +98,7 @@ def test_an_unknown_experiment_is_told_of_and_the_choice_offered(two: tuple[Expe
 
 
 def test_home_says_that_an_experiment_does_not_exist_and_shows_no_other_as_its_answer(
-    two: tuple[Experiment, Experiment],
+    two: Two,
 ) -> None:
     app = draw("home", experiment="e-none")
     assert "There is no experiment 'e-none'" in texts(app).replace("\\", "")
@@ -88,16 +112,14 @@ def test_an_unknown_experiment_is_told_of_in_an_empty_lab(opened: Lab) -> None:
 
 
 @pytest.mark.parametrize(("page", "query"), [("weights", "run"), ("compare", "runs"), ("finetune", "base")])
-def test_an_unknown_run_is_told_of(two: tuple[Experiment, Experiment], page: str, query: str) -> None:
+def test_an_unknown_run_is_told_of(two: Two, page: str, query: str) -> None:
     assert "may have been deleted" in texts(draw(page, **{query: "r-none"}))
 
 
-def test_an_experiment_that_is_gone_is_not_the_current_one_any_more(
-    opened: Lab, two: tuple[Experiment, Experiment]
-) -> None:
+def test_an_experiment_that_is_gone_is_not_the_current_one_any_more(two: Two) -> None:
     older, newer = two
     app = draw("compare", experiment=older.id)
-    opened.notes.delete(older.runs)
+    current().notes.delete(older.runs)
     go(app, "report")
     assert "There is no experiment" not in texts(app)
     assert app.query_params["experiment"] == newer.id
@@ -112,7 +134,7 @@ def test_addresses_of_sweeps_of_earlier_versions_still_open_them(opened: Lab, ba
     assert "sweep" not in app.query_params
 
 
-def test_an_experiment_that_is_no_sweep_is_told_of_and_the_sweeps_offered(two: tuple[Experiment, Experiment]) -> None:
+def test_an_experiment_that_is_no_sweep_is_told_of_and_the_sweeps_offered(two: Two) -> None:
     older, newer = two
     app = go(draw("compare", experiment=older.id), "sweep")
     assert "“The older” is not a sweep" in texts(app)

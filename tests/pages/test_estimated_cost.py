@@ -39,23 +39,27 @@ def opened(calls: list[Work], settings: Settings) -> Iterator[Lab]:
     close_lab()
 
 
-@pytest.mark.parametrize("page", ["pretrain", "finetune", "sweep"])
-def test_a_page_beside_a_run_in_training_answers_without_calibrating(opened: Lab, calls: list[Work], page: str) -> None:
+def test_a_page_beside_a_run_in_training_answers_without_calibrating(opened: Lab, calls: list[Work]) -> None:
+    def shown(page: str) -> dict[str, str]:
+        return {metric.label: metric.value for metric in draw(page).metric}
+
+    pages = ("pretrain", "finetune", "sweep")
     finish(opened, opened.launch(PRETRAIN).id)
     long = opened.launch(
         PRETRAIN.but(optim=short(epochs=200, batch_size=8), network=PerceptronSpec.of(num_hidden_1=500))
     )
     wait_until(lambda: opened.run(long.id).step > 0)
     before = list(calls)
-    shown = {metric.label: metric.value for metric in draw(page).metric}
-    assert shown["Time"] == "measuring …"
-    assert shown["Memory"].endswith("MB")
+    for page in pages:
+        found = shown(page)
+        assert found["Time"] == "measuring …", page
+        assert found["Memory"].endswith("MB"), page
     assert opened.run(long.id).is_live
     assert calls == before == []
     opened.stop(long.id)
     finish(opened, long.id)
-    wait_until(lambda: {metric.label: metric.value for metric in draw(page).metric}["Time"] != "measuring …")
-    assert " to " in {metric.label: metric.value for metric in draw(page).metric}["Time"]
+    for page in pages:
+        wait_until(lambda page=page: " to " in shown(page)["Time"])
 
 
 def test_the_detail_of_a_run_shows_its_forecast_beside_what_it_took(opened: Lab) -> None:

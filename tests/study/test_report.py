@@ -254,6 +254,7 @@ def test_points_stand_where_their_costs_are(evidence, customers):
     assert (places["LoRA r=1"] < places["Full"]) == (customers > 1)
 
 
+@pytest.mark.slow
 def test_the_reports_of_the_docs_are_made_by_one_command_that_uses_runs_again(tmp_path, capsys):
     path = Path(__file__).parents[2] / "docs" / "reports" / "make.py"
     spec = importlib.util.spec_from_file_location("make_reports", path)
