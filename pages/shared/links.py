@@ -30,6 +30,7 @@ ENTRIES = {
     "report": Entry("Report", ":material/description:", "Results"),
     "weights": Entry("Weights", ":material/grid_4x4:", "Results"),
     "adapters": Entry("Adapters", ":material/extension:", "Results"),
+    "serve": Entry("Serve", ":material/dns:", "Results"),
     "learn": Entry("Learn", ":material/menu_book:", "Understand"),
 }
 """Pages in the order of the navigation, by the name of their folder, which is also their URL path."""

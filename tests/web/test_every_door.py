@@ -52,6 +52,9 @@ class House:
             ("GET", "/media/0123.png"),
             ("GET", f"/download/{self.run}/network.safetensors"),
             ("GET", f"/download/{self.run}/none.zip"),
+            ("GET", "/api/adapters"),
+            ("GET", "/api/openapi.json"),
+            ("POST", "/api/predict"),
             ("GET", "/nothing/here"),
             ("POST", "/nothing/here"),
             ("PUT", f"/_stcore/upload_file/{self.session}/f"),
@@ -95,6 +98,7 @@ def is_guarded(answer: http.client.HTTPResponse) -> bool:
 
 def test_the_guest_gets_all_of_it_with_the_security_headers(house: House) -> None:
     expected = {
+        "/api/predict": {400},  # without a body
         "/nothing/here": {200, 405},
         f"/download/{house.run}/none.zip": {404},
         "/media/0123.png": {404},

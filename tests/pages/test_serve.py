@@ -1,0 +1,37 @@
+"""The Serve page shows how to ask with adapters that are there, and what was asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.lab import Lab
+from core.methods.dora import DoRASpec
+from core.serving.request import PredictRequest, Row
+from core.store.record import Run
+from core.web.predict import PREDICT
+from tests.conftest import BOTH, TURNED, finish, short
+from tests.pages.test_pages import draw, texts
+
+
+def test_without_an_adapter_it_says_how_to_get_one(opened: Lab, base: Run) -> None:
+    assert "train an adapter first" in texts(draw("serve"))
+
+
+@pytest.mark.slow
+def test_it_lists_adapters_shows_requests_and_counts_answers(opened: Lab, base: Run) -> None:
+    experiment = opened.fine_tune(base, TURNED, [*BOTH, (short(), DoRASpec.of(rank=1))], [0])
+    runs = finish(opened, *experiment.runs)
+    adapters = [run for run in runs if run.spec.adapter]
+    app = draw("serve")
+    assert set(app.dataframe[0].value["Adapter"]) == {run.id for run in adapters}
+    assert set(app.dataframe[0].value["Method"]) == {"LoRA r=4", "DoRA r=1"}
+    for code in app.code:
+        assert PREDICT in code.value
+        assert all(run.id in code.value for run in adapters)
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert (metrics["Requests"], metrics["Latency"]) == ("0", "–")
+    rows = [Row(pixels=[0.5] * 784, adapter=run.id) for run in adapters for _ in range(3)]
+    opened.predictor.predict(PredictRequest(rows=rows))
+    metrics = {metric.label: metric.value for metric in draw("serve").metric}
+    assert (metrics["Requests"], metrics["Rows"], metrics["Adapters in memory"]) == ("1", "6", "2")
+    assert metrics["Latency"].endswith(" ms")

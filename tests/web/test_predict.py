@@ -1,0 +1,242 @@
+"""``python -m core serve`` answers with the adapters of a home folder, and says what it cannot answer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.adapter import apply_adapter
+from core.engine.job import ADAPTER, NETWORK
+from core.lab import Lab
+from core.methods.dora import DoRASpec
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.networks.file import read_network
+from core.serving.request import MAX_BYTES, MAX_ROWS
+from core.settings import Settings
+from core.web.predict import description
+from pages.serve.examples import curl, python
+from tests.browser.conftest import free_port
+from tests.conftest import HANG, finish, short
+
+TOKEN = "correct-horse-battery-staple-41"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server of the API, and the home folder behind it."""
+
+    port: int
+    home: Path
+    base: str
+    full: str
+    adapters: tuple[str, ...]
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG)
+        try:
+            connection.request(method, path, body, {"authorization": f"Bearer {TOKEN}", **headers})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def predict(self, rows: list[dict[str, Any]], **beside: Any) -> tuple[int, Any]:
+        return self.ask("POST", "/api/predict", json.dumps({"rows": rows} | beside).encode())
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("served") / "home"
+    lab = Lab(Settings(home=home))
+    lab.start()
+    methods = [FullSpec(), LoRASpec.of(), LoRASpec.of(rank=1, scaling="alpha"), DoRASpec.of()]
+    arms = [(short(epochs=1), method) for method in methods]
+    experiment = lab.compare("rotation-45", "digits", None, short(), arms, [0, 1])
+    runs = finish(lab, *experiment.runs)
+    lab.close()
+    full = next(run.id for run in runs if run.spec.kind == "full")
+    adapters = tuple(run.id for run in runs if run.spec.adapter)
+    port = free_port()
+    command = [sys.executable, "-m", "core", "serve", "--home", str(home), "--port", str(port)]
+    process = subprocess.Popen(
+        command, env=os.environ | {"LORA_LAB_TOKEN": TOKEN, "LORA_LAB_DATA": ""}, stderr=subprocess.PIPE, text=True
+    )
+    found = Served(port, home, experiment.base, full, adapters)
+    try:
+        end = time.monotonic() + HANG
+        while True:
+            try:
+                found.ask("GET", "/api/openapi.json")
+                break
+            except OSError:
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        yield found
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=HANG)
+        assert "Traceback" not in errors
+    finally:
+        process.kill()
+
+
+def pixels(rows: int) -> torch.Tensor:
+    return torch.rand(rows, 784, generator=torch.Generator().manual_seed(rows))
+
+
+def test_each_row_gets_the_answer_of_its_own_adapter(served: Served) -> None:
+    names = [None, *served.adapters] * 3
+    x = pixels(len(names))
+    status, found = served.predict(
+        [{"adapter": name, "pixels": row.tolist()} for name, row in zip(names, x, strict=True)]
+    )
+    assert status == 200
+    lab = Lab(Settings(home=served.home))
+    try:
+        base = read_network(lab.artifacts.path(served.base, NETWORK))
+        own = {name: apply_adapter(base, lab.artifacts.adapter(name)).eval() for name in served.adapters}
+    finally:
+        lab.close()
+    for name, row, prediction in zip(names, x, found["predictions"], strict=True):
+        with torch.no_grad():
+            expected = (base if name is None else own[name])(row[None]).softmax(1)[0]
+        torch.testing.assert_close(torch.tensor(prediction["probabilities"]), expected, rtol=1e-5, atol=1e-5)
+        assert prediction["label"] == expected.argmax()
+        assert prediction["name"] == str(int(expected.argmax()))
+
+
+def test_the_base_alone_answers_where_it_is_named_beside_the_rows(served: Served) -> None:
+    row = {"pixels": pixels(1)[0].tolist()}
+    assert served.predict([row], base=served.base)[0] == 200
+    assert served.predict([row, row | {"adapter": served.adapters[0]}], base=served.base)[0] == 200
+
+
+def test_adapters_are_listed_with_what_they_have_learnt(served: Served) -> None:
+    status, found = served.ask("GET", "/api/adapters")
+    assert status == 200
+    assert {each["adapter"] for each in found["adapters"]} == set(served.adapters)
+    assert {each["base"] for each in found["adapters"]} == {served.base}
+    assert {each["label"] for each in found["adapters"]} == {"LoRA r=4", "LoRA r=1", "DoRA r=4"}
+
+
+def test_the_code_of_the_page_works_as_it_stands_there(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    code = python(f"http://127.0.0.1:{served.port}", served.adapters[:2])
+    known = '{"content-type": "application/json"}'
+    assert known in code
+    exec(code.replace(known, known[:-1] + f', "authorization": "Bearer {TOKEN}"' + "}"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_the_command_of_the_page_works_as_it_stands_there(served: Served) -> None:
+    command = curl(f"http://127.0.0.1:{served.port}", served.adapters[:2]) + f" -sS -H 'authorization: Bearer {TOKEN}'"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=HANG, check=True)
+    assert len(json.loads(done.stdout)["predictions"]) == 2
+
+
+ROW = {"pixels": [0.5] * 784}
+
+
+@pytest.mark.parametrize(
+    ("rows", "beside", "status", "sentence"),
+    [
+        ([], {}, 400, "rows is wrong"),
+        ([ROW], {}, 400, "No row names an adapter"),
+        ([{"pixels": [0.5] * 783, "adapter": "ADAPTER"}], {}, 400, "783"),
+        ([{"pixels": [0.5] * 783 + [1.5], "adapter": "ADAPTER"}], {}, 400, r"rows[0].pixels[783] is wrong"),
+        ([{"pixels": [0.5] * 783 + ["x"], "adapter": "ADAPTER"}], {}, 400, r"rows[0].pixels[783] is wrong"),
+        ([ROW | {"colour": 3}], {}, 400, "rows[0].colour is wrong"),
+        ([ROW | {"adapter": "r-none"}], {}, 404, "There is no run 'r-none'"),
+        ([ROW | {"adapter": "FULL"}], {}, 404, "has no adapter"),
+        ([ROW], {"base": "r-none"}, 404, "There is no run 'r-none'"),
+        ([ROW], {"base": "FULL"}, 404, "is no base"),
+        ([ROW | {"adapter": "ADAPTER"}], {"base": "FULL"}, 400, "All rows of a request are on one base"),
+        ([{"pixels": []}] * (MAX_ROWS + 1), {}, 400, "rows"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_sentence(
+    served: Served, rows: list[dict[str, Any]], beside: dict[str, str], status: int, sentence: str
+) -> None:
+    names = {"ADAPTER": served.adapters[0], "FULL": served.full}
+    rows = [row | {"adapter": names.get(row["adapter"], row["adapter"])} if "adapter" in row else row for row in rows]
+    found = served.predict(rows, **{name: names.get(value, value) for name, value in beside.items()})
+    assert found[0] == status
+    assert sentence in found[1]["error"]
+    assert found[1]["error"].endswith(".")
+    assert served.predict([ROW], base=served.base)[0] == 200  # and it goes on
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff\xfe", b'{"rows": ' + b"[" * 100_000])
+def test_what_is_no_request_is_one_sentence(served: Served, body: bytes) -> None:
+    status, found = served.ask("POST", "/api/predict", body)
+    assert status == 400
+    assert found["error"].endswith(".")
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(served: Served) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=HANG)
+    connection.putrequest("POST", "/api/predict")
+    connection.putheader("authorization", f"Bearer {TOKEN}")
+    connection.putheader("content-length", str(MAX_BYTES + 1))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_without_the_token_nothing_is_answered(served: Served) -> None:
+    for method, path in (("POST", "/api/predict"), ("GET", "/api/adapters"), ("GET", "/api/openapi.json")):
+        status, found = served.ask(method, path, b"{}" if method == "POST" else None, authorization="Bearer wrong")
+        assert status in (401, 429)
+        assert "error" in found
+
+
+def test_many_clients_at_once_get_their_own_answers(served: Served) -> None:
+    x = pixels(1)[0].tolist()
+    expected = {
+        name: served.predict([{"adapter": name, "pixels": x}])[1]["predictions"][0]["probabilities"]
+        for name in served.adapters
+    }
+    wrong: list[object] = []
+
+    def client(seed: int) -> None:
+        draw = random.Random(seed)
+        for _ in range(20):
+            names = draw.choices(served.adapters, k=draw.randint(1, 8))
+            status, found = served.predict([{"adapter": name, "pixels": x} for name in names])
+            for name, each in zip(names, found.get("predictions", []), strict=True):
+                gap = max(abs(a - b) for a, b in zip(each["probabilities"], expected[name], strict=True))
+                if status != 200 or gap > 1e-5:
+                    wrong.append((status, gap))
+
+    threads = [threading.Thread(target=client, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_the_description_names_what_is_sent_and_is_served(served: Served) -> None:
+    status, found = served.ask("GET", "/api/openapi.json")
+    assert status == 200
+    assert found == json.loads(json.dumps(description()))
+    schemas = found["components"]["schemas"]
+    assert set(schemas["Row"]["properties"]) == {"pixels", "adapter"}
+    text = json.dumps(found)
+    for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
+        assert name in schemas
+    assert ADAPTER not in text
