@@ -15,7 +15,7 @@ from core.data.examples import Batch
 from core.errors import ServingError
 from core.methods.linear import features, is_linear
 from core.networks.perceptron import fingerprint, forward
-from core.serving.rows import Rows, Selection, Terms
+from core.serving.rows import Places, Rows, Selection, Terms
 
 
 class MixedLinear(nn.Module):
@@ -63,6 +63,7 @@ class MixedNetwork:
         self._read = read
         self._max_bytes = max_bytes
         self._network = copy.deepcopy(base).requires_grad_(False).eval()
+        self._places = Places()
         self._layers: dict[str, MixedLinear] = {}
         for path, module in list(self._network.named_modules()):
             if is_linear(module):
@@ -101,8 +102,9 @@ class MixedNetwork:
             LabError: raised by ``read``, or the adapter does not fit the base.
         """
         self._hold(adapters)
+        selected = self._places.select(adapters)
         for layer in self._layers.values():
-            layer.selected = layer.rows.select(adapters)
+            layer.selected = selected
         with torch.no_grad():
             return forward(self._network, batch)
 
@@ -128,12 +130,14 @@ class MixedNetwork:
                     f"The adapters of these rows take more than the {self._max_bytes / 2**20:.0f} MiB that are kept "
                     "for adapters: send them in several requests."
                 )
-            for path, each in terms.items():
-                self._layers[path].rows.put(name, each)
+            places = self._places.take(name, max(len(each.A) for each in terms.values()))
+            for path, layer in self._layers.items():
+                layer.rows.put(name, places, self._places.count, terms.get(path))
             self._held[name] = size
 
     def _drop(self, name: str) -> None:
         del self._held[name]
+        self._places.give_back(name)
         for layer in self._layers.values():
             layer.rows.drop(name)
 

@@ -1,14 +1,14 @@
-"""The adapters of one layer, held as rows, so that each row of a batch can have another adapter of any rank.
+"""Adapters held as rows, so that each row of a batch can have another adapter of any rank.
 
-An adapter of rank r is r rows of A, of shape (in,) each, and r rows of B, of shape (out,) each. For a batch, the
-product x A is a sampled product: of all products of the batch's rows with all rows of A, only those are computed that
-are wanted. The product with B is a weighted sum of rows of B. Neither copies an adapter.
+An adapter of rank r is r rows of A, of shape (in,) each, and r rows of B, of shape (out,) each, at the same places in
+every layer. For a batch, the product x A is a sampled product: of all products of the batch's rows with all rows of A,
+only those are computed that are wanted. The product with B is a weighted sum of rows of B. Neither copies an adapter.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 
@@ -44,60 +44,88 @@ class Terms:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Which rows of a batch have an adapter in a layer, and which."""
+    """Which rows of a batch have an adapter, and which."""
 
     rows: Tensor | None
     """(k,) int64, the rows of the batch, ascending; None for all of them."""
+    names: tuple[str, ...]
+    """The adapter of each of these rows."""
     columns: Tensor
     """Places of the adapters' rows, one row of the batch after another."""
     starts: Tensor
-    """(k + 1,) int64: where in ``columns`` each row begins."""
-    gains: Tensor | None
-    """(k, out), or None where no adapter has a gain."""
+    """(k,) int64: where in ``columns`` each row of the batch begins."""
+    wanted: Tensor
+    """(k, places) sparse: the entries of the product with all rows of A that are computed."""
+
+
+class Places:
+    """Where the rows of each adapter are, in every layer alike. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Number of places there are."""
+        self._free: list[int] = []
+        self._of: dict[str, list[int]] = {}
+
+    def take(self, name: str, rank: int) -> Tensor:
+        """Find places for an adapter. Args: name: of its own; rank: number of places."""
+        while len(self._free) < rank:
+            more = max(FIRST_ROWS, self.count)
+            self._free += range(self.count, self.count + more)
+            self.count += more
+        self._of[name] = [self._free.pop() for _ in range(rank)]
+        return torch.tensor(self._of[name])
+
+    def give_back(self, name: str) -> None:
+        """Make the places of an adapter free."""
+        self._free += self._of.pop(name)
+
+    def select(self, adapters: Sequence[str | None]) -> Selection | None:
+        """The adapters of a batch. Args: adapters: of each row. Returns: None if no row has one."""
+        rows = [row for row, name in enumerate(adapters) if name is not None]
+        if not rows:
+            return None
+        names = tuple(str(adapters[row]) for row in rows)
+        places = [self._of[name] for name in names]
+        bounds = torch.tensor([0, *accumulate(map(len, places))])
+        columns = torch.tensor(list(chain(*places)))
+        wanted = torch.sparse_csr_tensor(
+            bounds, columns, torch.zeros(len(columns)), (len(rows), self.count), check_invariants=False
+        )
+        everything = len(rows) == len(adapters)
+        return Selection(None if everything else torch.tensor(rows), names, columns, bounds[:-1], wanted)
 
 
 class Rows:
-    """The rows of all adapters of one layer. Not thread-safe."""
+    """The rows of all adapters in one layer. Not thread-safe."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
-        self.A = torch.zeros(0, in_features)
-        self.B = torch.zeros(0, out_features)
-        self._free: list[int] = []
-        self._places: dict[str, list[int]] = {}
-        """Places of each adapter's rows."""
+        self._A = torch.zeros(0, in_features)
+        self._B = torch.zeros(0, out_features)
         self._gains: dict[str, Tensor] = {}
 
-    def put(self, key: str, terms: Terms) -> None:
-        """Hold an adapter. Args: key: a name of its own; terms: of this layer."""
-        rank = len(terms.A)
-        while len(self._free) < rank:
-            self._grow()
-        places = [self._free.pop() for _ in range(rank)]
-        self.A[places], self.B[places] = terms.A, terms.B
-        self._places[key] = places
-        if terms.gain is not None:
-            self._gains[key] = terms.gain
+    def put(self, name: str, places: Tensor, count: int, terms: Terms | None) -> None:
+        """Hold an adapter.
 
-    def drop(self, key: str) -> None:
-        """Forget an adapter; nothing happens if this layer has none of this name."""
-        places = self._places.pop(key, None)
-        self._gains.pop(key, None)
-        if places is not None:
-            self._free += places
+        Args:
+            name: of the adapter.
+            places: of its rows, at least as many as it has in this layer; the others stay zero.
+            count: number of places there are.
+            terms: what it adds in this layer; None for nothing.
+        """
+        if missing := count - len(self._A):
+            self._A = torch.cat([self._A, torch.zeros(missing, self._A.shape[1])])
+            self._B = torch.cat([self._B, torch.zeros(missing, self._B.shape[1])])
+        self._A[places], self._B[places] = 0.0, 0.0
+        if terms is not None:
+            own = places[: len(terms.A)]
+            self._A[own], self._B[own] = terms.A, terms.B
+            if terms.gain is not None:
+                self._gains[name] = terms.gain
 
-    def select(self, keys: Sequence[str | None]) -> Selection | None:
-        """Find the adapters of a batch. Args: keys: of each row. Returns: None if no row has one in this layer."""
-        rows = [row for row, key in enumerate(keys) if key in self._places]
-        if not rows:
-            return None
-        places = [self._places[str(keys[row])] for row in rows]
-        starts = torch.tensor([0, *accumulate(map(len, places))])
-        gains = None
-        if self._gains:
-            none = torch.zeros(self.B.shape[1])
-            gains = torch.stack([self._gains.get(str(keys[row]), none) for row in rows])
-        everything = len(rows) == len(keys)
-        return Selection(None if everything else torch.tensor(rows), torch.tensor(list(chain(*places))), starts, gains)
+    def drop(self, name: str) -> None:
+        """Forget what an adapter has besides its rows, which the next one at its places replaces."""
+        self._gains.pop(name, None)
 
     def add(self, x: Tensor, y: Tensor, bias: Tensor | None, selected: Selection) -> None:
         """Add what the adapters contribute to the layer's output, in place; other rows of it stay bit for bit.
@@ -109,23 +137,20 @@ class Rows:
             selected: which rows have which adapter.
         """
         inputs = x if selected.rows is None else x[selected.rows]
-        shape = (len(inputs), len(self.A))
-        wanted = torch.sparse_csr_tensor(
-            selected.starts, selected.columns, torch.zeros(len(selected.columns)), shape, check_invariants=False
-        )
-        weights = torch.sparse.sampled_addmm(wanted, inputs, self.A.T, beta=0.0).values()
-        added = F.embedding_bag(selected.columns, self.B, selected.starts[:-1], mode="sum", per_sample_weights=weights)
-        if selected.gains is not None:
+        weights = torch.sparse.sampled_addmm(selected.wanted, inputs, self._A.T, beta=0.0).values()
+        added = F.embedding_bag(selected.columns, self._B, selected.starts, mode="sum", per_sample_weights=weights)
+        if self._gains and (gains := _gains(selected.names, self._gains, y.shape[1])) is not None:
             plain = y if selected.rows is None else y[selected.rows]
-            added += selected.gains * (plain if bias is None else plain - bias)
+            added += gains * (plain if bias is None else plain - bias)
         if selected.rows is None:
             y += added
         else:
             y.index_add_(0, selected.rows, added)
 
-    def _grow(self) -> None:
-        before = len(self.A)
-        room = max(FIRST_ROWS, before)
-        self.A = torch.cat([self.A, torch.zeros(room, self.A.shape[1])])
-        self.B = torch.cat([self.B, torch.zeros(room, self.B.shape[1])])
-        self._free += range(before, before + room)
+
+def _gains(names: Sequence[str], known: Mapping[str, Tensor], width: int) -> Tensor | None:
+    """(k, width) gains of these adapters; None if no one has a gain."""
+    if not any(name in known for name in names):
+        return None
+    none = torch.zeros(width)
+    return torch.stack([known.get(name, none) for name in names])
