@@ -2,8 +2,8 @@
 
 Every round asks each contender for the same rows once, in alternating order, so that a drift of the machine's speed
 affects all alike; printed are medians over the rounds. Adapters are drawn at random for each row. PEFT answers a mixed
-batch with ``adapter_names=``, or row by row after ``set_adapter``. With fewer adapters, rows of a batch share some, which
-helps PEFT's mixed batch: it computes adapter by adapter.
+batch with ``adapter_names=``, or row by row after ``set_adapter``. With fewer adapters, rows of a batch share some,
+which helps PEFT's mixed batch: it computes adapter by adapter.
 """
 
 from __future__ import annotations
