@@ -34,6 +34,17 @@ def tensors_bytes(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes
         raise
 
 
+def with_sorted_header(content: bytes) -> bytes:
+    """A file with its header sorted, so that the same tensors and metadata give the same bytes.
+
+    The library writes metadata of more than one key in random order.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
+
+
 def read_tensors(content: bytes, what: str, error: type[LabError]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and the metadata of a file.
 

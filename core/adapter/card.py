@@ -11,8 +11,7 @@ from typing import Protocol, Self
 from core.adapter.certificate import Certificate
 from core.data.task_spec import TaskSpec
 from core.methods.low_rank import LowRankSpec
-from core.networks.file import model_spec_of
-from core.networks.perceptron import MultilayerPerceptron
+from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 
 
@@ -66,16 +65,15 @@ class Card:
         return cls(run, spec.base or "", tuple(lines), results)
 
 
-def render(card: Card, lora: LowRankSpec, base: MultilayerPerceptron, certificate: Certificate) -> bytes:
+def render(card: Card, lora: LowRankSpec, network: NetworkSpec, certificate: Certificate) -> bytes:
     """Render the ``README.md`` of an adapter file.
 
     Args:
         card: the run.
         lora: the settings of the adapter.
-        base: the base network, whose sizes appear in the code examples.
+        network: the base's family and sizes.
         certificate: the measurements.
     """
-    sizes = model_spec_of(base.state_dict(), "The base")
     layers = ", ".join(f"`{path}` (rank {rank})" for path, rank in sorted(certificate.layers.items()))
     text = _TEMPLATE.substitute(
         run=plain(card.run),
@@ -88,15 +86,23 @@ def render(card: Card, lora: LowRankSpec, base: MultilayerPerceptron, certificat
         layers=layers,
         parameters=f"{certificate.parameters:,}",
         fingerprint=certificate.base_fingerprint,
-        features=sizes.num_features,
-        hidden_1=sizes.num_hidden_1,
-        hidden_2=sizes.num_hidden_2,
-        classes=sizes.num_classes,
+        title=network.title,
+        sizes=network.sizes,
+        input=network.input_text,
+        classes=network.num_classes,
+        loading=_loading(network),
         rows=certificate.probe_rows,
         reloaded=f"{certificate.reloaded_difference:.2g}",
         merged=f"{certificate.merged_difference:.2g}",
     )
     return text.encode()
+
+
+def _loading(network: NetworkSpec) -> str:
+    """What stands before the code that reads the base with LoRA Lab."""
+    if network.torch_code is None:
+        return _WITH_LORA_LAB
+    return _WITHOUT_LORA_LAB.substitute(code=network.torch_code)
 
 
 def plain(text: str) -> str:
@@ -132,7 +138,7 @@ tags:
 
 # LoRA adapter of run $run
 
-$parameters trained parameters for a multilayer perceptron with layers of sizes $features-$hidden_1-$hidden_2-$classes.
+$parameters trained parameters for a $title with layers of sizes $sizes.
 They work only with the base that they were trained on.
 
 - Run: $run
@@ -143,37 +149,11 @@ $task- Rank $rank, alpha $alpha, scaling $scaling
 | Measure | Value |
 | --- | --- |
 $results
-The input is a row of $features pixels from 0 to 1, preprocessed as in training; the output is a row of $classes logits.
+The input is $input, preprocessed as in training; the output is a row of $classes logits.
 
 ## Load it with PEFT
 
-Put `adapter.zip` and the base's weights, `base.safetensors`, into one folder. This needs only PyTorch and PEFT:
-
-```python
-import zipfile
-from collections import OrderedDict
-
-from peft import PeftModel
-from safetensors.torch import load_file
-from torch import nn
-
-layers = nn.Sequential(
-    nn.Linear($features, $hidden_1),
-    nn.ReLU(),
-    nn.Linear($hidden_1, $hidden_2),
-    nn.ReLU(),
-    nn.Linear($hidden_2, $classes),
-)
-base = nn.Sequential(OrderedDict(layers=layers))
-base.load_state_dict(load_file("base.safetensors"))
-with zipfile.ZipFile("adapter.zip") as archive:
-    archive.extractall("adapter")
-model = PeftModel.from_pretrained(base, "adapter").eval()
-```
-
-With LoRA Lab installed, its own network class can be used as the base:
-
-```python
+$loading```python
 import zipfile
 from pathlib import Path
 
@@ -208,3 +188,30 @@ When this file was written, it was read back and applied to a new copy of the ba
 from those of the trained network by at most $reloaded, and merging changed them by at most $merged.
 `certificate.json` has these values and the SHA-256 of the tensors.
 """)
+
+_WITHOUT_LORA_LAB = Template("""\
+Put `adapter.zip` and the base's weights, `base.safetensors`, into one folder. This needs only PyTorch and PEFT:
+
+```python
+import zipfile
+from collections import OrderedDict
+
+from peft import PeftModel
+from safetensors.torch import load_file
+from torch import nn
+
+$code
+base.load_state_dict(load_file("base.safetensors"))
+with zipfile.ZipFile("adapter.zip") as archive:
+    archive.extractall("adapter")
+model = PeftModel.from_pretrained(base, "adapter").eval()
+```
+
+With LoRA Lab installed, its own network class can be used as the base:
+
+""")
+
+_WITH_LORA_LAB = """\
+Put `adapter.zip` and the base's weights, `base.safetensors`, into one folder. LoRA Lab reads the base:
+
+"""

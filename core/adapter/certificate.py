@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from core.adapter.archive import CERTIFICATE, json_bytes, json_object, printable
+from core.data.examples import Batch
 from core.errors import AdapterError
 from core.methods.merging import merge, unmerge
+from core.networks.forward import forward
 from core.networks.modes import evaluating
 
 RELOADED_TOLERANCE = 1e-5
@@ -80,20 +82,20 @@ def _is_sound(value: Any, kind: Any) -> bool:
     return kind != (int, float) or bool(abs(value) <= LARGEST)
 
 
-def logits_of(network: nn.Module, probe: Tensor) -> Tensor:
+def logits_of(network: nn.Module, probe: Batch) -> Tensor:
     """Logits of ``network`` in evaluation mode; the mode of each module is restored afterwards.
 
     Raises:
         AdapterError: they are not all finite.
     """
     with evaluating(network), torch.no_grad():
-        logits: Tensor = network(probe)
+        logits = forward(network, probe)
     if not torch.isfinite(logits).all():
         raise AdapterError("The network with this adapter has outputs that are not finite numbers.")
     return logits
 
 
-def merged_logits_of(network: nn.Module, probe: Tensor) -> Tensor:
+def merged_logits_of(network: nn.Module, probe: Batch) -> Tensor:
     """Logits of ``network`` when merged; it is unmerged afterwards, bit for bit."""
     merge(network)
     try:

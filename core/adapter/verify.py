@@ -12,7 +12,8 @@ from core.adapter.certificate import MERGED_TOLERANCE, RELOADED_TOLERANCE, diffe
 from core.adapter.read import AdapterFile, apply_adapter, read_adapter
 from core.errors import AdapterError
 from core.networks.file import read_network
-from core.networks.perceptron import MultilayerPerceptron, fingerprint
+from core.networks.perceptron import fingerprint
+from core.networks.registry import known_spec
 
 PROBE_ROWS = 64
 PROBE_SEED = 0
@@ -33,7 +34,7 @@ class Verification:
     parameters: int
     rank: int
     probe_rows: int
-    """Number of random inputs, uniform in [0, 1), on which logits were compared."""
+    """Number of random inputs of the network's family, on which logits were compared."""
     largest_logit: float
     merged_difference: float
     """Maximum difference between the logits of the merged and of the unmerged network."""
@@ -65,11 +66,12 @@ def verify_adapter(source: Path | bytes, base_path: Path) -> Verification:
     return verification(base, adapter, apply_adapter(base, adapter))
 
 
-def verification(base: MultilayerPerceptron, adapter: AdapterFile, network: nn.Module) -> Verification:
+def verification(base: nn.Module, adapter: AdapterFile, network: nn.Module) -> Verification:
     """Verify an adapter that was read, and the base network with it.
 
     Raises:
         AdapterError: the certificate states differences above the tolerance, or the network's outputs are not finite.
+        NetworkFileError: the base is a network of no family.
     """
     certificate = adapter.certificate
     if certificate is not None:
@@ -80,8 +82,7 @@ def verification(base: MultilayerPerceptron, adapter: AdapterFile, network: nn.M
         )
         if not all(0 <= value <= tolerance * scale for value, tolerance in claimed):
             raise AdapterError("The adapter's certificate states differences above the tolerance.")
-    features: int = base.layers[0].in_features  # type: ignore[assignment]
-    probe = torch.rand(PROBE_ROWS, features, generator=torch.Generator().manual_seed(PROBE_SEED))
+    probe = known_spec(base).examples(PROBE_ROWS, torch.Generator().manual_seed(PROBE_SEED)).batch(slice(None))
     logits = logits_of(network, probe)
     merged = merged_logits_of(network, probe)
     return Verification(

@@ -9,7 +9,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, zip_bytes
@@ -24,6 +23,7 @@ from core.adapter.certificate import (
 )
 from core.adapter.config import AdapterConfig
 from core.adapter.read import FINGERPRINT, apply_adapter, read_adapter, tensor_name
+from core.data.examples import Batch
 from core.errors import AdapterError, BaseMismatchError
 from core.files import write_atomically
 from core.methods.layers import AdaptedLinear, scaling_factor
@@ -31,12 +31,14 @@ from core.methods.linear import features
 from core.methods.low_rank import LowRankSpec
 from core.methods.merging import adapted_layers, base_copy, unmerge
 from core.methods.targets import find_targets
-from core.networks.perceptron import MultilayerPerceptron, fingerprint
+from core.networks.network import NetworkSpec
+from core.networks.perceptron import fingerprint
+from core.networks.registry import spec_of
 from core.tensor_file import tensors_bytes
 
 
 def write_adapter(
-    path: Path, model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str, card: Card, probe: Tensor
+    path: Path, model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str, card: Card, probe: Batch
 ) -> str:
     """Write :func:`adapter_bytes` to ``path`` atomically; returns the SHA-256.
 
@@ -48,15 +50,15 @@ def write_adapter(
     return write_atomically(path, content)
 
 
-def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str, card: Card, probe: Tensor) -> bytes:
+def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str, card: Card, probe: Batch) -> bytes:
     """Make the adapter file of a trained network, read it back, and measure the differences.
 
     Args:
-        model: a :class:`core.MultilayerPerceptron` with adapters, merged or not; it is not changed.
+        model: a network of a known family with adapters, merged or not; it is not changed.
         lora: the settings of the adapters.
         base_fingerprint: fingerprint of the base they were trained on.
         card: what the model card says about the run.
-        probe: (n, features) inputs on which logits are compared.
+        probe: inputs on which logits are compared.
 
     Returns:
         The same bytes for the same adapter, card, probe and thread count.
@@ -70,12 +72,13 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
     unmerge(trained)
     layers = adapted_layers(trained)
     base = base_copy(trained)
-    if not layers or not isinstance(base, MultilayerPerceptron):
+    spec = spec_of(base)
+    if not layers or spec is None:
         raise AdapterError("Only a LoRA Lab network with adapters can be written as an adapter file.")
     if fingerprint(base.state_dict()) != base_fingerprint:
         raise BaseMismatchError("The network's frozen weights are not those of its base: the adapter was not written.")
     _check_settings(base, layers, lora)
-    probe = _checked_probe(probe, base)
+    probe = _checked_probe(probe, spec)
 
     config = AdapterConfig.of(lora, layers)
     entries = {CONFIG: config.to_json(), TENSORS: _tensors_file(layers, base_fingerprint)}
@@ -86,7 +89,7 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
         parameters=sum(tensor.numel() for layer in layers.values() for tensor in layer.tensors().values()),
         rank=lora.rank,
         layers={path: layer.lora.rank for path, layer in layers.items()},
-        probe_rows=len(probe),
+        probe_rows=len(next(iter(probe.values()))),
         largest_logit=0.0,
         reloaded_difference=0.0,
         merged_difference=0.0,
@@ -105,7 +108,7 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
         ),
     )
     entries[CERTIFICATE] = certificate.to_json()
-    entries[CARD] = render(card, lora, base, certificate)
+    entries[CARD] = render(card, lora, spec, certificate)
     content = zip_bytes(entries)
     read_adapter(content)
     return content
@@ -142,8 +145,11 @@ def _check_settings(base: nn.Module, layers: dict[str, AdaptedLinear], lora: Low
         raise AdapterError("The network's adapters are not those of its LoRA settings: the adapter was not written.")
 
 
-def _checked_probe(probe: Tensor, base: MultilayerPerceptron) -> Tensor:
-    features = base.layers[0].in_features
-    if probe.ndim != 2 or len(probe) < 1 or probe.shape[1] != features or not torch.isfinite(probe).all():
-        raise AdapterError(f"An adapter is checked on at least one row of {features} finite inputs.")
-    return probe.detach().cpu().float()
+def _checked_probe(probe: Batch, spec: NetworkSpec) -> Batch:
+    if not spec.can_read(probe):
+        raise AdapterError(f"An adapter is checked on at least one finite input of its network: {spec.input_text}.")
+    return {name: _float32(tensor.detach().cpu()) for name, tensor in probe.items()}
+
+
+def _float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype.is_floating_point else tensor

@@ -12,7 +12,7 @@ from core.engine.step_time import StepTimeSpec
 from core.errors import RunStateError
 from core.lab import Lab
 from core.methods.lora import LoRASpec
-from core.networks.perceptron import PerceptronSpec
+from core.networks.registry import FAMILIES
 from core.run_spec import OptimSpec
 from core.settings import Settings, choose_device
 from core.study.arms.step_times import conditions_sentence, step_times_sentence, step_times_table
@@ -50,8 +50,8 @@ def time_steps(options: argparse.Namespace) -> int:
     lab = Lab(Settings.from_environment(options.home))
     try:
         spec = StepTimeSpec(
-            PerceptronSpec.of(
-                num_classes=max(PerceptronSpec.of().num_classes, lab.catalog.info(options.dataset).num_classes)
+            FAMILIES[0].of(
+                num_classes=max(FAMILIES[0].of().num_classes, lab.catalog.info(options.dataset).num_classes)
             ),
             TaskSpec.of(dataset=options.dataset),
             tuple(LoRASpec.of(rank=rank) for rank in dict.fromkeys(options.rank)),

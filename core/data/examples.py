@@ -15,6 +15,11 @@ Batch = dict[str, Tensor]
 """Inputs of a network by name, such as ``pixels``; the first dimension of each tensor counts the examples."""
 
 
+def shapes_of(batch: Batch) -> dict[str, tuple[int, ...]]:
+    """Shape of each input of one example, by its name."""
+    return {name: tuple(tensor.shape[1:]) for name, tensor in batch.items()}
+
+
 class Examples(ABC):
     """Labelled examples that can be batched."""
 
@@ -45,6 +50,10 @@ class Examples(ABC):
     def to(self, device: torch.device | str) -> Self:
         """The same examples on another device; tensors that are already on it are shared."""
 
+    @abstractmethod
+    def first(self, count: int) -> Self:
+        """The first examples, or all of them if there are not so many; their tensors are shared."""
+
     def all_pixels(self) -> Tensor:
         """The inputs of all examples at once, (n, pixels) float32, for networks that take nothing but pixels.
 
@@ -62,6 +71,22 @@ class ImageExamples(Examples):
     """(n, pixels) float32."""
     labels: Tensor
 
+    @classmethod
+    def random(cls, count: int, pixels: int, num_classes: int, generator: torch.Generator | None) -> Self:
+        """Noise with random labels.
+
+        Args:
+            count: number of images.
+            pixels: number of pixels per image.
+            num_classes: number of labels.
+            generator: random number generator; None makes them on the ``meta`` device, with shapes only.
+        """
+        device = generator.device if generator else "meta"
+        return cls(
+            torch.rand(count, pixels, generator=generator, device=device),
+            torch.randint(num_classes, (count,), generator=generator, device=device),
+        )
+
     def batch(self, rows: Tensor | slice) -> Batch:
         return {"pixels": self.pixels[rows]}
 
@@ -70,6 +95,9 @@ class ImageExamples(Examples):
 
     def to(self, device: torch.device | str) -> Self:
         return type(self)(self.pixels.to(device), self.labels.to(device))
+
+    def first(self, count: int) -> Self:
+        return type(self)(self.pixels[:count], self.labels[:count])
 
     def all_pixels(self) -> Tensor:
         return self.pixels

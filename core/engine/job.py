@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from core.adapter import Card, write_adapter
+from core.data.examples import Batch, shapes_of
 from core.data.task import Task
 from core.data.tasks import Tasks
 from core.engine.build import network_of
@@ -21,7 +22,7 @@ from core.memory import Growth, is_out_of_memory
 from core.methods.merging import merged_copy
 from core.methods.parameters import count_parameters
 from core.networks.file import network_bytes, read_network, write_network
-from core.networks.perceptron import MultilayerPerceptron, fingerprint
+from core.networks.perceptron import fingerprint
 from core.run_spec import RunSpec
 from core.settings import choose_device, device_name
 from core.store.record import Result
@@ -192,7 +193,8 @@ class BankRun:
         callbacks.poll()
         self.source = context.tasks.get(spec.source, self.device) if spec.source else None
         self.growth = Growth()
-        spec.network.check_fit(self.task.spec.dataset, self.task.train.all_pixels().shape[1], self.task.classes)
+        inputs = shapes_of(self.task.train.batch(slice(0, 1)))
+        spec.network.check_fit(self.task.spec.dataset, inputs, self.task.classes)
         self.base = read_network(context.base, context.base_sha256) if context.base else None
         self.networks = [network_of(spec, self.base).to(self.device) for spec in specs]
         callbacks.poll()
@@ -260,7 +262,7 @@ class BankRun:
             spec, context, network = self.specs[member], self.contexts[member], self.networks[member]
             target, old = self.stepper.evaluate(member, "test")
             result = self._result(member, event, step, seconds, target, old)
-            result, files = _write(spec, context, network, self.base, result, self.task.test.all_pixels()[:PROBE])
+            result, files = _write(spec, context, network, self.base, result, self.task.test.batch(slice(0, PROBE)))
             files[PREDICTIONS] = write_predictions(context.folder / PREDICTIONS, target.predicted)
         except (LabError, OSError, MemoryError, RuntimeError) as error:
             if is_out_of_memory(error) and len(self.specs) > 1:
@@ -312,9 +314,9 @@ def _write(
     spec: RunSpec,
     context: RunContext,
     network: nn.Module,
-    base: MultilayerPerceptron | None,
+    base: nn.Module | None,
     result: Result,
-    probe: Tensor,
+    probe: Batch,
 ) -> tuple[Result, dict[str, str]]:
     """Write the run's file. Returns: the result with file sizes filled in, and the file's name and hash."""
     network.to("cpu")
@@ -325,7 +327,8 @@ def _write(
     path = context.folder / ADAPTER
     checkpoint = len(network_bytes(merged_copy(network)))
     card = Card.of(context.run, spec, result)
+    probe = {name: tensor.cpu() for name, tensor in probe.items()}
     digest = write_adapter(
-        path, network, spec.adapter, base_fingerprint=fingerprint(base.state_dict()), card=card, probe=probe.cpu()
+        path, network, spec.adapter, base_fingerprint=fingerprint(base.state_dict()), card=card, probe=probe
     )
     return replace(result, checkpoint_bytes=checkpoint, adapter_bytes=path.stat().st_size), {ADAPTER: digest}

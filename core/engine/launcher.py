@@ -12,6 +12,7 @@ from core.data.catalog import Catalog
 from core.data.presets import preset_tasks
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
+from core.data.views.registry import view_of
 from core.engine.artifacts import Artifacts
 from core.engine.cost import plan
 from core.engine.estimates import Estimates
@@ -23,7 +24,8 @@ from core.errors import LabError, RunStateError
 from core.methods.method import Role
 from core.methods.pretrain import PretrainSpec
 from core.methods.registry import methods
-from core.networks.perceptron import PerceptronSpec
+from core.networks.network import NetworkSpec
+from core.networks.registry import FAMILIES
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings, choose_device
 from core.spec import Device
@@ -33,8 +35,6 @@ from core.store.store import Store
 from core.wording.experiments import experiment_name
 
 log = logging.getLogger(__name__)
-
-IMAGE_PIXELS = 28 * 28
 
 Queued = list[tuple[str, RunSpec]]
 """Ids and specs of new runs."""
@@ -130,15 +130,29 @@ class Launcher:
         seeds: Sequence[int],
         device: Device = "auto",
         own_bases: bool = False,
+        family: type[NetworkSpec] | None = None,
     ) -> Experiment:
         """Queue a base, or one per seed, and an experiment on it.
 
         A base that was trained with the same spec before is reused.
 
+        Args:
+            preset: name of a preset.
+            source: dataset to pretrain on.
+            target: dataset to fine-tune on, where the preset needs another one.
+            pretraining: how the base is trained.
+            arms: training settings and method of each.
+            seeds: one run per arm and seed.
+            device: where to train.
+            own_bases: whether each seed starts from its own base.
+            family: of the network, with its default sizes; None for the first of
+                :data:`core.networks.registry.FAMILIES`.
+
         Raises:
             LabError: see :meth:`fine_tune`; nothing was queued.
         """
-        return self._launch(*self.comparison(preset, source, target, pretraining, arms, seeds, device, own_bases))
+        asked = self.comparison(preset, source, target, pretraining, arms, seeds, device, own_bases, family)
+        return self._launch(*asked)
 
     def comparison(
         self,
@@ -150,6 +164,7 @@ class Launcher:
         seeds: Sequence[int],
         device: Device = "auto",
         own_bases: bool = False,
+        family: type[NetworkSpec] | None = None,
     ) -> tuple[Queued, list[RunSpec]]:
         """What :meth:`compare` would queue: the bases that are missing, and the specs of the experiment.
 
@@ -160,7 +175,7 @@ class Launcher:
         classes = max(self.catalog.info(task.dataset).num_classes for task in (source_task, target_task))
         spec = RunSpec.of(
             method=PretrainSpec(),
-            network=PerceptronSpec.of(num_classes=classes),
+            network=(family or FAMILIES[0]).of(num_classes=classes),
             task=source_task,
             optim=pretraining,
             device=device,
@@ -309,7 +324,9 @@ class Launcher:
             plan(network, method)
         for network, task in {(spec.network, task) for spec in specs for task in (spec.task, spec.source)}:
             if task is not None:
-                network.check_fit(task.dataset, IMAGE_PIXELS, self.tasks.outline(task).classes)
+                classes = self.tasks.outline(task).classes
+                inputs = view_of(self.catalog.info(task.dataset).kind).inputs
+                network.check_fit(task.dataset, inputs, classes)
         self.usage.check(spec for _, spec in runs)
         lines = [forecast.to_line() for forecast in self.estimates.each([spec for _, spec in runs], ask=False)]
         self.store.add(runs, self.owner, self.settings.max_waiting, experiment, before, lines)

@@ -15,8 +15,9 @@ from core.data.task import Task
 from core.engine.build import untrained
 from core.memory import training_bytes
 from core.methods.method import MethodSpec
+from core.networks.forward import forward
 from core.networks.network import NetworkSpec
-from core.networks.perceptron import MultilayerPerceptron, forward
+from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.bank import Bank
 from core.training.ledger import Ledger
 from core.training.sharing import sharing
@@ -46,7 +47,7 @@ def run_memory(spec: NetworkSpec, method: MethodSpec, batch_size: int, images: i
     task = Task.of_one_part(examples, spec.num_classes)
     rows = torch.empty(batch, dtype=torch.int64, device="meta")
     with Ledger([*examples.tensors(), rows, *network.parameters()]) as ledger:
-        if sharing(method.kind).step != "autograd" and isinstance(network, MultilayerPerceptron):
+        if sharing(method.kind, spec.kind).step != "autograd" and isinstance(network, MultilayerPerceptron):
             bank = Bank([network], [1e-3], [0], task)
             bank.program(0, batch)
             return int(ledger.live) + sum(parameter.nbytes for parameter in network.parameters())

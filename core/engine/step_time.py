@@ -20,12 +20,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.data.examples import ImageExamples
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.methods.full import FullSpec
 from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec
+from core.networks.forward import forward
 from core.networks.network import NetworkSpec
 from core.settings import device_name
 from core.training.bank.choice import stepper_of
@@ -113,14 +113,16 @@ def rounds(spec: StepTimeSpec, task: Task, threads: int | None = None) -> Iterat
         LoRAError: adapters do not fit the network.
         MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`.
     """
-    few = ImageExamples(task.train.all_pixels()[:MAX_IMAGES], task.train.labels[:MAX_IMAGES])
-    task = replace(task, train=few)
+    task = replace(task, train=task.train.first(MAX_IMAGES))
     with no_denormals():
         timings: dict[Subject, Timing] = {}
         for method in (FULL, *spec.adapters):
             timings["plain", method] = _plain(spec, task, method)
             timings["alone", method] = _engine(spec, task, method, 1, 1)
-            members = min(spec.full_bank if method == FULL else spec.adapter_bank, sharing(method.kind).together)
+            members = min(
+                spec.full_bank if method == FULL else spec.adapter_bank,
+                sharing(method.kind, spec.network.kind).together,
+            )
             if members > 1:
                 timings["bank", method] = _engine(spec, task, method, members, threads or available_cores())
         steps = {subject: _enough(timing) for subject, timing in timings.items()}
@@ -144,7 +146,7 @@ def network(spec: StepTimeSpec, method: MethodSpec) -> nn.Module:
 def _plain(spec: StepTimeSpec, task: Task, method: MethodSpec) -> Timing:
     """A loop as one would write it: modules, autograd, and Adam of torch.optim on what is trained."""
     module = network(spec, method)
-    x, y = task.train.all_pixels(), task.train.labels
+    examples, y = task.train, task.train.labels
     optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=RATE)
 
     def timing(steps: int) -> float:
@@ -152,7 +154,7 @@ def _plain(spec: StepTimeSpec, task: Task, method: MethodSpec) -> Timing:
         batches = _batches(spec, task, 1, steps)[0]
         start = time.perf_counter()
         for rows in batches:
-            loss = F.cross_entropy(module(x[rows]), y[rows])
+            loss = F.cross_entropy(forward(module, examples.batch(rows)), y[rows])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -11,10 +11,12 @@ import torch
 
 from core.adapter import Verification, apply_adapter, read_adapter
 from core.adapter.verify import verification
+from core.data.examples import shapes_of
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.methods.merging import merged_copy
-from core.networks.file import model_spec_of, network_bytes, read_network
+from core.networks.file import network_bytes, read_network
+from core.networks.registry import known_spec
 from core.training.evaluation import Evaluation, evaluate
 
 _one_at_a_time = threading.Lock()
@@ -60,11 +62,11 @@ def evaluate_adapter(content: bytes, base: Path, tasks: Tasks, on: Sequence[Task
         adapter = read_adapter(content)
         adapted = apply_adapter(network, adapter)
         found = verification(network, adapter, adapted)
-        sizes = model_spec_of(network.state_dict(), "The base")
+        sizes = known_spec(network)
         scores = []
         for spec in dict.fromkeys(on):
             task = tasks.get(spec)
-            sizes.check_fit(spec.dataset, task.test.all_pixels().shape[1], task.classes)
+            sizes.check_fit(spec.dataset, shapes_of(task.test.batch(slice(0, 1))), task.classes)
             with torch.no_grad():
                 before, after = (evaluate(each, task.test, task.classes) for each in (network, adapted))
             scores.append(Score(spec, len(task.test), before, after))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,17 +11,18 @@ from torch import Tensor, nn
 
 from core.errors import DamagedFileError, NetworkFileError, SpecError
 from core.files import write_atomically
-from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
-from core.tensor_file import read_tensors, tensors_bytes
-
-MAX_BYTES = 256 * 2**20
-"""Maximum size of a file; the largest network that a spec allows has 145 MiB."""
+from core.networks.network import METADATA, NetworkSpec, kind_in
+from core.networks.registry import FAMILIES, spec_of, spec_of_state
+from core.tensor_file import read_tensors, tensors_bytes, with_sorted_header
 
 
 def network_bytes(network: nn.Module) -> bytes:
-    """The safetensors file of a network's state dict."""
+    """The safetensors file of a network's state dict, with its spec if the tensors do not tell it."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    return tensors_bytes(state, {"format": "pt"})
+    spec = spec_of(network)
+    more = spec.metadata() if spec is not None else {}
+    content = tensors_bytes(state, {"format": "pt", **more})
+    return with_sorted_header(content) if more else content
 
 
 def write_network(path: Path, network: nn.Module) -> str:
@@ -28,8 +30,8 @@ def write_network(path: Path, network: nn.Module) -> str:
     return write_atomically(path, network_bytes(network))
 
 
-def read_network(path: Path, sha256: str | None = None) -> MultilayerPerceptron:
-    """Read a multilayer perceptron; its sizes are those of the tensors.
+def read_network(path: Path, sha256: str | None = None) -> nn.Module:
+    """Read a network of any family; its sizes are those that the file tells.
 
     Args:
         path: the file.
@@ -39,44 +41,48 @@ def read_network(path: Path, sha256: str | None = None) -> MultilayerPerceptron:
         DamagedFileError: the SHA-256 differs.
         NetworkFileError: not a safetensors file, damaged, or of another architecture.
     """
+    limit = max(family.max_bytes for family in FAMILIES)
     try:
         # Not load_file, which maps the file: truncating a mapped file kills the process that uses it.
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            content = file.read(limit + 1)
     except OSError as error:
         raise NetworkFileError(f"{path.name:.80} cannot be read: {error.strerror}.") from error
-    if len(content) > MAX_BYTES:
+    if len(content) > limit:
         raise NetworkFileError(f"{path.name} is larger than any network of LoRA Lab: choose another file.")
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise DamagedFileError("This network", path)
-    state, _ = read_tensors(content, path.name, NetworkFileError)
-    network = model_spec_of(state, path.name).build()
+    state, metadata = read_tensors(content, path.name, NetworkFileError)
+    spec = _spec_of_file(state, metadata, path.name)
+    if len(content) > spec.max_bytes:
+        raise NetworkFileError(f"{path.name} is larger than any {spec.title} of LoRA Lab: choose another file.")
+    network = spec.build()
     expected = network.state_dict()
     for name, tensor in state.items():
         if name not in expected or tensor.shape != expected[name].shape:
             raise NetworkFileError(f"{path.name} is of another architecture: {name} has shape {tuple(tensor.shape)}.")
-        if tensor.dtype != torch.float32 or not torch.isfinite(tensor).all():
-            raise NetworkFileError(f"{path.name} is damaged: {name} has values that are not finite float32.")
+        dtype = expected[name].dtype
+        if tensor.dtype != dtype or not torch.isfinite(tensor).all():
+            kind = str(dtype).removeprefix("torch.")
+            raise NetworkFileError(f"{path.name} is damaged: {name} has values that are not finite {kind}.")
+    if missing := sorted(expected.keys() - state.keys()):
+        raise NetworkFileError(f"{path.name} is damaged: it has no {missing[0]}.")
     network.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
     return network
 
 
-def model_spec_of(state: dict[str, Tensor], file: str) -> PerceptronSpec:
-    """Sizes of the perceptron with this state dict.
-
-    Raises:
-        NetworkFileError: the tensors are not those of a three-layer perceptron.
-    """
-    names = {f"layers.{i}.{part}" for i in (0, 2, 4) for part in ("weight", "bias")}
-    weights = [state.get(f"layers.{i}.weight") for i in (0, 2, 4)]
-    if set(state) != names or any(w is None or w.ndim != 2 for w in weights):
-        raise NetworkFileError(
-            f"{file} is of another architecture: a LoRA Lab base has layers.0, layers.2 and layers.4, weight and bias."
-        )
-    first, second, third = (tuple(w.shape) for w in weights if w is not None)
+def _spec_of_file(state: Mapping[str, Tensor], metadata: Mapping[str, str], file: str) -> NetworkSpec:
+    """The spec of the network in a file. Raises: NetworkFileError: no family has such a network."""
     try:
-        return PerceptronSpec.of(
-            num_features=first[1], num_hidden_1=first[0], num_hidden_2=second[0], num_classes=third[0]
-        )
+        spec = spec_of_state(state, metadata)
     except SpecError as error:
         raise NetworkFileError(f"{file} has sizes that LoRA Lab does not support: {error}") from error
+    if spec is not None:
+        return spec
+    if METADATA in metadata:
+        kind = kind_in(metadata[METADATA])
+        known = f"of the kind {kind[:60]!r}, which this version of LoRA Lab does not know" if kind else "damaged"
+        raise NetworkFileError(f"{file} is {known}: choose another file.")
+    raise NetworkFileError(
+        f"{file} is of another architecture: a LoRA Lab base has layers.0, layers.2 and layers.4, weight and bias."
+    )

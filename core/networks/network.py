@@ -1,36 +1,55 @@
-"""What a network family is: the sizes of a network, and how it is built."""
+"""What a network family is: sizes, how a network is built and what it reads, and how its file says what it is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+import json
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 import torch
 from pydantic import ConfigDict, Field
-from torch import nn
+from torch import Tensor, nn
 
-from core.data.examples import Examples
+from core.data.examples import Batch, Examples, shapes_of
 from core.data.task_spec import MAX_CLASSES
 from core.errors import SpecError
-from core.spec import KindSpec
+from core.methods.linear import features, is_linear
+from core.networks.initialization import initialize
+from core.spec import MAX_CHARACTERS, KindSpec
+
+SPEC = "spec"
+"""Attribute of a network that has the spec it was built by."""
+
+METADATA = "network"
+"""Key of a spec's JSON in the metadata of a network file."""
 
 
 class NetworkSpec(KindSpec):
-    """A network without its weights. A subclass is one family, and is listed in :mod:`core.networks.registry`."""
+    """A network without its weights. A subclass is one family, and is listed in :mod:`core.networks.registry`.
+
+    A family must have :meth:`module`, :meth:`examples` and :attr:`sizes`; the rest suits most networks as it is. Its
+    modules take a batch as :func:`core.networks.forward.forward` gives it, and return logits.
+    """
 
     title: ClassVar[str]
     """The family as people read it, as in ``multilayer perceptron``."""
+    reads: ClassVar[str] = "28×28 images"
+    """What the family learns from, in the words of a report."""
     learning_rate: ClassVar[float] = 0.001
     """Default learning rate of full fine-tuning."""
+    given_by_data: ClassVar[frozenset[str]] = frozenset({"num_classes"})
+    """Fields that follow from the dataset, so that no form asks for them."""
+    evaluation_batch: ClassVar[int | None] = None
+    """Examples per forward pass in evaluation, where the usual number would take too much memory."""
+    max_bytes: ClassVar[int] = 256 * 2**20
+    """Maximum size of a network file."""
 
     num_classes: int = Field(10, ge=2, le=MAX_CLASSES, title="Classes", description="Number of outputs.")
 
-    def build(self, seed: int | None = None) -> nn.Module:
-        """Build a network.
+    def module(self) -> nn.Module:
+        """The module with these sizes; its weights are drawn later.
 
-        Args:
-            seed: seed of the initial weights, independent of torch's global generator. None builds the network on the
-                ``meta`` device, with shapes only.
+        Everything that it computes with is in its state dict. It may be called on the ``meta`` device.
         """
         raise NotImplementedError
 
@@ -48,22 +67,95 @@ class NetworkSpec(KindSpec):
         """The sizes in one word, as in ``784-128-256-10``."""
         raise NotImplementedError
 
-    def check_fit(self, dataset: str, pixels: int, classes: Sequence[int]) -> None:
+    def initialize(self, network: nn.Module, generator: torch.Generator) -> None:
+        """Draw the initial weights of :meth:`module`, in place; see :func:`core.networks.initialization.initialize`."""
+        initialize(network, generator)
+
+    def build(self, seed: int | None = None) -> nn.Module:
+        """Build a network, which has this spec as its attribute :data:`SPEC`.
+
+        Args:
+            seed: seed of the initial weights, independent of torch's global generator. None builds the network on the
+                ``meta`` device, with shapes only.
+        """
+        with torch.device("meta"):
+            network = self.module()
+        if seed is not None:
+            network.to_empty(device="cpu")
+            self.initialize(network, torch.Generator().manual_seed(seed))
+        setattr(network, SPEC, self)
+        return network
+
+    def linear_layers(self) -> dict[str, tuple[int, int]]:
+        """(out, in) of each linear layer, by its path, from the input to the output."""
+        shapes = {path: features(layer) for path, layer in self.build().named_modules() if is_linear(layer)}
+        return {path: (outputs, inputs) for path, (inputs, outputs) in shapes.items()}
+
+    @property
+    def input_text(self) -> str:
+        """One input in words, for model cards; as in ``a row of 784 pixels from 0 to 1``."""
+        shapes = shapes_of(self.examples(1).batch(slice(None)))
+        return " and ".join(f"`{name}` of shape {shape}" for name, shape in shapes.items())
+
+    @property
+    def torch_code(self) -> str | None:
+        """Code for model cards that builds the network as ``base``, with nothing but ``nn`` and ``OrderedDict``.
+
+        None where that is not enough; cards then show only how LoRA Lab reads it.
+        """
+        return None
+
+    def can_read(self, batch: Batch) -> bool:
+        """Whether these inputs are like those of :meth:`examples`, at least one, and finite."""
+        own = self.examples(1).batch(slice(None))
+        return shapes_of(batch) == shapes_of(own) and all(
+            len(tensor) and tensor.dtype.is_floating_point == own[name].dtype.is_floating_point and _is_finite(tensor)
+            for name, tensor in batch.items()
+        )
+
+    def check_fit(self, dataset: str, inputs: Mapping[str, tuple[int, ...]], classes: Sequence[int]) -> None:
         """Check that the network can learn a task.
 
         Args:
             dataset: name of the task's dataset.
-            pixels: number of pixels per image.
+            inputs: shape of each input of one example, by its name.
             classes: labels of the task.
 
         Raises:
-            SpecError: it has too few outputs, or does not read such images.
+            SpecError: it has too few outputs, or reads other inputs.
         """
+        own = shapes_of(self.examples(1).batch(slice(None)))
+        if dict(inputs) != own:
+            raise SpecError(
+                f"A {self.title} reads {_inputs_text(own)}, but an example of {dataset} has {_inputs_text(inputs)}: "
+                "choose another dataset or network."
+            )
+        self._check_classes(dataset, classes)
+
+    def _check_classes(self, dataset: str, classes: Sequence[int]) -> None:
         if max(classes) >= self.num_classes:
             raise SpecError(
                 f"The network has {self.num_classes} outputs, but {dataset} has labels up to {max(classes)}: "
                 f"choose a base with at least {max(classes) + 1} classes."
             )
+
+    def metadata(self) -> dict[str, str]:
+        """What a network file says beside its tensors, so that :meth:`of_state` finds this spec again."""
+        return {METADATA: self.to_json()}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Self | None:
+        """The spec of a network that was read; None if it is of another family.
+
+        Args:
+            state: its state dict.
+            metadata: what its file says beside the tensors.
+
+        Raises:
+            SpecError: it is of this family, but with sizes that the family does not have.
+        """
+        text = metadata.get(METADATA, "")
+        return cls.from_json(text) if kind_in(text) == cls.name() else None
 
 
 class UnknownNetwork(NetworkSpec):
@@ -85,3 +177,27 @@ class UnknownNetwork(NetworkSpec):
     def build(self, seed: int | None = None) -> nn.Module:
         """Raises: SpecError: this version does not know the network."""
         raise SpecError(f"This version of LoRA Lab has no network {self.kind!r}: update it to train this run.")
+
+
+def spec_on(network: nn.Module) -> NetworkSpec | None:
+    """The spec that a network was built by; None if no spec built it."""
+    spec = getattr(network, SPEC, None)
+    return spec if isinstance(spec, NetworkSpec) else None
+
+
+def kind_in(text: str) -> str | None:
+    """The kind that a spec's JSON names; None if it is no such JSON."""
+    try:
+        kind = json.loads(text[:MAX_CHARACTERS])["kind"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return kind if isinstance(kind, str) else None
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())
+
+
+def _inputs_text(inputs: Mapping[str, tuple[int, ...]]) -> str:
+    """Inputs in words, as in ``pixels (784)``."""
+    return " and ".join(f"{name} ({'×'.join(map(str, shape))})" for name, shape in sorted(inputs.items()))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from string import Template
+from typing import Literal, Self, cast
 
 import torch
 from pydantic import Field
@@ -35,9 +36,8 @@ class MultilayerPerceptron(nn.Module):
         return logits
 
 
-def forward(network: Callable[[Tensor], Tensor], batch: Mapping[str, Tensor]) -> Tensor:
-    """Logits of a batch of examples, of shape (n, classes); perceptrons read ``pixels``, (n, num_features)."""
-    return network(batch["pixels"])
+TENSORS = frozenset(f"layers.{i}.{part}" for i in (0, 2, 4) for part in ("weight", "bias"))
+"""Names in the state dict."""
 
 
 class PerceptronSpec(NetworkSpec):
@@ -45,6 +45,7 @@ class PerceptronSpec(NetworkSpec):
 
     kind: Literal["perceptron"] = "perceptron"
     title = "multilayer perceptron"
+    given_by_data = NetworkSpec.given_by_data | {"num_features"}
     num_features: int = Field(784, ge=1, le=4096, title="Input features", description="Number of pixels per image.")
     num_hidden_1: int = Field(
         128, ge=1, le=4096, title="First hidden layer", description="Width of the first hidden layer."
@@ -53,39 +54,46 @@ class PerceptronSpec(NetworkSpec):
         256, ge=1, le=4096, title="Second hidden layer", description="Width of the second hidden layer."
     )
 
+    def module(self) -> MultilayerPerceptron:
+        return MultilayerPerceptron(self.num_features, self.num_hidden_1, self.num_hidden_2, self.num_classes)
+
     def build(self, seed: int | None = None) -> MultilayerPerceptron:
-        with torch.device("meta"):
-            network = MultilayerPerceptron(self.num_features, self.num_hidden_1, self.num_hidden_2, self.num_classes)
-        if seed is None:
-            return network
-        network.to_empty(device="cpu")
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for layer in network.layers:
-                if isinstance(layer, nn.Linear):
-                    # The bounds of nn.Linear's own initialization, for weight and bias alike.
-                    bound = 1 / math.sqrt(layer.in_features)
-                    layer.weight.uniform_(-bound, bound, generator=generator)
-                    layer.bias.uniform_(-bound, bound, generator=generator)
-        return network
+        return cast(MultilayerPerceptron, super().build(seed))
 
     def examples(self, count: int, generator: torch.Generator | None = None) -> ImageExamples:
-        device = "cpu" if generator else "meta"
-        pixels = torch.rand(count, self.num_features, generator=generator, device=device)
-        labels = torch.randint(self.num_classes, (count,), generator=generator, device=device)
-        return ImageExamples(pixels, labels)
+        return ImageExamples.random(count, self.num_features, self.num_classes, generator)
 
     @property
     def sizes(self) -> str:
         return f"{self.num_features}-{self.num_hidden_1}-{self.num_hidden_2}-{self.num_classes}"
 
-    def check_fit(self, dataset: str, pixels: int, classes: Sequence[int]) -> None:
-        if pixels != self.num_features:
+    @property
+    def input_text(self) -> str:
+        return f"a row of {self.num_features} pixels from 0 to 1"
+
+    @property
+    def torch_code(self) -> str:
+        return _CODE.substitute(self.model_dump())
+
+    def check_fit(self, dataset: str, inputs: Mapping[str, tuple[int, ...]], classes: Sequence[int]) -> None:
+        pixels = math.prod(inputs.get("pixels", ()))
+        if "pixels" in inputs and pixels != self.num_features:
             raise SpecError(
                 f"The network takes {self.num_features} pixels, but images of {dataset} have {pixels}: "
                 f"choose {pixels} input features."
             )
-        super().check_fit(dataset, pixels, classes)
+        super().check_fit(dataset, inputs, classes)
+
+    def metadata(self) -> dict[str, str]:
+        return {}  # the tensors tell the sizes
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Self | None:
+        weights = [state.get(f"layers.{i}.weight") for i in (0, 2, 4)]
+        if set(state) != TENSORS or any(weight is None or weight.ndim != 2 for weight in weights):
+            return None
+        first, second, third = (tuple(weight.shape) for weight in weights if weight is not None)
+        return cls.of(num_features=first[1], num_hidden_1=first[0], num_hidden_2=second[0], num_classes=third[0])
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:
@@ -97,3 +105,14 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{json.dumps(name)} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
     return digest.hexdigest()
+
+
+_CODE = Template("""\
+layers = nn.Sequential(
+    nn.Linear($num_features, $num_hidden_1),
+    nn.ReLU(),
+    nn.Linear($num_hidden_1, $num_hidden_2),
+    nn.ReLU(),
+    nn.Linear($num_hidden_2, $num_classes),
+)
+base = nn.Sequential(OrderedDict(layers=layers))""")

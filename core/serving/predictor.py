@@ -195,7 +195,7 @@ class Predictor:
         """(n, pixels) of all rows. Raises: ServingError: a row has another number of pixels."""
         lengths = {len(row.pixels) for row in request.rows}
         for length in lengths:
-            base.spec.network.check_fit("this request", length, [0])
+            base.spec.network.check_fit("this request", {"pixels": (length,)}, [0])
         return torch.tensor([row.pixels for row in request.rows])
 
     def _name(self, dataset: str, label: int) -> str:

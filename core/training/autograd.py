@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.task import EvaluationPart, Task
+from core.networks.forward import forward
 from core.networks.modes import moving_statistics, start_training
-from core.networks.perceptron import forward
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, evaluate_both

@@ -12,11 +12,13 @@ from torch.nn import functional as F
 
 from core.data.examples import Examples
 from core.data.task import EvaluationPart, Task
+from core.networks.forward import forward
 from core.networks.modes import evaluating
-from core.networks.perceptron import forward
+from core.networks.network import spec_on
 
 BATCH = 8192
-"""Examples per forward pass: enough to keep the device busy, few enough for any memory."""
+"""Examples per forward pass, unless the network's family has another number: enough to keep the device busy, few enough
+for any memory."""
 
 
 @dataclass(frozen=True)
@@ -37,28 +39,35 @@ class Evaluation:
     """(n,) int64, on the device: the label of each image, predicted among all outputs."""
 
 
-def evaluate(network: Callable[[Tensor], Tensor], examples: Examples, classes: Sequence[int]) -> Evaluation:
+def evaluate(network: Callable[..., Tensor], examples: Examples, classes: Sequence[int]) -> Evaluation:
     """Evaluate a network.
 
     Args:
         network: evaluated in evaluation mode, after which it has its own mode again; or any other function from
-            (m, features) to (m, outputs).
+            a batch's inputs to (m, outputs); see :func:`core.networks.forward.forward`.
         examples: what to evaluate it on.
         classes: labels that occur in the task.
     """
     return judge(predict(network, examples), examples.labels, classes)
 
 
-def predict(network: Callable[[Tensor], Tensor], examples: Examples) -> Tensor:
-    """Logits of examples, (n, outputs), computed :data:`BATCH` examples at a time, in evaluation mode."""
-    starts = range(0, max(len(examples), 1), BATCH)
+def predict(network: Callable[..., Tensor], examples: Examples) -> Tensor:
+    """Logits of examples, (n, outputs), computed :func:`batch_of` examples at a time, in evaluation mode."""
+    size = batch_of(network)
+    starts = range(0, max(len(examples), 1), size)
     with evaluating(network) if isinstance(network, nn.Module) else nullcontext():
-        return torch.cat([forward(network, examples.batch(slice(start, start + BATCH))) for start in starts])
+        return torch.cat([forward(network, examples.batch(slice(start, start + size))) for start in starts])
+
+
+def batch_of(network: object) -> int:
+    """Examples per forward pass in the evaluation of a network, or of a function."""
+    spec = spec_on(network) if isinstance(network, nn.Module) else None
+    return (spec.evaluation_batch if spec else None) or BATCH
 
 
 @torch.no_grad()
 def evaluate_both(
-    network: Callable[[Tensor], Tensor], task: Task, source: Task | None, part: EvaluationPart
+    network: Callable[..., Tensor], task: Task, source: Task | None, part: EvaluationPart
 ) -> tuple[Evaluation, Evaluation | None]:
     """Evaluate on one part of a task and, if given, of the source task."""
     target = evaluate(network, task.part(part), task.classes)

@@ -1,6 +1,7 @@
 """What trains a run, and which runs can be trained together: the one place that says so.
 
-To add a method, add a line to :data:`SHARING`. What has no line is trained by autograd, alone.
+To add a method, add a line to :data:`SHARING`. What has no line is trained by autograd, alone; so are all networks but
+perceptrons.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 
 Step = Literal["full", "low-rank", "autograd"]
@@ -42,17 +44,22 @@ SHARING = {
     "head": ALONE,
     "biases": ALONE,
 }
-"""How runs are trained, by the kind of their method."""
+"""How runs on a perceptron are trained, by the kind of their method."""
 
 
-def sharing(kind: str) -> Sharing:
-    """How runs of a kind are trained; by autograd and alone if the kind is not in :data:`SHARING`."""
-    return SHARING.get(kind, ALONE)
+def sharing(kind: str, network: str) -> Sharing:
+    """How runs are trained: as :data:`SHARING` says on a perceptron, else by autograd and alone.
+
+    Args:
+        kind: of the method.
+        network: kind of the network.
+    """
+    return SHARING.get(kind, ALONE) if network == PerceptronSpec.name() else ALONE
 
 
 def sharing_of(spec: RunSpec) -> Sharing:
     """How a run is trained."""
-    return sharing(spec.kind)
+    return sharing(spec.kind, spec.network.kind)
 
 
 def bank_key(spec: RunSpec) -> str:

@@ -65,7 +65,9 @@ def trained(
 
 
 def packed(base: nn.Module, model: nn.Module, lora: LoRASpec, rows: Tensor, card: Card = HOSTILE) -> bytes:
-    return adapter_bytes(model, lora, base_fingerprint=fingerprint(base.state_dict()), card=card, probe=rows)
+    return adapter_bytes(
+        model, lora, base_fingerprint=fingerprint(base.state_dict()), card=card, probe={"pixels": rows}
+    )
 
 
 def unzip(content: bytes, folder: Path) -> Path:

@@ -163,7 +163,7 @@ def test_measuring_leaves_the_network_as_it_was() -> None:
     before = fingerprint(MODEL.state_dict())
     for training in (True, False):
         MODEL.train(training)
-        assert_close(merged_logits_of(MODEL, probe()), logits_of(MODEL, probe()))
+        assert_close(merged_logits_of(MODEL, {"pixels": probe()}), logits_of(MODEL, {"pixels": probe()}))
         assert MODEL.training == training
         assert not any(layer.merged for layer in adapted_layers(MODEL).values())
     assert fingerprint(MODEL.state_dict()) == before

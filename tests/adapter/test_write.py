@@ -43,6 +43,8 @@ from tests.adapter.samples import (
     trained,
 )
 
+ROWS = {"pixels": probe()}
+
 
 def test_a_file_holds_what_the_network_holds() -> None:
     adapter = read_adapter(WHOLE)
@@ -160,7 +162,7 @@ def test_what_does_not_hold_is_not_written(
     if old is not None:
         path.write_bytes(old)
     with pytest.raises(error, match=sentence):
-        write_adapter(path, model, LORA, base_fingerprint=fingerprint(base.state_dict()), card=HOSTILE, probe=probe())
+        write_adapter(path, model, LORA, base_fingerprint=fingerprint(base.state_dict()), card=HOSTILE, probe=ROWS)
     assert [p.read_bytes() for p in tmp_path.iterdir()] == ([] if old is None else [old])
 
 
@@ -172,19 +174,17 @@ def test_settings_of_another_run_are_refused(change: dict[str, Any]) -> None:
         packed(BASE, MODEL, LORA.but(**change), probe())
 
 
-def test_only_an_adapted_perceptron_and_a_fitting_probe_are_taken() -> None:
+def test_only_an_adapted_network_of_a_family_and_a_fitting_probe_are_taken() -> None:
     for model in (BASE, nn.Linear(2, 2), LinearWithLoRA(nn.Linear(4, 4), 2, 8)):
         with pytest.raises(AdapterError, match="network with adapters"):
             packed(BASE, model, LORA, probe())
     for rows in (probe()[:0], probe()[0], torch.rand(3, 13), probe() * torch.nan):
-        with pytest.raises(AdapterError, match="one row of 12 finite inputs"):
+        with pytest.raises(AdapterError, match="one finite input of its network: a row of 12 pixels"):
             packed(BASE, MODEL, LORA, rows)
 
 
 def test_a_written_file_is_whole_and_its_hash_is_told(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "adapter.zip"
-    digest = write_adapter(
-        path, MODEL, LORA, base_fingerprint=fingerprint(BASE.state_dict()), card=HOSTILE, probe=probe()
-    )
+    digest = write_adapter(path, MODEL, LORA, base_fingerprint=fingerprint(BASE.state_dict()), card=HOSTILE, probe=ROWS)
     assert path.read_bytes() == WHOLE
     assert digest == hashlib.sha256(WHOLE).hexdigest()

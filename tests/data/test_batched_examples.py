@@ -32,6 +32,14 @@ def test_slices_together_are_everything_and_cost_no_memory() -> None:
     assert len(IMAGES) == 9
 
 
+def test_the_first_ones_are_a_part_and_cost_no_memory() -> None:
+    few = IMAGES.first(4)
+    assert torch.equal(few.pixels, IMAGES.pixels[:4])
+    assert torch.equal(few.labels, IMAGES.labels[:4])
+    assert few.pixels.data_ptr() == IMAGES.pixels.data_ptr()
+    assert len(IMAGES.first(100)) == 9
+
+
 class Words(Examples):
     """Examples that are not images."""
 
@@ -45,6 +53,9 @@ class Words(Examples):
         return [self.labels]
 
     def to(self, device: torch.device | str) -> Self:
+        return self
+
+    def first(self, count: int) -> Self:
         return self
 
 

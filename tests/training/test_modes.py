@@ -57,7 +57,7 @@ EVALUATIONS: dict[str, Callable[[nn.Module, Task], object]] = {
     "exam": lambda model, task: (
         Exam(Part(task.test.all_pixels(), task.test.labels, task.classes), None).of_networks([model]).target[0]
     ),
-    "certificate": lambda model, task: logits_of(model, task.test.all_pixels()).sum().item(),
+    "certificate": lambda model, task: logits_of(model, {"pixels": task.test.all_pixels()}).sum().item(),
 }
 
 

@@ -53,16 +53,16 @@ def test_every_kind_in_the_table_is_a_method() -> None:
 def test_the_table_is_what_trains_runs_and_how_many_together(task: Task, tasks: Tasks, kind: str) -> None:
     base = PerceptronSpec.of().build(1)
     specs = [spec_of(kind, seed) for seed in range(40)]
-    assert bank_size(specs, tasks, Settings(Path("unused"))) == sharing(kind).together
+    assert bank_size(specs, tasks, Settings(Path("unused"))) == sharing(kind, "perceptron").together
     pair = [network_of(spec, None if kind == "pretrain" else base) for spec in specs[:2]]
-    if sharing(kind).step == "autograd":
+    if sharing(kind, "perceptron").step == "autograd":
         assert isinstance(stepper_for(pair[:1], specs[:1], task, None), AutogradStepper)
         with pytest.raises(SpecError, match="train them one by one"):
             stepper_for(pair, specs[:2], task, None)
     else:
         bank = stepper_for(pair, specs[:2], task, None)
         assert isinstance(bank, Bank)
-        assert bank.step == sharing(kind).step
+        assert bank.step == sharing(kind, "perceptron").step
 
 
 def test_a_kind_that_the_table_does_not_know_is_trained_by_autograd_alone(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ class ImageView:
     """Makes tasks of images of 28×28 pixels; see :class:`core.data.views.view.View`."""
 
     kind = "image"
+    inputs: Mapping[str, tuple[int, ...]] = {"pixels": (SIDE * SIDE,)}
     fields: Sequence[FormField] = (
         FormField("classes", "classes"),
         FormField("rotation", "slider", step=5, unit="°"),

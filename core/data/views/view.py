@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -40,6 +40,11 @@ class View(Protocol):
     @property
     def kind(self) -> str:
         """The kind of the datasets."""
+        ...
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of each input of one example, by its name."""
         ...
 
     @property

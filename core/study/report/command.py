@@ -12,7 +12,7 @@ from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec, Role
 from core.methods.pretrain import PretrainSpec
 from core.methods.registry import method_order, methods
-from core.networks.perceptron import PerceptronSpec
+from core.networks.registry import FAMILIES
 from core.run_spec import OptimSpec, RunSpec, default_rate
 from core.spec import bounds
 from core.study.arms.tuning import TuneSpec, rates_around
@@ -36,7 +36,7 @@ def compare_command(
     seeds = sorted({spec.seed for spec in specs})
     options, rates = _shared_options(base, specs), _rate_options(specs)
     outputs = max(classes[dataset] for dataset in (base.task.dataset, task.dataset))
-    if preset is None or options is None or rates is None or base.network != PerceptronSpec.of(num_classes=outputs):
+    if preset is None or options is None or rates is None or base.network != FAMILIES[0].of(num_classes=outputs):
         return None
     if seeds != list(range(len(seeds))):
         return None

@@ -26,8 +26,8 @@ def limits_of(evidence: Evidence) -> list[str]:
             "other numbers. Letting base and fine-tune seed vary together would tell."
         )
     sentences = [
-        f"The network is a {network.title} of {network.sizes} units on 28×28 images. What holds here need not hold for "
-        "a language model or a larger network.",
+        f"The network is a {network.title} of {network.sizes} units on {network.reads}. What holds here need not hold "
+        "for a language model or a larger network.",
         bases,
         f"The intervals are over {seeds} seeds, that is over data order and the draw of LoRA's A; the test images "
         "are the same for all, and other images would move all settings.",

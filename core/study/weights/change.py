@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,22 +15,21 @@ from core.engine.job import NETWORK
 from core.errors import LoRAError
 from core.lab import Lab
 from core.methods.layers import AdaptedLinear
-from core.methods.linear import features, is_linear
 from core.methods.merging import merged_copy
 from core.methods.method import Role
 from core.networks.file import read_network
-from core.networks.perceptron import MultilayerPerceptron
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import best_arm, chosen_arms, is_lora
 from core.study.weights.spectrum import Array, Spectrum, delta_weights, linear_weights, spectrum
+from core.wording.numbers import listed
 
 
 @dataclass(frozen=True, eq=False)
 class WeightChange:
     """A base and the network that was tuned from it; neither is modified."""
 
-    base: MultilayerPerceptron
+    base: nn.Module
     """The network that training started from."""
     tuned: nn.Module
     """The network after training: plain after full fine-tuning, with its adapters after LoRA."""
@@ -54,6 +54,22 @@ class WeightChange:
     def bias_deltas(self) -> dict[str, Array]:
         """Change of each layer's bias, (out,), by its path; zero after LoRA, which does not train biases."""
         return {path: _bias(self.plain, path) - _bias(self.base, path) for path in self.weights}
+
+    @cached_property
+    def changed_elsewhere(self) -> tuple[str, ...]:
+        """Names of what training changed beside weights and biases of linear layers, such as ``norm.running_mean``."""
+        linear = {f"{path}.{part}" for path in self.weights for part in ("weight", "bias")}
+        before, after = self.base.state_dict(), self.plain.state_dict()
+        return tuple(name for name in before if name not in linear and not torch.equal(before[name], after[name]))
+
+    @property
+    def elsewhere_text(self) -> str:
+        """A sentence on :attr:`changed_elsewhere`; empty if training changed nothing there."""
+        layers = listed(sorted({name.rpartition(".")[0] or name for name in self.changed_elsewhere}))
+        return layers and (
+            f"Training also changed what is not linear in this network ({layers}), so the strength of its change "
+            "cannot be set layer by layer."
+        )
 
     @property
     def changed_layers(self) -> tuple[str, ...]:
@@ -91,10 +107,8 @@ def read_change(lab: Lab, run: Run) -> WeightChange:
 
 
 def layer_shapes(run: Run) -> dict[str, tuple[int, int]]:
-    """Return (out, in) of each layer of a run's network, by its path, without reading a file."""
-    network = run.spec.network.build()
-    shapes = {path: features(module) for path, module in network.named_modules() if is_linear(module)}
-    return {path: (outputs, inputs) for path, (inputs, outputs) in shapes.items()}
+    """Return (out, in) of each linear layer of a run's network, by its path, without reading a file."""
+    return run.spec.network.linear_layers()
 
 
 def main_arms(runs: Iterable[Run], always: str | None = None) -> list[Arm]:
@@ -129,5 +143,6 @@ def run_of_seed(arm: Arm, seed: int) -> Run:
 
 
 def _bias(network: nn.Module, path: str) -> Array:
-    bias: torch.Tensor = network.get_submodule(path).bias  # type: ignore[assignment]
-    return bias.detach().to(torch.float64).numpy().copy()
+    layer: nn.Linear = network.get_submodule(path)  # type: ignore[assignment]
+    bias: torch.Tensor | None = layer.bias
+    return np.zeros(layer.out_features) if bias is None else bias.detach().to(torch.float64).numpy().copy()

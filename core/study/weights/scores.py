@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
 import torch
@@ -19,10 +19,13 @@ from core.data.examples import ImageExamples
 from core.data.task import Task
 from core.errors import LoRAError
 from core.lab import Lab
+from core.networks.forward import forward
+from core.networks.modes import evaluating
+from core.networks.perceptron import MultilayerPerceptron
 from core.store.record import Run
 from core.study.weights.change import WeightChange
-from core.study.weights.spectrum import Array
-from core.training.evaluation import BATCH, Evaluation, evaluate, judge
+from core.study.weights.spectrum import Array, with_weights
+from core.training.evaluation import Evaluation, batch_of, evaluate, judge
 
 PartName = Literal["validation", "test"]
 On = Literal["target", "source"]
@@ -109,8 +112,9 @@ def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> 
     """Evaluate the base with each layer's ΔW scaled on these images; see :func:`logits_at`."""
     outputs: list[list[Tensor]] = [[] for _ in strengths]
     with one_thread():
-        for start in range(0, max(len(part.x), 1), BATCH):
-            for place, logits in enumerate(logits_at(change, part.x[start : start + BATCH], strengths)):
+        size = batch_of(change.base)
+        for start in range(0, max(len(part.x), 1), size):
+            for place, logits in enumerate(logits_at(change, part.x[start : start + size], strengths)):
                 outputs[place].append(logits)
     return [judge(torch.cat(logits), part.y, part.classes) for logits in outputs]
 
@@ -133,14 +137,25 @@ def logits_at(change: WeightChange, x: Tensor, strengths: Sequence[Strengths]) -
         (m, classes) for each of ``strengths``.
 
     Raises:
-        LoRAError: there is a strength for an unknown layer.
+        LoRAError: there is a strength for an unknown layer, or training changed more than linear layers of a network
+            that is no perceptron.
     """
     known = set(change.weights)
     if unknown := sorted({path for each in strengths for path in each} - known):
         raise LoRAError(f"This network has no layer {unknown[0]}; it has: {', '.join(change.weights)}.")
+    yield from _logits_of_chain(change, x, strengths) if _is_chain(change.base) else _logits(change, x, strengths)
+
+
+def _is_chain(network: nn.Module) -> TypeGuard[MultilayerPerceptron]:
+    """Whether a network is known to be nothing but its layers one after another."""
+    return isinstance(network, MultilayerPerceptron)
+
+
+def _logits_of_chain(change: WeightChange, x: Tensor, strengths: Sequence[Strengths]) -> Iterator[Tensor]:
+    """:func:`logits_at` of a perceptron, without repeating the first product."""
     first: Tensor | None = None
     first_delta: Tensor | None = None
-    steps = [(f"layers.{place}", module) for place, module in enumerate(change.base.layers)]
+    steps = [(path, module) for path, module in change.base.named_modules() if path.startswith("layers.")]
     for each in strengths:
         h = x
         for path, module in steps:
@@ -160,6 +175,24 @@ def logits_at(change: WeightChange, x: Tensor, strengths: Sequence[Strengths]) -
             else:
                 h = module(h)
         yield h
+
+
+def _logits(change: WeightChange, x: Tensor, strengths: Sequence[Strengths]) -> Iterator[Tensor]:
+    """:func:`logits_at` of any network. Raises: LoRAError: training changed more than its linear layers."""
+    if change.changed_elsewhere:
+        raise LoRAError(change.elsewhere_text)
+    for each in strengths:
+        wanted = {path: float(each.get(path, 1.0)) for path in change.weights}
+        changed = [path for path, strength in wanted.items() if strength]
+        network = with_weights(
+            change.base, {path: change.weights[path] + wanted[path] * change.deltas[path] for path in changed}
+        )
+        for path in changed:
+            bias = network.get_submodule(path).bias
+            if isinstance(bias, Tensor):
+                bias += wanted[path] * _float32(change.bias_deltas[path])
+        with evaluating(network):
+            yield forward(network, {"pixels": x})
 
 
 @contextmanager

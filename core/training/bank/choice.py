@@ -8,7 +8,7 @@ from torch import nn
 
 from core.data.task import Task
 from core.errors import SpecError
-from core.networks.perceptron import MultilayerPerceptron
+from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.run_spec import RunSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
@@ -60,7 +60,7 @@ def stepper_of(
     Raises:
         SpecError: they cannot be trained together, or are not what the method trains.
     """
-    step = sharing(kind).step
+    step = sharing(kind, PerceptronSpec.name()).step
     perceptrons = [network for network in networks if isinstance(network, MultilayerPerceptron)]
     if step != "autograd" and len(perceptrons) == len(networks):
         bank = Bank(perceptrons, rates, seeds, task, source)

@@ -1,0 +1,20 @@
+"""How a network takes a batch of examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from core.data.examples import Batch
+
+
+def forward(network: Callable[..., Tensor], batch: Batch) -> Tensor:
+    """Logits of a batch of examples, of shape (n, classes).
+
+    A network is called with the only tensor of a batch, whatever its name; with several, each by its name.
+    """
+    if len(batch) == 1:
+        (inputs,) = batch.values()
+        return network(inputs)
+    return network(**batch)
