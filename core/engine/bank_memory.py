@@ -105,11 +105,22 @@ def bank_memory(specs: Sequence[RunSpec], task: Sizes, source: Sizes | None = No
 
 
 def _alone(spec: RunSpec, task: Sizes) -> int:
-    """Peak memory of one run that autograd trains: its training, its base, and the copies while its file is made."""
+    """Peak memory of one run that autograd trains: its training, its base, and what takes most beside them: evaluation,
+    or the copies while its file is made."""
     network = _bytes(untrained(spec.network, spec.method))
     copies = ADAPTER_COPIES if spec.role is Role.ADAPTER else max(SAVED_COPIES, READ_COPIES if spec.base else 0)
     training = run_memory(spec.network, spec.method, spec.optim.batch_size, task.train)
-    return training + (copies + bool(spec.base)) * network + OVERHEAD
+    evaluation = _evaluation_bytes(spec.network, max(task.validation, task.test))
+    return training + bool(spec.base) * network + max(copies * network, evaluation) + OVERHEAD
+
+
+@lru_cache(maxsize=256)
+def _evaluation_bytes(spec: NetworkSpec, examples: int) -> int:
+    """Peak memory of evaluating a network, in addition to its weights and the examples."""
+    network, part = spec.build(), spec.examples(examples)
+    with Ledger([*part.tensors(), *network.parameters(), *network.buffers()]) as ledger, torch.no_grad():
+        predict(network, part)
+    return int(ledger.peak)
 
 
 @lru_cache(maxsize=256)
