@@ -8,6 +8,7 @@ from functools import lru_cache
 from core.engine.build import untrained
 from core.methods.method import MethodSpec
 from core.methods.parameters import count_parameters
+from core.methods.targets import ALL, find_targets
 from core.networks.network import NetworkSpec
 
 
@@ -29,3 +30,13 @@ def plan(network: NetworkSpec, method: MethodSpec) -> Plan:
     """
     built = untrained(network, method)
     return Plan(count_parameters(built), count_parameters(built, trainable=True))
+
+
+@lru_cache(maxsize=256)
+def target_layers(network: NetworkSpec) -> tuple[str, ...]:
+    """Paths of the layers that adapters are put on where all are asked for, from the input to the output.
+
+    Raises:
+        LoRAError: the network has no linear layer.
+    """
+    return tuple(find_targets(network.build(), [ALL]))

@@ -91,17 +91,18 @@ with settings:
         for number, kind in enumerate(kind for kind in offered if kind in chosen):
             title = f"Learning rate of {offered[kind].title.replace('Full', 'full')}"
             with columns[number % 2]:
-                rates[kind] = forms.learning_rate(offered[kind], f"finetune-rate-{kind}", title)
+                rates[kind] = forms.learning_rate(offered[kind], base.spec.network, f"finetune-rate-{kind}", title)
         adapters = adapter_methods()
-        shared = forms.adapters("finetune") if adapters.keys() & rates.keys() else []
+        shared = forms.adapters("finetune", base.spec.network) if adapters.keys() & rates.keys() else []
         arms = [
             (OptimSpec.of(learning_rate=rate, epochs=epochs, batch_size=batch_size), method)
             for kind, rate in rates.items()
             for method in ([adapters[kind].of(**own) for own in shared] if kind in adapters else [method_of(kind)])
         ]
         arms += [
-            (OptimSpec.of(learning_rate=default_rate(control), epochs=epochs, batch_size=batch_size), control)
+            (OptimSpec.of(learning_rate=rate, epochs=epochs, batch_size=batch_size), control)
             for control in map(method_of, controls)
+            for rate in (default_rate(control, base.spec.network),)
         ]
         tune, own_bases = fairness(base)
         if tune is not None:

@@ -9,7 +9,6 @@ from core.errors import LabError
 from core.lab import current
 from core.methods.method import Role
 from core.methods.pretrain import PretrainSpec
-from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.wording.numbers import count_text
 from pages.shared import forms
@@ -39,19 +38,16 @@ with settings:
             with st.expander("Task: classes, rotation, validation part", icon=":material/transform:"):
                 task = own_task(info, "pretrain")
             task_preview(lab, task, "pretrain")
+            family = forms.family("pretrain")
             left, right = st.columns(2, gap="medium")
             with left:
                 epochs = forms.whole(OptimSpec, "epochs", "pretrain-epochs", maximum=50)
-                rate = forms.learning_rate(PretrainSpec, "pretrain-rate")
+                rate = forms.learning_rate(PretrainSpec, family, "pretrain-rate")
             with right:
                 batch_size = forms.batch_size("pretrain-batch")
                 device = forms.device(lab, "pretrain-device")
             with st.expander("Network, early stopping and seed", icon=":material/tune:"):
-                model = PerceptronSpec.of(
-                    num_hidden_1=forms.whole(PerceptronSpec, "num_hidden_1", "pretrain-hidden-1", maximum=1024),
-                    num_hidden_2=forms.whole(PerceptronSpec, "num_hidden_2", "pretrain-hidden-2", maximum=1024),
-                    num_classes=info.num_classes,
-                )
+                model = family.of(**forms.sizes(family, "pretrain"), num_classes=info.num_classes)
                 patience = forms.whole(OptimSpec, "patience", "pretrain-patience", maximum=20)
                 keep = forms.kept_weights("pretrain-keep")
                 seed = forms.whole(RunSpec, "seed", "pretrain-seed", maximum=100)

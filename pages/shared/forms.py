@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import streamlit as st
 
 from core.data.task_spec import TaskSpec
+from core.engine.cost import target_layers
 from core.lab import Lab
 from core.methods.layers import SCALINGS, STARTS
 from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec
+from core.networks.network import NetworkSpec
+from core.networks.registry import FAMILIES
 from core.run_spec import OptimSpec, default_rate
 from core.spec import Device, Spec, bounds
 from core.study.stats.claims import DEFAULT_SEEDS, MAX_FORM_SEEDS
@@ -19,7 +23,8 @@ from core.study.stats.words import seeds_line
 LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 6) for power in (-5, -4, -3, -2, -1) for digit in (1, 2, 5)]
 RANK_CHOICES = [1, 2, 4, 8, 16, 32, 64, 128]
 ALPHA_CHOICES = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
-LAYERS = ["layers.0", "layers.2", "layers.4"]
+MAX_WIDTH = 1024
+"""Limit of sliders for the sizes of a network."""
 
 
 def offer(key: str, value: Any) -> None:
@@ -63,10 +68,55 @@ def one_of(spec: type[Spec], field: str, choices: list[Any], key: str, value: An
     )
 
 
-def learning_rate(method: type[MethodSpec], key: str, title: str = "") -> float:
-    """Draw a logarithmic slider for the learning rate, starting at the method's default."""
-    rate: float = one_of(OptimSpec, "learning_rate", LEARNING_RATE_CHOICES, key, default_rate(method), title)
+def learning_rate(
+    method: type[MethodSpec], network: type[NetworkSpec] | NetworkSpec, key: str, title: str = ""
+) -> float:
+    """Draw a logarithmic slider for the learning rate, starting at the method's default for the network's family."""
+    rate: float = one_of(OptimSpec, "learning_rate", LEARNING_RATE_CHOICES, key, default_rate(method, network), title)
     return rate
+
+
+def family(key: str) -> type[NetworkSpec]:
+    """Draw a choice of network families, if there are several."""
+    known = {each.name(): each for each in FAMILIES}
+    if len(known) == 1:
+        return FAMILIES[0]
+    kind = st.segmented_control(
+        "Network",
+        list(known),
+        default=FAMILIES[0].name(),
+        format_func=lambda kind: known[kind].title.capitalize(),
+        key=f"{key}-family",
+        persist_state="session",
+        required=True,
+    )
+    return known[kind]
+
+
+def sizes(spec: type[NetworkSpec], key: str) -> dict[str, Any]:
+    """Draw a field for each size of a network that does not follow from the dataset; return them by name."""
+    asked = [name for name in spec.model_fields if name != "kind" and name not in spec.given_by_data]
+    return {name: _size(spec, name, f"{key}-{spec.name()}-{name.replace('_', '-')}") for name in asked}
+
+
+def _size(spec: type[NetworkSpec], field: str, key: str) -> Any:
+    about = bounds(spec, field)
+    if isinstance(about.default, bool):
+        return st.toggle(about.title, about.default, key=key, help=about.description, persist_state="session")
+    if isinstance(about.default, int):
+        return whole(spec, field, key, maximum=MAX_WIDTH)
+    if isinstance(about.default, float):
+        low, high = float(about.low or 0), float(about.high or 1)
+        return st.slider(
+            about.title, low, high, about.default, help=about.description, key=key, persist_state="session"
+        )
+    return about.default
+
+
+def _keep_layers(key: str, layers: Sequence[str]) -> None:
+    """Choose all layers of another network where the form still has those of the one before."""
+    if not set(st.session_state.get(key, ())) <= set(layers):
+        st.session_state[key] = list(layers)
 
 
 def batch_size(key: str) -> int:
@@ -104,8 +154,13 @@ def seeds(key: str, value: int = DEFAULT_SEEDS) -> range:
     return range(count)
 
 
-def adapters(key: str) -> list[dict[str, Any]]:
-    """Draw fields for adapters of low rank, whatever their method; return their settings, once per chosen rank."""
+def adapters(key: str, network: NetworkSpec) -> list[dict[str, Any]]:
+    """Draw fields for adapters of low rank, whatever their method; return their settings, once per chosen rank.
+
+    Args:
+        key: prefix of the widget keys.
+        network: whose layers are offered.
+    """
     about = bounds(LowRankSpec, "rank")
     ranks = st.pills(
         about.title,
@@ -140,18 +195,20 @@ def adapters(key: str) -> list[dict[str, Any]]:
             persist_state="session",
             required=True,
         )
+        known = list(target_layers(network))
+        _keep_layers(f"{key}-layers", known)
         layers = st.pills(
             layers_about.title,
-            LAYERS,
+            known,
             selection_mode="multi",
-            default=LAYERS,
+            default=known,
             key=f"{key}-layers",
             help="Linear layers that get an adapter.",
             persist_state="session",
             wrap=True,
         )
     # One spelling for "all layers", so that the same choice is the same arm wherever it was made.
-    targets = ("all-linear",) if layers == LAYERS else tuple(layers)
+    targets = ("all-linear",) if layers == known else tuple(layers)
     return [
         {"rank": rank, "alpha": alpha, "scaling": scaling, "start": start, "target_modules": targets}
         for rank in sorted(ranks)

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from core.data.presets import PRESETS, preset_tasks
+from core.engine.cost import target_layers
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
@@ -112,8 +113,9 @@ def _arms(specs: list[RunSpec]) -> dict[str, Any]:
         values["rank"] = sorted({spec.adapter.rank for spec in adapters if spec.adapter})
         if adapter is not None:
             values |= {"alpha": adapter.alpha, "scaling": adapter.scaling, "start": adapter.start}
-            targets = forms.LAYERS if adapter.target_modules == ("all-linear",) else adapter.target_modules
-            values["layers"] = [name for name in forms.LAYERS if name in targets]
+            known = target_layers(specs[0].network)
+            targets = known if adapter.target_modules == ("all-linear",) else adapter.target_modules
+            values["layers"] = [name for name in known if name in targets]
     return values
 
 

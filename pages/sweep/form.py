@@ -16,6 +16,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
 from core.methods.registry import adapter_methods
+from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, default_rate
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
@@ -35,10 +36,7 @@ KEY = "sweep"
 RANKS = [1, 2, 4, 8]
 RATES = [grid_rate(k) for k in range(-10, 0)]
 """Learning rates to choose from: the grid of all tuning."""
-LORA_RATES = rates_around(default_rate(LoRASpec), TuneSpec.of())
-FULL_RATES = rates_around(default_rate(FullSpec), TuneSpec.of())
 EPOCHS = 5
-"""Chosen at first: as many rates for each method, around its default, so that neither has more to choose from."""
 
 
 def sweep_form(lab: Lab) -> Experiment | None:
@@ -58,7 +56,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         task = task_form(lab, base, KEY)
         st.subheader("Settings to try")
         method = _adapter_method()
-        grid = _grid(method.title)
+        grid = _grid(method.title, base.spec.network)
         optim, adapter, device = _training(lab, method)
     with cost, st.container(border=True):
         st.subheader("Estimated cost")
@@ -89,16 +87,20 @@ def _adapter_method() -> type[LowRankSpec]:
     return known[kind]
 
 
-def _grid(method: str) -> Grid:
+def _grid(method: str, network: NetworkSpec) -> Grid:
+    # As many rates for each method at first, around its default, so that neither has more to choose from.
+    lora_rates, full_rates = (
+        rates_around(default_rate(method, network), TuneSpec.of()) for method in (LoRASpec, FullSpec)
+    )
     rank, alpha, rate = bounds(LowRankSpec, "rank"), bounds(LowRankSpec, "alpha"), bounds(OptimSpec, "learning_rate")
     return Grid(
         ranks=_several(f"{method}: ranks", forms.RANK_CHOICES, RANKS, "ranks", rank.description),
         alphas=_several(f"{method}: alphas", forms.ALPHA_CHOICES, [alpha.default], "alphas", alpha.description),
-        learning_rates=_several(f"{method}: learning rates", RATES, LORA_RATES, "rates", rate.description),
+        learning_rates=_several(f"{method}: learning rates", RATES, lora_rates, "rates", rate.description),
         full_learning_rates=_several(
             "Full fine-tuning: learning rates",
             RATES,
-            FULL_RATES,
+            full_rates,
             "full-rates",
             "Its own rates, as the reference: its best rate is usually lower than LoRA's. None leaves it out.",
         ),

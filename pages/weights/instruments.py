@@ -9,15 +9,19 @@ from core.study.weights.scores import Scores
 from core.study.weights.strength import MAX_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
 from core.study.weights.tables import combinations_text, contributions_text, layer_text
 from core.wording.numbers import number_text, percent, points_text
+from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
 from pages.weights.focus import Focus
-from pages.weights.numbers import strengths_of, switches_of
+from pages.weights.numbers import elsewhere_of, strengths_of, switches_of
 
 CHART_HEIGHT = 380
 
 
 def instruments_part(focus: Focus) -> None:
     """Draw slider and switches. All is measured here, because errors raised in a fragment would not reach the page."""
+    if elsewhere := elsewhere_of(focus.lab, focus.run):
+        st.info(literal(f"{elsewhere} Choose a run with adapters above."), icon=":material/info:")
+        return
     tested, validated = (strengths_of(focus.lab, focus.run, part) for part in ("test", "validation"))
     combinations = switches_of(focus.lab, focus.run)
     st.subheader("Strength of ΔW")

@@ -24,6 +24,12 @@ def spectra_of(_lab: Lab, run: Run) -> dict[str, Spectrum]:
     return read_change(_lab, run).spectra()
 
 
+@st.cache_data(max_entries=1024, show_spinner="Reading the weights", hash_funcs=_RUNS)
+def elsewhere_of(_lab: Lab, run: Run) -> str:
+    """A sentence on what training changed beside linear layers; empty if nothing."""
+    return read_change(_lab, run).elsewhere_text
+
+
 @st.cache_data(max_entries=64, show_spinner="Reading the weights", hash_funcs=_RUNS)
 def values_before(_lab: Lab, run: Run, layer: str) -> Array:
     """Singular values of W before training."""

@@ -17,7 +17,7 @@ from core.study.weights.scores import Scores
 from core.wording.numbers import count_text, number_text
 from pages.shared.figure_panel import show
 from pages.weights.focus import Focus, make_more
-from pages.weights.numbers import cut_on_test, cuts_of, validated
+from pages.weights.numbers import cut_on_test, cuts_of, elsewhere_of, validated
 
 
 def rank_part(focus: Focus) -> None:
@@ -67,9 +67,11 @@ def rank_part(focus: Focus) -> None:
         figure, focus.run.id, "cut-accuracy", "Accuracy of full fine-tuning cut to each rank, and of LoRA at that rank"
     )
     table(focus, full, loras, rank, masked)
+    elsewhere = any(elsewhere_of(focus.lab, run) for run in full.runs)
+    kept = "Biases and all that is no linear layer" if elsewhere else "Biases"
     st.caption(
         "Vertical line: the suggested rank. The cut is the best approximation of that rank (Eckart and Young 1936). "
-        "Biases keep their trained values, and a layer with fewer than $r$ directions keeps all of them. The rank is "
+        f"{kept} keep their trained values, and a layer with fewer than $r$ directions keeps all of them. The rank is "
         "chosen on the validation part; the table shows accuracies on the test part."
     )
 
