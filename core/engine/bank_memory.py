@@ -106,7 +106,8 @@ def bank_memory(specs: Sequence[RunSpec], task: Sizes, source: Sizes | None = No
 
 def _alone(spec: RunSpec, task: Sizes) -> int:
     """Peak memory of one run that autograd trains: its training, its base, and what takes most beside them: evaluation,
-    or the copies while its file is made."""
+    or the copies while its file is made.
+    """
     network = _bytes(untrained(spec.network, spec.method))
     copies = ADAPTER_COPIES if spec.role is Role.ADAPTER else max(SAVED_COPIES, READ_COPIES if spec.base else 0)
     training = run_memory(spec.network, spec.method, spec.optim.batch_size, task.train)

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import copy
 import itertools
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from core.data.examples import ImageExamples
 from core.errors import LoRAError
 from core.lab import Lab
 from core.methods.merging import adapted_layers, base_copy
-from core.study.weights.change import read_change
+from core.study.weights.change import WeightChange, read_change
 from core.study.weights.scores import Exam, Part, judged, logits_at, one_thread, read_exam
 from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, strength_curve, strengths, switches
 from core.training.evaluation import BATCH, evaluate
@@ -62,6 +65,28 @@ def test_a_layer_that_is_off_is_a_network_whose_adapter_there_is_zero():
             expected = change.tuned(x)
         assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
     assert torch.equal(base_copy(change.tuned)(x), change.base(x))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_network_of_another_class_with_the_same_layers_gives_the_same_logits(change):
+    other = WeightChange(*(nn.Sequential(OrderedDict(layers=each.layers)) for each in (change.base, change.tuned)))
+    settings = [{}, dict.fromkeys(PATHS, 0.0), {"layers.2": 0.4, "layers.4": 2.5}, {"layers.0": -1.0}]
+    for one, same in zip(logits_at(change, inputs(), settings), logits_at(other, inputs(), settings), strict=True):
+        torch.testing.assert_close(same, one, atol=1e-5, rtol=1e-5)
+    (still,) = logits_at(other, inputs(), [dict.fromkeys(PATHS, 0.0)])
+    assert torch.equal(still, change.base(inputs()))
+
+
+def test_what_changed_beside_linear_layers_cannot_be_scaled_by_them():
+    base = nn.Sequential(OrderedDict(norm=nn.BatchNorm1d(20), output=nn.Linear(20, 5)))
+    tuned = copy.deepcopy(base)
+    tuned(inputs())
+    change = WeightChange(base, tuned)
+    assert change.changed_elsewhere == ("norm.running_mean", "norm.running_var", "norm.num_batches_tracked")
+    with pytest.raises(LoRAError, match=r"^Training also changed what is not linear in this network \(norm\), so"):
+        next(logits_at(change, inputs(), [{}]))
+    assert not CHANGES[0].changed_elsewhere
+    assert not CHANGES[0].elsewhere_text
 
 
 def test_a_strength_of_a_layer_that_is_not_there_is_refused():

@@ -1,0 +1,446 @@
+"""A network family that only this test knows goes through the whole job, without a change in core/.
+
+The family is the one in docs/architecture.md: a convolution with BatchNorm and dropout before two linear layers.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from streamlit.testing.v1 import AppTest
+from torch import Tensor
+
+from core.__main__ import main
+from core.adapter import apply_adapter, verify_adapter
+from core.adapter.archive import CARD
+from core.cli.run import RecipeRunner
+from core.engine.artifacts import MERGED
+from core.engine.forecast import Forecast
+from core.engine.job import ADAPTER, NETWORK
+from core.engine.packing import packed
+from core.engine.predictions import PREDICTIONS
+from core.engine.recipe import Recipe, weights_digest
+from core.engine.step_time import StepTimeSpec, rounds
+from core.engine.trial import evaluate_adapter
+from core.errors import BaseMismatchError, SpecError
+from core.lab import Lab, close_lab, open_lab
+from core.methods.biases import BiasesSpec
+from core.methods.full import FullSpec
+from core.methods.head import HeadSpec
+from core.methods.lora import LoRASpec
+from core.methods.method import Role
+from core.methods.scratch import ScratchSpec
+from core.networks.file import read_network
+from core.networks.perceptron import fingerprint
+from core.networks.registry import FAMILIES
+from core.run_spec import RunSpec
+from core.settings import Settings
+from core.store.record import Experiment, Run
+from core.study.arms.arm import arms_of
+from core.study.arms.tables import comparison_table, runs_table
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import headline
+from core.study.report.html import report_html
+from core.study.report.report import report_of
+from core.study.weights.predicted import network_of_run, predictions
+from core.training.evaluation import evaluate, predict
+from core.wording.numbers import percent
+from pages.shared.links import ENTRIES
+from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+from tests.networks.convolution import ConvolutionSpec, plain_network
+from tests.pages.test_pages import draw, texts
+
+SLOW, FAST = short(epochs=3, rate=0.002), short(epochs=3, rate=0.01)
+ARMS = [
+    (SLOW, FullSpec()),
+    (FAST, LoRASpec.of(rank=4)),
+    (FAST, LoRASpec.of(rank=2, target_modules=("hidden",))),
+    (FAST, HeadSpec()),
+    (FAST, BiasesSpec()),
+    (SLOW, ScratchSpec()),
+]
+FROZEN = ("lora", "head", "biases")
+"""Methods that train nothing but linear layers."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A lab with a finished experiment on a base of the new family."""
+
+    lab: Lab
+    base: Run
+    experiment: Experiment
+    runs: tuple[Run, ...]
+
+    def of(self, label: str, seed: int = 0) -> Run:
+        return next(run for run in self.runs if (run.spec.label, run.spec.seed) == (label, seed))
+
+
+@pytest.fixture(scope="module")
+def registered() -> Iterator[None]:
+    FAMILIES.append(ConvolutionSpec)
+    yield
+    FAMILIES.remove(ConvolutionSpec)
+
+
+@pytest.fixture(scope="module")
+def done(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
+    """Every method on one base, with two seeds, finished."""
+    close_lab()
+    lab = open_lab(Settings(home=tmp_path_factory.mktemp("home"), max_waiting=40, threads=1))
+    spec = RunSpec.of(method="pretrain", network=ConvolutionSpec.of(), task=DIGITS, optim=short(epochs=6, rate=0.003))
+    (base,) = finish(lab, lab.launch(spec).id)
+    experiment = lab.fine_tune(base, TURNED, ARMS, seeds=[0, 1])
+    runs = finish(lab, *experiment.runs)
+    assert [run.state for run in (base, *runs)] == ["finished"] * 13, [run.cause for run in (base, *runs)]
+    yield Done(lab, base, experiment, tuple(runs))
+    close_lab()
+
+
+def base_state(done: Done) -> dict[str, Tensor]:
+    return read_network(done.lab.artifacts.path(done.base.id, NETWORK)).state_dict()
+
+
+def pixels(lab: Lab) -> Tensor:
+    return lab.tasks.get(TURNED).test.all_pixels()
+
+
+def logits(network: torch.nn.Module, rows: Tensor) -> Tensor:
+    with torch.no_grad():
+        logits: Tensor = network.eval()(rows)
+    return logits
+
+
+def test_it_is_valid_while_it_is_registered_and_unknown_before_and_after(registered: None) -> None:
+    spec = RunSpec.of(method="pretrain", network={"kind": "convolution", "num_filters": 3})
+    assert spec.network == ConvolutionSpec.of(num_filters=3)
+    assert RunSpec.from_json(spec.to_json()) == spec
+    with pytest.raises(SpecError, match="Filters must be at least 1"):
+        RunSpec.of(method="pretrain", network={"kind": "convolution", "num_filters": 0})
+    FAMILIES.remove(ConvolutionSpec)
+    try:
+        with pytest.raises(SpecError, match="no network 'convolution'; choose one of: perceptron"):
+            RunSpec.from_json(spec.to_json())
+        kept = RunSpec.from_json(spec.to_json(), keep_unknown=True)
+        assert not kept.is_known
+        assert kept.network.sizes == "convolution"
+    finally:
+        FAMILIES.append(ConvolutionSpec)
+
+
+def test_every_run_learns_alone_from_the_base_and_is_counted(done: Done) -> None:
+    assert done.base.result is not None
+    assert done.base.result.accuracy > 90
+    assert done.base.result.parameters == sum(p.numel() for p in plain_network().parameters())
+    for run in done.runs:
+        assert run.result is not None
+        assert run.result.bank == 1
+        assert run.result.steps == 3 * run.steps / run.spec.optim.epochs
+        assert run.result.accuracy > 20
+        if run.spec.method.starts_from_base:
+            assert run.result.source_accuracy_before == done.base.result.accuracy
+    trained = {run.spec.label: run.result.trainable_parameters for run in done.runs if run.result}
+    assert trained["LoRA r=4"] == 4 * (36 * 8 + 32) + 4 * (32 + 10)
+    assert trained["LoRA r=2"] == 2 * (36 * 8 + 32)
+    assert trained["Head only"] == 32 * 10 + 10
+    assert trained["Biases only"] == 32 + 10
+    assert trained["Full"] == done.base.result.parameters
+
+
+@pytest.mark.parametrize("kind", [*FROZEN, "full", "scratch"])
+def test_a_frozen_base_keeps_its_statistics_bit_for_bit_and_a_trained_one_moves_them(done: Done, kind: str) -> None:
+    before = base_state(done)
+    assert before["norm.running_mean"].abs().sum() > 0
+    for run in (run for run in done.runs if run.spec.kind == kind):
+        state = read_network(done.lab.artifacts.path(run.id, MERGED if kind == "lora" else NETWORK)).state_dict()
+        assert state.keys() == before.keys()
+        same = {name for name in state if torch.equal(state[name], before[name])}
+        changed = state.keys() - same
+        if kind in FROZEN:
+            assert changed <= {f"{layer}.{part}" for layer in ("hidden", "output") for part in ("weight", "bias")}
+            assert changed
+        else:
+            assert {"conv.weight", "norm.weight", "norm.running_mean", "norm.running_var", "hidden.weight"} <= changed
+
+
+@pytest.mark.parametrize("label", ["LoRA r=4", "LoRA r=2"])
+def test_its_adapter_is_verified_merged_and_evaluated(
+    done: Done, tmp_path: Path, label: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab, run = done.lab, done.of(label, 1)
+    adapter, base = lab.artifacts.path(run.id, ADAPTER), lab.artifacts.path(done.base.id, NETWORK)
+    layers = ("hidden",) if label == "LoRA r=2" else ("hidden", "output")
+    for found in (verify_adapter(adapter, base), lab.artifacts.verify(run.id)):
+        assert found.certified
+        assert found.fingerprint_matches
+        assert found.layers == layers
+        assert found.base_fingerprint == fingerprint(base_state(done))
+    assert lab.artifacts.certificate(run.id)["probe_rows"] == len(pixels(lab)) > 300
+    adapted, merged = network_of_run(lab, run), read_network(lab.artifacts.path(run.id, MERGED))
+    torch.testing.assert_close(logits(merged, pixels(lab)), logits(adapted, pixels(lab)), atol=1e-4, rtol=1e-5)
+    labels = logits(adapted, pixels(lab)).argmax(1)
+    assert torch.equal(torch.from_numpy(predictions(lab, run)).long(), labels)
+    assert PREDICTIONS in lab.store.files(run.id)
+    trial = evaluate_adapter(adapter.read_bytes(), base, lab.tasks, [TURNED, DIGITS])
+    assert run.result is not None
+    assert [score.after.accuracy for score in trial.scores] == [run.result.accuracy, run.result.source_accuracy]
+    assert main(["verify", str(adapter), "--base", str(base)]) == 0
+    assert "its certificate is correct" in capsys.readouterr().out
+    other = tmp_path / "other.safetensors"
+    shutil.copy(lab.artifacts.path(done.of("Full").id, NETWORK), other)
+    with pytest.raises(BaseMismatchError, match="another base"):
+        verify_adapter(adapter, other)
+
+
+@pytest.mark.parametrize("label", ["LoRA r=4", "LoRA r=2"])
+def test_peft_gives_the_same_logits_on_a_base_of_plain_torch(done: Done, tmp_path: Path, label: str) -> None:
+    lab, run = done.lab, done.of(label)
+    with zipfile.ZipFile(lab.artifacts.path(run.id, ADAPTER)) as archive:
+        archive.extractall(tmp_path)
+    plain = plain_network()
+    plain.load_state_dict(base_state(done))
+    expected = logits(network_of_run(lab, run), pixels(lab))
+    before = logits(plain, pixels(lab))
+    loaded = PeftModel.from_pretrained(plain, str(tmp_path)).eval()
+    torch.testing.assert_close(logits(loaded, pixels(lab)), expected, atol=1e-5, rtol=1e-5)
+    assert (expected - before).abs().max() > 0.1
+    merged = loaded.merge_and_unload()
+    torch.testing.assert_close(logits(merged, pixels(lab)), expected, atol=1e-4, rtol=1e-5)
+
+
+def test_its_card_says_what_it_is_and_its_code_runs(
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, run = done.lab, done.of("LoRA r=4")
+    shutil.copy(lab.artifacts.path(run.id, ADAPTER), tmp_path / "adapter.zip")
+    shutil.copy(lab.artifacts.path(done.base.id, NETWORK), tmp_path / "base.safetensors")
+    with zipfile.ZipFile(tmp_path / "adapter.zip") as archive:
+        card = archive.read(CARD).decode()
+    assert "for a convolutional network with layers of sizes 8-32-10." in card
+    assert "The input is `pixels` of shape (784,), preprocessed as in training; the output is a row of 10" in card
+    assert "$" not in card
+    monkeypatch.chdir(tmp_path)
+    blocks = [block.split("```")[0] for block in card.split("```python\n")[1:]]
+    assert ["core." in block for block in blocks] == [True, True]
+    for block in blocks:
+        names: dict[str, torch.nn.Module] = {}
+        exec(block, names)
+        expected = logits(network_of_run(lab, run), pixels(lab))
+        torch.testing.assert_close(logits(names["model"], pixels(lab)), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_comparison_names_a_verdict_for_it(done: Done) -> None:
+    members = done.lab.members(done.experiment)
+    found = verdict(members)
+    assert found.told is not None
+    assert headline(found)
+    table = comparison_table(arms_of(members))
+    assert len(table) == len(ARMS)
+    assert len(runs_table(members)) == 12
+    assert {arm.role for arm in arms_of(members)} == {Role.REFERENCE, Role.ADAPTER, Role.CONTROL}
+
+
+def test_the_report_is_complete_and_says_which_network_it_is_about(done: Done) -> None:
+    html = report_html(report_of(done.lab, done.experiment))
+    assert "convolutional network of 8-32-10 units on 28×28 images" in html
+    assert "could not be measured again" not in html
+    assert "cut to rank" in html
+    assert "python -m core compare" not in html  # which trains perceptrons
+
+
+def test_a_recipe_gives_its_very_weights_again(done: Done, tmp_path: Path) -> None:
+    runner = RecipeRunner(done.lab.tasks, None, None)
+    for label in ("LoRA r=4", "Full"):
+        recipe = Recipe.read(done.lab.recipe(done.of(label).id).to_json())
+        assert recipe.base is not None
+        folder = tmp_path / recipe.run
+        runner.train(recipe.base, folder / "base", None)
+        assert weights_digest(folder / "base") == recipe.base.weights
+        runner.train(recipe, folder / "run", folder / "base" / NETWORK)
+        assert weights_digest(folder / "run") == recipe.weights is not None
+
+
+@pytest.mark.parametrize("label", ["Pretrain", "Full", "LoRA r=4"])
+def test_an_interrupted_run_goes_on_to_the_last_bit(done: Done, tmp_path: Path, label: str) -> None:
+    like = done.base if label == "Pretrain" else done.of(label)
+    settings = Settings(home=tmp_path / "home", threads=1, settle_seconds=0.2)
+    lab = Lab(settings)
+    lab.start()
+    try:
+        (base,) = finish(lab, lab.launch(done.base.spec).id)
+        spec = like.spec.but(optim=like.spec.optim.but(epochs=60, keep="best"), base=like.spec.base and base.id)
+        id = lab.launch(spec).id
+        wait_until(lambda: lab.run(id).step > 40)
+    finally:
+        lab.close()
+    assert lab.run(id).state == "interrupted"
+    lab = Lab(settings)
+    lab.start()
+    try:
+        lab.resume([id])
+        wait_until(lambda: lab.run(id).state != "queued")
+        resumed, untouched = finish(lab, id, lab.launch(spec).id)
+        assert 40 < resumed.resumed_step < resumed.steps
+        assert resumed.result is not None
+        assert untouched.result is not None
+        one, other = (weights_digest(settings.runs / run.id) for run in (resumed, untouched))
+        assert one == other is not None
+        assert resumed.result.kept_epoch == untouched.result.kept_epoch
+        assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
+    finally:
+        lab.close()
+
+
+def test_time_and_memory_are_forecast_and_runs_are_packed_one_by_one(done: Done) -> None:
+    specs = [run.spec for run in done.runs]
+    banks = packed(specs, done.lab.tasks, done.lab.settings)
+    assert sorted(banks) == [[number] for number in range(len(specs))]
+    forecast = done.lab.forecast(specs)
+    assert forecast.seconds is not None
+    assert forecast.basis in ("measured", "rough")
+    for run in done.runs:
+        lines = [Forecast.from_line(text) for _, text in done.lab.log(run.id)]
+        assert lines[0] is not None
+        assert run.result is not None
+        assert lines[0].memory > run.result.memory > 4 * run.result.parameters
+    unlike = [spec.but(network=ConvolutionSpec.of(num_filters=12)) for spec in specs[:1]]
+    wait_until(lambda: done.lab.forecast(unlike).basis == "calibrated", 60)
+
+
+def test_what_it_cannot_learn_is_refused_in_one_sentence(done: Done) -> None:
+    spec = done.base.spec.but(network=ConvolutionSpec.of(num_classes=4))
+    with pytest.raises(SpecError, match="has 4 outputs, but digits has labels up to 9"):
+        done.lab.launch(spec)
+    with pytest.raises(SpecError, match=r"reads pixels \(784\), but an example of texts has input_ids \(16\)"):
+        spec.network.check_fit("texts", {"input_ids": (16,)}, (0, 1))
+
+
+def test_an_evaluation_takes_as_many_examples_at_once_as_the_family_says(
+    done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = read_network(done.lab.artifacts.path(done.base.id, NETWORK))
+    test = done.lab.tasks.get(DIGITS).test
+    seen: list[int] = []
+    network.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    whole = predict(network, test)
+    monkeypatch.setattr(ConvolutionSpec, "evaluation_batch", 100)
+    torch.testing.assert_close(predict(network, test), whole)
+    assert seen == [360, 100, 100, 100, 60]
+    assert done.base.result is not None
+    assert evaluate(network, test, tuple(range(10))).accuracy == done.base.result.accuracy
+
+
+@pytest.mark.parametrize("page", list(ENTRIES))
+def test_every_page_shows_it_without_having_been_told(done: Done, page: str) -> None:
+    app = draw(page)
+    assert not app.error, (page, [error.value for error in app.error])
+
+
+@pytest.mark.parametrize("view", ["Accuracy", "Rates", "Curves", "Examples", "Forgetting", "Cost", "Table"])
+def test_every_part_of_the_comparison_draws(done: Done, view: str) -> None:
+    app = draw("compare", experiment=done.experiment.id, view=view)
+    assert not app.error, [error.value for error in app.error]
+
+
+@pytest.mark.parametrize("label", ["Full", "LoRA r=4", "LoRA r=2"])
+@pytest.mark.parametrize("view", ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"])
+def test_every_part_of_the_weights_page_draws_or_says_why_not(done: Done, view: str, label: str) -> None:
+    app = draw("weights", experiment=done.experiment.id, run=done.of(label).id, view=view)
+    assert not app.error, [error.value for error in app.error]
+    layers = next(box for box in app.selectbox if box.key == "pick-layer").options
+    assert [layer.split(" ")[0] for layer in layers] == ["hidden", "output"]
+    why = "Training also changed what is not linear in this network (conv and norm)"
+    assert (why in texts(app).replace("\\", "")) == (label == "Full" and view == "Alpha and layers")
+    if view == "Alpha and layers" and label != "Full":
+        run = done.of(label)
+        assert run.result is not None
+        metrics = {metric.label: metric.value for metric in app.metric}
+        assert metrics["Target"] == percent(run.result.accuracy)
+
+
+def test_details_and_adapter_of_a_run_are_shown(done: Done) -> None:
+    run = done.of("LoRA r=4")
+    assert not draw("runs", run=run.id).error
+    assert not draw("runs", run=done.base.id).error
+    app = draw("adapters", adapter=run.id)
+    assert not app.error
+    next(button for button in app.button if button.label == "Verify again").click().run()
+    assert not app.exception
+    assert "The adapter is valid: rank 4 on hidden, output" in texts(app).replace("\\", "")
+
+
+def test_forms_ask_for_its_sizes_and_offer_its_layers(done: Done) -> None:
+    app = draw("pretrain")
+    assert app.slider(key="pretrain-perceptron-num-hidden-1").max == 1024
+    app.segmented_control(key="pretrain-family").set_value("convolution").run()
+    assert not app.exception
+    app.slider(key="pretrain-convolution-num-filters").set_value(5).run()
+    app.slider(key="pretrain-convolution-dropout").set_value(0.5).run()
+    app.slider(key="pretrain-epochs").set_value(1).run()
+    next(button for button in app.button if "Start pretraining" in button.label).click().run()
+    assert not app.exception
+    new = done.lab.runs(methods=["pretrain"])[0]
+    assert new.spec.network == ConvolutionSpec.of(num_filters=5, dropout=0.5)
+    finish(done.lab, new.id)
+
+
+def layers_of(app: AppTest) -> tuple[list[str], list[str]]:
+    """Layers that the Fine-tune form offers, and those that are chosen."""
+    pills = next(each for each in app.button_group if each.key == "finetune-layers")
+    return list(pills.options), list(pills.value)
+
+
+def test_fine_tuning_offers_the_layers_of_the_base_also_after_another_base_was_chosen(done: Done) -> None:
+    (other,) = finish(done.lab, done.lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+    app = draw("finetune", base=other.id)
+    perceptron = ["layers.0", "layers.2", "layers.4"]
+    assert layers_of(app) == (perceptron, perceptron)
+    next(each for each in app.button_group if each.key == "finetune-layers").set_value(["layers.2"]).run()
+    assert layers_of(app) == (perceptron, ["layers.2"])
+    app.selectbox(key="pick-base").set_value(done.base.id).run()
+    assert not app.exception
+    assert layers_of(app) == (["hidden", "output"], ["hidden", "output"])
+    app.selectbox(key="pick-base").set_value(other.id).run()
+    assert not app.exception
+    assert layers_of(app) == (perceptron, perceptron)
+
+
+def test_a_form_is_filled_with_the_settings_of_an_experiment_on_it(done: Done) -> None:
+    like = draw("finetune", like=done.experiment.id, base=done.base.id)
+    assert not like.error
+    assert layers_of(like) == (["hidden", "output"], ["hidden", "output"])
+
+
+def test_the_time_of_its_steps_is_measured_without_a_bank(done: Done) -> None:
+    spec = StepTimeSpec(done.base.spec.network, DIGITS, (LoRASpec.of(),), 64, full_bank=8, adapter_bank=8)
+    times = next(rounds(spec, done.lab.tasks.get(DIGITS)))
+    assert set(times) == {(way, method) for way in ("plain", "alone") for method in (FullSpec(), LoRASpec.of())}
+    assert min(times.values()) > 0
+
+
+def test_a_preset_can_be_compared_on_it(done: Done) -> None:
+    queued, specs = done.lab.comparison(
+        "rotation-45", "digits", None, SLOW, ARMS[:2], seeds=[0], family=ConvolutionSpec
+    )
+    assert [spec.network for _, spec in queued] == [ConvolutionSpec.of()]
+    assert {spec.network for spec in specs} == {ConvolutionSpec.of()}
+
+
+def test_the_recipe_is_json_with_its_sizes(done: Done) -> None:
+    network = json.loads(done.lab.recipe(done.base.id).to_json())["spec"]["network"]
+    assert network == {"kind": "convolution", "num_classes": 10, "num_filters": 8, "num_hidden": 32, "dropout": 0.2}
+
+
+def test_an_adapter_is_applied_only_to_the_base_itself(done: Done) -> None:
+    base = read_network(done.lab.artifacts.path(done.base.id, NETWORK))
+    base.get_submodule("norm").running_mean += 1e-6
+    with pytest.raises(BaseMismatchError):
+        apply_adapter(base, done.lab.artifacts.adapter(done.of("LoRA r=4").id))
