@@ -24,10 +24,8 @@ LOADING = """\
 from pathlib import Path
 from zipfile import ZipFile
 
+from core.network_file import read_network
 from peft import PeftModel
-
-from pages.shared.primary import on_primary
-from core.networks.file import read_network
 
 base = read_network(Path("{base}.safetensors"))
 ZipFile("{run}-adapter.zip").extractall("adapter")

@@ -366,12 +366,22 @@ def test_every_part_of_the_weights_page_draws_or_says_why_not(done: Done, view: 
         assert metrics["Target"] == percent(run.result.accuracy)
 
 
-def test_details_and_adapter_of_a_run_are_shown(done: Done) -> None:
+def test_details_and_adapter_of_a_run_are_shown_with_code_that_runs(
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = done.of("LoRA r=4")
     assert not draw("runs", run=run.id).error
     assert not draw("runs", run=done.base.id).error
     app = draw("adapters", adapter=run.id)
     assert not app.error
+    shutil.copy(done.lab.artifacts.path(run.id, ADAPTER), tmp_path / f"{run.id}-adapter.zip")
+    shutil.copy(done.lab.artifacts.path(done.base.id, NETWORK), tmp_path / f"{done.base.id}.safetensors")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, torch.nn.Module] = {}
+    assert "pages" not in app.code[0].value
+    exec(app.code[0].value, names)
+    expected = logits(network_of_run(done.lab, run), pixels(done.lab))
+    torch.testing.assert_close(logits(names["model"], pixels(done.lab)), expected, atol=1e-5, rtol=1e-5)
     next(button for button in app.button if button.label == "Verify again").click().run()
     assert not app.exception
     assert "The adapter is valid: rank 4 on hidden, output" in texts(app).replace("\\", "")
@@ -414,9 +424,13 @@ def test_fine_tuning_offers_the_layers_of_the_base_also_after_another_base_was_c
 
 
 def test_a_form_is_filled_with_the_settings_of_an_experiment_on_it(done: Done) -> None:
-    like = draw("finetune", like=done.experiment.id, base=done.base.id)
-    assert not like.error
-    assert layers_of(like) == (["hidden", "output"], ["hidden", "output"])
+    both = ["hidden", "output"]
+    one_layer = done.lab.fine_tune(done.base, TURNED, ARMS[2:3], [0])
+    finish(done.lab, *one_layer.runs)
+    for experiment, chosen in ((done.experiment, both), (one_layer, ["hidden"])):
+        like = draw("finetune", like=experiment.id, base=done.base.id)
+        assert not like.error
+        assert layers_of(like) == (both, chosen)
 
 
 def test_the_time_of_its_steps_is_measured_without_a_bank(done: Done) -> None:
