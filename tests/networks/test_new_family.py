@@ -33,6 +33,7 @@ from core.engine.trial import evaluate_adapter
 from core.errors import BaseMismatchError, SpecError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.biases import BiasesSpec
+from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
@@ -63,11 +64,12 @@ ARMS = [
     (SLOW, FullSpec()),
     (FAST, LoRASpec.of(rank=4)),
     (FAST, LoRASpec.of(rank=2, target_modules=("hidden",))),
+    (FAST, DoRASpec.of(rank=2)),
     (FAST, HeadSpec()),
     (FAST, BiasesSpec()),
     (SLOW, ScratchSpec()),
 ]
-FROZEN = ("lora", "head", "biases")
+FROZEN = ("lora", "dora", "head", "biases")
 """Methods that train nothing but linear layers."""
 
 
@@ -100,7 +102,7 @@ def done(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     (base,) = finish(lab, lab.launch(spec).id)
     experiment = lab.fine_tune(base, TURNED, ARMS, seeds=[0, 1])
     runs = finish(lab, *experiment.runs)
-    assert [run.state for run in (base, *runs)] == ["finished"] * 13, [run.cause for run in (base, *runs)]
+    assert [run.state for run in (base, *runs)] == ["finished"] * 15, [run.cause for run in (base, *runs)]
     yield Done(lab, base, experiment, tuple(runs))
     close_lab()
 
@@ -150,6 +152,7 @@ def test_every_run_learns_alone_from_the_base_and_is_counted(done: Done) -> None
     trained = {run.spec.label: run.result.trainable_parameters for run in done.runs if run.result}
     assert trained["LoRA r=4"] == 4 * (36 * 8 + 32) + 4 * (32 + 10)
     assert trained["LoRA r=2"] == 2 * (36 * 8 + 32)
+    assert trained["DoRA r=2"] == 2 * (36 * 8 + 32) + 2 * (32 + 10) + 32 + 10
     assert trained["Head only"] == 32 * 10 + 10
     assert trained["Biases only"] == 32 + 10
     assert trained["Full"] == done.base.result.parameters
@@ -160,7 +163,7 @@ def test_a_frozen_base_keeps_its_statistics_bit_for_bit_and_a_trained_one_moves_
     before = base_state(done)
     assert before["norm.running_mean"].abs().sum() > 0
     for run in (run for run in done.runs if run.spec.kind == kind):
-        state = read_network(done.lab.artifacts.path(run.id, MERGED if kind == "lora" else NETWORK)).state_dict()
+        state = read_network(done.lab.artifacts.path(run.id, MERGED if run.spec.role is Role.ADAPTER else NETWORK)).state_dict()
         assert state.keys() == before.keys()
         same = {name for name in state if torch.equal(state[name], before[name])}
         changed = state.keys() - same
@@ -171,7 +174,7 @@ def test_a_frozen_base_keeps_its_statistics_bit_for_bit_and_a_trained_one_moves_
             assert {"conv.weight", "norm.weight", "norm.running_mean", "norm.running_var", "hidden.weight"} <= changed
 
 
-@pytest.mark.parametrize("label", ["LoRA r=4", "LoRA r=2"])
+@pytest.mark.parametrize("label", ["LoRA r=4", "LoRA r=2", "DoRA r=2"])
 def test_its_adapter_is_verified_merged_and_evaluated(
     done: Done, tmp_path: Path, label: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,7 +203,7 @@ def test_its_adapter_is_verified_merged_and_evaluated(
         verify_adapter(adapter, other)
 
 
-@pytest.mark.parametrize("label", ["LoRA r=4", "LoRA r=2"])
+@pytest.mark.parametrize("label", ["LoRA r=4", "LoRA r=2", "DoRA r=2"])
 def test_peft_gives_the_same_logits_on_a_base_of_plain_torch(done: Done, tmp_path: Path, label: str) -> None:
     lab, run = done.lab, done.of(label)
     with zipfile.ZipFile(lab.artifacts.path(run.id, ADAPTER)) as archive:
@@ -244,7 +247,7 @@ def test_the_comparison_names_a_verdict_for_it(done: Done) -> None:
     assert headline(found)
     table = comparison_table(arms_of(members))
     assert len(table) == len(ARMS)
-    assert len(runs_table(members)) == 12
+    assert len(runs_table(members)) == 2 * len(ARMS)
     assert {arm.role for arm in arms_of(members)} == {Role.REFERENCE, Role.ADAPTER, Role.CONTROL}
 
 
@@ -350,7 +353,7 @@ def test_every_part_of_the_comparison_draws(done: Done, view: str) -> None:
     assert not app.error, [error.value for error in app.error]
 
 
-@pytest.mark.parametrize("label", ["Full", "LoRA r=4", "LoRA r=2"])
+@pytest.mark.parametrize("label", ["Full", "LoRA r=4", "LoRA r=2", "DoRA r=2"])
 @pytest.mark.parametrize("view", ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"])
 def test_every_part_of_the_weights_page_draws_or_says_why_not(done: Done, view: str, label: str) -> None:
     app = draw("weights", experiment=done.experiment.id, run=done.of(label).id, view=view)
