@@ -59,7 +59,7 @@ def grow(options: argparse.Namespace) -> int:
         experiment = lab.experiment(options.experiment)
         specs = [run.spec for run in lab.members(experiment)]
         settings = settings_of(specs)
-        arms = dict.fromkeys([*settings, *with_ranks(settings, options.rank)])
+        arms = dict.fromkeys([*settings, *with_ranks(settings, options.rank, specs[0].network)])
         seeds = sorted({spec.seed for spec in specs})
         if options.seeds is not None:
             seeds += next_seeds(specs, options.seeds)

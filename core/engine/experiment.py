@@ -9,6 +9,8 @@ from core.errors import SpecError
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec
+from core.networks.network import NetworkSpec
+from core.networks.registry import FAMILIES
 from core.run_spec import OptimSpec, RunSpec, default_rate
 from core.spec import Device
 
@@ -80,16 +82,17 @@ def next_seeds(specs: Iterable[RunSpec], count: int) -> range:
     return range(first, first + count)
 
 
-def with_ranks(settings: Sequence[Setting], ranks: Sequence[int]) -> list[Setting]:
+def with_ranks(settings: Sequence[Setting], ranks: Sequence[int], network: NetworkSpec | None = None) -> list[Setting]:
     """The adapters of an experiment at other ranks: every alpha, rate and so on that it has at some rank.
 
     Args:
         settings: of the experiment; if it has no adapters, its batch size and epochs, with LoRA's defaults, are used.
         ranks: the other ranks.
+        network: the base's, whose family has default rates of its own; None for the first family.
 
     Raises:
         SpecError: a rank is out of bounds.
     """
     known = [(optim, method) for optim, method in settings if isinstance(method, LowRankSpec)]
-    known = known or [(settings[0][0].but(learning_rate=default_rate(LoRASpec)), LoRASpec.of())]
+    known = known or [(settings[0][0].but(learning_rate=default_rate(LoRASpec, network or FAMILIES[0])), LoRASpec.of())]
     return list(dict.fromkeys((optim, adapter.but(rank=rank)) for rank in ranks for optim, adapter in known))

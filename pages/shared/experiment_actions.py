@@ -129,7 +129,7 @@ def add_settings(lab: Lab, experiment: Experiment, specs: list[RunSpec]) -> None
             help="For every method and rank.",
         )
         try:
-            settings = extended(settings_of(specs), new_ranks, new_kinds, new_rates)
+            settings = extended(settings_of(specs), new_ranks, new_kinds, new_rates, specs[0].network)
             _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
         except LabError as error:
             st.error(literal(str(error)))

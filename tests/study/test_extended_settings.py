@@ -5,6 +5,7 @@ import pytest
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec
 from core.study.arms.growth import extended
 from core.study.arms.tuning import TuneSpec, tuned_arms
@@ -48,3 +49,14 @@ def test_a_new_rate_is_tried_by_every_method_and_rank():
 def test_a_rank_out_of_bounds_is_one_sentence():
     with pytest.raises(SpecError, match="Rank must be"):
         extended([FULL, LORA], ranks=[0])
+
+
+class Quick(PerceptronSpec):
+    """A family that learns faster."""
+
+    learning_rate = 0.01
+
+
+def test_what_is_added_starts_at_the_rates_of_the_networks_family():
+    grown = extended([FULL], ranks=[2], kinds=["head"], network=Quick.of())
+    assert kinds(grown) == [("full", 0.001), (2, 0.05), ("head", 0.05)]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from core.engine.experiment import Setting, with_ranks
 from core.methods.low_rank import LowRankSpec
 from core.methods.registry import method_of
+from core.networks.network import NetworkSpec
+from core.networks.registry import FAMILIES
 from core.run_spec import default_rate
 from core.study.arms.tuning import TuneSpec, grid_rate, tuned_arms
 
@@ -19,6 +21,7 @@ def extended(
     ranks: Sequence[int] = (),
     kinds: Sequence[str] = (),
     rates: Sequence[float] = (),
+    network: NetworkSpec | None = None,
 ) -> list[Setting]:
     """The settings of an experiment with more ranks, methods and learning rates, each budget kept equal.
 
@@ -31,6 +34,7 @@ def extended(
         ranks: to add for adapters.
         kinds: methods and controls to add.
         rates: learning rates to add.
+        network: the base's, whose family has default rates of its own; None for the first family.
 
     Returns:
         The old settings first; no setting occurs twice.
@@ -38,12 +42,12 @@ def extended(
     Raises:
         SpecError: a rank or rate is out of bounds.
     """
-    known = [*settings, *with_ranks(settings, ranks)]
+    known = [*settings, *with_ranks(settings, ranks, network)]
     optim = settings[0][0]
     tried = len({optim.learning_rate for optim, method in settings if method == settings[0][1]})
     for kind in kinds:
         method = method_of(kind)
-        own: list[Setting] = [(optim.but(learning_rate=default_rate(method)), method)]
+        own: list[Setting] = [(optim.but(learning_rate=default_rate(method, network or FAMILIES[0])), method)]
         like = [(optim, adapter) for optim, adapter in known if isinstance(adapter, LowRankSpec)]
         if isinstance(method, LowRankSpec) and like:
             known += [(optim, adapter.by(type(method))) for optim, adapter in like]
