@@ -22,7 +22,8 @@ from core.adapter import Card, adapter_bytes, read_adapter
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import merged_copy
-from core.networks.perceptron import PerceptronSpec, fingerprint
+from core.networks.fingerprint import fingerprint
+from core.networks.perceptron import PerceptronSpec
 from core.serving.mixed import MixedNetwork
 
 SPEC = LoRASpec.of(rank=4)

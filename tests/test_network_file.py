@@ -20,7 +20,8 @@ from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.parameters import count_parameters
 from core.networks.file import network_bytes, read_network, write_network
-from core.networks.perceptron import PerceptronSpec, fingerprint
+from core.networks.fingerprint import fingerprint
+from core.networks.perceptron import PerceptronSpec
 
 SMALL = PerceptronSpec(num_features=6, num_hidden_1=5, num_hidden_2=4, num_classes=3)
 

@@ -19,7 +19,7 @@ from core.errors import AdapterError, BaseMismatchError
 from core.methods.layers import AdaptedLinear
 from core.methods.linear import features, is_linear
 from core.methods.merging import adapted_layers
-from core.networks.perceptron import fingerprint
+from core.networks.fingerprint import fingerprint
 from core.tensor_file import read_tensors
 
 FINGERPRINT = "base_fingerprint"

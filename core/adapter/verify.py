@@ -12,7 +12,7 @@ from core.adapter.certificate import MERGED_TOLERANCE, RELOADED_TOLERANCE, diffe
 from core.adapter.read import AdapterFile, apply_adapter, read_adapter
 from core.errors import AdapterError
 from core.networks.file import read_network
-from core.networks.perceptron import fingerprint
+from core.networks.fingerprint import fingerprint
 from core.networks.registry import known_spec
 
 PROBE_ROWS = 64

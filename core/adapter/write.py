@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -31,10 +30,10 @@ from core.methods.linear import features
 from core.methods.low_rank import LowRankSpec
 from core.methods.merging import adapted_layers, base_copy, unmerge
 from core.methods.targets import find_targets
+from core.networks.fingerprint import fingerprint
 from core.networks.network import NetworkSpec
-from core.networks.perceptron import fingerprint
 from core.networks.registry import spec_of
-from core.tensor_file import tensors_bytes
+from core.tensor_file import tensors_bytes, with_sorted_header
 
 
 def write_adapter(
@@ -121,12 +120,7 @@ def _tensors_file(layers: dict[str, AdaptedLinear], base_fingerprint: str) -> by
         for path, layer in layers.items()
         for name, tensor in layer.tensors().items()
     }
-    content = tensors_bytes(tensors, {"format": "pt", FINGERPRINT: base_fingerprint})
-    # The library writes metadata in random order, so sort the header to make the file reproducible.
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[end:]
+    return with_sorted_header(tensors_bytes(tensors, {"format": "pt", FINGERPRINT: base_fingerprint}))
 
 
 def _check_settings(base: nn.Module, layers: dict[str, AdaptedLinear], lora: LowRankSpec) -> None:

@@ -22,7 +22,7 @@ from core.memory import Growth, is_out_of_memory
 from core.methods.merging import merged_copy
 from core.methods.parameters import count_parameters
 from core.networks.file import network_bytes, read_network, write_network
-from core.networks.perceptron import fingerprint
+from core.networks.fingerprint import fingerprint
 from core.run_spec import RunSpec
 from core.settings import choose_device, device_name
 from core.store.record import Result

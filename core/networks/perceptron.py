@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from string import Template
@@ -94,17 +92,6 @@ class PerceptronSpec(NetworkSpec):
             return None
         first, second, third = (tuple(weight.shape) for weight in weights if weight is not None)
         return cls.of(num_features=first[1], num_hidden_1=first[0], num_hidden_2=second[0], num_classes=third[0])
-
-
-def fingerprint(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the names, dtypes, shapes and bytes of all tensors; identifies a base."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        # Quoted, so that no name can imitate a header and the bytes that follow it.
-        digest.update(f"{json.dumps(name)} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    return digest.hexdigest()
 
 
 _CODE = Template("""\

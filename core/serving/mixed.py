@@ -14,8 +14,8 @@ from core.adapter.read import AdapterFile, layers_of
 from core.data.examples import Batch
 from core.errors import ServingError
 from core.methods.linear import features, is_linear
+from core.networks.fingerprint import fingerprint
 from core.networks.forward import forward
-from core.networks.perceptron import fingerprint
 from core.serving.rows import Places, Rows, Selection, Terms
 
 

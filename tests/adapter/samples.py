@@ -26,7 +26,8 @@ from core.methods.layers import AdaptedLinear, LinearWithLoRA, scaling_factor
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers
-from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec, fingerprint
+from core.networks.fingerprint import fingerprint
+from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from tests.data import uploaded
 from tests.data.uploaded import Entry
 

@@ -22,7 +22,7 @@ from core.errors import AdapterError, BaseMismatchError, NetworkFileError
 from core.methods.merging import adapted_layers
 from core.methods.parameters import count_parameters
 from core.networks.file import read_network, write_network
-from core.networks.perceptron import fingerprint
+from core.networks.fingerprint import fingerprint
 from tests.adapter.samples import (
     A0,
     B0,

@@ -27,7 +27,8 @@ from core.methods.layers import SCALINGS, AdaptedLinear, LinearWithLoRA, LinearW
 from core.methods.lora import LoRASpec
 from core.methods.merging import adapted_layers, merge, merged_copy
 from core.methods.parameters import count_parameters
-from core.networks.perceptron import PerceptronSpec, fingerprint
+from core.networks.fingerprint import fingerprint
+from core.networks.perceptron import PerceptronSpec
 from tests.adapter.samples import (
     BASE,
     ENTRIES,

@@ -10,7 +10,8 @@ from core.methods.layers import SCALINGS, AdaptedLinear, LinearWithLoRA, LinearW
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers
-from core.networks.perceptron import PerceptronSpec, fingerprint
+from core.networks.fingerprint import fingerprint
+from core.networks.perceptron import PerceptronSpec
 
 FORMS: list[type[AdaptedLinear]] = [LinearWithLoRA, LinearWithLoRAMerged]
 RANKS = [1, 3, 8]

@@ -27,7 +27,7 @@ from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers, base_copy, merge, merged_copy, unmerge
 from core.methods.method import Role
 from core.networks.file import read_network
-from core.networks.perceptron import fingerprint
+from core.networks.fingerprint import fingerprint
 from core.study.arms.arm import arms_of
 from core.study.arms.verdict import verdict
 from core.study.figures.palette import colours_of

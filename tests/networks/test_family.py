@@ -19,10 +19,11 @@ from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import base_copy, merged_copy
 from core.networks.file import network_bytes, read_network, write_network
+from core.networks.fingerprint import fingerprint
 from core.networks.forward import forward
 from core.networks.initialization import initialize
 from core.networks.network import METADATA
-from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec, fingerprint
+from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.networks.registry import FAMILIES, known_spec, spec_of
 from core.training.evaluation import batch_of
 from tests.networks.convolution import ConvolutionSpec, plain_network

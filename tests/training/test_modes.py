@@ -17,8 +17,8 @@ from core.data.tasks import Tasks
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import base_copy
+from core.networks.fingerprint import fingerprint
 from core.networks.modes import evaluating, start_training
-from core.networks.perceptron import fingerprint
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.study.weights.scores import Exam, Part
