@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.study.weights.figures import accuracy_over_strength
 from core.study.weights.scores import Scores
-from core.study.weights.strength import MAX_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
+from core.study.weights.strength import MAX_STRENGTH, MAX_SWITCHED, STRENGTH_STEP, StrengthCurve, Switches
 from core.study.weights.tables import combinations_text, contributions_text, layer_text
 from core.wording.numbers import number_text, percent, points_text
 from pages.shared.literal import literal
@@ -23,7 +23,8 @@ def instruments_part(focus: Focus) -> None:
         st.info(literal(f"{elsewhere} Choose a run with adapters above."), icon=":material/info:")
         return
     tested, validated = (strengths_of(focus.lab, focus.run, part) for part in ("test", "validation"))
-    combinations = switches_of(focus.lab, focus.run)
+    few = len(focus.shapes) <= MAX_SWITCHED
+    combinations = switches_of(focus.lab, focus.run) if few else None
     st.subheader("Strength of ΔW")
     st.markdown(
         r"In $W + t\,\Delta W$, $t = 0$ gives the base and $t = 1$ the trained network. For LoRA, scaling $\Delta W$ "
@@ -36,7 +37,14 @@ def instruments_part(focus: Focus) -> None:
         "Turn off ΔW of a layer to see how the accuracy depends on it. The contributions of the layers do not add up: "
         "a layer that achieves little alone may still be needed by the others."
     )
-    layer_switches(focus, combinations)
+    if combinations is None:
+        st.info(
+            f"This network has {len(focus.shapes)} linear layers, and every combination of more than {MAX_SWITCHED} "
+            "takes too long to evaluate.",
+            icon=":material/info:",
+        )
+    else:
+        layer_switches(focus, combinations)
     st.caption(
         f"{focus.name}; accuracies on the test part. To *choose* a strength, use the one with the best validation "
         "accuracy. On scaling ΔW, see Hu et al., arXiv 2106.09685, section 4.1, and for full fine-tuning Ilharco et "

@@ -40,7 +40,7 @@ from core.methods.lora import LoRASpec
 from core.methods.method import Role
 from core.methods.scratch import ScratchSpec
 from core.networks.file import read_network
-from core.networks.perceptron import fingerprint
+from core.networks.fingerprint import fingerprint
 from core.networks.registry import FAMILIES
 from core.run_spec import RunSpec
 from core.settings import Settings
@@ -163,7 +163,9 @@ def test_a_frozen_base_keeps_its_statistics_bit_for_bit_and_a_trained_one_moves_
     before = base_state(done)
     assert before["norm.running_mean"].abs().sum() > 0
     for run in (run for run in done.runs if run.spec.kind == kind):
-        state = read_network(done.lab.artifacts.path(run.id, MERGED if run.spec.role is Role.ADAPTER else NETWORK)).state_dict()
+        state = read_network(
+            done.lab.artifacts.path(run.id, MERGED if run.spec.role is Role.ADAPTER else NETWORK)
+        ).state_dict()
         assert state.keys() == before.keys()
         same = {name for name in state if torch.equal(state[name], before[name])}
         changed = state.keys() - same
@@ -367,6 +369,15 @@ def test_every_part_of_the_weights_page_draws_or_says_why_not(done: Done, view: 
         assert run.result is not None
         metrics = {metric.label: metric.value for metric in app.metric}
         assert metrics["Target"] == percent(run.result.accuracy)
+
+
+def test_more_layers_than_can_be_switched_are_said_to_be_too_many(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.weights.instruments.MAX_SWITCHED", 1)
+    run = done.of("LoRA r=2")
+    app = draw("weights", experiment=done.experiment.id, run=run.id, view="Alpha and layers")
+    assert not app.error
+    assert "This network has 2 linear layers, and every combination of more than 1 takes too long" in texts(app)
+    assert not app.toggle
 
 
 def test_details_and_adapter_of_a_run_are_shown_with_code_that_runs(

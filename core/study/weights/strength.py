@@ -17,6 +17,9 @@ MAX_STRENGTH = 3.0
 STRENGTH_STEP = 0.1
 """Distance between the multiples that are measured."""
 
+MAX_SWITCHED = 6
+"""Number of layers of which every combination is evaluated in a second or two."""
+
 
 @dataclass(frozen=True)
 class StrengthCurve:
