@@ -43,6 +43,8 @@ from core.networks.file import read_network
 from core.networks.fingerprint import fingerprint
 from core.networks.registry import FAMILIES
 from core.run_spec import RunSpec
+from core.serving.predictor import Predictor
+from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.study.arms.arm import arms_of
@@ -392,8 +394,9 @@ def test_details_and_adapter_of_a_run_are_shown_with_code_that_runs(
     shutil.copy(done.lab.artifacts.path(done.base.id, NETWORK), tmp_path / f"{done.base.id}.safetensors")
     monkeypatch.chdir(tmp_path)
     names: dict[str, torch.nn.Module] = {}
-    assert "pages" not in app.code[0].value
-    exec(app.code[0].value, names)
+    (code,) = (block.value for block in app.code if "PeftModel" in block.value)
+    assert "pages" not in code
+    exec(code, names)
     expected = logits(network_of_run(done.lab, run), pixels(done.lab))
     torch.testing.assert_close(logits(names["model"], pixels(done.lab)), expected, atol=1e-5, rtol=1e-5)
     next(button for button in app.button if button.label == "Verify again").click().run()
@@ -452,6 +455,24 @@ def test_the_time_of_its_steps_is_measured_without_a_bank(done: Done) -> None:
     times = next(rounds(spec, done.lab.tasks.get(DIGITS)))
     assert set(times) == {(way, method) for way in ("plain", "alone") for method in (FullSpec(), LoRASpec.of())}
     assert min(times.values()) > 0
+
+
+def test_rows_of_one_request_are_answered_by_its_adapters_and_its_base(done: Done) -> None:
+    lab, names = done.lab, ("LoRA r=4", "DoRA r=2", "LoRA r=2")
+    runs = [done.of(name) for name in names]
+    rows = pixels(lab)[:4]
+    predictor = Predictor(lab.store, lab.artifacts, lab.catalog)
+    try:
+        asked = [Row(pixels=row.tolist(), adapter=run and run.id) for row, run in zip(rows, [*runs, None], strict=True)]
+        answers = predictor.predict(PredictRequest(rows=asked)).predictions
+        with pytest.raises(SpecError, match="reads pixels"):
+            predictor.predict(PredictRequest(rows=[Row(pixels=[0.5], adapter=runs[0].id)]))
+    finally:
+        predictor.close()
+    networks = [*(network_of_run(lab, run) for run in runs), read_network(lab.artifacts.path(done.base.id, NETWORK))]
+    for answer, network, row in zip(answers, networks, rows, strict=True):
+        expected = logits(network, row[None]).softmax(1)[0]
+        torch.testing.assert_close(torch.tensor(answer.probabilities), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_preset_can_be_compared_on_it(done: Done) -> None:
