@@ -100,7 +100,7 @@ def table_part(shown: Comparison) -> None:
     with st.container(horizontal=True):
         st.download_button(
             "CSV",
-            csv_of(comparison_table(shown.arms)),
+            lambda: csv_of(comparison_table(shown.arms)),
             f"{shown.experiment.id}.csv",
             "text/csv",
             icon=":material/download:",

@@ -8,14 +8,48 @@ import pandas as pd
 import streamlit as st
 
 from core.engine.cost import plan
+from core.engine.experiment import Setting
 from core.engine.forecast import Forecast
 from core.lab import Lab
-from core.run_spec import RunSpec
+from core.methods.registry import adapter_methods, method_of
+from core.networks.network import NetworkSpec
+from core.run_spec import OptimSpec, RunSpec, default_rate
 from core.store.record import Run
 from core.study.arms.tuning import TuneSpec
 from core.wording.numbers import count_text, range_text, unbroken
 from pages.shared import forms
 from pages.shared.estimate import time_and_memory
+
+
+def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkSpec, optim: OptimSpec) -> list[Setting]:
+    """Draw the learning rate of each method, and the settings that adapters share.
+
+    Args:
+        kinds: of the methods, full fine-tuning and those with adapters.
+        controls: kinds of the controls, which are trained at their default rates.
+        network: of the base.
+        optim: what all are trained with, but for the learning rate.
+
+    Returns:
+        Every method, those with adapters at each chosen rank, then every control.
+
+    Raises:
+        SpecError: a setting is out of bounds.
+    """
+    chosen, adapters, columns = [method_of(kind) for kind in kinds], adapter_methods(), st.columns(2, gap="medium")
+    rates: dict[str, float] = {}
+    for number, method in enumerate(chosen):
+        title = f"Learning rate of {method.title.replace('Full', 'full')}"
+        with columns[number % 2]:
+            rates[method.kind] = forms.learning_rate(type(method), network, f"finetune-rate-{method.kind}", title)
+    shared = forms.adapters("finetune", network) if adapters.keys() & rates.keys() else []
+    found: list[Setting] = []
+    for method in chosen:
+        own = [adapters[method.kind].of(**each) for each in shared] if method.kind in adapters else [method]
+        found += [(optim.but(learning_rate=rates[method.kind]), each) for each in own]
+    return found + [
+        (optim.but(learning_rate=default_rate(control, network)), control) for control in map(method_of, controls)
+    ]
 
 
 def fairness(base: Run) -> tuple[TuneSpec | None, bool]:

@@ -10,10 +10,10 @@ from core.lab import current
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import Role
-from core.methods.registry import adapter_methods, method_of, methods
-from core.run_spec import OptimSpec, default_rate
+from core.methods.registry import methods
+from core.run_spec import OptimSpec
 from core.study.arms.tuning import tuned_arms
-from pages.finetune.form import fairness, price_table
+from pages.finetune.form import fairness, price_table, settings_of
 from pages.shared import forms
 from pages.shared.current import known, missing_sentence, remember
 from pages.shared.like import fill_form
@@ -87,23 +87,8 @@ with settings:
         with right:
             batch_size = forms.batch_size("finetune-batch")
             device = forms.device(lab, "finetune-device")
-        rates, columns = {}, st.columns(2, gap="medium")
-        for number, kind in enumerate(kind for kind in offered if kind in chosen):
-            title = f"Learning rate of {offered[kind].title.replace('Full', 'full')}"
-            with columns[number % 2]:
-                rates[kind] = forms.learning_rate(offered[kind], base.spec.network, f"finetune-rate-{kind}", title)
-        adapters = adapter_methods()
-        shared = forms.adapters("finetune", base.spec.network) if adapters.keys() & rates.keys() else []
-        arms = [
-            (OptimSpec.of(learning_rate=rate, epochs=epochs, batch_size=batch_size), method)
-            for kind, rate in rates.items()
-            for method in ([adapters[kind].of(**own) for own in shared] if kind in adapters else [method_of(kind)])
-        ]
-        arms += [
-            (OptimSpec.of(learning_rate=rate, epochs=epochs, batch_size=batch_size), control)
-            for control in map(method_of, controls)
-            for rate in (default_rate(control, base.spec.network),)
-        ]
+        optim = OptimSpec.of(epochs=epochs, batch_size=batch_size)
+        arms = settings_of([kind for kind in offered if kind in chosen], controls, base.spec.network, optim)
         tune, own_bases = fairness(base)
         if tune is not None:
             arms = tuned_arms(arms, tune)

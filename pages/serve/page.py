@@ -27,9 +27,9 @@ def examples(adapters: list[ServedAdapter]) -> None:
     address = str(st.context.url or "http://localhost:8501/serve").rsplit("/", 1)[0]
     shell, program = st.tabs(["curl", "Python"])
     with shell:
-        st.code(curl(address, names), language="sh")
+        st.code(curl(address, names), language=None, wrap_lines=True)
     with program:
-        st.code(python(address, names), language="python")
+        st.code(python(address, names), language=None, wrap_lines=True)
     st.caption(
         f"A request has at most {count_text(MAX_ROWS)} rows, all on one base. A row whose adapter is null gets the "
         "answer of the base alone; where no row has one, name the base beside the rows. A server that requires a token "

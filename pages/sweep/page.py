@@ -136,7 +136,7 @@ def table(cells: list[Cell]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Download CSV",
-            csv_of(sweep_table(cells)),
+            lambda: csv_of(sweep_table(cells)),
             f"{experiment.id}.csv",
             "text/csv",
             icon=":material/download:",

@@ -207,7 +207,7 @@ def test_it_is_trained_and_compared_like_any_method(lab: Lab) -> None:
     assert [arm.label for arm in arms_of(runs)] == ["Full", "LoRA r=4", "DoRA r=1", "DoRA r=4"]
     assert len(set(colours_of(run.spec for run in runs).values())) == 4
     lora, dora = (next(run for run in runs if run.spec.label == label) for label in ("LoRA r=4", "DoRA r=4"))
-    assert (dora.spec.role, sharing("dora").step, dora.result.bank) == (Role.ADAPTER, "autograd", 1)
+    assert (dora.spec.role, sharing("dora", "perceptron").step, dora.result.bank) == (Role.ADAPTER, "autograd", 1)
     assert bank_key(dora.spec) != bank_key(lora.spec)
     assert dora.result.trainable_parameters == lora.result.trainable_parameters + 128 + 256 + 10
     # Its files: the adapter is verified against the base, and merging gives a plain network.
