@@ -54,6 +54,15 @@ addEventListener("DOMContentLoaded", () => {
 """
 """Has everything on a page change at once instead of slowly, which nobody needs to wait for."""
 
+COUNT_RUNS = """
+addEventListener("DOMContentLoaded", () => {
+  window.runs = 0;
+  new MutationObserver(() => { window.runs += 1; }).observe(document.documentElement,
+    { subtree: true, attributeFilter: ["data-test-script-state", "data-stale"] });
+});
+"""
+"""Counts the beginnings and ends of runs of the page's script, during which Streamlit draws old parts faintly."""
+
 CLOSED = '[data-testid="stExpander"] details:not([open]) > summary'
 """What opens an expander."""
 
@@ -64,7 +73,8 @@ OPENED = f'[data-testid="stExpander"] details[open], {PANEL}, {POPOVER}'
 IDLE = """
 ([opened, background]) => {
   const app = document.querySelector('[data-testid="stApp"]');
-  return app?.dataset.testScriptState === "notRunning" && !document.querySelector('[data-testid="stSkeleton"]')
+  return app?.dataset.testScriptState === "notRunning"
+    && !document.querySelector('[data-testid="stSkeleton"], [data-stale="true"]')
     && [...document.querySelectorAll(opened)].every((part) => part.querySelector('[data-testid="stElementContainer"]'))
     && [...document.querySelectorAll(".js-plotly-plot")].every((plot) => plot.querySelector(".main-svg"))
     && getComputedStyle(app).backgroundColor === background
@@ -179,8 +189,14 @@ class Visitor:
         while (height := self.page.evaluate(HEIGHT)) > self.page.evaluate("window.innerHeight"):
             self.page.set_viewport_size({"width": 1440, "height": height})
             self._settle()
-        audit: list[dict[str, Any]] = self.page.evaluate(AUDIT, [where, rules, [list(entry) for entry in STREAMLITS]])
-        faint = self.page.evaluate(FAINT, where)
+        for _ in range(20):
+            runs = self.page.evaluate("window.runs")
+            known = [list(entry) for entry in STREAMLITS]
+            audit: list[dict[str, Any]] = self.page.evaluate(AUDIT, [where, rules, known])
+            faint = self.page.evaluate(FAINT, where)
+            if self.page.evaluate("window.runs") == runs:
+                break
+            self._settle()  # the page was drawn again meanwhile, as when an expected time has become known
         return audit + [{"rule": "chart-contrast", "known": None, "html": text, "why": ""} for text in faint]
 
 
@@ -194,6 +210,7 @@ def violations(serve: Serve, chromium: Browser, tmp_path_factory: pytest.TempPat
     page = context.new_page()
     page.add_init_script(AXE_SCRIPT)
     page.add_init_script(AT_ONCE)
+    page.add_init_script(COUNT_RUNS)
     visitor = Visitor(page)
     found = {state: nodes for address in PAGES for state, nodes in visitor.audits(url, address)}
     context.close()

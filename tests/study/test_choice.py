@@ -24,8 +24,8 @@ from core.study.arms.choice import (
     choices_of,
     chosen_arms,
     dropped_sentences,
+    is_adapter,
     is_full,
-    is_lora,
     no_choice_sentence,
 )
 from core.study.arms.sweep import Cell, best_adapters, cells_of, chosen, sweep_table
@@ -138,7 +138,7 @@ def test_every_caller_names_the_same_winner(case):
 
     (choice,) = choices_of(runs)
     assert {setting.key for setting in choice.winners()} == keys
-    assert (rate_of(choice.best(is_full)), rate_of(choice.best(is_lora))) == (case.full, case.lora)
+    assert (rate_of(choice.best(is_full)), rate_of(choice.best(is_adapter))) == (case.full, case.lora)
 
     # Compare, Home, Report and the command line.
     assert rates_of(chosen_arms(runs)) == expected
@@ -223,9 +223,9 @@ def test_a_setting_without_all_seeds_wins_only_where_no_other_has_them_all():
     (choice,) = choices_of(runs)
     # It is shown for its rank, beside which there is no other, and does not stand for LoRA.
     assert {arm.spec.label for arm in chosen_arms(runs)} == {"Full", "LoRA r=4", "LoRA r=16"}
-    assert choice.best(is_lora).spec.adapter.rank == 4
+    assert choice.best(is_adapter).spec.adapter.rank == 4
     # Nor does it narrow what the others are judged on.
-    assert choice.judged_on(choice.best(is_lora)) == (0, 1, 2)
+    assert choice.judged_on(choice.best(is_adapter)) == (0, 1, 2)
 
 
 def test_settings_without_all_seeds_are_judged_on_the_seeds_that_they_share():
@@ -281,7 +281,7 @@ def picked(runs: list[Run]) -> object:
     first = main_run(runs)
     return (
         [(arm.key, [run.id for run in arm.runs]) for arm in chosen_arms(runs)],
-        [(choice.best(is_full), choice.best(is_lora), choice.best()) for choice in choices_of(runs)],
+        [(choice.best(is_full), choice.best(is_adapter), choice.best()) for choice in choices_of(runs)],
         [cell and cell.key for cell in (*chosen(cells_of(runs)), *best_adapters(cells_of(runs)).values())],
         [(found.arm.key, found.seeds, found.tried) for found in rate_choices(runs)],
         first and first.spec.arm,
@@ -318,7 +318,7 @@ def test_what_wins_has_no_failed_seed_and_the_best_of_all_wins_its_own_group(run
     (choice,) = choices_of(runs)
     winners = choice.winners()
     assert not {setting.key for setting in winners} & {setting.key for setting in choice.dropped}
-    for among in (is_full, is_lora, lambda setting: True):
+    for among in (is_full, is_adapter, lambda setting: True):
         best = choice.best(among)
         assert best is None or best in winners
         if best is not None and any(len(s.finished) == 3 and not s.failed for s in filter(among, choice.settings)):

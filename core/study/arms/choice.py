@@ -192,7 +192,7 @@ def is_full(setting: Setting) -> bool:
     return setting.spec.role is Role.REFERENCE
 
 
-def is_lora(setting: Setting) -> bool:
+def is_adapter(setting: Setting) -> bool:
     """Whether it trains adapters."""
     return setting.spec.role is Role.ADAPTER
 

@@ -19,7 +19,7 @@ from core.methods.method import Role
 from core.methods.registry import methods
 from core.store.record import Curve, Run
 from core.study.arms.arm import TuningGroup
-from core.study.arms.choice import Choice, Setting, choices_of, is_full, is_lora
+from core.study.arms.choice import Choice, Setting, choices_of, is_adapter, is_full
 from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
 from core.study.stats.measures import MEASURES, digits_of, ends_text
 from core.study.stats.words import span_text
@@ -119,7 +119,7 @@ def frontiers(runs: Iterable[Run], curves: Mapping[str, Curve], before: float, m
     for choice in choices_of(runs):
         groups: dict[TuningGroup, list[Setting]] = {}
         for setting in choice.candidates:
-            if is_full(setting) or is_lora(setting):
+            if is_full(setting) or is_adapter(setting):
                 groups.setdefault(setting.group, []).append(setting)
         found += [_frontier(choice, settings, curves, before, masked) for settings in groups.values()]
     return [frontier for frontier in found if frontier.points]

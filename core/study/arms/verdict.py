@@ -13,7 +13,7 @@ from core.spec import Spec
 from core.store.record import Run
 from core.store.stages import stages_of
 from core.study.arms.arm import Arm
-from core.study.arms.choice import best_arm, best_run, chosen_arms, is_full, is_lora, no_choice_sentence
+from core.study.arms.choice import best_arm, best_run, chosen_arms, is_adapter, is_full, no_choice_sentence
 from core.study.arms.pairs import lora_against_full, paired_differences
 from core.study.arms.tuning import is_tuned
 from core.study.stats.claims import Difference, Level, within_margin
@@ -162,7 +162,7 @@ def _decided(everything: Sequence[Run], margin: float) -> Verdict:
         Candidate(lora, d, level) for (lora, _), d, level in zip(pairs, differences, within, strict=True)
     )
     keys = {candidate.arm.key: candidate for candidate in candidates if candidate.difference.seeds}
-    picked = best_arm(everything, lambda setting: is_lora(setting) and setting.key in keys)
+    picked = best_arm(everything, lambda setting: is_adapter(setting) and setting.key in keys)
     best = keys[picked.key] if picked is not None else None
     rule, level = _decide(candidates, best)
     reason = "" if best is not None or rule is Rule.WITHIN else NO_RANKING

@@ -20,7 +20,7 @@ from core.methods.method import Role
 from core.networks.file import read_network
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
-from core.study.arms.choice import best_arm, chosen_arms, is_lora
+from core.study.arms.choice import best_arm, chosen_arms, is_adapter
 from core.study.weights.spectrum import Array, Spectrum, delta_weights, linear_weights, spectrum
 from core.wording.numbers import listed
 
@@ -133,7 +133,7 @@ def main_run(runs: Iterable[Run]) -> Run | None:
     everything = list(runs)
     arms = main_arms(everything)
     # LoRA first: its adapters are what the sliders are about.
-    arm = best_arm(everything, is_lora) or next((arm for arm in arms if arm.adapter), arms[0] if arms else None)
+    arm = best_arm(everything, is_adapter) or next((arm for arm in arms if arm.adapter), arms[0] if arms else None)
     return arm.runs[0] if arm is not None else None
 
 
