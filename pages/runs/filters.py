@@ -41,7 +41,7 @@ def filters(lab: Lab) -> Query:
         )
     with more:
         titles = {method.name(): method.title for method in METHODS}
-        methods = _pills("Method", tuple(titles), "method", titles)
+        methods = _several("Method", list(titles), "method", titles)
         datasets = _several("Dataset", lab.search.datasets(), "dataset")
         tags = _several("Tag", lab.search.tags(), "tag")
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -66,25 +66,18 @@ def filters(lab: Lab) -> Query:
     )
 
 
-def _pills(label: str, options: tuple[Any, ...], key: str, titles: Mapping[str, str] | None = None) -> tuple[Any, ...]:
-    """Draw ``options`` as pills, of which any number may be chosen; ``titles`` are what is written on them."""
+def _pills(label: str, options: tuple[Any, ...], key: str) -> tuple[Any, ...]:
+    """Draw ``options`` as pills, of which any number may be chosen."""
     chosen = st.pills(
-        label,
-        options,
-        selection_mode="multi",
-        format_func=lambda option: (titles or {}).get(option, option),
-        key=key,
-        bind="query-params",
-        wrap=True,
-        on_change=_first_page,
+        label, options, selection_mode="multi", key=key, bind="query-params", wrap=True, on_change=_first_page
     )
     return tuple(chosen)
 
 
-def _several(label: str, names: list[str], key: str) -> tuple[str, ...]:
-    """Draw names that people gave as pills, of which any number may be chosen.
+def _several(label: str, names: list[str], key: str, titles: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Draw names as pills, of which any number may be chosen; ``titles`` are what is written on them, if not the names.
 
-    The address has them as they are, and not as the Markdown of their labels, which is what Streamlit would bind to it.
+    The address has the names as they are, and not their labels in Markdown, which is what Streamlit would bind to it.
     """
     if not names:
         return ()
@@ -96,7 +89,7 @@ def _several(label: str, names: list[str], key: str) -> tuple[str, ...]:
         selection_mode="multi",
         wrap=True,
         key=f"runs-{key}",
-        format_func=literal,
+        format_func=lambda name: literal((titles or {}).get(name, name)),
         on_change=_take_over,
         args=(key,),
     )

@@ -52,7 +52,7 @@ def test_every_page_shows_a_method_without_having_been_told(opened: Lab, trained
     app = draw("adapters", adapter=dora.id)
     assert not app.exception
     assert "6,642" in " ".join(metric.value for metric in app.metric) or dora.spec.adapter.rank == 1
-    app = draw("runs", method="DoRA")
+    app = draw("runs", method="dora")
     assert not app.exception
     assert set(app.dataframe[0].value["Arm"]) == {"DoRA r=1", "DoRA r=4"}
     assert draw("runs", run=dora.id).exception == []

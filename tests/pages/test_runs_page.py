@@ -55,7 +55,7 @@ def test_the_list_is_what_the_filters_let_through_and_the_address_says_them(open
     assert listed(app) == expected
     assert "1 to 50 of 190 runs" in texts(app)
     app.pills(key="state").set_value(["stopped"]).run()
-    app.pills(key="method").set_value(["lora"]).run()
+    app.pills(key="runs-method").set_value(["lora"]).run()
     app.pills(key="runs-dataset").set_value(["mnist"]).run()
     assert app.query_params["dataset"] in ("mnist", ["mnist"])
     app.selectbox(key="sort").set_value("oldest first").run()
@@ -94,9 +94,9 @@ def test_every_page_can_be_reached_and_a_filter_begins_at_the_first(opened: Lab,
     app = draw("runs", page="4")
     assert "151 to 190 of 190 runs" in texts(app)
     assert listed(app) == [entry.run.id for entry in opened.search.find(Query(), 4).entries]
-    app.pills(key="method").set_value(["lora"]).run()
+    app.pills(key="runs-method").set_value(["lora"]).run()
     assert listed(app) == [entry.run.id for entry in opened.search.find(Query(methods=("lora",))).entries]
-    app.pills(key="method").set_value([]).run()
+    app.pills(key="runs-method").set_value([]).run()
     assert "1 to 50 of 190 runs" in texts(app)
 
 
