@@ -119,6 +119,23 @@ class KindSpec(Spec):
         return True
 
 
+def class_of(kind: str, classes: Sequence[type[K]], what: str) -> type[K]:
+    """The class of a kind.
+
+    Args:
+        kind: its name.
+        classes: the registered kinds.
+        what: what they are, for the message.
+
+    Raises:
+        SpecError: there is no such kind.
+    """
+    known = {cls.name(): cls for cls in classes}
+    if kind not in known:
+        raise SpecError(f"There is no {what} {_short(kind)}; choose one of: {', '.join(known)}.")
+    return known[kind]
+
+
 def by_kind(value: Any, info: ValidationInfo, base: type[K], classes: Sequence[type[K]], unknown: type[K]) -> K:
     """What a value stands for: a spec itself, the name of a kind with its default settings, or a kind with settings.
 
@@ -138,10 +155,8 @@ def by_kind(value: Any, info: ValidationInfo, base: type[K], classes: Sequence[t
     kind = fields.get("kind") if isinstance(fields, dict) else None
     if not isinstance(kind, str):
         raise ValueError(f"{str(info.field_name).capitalize()} must be a kind with its settings, not {_short(value)}.")
-    known = {cls.name(): cls for cls in classes}
-    if kind not in known and not (info.context or {}).get(KEEP_UNKNOWN):
-        raise ValueError(f"There is no {info.field_name} {_short(kind)}; choose one of: {', '.join(known)}.")
-    cls = known.get(kind, unknown)
+    is_kept = (info.context or {}).get(KEEP_UNKNOWN) and all(cls.name() != kind for cls in classes)
+    cls = unknown if is_kept else class_of(kind, classes, str(info.field_name))
     try:
         return cls.model_validate(fields)
     except ValidationError as error:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import uvicorn
@@ -62,18 +60,9 @@ def serve(options: argparse.Namespace) -> int:
 
 def application(access: Access, port: int) -> Starlette:
     """The API as an ASGI application; the lab of this process is open already."""
-
-    def at(path: str) -> str:
-        return path
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
-
-    limits = Limits(NO_UPLOADS, 0, larger=predict.limits(at))
+    limits = Limits(NO_UPLOADS, 0, larger=predict.limits(str))
     return Starlette(
-        routes=[*predict.routes(at), *downloads.routes(at)],
+        routes=[*predict.routes(str), *downloads.routes(str)],  # at the root, so paths stay as they are
         middleware=chain(access, limits, port, open_paths=["/healthz"]),
         exception_handlers={Exception: server_error},
-        lifespan=lifespan,
     )

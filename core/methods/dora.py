@@ -41,19 +41,22 @@ class LinearWithDoRA(AdaptedLinear):
         update: Tensor = self.lora.delta(dtype)
         return self._base(update.dtype) + update
 
+    def _rescaled(self, dtype: torch.dtype | None = None) -> Tensor:
+        """W' of shape (out, in): the rows of V with the magnitudes as their lengths."""
+        direction = self._direction(dtype)
+        return (self.magnitude.to(direction.dtype) / _lengths(direction))[:, None] * direction
+
     def _scale(self) -> Tensor:
-        """M / ‖V‖ of shape (out,), with ‖V‖ a constant for the gradient, as section 4.3 of the paper has it."""
+        """The factor m / ‖V‖ of shape (out,); for the gradient ‖V‖ is a constant, as in section 4.3 of the paper."""
         scale: Tensor = self.magnitude / _lengths(self._direction()).detach()
         return scale
 
     def delta(self, dtype: torch.dtype | None = None) -> Tensor:
-        direction = self._direction(dtype)
-        scale = self.magnitude.to(direction.dtype) / _lengths(direction)
-        return scale[:, None] * direction - self._base(direction.dtype)
+        total = self._rescaled(dtype)
+        return total - self._base(total.dtype)
 
     def summed_weight(self) -> Tensor:
-        direction = self._direction()
-        total = (self.magnitude / _lengths(direction))[:, None] * direction
+        total = self._rescaled()
         weight: Tensor = total.T if is_transposed(self.linear) else total
         return weight.to(self.linear.weight.dtype)
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-from torch import nn
-
 from core.methods.method import MethodSpec, Role
 
 
@@ -18,6 +15,3 @@ class FullSpec(MethodSpec):
     short = "Full"
     line = "all weights"
     role = Role.REFERENCE
-
-    def prepare(self, network: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
-        return network

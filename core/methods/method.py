@@ -47,7 +47,7 @@ class MethodSpec(KindSpec):
         return self.short
 
     def prepare(self, network: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
-        """Add what the method trains to ``network`` and freeze the rest, in place.
+        """Add what the method trains to ``network`` and freeze the rest, in place; by default all weights are trained.
 
         Args:
             network: with the weights to start from.
@@ -59,7 +59,7 @@ class MethodSpec(KindSpec):
         Raises:
             LoRAError: the settings do not fit the network.
         """
-        raise NotImplementedError
+        return network
 
     def shape(self) -> MethodSpec:
         """The settings that decide the time and memory of a step, the others at their defaults; a method whose steps

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-from torch import nn
-
 from core.methods.full import FullSpec
 from core.methods.method import MethodSpec, Role
 
@@ -20,9 +17,6 @@ class PretrainSpec(MethodSpec):
     line = "all weights, from random ones"
     role = Role.BASE
     starts_from_base = False
-
-    def prepare(self, network: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
-        return network
 
     def shape(self) -> MethodSpec:
         return FullSpec()

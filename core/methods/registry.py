@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo
 
-from core.errors import SpecError
 from core.methods.biases import BiasesSpec
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
@@ -16,7 +15,7 @@ from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec, Role, UnknownMethod
 from core.methods.pretrain import PretrainSpec
 from core.methods.scratch import ScratchSpec
-from core.spec import by_kind
+from core.spec import by_kind, class_of
 
 METHODS: list[type[MethodSpec]] = [
     PretrainSpec,
@@ -42,10 +41,7 @@ def adapter_methods() -> dict[str, type[LowRankSpec]]:
 
 def method_of(kind: str) -> MethodSpec:
     """The method of this kind with its default settings. Raises: SpecError: there is none."""
-    found = {method.name(): method for method in METHODS}.get(kind)
-    if found is None:
-        raise SpecError(f"There is no method {kind!r}; choose one of: {', '.join(m.name() for m in METHODS)}.")
-    return found.of()
+    return class_of(kind, METHODS, "method").of()
 
 
 def method_order(kind: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections import deque
@@ -89,9 +88,12 @@ class Predictor:
         """By id of the base, the one that was used longest ago first."""
         self._names: dict[str, tuple[str, ...]] = {}
         """Names of the classes of a dataset."""
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._left: list[_Waiting] = []
+        """Requests that no batch has taken yet, in the order in which they arrived."""
         self._waiting = 0
+        """Number of rows that were not answered yet."""
+        self._closing = False
         self._thread: threading.Thread | None = None
         self._requests = self._rows = self._batches = 0
         self._seconds: deque[float] = deque(maxlen=LATENCIES)
@@ -103,7 +105,7 @@ class Predictor:
             ServingError: rows are on several bases, or do not fit the network.
             ServingBusyError: too many rows are waiting.
             UnknownRunError: a run does not exist, or has no adapter.
-            LabError: a file is missing or damaged.
+            LabError: a file is missing or damaged, or the predictor was closed.
         """
         arrived = time.perf_counter()
         adapters = tuple(row.adapter for row in request.rows)
@@ -113,7 +115,7 @@ class Predictor:
         waiting = _Waiting(base.id, pixels, adapters, arrived, Future())
         self._submit(waiting)
         logits = waiting.answer.result()
-        with self._lock:
+        with self._changed:
             self._requests += 1
             self._rows += len(adapters)
             self._seconds.append(time.perf_counter() - arrived)
@@ -153,16 +155,16 @@ class Predictor:
         """What was answered since the start."""
         uses = [network.use for network in list(self._bases.values())]
         use = Use(*(sum(getattr(each, name) for each in uses) for name in Use.__dataclass_fields__))
-        with self._lock:
+        with self._changed:
             return Statistics(self._requests, self._rows, self._batches, len(uses), use, tuple(self._seconds))
 
     def close(self) -> None:
         """End the thread once it has answered what waits."""
-        with self._lock:
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            self._queue.put(None)
-            thread.join(1.0)
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(1.0)
 
     # Before the batch
 
@@ -211,39 +213,35 @@ class Predictor:
     # The batch
 
     def _submit(self, waiting: _Waiting) -> None:
-        with self._lock:
+        with self._changed:
+            if self._closing:
+                raise LabError("LoRA Lab is stopping; start it again to go on.")
             if self._waiting + len(waiting.adapters) > MAX_WAITING:
                 raise ServingBusyError()
             self._waiting += len(waiting.adapters)
+            self._left.append(waiting)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="predictor", daemon=True)
                 self._thread.start()
-        self._queue.put(waiting)
+            self._changed.notify()
 
     def _work(self) -> None:
-        """Answer all that waits in one batch per base, until None is in the queue."""
-        left: list[_Waiting] = []
-        ending = False
-        while left or not ending:
-            if not left:
-                first = self._queue.get()
-                ending = first is None
-                left += [first] if first is not None else []
-            while not ending and not self._queue.empty():
-                further = self._queue.get()
-                ending = further is None
-                left += [further] if further is not None else []
-            if left:
-                batch = self._next_batch(left)
-                left = [each for each in left if each not in batch]
-                self._answer(batch)
+        """Answer all that waits in one batch per base, until the predictor is closed and nothing waits."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._left or self._closing)
+                if not self._left:
+                    return
+                batch = self._next_batch()
+                self._left = [each for each in self._left if each not in batch]
+            self._answer(batch)
 
-    def _next_batch(self, left: Sequence[_Waiting]) -> list[_Waiting]:
+    def _next_batch(self) -> list[_Waiting]:
         """The first request and those on the same base, up to the size of the largest request."""
         batch: list[_Waiting] = []
         rows = 0
-        for each in left:
-            if each.base == left[0].base and (not batch or rows + len(each.adapters) <= MAX_ROWS):
+        for each in self._left:
+            if each.base == self._left[0].base and (not batch or rows + len(each.adapters) <= MAX_ROWS):
                 batch.append(each)
                 rows += len(each.adapters)
         return batch
@@ -272,7 +270,7 @@ class Predictor:
         return network.answer({"pixels": torch.cat([each.pixels for each in batch])}, adapters)
 
     def _done(self, waiting: _Waiting, outcome: Tensor | Exception) -> None:
-        with self._lock:
+        with self._changed:
             self._waiting -= len(waiting.adapters)
         if isinstance(outcome, Exception):
             waiting.answer.set_exception(outcome)

@@ -1,4 +1,4 @@
-"""The middleware around the pages and the API: who may come in, with what."""
+"""The middleware around the pages and the API: access control, and limits on requests."""
 
 from __future__ import annotations
 

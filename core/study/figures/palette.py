@@ -59,12 +59,10 @@ def colour_of(spec: RunSpec) -> str:
     match spec.role:
         case Role.REFERENCE:
             return FULL
-        case Role.CONTROL:
-            kinds = list(methods(Role.CONTROL))
-            return CONTROLS[kinds.index(spec.kind) % len(CONTROLS)] if spec.kind in kinds else NEUTRAL
+        case Role.CONTROL if spec.method.is_known:
+            return CONTROLS[_number(spec) % len(CONTROLS)]
         case Role.ADAPTER:
-            number = list(methods(Role.ADAPTER)).index(spec.kind)
-            return _muted(rank_colour(spec.adapter.rank) if spec.adapter else NEUTRAL, number)
+            return _muted(rank_colour(spec.adapter.rank) if spec.adapter else NEUTRAL, _number(spec))
     return NEUTRAL
 
 
@@ -72,8 +70,7 @@ def dash_of(spec: RunSpec) -> str:
     """Return how the line of an arm is drawn: solid, but dotted for controls, and dashed for adapters after LoRA."""
     if spec.role is Role.CONTROL:
         return "dot"
-    number = list(methods(Role.ADAPTER)).index(spec.kind) if spec.role is Role.ADAPTER else 0
-    return ("solid", "dash", "dashdot", "longdash")[number % 4]
+    return ("solid", "dash", "dashdot", "longdash")[_number(spec) % 4 if spec.role is Role.ADAPTER else 0]
 
 
 def shade_of(spec: RunSpec) -> str:
@@ -111,6 +108,11 @@ def shades_of(arms: Iterable[Arm | RunSpec]) -> dict[str, str]:
     specs = {spec.arm: spec for spec in map(_spec, arms)}
     count = Counter(map(tuning_group, specs.values()))
     return {key: (shade_of if count[tuning_group(spec)] > 1 else colour_of)(spec) for key, spec in specs.items()}
+
+
+def _number(spec: RunSpec) -> int:
+    """Return the place of a method among those with its role, in the order of the registry."""
+    return list(methods(spec.role)).index(spec.kind)
 
 
 def _muted(colour: str, number: int) -> str:

@@ -93,11 +93,7 @@ def proven(stepper: Stepper, specs: Sequence[RunSpec], prove: bool | None = None
     if fault is None:
         return stepper, None
     alone = [
-        _by_autograd(network, spec, stepper.task, stepper.source)
+        AutogradStepper(network, spec.optim.learning_rate, stepper.task, spec.seed, stepper.source)
         for network, spec in zip(stepper.networks, specs, strict=True)
     ]
     return OneByOne(alone), f"The fast step {fault} on {device}, so this run was trained by autograd."
-
-
-def _by_autograd(network: nn.Module, spec: RunSpec, task: Task, source: Task | None) -> AutogradStepper:
-    return AutogradStepper(network, spec.optim.learning_rate, task, spec.seed, source)
