@@ -54,6 +54,19 @@ class Examples(ABC):
     def first(self, count: int) -> Self:
         """The first examples, or all of them if there are not so many; their tensors are shared."""
 
+    def batched(self, order: Tensor, batch_size: int) -> Tensor:
+        """The order of training examples in one epoch, where batches are not to be cut from a random order as it is.
+
+        Args:
+            order: (n,) int64, a random order of all examples.
+            batch_size: examples per batch; the last batch may have fewer.
+        """
+        return order
+
+    def by_length(self) -> Tensor | None:
+        """(n,) int64: an order in which neighbours are of similar length; None if all examples are of one length."""
+        return None
+
     def all_pixels(self) -> Tensor:
         """The inputs of all examples at once, (n, pixels) float32, for networks that take nothing but pixels.
 

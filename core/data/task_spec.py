@@ -38,6 +38,9 @@ class TaskSpec(Spec):
     shots: int | None = Field(
         None, ge=1, le=10_000, title="Shots per class", description="Training images per class; empty keeps all."
     )
+    length: int = Field(
+        128, ge=8, le=8192, title="Longest input", description="Tokens per text; what goes beyond is cut off."
+    )
     validation: float = Field(
         0.1,
         ge=0.02,

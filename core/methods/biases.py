@@ -7,12 +7,13 @@ from typing import Literal
 import torch
 from torch import nn
 
+from core.methods.heads import unfreeze_head
 from core.methods.linear import is_linear
 from core.methods.method import MethodSpec, Role
 
 
 class BiasesSpec(MethodSpec):
-    """Trains the biases of the linear layers."""
+    """Trains the biases of the linear layers, and the head that a network came without."""
 
     kind: Literal["biases"] = "biases"
     title = "Biases only"
@@ -27,4 +28,5 @@ class BiasesSpec(MethodSpec):
             bias = module.bias if is_linear(module) else None
             if bias is not None:
                 bias.requires_grad_(True)
+        unfreeze_head(network)
         return network

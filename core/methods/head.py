@@ -7,12 +7,13 @@ from typing import Literal
 import torch
 from torch import nn
 
+from core.methods.heads import head_paths, unfreeze_head
 from core.methods.linear import is_linear
 from core.methods.method import MethodSpec, Role
 
 
 class HeadSpec(MethodSpec):
-    """Trains the last linear layer."""
+    """Trains the head that a network came without, else its last linear layer."""
 
     kind: Literal["head"] = "head"
     title = "Head only"
@@ -23,6 +24,9 @@ class HeadSpec(MethodSpec):
 
     def prepare(self, network: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
         network.requires_grad_(False)
+        if head_paths(network):
+            unfreeze_head(network)
+            return network
         *_, head = (module for module in network.modules() if is_linear(module))
         for parameter in head.parameters():
             parameter.requires_grad_(True)

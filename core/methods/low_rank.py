@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from core.errors import LoRAError
+from core.methods.heads import head_paths, is_in_head, unfreeze_head
 from core.methods.layers import AdaptedLinear, Scaling, Start, alpha_for, scaling_factor
 from core.methods.linear import features
 from core.methods.merging import adapted_layers
@@ -104,6 +105,9 @@ def add_lora(
     if adapted_layers(model):
         raise LoRAError("This network already has LoRA adapters; start from the base network.")
     targets = find_targets(model, config.target_modules)
+    inside = [path for path in targets if is_in_head(path, head_paths(model))]
+    if inside:
+        raise LoRAError(f"Layer {inside[0]} belongs to the new head, which is trained whole: choose other layers.")
     limit = max(min(features(linear)) for linear in targets.values())
     if config.rank > limit:
         raise LoRAError(
@@ -119,6 +123,7 @@ def add_lora(
         adapters.setdefault(id(linear), make(linear, rank, alpha, config.scaling, config.start, generator))
     for parameter in model.parameters():
         parameter.requires_grad = False
+    unfreeze_head(model)
     for path, linear in targets.items():
         parent, _, name = path.rpartition(".")
         setattr(model.get_submodule(parent), name, adapters[id(linear)])

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from core.errors import LoRAError
+from core.methods.heads import head_paths, is_in_head
 from core.methods.linear import is_linear
 
 ALL = "all-linear"
@@ -105,8 +106,8 @@ def _matches(target: str, model: nn.Module, modules: Mapping[str, nn.Module]) ->
     """Paths of the modules that one target names. Raises: LoRAError: there are none."""
     linears = [path for path, module in modules.items() if path and is_linear(module)]
     if target == ALL:
-        heads = _heads(model)
-        found = [path for path in linears if id(modules[path]) not in heads]
+        heads, own = _heads(model), head_paths(model)
+        found = [path for path in linears if id(modules[path]) not in heads and not is_in_head(path, own)]
     else:
         found = [path for path in modules if path and is_named(path, target)]
     if target in ROLES and not any(path in found for path in linears):

@@ -56,8 +56,10 @@ def read_network(path: Path, sha256: str | None = None) -> nn.Module:
     spec = _spec_of_file(state, metadata, path.name)
     if len(content) > spec.max_bytes:
         raise NetworkFileError(f"{path.name} is larger than any {spec.title} of LoRA Lab: choose another file.")
-    network = spec.build()
-    expected = network.state_dict()
+    try:
+        expected = spec.build().state_dict()
+    except SpecError as error:
+        raise NetworkFileError(str(error)) from error
     for name, tensor in state.items():
         if name not in expected or tensor.shape != expected[name].shape:
             raise NetworkFileError(f"{path.name} is of another architecture: {name} has shape {tuple(tensor.shape)}.")
@@ -67,8 +69,7 @@ def read_network(path: Path, sha256: str | None = None) -> nn.Module:
             raise NetworkFileError(f"{path.name} is damaged: {name} has values that are not finite {kind}.")
     if missing := sorted(expected.keys() - state.keys()):
         raise NetworkFileError(f"{path.name} is damaged: it has no {missing[0]}.")
-    network.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
-    return network
+    return spec.holding(state)
 
 
 def _spec_of_file(state: Mapping[str, Tensor], metadata: Mapping[str, str], file: str) -> NetworkSpec:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
 from core.data.examples import Batch
 
 
-def forward(network: Callable[..., Tensor], batch: Batch) -> Tensor:
+def forward(network: Callable[..., Any], batch: Batch) -> Tensor:
     """Logits of a batch of examples, of shape (n, classes).
 
-    A network is called with the only tensor of a batch, whatever its name; with several, each by its name.
+    A network is called with the only tensor of a batch, whatever its name; with several, each by its name. It returns
+    logits, or an object that has them, as those of transformers do.
     """
     if len(batch) == 1:
         (inputs,) = batch.values()
         return network(inputs)
-    return network(**batch)
+    outputs = network(**batch)
+    logits: Tensor = outputs if isinstance(outputs, Tensor) else outputs.logits
+    return logits

@@ -86,6 +86,22 @@ class NetworkSpec(KindSpec):
         setattr(network, SPEC, self)
         return network
 
+    def holding(self, state: Mapping[str, Tensor]) -> nn.Module:
+        """A network with the tensors of a state dict, whose names, shapes and dtypes are those of :meth:`build`."""
+        network = self.build()
+        network.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
+        return network
+
+    @property
+    def brought(self) -> str | None:
+        """Digest of the files whose weights training starts from; None for a family whose weights start random."""
+        return None
+
+    @property
+    def longest_input(self) -> int | None:
+        """Tokens that the network can read at once; None if there is no limit, or if it reads no texts."""
+        return None
+
     def linear_layers(self) -> dict[str, tuple[int, int]]:
         """(out, in) of each linear layer, by its path, from the input to the output."""
         shapes = {path: features(layer) for path, layer in self.build().named_modules() if is_linear(layer)}

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from core.errors import NetworkFileError, SpecError
 from core.networks.network import NetworkSpec, UnknownNetwork, spec_on
 from core.networks.perceptron import PerceptronSpec
+from core.networks.transformer import TransformerSpec
 from core.spec import by_kind
 
 FAMILIES: list[type[NetworkSpec]] = [
     PerceptronSpec,
+    TransformerSpec,
 ]
 """One line per family. The first one is trained where none is chosen."""
 

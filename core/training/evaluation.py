@@ -53,10 +53,13 @@ def evaluate(network: Callable[..., Tensor], examples: Examples, classes: Sequen
 
 def predict(network: Callable[..., Tensor], examples: Examples) -> Tensor:
     """Logits of examples, (n, outputs), computed :func:`batch_of` examples at a time, in evaluation mode."""
-    size = batch_of(network)
+    size, order = batch_of(network), examples.by_length()
     starts = range(0, max(len(examples), 1), size)
     with evaluating(network) if isinstance(network, nn.Module) else nullcontext():
-        return torch.cat([forward(network, examples.batch(slice(start, start + size))) for start in starts])
+        if order is None:
+            return torch.cat([forward(network, examples.batch(slice(start, start + size))) for start in starts])
+        sorted_ = torch.cat([forward(network, examples.batch(order[start : start + size])) for start in starts])
+    return torch.empty_like(sorted_).index_copy_(0, order, sorted_)
 
 
 def batch_of(network: object) -> int:

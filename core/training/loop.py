@@ -119,7 +119,9 @@ def train(
     for epoch in range(first_epoch, epochs + 1):
         if not live:
             return
-        order = torch.stack([data_order(n, seed, epoch) for seed in seeds]).to(stepper.device)
+        examples = stepper.task.train
+        orders = [examples.batched(data_order(n, seed, epoch), batch_size) for seed in seeds]
+        order = torch.stack(orders).to(stepper.device)
         batches = order[:, : full_steps * batch_size].view(len(seeds), full_steps, batch_size)
         last = order[:, full_steps * batch_size :].unsqueeze(1)
         if not done:

@@ -34,6 +34,33 @@ class FormField:
     """Explanation in a form; empty for the spec's description."""
 
 
+class TextReader(Protocol):
+    """Turns texts into the tokens of one network."""
+
+    @property
+    def digest(self) -> str:
+        """Identifies the network's files, and so its tokens."""
+        ...
+
+    @property
+    def padding(self) -> int:
+        """The token that fills up shorter texts."""
+        ...
+
+    def encode(self, texts: Sequence[str], length: int | None = None) -> list[list[int]]:
+        """Token ids of each text, with the tokens that mark its beginning and end.
+
+        Args:
+            texts: what to read.
+            length: maximum number of tokens, those marks included; None cuts nothing.
+        """
+        ...
+
+    def words(self, tokens: Sequence[int]) -> list[str]:
+        """Each token as text, as people can read it."""
+        ...
+
+
 class View(Protocol):
     """Makes tasks of the datasets of one kind."""
 
@@ -56,8 +83,13 @@ class View(Protocol):
         """Choose a task's examples. Raises: DatasetError: see :func:`core.data.split.outline`."""
         ...
 
-    def task(self, spec: TaskSpec, dataset: Dataset) -> Task:
-        """Make a task on the CPU; the same spec and dataset give the same task, bit for bit.
+    def task(self, spec: TaskSpec, dataset: Dataset, reader: TextReader | None = None) -> Task:
+        """Make a task on the CPU; the same spec, dataset and reader give the same task, bit for bit.
+
+        Args:
+            spec: what to make.
+            dataset: the one that ``spec`` names.
+            reader: of the network that learns the task, where it reads texts.
 
         Raises:
             DatasetError: see :func:`core.data.split.outline`; or the dataset is of another kind.

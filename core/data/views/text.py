@@ -1,0 +1,78 @@
+"""Tasks of texts: classes kept, few of each class, some held out, as tokens of the network that learns them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.data.dataset import Dataset, Labels, TextDataset
+from core.data.split import Outline, outline
+from core.data.task import Task
+from core.data.task_spec import TaskSpec
+from core.data.text_examples import TextExamples
+from core.data.views.view import FormField, TextReader
+from core.errors import DatasetError
+
+OF_IMAGES = ("rotation", "invert", "permutation")
+"""Fields of a task that only images have."""
+
+
+class TextView:
+    """Makes tasks of texts; see :class:`core.data.views.view.View`."""
+
+    kind = "text"
+    inputs: Mapping[str, tuple[int, ...]] = {"input_ids": (), "attention_mask": ()}
+    fields: Sequence[FormField] = (
+        FormField("classes", "classes"),
+        FormField("length", "amount", (16, 32, 64, 128, 256, 512)),
+        FormField("shots", "amount", (1, 2, 5, 10, 20, 50, 100), help="Training texts per class."),
+        FormField("validation", "share"),
+    )
+
+    def outline(self, spec: TaskSpec, dataset: Dataset) -> Outline:
+        """Choose a task's texts.
+
+        Raises:
+            DatasetError: it is to be rotated, inverted or shuffled; or see :func:`core.data.split.outline`.
+        """
+        changed = [name for name in OF_IMAGES if getattr(spec, name) != TaskSpec.model_fields[name].default]
+        if changed:
+            raise DatasetError(f"{dataset.name} consists of texts, which have no {changed[0]}: leave that out.")
+        return outline(spec, dataset)
+
+    def task(self, spec: TaskSpec, dataset: Dataset, reader: TextReader | None = None) -> Task:
+        """Make a task from a dataset. The same spec, dataset and reader give the same task, bit for bit.
+
+        Args:
+            spec: classes, shots, validation part and maximum length.
+            dataset: the one that ``spec`` names.
+            reader: of the network that learns it.
+
+        Returns:
+            The task on the CPU, texts in the dataset's order.
+
+        Raises:
+            DatasetError: the dataset is another one, has no texts, lacks a class, or has too few texts of one; or the
+                network reads none.
+        """
+        if not isinstance(dataset, TextDataset):
+            raise DatasetError(f"{dataset.name} has no texts: choose a dataset of texts.")
+        if reader is None:
+            raise DatasetError(f"{dataset.name} consists of texts: choose a network that reads texts.")
+        chosen = self.outline(spec, dataset)
+
+        def examples(texts: Sequence[str], labels: Labels, rows: NDArray[np.intp]) -> TextExamples:
+            tokens = reader.encode([texts[row] for row in rows], spec.length)
+            return TextExamples.of(tokens, torch.from_numpy(labels[rows]), reader.padding)
+
+        return Task(
+            spec=spec,
+            classes=chosen.classes,
+            class_names=dataset.class_names,
+            train=examples(dataset.train_texts, dataset.train_labels, chosen.train),
+            validation=examples(dataset.train_texts, dataset.train_labels, chosen.validation),
+            test=examples(dataset.test_texts, dataset.test_labels, chosen.test),
+        )

@@ -1,0 +1,38 @@
+"""The head of a network: modules that every method trains, and that no adapter replaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+HEAD = "trained_head"
+"""Attribute of a network with the paths of the modules of its head. A network without it has none."""
+
+
+def head_paths(network: nn.Module) -> tuple[str, ...]:
+    """Paths of the modules that a network's weights came without, such as a new classifier; empty if there are none."""
+    paths: Iterable[str] = getattr(network, HEAD, ())
+    return tuple(paths)
+
+
+def head_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters of the head by their names in ``network``, in its order."""
+    return {name: p for name, p in network.named_parameters() if is_in_head(name, head_paths(network))}
+
+
+def is_in_head(name: str, paths: Iterable[str]) -> bool:
+    """Whether a parameter or module of this name belongs to one of the modules."""
+    return any(name == path or name.startswith(f"{path}.") for path in paths)
+
+
+def without_head(network: nn.Module) -> dict[str, Tensor]:
+    """The state dict of a network without its head, which tells one base of adapters from another."""
+    paths = head_paths(network)
+    return {name: tensor for name, tensor in network.state_dict().items() if not is_in_head(name, paths)}
+
+
+def unfreeze_head(network: nn.Module) -> None:
+    """Train the parameters of the head, in place."""
+    for parameter in head_parameters(network).values():
+        parameter.requires_grad_(True)

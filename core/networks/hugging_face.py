@@ -1,0 +1,184 @@
+"""Sequence classifiers of Hugging Face's transformers: built from a config, filled with weights, drawn from a seed.
+
+The library is imported when it is first needed: that takes a second, which people who train perceptrons need not wait.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import SpecError
+
+UNUSED = (
+    "_name_or_path",
+    "architectures",
+    "auto_map",
+    "dtype",
+    "id2label",
+    "label2id",
+    "num_labels",
+    "problem_type",
+    "quantization_config",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+)
+"""Fields of a config that say nothing of the architecture, or that are set when a classifier is built."""
+
+CLASSIFIERS = ("classifier", "score", "pre_classifier")
+"""Names of modules that Hugging Face's classifiers add to an encoder or decoder. PEFT saves the first two by itself."""
+
+# transformers draws initial weights from torch's global generator, and its logging settings are global too.
+_BUILDING = threading.Lock()
+
+
+def architecture(values: Mapping[str, Any], pad_token: int | None = None) -> str:
+    """The architecture that a ``config.json`` describes, as canonical JSON without what does not belong to it.
+
+    Args:
+        values: content of the file.
+        pad_token: token that pads texts, where the config names none. Decoders need it: they pool the last token that
+            is not padding.
+
+    Raises:
+        SpecError: transformers knows no such architecture, cannot classify sequences with it, or the values are wrong.
+    """
+    kept = {name: value for name, value in values.items() if name not in UNUSED}
+    if kept.get("pad_token_id") is None and pad_token is not None:
+        kept["pad_token_id"] = pad_token
+    whole = _config(kept, 2).to_dict()
+    text = json.dumps({name: value for name, value in whole.items() if name not in UNUSED}, sort_keys=True)
+    build_classifier(text, 2, torch.device("meta"))
+    return text
+
+
+def build_classifier(config: str, num_classes: int, device: torch.device, seed: int | None = None) -> nn.Module:
+    """A classifier of sequences with weights as transformers draws them.
+
+    Args:
+        config: from :func:`architecture`.
+        num_classes: number of outputs.
+        device: ``meta`` builds shapes only.
+        seed: of the initial weights; torch's global generator is left as it was.
+
+    Raises:
+        SpecError: this version of transformers cannot build it.
+    """
+    own = _config(json.loads(config), num_classes)
+    with _building(seed), device:
+        try:
+            network: nn.Module = _classifier(own)._from_config(own)
+        except (ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, ZeroDivisionError) as error:
+            raise _no_classifier(own.model_type, error) from error
+    return network.float()
+
+
+def fill_classifier(
+    config: str, num_classes: int, weights: Mapping[str, Tensor], seed: int
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """A classifier with the weights of a checkpoint; what the checkpoint lacks is drawn from a seed.
+
+    Args:
+        config: from :func:`architecture`.
+        num_classes: number of outputs.
+        weights: tensors of the checkpoint, of the whole classifier or of its encoder or decoder alone.
+        seed: of the weights that the checkpoint lacks; torch's global generator is left as it was.
+
+    Returns:
+        The network in float32, and the names of the parameters that were drawn.
+
+    Raises:
+        SpecError: the weights are of another architecture.
+    """
+    own = _config(json.loads(config), num_classes)
+    with _building(seed):
+        try:
+            network, found = _classifier(own).from_pretrained(
+                None,  # no files: the weights are given
+                config=own,
+                state_dict=dict(weights),
+                output_loading_info=True,
+                dtype=torch.float32,
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, OSError) as error:
+            raise _no_classifier(own.model_type, error) from error
+    if found["mismatched_keys"]:
+        name = min(str(key[0] if isinstance(key, tuple) else key) for key in found["mismatched_keys"])
+        raise SpecError(f"These weights do not fit their config: {name:.100} has another shape. Choose other files.")
+    return network.eval(), tuple(sorted(found["missing_keys"]))
+
+
+def head_of(network: nn.Module, drawn: tuple[str, ...]) -> tuple[str, ...]:
+    """Paths of the modules that a checkpoint did not have, which every method trains.
+
+    Args:
+        network: the classifier.
+        drawn: names of the parameters that were drawn.
+
+    Returns:
+        Of a classifier the whole module, as PEFT saves it; of anything else the module that holds the parameter.
+    """
+    heads = [name for name, _ in network.named_children() if name in CLASSIFIERS]
+    inside = {parameter: next((h for h in heads if parameter.startswith(f"{h}.")), None) for parameter in drawn}
+    found = {head or parameter.rpartition(".")[0] for parameter, head in inside.items()} | set(heads)
+    return tuple(path for path, _ in network.named_modules() if path in found)
+
+
+def _config(values: Mapping[str, Any], num_classes: int) -> Any:
+    """The config object. Raises: SpecError: unknown, or with values that do not fit together."""
+    from transformers import AutoConfig
+
+    kind = values.get("model_type")
+    if not isinstance(kind, str):
+        raise SpecError("This config does not say which architecture it is of: it has no model_type.")
+    try:
+        rest = {name: value for name, value in values.items() if name != "model_type"}
+        return AutoConfig.for_model(kind, **rest, num_labels=num_classes)
+    except Exception as error:  # configs validate their values with exceptions of many kinds
+        if isinstance(error, MemoryError):
+            raise
+        raise _no_classifier(kind, error) from error
+
+
+def _classifier(config: Any) -> Any:
+    """The class of the classifier for a config. Raises: ValueError: there is none."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING as CLASSES
+
+    if type(config) not in CLASSES:
+        raise ValueError("it has no classifier")
+    return CLASSES[type(config)]
+
+
+@contextmanager
+def _building(seed: int | None) -> Iterator[None]:
+    """Build alone, silently, and with the global generator seeded for the duration."""
+    from transformers.utils import logging as messages
+
+    with _BUILDING, torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+        level, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
+        messages.set_verbosity(logging.CRITICAL)
+        messages.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            messages.set_verbosity(level)
+            if bars:
+                messages.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _no_classifier(kind: str, error: Exception) -> SpecError:
+    cause = str(error).strip().split("\n")[0] or type(error).__name__
+    return SpecError(
+        f"transformers cannot build a classifier of texts from the architecture {kind[:60]!r} ({cause[:160]}): "
+        "choose another network."
+    )

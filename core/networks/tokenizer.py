@@ -1,0 +1,74 @@
+"""The tokenizer of a transformer: texts to tokens, and tokens to what people can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.errors import NetworkFileError
+
+FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt")
+"""Names of the files that a tokenizer may consist of, all of them text."""
+
+
+class Tokenizer:
+    """Reads texts for one network; see :class:`core.data.views.view.TextReader`. Thread-safe."""
+
+    def __init__(self, digest: str, folder: Path) -> None:
+        """Args:
+        digest: identifies the network's files.
+        folder: with the tokenizer's files.
+
+        Raises:
+            NetworkFileError: there is no tokenizer, or it is damaged, or it needs code that only its authors have.
+        """
+        from transformers import AutoTokenizer
+
+        self.digest = digest
+        try:
+            found: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # tokenizers raise plain Exceptions, and panics of Rust
+            if isinstance(error, MemoryError):
+                raise
+            raise NetworkFileError(
+                "The tokenizer of this network cannot be read: bring a network with a tokenizer.json."
+            ) from error
+        if not found.is_fast:
+            raise NetworkFileError("This network has no tokenizer.json: choose another network.")
+        # Its own object, without the mutable settings of padding and truncation, which are not safe between threads.
+        self._tokenizer = found.backend_tokenizer
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.padding = _padding(found)
+
+    def encode(self, texts: Sequence[str], length: int | None = None) -> list[list[int]]:
+        """Token ids of each text, with the tokens that mark its beginning and end.
+
+        Args:
+            texts: what to read; a text without any token becomes one token of padding.
+            length: maximum number of tokens, those marks included; None cuts nothing.
+        """
+        return [_cut(text, length) or [self.padding] for text in self._tokenizer.encode_batch(list(texts))]
+
+    def words(self, tokens: Sequence[int]) -> list[str]:
+        """Each token as text, as people can read it."""
+        return [self._tokenizer.id_to_token(int(token)) or "?" for token in tokens]
+
+
+def _cut(text: Any, length: int | None) -> list[int]:
+    """Token ids of a text, without those before its last marks that are too many."""
+    ids: list[int] = text.ids
+    if length is None or len(ids) <= length:
+        return ids
+    behind = next((i for i, mark in enumerate(reversed(text.special_tokens_mask)) if not mark), 0)
+    return ids[: length - behind] + ids[len(ids) - behind :]
+
+
+def _padding(tokenizer: Any) -> int:
+    """The token that pads: its own, else the one that ends texts, else the first."""
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id):
+        if token is not None:
+            return int(token)
+    return 0
+

@@ -1,0 +1,141 @@
+"""Transformers that classify texts: any encoder or decoder of Hugging Face that somebody brings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from core.data.text_examples import TextExamples
+from core.errors import SpecError
+from core.methods.heads import HEAD
+from core.networks.hugging_face import build_classifier, fill_classifier
+from core.networks.network import SPEC, NetworkSpec
+
+RANDOM_LENGTH = 16
+"""Tokens of the random texts that networks are tried on."""
+
+MAX_CONFIG = 32_768
+"""Maximum length of the JSON of an architecture, in characters."""
+
+
+class TransformerSpec(NetworkSpec):
+    """A transformer with a classifier on top, named by the files that its weights come from."""
+
+    kind: Literal["transformer"] = "transformer"
+    title = "transformer"
+    reads = "texts"
+    learning_rate = 5e-5
+    given_by_data = NetworkSpec.given_by_data | {"weights", "model", "config", "head"}
+    evaluation_batch = 64
+    max_bytes = 8 * 2**30
+
+    weights: str = Field(
+        pattern="^[0-9a-f]{64}$", title="Weights", description="Digest of the files that the network was brought as."
+    )
+    model: str = Field("", max_length=100, title="Name", description="Name of the network, for people.")
+    config: str = Field(max_length=MAX_CONFIG, title="Architecture", description="Config of transformers, as JSON.")
+    head: tuple[str, ...] = Field(
+        ("classifier",),
+        min_length=1,
+        max_length=16,
+        title="Head",
+        description="Modules that the weights came without. Every method trains them.",
+    )
+
+    @field_validator("config")
+    @classmethod
+    def _is_json_object(cls, config: str) -> str:
+        try:
+            values = json.loads(config)
+        except (ValueError, RecursionError) as error:
+            raise ValueError("The architecture of a transformer must be JSON.") from error
+        if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
+            raise ValueError("The architecture of a transformer must have a model_type.")
+        return config
+
+    @property
+    def brought(self) -> str:
+        return self.weights
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The fields of the config."""
+        values: dict[str, Any] = json.loads(self.config)
+        return values
+
+    @property
+    def longest_input(self) -> int | None:
+        """Tokens that the network has positions for; None if it sets no limit."""
+        values = self.values
+        found = values.get("max_position_embeddings", values.get("n_positions"))
+        if not isinstance(found, int):
+            return None
+        # RoBERTa's positions start after the one of its padding token.
+        return found - 2 if values["model_type"] in ("roberta", "xlm-roberta", "camembert") else found
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens that the network has embeddings for."""
+        return int(self.values.get("vocab_size", 2))
+
+    @property
+    def padding(self) -> int:
+        """The token that pads texts."""
+        return int(self.values.get("pad_token_id") or 0)
+
+    def module(self) -> nn.Module:
+        return build_classifier(self.config, self.num_classes, torch.device("meta"))
+
+    def build(self, seed: int | None = None) -> nn.Module:
+        # Not filled from meta, as by other families: some buffers are computed, and no state dict has them.
+        device = torch.device("meta" if seed is None else "cpu")
+        return self._marked(build_classifier(self.config, self.num_classes, device, seed).eval())
+
+    def filled(self, weights: Mapping[str, Tensor], seed: int) -> nn.Module:
+        """A network with the weights of a checkpoint and a head drawn from ``seed``.
+
+        Raises:
+            SpecError: the weights are of another architecture.
+        """
+        return self._marked(fill_classifier(self.config, self.num_classes, weights, seed)[0])
+
+    def holding(self, state: Mapping[str, Tensor]) -> nn.Module:
+        network = build_classifier(self.config, self.num_classes, torch.device("cpu"), 0).eval()
+        network.load_state_dict(dict(state))
+        return self._marked(network)
+
+    def _marked(self, network: nn.Module) -> nn.Module:
+        setattr(network, SPEC, self)
+        setattr(network, HEAD, self.head)
+        return network
+
+    def examples(self, count: int, generator: torch.Generator | None = None) -> TextExamples:
+        length = min(RANDOM_LENGTH, self.longest_input or RANDOM_LENGTH)
+        return TextExamples.random(count, length, self.vocabulary, self.padding, self.num_classes, generator)
+
+    @property
+    def sizes(self) -> str:
+        return self.model or self.weights[:12]
+
+    @property
+    def input_text(self) -> str:
+        return "`input_ids` and `attention_mask`, of shape (n, tokens)"
+
+    def can_read(self, batch: Mapping[str, Tensor]) -> bool:
+        ids, mask = batch.get("input_ids"), batch.get("attention_mask")
+        if len(batch) != 2 or ids is None or mask is None:
+            return False
+        if ids.ndim != 2 or ids.shape != mask.shape or not ids.numel():
+            return False
+        fits = self.longest_input is None or ids.shape[1] <= self.longest_input
+        return fits and not ids.dtype.is_floating_point and int(ids.min()) >= 0 and int(ids.max()) < self.vocabulary
+
+    def check_fit(self, dataset: str, inputs: Mapping[str, tuple[int, ...]], classes: Sequence[int]) -> None:
+        if set(inputs) != {"input_ids", "attention_mask"}:
+            raise SpecError(f"A transformer reads texts, but {dataset} has none: choose another dataset or network.")
+        self._check_classes(dataset, classes)
