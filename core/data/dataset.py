@@ -72,3 +72,28 @@ class ImageDataset:
     def num_classes(self) -> int:
         """Number of labels."""
         return len(self.class_names)
+
+
+@dataclass(frozen=True, eq=False)
+class TextDataset:
+    """Labelled texts of any length; the arrays of labels are shared and read-only."""
+
+    name: str
+    train_texts: tuple[str, ...]
+    """n texts, none of them empty."""
+    train_labels: Labels
+    """(n,), from 0."""
+    test_texts: tuple[str, ...]
+    test_labels: Labels
+    class_names: tuple[str, ...]
+    """Names of labels 0, 1, …"""
+
+    @property
+    def kind(self) -> str:
+        """``text``."""
+        return "text"
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels."""
+        return len(self.class_names)

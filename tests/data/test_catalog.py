@@ -13,6 +13,8 @@ import pytest
 import torchvision
 
 from core.data.catalog import Catalog
+from core.data.dataset import TextDataset
+from core.data.sources.definitions import FILE
 from core.data.sources.published import PUBLISHED
 from core.errors import DatasetError
 from core.settings import Settings
@@ -33,6 +35,32 @@ def test_digits_are_always_there_and_always_the_same(tmp_path: Path) -> None:
     train, test = np.bincount(first.train_labels, minlength=10), np.bincount(first.test_labels, minlength=10)
     assert (abs(test / (train + test) - 0.2) < 0.01).all()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_definitions_are_always_there_and_always_the_same(tmp_path: Path) -> None:
+    catalog = Catalog(Settings(tmp_path))
+    info = catalog.info("definitions")
+    assert (info.state, info.kind, info.num_classes, info.licence) == ("ready", "text", 12, "WordNet 3.0")
+    first, second = catalog.load("definitions"), Catalog(Settings(tmp_path)).load("definitions")
+    assert isinstance(first, TextDataset)
+    assert isinstance(second, TextDataset)
+    assert (first.train_texts, first.test_texts) == (second.train_texts, second.test_texts)
+    for name, count in (("train_labels", 1000), ("test_labels", 200)):
+        one = getattr(first, name)
+        np.testing.assert_array_equal(one, getattr(second, name))
+        assert not one.flags.writeable
+        assert np.bincount(one).tolist() == [count] * 12
+    everything = [*first.train_texts, *first.test_texts]
+    assert len(set(everything)) == len(everything) == 14_400
+    assert all(text == text.strip() and len(text) > 2 for text in everything)
+    named = [first.class_names[label] for label in first.train_labels[:3]]
+    assert list(zip(first.train_texts, named, strict=False))[1] == ("a lump of slimy stuff", "group")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_licence_of_the_definitions_lies_beside_them() -> None:
+    licence = FILE.with_name("definitions.LICENSE").read_text()
+    assert "WordNet 3.0 Copyright 2006 by Princeton University" in licence
 
 
 @pytest.mark.parametrize("folder", ["MNIST/raw", "MNIST", "mnist", "mnist/raw"])
@@ -87,7 +115,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(ask: Callable, name: st
 
 def test_the_best_dataset_is_the_best_of_those_that_are_here(tmp_path: Path) -> None:
     catalog = Catalog(Settings(tmp_path))
-    assert [info.name for info in catalog.list() if info.state == "ready"] == ["digits"]
+    assert [info.name for info in catalog.list() if info.state == "ready"] == ["digits", "definitions"]
     for source, best in [(3, "digits"), (2, "kmnist"), (1, "fashion-mnist"), (0, "mnist")]:
         put(tmp_path / "datasets" / PUBLISHED[source].folder / "raw", idx_files(PUBLISHED[source]))
         assert catalog.best() == best

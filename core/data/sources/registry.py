@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core.data.sources.definitions import Definitions
 from core.data.sources.digits import Digits
 from core.data.sources.own import OwnDatasets
 from core.data.sources.published import Published
@@ -16,6 +17,7 @@ SourceFactory = Callable[[Settings], Source]
 SOURCES: list[SourceFactory] = [
     Digits,
     Published,
+    Definitions,
     OwnDatasets,
 ]
 """One line per source. A catalog asks those that are listed when it is made."""
