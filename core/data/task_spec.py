@@ -36,7 +36,7 @@ class TaskSpec(Spec):
         description="Seed of a shuffle of the pixels that is the same for every image; empty for no shuffle.",
     )
     shots: int | None = Field(
-        None, ge=1, le=10_000, title="Shots per class", description="Training images per class; empty keeps all."
+        None, ge=1, le=10_000, title="Shots per class", description="Training examples per class; empty keeps all."
     )
     validation: float = Field(
         0.1,
