@@ -42,9 +42,19 @@ class Catalog:
         """All datasets: built-in and downloadable ones, then the uploaded ones."""
         return self._infos(self._sources)
 
-    def best(self) -> str:
-        """The most suitable first dataset among those on this machine."""
-        ready = [info for info in self._infos(self._built_in()) if info.state == "ready"]
+    def best(self, kind: str = "") -> str:
+        """The most suitable first dataset among those on this machine.
+
+        Args:
+            kind: what its examples are; empty for any kind.
+
+        Raises:
+            DatasetError: none of that kind is on this machine.
+        """
+        built_in = self._infos(self._built_in())
+        ready = [info for info in built_in if info.state == "ready" and kind in ("", info.kind)]
+        if not ready:
+            raise DatasetError(f"No dataset of kind {kind!r} is on this machine: download or upload one.")
         return max(ready, key=lambda info: info.as_source).name
 
     def load(self, name: str) -> Dataset:

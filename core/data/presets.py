@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from core.data.catalog import Catalog
@@ -19,14 +19,17 @@ class Preset:
     title: str
     line: str
     """What it shows, in one line."""
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of :class:`core.data.task_spec.TaskSpec` in which the target task differs from the source task."""
+    views: Mapping[str, Mapping[str, Any]]
+    """For each kind of data that it is for (see :class:`core.data.views.view.View`), the fields of
+    :class:`core.data.task_spec.TaskSpec` in which the target task differs from the source task."""
     halves: bool = False
     """Whether the source keeps the first half of the classes and the target the second."""
     other_dataset: bool = False
     """Whether the target must be a different dataset from the source."""
-    view: str = "image"
-    """The kind of data that it is for; see :class:`core.data.views.view.View`."""
+
+
+ANY: Mapping[str, Mapping[str, Any]] = {"image": {}, "text": {}}
+"""Views of a preset that is for every kind of data and changes no field."""
 
 
 PRESETS: dict[str, Preset] = {
@@ -36,46 +39,64 @@ PRESETS: dict[str, Preset] = {
             "same",
             "Same task",
             "Training continues on what the base already knows: how little is left to gain, and at what cost.",
+            ANY,
         ),
         Preset(
             "split",
             "New classes",
             "Pretrain on the first half of the classes, fine-tune on the second: what is learnt, what is forgotten.",
+            ANY,
             halves=True,
         ),
         Preset(
             "rotation-45",
             "Rotation by 45°",
             "Every image is rotated by 45 degrees: the same strokes in new places, a moderate change.",
-            {"rotation": 45.0},
+            {"image": {"rotation": 45.0}},
         ),
         Preset(
             "inversion",
             "Inversion",
             "Black and white are swapped: the same shapes, with the opposite sign at every pixel.",
-            {"invert": True},
+            {"image": {"invert": True}},
         ),
         Preset(
             "permutation",
             "Pixel permutation",
             "All pixels are shuffled in one fixed way, so the whole first layer must change: the hard case for LoRA.",
-            {"permutation": 0},
+            {"image": {"permutation": 0}},
         ),
         Preset(
             "transfer",
             "Another dataset",
-            "Fine-tune on different images with different meanings: how much of the base is useful elsewhere.",
+            "Fine-tune on different data with different meanings: how much of the base is useful elsewhere.",
+            ANY,
             other_dataset=True,
         ),
         Preset(
             "ten-shot",
             "Ten shots",
-            "Ten training images per class, rotated by 45 degrees: which method makes more of very little data.",
-            {"rotation": 45.0, "shots": 10},
+            "Ten training examples per class, images rotated by 45°: which method makes more of very little data.",
+            {"image": {"rotation": 45.0, "shots": 10}, "text": {"shots": 10}},
         ),
     )
 }
 """All presets, in display order."""
+
+
+SUGGESTED = ("rotation-45", "split")
+"""The first of these that is for a kind of data is its suggested preset."""
+
+
+def suggested_preset(kind: str) -> str | None:
+    """The name of the preset to suggest for datasets of a kind; None if there is none for them."""
+    names = presets_for(kind)
+    return next((name for name in (*SUGGESTED, *names) if name in names), None)
+
+
+def presets_for(kind: str) -> dict[str, Preset]:
+    """The presets for datasets of a kind, in display order; empty if there are none."""
+    return {name: preset for name, preset in PRESETS.items() if kind in preset.views}
 
 
 def preset_tasks(
@@ -93,20 +114,22 @@ def preset_tasks(
 
     Raises:
         SpecError: there is no such preset, or the fraction is out of bounds.
-        DatasetError: there is no such dataset, it is of another kind than the preset, or ``transfer`` finds no other.
+        DatasetError: there is no such dataset, the preset is not for its kind, the target is of another kind than the
+            source, or ``transfer`` finds no other.
     """
     if name not in PRESETS:
         raise SpecError(f"There is no preset {name!r}; choose one of: {', '.join(PRESETS)}.")
     preset = PRESETS[name]
-    _check_kind(preset, source, catalog)
+    kind = _kind(preset, source, catalog)
     if target is None:
         target = _other(source, catalog) if preset.other_dataset else source
     if preset.other_dataset and target == source:
         raise DatasetError(f"The preset {name} needs a target other than its source {source}; choose another dataset.")
-    _check_kind(preset, target, catalog)
+    if catalog.info(target).kind != kind:
+        raise DatasetError(f"{target} is not of the same kind of data as {source}: choose another dataset.")
     shared: dict[str, Any] = {} if validation is None else {"validation": validation}
     first: dict[str, Any] = {"dataset": source, **shared}
-    second: dict[str, Any] = {"dataset": target, **shared, **preset.changes}
+    second: dict[str, Any] = {"dataset": target, **shared, **preset.views[kind]}
     classes = catalog.info(target).num_classes
     if preset.halves:
         first["classes"] = tuple(range(catalog.info(source).num_classes // 2))
@@ -114,14 +137,15 @@ def preset_tasks(
     return TaskSpec.of(**first), TaskSpec.of(**second)
 
 
-def _check_kind(preset: Preset, dataset: str, catalog: Catalog) -> None:
-    """Check that a dataset is of the preset's kind. Raises: DatasetError: it is not, or there is none of that name."""
+def _kind(preset: Preset, dataset: str, catalog: Catalog) -> str:
+    """The kind of a dataset. Raises: DatasetError: the preset is not for it, or there is no such dataset."""
     kind = catalog.info(dataset).kind
-    if kind != preset.view:
+    if kind not in preset.views:
+        names = ", ".join(presets_for(kind)) or "none"
         raise DatasetError(
-            f"The preset {preset.name} is for datasets of kind {preset.view!r}, and {dataset} is of kind {kind!r}: "
-            "choose another one."
+            f"The preset {preset.name} is not for datasets of kind {kind!r} such as {dataset}; those for it: {names}."
         )
+    return kind
 
 
 def _other(source: str, catalog: Catalog) -> str:
@@ -137,4 +161,5 @@ def _other(source: str, catalog: Catalog) -> str:
         if info.state == "ready":
             return info.name
     names = " or ".join(info.name for info in choices[:2])
-    raise DatasetError(f"Transfer from {source} needs a second dataset: download {names}.")
+    how = f"download {names}" if choices else "upload one, and choose it as the target"
+    raise DatasetError(f"Transfer from {source} needs a second dataset: {how}.")

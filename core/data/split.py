@@ -45,7 +45,7 @@ def outline(spec: TaskSpec, dataset: Dataset) -> Outline:
     lacking = [label for label in classes if label not in present]
     if lacking:
         raise DatasetError(
-            f"{dataset.name} has no training or no test images of class {lacking[0]}; "
+            f"{dataset.name} has no training or no test examples of class {lacking[0]}; "
             f"choose among its classes {present[0]} to {present[-1]}."
         )
     train, validation = _split(spec, dataset, classes)
@@ -68,7 +68,7 @@ def _split(spec: TaskSpec, dataset: Dataset, classes: tuple[int, ...]) -> tuple[
         wanted = 1 if spec.shots is None else spec.shots
         if available < wanted:
             raise DatasetError(
-                f"{dataset.name} has {available} training images of class {label} besides the validation part, "
+                f"{dataset.name} has {available} training examples of class {label} besides the validation part, "
                 f"not {wanted}; ask for fewer shots or leave the class out."
             )
         train.append(rows[held_out:] if spec.shots is None else rows[-spec.shots :])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.data.presets import PRESETS, preset_tasks
+from core.data.presets import preset_tasks, presets_for, suggested_preset
 from core.engine.experiment import Setting
 from core.engine.launcher import Queued
 from core.errors import LabError
@@ -64,16 +64,17 @@ def question(lab: Lab) -> Experiment | None:
     with left:
         source = dataset_picker(lab, "Pretrained on", "home-dataset")
     with right:
-        choices = _targets(lab, source)
+        kind = lab.catalog.info(source or lab.catalog.best()).kind
+        choices = _targets(lab, source, kind)
         target = st.selectbox(
             "Learn",
             list(choices),
-            list(choices).index("rotation-45"),
+            list(choices).index(suggested_preset(kind) or next(iter(choices))),
             format_func=choices.__getitem__,
             key="home-target",
             persist_state="session",
         )
-        st.caption(_line(lab, target))
+        st.caption(_line(lab, target, kind))
     if source is None:
         return None
     preset, other = ("transfer", target.removeprefix(DATASET)) if target.startswith(DATASET) else (target, None)
@@ -120,15 +121,15 @@ def _caption(lab: Lab, plan: Plan, bases: Queued, specs: list[RunSpec]) -> str:
     return f"{len(specs)} runs, {time}: {plan.caption}"
 
 
-def _targets(lab: Lab, source: str | None) -> dict[str, str]:
-    """What can be learnt: every preset on the same dataset, and every other dataset that is ready."""
+def _targets(lab: Lab, source: str | None, kind: str) -> dict[str, str]:
+    """What can be learnt: every preset on the same dataset, and every other dataset of its kind that is ready."""
     infos = lab.catalog.list()
-    found = {name: preset.title for name, preset in PRESETS.items() if not preset.other_dataset}
-    others = [info for info in infos if info.state == "ready" and info.name != source]
+    found = {name: preset.title for name, preset in presets_for(kind).items() if not preset.other_dataset}
+    others = [info for info in infos if (info.state, info.kind) == ("ready", kind) and info.name != source]
     return found | {f"{DATASET}{info.name}": f"{info.title}, another dataset" for info in others}
 
 
-def _line(lab: Lab, target: str) -> str:
+def _line(lab: Lab, target: str, kind: str) -> str:
     if target.startswith(DATASET):
         return literal(lab.catalog.info(target.removeprefix(DATASET)).line)
-    return PRESETS[target].line
+    return presets_for(kind)[target].line

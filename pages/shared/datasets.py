@@ -28,18 +28,25 @@ STATES = {
 """Label, colour and icon of each state of a dataset."""
 
 
-def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None) -> str | None:
+def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None, kind: str = "") -> str | None:
     """Draw a choice of datasets, with a download button for one that is not on this machine.
+
+    Args:
+        lab: has the datasets.
+        label: of the choice.
+        key: of the widget.
+        default: name of the dataset to choose at first; None, or one that is not offered, for the best one.
+        kind: offer datasets of this kind only; empty for all.
 
     Returns:
         The dataset's name, or None while it is not ready.
     """
-    infos = {info.name: info for info in lab.catalog.list()}
+    infos = {info.name: info for info in lab.catalog.list() if kind in ("", info.kind)}
     names = list(infos)
     name = st.selectbox(
         label,
         names,
-        names.index(default if default in infos else lab.catalog.best()),
+        names.index(default if default in infos else lab.catalog.best(kind)),
         format_func=lambda name: infos[name].title + _addition(infos[name]),
         key=key,
         persist_state="session",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.data.presets import PRESETS, preset_tasks
+from core.data.presets import preset_tasks, presets_for, suggested_preset
 from core.data.task_spec import TaskSpec
-from core.errors import LabError
+from core.errors import DatasetError, LabError
 from core.lab import Lab
 from core.store.record import Run
 from pages.shared import forms
@@ -24,29 +24,39 @@ def task_form(lab: Lab, base: Run, key: str) -> TaskSpec | None:
         key: prefix of the widget keys.
     """
     st.subheader("Task")
-    kinds = {name: preset.title for name, preset in PRESETS.items()} | {"own": "Custom change"}
-    kind = st.pills(
+    kind = _kind(lab, base)
+    presets = presets_for(kind)
+    titles = {name: preset.title for name, preset in presets.items()} | {"own": "Custom change"}
+    preset = st.pills(
         "What changes from the base's task",
-        list(kinds),
-        default="rotation-45",
-        format_func=kinds.__getitem__,
+        list(titles),
+        default=suggested_preset(kind) or "own",
+        format_func=titles.__getitem__,
         key=f"{key}-preset",
         persist_state="session",
         required=True,
         wrap=True,
     )
-    st.caption(PRESETS[kind].line if kind in PRESETS else "Choose every setting of the task yourself.")
-    dataset = dataset_picker(lab, "Dataset", f"{key}-dataset", base.spec.task.dataset)
+    st.caption(presets[preset].line if preset in presets else "Choose every setting of the task yourself.")
+    dataset = dataset_picker(lab, "Dataset", f"{key}-dataset", base.spec.task.dataset, kind)
     if dataset is None:
         return None
     try:
-        if kind == "own":
+        if preset == "own":
             task = own_task(lab.catalog.info(dataset), key)
         else:
             share = forms.validation_part(f"{key}-validation")
-            task = preset_tasks(kind, base.spec.task.dataset, lab.catalog, dataset, share)[1]
+            task = preset_tasks(preset, base.spec.task.dataset, lab.catalog, dataset, share)[1]
         task_preview(lab, task, key)
     except LabError as error:
         st.error(literal(str(error)))
         return None
     return task
+
+
+def _kind(lab: Lab, base: Run) -> str:
+    """What the examples of a base's task are; of a dataset that was deleted, what those of the best other one are."""
+    try:
+        return lab.catalog.info(base.spec.task.dataset).kind
+    except DatasetError:
+        return lab.catalog.info(lab.catalog.best()).kind

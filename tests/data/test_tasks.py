@@ -15,9 +15,10 @@ from torchvision.transforms.functional import rotate
 
 from core.data.catalog import Catalog
 from core.data.dataset import ImageDataset
-from core.data.presets import PRESETS, preset_tasks
+from core.data.presets import PRESETS, preset_tasks, presets_for, suggested_preset
 from core.data.sources.idx import IdxDataset
 from core.data.sources.published import PUBLISHED
+from core.data.split import outline
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
@@ -168,8 +169,8 @@ def test_a_permutation_keeps_every_value_and_another_seed_puts_it_elsewhere() ->
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"classes": (0, 4)}, "no test images of class 4; .* classes 0 to 3"),
-        ({"shots": 12}, "made has 11 training images of class 3 besides the validation part, not 12"),
+        ({"classes": (0, 4)}, "no test examples of class 4; .* classes 0 to 3"),
+        ({"shots": 12}, "made has 11 training examples of class 3 besides the validation part, not 12"),
         ({"dataset": "other"}, "made of other, not of made"),
     ],
 )
@@ -179,7 +180,7 @@ def test_what_a_dataset_cannot_give_is_said_in_one_sentence(values: dict, reason
 
 
 def test_a_class_with_one_image_is_refused_rather_than_left_without_training_or_validation() -> None:
-    with pytest.raises(DatasetError, match="0 training images of class 1"):
+    with pytest.raises(DatasetError, match="0 training examples of class 1"):
         make_task(TaskSpec(dataset="made"), fabricated((5, 1)))
     task = make_task(TaskSpec(dataset="made"), fabricated((5, 2)))
     assert (task.train.labels == 1).sum() == (task.validation.labels == 1).sum() == 1
@@ -264,6 +265,31 @@ def test_presets_come_in_their_order_each_with_its_line() -> None:
     assert all(0 < len(line) <= 120 and "\n" not in line for line in lines)
 
 
+def test_a_kind_of_data_has_the_presets_that_make_sense_for_it() -> None:
+    assert list(presets_for("image")) == list(PRESETS)
+    assert list(presets_for("text")) == ["same", "split", "transfer", "ten-shot"]
+    assert presets_for("sound") == {}
+    assert [suggested_preset(kind) for kind in ("image", "text", "sound")] == ["rotation-45", "split", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "changes"),
+    [
+        ("same", None, {}),
+        ("split", (0, 1, 2, 3, 4, 5), {"classes": (6, 7, 8, 9, 10, 11)}),
+        ("ten-shot", None, {"shots": 10}),
+    ],
+)
+def test_a_preset_for_texts_gives_tasks_of_texts(name: str, kept: tuple | None, changes: dict, tmp_path: Path) -> None:
+    catalog = Catalog(Settings(tmp_path))
+    source, target = preset_tasks(name, "definitions", catalog)
+    assert source == TaskSpec(dataset="definitions", classes=kept)
+    assert target == TaskSpec(dataset="definitions", **changes)
+    chosen = outline(target, catalog.load("definitions"))
+    assert len(chosen.train) == {"same": 10_800, "split": 5_400, "ten-shot": 120}[name]
+    assert len(chosen.test) == (1_200 if name == "split" else 2_400)
+
+
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
@@ -319,6 +345,9 @@ def test_transfer_goes_to_the_best_other_dataset_that_is_ready_and_fits_the_base
         (("transfer", "digits", "digits"), DatasetError, "other than its source digits"),
         (("same", "cifar"), DatasetError, "no dataset 'cifar'"),
         (("same", "digits", "cifar"), DatasetError, "no dataset 'cifar'"),
+        (("rotation-45", "definitions"), DatasetError, "those for it: same, split, transfer, ten-shot"),
+        (("same", "digits", "definitions"), DatasetError, "definitions is not of the same kind of data as digits"),
+        (("transfer", "definitions"), DatasetError, "needs a second dataset: upload one"),
         (("same", "digits", None, 0.9), SpecError, r"Validation part must be at most 0\.5"),
     ],
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 
 from core.__main__ import _launch, _parser
+from core.data.sources.digits import Digits
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -16,6 +18,8 @@ from core.study.arms.tuning import grid_rate
 from core.study.report.command import compare_command
 from core.study.report.evidence import bases_of
 from tests.conftest import short
+
+DATASETS = {"digits": Digits(Settings(Path())).info("digits")}
 
 COMMANDS = [
     "--rank 4",
@@ -54,7 +58,7 @@ def test_a_command_is_found_again_in_the_runs_that_it_gave(waiting, tmp_path, li
     options = _parser().parse_args(["compare", "--source", "digits", *shlex.split(line)])
     experiment = _launch(waiting, options)
     bases, specs = queued(waiting, experiment)
-    command = compare_command(bases[0], specs, {"digits": 10}, options.within, "out file.html")
+    command = compare_command(bases[0], specs, DATASETS, options.within, "out file.html")
     assert command is not None
     assert command.startswith("python -m core compare --source digits ")
     other = Lab(Settings(home=tmp_path / "other", max_waiting=2000))
@@ -78,6 +82,7 @@ def test_a_command_is_found_again_in_the_runs_that_it_gave(waiting, tmp_path, li
         (TaskSpec.of(dataset="digits", rotation=45.0), LoRASpec.of(target_modules=("layers.0",)), [0, 1]),
         (TaskSpec.of(dataset="digits", rotation=45.0), LoRASpec.of(), [0, 2]),
         (TaskSpec.of(dataset="digits", classes=(0, 1)), LoRASpec.of(), [0, 1]),
+        (TaskSpec.of(dataset="digits", shots=10), LoRASpec.of(), [0, 1]),  # the ten shots of texts
     ],
 )
 def test_no_command_is_made_up_for_what_the_command_line_cannot_do(waiting, task, lora, seeds):
@@ -85,7 +90,7 @@ def test_no_command_is_made_up_for_what_the_command_line_cannot_do(waiting, task
     base = waiting.run(_launch(waiting, options).base)
     experiment = waiting.fine_tune(base, task, [(short(rate=0.001), FullSpec()), (short(), lora)], seeds, "x")
     bases, specs = queued(waiting, experiment)
-    assert compare_command(bases[0], specs, {"digits": 10}, 0.5) is None
+    assert compare_command(bases[0], specs, DATASETS, 0.5) is None
 
 
 OLD_GRID = {"full": (0.0001, 0.00032, 0.001, 0.0032, 0.01), "lora": (0.0005, 0.0016, 0.005, 0.016, 0.05)}
@@ -100,4 +105,4 @@ def test_no_command_is_made_up_for_rates_that_tuning_does_not_try(waiting, full)
     arms = [(short(rate=rate), FullSpec()) for rate in full] + [(short(rate=rate), LoRASpec.of()) for rate in lora]
     experiment = waiting.fine_tune(base, TaskSpec.of(dataset="digits", rotation=45.0), arms, [0], "x")
     bases, specs = queued(waiting, experiment)
-    assert compare_command(bases[0], specs, {"digits": 10}, 0.5) is None
+    assert compare_command(bases[0], specs, DATASETS, 0.5) is None

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.data.presets import PRESETS
+from core.data.presets import presets_for
+from core.data.sources.source import DatasetInfo
 from core.data.task_spec import TaskSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec, Role
@@ -20,22 +21,26 @@ from core.study.arms.verdict import MarginSpec
 
 
 def compare_command(
-    base: RunSpec, specs: Sequence[RunSpec], classes: Mapping[str, int], margin: float, report: str = "report.html"
+    base: RunSpec,
+    specs: Sequence[RunSpec],
+    datasets: Mapping[str, DatasetInfo],
+    margin: float,
+    report: str = "report.html",
 ) -> str | None:
     """``python -m core compare`` with the options that give these runs; None where it has no such options.
 
     Args:
         base: what they start from, or any of the bases where each seed has its own.
         specs: of all runs, at least one.
-        classes: how many labels each dataset has that occurs in them.
+        datasets: each dataset that occurs in them, by its name.
         margin: of the report.
         report: the file to write.
     """
     task = specs[0].task
-    preset = _preset(base.task, task, classes)
+    preset = _preset(base.task, task, datasets)
     seeds = sorted({spec.seed for spec in specs})
     options, rates = _shared_options(base, specs), _rate_options(specs)
-    outputs = max(classes[dataset] for dataset in (base.task.dataset, task.dataset))
+    outputs = max(datasets[name].num_classes for name in (base.task.dataset, task.dataset))
     if preset is None or options is None or rates is None or base.network != FAMILIES[0].of(num_classes=outputs):
         return None
     if seeds != list(range(len(seeds))):
@@ -49,14 +54,15 @@ def compare_command(
     return " ".join([*words, f"--report {shlex.quote(report)}"])
 
 
-def _preset(source: TaskSpec, target: TaskSpec, classes: Mapping[str, int]) -> str | None:
+def _preset(source: TaskSpec, target: TaskSpec, datasets: Mapping[str, DatasetInfo]) -> str | None:
     """The preset that gives these two tasks; None where none does."""
     two = source.dataset != target.dataset
-    for preset in sorted(PRESETS.values(), key=lambda preset: preset.other_dataset != two):
+    kind, classes = datasets[target.dataset].kind, {name: info.num_classes for name, info in datasets.items()}
+    for preset in sorted(presets_for(kind).values(), key=lambda preset: preset.other_dataset != two):
         if preset.other_dataset and not two:
             continue
         first: dict[str, Any] = {"dataset": source.dataset}
-        second: dict[str, Any] = {"dataset": target.dataset, **preset.changes}
+        second: dict[str, Any] = {"dataset": target.dataset, **preset.views[kind]}
         if preset.halves:
             first["classes"] = tuple(range(classes[source.dataset] // 2))
             second["classes"] = tuple(range(classes[target.dataset] // 2, classes[target.dataset]))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from core.data.sources.source import DatasetInfo
 from core.errors import LabError
 from core.lab import Lab
 from core.store.record import Curve, Experiment, Run
@@ -43,8 +44,8 @@ class Evidence:
     curves: dict[str, Curve]
     """Curves of all runs with results, by run id; those that were not chosen without their losses."""
     remeasured: Remeasured
-    classes: dict[str, int]
-    """Number of labels of each dataset that the runs use."""
+    datasets: dict[str, DatasetInfo]
+    """The datasets that the runs use, by name; without those that were deleted."""
     over_images: Mapping[str, CrossedInterval]
     """Difference of each adapter setting from full fine-tuning over seeds and test images, by key of the arm; empty
     where a network or the dataset is gone."""
@@ -94,7 +95,7 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
     members = lab.members(experiment)
     chosen = chosen_arms(members)
     tasks = [task for run in members for task in (run.spec.task, run.spec.source) if task]
-    titles = {info.name: info.num_classes for info in lab.catalog.list()}
+    infos = {info.name: info for info in lab.catalog.list()}
     return Evidence(
         experiment=experiment,
         bases=tuple(lab.runs_of(bases_of(members))),
@@ -106,7 +107,7 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
         cells=tuple(cells_of(members)),
         curves=epochs_of(lab, members) | {run.id: lab.curve(run.id) for arm in chosen for run in arm.runs},
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
-        classes={task.dataset: titles[task.dataset] for task in tasks if task.dataset in titles},
+        datasets={task.dataset: infos[task.dataset] for task in tasks if task.dataset in infos},
         over_images=_over_images(lab, members),
         versions=versions(),
     )

@@ -174,9 +174,9 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
 
 def _command(evidence: Evidence, margin: float) -> str | None:
     specs = [run.spec for run in evidence.members]
-    if not evidence.bases or any(dataset not in evidence.classes for dataset in _datasets(evidence)):
+    if not evidence.bases or any(dataset not in evidence.datasets for dataset in _datasets(evidence)):
         return None
-    return compare_command(evidence.bases[0].spec, specs, evidence.classes, margin)
+    return compare_command(evidence.bases[0].spec, specs, evidence.datasets, margin)
 
 
 def _datasets(evidence: Evidence) -> set[str]:
