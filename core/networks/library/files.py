@@ -1,0 +1,123 @@
+"""Which files of a folder, a zip or a repository make a network, and the digest that names them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from core.errors import NetworkFileError
+from core.networks import tokenizer
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+README = "README.md"
+"""Read for the licence, and not kept."""
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx")
+"""Endings of files with weights in formats that are never read."""
+
+MAX_TEXT = {CONFIG: 2**20, INDEX: 2**24, README: 2**24}
+MAX_TOKENIZER = 2**26
+"""Maximum bytes of the files beside the weights; the largest tokenizers have some 40 MB."""
+
+MAX_SHARDS = 256
+
+_SHARD = re.compile(r"[\w.-]{1,200}\.safetensors")
+_LICENCE = re.compile(r"^(license|license_name):[ \t]*[\"']?([\w.+ -]+?)[\"']?[ \t]*\r?$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class NetworkFiles:
+    """Names of the files of a network."""
+
+    texts: tuple[str, ...]
+    """Config, tokenizer, and the index of shards if there is one."""
+    weights: tuple[str, ...]
+    """Files of weights; empty as long as the index of shards has not been read."""
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every file."""
+        return (*self.texts, *self.weights)
+
+
+def choose(names: Collection[str], what: str) -> NetworkFiles:
+    """The files of a network among all names of a place.
+
+    Args:
+        names: names of files, without folders.
+        what: subject of error messages, as in ``The folder minilm``.
+
+    Raises:
+        NetworkFileError: a part is missing.
+    """
+    if CONFIG not in names:
+        raise NetworkFileError(
+            f"{what} has no {CONFIG}: choose a network as save_pretrained of transformers has written it."
+        )
+    if WEIGHTS not in names and INDEX not in names:
+        pickles = sorted(name for name in names if name.endswith(PICKLES))
+        raise NetworkFileError(
+            f"{what} has no {WEIGHTS}, only {pickles[0]:.80}, which LoRA Lab does not read, since such files can run "
+            "code: choose a network with safetensors, or save it with save_pretrained."
+            if pickles
+            else f"{what} has no {WEIGHTS}: choose a network with weights as safetensors."
+        )
+    found = tuple(name for name in tokenizer.FILES if name in names)
+    if not {"tokenizer.json", "vocab.txt", "vocab.json"} & set(found):
+        raise NetworkFileError(f"{what} has no tokenizer.json: choose a network with its tokenizer.")
+    if WEIGHTS in names:
+        return NetworkFiles((CONFIG, *found), (WEIGHTS,))
+    return NetworkFiles((CONFIG, *found, INDEX), ())
+
+
+def with_shards(files: NetworkFiles, index: bytes, names: Collection[str], what: str) -> NetworkFiles:
+    """The same files with those that the index of shards names.
+
+    Raises:
+        NetworkFileError: it is damaged, or names files that are not there.
+    """
+    shards = sorted(set(read_index(index, what).values()))
+    if missing := [shard for shard in shards if shard not in names]:
+        raise NetworkFileError(f"{what} is incomplete: {INDEX} names {missing[0]:.80}, which is not there.")
+    return NetworkFiles(files.texts, tuple(shards))
+
+
+def read_index(content: bytes, what: str) -> dict[str, str]:
+    """The file of each tensor, by the tensor's name. Raises: NetworkFileError: it is damaged."""
+    try:
+        places = json.loads(content)["weight_map"]
+        shards = set(places.values())
+        sound = all(isinstance(shard, str) and _SHARD.fullmatch(shard) for shard in shards)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise NetworkFileError(f"{what} is damaged: {INDEX} does not list the files of the weights.") from error
+    if not sound or not 0 < len(shards) <= MAX_SHARDS:
+        raise NetworkFileError(
+            f"{what} is damaged: {INDEX} must name 1 to {MAX_SHARDS} safetensors files beside it, and nothing else."
+        )
+    return dict(places)
+
+
+def max_bytes_of(name: str) -> int:
+    """Maximum size of a file beside the weights."""
+    return MAX_TEXT.get(name, MAX_TOKENIZER)
+
+
+def digest_of(hashes: Mapping[str, str]) -> str:
+    """The digest of a network: SHA-256 over one line per file, with its name and its SHA-256, sorted by name."""
+    lines = (f"{name} {sha256}\n" for name, sha256 in sorted(hashes.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def licence_in(readme: bytes) -> str:
+    """The licence that the front matter of a model card states; empty if there is none."""
+    text = readme[: 2**16].decode("utf-8", "replace")
+    front = re.match(r"\s*---\r?\n(.*?)\r?\n---", text, re.DOTALL)
+    stated = _LICENCE.findall(front[1]) if front else []
+    found = dict(stated)
+    licence: str = found.get("license", "")
+    return (found.get("license_name", licence) if licence in ("", "other") else licence)[:60]

@@ -1,0 +1,136 @@
+"""Tiny random transformers with a tokenizer of their own, written to a folder as ``save_pretrained`` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+WORDS = (
+    "a",
+    "the",
+    "cat",
+    "dog",
+    "sat",
+    "ran",
+    "on",
+    "mat",
+    "far",
+    "red",
+    "blue",
+    "big",
+    "small",
+    "and",
+    "not",
+    "very",
+)
+"""The words that the tokenizer knows, beside its four special tokens and what is in none of them."""
+
+SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[UNK]")
+
+VOCABULARY = len(SPECIAL) + len(WORDS) + 4
+"""Rows of the embeddings: more than there are tokens, as most networks have."""
+
+_ENCODER: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+}
+_DECODER = _ENCODER | {"num_key_value_heads": 1, "bos_token_id": 1, "eos_token_id": 2}
+
+SIZES: dict[str, dict[str, Any]] = {
+    "bert": _ENCODER,
+    "roberta": _ENCODER | {"max_position_embeddings": 66, "type_vocab_size": 1},
+    "deberta-v2": _ENCODER
+    | {
+        "relative_attention": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+    },
+    "modernbert": _ENCODER
+    | {"bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2, "local_attention": 8},
+    "gpt2": {
+        "vocab_size": VOCABULARY,
+        "n_embd": 16,
+        "n_layer": 2,
+        "n_head": 2,
+        "n_positions": 64,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    },
+    "llama": _DECODER,
+    "qwen2": _DECODER,
+}
+"""Fields of the config by architecture: seven that differ in their blocks, heads, positions and padding."""
+
+
+def tiny_config(architecture: str, **changes: Any) -> Any:
+    """A config of transformers; ``changes`` replace fields of :data:`SIZES`."""
+    from transformers import AutoConfig
+
+    return AutoConfig.for_model(architecture, **SIZES[architecture] | changes)
+
+
+def tiny_tokenizer(words: Sequence[str] = WORDS) -> Any:
+    """A fast tokenizer that splits at spaces; ids start with ``SPECIAL``."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: number for number, word in enumerate((*SPECIAL, *words))}
+    own = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    own.normalizer = normalizers.Lowercase()
+    own.pre_tokenizer = pre_tokenizers.Whitespace()
+    own.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=own,
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        unk_token="[UNK]",
+    )
+
+
+def save_tiny(
+    folder: Path,
+    architecture: str = "bert",
+    *,
+    seed: int = 0,
+    shard: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    readme: str = "---\nlicense: mit\n---\n# Tiny\n",
+    classifier: bool = False,
+    **changes: Any,
+) -> Path:
+    """Write a tiny random network with its tokenizer to a folder; returns the folder.
+
+    Args:
+        folder: to make.
+        architecture: one of :data:`SIZES`.
+        seed: of the weights.
+        shard: maximum size of a file of weights, as in ``20KB``; None writes one file.
+        dtype: of the weights.
+        readme: text of its README.md; none is written if empty.
+        classifier: whether to save the weights of a classifier too; else those of the encoder or decoder alone.
+        changes: fields of the config.
+    """
+    from transformers import AutoModel, AutoModelForSequenceClassification
+
+    kind = AutoModelForSequenceClassification if classifier else AutoModel
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = kind.from_config(tiny_config(architecture, **changes)).to(dtype)
+    network.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
+    tiny_tokenizer().save_pretrained(folder)
+    if readme:
+        (folder / "README.md").write_text(readme)
+    return folder
