@@ -13,7 +13,9 @@ from core.data.dataset import Images, Labels
 from core.data.downloads import Downloads
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
-from core.data.views.registry import view_of
+from core.data.views.image import ImageView
+from core.data.views.text import TextPreview
+from core.data.views.text import preview as text_preview
 from core.engine.artifacts import Artifacts
 from core.engine.estimates import Estimates
 from core.engine.forecast import Forecast
@@ -27,6 +29,8 @@ from core.engine.workers import Workers
 from core.errors import LabError
 from core.methods.method import Role
 from core.methods.registry import methods
+from core.networks.library.networks import Networks
+from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.serving.predictor import Predictor
 from core.settings import Settings, available_devices
@@ -48,7 +52,8 @@ class Lab(Launcher):
     Methods launch (:class:`core.engine.launcher.Launcher`), follow and control runs. Everything else is a part with
     methods of its own: :attr:`search`, :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space),
     :attr:`estimates` (time and memory), :attr:`timer` (time of a step),
-    :attr:`predictor` (answers with adapters), :attr:`catalog` (datasets), :attr:`tasks` and :attr:`downloads`. Only
+    :attr:`predictor` (answers with adapters), :attr:`catalog` (datasets), :attr:`networks` (those that somebody
+    brought), :attr:`tasks` and :attr:`downloads`. Only
     tests use the store and the workers directly.
     """
 
@@ -57,14 +62,15 @@ class Lab(Launcher):
         settings.make_home()
         self.settings = settings
         self.catalog = Catalog(settings)
-        self.tasks = Tasks(self.catalog)
+        self.networks = Networks(settings)
+        self.tasks = Tasks(self.catalog, reader=self.networks.reader)
         self.downloads = Downloads(self.catalog)
         self.store = Store(settings.store)
         self._process = Process(settings.processes, settings.runs, self.store, settings.hang_seconds)
         self.owner = self._process.name
         self.search = Search(self.store)
         self.notes = RunNotes(self.store, settings.home)
-        self.artifacts = Artifacts(self.store, settings.runs)
+        self.artifacts = Artifacts(self.store, settings.runs, self.networks)
         self.usage = DiskUsage(settings, self.store, self.tasks)
         self.estimates = Estimates(settings, self.store, self.tasks)
         self._copies = Copies(self.store, settings.runs, self.owner)
@@ -73,7 +79,7 @@ class Lab(Launcher):
         self.predictor = Predictor(self.store, self.artifacts, self.catalog)
         self.timer = StepTimer(self.tasks, settings.threads, lambda: bool(self.live()))
         self._unlisted: list[str] = []
-        self.workers = Workers(settings, self.store, self._copies, self.tasks, self.owner)
+        self.workers = Workers(settings, self.store, self._copies, self.tasks, self.networks, self.owner)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 
     def start(self) -> None:
@@ -238,7 +244,17 @@ class Lab(Launcher):
 
     def preview(self, task: TaskSpec) -> tuple[Images, Labels]:
         """One image per class of a task, of shape (k, 28, 28), with labels. Raises: DatasetError."""
-        return view_of(self.catalog.load(task.dataset).kind).preview(self.tasks.get(task), per_class=1)
+        return ImageView().preview(self.tasks.get(task), per_class=1)
+
+    def text_preview(self, task: TaskSpec, network: NetworkSpec, batch: int) -> TextPreview:
+        """The first training texts of a task as a network reads them, and the lengths of all.
+
+        Raises:
+            DatasetError: the dataset is missing, or has no texts.
+            NetworkFileError: the network is not on this machine, or reads no texts.
+        """
+        reader = self.networks.reader(network.brought or "")
+        return text_preview(task, self.catalog.load(task.dataset), reader, batch)
 
     def forecast(self, specs: Sequence[RunSpec]) -> Forecast:
         """Expected time and memory of training these runs; see :class:`core.engine.estimates.Estimates`."""

@@ -50,7 +50,11 @@ class RunSpec(Spec):
     task: TaskSpec = Field(default=TaskSpec(), title="Task")
     source: TaskSpec | None = Field(None, title="Source task", description="The task that the base was trained on.")
     base: str | None = Field(
-        None, min_length=1, max_length=64, title="Base", description="The pretrain run whose network is fine-tuned."
+        None,
+        min_length=1,
+        max_length=64,
+        title="Base",
+        description="The pretrain run whose network is fine-tuned; empty for a network that was brought.",
     )
     optim: OptimSpec = Field(default=OptimSpec(), title="Training")
     seed: int = Field(0, ge=0, le=2**31 - 1, title="Seed", description="Seed of initial weights and data order.")
@@ -86,11 +90,20 @@ class RunSpec(Spec):
     def _parts_fit_the_method(self) -> Self:
         if self.role is Role.BASE and (self.base or self.source):
             raise ValueError("A pretrain run starts from random weights: it has no base and no source.")
-        if self.role is not Role.BASE and not (self.base and self.source):
-            raise ValueError("Fine-tuning needs a base: choose a finished pretrain run.")
-        if self.own_base and self.role is Role.BASE:
-            raise ValueError("A pretrain run does not start from a base, so it cannot have one for each seed.")
+        if self.role is not Role.BASE and not (self.base and self.source) and not self.is_direct:
+            raise ValueError("Fine-tuning needs a base: choose a finished pretrain run, or a network with weights.")
+        longest = self.network.longest_input
+        if longest is not None and max(task.length for task in (self.task, self.source) if task) > longest:
+            raise ValueError(f"This network reads at most {longest} tokens: choose a longest input of at most that.")
+        if self.own_base and not self.base:
+            raise ValueError("Only a run that starts from a pretrain run can have a base for each seed.")
         return self
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a network that somebody brought is fine-tuned as it is, without a pretrain run in between."""
+        brought = self.network.brought is not None
+        return brought and self.role is not Role.BASE and self.base is None and self.source is None
 
     @property
     def is_known(self) -> bool:
@@ -105,7 +118,7 @@ class RunSpec(Spec):
     @property
     def start(self) -> str | None:
         """Key of the base: equal for arms that start from the same base for every seed; see ``own_base``."""
-        return "a base for each seed" if self.own_base else self.base
+        return "a base for each seed" if self.own_base else self.base or self.network.brought
 
     @property
     def kind(self) -> str:

@@ -149,7 +149,11 @@ BAD = [
     (OptimSpec, {"epochs": 201}, "Epochs must be at most 200, not 201."),
     (OptimSpec, {"keep": "worst"}, "Keep must be 'last' or 'best', not 'worst'."),
     (RunSpec, {}, "Method is missing."),
-    (RunSpec, {"method": "full"}, "Fine-tuning needs a base: choose a finished pretrain run."),
+    (
+        RunSpec,
+        {"method": "full"},
+        "Fine-tuning needs a base: choose a finished pretrain run, or a network with weights.",
+    ),
     (RunSpec, {"method": "pretrain", "base": "b"}, "A pretrain run starts from random weights"),
     (RunSpec, {"method": "dreams"}, "There is no method 'dreams'; choose one of: pretrain, full, lora, "),
     (RunSpec, {"method": 3}, "Method must be a kind with its settings, not 3."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import torch
 from cachetools import LRUCache
@@ -13,6 +14,8 @@ from core.data.split import Outline
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.views.registry import view_of
+from core.data.views.view import TextReader
+from core.networks.network import NetworkSpec
 
 MAX_OUTLINES = 16
 """Outlines to keep in memory; MNIST's takes half a megabyte."""
@@ -21,29 +24,38 @@ MAX_OUTLINES = 16
 class Tasks:
     """Recently used tasks, kept in memory. Thread-safe."""
 
-    def __init__(self, catalog: Catalog, keep: int = 4) -> None:
+    def __init__(self, catalog: Catalog, keep: int = 4, reader: Callable[[str], TextReader] | None = None) -> None:
         """Args:
         catalog: where datasets come from.
         keep: number of tasks to keep in memory; MNIST takes 220 MB.
+        reader: gives the reader of texts of a network that was brought, by its digest.
         """
-        self._catalog = catalog
-        self._tasks: LRUCache[tuple[TaskSpec, str, Revision], Task] = LRUCache(keep)
+        self._catalog, self._reader = catalog, reader
+        self._tasks: LRUCache[tuple[TaskSpec, str, Revision, str | None], Task] = LRUCache(keep)
         self._outlines: LRUCache[tuple[TaskSpec, Revision], Outline] = LRUCache(MAX_OUTLINES)
         # Held while a task is made, so that threads that want the same one wait for it instead of making it twice.
         self._making_task, self._making_outline = threading.Lock(), threading.Lock()
 
-    def get(self, spec: TaskSpec, device: torch.device | str = "cpu") -> Task:
+    def get(self, spec: TaskSpec, device: torch.device | str = "cpu", network: NetworkSpec | None = None) -> Task:
         """The task of a spec on a device, made now unless it was used recently.
 
+        Args:
+            spec: what to make.
+            device: where its tensors are.
+            network: the one that learns it; needed where the dataset consists of texts.
+
         Raises:
+            NetworkFileError: the network is not on this machine, or has no tokenizer that can be read.
             DatasetError: see :meth:`core.data.catalog.Catalog.load` and :meth:`core.data.views.view.View.task`.
         """
         # The revision, because a name can be given to another dataset after the first one was removed.
-        key = (spec, str(device), self._catalog.revision(spec.dataset))
+        digest = network.brought if network else None
+        key = (spec, str(device), self._catalog.revision(spec.dataset), digest)
         with self._making_task:
             if key not in self._tasks:
                 dataset = self._catalog.load(spec.dataset)
-                self._tasks[key] = view_of(dataset.kind).task(spec, dataset).to(device)
+                reader = self._reader(digest) if digest and self._reader else None
+                self._tasks[key] = view_of(dataset.kind).task(spec, dataset, reader).to(device)
             return self._tasks[key]
 
     def outline(self, spec: TaskSpec) -> Outline:

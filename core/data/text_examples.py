@@ -71,10 +71,14 @@ class TextExamples(Examples):
         return self.offsets.diff()
 
     def batch(self, rows: Tensor | slice) -> Batch:
-        """``input_ids`` and ``attention_mask`` (1 for a token, 0 for padding), (k, tokens of the longest one) int64."""
+        """``input_ids`` and ``attention_mask`` (1 for a token, 0 for padding), (k, tokens of the longest one) int64; on
+        the ``meta`` device ``input_ids`` alone, as long as the longest text of all.
+        """
         starts, ends = self.offsets[:-1][rows], self.offsets[1:][rows]
-        # A tensor on meta has no values; there the longest text of all stands for that of the batch.
-        width = self.longest if self.tokens.is_meta else int((ends - starts).max()) if len(starts) else 0
+        if self.tokens.is_meta:
+            # Without values there is no padding to hide, and transformers looks into the values of a mask.
+            return {"input_ids": torch.empty(len(starts), self.longest, dtype=torch.int64, device="meta")}
+        width = int((ends - starts).max()) if len(starts) else 0
         positions = starts[:, None] + torch.arange(width, device=self.device)
         inside = positions < ends[:, None]
         ids = self.tokens[positions.clamp_max(max(len(self.tokens) - 1, 0))].long()

@@ -8,9 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter, verify_adapter
+from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter
+from core.adapter.verify import verification
 from core.engine.job import ADAPTER, NETWORK
 from core.engine.predictions import PREDICTIONS, Predictions, compact, read_predictions, write_predictions
 from core.errors import LabError, RunStateError, UnknownRunError
@@ -18,6 +19,7 @@ from core.files import check_sha256
 from core.methods.merging import merged_copy
 from core.methods.method import Role
 from core.networks.file import read_network, write_network
+from core.networks.library.networks import Networks
 from core.store.record import Run
 from core.store.store import Store
 
@@ -29,10 +31,15 @@ MERGED = "merged.safetensors"
 class Artifacts:
     """Files of runs, by run id and name. Any thread may call any method."""
 
-    def __init__(self, store: Store, runs: Path) -> None:
-        """Args: store: has the hashes of the files; runs: folder with one folder per run."""
+    def __init__(self, store: Store, runs: Path, networks: Networks) -> None:
+        """Args:
+        store: has the hashes of the files.
+        runs: folder with one folder per run.
+        networks: those that somebody brought.
+        """
         self._store = store
         self._runs = runs
+        self._networks = networks
 
     def path(self, run: str, name: str) -> Path:
         """Path of a run's file: ``network.safetensors``, ``adapter.zip`` or ``merged.safetensors``.
@@ -53,7 +60,7 @@ class Artifacts:
         path = self._runs / run / name
         known = self._store.files(run).get(name)
         if name == MERGED and (known is None or not path.exists()):
-            merged = merged_copy(apply_adapter(read_network(self.base(record)), self.adapter(run)))
+            merged = merged_copy(apply_adapter(self.base_network(record), self.adapter(run)))
             known = write_network(path, merged)
             self._store.add_file(run, name, known)
         if not path.exists():
@@ -71,6 +78,26 @@ class Artifacts:
         if run.spec.base is None:
             raise UnknownRunError(f"Run {run.id} started from no base.")
         return self.path(run.spec.base, NETWORK)
+
+    def network(self, run: str) -> nn.Module:
+        """The network of a run that trains one, read and checked.
+
+        Raises:
+            NetworkFileError: its file is damaged.
+            LabError: see :meth:`path`.
+        """
+        return read_network(self.path(run, NETWORK))
+
+    def base_network(self, run: Run) -> nn.Module:
+        """The network that a fine-tune run started from: its base's, or the one that somebody brought.
+
+        Raises:
+            NetworkFileError: it cannot be read, or is no longer on this machine.
+            LabError: see :meth:`path`.
+        """
+        if run.spec.is_direct:
+            return self._networks.start(run.spec.network, run.spec.seed)
+        return read_network(self.base(run))
 
     def adapter(self, run: str) -> AdapterFile:
         """A LoRA run's adapter, read and checked. Raises: AdapterError: the file is damaged; see :meth:`path`."""
@@ -113,4 +140,5 @@ class Artifacts:
 
     def verify(self, run: str) -> Verification:
         """Verify a LoRA run's adapter file against its base. Raises: AdapterError: it is not valid."""
-        return verify_adapter(self.path(run, ADAPTER), self.base(self._store.run(run)))
+        base, adapter = self.base_network(self._store.run(run)), read_adapter(self.path(run, ADAPTER))
+        return verification(base, adapter, apply_adapter(base, adapter))

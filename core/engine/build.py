@@ -17,7 +17,7 @@ def network_of(spec: RunSpec, base: nn.Module | None) -> nn.Module:
 
     Args:
         spec: the run.
-        base: the network to fine-tune; None for a pretrain run.
+        base: the network to start from: that of a pretrain run, or one that somebody brought; None if there is none.
 
     Raises:
         LoRAError: the adapters do not fit the network.

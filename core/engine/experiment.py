@@ -1,4 +1,6 @@
-"""Specs of the runs of an experiment: every arm with every seed, from one base or from one base per seed."""
+"""Specs of the runs of an experiment: every arm with every seed, from one base, one base per seed, or a network that
+was brought.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ Setting = tuple[OptimSpec, MethodSpec]
 
 
 def arm_specs(
-    base: str | Mapping[int, str],
-    base_spec: RunSpec,
+    base: str | Mapping[int, str] | None,
+    start: RunSpec | NetworkSpec,
     task: TaskSpec,
     arms: Sequence[Setting],
     seeds: Sequence[int],
@@ -32,8 +34,8 @@ def arm_specs(
     """Specs of every arm with every seed, ordered by seed, so that all arms have first results early.
 
     Args:
-        base: id of the base, or the id of the base for each seed.
-        base_spec: spec of the base, or of any one of several.
+        base: id of the base, or the id of the base for each seed; None to fine-tune a network as it was brought.
+        start: spec of the base, or of any one of several; or the network that was brought.
         task: what to fine-tune on.
         arms: what to compare.
         seeds: one run per arm and seed.
@@ -46,11 +48,12 @@ def arm_specs(
         raise SpecError("An experiment needs at least one method and one seed.")
     if len(set(arms)) < len(arms) or len(set(seeds)) < len(seeds):
         raise SpecError("Two arms or seeds of this experiment are the same: change one, or leave one out.")
-    shared = {"network": base_spec.network, "task": task, "source": base_spec.task, "device": device}
+    network, source = (start.network, start.task) if isinstance(start, RunSpec) else (start, None)
+    shared = {"network": network, "task": task, "source": source, "device": device}
     return [
         RunSpec.of(
-            base=base if isinstance(base, str) else base[seed],
-            own_base=not isinstance(base, str),
+            base=base[seed] if isinstance(base, Mapping) else base,
+            own_base=isinstance(base, Mapping),
             optim=optim,
             seed=seed,
             method=method,

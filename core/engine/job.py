@@ -22,7 +22,8 @@ from core.memory import Growth, is_out_of_memory
 from core.methods.merging import merged_copy
 from core.methods.parameters import count_parameters
 from core.networks.file import network_bytes, read_network, write_network
-from core.networks.fingerprint import fingerprint
+from core.networks.fingerprint import base_fingerprint
+from core.networks.library.networks import Networks
 from core.run_spec import RunSpec
 from core.settings import choose_device, device_name
 from core.store.record import Result
@@ -62,6 +63,8 @@ class RunContext:
     """Checkpoint to resume from; None starts at the first step."""
     base_sha256: str | None = None
     """Expected hash of the base's file; None skips the check."""
+    networks: Networks | None = None
+    """The networks that somebody brought; None if there are none."""
 
 
 @dataclass(frozen=True)
@@ -189,16 +192,20 @@ class BankRun:
         self.specs, self.contexts, self.callbacks = specs, contexts, callbacks
         spec, context = specs[0], contexts[0]
         self.device = choose_device(spec.device)
-        self.task = context.tasks.get(spec.task, self.device)
+        self.task = context.tasks.get(spec.task, self.device, spec.network)
         callbacks.poll()
-        self.source = context.tasks.get(spec.source, self.device) if spec.source else None
+        self.source = context.tasks.get(spec.source, self.device, spec.network) if spec.source else None
         self.growth = Growth()
         inputs = shapes_of(self.task.train.batch(slice(0, 1)))
         spec.network.check_fit(self.task.spec.dataset, inputs, self.task.classes)
         self.base = read_network(context.base, context.base_sha256) if context.base else None
-        self.networks = [network_of(spec, self.base).to(self.device) for spec in specs]
+        starts = [self.base or _brought(own, context) for own in specs]
+        self.fingerprint = base_fingerprint(starts[0]) if spec.adapter and starts[0] else ""
+        self.networks = [network_of(own, start).to(self.device) for own, start in zip(specs, starts, strict=True)]
+        del starts
         callbacks.poll()
-        # Every method is compared with the base, so one evaluation of the base serves all runs.
+        # Every method is compared with the base, so one evaluation of the base serves all runs. A network that was
+        # brought has no classifier yet, so there is nothing to evaluate.
         first = self.networks[0] if spec.method.starts_from_base or self.base is None else copy.deepcopy(self.base)
         self.before = evaluate_both(first.to(self.device), self.task, self.source, "test") if self.base else None
         callbacks.poll()
@@ -262,7 +269,8 @@ class BankRun:
             spec, context, network = self.specs[member], self.contexts[member], self.networks[member]
             target, old = self.stepper.evaluate(member, "test")
             result = self._result(member, event, step, seconds, target, old)
-            result, files = _write(spec, context, network, self.base, result, self.task.test.batch(slice(0, PROBE)))
+            probe = self.task.test.batch(slice(0, PROBE))
+            result, files = _write(spec, context, network, self.fingerprint, result, probe)
             files[PREDICTIONS] = write_predictions(context.folder / PREDICTIONS, target.predicted)
         except (LabError, OSError, MemoryError, RuntimeError) as error:
             if is_out_of_memory(error) and len(self.specs) > 1:
@@ -310,17 +318,26 @@ class BankRun:
         )
 
 
+def _brought(spec: RunSpec, context: RunContext) -> nn.Module | None:
+    """The network that a run without a base starts from, if it has weights that somebody brought."""
+    if spec.network.brought is None or not spec.method.starts_from_base:
+        return None
+    if context.networks is None:
+        raise SpecError("This run starts from a network that somebody brought: train it where that network is.")
+    return context.networks.start(spec.network, spec.seed)
+
+
 def _write(
     spec: RunSpec,
     context: RunContext,
     network: nn.Module,
-    base: nn.Module | None,
+    base: str,
     result: Result,
     probe: Batch,
 ) -> tuple[Result, dict[str, str]]:
     """Write the run's file. Returns: the result with file sizes filled in, and the file's name and hash."""
     network.to("cpu")
-    if spec.adapter is None or base is None:
+    if spec.adapter is None:
         path = context.folder / NETWORK
         digest = write_network(path, network)
         return replace(result, checkpoint_bytes=path.stat().st_size), {NETWORK: digest}
@@ -328,7 +345,5 @@ def _write(
     checkpoint = len(network_bytes(merged_copy(network)))
     card = Card.of(context.run, spec, result)
     probe = {name: tensor.cpu() for name, tensor in probe.items()}
-    digest = write_adapter(
-        path, network, spec.adapter, base_fingerprint=fingerprint(base.state_dict()), card=card, probe=probe
-    )
+    digest = write_adapter(path, network, spec.adapter, base_fingerprint=base, card=card, probe=probe)
     return replace(result, checkpoint_bytes=checkpoint, adapter_bytes=path.stat().st_size), {ADAPTER: digest}

@@ -24,6 +24,7 @@ from core.errors import LabError, RunStateError
 from core.methods.method import Role
 from core.methods.pretrain import PretrainSpec
 from core.methods.registry import methods
+from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.run_spec import OptimSpec, RunSpec
@@ -55,6 +56,7 @@ class Launcher:
 
     settings: Settings
     catalog: Catalog
+    networks: Networks
     tasks: Tasks
     store: Store
     artifacts: Artifacts
@@ -95,7 +97,7 @@ class Launcher:
 
     def fine_tune(
         self,
-        base: Run,
+        base: Run | NetworkSpec,
         task: TaskSpec,
         arms: Sequence[Setting],
         seeds: Sequence[int],
@@ -106,7 +108,7 @@ class Launcher:
         """Queue an experiment: every arm with every seed, on one task.
 
         Args:
-            base: a pretrain run, finished or not.
+            base: a pretrain run, finished or not; or a network that somebody brought, to fine-tune it as it is.
             task: what to fine-tune on.
             arms: training settings and method of each.
             seeds: one run per arm and seed.
@@ -117,8 +119,23 @@ class Launcher:
         Raises:
             LabError: a spec is not valid, the dataset is missing, or the queue is full; nothing was queued.
         """
-        bases, new = self._bases(base.spec, seeds) if own_bases else (base.id, [])
-        return self._launch(new, arm_specs(bases, base.spec, task, arms, seeds, device), name)
+        if own_bases and isinstance(base, Run):
+            bases, new = self._bases(base.spec, seeds)
+            return self._launch(new, arm_specs(bases, base.spec, task, arms, seeds, device), name)
+        return self._launch([], self.specs_from(base, task, arms, seeds, device), name)
+
+    def specs_from(
+        self, base: Run | NetworkSpec, task: TaskSpec, arms: Sequence[Setting], seeds: Sequence[int], device: Device
+    ) -> list[RunSpec]:
+        """What :meth:`fine_tune` would queue where all runs start from one base.
+
+        Raises:
+            LabError: a spec is not valid, or there is no such dataset.
+        """
+        if isinstance(base, Run):
+            return arm_specs(base.id, base.spec, task, arms, seeds, device)
+        network = base.but(num_classes=self.catalog.info(task.dataset).num_classes)
+        return arm_specs(None, network, task, arms, seeds, device)
 
     def compare(
         self,
@@ -130,7 +147,7 @@ class Launcher:
         seeds: Sequence[int],
         device: Device = "auto",
         own_bases: bool = False,
-        family: type[NetworkSpec] | None = None,
+        network: NetworkSpec | None = None,
     ) -> Experiment:
         """Queue a base, or one per seed, and an experiment on it.
 
@@ -145,13 +162,13 @@ class Launcher:
             seeds: one run per arm and seed.
             device: where to train.
             own_bases: whether each seed starts from its own base.
-            family: of the network, with its default sizes; None for the first of
+            network: which one to pretrain, with as many outputs as the datasets need; None for the first family of
                 :data:`core.networks.registry.FAMILIES`.
 
         Raises:
             LabError: see :meth:`fine_tune`; nothing was queued.
         """
-        asked = self.comparison(preset, source, target, pretraining, arms, seeds, device, own_bases, family)
+        asked = self.comparison(preset, source, target, pretraining, arms, seeds, device, own_bases, network)
         return self._launch(*asked)
 
     def comparison(
@@ -164,7 +181,7 @@ class Launcher:
         seeds: Sequence[int],
         device: Device = "auto",
         own_bases: bool = False,
-        family: type[NetworkSpec] | None = None,
+        network: NetworkSpec | None = None,
     ) -> tuple[Queued, list[RunSpec]]:
         """What :meth:`compare` would queue: the bases that are missing, and the specs of the experiment.
 
@@ -175,7 +192,7 @@ class Launcher:
         classes = max(self.catalog.info(task.dataset).num_classes for task in (source_task, target_task))
         spec = RunSpec.of(
             method=PretrainSpec(),
-            network=(family or FAMILIES[0]).of(num_classes=classes),
+            network=network.but(num_classes=classes) if network else FAMILIES[0].of(num_classes=classes),
             task=source_task,
             optim=pretraining,
             device=device,
@@ -188,7 +205,7 @@ class Launcher:
         """The newest experiment that has, or will have, a result for each of these specs."""
         wanted = set(specs)
         for experiment in self.store.experiments():
-            if len(experiment.runs) >= len(wanted) and experiment.base == specs[0].base:
+            if len(experiment.runs) >= len(wanted) and experiment.base == (specs[0].base or ""):
                 members = self.store.runs_of(experiment.runs)
                 if wanted <= {run.spec for run in members if run.state not in ("failed", "stopped")}:
                     return experiment
@@ -229,14 +246,16 @@ class Launcher:
         """
         members = self._members(experiment.id)
         first = members[0].spec
-        base = self.store.run(str(first.base))
-        if first.own_base:
+        base = None if first.is_direct else self.store.run(str(first.base))
+        new: Queued = []
+        if base is None:
+            specs = arm_specs(None, first.network, first.task, arms, seeds, first.device)
+        elif first.own_base:
             bases = {run.id: run for run in self.store.runs_of(list({str(run.spec.base) for run in members}))}
             starts = {run.spec.seed: str(run.spec.base) for run in members if _usable(bases.get(str(run.spec.base)))}
             other, new = self._bases(base.spec, [seed for seed in seeds if seed not in starts])
             specs = arm_specs(starts | other, base.spec, first.task, arms, seeds, first.device)
         elif _usable(base):
-            new = []
             specs = arm_specs(base.id, base.spec, first.task, arms, seeds, first.device)
         else:
             raise RunStateError(f"The base of this experiment, {base.id}, has no result: start a new experiment.")
@@ -309,7 +328,7 @@ class Launcher:
     def _launch(self, before: Queued, specs: list[RunSpec], name: str = "") -> Experiment:
         """Queue new bases and the runs of an experiment, all or none."""
         members = [(_new_id("r"), spec) for spec in specs]
-        base = str(specs[0].base)
+        base = specs[0].base or ""
         title = name or experiment_name(specs)
         experiment = Experiment(_new_id("e"), title, time.time(), base, tuple(id for id, _ in members))
         self._queue([*before, *members], experiment)
@@ -323,6 +342,8 @@ class Launcher:
         for network, method in {(spec.network, spec.method) for spec in specs}:
             plan(network, method)
         for network, task in {(spec.network, task) for spec in specs for task in (spec.task, spec.source)}:
+            if network.brought is not None:
+                self.networks.card(network.brought)  # raises if it is not on this machine
             if task is not None:
                 classes = self.tasks.outline(task).classes
                 inputs = view_of(self.catalog.info(task.dataset).kind).inputs

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
+from torch import nn
 
 from core.adapter import Verification, apply_adapter, read_adapter
 from core.adapter.verify import verification
@@ -15,7 +15,7 @@ from core.data.examples import shapes_of
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.methods.merging import merged_copy
-from core.networks.file import network_bytes, read_network
+from core.networks.file import network_bytes
 from core.networks.registry import known_spec
 from core.training.evaluation import Evaluation, evaluate
 
@@ -42,14 +42,14 @@ class Trial:
     scores: tuple[Score, ...]
 
 
-def evaluate_adapter(content: bytes, base: Path, tasks: Tasks, on: Sequence[TaskSpec]) -> Trial:
+def evaluate_adapter(content: bytes, base: nn.Module, tasks: Tasks, on: Sequence[TaskSpec]) -> Trial:
     """Verify an adapter file against a base, and evaluate the base without and with it on some tasks.
 
     Each process evaluates one adapter at a time, so that memory stays bounded.
 
     Args:
         content: the adapter zip, from LoRA Lab or PEFT.
-        base: file of the base's weights.
+        base: the network; it is not changed.
         tasks: where to get the tasks.
         on: specs of the tasks; duplicates are evaluated once.
 
@@ -58,22 +58,21 @@ def evaluate_adapter(content: bytes, base: Path, tasks: Tasks, on: Sequence[Task
         LabError: the base or a dataset cannot be read, or a task does not fit the network.
     """
     with _one_at_a_time:
-        network = read_network(base)
         adapter = read_adapter(content)
-        adapted = apply_adapter(network, adapter)
-        found = verification(network, adapter, adapted)
-        sizes = known_spec(network)
+        adapted = apply_adapter(base, adapter)
+        found = verification(base, adapter, adapted)
+        sizes = known_spec(base)
         scores = []
         for spec in dict.fromkeys(on):
-            task = tasks.get(spec)
+            task = tasks.get(spec, network=sizes)
             sizes.check_fit(spec.dataset, shapes_of(task.test.batch(slice(0, 1))), task.classes)
             with torch.no_grad():
-                before, after = (evaluate(each, task.test, task.classes) for each in (network, adapted))
+                before, after = (evaluate(each, task.test, task.classes) for each in (base, adapted))
             scores.append(Score(spec, len(task.test), before, after))
         return Trial(found, tuple(scores))
 
 
-def merged_with(content: bytes, base: Path) -> bytes:
+def merged_with(content: bytes, base: nn.Module) -> bytes:
     """The network file of a base with an adapter merged in. Raises: see :func:`evaluate_adapter`."""
     with _one_at_a_time:
-        return network_bytes(merged_copy(apply_adapter(read_network(base), read_adapter(content))))
+        return network_bytes(merged_copy(apply_adapter(base, read_adapter(content))))

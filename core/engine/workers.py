@@ -21,6 +21,7 @@ from core.engine.recorder import Recorder
 from core.engine.retries import RetryQueue
 from core.errors import CheckpointError
 from core.memory import is_out_of_memory
+from core.networks.library.networks import Networks
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.checkpoints import read_checkpoint
@@ -39,12 +40,15 @@ IDLE_SECONDS = 0.5
 class Workers:
     """Daemon threads that take runs from the store and pass them to :func:`core.engine.job.execute_bank`."""
 
-    def __init__(self, settings: Settings, store: Store, copies: Copies, tasks: Tasks, owner: str) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, copies: Copies, tasks: Tasks, networks: Networks, owner: str
+    ) -> None:
         """Args: owner: name of this process; the workers take only its runs."""
         self.settings = settings
         self.store = store
         self.copies = copies
         self.tasks = tasks
+        self.networks = networks
         self.owner = owner
         self.retries = RetryQueue()
         self._closing = threading.Event()
@@ -196,7 +200,9 @@ class Workers:
     def _context(self, run: Run, start: Checkpoint | None) -> RunContext:
         base = self.folder(run.spec.base) / NETWORK if run.spec.base else None
         sha256 = self.store.files(run.spec.base).get(NETWORK) if run.spec.base else None
-        return RunContext(run.id, self.folder(run.id), self.tasks, base, self.settings.threads, start, sha256)
+        return RunContext(
+            run.id, self.folder(run.id), self.tasks, base, self.settings.threads, start, sha256, self.networks
+        )
 
     def folder(self, run: str) -> Path:
         """Folder of a run's files."""

@@ -39,7 +39,7 @@ class MethodSpec(KindSpec):
     rate_factor: ClassVar[float] = 1.0
     """Default learning rate, as a multiple of the one that suits full fine-tuning of the same network."""
     starts_from_base: ClassVar[bool] = True
-    """Whether training starts from the base's weights, not from random ones."""
+    """Whether training starts from weights that were learnt before, if there are any, not from random ones."""
 
     @property
     def label(self) -> str:

@@ -1,4 +1,4 @@
-"""Pretraining: trains the base of fine-tuning from random weights."""
+"""Pretraining: trains the base of fine-tuning, from random weights or from those of a network that was brought."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from core.methods.method import MethodSpec, Role
 
 
 class PretrainSpec(MethodSpec):
-    """Trains all weights, from random ones; the result is a base."""
+    """Trains all weights; the result is a base."""
 
     kind: Literal["pretrain"] = "pretrain"
     title = "Pretraining"
     short = "Pretrain"
-    line = "all weights, from random ones"
+    line = "all weights, from random ones or from those that somebody brought"
     role = Role.BASE
-    starts_from_base = False
 
     def shape(self) -> MethodSpec:
         return FullSpec()

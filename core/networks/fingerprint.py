@@ -7,7 +7,14 @@ import json
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from core.methods.heads import without_head
+
+
+def base_fingerprint(network: nn.Module) -> str:
+    """The fingerprint of a base of adapters: of all its tensors but those of a head that travels in the adapter."""
+    return fingerprint(without_head(network))
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:

@@ -16,9 +16,6 @@ def forward(network: Callable[..., Any], batch: Batch) -> Tensor:
     A network is called with the only tensor of a batch, whatever its name; with several, each by its name. It returns
     logits, or an object that has them, as those of transformers do.
     """
-    if len(batch) == 1:
-        (inputs,) = batch.values()
-        return network(inputs)
-    outputs = network(**batch)
+    outputs = network(*batch.values()) if len(batch) == 1 else network(**batch)
     logits: Tensor = outputs if isinstance(outputs, Tensor) else outputs.logits
     return logits

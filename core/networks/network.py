@@ -33,6 +33,10 @@ class NetworkSpec(KindSpec):
 
     title: ClassVar[str]
     """The family as people read it, as in ``multilayer perceptron``."""
+    learns: ClassVar[str] = "image"
+    """Kind of the datasets that the family learns; see :class:`core.data.views.view.View`."""
+    is_brought: ClassVar[bool] = False
+    """Whether people bring its networks, with weights; otherwise they choose sizes, and weights start random."""
     reads: ClassVar[str] = "28×28 images"
     """What the family learns from, in the words of a report."""
     learning_rate: ClassVar[float] = 0.001

@@ -21,6 +21,11 @@ FAMILIES: list[type[NetworkSpec]] = [
 """One line per family. The first one is trained where none is chosen."""
 
 
+def families_for(kind: str) -> list[type[NetworkSpec]]:
+    """The families that learn datasets of a kind."""
+    return [family for family in FAMILIES if family.learns == kind]
+
+
 def _network(value: Any, info: ValidationInfo) -> NetworkSpec:
     return by_kind(value, info, NetworkSpec, FAMILIES, UnknownNetwork)
 

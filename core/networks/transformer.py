@@ -28,6 +28,8 @@ class TransformerSpec(NetworkSpec):
 
     kind: Literal["transformer"] = "transformer"
     title = "transformer"
+    learns = "text"
+    is_brought = True
     reads = "texts"
     learning_rate = 5e-5
     given_by_data = NetworkSpec.given_by_data | {"weights", "model", "config", "head"}

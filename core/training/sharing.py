@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from core.data.task_spec import TaskSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 
@@ -69,5 +70,8 @@ def bank_key(spec: RunSpec) -> str:
     queued runs, so the key of a spec must not change.
     """
     values = spec.model_dump(mode="json", include={"network", "task", "source", "base", "device"})
+    for task in filter(None, (values["task"], values["source"])):
+        if task["length"] == TaskSpec.model_fields["length"].default:
+            del task["length"]  # which tasks did not have when the first keys were stored
     values |= {"method": spec.kind, "batch_size": spec.optim.batch_size, "epochs": spec.optim.epochs}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

@@ -23,6 +23,8 @@ def changes_of(task: TaskSpec) -> list[str]:
         words.append("inverted")
     if task.permutation is not None:
         words.append("pixels shuffled")
+    if task.length != TaskSpec.model_fields["length"].default:
+        words.append(f"at most {task.length} tokens")
     if task.shots:
         words.append(f"{task.shots} per class")
     return words

@@ -6,7 +6,6 @@ import streamlit as st
 
 from core.adapter.archive import MAX_BYTES
 from core.data.task_spec import TaskSpec
-from core.engine.job import NETWORK
 from core.engine.trial import Trial, evaluate_adapter, merged_with
 from core.errors import LabError
 from core.lab import Lab
@@ -24,8 +23,8 @@ def upload_adapter(lab: Lab) -> None:
         "Upload an adapter zip from LoRA Lab, or a zip of the folder that PEFT saved for the same network. It is "
         "verified against a base and evaluated on test images. The file is not stored."
     )
-    base = base_picker(lab)
-    if base is None:
+    base = base_picker(lab, brought=False)
+    if not isinstance(base, Run):
         st.info("An adapter is applied to a base, and you have none yet.", icon=":material/info:")
         link("pretrain", "Pretrain a base")
         return
@@ -46,7 +45,7 @@ def upload_adapter(lab: Lab) -> None:
     _show_scores(trial, base)
     st.download_button(
         "Merged network",
-        lambda: merged_with(content, lab.artifacts.path(base.id, NETWORK)),
+        lambda: merged_with(content, lab.artifacts.network(base.id)),
         "merged.safetensors",
         icon=":material/download:",
         on_click="ignore",
@@ -59,7 +58,7 @@ def upload_adapter(lab: Lab) -> None:
 def _try(file_id: str, _content: bytes, base: str, tasks: tuple[str, ...], _lab: Lab) -> Trial:
     """Verify and evaluate an adapter; cached because every click redraws the page."""
     specs = [TaskSpec.from_json(task) for task in tasks]
-    return evaluate_adapter(_content, _lab.artifacts.path(base, NETWORK), _lab.tasks, specs)
+    return evaluate_adapter(_content, _lab.artifacts.network(base), _lab.tasks, specs)
 
 
 def _show_scores(trial: Trial, base: Run) -> None:

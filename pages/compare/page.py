@@ -27,7 +27,7 @@ from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
-from pages.shared.pickers import base_text, task_text
+from pages.shared.pickers import start_text, task_text
 from pages.shared.state import state_line
 from pages.shared.tabs import draw_tabs
 from pages.shared.verdict_view import verdict_view
@@ -57,7 +57,7 @@ if experiment is None:
 everything = lab.runs_of(experiment.runs)
 bases = lab.runs_of(bases_of(everything))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
-base, task = base_text(lab.run(experiment.base)), task_text(everything[0].spec.task)
+base, task = start_text(lab, everything[0].spec), task_text(everything[0].spec.task)
 st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}.")
 actions = st.container()
 if not any(run.is_live for run in everything):

@@ -21,7 +21,7 @@ def selected_runs(lab: Lab) -> Experiment | None:
         return None
     shown = f"Showing {len(runs)} selected run{'' if len(runs) == 1 else 's'}."
     _narrowed(shown, "Choose an experiment", ":material/stacked_line_chart:", "runs")
-    return Experiment("selection", "Selected runs", runs[0].created, str(runs[0].spec.base), tuple(r.id for r in runs))
+    return Experiment("selection", "Selected runs", runs[0].created, runs[0].spec.base or "", tuple(r.id for r in runs))
 
 
 def wanted_arms(runs: list[Run]) -> list[Run]:

@@ -52,7 +52,7 @@ def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkS
     ]
 
 
-def fairness(base: Run) -> tuple[TuneSpec | None, bool]:
+def fairness(base: Run | NetworkSpec) -> tuple[TuneSpec | None, bool]:
     """Draw the two options that make a comparison fairer.
 
     Args:
@@ -71,6 +71,8 @@ def fairness(base: Run) -> tuple[TuneSpec | None, bool]:
         "compared.",
     ):
         tune = TuneSpec.of(rates=forms.whole(TuneSpec, "rates", "finetune-tune-rates"))
+    if isinstance(base, NetworkSpec):
+        return tune, False
     own_bases = st.toggle(
         "A base for each seed",
         key="finetune-own-bases",

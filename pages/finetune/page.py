@@ -11,7 +11,9 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import Role
 from core.methods.registry import methods
+from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec
+from core.store.record import Run
 from core.study.arms.tuning import tuned_arms
 from pages.finetune.form import fairness, price_table, settings_of
 from pages.shared import forms
@@ -48,6 +50,7 @@ base = base_picker(lab)
 if base is None:
     st.info("Fine-tuning starts from a pretrained network, and you have none yet.", icon=":material/info:")
     link("pretrain", "Pretrain a base")
+    link("networks", "Bring a network that others have trained")
     link("home", "Or do everything from Home")
     st.stop()
 
@@ -88,13 +91,16 @@ with settings:
             batch_size = forms.batch_size("finetune-batch")
             device = forms.device(lab, "finetune-device")
         optim = OptimSpec.of(epochs=epochs, batch_size=batch_size)
-        arms = settings_of([kind for kind in offered if kind in chosen], controls, base.spec.network, optim)
+        network = base if isinstance(base, NetworkSpec) else base.spec.network
+        arms = settings_of([kind for kind in offered if kind in chosen], controls, network, optim)
         tune, own_bases = fairness(base)
         if tune is not None:
             arms = tuned_arms(arms, tune)
         if task is not None:
-            starts = dict.fromkeys(seeds, base.id) if own_bases else base.id
-            specs = arm_specs(starts, base.spec, task, arms, seeds, device)
+            if own_bases and isinstance(base, Run):
+                specs = arm_specs(dict.fromkeys(seeds, base.id), base.spec, task, arms, seeds, device)
+            else:
+                specs = lab.specs_from(base, task, arms, seeds, device)
     except LabError as error:
         st.error(literal(str(error)))
 
@@ -104,7 +110,7 @@ with cost, st.container(border=True):
         if not specs or task is None:
             st.caption("Choose a task and at least one method.")
         else:
-            price_table(lab, specs, seeds, base if own_bases else None)
+            price_table(lab, specs, seeds, base if own_bases and isinstance(base, Run) else None)
             tried = {optim.learning_rate for optim, method in arms if method.role is not Role.CONTROL}
             roles = {method.role for _, method in arms}
             if {Role.REFERENCE, Role.ADAPTER} <= roles and len(tried) == 1:

@@ -12,19 +12,24 @@ from core.methods.pretrain import PretrainSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.wording.numbers import count_text
 from pages.shared import forms
-from pages.shared.datasets import dataset_picker, task_preview
+from pages.shared.datasets import dataset_picker
 from pages.shared.estimate import time_and_memory
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
+from pages.shared.network_form import network_form
 from pages.shared.pickers import base_facts, task_text
 from pages.shared.primary import on_primary
+from pages.shared.task_preview import task_preview
 from pages.shared.view_form import own_task
 
 lab = current()
 
 st.title("Pretrain")
-st.markdown("Train a network from random weights. The result is a **base** that you can fine-tune.")
+st.markdown(
+    "Train a network, from random weights or from those that you brought. The result is a **base** that you can "
+    "fine-tune."
+)
 
 live_panel(lab, [run.id for run in lab.live() if run.spec.role is Role.BASE], "pretrain-live")
 
@@ -37,17 +42,18 @@ with settings:
             info = lab.catalog.info(dataset)
             with st.expander("Task: classes, rotation, validation part", icon=":material/transform:"):
                 task = own_task(info, "pretrain")
-            task_preview(lab, task, "pretrain")
-            family = forms.family("pretrain")
+            model = network_form(lab, info, "pretrain")
+            task_preview(lab, task, "pretrain", model)
+            if model is None:
+                st.stop()
             left, right = st.columns(2, gap="medium")
             with left:
                 epochs = forms.whole(OptimSpec, "epochs", "pretrain-epochs", maximum=50)
-                rate = forms.learning_rate(PretrainSpec, family, "pretrain-rate")
+                rate = forms.learning_rate(PretrainSpec, model, "pretrain-rate")
             with right:
                 batch_size = forms.batch_size("pretrain-batch")
                 device = forms.device(lab, "pretrain-device")
-            with st.expander("Network, early stopping and seed", icon=":material/tune:"):
-                model = family.of(**forms.sizes(family, "pretrain"), num_classes=info.num_classes)
+            with st.expander("Early stopping and seed", icon=":material/tune:"):
                 patience = forms.whole(OptimSpec, "patience", "pretrain-patience", maximum=20)
                 keep = forms.kept_weights("pretrain-keep")
                 seed = forms.whole(RunSpec, "seed", "pretrain-seed", maximum=100)

@@ -6,7 +6,6 @@ import streamlit as st
 
 from core.data.sources.source import DatasetInfo
 from core.data.task_spec import TaskSpec
-from core.errors import LabError
 from core.lab import Lab
 from core.wording.numbers import bytes_text
 from pages.shared.literal import literal
@@ -57,26 +56,6 @@ def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None, k
     if infos[name].state == "absent":
         download(lab, infos[name], key)
     return None
-
-
-def task_preview(lab: Lab, task: TaskSpec, key: str) -> None:
-    """Draw an expander with one image per class."""
-    fold = st.expander("Preview images", icon=":material/image:", key=f"{key}-preview", on_change="rerun")
-    if not fold.open:
-        return
-    with fold:
-        try:
-            with st.spinner("Preparing the images"):
-                images, labels = lab.preview(task)
-                names = lab.catalog.load(task.dataset).class_names
-        except LabError as error:
-            st.error(literal(str(error)))
-            return
-        with st.container(horizontal=True, gap="small"):
-            for image, label in zip(images[:CLASSES_SHOWN], labels[:CLASSES_SHOWN], strict=True):
-                st.image(image, width=64, caption=literal(names[label]), alt=f"An image of class {names[label]}")
-        if len(labels) > CLASSES_SHOWN:
-            st.caption(f"Showing the first {CLASSES_SHOWN} of {len(labels)} classes.")
 
 
 def images_of(lab: Lab, before: TaskSpec, after: TaskSpec) -> None:

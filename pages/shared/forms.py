@@ -14,7 +14,6 @@ from core.methods.layers import SCALINGS, STARTS
 from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
-from core.networks.registry import FAMILIES
 from core.run_spec import OptimSpec, default_rate
 from core.spec import Device, Spec, bounds
 from core.study.stats.claims import DEFAULT_SEEDS, MAX_FORM_SEEDS
@@ -74,23 +73,6 @@ def learning_rate(
     """Draw a logarithmic slider for the learning rate, starting at the method's default for the network's family."""
     rate: float = one_of(OptimSpec, "learning_rate", LEARNING_RATE_CHOICES, key, default_rate(method, network), title)
     return rate
-
-
-def family(key: str) -> type[NetworkSpec]:
-    """Draw a choice of network families, if there are several."""
-    known = {each.name(): each for each in FAMILIES}
-    if len(known) == 1:
-        return FAMILIES[0]
-    kind = st.segmented_control(
-        "Network",
-        list(known),
-        default=FAMILIES[0].name(),
-        format_func=lambda kind: known[kind].title.capitalize(),
-        key=f"{key}-family",
-        persist_state="session",
-        required=True,
-    )
-    return known[kind]
 
 
 def sizes(spec: type[NetworkSpec], key: str) -> dict[str, Any]:

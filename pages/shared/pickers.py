@@ -8,12 +8,24 @@ from datetime import datetime
 import streamlit as st
 
 from core.lab import Lab
+from core.networks.network import NetworkSpec
+from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.wording.numbers import percent
 from core.wording.tasks import task_text
 from pages.shared.literal import literal
 
-__all__ = ["base_facts", "base_picker", "base_text", "experiment_text", "pick", "state_badge", "task_text", "when"]
+__all__ = [
+    "base_facts",
+    "base_picker",
+    "base_text",
+    "experiment_text",
+    "pick",
+    "start_text",
+    "state_badge",
+    "task_text",
+    "when",
+]
 
 STATE_ICONS = {
     "queued": ":material/schedule:",
@@ -38,9 +50,12 @@ def when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%d %b %H:%M")
 
 
-def base_text(run: Run) -> str:
-    """Describe a base in one line."""
-    return f"{task_text(run.spec.task)} · {base_facts(run)}"
+def base_text(base: Run | NetworkSpec) -> str:
+    """Describe a base in one line: a pretrain run, or a network that was brought."""
+    if isinstance(base, NetworkSpec):
+        return f"{base.sizes} · as it was brought"
+    brought = f"{base.spec.network.sizes} · " if base.spec.network.brought else ""
+    return f"{brought}{task_text(base.spec.task)} · {base_facts(base)}"
 
 
 def base_facts(run: Run) -> str:
@@ -94,13 +109,25 @@ def _to_address(query: str, key: str) -> None:
         st.query_params[query] = choice
 
 
-def base_picker(lab: Lab) -> Run | None:
-    """Draw a choice of bases, newest first; return None if there are none."""
-    bases = {run.id: run for run in lab.bases()}
+def base_picker(lab: Lab, brought: bool = True) -> Run | NetworkSpec | None:
+    """Draw a choice of bases, newest first, and of networks that were brought; return None if there are none.
+
+    Args:
+        lab: has them.
+        brought: whether to offer those that were brought.
+    """
+    bases: dict[str, Run | NetworkSpec] = {run.id: run for run in lab.bases()}
+    if brought:
+        bases |= {card.digest: lab.networks.spec(card.digest) for card in lab.networks.list()}
     if not bases:
         return None
-    names = {id: base_text(run) for id, run in bases.items()}
-    return bases[pick("Base", names, "base", "The pretrained network to start from.")]
+    names = {id: base_text(base) for id, base in bases.items()}
+    return bases[pick("Base", names, "base", "The network to start from: pretrained here, or brought as it is.")]
+
+
+def start_text(lab: Lab, spec: RunSpec) -> str:
+    """Describe what a fine-tune run starts from: its base, or the network that was brought."""
+    return base_text(spec.network if spec.base is None else lab.run(spec.base))
 
 
 def experiment_text(lab: Lab, experiment: Experiment) -> str:

@@ -54,6 +54,8 @@ def _value(field: FormField, labels: Sequence[int], key: str) -> Any:
         case "amount":
             amount = st.select_slider(about.title, [ALL, *forms.offered(list(field.choices), key)], ALL, **words)
             return None if amount == ALL else amount
+        case "choice":
+            return st.select_slider(about.title, forms.offered(list(field.choices), key), about.default, **words)
         case "share":
             return forms.validation_part(key)
 
@@ -69,5 +71,5 @@ def _shown(field: FormField, value: Any) -> Any:
             return value != bounds(TaskSpec, field.name).default
         case "amount":
             return value or ALL
-        case "share":
+        case "choice" | "share":
             return value

@@ -9,7 +9,6 @@ import streamlit as st
 
 from core.data.task_spec import TaskSpec
 from core.engine.cost import plan
-from core.engine.experiment import arm_specs
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -56,7 +55,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         task = task_form(lab, base, KEY)
         st.subheader("Settings to try")
         method = _adapter_method()
-        grid = _grid(method.title, base.spec.network)
+        grid = _grid(method.title, base if isinstance(base, NetworkSpec) else base.spec.network)
         optim, adapter, device = _training(lab, method)
     with cost, st.container(border=True):
         st.subheader("Estimated cost")
@@ -147,7 +146,13 @@ def _training(lab: Lab, method: type[LowRankSpec]) -> tuple[OptimSpec, LowRankSp
 
 
 def _start(
-    lab: Lab, base: Run, task: TaskSpec, grid: Grid, optim: OptimSpec, adapter: LowRankSpec, device: Device
+    lab: Lab,
+    base: Run | NetworkSpec,
+    task: TaskSpec,
+    grid: Grid,
+    optim: OptimSpec,
+    adapter: LowRankSpec,
+    device: Device,
 ) -> Experiment | None:
     """What the sweep costs, and its button.
 
@@ -155,7 +160,7 @@ def _start(
         LabError: the sweep is too small or too large, or does not hold.
     """
     arms = grid.arms(optim, adapter)
-    specs = arm_specs(base.id, base.spec, task, arms, range(grid.seeds), device)
+    specs = lab.specs_from(base, task, arms, range(grid.seeds), device)
     trained = sorted({plan(spec.network, spec.method).trainable_parameters for spec in specs})
     with st.grid(2, min_column_width=110):
         st.metric(

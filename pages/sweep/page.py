@@ -31,7 +31,7 @@ from pages.shared.figure_panel import show
 from pages.shared.like import fill_form
 from pages.shared.links import link
 from pages.shared.literal import literal
-from pages.shared.pickers import base_text, task_text, when
+from pages.shared.pickers import start_text, task_text, when
 from pages.shared.state import state_line
 from pages.shared.verdict_view import verdict_view
 from pages.sweep.form import sweep_form
@@ -206,7 +206,7 @@ if experiment is None:
 members = lab.members(experiment)
 first = members[0].spec
 st.caption(
-    f"Base: {literal(base_text(lab.run(experiment.base)))}. Task: {literal(task_text(first.task))}. "
+    f"Base: {literal(start_text(lab, first))}. Task: {literal(task_text(first.task))}. "
     f"{first.optim.epochs} epochs each, batches of {first.optim.batch_size}."
 )
 cells = cells_of(members)

@@ -10,7 +10,7 @@ from core.study.arms.choice import dropped_sentences
 from pages.shared.current import experiment_picker
 from pages.shared.links import link
 from pages.shared.literal import literal
-from pages.shared.pickers import base_text, task_text
+from pages.shared.pickers import start_text, task_text
 from pages.shared.tabs import draw_tabs
 from pages.weights.focus import choose_focus
 from pages.weights.instruments import instruments_part
@@ -58,7 +58,7 @@ try:
     shown = ", ".join(arm.label for arm in focus.arms)
     if len(focus.arms) < len({run.spec.arm for run in members}):
         shown += "; for each rank, the setting with the best validation accuracy"
-    base, task = base_text(lab.run(experiment.base)), task_text(focus.run.spec.task)
+    base, task = start_text(lab, focus.run.spec), task_text(focus.run.spec.task)
     st.caption(literal(f"Base: {base}. Task: {task}. Shown: {shown}."))
     for sentence in dropped_sentences(members):
         st.caption(literal(sentence))

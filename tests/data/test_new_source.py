@@ -16,7 +16,7 @@ from core.data.sources.source import DatasetInfo, Source
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.data.views.registry import view_of
-from core.engine.job import ADAPTER, NETWORK
+from core.engine.job import ADAPTER
 from core.engine.trial import evaluate_adapter
 from core.errors import DatasetError
 from core.lab import Lab, close_lab, open_lab
@@ -137,7 +137,7 @@ def test_pretraining_fine_tuning_and_a_verified_adapter(opened: Lab, experiment:
     assert lora.result.source_accuracy_before == base.result.accuracy
     content = opened.artifacts.path(lora.id, ADAPTER).read_bytes()
     on = [lora.spec.task, base.spec.task]
-    trial = evaluate_adapter(content, opened.artifacts.path(base.id, NETWORK), opened.tasks, on)
+    trial = evaluate_adapter(content, opened.artifacts.network(base.id), opened.tasks, on)
     assert trial.verification.certified
     target, source = trial.scores
     assert target.examples == source.examples == TEST

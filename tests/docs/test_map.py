@@ -14,6 +14,7 @@ FLOORS = floors()
 ROWS = {name: row_of(module, FLOORS) for name, module in MODULES.items()}
 TEXT = MAP.read_text(encoding="utf-8")
 HOME = {
+    "networks/",
     *("runs/ID/", "runs/ID/run.safetensors", "backups/", "deleted/", "deleted/runs.txt"),
     *("strays/", "damaged/", "owners/", "staging/", "datasets/"),
 }

@@ -143,9 +143,9 @@ def test_a_perceptron_file_has_nothing_but_its_tensors() -> None:
     assert header["__metadata__"] == {"format": "pt"}
 
 
-NEWER = json.dumps({"schema": 2, "kind": "transformer"})
+NEWER = json.dumps({"schema": 2, "kind": "diffusion"})
 FAULTS: dict[str, tuple[dict[str, Tensor | None], dict[str, str], str]] = {
-    "of a newer version": ({}, {METADATA: NEWER}, "of the kind 'transformer', which this version of LoRA Lab does"),
+    "of a newer version": ({}, {METADATA: NEWER}, "of the kind 'diffusion', which this version of LoRA Lab does"),
     "no JSON": ({}, {METADATA: "{"}, "is damaged"),
     "deep JSON": ({}, {METADATA: "[" * 100_000}, "is damaged"),
     "other sizes": ({}, {METADATA: SPEC.but(num_hidden=8).to_json()}, "is of another architecture: "),

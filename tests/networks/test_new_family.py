@@ -196,7 +196,7 @@ def test_its_adapter_is_verified_merged_and_evaluated(
     labels = logits(adapted, pixels(lab)).argmax(1)
     assert torch.equal(torch.from_numpy(predictions(lab, run)).long(), labels)
     assert PREDICTIONS in lab.store.files(run.id)
-    trial = evaluate_adapter(adapter.read_bytes(), base, lab.tasks, [TURNED, DIGITS])
+    trial = evaluate_adapter(adapter.read_bytes(), read_network(base), lab.tasks, [TURNED, DIGITS])
     assert run.result is not None
     assert [score.after.accuracy for score in trial.scores] == [run.result.accuracy, run.result.source_accuracy]
     assert main(["verify", str(adapter), "--base", str(base)]) == 0
@@ -477,7 +477,7 @@ def test_rows_of_one_request_are_answered_by_its_adapters_and_its_base(done: Don
 
 def test_a_preset_can_be_compared_on_it(done: Done) -> None:
     queued, specs = done.lab.comparison(
-        "rotation-45", "digits", None, SLOW, ARMS[:2], seeds=[0], family=ConvolutionSpec
+        "rotation-45", "digits", None, SLOW, ARMS[:2], seeds=[0], network=ConvolutionSpec.of()
     )
     assert [spec.network for _, spec in queued] == [ConvolutionSpec.of()]
     assert {spec.network for spec in specs} == {ConvolutionSpec.of()}

@@ -198,15 +198,13 @@ def of_peft(base: Path) -> bytes:
 def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab) -> None:
     (run,) = filled.runs(methods=["lora"])
     content, base = filled.artifacts.read(run.id, ADAPTER), str(run.spec.base)
-    trial = evaluate_adapter(content, filled.artifacts.path(base, NETWORK), filled.tasks, [DIGITS, TURNED, DIGITS])
+    trial = evaluate_adapter(content, filled.artifacts.network(base), filled.tasks, [DIGITS, TURNED, DIGITS])
     assert trial.verification == filled.artifacts.verify(run.id)
     own, turned = trial.scores
     assert run.result is not None
     assert (turned.before.accuracy, turned.after.accuracy) == (run.result.accuracy_before, run.result.accuracy)
     assert (own.before.accuracy, own.after.accuracy) == (run.result.source_accuracy_before, run.result.source_accuracy)
-    assert merged_with(content, filled.artifacts.path(base, NETWORK)) == filled.artifacts.read(
-        run.id, "merged.safetensors"
-    )
+    assert merged_with(content, filled.artifacts.network(base)) == filled.artifacts.read(run.id, "merged.safetensors")
 
     app = upload(from_file(draw("adapters"), base), "adapter.zip", content, "adapter-file")
     assert "its certificate is correct" in texts(app)

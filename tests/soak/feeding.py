@@ -15,7 +15,6 @@ from pathlib import Path
 
 from core.data.task_spec import TaskSpec
 from core.data.uploads import read_upload
-from core.engine.job import NETWORK
 from core.engine.trial import evaluate_adapter, merged_with
 from core.errors import LabError
 from core.lab import Lab
@@ -59,7 +58,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 def main(home: Path, base: str, files: list[Path]) -> None:
     """Read the files one by one; the first ones are valid, and warm the process up."""
     lab = Lab(Settings(home))
-    network = lab.artifacts.path(base, NETWORK)
+    network = lab.artifacts.network(base)
 
     def adapter(content: bytes) -> object:
         trial = evaluate_adapter(content, network, lab.tasks, [TaskSpec.of(dataset="digits")])

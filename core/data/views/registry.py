@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from core.data.views.image import ImageView
+from core.data.views.text import TextView
 from core.data.views.view import View
 from core.errors import DatasetError
 
 VIEWS: list[View] = [
     ImageView(),
+    TextView(),
 ]
 """One line per view."""
 

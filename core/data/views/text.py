@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class TextView:
     inputs: Mapping[str, tuple[int, ...]] = {"input_ids": (), "attention_mask": ()}
     fields: Sequence[FormField] = (
         FormField("classes", "classes"),
-        FormField("length", "amount", (16, 32, 64, 128, 256, 512)),
+        FormField("length", "choice", (16, 32, 64, 128, 256, 512)),
         FormField("shots", "amount", (1, 2, 5, 10, 20, 50, 100), help="Training texts per class."),
         FormField("validation", "share"),
     )
@@ -76,3 +77,44 @@ class TextView:
             validation=examples(dataset.train_texts, dataset.train_labels, chosen.validation),
             test=examples(dataset.test_texts, dataset.test_labels, chosen.test),
         )
+
+
+@dataclass(frozen=True)
+class TextPreview:
+    """What a network will read of a task."""
+
+    rows: tuple[tuple[tuple[str, ...], int, int], ...]
+    """The first batch: the tokens of each text, how many tokens of padding follow them, and its label."""
+    lengths: Labels
+    """(n,): tokens of each training text, before anything is cut."""
+    length: int
+    """Tokens that are kept."""
+
+    @property
+    def cut(self) -> int:
+        """Number of training texts that are cut."""
+        return int((self.lengths > self.length).sum())
+
+    @property
+    def share_lost(self) -> float:
+        """Share of all tokens that are cut off."""
+        return float(np.maximum(self.lengths - self.length, 0).sum() / max(self.lengths.sum(), 1))
+
+
+def preview(spec: TaskSpec, dataset: Dataset, reader: TextReader, batch: int) -> TextPreview:
+    """The first ``batch`` training texts as the network will read them, and the lengths of all.
+
+    Raises:
+        DatasetError: see :meth:`TextView.task`.
+    """
+    view = TextView()
+    task, chosen = view.task(spec, dataset, reader), view.outline(spec, dataset)
+    if not isinstance(dataset, TextDataset) or not isinstance(task.train, TextExamples):
+        raise DatasetError(f"{dataset.name} has no texts: choose a dataset of texts.")
+    seen = task.train.batch(slice(0, batch))
+    rows = tuple(
+        (tuple(reader.words(ids[mask.bool()].tolist())), int((mask == 0).sum()), int(label))
+        for ids, mask, label in zip(seen["input_ids"], seen["attention_mask"], task.train.labels[:batch], strict=True)
+    )
+    lengths = np.array([len(tokens) for tokens in reader.encode([dataset.train_texts[row] for row in chosen.train])])
+    return TextPreview(rows, lengths, spec.length)

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from core.data.dataset import Dataset, Images, Labels
+from core.data.dataset import Dataset
 from core.data.split import Outline
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 
-Widget = Literal["classes", "slider", "switch", "amount", "share"]
-"""How a field is asked for: labels to keep, a slider of whole steps, on or off, one of a few amounts or all, and a
-fraction of the training part."""
+Widget = Literal["classes", "slider", "switch", "amount", "choice", "share"]
+"""How a field is asked for: labels to keep, a slider of whole steps, on or off, one of a few amounts or all, one of a
+few numbers, and a fraction of the training part."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,4 @@ class View(Protocol):
         Raises:
             DatasetError: see :func:`core.data.split.outline`; or the dataset is of another kind.
         """
-        ...
-
-    def preview(self, task: Task, per_class: int) -> tuple[Images, Labels]:
-        """The first ``per_class`` training examples of each class as pictures, and their labels, sorted by class."""
         ...

@@ -70,7 +70,7 @@ def _bases_differ(specs: Sequence[RunSpec]) -> bool:
     """Whether arms start from different bases; bases that go with the seeds must be the same for all of a seed."""
     by_seed: dict[int | None, set[str | None]] = {}
     for spec in specs:
-        by_seed.setdefault(spec.seed if spec.own_base else None, set()).add(spec.base)
+        by_seed.setdefault(spec.seed if spec.own_base else None, set()).add(spec.base or spec.network.brought)
     return len({spec.start for spec in specs}) > 1 or any(len(bases) > 1 for bases in by_seed.values())
 
 

@@ -25,8 +25,10 @@ def forgetting_clause(lora: Arm, full: Arm) -> str:
         A main clause without a capital and without a full stop; empty where forgetting was not measured, where the
         source is the target, or where fewer than two seeds can be compared.
     """
+    if lora.spec.source is None:
+        return ""  # nothing was learnt before that could be measured
     # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
-    masked = bool(lora.spec.source and lora.spec.source.classes)
+    masked = bool(lora.spec.source.classes)
     difference = paired_difference(lora, full, "forgetting_masked" if masked else "forgetting")
     interval = difference.interval
     if lora.spec.source == lora.spec.task or not math.isfinite(interval.half_width):

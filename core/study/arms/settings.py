@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.methods.method import MethodSpec
+from core.methods.method import MethodSpec, Role
 from core.run_spec import RunSpec
 from core.spec import KindSpec, Spec
 from core.store.record import Run
@@ -57,7 +57,8 @@ def differences(runs: Sequence[Run]) -> pd.DataFrame:
 
 def share_base_and_task(runs: Sequence[Run]) -> bool:
     """Whether runs can be compared: all fine-tuned, from one base and on one task."""
-    return bool(runs) and all(run.spec.base for run in runs) and len({(r.spec.base, r.spec.task) for r in runs}) == 1
+    tuned = all(run.spec.role is not Role.BASE for run in runs)
+    return bool(runs) and tuned and len({(run.spec.base, run.spec.network, run.spec.task) for run in runs}) == 1
 
 
 def _text(value: Any) -> str:

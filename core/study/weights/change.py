@@ -11,13 +11,11 @@ import torch
 from torch import nn
 
 from core.adapter import apply_adapter
-from core.engine.job import NETWORK
 from core.errors import LoRAError
 from core.lab import Lab
 from core.methods.layers import AdaptedLinear
 from core.methods.merging import merged_copy
 from core.methods.method import Role
-from core.networks.file import read_network
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import best_arm, chosen_arms, is_adapter
@@ -100,10 +98,10 @@ def read_change(lab: Lab, run: Run) -> WeightChange:
         NetworkFileError: a network's file is damaged.
         AdapterError: the adapter's file is damaged, or was trained on another base.
     """
-    base = read_network(lab.artifacts.base(run))
+    base = lab.artifacts.base_network(run)
     if run.spec.role is Role.ADAPTER:
         return WeightChange(base, apply_adapter(base, lab.artifacts.adapter(run.id)))
-    return WeightChange(base, read_network(lab.artifacts.path(run.id, NETWORK)))
+    return WeightChange(base, lab.artifacts.network(run.id))
 
 
 def layer_shapes(run: Run) -> dict[str, tuple[int, int]]:

@@ -14,12 +14,10 @@ from core.adapter import apply_adapter
 from core.data.examples import Examples
 from core.data.task_spec import TaskSpec
 from core.data.views.image import images_of
-from core.engine.job import NETWORK
 from core.engine.predictions import Predictions
 from core.errors import PredictionsError
 from core.lab import Lab
 from core.methods.method import Role
-from core.networks.file import read_network
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.examples import (
@@ -53,7 +51,7 @@ def predictions(lab: Lab, run: Run) -> Predictions:
     truth = true_labels(lab, run.spec.task)
 
     def compute() -> Tensor:
-        labels = _predict(network_of_run(lab, run), lab.tasks.get(run.spec.task).test)
+        labels = _predict(network_of_run(lab, run), lab.tasks.get(run.spec.task, network=run.spec.network).test)
         _check(labels.numpy(), truth, run)
         return labels
 
@@ -138,8 +136,8 @@ def network_of_run(lab: Lab, run: Run) -> nn.Module:
         LabError: a file is gone or damaged, or the run has not made one.
     """
     if run.spec.role is not Role.ADAPTER:
-        return read_network(lab.artifacts.path(run.id, NETWORK))
-    return apply_adapter(read_network(lab.artifacts.base(run)), lab.artifacts.adapter(run.id))
+        return lab.artifacts.network(run.id)
+    return apply_adapter(lab.artifacts.base_network(run), lab.artifacts.adapter(run.id))
 
 
 @torch.no_grad()

@@ -12,11 +12,9 @@ from statistics import fmean
 from torch import nn
 
 from core.data.task import EvaluationPart, Task
-from core.engine.job import NETWORK
 from core.errors import LabError, RunStateError
 from core.lab import Lab
 from core.methods.method import Role
-from core.networks.file import read_network
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm
@@ -43,7 +41,7 @@ def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int]) -> list[CutArm]:
     """
     cuts = {rank: CutArm(rank) for rank in sorted(set(ranks))}
     for run in full.runs:
-        base, tuned = read_network(lab.artifacts.base(run)), read_network(lab.artifacts.path(run.id, NETWORK))
+        base, tuned = lab.artifacts.base_network(run), lab.artifacts.network(run.id)
         target, source = _tasks(lab, run.spec)
         for cut, network in zip(cuts.values(), cut_networks(base, tuned, list(cuts)), strict=True):
             cut.by_seed[run.spec.seed] = _standing(network, target, source, "test")
@@ -104,7 +102,7 @@ def base_standings(lab: Lab, arms: Iterable[Arm]) -> dict[str, Standing]:
     for run in (run for arm in arms for run in arm.runs if run.spec.base):
         if str(run.spec.base) not in found:
             target, source = _tasks(lab, run.spec)
-            found[str(run.spec.base)] = _standing(read_network(lab.artifacts.base(run)), target, source, "validation")
+            found[str(run.spec.base)] = _standing(lab.artifacts.base_network(run), target, source, "validation")
     return found
 
 
@@ -123,7 +121,9 @@ def image_by_image(lab: Lab, a: Run, b: Run) -> ExampleDifference:
 
 
 def _tasks(lab: Lab, spec: RunSpec) -> tuple[Task, Task | None]:
-    return lab.tasks.get(spec.task), lab.tasks.get(spec.source) if spec.source else None
+    network = spec.network
+    source = lab.tasks.get(spec.source, network=network) if spec.source else None
+    return lab.tasks.get(spec.task, network=network), source
 
 
 def _standing(network: nn.Module, task: Task, source: Task | None, part: EvaluationPart) -> Standing:

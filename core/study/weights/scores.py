@@ -104,8 +104,9 @@ def read_exam(lab: Lab, run: Run, part: PartName) -> Exam:
         DatasetError: a dataset is missing.
     """
     target, source = run.spec.task, run.spec.source
-    other = lab.tasks.get(source) if source is not None and source != target else None
-    return Exam(_part(lab.tasks.get(target), part), _part(other, part) if other is not None else None)
+    own = lab.tasks.get(target, network=run.spec.network)
+    other = lab.tasks.get(source, network=run.spec.network) if source is not None and source != target else None
+    return Exam(_part(own, part), _part(other, part) if other is not None else None)
 
 
 def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> list[Evaluation]:
