@@ -160,7 +160,7 @@ def run_again(experiment: Experiment, specs: list[RunSpec]) -> None:
         specs: of all its runs.
     """
     grid = is_tuned(specs) and not any(spec.role is Role.CONTROL or spec.own_base for spec in specs)
-    like_link("sweep" if grid else "finetune", experiment.id, experiment.base)
+    like_link("sweep" if grid else "finetune", experiment.id, str(specs[0].base or specs[0].network.brought))
 
 
 def _counted(count: int, what: str) -> str:

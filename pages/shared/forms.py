@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import streamlit as st
 
 from core.data.task_spec import TaskSpec
-from core.engine.cost import target_layers
 from core.lab import Lab
 from core.methods.layers import SCALINGS, STARTS
 from core.methods.low_rank import LowRankSpec
@@ -18,6 +16,7 @@ from core.run_spec import OptimSpec, default_rate
 from core.spec import Device, Spec, bounds
 from core.study.stats.claims import DEFAULT_SEEDS, MAX_FORM_SEEDS
 from core.study.stats.words import seeds_line
+from pages.shared.layer_form import layer_form
 
 LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 6) for power in (-5, -4, -3, -2, -1) for digit in (1, 2, 5)]
 RANK_CHOICES = [1, 2, 4, 8, 16, 32, 64, 128]
@@ -95,12 +94,6 @@ def _size(spec: type[NetworkSpec], field: str, key: str) -> Any:
     return about.default
 
 
-def _keep_layers(key: str, layers: Sequence[str]) -> None:
-    """Choose all layers of another network where the form still has those of the one before."""
-    if not set(st.session_state.get(key, ())) <= set(layers):
-        st.session_state[key] = list(layers)
-
-
 def batch_size(key: str) -> int:
     """Draw a slider for the batch size, in powers of two."""
     size: int = one_of(OptimSpec, "batch_size", [2**power for power in range(3, 11)], key)
@@ -156,9 +149,7 @@ def adapters(key: str, network: NetworkSpec) -> list[dict[str, Any]]:
     )
     alpha = one_of(LowRankSpec, "alpha", ALPHA_CHOICES, f"{key}-alpha")
     with st.expander("Scaling, initialization and layers", icon=":material/tune:"):
-        scaling_about, start_about, layers_about = (
-            bounds(LowRankSpec, name) for name in ("scaling", "start", "target_modules")
-        )
+        scaling_about, start_about = (bounds(LowRankSpec, name) for name in ("scaling", "start"))
         scaling = st.segmented_control(
             scaling_about.title,
             SCALINGS,
@@ -177,20 +168,7 @@ def adapters(key: str, network: NetworkSpec) -> list[dict[str, Any]]:
             persist_state="session",
             required=True,
         )
-        known = list(target_layers(network))
-        _keep_layers(f"{key}-layers", known)
-        layers = st.pills(
-            layers_about.title,
-            known,
-            selection_mode="multi",
-            default=known,
-            key=f"{key}-layers",
-            help="Linear layers that get an adapter.",
-            persist_state="session",
-            wrap=True,
-        )
-    # One spelling for "all layers", so that the same choice is the same arm wherever it was made.
-    targets = ("all-linear",) if layers == known else tuple(layers)
+        targets = layer_form(key, network)
     return [
         {"rank": rank, "alpha": alpha, "scaling": scaling, "start": start, "target_modules": targets}
         for rank in sorted(ranks)

@@ -7,13 +7,13 @@ from typing import Any
 import streamlit as st
 
 from core.data.presets import PRESETS, preset_tasks
-from core.engine.cost import target_layers
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import method_order
 from core.run_spec import RunSpec
 from pages.shared import forms
+from pages.shared.layer_form import layer_values
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.view_form import widget_values
@@ -31,7 +31,7 @@ def like_link(page: str, experiment: str, base: str) -> None:
     Args:
         page: ``finetune`` or ``sweep``.
         experiment: id of the experiment.
-        base: id of its base.
+        base: id of its base, or the digest of the network that was brought.
     """
     st.session_state.pop(FILLED, None)
     link(page, "Run again with changes", {"like": experiment, "base": base})
@@ -59,7 +59,7 @@ def fill_form(lab: Lab, key: str) -> bool:
         st.warning(literal(str(error)))
         return False
     first = specs[0]
-    st.query_params["base"] = st.session_state["pick-base"] = str(first.base)
+    st.query_params["base"] = st.session_state["pick-base"] = str(first.base or first.network.brought)
     values = _task(lab, first) | {
         "seeds": min(len({spec.seed for spec in specs}), forms.MAX_FORM_SEEDS),
         "epochs": min(first.optim.epochs, MAX_EPOCHS),
@@ -113,9 +113,7 @@ def _arms(specs: list[RunSpec]) -> dict[str, Any]:
         values["rank"] = sorted({spec.adapter.rank for spec in adapters if spec.adapter})
         if adapter is not None:
             values |= {"alpha": adapter.alpha, "scaling": adapter.scaling, "start": adapter.start}
-            known = target_layers(specs[0].network)
-            targets = known if adapter.target_modules == ("all-linear",) else adapter.target_modules
-            values["layers"] = [name for name in known if name in targets]
+            values |= layer_values(specs[0].network, adapter.target_modules)
     return values
 
 
