@@ -15,7 +15,7 @@ ROWS = {name: row_of(module, FLOORS) for name, module in MODULES.items()}
 TEXT = MAP.read_text(encoding="utf-8")
 HOME = {
     *("runs/ID/", "runs/ID/run.safetensors", "backups/", "deleted/", "deleted/runs.txt"),
-    *("strays/", "damaged/", "owners/", "staging/", "datasets/"),
+    *("strays/", "damaged/", "owners/", "staging/", "datasets/", "networks/"),
 }
 """What lies in a home folder, and what only looks like a path."""
 
