@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Sequence
 
-from core.background import Background
 from core.data.catalog import Catalog
 from core.data.dataset import Images, Labels
 from core.data.downloads import Downloads
@@ -28,6 +27,7 @@ from core.engine.workers import Workers
 from core.errors import LabError
 from core.methods.method import Role
 from core.methods.registry import methods
+from core.networks.library.arrivals import Arrivals
 from core.networks.library.networks import Networks
 from core.run_spec import RunSpec
 from core.serving.predictor import Predictor
@@ -50,7 +50,7 @@ class Lab(Launcher):
     Methods launch (:class:`core.engine.launcher.Launcher`), follow and control runs. Everything else is a part with
     methods of its own: :attr:`search`, :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space),
     :attr:`estimates` (time and memory), :attr:`timer` (time of a step), :attr:`predictor` (answers with adapters),
-    :attr:`catalog` (datasets), :attr:`tasks`, :attr:`downloads`, :attr:`networks` (brought ones) and :attr:`bringing`
+    :attr:`catalog` (datasets), :attr:`tasks`, :attr:`downloads`, :attr:`networks` (brought ones) and :attr:`arrivals`
     (networks that arrive in the background). Only tests use the store and the workers directly.
     """
 
@@ -62,7 +62,7 @@ class Lab(Launcher):
         self.networks = Networks(
             settings, users=self._starting_from, check_room=lambda size: self.usage.check_bytes(size)
         )
-        self.bringing = Background()
+        self.arrivals = Arrivals(self.networks)
         self.tasks = Tasks(self.catalog)
         self.downloads = Downloads(self.catalog)
         self.store = Store(settings.store)
@@ -117,7 +117,7 @@ class Lab(Launcher):
         if not self.workers.close(timeout):
             log.warning("A run did not stop within %g s; the next start marks it as interrupted.", timeout)
         self.downloads.close()
-        self.bringing.close()
+        self.arrivals.close()
         self.predictor.close()
         self.timer.close(end - time.monotonic())
         self.estimates.close(end - time.monotonic())

@@ -6,6 +6,7 @@ import builtins
 import re
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cachetools import LRUCache
@@ -17,7 +18,7 @@ from core.networks.library.card import NetworkCard, read_card
 from core.networks.library.check import read_all
 from core.networks.library.files import NetworkFiles
 from core.networks.library.hub import HubPlace
-from core.networks.library.known import KnownNetwork, known
+from core.networks.library.known import KNOWN, KnownNetwork, known
 from core.networks.library.package import packaged_path, packaged_place
 from core.networks.library.partial import arriving, clean
 from core.networks.library.place import FolderPlace, Place
@@ -35,6 +36,17 @@ NAMED = 3
 """Runs that a sentence lists by id; the others are counted."""
 
 _DIGEST = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A known network that can be brought."""
+
+    network: KnownNetwork
+    is_installed: bool
+    """Whether it is in an installed package; otherwise it is downloaded."""
+    card: NetworkCard | None
+    """Its card if it is in the library already."""
 
 
 class Networks:
@@ -91,6 +103,10 @@ class Networks:
         if by_name is not None or len(name) < MIN_PREFIX:
             return by_name
         return next((card for card in cards if card.digest.startswith(name.lower())), None)
+
+    def offers(self) -> builtins.list[Offer]:
+        """The known networks, and where each would be brought from."""
+        return [Offer(network, packaged_path(network) is not None, self.find(network.name)) for network in KNOWN]
 
     def spec(self, digest: str, num_classes: int = 2) -> TransformerSpec:
         """The network as a spec, for data with this number of classes.
@@ -221,12 +237,16 @@ class Networks:
         with self._lock:
             self._readers.pop(digest, None)
 
+    def runs_from(self, digest: str) -> Sequence[str]:
+        """Ids of the runs that start from a network, so that it cannot be deleted."""
+        return self._users(digest)
+
     def clean(self) -> None:
         """Delete what processes that were killed have left of networks, and downloads that nobody continued."""
         clean(self._settings.networks)
 
     def _check_unused(self, digest: str) -> None:
-        runs = self._users(digest)
+        runs = self.runs_from(digest)
         if runs:
             named = ", ".join(runs[:NAMED]) + (f" and {len(runs) - NAMED:,} more" if len(runs) > NAMED else "")
             raise NetworkInUseError(f"This network cannot be deleted, since runs start from it: {named}.")
