@@ -119,6 +119,10 @@ class RunInUseError(RunStateError):
     """A run cannot be deleted, since it is in training or other runs start from it."""
 
 
+class NetworkInUseError(RunStateError):
+    """A brought network cannot be deleted, since runs refer to it."""
+
+
 class NoteError(LabError, ValueError):
     """A note, tag or name is too long, or contains characters that are not text."""
 

@@ -29,6 +29,7 @@ from core.engine.workers import Workers
 from core.errors import LabError
 from core.methods.method import Role
 from core.methods.registry import methods
+from core.networks.library.arrivals import Arrivals
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
@@ -51,10 +52,9 @@ class Lab(Launcher):
 
     Methods launch (:class:`core.engine.launcher.Launcher`), follow and control runs. Everything else is a part with
     methods of its own: :attr:`search`, :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space),
-    :attr:`estimates` (time and memory), :attr:`timer` (time of a step),
-    :attr:`predictor` (answers with adapters), :attr:`catalog` (datasets), :attr:`networks` (those that somebody
-    brought), :attr:`tasks` and :attr:`downloads`. Only
-    tests use the store and the workers directly.
+    :attr:`estimates` (time and memory), :attr:`timer` (time of a step), :attr:`predictor` (answers with adapters),
+    :attr:`catalog` (datasets), :attr:`tasks`, :attr:`downloads`, :attr:`networks` (brought ones) and :attr:`arrivals`
+    (networks that arrive in the background). Only tests use the store and the workers directly.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -62,7 +62,10 @@ class Lab(Launcher):
         settings.make_home()
         self.settings = settings
         self.catalog = Catalog(settings)
-        self.networks = Networks(settings)
+        self.networks = Networks(
+            settings, users=self._starting_from, check_room=lambda size: self.usage.check_bytes(size)
+        )
+        self.arrivals = Arrivals(self.networks)
         self.tasks = Tasks(self.catalog, reader=self.networks.reader)
         self.downloads = Downloads(self.catalog)
         self.store = Store(settings.store)
@@ -91,6 +94,7 @@ class Lab(Launcher):
         self.store.verify()
         self._process.enter()
         self.notes.finish_deletions()
+        self.networks.clean()
         # Before runs of dead processes are recovered: if an older store was put back, the folders are newer.
         left = self.store.runs(states=["queued", "running", "interrupted"])
         self._copies.catch_up([run.id for run in left])
@@ -116,6 +120,7 @@ class Lab(Launcher):
         if not self.workers.close(timeout):
             log.warning("A run did not stop within %g s; the next start marks it as interrupted.", timeout)
         self.downloads.close()
+        self.arrivals.close()
         self.predictor.close()
         self.timer.close(end - time.monotonic())
         self.estimates.close(end - time.monotonic())
@@ -206,6 +211,11 @@ class Lab(Launcher):
         bases = self.runs_of([run.spec.base] if run.spec.base else [])
         base = [Recipe.of_run(run, self._weights(run)) for run in bases]
         return Recipe.of_run(run, self._weights(run), *base)
+
+    def _starting_from(self, digest: str) -> list[str]:
+        """Ids of the runs whose network has the weights of this digest, the oldest first."""
+        query = "SELECT id FROM runs WHERE json_extract(spec, '$.network.weights') = ? ORDER BY created"
+        return [row["id"] for row in self.store.rows(query, digest)]
 
     def _weights(self, run: Run) -> str | None:
         """SHA-256 of a run's trained weights, if it has a result; see :func:`core.engine.recipe.weights_digest`."""

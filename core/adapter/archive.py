@@ -20,8 +20,7 @@ CARD = "README.md"
 
 MAX_ENTRIES = 16
 MAX_BYTES = 48 * 2**20
-"""Maximum size of a zip, and of all its unpacked entries; the largest adapter that a spec allows has 45 MiB. The
-server's limit for uploads (``maxUploadSize``) is the same."""
+"""Maximum size of a zip, and of all its unpacked entries; the largest adapter that a spec allows has 45 MiB."""
 MAX_TEXT = 2**20
 """Maximum size of a JSON or Markdown entry."""
 

@@ -32,12 +32,14 @@ class Usage:
     store: int
     """The store, with the curves of all runs, and its backups."""
     datasets: int
+    networks: int
+    """Brought networks, and what has arrived of others."""
     limit: int
 
     @property
     def total(self) -> int:
         """Bytes of all categories together."""
-        return self.runs + self.store + self.datasets
+        return self.runs + self.store + self.datasets + self.networks
 
 
 class DiskUsage:
@@ -61,6 +63,7 @@ class DiskUsage:
             store=max(0, sum(_size(path.with_name(path.name + end)) for end in ("", "-wal")) - free)
             + _tree(self._settings.backups),
             datasets=_tree(self._settings.datasets),
+            networks=_tree(self._settings.networks),
             limit=self._settings.max_stored_bytes,
         )
 
@@ -82,6 +85,14 @@ class DiskUsage:
             if like not in sizes:
                 sizes[like] = self._expected(spec)
             coming += sizes[like]
+        self.check_bytes(coming)
+
+    def check_bytes(self, coming: int) -> None:
+        """Check that there is room for so many bytes.
+
+        Raises:
+            StorageFullError: there is not enough room.
+        """
         used, limit = self.measure().total, self._settings.max_stored_bytes
         if used + coming > limit:
             raise StorageFullError(

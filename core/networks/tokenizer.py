@@ -55,7 +55,8 @@ class Tokenizer:
     @property
     def largest(self) -> int:
         """The largest id of a token, that of padding included."""
-        return max(self.padding, *map(int, self._tokenizer.get_vocab(with_added_tokens=True).values()))
+        ids: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
+        return max((self.padding, *ids.values()))
 
     def encode(self, texts: Sequence[str], length: int | None = None) -> list[list[int]]:
         """Token ids of each text, with the tokens that mark its beginning and end.

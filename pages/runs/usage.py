@@ -18,7 +18,8 @@ def usage_bar(lab: Lab) -> None:
     st.progress(
         share,
         f"{bytes_text(usage.total)} of {bytes_text(usage.limit)} stored: {bytes_text(usage.runs)} of files, "
-        f"{bytes_text(usage.store)} of curves and settings, {bytes_text(usage.datasets)} of datasets",
+        f"{bytes_text(usage.store)} of curves and settings, {bytes_text(usage.datasets)} of datasets, "
+        f"{bytes_text(usage.networks)} of networks",
     )
     if share >= WARNING_SHARE:
         st.warning(

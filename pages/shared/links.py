@@ -24,6 +24,7 @@ ENTRIES = {
     "pretrain": Entry("Pretrain", ":material/school:", "Train"),
     "finetune": Entry("Fine-tune", ":material/tune:", "Train"),
     "sweep": Entry("Sweep", ":material/grid_on:", "Train"),
+    "networks": Entry("Networks", ":material/hub:", "Train"),
     "data": Entry("Data", ":material/database:", "Train"),
     "runs": Entry("Runs", ":material/list:", "Results"),
     "compare": Entry("Compare", ":material/stacked_line_chart:", "Results"),

@@ -16,7 +16,7 @@ TEXT = MAP.read_text(encoding="utf-8")
 HOME = {
     "networks/",
     *("runs/ID/", "runs/ID/run.safetensors", "backups/", "deleted/", "deleted/runs.txt"),
-    *("strays/", "damaged/", "owners/", "staging/", "datasets/"),
+    *("strays/", "damaged/", "owners/", "staging/", "datasets/", "networks/"),
 }
 """What lies in a home folder, and what only looks like a path."""
 

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import string
 from pathlib import Path
 from typing import Any
 
 import torch
 
-WORDS = (
-    "a",
-    "the",
-    "cat",
-    "dog",
-    "sat",
-    "ran",
-    "on",
-    "mat",
-    "far",
-    "red",
-    "blue",
-    "big",
-    "small",
-    "and",
-    "not",
-    "very",
-)
+WORDS = tuple("a the cat dog sat ran on mat far red blue big small and not very".split())  # noqa: SIM905
 """The words that the tokenizer knows, beside its four special tokens and what is in none of them."""
 
 SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[UNK]")
 
-VOCABULARY = len(SPECIAL) + len(WORDS) + 4
+VOCABULARY = 48
 """Rows of the embeddings: more than there are tokens, as most networks have."""
 
 _ENCODER: dict[str, Any] = {
@@ -81,12 +64,15 @@ def tiny_config(architecture: str, **changes: Any) -> Any:
     return AutoConfig.for_model(architecture, **SIZES[architecture] | changes)
 
 
-def tiny_tokenizer(words: Sequence[str] = WORDS) -> Any:
-    """A fast tokenizer that splits at spaces; ids start with ``SPECIAL``."""
+def tiny_tokenizer(architecture: str = "bert") -> Any:
+    """A fast tokenizer that splits at spaces; ids start with ``SPECIAL``. That of Qwen2 can only split at letters."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
-    vocabulary = {word: number for number, word in enumerate((*SPECIAL, *words))}
+    if architecture == "qwen2":  # transformers replaces any other tokenizer of this architecture by its own
+        letters = ("<|endoftext|>", "\u0120", *string.ascii_lowercase)
+        return Qwen2Tokenizer(vocab={letter: number for number, letter in enumerate(letters)}, merges=[])
+    vocabulary = {word: number for number, word in enumerate((*SPECIAL, *WORDS))}
     own = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     own.normalizer = normalizers.Lowercase()
     own.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -130,7 +116,7 @@ def save_tiny(
         torch.manual_seed(seed)
         network = kind.from_config(tiny_config(architecture, **changes)).to(dtype)
     network.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
-    tiny_tokenizer().save_pretrained(folder)
+    tiny_tokenizer(architecture).save_pretrained(folder)
     if readme:
         (folder / "README.md").write_text(readme)
     return folder

@@ -30,7 +30,7 @@ from tests.soak.sentences import faults_of
 from tests.soak.sizes import FULL, keep
 
 UPLOAD_BYTES = 48 * 2**20
-"""Upload limit of the server (``maxUploadSize``)."""
+"""Upload limit of adapters; that of datasets is smaller."""
 
 MAX_GROWTH = 300 * 2**20
 """Maximum growth of memory per input, compared with a process that has read valid files."""

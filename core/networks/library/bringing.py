@@ -1,30 +1,35 @@
-"""Bringing one network: its files are copied under a temporary name, checked, and moved into place as a whole."""
+"""Bringing one network: its files are copied to a temporary folder, checked, and moved into place as a whole."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import torch
 
 from core.errors import NetworkFileError, StorageFullError
 from core.files import sha256_of
+from core.memory import free_bytes
 from core.networks.library.card import NetworkCard, read_card, write_card
-from core.networks.library.check import check_config, check_headers, inspect, read_text
+from core.networks.library.check import check_kind, inspect
 from core.networks.library.files import CONFIG, INDEX, README, NetworkFiles, choose, digest_of, licence_in, with_shards
+from core.networks.library.partial import BrokenOffError, arriving, clean
+from core.networks.library.place import Place
 from core.networks.transformer import TransformerSpec
 from core.settings import Settings
 
-CHUNK = 2**20
-"""Bytes to copy at once."""
-
 MAX_NAME = 100
+
 SLACK = 2**26
 """Bytes of the disk that stay free."""
+
+COPIED = 0.9
+"""Share of the progress that copying takes; the rest is for the checks."""
 
 
 class Bringing:
@@ -33,137 +38,158 @@ class Bringing:
     def __init__(
         self,
         settings: Settings,
-        what: str,
+        place: Place,
+        check_room: Callable[[int], None],
         progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         """Args:
         settings: the home folder.
-        what: subject of error messages, as in ``The folder minilm``.
+        place: where the network is.
+        check_room: called with the network's bytes; raises StorageFullError if the home folder has no room for them.
         progress: called with the fraction that is done, 0 to 1.
         stop: once set, bringing ends at the next piece.
         """
         self._settings = settings
-        self._what = what
+        self._place = place
+        self._check_room = check_room
         self._progress = progress or (lambda share: None)
         self._stop = stop or threading.Event()
 
-    def check_stopped(self) -> None:
-        """Raises: NetworkFileError: it is to be stopped."""
-        if self._stop.is_set():
-            raise NetworkFileError(f"{self._what} was not brought: it was stopped.")
-
-    def from_folder(self, folder: Path, name: str, origin: str, revision: str = "") -> NetworkCard:
-        """Copy, check and keep the files of a folder.
+    def run(self, name: str) -> NetworkCard:
+        """Copy, check and keep the files, completely or not at all.
 
         Raises:
-            NetworkFileError: a file is missing, damaged or too large, or it was stopped.
+            NetworkFileError: a file is missing, damaged or too large; or it was stopped, or the connection was lost.
             StorageFullError: there is no room for it.
         """
-        try:
-            names = {entry.name for entry in os.scandir(folder) if entry.is_file()}
-        except OSError as error:
-            raise NetworkFileError(f"{self._what} cannot be read: {error.strerror}.") from error
-        files = choose(names, self._what)
+        place = self._place
+        sizes = place.sizes()
+        files = choose(sizes.keys(), place.what)
+        # The cheap checks come before anything is copied: they find what is wrong with most networks.
+        check_kind(place.read(CONFIG), place.what)
         if INDEX in files.texts:
-            files = with_shards(files, read_text(folder / INDEX), names, self._what)
-        # Before anything is copied: what is wrong with most networks is found without it.
-        check_config(read_text(folder / CONFIG), check_headers(folder, files, self._what), self._what)
-        sizes = {name: (folder / name).stat().st_size for name in files.all}
-        self.check_room(sum(sizes.values()))
-        licence = licence_in(read_text(folder / README)) if README in names else ""
-        networks = self._settings.networks
+            files = with_shards(files, place.read(INDEX), sizes.keys(), place.what)
+        self._check_sizes({file: sizes[file] for file in files.all}, files)
+        licence = licence_in(place.read(README)) if README in sizes else ""
+        clean(self._settings.networks)
         try:
-            networks.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=networks, prefix=".brought.", suffix=".part") as place:
-                staged = Path(place) / "files"
-                staged.mkdir()
-                done, total = 0, sum(sizes.values()) or 1
-                for file in files.all:
-                    done += self._copy(folder / file, staged / file, done, total)
-                return self.keep(staged, files, name, origin, revision, licence)
+            with arriving(self._settings.networks, place.key, place.what) as folder:
+                self._copy(folder, files, sizes)
+                return self._keep(folder, files, name, licence or place.licence)
         except OSError as error:
-            raise NetworkFileError(f"{self._what} cannot be copied: {error.strerror or error}.") from error
+            raise NetworkFileError(
+                f"{place.what} could not be saved: {error.strerror or error}. Free some space, then bring it again."
+            ) from error
 
-    def check_room(self, size: int) -> None:
-        """Check a network of so many bytes against the limits of the family, the home folder and the disk.
+    def _check_sizes(self, sizes: Mapping[str, int], files: NetworkFiles) -> None:
+        """Check the network against the limits of the family, of memory, of the home folder and of the disk.
 
         Raises:
-            NetworkFileError: it is larger than any network may be.
+            NetworkFileError: it is larger than any network may be, or than the memory that is free.
             StorageFullError: there is no room.
         """
+        what, size = self._place.what, sum(sizes.values())
         if size > TransformerSpec.max_bytes:
             raise NetworkFileError(
-                f"{self._what} has {size / 1e9:.1f} GB, more than the {TransformerSpec.max_bytes / 1e9:.1f} GB that a "
+                f"{what} has {size / 1e9:.1f} GB, more than the {TransformerSpec.max_bytes / 1e9:.1f} GB that a "
                 "network may have: choose a smaller one."
             )
+        weights, memory = sum(sizes[file] for file in files.weights), free_bytes(torch.device("cpu"))
+        if weights > memory:
+            raise NetworkFileError(
+                f"{what} has {weights / 1e9:.1f} GB of weights, but {memory / 1e9:.1f} GB of memory are free on this "
+                "machine: choose a smaller network."
+            )
+        self._check_room(size)
         folder = next(path for path in (self._settings.networks, *self._settings.networks.parents) if path.exists())
         free = shutil.disk_usage(folder).free - SLACK
         if size > free:
             raise StorageFullError(
-                f"{self._what} has {size / 1e9:.2f} GB, but only {max(free, 0) / 1e9:.2f} GB are free on this disk: "
+                f"{what} has {size / 1e9:.2f} GB, but {max(free, 0) / 1e9:.2f} GB are free on the disk of LoRA Lab: "
                 "make room, then bring it again."
             )
 
-    def keep(
-        self, staged: Path, files: NetworkFiles, name: str, origin: str, revision: str, licence: str
-    ) -> NetworkCard:
-        """Check the files of a folder on the library's disk, and move that folder to its place.
+    def _copy(self, folder: Path, files: NetworkFiles, sizes: Mapping[str, int]) -> None:
+        """Copy all files into a folder, from where an earlier copy was broken off."""
+        for path in folder.iterdir():
+            if path.name not in files.all:  # of another revision
+                path.unlink()
+        done, total = 0, sum(sizes[file] for file in files.all) or 1
+        for file in files.all:
+            path, size = folder / file, sizes[file]
+            start = path.stat().st_size if path.exists() else 0
+            if start > size:
+                path.unlink()
+                start = 0
+            copied = start
+            with path.open("ab") as copy:
+                # Also asked for when nothing is left, so that the copy is checked.
+                for piece in self._place.pieces(file, start) if start < size else ():
+                    self._check_stopped()
+                    copied += len(piece)
+                    if copied > size:
+                        raise NetworkFileError(f"{self._place.what} sends more of {file:.80} than it has: try again.")
+                    copy.write(piece)
+                    self._progress(COPIED * (done + copied) / total)
+                copy.flush()
+                os.fsync(copy.fileno())
+            if copied < size:
+                raise NetworkFileError(f"{self._place.what} became smaller while it was copied: bring it again.")
+            self._place.check_copy(file, path)
+            done += size
+
+    def _keep(self, folder: Path, files: NetworkFiles, name: str, licence: str) -> NetworkCard:
+        """Check the files in a folder of the library's disk, and move them to their place.
 
         Raises:
             NetworkFileError: a file is damaged, or the parts do not fit together.
             OSError: the disk is full or not writable.
         """
-        found = inspect(staged, files, self._what, self.check_stopped)
-        hashes = {file: sha256_of(staged / file) for file in files.all}
+        found = inspect(folder, files, self._place.what, self._check_stopped)
+        hashes = {file: sha256_of(folder / file) for file in files.all}
         card = NetworkCard(
             digest=digest_of(hashes),
             name=tidy(name),
-            revision=revision,
-            origin=origin,
+            revision=self._place.revision,
+            origin=self._place.origin,
             licence=licence,
-            bytes=sum((staged / file).stat().st_size for file in files.all),
+            bytes=sum((folder / file).stat().st_size for file in files.all),
             files=hashes,
             brought=time.time(),
             **dataclasses.asdict(found),
         )
-        self.check_stopped()
+        self._check_stopped()
         final = self._settings.networks / card.digest
-        write_card(staged, card)
-        flush(staged)
-        if final.exists() and self._is_whole(final, card):
-            kept = dataclasses.replace(read_card(final), name=card.name)
-            write_card(final, kept)
-            self._progress(1.0)
-            return kept
-        put_in_place(staged, final)
-        flush(final.parent)
+        if is_whole(final, card):
+            card = dataclasses.replace(read_card(final), name=card.name)
+            write_card(final, card)
+        else:
+            staged = folder / card.digest
+            staged.mkdir()
+            for file in files.all:
+                (folder / file).rename(staged / file)
+            write_card(staged, card)
+            flush(staged)
+            put_in_place(staged, final)
+            flush(final.parent)
         self._progress(1.0)
         return card
 
-    def _is_whole(self, folder: Path, card: NetworkCard) -> bool:
-        """Whether the library has these files already, unchanged."""
-        try:
-            return read_card(folder).files == card.files and all(
-                sha256_of(folder / file) == sha256 for file, sha256 in card.files.items()
-            )
-        except (NetworkFileError, OSError):
-            return False
+    def _check_stopped(self) -> None:
+        """Raises: BrokenOffError: it is to be stopped."""
+        if self._stop.is_set():
+            raise BrokenOffError(f"{self._place.what} was not brought: it was stopped.")
 
-    def _copy(self, source: Path, target: Path, before: int, total: int) -> int:
-        """Copy one file and flush it; returns its bytes."""
-        copied = 0
-        with source.open("rb") as file, target.open("xb") as copy:
-            while piece := file.read(CHUNK):
-                self.check_stopped()
-                copy.write(piece)
-                copied += len(piece)
-                if before + copied > total:
-                    raise NetworkFileError(f"{self._what} changed while it was copied: bring it again.")
-                self._progress(0.8 * (before + copied) / total)
-            copy.flush()
-            os.fsync(copy.fileno())
-        return copied
+
+def is_whole(folder: Path, card: NetworkCard) -> bool:
+    """Whether the library has these files already, unchanged."""
+    try:
+        return read_card(folder).files == card.files and all(
+            sha256_of(folder / file) == sha256 for file, sha256 in card.files.items()
+        )
+    except (NetworkFileError, OSError):
+        return False
 
 
 def tidy(name: str) -> str:
@@ -181,11 +207,16 @@ def flush(folder: Path) -> None:
 
 
 def put_in_place(staged: Path, final: Path) -> None:
-    """Move a folder to its final name; one that is there already was damaged, unless another process was quicker."""
+    """Move a folder to its final name; one that is there already is damaged, or another process was quicker."""
     try:
         staged.rename(final)
     except OSError:
         if not final.is_dir():
             raise
-        final.rename(staged.parent / "before")
-        staged.rename(final)
+        before = staged.with_name("before")
+        final.rename(before)
+        try:
+            staged.rename(final)
+        except OSError:
+            before.rename(final)
+            raise

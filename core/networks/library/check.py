@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -70,11 +70,11 @@ def check_headers(folder: Path, files: NetworkFiles, what: str) -> tuple[Entry, 
     return entries
 
 
-def check_config(content: bytes, entries: Iterable[Entry], what: str) -> dict[str, Any]:
-    """The values of a ``config.json`` that are safe to build shapes from.
+def check_kind(content: bytes, what: str) -> dict[str, Any]:
+    """The values of a ``config.json`` of an architecture that transformers has.
 
     Raises:
-        NetworkFileError: not a config, it needs code of its authors, or a number is out of bounds.
+        NetworkFileError: not a config, or of another architecture, or it needs code of its authors.
     """
     try:
         values = json.loads(content)
@@ -91,12 +91,19 @@ def check_config(content: bytes, entries: Iterable[Entry], what: str) -> dict[st
         )
     if values.get("quantization_config"):
         raise NetworkFileError(f"{what} has quantized weights: bring the network as 16-bit or 32-bit floats.")
-    tensors = sum(1 for _ in entries)
+    return dict(values)
+
+
+def check_numbers(values: Mapping[str, Any], entries: Collection[Entry], what: str) -> None:
+    """Check that shapes can be built from a config.
+
+    Raises:
+        NetworkFileError: a number is out of bounds.
+    """
     for name, value in _numbers(values):
-        most = max(tensors, MIN_COUNT) if any(part in name for part in COUNTS) else MAX_NUMBER
+        most = max(len(entries), MIN_COUNT) if any(part in name for part in COUNTS) else MAX_NUMBER
         if not -MAX_NUMBER <= value <= most:
             raise NetworkFileError(f"{what} has {value:.6g} as {name[:60]} in its {CONFIG}, which cannot be right.")
-    return dict(values)
 
 
 def is_known(kind: str) -> bool:
@@ -121,7 +128,8 @@ def inspect(
         NetworkFileError: something is wrong with a file, or the parts do not fit together.
     """
     entries = check_headers(folder, files, what)
-    values = check_config(read_text(folder / CONFIG), entries, what)
+    values = check_kind(read_text(folder / CONFIG), what)
+    check_numbers(values, entries, what)
     try:
         tokenizer = Tokenizer("", folder)
         spec = TransformerSpec.of(weights="0" * 64, num_classes=2, config=architecture(values, tokenizer.padding))

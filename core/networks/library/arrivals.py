@@ -1,0 +1,45 @@
+"""Networks that are brought in background threads, independently of pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.background import Background, Work
+from core.networks.library.networks import Networks
+
+
+class Arrivals(Background):
+    """Networks on their way, each under the name that people gave it. Thread-safe."""
+
+    def __init__(self, networks: Networks) -> None:
+        """Args: networks: the library that they come to."""
+        super().__init__()
+        self._networks = networks
+        self._again: dict[str, Work] = {}
+        """How to begin again with what is still there."""
+
+    def bring(self, name: str) -> None:
+        """Begin with a known network or one at Hugging Face; see :meth:`Networks.bring`."""
+        self._repeatable(name, lambda progress, stop: self._networks.bring(name, progress, stop))
+
+    def bring_folder(self, folder: Path) -> None:
+        """Begin to copy a folder."""
+        self._repeatable(str(folder), lambda progress, stop: self._networks.bring_folder(folder, "", progress, stop))
+
+    def bring_zip(self, content: bytes, file: str) -> None:
+        """Begin with a zip, which cannot be repeated: its bytes are not kept."""
+        self._again.pop(file, None)
+        self.begin(file, lambda progress, stop: self._networks.bring_zip(content, file, progress, stop))
+
+    def can_repeat(self, name: str) -> bool:
+        """Whether bringing that has ended can begin again."""
+        return name in self._again
+
+    def repeat(self, name: str) -> None:
+        """Begin again; a download goes on where it ended. Does nothing if :meth:`can_repeat` is false."""
+        if work := self._again.get(name):
+            self.begin(name, work)
+
+    def _repeatable(self, name: str, work: Work) -> None:
+        self._again[name] = work
+        self.begin(name, work)

@@ -1,0 +1,228 @@
+"""A network at Hugging Face, over the Hub's HTTP API: what it has, and its files with resumption and checks."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from core.errors import NetworkFileError
+from core.files import sha256_of
+from core.networks.library.partial import BrokenOffError
+from core.networks.library.place import CHUNK, Place
+
+ENDPOINT = "https://huggingface.co"
+"""Where networks are, unless ``HF_ENDPOINT`` names a mirror."""
+
+TIMEOUT = 20.0
+"""Seconds to wait for a server that sends nothing."""
+
+ATTEMPTS = 4
+"""Connections per file that may break before it is given up; each goes on where the last one ended."""
+
+MAX_LISTING = 2**24
+"""Maximum bytes of a repository's description."""
+
+_NAME = re.compile(r"(?:[A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}")
+_REVISION = re.compile(r"\w[\w./-]{0,99}")
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file as the Hub describes it."""
+
+    size: int
+    sha256: str = ""
+    """Of a large file."""
+    blob: str = ""
+    """The id that git gives a small file: a SHA-1 with its length."""
+
+
+class HubPlace(Place):
+    """A repository at Hugging Face, at one commit."""
+
+    origin = "Hugging Face"
+
+    def __init__(self, name: str, timeout: float = TIMEOUT) -> None:
+        """Ask the Hub for a repository.
+
+        Args:
+            name: as in ``sentence-transformers/all-MiniLM-L6-v2``, with ``@`` and a branch, tag or commit if wanted.
+            timeout: seconds to wait for a server that sends nothing.
+
+        Raises:
+            NetworkFileError: there is no such repository, it may not be read, or the Hub cannot be reached.
+        """
+        self.name, _, revision = name.strip().partition("@")
+        revision = revision or "main"
+        if not is_hub_name(name):
+            raise NetworkFileError(
+                f"{name[:100]!r} is not a name at Hugging Face: write it as in sentence-transformers/all-MiniLM-L6-v2."
+            )
+        self.what = self.name
+        self._timeout = timeout
+        self._endpoint = (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
+        if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+            raise NetworkFileError(
+                f"{self.name} cannot be downloaded, since HF_HUB_OFFLINE is set: unset it, or bring a folder or zip."
+            )
+        described = self._described(revision)
+        self.revision, self.licence, self._files = _parsed(described, self.name)
+        self.key = f"{hashlib.sha256(self.name.encode()).hexdigest()[:16]}-{self.revision}"
+
+    def sizes(self) -> Mapping[str, int]:
+        return {name: file.size for name, file in self._files.items()}
+
+    def pieces(self, name: str, start: int = 0) -> Iterator[bytes]:
+        size = self._files[name].size
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                for piece in self._received(name, start, size):
+                    start += len(piece)
+                    yield piece
+                return
+            except _LostError as error:
+                if attempt == ATTEMPTS:
+                    raise BrokenOffError(
+                        f"The connection to {self._host} was lost ({error}): bring {self.name} again to go on where it "
+                        "ended."
+                    ) from error
+
+    def check_copy(self, name: str, path: Path) -> None:
+        file = self._files[name]
+        if file.sha256:
+            sound = sha256_of(path) == file.sha256
+        elif file.blob:
+            content = path.read_bytes()
+            own = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+            sound = own == file.blob
+        else:
+            sound = True
+        if not sound:
+            raise NetworkFileError(
+                f"{name} of {self.name} did not arrive as {self._host} describes it: bring it again."
+            )
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._endpoint).hostname or self._endpoint
+
+    def _described(self, revision: str) -> bytes:
+        """The Hub's description of the repository."""
+        url = f"{self._endpoint}/api/models/{self.name}/revision/{quote(revision, safe='')}?blobs=true"
+        try:
+            with closing(self._opened(url)) as response:
+                content: bytes = response.read(MAX_LISTING + 1)
+        except (_LostError, OSError, http.client.HTTPException) as error:
+            raise NetworkFileError(
+                f"{self._host} cannot be reached ({_reason(error)}): check the connection, or bring {self.name} from a "
+                "folder or zip."
+            ) from error
+        if len(content) > MAX_LISTING:
+            raise NetworkFileError(f"{self.name} has too many files: choose another network.")
+        return content
+
+    def _received(self, name: str, start: int, size: int) -> Iterator[bytes]:
+        """The pieces of a file that one connection sends. Raises: _LostError: it ended too early."""
+        url = f"{self._endpoint}/{self.name}/resolve/{self.revision}/{quote(name)}"
+        with closing(self._opened(url, start)) as response:
+            skip = start if response.status == 200 else 0  # this server cannot begin in the middle
+            while start < size:
+                try:
+                    # read1 returns what has arrived, so that a stop does not wait for a slow server.
+                    piece = response.read1(CHUNK)
+                except (OSError, http.client.HTTPException) as error:
+                    raise _LostError(_reason(error)) from error
+                if not piece:
+                    raise _LostError("it ended too early")
+                piece, skip = piece[skip:], max(0, skip - len(piece))
+                start += len(piece)
+                yield piece
+
+    def _opened(self, url: str, start: int = 0) -> Any:
+        """A response of the Hub. Raises: NetworkFileError: it refuses; _LostError: there is none."""
+        request = urllib.request.Request(url, headers={"User-Agent": "lora-lab"})  # noqa: S310 - checked below
+        if start:
+            request.add_header("Range", f"bytes={start}-")
+        if token := os.environ.get("HF_TOKEN"):
+            # The Hub redirects to other hosts, which must not see the token.
+            request.add_unredirected_header("Authorization", f"Bearer {token}")
+        if request.type not in ("http", "https"):
+            raise NetworkFileError("HF_ENDPOINT must begin with https:// or http://.")
+        try:
+            return urllib.request.urlopen(request, timeout=self._timeout)  # noqa: S310 - checked above
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._refusal(error) from error
+        except urllib.error.URLError as error:
+            cause = error.reason
+            raise _LostError(_reason(cause) if isinstance(cause, BaseException) else str(cause)) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise _LostError(_reason(error)) from error
+
+    def _refusal(self, error: urllib.error.HTTPError) -> Exception:
+        """What a status of the Hub means."""
+        code = error.headers.get("X-Error-Code", "")
+        if code == "GatedRepo" or error.code == 403:
+            return NetworkFileError(
+                f"{self.name} may be read only by people who have accepted its terms: accept them at {self._host}, "
+                "then start LoRA Lab with a token of that account in HF_TOKEN."
+            )
+        if code == "RevisionNotFound":
+            return NetworkFileError(f"{self.name} has no such revision: leave out what follows the @.")
+        if error.code in (401, 404):
+            return NetworkFileError(
+                f"There is no network {self.name} at {self._host}, or it is private: check the name, or set HF_TOKEN."
+            )
+        if error.code == 429 or error.code >= 500:
+            return _LostError(f"it answered {error.code}")
+        return NetworkFileError(f"{self._host} answered {error.code} for {self.name}: try again later.")
+
+
+class _LostError(Exception):
+    """A connection failed; another one may not."""
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a text can be the name of a network at Hugging Face, with ``@`` and a revision or without."""
+    repository, at, revision = name.strip().partition("@")
+    sound = _NAME.fullmatch(repository) and (not at or _REVISION.fullmatch(revision))
+    return bool(sound) and ".." not in name and "--" not in repository
+
+
+def _parsed(content: bytes, name: str) -> tuple[str, str, dict[str, HubFile]]:
+    """Commit, licence, and files at the top of a repository. Raises: NetworkFileError: not a description of one."""
+    try:
+        described = json.loads(content)
+        commit, files = described["sha"], {}
+        if not re.fullmatch("[0-9a-f]{40}", commit):
+            raise ValueError("no commit")
+        for sibling in described["siblings"]:
+            file, large = sibling["rfilename"], sibling.get("lfs") or {}
+            if "/" not in file and isinstance(sibling.get("size"), int):
+                files[file] = HubFile(
+                    int(sibling["size"]), str(large.get("sha256", "")), str(sibling.get("blobId", ""))
+                )
+        licence = (described.get("cardData") or {}).get("license", "")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise NetworkFileError(
+            f"The answer of the server for {name} is not that of Hugging Face: check HF_ENDPOINT and the connection."
+        ) from error
+    return commit, licence[:60] if isinstance(licence, str) else "", files
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "the server does not answer"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text.strip().rstrip(".") or type(error).__name__

@@ -1,0 +1,96 @@
+"""Where a network is brought from: something with named files that can be read in pieces."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from core.errors import NetworkFileError
+from core.networks.library.files import max_bytes_of
+
+CHUNK = 2**20
+"""Bytes per piece."""
+
+
+class Place(ABC):
+    """Files of one network, before they are in the library."""
+
+    what: str
+    """Subject of error messages, as in ``The folder minilm``."""
+    origin: str
+    """Where it is, for the card."""
+    revision: str = ""
+    licence: str = ""
+    """Where it states one beside the README."""
+    key: str | None = None
+    """Name under which a copy that was broken off can be continued; None if it begins anew."""
+
+    @abstractmethod
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes of every file, by its name.
+
+        Raises:
+            NetworkFileError: the place cannot be read.
+        """
+
+    @abstractmethod
+    def pieces(self, name: str, start: int = 0) -> Iterator[bytes]:
+        """The content of a file, from a byte on.
+
+        Raises:
+            NetworkFileError: it cannot be read.
+        """
+
+    def read(self, name: str) -> bytes:
+        """A file beside the weights as a whole.
+
+        Raises:
+            NetworkFileError: it is too large, or cannot be read.
+        """
+        limit, content = max_bytes_of(name), bytearray()
+        for piece in self.pieces(name):
+            content += piece
+            if len(content) > limit:
+                raise NetworkFileError(f"{self.what} has a {name:.80} of more than {limit // 2**20} MiB.")
+        return bytes(content)
+
+    def check_copy(self, name: str, path: Path) -> None:  # noqa: B027 - not every place states something
+        """Compare a copy with what the place states of the file; by default it states nothing.
+
+        Raises:
+            NetworkFileError: they differ.
+        """
+
+
+class FolderPlace(Place):
+    """A folder on this machine."""
+
+    def __init__(self, folder: Path, what: str = "", origin: str = "folder", revision: str = "") -> None:
+        """Args:
+        folder: with the files.
+        what: subject of error messages.
+        origin: where the network comes from, for its card.
+        revision: version of what it comes from.
+        """
+        self.folder = folder
+        self.what = what or f"The folder {folder.name:.60}"
+        self.origin = origin
+        self.revision = revision
+
+    def sizes(self) -> Mapping[str, int]:
+        try:
+            with os.scandir(self.folder) as entries:
+                return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+        except OSError as error:
+            raise NetworkFileError(f"{self.what} cannot be read: {error.strerror}.") from error
+
+    def pieces(self, name: str, start: int = 0) -> Iterator[bytes]:
+        try:
+            with (self.folder / name).open("rb") as file:
+                file.seek(start)
+                while piece := file.read(CHUNK):
+                    yield piece
+        except OSError as error:
+            raise NetworkFileError(f"{self.what} cannot be read: {name:.80}: {error.strerror}.") from error

@@ -1,0 +1,144 @@
+"""Ways to bring a network, and the progress of those on their way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from core.lab import Lab
+from core.networks.library.hub import is_hub_name
+from core.networks.library.networks import Offer
+from core.networks.library.zip_place import MAX_BYTES
+from pages.shared.literal import literal
+
+TICK = 0.5
+"""Seconds between two updates of the progress."""
+
+
+def arrivals(lab: Lab) -> None:
+    """Draw the progress of networks on their way, each with a button to stop, and why others did not arrive."""
+    running = any(state.running for state in lab.arrivals.states())
+
+    @st.fragment(run_every=TICK if running else None)
+    def progress() -> None:
+        states = lab.arrivals.states()
+        if running and not any(state.running for state in states):
+            st.rerun()
+        for state in states:
+            name = literal(state.name)
+            if state.running:
+                with st.container(horizontal=True, vertical_alignment="center"):
+                    st.progress(min(state.progress, 1.0), f"Bringing {name}: {state.progress:.0%}")
+                    if st.button("Stop", icon=":material/stop:", key=f"arrival-stop-{state.name}"):
+                        lab.arrivals.stop(state.name)
+            elif state.error:
+                st.error(literal(state.error), icon=":material/error:")
+                _ended(lab, state.name)
+            elif state.progress < 1:
+                st.info(f"{name} was stopped.", icon=":material/stop_circle:")
+                _ended(lab, state.name)
+
+    progress()
+
+
+def known_networks(lab: Lab) -> None:
+    """Draw the networks with a short name, each with a button unless it is there."""
+    for offer in lab.networks.offers():
+        with st.container(border=True, gap="small"):
+            st.markdown(literal(offer.network.line))
+            _offer(lab, offer)
+
+
+def by_hub_name(lab: Lab) -> None:
+    """Draw a field for a name at Hugging Face."""
+    with st.form("networks-hub", border=True):
+        name = st.text_input(
+            "Name at Hugging Face",
+            key="networks-hub-name",
+            max_chars=200,
+            placeholder="sentence-transformers/all-MiniLM-L6-v2",
+            help="As in the address of its page. A branch, tag or commit can follow after an @. Only weights as "
+            "safetensors are read, and no code of the network's authors is run.",
+        )
+        asked = st.form_submit_button("Download", icon=":material/download:", key="networks-hub-bring")
+    if asked and not is_hub_name(name or ""):
+        st.error("Enter a name as in sentence-transformers/all-MiniLM-L6-v2.")
+    elif asked:
+        lab.arrivals.bring(name.strip())
+        st.rerun()
+
+
+def by_folder(lab: Lab) -> None:
+    """Draw a field for a folder on this machine."""
+    with st.form("networks-folder", border=True):
+        path = st.text_input(
+            "Folder on this machine",
+            key="networks-folder-path",
+            max_chars=4096,
+            help="With the files that save_pretrained of transformers writes: config.json, tokenizer.json, and weights "
+            "as model.safetensors or in shards. The files are copied.",
+        )
+        asked = st.form_submit_button("Copy", icon=":material/folder_copy:", key="networks-folder-bring")
+    if asked and not _is_folder(path or ""):
+        st.error("There is no such folder: enter its whole path.")
+    elif asked:
+        lab.arrivals.bring_folder(Path(path.strip()).expanduser())
+        st.rerun()
+
+
+def by_zip(lab: Lab) -> None:
+    """Draw an uploader for a zip."""
+    with st.container(border=True):
+        file = st.file_uploader(
+            "Network as a zip",
+            type="zip",
+            key="networks-zip",
+            max_upload_size=MAX_BYTES // 2**20,
+            help="With the files that save_pretrained of transformers writes. A larger network can be copied from a "
+            "folder on the machine that LoRA Lab runs on, or downloaded by its name.",
+        )
+        if file is not None and st.button("Bring this network", icon=":material/add:", key="networks-zip-bring"):
+            lab.arrivals.bring_zip(file.getvalue(), file.name)
+            st.rerun()
+
+
+def _offer(lab: Lab, offer: Offer) -> None:
+    network = offer.network
+    if offer.card is not None:
+        st.caption(f"In your networks as {literal(offer.card.name)}.")
+        return
+    state = lab.arrivals.state(network.name)
+    source = f"its package {network.distribution}" if offer.is_installed else f"Hugging Face ({network.hub})"
+    st.caption(literal(f"From {source}"))
+    if st.button(
+        f"Bring {network.name}" if offer.is_installed else f"Download {network.name}",
+        icon=":material/add:" if offer.is_installed else ":material/download:",
+        key=f"networks-bring-{network.name}",
+        disabled=bool(state and state.running),
+    ):
+        lab.arrivals.bring(network.name)
+        st.rerun()
+
+
+def _ended(lab: Lab, name: str) -> None:
+    """Draw buttons for a network that did not arrive: to begin again where that is possible, and to forget it."""
+    with st.container(horizontal=True):
+        if lab.arrivals.can_repeat(name):
+            again = st.button("Try again", icon=":material/refresh:", key=f"arrival-again-{name}")
+        else:
+            again = False
+        dismissed = st.button("Dismiss", icon=":material/close:", type="tertiary", key=f"arrival-dismiss-{name}")
+    if again:
+        lab.arrivals.repeat(name)
+    elif dismissed:
+        lab.arrivals.forget(name)
+    if again or dismissed:
+        st.rerun()
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return bool(path.strip()) and Path(path.strip()).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):  # an unknown user after ~, or a zero byte
+        return False

@@ -1,0 +1,110 @@
+"""The card of a brought network, and its deletion."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import Lab
+from core.networks.library.card import NetworkCard
+from core.wording.numbers import bytes_text, count_text
+from pages.shared.literal import literal
+from pages.shared.primary import on_primary
+
+SHORT = 12
+"""Characters of a digest that a card shows; the details have all of it."""
+
+NOT_DELETED = "networks-not-deleted"
+"""Session state key: error message of the last deletion that failed."""
+
+
+def show_card(lab: Lab, card: NetworkCard) -> None:
+    """Draw what a network is and where it came from, with details on request."""
+    with st.container(border=True, gap="small", key=f"network-{card.digest[:SHORT]}"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{literal(card.name)}**", width="content")
+            st.badge(card.architecture, color="blue")
+            st.space("stretch")
+            if st.button(
+                "Delete",
+                icon=":material/delete:",
+                type="tertiary",
+                key=f"network-delete-{card.digest}",
+                help=f"Delete {literal(card.name)}",
+            ):
+                _ask_to_delete(lab, card)
+        if reason := st.session_state.pop(f"{NOT_DELETED}-{card.digest}", None):
+            st.error(literal(reason))
+        st.caption(literal(" · ".join(_facts(card))))
+        st.caption(literal(_origin(card)))
+        with st.expander("Details", icon=":material/description:", key=f"network-details-{card.digest[:SHORT]}"):
+            _details(card)
+
+
+def _facts(card: NetworkCard) -> list[str]:
+    longest = f"up to {count_text(card.longest_input)} tokens" if card.longest_input else "texts of any length"
+    return [
+        f"{card.parameters / 1e6:,.1f} million parameters",
+        f"linear layers: {card.attention} in attention, {card.feed_forward} in feed-forward, {card.other} other",
+        f"{card.tokenizer} tokenizer of {count_text(card.vocabulary)} tokens",
+        longest,
+        bytes_text(card.bytes),
+        f"licence: {card.licence or 'none stated'}",
+    ]
+
+
+def _origin(card: NetworkCard) -> str:
+    revision = f" {card.revision[:SHORT]}" if card.revision else ""
+    day = time.strftime("%d %b %Y", time.localtime(card.brought))
+    return f"From {card.origin}{revision}, {day} · SHA-256 {card.digest[:SHORT]}"
+
+
+def _details(card: NetworkCard) -> None:
+    st.markdown("SHA-256 over the names and hashes of all files:")
+    st.code(card.digest, language=None, wrap_lines=True)
+    if card.revision:
+        st.markdown(f"Revision: {literal(card.revision)}")
+    st.markdown(f"Head, drawn from the seed and trained by every method: {literal(', '.join(card.head))}")
+    st.dataframe(
+        {"File": list(card.files), "SHA-256": list(card.files.values())},
+        hide_index=True,
+        alt="The files of the network",
+    )
+    st.markdown("Config:")
+    st.code(json.dumps(json.loads(card.config), indent=1), language="json", height=240)
+
+
+@st.dialog("Delete this network?", icon=":material/delete:")
+def _ask_to_delete(lab: Lab, card: NetworkCard) -> None:
+    using = lab.networks.runs_from(card.digest)
+    st.markdown(f"This deletes **{literal(card.name)}** and its {bytes_text(card.bytes)} of files from this machine.")
+    if using:
+        st.warning(
+            f"{'1 run starts' if len(using) == 1 else f'{count_text(len(using))} runs start'} from it: "
+            f"{literal(', '.join(using[:3]))}{', …' if len(using) > 3 else ''}. Delete them first."
+        )
+    with st.container(horizontal=True):
+        answers = [
+            st.button(
+                on_primary("Delete"),
+                type="primary",
+                icon=":material/delete:",
+                key="network-delete-yes",
+                disabled=bool(using),
+                on_click=_delete,
+                args=(lab, card.digest),
+            ),
+            st.button("Cancel", key="network-delete-no"),
+        ]
+    if any(answers):
+        st.rerun()
+
+
+def _delete(lab: Lab, digest: str) -> None:
+    try:
+        lab.networks.remove(digest)
+    except LabError as error:
+        st.session_state[f"{NOT_DELETED}-{digest}"] = str(error)

