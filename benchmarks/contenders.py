@@ -26,7 +26,8 @@ from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.run_spec import OptimSpec
 from core.training.bank.bank import Bank
 from core.training.events import StepLoss
-from core.training.loop import data_order, steps_per_epoch, train
+from core.training.loop import data_order, train
+from core.training.schedule import steps_per_epoch
 from core.training.threads import Threads
 
 EXAMPLES = 60_000

@@ -19,12 +19,18 @@ from core.networks.perceptron import PerceptronSpec
 from core.networks.registry import AnyNetwork
 from core.spec import Device, Spec
 
+Decay = Literal["constant", "linear", "cosine"]
+Precision = Literal["float32", "bfloat16"]
+
 
 class OptimSpec(Spec):
-    """Settings of training with Adam on mini-batches."""
+    """Settings of training with Adam on mini-batches.
+
+    The default of a field is what runs had before there was the field; what suits a family is in :func:`default_optim`.
+    """
 
     learning_rate: float = Field(0.001, gt=0, le=1.0, title="Learning rate", description="Learning rate of Adam.")
-    batch_size: int = Field(64, ge=1, le=8192, title="Batch size", description="Images per step.")
+    batch_size: int = Field(64, ge=1, le=8192, title="Batch size", description="Examples per step.")
     epochs: int = Field(10, ge=1, le=200, title="Epochs", description="Passes over the training part.")
     patience: int = Field(
         0,
@@ -36,6 +42,69 @@ class OptimSpec(Spec):
     keep: Literal["last", "best"] = Field(
         "last", title="Keep", description="Weights to keep: those of the last epoch, or of the best by validation loss."
     )
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        le=1.0,
+        title="Weight decay",
+        description="Decoupled decay of AdamW: each step shrinks every trained matrix, but no bias and no norm, by "
+        "this times the rate.",
+    )
+    warmup: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        title="Warm-up",
+        description="Share of all steps over which the learning rate rises from 0.",
+    )
+    decay: Decay = Field(
+        "constant",
+        title="Decay",
+        description="How the learning rate falls after the warm-up: not at all, or linearly or as a cosine to 0 at the "
+        "end of the last epoch.",
+    )
+    clip: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        title="Gradient clipping",
+        description="Maximum norm of the gradient of all weights together; 0 does not clip.",
+    )
+    accumulation: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        title="Accumulation",
+        description="Parts that a batch is computed in, one after the other, for one update. More parts need less "
+        "memory and give the same step.",
+    )
+    precision: Precision = Field(
+        "float32",
+        title="Precision",
+        description="Number format of the matrix products in training; bfloat16 is faster where the processor has it. "
+        "Weights, and all of the evaluation, stay in float32.",
+    )
+
+    @model_validator(mode="after")
+    def _parts_are_not_empty(self) -> Self:
+        if self.accumulation > self.batch_size:
+            raise ValueError(
+                f"A batch of {self.batch_size} cannot be computed in {self.accumulation} parts: choose fewer."
+            )
+        return self
+
+    @property
+    def beyond_plain_adam(self) -> dict[str, Any]:
+        """The settings by which training is more than Adam at one rate on whole batches, where they are used."""
+        return {name: getattr(self, name) for name in BEYOND_PLAIN_ADAM if getattr(self, name) != _default(name)}
+
+
+BEYOND_PLAIN_ADAM = ("weight_decay", "warmup", "decay", "clip", "accumulation", "precision")
+"""Fields of :class:`OptimSpec` that only autograd trains with: the fast step of perceptrons has none of them."""
+
+
+def _default(name: str) -> Any:
+    return OptimSpec.model_fields[name].default
 
 
 class RunSpec(Spec):
@@ -145,7 +214,14 @@ def default_rate(
     method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec = PerceptronSpec
 ) -> float:
     """The learning rate that suits a method on a network, before anything was tried."""
-    return network.learning_rate * method.rate_factor
+    return network.learning_rate * network.rate_factors.get(method.role, method.rate_factor)
+
+
+def default_optim(
+    method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec = PerceptronSpec
+) -> OptimSpec:
+    """The settings that suit a method on a network, before anything was tried."""
+    return OptimSpec.of(**network.training, learning_rate=default_rate(method, network))
 
 
 @lru_cache(maxsize=4096)

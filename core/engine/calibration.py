@@ -21,6 +21,7 @@ from core.engine.pace import Work
 from core.engine.priority import lower_priority
 from core.errors import LabError
 from core.methods.low_rank import LowRankSpec
+from core.run_spec import OptimSpec
 from core.training.bank.choice import stepper_of
 from core.training.bank.shard import no_denormals
 from core.training.stepper import Stepper
@@ -212,4 +213,6 @@ def _stepper(work: Work) -> Stepper:
     if isinstance(method, LowRankSpec):
         method = method.but(rank=max(1, round(work.rank)))
     networks = [method.prepare(sizes.build(0), generator).to(device) for _ in range(work.members)]
-    return stepper_of(networks, method.kind, [1e-4] * work.members, range(work.members), task)
+    return stepper_of(
+        networks, method.kind, [OptimSpec.of(learning_rate=1e-4)] * work.members, range(work.members), task
+    )

@@ -15,7 +15,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings, choose_device, device_name
 from core.store.record import WAITING, Run
 from core.store.store import Store
-from core.training.loop import steps_per_epoch
+from core.training.schedule import steps_per_epoch
 
 LATEST = 600
 """Number of finished runs that are looked at."""

@@ -12,7 +12,6 @@ from torch import nn
 
 from core.adapter import Card, write_adapter
 from core.data.examples import Batch, shapes_of
-from core.data.task import Task
 from core.data.tasks import Tasks
 from core.engine.build import network_of
 from core.engine.predictions import PREDICTIONS, write_predictions
@@ -32,7 +31,8 @@ from core.training.bank.shard import no_denormals
 from core.training.checkpoint import Checkpoint
 from core.training.evaluation import Evaluation, evaluate_both
 from core.training.events import Diverged, Done, Event, StepLoss, Stopped
-from core.training.loop import steps_per_epoch, train
+from core.training.loop import train
+from core.training.schedule import steps_per_epoch, total_steps
 from core.training.sharing import bank_key
 from core.training.threads import Threads
 
@@ -123,11 +123,6 @@ class _SingleRunCallbacks(BankCallbacks):
 
     def on_event(self, member: int, event: Event) -> None:
         self._sink(event)
-
-
-def total_steps(spec: RunSpec, task: Task) -> int:
-    """Number of optimiser steps of a run that is not stopped early."""
-    return spec.optim.epochs * steps_per_epoch(task.num_train, spec.optim.batch_size)
 
 
 def execute(
@@ -222,7 +217,7 @@ class BankRun:
             self.stepper,
             spec.optim.batch_size,
             self._threads(context.threads),
-            steps=total_steps(spec, self.task),
+            steps=total_steps(spec.optim, self.task.num_train),
             look=callbacks.poll,
         )
 
@@ -235,7 +230,7 @@ class BankRun:
         """Train until every run has ended. Returns: see :func:`execute_bank`."""
         callbacks, optims = self.callbacks, [spec.optim for spec in self.specs]
         for member, spec in enumerate(self.specs):
-            callbacks.on_begin(member, total_steps(spec, self.task))
+            callbacks.on_begin(member, total_steps(spec.optim, self.task.num_train))
         outcomes: dict[int, Outcome | Exception] = {}
         done: dict[int, tuple[int, float]] = dict.fromkeys(range(len(self.specs)), (0, 0.0))
         done |= {k: (start.position.step, start.position.seconds) for k, start in enumerate(self.starts)}

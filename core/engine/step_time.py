@@ -27,6 +27,7 @@ from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec
 from core.networks.forward import forward
 from core.networks.network import NetworkSpec
+from core.run_spec import OptimSpec
 from core.settings import device_name
 from core.training.bank.choice import stepper_of
 from core.training.bank.shard import no_denormals
@@ -51,6 +52,8 @@ FULL = FullSpec()
 
 RATE = 1e-4
 """Learning rate: it does not change the time."""
+
+OPTIM = OptimSpec.of(learning_rate=RATE)
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def _plain(spec: StepTimeSpec, task: Task, method: MethodSpec) -> Timing:
 def _engine(spec: StepTimeSpec, task: Task, method: MethodSpec, members: int, threads: int) -> Timing:
     """Equal runs as the engine trains them, with as many data orders as there are seeds."""
     seeds = [member % spec.seeds for member in range(members)]
-    stepper = stepper_of([network(spec, method) for _ in seeds], method.kind, [RATE] * members, seeds, task)
+    stepper = stepper_of([network(spec, method) for _ in seeds], method.kind, [OPTIM] * members, seeds, task)
 
     def timing(steps: int) -> float:
         stepper.use_threads(threads)

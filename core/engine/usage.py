@@ -14,7 +14,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import WAITING
 from core.store.store import Store
-from core.training.loop import steps_per_epoch
+from core.training.schedule import steps_per_epoch
 
 STEP_BYTES = 2 * 12
 """Bytes stored per step: a float32 loss and a float64 time, once in the store and once in the run's folder."""

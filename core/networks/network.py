@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import ConfigDict, Field
@@ -14,6 +14,7 @@ from core.data.examples import Batch, Examples, shapes_of
 from core.data.task_spec import MAX_CLASSES
 from core.errors import SpecError
 from core.methods.linear import features, is_linear
+from core.methods.method import Role
 from core.networks.initialization import initialize
 from core.spec import MAX_CHARACTERS, KindSpec
 
@@ -41,6 +42,11 @@ class NetworkSpec(KindSpec):
     """What the family learns from, in the words of a report."""
     learning_rate: ClassVar[float] = 0.001
     """Default learning rate of full fine-tuning."""
+    rate_factors: ClassVar[Mapping[Role, float]] = {}
+    """Default learning rates of methods, as multiples of it, by their role; where a role is missing, the method's own
+    factor holds."""
+    training: ClassVar[Mapping[str, Any]] = {}
+    """Default settings of training that differ from those of :class:`core.run_spec.OptimSpec`; without the rate."""
     given_by_data: ClassVar[frozenset[str]] = frozenset({"num_classes"})
     """Fields that follow from the dataset, so that no form asks for them."""
     evaluation_batch: ClassVar[int | None] = None

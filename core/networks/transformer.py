@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from core.data.text_examples import TextExamples
 from core.errors import SpecError
 from core.methods.heads import HEAD
+from core.methods.method import Role
 from core.networks.hugging_face import build_classifier, fill_classifier
 from core.networks.network import SPEC, NetworkSpec
 
@@ -31,7 +32,16 @@ class TransformerSpec(NetworkSpec):
     learns = "text"
     is_brought = True
     reads = "texts"
-    learning_rate = 5e-5
+    learning_rate = 5e-5  # the Trainer's default, and the middle of those of the BERT paper (appendix A.3)
+    rate_factors = {Role.ADAPTER: 20.0}  # noqa: RUF012 (a constant): 1e-3; adapters start at zero, with few weights
+    training = {  # noqa: RUF012 (a constant)
+        "batch_size": 32,  # of the BERT paper; larger batches pad more and make fewer steps of few texts
+        "epochs": 3,  # the Trainer's default: brought weights need few, and more overfit
+        "weight_decay": 0.01,  # of the BERT paper
+        "warmup": 0.1,  # Adam's moments are estimates from few steps at first, when large steps do lasting damage
+        "decay": "linear",  # the last steps are small, so that the result does not hang on the last batches
+        "clip": 1.0,  # one odd batch must not undo the brought weights
+    }
     given_by_data = NetworkSpec.given_by_data | {"weights", "model", "config", "head"}
     evaluation_batch = 64
     max_bytes = 8 * 2**30

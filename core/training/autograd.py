@@ -1,16 +1,10 @@
-"""Train any single module with autograd.
-
-Layers that draw random numbers, such as dropout, use torch's global generator. It is seeded anew for each step, by the
-run's seed and the step's number, so that a run remains a function of its spec, however its steps are grouped and
-wherever it was resumed; afterwards it is restored. Two runs with dropout that train at once in one process share it,
-and are then not reproducible.
-"""
+"""Train any single module with autograd."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +13,13 @@ from torch.nn import functional as F
 from core.data.task import EvaluationPart, Task
 from core.networks.forward import forward
 from core.networks.modes import moving_statistics, start_training
+from core.run_spec import OptimSpec
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, evaluate_both
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
-"""Names of the moments in the state of torch.optim.Adam."""
+from core.training.optimizer import Optimizer
+from core.training.random_numbers import RandomNumbers
+from core.training.schedule import total_steps
 
 
 class AutogradStepper:
@@ -34,16 +29,17 @@ class AutogradStepper:
     shards = 1
 
     def __init__(
-        self, network: nn.Module, learning_rate: float, task: Task, seed: int = 0, source: Task | None = None
+        self, network: nn.Module, optim: OptimSpec, task: Task, seed: int = 0, source: Task | None = None
     ) -> None:
         """Args:
         network: the module, on the task's device.
-        learning_rate: learning rate of Adam.
+        optim: the settings of the optimiser. The rate of a step depends on how many there are in all its epochs.
         task: the task to train on.
-        seed: seed of the data order.
+        seed: seed of the data order, and of what layers such as dropout draw.
         source: the task that the base was trained on, to measure forgetting.
         """
         self.network = network
+        self.optim = optim
         self.task = task
         self.source = source
         self.seeds = (seed,)
@@ -51,20 +47,16 @@ class AutogradStepper:
         self._cores = Cores()
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.statistics = moving_statistics(network)
-        self._updates = 0
-        # One fused kernel for all tensors: the default loop over many small ones takes longer than the matrix products.
-        fused = self.parameters[0].device.type in ("cpu", "cuda")
-        self.optimizer = torch.optim.Adam(self.parameters, lr=learning_rate, fused=fused)
+        self.optimizer = Optimizer(self.parameters, optim, total_steps(optim, task.num_train))
+        self._numbers = RandomNumbers(seed, self.device)
 
     def advance(self, rows: Tensor) -> Tensor:
         losses = []
         start_training(self.network)
-        with self._own_random_numbers():
-            for chunk in self._cores.chunks(rows):
-                for batch in chunk[0]:
-                    losses.append(self._gradients(batch))
-                    self.optimizer.step()
-                    self._updates += 1
+        for chunk in self._cores.chunks(rows):
+            for batch in chunk[0]:
+                losses.append(self._gradients(batch))
+                self.optimizer.step()
         return torch.stack(losses).unsqueeze(1)
 
     @property
@@ -77,23 +69,33 @@ class AutogradStepper:
     def rehearse(self, rows: Tensor) -> None:
         before = [buffer.clone() for buffer in self.statistics]
         start_training(self.network)
-        with self._own_random_numbers():
-            for batch in rows[0]:
-                self._gradients(batch)
+        for batch in rows[0]:
+            self._gradients(batch)
         copy_into(before, self.statistics)
 
-    def _own_random_numbers(self) -> AbstractContextManager[None]:
-        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
-
     def _gradients(self, batch: Tensor) -> Tensor:
-        # torch.manual_seed takes as long as a small step where CUDA is not in use.
-        seed_with = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
-        seed_with((self.seeds[0] << 32) + self._updates)
-        examples = self.task.train
-        loss = F.cross_entropy(forward(self.network, examples.batch(batch)), examples.labels[batch])
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+        """Compute the gradients of a batch, in parts if so wanted. Returns: its mean loss."""
+        self.optimizer.clear()
+        self._numbers.begin(self.optimizer.updates)
+        losses = []
+        for part in batch.chunk(self.optim.accumulation):
+            with self._numbers, self._precision():
+                logits = forward(self.network, self.task.train.batch(part))
+            loss = F.cross_entropy(logits.to(self._loss_dtype(logits)), self.task.train.labels[part])
+            if len(part) != len(batch):
+                loss = loss * (len(part) / len(batch))
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.optim.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    @staticmethod
+    def _loss_dtype(logits: Tensor) -> torch.dtype:
+        return torch.promote_types(logits.dtype, torch.float32)
 
     def evaluate(
         self, member: int, part: EvaluationPart = "validation", source: bool = True
@@ -112,26 +114,20 @@ class AutogradStepper:
         copy_into(trained, self._tensors)
 
     def learnt(self, member: int) -> Learnt:
-        known = [(p, self.optimizer.state.get(p, {})) for p in self.parameters]  # {} before the first step
         first, second = (
-            [
-                *(state[key].clone() if state else torch.zeros_like(p) for p, state in known),
-                *(torch.zeros_like(buffer) for buffer in self.statistics),  # which have no moments
-            ]
-            for key in MOMENTS
+            moments + [torch.zeros_like(buffer) for buffer in self.statistics]  # which have none
+            for moments in self.optimizer.moments()
         )
-        return Learnt(self.trained(member), first, second, self._updates)
+        return Learnt(self.trained(member), first, second, self.optimizer.updates)
 
     def resume(self, learnt: Sequence[Learnt]) -> None:
         (own,) = learnt
-        moments = [[torch.zeros_like(tensor) for tensor in self._tensors] for _ in MOMENTS]
-        for tensors, targets in zip((own.first, own.second), moments, strict=True):
-            copy_into(tensors, targets)
+        first, second = ([torch.zeros_like(tensor) for tensor in self._tensors] for _ in range(2))
+        copy_into(own.first, first)
+        copy_into(own.second, second)
         copy_into(own.values, self._tensors)
-        self._updates = own.updates
-        for p, first, second in zip(self.parameters, *moments, strict=False):
-            step = torch.tensor(float(own.updates), dtype=torch.float32, device=p.device)
-            self.optimizer.state[p] = {"step": step, **dict(zip(MOMENTS, (first, second), strict=True))}
+        count = len(self.parameters)
+        self.optimizer.resume(first[:count], second[:count], own.updates)
 
     def write_back(self, member: int) -> None:
         """Do nothing: the module itself was trained."""

@@ -28,11 +28,6 @@ FIRST_STEPS = 1
 """Steps before the first report, while their duration is unknown: a single one may take seconds."""
 
 
-def steps_per_epoch(examples: int, batch_size: int) -> int:
-    """Number of batches per epoch; the last one may be smaller."""
-    return math.ceil(examples / batch_size)
-
-
 def data_order(examples: int, seed: int, epoch: int) -> Tensor:
     """The data order of one epoch: indices of shape (examples,).
 

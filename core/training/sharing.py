@@ -59,19 +59,21 @@ def sharing(kind: str, network: str) -> Sharing:
 
 
 def sharing_of(spec: RunSpec) -> Sharing:
-    """How a run is trained."""
-    return sharing(spec.kind, spec.network.kind)
+    """How a run is trained; on a perceptron by autograd if its training settings are more than the fast step has."""
+    own = sharing(spec.kind, spec.network.kind)
+    return ALONE if own.step != "autograd" and spec.optim.beyond_plain_adam else own
 
 
 def bank_key(spec: RunSpec) -> str:
     """Key of the bank: equal for runs that can be trained together.
 
     They may differ in seed, learning rate, patience, what to keep, and the method's settings. The store has the keys of
-    queued runs, so the key of a spec must not change.
+    queued runs, so the key of a spec must not change: newer settings are part of it only where they are used.
     """
     values = spec.model_dump(mode="json", include={"network", "task", "source", "base", "device"})
     for task in filter(None, (values["task"], values["source"])):
         if task["length"] == TaskSpec.model_fields["length"].default:
             del task["length"]  # which tasks did not have when the first keys were stored
     values |= {"method": spec.kind, "batch_size": spec.optim.batch_size, "epochs": spec.optim.epochs}
+    values |= spec.optim.beyond_plain_adam
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

@@ -113,7 +113,7 @@ def compare(task: Task, networks: list[MultilayerPerceptron], steps: int, batch:
     orders = list(dict.fromkeys(seeds))
     for k, network in enumerate(alone):
         examples = ImageExamples(task.train.all_pixels().to(losses.dtype), task.train.labels)
-        stepper = AutogradStepper(network, rates[k], replace(task, train=examples))
+        stepper = AutogradStepper(network, OptimSpec.of(learning_rate=rates[k]), replace(task, train=examples))
         expected = stepper.advance(rows[orders.index(seeds[k])].unsqueeze(0))[:, 0]
         torch.testing.assert_close(losses[:, k], expected, rtol=tolerance, atol=tolerance)
         bank.write_back(k)
@@ -238,7 +238,7 @@ def test_evaluation_is_the_networks_own(tasks: Tasks, task: Task, method: str) -
     source = tasks.get(TaskSpec.of(dataset="digits", classes=tuple(range(5))))
     if method == "biases":
         networks = [BiasesSpec().prepare(PerceptronSpec.of().build(0))]
-        stepper: Stepper = AutogradStepper(networks[0], 0.001, task, source=source)
+        stepper: Stepper = AutogradStepper(networks[0], OptimSpec.of(learning_rate=0.001), task, source=source)
     else:
         networks = members(method, 3)
         stepper = Bank(networks, [0.001] * 3, [0, 1, 0], task, source)
@@ -284,7 +284,9 @@ def test_a_rehearsal_changes_nothing(task: Task) -> None:
         fresh, tried = (Bank(members(method, 1), [0.01], [5], task) for _ in range(2))
         tried.rehearse(rows)
         assert torch.equal(fresh.advance(rows), tried.advance(rows))
-    fresh, tried = (AutogradStepper(PerceptronSpec.of().build(0), 0.01, task) for _ in range(2))
+    fresh, tried = (
+        AutogradStepper(PerceptronSpec.of().build(0), OptimSpec.of(learning_rate=0.01), task) for _ in range(2)
+    )
     tried.rehearse(rows)
     assert torch.equal(fresh.advance(rows), tried.advance(rows))
 

@@ -27,7 +27,8 @@ from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.checkpoint import Checkpoint, checkpoint_of
 from core.training.events import Done, EpochEnd, StepLoss, Stopped
-from core.training.loop import steps_per_epoch, train
+from core.training.loop import train
+from core.training.schedule import steps_per_epoch
 from core.training.stepper import Stepper
 
 BATCH = 100
@@ -60,7 +61,7 @@ def networks(kind: str) -> list[MultilayerPerceptron]:
 def stepper_of(kind: str, task: Task, optims: Sequence[OptimSpec]) -> Stepper:
     members = [copy.deepcopy(network) for network in networks(kind)]
     if kind.startswith("autograd"):
-        return AutogradStepper(members[0], optims[0].learning_rate, task, 7)
+        return AutogradStepper(members[0], optims[0], task, 7)
     return Bank(members, [optim.learning_rate for optim in optims], [7 + k % 2 for k in range(len(members))], task)
 
 

@@ -20,7 +20,8 @@ from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.evaluation import evaluate
 from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stopped
-from core.training.loop import data_order, steps_per_epoch, train
+from core.training.loop import data_order, train
+from core.training.schedule import steps_per_epoch
 from core.training.stepper import Stepper
 
 
@@ -37,7 +38,7 @@ def stepper_for(task: Task, optim: OptimSpec, seed: int, kind: str, source: Task
     network = PerceptronSpec.of().build(seed)
     if kind == "bank":
         return Bank([network], [optim.learning_rate], [seed], task, source)
-    return AutogradStepper(network, optim.learning_rate, task, seed, source)
+    return AutogradStepper(network, optim, task, seed, source)
 
 
 def events(
@@ -104,7 +105,11 @@ def test_a_diverged_run_ends_at_once_and_names_the_step(task: Task, kind: str) -
     with torch.no_grad():
         network.layers[0].weight[0, 0] = math.nan
     optim = OptimSpec.of(epochs=5)
-    stepper = AutogradStepper(network, 0.1, task) if kind == "autograd" else Bank([network], [0.1], [0], task)
+    stepper = (
+        AutogradStepper(network, OptimSpec.of(learning_rate=0.1), task)
+        if kind == "autograd"
+        else Bank([network], [0.1], [0], task)
+    )
     (_, first), (_, second) = list(train(stepper, [optim]))
     assert isinstance(first, StepLoss)
     assert len(first.losses) == 1

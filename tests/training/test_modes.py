@@ -28,6 +28,8 @@ from core.training.evaluation import evaluate, evaluate_both, judge
 from core.training.events import EpochEnd, StepLoss
 from core.training.loop import train
 
+PLAIN, FAST = OptimSpec.of(learning_rate=0.01), OptimSpec.of(learning_rate=0.05)
+
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
@@ -53,7 +55,7 @@ def part_of(task: Task) -> Part:
 EVALUATIONS: dict[str, Callable[[nn.Module, Task], object]] = {
     "evaluate": lambda model, task: evaluate(model, task.test, task.classes),
     "evaluate_both": lambda model, task: evaluate_both(model, task, task, "test"),
-    "stepper": lambda model, task: AutogradStepper(model, 0.1, task, source=task).evaluate(0, "test"),
+    "stepper": lambda model, task: AutogradStepper(model, PLAIN, task, source=task).evaluate(0, "test"),
     "exam": lambda model, task: (
         Exam(Part(task.test.all_pixels(), task.test.labels, task.classes), None).of_networks([model]).target[0]
     ),
@@ -95,15 +97,15 @@ def losses(stepper: AutogradStepper, optim: OptimSpec) -> Tensor:
 def test_training_has_dropout_on_and_moves_the_statistics_whatever_mode_the_network_came_in(task: Task) -> None:
     model, still = network().eval(), network().eval()
     still[3].p = 0.0
-    steppers = [AutogradStepper(each, 0.01, task, seed=5) for each in (model, still)]
+    steppers = [AutogradStepper(each, PLAIN, task, seed=5) for each in (model, still)]
     optim = OptimSpec.of(epochs=2, batch_size=100)
     with_dropout, without = (losses(stepper, optim) for stepper in steppers)
     assert not torch.equal(with_dropout, without)
     assert model[1].running_mean.abs().sum() > 0
     assert model[1].num_batches_tracked == len(with_dropout)
-    again = losses(AutogradStepper(network(), 0.01, task, seed=5), optim)
+    again = losses(AutogradStepper(network(), PLAIN, task, seed=5), optim)
     assert torch.equal(again, with_dropout)
-    other = losses(AutogradStepper(network(), 0.01, task, seed=6), optim)
+    other = losses(AutogradStepper(network(), PLAIN, task, seed=6), optim)
     assert not torch.equal(other, with_dropout)
 
 
@@ -111,7 +113,7 @@ def test_training_has_dropout_on_and_moves_the_statistics_whatever_mode_the_netw
 def test_the_statistics_of_a_frozen_base_stay_while_its_adapters_train(task: Task, affine: bool) -> None:
     model = network(adapted=True, affine=affine)
     base, before = weights(base_copy(model)), weights(model)
-    losses(AutogradStepper(model, 0.01, task), OptimSpec.of(epochs=1, batch_size=100))
+    losses(AutogradStepper(model, PLAIN, task), OptimSpec.of(epochs=1, batch_size=100))
     assert weights(base_copy(model)) == base
     assert weights(model) != before
     assert model[3].training
@@ -128,7 +130,7 @@ def test_the_statistics_of_a_layer_that_is_trained_move_though_others_are_frozen
 def test_rehearsing_changes_nothing(task: Task) -> None:
     model = network()
     before, state = weights(model), torch.get_rng_state()
-    AutogradStepper(model, 0.01, task).rehearse(torch.arange(200).view(1, 2, 100))
+    AutogradStepper(model, PLAIN, task).rehearse(torch.arange(200).view(1, 2, 100))
     assert weights(model) == before
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -136,23 +138,23 @@ def test_rehearsing_changes_nothing(task: Task) -> None:
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_a_run_with_dropout_and_statistics_resumes_to_the_last_bit(task: Task, keep: str) -> None:
     optim = OptimSpec.of(epochs=3, batch_size=100, learning_rate=0.05, keep=keep)
-    whole = AutogradStepper(network(), 0.05, task, seed=7)
+    whole = AutogradStepper(network(), FAST, task, seed=7)
     expected = [event for _, event in train(whole, [optim]) if isinstance(event, EpochEnd)]
     saved: list[Checkpoint] = []
-    first = AutogradStepper(network(), 0.05, task, seed=7)
+    first = AutogradStepper(network(), FAST, task, seed=7)
     asked = iter([False, False, True])
     for _, event in train(first, [optim], stop=lambda _: bool(saved), due=lambda: next(asked, False)):
         if isinstance(event, Checkpoint):
             saved.append(checkpoint_of(event.to_bytes()))
     assert 0 < saved[0].position.step < len(expected) * 15
-    resumed = AutogradStepper(network(), 0.05, task, seed=7)
+    resumed = AutogradStepper(network(), FAST, task, seed=7)
     found = [event for _, event in train(resumed, [optim], starts=saved) if isinstance(event, EpochEnd)]
     assert found[-1].validation_loss == expected[-1].validation_loss
     assert weights(resumed.network) == weights(whole.network)
 
 
 def test_restoring_trained_tensors_restores_the_statistics(task: Task) -> None:
-    stepper = AutogradStepper(network(), 0.01, task)
+    stepper = AutogradStepper(network(), PLAIN, task)
     kept, before, expected = stepper.trained(0), weights(stepper.network), stepper.evaluate(0)
     stepper.advance(torch.arange(200).view(1, 2, 100))
     assert stepper.evaluate(0) != expected

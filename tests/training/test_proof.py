@@ -20,7 +20,7 @@ from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
-from core.run_spec import RunSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.training.autograd import AutogradStepper
 from core.training.bank import choice, proof
@@ -96,7 +96,7 @@ def test_rounding_is_no_fault_where_float32_has_few_digits_left(task: Task) -> N
     """The gradient softmax − one-hot of a network that fits its data is a difference of nearly equal numbers."""
     few = replace(task, train=ImageExamples(task.train.all_pixels()[:200], task.train.labels[:200]))
     (network,) = networks("full", 1)
-    AutogradStepper(network, 0.01, few).advance(torch.arange(200).repeat(1, 1500, 1))
+    AutogradStepper(network, OptimSpec.of(learning_rate=0.01), few).advance(torch.arange(200).repeat(1, 1500, 1))
     assert torch.nn.functional.cross_entropy(network(few.train.all_pixels()), few.train.labels) < 1e-4
     runs = specs("full", 1, 0.001, 64)
     assert proven(bank_of([network], runs, few), runs, prove=True)[1] is None
@@ -220,7 +220,7 @@ def test_with_a_fault_each_run_gets_the_bits_that_autograd_gives_it(
     losses = torch.cat([first, stepper.advance(rows[:, 3:])])
     for member, (network, run) in enumerate(zip(alone, runs, strict=True)):
         steps = 3 if member == 1 else 6
-        expected = AutogradStepper(network, run.optim.learning_rate, task, run.seed)
+        expected = AutogradStepper(network, run.optim, task, run.seed)
         own = expected.advance(rows[run.seed : run.seed + 1, :steps])[:, 0]
         assert torch.equal(losses[:steps, member], own)
         assert all(torch.equal(a, b) for a, b in zip(stepper.trained(member), expected.trained(0), strict=True))

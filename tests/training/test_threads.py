@@ -13,6 +13,7 @@ from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.training import threads as threads_module
 from core.training.autograd import AutogradStepper
@@ -94,7 +95,11 @@ def test_the_trial_leaves_what_will_be_trained_as_it_was(task: Task) -> None:
 
 @pytest.mark.parametrize("kind", ["bank", "autograd"])
 def test_threads_that_have_become_slow_are_given_up_for_good(task: Task, kind: str) -> None:
-    stepper = bank(task, 1) if kind == "bank" else AutogradStepper(PerceptronSpec.of().build(0), 0.001, task)
+    stepper = (
+        bank(task, 1)
+        if kind == "bank"
+        else AutogradStepper(PerceptronSpec.of().build(0), OptimSpec.of(learning_rate=0.001), task)
+    )
     rows = torch.arange(64).repeat(1, 3 * CHUNK, 1)
     stepper.use_threads(2, slowest=100.0)
     assert len(stepper.advance(rows)) == 3 * CHUNK

@@ -9,7 +9,7 @@ from torch import nn
 from core.data.task import Task
 from core.errors import SpecError
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
-from core.run_spec import RunSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.bank.proof import fault_of
@@ -35,14 +35,14 @@ def stepper_for(networks: Sequence[nn.Module], specs: Sequence[RunSpec], task: T
     """
     if len({sharing_of(spec) for spec in specs}) > 1:
         raise SpecError("Runs of different kinds cannot be trained together: train these runs one by one.")
-    rates, seeds = [spec.optim.learning_rate for spec in specs], [spec.seed for spec in specs]
-    return stepper_of(networks, specs[0].kind, rates, seeds, task, source)
+    optims, seeds = [spec.optim for spec in specs], [spec.seed for spec in specs]
+    return stepper_of(networks, specs[0].kind, optims, seeds, task, source)
 
 
 def stepper_of(
     networks: Sequence[nn.Module],
     kind: str,
-    rates: Sequence[float],
+    optims: Sequence[OptimSpec],
     seeds: Sequence[int],
     task: Task,
     source: Task | None = None,
@@ -52,7 +52,7 @@ def stepper_of(
     Args:
         networks: the networks, on the task's device.
         kind: of their method.
-        rates: learning rate of each.
+        optims: training settings of each.
         seeds: seed of each.
         task: the task to train on.
         source: the task that the base was trained on, to measure forgetting.
@@ -60,16 +60,17 @@ def stepper_of(
     Raises:
         SpecError: they cannot be trained together, or are not what the method trains.
     """
-    step = sharing(kind, PerceptronSpec.name()).step
+    plain = not any(optim.beyond_plain_adam for optim in optims)
+    step = sharing(kind, PerceptronSpec.name()).step if plain else "autograd"
     perceptrons = [network for network in networks if isinstance(network, MultilayerPerceptron)]
     if step != "autograd" and len(perceptrons) == len(networks):
-        bank = Bank(perceptrons, rates, seeds, task, source)
+        bank = Bank(perceptrons, [optim.learning_rate for optim in optims], seeds, task, source)
         if bank.step != step:
             raise SpecError(f"These networks are not what runs of the method {kind} train.")
         return bank
     if len(networks) > 1:
         raise SpecError("These runs have no step that trains several at once: train them one by one.")
-    return AutogradStepper(networks[0], rates[0], task, seeds[0], source)
+    return AutogradStepper(networks[0], optims[0], task, seeds[0], source)
 
 
 def proven(stepper: Stepper, specs: Sequence[RunSpec], prove: bool | None = None) -> tuple[Stepper, str | None]:
@@ -93,7 +94,7 @@ def proven(stepper: Stepper, specs: Sequence[RunSpec], prove: bool | None = None
     if fault is None:
         return stepper, None
     alone = [
-        AutogradStepper(network, spec.optim.learning_rate, stepper.task, spec.seed, stepper.source)
+        AutogradStepper(network, spec.optim, stepper.task, spec.seed, stepper.source)
         for network, spec in zip(stepper.networks, specs, strict=True)
     ]
     return OneByOne(alone), f"The fast step {fault} on {device}, so this run was trained by autograd."

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from core.data.examples import ImageExamples
 from core.errors import LabError
 from core.memory import is_out_of_memory
+from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.adam import BETAS, EPSILON
 from core.training.bank.bank import Bank
@@ -116,7 +117,8 @@ def _differences(bank: Bank, rates: Sequence[float], batch: int) -> Iterator[str
     """Do the steps of one batch size, and say of each value that differs from autograd's what it is."""
     pool = torch.randperm(bank.task.num_train, generator=torch.Generator().manual_seed(0))[:IMAGES].to(bank.device)
     task = replace(bank.task, train=ImageExamples(bank.task.train.all_pixels()[pool], bank.task.train.labels[pool]))
-    alone = [AutogradStepper(copy.deepcopy(own), rate, task) for own, rate in zip(bank.networks, rates, strict=True)]
+    optims = [OptimSpec.of(learning_rate=rate) for rate in rates]
+    alone = [AutogradStepper(copy.deepcopy(own), optim, task) for own, optim in zip(bank.networks, optims, strict=True)]
     seeds = list(dict.fromkeys(bank.seeds))
     orders = [seeds.index(seed) for seed in bank.seeds]
     for step in range(STEPS):
@@ -133,7 +135,7 @@ def _differences(bank: Bank, rates: Sequence[float], batch: int) -> Iterator[str
             gaps = _gaps(old, rates[member], (losses[member], bank.learnt(member)), plain)
             if all(gap <= TOLERANCE for gap in gaps.values()):
                 continue
-            exact = _in_float64(stepper, rates[member], old)
+            exact = _in_float64(stepper, old)
             noise = _gaps(old, rates[member], plain, (exact.advance(own_rows.to(exact.device))[0, 0], exact.learnt(0)))
             for name, gap in gaps.items():
                 if not gap <= TOLERANCE + NOISE * noise[name]:
@@ -162,12 +164,12 @@ def _clearest(alone: Sequence[AutogradStepper], orders: Sequence[int]) -> Tensor
     return torch.stack(nearest).argsort(1, descending=True)[:, : -(-margins.shape[1] // 2)]
 
 
-def _in_float64(stepper: AutogradStepper, rate: float, start: Learnt) -> AutogradStepper:
+def _in_float64(stepper: AutogradStepper, start: Learnt) -> AutogradStepper:
     """The same in float64, from these weights and this optimiser state; on the CPU for a device without float64."""
     device = torch.device("cpu") if stepper.device.type == "mps" else stepper.device
     x, y = stepper.task.train.all_pixels().to(device).double(), stepper.task.train.labels.to(device)
     network = copy.deepcopy(stepper.network).to(device).double()
-    exact = AutogradStepper(network, rate, replace(stepper.task, train=ImageExamples(x, y)))
+    exact = AutogradStepper(network, stepper.optim, replace(stepper.task, train=ImageExamples(x, y)))
     exact.resume([start])
     return exact
 

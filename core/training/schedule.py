@@ -1,0 +1,38 @@
+"""The learning rate of each step: a function of the step alone, so that a resumed run goes on with the right one."""
+
+from __future__ import annotations
+
+import math
+
+from core.run_spec import OptimSpec
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """Number of batches per epoch; the last one may be smaller."""
+    return math.ceil(examples / batch_size)
+
+
+def total_steps(optim: OptimSpec, examples: int) -> int:
+    """Number of optimiser steps of a run that is not stopped early, on a training part of this many examples."""
+    return optim.epochs * steps_per_epoch(examples, optim.batch_size)
+
+
+def rate_at(optim: OptimSpec, step: int, total: int) -> float:
+    """The learning rate of one step, as transformers' schedules have it.
+
+    Args:
+        optim: rate, warm-up and decay.
+        step: number of steps done before it.
+        total: number of steps of the whole run.
+    """
+    warmup = math.ceil(optim.warmup * total)
+    if step < warmup:
+        return optim.learning_rate * step / warmup
+    done = min(1.0, (step - warmup) / max(1, total - warmup))
+    match optim.decay:
+        case "constant":
+            return optim.learning_rate
+        case "linear":
+            return optim.learning_rate * (1 - done)
+        case "cosine":
+            return optim.learning_rate * (1 + math.cos(math.pi * done)) / 2

@@ -1,0 +1,163 @@
+"""Settings of training: transformers' schedules, AdamW, clipping and accumulation are the oracles, in float64."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import get_constant_schedule_with_warmup, get_cosine_schedule_with_warmup
+from transformers import get_linear_schedule_with_warmup as get_linear
+
+from core.data.examples import ImageExamples
+from core.data.task import Task
+from core.data.task_spec import TaskSpec
+from core.errors import SpecError
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.networks.perceptron import PerceptronSpec
+from core.networks.transformer import TransformerSpec
+from core.run_spec import BEYOND_PLAIN_ADAM, OptimSpec, RunSpec, default_optim, default_rate
+from core.training.autograd import AutogradStepper
+from core.training.bank.choice import stepper_for
+from core.training.loop import data_order, train
+from core.training.schedule import rate_at
+from core.training.sharing import bank_key, sharing_of
+
+SCHEDULES = {
+    "constant": lambda adam, warmup, total: get_constant_schedule_with_warmup(adam, warmup),
+    "linear": get_linear,
+    "cosine": get_cosine_schedule_with_warmup,
+}
+USED = {"weight_decay": 0.1, "warmup": 0.2, "decay": "linear", "clip": 0.5, "accumulation": 4, "precision": "bfloat16"}
+
+
+def task_of(count: int = 100) -> Task:
+    examples = ImageExamples.random(count, 20, 4, torch.Generator().manual_seed(1))
+    return Task.of_one_part(replace(examples, pixels=examples.pixels.double()), 4)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(2)
+    return nn.Sequential(nn.Linear(20, 16), nn.LayerNorm(16), nn.GELU(), nn.Linear(16, 4)).double()
+
+
+def plainly(model: nn.Module, optim: OptimSpec, task: Task) -> list[float]:
+    """The losses of a loop as one would write it with torch and transformers; it trains ``model``."""
+    matrices, vectors = ([p for p in model.parameters() if (p.ndim > 1) is wanted] for wanted in (True, False))
+    adam = torch.optim.AdamW([{"params": matrices, "weight_decay": optim.weight_decay}, {"params": vectors}], lr=1)
+    adam.param_groups[1]["weight_decay"] = 0.0
+    for group in adam.param_groups:
+        group["lr"] = optim.learning_rate
+    total = optim.epochs * -(-task.num_train // optim.batch_size)
+    schedule = SCHEDULES[optim.decay](adam, -(-round(optim.warmup * total * 1000) // 1000), total)
+    losses = []
+    for epoch in range(1, optim.epochs + 1):
+        for rows in data_order(task.num_train, 0, epoch).split(optim.batch_size):
+            loss = F.cross_entropy(model(task.train.all_pixels()[rows]), task.train.labels[rows])
+            adam.zero_grad()
+            loss.backward()
+            if optim.clip:
+                nn.utils.clip_grad_norm_(model.parameters(), optim.clip)
+            adam.step()
+            schedule.step()
+            losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize("decay", SCHEDULES)
+@pytest.mark.parametrize("changes", [{}, {"weight_decay": 0.3}, {"clip": 0.1}, {"warmup": 0.3}, {"accumulation": 5}])
+def test_every_setting_is_that_of_torch_and_transformers(decay: str, changes: dict[str, float]) -> None:
+    optim = OptimSpec.of(learning_rate=0.01, batch_size=23, epochs=3, decay=decay, **changes)
+    task, ours, theirs = task_of(), network(), network()
+    events = [event for _, event in train(AutogradStepper(ours, optim, task), [optim])]
+    expected = plainly(theirs, optim, task)
+    found = torch.cat([torch.from_numpy(event.losses) for event in events if hasattr(event, "losses")])
+    assert found.double() == pytest.approx(torch.tensor(expected).double(), rel=1e-6)  # reported in float32
+    for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert (own - other).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("decay", SCHEDULES)
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.33])
+def test_rates_are_those_of_transformers(decay: str, warmup: float) -> None:
+    total = 57
+    optim = OptimSpec.of(learning_rate=0.25, warmup=warmup, decay=decay)
+    adam = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=0.25)
+    schedule = SCHEDULES[decay](adam, -(-round(warmup * total * 1000) // 1000), total)
+    for step in range(total):
+        assert rate_at(optim, step, total) == pytest.approx(adam.param_groups[0]["lr"], rel=1e-12, abs=1e-15)
+        adam.step()
+        schedule.step()
+
+
+def test_a_resumed_run_has_the_rates_of_an_uninterrupted_one() -> None:
+    optim = OptimSpec.of(learning_rate=0.01, batch_size=20, epochs=2, warmup=0.3, decay="cosine", weight_decay=0.1)
+    task, rows = task_of(), torch.arange(100).view(1, 5, 20)
+    whole, first, resumed = (AutogradStepper(network(), optim, task) for _ in range(3))
+    whole.advance(rows)
+    first.advance(rows[:, :3])
+    resumed.resume([first.learnt(0)])
+    resumed.advance(rows[:, 3:])
+    assert all(torch.equal(a, b) for a, b in zip(whole.trained(0), resumed.trained(0), strict=True))
+
+
+def test_bfloat16_changes_products_but_not_what_is_kept() -> None:
+    task = task_of()
+    task = replace(task, train=replace(task.train, pixels=task.train.all_pixels().float()))
+    rows = torch.arange(100).view(1, 5, 20)
+
+    def losses(precision: str) -> Tensor:
+        model = network().float()
+        stepper = AutogradStepper(model, OptimSpec.of(learning_rate=0.01, precision=precision), task)
+        found = stepper.advance(rows)
+        assert {tensor.dtype for tensor in stepper.trained(0)} == {torch.float32} == {found.dtype}
+        return found
+
+    exact, rounded = losses("float32"), losses("bfloat16")
+    assert not torch.equal(exact, rounded)
+    assert rounded.flatten() == pytest.approx(exact.flatten(), rel=0.02)
+
+
+def test_parts_of_a_batch_cannot_be_empty() -> None:
+    with pytest.raises(SpecError, match="cannot be computed in 9 parts"):
+        OptimSpec.of(batch_size=8, accumulation=9)
+
+
+@pytest.mark.parametrize("name", BEYOND_PLAIN_ADAM)
+def test_a_perceptron_that_uses_a_newer_setting_is_trained_by_autograd_alone(name: str) -> None:
+    task = TaskSpec.of(dataset="digits")
+    plain = RunSpec.of(method="full", base="b", source=task, task=task)
+    assert sharing_of(plain).step == "full"
+    other = plain.but(optim=plain.optim.but(**{name: USED[name]}))
+    assert (sharing_of(other).step, sharing_of(other).together) == ("autograd", 1)
+    assert bank_key(other) != bank_key(plain)
+    assert other.arm != plain.arm
+    model = PerceptronSpec.of().build(0)
+    examples = PerceptronSpec.of().examples(64, torch.Generator().manual_seed(0))
+    assert isinstance(stepper_for([model], [other], Task.of_one_part(examples, 10), None), AutogradStepper)
+
+
+def test_every_field_beside_the_first_five_is_named_as_one_that_only_autograd_has() -> None:
+    first = {"learning_rate", "batch_size", "epochs", "patience", "keep"}
+    assert set(BEYOND_PLAIN_ADAM) == set(OptimSpec.model_fields) - first
+    assert not OptimSpec.of().beyond_plain_adam
+
+
+def test_a_family_has_rates_and_settings_of_its_own() -> None:
+    assert default_rate(LoRASpec) == 5 * default_rate(FullSpec) == 0.005
+    assert default_rate(LoRASpec, TransformerSpec) == pytest.approx(1e-3)
+    assert default_optim(FullSpec) == OptimSpec.of(learning_rate=0.001)
+    optim = default_optim(FullSpec, TransformerSpec)
+    assert (optim.batch_size, optim.epochs, optim.learning_rate) == (32, 3, 5e-5)
+    assert (optim.weight_decay, optim.warmup, optim.decay, optim.clip) == (0.01, 0.1, "linear", 1.0)
+
+
+def test_networks_are_copied_before_anything_is_trained() -> None:
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    AutogradStepper(model, OptimSpec.of(), task_of()).rehearse(torch.arange(40).view(1, 2, 20))
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

@@ -1,0 +1,163 @@
+"""What dropout leaves out is a function of seed and step, in any thread, and only in training."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.data.examples import ImageExamples
+from core.data.task import Task
+from core.run_spec import OptimSpec
+from core.training.autograd import AutogradStepper
+from core.training.random_numbers import RandomNumbers
+
+CPU = torch.device("cpu")
+
+
+def drawn(work, seed: int = 1, step: int = 2):
+    numbers = RandomNumbers(seed, CPU)
+    numbers.begin(step)
+    with numbers:
+        return work()
+
+
+LAYERS = {
+    "dropout": lambda x: F.dropout(x, 0.3),
+    "torch.dropout": lambda x: torch.dropout(x, 0.3, True),
+    "module": nn.Dropout(0.3),
+    "channels": nn.Dropout2d(0.3),
+    "alpha": nn.AlphaDropout(0.3),
+    "rand": lambda x: torch.rand(x.shape) + torch.rand_like(x),
+    "bernoulli_": lambda x: torch.empty_like(x).bernoulli_(0.5),
+    "normal_": lambda x: torch.empty_like(x).normal_(),
+    "bernoulli": lambda x: torch.bernoulli(torch.full_like(x, 0.5)),
+    "gumbel": lambda x: F.gumbel_softmax(x),
+    "rrelu": nn.RReLU(),
+    "attention": lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.3),
+    "lstm": lambda x: nn.LSTM(8, 8, 2, dropout=0.3)(x.flatten(0, 1))[0],
+    "multi-head": nn.MultiheadAttention(8, 2, dropout=0.3, batch_first=True),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_what_a_layer_draws_depends_on_seed_and_step_alone(kind: str) -> None:
+    layer, x = LAYERS[kind], torch.randn(2, 3, 5, 8)
+
+    def work() -> Tensor:
+        if kind == "multi-head":
+            return layer(x[0], x[0], x[0])[0]
+        torch_state = torch.get_rng_state()
+        if kind == "lstm":
+            with torch.random.fork_rng():
+                torch.default_generator.manual_seed(0)
+                lstm = nn.LSTM(8, 8, 2, dropout=0.3)
+            return lstm(x.flatten(0, 1))[0]
+        out = layer(x)
+        assert torch.equal(torch.get_rng_state(), torch_state)  # the global generator is left as it was
+        return out
+
+    first = drawn(work)
+    assert torch.equal(first, drawn(work))
+    assert not torch.equal(first, drawn(work, step=3))
+    assert not torch.equal(first, drawn(work, seed=2))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_dropout_leaves_out_its_share_and_keeps_mean_and_variance(p: float) -> None:
+    n = 2**20
+    factors = drawn(lambda: F.dropout(torch.ones(n), p))
+    assert set(factors.unique().tolist()) <= {0.0, torch.tensor(1 / (1 - p) if p < 1 else 0.0).item()}
+    share = (factors == 0).double().mean().item()
+    assert abs(share - p) < 5 * math.sqrt(p * (1 - p) / n) + 2**-16
+    if p < 1:
+        assert abs(factors.double().mean().item() - 1) < 5 * math.sqrt(p / (1 - p) / n) + 2**-15
+        covariance = ((factors[1:] - 1) * (factors[:-1] - 1)).double().mean().item()
+        assert abs(covariance) <= 5 * p / (1 - p) / math.sqrt(n)
+
+
+def test_whole_channels_are_left_out() -> None:
+    kept = drawn(lambda: F.dropout2d(torch.ones(4, 64, 5, 5), 0.5))
+    assert torch.equal(kept.amax((2, 3)), kept.amin((2, 3)))
+    assert 0 < (kept == 0).double().mean() < 1
+
+
+def test_gradients_are_those_of_the_same_units() -> None:
+    x = torch.randn(50, 40, requires_grad=True)
+    out = drawn(lambda: F.dropout(x, 0.4))
+    out.sum().backward()
+    assert torch.equal(x.grad, torch.where(out == 0, 0.0, torch.tensor(1 / 0.6)))
+
+
+MASKS = {
+    "none": None,
+    "bool": torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(0)) > 0.3,
+    "added": torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(0)),
+    "a token that sees none": torch.arange(6)[None, None, :, None].expand(2, 1, 6, 6) > 0,
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_is_torchs_but_for_what_dropout_leaves_out(mask: str, grouped: bool, causal: bool) -> None:
+    if causal and mask != "none":
+        pytest.skip("torch takes one or the other")
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(2, 4, 6, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    key, value = (torch.randn(2, 2 if grouped else 4, 6, 8, generator=generator, dtype=torch.float64) for _ in range(2))
+    given = MASKS[mask]
+    given = given.double() if mask == "added" else given
+
+    def attend(p: float) -> Tensor:
+        return F.scaled_dot_product_attention(
+            query, key, value, given, dropout_p=p, is_causal=causal, scale=0.3, enable_gqa=grouped
+        )
+
+    # A probability so small that no unit is left out.
+    ours, theirs = drawn(lambda: attend(1e-6)), attend(0.0)
+    assert (ours - theirs).abs().max() < 1e-5
+    assert torch.equal(drawn(lambda: attend(0.0)), theirs)
+    gradients = [torch.autograd.grad(out.sum(), query)[0] for out in (ours, theirs)]
+    assert (gradients[0] - gradients[1]).abs().max() < 1e-5
+    mean = sum(drawn(lambda: attend(0.2), step=step) for step in range(2000)) / 2000
+    assert (mean - theirs).abs().max() < 0.1
+
+
+def network() -> nn.Module:
+    torch.manual_seed(2)
+    return nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 4))
+
+
+def test_two_runs_side_by_side_have_the_bits_of_one_after_the_other() -> None:
+    task = Task.of_one_part(ImageExamples.random(2000, 20, 4, torch.Generator().manual_seed(1)), 4)
+    rows = torch.arange(2000).view(1, 200, 10)
+    optim = OptimSpec.of(learning_rate=0.01)
+
+    def run(seed: int) -> list[Tensor]:
+        torch.set_num_threads(1)
+        stepper = AutogradStepper(network(), optim, task, seed)
+        return [stepper.advance(rows), *stepper.trained(0)]
+
+    apart = [run(seed) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(run, (1, 2)))
+    for one, other in zip(apart, together, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not torch.equal(apart[0][0], apart[1][0])
+
+
+def test_what_was_measured_or_evaluated_in_between_changes_nothing() -> None:
+    task = Task.of_one_part(ImageExamples.random(100, 20, 4, torch.Generator().manual_seed(1)), 4)
+    rows = torch.arange(100).view(1, 10, 10)
+    plain, disturbed = (AutogradStepper(network(), OptimSpec.of(), task) for _ in range(2))
+    plain.advance(rows)
+    disturbed.rehearse(rows)
+    for step in range(10):
+        disturbed.advance(rows[:, step : step + 1])
+        assert disturbed.evaluate(0) == disturbed.evaluate(0)  # without dropout
+    assert all(torch.equal(a, b) for a, b in zip(plain.trained(0), disturbed.trained(0), strict=True))
