@@ -19,6 +19,7 @@ from core.study.arms.tuning import TuneSpec
 from core.wording.numbers import count_text, range_text, unbroken
 from pages.shared import forms
 from pages.shared.estimate import time_and_memory
+from pages.shared.optim_form import family_key
 
 
 def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkSpec, optim: OptimSpec) -> list[Setting]:
@@ -41,7 +42,8 @@ def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkS
     for number, method in enumerate(chosen):
         title = f"Learning rate of {method.title.replace('Full', 'full')}"
         with columns[number % 2]:
-            rates[method.kind] = forms.learning_rate(type(method), network, f"finetune-rate-{method.kind}", title)
+            key = f"{family_key('finetune', network)}-rate-{method.kind}"
+            rates[method.kind] = forms.learning_rate(type(method), network, key, title)
     shared = forms.adapters("finetune", network) if adapters.keys() & rates.keys() else []
     found: list[Setting] = []
     for method in chosen:

@@ -12,7 +12,6 @@ from core.methods.lora import LoRASpec
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
-from core.run_spec import OptimSpec
 from core.store.record import Run
 from core.study.arms.tuning import tuned_arms
 from pages.finetune.form import fairness, price_table, settings_of
@@ -22,6 +21,7 @@ from pages.shared.like import fill_form
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
+from pages.shared.optim_form import optim_form
 from pages.shared.pickers import base_picker
 from pages.shared.primary import on_primary
 from pages.shared.state import resume_button, state_text
@@ -82,16 +82,14 @@ with settings:
         + "; ".join(f"{control.short.lower()}, {control.line}" for control in methods(Role.CONTROL).values())
         + ".",
     )
-    left, right = st.columns(2, gap="medium")
     try:
+        network = base if isinstance(base, NetworkSpec) else base.spec.network
+        optim = optim_form("finetune", network)
+        left, right = st.columns(2, gap="medium")
         with left:
-            epochs = forms.whole(OptimSpec, "epochs", "finetune-epochs", maximum=50)
             seeds = forms.seeds("finetune-seeds")
         with right:
-            batch_size = forms.batch_size("finetune-batch")
             device = forms.device(lab, "finetune-device")
-        optim = OptimSpec.of(epochs=epochs, batch_size=batch_size)
-        network = base if isinstance(base, NetworkSpec) else base.spec.network
         arms = settings_of([kind for kind in offered if kind in chosen], controls, network, optim)
         tune, own_bases = fairness(base)
         if tune is not None:

@@ -14,18 +14,18 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.pretrain import PretrainSpec
-from core.run_spec import OptimSpec, RunSpec, default_rate
+from core.networks.network import NetworkSpec
+from core.run_spec import RunSpec, default_optim
 from core.store.record import Experiment
 from core.study.arms.tuning import TuneSpec, tuned_arms
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.wording.numbers import range_text
-from pages.shared.datasets import dataset_picker, images_of
+from pages.shared.datasets import dataset_picker
 from pages.shared.estimate import redraw_when_measured
 from pages.shared.literal import literal
+from pages.shared.network_form import default_network
 from pages.shared.primary import on_primary
-
-PRETRAINING = OptimSpec.of(learning_rate=default_rate(PretrainSpec))
-"""How a base is trained that is not there yet."""
+from pages.shared.task_preview import before_and_after
 
 DATASET = "data:"
 """Prefix of the choices that learn another dataset; the others are names of presets."""
@@ -43,11 +43,12 @@ class Plan:
     ranks: tuple[int, ...]
     tuned: bool
 
-    def settings(self) -> list[Setting]:
+    def settings(self, network: NetworkSpec) -> list[Setting]:
         """Full fine-tuning and LoRA of each rank, at their default learning rates or at several around them."""
+        lora = default_optim(LoRASpec, network)
         settings: list[Setting] = [
-            (OptimSpec.of(learning_rate=default_rate(FullSpec)), FullSpec()),
-            *((OptimSpec.of(learning_rate=default_rate(LoRASpec)), LoRASpec.of(rank=rank)) for rank in self.ranks),
+            (default_optim(FullSpec, network), FullSpec()),
+            *((lora, LoRASpec.of(rank=rank)) for rank in self.ranks),
         ]
         return tuned_arms(settings, TuneSpec.of()) if self.tuned else settings
 
@@ -80,12 +81,16 @@ def question(lab: Lab) -> Experiment | None:
     preset, other = ("transfer", target.removeprefix(DATASET)) if target.startswith(DATASET) else (target, None)
     try:
         before, after = preset_tasks(preset, source, lab.catalog, other)
-        images_of(lab, before, after)
+        before_and_after(lab, before, after)
+        network = default_network(lab, lab.catalog.info(source), "home")
     except LabError as error:
         st.error(literal(str(error)))
         return None
+    if network is None:
+        return None
+    pretraining, seeds = default_optim(PretrainSpec, network), range(DEFAULT_SEEDS)
     asked = {
-        name: (preset, source, other, PRETRAINING, plan.settings(), range(DEFAULT_SEEDS))
+        name: (preset, source, other, pretraining, plan.settings(network), seeds, "auto", False, network)
         for name, plan in PLANS.items()
     }
     try:

@@ -18,6 +18,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.network_form import network_form
+from pages.shared.optim_form import family_key, optim_form
 from pages.shared.pickers import base_facts, task_text
 from pages.shared.primary import on_primary
 from pages.shared.task_preview import task_preview
@@ -46,12 +47,11 @@ with settings:
             task_preview(lab, task, "pretrain", model)
             if model is None:
                 st.stop()
+            optim = optim_form("pretrain", model)
             left, right = st.columns(2, gap="medium")
             with left:
-                epochs = forms.whole(OptimSpec, "epochs", "pretrain-epochs", maximum=50)
-                rate = forms.learning_rate(PretrainSpec, model, "pretrain-rate")
+                rate = forms.learning_rate(PretrainSpec, model, f"{family_key('pretrain', model)}-rate")
             with right:
-                batch_size = forms.batch_size("pretrain-batch")
                 device = forms.device(lab, "pretrain-device")
             with st.expander("Early stopping and seed", icon=":material/tune:"):
                 patience = forms.whole(OptimSpec, "patience", "pretrain-patience", maximum=20)
@@ -63,9 +63,7 @@ with settings:
                 task=task,
                 seed=seed,
                 device=device,
-                optim=OptimSpec.of(
-                    learning_rate=rate, batch_size=batch_size, epochs=epochs, patience=patience, keep=keep
-                ),
+                optim=optim.but(learning_rate=rate, patience=patience, keep=keep),
             )
         except LabError as error:
             st.error(literal(str(error)))

@@ -5,19 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from core.data.sources.source import DatasetInfo
-from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.wording.numbers import bytes_text
 from pages.shared.literal import literal
 
 TICK = 0.5
 """Seconds between two updates of a download's progress."""
-
-SAMPLES = 8
-"""Number of images per row in a comparison of two tasks."""
-
-CLASSES_SHOWN = 50
-"""Maximum number of classes in a preview."""
 
 STATES = {
     "ready": ("ready", "green", ":material/check_circle:"),
@@ -56,21 +49,6 @@ def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None, k
     if infos[name].state == "absent":
         download(lab, infos[name], key)
     return None
-
-
-def images_of(lab: Lab, before: TaskSpec, after: TaskSpec) -> None:
-    """Draw one image for each of the first classes of two tasks, one row each.
-
-    Raises:
-        DatasetError: an image cannot be read.
-    """
-    for title, task in (("Before", before), ("After", after)):
-        images, labels = lab.preview(task)
-        names = lab.catalog.load(task.dataset).class_names
-        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-            st.caption(title, width=48)
-            for image, label in zip(images[:SAMPLES], labels[:SAMPLES], strict=True):
-                st.image(image, width=36, alt=f"{title}: an image of class {names[label]}")
 
 
 def about(info: DatasetInfo) -> None:

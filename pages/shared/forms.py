@@ -18,7 +18,7 @@ from core.study.stats.claims import DEFAULT_SEEDS, MAX_FORM_SEEDS
 from core.study.stats.words import seeds_line
 from pages.shared.layer_form import layer_form
 
-LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 6) for power in (-5, -4, -3, -2, -1) for digit in (1, 2, 5)]
+LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 7) for power in (-6, -5, -4, -3, -2, -1) for digit in (1, 2, 5)]
 RANK_CHOICES = [1, 2, 4, 8, 16, 32, 64, 128]
 ALPHA_CHOICES = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
 MAX_WIDTH = 1024
@@ -94,9 +94,9 @@ def _size(spec: type[NetworkSpec], field: str, key: str) -> Any:
     return about.default
 
 
-def batch_size(key: str) -> int:
-    """Draw a slider for the batch size, in powers of two."""
-    size: int = one_of(OptimSpec, "batch_size", [2**power for power in range(3, 11)], key)
+def batch_size(key: str, value: int | None = None) -> int:
+    """Draw a slider for the batch size, in powers of two; ``value`` is chosen at first, None for the spec's default."""
+    size: int = one_of(OptimSpec, "batch_size", [2**power for power in range(3, 11)], key, value)
     return size
 
 

@@ -16,10 +16,8 @@ from pages.shared import forms
 from pages.shared.layer_form import layer_values
 from pages.shared.links import link
 from pages.shared.literal import literal
+from pages.shared.optim_form import family_key, optim_values
 from pages.shared.view_form import widget_values
-
-MAX_EPOCHS = 50
-"""The maximum of the forms."""
 
 FILLED = "filled-like"
 """Key of the form that was filled last, and the experiment."""
@@ -62,15 +60,17 @@ def fill_form(lab: Lab, key: str) -> bool:
     st.query_params["base"] = st.session_state["pick-base"] = str(first.base or first.network.brought)
     values = _task(lab, first) | {
         "seeds": min(len({spec.seed for spec in specs}), forms.MAX_FORM_SEEDS),
-        "epochs": min(first.optim.epochs, MAX_EPOCHS),
-        "batch": first.optim.batch_size,
     }
     values |= _arms(specs) if key == "finetune" else _grid(specs)
+    rates = _own_rates(specs) if key == "finetune" else {}
     if first.device in lab.devices():
         values["device"] = first.device
+    own = family_key(key, first.network)
+    values = {f"{key}-{name}": value for name, value in values.items()}
+    values |= {f"{own}-{name}": value for name, value in (optim_values(first.optim) | rates).items()}
     for name, value in values.items():
-        st.session_state[f"{key}-{name}"] = value
-        forms.offer(f"{key}-{name}", value)
+        st.session_state[name] = value
+        forms.offer(name, value)
     st.toast("The form has the settings of that experiment.", icon=":material/tune:")
     return True
 
@@ -80,7 +80,7 @@ def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
     source, task = spec.source or spec.task, spec.task
     values: dict[str, Any] = {"dataset": task.dataset, "validation": task.validation}
     names = sorted(PRESETS, key=lambda name: PRESETS[name].other_dataset == (task.dataset == source.dataset))
-    for name in names:
+    for name in [] if spec.is_direct else names:
         try:
             if preset_tasks(name, source.dataset, lab.catalog, task.dataset, task.validation)[1] == task:
                 return values | {"preset": name}
@@ -106,8 +106,6 @@ def _arms(specs: list[RunSpec]) -> dict[str, Any]:
     }
     if tried > 1:
         values["tune-rates"] = tried
-    for kind in values["methods"]:
-        values[f"rate-{kind}"] = _middle(_rates([spec for spec in specs if spec.kind == kind]))
     if adapters:
         adapter = adapters[0].adapter
         values["rank"] = sorted({spec.adapter.rank for spec in adapters if spec.adapter})
@@ -115,6 +113,12 @@ def _arms(specs: list[RunSpec]) -> dict[str, Any]:
             values |= {"alpha": adapter.alpha, "scaling": adapter.scaling, "start": adapter.start}
             values |= layer_values(specs[0].network, adapter.target_modules)
     return values
+
+
+def _own_rates(specs: list[RunSpec]) -> dict[str, float]:
+    """The learning rate of each method; of several, the middle one."""
+    kinds = {spec.kind for spec in specs if spec.role is Role.REFERENCE or spec.adapter}
+    return {f"rate-{kind}": _middle(_rates([spec for spec in specs if spec.kind == kind])) for kind in kinds}
 
 
 def _grid(specs: list[RunSpec]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def network_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
     """
     families = {each.name(): each for each in families_for(info.kind)}
     if any(family.is_brought for family in families.values()):
-        return _brought(lab, info, key)
+        return brought_form(lab, info, key)
     family = next(iter(families.values()))
     if len(families) > 1:
         kind = st.segmented_control(
@@ -43,7 +43,20 @@ def network_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
         return family.of(**forms.sizes(family, key), num_classes=info.num_classes)
 
 
-def _brought(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
+def default_network(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
+    """The network of default size that learns a dataset; where people bring networks, draw a choice among those.
+
+    Args:
+        lab: has the networks that were brought.
+        info: the dataset.
+        key: prefix of the widget keys.
+    """
+    family = families_for(info.kind)[0]
+    return brought_form(lab, info, key) if family.is_brought else family.of(num_classes=info.num_classes)
+
+
+def brought_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
+    """Draw a choice among the networks that were brought, or a link to where they are; see :func:`network_form`."""
     cards = {card.digest: card for card in lab.networks.list()}
     if not cards:
         st.info("Texts are learnt by a network that you bring, and there is none yet.", icon=":material/info:")

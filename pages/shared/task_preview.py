@@ -18,6 +18,9 @@ from pages.shared.literal import literal
 CLASSES_SHOWN = 50
 """Maximum number of classes in a preview of images."""
 
+SAMPLES = 8
+"""Number of images per row in a comparison of two tasks."""
+
 BATCH = 8
 """Texts in a preview."""
 
@@ -42,6 +45,23 @@ def task_preview(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None
                 draw(lab, task, key, network)
         except LabError as error:
             st.error(literal(str(error)))
+
+
+def before_and_after(lab: Lab, before: TaskSpec, after: TaskSpec) -> None:
+    """Draw what a source task and a target task look like, one row each; texts of both look alike, so nothing is drawn.
+
+    Raises:
+        DatasetError: a dataset cannot be read.
+    """
+    for title, task in (("Before", before), ("After", after)):
+        if lab.catalog.info(task.dataset).kind != "image":
+            continue
+        images, labels = lab.preview(task)
+        names = lab.catalog.load(task.dataset).class_names
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            st.caption(title, width=48)
+            for image, label in zip(images[:SAMPLES], labels[:SAMPLES], strict=True):
+                st.image(image, width=36, alt=f"{title}: an image of class {names[label]}")
 
 
 def _images(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> None:

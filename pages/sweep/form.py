@@ -26,6 +26,7 @@ from pages.shared import forms
 from pages.shared.estimate import time_and_memory
 from pages.shared.links import link
 from pages.shared.literal import literal
+from pages.shared.optim_form import optim_form
 from pages.shared.pickers import base_picker
 from pages.shared.primary import on_primary
 from pages.shared.task_form import task_form
@@ -33,7 +34,7 @@ from pages.shared.task_form import task_form
 KEY = "sweep"
 
 RANKS = [1, 2, 4, 8]
-RATES = [grid_rate(k) for k in range(-10, 0)]
+RATES = [grid_rate(k) for k in range(-12, 0)]
 """Learning rates to choose from: the grid of all tuning."""
 EPOCHS = 5
 
@@ -55,8 +56,9 @@ def sweep_form(lab: Lab) -> Experiment | None:
         task = task_form(lab, base, KEY)
         st.subheader("Settings to try")
         method = _adapter_method()
-        grid = _grid(method.title, base if isinstance(base, NetworkSpec) else base.spec.network)
-        optim, adapter, device = _training(lab, method)
+        network = base if isinstance(base, NetworkSpec) else base.spec.network
+        grid = _grid(method.title, network)
+        optim, adapter, device = _training(lab, method, network)
     with cost, st.container(border=True):
         st.subheader("Estimated cost")
         if task is None:
@@ -123,13 +125,9 @@ def _several(label: str, choices: Sequence[Any], default: Sequence[Any], key: st
     return tuple(sorted(picked))
 
 
-def _training(lab: Lab, method: type[LowRankSpec]) -> tuple[OptimSpec, LowRankSpec, Device]:
+def _training(lab: Lab, method: type[LowRankSpec], network: NetworkSpec) -> tuple[OptimSpec, LowRankSpec, Device]:
     """What all runs of the sweep share."""
-    left, right = st.columns(2, gap="medium")
-    with left:
-        epochs = forms.whole(OptimSpec, "epochs", f"{KEY}-epochs", maximum=50, value=EPOCHS)
-    with right:
-        batch_size = forms.batch_size(f"{KEY}-batch")
+    optim = optim_form(KEY, network, EPOCHS)
     with st.expander("Scaling and device", icon=":material/tune:"):
         about = bounds(LowRankSpec, "scaling")
         scaling = st.segmented_control(
@@ -142,7 +140,7 @@ def _training(lab: Lab, method: type[LowRankSpec]) -> tuple[OptimSpec, LowRankSp
             required=True,
         )
         device = forms.device(lab, f"{KEY}-device")
-    return OptimSpec.of(epochs=epochs, batch_size=batch_size), method.of(scaling=scaling), device
+    return optim, method.of(scaling=scaling), device
 
 
 def _start(

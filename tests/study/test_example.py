@@ -11,13 +11,15 @@ import pytest
 
 from core.data.presets import preset_tasks
 from core.lab import Lab
-from core.run_spec import RunSpec
+from core.methods.pretrain import PretrainSpec
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
 from core.study.arms.verdict import Verdict, verdict
 from core.study.report.example import FILE, example, write_example
 from core.study.stats.claims import DEFAULT_SEEDS, Level
 from core.wording.experiments import experiment_name
-from pages.home.question import PLANS, PRETRAINING
+from pages.home.question import PLANS
 from tests.conftest import finish
 
 
@@ -45,7 +47,15 @@ def test_the_interval_over_images_is_that_of_the_verdicts_difference(found: Verd
 
 def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings) -> None:
     lab = Lab(settings)
-    specs = lab.comparison("rotation-45", "digits", None, PRETRAINING, PLANS["thorough"].settings(), range(8))[1]
+    settings = PLANS["thorough"].settings(PerceptronSpec())
+    specs = lab.comparison(
+        "rotation-45",
+        "digits",
+        None,
+        default_optim(PretrainSpec),
+        PLANS["thorough"].settings(PerceptronSpec()),
+        range(8),
+    )[1]
     lab.store.close()
     assert {run.spec.but(base="base") for run in example().runs} == {spec.but(base="base") for spec in specs}
     assert len(example().runs) == len(specs)
@@ -54,7 +64,7 @@ def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings)
 
 def test_training_the_settings_of_the_verdict_again_gives_its_accuracies(lab: Lab, found: Verdict) -> None:
     task, _ = preset_tasks("rotation-45", "digits", lab.catalog)
-    base = lab.launch(RunSpec.of(method="pretrain", task=task, optim=PRETRAINING))
+    base = lab.launch(RunSpec.of(method="pretrain", task=task, optim=default_optim(PretrainSpec)))
     arms = [(arm.spec.optim, arm.spec.method) for arm in (found.full, found.told.arm)]
     target = found.full.spec.task
     again = lab.fine_tune(base, target, arms, range(DEFAULT_SEEDS), "Again")

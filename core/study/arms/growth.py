@@ -12,7 +12,7 @@ from core.networks.registry import FAMILIES
 from core.run_spec import default_rate
 from core.study.arms.tuning import TuneSpec, grid_rate, tuned_arms
 
-RATES_OFFERED = tuple(grid_rate(k) for k in range(-9, 0))
+RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
 """Learning rates that can be added: the points of the grid from 0.0000316 to 0.316."""
 
 

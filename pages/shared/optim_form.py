@@ -1,0 +1,91 @@
+"""The form for how a network is trained, with the defaults of its family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.networks.network import NetworkSpec
+from core.networks.registry import FAMILIES
+from core.run_spec import BEYOND_PLAIN_ADAM, OptimSpec
+from core.spec import bounds
+from pages.shared import forms
+
+MAX_EPOCHS = 50
+"""Limit of the slider for epochs."""
+
+DECIMALS = {
+    "weight_decay": [0.0, 0.001, 0.01, 0.05, 0.1],
+    "warmup": [0.0, 0.03, 0.06, 0.1, 0.2],
+    "clip": [0.0, 1.0, 5.0],
+}
+"""Values to choose from, for fields that are numbers."""
+
+PARTS = [1, 2, 4, 8, 16, 32]
+"""Numbers of parts that a batch can be computed in."""
+
+
+def family_key(key: str, network: NetworkSpec) -> str:
+    """Prefix of the widget keys of a form, by the family of its network: another family has other defaults."""
+    return key if network.kind == FAMILIES[0].name() else f"{key}-{network.kind}"
+
+
+def optim_form(key: str, network: NetworkSpec, epochs: int | None = None) -> OptimSpec:
+    """Draw epochs and batch size, and what else the network's family is trained with.
+
+    Args:
+        key: prefix of the widget keys.
+        network: what is trained.
+        epochs: number of epochs at first; None for the default of the family.
+
+    Returns:
+        The settings, at a learning rate that is not chosen here.
+
+    Raises:
+        SpecError: the settings contradict each other.
+    """
+    own, start = family_key(key, network), OptimSpec.of(**network.training)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        first = epochs if epochs is not None and network.kind == FAMILIES[0].name() else start.epochs
+        passes = forms.whole(OptimSpec, "epochs", f"{own}-epochs", maximum=MAX_EPOCHS, value=first)
+    with right:
+        batch = forms.batch_size(f"{own}-batch", start.batch_size)
+    more = _more(own, start) if start.beyond_plain_adam else {}
+    return OptimSpec.of(epochs=passes, batch_size=batch, **more)
+
+
+def optim_values(optim: OptimSpec) -> dict[str, Any]:
+    """What the widgets of :func:`optim_form` show for settings, by the ends of their keys."""
+    values = {name.replace("_", "-"): getattr(optim, name) for name in BEYOND_PLAIN_ADAM}
+    return values | {"epochs": min(optim.epochs, MAX_EPOCHS), "batch": optim.batch_size}
+
+
+def _more(key: str, start: OptimSpec) -> dict[str, Any]:
+    """Draw the settings of the optimizer beyond Adam at one rate on whole batches."""
+    with st.expander("Optimizer: decay, warm-up, clipping, accumulation, precision", icon=":material/tune:"):
+        values = {
+            name: forms.one_of(OptimSpec, name, choices, f"{key}-{name.replace('_', '-')}", getattr(start, name))
+            for name, choices in DECIMALS.items()
+        }
+        values["decay"] = _segments("decay", ["constant", "linear", "cosine"], key, start)
+        values["accumulation"] = forms.one_of(
+            OptimSpec, "accumulation", PARTS, f"{key}-accumulation", start.accumulation
+        )
+        values["precision"] = _segments("precision", ["float32", "bfloat16"], key, start)
+    return values
+
+
+def _segments(name: str, choices: list[str], key: str, start: OptimSpec) -> str:
+    about = bounds(OptimSpec, name)
+    choice: str = st.segmented_control(
+        about.title,
+        choices,
+        default=getattr(start, name),
+        help=about.description,
+        key=f"{key}-{name}",
+        persist_state="session",
+        required=True,
+    )
+    return choice
