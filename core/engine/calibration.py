@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 IMAGES = 4096
 """Number of images of the synthetic task; the most that a batch can be of."""
 
+TEXTS = 2
+"""Batches of a synthetic task of texts, whose networks take much longer for an example."""
+
 TIMINGS, TIMING_SECONDS = 9, 0.05
 """Number of timings, and the duration of each."""
 
@@ -208,11 +211,18 @@ def _stepper(work: Work) -> Stepper:
     """Networks of this shape on random images."""
     generator = torch.Generator().manual_seed(0)
     device, sizes = work.device.split()[0], work.network
-    task = Task.of_one_part(sizes.examples(IMAGES, generator), sizes.num_classes).to(torch.device(device))
+    count = TEXTS * work.batch if work.length else IMAGES
+    examples = sizes.examples(count, generator, work.length or None)
+    task = Task.of_one_part(examples, sizes.num_classes).to(torch.device(device))
     method = work.method
     if isinstance(method, LowRankSpec):
         method = method.but(rank=max(1, round(work.rank)))
     networks = [method.prepare(sizes.build(0), generator).to(device) for _ in range(work.members)]
+    optim = OptimSpec.of(batch_size=work.batch, **dict(work.training), learning_rate=1e-4)
     return stepper_of(
-        networks, method.kind, [OptimSpec.of(learning_rate=1e-4)] * work.members, range(work.members), task
+        networks,
+        method.kind,
+        [optim] * work.members,
+        range(work.members),
+        task,
     )

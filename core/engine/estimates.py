@@ -11,6 +11,7 @@ from core.engine.calibration import Calibrator
 from core.engine.forecast import Basis, Forecast, total
 from core.engine.pace import Record, Work, overhead_seconds, pace_of, records_of
 from core.engine.packing import memory_of, packed
+from core.engine.text_shape import text_shape
 from core.run_spec import RunSpec
 from core.settings import Settings, choose_device, device_name
 from core.store.record import WAITING, Run
@@ -127,37 +128,39 @@ class Estimates:
         examples = len(self._tasks.outline(spec.task).train)
         per_epoch = steps_per_epoch(examples, spec.optim.batch_size)
         steps, device = per_epoch * spec.optim.epochs, device_name(choose_device(spec.device))
+        shape = text_shape(self._tasks, spec.task, spec.network, spec.optim.batch_size)
+        length = shape.padded if shape else 0
         work, records = Work.of(bank, per_epoch, device, self._settings.threads), self._finished()
-        step, basis, spread = self._step(work, records, steps, examples / per_epoch, ask)
+        step, basis, spread = self._step(work, records, steps, examples / per_epoch, length, ask)
         if step is None:
             unknown = Forecast(None, None, memory, "unknown")
             return _Bank(unknown, unknown)
         training = Forecast.around(steps * step, memory, basis, spread)
         overhead = overhead_seconds(records, spec)
         if overhead is None:
-            overhead = self._evaluation(bank, work, ask) + FILE_SECONDS[spec.adapter is not None]
+            overhead = self._evaluation(bank, work, length, ask) + FILE_SECONDS[spec.adapter is not None]
             basis = basis if basis == "rough" else "calibrated"
         return _Bank(training, Forecast.around(len(bank) * (steps * step + overhead), memory, basis, spread))
 
     def _step(
-        self, work: Work, records: Sequence[Record], steps: int, images: float, ask: bool
+        self, work: Work, records: Sequence[Record], steps: int, images: float, length: int, ask: bool
     ) -> tuple[float | None, Basis, float]:
         """Seconds per step and run, what they follow from, and the spread of that."""
         pace = pace_of(records, work, steps)
         if pace is not None and pace.exact:
             return pace.step, "measured", pace.spread
-        found = self._calibrator.find(_rounded(work, images), ask)
+        found = self._calibrator.find(_rounded(work, images, length), ask)
         if found is not None and (found.steady or pace is None):
             return found.step, "calibrated" if found.steady else "rough", 1.0
         return (pace.step, "rough", pace.spread) if pace else (None, "unknown", 1.0)
 
-    def _evaluation(self, bank: Sequence[RunSpec], work: Work, ask: bool) -> float:
+    def _evaluation(self, bank: Sequence[RunSpec], work: Work, length: int, ask: bool) -> float:
         """Seconds to evaluate a run of a bank: after each epoch, and at the end; 0 until a calibration has found it."""
         spec = bank[0]
         target = self._tasks.outline(spec.task)
         examples = len(target.train) / steps_per_epoch(len(target.train), spec.optim.batch_size)
         parts = [target, self._tasks.outline(spec.source)] if spec.source else [target]
-        found = self._calibrator.find(_rounded(work, examples), ask)
+        found = self._calibrator.find(_rounded(work, examples, length), ask)
         validation, test = sum(len(part.validation) for part in parts), sum(len(part.test) for part in parts)
         images = spec.optim.epochs * validation + test + len(target.validation)
         return images * found.image if found else 0.0
@@ -173,7 +176,7 @@ class Estimates:
             return self._records[1]
 
 
-def _rounded(work: Work, images: float) -> Work:
-    """The work to calibrate: with the mean number of images per step, and a rank that others can share."""
+def _rounded(work: Work, images: float, length: int) -> Work:
+    """The work to calibrate: with the mean number of examples per step, and a rank that others can share."""
     rank = float(round(work.rank)) if work.rank else 0.0
-    return replace(work, batch=max(1, round(images)) if work.task else work.batch, rank=rank, task=None)
+    return replace(work, batch=max(1, round(images)) if work.task else work.batch, rank=rank, task=None, length=length)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
+from typing import Any
 
 from core.data.task_spec import TaskSpec
 from core.methods.method import MethodSpec
@@ -44,7 +45,12 @@ class Work:
     threads: int | None = None
     """Number of threads, where the settings fix it."""
     task: TaskSpec | None = None
-    """The task, where epochs are so short that the last batch counts."""
+    """The task, where epochs are so short that the last batch counts, and where it consists of texts."""
+    length: int = 0
+    """Mean tokens per text of a batch; only of what is calibrated, where it stands for the task."""
+    training: tuple[tuple[str, Any], ...] = ()
+    """Settings of the optimizer that change what a step computes; see
+    :attr:`core.run_spec.OptimSpec.beyond_plain_adam`."""
 
     @classmethod
     def of(cls, bank: Sequence[RunSpec], steps_per_epoch: float, device: str, threads: int | None) -> Work:
@@ -59,7 +65,8 @@ class Work:
             members=len(bank),
             rank=fmean(spec.adapter.rank if spec.adapter else 0 for spec in bank),
             threads=threads,
-            task=first.task if steps_per_epoch < LONG_EPOCH else None,
+            task=first.task if steps_per_epoch < LONG_EPOCH or first.network.brought else None,
+            training=tuple(sorted(first.optim.beyond_plain_adam.items())),
         )
 
     @property

@@ -63,12 +63,13 @@ class NetworkSpec(KindSpec):
         """
         raise NotImplementedError
 
-    def examples(self, count: int, generator: torch.Generator | None = None) -> Examples:
+    def examples(self, count: int, generator: torch.Generator | None = None, length: int | None = None) -> Examples:
         """Examples that the network can read, with random inputs and labels.
 
         Args:
             count: how many.
             generator: random number generator; None makes them on the ``meta`` device, with shapes only.
+            length: tokens per text, for a network that reads texts; None for a few.
         """
         raise NotImplementedError
 

@@ -58,7 +58,9 @@ class PerceptronSpec(NetworkSpec):
     def build(self, seed: int | None = None) -> MultilayerPerceptron:
         return cast(MultilayerPerceptron, super().build(seed))
 
-    def examples(self, count: int, generator: torch.Generator | None = None) -> ImageExamples:
+    def examples(
+        self, count: int, generator: torch.Generator | None = None, length: int | None = None
+    ) -> ImageExamples:
         return ImageExamples.random(count, self.num_features, self.num_classes, generator)
 
     @property

@@ -126,8 +126,8 @@ class TransformerSpec(NetworkSpec):
         setattr(network, HEAD, self.head)
         return network
 
-    def examples(self, count: int, generator: torch.Generator | None = None) -> TextExamples:
-        length = min(RANDOM_LENGTH, self.longest_input or RANDOM_LENGTH)
+    def examples(self, count: int, generator: torch.Generator | None = None, length: int | None = None) -> TextExamples:
+        length = min(length or RANDOM_LENGTH, self.longest_input or length or RANDOM_LENGTH)
         return TextExamples.random(count, length, self.vocabulary, self.padding, self.num_classes, generator)
 
     @property
