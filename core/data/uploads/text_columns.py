@@ -99,12 +99,13 @@ def _text(columns: dict[str, list[str]]) -> str | None:
 
 
 def _label(columns: dict[str, list[str]]) -> str | None:
-    """A column whose values recur: the first that is called so, else the one with the fewest values."""
+    """A column whose values recur: the first that is called so, else the fullest one, with the fewest values."""
     values = {name: len(set(cells) - {""}) for name, cells in columns.items()}
     likely = {
         name: count for name, count in values.items() if 2 <= count <= min(MAX_CLASSES, max(2, len(columns[name]) // 2))
     }
     named = _named(columns, LABEL_NAMES)
     # What is called a label but cannot be one is chosen too, so that a person learns what is wrong with it.
-    ordered = [name for name in named if name in likely] or named or sorted(likely, key=likely.__getitem__)
+    others = sorted(likely, key=lambda name: (columns[name].count(""), likely[name]))
+    ordered = [name for name in named if name in likely] or named or others
     return ordered[0] if ordered else None
