@@ -50,7 +50,8 @@ hypothesis_settings.load_profile("patient")
 
 TESTS = Path(__file__).parent
 SLOW = [
-    *("data/test_bad_uploads.py", "data/test_upload.py", "study/test_claims.py", "training/test_bank.py"),
+    *("data/test_bad_uploads.py", "data/test_upload.py", "data/test_bad_texts.py", "data/test_texts.py"),
+    *("study/test_claims.py", "training/test_bank.py"),
     "study/test_false_alarms.py",
     *("training/test_proof.py", "training/test_modes.py"),
     *("methods/test_architectures.py", "methods/test_new_method.py"),

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.data.sources.source import DatasetInfo
 from core.lab import current
+from pages.data.browse import browse
 from pages.data.upload import delete_button, upload_dataset
 from pages.shared.datasets import STATES, about, download
 from pages.shared.literal import literal
@@ -14,7 +15,7 @@ lab = current()
 
 
 def row(info: DatasetInfo) -> None:
-    """Show a dataset with its state, and buttons to download or delete it."""
+    """Show a dataset with its state and examples, and buttons to download or delete it."""
     word, colour, icon = STATES[info.state]
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -24,12 +25,13 @@ def row(info: DatasetInfo) -> None:
                 st.space("stretch")
                 delete_button(lab, info.name)
         about(info)
+        browse(lab, info)
         if info.state == "absent":
             download(lab, info, f"data-{info.name}")
 
 
 st.title("Data")
-st.markdown("The datasets that networks can learn: published ones, and your own images.")
+st.markdown("The datasets that networks can learn: published ones, and your own images and texts.")
 
 infos = lab.catalog.list()
 published, brought = st.columns(2, gap="large")

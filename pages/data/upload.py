@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.data.dataset import Dataset
 from core.data.sources.own import suggested_name
 from core.data.task_spec import TaskSpec
-from core.data.uploads import KINDS, MAX_BYTES, Draft, read_upload, samples
+from core.data.uploads import MAX_BYTES
 from core.errors import LabError
 from core.lab import Lab
 from core.spec import bounds
-from core.study.figures.class_counts import class_counts
-from core.study.figures.curves import chart_config
-from pages.shared.figure_panel import readable
+from pages.data.image_upload import IMAGES
+from pages.data.text_upload import TEXTS
+from pages.data.upload_kind import UploadKind
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.primary import on_primary
-
-CLASSES_SHOWN = 12
-"""Number of classes whose images the preview shows; its chart covers all classes."""
-SAMPLES = 8
-"""Images shown of each class."""
-ZOOM = 2
-"""Factor by which the images are enlarged."""
 
 TURN = "upload-turn"
 """Session state key: number of finished uploads, part of widget keys so that each upload starts with empty fields."""
@@ -31,16 +25,8 @@ NOT_DELETED = "upload-not-deleted"
 KEPT = "upload-kept"
 """Session state key: name of the dataset that was just saved, for a success message."""
 
-FORMATS = """\
-- A **zip** of images (PNG, JPEG, GIF, BMP, WebP) with one folder per class, optionally inside `train` and `test`
-  folders.
-- An **npz** with `x_train` and `y_train` and, optionally, `x_test` and `y_test`. x has shape (n, 28, 28), (n, 784) or
-  (n, h, w), y has shape (n,).
-- A **CSV** with one image per line: its label, then its pixels. A header line is optional.
-
-Images are converted to 28×28 grayscale, with pixels from 0 (black) to 255 (white). Without a test part, a fifth of each
-class is held out for testing.
-"""
+UPLOADS: dict[str, UploadKind] = {"image": IMAGES, "text": TEXTS}
+"""What can be uploaded, by the kind of data."""
 
 
 def upload_dataset(lab: Lab) -> None:
@@ -54,23 +40,30 @@ def upload_dataset(lab: Lab) -> None:
             icon=":material/check_circle:",
         )
         link("pretrain", "Pretrain on this dataset")
+    kind = st.segmented_control(
+        "Kind of data",
+        list(UPLOADS),
+        default=next(iter(UPLOADS)),
+        format_func=lambda kind: UPLOADS[kind].title,
+        key="upload-kind",
+        persist_state="session",
+        required=True,
+    )
+    chosen = UPLOADS[kind]
     file = st.file_uploader(
-        "Labelled images, as a zip, npz or CSV file",
-        type=list(KINDS),
-        key=f"upload-file-{turn}",
+        chosen.label,
+        type=list(chosen.endings),
+        key=f"upload-file-{kind}-{turn}",
         max_upload_size=MAX_BYTES // 2**20,
     )
     with st.expander("Supported file formats", icon=":material/description:", expanded=False):
-        st.markdown(FORMATS)
+        st.markdown(chosen.formats)
     if file is None:
         return
-    draft = _read(file.file_id, file.getvalue())
-    if isinstance(draft, str):
-        st.error(literal(draft))
-        return
     with st.container(border=True):
-        _preview(draft)
-        _decide(lab, draft, file.name)
+        dataset = chosen.preview(file.file_id, file.getvalue())
+        if dataset is not None:
+            _decide(lab, dataset, file.name)
 
 
 def delete_button(lab: Lab, name: str) -> None:
@@ -81,38 +74,7 @@ def delete_button(lab: Lab, name: str) -> None:
         _ask_to_delete(lab, name)
 
 
-@st.cache_resource(max_entries=2, ttl="30m", show_spinner="Reading the file")
-def _read(file_id: str, _content: bytes) -> Draft | str:
-    """Parse an uploaded file; return the draft, or the error message. Cached because every click redraws the page."""
-    try:
-        return read_upload(_content)
-    except LabError as error:
-        return str(error)
-
-
-def _preview(draft: Draft) -> None:
-    names = draft.dataset.class_names
-    st.markdown(literal(draft.line))
-    for warning in draft.warnings:
-        st.warning(literal(warning), icon=":material/warning:")
-    st.plotly_chart(
-        readable(class_counts(names, draft.train_counts, draft.test_counts)),
-        key="upload-counts",
-        alt=f"Number of training and test images in each of {len(names)} classes",
-        config=chart_config("upload-classes"),
-    )
-    with st.container(horizontal=True, gap="medium"):
-        for label, name in enumerate(names[:CLASSES_SHOWN]):
-            st.image(
-                samples(draft.dataset, label, SAMPLES, ZOOM),
-                caption=literal(name),
-                alt=f"Images of class {name}",
-            )
-    if len(names) > CLASSES_SHOWN:
-        st.caption(f"Showing the first {CLASSES_SHOWN} of {len(names)} classes.")
-
-
-def _decide(lab: Lab, draft: Draft, file_name: str) -> None:
+def _decide(lab: Lab, dataset: Dataset, file_name: str) -> None:
     turn = st.session_state[TURN]
     about = bounds(TaskSpec, "dataset")
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -128,7 +90,7 @@ def _decide(lab: Lab, draft: Draft, file_name: str) -> None:
         discard = st.button("Discard", icon=":material/close:", key="upload-discard")
     if keep:
         try:
-            lab.catalog.keep(draft.dataset, name or "")
+            lab.catalog.keep(dataset, name or "")
         except LabError as error:
             st.error(literal(str(error)))
             return

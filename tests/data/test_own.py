@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from core.data.catalog import Catalog
 from core.data.dataset import ImageDataset
 from core.data.sources import own
+from core.data.sources.own_images import OwnImages
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.data.uploads import read_upload
@@ -134,7 +135,7 @@ def test_damage_on_disk_is_a_sentence_on_load_and_never_breaks_the_list(
         catalog.keep(DRAFT, "a")
         catalog.keep(OTHER, "b")
     path = tmp_path_factory.getbasetemp() / "damaged/datasets/own/a.safetensors"
-    whole = own._content(DRAFT)
+    whole = OwnImages(Settings(Path())).format.written(_arrays(), DRAFT.class_names)
     changed = bytearray(whole)
     at = data.draw(st.integers(0, 600) | st.integers(0, len(whole) - 1))
     changed[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
@@ -148,6 +149,10 @@ def test_damage_on_disk_is_a_sentence_on_load_and_never_breaks_the_list(
         _same(found, DRAFT)
     path.write_bytes(whole)
     _same(catalog.load("a"), DRAFT)
+
+
+def _arrays() -> dict[str, np.ndarray]:
+    return OwnImages(Settings(Path())).arrays(DRAFT)
 
 
 def test_a_damaged_dataset_can_be_removed_and_uploaded_again(catalog: Catalog, tmp_path: Path) -> None:

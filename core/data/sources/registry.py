@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from core.data.sources.definitions import Definitions
 from core.data.sources.digits import Digits
-from core.data.sources.own import OwnDatasets
+from core.data.sources.own_images import OwnImages
+from core.data.sources.own_texts import OwnTexts
 from core.data.sources.published import Published
 from core.data.sources.source import Source
 from core.settings import Settings
@@ -18,6 +19,7 @@ SOURCES: list[SourceFactory] = [
     Digits,
     Published,
     Definitions,
-    OwnDatasets,
+    OwnImages,
+    OwnTexts,
 ]
 """One line per source. A catalog asks those that are listed when it is made."""

@@ -1,7 +1,31 @@
-"""Uploaded datasets: read within limits, converted to 28×28 grey, and previewed before they are saved."""
+"""Uploaded datasets: read within limits, checked, and previewed before they are saved.
+
+Images come as a zip, an npz or a CSV of pixels, and are converted to 28×28 grey; texts come as a table.
+"""
 
 from core.data.uploads.draft import Draft, samples
 from core.data.uploads.limits import MAX_BYTES
 from core.data.uploads.read import KINDS, read_upload
+from core.data.uploads.read_texts import TEXT_KINDS, read_text_table, read_texts
+from core.data.uploads.text_columns import Guess, TextColumns, guess
+from core.data.uploads.text_draft import Lengths, TextDraft, draft_texts, first_texts
+from core.data.uploads.text_table import TextTable
 
-__all__ = ["KINDS", "MAX_BYTES", "Draft", "read_upload", "samples"]
+__all__ = [
+    "KINDS",
+    "MAX_BYTES",
+    "TEXT_KINDS",
+    "Draft",
+    "Guess",
+    "Lengths",
+    "TextColumns",
+    "TextDraft",
+    "TextTable",
+    "draft_texts",
+    "first_texts",
+    "guess",
+    "read_text_table",
+    "read_texts",
+    "read_upload",
+    "samples",
+]

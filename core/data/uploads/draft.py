@@ -10,24 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.dataset import SIDE, ImageDataset, Images, Labels
-from core.data.uploads.limits import (
-    MAX_CLASSES,
-    MAX_IMAGES,
-    MAX_NAME,
-    MIN_CLASSES,
-    MIN_TEST,
-    MIN_TRAIN,
-)
+from core.data.uploads.classes import check_classes, check_counts, class_warnings, drawn_for_testing
+from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES
 from core.errors import DatasetError
 
-SPLIT_SEED = 20210617
-TEST_SHARE = 0.2
-"""Fraction of each class to test on if an upload has no test part."""
-
-FEW = 20
-"""Warn about classes with fewer training images: their accuracy is mostly noise."""
-UNEVEN = 5
-"""Warn if the largest class has at least this many times as many images as the smallest."""
 DIM = 64
 """Warn if no pixel is as bright as this: the pixels probably have another scale."""
 
@@ -66,11 +52,11 @@ def make_draft(names: Sequence[str], train: Part, test: Part | None, notes: Sequ
     Raises:
         DatasetError: too few or too many classes or images, or a class that is in one part only.
     """
-    _check_classes(names)
+    check_classes(names)
     total = len(train.labels) + (len(test.labels) if test else 0)
     if total > MAX_IMAGES:
         raise DatasetError(f"The file has {total:,} images: the limit is {MAX_IMAGES:,}.")
-    _check_counts(names, train, test)
+    check_counts(names, train.labels, test.labels if test else None, "images")
     split = "split as in the file"
     if test is None:
         train, test = _split(train, len(names))
@@ -118,43 +104,9 @@ def numbered(parts: Sequence[NDArray[np.int64]]) -> tuple[list[str], list[Labels
     return [str(label) for label in found], [np.searchsorted(found, part).astype(np.int64) for part in parts]
 
 
-def _check_classes(names: Sequence[str]) -> None:
-    if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
-        raise DatasetError(
-            f"The file has {len(names)} {'class' if len(names) == 1 else 'classes'}: "
-            f"a dataset needs {MIN_CLASSES} to {MAX_CLASSES}."
-        )
-    for name in names:
-        if not name or len(name) > MAX_NAME or not name.isprintable():
-            raise DatasetError(f"The class {name[:80]!r} has no usable name: 1 to {MAX_NAME} printable characters.")
-
-
-def _check_counts(names: Sequence[str], train: Part, test: Part | None) -> None:
-    """Check that every class has enough images in every part."""
-    fewest = MIN_TRAIN if test else MIN_TRAIN + MIN_TEST
-    what = "training images" if test else "images"
-    for name, count in zip(names, np.bincount(train.labels, minlength=len(names)).tolist(), strict=True):
-        if count < fewest:
-            images = what.removesuffix("s") if count == 1 else what
-            raise DatasetError(f"The class {name!r} has {count} {images}: each class needs at least {fewest}.")
-    if test is None:
-        return
-    for name, count in zip(names, np.bincount(test.labels, minlength=len(names)).tolist(), strict=True):
-        if count < MIN_TEST:
-            raise DatasetError(
-                f"The class {name!r} has no images in the test part: add some, or leave the test part out, and LoRA "
-                "Lab sets one aside."
-            )
-
-
 def _split(everything: Part, classes: int) -> tuple[Part, Part]:
-    """Draw a fifth of each class for testing with a fixed seed; both parts keep the order of the file."""
-    testing = np.zeros(len(everything.labels), bool)
-    for label in range(classes):
-        rows = np.flatnonzero(everything.labels == label)
-        # NumPy guarantees that the stream of RandomState never changes between versions.
-        drawn = np.random.RandomState([SPLIT_SEED, label]).permutation(rows)
-        testing[drawn[: max(MIN_TEST, round(TEST_SHARE * len(rows)))]] = True
+    """Set a fifth of each class aside for testing; both parts keep the order of the file."""
+    testing = drawn_for_testing(everything.labels, classes)
     return (
         Part(everything.images[~testing], everything.labels[~testing]),
         Part(everything.images[testing], everything.labels[testing]),
@@ -162,18 +114,7 @@ def _split(everything: Part, classes: int) -> tuple[Part, Part]:
 
 
 def _warnings(dataset: ImageDataset, counts: NDArray[np.int64]) -> list[str]:
-    found = []
-    names = dataset.class_names
-    if counts.max() >= UNEVEN * counts.min():
-        large, small = int(counts.argmax()), int(counts.argmin())
-        found.append(
-            f"The classes are uneven: {names[large]!r} has {counts[large]:,} training images, {names[small]!r} has "
-            f"{counts[small]:,}. Accuracy mostly reflects the large ones."
-        )
-    if tiny := int((counts < FEW).sum()):
-        found.append(
-            f"{tiny} of {len(names)} classes have fewer than {FEW} training images: their results are mostly noise."
-        )
+    found = class_warnings(dataset.class_names, counts, "images")
     if same := _duplicates(dataset):
         found.append(
             f"{same:,} of {len(dataset.test_labels):,} test images are also in the training part: "

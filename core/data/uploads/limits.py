@@ -32,3 +32,17 @@ MIN_TRAIN, MIN_TEST = 4, 1
 
 MAX_NAME = 64
 """Characters of a class name."""
+
+MAX_TABLE_BYTES = 64 * 2**20
+"""Bytes of an unpacked table of texts."""
+
+MAX_TEXTS = 200_000
+"""Rows of a table of texts."""
+
+MAX_COLUMNS = 200
+
+MAX_CELLS = 2_000_000
+"""Cells of a table of texts, in all columns."""
+
+MAX_TEXT = 100_000
+"""Characters of one text; a book has half a million."""

@@ -1,4 +1,4 @@
-"""A figure of the number of images per class."""
+"""A figure of the number of examples per class."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import plotly.graph_objects as go
 from core.study.figures.style import layout_of
 
 COLOURS = ("rgb(0, 114, 178)", "rgba(0, 114, 178, 0.45)")
-"""Colours of training and test images: two shades of one colour of the palette."""
+"""Colours of training and test examples: two shades of one colour of the palette."""
 
 
-def class_counts(names: Sequence[str], train: Sequence[int], test: Sequence[int]) -> go.Figure:
-    """Draw one bar per class: training images, with test images stacked on top.
+def class_counts(names: Sequence[str], train: Sequence[int], test: Sequence[int], what: str = "images") -> go.Figure:
+    """Draw one bar per class: training examples, with test examples stacked on top.
 
     Args:
         names: of the classes; may contain any text.
-        train: number of training images of each class.
-        test: number of test images of each class.
+        train: number of training examples of each class.
+        test: number of test examples of each class.
+        what: the examples are, in the plural.
     """
     places = list(range(len(names)))
     # Plotly interprets some HTML tags in text, and names come from uploaded files.
@@ -29,14 +30,14 @@ def class_counts(names: Sequence[str], train: Sequence[int], test: Sequence[int]
             "type": "bar",
             "x": places,
             "y": list(counts),
-            "name": what,
+            "name": part,
             "customdata": shown,
             "marker": {"color": colour},
-            "hovertemplate": f"%{{customdata}}: %{{y:,}} {what} images<extra></extra>",
+            "hovertemplate": f"%{{customdata}}: %{{y:,}} {part} {what}<extra></extra>",
         }
-        for what, counts, colour in (("training", train, COLOURS[0]), ("test", test, COLOURS[1]))
+        for part, counts, colour in (("training", train, COLOURS[0]), ("test", test, COLOURS[1]))
     ]
-    layout = layout_of("Images per class", None, "Class", "Images", height=300)
+    layout = layout_of(f"{what.capitalize()} per class", None, "Class", what.capitalize(), height=300)
     layout |= {"barmode": "stack", "bargap": 0.25, "hovermode": "x"}
     layout["legend"] |= {"traceorder": "normal", "y": 1.02, "yref": "paper", "x": 1, "xanchor": "right"}
     few = len(names) <= 30

@@ -1,0 +1,122 @@
+"""The file of an uploaded dataset: safetensors with the names of the classes, checked before anything is allocated."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from core.errors import DatasetError
+
+MAX_FILE = 2**28
+"""Bytes per file; 200,000 images take 159 MB."""
+
+MAX_HEADER = 2**20
+"""Bytes of a file's header, which includes the class names."""
+
+KEY = "dataset"
+"""Key of the JSON in the file's metadata. Only one, because the library writes several in no fixed order."""
+
+Arrays = dict[str, NDArray[Any]]
+Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
+"""Type and shape of each array of a file."""
+
+PARTS = ("train", "test")
+_BYTES = {"I64": 8, "U8": 1}
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Content of a file's header."""
+
+    num_train: int
+    num_test: int
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """What is in the files of one kind of dataset, besides the labels of each part."""
+
+    name: str
+    arrays: Callable[[Shapes, str, int], Shapes]
+    """Given what a file says, a part and its number of examples: the arrays that the part must have."""
+
+    def written(self, arrays: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> bytes:
+        """The content of a file; the same bytes for the same dataset."""
+        about = json.dumps({"format": self.name, "class_names": list(class_names)}, sort_keys=True)
+        content: bytes = safetensors.numpy.save(
+            {name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata={KEY: about}
+        )
+        return content
+
+    def outline(self, name: str, start: bytes, size: int) -> Outline:
+        """Check that the header of a file is consistent and matches the file's size.
+
+        Args:
+            name: of the dataset.
+            start: the first bytes of the file, with the whole header.
+            size: of the file.
+
+        Raises:
+            DatasetError: it is not.
+        """
+        length = int.from_bytes(start[:8], "little")
+        if size > MAX_FILE or not 0 < length <= MAX_HEADER or len(start) < 8 + length:
+            raise damaged(name)
+        try:
+            header = json.loads(start[8 : 8 + length])
+            about = json.loads(header["__metadata__"][KEY])
+            class_names, form = about["class_names"], about["format"]
+            shapes = {
+                key: (value["dtype"], tuple(value["shape"])) for key, value in header.items() if key != "__metadata__"
+            }
+            counts = {part: shapes[f"{part}_labels"][1][0] for part in PARTS}
+            wanted: dict[str, tuple[str, tuple[int, ...]]] = {}
+            for part, count in counts.items():
+                wanted |= {f"{part}_labels": ("I64", (count,)), **self.arrays(shapes, part, count)}
+            sizes = sum(math.prod(shape) * _BYTES[kind] for kind, shape in wanted.values())
+            if (
+                form != self.name
+                or shapes != wanted
+                or min(counts.values()) < 1
+                or sizes != size - 8 - length
+                or not isinstance(class_names, list)
+                or len(class_names) < 2
+                or not all(isinstance(one, str) for one in class_names)
+            ):
+                raise damaged(name)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise damaged(name) from error
+        return Outline(counts["train"], counts["test"], tuple(class_names))
+
+    def read(self, name: str, content: bytes) -> tuple[Outline, Arrays]:
+        """Read a file into read-only arrays.
+
+        Raises:
+            DatasetError: it is damaged, or a label is that of no class.
+        """
+        outline = self.outline(name, content[: 8 + MAX_HEADER], len(content))
+        try:
+            arrays: Arrays = safetensors.numpy.load(content)
+        except (safetensors.SafetensorError, ValueError, LookupError, TypeError) as error:
+            raise damaged(name) from error
+        for part in PARTS:
+            labels = arrays[f"{part}_labels"]
+            if labels.min() < 0 or labels.max() >= len(outline.class_names):
+                raise damaged(name)
+        for array in arrays.values():
+            array.flags.writeable = False
+        return outline, arrays
+
+
+def damaged(name: str) -> DatasetError:
+    """The error for a file that is not what was written."""
+    return DatasetError(f"The file of your dataset {name} is damaged: delete it and upload it again.")

@@ -1,0 +1,98 @@
+"""What classes an uploaded dataset may have, whatever its examples are, and the test part that is drawn of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.dataset import Labels
+from core.data.uploads.limits import MAX_CLASSES, MAX_NAME, MIN_CLASSES, MIN_TEST, MIN_TRAIN
+from core.errors import DatasetError
+
+SPLIT_SEED = 20210617
+TEST_SHARE = 0.2
+"""Fraction of each class to test on if an upload has no test part."""
+
+FEW = 20
+"""Warn about classes with fewer training examples: their accuracy is mostly noise."""
+UNEVEN = 5
+"""Warn if the largest class has at least this many times as many examples as the smallest."""
+
+
+def check_classes(names: Sequence[str]) -> None:
+    """Check number and names of classes.
+
+    Raises:
+        DatasetError: too few, too many, or a name that cannot be shown.
+    """
+    if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
+        raise DatasetError(
+            f"The file has {len(names)} {'class' if len(names) == 1 else 'classes'}: "
+            f"a dataset needs {MIN_CLASSES} to {MAX_CLASSES}."
+        )
+    for name in names:
+        if not name or len(name) > MAX_NAME or not name.isprintable():
+            raise DatasetError(f"The class {name[:80]!r} has no usable name: 1 to {MAX_NAME} printable characters.")
+
+
+def check_counts(names: Sequence[str], train: Labels, test: Labels | None, what: str) -> None:
+    """Check that every class has enough examples in every part.
+
+    Args:
+        names: of the classes, by label.
+        train: labels of the training part, or of everything if there is no test part.
+        test: labels of the test part, if there is one.
+        what: the examples are, in the plural.
+
+    Raises:
+        DatasetError: a class has too few.
+    """
+    fewest = MIN_TRAIN + MIN_TEST if test is None else MIN_TRAIN
+    kind = what if test is None else f"training {what}"
+    for name, count in zip(names, np.bincount(train, minlength=len(names)).tolist(), strict=True):
+        if count < fewest:
+            examples = kind.removesuffix("s") if count == 1 else kind
+            raise DatasetError(f"The class {name!r} has {count} {examples}: each class needs at least {fewest}.")
+    if test is None:
+        return
+    for name, count in zip(names, np.bincount(test, minlength=len(names)).tolist(), strict=True):
+        if count < MIN_TEST:
+            raise DatasetError(
+                f"The class {name!r} has no {what} in the test part: add some, or leave the test part out, and LoRA "
+                "Lab sets one aside."
+            )
+
+
+def drawn_for_testing(labels: Labels, classes: int) -> NDArray[np.bool_]:
+    """Which examples to test on: a fifth of each class, drawn with a fixed seed; of shape (n,)."""
+    testing = np.zeros(len(labels), bool)
+    for label in range(classes):
+        rows = np.flatnonzero(labels == label)
+        # NumPy guarantees that the stream of RandomState never changes between versions.
+        drawn = np.random.RandomState([SPLIT_SEED, label]).permutation(rows)
+        testing[drawn[: max(MIN_TEST, round(TEST_SHARE * len(rows)))]] = True
+    return testing
+
+
+def class_warnings(names: Sequence[str], counts: NDArray[np.int64], what: str) -> list[str]:
+    """Sentences about classes that are uneven or small.
+
+    Args:
+        names: of the classes.
+        counts: number of training examples of each.
+        what: the examples are, in the plural.
+    """
+    found = []
+    if counts.max() >= UNEVEN * counts.min():
+        large, small = int(counts.argmax()), int(counts.argmin())
+        found.append(
+            f"The classes are uneven: {names[large]!r} has {counts[large]:,} training {what}, {names[small]!r} has "
+            f"{counts[small]:,}. Accuracy mostly reflects the large ones."
+        )
+    if tiny := int((counts < FEW).sum()):
+        found.append(
+            f"{tiny} of {len(names)} classes have fewer than {FEW} training {what}: their results are mostly noise."
+        )
+    return found

@@ -1,0 +1,80 @@
+"""Read labelled texts from a CSV, TSV, JSON lines or Parquet file; its type is detected from the bytes."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from core.data.uploads.delimited import read_delimited
+from core.data.uploads.json_lines import is_json, read_json_lines
+from core.data.uploads.limits import MAX_BYTES
+from core.data.uploads.parquet import MAGIC, read_parquet
+from core.data.uploads.text_columns import TextColumns, guess
+from core.data.uploads.text_draft import TextDraft, draft_texts
+from core.data.uploads.text_file import decoded, unpacked
+from core.data.uploads.text_table import TextTable, listed
+from core.errors import DatasetError
+
+TEXT_KINDS = ("csv", "tsv", "txt", "jsonl", "ndjson", "json", "parquet", "gz", "zip")
+"""Extensions of accepted files."""
+
+_one_at_a_time = threading.Lock()
+
+
+def read_texts(
+    source: bytes | Path,
+    text: str | None = None,
+    label: str | None = None,
+    part: str | None = None,
+    drop_duplicates: bool = False,
+) -> TextDraft:
+    """Read a dataset of texts from a file; nothing is written to disk.
+
+    Args:
+        source: the file, or where it is: a CSV, TSV, JSON lines or Parquet file, plain, gzipped or alone in a zip.
+        text: name of the column with the texts; None for the one that looks like it.
+        label: name of the column with the labels; None likewise.
+        part: name of the column that says train or test; None for the one that looks like it, if there is one, else
+            a fifth of each class is drawn for testing.
+        drop_duplicates: leave out rows that repeat the text and the label of another row.
+
+    Raises:
+        DatasetError: it cannot be used; the message says why.
+    """
+    table = read_text_table(source)
+    guessed = guess(table)
+    chosen = {"text": text or guessed.text, "label": label or guessed.label}
+    for what, name in chosen.items():
+        if name is None:
+            raise DatasetError(f"Which column has the {what}s is not clear: choose one of {listed(table.columns)}.")
+    if part is None and guessed.part not in chosen.values():
+        part = guessed.part
+    return draft_texts(table, TextColumns(str(chosen["text"]), str(chosen["label"]), part), drop_duplicates)
+
+
+def read_text_table(source: bytes | Path) -> TextTable:
+    """Read the rows of a file. Only one is unpacked at a time, so that memory stays bounded.
+
+    Raises:
+        DatasetError: it is not such a file, damaged, or too large.
+    """
+    content = source if isinstance(source, bytes) else _content(source)
+    if not content:
+        raise DatasetError("The file is empty: choose a CSV, TSV, JSON lines or Parquet file.")
+    if len(content) > MAX_BYTES:
+        raise DatasetError(f"The file is larger than {MAX_BYTES // 2**20} MiB: leave rows out, or gzip it.")
+    with _one_at_a_time:
+        content = unpacked(content)
+        if content.startswith(MAGIC):
+            return read_parquet(content)
+        characters, notes = decoded(content)
+        read = read_json_lines if is_json(characters) else read_delimited
+        return read(characters, notes)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise DatasetError(f"The file {path.name} cannot be read: {error.strerror or error}.") from error

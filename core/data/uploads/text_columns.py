@@ -1,0 +1,111 @@
+"""Which columns of a table hold the texts, their labels and the parts: guessed, to be confirmed by a person."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.data.uploads.limits import MAX_CLASSES
+from core.data.uploads.text_table import Cell, TextTable, cell_text
+
+TEXT_NAMES = (
+    *("text", "sentence", "content", "body", "review", "comment", "message", "tweet", "document", "description"),
+    *("utterance", "question", "query", "headline", "title", "abstract", "summary", "definition", "post", "input"),
+)
+LABEL_NAMES = (
+    *("label_text", "label_name", "label", "labels", "class", "category", "target", "sentiment", "topic", "intent"),
+    *("emotion", "rating", "stars", "score", "tag", "type", "language", "output", "y"),
+)
+PART_NAMES = ("part", "split", "set", "subset", "partition", "fold", "usage")
+HEADINGS = frozenset((*TEXT_NAMES, *LABEL_NAMES, *PART_NAMES))
+"""Names that are those of columns, in lower case."""
+
+PARTS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "development", "eval"), "validation"),
+}
+"""Parts by the words for them, in lower case."""
+
+SAMPLE = 2000
+"""Rows that the guess looks at."""
+
+
+@dataclass(frozen=True)
+class TextColumns:
+    """Names of the columns that a dataset is made of."""
+
+    text: str
+    label: str
+    part: str | None = None
+    """Says of each row which part it belongs to; None to draw a test part."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What is probably in which column; None where nothing is likely."""
+
+    text: str | None
+    label: str | None
+    part: str | None
+
+
+def guess(table: TextTable) -> Guess:
+    """Guess the columns from their names and from what is in them."""
+    samples = {name: _sample(cells) for name, cells in table.columns.items()}
+    part = next((name for name in _named(samples, PART_NAMES) if _is_part(table.column(name))), None)
+    if part is None:
+        part = next((name for name in samples if _is_part(table.column(name))), None)
+    left = {name: cells for name, cells in samples.items() if name != part}
+    text = _text(left)
+    label = _label({name: cells for name, cells in left.items() if name != text})
+    return Guess(text, label, part)
+
+
+def _sample(cells: Sequence[Cell]) -> list[str]:
+    """The first cells as texts; lists and other things that are no texts are left out."""
+    texts = (cell_text(cell) for cell in cells[:SAMPLE])
+    return [text.strip() for text in texts if text is not None]
+
+
+def _named(columns: dict[str, list[str]], words: tuple[str, ...]) -> list[str]:
+    """Columns whose names have one of these words in them, in the order of the words."""
+    rank = {word: place for place, word in enumerate(words)}
+
+    def place(name: str) -> int:
+        lower = name.lower().strip()
+        return min((rank.get(word, len(words)) for word in (lower, *re.split(r"[^a-z]+", lower))), default=len(words))
+
+    return sorted((name for name in columns if place(name) < len(words)), key=place)
+
+
+def _is_part(cells: Sequence[Cell]) -> bool:
+    """Whether every cell names a part, and both training and test rows are among them."""
+    found = set()
+    for cell in cells:
+        part = PARTS.get(cell.strip().lower()) if isinstance(cell, str) else None
+        if part is None:
+            return False
+        found.add(part)
+    return "train" in found and len(found) > 1
+
+
+def _text(columns: dict[str, list[str]]) -> str | None:
+    """The column with the longest texts, among those that are called so if there are any."""
+    longest = {name: sum(map(len, cells)) for name, cells in columns.items()}
+    several = [name for name, cells in columns.items() if len(set(cells)) > 1]
+    return max(_named(columns, TEXT_NAMES) or several, key=longest.__getitem__, default=None)
+
+
+def _label(columns: dict[str, list[str]]) -> str | None:
+    """A column whose values recur: the first that is called so, else the fullest one, with the fewest values."""
+    values = {name: len(set(cells) - {""}) for name, cells in columns.items()}
+    likely = {
+        name: count for name, count in values.items() if 2 <= count <= min(MAX_CLASSES, max(2, len(columns[name]) // 2))
+    }
+    named = _named(columns, LABEL_NAMES)
+    # What is called a label but cannot be one is chosen too, so that a person learns what is wrong with it.
+    others = sorted(likely, key=lambda name: (columns[name].count(""), likely[name]))
+    ordered = [name for name in named if name in likely] or named or others
+    return ordered[0] if ordered else None

@@ -1,0 +1,74 @@
+"""A table in which every row may become a labelled text, as it was read from a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.data.uploads.limits import MAX_CELLS, MAX_COLUMNS, MAX_TEXTS
+from core.errors import DatasetError
+
+Cell = object
+"""What a file has in one place: a string, a number, a truth value, None, or something that can be neither."""
+
+
+@dataclass(frozen=True, eq=False)
+class TextTable:
+    """Columns by their names, all of the same length."""
+
+    columns: Mapping[str, Sequence[Cell]]
+    places: Sequence[int]
+    """Number of the line (or row) of the file that each row is from."""
+    unit: str
+    """What the numbers count: ``Line`` or ``Row``."""
+    empty_rows: int
+    """Number of rows without content, which are left out."""
+    notes: tuple[str, ...] = ()
+    """What the reader had to assume, one sentence each."""
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def column(self, name: str) -> Sequence[Cell]:
+        """The cells of a column. Raises: DatasetError: there is none of that name."""
+        if name not in self.columns:
+            raise DatasetError(f"The file has no column {name[:80]!r}; its columns are {listed(self.columns)}.")
+        return self.columns[name]
+
+
+def listed(names: Mapping[str, object] | Sequence[str]) -> str:
+    """Names of columns for a sentence, the first ones if there are many."""
+    shown = [repr(name if len(name) <= 40 else f"{name[:39]}…") for name in list(names)[:8]]
+    return ", ".join(shown) + (", …" if len(names) > 8 else "")
+
+
+def check_size(rows: int, columns: int) -> None:
+    """Check the size of a table, which may still be growing. Raises: DatasetError: it is too large."""
+    if columns > MAX_COLUMNS:
+        raise DatasetError(f"The file has {columns:,} columns: the limit is {MAX_COLUMNS}; leave some out.")
+    if rows > MAX_TEXTS:
+        raise DatasetError(f"The file has more than {MAX_TEXTS:,} rows: leave some out.")
+    if rows * columns > MAX_CELLS:
+        raise DatasetError(f"The file has more than {MAX_CELLS:,} cells: leave out columns or rows.")
+
+
+def cell_text(cell: Cell) -> str | None:
+    """A cell as text; empty for what is missing, None for what is no single value, such as a list."""
+    if isinstance(cell, str):
+        return cell
+    if cell is None or cell != cell:  # NaN
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return repr(cell) if isinstance(cell, int | float) else None
+
+
+def without_surrogates(text: str) -> str:
+    """The same text with halves of characters, which JSON can hold and UTF-8 cannot, joined or replaced by �."""
+    if not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")

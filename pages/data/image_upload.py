@@ -1,0 +1,77 @@
+"""Preview of uploaded images."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.data.dataset import ImageDataset
+from core.data.uploads import KINDS, Draft, read_upload, samples
+from core.errors import LabError
+from core.study.figures.class_counts import class_counts
+from core.study.figures.curves import chart_config
+from pages.data.upload_kind import UploadKind
+from pages.shared.figure_panel import readable
+from pages.shared.literal import literal
+
+CLASSES_SHOWN = 12
+"""Number of classes whose images are shown; the chart covers all classes."""
+SAMPLES = 8
+"""Images shown of each class."""
+ZOOM = 2
+"""Factor by which the images are enlarged."""
+
+FORMATS = """\
+- A **zip** of images (PNG, JPEG, GIF, BMP, WebP) with one folder per class, optionally inside `train` and `test`
+  folders.
+- An **npz** with `x_train` and `y_train` and, optionally, `x_test` and `y_test`. x has shape (n, 28, 28), (n, 784) or
+  (n, h, w), y has shape (n,).
+- A **CSV** with one image per line: its label, then its pixels. A header line is optional.
+
+Images are converted to 28×28 grayscale, with pixels from 0 (black) to 255 (white). Without a test part, a fifth of each
+class is held out for testing.
+"""
+
+
+@st.cache_resource(max_entries=2, ttl="30m", show_spinner="Reading the file")
+def _read(file_id: str, _content: bytes) -> Draft | str:
+    """Parse an uploaded file; return the draft, or the error message. Cached because every click redraws the page."""
+    try:
+        return read_upload(_content)
+    except LabError as error:
+        return str(error)
+
+
+def _preview(file_id: str, content: bytes) -> ImageDataset | None:
+    draft = _read(file_id, content)
+    if isinstance(draft, str):
+        st.error(literal(draft))
+        return None
+    names = draft.dataset.class_names
+    st.markdown(literal(draft.line))
+    for warning in draft.warnings:
+        st.warning(literal(warning), icon=":material/warning:")
+    st.plotly_chart(
+        readable(class_counts(names, draft.train_counts, draft.test_counts)),
+        key="upload-counts",
+        alt=f"Number of training and test images in each of {len(names)} classes",
+        config=chart_config("upload-classes"),
+    )
+    draw_images(draft.dataset)
+    return draft.dataset
+
+
+def draw_images(dataset: ImageDataset) -> None:
+    """Draw the first training images of each of the first classes."""
+    names = dataset.class_names
+    with st.container(horizontal=True, gap="medium"):
+        for label, name in enumerate(names[:CLASSES_SHOWN]):
+            st.image(
+                samples(dataset, label, SAMPLES, ZOOM),
+                caption=literal(name),
+                alt=f"Images of class {name}",
+            )
+    if len(names) > CLASSES_SHOWN:
+        st.caption(f"Showing the first {CLASSES_SHOWN} of {len(names)} classes.")
+
+
+IMAGES = UploadKind("Images", "Labelled images, as a zip, npz or CSV file", KINDS, FORMATS, _preview)

@@ -1,0 +1,158 @@
+"""Choice of the columns of uploaded texts, and a preview of them."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.data.dataset import TextDataset
+from core.data.uploads import (
+    TEXT_KINDS,
+    TextColumns,
+    TextDraft,
+    TextTable,
+    draft_texts,
+    first_texts,
+    guess,
+    read_text_table,
+)
+from core.errors import LabError
+from core.study.figures.class_counts import class_counts
+from core.study.figures.curves import chart_config
+from core.wording.numbers import count_text
+from pages.data.upload_kind import UploadKind
+from pages.shared.figure_panel import readable
+from pages.shared.literal import literal
+
+ROWS = 5
+"""Rows of the file that are shown."""
+CELL = 200
+"""Characters of a cell that are shown."""
+SAMPLES = 5
+"""Texts shown of a class."""
+CHARACTERS = 400
+"""Characters of a text that are shown."""
+
+FORMATS = """\
+- A **CSV**, or a table with semicolons, tabs or bars, with the names of its columns in the first line.
+- **JSON lines**: one object per line.
+- **Parquet**.
+
+Each can be gzipped, or alone in a zip. Columns can have any names: one holds the texts, one the labels, as words or
+numbers, and one may say `train` or `test`; without it, a fifth of each class is held out for testing. A text can have
+100,000 characters, and there can be 1,000 classes.
+"""
+
+
+@st.cache_resource(max_entries=2, ttl="30m", show_spinner="Reading the file")
+def _table(file_id: str, _content: bytes) -> TextTable | str:
+    """Parse an uploaded file; return the table, or the error message. Cached because every click redraws the page."""
+    try:
+        return read_text_table(_content)
+    except LabError as error:
+        return str(error)
+
+
+@st.cache_resource(max_entries=2, ttl="30m", show_spinner="Counting the texts")
+def _draft(file_id: str, columns: TextColumns, drop_duplicates: bool, _table: TextTable) -> TextDraft | str:
+    try:
+        return draft_texts(_table, columns, drop_duplicates)
+    except LabError as error:
+        return str(error)
+
+
+def _preview(file_id: str, content: bytes) -> TextDataset | None:
+    table = _table(file_id, content)
+    if isinstance(table, str):
+        st.error(literal(table))
+        return None
+    _rows(table)
+    columns = _columns(file_id, table)
+    drop = st.toggle(
+        "Leave out repeated rows",
+        key=f"upload-drop-{file_id}",
+        help="Rows with the text and the label of another row. Of a row in both parts, the one in the test part stays.",
+    )
+    if columns is None:
+        st.caption("Choose the columns with the texts and with the labels.")
+        return None
+    draft = _draft(file_id, columns, drop, table)
+    if isinstance(draft, str):
+        st.error(literal(draft))
+        return None
+    st.markdown(literal(draft.line))
+    for warning in draft.warnings:
+        st.warning(literal(warning), icon=":material/warning:")
+    _facts(draft)
+    names = draft.dataset.class_names
+    st.plotly_chart(
+        readable(class_counts(names, draft.train_counts, draft.test_counts, "texts")),
+        key="upload-text-counts",
+        alt=f"Number of training and test texts in each of {len(names)} classes",
+        config=chart_config("upload-classes"),
+    )
+    draw_texts(draft.dataset, f"upload-{file_id}")
+    return draft.dataset
+
+
+def _rows(table: TextTable) -> None:
+    """Draw the first rows of the file."""
+    shown = {name: [_cell(cell) for cell in cells[:ROWS]] for name, cells in table.columns.items()}
+    st.dataframe(pd.DataFrame(shown), hide_index=True, alt="The first rows of the file")
+    st.caption(f"The first rows of {count_text(len(table))} in the file.")
+
+
+def _cell(cell: object) -> str:
+    text = "" if cell is None else str(cell)
+    return text if len(text) <= CELL else f"{text[:CELL]}…"
+
+
+def _columns(file_id: str, table: TextTable) -> TextColumns | None:
+    """Draw the choice of columns, at first as they are guessed; None while text or label is not chosen."""
+    guessed, names = guess(table), list(table.columns)
+
+    def choice(title: str, name: str | None, about: str) -> str | None:
+        place = None if name is None else names.index(name)
+        key = f"upload-{title.lower()}-{file_id}"
+        found: str | None = st.selectbox(title, names, place, key=key, placeholder="None", help=about)
+        return found
+
+    left, middle, right = st.columns(3)
+    with left:
+        text = choice("Text", guessed.text, "The column with the texts.")
+    with middle:
+        label = choice("Label", guessed.label, "The column with the classes, as words or numbers.")
+    with right:
+        part = choice("Part", guessed.part, "The column that says train or test; none to draw a test part.")
+    return None if text is None or label is None else TextColumns(text, label, part)
+
+
+def _facts(draft: TextDraft) -> None:
+    """Draw lengths, and what was found of empty, repeated and shared rows."""
+    words, characters = draft.words, draft.characters
+    left = "left out" if draft.without_duplicates else "kept"
+    facts = pd.DataFrame(
+        {
+            "Words per text": f"{words.shortest} to {count_text(words.longest)}; median {count_text(words.median)}, "
+            f"95 % have at most {count_text(words.most)}",
+            "Characters per text": f"{characters.shortest} to {count_text(characters.longest)}; median "
+            f"{count_text(characters.median)}, 95 % have at most {count_text(characters.most)}",
+            "Empty rows": f"{count_text(draft.empty_rows)}, left out" if draft.empty_rows else "none",
+            "Repeated rows": f"{count_text(draft.duplicates)}, {left}" if draft.duplicates else "none",
+            "Test texts that are also trained on": count_text(draft.overlap) if draft.overlap else "none",
+            "Texts with several labels": count_text(draft.contradictions) if draft.contradictions else "none",
+        }.items(),
+        columns=["Fact", "Value"],
+    ).set_index("Fact")
+    st.table(facts, hide_header=True)
+
+
+def draw_texts(dataset: TextDataset, key: str) -> None:
+    """Draw a choice of a class, and its first training texts; ``key`` is the prefix of the widget keys."""
+    names = dataset.class_names
+    label = st.selectbox("Texts of class", range(len(names)), format_func=names.__getitem__, key=f"{key}-class")
+    for text in first_texts(dataset.train_texts, dataset.train_labels, label, SAMPLES):
+        st.markdown(literal(text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}…"))
+
+
+TEXTS = UploadKind("Texts", "Labelled texts, as a CSV, TSV, JSON lines or Parquet file", TEXT_KINDS, FORMATS, _preview)

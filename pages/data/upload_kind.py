@@ -1,0 +1,24 @@
+"""What the Data page must know of a kind of data to let people upload it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from core.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class UploadKind:
+    """One kind of data that can be uploaded."""
+
+    title: str
+    label: str
+    """Of the field for the file."""
+    endings: Sequence[str]
+    """Extensions of accepted files."""
+    formats: str
+    """Which files are accepted and what becomes of them, as markdown."""
+    preview: Callable[[str, bytes], Dataset | None]
+    """Draws what a file, given by an id and its content, would become, or why it cannot be used; returns the dataset to
+    save, or None."""

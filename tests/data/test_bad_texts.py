@@ -1,0 +1,172 @@
+"""Tables that are no datasets of texts: one sentence each, in bounded memory, leaving nothing."""
+
+from __future__ import annotations
+
+import re
+import struct
+import tracemalloc
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.data.uploads import TextDraft, delimited, read_texts
+from core.data.uploads.parquet_pages import PageError, pages
+from core.errors import DatasetError
+from tests.data.bad_uploads import or_sentence
+from tests.data.text_files import BAD, CSV, GOOD, PARQUET, ROWS, one_long_text, parquet_rows
+
+
+def refused(content: bytes | Path, **columns: str) -> str:
+    """The sentence with which a file is refused."""
+    with pytest.raises(DatasetError) as caught:
+        read_texts(content, **columns)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+    assert len(sentence) < 400
+    return sentence
+
+
+@pytest.mark.parametrize(("content", "sentence"), BAD.values(), ids=BAD.keys())
+def test_a_bad_table_is_one_sentence_in_bounded_memory_and_leaves_nothing(
+    content: bytes, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arrow = pa.total_allocated_bytes()
+    tracemalloc.start()
+    try:
+        said = refused(content)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert re.search(sentence, said), said
+    assert peak < 256 * 2**20
+    assert pa.total_allocated_bytes() - arrow < 2**20
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"text": "body"}, "has no column 'body'; its columns are 'text', 'label'"),
+        ({"label": "body"}, "has no column 'body'"),
+        ({"part": "body"}, "has no column 'body'"),
+        ({"text": "label", "label": "label"}, "'label' is chosen twice"),
+        ({"part": "label"}, "chosen twice"),
+        ({"text": "label", "label": "text"}, "has 1 text: each class"),
+    ],
+)
+def test_a_column_that_cannot_be_used_is_a_sentence(columns: dict[str, str], sentence: str) -> None:
+    assert sentence in refused(CSV, **columns)
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        (["train"] * 17 + ["soon"], "Line 19 has 'soon' in 'use': the parts are train, test and validation"),
+        (["train"] * 17 + [""], "Line 19 has '' in 'use'"),
+        (["train"] * 18, "says test of no row"),
+        (["test"] * 18, "has 0 training texts"),
+        (["train"] * 17 + ["test"], "'apple' has no texts in the test part"),
+    ],
+)
+def test_parts_that_are_no_parts_are_a_sentence(parts: list[str], sentence: str) -> None:
+    rows = "\n".join(f"{text},{label},{part}" for (text, label), part in zip(ROWS, parts, strict=True))
+    assert sentence in refused(f"text,label,use\n{rows}".encode(), part="use")
+
+
+def test_a_table_of_too_many_lines_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delimited, "MAX_LINES", 100)
+    assert refused(CSV + b"\n" * 100) == "The file has more than 100 lines: leave some out."
+
+
+def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    assert "a.csv cannot be read: No such file" in refused(tmp_path / "a.csv")
+    assert "cannot be read" in refused(tmp_path)
+
+
+def test_repeated_references_are_not_unpacked_one_by_one() -> None:
+    """Of 190,000 references to a text of 300 characters, 57 MB, only the text is in memory."""
+    content = one_long_text(190_000, 300)
+    assert len(content) < 2**20
+    tracemalloc.start()
+    try:
+        assert sum(read_texts(content).train_counts) == 152_000
+        assert tracemalloc.get_traced_memory()[1] < 128 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"compression": "zstd"}, {"use_dictionary": False}, {"data_page_version": "2.0"}, {"data_page_size": 100}],
+    ids=str,
+)
+def test_the_headers_of_pages_agree_with_the_footer_of_an_honest_file(how: dict) -> None:
+    content = parquet_rows(ROWS * 9, **how)
+    chunk = pq.read_metadata(pa.BufferReader(content)).row_group(0).column(0)
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    found = list(pages(content, start, chunk.total_compressed_size))
+    assert [page.encoding is None for page in found] == [
+        bool(chunk.dictionary_page_offset and not n) for n in range(len(found))
+    ]
+    headers = chunk.total_uncompressed_size - sum(page.unpacked for page in found)
+    assert 10 * len(found) < headers < 200 * len(found)
+    with pytest.raises(PageError):
+        list(pages(content, start, chunk.total_compressed_size - 1))
+    with pytest.raises(PageError):
+        list(pages(content, start, len(content)))
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=200))
+def test_any_bytes_for_the_header_of_a_page_end_in_pages_or_in_an_error(content: bytes) -> None:
+    try:
+        found = sum(1 for _ in pages(content, 0, len(content)))
+    except PageError:
+        return
+    assert found <= len(content)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(sorted(GOOD)), st.data())
+def test_a_truncated_table_gives_a_sentence_or_fewer_rows(kind: str, data: st.DataObject) -> None:
+    content = GOOD[kind][: data.draw(st.integers(0, len(GOOD[kind]) - 1))]
+    if content.startswith(b"PAR1"):
+        refused(content)
+    else:
+        draft = _read_or_refuse(content)
+        assert draft is None or sum(draft.train_counts) <= 15
+
+
+@settings(max_examples=800)
+@given(st.sampled_from(sorted(GOOD)), st.data())
+def test_flipped_bits_give_a_dataset_or_a_sentence(kind: str, data: st.DataObject) -> None:
+    content = bytearray(GOOD[kind])
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    _read_or_refuse(bytes(content))
+
+
+@settings(max_examples=500)
+@given(
+    st.binary(max_size=300)
+    | st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace"))
+    | st.text(alphabet='ab1,;\t|\n\r"{}[]: ', max_size=300).map(str.encode)
+    | st.binary(max_size=60).map(lambda noise: PARQUET[:-8] + struct.pack("<I", len(noise)) + noise + b"PAR1")
+)
+def test_any_bytes_give_a_dataset_or_a_sentence(content: bytes) -> None:
+    _read_or_refuse(content)
+
+
+def _read_or_refuse(content: bytes) -> TextDraft | None:
+    found = or_sentence(lambda: read_texts(content))
+    if isinstance(found, str):
+        assert found.endswith(".")
+        assert len(found) < 400
+        return None
+    return found

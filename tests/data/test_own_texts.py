@@ -1,0 +1,156 @@
+"""Kept datasets of texts: what holds for those of images holds for them, beside them in one folder."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.data.catalog import Catalog
+from core.data.dataset import TextDataset
+from core.data.sources import own
+from core.data.sources.own import suggested_name
+from core.data.sources.own_images import OwnImages
+from core.data.sources.own_texts import OwnTexts
+from core.data.uploads import read_texts, read_upload
+from core.errors import DatasetError
+from core.settings import Settings
+from tests.data.bad_uploads import NPZ, or_sentence
+from tests.data.text_files import ROWS, separated
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    return Catalog(Settings(tmp_path))
+
+
+TEXTS = read_texts(separated([(f"{text} — ünïcode 😀\n\n end", label) for text, label in ROWS]).encode()).dataset
+OTHER = replace(TEXTS, train_texts=tuple(reversed(TEXTS.train_texts)))
+IMAGES = read_upload(NPZ).dataset
+
+
+def same(one: object, two: TextDataset) -> bool:
+    assert isinstance(one, TextDataset)
+    for part in ("train_labels", "test_labels"):
+        np.testing.assert_array_equal(getattr(one, part), getattr(two, part))
+        assert not getattr(one, part).flags.writeable
+    return (one.train_texts, one.test_texts, one.class_names) == (two.train_texts, two.test_texts, two.class_names)
+
+
+def test_a_kept_dataset_of_texts_is_like_any_other(catalog: Catalog, tmp_path: Path) -> None:
+    catalog.keep(TEXTS, "my-mails")
+    for one in (catalog, Catalog(Settings(tmp_path))):
+        info = one.info("my-mails")
+        assert (info.state, info.kind, info.num_classes, info.is_own) == ("ready", "text", 3, True)
+        assert info.line == "Uploaded: 18 texts in 3 classes, 15 of them for training."
+        assert info in one.list()
+        assert same(one.load("my-mails"), TEXTS)
+        assert one.load("my-mails").name == "my-mails"
+    assert {path.name for path in (tmp_path / "datasets/own").iterdir()} == {
+        ".lock",
+        "my-mails.texts.safetensors",
+        "my-mails.sha256",
+    }
+
+
+def test_texts_and_images_share_names_limits_and_deletion(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog.keep(TEXTS, "a")
+    catalog.keep(IMAGES, "b")
+    assert [(info.name, info.kind) for info in catalog.list() if info.is_own] == [("b", "image"), ("a", "text")]
+    for dataset, name in ((IMAGES, "a"), (TEXTS, "b"), (OTHER, "a")):
+        with pytest.raises(DatasetError, match="already have a dataset called"):
+            catalog.keep(dataset, name)
+    monkeypatch.setattr(own, "MAX_DATASETS", 2)
+    with pytest.raises(DatasetError, match="in 2 files; the limits"):
+        catalog.keep(OTHER, "c")
+    monkeypatch.undo()
+    before = catalog.revision("a")
+    assert before != ()
+    catalog.remove("a")
+    assert catalog.revision("a") == ()
+    with pytest.raises(DatasetError, match="no dataset 'a'"):
+        catalog.load("a")
+    for dataset in (IMAGES, OTHER):
+        with pytest.raises(DatasetError, match="belonged to another dataset before"):
+            catalog.keep(dataset, "a")
+    catalog.keep(TEXTS, "a")
+    assert catalog.revision("a") not in ((), before)
+    assert same(catalog.load("a"), TEXTS)
+    assert catalog.load("b").num_classes == 4
+
+
+def test_each_source_takes_its_kind_only(tmp_path: Path) -> None:
+    for source, dataset in ((OwnTexts, IMAGES), (OwnImages, TEXTS)):
+        with pytest.raises(DatasetError, match="Only datasets of"):
+            source(Settings(tmp_path)).keep(dataset, "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["definitions", "digits", "No Name", "../x", ""])
+def test_a_name_that_cannot_be_had_is_a_sentence_and_writes_nothing(
+    name: str, catalog: Catalog, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match=r"letters, digits and hyphens|belongs to a built-in dataset"):
+        catalog.keep(TEXTS, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_could_not_be_read_again_is_not_written(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own, "MAX_FILE", 100)
+    with pytest.raises(DatasetError, match="leave some of its texts out"):
+        catalog.keep(TEXTS, "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_damage_on_disk_is_a_sentence_on_load_and_never_breaks_the_list(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    home = tmp_path_factory.getbasetemp() / "damaged-texts"
+    catalog, path = Catalog(Settings(home)), home / "datasets/own/a.texts.safetensors"
+    if not path.exists():
+        catalog.keep(TEXTS, "a")
+        catalog.keep(OTHER, "b")
+    whole = OwnTexts(Settings(home)).format.written(OwnTexts(Settings(home)).arrays(TEXTS), TEXTS.class_names)
+    changed = bytearray(whole)
+    at = data.draw(st.integers(0, 600) | st.integers(0, len(whole) - 1))
+    changed[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    path.write_bytes(changed[: data.draw(st.just(len(changed)) | st.integers(0, len(changed)))])
+    listed = {info.name: info for info in catalog.list()}
+    assert listed["b"].state == "ready"
+    assert listed["a"].kind == "text"
+    # Without the SHA-256, which would reveal any damage, what is read must still be texts.
+    path.with_name("a.sha256").unlink()
+    found = or_sentence(lambda: catalog.load("a"))
+    if isinstance(found, str):
+        assert re.fullmatch(r"The file of your dataset a is damaged: .*\.", found)
+    else:
+        assert isinstance(found, TextDataset)
+        assert len(found.train_texts) == len(found.train_labels)
+        assert all(found.train_texts)
+    path.write_bytes(whole)
+    assert same(catalog.load("a"), TEXTS)
+    path.with_name("a.sha256").write_text(path.with_name("b.sha256").read_text())
+    assert "is damaged" in str(or_sentence(lambda: Catalog(Settings(home)).load("a")))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("My Mails (2).csv", "my-mails-2"),
+        ("spam.csv.gz", "spam"),
+        ("a.b.parquet", "a-b"),
+        ("...", "my-dataset"),
+        ("ünï.tsv", "n"),
+    ],
+)
+def test_a_name_is_suggested_from_that_of_the_file(file: str, name: str) -> None:
+    assert suggested_name(file) == name

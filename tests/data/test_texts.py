@@ -1,0 +1,276 @@
+"""Tables of texts come through text by text, whatever they are written in, and what should give pause is said."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.data.split import outline
+from core.data.task_spec import TaskSpec
+from core.data.uploads import TextColumns, TextDraft, draft_texts, guess, read_text_table, read_texts
+from core.data.uploads.limits import MAX_TEXT
+from tests.data.text_files import CSV, GOOD, ROWS, WRITERS, json_lines, lines, parquet, separated
+from tests.data.uploaded import zipped
+
+
+def held(draft: TextDraft) -> list[tuple[str, str]]:
+    """All texts with the names of their classes, sorted."""
+    data = draft.dataset
+    texts, labels = (*data.train_texts, *data.test_texts), np.concatenate([data.train_labels, data.test_labels])
+    return sorted((text, data.class_names[label]) for text, label in zip(texts, labels, strict=True))
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_every_kind_of_file_gives_the_same_dataset(kind: str) -> None:
+    draft = read_texts(GOOD[kind])
+    assert draft.columns == TextColumns("text", "label")
+    assert held(draft) == sorted(ROWS)
+    assert draft.dataset.class_names == ("apple", "fig", "pear")
+    assert draft.dataset.train_texts == read_texts(CSV).dataset.train_texts
+    assert (draft.train_counts, draft.test_counts) == ((5, 5, 5), (1, 1, 1))
+    assert "18 texts in 3 classes: 15 for training and 3 for testing" in draft.line
+    assert not draft.dataset.train_labels.flags.writeable
+
+
+WRAPPERS = {
+    "plain": lambda content: content,
+    "gzip": gzip.compress,
+    "two gzips": lambda content: gzip.compress(content[:40]) + gzip.compress(content[40:]),
+    "zip": lambda content: zipped(("a/b.csv", content), ("__MACOSX/a/._b.csv", b"x"), ("a/.DS_Store", b"x")),
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_file_may_be_packed(kind: str, wrapper: str, tmp_path: Path) -> None:
+    content = WRAPPERS[wrapper](GOOD[kind])
+    assert held(read_texts(content)) == sorted(ROWS)
+    path = tmp_path / "any name"
+    path.write_bytes(content)
+    assert held(read_texts(path)) == sorted(ROWS)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252", "latin-1"]
+)
+def test_encodings_and_line_ends_are_found_out(encoding: str, ends: str) -> None:
+    rows = [(f"Käse für {n}, à la carte", ("gut", "schlecht")[n % 2]) for n in range(10)]
+    text = separated(rows, lineterminator=ends)
+    marked = text.encode(encoding)
+    draft = read_texts(marked)
+    assert held(draft) == sorted(rows)
+    assert any("Windows-1252" in warning for warning in draft.warnings) == (encoding in ("cp1252", "latin-1"))
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
+NAMES = st.text(st.characters(categories=["L", "N", "Zs"]), min_size=1, max_size=20).map(str.strip).filter(bool)
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from(sorted(WRITERS)),
+    st.lists(NAMES, min_size=2, max_size=2, unique_by=str.lower),
+    st.lists(WORDS, min_size=5, max_size=9),
+    st.lists(WORDS, min_size=5, max_size=9),
+)
+def test_any_texts_under_any_names_come_through(kind: str, names: list[str], one: list[str], two: list[str]) -> None:
+    rows = [(f"{n}. {text}", f"class {what}") for what, of in enumerate((one, two)) for n, text in enumerate(of)]
+    if kind == "tsv" or kind == "bars":  # a writer of quotes, whose reader also takes tables without
+        rows = [(text.replace('"', "'"), label) for text, label in rows]
+    draft = read_texts(WRITERS[kind](rows, names), *names)
+    # Whitespace around a text is dropped, and every way to end a line is a newline, as JSON and Parquet leave it.
+    wanted = sorted((_clean(text, kind), label) for text, label in rows)
+    assert held(draft) == wanted
+    assert draft.columns == TextColumns(*names)
+
+
+def _clean(text: str, kind: str) -> str:
+    as_it_is = kind in ("jsonl", "parquet", "zstd", "lengths", "groups")
+    return (text if as_it_is else text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+@settings(max_examples=100)
+@given(st.lists(st.integers(5, 40), min_size=2, max_size=6), st.integers(0, 2**32 - 1), st.floats(0.02, 0.5))
+def test_the_split_is_stratified_exhaustive_always_the_same_and_gives_tasks(
+    counts: list[int], seed: int, share: float
+) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts)).tolist()
+    rows = [(f"text {n}", label) for n, label in enumerate(labels)]
+    content = separated(rows).encode()
+    one, two = read_texts(content), read_texts(content)
+    assert one.dataset.test_texts == two.dataset.test_texts
+    assert held(one) == sorted((text, str(label)) for text, label in rows)
+    assert [a + b for a, b in zip(one.train_counts, one.test_counts, strict=True)] == counts
+    assert one.test_counts == tuple(max(1, round(0.2 * count)) for count in counts)
+    chosen = outline(TaskSpec.of(dataset="upload", validation=share), one.dataset)
+    assert len(chosen.train) + len(chosen.validation) == sum(one.train_counts)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["10", "9", "-1"], ("-1", "9", "10")),
+        (["1.0", "2.0", "1"], ("1", "2")),
+        (["4.5", "0.5", "5"], ("0.5", "4.5", "5")),
+        (["True", "False"], ("False", "True")),
+        (["b", "a ", " a"], ("a", "b")),
+        (["inf", "1e999"], ("1e999", "inf")),
+    ],
+)
+def test_labels_are_words_or_numbers(labels: list[str], names: tuple[str, ...]) -> None:
+    rows = [(f"text {n}", label) for n in range(10) for label in labels]
+    assert read_texts(separated(rows).encode()).dataset.class_names == names
+
+
+@pytest.mark.parametrize("values", [[True, False], [1, 0], [1.0, 0.0], ["1", "0"]])
+def test_labels_of_json_and_parquet_are_those_of_a_csv(values: list) -> None:
+    rows = [(f"text {n}", values[n % 2]) for n in range(20)]
+    names = ("false", "true") if values[0] is True else ("0", "1")
+    for content in (json_lines(rows).encode(), parquet({"text": [t for t, _ in rows], "label": [v for _, v in rows]})):
+        draft = read_texts(content)
+        assert draft.dataset.class_names == names
+        assert held(draft) == sorted((text, names[int(value)]) for text, value in rows)
+
+
+@pytest.mark.parametrize(
+    ("names", "row", "wanted"),
+    [
+        (("text", "label"), ("a long text", "x"), ("text", "label", None)),
+        (("v1", "v2"), ("ham", "a long text"), ("v2", "v1", None)),
+        (("Class Index", "Title", "Description"), ("3", "short", "a long text"), ("Description", "Class Index", None)),
+        (
+            ("id", "sentence", "label", "label_text"),
+            (None, "a long text", "1", "good"),
+            ("sentence", "label_text", None),
+        ),
+        (("", "review", "sentiment"), (None, "a long text", "pos"), ("review", "sentiment", None)),
+        (("text", "label", "split"), ("a long text", "x", "train"), ("text", "label", "split")),
+        (("q", "a", "where"), ("a long text", "x", "test"), ("q", "a", "where")),
+        (("text", "split"), ("a long text", "x"), ("text", "split", None)),
+    ],
+)
+def test_the_columns_are_guessed_from_names_and_content(
+    names: tuple[str, ...], row: tuple[str | None, ...], wanted: tuple[str | None, ...]
+) -> None:
+    """Cells are made different where they say that they are long or None, and alternate where they do not."""
+    other = {"x": "z", "ham": "spam", "3": "1", "1": "0", "good": "bad", "pos": "neg", "train": "test", "test": "train"}
+    rows = [
+        [
+            n
+            if cell is None
+            else f"{cell} {n}"
+            if cell in ("a long text", "short")
+            else (cell, other[cell])[n % 3 == 0]
+            for cell in row
+        ]
+        for n in range(30)
+    ]
+    found = guess(read_text_table(separated(rows, names).encode()))
+    assert (found.text, found.label, found.part) == wanted
+
+
+def test_a_column_of_parts_says_what_is_trained_on() -> None:
+    rows = [(text, label, ("Train", "test ")[n >= 12]) for n, (text, label) in enumerate(ROWS)]
+    draft = read_texts(separated(rows, ("text", "label", "split")).encode())
+    assert draft.columns.part == "split"
+    assert draft.dataset.train_texts == tuple(text for text, _ in ROWS[:12])
+    assert draft.dataset.test_texts == tuple(text for text, _ in ROWS[12:])
+    assert "split as in the file" in draft.line
+    table = read_text_table(separated(rows, ("text", "label", "split")).encode())
+    assert draft_texts(table, TextColumns("text", "label")).train_counts == (5, 5, 5)
+
+
+@pytest.mark.parametrize(("other", "tested", "use"), [("test", 3, "trained on"), ("train", 3, "used for testing")])
+def test_a_validation_part_is_trained_on_or_tested_on_and_the_draft_says_so(other: str, tested: int, use: str) -> None:
+    rows = [(text, label, "train") for text, label in ROWS]
+    rows += [(f"{label}, once more", label, "validation") for _, label in ROWS[:3]]
+    rows += [(f"{label}, at last", label, other) for _, label in ROWS[:3]]
+    draft = read_texts(separated(rows, ("text", "label", "split")).encode())
+    assert len(draft.dataset.test_texts) == tested
+    assert any(f"validation part of the file is {use}" in warning for warning in draft.warnings)
+
+
+def test_empty_rows_are_skipped_and_counted_and_texts_without_content_too() -> None:
+    draft = read_texts(lines(*[f"{text},{label}" for text, label in ROWS], "", ",", " , ", "  ,fig", '"\n",pear'))
+    assert held(draft) == sorted(ROWS)
+    assert draft.empty_rows == 5
+    blank = '\n\n{"text": null, "label": ""}\n{}\n{"text": " ", "label": "fig"}\n'
+    assert read_texts(GOOD["jsonl"] + blank.encode()).empty_rows >= 4
+
+
+def test_line_breaks_in_quotes_belong_to_the_text() -> None:
+    rows = [(f"first {n}\nsecond, and\n\n\tthird", "ab"[n % 2]) for n in range(10)]
+    for content in (separated(rows).encode(), separated(rows, lineterminator="\n").encode("utf-16")):
+        assert held(read_texts(content)) == sorted(rows)
+    with pytest.raises(ValueError, match="Line 46 has 3 cells"):  # 10 rows of four lines, and five of one
+        read_texts(separated(rows).encode() + b"a,a\n" * 4 + b"a,b,c\n")
+
+
+def test_a_table_with_tabs_may_be_written_without_quotes() -> None:
+    rows = [(f'"{n}" he said, and "so', "ab"[n % 2]) for n in range(10)]
+    plain = "\n".join(["text\tlabel", *("\t".join(row) for row in rows)])
+    assert held(read_texts(plain.encode())) == sorted(rows)
+    quoted = separated([(f'a "b"\t{n}\n', label) for n, (_, label) in enumerate(rows)], by="\t", quoting=csv.QUOTE_ALL)
+    assert held(read_texts(quoted.encode()))[0] == ('a "b"\t0', "a")
+
+
+def test_duplicates_are_counted_and_dropped_by_choice() -> None:
+    content = lines(*[f"{text},{label}" for text, label in ROWS], *[f"{text} ,{label}" for text, label in ROWS[:7]])
+    kept, dropped = read_texts(content), read_texts(content, drop_duplicates=True)
+    assert (kept.duplicates, kept.without_duplicates, len(held(kept))) == (7, False, 25)
+    assert (dropped.duplicates, dropped.without_duplicates) == (7, True)
+    assert held(dropped) == sorted(ROWS)
+    assert dropped.overlap == 0
+
+
+def test_overlap_of_the_parts_is_counted_and_dropped_from_the_training_part() -> None:
+    rows = [(text, label, "train") for text, label in ROWS] + [(text, label, "test") for text, label in ROWS[:3]]
+    content = separated(rows, ("text", "label", "part")).encode()
+    kept, dropped = read_texts(content), read_texts(content, drop_duplicates=True)
+    assert (kept.overlap, kept.duplicates) == (3, 3)
+    assert any("3 of 3 test texts are also in the training part" in warning for warning in kept.warnings)
+    assert dropped.overlap == 0
+    assert dropped.dataset.test_texts == kept.dataset.test_texts
+    assert dropped.train_counts == (5, 5, 5)
+
+
+def test_texts_with_two_labels_are_counted() -> None:
+    draft = read_texts(lines(*[f"{text},{label}" for text, label in ROWS], "apple number 0,fig"))
+    assert draft.contradictions == 1
+    assert draft.duplicates == 0
+    assert any("1 text has different labels" in warning for warning in draft.warnings)
+
+
+def test_lengths_are_those_of_the_texts() -> None:
+    rows = [("word " * n, "ab"[n % 2]) for n in range(1, 101)]
+    draft = read_texts(separated(rows).encode())
+    assert (draft.words.shortest, draft.words.median, draft.words.most, draft.words.longest) == (1, 51, 96, 100)
+    assert (draft.characters.shortest, draft.characters.longest) == (4, 499)
+
+
+def test_the_longest_text_and_halves_of_characters_are_taken() -> None:
+    rows = [(f"{n}", "ab"[n % 2]) for n in range(10)]
+    assert read_texts(separated([*rows, ("x" * MAX_TEXT, "a")]).encode()).characters.longest == MAX_TEXT
+    halves = "".join(json.dumps({"text": text + "\ud83d", "label": label}) + "\n" for text, label in rows)
+    joined = "".join(json.dumps({"text": text + "\U0001f600", "label": label}) + "\n" for text, label in rows)
+    assert held(read_texts(halves.encode()))[0] == ("0\ufffd", "a")
+    assert held(read_texts(joined.encode()))[0] == ("0\U0001f600", "a")
+
+
+def test_a_sound_table_gives_no_warning() -> None:
+    rows = [(f"text {n}", "ab"[n % 2]) for n in range(60)]
+    draft = read_texts(separated(rows).encode())
+    assert (draft.warnings, draft.empty_rows, draft.duplicates, draft.overlap) == ((), 0, 0, 0)
+
+
+def test_a_thousand_classes_are_taken() -> None:
+    rows = [(f"text {n}", f"class {n % 1000}") for n in range(5000)]
+    assert read_texts(separated(rows).encode()).dataset.num_classes == 1000

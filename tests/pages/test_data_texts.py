@@ -1,0 +1,139 @@
+"""Texts on the Data page: columns are chosen, what would be saved is shown, and nothing is saved before one says so."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.data.dataset import TextDataset
+from core.lab import Lab
+from tests.data.text_files import GOOD, ROWS, separated
+from tests.pages.test_data import HOSTILE, files, texts, upload
+from tests.pages.test_pages import draw
+
+NAMES = ("Was gesagt wurde", "id", "Sorte", "welcher Teil")
+MAILS = separated(
+    [(f"{text}, twice", n, label, ("train", "", "test")[n % 3]) for n, (text, label) in enumerate(ROWS * 2)], NAMES
+).encode()
+"""Each text stands in the file twice."""
+
+
+def with_texts(name: str, content: bytes) -> AppTest:
+    app = draw("data")
+    app.session_state["upload-kind"] = "text"
+    return upload(app.run(), name, content)
+
+
+def box(app: AppTest, label: str):
+    (found,) = [field for field in app.selectbox if field.label == label]
+    return found
+
+
+def facts(app: AppTest) -> dict[str, str]:
+    return app.table[0].value["Value"].to_dict()
+
+
+def test_texts_are_previewed_then_saved_and_deleted_like_images(opened: Lab) -> None:
+    app = with_texts("My Mails.csv.gz", gzip.compress(MAILS))
+    assert not app.error
+    assert [box(app, name).value for name in ("Text", "Label", "Part")] == [NAMES[0], NAMES[2], None]
+    assert "36 texts in 3 classes" in texts(app)
+    assert facts(app)["Repeated rows"] == "18, kept"
+    assert app.dataframe[0].value.shape == (5, 4)
+    assert files(opened) == set()
+    (toggle,) = app.toggle
+    toggle.set_value(True).run()
+    assert "18 texts in 3 classes: 15 for training and 3 for testing" in texts(app)
+    assert facts(app)["Repeated rows"] == "18, left out"
+    assert facts(app)["Words per text"] == "4 to 4; median 4, 95 % have at most 4"
+    box(app, "Texts of class").set_value(1).run()
+    assert "fig number" in texts(app)
+    assert files(opened) == set()
+    assert app.text_input[0].value == "my-mails"
+    app.button(key="upload-keep").click().run()
+    assert not app.exception
+    assert files(opened) == {"my-mails.texts.safetensors", "my-mails.sha256"}
+    kept = opened.catalog.load("my-mails")
+    assert isinstance(kept, TextDataset)
+    assert len(kept.train_texts) == 15
+    app = draw("data")
+    assert "Uploaded: 18 texts in 3 classes, 15 of them for training." in texts(app)
+    app.button(key="delete-my-mails").click().run()
+    app.button(key="delete-yes").click().run()
+    assert files(opened) == {"my-mails.sha256"}
+
+
+def test_the_columns_are_chosen_on_the_page(opened: Lab) -> None:
+    app = with_texts("a.csv", MAILS)
+    box(app, "Label").set_value("id").run()
+    assert "The class '0' has 1 text: each class needs at least 5" in app.error[0].value
+    assert not app.text_input
+    box(app, "Label").set_value("Sorte").run()
+    box(app, "Part").set_value("welcher Teil").run()
+    assert "Line 3 has '' in 'welcher Teil'" in app.error[0].value
+    box(app, "Part").set_value(None).run()
+    assert not app.error
+    assert app.text_input
+
+
+def test_a_column_of_parts_is_offered_as_such_and_overlap_is_told(opened: Lab) -> None:
+    rows = [(text, label, "train") for text, label in ROWS] + [(text, label, "test") for text, label in ROWS[:3]]
+    app = with_texts("a.csv", separated(rows, ("a", "b", "c")).encode())
+    assert box(app, "Part").value == "c"
+    assert facts(app)["Test texts that are also trained on"] == "3"
+    assert "3 of 3 test texts are also in the training part" in texts(app)
+
+
+def test_what_has_no_likely_columns_asks_for_them(opened: Lab) -> None:
+    rows = [(f"{n}", f"{n + 100}") for n in range(30)]
+    app = with_texts("a.csv", separated(rows, ("p", "q")).encode())
+    assert "Choose the columns with the texts and with the labels." in texts(app)
+    assert not app.text_input
+    assert not app.error
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"hello\nthere", "has one column"),
+        (b"\x80\x04", "pickle"),
+        ("\n".join(f"{text},{label}" for text, label in ROWS).encode(), "names no columns"),
+        (GOOD["parquet"][:-9], "damaged or incomplete"),
+    ],
+)
+def test_a_bad_table_gives_a_message_and_the_next_file_is_accepted(content: bytes, sentence: str, opened: Lab) -> None:
+    app = with_texts("a.csv", content)
+    assert len(app.error) == 1
+    assert sentence in app.error[0].value
+    assert files(opened) == set()
+    app = upload(app, "b.csv", GOOD["csv"])
+    assert not app.error
+    app.button(key="upload-discard").click().run()
+    assert not app.text_input
+    assert files(opened) == set()
+
+
+def test_texts_and_class_names_are_shown_verbatim(opened: Lab) -> None:
+    rows = [(f"{HOSTILE} **bold** {n}", ("**b**", "[c](http://evil.org)")[n % 2]) for n in range(20)]
+    shown = texts(with_texts("a.csv", separated(rows).encode()))
+    assert "evil" in shown
+    for markup in (HOSTILE, "**bold**", "**b**", "[c](http"):
+        assert markup not in shown
+
+
+@pytest.mark.parametrize("name", ["definitions", "digits"])
+def test_examples_of_a_dataset_are_shown_by_its_kind(name: str, opened: Lab) -> None:
+    app = draw("data")
+    dataset = opened.catalog.load(name)
+    assert not [field for field in app.selectbox if field.label == "Texts of class"]
+    app.session_state[f"browse-{name}"] = True
+    app.run()
+    assert not app.exception
+    if isinstance(dataset, TextDataset):
+        assert box(app, "Texts of class").options == list(dataset.class_names)
+        row = dataset.train_labels.tolist().index(0)
+        assert dataset.train_texts[row] in texts(app)
+    else:
+        assert len(app.get("image")) == 10
