@@ -106,6 +106,7 @@ def fill_classifier(
                 config=own,
                 state_dict=dict(weights),
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, with a sentence
                 dtype=torch.float32,
             )
         except (ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, OSError) as error:
@@ -178,7 +179,8 @@ def _building(seed: int | None) -> Iterator[None]:
 
 def _no_classifier(kind: str, error: Exception) -> SpecError:
     cause = str(error).strip().split("\n")[0] or type(error).__name__
+    shown = "".join(filter(str.isprintable, cause))[:160]
     return SpecError(
-        f"transformers cannot build a classifier of texts from the architecture {kind[:60]!r} ({cause[:160]}): "
+        f"transformers cannot build a classifier of texts from the architecture {kind[:60]!r} ({shown}): "
         "choose another network."
     )
