@@ -33,6 +33,9 @@ UNUSED = (
 )
 """Fields of a config that say nothing of the architecture, or that are set when a classifier is built."""
 
+NEVER = ("attn_implementation", "experts_implementation", "transformers_weights", "use_kernels")
+"""Fields that choose what computes a network, which may be code from elsewhere: a config does not decide this."""
+
 CLASSIFIERS = ("classifier", "score", "pre_classifier")
 """Names of modules that Hugging Face's classifiers add to an encoder or decoder. PEFT saves the first two by itself."""
 
@@ -141,12 +144,26 @@ def _config(values: Mapping[str, Any], num_classes: int) -> Any:
     if not isinstance(kind, str):
         raise SpecError("This config does not say which architecture it is of: it has no model_type.")
     try:
-        rest = {name: value for name, value in values.items() if name != "model_type"}
+        rest = {name: value for name, value in _harmless(values).items() if name != "model_type"}
         return AutoConfig.for_model(kind, **rest, num_labels=num_classes)
     except Exception as error:  # configs validate their values with exceptions of many kinds
         if isinstance(error, MemoryError):
             raise
         raise _no_classifier(kind, error) from error
+
+
+def _harmless(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a config, and of the configs in it, that do no more than describe a network.
+
+    transformers sets every field as an attribute, so those that would replace a method or a private attribute go.
+    """
+    from transformers import PretrainedConfig
+
+    return {
+        name: _harmless(value) if isinstance(value, dict) else value
+        for name, value in values.items()
+        if not name.startswith("_") and name not in NEVER and not callable(getattr(PretrainedConfig, name, None))
+    }
 
 
 def _classifier(config: Any) -> Any:

@@ -34,6 +34,9 @@ MIN_COUNT = 256
 MAX_NUMBER = 2**24
 """Maximum of any whole number in a config; vocabularies and lengths of inputs are far below."""
 
+TEXTS = ("Hello, world!", "", "été 日本 \N{GRINNING FACE}\n\t 0123456789")
+"""Texts that a tokenizer is tried with."""
+
 POOLERS = ("pooler",)
 """Modules of an encoder that checkpoints of language models may lack, so that they are drawn as the head is."""
 
@@ -136,6 +139,7 @@ def inspect(
         tokenizer = Tokenizer("", folder)
         spec = TransformerSpec.of(weights="0" * 64, num_classes=2, config=architecture(values, tokenizer.padding))
         _check_sizes(spec, entries, tokenizer, what)
+        _check_tokens(tokenizer, what)
         check_memory(entries, what)
         weights = read_all(folder, files, check_stopped=check_stopped)
         network, drawn = fill_classifier(spec.config, spec.num_classes, weights, seed=0)
@@ -239,6 +243,20 @@ def _check_sizes(spec: TransformerSpec, entries: Iterable[Entry], tokenizer: Tok
             f"{what} has a tokenizer with ids up to {tokenizer.largest:,}, but embeddings for {spec.vocabulary:,} "
             "tokens: they belong to different networks."
         )
+
+
+def _check_tokens(tokenizer: Tokenizer, what: str) -> None:
+    """Check that the tokenizer reads texts."""
+    try:
+        read = tokenizer.encode(TEXTS)
+    except BaseException as error:  # see Tokenizer
+        if isinstance(error, MemoryError) or not (
+            isinstance(error, Exception) or type(error).__name__ == "PanicException"
+        ):
+            raise
+        raise NetworkFileError(f"{what} has a tokenizer that cannot read texts: choose another network.") from error
+    if max(map(max, read)) > tokenizer.largest:
+        raise NetworkFileError(f"{what} has a tokenizer that makes tokens it does not know: choose another network.")
 
 
 def _check_drawn(

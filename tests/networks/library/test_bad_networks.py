@@ -227,6 +227,28 @@ BAD: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attn_implementation": "kernels-community/flash-attn3"},
+        {"_attn_implementation": "kernels-community/flash-attn3"},
+        {"experts_implementation": "somebody/kernel"},
+        {"to_dict": 1, "_name_or_path": "/etc", "from_pretrained": 3},
+        {"transformers_weights": "../../secret"},
+    ],
+)
+def test_a_config_decides_only_the_architecture(
+    networks: Networks, changed: Path, sound: Path, changes: dict[str, object]
+) -> None:
+    plain = networks.bring_folder(sound)
+    config(**changes)(changed)
+    card = networks.bring_folder(changed)
+    assert card.digest != plain.digest
+    assert card.config == plain.config
+    network = networks.start(networks.spec(card.digest), 0)
+    assert network.config._attn_implementation in ("sdpa", "eager")
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("sound") / "tiny")
