@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -118,6 +119,30 @@ def fill_classifier(
         name = min(str(key[0] if isinstance(key, tuple) else key) for key in found["mismatched_keys"])
         raise SpecError(f"These weights do not fit their config: {name:.100} has another shape. Choose other files.")
     return network.eval(), tuple(sorted(found["missing_keys"]))
+
+
+def save_gguf(path: Path, folder: Path) -> None:
+    """Write the network and the tokenizer of a GGUF file to a folder, with weights in float32.
+
+    Raises:
+        SpecError: transformers cannot read it.
+        OSError: the disk is full or not writable.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place: Any = {"gguf_file": path.name, "local_files_only": True}
+    with _building(None):
+        try:
+            network: Any = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **place)
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, **place)
+        except (ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+            raise SpecError(f"{path.name[:80]} cannot be read: install its package again.") from error
+        # The weights are floats by now; with the marks of quantized ones they could not be saved.
+        network.hf_quantizer = None
+        if hasattr(network.config, "quantization_config"):
+            del network.config.quantization_config
+        network.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def head_of(network: nn.Module, drawn: tuple[str, ...]) -> tuple[str, ...]:

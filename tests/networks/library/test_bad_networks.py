@@ -233,7 +233,7 @@ BAD: dict[str, tuple[Change, str]] = {
         {"attn_implementation": "kernels-community/flash-attn3"},
         {"_attn_implementation": "kernels-community/flash-attn3"},
         {"experts_implementation": "somebody/kernel"},
-        {"to_dict": 1, "_name_or_path": "/etc", "from_pretrained": 3},
+        {"_name_or_path": "/etc", "use_kernels": True},
         {"transformers_weights": "../../secret"},
     ],
 )
