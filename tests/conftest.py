@@ -56,6 +56,7 @@ SLOW = [
     *("training/test_proof.py", "training/test_modes.py"),
     *("methods/test_architectures.py", "methods/test_new_method.py"),
     *("study/test_counting.py", "test_network_file.py", "data/test_new_source.py", "networks/test_new_family.py"),
+    *("networks/library", "pages/test_networks.py"),
     *("browser", "engine", "soak", "store", "test_cli.py", "test_cli_grow.py", "test_full_size.py", "test_lab.py"),
     *("pages/test_data.py", "pages/test_pages.py", "pages/test_report_page.py", "pages/test_restore_offer.py"),
     *("pages/test_experiment_actions.py", "pages/test_one_verdict.py", "pages/test_current_experiment.py"),

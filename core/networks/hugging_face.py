@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +33,9 @@ UNUSED = (
     "use_cache",
 )
 """Fields of a config that say nothing of the architecture, or that are set when a classifier is built."""
+
+NEVER = ("attn_implementation", "experts_implementation", "transformers_weights", "use_kernels")
+"""Fields that choose what computes a network, which may be code from elsewhere: a config does not decide this."""
 
 CLASSIFIERS = ("classifier", "score", "pre_classifier")
 """Names of modules that Hugging Face's classifiers add to an encoder or decoder. PEFT saves the first two by itself."""
@@ -106,6 +110,7 @@ def fill_classifier(
                 config=own,
                 state_dict=dict(weights),
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, with a sentence
                 dtype=torch.float32,
             )
         except (ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, OSError) as error:
@@ -114,6 +119,30 @@ def fill_classifier(
         name = min(str(key[0] if isinstance(key, tuple) else key) for key in found["mismatched_keys"])
         raise SpecError(f"These weights do not fit their config: {name:.100} has another shape. Choose other files.")
     return network.eval(), tuple(sorted(found["missing_keys"]))
+
+
+def save_gguf(path: Path, folder: Path) -> None:
+    """Write the network and the tokenizer of a GGUF file to a folder, with weights in float32.
+
+    Raises:
+        SpecError: transformers cannot read it.
+        OSError: the disk is full or not writable.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place: Any = {"gguf_file": path.name, "local_files_only": True}
+    with _building(None):
+        try:
+            network: Any = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **place)
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, **place)
+        except (ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+            raise SpecError(f"{path.name[:80]} cannot be read: install its package again.") from error
+        # The weights are floats by now; with the marks of quantized ones they could not be saved.
+        network.hf_quantizer = None
+        if hasattr(network.config, "quantization_config"):
+            del network.config.quantization_config
+        network.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def head_of(network: nn.Module, drawn: tuple[str, ...]) -> tuple[str, ...]:
@@ -140,12 +169,26 @@ def _config(values: Mapping[str, Any], num_classes: int) -> Any:
     if not isinstance(kind, str):
         raise SpecError("This config does not say which architecture it is of: it has no model_type.")
     try:
-        rest = {name: value for name, value in values.items() if name != "model_type"}
+        rest = {name: value for name, value in _harmless(values).items() if name != "model_type"}
         return AutoConfig.for_model(kind, **rest, num_labels=num_classes)
     except Exception as error:  # configs validate their values with exceptions of many kinds
         if isinstance(error, MemoryError):
             raise
         raise _no_classifier(kind, error) from error
+
+
+def _harmless(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a config, and of the configs in it, that do no more than describe a network.
+
+    transformers sets every field as an attribute, so those that would replace a method or a private attribute go.
+    """
+    from transformers import PretrainedConfig
+
+    return {
+        name: _harmless(value) if isinstance(value, dict) else value
+        for name, value in values.items()
+        if not name.startswith("_") and name not in NEVER and not callable(getattr(PretrainedConfig, name, None))
+    }
 
 
 def _classifier(config: Any) -> Any:
@@ -178,7 +221,8 @@ def _building(seed: int | None) -> Iterator[None]:
 
 def _no_classifier(kind: str, error: Exception) -> SpecError:
     cause = str(error).strip().split("\n")[0] or type(error).__name__
+    shown = "".join(filter(str.isprintable, cause))[:160]
     return SpecError(
-        f"transformers cannot build a classifier of texts from the architecture {kind[:60]!r} ({cause[:160]}): "
+        f"transformers cannot build a classifier of texts from the architecture {kind[:60]!r} ({shown}): "
         "choose another network."
     )

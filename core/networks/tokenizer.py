@@ -28,8 +28,9 @@ class Tokenizer:
         self.digest = digest
         try:
             found: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except Exception as error:  # tokenizers raise plain Exceptions, and panics of Rust
-            if isinstance(error, MemoryError):
+        except BaseException as error:  # tokenizers raise plain Exceptions, and panics of Rust, which are none
+            panicked = type(error).__name__ == "PanicException"
+            if isinstance(error, MemoryError) or not (panicked or isinstance(error, Exception)):
                 raise
             raise NetworkFileError(
                 "The tokenizer of this network cannot be read: bring a network with a tokenizer.json."

@@ -17,6 +17,7 @@ HOME = {
     "networks/",
     *("runs/ID/", "runs/ID/run.safetensors", "backups/", "deleted/", "deleted/runs.txt"),
     *("strays/", "damaged/", "owners/", "staging/", "datasets/", "networks/"),
+    "networks/partial/",
 }
 """What lies in a home folder, and what only looks like a path."""
 

@@ -27,12 +27,14 @@ def test_usage_is_what_is_on_the_disk_and_follows_every_change(lab: Lab, setting
     names = ("network.safetensors", "predictions.safetensors", "run.safetensors")
     assert usage.runs == sum(file.with_name(name).stat().st_size for name in names) == lab.usage.of([run.id])
     assert usage.store >= 4096
-    assert usage.total == usage.runs + usage.store + usage.datasets
+    assert usage.total == usage.runs + usage.store + usage.datasets + usage.networks
     (settings.datasets / "some").mkdir(parents=True)
     (settings.datasets / "some" / "images").write_bytes(b"x" * 5000)
     (file.parent / "merged.safetensors").write_bytes(b"y" * 1234)
+    (settings.networks / "partial" / "some").mkdir(parents=True)  # what has arrived counts, too
+    (settings.networks / "partial" / "some" / "model.safetensors").write_bytes(b"z" * 700)
     again = lab.usage.measure()
-    assert (again.runs - usage.runs, again.datasets) == (1234, 5000)
+    assert (again.runs - usage.runs, again.datasets, again.networks) == (1234, 5000, 700)
     lab.notes.delete([run.id])
     assert lab.usage.measure().runs == len(f"{run.id}\n")  # the file with the ids of deleted runs
     assert lab.usage.of([run.id, "r-none"]) == 0

@@ -17,7 +17,18 @@ from core.files import sha256_of
 from core.memory import free_bytes
 from core.networks.library.card import NetworkCard, read_card, write_card
 from core.networks.library.check import check_kind, inspect
-from core.networks.library.files import CONFIG, INDEX, README, NetworkFiles, choose, digest_of, licence_in, with_shards
+from core.networks.library.files import (
+    CONFIG,
+    INDEX,
+    README,
+    NetworkFiles,
+    choose,
+    digest_of,
+    licence_in,
+    max_bytes_of,
+    printable,
+    with_shards,
+)
 from core.networks.library.partial import BrokenOffError, arriving, clean
 from core.networks.library.place import Place
 from core.networks.transformer import TransformerSpec
@@ -95,6 +106,11 @@ class Bringing:
                 f"{what} has {size / 1e9:.1f} GB, more than the {TransformerSpec.max_bytes / 1e9:.1f} GB that a "
                 "network may have: choose a smaller one."
             )
+        for file in files.texts:
+            if sizes[file] > max_bytes_of(file):
+                raise NetworkFileError(
+                    f"{what} has a {file} of more than {max_bytes_of(file) // 2**20} MiB: choose another network."
+                )
         weights, memory = sum(sizes[file] for file in files.weights), free_bytes(torch.device("cpu"))
         if weights > memory:
             raise NetworkFileError(
@@ -150,7 +166,7 @@ class Bringing:
         hashes = {file: sha256_of(folder / file) for file in files.all}
         card = NetworkCard(
             digest=digest_of(hashes),
-            name=tidy(name),
+            name=printable(name, MAX_NAME) or "network",
             revision=self._place.revision,
             origin=self._place.origin,
             licence=licence,
@@ -190,11 +206,6 @@ def is_whole(folder: Path, card: NetworkCard) -> bool:
         )
     except (NetworkFileError, OSError):
         return False
-
-
-def tidy(name: str) -> str:
-    """A name as people may give one, without what cannot be printed."""
-    return "".join(character for character in name if character.isprintable()).strip()[:MAX_NAME] or "network"
 
 
 def flush(folder: Path) -> None:

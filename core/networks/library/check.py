@@ -20,7 +20,7 @@ from core.methods.linear import is_linear
 from core.methods.targets import role_of
 from core.networks.forward import forward
 from core.networks.hugging_face import CLASSIFIERS, architecture, fill_classifier, head_of
-from core.networks.library.files import CONFIG, INDEX, NetworkFiles, max_bytes_of, read_index
+from core.networks.library.files import CONFIG, INDEX, NetworkFiles, max_bytes_of, printable, read_index
 from core.networks.library.weights import Entry, read_header, read_weights
 from core.networks.tokenizer import Tokenizer
 from core.networks.transformer import TransformerSpec
@@ -33,6 +33,9 @@ MIN_COUNT = 256
 
 MAX_NUMBER = 2**24
 """Maximum of any whole number in a config; vocabularies and lengths of inputs are far below."""
+
+TEXTS = ("Hello, world!", "", "été 日本 \N{GRINNING FACE}\n\t 0123456789")
+"""Texts that a tokenizer is tried with."""
 
 POOLERS = ("pooler",)
 """Modules of an encoder that checkpoints of language models may lack, so that they are drawn as the head is."""
@@ -103,7 +106,9 @@ def check_numbers(values: Mapping[str, Any], entries: Collection[Entry], what: s
     for name, value in _numbers(values):
         most = max(len(entries), MIN_COUNT) if any(part in name for part in COUNTS) else MAX_NUMBER
         if not -MAX_NUMBER <= value <= most:
-            raise NetworkFileError(f"{what} has {value:.6g} as {name[:60]} in its {CONFIG}, which cannot be right.")
+            raise NetworkFileError(
+                f"{what} has {value:.6g} as {printable(name) or 'a value'} in its {CONFIG}, which cannot be right."
+            )
 
 
 def is_known(kind: str) -> bool:
@@ -134,6 +139,7 @@ def inspect(
         tokenizer = Tokenizer("", folder)
         spec = TransformerSpec.of(weights="0" * 64, num_classes=2, config=architecture(values, tokenizer.padding))
         _check_sizes(spec, entries, tokenizer, what)
+        _check_tokens(tokenizer, what)
         check_memory(entries, what)
         weights = read_all(folder, files, check_stopped=check_stopped)
         network, drawn = fill_classifier(spec.config, spec.num_classes, weights, seed=0)
@@ -239,6 +245,20 @@ def _check_sizes(spec: TransformerSpec, entries: Iterable[Entry], tokenizer: Tok
         )
 
 
+def _check_tokens(tokenizer: Tokenizer, what: str) -> None:
+    """Check that the tokenizer reads texts."""
+    try:
+        read = tokenizer.encode(TEXTS)
+    except BaseException as error:  # see Tokenizer
+        if isinstance(error, MemoryError) or not (
+            isinstance(error, Exception) or type(error).__name__ == "PanicException"
+        ):
+            raise
+        raise NetworkFileError(f"{what} has a tokenizer that cannot read texts: choose another network.") from error
+    if max(map(max, read)) > tokenizer.largest:
+        raise NetworkFileError(f"{what} has a tokenizer that makes tokens it does not know: choose another network.")
+
+
 def _check_drawn(
     network: nn.Module, drawn: tuple[str, ...], weights: Mapping[str, Tensor], entries: Iterable[Entry], what: str
 ) -> None:
@@ -253,8 +273,8 @@ def _check_drawn(
     if any(name in whole or name.removeprefix(inside) in whole for name in missing):
         raise NetworkFileError(f"{what} has quantized weights: bring the network as 16-bit or 32-bit floats.")
     raise NetworkFileError(
-        f"{what} lacks {len(missing):,} tensors of its architecture, such as {missing[0]:.100}: its weights are of "
-        "another network."
+        f"{what} lacks {len(missing):,} tensors of its architecture, such as {printable(missing[0])}: its weights "
+        "are of another network."
     )
 
 
@@ -269,6 +289,8 @@ def _check_answer(network: nn.Module, spec: TransformerSpec, what: str) -> None:
         if is_out_of_memory(error):
             raise
         cause = str(error).strip().split("\n")[0] or type(error).__name__
-        raise NetworkFileError(f"{what} cannot classify texts ({cause[:160]}): choose another network.") from error
+        raise NetworkFileError(
+            f"{what} cannot classify texts ({printable(cause, 160)}): choose another network."
+        ) from error
     if logits.shape != (2, spec.num_classes) or not torch.isfinite(logits).all():
         raise NetworkFileError(f"{what} does not answer texts with finite numbers: choose another network.")

@@ -62,8 +62,8 @@ def choose(names: Collection[str], what: str) -> NetworkFiles:
     if WEIGHTS not in names and INDEX not in names:
         pickles = sorted(name for name in names if name.endswith(PICKLES))
         raise NetworkFileError(
-            f"{what} has no {WEIGHTS}, only {pickles[0]:.80}, which LoRA Lab does not read, since such files can run "
-            "code: choose a network with safetensors, or save it with save_pretrained."
+            f"{what} has no {WEIGHTS}, only {printable(pickles[0])}, which LoRA Lab does not read, since such files "
+            "can run code: choose a network with safetensors, or save it with save_pretrained."
             if pickles
             else f"{what} has no {WEIGHTS}: choose a network with weights as safetensors."
         )
@@ -105,6 +105,11 @@ def read_index(content: bytes, what: str) -> dict[str, str]:
 def max_bytes_of(name: str) -> int:
     """Maximum size of a file beside the weights."""
     return MAX_TEXT.get(name, MAX_TOKENIZER)
+
+
+def printable(text: str, length: int = 80) -> str:
+    """A name from outside as a message may show it: without what cannot be printed, and not long."""
+    return "".join(filter(str.isprintable, text)).strip()[:length]
 
 
 def digest_of(hashes: Mapping[str, str]) -> str:

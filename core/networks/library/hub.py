@@ -145,7 +145,7 @@ class HubPlace(Place):
                     raise _LostError(_reason(error)) from error
                 if not piece:
                     raise _LostError("it ended too early")
-                piece, skip = piece[skip:], max(0, skip - len(piece))
+                piece, skip = piece[skip:][: size - start], max(0, skip - len(piece))
                 start += len(piece)
                 yield piece
 

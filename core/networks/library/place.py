@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from core.errors import NetworkFileError
-from core.networks.library.files import max_bytes_of
+from core.networks.library.files import max_bytes_of, printable
 
 CHUNK = 2**20
 """Bytes per piece."""
@@ -75,7 +75,7 @@ class FolderPlace(Place):
         revision: version of what it comes from.
         """
         self.folder = folder
-        self.what = what or f"The folder {folder.name:.60}"
+        self.what = what or f"The folder {printable(folder.name, 60)}"
         self.origin = origin
         self.revision = revision
 

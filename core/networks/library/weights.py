@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from core.errors import NetworkFileError
+from core.networks.library.files import printable
 from core.tensor_file import MAX_HEADER, MAX_TENSORS
 
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -98,7 +99,7 @@ def read_weights(
                     tensor = content.view(FLOATS[entry.dtype]).reshape(entry.shape)
                     if not torch.isfinite(tensor).all():
                         raise NetworkFileError(
-                            f"{path.name:.80} is damaged: {entry.name:.100} has values that are not finite."
+                            f"{path.name:.80} is damaged: {printable(entry.name)} has values that are not finite."
                         )
                     weights[entry.name] = tensor
     except OSError as error:
@@ -123,7 +124,7 @@ def _checked(header: Any, size: int, file: str) -> tuple[Entry, ...]:
         if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < 2**40 for n in (*shape, start, stop)):
             raise TypeError("a size is not a whole number")
         if start != end or stop - start != prod(shape) * BYTES[dtype]:
-            raise NetworkFileError(f"{file} is damaged: the place of {name[:100]} does not fit its shape.")
+            raise NetworkFileError(f"{file} is damaged: the place of {printable(name)} does not fit its shape.")
         entries.append(Entry(name, dtype, tuple(shape), stop - start))
         end = stop
     if end != size:

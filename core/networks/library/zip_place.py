@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from zipfile import ZipInfo
 
 from core.errors import NetworkFileError
-from core.networks.library.files import CONFIG
+from core.networks.library.files import CONFIG, printable
 from core.networks.library.place import Place
 from core.networks.transformer import TransformerSpec
 from core.zip_file import UntrustedZip, ZipLimits
@@ -31,7 +31,7 @@ class ZipPlace(Place):
         Raises:
             NetworkFileError: not a zip, damaged, too large, or unsafe.
         """
-        self.what = f"The zip {name:.60}"
+        self.what = f"The zip {printable(name, 60)}"
         if len(content) > MAX_BYTES:
             raise NetworkFileError(
                 f"{self.what} has more than {MAX_BYTES // 2**20} MiB: unpack it on the server and bring the folder."

@@ -1,0 +1,305 @@
+"""Networks by their name at Hugging Face: checked against what the Hub says, resumed, cancelled, and refused clearly.
+
+The Hub is a small server on this machine that answers the same few requests.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import LabError, NetworkFileError
+from core.networks.library import partial
+from core.networks.library.arrivals import Arrivals
+from core.networks.library.hub import HubPlace, is_hub_name
+from core.networks.library.networks import Networks
+from core.settings import Settings
+from tests.conftest import wait_until
+from tests.networks.library.hub_server import COMMIT, HubServer
+from tests.networks.tiny import save_tiny
+from tests.soak.sentences import faults_of
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("hub") / "tiny")
+
+
+@pytest.fixture
+def hub(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    server = HubServer(tiny)
+    monkeypatch.setenv("HF_ENDPOINT", server.address + "/")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    yield server
+    if server.hold:
+        server.hold.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def networks(settings: Settings) -> Networks:
+    return Networks(settings)
+
+
+def left(networks: Networks) -> list[Path]:
+    return [path for path in networks._settings.networks.rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+
+def refused(networks: Networks, name: str = "org/tiny") -> str:
+    with pytest.raises(LabError) as caught:
+        networks.bring(name)
+    assert faults_of(str(caught.value)) == [], str(caught.value)
+    assert networks.list() == []
+    return str(caught.value)
+
+
+def ranges(hub: HubServer) -> list[str]:
+    return [wanted for path, wanted in hub.requests if path.endswith(WEIGHTS)]
+
+
+def test_a_network_comes_with_its_commit_licence_and_progress(networks: Networks, hub: HubServer, tiny: Path) -> None:
+    shares: list[float] = []
+    card = networks.bring("org/tiny", shares.append)
+    assert (card.name, card.revision, card.origin, card.licence) == ("org/tiny", COMMIT, "Hugging Face", "mit")
+    assert card.digest == networks.bring_folder(tiny, "org/tiny").digest
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert not any("onnx" in path for path, _ in hub.requests)
+    assert networks.find("org/tiny") is not None
+    assert all(path.parent.name == card.digest for path in left(networks))
+
+
+def test_a_revision_can_be_named(networks: Networks, hub: HubServer) -> None:
+    assert networks.bring(f"org/tiny@{COMMIT}").revision == COMMIT
+    with pytest.raises(NetworkFileError, match="no such revision"):
+        networks.bring("org/tiny@v9")
+
+
+def test_shards_are_downloaded(networks: Networks, tmp_path: Path, hub: HubServer) -> None:
+    hub.folder = save_tiny(tmp_path / "sharded", shard="6KB")
+    assert networks.bring("org/tiny").digest == networks.bring_folder(hub.folder).digest
+
+
+@pytest.mark.parametrize("can_resume", [True, False])
+def test_a_connection_that_breaks_is_taken_up_again(networks: Networks, hub: HubServer, can_resume: bool) -> None:
+    size = (hub.folder / WEIGHTS).stat().st_size
+    hub.break_after, hub.ranges = size // 2 + 1, can_resume
+    if can_resume:
+        networks.bring("org/tiny")
+        assert ranges(hub) == ["", f"bytes={size // 2 + 1}-"]
+    else:  # it never gets beyond the half
+        assert "was lost" in refused(networks)
+
+
+def test_a_download_that_was_broken_off_goes_on_where_it_ended(networks: Networks, hub: HubServer) -> None:
+    size = (hub.folder / WEIGHTS).stat().st_size
+    hub.break_after = size // 10
+    assert "to go on where it ended" in refused(networks)
+    (part,) = (path for path in left(networks) if path.name == WEIGHTS)
+    reached = part.stat().st_size
+    assert reached == 4 * (size // 10)
+    hub.break_after = None
+    hub.requests.clear()
+    card = networks.bring("org/tiny")
+    assert ranges(hub) == [f"bytes={reached}-"]
+    assert all(path.parent.name == card.digest for path in left(networks))
+
+
+def test_a_server_that_cannot_resume_is_read_from_the_beginning(networks: Networks, hub: HubServer) -> None:
+    hub.break_after = (hub.folder / WEIGHTS).stat().st_size // 10
+    refused(networks)
+    hub.break_after, hub.ranges = None, False
+    networks.bring("org/tiny")
+
+
+def test_a_new_commit_begins_anew(networks: Networks, hub: HubServer) -> None:
+    hub.break_after = 1000
+    refused(networks)
+    hub.break_after, hub.commit = None, "d" * 40
+    hub.requests.clear()
+    assert networks.bring("org/tiny").revision == "d" * 40
+    assert ranges(hub) == [""]
+
+
+def test_a_download_can_be_stopped_and_continued(settings: Settings, networks: Networks, hub: HubServer) -> None:
+    hub.hold = threading.Event()
+    arrivals = Arrivals(networks)
+    arrivals.bring("org/tiny")
+    assert hub.waiting.wait(60)
+    with pytest.raises(NetworkFileError, match="is being brought already"):
+        networks.bring("org/tiny")
+    arrivals.stop("org/tiny")
+    hub.hold.set()
+    wait_until(lambda: not getattr(arrivals.state("org/tiny"), "running", True))
+    state = arrivals.state("org/tiny")
+    assert state is not None
+    assert (state.error, state.progress < 1) == (None, True)
+    assert networks.list() == []
+    hub.hold = None
+    arrivals.repeat("org/tiny")
+    wait_until(lambda: not getattr(arrivals.state("org/tiny"), "running", True))
+    assert [card.name for card in networks.list()] == ["org/tiny"]
+
+
+@pytest.mark.parametrize("file", [WEIGHTS, "tokenizer.json"])
+def test_a_file_that_is_not_what_the_hub_says_is_refused_and_deleted(
+    networks: Networks, hub: HubServer, file: str
+) -> None:
+    def altered(name: str, content: bytes) -> bytes:
+        return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:] if name == file else content
+
+    hub.alter = altered
+    assert "did not arrive as" in refused(networks)
+    assert left(networks) == []
+    hub.alter = lambda name, content: content
+    networks.bring("org/tiny")
+
+
+def test_a_longer_file_than_the_hub_says_ends_there(networks: Networks, hub: HubServer) -> None:
+    hub.alter = lambda name, content: content + b"more" * 10**6
+    networks.bring("org/tiny")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sentence"),
+    [
+        ((401, "RepoNotFound"), "There is no network org/tiny at 127.0.0.1, or it is private"),
+        ((404, ""), "There is no network"),
+        ((401, ""), "There is no network"),
+        ((403, "GatedRepo"), "have accepted its terms"),
+        ((401, "GatedRepo"), "have accepted its terms"),
+        ((404, "RevisionNotFound"), "no such revision"),
+        ((429, ""), "cannot be reached (it answered 429)"),
+        ((503, ""), "cannot be reached (it answered 503)"),
+        ((418, ""), "answered 418"),
+    ],
+)
+def test_a_refusal_is_one_sentence(networks: Networks, hub: HubServer, refusal: tuple[int, str], sentence: str) -> None:
+    hub.refusal = refusal
+    assert sentence in refused(networks)
+    assert left(networks) == []
+
+
+def test_a_gated_network_is_recognized_by_its_files(networks: Networks, hub: HubServer) -> None:
+    hub.file_refusal = (403, "GatedRepo")
+    assert "have accepted its terms" in refused(networks)
+    assert left(networks) == []
+
+
+def test_a_token_goes_to_the_hub_and_to_nobody_else(
+    networks: Networks, hub: HubServer, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    elsewhere = HubServer(tiny)
+    hub.redirect = elsewhere.address
+    networks.bring("org/tiny")
+    assert set(hub.tokens) == {"Bearer hf_secret"}
+    assert elsewhere.requests
+    assert elsewhere.tokens == []
+    elsewhere.shutdown()
+    elsewhere.server_close()
+
+
+def test_no_network_and_no_server_are_one_sentence(
+    networks: Networks, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HUB_OFFLINE is set" in refused(networks)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("HF_ENDPOINT", "http://no-such-host.invalid")
+    assert "no-such-host.invalid cannot be reached" in refused(networks)
+    monkeypatch.setenv("HF_ENDPOINT", "file:///etc/passwd")
+    assert "HF_ENDPOINT must begin with" in refused(networks)
+    with socket.socket() as deaf:  # takes connections and never answers
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        with pytest.raises(NetworkFileError, match="the server does not answer"):
+            HubPlace("org/tiny", timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [b"<html>a login page</html>", b"[]", b"{}", b"null", b'{"sha": "main", "siblings": []}', b"[" * 10**5],
+)
+def test_an_answer_that_is_not_the_hubs_is_one_sentence(networks: Networks, hub: HubServer, description: bytes) -> None:
+    hub.description = description
+    assert "is not that of Hugging Face" in refused(networks)
+
+
+def test_what_is_wrong_with_a_network_is_said_before_its_weights_are_downloaded(
+    networks: Networks, hub: HubServer, tmp_path: Path
+) -> None:
+    hub.folder = Path(shutil.copytree(hub.folder, tmp_path / "bad"))
+    (hub.folder / "config.json").write_text('{"model_type": "mpt9", "auto_map": {}}')
+    assert "needs code that its authors wrote" in refused(networks)
+    (hub.folder / WEIGHTS).rename(hub.folder / "pytorch_model.bin")
+    assert "only pytorch_model.bin" in refused(networks)
+    assert not any(path.endswith((WEIGHTS, ".bin")) for path, _ in hub.requests)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b/c", "../x", "a b", "org/tiny@../x", "http://a/b", "a/..", "-a/b", "é/b", "a" * 200]
+)
+def test_what_is_no_name_is_one_sentence(networks: Networks, name: str) -> None:
+    assert not is_hub_name(name)
+    assert "is not a name at Hugging Face" in refused(networks, name)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "org/tiny", "Org-1/Tiny_2.5", "org/tiny@main", "org/tiny@refs/pr/1"])
+def test_names_are_recognized(name: str) -> None:
+    assert is_hub_name(name)
+
+
+def test_a_process_that_is_killed_leaves_a_download_that_goes_on(
+    networks: Networks, hub: HubServer, settings: Settings
+) -> None:
+    hub.hold = threading.Event()
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from core.networks.library.networks import Networks\n"
+        "from core.settings import Settings\n"
+        "Networks(Settings(home=Path(sys.argv[1]))).bring('org/tiny')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(settings.home)], env=os.environ | {"PYTHONPATH": "."})
+    assert hub.waiting.wait(120)
+    size = (hub.folder / WEIGHTS).stat().st_size
+    # In pieces of at most this size; what has arrived is at least half.
+    wait_until(lambda: any(path.name == WEIGHTS for path in left(networks)))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert networks.list() == []
+    networks.clean()  # young downloads stay
+    hub.hold.set()
+    hub.hold = None
+    hub.requests.clear()
+    card = networks.bring("org/tiny")
+    (wanted,) = ranges(hub)
+    there = int(wanted.removeprefix("bytes=").removesuffix("-") or 0)
+    assert 0 <= there < size
+    assert all(path.parent.name == card.digest for path in left(networks))
+
+
+def test_downloads_that_nobody_continues_are_deleted_after_a_week(networks: Networks, hub: HubServer) -> None:
+    hub.break_after = 1000
+    refused(networks)
+    (folder,) = {path.parent for path in left(networks)}
+    old = time.time() - partial.KEPT - 10
+    os.utime(folder, (old, old))
+    networks.clean()
+    assert left(networks) == []
+    assert not folder.exists()

@@ -1,0 +1,239 @@
+"""A brought network is kept once under the digest of its files, and starts training with exactly its weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from core.errors import NetworkFileError, NetworkInUseError, StorageFullError
+from core.networks.forward import forward
+from core.networks.library.card import ABOUT
+from core.networks.library.files import licence_in
+from core.networks.library.networks import Networks
+from core.networks.perceptron import PerceptronSpec
+from core.settings import Settings
+from tests.networks.tiny import SIZES, save_tiny
+
+
+@pytest.fixture
+def networks(settings: Settings) -> Networks:
+    return Networks(settings)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return save_tiny(tmp_path / "tiny")
+
+
+def kept(networks: Networks) -> set[str]:
+    """Names below the library's folder."""
+    root = networks._settings.networks
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("architecture", list(SIZES))
+@pytest.mark.parametrize("how", ["one file", "shards", "bfloat16", "with a classifier"])
+def test_training_starts_from_the_weights_that_were_brought(
+    networks: Networks, tmp_path: Path, architecture: str, how: str
+) -> None:
+    from transformers import AutoModel
+
+    changes = {
+        "one file": {},
+        "shards": {"shard": "6KB"},
+        "bfloat16": {"dtype": torch.bfloat16},
+        "with a classifier": {"classifier": True},
+    }[how]
+    folder = save_tiny(tmp_path / "made", architecture, **changes)
+    card = networks.bring_folder(folder)
+    assert (len(list(folder.glob("*.safetensors"))) > 1) == (how == "shards")
+    network = networks.start(networks.spec(card.digest, 3), seed=5)
+    real = AutoModel.from_pretrained(folder, dtype=torch.float32).state_dict()
+    inner = getattr(network, network.base_model_prefix).state_dict()
+    assert inner.keys() >= real.keys() - {"pooler.dense.weight", "pooler.dense.bias"}
+    # What transformers draws for lack of a tensor, and what LoRA Lab draws, are told apart by the file.
+    there = {name for path in folder.glob("*.safetensors") for name in load_file(path)}
+    for name, tensor in real.items():
+        if name in inner and any(stored.endswith(name) for stored in there):
+            assert torch.equal(inner[name], tensor), name
+    assert card.head
+    again = networks.start(networks.spec(card.digest, 3), seed=5)
+    other = networks.start(networks.spec(card.digest, 3), seed=6)
+    for name, parameter in network.named_parameters():
+        same = torch.equal(parameter, other.get_parameter(name))
+        assert torch.equal(parameter, again.get_parameter(name))
+        if not any(name.startswith(f"{path}.") for path in card.head):
+            assert same, name
+    drawn = next(name for name, _ in network.named_parameters() if name.startswith(f"{card.head[-1]}."))
+    assert not torch.equal(network.get_parameter(drawn), other.get_parameter(drawn))
+    assert forward(network, networks.spec(card.digest, 3).examples(2, torch.Generator()).batch(slice(None))).shape == (
+        2,
+        3,
+    )
+
+
+@pytest.mark.parametrize("architecture", list(SIZES))
+def test_the_folder_is_what_transformers_reads(networks: Networks, tmp_path: Path, architecture: str) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    card = networks.bring_folder(save_tiny(tmp_path / "made", architecture, classifier=True))
+    folder = networks.folder(card.digest)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert sum(parameter.numel() for parameter in model.parameters()) == card.parameters
+    texts = ["The cat sat on the mat", "", "a big red dog ran far and far"]
+    own = networks.reader(card.digest).encode(texts)
+    real = AutoTokenizer.from_pretrained(folder)(texts)["input_ids"]
+    assert own == [ids or [networks.reader(card.digest).padding] for ids in real]
+
+
+def test_the_card_says_what_the_network_is(networks: Networks, tiny: Path) -> None:
+    card = networks.bring_folder(tiny, "My network")
+    assert (card.name, card.origin, card.licence, card.architecture) == ("My network", "folder", "mit", "bert")
+    assert (card.attention, card.feed_forward, card.other) == (8, 4, 2)  # the pooler and the classifier
+    assert (card.tokenizer, card.vocabulary, card.longest_input) == ("WordLevel", 20, 64)
+    assert card.bytes == sum((tiny / name).stat().st_size for name in card.files)
+    assert networks.card(card.digest) == networks.list()[0] == card
+    assert networks.spec(card.digest, 7).num_classes == 7
+
+
+def test_the_same_files_are_kept_once_whatever_they_are_called(networks: Networks, tiny: Path, tmp_path: Path) -> None:
+    first = networks.bring_folder(tiny, "one")
+    before = kept(networks)
+    copy = shutil.copytree(tiny, tmp_path / "elsewhere")
+    (copy / "pytorch_model.bin").write_bytes(b"a pickle beside it is not taken")
+    (copy / "modeling_tiny.py").write_text("raise SystemExit")
+    again = networks.bring_folder(copy, "two")
+    assert (again.digest, again.name, again.brought) == (first.digest, "two", first.brought)
+    assert kept(networks) == before
+    assert {name.rpartition("/")[2] for name in before} == {*first.files, ABOUT}
+    other = networks.bring_folder(save_tiny(tmp_path / "other", seed=1))
+    assert other.digest != first.digest
+    assert [card.name for card in networks.list()] == ["other", "two"]
+
+
+def test_networks_are_found_by_name_and_digest(networks: Networks, tiny: Path) -> None:
+    card = networks.bring_folder(tiny, "sentence-transformers/all-MiniLM-L6-v2")
+    for name in ("minilm", "MiniLM", "sentence-transformers/all-minilm-l6-v2", card.digest, card.digest[:8]):
+        assert networks.find(name) == card
+    assert networks.find(card.digest[:7]) is None
+    assert networks.find("smollm2") is None
+    assert networks.find("") is None
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_damage_is_seen_before_training_and_repaired_by_bringing_it_again(
+    networks: Networks, tiny: Path, file: str
+) -> None:
+    card = networks.bring_folder(tiny)
+    path = networks.folder(card.digest) / file
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 4
+    path.write_bytes(content)
+    if file == "model.safetensors":
+        with pytest.raises(NetworkFileError, match="no longer what was brought"):
+            networks.start(networks.spec(card.digest), 0)
+    networks.bring_folder(tiny)
+    assert path.read_bytes() == (tiny / file).read_bytes()
+    networks.start(networks.spec(card.digest), 0)
+
+
+@pytest.mark.parametrize("about", [b"", b"{", b"[]", b'{"version": 1}', b"null", b'{"version": 2}', b"[" * 10_000])
+def test_a_damaged_description_is_one_sentence_and_repaired_by_bringing_it_again(
+    networks: Networks, tiny: Path, about: bytes
+) -> None:
+    card = networks.bring_folder(tiny)
+    (networks.folder(card.digest) / ABOUT).write_bytes(about)
+    with pytest.raises(NetworkFileError, match=r"^[^\n]{10,300}\.$"):
+        networks.card(card.digest)
+    assert networks.list() == []
+    networks.bring_folder(tiny)
+    assert networks.card(card.digest).files == card.files
+
+
+def test_a_description_of_another_network_is_not_believed(networks: Networks, tiny: Path) -> None:
+    card = networks.bring_folder(tiny)
+    path = networks.folder(card.digest) / ABOUT
+    values = json.loads(path.read_text())
+    values["files"]["model.safetensors"] = "0" * 64
+    path.write_text(json.dumps(values))
+    with pytest.raises(NetworkFileError, match="damaged"):
+        networks.card(card.digest)
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "", "..", "../runs", "x" * 64, "partial"])
+def test_what_is_not_there_is_one_sentence(networks: Networks, digest: str) -> None:
+    for ask in (networks.card, networks.folder, networks.reader, networks.spec):
+        with pytest.raises(NetworkFileError, match="is not in this library"):
+            ask(digest)
+    networks.remove(digest)
+
+
+def test_a_network_is_removed_unless_a_run_starts_from_it(settings: Settings, tiny: Path) -> None:
+    using = ["r-1", "r-2", "r-3", "r-4", "r-5"]
+    networks = Networks(settings, users=lambda digest: using)
+    card = networks.bring_folder(tiny)
+    networks.reader(card.digest)
+    with pytest.raises(NetworkInUseError, match=r"runs start from it: r-1, r-2, r-3 and 2 more\.$"):
+        networks.remove(card.digest)
+    assert networks.list() == [card]
+    using.clear()
+    networks.remove(card.digest)
+    assert kept(networks) == set()
+    with pytest.raises(NetworkFileError):
+        networks.reader(card.digest)
+
+
+def test_a_run_that_comes_while_a_network_is_being_removed_keeps_it(settings: Settings, tiny: Path) -> None:
+    answers = [[], ["r-late"]]
+    networks = Networks(settings, users=lambda digest: answers.pop(0))
+    card = networks.bring_folder(tiny)
+    with pytest.raises(NetworkInUseError):
+        networks.remove(card.digest)
+    networks.start(networks.spec(card.digest), 0)
+
+
+def test_the_limit_of_the_home_folder_holds(settings: Settings, tiny: Path) -> None:
+    asked: list[int] = []
+
+    def refuse(size: int) -> None:
+        asked.append(size)
+        raise StorageFullError("full")
+
+    networks = Networks(settings, check_room=refuse)
+    with pytest.raises(StorageFullError):
+        networks.bring_folder(tiny)
+    assert asked == [sum(path.stat().st_size for path in tiny.iterdir() if path.name != "README.md")]
+    assert kept(networks) == set()
+
+
+def test_a_family_that_starts_random_is_drawn_from_the_seed(networks: Networks) -> None:
+    spec = PerceptronSpec()
+    start, built = networks.start(spec, 3), spec.build(3)
+    assert all(torch.equal(a, b) for a, b in zip(start.parameters(), built.parameters(), strict=True))
+
+
+def test_tensors_that_are_no_floats_are_left_out(networks: Networks, tiny: Path) -> None:
+    weights = load_file(tiny / "model.safetensors") | {"embeddings.position_ids": torch.arange(64)[None]}
+    save_file(weights, tiny / "model.safetensors")
+    card = networks.bring_folder(tiny)
+    networks.start(networks.spec(card.digest), 0)
+
+
+@pytest.mark.parametrize(
+    ("readme", "licence"),
+    [
+        ("---\nlicense: apache-2.0\n---\n", "apache-2.0"),
+        ('---\r\ntags:\r\n- a\r\nlicense: "mit"\r\n---\r\n', "mit"),
+        ("---\nlicense: other\nlicense_name: llama3.2\n---", "llama3.2"),
+        ("license: mit", ""),
+        ("---\nlicense:\n- mit\n- gpl\n---\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_licence_is_that_of_the_readme(readme: str, licence: str) -> None:
+    assert licence_in(readme.encode()) == licence

