@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -31,11 +30,11 @@ def _called(network: Callable[..., Any], batch: Batch) -> Tensor:
 
 
 class _NoValues(TorchFunctionMode):
-    """Lets a network run on ``meta`` that asks whether a batch has padding: yes, as most have."""
+    """Lets a network run on ``meta`` that asks for values, such as whether a batch has no padding: the answer is no."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is torch.Tensor.__bool__ and args[0].is_meta:
+        if func in (Tensor.__bool__, Tensor.__contains__) and args[0].is_meta:
             return False
         return func(*args, **(kwargs or {}))

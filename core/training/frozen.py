@@ -75,9 +75,10 @@ class FrozenBlocks:
         still = tuple(names[id(module)] for module in trace.done_before(count)) if count else ()
         return cls(count, len(blocks), trace.width, tuple(f"{path}.{i}" for i in range(count)), trace.empty, still)
 
-    def bytes_for(self, tokens: int) -> int:
-        """Memory for the states of this many tokens, in float32."""
-        return 4 * self.width * tokens if self.count else 0
+    def kept_bytes(self, tokens: int) -> int:
+        """Memory for the states of this many tokens, in float32; 0 if that is more than :data:`MAX_BYTES`."""
+        size = 4 * self.width * tokens if self.count else 0
+        return size if size <= MAX_BYTES else 0
 
     def sentence(self, tokens: int | None = None) -> str | None:
         """What forms, logs and reports say; None if there are no frozen blocks.
@@ -93,7 +94,7 @@ class FrozenBlocks:
             blocks = f"The first of {self.total} blocks is frozen, so it runs"
         else:
             blocks = f"The first {self.count} of {self.total} blocks are frozen, so they run"
-        if tokens is not None and self.bytes_for(tokens) > MAX_BYTES:
+        if tokens and not self.kept_bytes(tokens):
             return f"{blocks} without dropout; what they give for all texts is too large to be kept."
         return f"{blocks} without dropout, once for each text."
 
@@ -197,7 +198,7 @@ class FrozenStates:
         Args:
             look: called every now and then; an exception from it ends the work.
         """
-        if self.frozen.bytes_for(self.tokens) > MAX_BYTES:
+        if not self.frozen.kept_bytes(self.tokens):
             return
         self._known = {part: KnownTexts.with_states(part, self._states(part, look)) for part in self._parts}
 

@@ -106,7 +106,7 @@ def test_frozen_blocks_are_found_without_weights(kind: str, layers: int) -> None
     assert found(method_of("biases"))[0] == 0 or kind in ("llama", "modernbert")  # most of those have none
     first = LoRASpec.of(rank=2, target_modules=layers_of(network, 0))
     assert found(first) == (0, layers)
-    assert frozen_blocks(spec, HeadSpec()).bytes_for(10) == 10 * 16 * 4
+    assert frozen_blocks(spec, HeadSpec()).kept_bytes(10) == 10 * 16 * 4
 
 
 def test_networks_on_images_have_none() -> None:
