@@ -94,6 +94,11 @@ class OptimSpec(Spec):
         return self
 
     @property
+    def part_size(self) -> int:
+        """Examples that are computed at once; see ``accumulation``."""
+        return -(-self.batch_size // self.accumulation)
+
+    @property
     def beyond_plain_adam(self) -> dict[str, Any]:
         """The settings by which training is more than Adam at one rate on whole batches, where they are used."""
         return {name: getattr(self, name) for name in BEYOND_PLAIN_ADAM if getattr(self, name) != _default(name)}

@@ -54,12 +54,13 @@ class Examples(ABC):
     def first(self, count: int) -> Self:
         """The first examples, or all of them if there are not so many; their tensors are shared."""
 
-    def batched(self, order: Tensor, batch_size: int) -> Tensor:
+    def batched(self, order: Tensor, batch_size: int, epoch: int = 0) -> Tensor:
         """The order of training examples in one epoch, where batches are not to be cut from a random order as it is.
 
         Args:
             order: (n,) int64, a random order of all examples.
             batch_size: examples per batch; the last batch may have fewer.
+            epoch: number of the epoch.
         """
         return order
 

@@ -94,19 +94,20 @@ class TextExamples(Examples):
     def first(self, count: int) -> Self:
         return type(self)(self.tokens, self.offsets[: count + 1], self.labels[:count], self.padding, self.longest)
 
-    def batched(self, order: Tensor, batch_size: int) -> Tensor:
-        """Texts of similar length in one batch; which ones, and in which order the batches come, remains random."""
+    def batched(self, order: Tensor, batch_size: int, epoch: int = 0) -> Tensor:
+        """Texts of similar length in one batch; which texts these are remains random.
+
+        The batches of an epoch come in an order of lengths that is random, but the same for every random order of the
+        texts: runs that train side by side, and wait for each other, then have batches of equal length at each step.
+        """
         whole = len(order) // batch_size * batch_size
         lengths = self.lengths.to(order.device)
         sorted_ = [
             part[lengths[part].argsort(stable=True)] for part in torch.split(order[:whole], BATCHES_SORTED * batch_size)
         ]
         batches = torch.cat([*sorted_, order[whole:whole]]).view(-1, batch_size)
-        # The batches take the order that their first examples have in the random one, which needs no other seed.
-        place = torch.empty_like(order)
-        place[order] = torch.arange(len(order), device=order.device)
-        batches = batches[place[batches[:, 0]].argsort()] if len(batches) else batches
-        return torch.cat([batches.reshape(-1), order[whole:]])
+        shuffled = torch.randperm(len(batches), generator=torch.Generator().manual_seed(epoch))
+        return torch.cat([batches[shuffled.to(order.device)].reshape(-1), order[whole:]])
 
     def by_length(self) -> Tensor:
         return self.lengths.argsort(stable=True)

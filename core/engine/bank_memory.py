@@ -99,20 +99,21 @@ def bank_memory(specs: Sequence[RunSpec], task: Sizes, source: Sizes | None = No
     )
     first = specs[0]
     if sharing_of(first).step == "autograd" or not isinstance(first.network, PerceptronSpec):
-        return _alone(first, task)
+        return _side_by_side(specs, task)
     other = None if first.source == first.task else source
     return _simulate(first.network, first.base is not None, members, first.optim.batch_size, task, other)
 
 
-def _alone(spec: RunSpec, task: Sizes) -> int:
-    """Peak memory of one run that autograd trains: its training, its base, and what takes most beside them: evaluation,
-    or the copies while its file is made.
+def _side_by_side(specs: Sequence[RunSpec], task: Sizes) -> int:
+    """Peak memory of runs that autograd trains: the training of each, their base, and what takes most beside them:
+    evaluation, or the copies while a file is made.
     """
-    network = _bytes(untrained(spec.network, spec.method))
-    copies = ADAPTER_COPIES if spec.role is Role.ADAPTER else max(SAVED_COPIES, READ_COPIES if spec.base else 0)
-    training = run_memory(spec.network, spec.method, spec.optim.batch_size, task.train)
-    evaluation = _evaluation_bytes(spec.network, max(task.validation, task.test))
-    return training + bool(spec.base) * network + max(copies * network, evaluation) + OVERHEAD
+    first = specs[0]
+    networks = [_bytes(untrained(spec.network, spec.method)) for spec in specs]
+    copies = ADAPTER_COPIES if first.role is Role.ADAPTER else max(SAVED_COPIES, READ_COPIES if first.base else 0)
+    training = sum(run_memory(spec.network, spec.method, spec.optim.part_size, task.train) for spec in specs)
+    evaluation = _evaluation_bytes(first.network, max(task.validation, task.test))
+    return training + bool(first.base) * networks[0] + max(copies * max(networks), evaluation) + OVERHEAD
 
 
 @lru_cache(maxsize=256)

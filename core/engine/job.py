@@ -26,7 +26,7 @@ from core.networks.library.networks import Networks
 from core.run_spec import RunSpec
 from core.settings import choose_device, device_name
 from core.store.record import Result
-from core.training.bank.choice import proven, stepper_for
+from core.training.bank.choice import notes, proven, stepper_for
 from core.training.bank.shard import no_denormals
 from core.training.checkpoint import Checkpoint
 from core.training.evaluation import Evaluation, evaluate_both
@@ -205,12 +205,14 @@ class BankRun:
         self.before = evaluate_both(first.to(self.device), self.task, self.source, "test") if self.base else None
         callbacks.poll()
         start = time.perf_counter()
-        stepper = stepper_for(self.networks, specs, self.task, self.source)
+        stepper = stepper_for(self.networks, specs, self.task, self.source, callbacks.poll)
         self.seconds = time.perf_counter() - start
         self.stepper, note = proven(stepper, specs)  # not counted as training
         del stepper  # free the bank if it is not used
-        for member in range(len(specs)) if note else ():
-            callbacks.on_note(member, note or "")
+        for member, own in enumerate(specs):
+            for sentence in [note, *notes(self.stepper, member, own)]:
+                if sentence:
+                    callbacks.on_note(member, sentence)
         callbacks.poll()
         self.starts = [context.start for context in contexts if context.start]
         self.threads = Threads(
@@ -299,7 +301,7 @@ class BankRun:
             trainable_parameters=count_parameters(network, trainable=True),
             seconds=seconds,
             examples_per_second=step * spec.optim.batch_size / seconds if seconds else 0.0,
-            memory=run_memory(spec.network, spec.method, spec.optim.batch_size, self.task.num_train),
+            memory=run_memory(spec.network, spec.method, spec.optim.part_size, self.task.num_train),
             checkpoint_bytes=0,
             adapter_bytes=None,
             epochs=completed,

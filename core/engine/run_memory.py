@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from core.data.task import Task
+from core.data.text_examples import TextExamples
 from core.engine.build import untrained
 from core.memory import training_bytes
 from core.methods.method import MethodSpec
@@ -19,6 +20,7 @@ from core.networks.forward import forward
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.bank import Bank
+from core.training.frozen import frozen_blocks
 from core.training.ledger import Ledger
 from core.training.sharing import sharing
 
@@ -29,8 +31,9 @@ def run_memory(spec: NetworkSpec, method: MethodSpec, batch_size: int, images: i
 
     These are the network's weights, gradients, Adam's two moments, the activations of one step, and what the engine
     keeps to be fast: for LoRA the frozen outputs of the layers up to the first adapted one for every training image,
-    and transposed copies of frozen weights. Datasets and libraries are not counted. Runs of one bank share what is kept
-    for every image, so a bank takes less than the sum of its runs.
+    and transposed copies of frozen weights; for transformers what the frozen blocks give for every text. Datasets and
+    libraries are not counted. Runs of one bank share what is kept for every example, so a bank takes less than the sum
+    of its runs.
 
     Args:
         spec: the network.
@@ -54,4 +57,5 @@ def run_memory(spec: NetworkSpec, method: MethodSpec, batch_size: int, images: i
         loss = F.cross_entropy(forward(network, examples.batch(rows)), examples.labels[rows])
         activations = int(ledger.live)
         del loss
-    return activations + training_bytes(network)
+    kept = frozen_blocks(spec, method).kept_bytes(len(examples.tokens)) if isinstance(examples, TextExamples) else 0
+    return activations + training_bytes(network) + kept

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from core.data.examples import Batch
 
@@ -16,6 +17,24 @@ def forward(network: Callable[..., Any], batch: Batch) -> Tensor:
     A network is called with the only tensor of a batch, whatever its name; with several, each by its name. It returns
     logits, or an object that has them, as those of transformers do.
     """
+    if any(tensor.is_meta for tensor in batch.values()):
+        with _NoValues():
+            return _called(network, batch)
+    return _called(network, batch)
+
+
+def _called(network: Callable[..., Any], batch: Batch) -> Tensor:
     outputs = network(*batch.values()) if len(batch) == 1 else network(**batch)
     logits: Tensor = outputs if isinstance(outputs, Tensor) else outputs.logits
     return logits
+
+
+class _NoValues(TorchFunctionMode):
+    """Lets a network run on ``meta`` that asks for values, such as whether a batch has no padding: the answer is no."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (Tensor.__bool__, Tensor.__contains__) and args[0].is_meta:
+            return False
+        return func(*args, **(kwargs or {}))

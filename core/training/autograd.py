@@ -17,6 +17,7 @@ from core.run_spec import OptimSpec
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, evaluate_both
+from core.training.frozen import FrozenStates, Resumed
 from core.training.optimizer import Optimizer
 from core.training.random_numbers import RandomNumbers
 from core.training.schedule import total_steps
@@ -29,7 +30,13 @@ class AutogradStepper:
     shards = 1
 
     def __init__(
-        self, network: nn.Module, optim: OptimSpec, task: Task, seed: int = 0, source: Task | None = None
+        self,
+        network: nn.Module,
+        optim: OptimSpec,
+        task: Task,
+        seed: int = 0,
+        source: Task | None = None,
+        states: FrozenStates | None = None,
     ) -> None:
         """Args:
         network: the module, on the task's device.
@@ -37,8 +44,13 @@ class AutogradStepper:
         task: the task to train on.
         seed: seed of the data order, and of what layers such as dropout draw.
         source: the task that the base was trained on, to measure forgetting.
+        states: of the network's frozen blocks, which then run without dropout; None if there are none.
         """
         self.network = network
+        self._model = Resumed(network, states.frozen) if states else network
+        self._note = states.sentence if states else None
+        self._still = [network.get_submodule(path) for path in states.frozen.still] if states else []
+        self._known = (states.on(task), states.on(source) if source else None) if states else (task, source)
         self.optim = optim
         self.task = task
         self.source = source
@@ -52,7 +64,7 @@ class AutogradStepper:
 
     def advance(self, rows: Tensor) -> Tensor:
         losses = []
-        start_training(self.network)
+        self._start()
         for chunk in self._cores.chunks(rows):
             for batch in chunk[0]:
                 losses.append(self._gradients(batch))
@@ -68,10 +80,15 @@ class AutogradStepper:
 
     def rehearse(self, rows: Tensor) -> None:
         before = [buffer.clone() for buffer in self.statistics]
-        start_training(self.network)
+        self._start()
         for batch in rows[0]:
             self._gradients(batch)
         copy_into(before, self.statistics)
+
+    def _start(self) -> None:
+        start_training(self.network)
+        for module in self._still:
+            module.training = False
 
     def _gradients(self, batch: Tensor) -> Tensor:
         """Compute the gradients of a batch, in parts if so wanted. Returns: its mean loss."""
@@ -80,7 +97,7 @@ class AutogradStepper:
         losses = []
         for part in batch.chunk(self.optim.accumulation):
             with self._numbers, self._precision():
-                logits = forward(self.network, self.task.train.batch(part))
+                logits = forward(self._model, self._known[0].train.batch(part))
             loss = F.cross_entropy(logits.to(self._loss_dtype(logits)), self.task.train.labels[part])
             if len(part) != len(batch):
                 loss = loss * (len(part) / len(batch))
@@ -100,7 +117,12 @@ class AutogradStepper:
     def evaluate(
         self, member: int, part: EvaluationPart = "validation", source: bool = True
     ) -> tuple[Evaluation, Evaluation | None]:
-        return evaluate_both(self.network, self.task, self.source if source else None, part)
+        task, other = self._known
+        return evaluate_both(self._model, task, other if source else None, part)
+
+    def note(self, member: int) -> str | None:
+        """A sentence on the frozen blocks; None if there are none."""
+        return self._note
 
     @property
     def _tensors(self) -> list[Tensor]:

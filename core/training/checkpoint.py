@@ -45,7 +45,7 @@ class Position:
     stale: int
     """Epochs since then."""
     threads: int
-    """CPU threads in use."""
+    """CPU threads that its products are split over: one in a bank whose members train side by side."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,7 +69,7 @@ class _Progress:
             self.best_loss,
             self.kept_epoch,
             self.stale,
-            stepper.threads,
+            stepper.threads if stepper.shards == 1 else 1,
         )
         return Checkpoint(position, stepper.learnt(k), self.best)
 
@@ -115,7 +115,7 @@ def train(
         if not live:
             return
         examples = stepper.task.train
-        orders = [examples.batched(data_order(n, seed, epoch), batch_size) for seed in seeds]
+        orders = [examples.batched(data_order(n, seed, epoch), batch_size, epoch) for seed in seeds]
         order = torch.stack(orders).to(stepper.device)
         batches = order[:, : full_steps * batch_size].view(len(seeds), full_steps, batch_size)
         last = order[:, full_steps * batch_size :].unsqueeze(1)

@@ -1,9 +1,10 @@
-"""Several modules trained by autograd side by side, where the fast step cannot be used."""
+"""Several modules trained by autograd side by side."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -15,50 +16,70 @@ from core.training.evaluation import Evaluation
 
 
 class OneByOne:
-    """One :class:`AutogradStepper` per member, each advanced in turn; see :class:`core.training.stepper.Stepper`.
+    """One :class:`AutogradStepper` per member; see :class:`core.training.stepper.Stepper`.
 
-    A member's results are those of its own stepper, bit for bit.
+    Several advance at once, each on one thread: products of the size of a batch gain little from a second one. A
+    member's results are those of its own stepper on one thread, bit for bit, however many train beside it.
     """
-
-    shards = 1
 
     def __init__(self, steppers: Sequence[AutogradStepper]) -> None:
         """Args: steppers: one per member, on the same task and device."""
         self._steppers = list(steppers)
-        self.members = len(self._steppers)
+        self.members = self.shards = len(self._steppers)
         self.seeds = tuple(seed for stepper in self._steppers for seed in stepper.seeds)
         self.task, self.device = self._steppers[0].task, self._steppers[0].device
         orders = list(dict.fromkeys(self.seeds))
         self._orders = [orders.index(seed) for seed in self.seeds]
         self._ended: set[int] = set()
+        self._threads = 1
 
     def advance(self, rows: Tensor) -> Tensor:
         losses = torch.full((rows.shape[1], self.members), math.nan, device=self.device)
-        for member in self._active():
-            order = self._orders[member]
-            losses[:, member : member + 1] = self._steppers[member].advance(rows[order : order + 1])
+
+        def work(member: int) -> None:
+            losses[:, member] = self._steppers[member].advance(self._own(member, rows))[:, 0]
+
+        self._each(work)
         return losses
+
+    def _own(self, member: int, rows: Tensor) -> Tensor:
+        order = self._orders[member]
+        return rows[order : order + 1]
+
+    def _each(self, work: Callable[[int], None]) -> None:
+        """Do some work for every member in training."""
+        active, count = self._active(), self._threads
+        if count > 1 and len(active) > 1:
+            with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                list(pool.map(work, active))
+        else:
+            for member in active:
+                work(member)
 
     def _active(self) -> list[int]:
         return [member for member in range(self.members) if member not in self._ended]
 
     @property
     def threads(self) -> int:
-        return max(stepper.threads for stepper in self._steppers)
+        return max(self._threads, *(stepper.threads for stepper in self._steppers))
 
     def use_threads(self, count: int, slowest: float = math.inf) -> None:
+        """Train as many members at once, each on one thread; a single member splits its products."""
+        self._threads = min(count, self.members)
         for stepper in self._steppers:
-            stepper.use_threads(count, slowest / self.members)
+            stepper.use_threads(1 if self.members > 1 else count, slowest)
 
     def rehearse(self, rows: Tensor) -> None:
-        for member in self._active():
-            order = self._orders[member]
-            self._steppers[member].rehearse(rows[order : order + 1])
+        self._each(lambda member: self._steppers[member].rehearse(self._own(member, rows)))
 
     def evaluate(
         self, member: int, part: EvaluationPart = "validation", source: bool = True
     ) -> tuple[Evaluation, Evaluation | None]:
         return self._steppers[member].evaluate(0, part, source)
+
+    def note(self, member: int) -> str | None:
+        """A sentence on a member's frozen blocks; None if there are none."""
+        return self._steppers[member].note(0)
 
     def trained(self, member: int) -> list[Tensor]:
         return self._steppers[member].trained(0)

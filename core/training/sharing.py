@@ -1,7 +1,7 @@
 """What trains a run, and which runs can be trained together: the one place that says so.
 
 To add a method, add a line to :data:`SHARING`. What has no line is trained by autograd, alone; so are all networks but
-perceptrons.
+perceptrons and transformers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from typing import Literal
 
 from core.data.task_spec import TaskSpec
 from core.networks.perceptron import PerceptronSpec
+from core.networks.transformer import TransformerSpec
 from core.run_spec import RunSpec
+from core.settings import choose_device
+from core.training.threads import available_cores
 
 Step = Literal["full", "low-rank", "autograd"]
 """What computes a step: a shard of :class:`core.training.bank.bank.Bank` with every weight trained, one with adapters
@@ -35,6 +38,9 @@ FULL_BANK = 8
 LORA_BANK = 32
 """Maximum number of LoRA runs per bank."""
 
+AUTOGRAD_BANK = 8
+"""Maximum number of runs that autograd trains side by side, one per core; the memory of each is its own."""
+
 ALONE = Sharing("autograd", 1)
 
 SHARING = {
@@ -49,19 +55,25 @@ SHARING = {
 
 
 def sharing(kind: str, network: str) -> Sharing:
-    """How runs are trained: as :data:`SHARING` says on a perceptron, else by autograd and alone.
+    """How runs are trained: as :data:`SHARING` says on a perceptron, else by autograd.
+
+    Transformers train side by side, one per core: two that share the cores do a sixth more than one on both of them.
 
     Args:
         kind: of the method.
         network: kind of the network.
     """
+    if network == TransformerSpec.name():
+        return Sharing("autograd", min(available_cores(), AUTOGRAD_BANK))
     return SHARING.get(kind, ALONE) if network == PerceptronSpec.name() else ALONE
 
 
 def sharing_of(spec: RunSpec) -> Sharing:
     """How a run is trained; on a perceptron by autograd if its training settings are more than the fast step has."""
     own = sharing(spec.kind, spec.network.kind)
-    return ALONE if own.step != "autograd" and spec.optim.beyond_plain_adam else own
+    if own.step == "autograd":
+        return own if choose_device(spec.device).type == "cpu" else ALONE  # a GPU is busy with one
+    return ALONE if spec.optim.beyond_plain_adam else own
 
 
 def bank_key(spec: RunSpec) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import core.training.sharing
 from core.data.catalog import Catalog
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
@@ -23,7 +24,9 @@ from core.settings import Settings
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.bank.choice import stepper_for
-from core.training.sharing import SHARING, bank_key, sharing
+from core.training.one_by_one import OneByOne
+from core.training.sharing import AUTOGRAD_BANK, SHARING, bank_key, sharing, sharing_of
+from tests.training import tiny_texts
 
 HOME = Path(__file__).parents[1] / "old_home" / "home"
 TASK = TaskSpec.of(dataset="digits")
@@ -75,6 +78,24 @@ def test_a_kind_that_the_table_does_not_know_is_trained_by_autograd_alone(
     assert isinstance(stepper_for(networks[:1], specs[:1], task, None), AutogradStepper)
     with pytest.raises(SpecError, match="train them one by one"):
         stepper_for(networks, specs, task, None)
+
+
+def test_transformers_train_side_by_side_one_per_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, texts = tiny_texts.spec_of("bert"), TaskSpec.of(dataset="digits", length=32)
+    specs = [
+        RunSpec.of(method=LoRASpec.of(rank=1 + seed), network=network, base="b", source=texts, task=texts, seed=seed)
+        for seed in range(3)
+    ]
+    assert len({bank_key(spec) for spec in specs}) == 1
+    for cores, expected in ((1, 1), (2, 2), (64, AUTOGRAD_BANK)):
+        monkeypatch.setattr(core.training.sharing, "available_cores", lambda cores=cores: cores)
+        assert sharing_of(specs[0]).together == expected
+    own = tiny_texts.task_of()
+    networks = [spec.method.prepare(tiny_texts.network_of(network)) for spec in specs]
+    stepper = stepper_for(networks, specs, own, None)
+    assert isinstance(stepper, OneByOne)
+    assert stepper.shards == 3
+    assert isinstance(stepper_for(networks[:1], specs[:1], own, None), AutogradStepper)
 
 
 def test_a_bank_refuses_a_layer_that_only_looks_like_lora(task: Task) -> None:

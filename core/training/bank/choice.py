@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
 from core.data.task import Task
+from core.data.text_examples import TextExamples
 from core.errors import SpecError
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.bank.proof import fault_of
+from core.training.frozen import FrozenBlocks, FrozenStates, texts_of
 from core.training.one_by_one import OneByOne
 from core.training.sharing import sharing, sharing_of
 from core.training.stepper import Stepper
@@ -21,7 +23,13 @@ TRIED = ("cpu",)
 """Device types on which the tests have compared the fast step with autograd. On others it proves itself."""
 
 
-def stepper_for(networks: Sequence[nn.Module], specs: Sequence[RunSpec], task: Task, source: Task | None) -> Stepper:
+def stepper_for(
+    networks: Sequence[nn.Module],
+    specs: Sequence[RunSpec],
+    task: Task,
+    source: Task | None,
+    look: Callable[[], None] = lambda: None,
+) -> Stepper:
     """The stepper for these networks, by :data:`core.training.sharing.SHARING`.
 
     Args:
@@ -29,6 +37,7 @@ def stepper_for(networks: Sequence[nn.Module], specs: Sequence[RunSpec], task: T
         specs: the run of each.
         task: the task to train on.
         source: the task that the base was trained on, to measure forgetting.
+        look: called every now and then while something is computed; an exception from it ends the work.
 
     Raises:
         SpecError: the runs cannot be trained together.
@@ -36,7 +45,7 @@ def stepper_for(networks: Sequence[nn.Module], specs: Sequence[RunSpec], task: T
     if len({sharing_of(spec) for spec in specs}) > 1:
         raise SpecError("Runs of different kinds cannot be trained together: train these runs one by one.")
     optims, seeds = [spec.optim for spec in specs], [spec.seed for spec in specs]
-    return stepper_of(networks, specs[0].kind, optims, seeds, task, source)
+    return stepper_of(networks, specs[0].kind, optims, seeds, task, source, look)
 
 
 def stepper_of(
@@ -46,6 +55,7 @@ def stepper_of(
     seeds: Sequence[int],
     task: Task,
     source: Task | None = None,
+    look: Callable[[], None] = lambda: None,
 ) -> Stepper:
     """The stepper for networks of one method.
 
@@ -56,6 +66,7 @@ def stepper_of(
         seeds: seed of each.
         task: the task to train on.
         source: the task that the base was trained on, to measure forgetting.
+        look: called every now and then while something is computed; an exception from it ends the work.
 
     Raises:
         SpecError: they cannot be trained together, or are not what the method trains.
@@ -68,9 +79,55 @@ def stepper_of(
         if bank.step != step:
             raise SpecError(f"These networks are not what runs of the method {kind} train.")
         return bank
-    if len(networks) > 1:
+    texts = texts_of(task, source)
+    if len(networks) > 1 and not texts:
         raise SpecError("These runs have no step that trains several at once: train them one by one.")
-    return AutogradStepper(networks[0], optims[0], task, seeds[0], source)
+    states = _states(networks, task, texts, look) if texts else [None] * len(networks)
+    alone = [
+        AutogradStepper(network, optim, task, seed, source, known)
+        for network, optim, seed, known in zip(networks, optims, seeds, states, strict=True)
+    ]
+    return OneByOne(alone) if len(alone) > 1 else alone[0]
+
+
+def _states(
+    networks: Sequence[nn.Module], task: Task, texts: Sequence[TextExamples], look: Callable[[], None]
+) -> list[FrozenStates | None]:
+    """The states of each network's frozen blocks, computed once for networks that have the same."""
+    made: list[FrozenStates] = []
+    found: list[FrozenStates | None] = []
+    for network in networks:
+        frozen = FrozenBlocks.of(network, task.train.batch(slice(0, 2)))
+        known = next((states for states in made if states.fits(network, frozen)), None)
+        if known is None and frozen.count:
+            known = FrozenStates(network, frozen, texts)
+            made.append(known)
+            known.compute(look)
+        found.append(known)
+    return found
+
+
+def notes(stepper: Stepper, member: int, spec: RunSpec) -> list[str]:
+    """Sentences for the log of a run: what is special in how it is trained.
+
+    Args:
+        stepper: trains it.
+        member: its number in the stepper.
+        spec: the run.
+    """
+    found = []
+    used = [OptimSpec.model_fields[name].title or name for name in spec.optim.beyond_plain_adam]
+    if used and sharing(spec.kind, spec.network.kind).step != "autograd":
+        found.append(f"The fast step has no {_listed(used)}, so this run is trained by autograd, alone.")
+    frozen = stepper.note(member) if isinstance(stepper, AutogradStepper | OneByOne) else None
+    if frozen:
+        found.append(frozen)
+    return found
+
+
+def _listed(titles: Sequence[str]) -> str:
+    *rest, last = [title.lower() for title in titles]
+    return f"{', '.join(rest)} or {last}" if rest else last
 
 
 def proven(stepper: Stepper, specs: Sequence[RunSpec], prove: bool | None = None) -> tuple[Stepper, str | None]:

@@ -1,0 +1,155 @@
+"""Training is the real PEFT's and torch's: same start, same batches, same losses and weights after 50 steps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+
+import peft
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.methods.dora import DoRASpec
+from core.methods.heads import head_paths, is_in_head
+from core.methods.linear import is_linear
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import LowRankSpec
+from core.methods.merging import adapted_layers
+from core.methods.method import MethodSpec
+from core.methods.registry import method_of
+from core.networks.forward import forward
+from core.run_spec import OptimSpec
+from core.training.bank.choice import stepper_of
+from tests.training.tiny_texts import ARCHITECTURES, batches, network_of, spec_of, task_of, texts
+
+STEPS = 50
+OPTIM = OptimSpec.of(
+    batch_size=8, epochs=25, learning_rate=0.003, weight_decay=0.01, warmup=0.1, decay="linear", clip=1.0
+)
+TOTAL = 125
+"""Steps in 25 epochs of 40 texts."""
+
+ROLES = ("attention", "feed-forward", "all-linear")
+METHODS: dict[str, MethodSpec] = {name: method_of(name) for name in ("full", "head", "biases")} | {
+    f"{name} {role}": method.of(rank=2, alpha=3, target_modules=(role,))
+    for name, method in {"lora": LoRASpec, "dora": DoRASpec}.items()
+    for role in ROLES
+}
+
+
+def theirs(network: nn.Module, method: MethodSpec, adapted: nn.Module) -> tuple[nn.Module, Callable[[], dict]]:
+    """The same network as PEFT or torch train it, and a function that returns what was trained by our names.
+
+    Args:
+        network: before anything was prepared; changed.
+        method: what is trained.
+        adapted: the same as our method prepared it.
+    """
+    heads = head_paths(network)
+    if not isinstance(method, LowRankSpec):
+        for name, parameter in network.named_parameters():
+            parent = network.get_submodule(name.rpartition(".")[0])
+            bias = is_linear(parent) and name.endswith(".bias")
+            trained = method.kind == "full" or is_in_head(name, heads) or (method.kind == "biases" and bias)
+            parameter.requires_grad_(trained)
+        return network, lambda: {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
+    targets = list(adapted_layers(adapted))
+    config = peft.LoraConfig(
+        r=method.rank,
+        lora_alpha=method.alpha,
+        target_modules=targets,
+        modules_to_save=list(heads),
+        use_dora=method.kind == "dora",
+        lora_dropout=0.0,
+        fan_in_fan_out=type(network).__name__.startswith("GPT2"),
+    )
+    model = peft.get_peft_model(network, config, autocast_adapter_dtype=False)
+    modules = {name.removeprefix("base_model.model."): module for name, module in model.named_modules()}
+    with torch.no_grad():
+        for path, layer in adapted_layers(adapted).items():
+            modules[path].lora_A["default"].weight.copy_(layer.lora.A.T)
+            modules[path].lora_B["default"].weight.copy_(layer.lora.B.T)
+
+    def trained() -> dict[str, Tensor]:
+        found = {}
+        for path in targets:
+            found[f"{path}.lora.A"] = modules[path].lora_A["default"].weight.T
+            found[f"{path}.lora.B"] = modules[path].lora_B["default"].weight.T
+            if method.kind == "dora":
+                found[f"{path}.magnitude"] = modules[path].lora_magnitude_vector["default"].weight
+        for head in heads:
+            saved = modules[head].modules_to_save["default"]
+            found |= {f"{head}.{name}": parameter for name, parameter in saved.named_parameters()}
+        return {name: tensor.detach() for name, tensor in found.items()}
+
+    return model, trained
+
+
+def loop(model: nn.Module, task, rows: Tensor) -> list[float]:
+    """A loop as one would write it, with torch's own tools."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": OPTIM.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    adam = torch.optim.AdamW([group for group in groups if group["params"]], lr=OPTIM.learning_rate)
+    warmup = 13  # a tenth, rounded up
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        adam, lambda step: step / warmup if step < warmup else (TOTAL - step) / (TOTAL - warmup)
+    )
+    model.train()
+    losses = []
+    for batch in rows[0]:
+        loss = F.cross_entropy(forward(model, task.train.batch(batch)), task.train.labels[batch])
+        adam.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, OPTIM.clip)
+        adam.step()
+        schedule.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.filterwarnings("ignore:.*fan_in_fan_out.*")
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_fifty_steps_are_those_of_peft(kind: str, name: str) -> None:
+    method, task, rows = METHODS[name], task_of(40), batches(task_of(40), STEPS)
+    base = network_of(spec_of(kind, layers=2, dropout=0.0), 0, torch.float64)
+    own = method.prepare(copy.deepcopy(base), torch.Generator().manual_seed(1))
+    other, trained = theirs(copy.deepcopy(base), method, own)
+    stepper = stepper_of([own], method.kind, [OPTIM], [0], task)
+    losses, expected = stepper.advance(rows).flatten().tolist(), loop(other, task, rows)
+    assert losses == pytest.approx(expected, rel=1e-9)
+    assert abs(expected[-1] - expected[0]) > 1e-3  # something was learnt
+    ours: Mapping[str, Tensor] = {name: p.detach() for name, p in own.named_parameters() if p.requires_grad}
+    wanted = trained()
+    assert ours.keys() == wanted.keys()
+    for path, tensor in ours.items():
+        assert (tensor - wanted[path]).abs().max() < 1e-8, path
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_padded_rows_change_nothing(kind: str) -> None:
+    """A text has the logits in a batch with longer ones that it has alone; so the pad token of decoders is set."""
+    network, examples = network_of(spec_of(kind), 0, torch.float64).eval(), texts(12)
+    with torch.no_grad():
+        together = forward(network, examples.batch(slice(None)))
+        alone = torch.cat([forward(network, examples.batch(slice(i, i + 1))) for i in range(12)])
+    assert examples.lengths.unique().numel() > 3
+    assert (together - alone).abs().max() < 1e-10
+    assert network.config.pad_token_id == examples.padding
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_dropout_is_on_in_training_and_off_in_evaluation(kind: str) -> None:
+    task = task_of(40)
+    network = network_of(spec_of(kind, dropout=0.2))
+    still = network_of(spec_of(kind, dropout=0.0))
+    steppers = [stepper_of([each], "full", [OPTIM], [0], task) for each in (network, still)]
+    assert steppers[0].evaluate(0)[0] == steppers[1].evaluate(0)[0]
+    losses = [stepper.advance(batches(task, 2))[:, 0] for stepper in steppers]
+    assert not torch.equal(losses[0], losses[1])
+    assert steppers[0].evaluate(0)[0] == steppers[0].evaluate(0)[0]

@@ -1,0 +1,105 @@
+"""Transformers that train side by side have the bits that each has alone, on one thread."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from core.methods.lora import LoRASpec
+from core.methods.method import MethodSpec
+from core.methods.registry import method_of
+from core.run_spec import OptimSpec
+from core.training.bank.choice import stepper_of
+from core.training.checkpoint import Checkpoint
+from core.training.events import Done, EpochEnd, StepLoss, Stopped
+from core.training.loop import data_order, train
+from core.training.one_by_one import OneByOne
+from core.training.stepper import Stepper
+from core.training.threads import Threads
+from tests.training.tiny_texts import network_of, spec_of, task_of, texts
+
+METHODS: dict[str, MethodSpec] = {"full": method_of("full"), "lora": LoRASpec.of(rank=2)}
+OPTIMS = [
+    OptimSpec.of(batch_size=8, epochs=2, learning_rate=0.01 / (1 + k), warmup=0.1, decay="linear", clip=1.0)
+    for k in range(3)
+]
+
+
+def stepper(kind: str, members: list[int]) -> Stepper:
+    """Members with these numbers, from new networks."""
+    method = METHODS[kind]
+    networks = [
+        method.prepare(network_of(spec_of("bert", dropout=0.2), member), torch.Generator().manual_seed(member))
+        for member in members
+    ]
+    return stepper_of(networks, kind, [OPTIMS[member] for member in members], members, task_of(50))
+
+
+def history(made: Stepper, members: list[int], **options) -> dict[int, list]:
+    """For each member its losses and validation losses."""
+    found: dict[int, list] = {member: [] for member in members}
+    for k, event in train(made, [OPTIMS[member] for member in members], **options):
+        if isinstance(event, StepLoss):
+            found[members[k]].extend(event.losses.tolist())
+        if isinstance(event, EpochEnd):
+            found[members[k]].append(event.validation_loss)
+        if isinstance(event, Done | Stopped):
+            found[members[k]].append(made.trained(k))
+    return found
+
+
+def same(one: list, other: list) -> bool:
+    return one[:-1] == other[:-1] and all(torch.equal(a, b) for a, b in zip(one[-1], other[-1], strict=True))
+
+
+@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_members_have_the_bits_of_a_run_alone(kind: str, threads: int) -> None:
+    together = stepper(kind, [0, 1, 2])
+    assert Threads(together, 8, limit=threads).count == threads
+    found = history(together, [0, 1, 2])
+    for member in range(3):
+        alone = stepper(kind, [member])
+        alone.use_threads(1)
+        assert same(found[member], history(alone, [member])[member])
+
+
+def test_a_member_that_ends_changes_nothing_for_the_others() -> None:
+    together, asked = stepper("lora", [0, 1]), iter(range(100))
+    together.use_threads(2)
+    found = history(together, [0, 1], stop=lambda member: member == 0 and next(asked) > 2)
+    whole = history(stepper("lora", [1]), [1])
+    assert len(found[0]) < len(found[1])
+    assert same(found[1], whole[1])
+    assert isinstance(together, OneByOne)
+    assert math.isnan(together.advance(torch.arange(16).view(2, 1, 8))[0, 0])
+
+
+def test_members_resume_from_checkpoints_to_the_last_bit() -> None:
+    whole = history(stepper("full", [0, 1]), [0, 1])
+    asked, stopping = iter([False, False, True]), iter([False] * 6)
+    events = train(
+        stepper("full", [0, 1]), OPTIMS[:2], stop=lambda _: next(stopping, True), due=lambda: next(asked, False)
+    )
+    saved = {k: event for k, event in events if isinstance(event, Checkpoint)}
+    resumed = stepper("full", [0, 1])
+    resumed.use_threads(2)
+    found = history(resumed, [0, 1], starts=[saved[0], saved[1]])
+    assert saved[0].position.threads == 1  # a member that is resumed alone has the same products
+    for member in (0, 1):
+        assert found[member][-2] == whole[member][-2]
+        assert all(torch.equal(a, b) for a, b in zip(found[member][-1], whole[member][-1], strict=True))
+
+
+def test_runs_with_other_seeds_have_batches_of_equal_length_at_each_step() -> None:
+    examples = texts(400)
+    orders = [examples.batched(data_order(400, seed, 1), 8, 1) for seed in (0, 1)]
+    assert all(sorted(order.tolist()) == list(range(400)) for order in orders)
+    widths = torch.stack([examples.lengths[order].view(50, 8).amax(1) for order in orders])
+    assert not torch.equal(orders[0], orders[1])
+    assert (widths[0] - widths[1]).abs().max() <= 2
+    assert widths.float().std() > 2
+    other = examples.batched(data_order(400, 0, 2), 8, 2)
+    assert not torch.equal(examples.lengths[other].view(50, 8).amax(1), widths[0])
