@@ -16,9 +16,9 @@ from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, printable, read_e
 from core.adapter.certificate import Certificate
 from core.adapter.config import AdapterConfig, endings
 from core.errors import AdapterError, BaseMismatchError
+from core.methods.heads import head_state, unfreeze_head
 from core.methods.layers import AdaptedLinear
 from core.methods.linear import features, is_linear
-from core.methods.heads import head_state, unfreeze_head
 from core.methods.merging import adapted_layers
 from core.networks.fingerprint import base_fingerprint
 from core.tensor_file import read_tensors
@@ -108,7 +108,8 @@ def read_adapter(source: Path | bytes) -> AdapterFile:
     tensors, metadata = read_tensors(entries[TENSORS], f"{TENSORS} of the adapter file", AdapterError)
     base = metadata.get(FINGERPRINT)
     head = _head(config, tensors)
-    tensors = {name: tensor for name, tensor in tensors.items() if name.removeprefix(PREFIX) not in head}
+    in_head = {f"{PREFIX}{name}" for name in head}
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in in_head}
     _check_tensors(config, tensors)
     digest = hashlib.sha256(entries[TENSORS]).hexdigest()
     certificate = Certificate.from_json(entries[CERTIFICATE]) if CERTIFICATE in entries else None
@@ -259,7 +260,9 @@ def _check_tensors(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None
                 )
             _check_values(tensor, f"The vector {name} of layer {path:.80}")
     names = config.target_modules if isinstance(config.target_modules, tuple) else ()
-    unmet = [name for name in names if not any(path == name or path.endswith("." + name) for path in paths)]
+    met = {ending for path in paths for ending in endings(path)}
+    # PEFT lists layers of a head too, but gives them no adapter.
+    unmet = [name for name in names if name not in met and config.targets(name)]
     if unmet or not paths:
         raise AdapterError(f"{TENSORS} has no adapter for {f'layer {printable(unmet[0])}' if unmet else 'any layer'}.")
 

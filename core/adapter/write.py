@@ -120,7 +120,7 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
         ),
     )
     entries[CERTIFICATE] = certificate.to_json()
-    entries[CARD] = render(card, lora, spec, certificate)
+    entries[CARD] = render(card, lora, spec, certificate, config.modules_to_save)
     content = zip_bytes(entries)
     read_adapter(content)
     return content

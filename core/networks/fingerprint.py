@@ -24,5 +24,5 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
         tensor = state[name].detach().cpu().contiguous()
         # Quoted, so that no name can imitate a header and the bytes that follow it.
         digest.update(f"{json.dumps(name)} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
     return digest.hexdigest()

@@ -148,7 +148,10 @@ def terms_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> di
 
     Raises:
         BaseMismatchError: it was trained on another base, or does not fit this one.
+        ServingError: it brings a head of its own, which rows of one batch would have to share.
     """
+    if adapter.head:
+        raise ServingError("This adapter brings a head of its own, so it cannot be served with others: use PEFT.")
     with torch.no_grad():
         layers = layers_of(base, adapter, base_fingerprint)
         return {path: Terms(*layer.terms()) for path, layer in layers.items()}
