@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from core.errors import DamagedFileError
 
@@ -26,13 +29,21 @@ def write_atomically(path: Path, content: bytes, staging: Path | None = None) ->
     Raises:
         OSError: the disk is full or the folder is not writable; no temporary file is left behind.
     """
+    with written_atomically(path, staging) as file:
+        file.write(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def written_atomically(path: Path, staging: Path | None = None) -> Iterator[BinaryIO]:
+    """Like :func:`write_atomically`, for a file that is written in pieces; an error leaves ``path`` as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if staging is not None:
         staging.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=staging or path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -40,7 +51,6 @@ def write_atomically(path: Path, content: bytes, staging: Path | None = None) ->
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    return hashlib.sha256(content).hexdigest()
 
 
 def sha256_of(path: Path) -> str:

@@ -15,8 +15,8 @@ from core.memory import is_out_of_memory
 MAX_HEADER = 2**20
 """Maximum bytes of a header. The library allows a hundred times as many, enough for a million empty tensors."""
 
-MAX_TENSORS = 1024
-"""Maximum tensors per file; a network or adapter of LoRA Lab has six."""
+MAX_TENSORS = 4096
+"""Maximum tensors per file: a transformer of a hundred layers, or its adapter by DoRA, has some two thousand."""
 
 
 def tensors_bytes(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:

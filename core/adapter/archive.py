@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import stat
-import zipfile
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from core.errors import AdapterError
-from core.zip_file import UntrustedZip, ZipLimits
+from core.zip_file import UntrustedZip, ZipLimits, write_zip
 
 TENSORS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -19,8 +18,15 @@ CERTIFICATE = "certificate.json"
 CARD = "README.md"
 
 MAX_ENTRIES = 16
-MAX_BYTES = 48 * 2**20
-"""Maximum size of a zip, and of all its unpacked entries; the largest adapter that a spec allows has 45 MiB."""
+MAX_BYTES = 2 * 2**30
+"""Maximum size of a zip, and of all its unpacked entries: an adapter of rank 512 on all linear layers of a transformer
+with a billion parameters has 1.6 GiB."""
+MAX_UPLOAD = 256 * 2**20
+"""Maximum size of a zip that is uploaded to a page; the server's limit for uploads (``maxUploadSize``) is the same."""
+GROWTH = 4
+"""Maximum size of all unpacked entries, in sizes of the zip: trained weights hardly compress."""
+MIN_UNPACKED = 48 * 2**20
+"""Size that the entries of the smallest zip may have."""
 MAX_TEXT = 2**20
 """Maximum size of a JSON or Markdown entry."""
 
@@ -38,8 +44,9 @@ def read_entries(source: Path | bytes) -> dict[str, bytes]:
     """
     content = source if isinstance(source, bytes) else _read(source)
     if len(content) > MAX_BYTES:
-        raise AdapterError(f"The adapter file is larger than {MAX_BYTES // 2**20} MiB: choose another file.")
-    archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, MAX_BYTES), "The adapter file", AdapterError)
+        raise _too_large()
+    unpacked = min(MAX_BYTES, max(MIN_UNPACKED, GROWTH * len(content)))
+    archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, unpacked), "The adapter file", AdapterError)
     for info in archive.entries:
         _check(info.orig_filename, info.file_size)
     entries = {info.filename: archive.read(info) for info in archive.entries}
@@ -50,14 +57,9 @@ def read_entries(source: Path | bytes) -> dict[str, bytes]:
 
 
 def zip_bytes(entries: Mapping[str, bytes]) -> bytes:
-    """The zip of ``entries``; its bytes depend on nothing else, such as the time or the version of a compressor."""
+    """The zip of ``entries``, sorted by name."""
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in sorted(entries.items()):
-            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            info.create_system = 3  # Unix, on every platform
-            info.external_attr = (stat.S_IFREG | 0o644) << 16
-            archive.writestr(info, data)
+    write_zip(target, sorted(entries.items()))
     return target.getvalue()
 
 
@@ -93,9 +95,15 @@ def _refuse_constant(constant: str) -> None:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise _too_large()
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise AdapterError(f"The adapter file {path.name:.80} cannot be read: {error.strerror}.") from error
+
+
+def _too_large() -> AdapterError:
+    return AdapterError(f"The adapter file is larger than {MAX_BYTES // 2**30} GiB: choose another file.")
 
 
 def _check(name: str, size: int) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from string import Template
 from typing import Protocol, Self
 
+from core.adapter.card_texts import CARD, FOLDER, NETWORK_FILE, WITH_LORA_LAB, WITHOUT_LORA_LAB
 from core.adapter.certificate import Certificate
 from core.data.task_spec import TaskSpec
 from core.methods.low_rank import LowRankSpec
 from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
+
+MAX_LISTED = 6
+"""Layers that a card lists one by one; more are summed up."""
+
+MAX_LABELS = 100
+"""Classes that a card names."""
 
 
 class Scores(Protocol):
@@ -38,19 +46,30 @@ class Card:
 
     run: str
     base: str
-    """The pretrain run whose network was fine-tuned."""
+    """The pretrain run whose network was fine-tuned; empty for a network that was fine-tuned as it was brought."""
     task: tuple[str, ...] = ()
     """Lines about data and training."""
     results: Mapping[str, str] = field(default_factory=dict)
     """Measured values, by name."""
+    labels: tuple[str, ...] = ()
+    """Name of each class; shown where the network does not tell its classes otherwise."""
+    length: int | None = None
+    """Tokens after which texts were cut off, if known."""
 
     @classmethod
-    def of(cls, run: str, spec: RunSpec, result: Scores) -> Self:
-        """The card of a finished LoRA run."""
-        optim = spec.optim
-        lines = [f"Trained on: {_task_line(spec.task)}"]
+    def of(cls, run: str, spec: RunSpec, result: Scores, labels: Sequence[str] = ()) -> Self:
+        """The card of a finished LoRA run.
+
+        Args:
+            run: its id.
+            spec: the run.
+            result: what it came to.
+            labels: name of each class of the task's dataset.
+        """
+        optim, texts = spec.optim, spec.network.brought is not None
+        lines = [f"Trained on: {_task_line(spec.task, texts)}"]
         if spec.source is not None:
-            lines.append(f"The base was trained on: {_task_line(spec.source)}")
+            lines.append(f"The base was trained on: {_task_line(spec.source, texts)}")
         lines.append(
             f"Adam, learning rate {optim.learning_rate:g}, batch size {optim.batch_size}, "
             f"{result.epochs} of {optim.epochs} epochs, seed {spec.seed}, on {result.device}"
@@ -62,10 +81,12 @@ class Card:
             "Accuracy on the source task before": result.source_accuracy_before,
         }
         results = {name: f"{value:.2f} %" for name, value in measured.items() if value is not None}
-        return cls(run, spec.base or "", tuple(lines), results)
+        return cls(run, spec.base or "", tuple(lines), results, tuple(labels), spec.task.length if texts else None)
 
 
-def render(card: Card, lora: LowRankSpec, network: NetworkSpec, certificate: Certificate) -> bytes:
+def render(
+    card: Card, lora: LowRankSpec, network: NetworkSpec, certificate: Certificate, head: Sequence[str] = ()
+) -> bytes:
     """Render the ``README.md`` of an adapter file.
 
     Args:
@@ -73,24 +94,26 @@ def render(card: Card, lora: LowRankSpec, network: NetworkSpec, certificate: Cer
         lora: the settings of the adapter.
         network: the base's family and sizes.
         certificate: the measurements.
+        head: paths of the modules that were trained whole.
     """
-    layers = ", ".join(f"`{path}` (rank {rank})" for path, rank in sorted(certificate.layers.items()))
-    text = _TEMPLATE.substitute(
+    in_head = certificate.head_parameters
+    text = CARD.substitute(
         run=plain(card.run),
-        base=plain(card.base),
+        base=_base(card, network),
         task="".join(f"- {plain(line)}\n" for line in card.task),
         results="".join(f"| {plain(name)} | {plain(value)} |\n" for name, value in card.results.items()),
         rank=lora.rank,
         alpha=f"{lora.alpha:g}",
         scaling=lora.scaling,
-        layers=layers,
+        layers=_layers(certificate.layers),
         parameters=f"{certificate.parameters:,}",
+        head=f", {in_head:,} of them in its head," if in_head else "",
+        headless=" without its head" if in_head else "",
         fingerprint=certificate.base_fingerprint,
-        title=network.title,
-        sizes=network.sizes,
+        network=plain(network.text) if network.brought else network.text,
         input=network.input_text,
         classes=network.num_classes,
-        loading=_loading(network),
+        usage=_usage(card, network, head),
         rows=certificate.probe_rows,
         reloaded=f"{certificate.reloaded_difference:.2g}",
         merged=f"{certificate.merged_difference:.2g}",
@@ -98,11 +121,62 @@ def render(card: Card, lora: LowRankSpec, network: NetworkSpec, certificate: Cer
     return text.encode()
 
 
-def _loading(network: NetworkSpec) -> str:
-    """What stands before the code that reads the base with LoRA Lab."""
-    if network.torch_code is None:
-        return _WITH_LORA_LAB
-    return _WITHOUT_LORA_LAB.substitute(code=network.torch_code)
+def _base(card: Card, network: NetworkSpec) -> str:
+    """What the base is: a run, the network that somebody brought, or both."""
+    if network.brought is None:
+        return plain(card.base)
+    brought = f"{plain(network.sizes)} (files with the digest `{network.brought}`)"
+    return f"{plain(card.base)}, which was trained from {brought}" if card.base else brought
+
+
+def _layers(ranks: Mapping[str, int]) -> str:
+    """The adapted layers with their ranks; many are summed up, with a star in place of the number of a block."""
+    found = Counter((path, rank) for path, rank in sorted(ranks.items()))
+    if len(found) > MAX_LISTED:
+        found = Counter((re.sub(r"\b\d+\b", "*", path), rank) for path, rank in sorted(ranks.items()))
+    return ", ".join(f"{f'{n} × ' if n > 1 else ''}`{path}` (rank {rank})" for (path, rank), n in found.items())
+
+
+def _usage(card: Card, network: NetworkSpec, head: Sequence[str]) -> str:
+    """How to load the adapter: on a base in one file, or on a folder of transformers."""
+    arguments = network.pretrained
+    if arguments is None:
+        code = network.torch_code
+        return NETWORK_FILE.substitute(
+            loading=WITH_LORA_LAB if code is None else WITHOUT_LORA_LAB.substitute(code=code)
+        )
+    return FOLDER.substitute(
+        where=_where(card, network),
+        arguments="\n".join(f"    {name}={_code(value)}," for name, value in arguments.items()),
+        padding=arguments["pad_token_id"],
+        longest="" if card.length is None else f", max_length={card.length}",
+        head="`, `".join(head),
+        labels=_labels(card.labels[: arguments["num_labels"]]),
+    )
+
+
+def _code(value: str | int) -> str:
+    """A value in code, with strings in the quotes that the rest of a card has."""
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def _where(card: Card, network: NetworkSpec) -> str:
+    """Where the folder of the base comes from."""
+    if card.base:
+        return f"LoRA Lab saves the network of run {plain(card.base)} as such a folder."
+    name = network.sizes
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return "It has the files of the network named above: config, tokenizer and weights."
+    return f"It has the files of the network named above; `{name}` in its place loads them from Hugging Face."
+
+
+def _labels(labels: Sequence[str]) -> str:
+    """The classes by their numbers, as a paragraph; empty if there are none."""
+    if not labels:
+        return ""
+    named = ", ".join(f"{label} {plain(name)}" for label, name in enumerate(labels[:MAX_LABELS]))
+    more = f", and {len(labels) - MAX_LABELS:,} more" if len(labels) > MAX_LABELS else ""
+    return f"The classes, by the number of their logit: {named}{more}.\n\n"
 
 
 def plain(text: str) -> str:
@@ -114,7 +188,7 @@ def plain(text: str) -> str:
     return re.sub(r"^(\d*)([-+=.])", r"\1\\\2", escaped)
 
 
-def _task_line(task: TaskSpec) -> str:
+def _task_line(task: TaskSpec, texts: bool) -> str:
     parts = [f"dataset {task.dataset}"]
     if task.classes is not None:
         parts.append(f"classes {', '.join(map(str, task.classes))}")
@@ -125,93 +199,7 @@ def _task_line(task: TaskSpec) -> str:
     if task.permutation is not None:
         parts.append(f"pixels permuted with seed {task.permutation}")
     if task.shots is not None:
-        parts.append(f"{task.shots} images per class")
+        parts.append(f"{task.shots} {'texts' if texts else 'images'} per class")
+    if texts:
+        parts.append(f"texts cut off after {task.length} tokens")
     return "; ".join(parts)
-
-
-_TEMPLATE = Template("""\
----
-library_name: peft
-tags:
-- lora
----
-
-# LoRA adapter of run $run
-
-$parameters trained parameters for a $title with layers of sizes $sizes.
-They work only with the base that they were trained on.
-
-- Run: $run
-- Base: $base, fingerprint `$fingerprint`
-$task- Rank $rank, alpha $alpha, scaling $scaling
-- Layers: $layers
-
-| Measure | Value |
-| --- | --- |
-$results
-The input is $input, preprocessed as in training; the output is a row of $classes logits.
-
-## Load it with PEFT
-
-$loading```python
-import zipfile
-from pathlib import Path
-
-from core.network_file import read_network
-from peft import PeftModel
-
-base = read_network(Path("base.safetensors"))
-with zipfile.ZipFile("adapter.zip") as archive:
-    archive.extractall("adapter")
-model = PeftModel.from_pretrained(base, "adapter").eval()
-```
-
-`model.merge_and_unload()` adds the adapter to the base's weights.
-
-## Load it without PEFT
-
-```python
-from pathlib import Path
-
-from core.adapter import apply_adapter, read_adapter
-from core.network_file import read_network
-
-base = read_network(Path("base.safetensors"))
-model = apply_adapter(base, read_adapter(Path("adapter.zip"))).eval()
-```
-
-`python -m core verify adapter.zip --base base.safetensors` checks the file against the base.
-
-## Verification
-
-When this file was written, it was read back and applied to a new copy of the base. On $rows inputs its logits differed
-from those of the trained network by at most $reloaded, and merging changed them by at most $merged.
-`certificate.json` has these values and the SHA-256 of the tensors.
-""")
-
-_WITHOUT_LORA_LAB = Template("""\
-Put `adapter.zip` and the base's weights, `base.safetensors`, into one folder. This needs only PyTorch and PEFT:
-
-```python
-import zipfile
-from collections import OrderedDict
-
-from peft import PeftModel
-from safetensors.torch import load_file
-from torch import nn
-
-$code
-base.load_state_dict(load_file("base.safetensors"))
-with zipfile.ZipFile("adapter.zip") as archive:
-    archive.extractall("adapter")
-model = PeftModel.from_pretrained(base, "adapter").eval()
-```
-
-With LoRA Lab installed, its own network class can be used as the base:
-
-""")
-
-_WITH_LORA_LAB = """\
-Put `adapter.zip` and the base's weights, `base.safetensors`, into one folder. LoRA Lab reads the base:
-
-"""

@@ -23,6 +23,7 @@ from core.methods.parameters import count_parameters
 from core.networks.file import network_bytes, read_network, write_network
 from core.networks.fingerprint import base_fingerprint
 from core.networks.library.networks import Networks
+from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.settings import choose_device, device_name
 from core.store.record import Result
@@ -40,7 +41,7 @@ NETWORK = "network.safetensors"
 ADAPTER = "adapter.zip"
 
 PROBE = 512
-"""Number of test images that an adapter file is checked on when it is written."""
+"""Maximum number of test examples that an adapter file is checked on when it is written."""
 
 Sink = Callable[[Event], None]
 """Receives the events of a run."""
@@ -264,8 +265,10 @@ class BankRun:
             spec, context, network = self.specs[member], self.contexts[member], self.networks[member]
             target, old = self.stepper.evaluate(member, "test")
             result = self._result(member, event, step, seconds, target, old)
-            probe = self.task.test.batch(slice(0, PROBE))
-            result, files = _write(spec, context, network, self.fingerprint, result, probe)
+            probe = self.task.test.batch(slice(0, probe_rows(spec.network)))
+            result, files = _write(
+                spec, context, network, self.fingerprint, result, probe, self.task.class_names
+            )
             files[PREDICTIONS] = write_predictions(context.folder / PREDICTIONS, target.predicted)
         except (LabError, OSError, MemoryError, RuntimeError) as error:
             if is_out_of_memory(error) and len(self.specs) > 1:
@@ -322,6 +325,12 @@ def _brought(spec: RunSpec, context: RunContext) -> nn.Module | None:
     return context.networks.start(spec.network, spec.seed)
 
 
+def probe_rows(network: NetworkSpec) -> int:
+    """Number of test examples that an adapter of this network is checked on: it reads them three times, at once."""
+    batch = network.evaluation_batch
+    return PROBE if batch is None else min(PROBE, max(1, batch // 2))
+
+
 def _write(
     spec: RunSpec,
     context: RunContext,
@@ -329,6 +338,7 @@ def _write(
     base: str,
     result: Result,
     probe: Batch,
+    labels: Sequence[str],
 ) -> tuple[Result, dict[str, str]]:
     """Write the run's file. Returns: the result with file sizes filled in, and the file's name and hash."""
     network.to("cpu")
@@ -338,7 +348,7 @@ def _write(
         return replace(result, checkpoint_bytes=path.stat().st_size), {NETWORK: digest}
     path = context.folder / ADAPTER
     checkpoint = len(network_bytes(merged_copy(network)))
-    card = Card.of(context.run, spec, result)
+    card = Card.of(context.run, spec, result, labels)
     probe = {name: tensor.cpu() for name, tensor in probe.items()}
     digest = write_adapter(path, network, spec.adapter, base_fingerprint=base, card=card, probe=probe)
     return replace(result, checkpoint_bytes=checkpoint, adapter_bytes=path.stat().st_size), {ADAPTER: digest}

@@ -113,6 +113,8 @@ def fill_classifier(
     if found["mismatched_keys"]:
         name = min(str(key[0] if isinstance(key, tuple) else key) for key in found["mismatched_keys"])
         raise SpecError(f"These weights do not fit their config: {name:.100} has another shape. Choose other files.")
+    # It was None, of which transformers has made a name; PEFT would look for that at Hugging Face.
+    network.name_or_path = network.config.name_or_path = ""
     return network.eval(), tuple(sorted(found["missing_keys"]))
 
 

@@ -131,6 +131,19 @@ class NetworkSpec(KindSpec):
         """
         return None
 
+    @property
+    def text(self) -> str:
+        """The network in a few words, for model cards."""
+        return f"{self.title} with layers of sizes {self.sizes}"
+
+    @property
+    def pretrained(self) -> Mapping[str, Any] | None:
+        """Arguments with which ``from_pretrained`` of transformers' classifiers reads the network from its folder.
+
+        None for a family that transformers does not have.
+        """
+        return None
+
     def can_read(self, batch: Batch) -> bool:
         """Whether these inputs are like those of :meth:`examples`, at least one, and finite."""
         own = self.examples(1).batch(slice(None))

@@ -109,7 +109,7 @@ class TransformerSpec(NetworkSpec):
         return self._marked(build_classifier(self.config, self.num_classes, device, seed).eval())
 
     def filled(self, weights: Mapping[str, Tensor], seed: int) -> nn.Module:
-        """A network with the weights of a checkpoint and a head drawn from ``seed``.
+        """A network with the weights of a checkpoint, which become its own, and a head drawn from ``seed``.
 
         Raises:
             SpecError: the weights are of another architecture.
@@ -137,6 +137,19 @@ class TransformerSpec(NetworkSpec):
     @property
     def input_text(self) -> str:
         return "`input_ids` and `attention_mask`, of shape (n, tokens)"
+
+    @property
+    def text(self) -> str:
+        return f"{self.title} of the architecture {self.values['model_type']}"
+
+    @property
+    def pretrained(self) -> dict[str, Any]:
+        return {
+            "num_labels": self.num_classes,
+            "pad_token_id": self.padding,
+            "dtype": "float32",
+            "ignore_mismatched_sizes": True,  # a classifier of other classes in the files
+        }
 
     def can_read(self, batch: Mapping[str, Tensor]) -> bool:
         ids, mask = batch.get("input_ids"), batch.get("attention_mask")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.adapter.archive import MAX_BYTES
+from core.adapter.archive import MAX_UPLOAD
 from core.data.task_spec import TaskSpec
 from core.engine.trial import Trial, evaluate_adapter, merged_with
 from core.errors import LabError
@@ -28,7 +28,7 @@ def upload_adapter(lab: Lab) -> None:
         st.info("An adapter is applied to a base, and you have none yet.", icon=":material/info:")
         link("pretrain", "Pretrain a base")
         return
-    file = st.file_uploader("Adapter zip", type="zip", key="adapter-file", max_upload_size=MAX_BYTES // 2**20)
+    file = st.file_uploader("Adapter zip", type="zip", key="adapter-file", max_upload_size=MAX_UPLOAD // 2**20)
     if file is None:
         return
     content, tasks = file.getvalue(), [base.spec.task]

@@ -1,0 +1,130 @@
+"""The text of model cards, and the code in them, which runs as it is printed."""
+
+from __future__ import annotations
+
+from string import Template
+
+CARD = Template("""\
+---
+library_name: peft
+tags:
+- lora
+---
+
+# LoRA adapter of run $run
+
+$parameters trained parameters$head for a $network.
+They work only with the base that they were trained on.
+
+- Run: $run
+- Base: $base, fingerprint$headless `$fingerprint`
+$task- Rank $rank, alpha $alpha, scaling $scaling
+- Layers: $layers
+
+| Measure | Value |
+| --- | --- |
+$results
+The input is $input, preprocessed as in training; the output is a row of $classes logits.
+
+$usage## Verification
+
+When this file was written, it was read back and applied to a new copy of the base. On $rows inputs its logits differed
+from those of the trained network by at most $reloaded, and merging changed them by at most $merged.
+`certificate.json` has these values and the SHA-256 of the tensors.
+""")
+
+NETWORK_FILE = Template("""\
+## Load it with PEFT
+
+$loading```python
+import zipfile
+from pathlib import Path
+
+from core.network_file import read_network
+from peft import PeftModel
+
+base = read_network(Path("base.safetensors"))
+with zipfile.ZipFile("adapter.zip") as archive:
+    archive.extractall("adapter")
+model = PeftModel.from_pretrained(base, "adapter").eval()
+```
+
+`model.merge_and_unload()` adds the adapter to the base's weights.
+
+## Load it without PEFT
+
+```python
+from pathlib import Path
+
+from core.adapter import apply_adapter, read_adapter
+from core.network_file import read_network
+
+base = read_network(Path("base.safetensors"))
+model = apply_adapter(base, read_adapter(Path("adapter.zip"))).eval()
+```
+
+`python -m core verify adapter.zip --base base.safetensors` checks the file against the base.
+
+""")
+
+WITHOUT_LORA_LAB = Template("""\
+Put `adapter.zip` and the base's weights, `base.safetensors`, into one folder. This needs only PyTorch and PEFT:
+
+```python
+import zipfile
+from collections import OrderedDict
+
+from peft import PeftModel
+from safetensors.torch import load_file
+from torch import nn
+
+$code
+base.load_state_dict(load_file("base.safetensors"))
+with zipfile.ZipFile("adapter.zip") as archive:
+    archive.extractall("adapter")
+model = PeftModel.from_pretrained(base, "adapter").eval()
+```
+
+With LoRA Lab installed, its own network class can be used as the base:
+
+""")
+
+WITH_LORA_LAB = """\
+Put `adapter.zip` and the base's weights, `base.safetensors`, into one folder. LoRA Lab reads the base:
+
+"""
+
+FOLDER = Template("""\
+## Load it with PEFT
+
+Put `adapter.zip` and the folder of the base, `base`, into one folder. $where
+
+```python
+import zipfile
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("base", padding_side="right")
+base = AutoModelForSequenceClassification.from_pretrained(
+    "base",
+$arguments
+)
+with zipfile.ZipFile("adapter.zip") as archive:
+    archive.extractall("adapter")
+model = PeftModel.from_pretrained(base, "adapter").eval()
+
+texts = ["One text.", "Another one, which is longer."]
+tokenizer.pad_token = tokenizer.pad_token or tokenizer.convert_ids_to_tokens($padding)
+batch = tokenizer(texts, padding=True, truncation=True$longest, return_tensors="pt")
+with torch.no_grad():
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+```
+
+The adapter brings the head of the network, `$head`, as it was trained: from_pretrained draws another one, which PEFT
+replaces. `model.merge_and_unload()` adds the adapter to the base's weights.
+
+$labels`python -m core verify adapter.zip --base base` checks the file against the base.
+
+""")

