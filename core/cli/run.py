@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from core.cli.options import add_home
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
 from core.engine.job import NETWORK, Outcome, RunContext, execute
@@ -44,7 +45,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     devices = [device for device in DEVICES if device != "auto"]
     job.add_argument("--device", choices=devices, help="where to train (default: the run's device)")
     job.add_argument("--threads", type=int, metavar="N", help="number of CPU threads (default: that of the run)")
-    job.add_argument("--home", type=Path, help="folder with runs and datasets (default: LORA_LAB_HOME)")
+    add_home(job)
     job.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 
+from core.cli.options import add_home
 from core.data.task_spec import TaskSpec
 from core.engine.step_time import StepTimeSpec
 from core.errors import RunStateError
@@ -42,7 +42,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="RUNS",
         help="runs in a bank (default: 8)",
     )
-    job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
+    add_home(job)
 
 
 def time_steps(options: argparse.Namespace) -> int:
