@@ -3,77 +3,59 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 
+from core.cli.asked import check_consistent, dataset_names
 from core.cli.comparison import answer
+from core.cli.networks import NAMES, network_named
 from core.cli.options import add_field, add_home, add_output, check_output
-from core.data.presets import PRESETS
-from core.engine.experiment import Setting
+from core.cli.texts import add_texts, kept, read_own
+from core.cli.training import add_training, by_family, optim_of, settings_asked
+from core.data.presets import PRESETS, presets_for, suggested_preset
+from core.data.task_spec import TaskSpec
+from core.engine.cost import plan
 from core.errors import LabError
 from core.lab import Lab
-from core.methods.lora import LoRASpec
-from core.methods.low_rank import LowRankSpec
-from core.methods.method import MethodSpec, Role
 from core.methods.pretrain import PretrainSpec
-from core.methods.registry import adapter_methods, methods
-from core.run_spec import OptimSpec, default_rate
+from core.networks.network import NetworkSpec
+from core.networks.registry import FAMILIES
+from core.run_spec import OptimSpec, default_length, default_optim
 from core.settings import Settings
-from core.spec import DEVICES, bounds
+from core.spec import DEVICES
 from core.store.record import Experiment
-from core.study.arms.tuning import TuneSpec, tuned_arms
 from core.study.stats.claims import DEFAULT_SEEDS
+
+KINDS = tuple(dict.fromkeys(kind for preset in PRESETS.values() for kind in preset.views))
+"""Kinds of data that there are presets for."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
     job = commands.add_parser("compare", help="pretrain, fine-tune fully and with LoRA, and compare")
     job.set_defaults(command=compare)
+    job.add_argument(
+        "--network", metavar="NAME", help=f"network with weights to start from, for texts: {NAMES} (default: none)"
+    )
     job.add_argument("--source", help="dataset of the base (default: the best one on this machine)")
     job.add_argument("--target", help="dataset to fine-tune on (default: the source)")
-    lines = "; ".join(f"{preset.name}: {preset.line}" for preset in PRESETS.values())
-    job.add_argument("--preset", default="rotation-45", choices=list(PRESETS), help=lines.replace("%", "%%"))
-    add_field(job, "--epochs", OptimSpec, "epochs", int, "of fine-tuning")
-    add_field(job, "--pretrain-epochs", OptimSpec, "epochs", int, "of the base")
-    job.add_argument("--seeds", type=int, default=DEFAULT_SEEDS, help="runs per arm, with seeds 0, 1, … (default 8)")
-    lines = "; ".join(f"{kind}: {method.line}" for kind, method in adapter_methods().items())
+    add_texts(job)
     job.add_argument(
-        "--adapters",
-        nargs="+",
-        choices=list(adapter_methods()),
-        default=[LoRASpec.name()],
-        help=f"methods that train adapters, each with every rank: {lines} (default {LoRASpec.name()})",
+        "--direct", action="store_true", help="fine-tune the network on the target as it is, without a source"
     )
-    add_field(job, "--rank", LowRankSpec, "rank", int, "one arm per rank", nargs="+", default=[4])
-    add_field(job, "--alpha", LowRankSpec, "alpha", float)
-    for kind, method in (methods(Role.REFERENCE) | methods(Role.ADAPTER)).items():
-        default = default_rate(method)
-        add_field(job, f"--lr-{kind}", OptimSpec, "learning_rate", float, f"of {method.title}", default=default)
-    add_field(job, "--batch-size", OptimSpec, "batch_size", int)
-    add_field(
-        job,
-        "--tune",
-        TuneSpec,
-        "rates",
-        int,
-        "those of one grid, 10^(k/2), that are nearest its own rate",
-        nargs="?",
-        metavar="N",
-        default=0,
-        const=bounds(TuneSpec, "rates").default,
-        shown="off; 5 without a number",
-    )
+    lines = "; ".join(f"{preset.name}: {preset.line}" for preset in PRESETS.values())
+    usual = ", ".join(f"{suggested_preset(kind)} for {kind}s" for kind in KINDS)
+    job.add_argument("--preset", choices=list(PRESETS), help=f"{lines} (default {usual})".replace("%", "%%"))
+    add_field(job, "--shots", TaskSpec, "shots", "of the target", metavar="N", shown="those of the preset")
+    add_field(job, "--length", TaskSpec, "length", metavar="N", default=None, shown="128, or what the network can read")
+    job.add_argument("--seeds", type=int, default=DEFAULT_SEEDS, help="runs per arm, with seeds 0, 1, … (default 8)")
+    shown = by_family(lambda family: default_optim(PretrainSpec, family).epochs)
+    add_field(job, "--pretrain-epochs", OptimSpec, "epochs", "of the base", shown=shown, default=None)
     job.add_argument(
         "--vary-bases",
         action="store_true",
         help="use one base per seed, so that the seeds of base and fine-tuning vary together",
     )
-    lines = "; ".join(f"{kind}: {method.line}" for kind, method in methods(Role.CONTROL).items())
-    job.add_argument(
-        "--controls",
-        nargs="+",
-        choices=list(methods(Role.CONTROL)),
-        default=[],
-        help=f"controls to compare with, by what they train: {lines}",
-    )
+    add_training(job)
     job.add_argument("--device", default="auto", choices=DEVICES, help="where to train")
     add_home(job)
     add_output(job)
@@ -82,6 +64,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def compare(options: argparse.Namespace) -> int:
     """Pretrain, fine-tune with every method, and print the comparison."""
     check_output(options)
+    check_consistent(options)
     lab = Lab(Settings.from_environment(options.home))
     lab.start()
     try:
@@ -94,36 +77,49 @@ def compare(options: argparse.Namespace) -> int:
 def launch(lab: Lab, options: argparse.Namespace) -> Experiment:
     """Queue what the options ask for.
 
+    A network that has to be brought stays in the library whatever happens; texts from a file are kept only if runs of
+    them were queued.
+
     Raises:
         LabError: an option is out of bounds, or contradicts another one; nothing was queued.
     """
-    rates = {"batch_size": options.batch_size, "epochs": options.epochs}
-    adapters, controls = adapter_methods(), methods(Role.CONTROL)
-    chosen: list[MethodSpec] = [
-        *(method.of() for method in methods(Role.REFERENCE).values()),
-        *(adapters[kind].of(rank=rank, alpha=options.alpha) for kind in options.adapters for rank in options.rank),
-        *(controls[kind].of() for kind in options.controls),
-    ]
-    arms: list[Setting] = [(OptimSpec.of(learning_rate=_rate(options, method), **rates), method) for method in chosen]
-    if options.tune:
-        arms = tuned_arms(arms, TuneSpec.of(rates=options.tune))
+    check_consistent(options)
     if options.seeds < 1:
         raise LabError("The number of seeds must be at least 1.")
+    source, target = dataset_names(lab.catalog, options)
+    family = next(family for family in FAMILIES if family.is_brought == (options.network is not None))
+    settings_asked(options, family)  # raises before anything is downloaded
+    own = read_own(options) if options.data else None
+    network: NetworkSpec | None = None
+    if options.network is not None:
+        network = lab.networks.spec(network_named(lab.networks, options.network).digest)
+        for _, method in settings_asked(options, network):
+            plan(network, method)  # raises where adapters do not fit
+    with kept(lab.catalog, own) if own else nullcontext():
+        return _queued(lab, options, source, own.name if own else target, network)
+
+
+def _queued(
+    lab: Lab, options: argparse.Namespace, source: str, target: str | None, network: NetworkSpec | None
+) -> Experiment:
+    """Queue an experiment from a source, or from a network as it is if there is none. Raises: LabError."""
+    sizes = network or FAMILIES[0]
+    arms, seeds = settings_asked(options, sizes), range(options.seeds)
+    if network is not None and not source:
+        length = default_length(network) if options.length is None else options.length
+        task = TaskSpec.of(dataset=target, shots=options.shots, length=length)
+        return lab.fine_tune(network, task, arms, seeds, device=options.device)
+    kind = lab.catalog.info(source).kind
     return lab.compare(
-        preset=options.preset,
-        source=options.source or lab.catalog.best(),
-        target=options.target,
-        pretraining=OptimSpec.of(
-            learning_rate=default_rate(PretrainSpec), batch_size=options.batch_size, epochs=options.pretrain_epochs
-        ),
+        preset=options.preset or suggested_preset(kind) or next(iter(presets_for(kind))),
+        source=source,
+        target=target,
+        pretraining=optim_of(options, PretrainSpec(), sizes, options.pretrain_epochs),
         arms=arms,
-        seeds=range(options.seeds),
+        seeds=seeds,
         device=options.device,
         own_bases=options.vary_bases,
+        network=network,
+        shots=options.shots,
+        length=options.length,
     )
-
-
-def _rate(options: argparse.Namespace, method: MethodSpec) -> float:
-    """The learning rate that the options give a method, or else its default."""
-    rate: float = getattr(options, f"lr_{method.kind}", default_rate(method))
-    return rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from core.errors import LabError
 from core.spec import Spec, bounds
@@ -18,7 +18,7 @@ def add_home(parser: argparse.ArgumentParser) -> None:
 
 def add_within(parser: argparse.ArgumentParser) -> None:
     """Add ``--within``, the margin of a verdict."""
-    add_field(parser, "--within", MarginSpec, "within", float, metavar="X")
+    add_field(parser, "--within", MarginSpec, "within", metavar="X")
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -44,27 +44,31 @@ def add_field(
     flag: str,
     spec: type[Spec],
     field: str,
-    kind: type,
     more: str = "",
     shown: object = None,
     **settings: Any,
 ) -> None:
-    """Add an option with the meaning, default and bounds of a spec's field.
+    """Add an option with the type, meaning, default and bounds of a spec's field.
 
     Args:
         parser: of the command.
         flag: the option, as in ``--rank``.
         spec: the class of the spec.
-        field: its field.
-        kind: type of the value.
+        field: its field: a number, or one of several words.
         more: what the value is of, after the field's title.
         shown: the default in words; None shows the value itself.
         settings: of :meth:`argparse.ArgumentParser.add_argument`; ``default`` replaces that of the field.
     """
-    about = bounds(spec, field)
+    about, kind = bounds(spec, field), spec.model_fields[field].annotation
     default = settings.setdefault("default", about.default)
     shown = shown or (default[0] if isinstance(default, list) else default)
     limits = f"{about.low:g} to {about.high:g}" if about.low is not None and about.high is not None else ""
     title = f"{about.title}, {more}" if more else about.title
     notes = "; ".join(filter(None, [limits, f"default {shown}"]))
-    parser.add_argument(flag, type=kind, help=f"{title}: {about.description} ({notes})".replace("%", "%%"), **settings)
+    settings |= {"choices": get_args(kind)} if get_origin(kind) is Literal else {"type": number_type(kind)}
+    parser.add_argument(flag, help=f"{title}: {about.description} ({notes})".replace("%", "%%"), **settings)
+
+
+def number_type(annotation: Any) -> type[int] | type[float]:
+    """The type of numbers in a field's annotation, such as ``int | None``."""
+    return int if int in (annotation, *get_args(annotation)) else float
