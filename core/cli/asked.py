@@ -7,6 +7,7 @@ import argparse
 from core.data.catalog import Catalog
 from core.errors import SpecError
 from core.networks.library.known import KNOWN
+from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES, families_for
 
 FIRST = KNOWN[0].name
@@ -53,9 +54,9 @@ def dataset_names(catalog: Catalog, options: argparse.Namespace) -> tuple[str, s
         DatasetError: there is no such dataset.
         SpecError: one is of a kind that the network does not learn, or has no texts to be cut.
     """
-    kind = next(family.learns for family in FAMILIES if family.is_brought == (options.network is not None))
     source: str | None = options.source
     target: str | None = options.target
+    kind = family_of(options).learns
     if options.data is not None:
         return "", None
     if options.direct:
@@ -63,14 +64,37 @@ def dataset_names(catalog: Catalog, options: argparse.Namespace) -> tuple[str, s
     elif source is None:
         source = catalog.best(kind if options.network is not None else "")
     for name in filter(None, (source, target)):
+        check_kind(catalog, options.network, name)
         own = catalog.info(name).kind
-        if options.network is not None and own != kind:
-            raise SpecError(
-                f"{options.network} reads {kind}s, but {name} has {own}s: leave --network out, or name a dataset of "
-                f"{kind}s such as {catalog.best(kind)}."
-            )
-        if options.network is None and all(family.is_brought for family in families_for(own)):
-            raise SpecError(f"{name} has {own}s: name a network that reads them, as in --network {FIRST}.")
         if options.length is not None and own != "text":
             raise SpecError(f"--length is for texts, but {name} has {own}s: leave it out.")
     return source, target
+
+
+def family_of(options: argparse.Namespace) -> type[NetworkSpec]:
+    """The family of the network that the options name, or the first one if they name none."""
+    return next(family for family in FAMILIES if family.is_brought == (options.network is not None))
+
+
+def check_kind(catalog: Catalog, network: str | None, dataset: str) -> None:
+    """Check that a dataset is of the kind that a network learns.
+
+    Args:
+        catalog: all datasets.
+        network: the name of one with weights; None for one that is made for the data.
+        dataset: name of the dataset.
+
+    Raises:
+        DatasetError: there is no such dataset.
+        SpecError: it is of another kind.
+    """
+    kind = catalog.info(dataset).kind
+    learnt = {family.learns for family in FAMILIES if family.is_brought}
+    if network is not None and kind not in learnt:
+        wanted = next(iter(learnt))
+        raise SpecError(
+            f"{network} reads {wanted}s, but {dataset} has {kind}s: leave --network out, or name a dataset of "
+            f"{wanted}s such as {catalog.best(wanted)}."
+        )
+    if network is None and all(family.is_brought for family in families_for(kind)):
+        raise SpecError(f"{dataset} has {kind}s: name a network that reads them, as in --network {FIRST}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import nullcontext
 
-from core.cli.asked import check_consistent, dataset_names
+from core.cli.asked import check_consistent, dataset_names, family_of
 from core.cli.comparison import answer
 from core.cli.networks import NAMES, network_named
 from core.cli.options import add_field, add_home, add_output, check_output
@@ -87,8 +87,7 @@ def launch(lab: Lab, options: argparse.Namespace) -> Experiment:
     if options.seeds < 1:
         raise LabError("The number of seeds must be at least 1.")
     source, target = dataset_names(lab.catalog, options)
-    family = next(family for family in FAMILIES if family.is_brought == (options.network is not None))
-    settings_asked(options, family)  # raises before anything is downloaded
+    settings_asked(options, family_of(options))  # raises before anything is downloaded
     own = read_own(options) if options.data else None
     network: NetworkSpec | None = None
     if options.network is not None:

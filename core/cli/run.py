@@ -130,7 +130,7 @@ def _check_network(network: NetworkSpec, given: str | None, settings: Settings) 
     if given is None:
         if all(card.digest != network.brought for card in Networks(settings).list()):
             raise SpecError(
-                f"The network {network.sizes} ({network.brought[:12]}), from which this run starts, is not in this home "
+                f"This run starts from the network {network.sizes} ({network.brought[:12]}), which is not in this home "
                 "folder: name it with --network."
             )
         return

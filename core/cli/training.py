@@ -61,14 +61,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )
     add_field(parser, "--rank", LowRankSpec, "rank", "one arm per rank", nargs="+", default=[4])
     add_field(parser, "--alpha", LowRankSpec, "alpha")
-    targets = bounds(LowRankSpec, "target_modules")
-    parser.add_argument(
-        "--targets",
-        nargs="+",
-        metavar="LAYER",
-        default=list(targets.default),
-        help=f"{targets.title}: {targets.description} (default {' '.join(targets.default)})",
-    )
+    add_targets(parser)
     lines = "; ".join(f"{kind}: {method.line}" for kind, method in methods(Role.CONTROL).items())
     parser.add_argument(
         "--controls",
@@ -76,6 +69,18 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         choices=list(methods(Role.CONTROL)),
         default=[],
         help=f"controls to compare with, by what they train: {lines}",
+    )
+
+
+def add_targets(parser: argparse.ArgumentParser) -> None:
+    """Add ``--targets``, the layers that get adapters."""
+    targets = bounds(LowRankSpec, "target_modules")
+    parser.add_argument(
+        "--targets",
+        nargs="+",
+        metavar="LAYER",
+        default=list(targets.default),
+        help=f"{targets.title}: {targets.description} (default {' '.join(targets.default)})",
     )
 
 
