@@ -229,6 +229,12 @@ def default_optim(
     return OptimSpec.of(**network.training, learning_rate=default_rate(method, network))
 
 
+def default_length(network: NetworkSpec | None) -> int:
+    """The longest input, in tokens, of tasks for a network: the default, or what the network can read if it is less."""
+    longest, usual = network.longest_input if network else None, TaskSpec.of().length
+    return usual if longest is None else min(usual, longest)
+
+
 @lru_cache(maxsize=4096)
 def _arm(spec: RunSpec) -> str:
     """The key of an arm; cached, because pages group hundreds of runs by it on every rerun."""

@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 
+from core.cli.comparison import answer
+from core.cli.options import add_home, add_output, check_output
 from core.engine.experiment import next_seeds, settings_of, with_ranks
 from core.lab import Lab
 from core.settings import Settings
-from core.store.record import Experiment
-
-Answer = Callable[[Lab, Experiment, Sequence[str], argparse.Namespace], int]
-"""Waits until the new runs of an experiment have ended, and prints its comparison; returns the exit status."""
 
 
-def register(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    check: Callable[[argparse.Namespace], None],
-    answer: Answer,
-) -> argparse.ArgumentParser:
-    """Add the command to a parser.
-
-    Args:
-        commands: of ``python -m core``.
-        check: checks the options of ``answer`` before anything is trained.
-        answer: see :data:`Answer`.
-
-    Returns:
-        The parser of the command, which is to get the options of ``answer``.
-    """
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to a parser."""
     job = commands.add_parser(
         "grow",
         help="add seeds and ranks to an experiment",
         description="Train what is missing for every setting of an experiment to have every seed of it, together with "
         "the seeds and ranks that are added. What was trained stays. Base, task and device are the experiment's.",
     )
-    job.set_defaults(command=grow, check=check, answer=answer)
+    job.set_defaults(command=grow)
     job.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
     job.add_argument("--seeds", type=int, metavar="N", help="number of seeds to add to every setting (default: none)")
     job.add_argument(
@@ -47,12 +31,13 @@ def register(
         help="ranks to add, each with every alpha and learning rate that LoRA has in the experiment",
     )
     job.add_argument("--again", action="store_true", help="train runs again that failed or were stopped")
-    return job
+    add_home(job)
+    add_output(job)
 
 
 def grow(options: argparse.Namespace) -> int:
     """Train what is missing, and print the comparison of the whole experiment."""
-    options.check(options)
+    check_output(options)
     lab = Lab(Settings.from_environment(options.home))
     lab.start()
     try:
@@ -64,7 +49,6 @@ def grow(options: argparse.Namespace) -> int:
         if options.seeds is not None:
             seeds += next_seeds(specs, options.seeds)
         new = lab.grow(experiment, list(arms), seeds, options.again)
-        answer: Answer = options.answer
         return answer(lab, lab.experiment(experiment.id), new, options)
     finally:
         lab.close()

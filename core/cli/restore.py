@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from core.cli.options import add_home
 from core.engine.processes import living
 from core.errors import LabError, StoreDamagedError, StoreError
 from core.lab import Lab
@@ -22,7 +22,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "without a readable copy of their run are moved to 'strays'.",
     )
     job.set_defaults(command=restore)
-    job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
+    add_home(job)
 
 
 def restore(options: argparse.Namespace) -> int:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from core.cli.networks import NAMES, network_named
+from core.cli.options import add_home
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
 from core.engine.job import NETWORK, Outcome, RunContext, execute
@@ -18,6 +20,8 @@ from core.engine.recipe import Recipe, weights_digest
 from core.errors import LabError, SpecError
 from core.files import sha256_of
 from core.lab import Lab
+from core.networks.library.networks import Networks
+from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.spec import DEVICES, MAX_CHARACTERS
@@ -40,11 +44,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     job.add_argument(
         "--base", type=Path, metavar="BASE.safetensors", help="weights of the base; it is not trained again"
     )
+    job.add_argument(
+        "--network",
+        metavar="NAME",
+        help=f"network with weights that the run, or its base, starts from: {NAMES} (default: the one in the library)",
+    )
     job.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for the results (default: the run's id)")
     devices = [device for device in DEVICES if device != "auto"]
     job.add_argument("--device", choices=devices, help="where to train (default: the run's device)")
     job.add_argument("--threads", type=int, metavar="N", help="number of CPU threads (default: that of the run)")
-    job.add_argument("--home", type=Path, help="folder with runs and datasets (default: LORA_LAB_HOME)")
+    add_home(job)
     job.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
@@ -57,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
         raise SpecError(f"The number of threads must be 1 to 1024, not {options.threads}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SpecError(f"{out} exists already: name a new folder with --out.")
-    runner = RecipeRunner(Tasks(Catalog(settings)), options.device, options.threads)
+    _check_network(recipe.spec.network, options.network, settings)
+    runner = RecipeRunner(settings, options.device, options.threads)
     notes: list[str] = []
     try:
         # The folder is renamed when it is complete, so that it exists as a whole or not at all.
@@ -68,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
             if recipe.spec.base is not None:
                 base, notes = _base(recipe, options.base, runner, folder / "base")
             elif options.base is not None:
-                raise SpecError("A pretrain run starts from random weights: leave --base out.")
+                raise SpecError("This run starts from no pretrain run: leave --base out.")
             outcome = runner.train(recipe, folder, base)
             weights = weights_digest(folder)
             (folder / "result.json").write_text(json.dumps(asdict(outcome.result), indent=2) + "\n", encoding="utf-8")
@@ -105,6 +115,35 @@ def _recipe(options: argparse.Namespace, settings: Settings) -> Recipe:
         raise SpecError(f"{options.recipe} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise SpecError(f"{options.recipe} is not a spec: it is not text.") from error
+
+
+def _check_network(network: NetworkSpec, given: str | None, settings: Settings) -> None:
+    """Make sure that a network with weights is in the library.
+
+    Raises:
+        LabError: it is not, what is given is another one, or cannot be brought.
+    """
+    if network.brought is None:
+        if given is not None:
+            raise SpecError("This run starts from no network that was brought: leave --network out.")
+        return
+    if given is None:
+        if all(card.digest != network.brought for card in Networks(settings).list()):
+            raise SpecError(
+                f"This run starts from the network {network.sizes} ({network.brought[:12]}), which is not in this home "
+                "folder: name it with --network."
+            )
+        return
+    lab = Lab(settings)
+    try:
+        card = network_named(lab.networks, given)
+    finally:
+        lab.close()
+    if card.digest != network.brought:
+        raise SpecError(
+            f"{given} is not the network that this run starts from: its files have the digest {card.digest[:12]}, not "
+            f"{network.brought[:12]}."
+        )
 
 
 def _base(recipe: Recipe, given: Path | None, runner: RecipeRunner, folder: Path) -> tuple[Path, list[str]]:
@@ -158,15 +197,22 @@ def _reason(recipe: Recipe) -> str | None:
 class RecipeRunner:
     """Trains recipes on one device with one number of threads."""
 
-    def __init__(self, tasks: Tasks, device: str | None, threads: int | None) -> None:
-        self._tasks = tasks
+    def __init__(self, settings: Settings, device: str | None, threads: int | None) -> None:
+        """Args:
+        settings: the home folder, with datasets and networks.
+        device: where to train; None for that of the recipe.
+        threads: CPU threads; None for those of the recipe.
+        """
+        self._networks = Networks(settings)
+        self._tasks = Tasks(Catalog(settings), reader=self._networks.reader)
         self._device = device
         self._threads = threads
 
     def train(self, recipe: Recipe, folder: Path, base: Path | None) -> Outcome:
         """Train and write the files to a folder, with a progress bar on stderr. Raises: LabError: training failed."""
         spec: RunSpec = recipe.spec.but(device=self._device or recipe.device or recipe.spec.device)
-        context = RunContext(recipe.run, folder, self._tasks, base, self._threads or recipe.threads)
+        threads = self._threads or recipe.threads
+        context = RunContext(recipe.run, folder, self._tasks, base, threads, networks=self._networks)
         with tqdm(file=sys.stderr, unit="step", desc=f"{spec.label}, seed {spec.seed}") as bar:
 
             def show(event: Event) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 
 from core import lab
+from core.cli.options import add_home
 from core.settings import Settings
 from core.web import downloads, predict
 from core.web.access import Access
@@ -33,7 +33,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "printed. The dashboard serves the same API.",
     )
     job.set_defaults(command=serve)
-    job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
+    add_home(job)
     job.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     job.add_argument("--port", type=int, default=8600, help="port to listen on (default: 8600)")
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 
+from core.cli.asked import check_kind, family_of
+from core.cli.networks import NAMES, network_named
+from core.cli.options import add_field, add_home
+from core.cli.training import add_targets, by_family
 from core.data.task_spec import TaskSpec
 from core.engine.step_time import StepTimeSpec
 from core.errors import RunStateError
 from core.lab import Lab
+from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
-from core.run_spec import OptimSpec
+from core.run_spec import OptimSpec, default_length, default_optim
 from core.settings import Settings, choose_device
 from core.study.arms.step_times import conditions_sentence, step_times_sentence, step_times_table
 from core.study.arms.tables import plain_table
@@ -32,8 +37,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     job.set_defaults(command=time_steps)
     job.add_argument("--rank", type=int, nargs="+", default=[4], help="ranks of LoRA (default: 4)")
-    job.add_argument("--dataset", default="digits", help="images to train on (default: digits)")
-    job.add_argument("--batch-size", type=int, default=OptimSpec.of().batch_size, help="images per step")
+    add_targets(job)
+    job.add_argument("--network", metavar="NAME", help=f"network to train, for texts: {NAMES} (default: a perceptron)")
+    usual = "digits, or with a network the best dataset of texts on this machine"
+    job.add_argument("--dataset", help=f"dataset to train on (default: {usual})")
+    shown = by_family(lambda family: default_optim(FullSpec, family).batch_size)
+    add_field(job, "--batch-size", OptimSpec, "batch_size", shown=shown, default=None)
     job.add_argument(
         "--bank",
         type=int,
@@ -42,24 +51,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="RUNS",
         help="runs in a bank (default: 8)",
     )
-    job.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
+    add_home(job)
 
 
 def time_steps(options: argparse.Namespace) -> int:
     """Measure, and print the table."""
     lab = Lab(Settings.from_environment(options.home))
     try:
-        spec = StepTimeSpec(
-            FAMILIES[0].of(
-                num_classes=max(FAMILIES[0].of().num_classes, lab.catalog.info(options.dataset).num_classes)
-            ),
-            TaskSpec.of(dataset=options.dataset),
-            tuple(LoRASpec.of(rank=rank) for rank in dict.fromkeys(options.rank)),
-            OptimSpec.of(batch_size=options.batch_size).batch_size,
-            options.bank,
-            options.bank,
-            device=choose_device("auto").type,
-        )
+        spec = _what(lab, options)
         lab.timer.start(spec)
         while (progress := lab.timer.progress(spec)) is not None and not progress.ended:
             if progress.waiting:
@@ -72,3 +71,29 @@ def time_steps(options: argparse.Namespace) -> int:
     finally:
         lab.close()
     return 0
+
+
+def _what(lab: Lab, options: argparse.Namespace) -> StepTimeSpec:
+    """What the options ask to measure. Raises: LabError: an option is out of bounds, or does not fit the network."""
+    family = family_of(options)
+    dataset = options.dataset or ("digits" if options.network is None else lab.catalog.best(family.learns))
+    info = lab.catalog.info(dataset)
+    check_kind(lab.catalog, options.network, dataset)
+    adapters = tuple(
+        LoRASpec.of(rank=rank, target_modules=tuple(options.targets)) for rank in dict.fromkeys(options.rank)
+    )
+    usual = default_optim(FullSpec, family)
+    optim = usual.but(batch_size=usual.batch_size if options.batch_size is None else options.batch_size)
+    start: NetworkSpec = FAMILIES[0].of()
+    if options.network is not None:
+        start = lab.networks.spec(network_named(lab.networks, options.network).digest)
+    classes = info.num_classes if start.brought else max(start.num_classes, info.num_classes)
+    return StepTimeSpec(
+        start.but(num_classes=classes),
+        TaskSpec.of(dataset=dataset, length=default_length(start)),
+        adapters,
+        optim.batch_size,
+        options.bank,
+        options.bank,
+        device=choose_device("auto").type,
+    )

@@ -27,7 +27,7 @@ from core.methods.registry import methods
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
-from core.run_spec import OptimSpec, RunSpec
+from core.run_spec import OptimSpec, RunSpec, default_length
 from core.settings import Settings, choose_device
 from core.spec import Device
 from core.store.notes import clean_name
@@ -148,6 +148,8 @@ class Launcher:
         device: Device = "auto",
         own_bases: bool = False,
         network: NetworkSpec | None = None,
+        shots: int | None = None,
+        length: int | None = None,
     ) -> Experiment:
         """Queue a base, or one per seed, and an experiment on it.
 
@@ -164,11 +166,15 @@ class Launcher:
             own_bases: whether each seed starts from its own base.
             network: which one to pretrain, with as many outputs as the datasets need; None for the first family of
                 :data:`core.networks.registry.FAMILIES`.
+            shots: training examples per class of the target; None for those of the preset.
+            length: longest input of both tasks, in tokens; None for :func:`core.run_spec.default_length`.
 
         Raises:
             LabError: see :meth:`fine_tune`; nothing was queued.
         """
-        asked = self.comparison(preset, source, target, pretraining, arms, seeds, device, own_bases, network)
+        asked = self.comparison(
+            preset, source, target, pretraining, arms, seeds, device, own_bases, network, shots, length
+        )
         return self._launch(*asked)
 
     def comparison(
@@ -182,13 +188,20 @@ class Launcher:
         device: Device = "auto",
         own_bases: bool = False,
         network: NetworkSpec | None = None,
+        shots: int | None = None,
+        length: int | None = None,
     ) -> tuple[Queued, list[RunSpec]]:
         """What :meth:`compare` would queue: the bases that are missing, and the specs of the experiment.
 
         Raises:
             LabError: a spec is not valid, or a dataset is missing.
         """
-        source_task, target_task = preset_tasks(preset, source, self.catalog, target)
+        source_task, target_task = (
+            task.but(length=default_length(network) if length is None else length)
+            for task in preset_tasks(preset, source, self.catalog, target)
+        )
+        if shots is not None:
+            target_task = target_task.but(shots=shots)
         classes = max(self.catalog.info(task.dataset).num_classes for task in (source_task, target_task))
         spec = RunSpec.of(
             method=PretrainSpec(),

@@ -1,4 +1,7 @@
-"""Recipes: files from which a run can be trained again on any machine, without the store or the base's weights."""
+"""Recipes: files from which a run can be trained again on any machine, without the store or the base's weights.
+
+A network that somebody brought is named by its digest: on another machine it has to be brought first.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +43,14 @@ class Recipe(Spec):
     weights: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", title="Weights", description="SHA-256 of the trained weights."
     )
-    base: Recipe | None = Field(None, title="Base", description="Recipe of its base; empty for a pretrain run.")
+    base: Recipe | None = Field(None, title="Base", description="Recipe of its base; empty if it starts from no run.")
 
     @model_validator(mode="after")
     def _base_fits_the_spec(self) -> Self:
         if self.base is not None and self.base.spec.role is not Role.BASE:
             raise ValueError("A base must be a pretrain run.")
         if self.base is not None and self.spec.base is None:
-            raise ValueError("A pretrain run starts from random weights: its recipe takes no base.")
+            raise ValueError("This run starts from no pretrain run: its recipe takes no base.")
         if self.base is not None and self.base.spec.network != self.spec.network:
             raise ValueError("This run's network and its base have different sizes: the recipe is damaged.")
         return self
@@ -59,7 +62,7 @@ class Recipe(Spec):
         Args:
             run: as stored.
             weights: SHA-256 of its trained weights, see :func:`weights_digest`; None if they are missing or damaged.
-            base: the recipe of its base; None for a pretrain run, or if the base is unknown.
+            base: the recipe of its base; None if it starts from no pretrain run, or if the base is unknown.
         """
         result = run.result
         return cls.of(

@@ -39,7 +39,7 @@ class StepTimer:
 
     def __init__(self, tasks: Tasks, threads: int | None, is_training: Callable[[], bool]) -> None:
         """Args:
-        tasks: where images come from.
+        tasks: where examples come from.
         threads: CPU threads of banks; None for one per core.
         is_training: whether any run is queued or trains.
         """
@@ -112,7 +112,7 @@ class StepTimer:
                 self._cancelled.wait(POLL_SECONDS)
                 continue
             if source is None:
-                source = rounds(spec, self._tasks.get(spec.task, device), self._threads)
+                source = rounds(spec, self._tasks.get(spec.task, device, spec.network), self._threads)
             times = next(source)
             if not self._is_training():
                 kept.append(times)

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from core.__main__ import _follow, _launch, _parser
+from core.__main__ import parser
+from core.cli.compare import launch
+from core.cli.comparison import follow
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
@@ -81,17 +83,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def experiment_of(lab: Lab, line: str) -> Experiment:
     """The finished experiment of a command; one that is there is taken as it is."""
-    options = _parser().parse_args(shlex.split(line))
+    options = parser().parse_args(shlex.split(line))
     with tempfile.TemporaryDirectory() as folder:
         # A lab that queues and never trains says which runs the command stands for.
         plan = Lab(replace(lab.settings, home=Path(folder)))
-        wanted = _outline(plan, _launch(plan, options))
+        wanted = _outline(plan, launch(plan, options))
         plan.store.close()
     for other in lab.experiments():
         if _outline(lab, other) == wanted and all(run.result for run in lab.members(other)):
             return other
-    experiment = _launch(lab, options)
-    _follow(lab, experiment.runs)
+    experiment = launch(lab, options)
+    follow(lab, experiment.runs)
     return experiment
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from core.__main__ import _as_json
+from core.cli.comparison import as_json
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -88,7 +88,7 @@ def check(lab: Lab, experiment: Experiment) -> None:
         assert said in texts(app).replace("#### ", ""), page
         assert page == "report" or any(f"[{found.level}]" in str(m.value) for m in app.markdown), page
 
-    printed = json.loads(json.dumps(_as_json(lab, lab.run(experiment.base), members)))["verdict"]
+    printed = json.loads(json.dumps(as_json(lab, [lab.run(experiment.base)], members)))["verdict"]
     assert printed["sentence"] == headline(found)
     assert printed["level"] == found.level
     assert printed["choice"] == (found.choice.label if found.choice else None)

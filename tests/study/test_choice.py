@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.__main__ import _as_json, _print_comparison
+from core.cli.comparison import as_json, print_comparison
 from core.methods.lora import LoRASpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
@@ -145,7 +145,7 @@ def test_every_caller_names_the_same_winner(case):
     assert {found.arm.key for found in rate_choices(runs)} == keys
     fake = SimpleNamespace(artifacts=SimpleNamespace(path=lambda id, name: Path(f"/{id}/{name}")))
     base = make_run("pretrain")
-    printed = json.loads(json.dumps(_as_json(fake, base, runs)))
+    printed = json.loads(json.dumps(as_json(fake, [base], runs)))
     named = {("LoRA r=4" if arm["rank"] else "Full"): arm["learning_rate"] for arm in printed["arms"] if arm["chosen"]}
     assert named == expected
 
@@ -184,7 +184,7 @@ def test_a_setting_that_a_failed_seed_rules_out_is_named(case, capsys):
     sentences = dropped_sentences(case.runs)
     words = "; ".join(case.dropped)
     assert sentences == ([f"Left out of the choice because a seed failed: {words}."] if case.dropped else [])
-    _print_comparison(case.runs, 0.5)
+    print_comparison(case.runs, 0.5)
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note: Left out of the choice")]
     assert notes == [f"Note: {sentence}" for sentence in sentences]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.__main__ import _launch, _parser
+from core.__main__ import parser
+from core.cli.compare import launch
 from core.data.sources.digits import Digits
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
@@ -55,17 +56,17 @@ def anonymous(specs, bases):
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_is_found_again_in_the_runs_that_it_gave(waiting, tmp_path, line):
-    options = _parser().parse_args(["compare", "--source", "digits", *shlex.split(line)])
-    experiment = _launch(waiting, options)
+    options = parser().parse_args(["compare", "--source", "digits", *shlex.split(line)])
+    experiment = launch(waiting, options)
     bases, specs = queued(waiting, experiment)
     command = compare_command(bases[0], specs, DATASETS, options.within, "out file.html")
     assert command is not None
     assert command.startswith("python -m core compare --source digits ")
     other = Lab(Settings(home=tmp_path / "other", max_waiting=2000))
-    again_options = _parser().parse_args(shlex.split(command)[3:])
+    again_options = parser().parse_args(shlex.split(command)[3:])
     assert again_options.within == options.within
     assert str(again_options.report) == "out file.html"
-    again = _launch(other, again_options)
+    again = launch(other, again_options)
     other_bases, other_specs = queued(other, again)
     assert other_bases == bases
     ids = [list(dict.fromkeys(spec.base for spec in each)) for each in (specs, other_specs)]
@@ -86,8 +87,8 @@ def test_a_command_is_found_again_in_the_runs_that_it_gave(waiting, tmp_path, li
     ],
 )
 def test_no_command_is_made_up_for_what_the_command_line_cannot_do(waiting, task, lora, seeds):
-    options = _parser().parse_args(["compare", "--source", "digits"])
-    base = waiting.run(_launch(waiting, options).base)
+    options = parser().parse_args(["compare", "--source", "digits"])
+    base = waiting.run(launch(waiting, options).base)
     experiment = waiting.fine_tune(base, task, [(short(rate=0.001), FullSpec()), (short(), lora)], seeds, "x")
     bases, specs = queued(waiting, experiment)
     assert compare_command(bases[0], specs, DATASETS, 0.5) is None
@@ -100,8 +101,8 @@ OLD_GRID = {"full": (0.0001, 0.00032, 0.001, 0.0032, 0.01), "lora": (0.0005, 0.0
 @pytest.mark.parametrize("full", [OLD_GRID["full"], [grid_rate(k) for k in range(-12, -1)], [0.001, 0.01]])
 def test_no_command_is_made_up_for_rates_that_tuning_does_not_try(waiting, full):
     lora = OLD_GRID["lora"] if full == OLD_GRID["full"] else full
-    options = _parser().parse_args(["compare", "--source", "digits"])
-    base = waiting.run(_launch(waiting, options).base)
+    options = parser().parse_args(["compare", "--source", "digits"])
+    base = waiting.run(launch(waiting, options).base)
     arms = [(short(rate=rate), FullSpec()) for rate in full] + [(short(rate=rate), LoRASpec.of()) for rate in lora]
     experiment = waiting.fine_tune(base, TaskSpec.of(dataset="digits", rotation=45.0), arms, [0], "x")
     bases, specs = queued(waiting, experiment)

@@ -13,6 +13,7 @@ from core.methods.registry import method_order
 from core.study.arms.arm import Arm
 from core.study.stats.intervals import Interval
 from core.study.stats.ratios import median_interval, paired_ratio
+from core.training.sharing import sharing
 from core.wording.numbers import NOTHING, count_text, number_text
 
 TITLES: dict[Way, str] = {
@@ -94,9 +95,14 @@ def step_times_sentence(times: StepTimes) -> str:
     sentence = (
         f"In plain PyTorch a step of LoRA takes {told['plain']} the time of a step of full fine-tuning: it still "
         "computes the whole forward pass and sends gradients back through the frozen layers, and saves only the "
-        f"gradients and updates of the weights themselves. On this engine it takes {told['alone']}: gradients are in "
-        "closed form, and the product of the first adapted layer's frozen weight with every image is computed only once"
+        f"gradients and updates of the weights themselves. On this engine it takes {told['alone']}"
     )
+    adapter = times.spec.adapters[0]
+    if sharing(adapter.kind, times.spec.network.kind).step != "autograd":
+        sentence += (
+            ": gradients are in closed form, and the product of the first adapted layer's frozen weight with every "
+            "image is computed only once"
+        )
     if told["bank"]:
         runs = (
             f"{count_text(times.spec.adapter_bank)} runs against {count_text(times.spec.full_bank)} of full fine-tuning"

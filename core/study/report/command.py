@@ -9,19 +9,25 @@ from typing import Any
 from core.data.presets import presets_for
 from core.data.sources.source import DatasetInfo
 from core.data.task_spec import TaskSpec
+from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec, Role
 from core.methods.pretrain import PretrainSpec
 from core.methods.registry import method_order, methods
+from core.networks.library.known import known
+from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
-from core.run_spec import OptimSpec, RunSpec, default_rate
+from core.run_spec import OptimSpec, RunSpec, default_length, default_optim, default_rate
 from core.spec import bounds
 from core.study.arms.tuning import TuneSpec, rates_around
 from core.study.arms.verdict import MarginSpec
 
+DIGITS = 12
+"""Digits of a digest that stand for a network whose name only one machine knows."""
+
 
 def compare_command(
-    base: RunSpec,
+    base: RunSpec | None,
     specs: Sequence[RunSpec],
     datasets: Mapping[str, DatasetInfo],
     margin: float,
@@ -30,34 +36,68 @@ def compare_command(
     """``python -m core compare`` with the options that give these runs; None where it has no such options.
 
     Args:
-        base: what they start from, or any of the bases where each seed has its own.
+        base: what they start from, or any of the bases where each seed has its own; None if there is no base.
         specs: of all runs, at least one.
         datasets: each dataset that occurs in them, by its name.
         margin: of the report.
         report: the file to write.
     """
-    task = specs[0].task
-    preset = _preset(base.task, task, datasets)
-    seeds = sorted({spec.seed for spec in specs})
+    first = specs[0]
+    if (base is None) != first.is_direct:
+        return None
+    tasks = _task_options(base, first, datasets)
     options, rates = _shared_options(base, specs), _rate_options(specs)
-    outputs = max(datasets[name].num_classes for name in (base.task.dataset, task.dataset))
-    if preset is None or options is None or rates is None or base.network != FAMILIES[0].of(num_classes=outputs):
+    seeds = sorted({spec.seed for spec in specs})
+    if tasks is None or options is None or rates is None or seeds != list(range(len(seeds))):
         return None
-    if seeds != list(range(len(seeds))):
-        return None
-    words = ["python -m core compare", f"--source {base.task.dataset}", f"--preset {preset}"]
-    words += [f"--target {task.dataset}"] if task.dataset != base.task.dataset else []
-    words += [*options, *rates, f"--seeds {len(seeds)}"]
-    words += ["--vary-bases"] if specs[0].own_base else []
-    words += [f"--device {specs[0].device}"] if specs[0].device != "auto" else []
+    words = ["python -m core compare", *tasks, *options, *rates, f"--seeds {len(seeds)}"]
+    words += ["--vary-bases"] if first.own_base else []
+    words += [f"--device {first.device}"] if first.device != "auto" else []
     words += [f"--within {margin:g}"] if margin != MarginSpec.of().within else []
     return " ".join([*words, f"--report {shlex.quote(report)}"])
 
 
-def _preset(source: TaskSpec, target: TaskSpec, datasets: Mapping[str, DatasetInfo]) -> str | None:
-    """The preset that gives these two tasks; None where none does."""
+def _task_options(base: RunSpec | None, first: RunSpec, datasets: Mapping[str, DatasetInfo]) -> list[str] | None:
+    """Network, datasets, preset, shots and length; None where no options give these tasks, or this network."""
+    task, network = first.task, first.network
+    tasks = [task] if base is None else [base.task, task]
+    outputs = max(datasets[task.dataset].num_classes for task in tasks)
+    if network != (network if network.brought else FAMILIES[0].of()).but(num_classes=outputs):
+        return None
+    if {task.length for task in tasks} != {task.length} or any(
+        spec.network != network for spec in (base, first) if spec
+    ):
+        return None
+    words = [] if network.brought is None else [f"--network {shlex.quote(_name(network))}"]
+    plain = [task.but(length=TaskSpec.of().length) for task in tasks]
+    if base is None:
+        if plain[0] != TaskSpec.of(dataset=task.dataset, shots=task.shots):
+            return None
+        words += [f"--target {task.dataset}", "--direct"]
+        words += [f"--shots {task.shots}"] if task.shots is not None else []
+    else:
+        preset = _preset(plain[0], plain[1], datasets)
+        if preset is None:
+            return None
+        words += [f"--source {base.task.dataset}", *preset]
+        words += [f"--target {task.dataset}"] if task.dataset != base.task.dataset else []
+    return [*words, f"--length {task.length}"] if task.length != default_length(network) else words
+
+
+def _name(network: NetworkSpec) -> str:
+    """What the command line calls a network: a name that others can bring it by, or else the start of its digest."""
+    name = network.sizes
+    short = known(name)
+    if short is not None:
+        return short.name
+    return name if "/" in name else (network.brought or "")[:DIGITS]
+
+
+def _preset(source: TaskSpec, target: TaskSpec, datasets: Mapping[str, DatasetInfo]) -> list[str] | None:
+    """The preset that gives these two tasks, with other shots than its own if need be; None where none does."""
     two = source.dataset != target.dataset
     kind, classes = datasets[target.dataset].kind, {name: info.num_classes for name, info in datasets.items()}
+    found: dict[bool, list[str]] = {}
     for preset in sorted(presets_for(kind).values(), key=lambda preset: preset.other_dataset != two):
         if preset.other_dataset and not two:
             continue
@@ -66,45 +106,63 @@ def _preset(source: TaskSpec, target: TaskSpec, datasets: Mapping[str, DatasetIn
         if preset.halves:
             first["classes"] = tuple(range(classes[source.dataset] // 2))
             second["classes"] = tuple(range(classes[target.dataset] // 2, classes[target.dataset]))
-        if (source, target) == (TaskSpec.of(**first), TaskSpec.of(**second)):
-            return preset.name
-    return None
+        own = TaskSpec.of(**second)
+        other_shots = target.shots is not None and target.shots != own.shots
+        given = own.but(shots=target.shots) if other_shots else own
+        if (source, target) == (TaskSpec.of(**first), given):
+            shots = [f"--shots {target.shots}"] if other_shots else []
+            found.setdefault(other_shots, [f"--preset {preset.name}", *shots])
+    return found.get(False, found.get(True))
 
 
-def _shared_options(base: RunSpec, specs: Sequence[RunSpec]) -> list[str] | None:
-    """Epochs, batch size, adapters, alpha and controls; None where runs differ in what the command shares."""
-    epochs, batches = {spec.optim.epochs for spec in specs}, {spec.optim.batch_size for spec in specs}
+def _shared_options(base: RunSpec | None, specs: Sequence[RunSpec]) -> list[str] | None:
+    """Training, adapters and controls; None where runs differ in what the command shares."""
+    network = specs[0].network
+    usual = default_optim(FullSpec, network)
+    everything = [spec for spec in (base, *specs) if spec is not None]
     adapters = {spec.adapter for spec in specs if spec.adapter}
     kinds = sorted({adapter.kind for adapter in adapters}, key=method_order)
     ranks = sorted({adapter.rank for adapter in adapters})
-    alphas = {adapter.alpha for adapter in adapters}
-    trained_as = {spec.optim.but(learning_rate=0.1, epochs=1, batch_size=1) for spec in [base, *specs]}
+    shared = {(adapter.alpha, adapter.target_modules) for adapter in adapters}
+    alike = {spec.optim.but(learning_rate=usual.learning_rate, epochs=usual.epochs) for spec in everything}
     if (
-        len(epochs) > 1
-        or batches != {base.optim.batch_size}
-        or len(alphas) != 1
-        or trained_as != {OptimSpec.of(learning_rate=0.1, epochs=1, batch_size=1)}
-        or base.optim.learning_rate != default_rate(PretrainSpec)
-        or (base.seed and not specs[0].own_base)
-        or any(adapter != type(adapter).of(rank=adapter.rank, alpha=adapter.alpha) for adapter in adapters)
+        len({spec.optim.epochs for spec in specs}) > 1
+        or len(alike) > 1
+        or len(shared) != 1
         or len(adapters) != len(kinds) * len(ranks)
-        or len({(spec.task, spec.device, spec.own_base) for spec in specs}) > 1
-        or base.device != specs[0].device
+        or len({(spec.task, spec.network, spec.device, spec.own_base) for spec in specs}) > 1
     ):
         return None
-    words = [f"--pretrain-epochs {base.optim.epochs}", f"--epochs {epochs.pop()}"]
-    if base.optim.batch_size != OptimSpec.of().batch_size:
-        words.append(f"--batch-size {base.optim.batch_size}")
+    alpha, targets = shared.pop()
+    if any(a != type(a).of(rank=a.rank, alpha=alpha, target_modules=targets) for a in adapters):
+        return None
+    words = []
+    if base is not None:
+        if (
+            base.optim.learning_rate != default_rate(PretrainSpec, network)
+            or (base.seed and not specs[0].own_base)
+            or base.device != specs[0].device
+        ):
+            return None
+        words.append(f"--pretrain-epochs {base.optim.epochs}")
+    words.append(f"--epochs {specs[0].optim.epochs}")
+    optim = alike.pop()
+    words += [
+        f"--{field.replace('_', '-')} {value if isinstance(value, str) else repr(value)}"
+        for field in OptimSpec.model_fields
+        if (value := getattr(optim, field)) != getattr(usual, field)
+    ]
     words += [f"--adapters {' '.join(kinds)}"] if kinds != [LoRASpec.name()] else []
     words.append(f"--rank {' '.join(map(str, ranks))}")
-    if (alpha := alphas.pop()) != LoRASpec.of().alpha:
-        words.append(f"--alpha {alpha:g}")
+    words += [f"--alpha {alpha:g}"] if alpha != LoRASpec.of().alpha else []
+    words += [f"--targets {shlex.join(targets)}"] if targets != LoRASpec.of().target_modules else []
     controls = [kind for kind in methods(Role.CONTROL) if any(spec.kind == kind for spec in specs)]
     return [*words, "--controls " + " ".join(controls)] if controls else words
 
 
 def _rate_options(specs: Sequence[RunSpec]) -> list[str] | None:
     """Learning rates, tuned or not; None where they are none that the command would try."""
+    network = specs[0].network
     tried: dict[MethodSpec, set[float]] = {}
     for spec in specs:
         tried.setdefault(spec.method, set()).add(spec.optim.learning_rate)
@@ -116,7 +174,7 @@ def _rate_options(specs: Sequence[RunSpec]) -> list[str] | None:
         return None
     centres: dict[str, float] = {}
     for method, rates in tried.items():
-        prior = default_rate(method)
+        prior = default_rate(method, network)
         # A rate that these lie around: the method's default if it is one, else the middle one.
         options = [prior] if method.role is Role.CONTROL else [prior, sorted(rates)[len(rates) // 2]]
         centre = next((rate for rate in options if set(_around(rate, count)) == rates), None)
@@ -125,7 +183,7 @@ def _rate_options(specs: Sequence[RunSpec]) -> list[str] | None:
     words = [
         f"--lr-{kind} {centres[kind]!r}"
         for kind, method in (methods(Role.REFERENCE) | methods(Role.ADAPTER)).items()
-        if kind in centres and centres[kind] != default_rate(method)
+        if kind in centres and centres[kind] != default_rate(method, network)
     ]
     return words if count == 1 else [*words, f"--tune {count}"]
 

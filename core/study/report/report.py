@@ -174,14 +174,11 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
 
 def _command(evidence: Evidence, margin: float) -> str | None:
     specs = [run.spec for run in evidence.members]
-    if not evidence.bases or any(dataset not in evidence.datasets for dataset in _datasets(evidence)):
+    bases = [run.spec for run in evidence.bases]
+    tasks = [task for spec in (*bases, *specs) for task in (spec.task, spec.source) if task is not None]
+    if any(task.dataset not in evidence.datasets for task in tasks):
         return None
-    return compare_command(evidence.bases[0].spec, specs, evidence.datasets, margin)
-
-
-def _datasets(evidence: Evidence) -> set[str]:
-    first = evidence.members[0].spec
-    return {first.task.dataset, evidence.bases[0].spec.task.dataset}
+    return compare_command(bases[0] if bases else None, specs, evidence.datasets, margin)
 
 
 def _sections(evidence: Evidence, found: Verdict, customers: int) -> list[Section]:

@@ -1,0 +1,100 @@
+"""What the options of ``compare`` ask for together: which datasets, and which options contradict each other."""
+
+from __future__ import annotations
+
+import argparse
+
+from core.data.catalog import Catalog
+from core.errors import SpecError
+from core.networks.library.known import KNOWN
+from core.networks.network import NetworkSpec
+from core.networks.registry import FAMILIES, families_for
+
+FIRST = KNOWN[0].name
+"""The network that sentences give as an example."""
+
+
+def check_consistent(options: argparse.Namespace) -> None:
+    """Check options that say something about each other, before anything is read.
+
+    Raises:
+        SpecError: two of them contradict each other; the message says which one to leave out.
+    """
+    direct = "--data" if options.data is not None else "--direct" if options.direct else ""
+    columns = [flag for flag in ("text", "label", "part") if getattr(options, flag) is not None]
+    if columns and options.data is None:
+        raise SpecError(f"--{columns[0]} names a column of a file: name the file with --data.")
+    if direct and options.network is None:
+        raise SpecError(f"{direct} fine-tunes a network that has weights: name one, as in --network {FIRST}.")
+    if options.data is not None and options.target is not None:
+        raise SpecError("--data is what the network learns, and so is --target: leave one of them out.")
+    for flag, given in {
+        "--source": options.source is not None,
+        "--preset": options.preset is not None,
+        "--pretrain-epochs": options.pretrain_epochs is not None,
+        "--vary-bases": options.vary_bases,
+    }.items():
+        if direct and given:
+            instead = ", and use --shots for few examples" if options.preset == "ten-shot" else ""
+            raise SpecError(f"{direct} fine-tunes the network without a source: leave {flag} out{instead}.")
+
+
+def dataset_names(catalog: Catalog, options: argparse.Namespace) -> tuple[str, str | None]:
+    """The source and the target that the options ask for.
+
+    Args:
+        catalog: all datasets.
+        options: consistent ones.
+
+    Returns:
+        The source, empty for a network that is fine-tuned as it is; and the target, None where it follows from the
+        source or is the file of ``--data``.
+
+    Raises:
+        DatasetError: there is no such dataset.
+        SpecError: one is of a kind that the network does not learn, or has no texts to be cut.
+    """
+    source: str | None = options.source
+    target: str | None = options.target
+    kind = family_of(options).learns
+    if options.data is not None:
+        return "", None
+    if options.direct:
+        source, target = "", target or catalog.best(kind)
+    elif source is None:
+        source = catalog.best(kind if options.network is not None else "")
+    for name in filter(None, (source, target)):
+        check_kind(catalog, options.network, name)
+        own = catalog.info(name).kind
+        if options.length is not None and own != "text":
+            raise SpecError(f"--length is for texts, but {name} has {own}s: leave it out.")
+    return source, target
+
+
+def family_of(options: argparse.Namespace) -> type[NetworkSpec]:
+    """The family of the network that the options name, or the first one if they name none."""
+    return next(family for family in FAMILIES if family.is_brought == (options.network is not None))
+
+
+def check_kind(catalog: Catalog, network: str | None, dataset: str) -> None:
+    """Check that a dataset is of the kind that a network learns.
+
+    Args:
+        catalog: all datasets.
+        network: the name of one with weights; None for one that is made for the data.
+        dataset: name of the dataset.
+
+    Raises:
+        DatasetError: there is no such dataset.
+        SpecError: it is of another kind.
+    """
+    kind = catalog.info(dataset).kind
+    learnt = {family.learns for family in FAMILIES if family.is_brought}
+    if network is not None and kind not in learnt:
+        wanted = next(iter(learnt))
+        raise SpecError(
+            f"{network} reads {wanted}s, but {dataset} has {kind}s: leave --network out, or name a dataset of "
+            f"{wanted}s such as {catalog.best(wanted)}."
+        )
+    if network is None and all(family.is_brought for family in families_for(kind)):
+        raise SpecError(f"{dataset} has {kind}s: name a network that reads them, as in --network {FIRST}.")

@@ -1,0 +1,186 @@
+"""Following the runs of an experiment, and printing its comparison: the end of ``compare`` and of ``grow``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from statistics import fmean
+from typing import Any
+
+from tqdm import tqdm
+
+from core.engine.cost import plan
+from core.engine.job import ADAPTER, NETWORK
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.method import Role
+from core.store.record import Experiment, Run
+from core.study.arms.arm import arms_of
+from core.study.arms.choice import chosen_arms, dropped_sentences
+from core.study.arms.fairness import comparable
+from core.study.arms.tables import comparison_text, plain_table
+from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
+from core.study.arms.verdict import Verdict, verdict
+from core.study.arms.verdict_words import costs, explanation, headline
+from core.study.report.html import write_report
+from core.study.report.report import report_of
+
+POLL_SECONDS = 0.1
+
+
+def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argparse.Namespace) -> int:
+    """Wait until the new runs of an experiment have ended, and print its comparison.
+
+    Args:
+        lab: trains them.
+        experiment: with all its runs.
+        new: ids of those that were just queued.
+        options: those of :func:`core.cli.options.add_output`.
+
+    Returns:
+        The exit status: 1 if a run that the comparison needs has failed.
+    """
+    follow(lab, new)
+    members = lab.members(experiment)
+    bases, ended = lab.runs_of(_bases_of(members)), lab.runs_of(new)
+    needed = _bases_of(ended)
+    failed = [run for run in (*bases, *ended) if run.result is None and (run in ended or run.id in needed)]
+    for run in failed:
+        print(f"error: {run.spec.label}, seed {run.spec.seed}: {run.cause or run.state}", file=sys.stderr)
+    # With tuning, a rate at which training diverges is a result; without it, any failed run is a failure.
+    tuned = is_tuned(run.spec for run in members)
+    lost = bool(bases) and not any(run.result for run in bases)
+    fatal = any(run in failed for run in bases[:1]) if tuned else bool(failed)
+    if lost or fatal or not any(run.result for run in members):
+        return 1
+    if options.report:
+        write_report(options.report, report_of(lab, experiment, options.within))
+        print(f"The report is in {options.report}.", file=sys.stderr)
+    if options.json:
+        print(json.dumps(as_json(lab, bases, members, options.within), indent=2))
+    else:
+        print_comparison(members, options.within)
+    return 0
+
+
+def _bases_of(runs: Iterable[Run]) -> list[str]:
+    """Ids of the pretrain runs that runs start from, each once; none for networks that are fine-tuned as brought."""
+    return list(dict.fromkeys(run.spec.base for run in runs if run.spec.base is not None))
+
+
+def follow(lab: Lab, new: Sequence[str]) -> None:
+    """Show a progress bar on stderr until these runs and their bases have ended."""
+    ids = [*_bases_of(lab.runs_of(new)), *new]
+    with tqdm(
+        total=len(ids), file=sys.stderr, unit="run", bar_format="{desc} {bar} {n:.1f}/{total_fmt} {elapsed}"
+    ) as bar:
+        while True:
+            runs = lab.runs_of(ids)
+            live = [run for run in runs if run.is_live]
+            bar.n = sum(run.progress if run.is_live else 1 for run in runs)
+            now = next((run for run in live if run.state == "running"), None)
+            bar.set_description_str(f"{now.spec.label}, seed {now.spec.seed}" if now else "waiting", refresh=True)
+            if not live:
+                bar.set_description_str("done")
+                return
+            time.sleep(POLL_SECONDS)
+
+
+def print_comparison(members: list[Run], margin: float) -> None:
+    """Print the runs of an experiment as a table, the verdict, and what limits it."""
+    chosen = chosen_arms(members)
+    print(plain_table(comparison_text(chosen or arms_of(members)), turned=True))
+    print()
+    found = verdict(members, margin)
+    print(headline(found))
+    for sentence in filter(None, [*explanation(found), costs(found)]):
+        print(sentence)
+    warnings = dropped_sentences(members) + comparable(members)
+    if chosen and is_tuned(run.spec for run in members):
+        choices = rate_choices(members)
+        print(choice_sentence(choices))
+        warnings = end_sentences(choices) + warnings
+    for warning in warnings:
+        print(f"Note: {warning}")
+
+
+def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run], margin: float | None = None) -> dict[str, Any]:
+    """The object that ``--json`` prints.
+
+    Args:
+        lab: has the files.
+        bases: the pretrain runs that the experiment starts from; none for a network that is fine-tuned as brought.
+        runs: of the experiment.
+        margin: points that a setting may fall short of full fine-tuning.
+    """
+    results = {run.id: run.result for run in (*bases, *runs) if run.result}
+    arms = []
+    chosen = {arm.key for arm in chosen_arms(runs)}
+    for arm in arms_of(runs):
+        own = [results[run.id] for run in arm.runs]
+        arms.append(
+            {
+                "label": arm.label,
+                "method": FullSpec.name() if arm.role is Role.CONTROL else arm.spec.kind,
+                "control": arm.spec.kind if arm.role is Role.CONTROL else None,
+                "learning_rate": arm.learning_rate,
+                "chosen": arm.key in chosen,
+                "rank": arm.adapter.rank if arm.adapter else None,
+                "trainable_parameters": own[0].trainable_parameters,
+                "validation_accuracy": [result.validation_accuracy for result in own],
+                "accuracy": [result.accuracy for result in own],
+                "source_accuracy": [result.source_accuracy for result in own],
+                "seconds": fmean(result.seconds for result in own),
+                "adapter": str(lab.artifacts.path(arm.runs[0].id, ADAPTER)) if arm.adapter else None,
+                "runs": [run.id for run in arm.runs],
+            }
+        )
+    return {
+        "device": next(results[run.id].device for run in runs if run.id in results),
+        "base": _base_as_json(lab, bases, runs),
+        "arms": arms,
+        "verdict": _verdict_as_json(verdict(runs, margin)),
+    }
+
+
+def _base_as_json(lab: Lab, bases: Sequence[Run], runs: Sequence[Run]) -> dict[str, Any]:
+    """The first base that has a result; where a network is fine-tuned as it was brought, there is no run."""
+    network = runs[0].spec.network
+    folder = None if network.brought is None else lab.networks.folder(network.brought)
+    base = next((run for run in bases if run.result is not None), None)
+    if base is None or base.result is None:
+        return {
+            "run": None,
+            "accuracy": None,
+            "parameters": plan(network, FullSpec()).parameters,
+            "weights": str(folder),
+            "network": str(folder),
+        }
+    return {
+        "run": base.id,
+        "accuracy": base.result.accuracy,
+        "parameters": base.result.parameters,
+        "weights": str(lab.artifacts.path(base.id, NETWORK)),
+        "network": None if folder is None else str(folder),
+    }
+
+
+def _verdict_as_json(found: Verdict) -> dict[str, Any]:
+    told = found.told.difference if found.told is not None and not found.reason else None
+    # Full fine-tuning minus itself is nothing: the difference is then that of the best adapter setting.
+    known = told is not None and isfinite(told.interval.half_width)
+    return {
+        "level": str(found.level),
+        "sentence": headline(found),
+        "choice": found.choice.label if found.choice is not None else None,
+        "difference": told.interval.mean if told is not None else None,
+        "interval": [told.interval.low, told.interval.high] if told is not None and known else None,
+        "p": told.p if told is not None and isfinite(told.p) else None,
+        "seeds": found.seeds,
+        "seeds_needed": told.seeds_needed if told is not None else None,
+        "adapter_run": found.offered.id if found.offered is not None else None,
+    }

@@ -1,0 +1,45 @@
+"""Networks that commands are given by name: found in the library of the home folder, or brought to it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from core.networks.library.card import NetworkCard
+from core.networks.library.known import KNOWN, known
+from core.networks.library.networks import Networks
+
+NAMES = (
+    f"{', '.join(network.name for network in KNOWN)}, a name at Hugging Face, a folder, or the digest of one that was "
+    "brought before"
+)
+"""What a network may be given as, for the help of options."""
+
+
+def network_named(networks: Networks, name: str) -> NetworkCard:
+    """The network of this name; one that is not in the library yet is brought, with a progress bar on stderr.
+
+    A folder is read again each time, since what is in it may have changed; the library keeps equal files once.
+
+    Args:
+        networks: the library.
+        name: see :data:`NAMES`.
+
+    Raises:
+        NetworkFileError: there is none, or something is wrong with it.
+        StorageFullError: there is no room for it.
+    """
+    path = Path(name).expanduser()
+    is_folder = known(name) is None and path.is_dir()
+    found = None if is_folder else networks.find(name)
+    if found is not None:
+        return found
+    title = path.resolve().name if is_folder else name
+    with tqdm(total=1.0, file=sys.stderr, desc=title, bar_format="{desc} {bar} {percentage:.0f} % {elapsed}") as bar:
+
+        def show(done: float) -> None:
+            bar.update(done - bar.n)
+
+        return networks.bring(name, show, folders=True)

@@ -1,0 +1,74 @@
+"""Options that several commands share, and options that are fields of specs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from core.errors import LabError
+from core.spec import Spec, bounds
+from core.study.arms.verdict import MarginSpec
+
+
+def add_home(parser: argparse.ArgumentParser) -> None:
+    """Add ``--home``, for :meth:`core.settings.Settings.from_environment`."""
+    parser.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")
+
+
+def add_within(parser: argparse.ArgumentParser) -> None:
+    """Add ``--within``, the margin of a verdict."""
+    add_field(parser, "--within", MarginSpec, "within", metavar="X")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that prints a comparison; see :func:`check_output`."""
+    add_within(parser)
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the decision report, one HTML file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+
+
+def check_output(options: argparse.Namespace) -> None:
+    """Check the options of :func:`add_output` before anything is trained.
+
+    Raises:
+        LabError: the margin is out of bounds, or there is no folder for the report.
+    """
+    MarginSpec.of(within=options.within)
+    if options.report and not options.report.absolute().parent.is_dir():
+        raise LabError(f"The folder of {options.report} does not exist: make it, or name another file.")
+
+
+def add_field(
+    parser: argparse.ArgumentParser,
+    flag: str,
+    spec: type[Spec],
+    field: str,
+    more: str = "",
+    shown: object = None,
+    **settings: Any,
+) -> None:
+    """Add an option with the type, meaning, default and bounds of a spec's field.
+
+    Args:
+        parser: of the command.
+        flag: the option, as in ``--rank``.
+        spec: the class of the spec.
+        field: its field: a number, or one of several words.
+        more: what the value is of, after the field's title.
+        shown: the default in words; None shows the value itself.
+        settings: of :meth:`argparse.ArgumentParser.add_argument`; ``default`` replaces that of the field.
+    """
+    about, kind = bounds(spec, field), spec.model_fields[field].annotation
+    default = settings.setdefault("default", about.default)
+    shown = shown or (default[0] if isinstance(default, list) else default)
+    limits = f"{about.low:g} to {about.high:g}" if about.low is not None and about.high is not None else ""
+    title = f"{about.title}, {more}" if more else about.title
+    notes = "; ".join(filter(None, [limits, f"default {shown}"]))
+    settings |= {"choices": get_args(kind)} if get_origin(kind) is Literal else {"type": number_type(kind)}
+    parser.add_argument(flag, help=f"{title}: {about.description} ({notes})".replace("%", "%%"), **settings)
+
+
+def number_type(annotation: Any) -> type[int] | type[float]:
+    """The type of numbers in a field's annotation, such as ``int | None``."""
+    return int if int in (annotation, *get_args(annotation)) else float

@@ -1,0 +1,32 @@
+"""``python -m core report``: write the report of an existing experiment."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from core.cli.options import add_home, add_within
+from core.lab import Lab
+from core.settings import Settings
+from core.study.report.html import write_report
+from core.study.report.report import report_of
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to a parser."""
+    job = commands.add_parser("report", help="write the report of an existing experiment")
+    job.set_defaults(command=report)
+    job.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
+    job.add_argument("file", type=Path, metavar="FILE", help="HTML file to write")
+    add_home(job)
+    add_within(job)
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write the report of an experiment in the home folder."""
+    lab = Lab(Settings.from_environment(options.home))
+    try:
+        write_report(options.file, report_of(lab, lab.experiment(options.experiment), options.within))
+    finally:
+        lab.close()
+    return 0
