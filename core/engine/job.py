@@ -22,7 +22,7 @@ from core.memory import Growth, is_out_of_memory
 from core.methods.merging import merged_copy
 from core.methods.parameters import count_parameters
 from core.networks.file import network_bytes, read_network, write_network
-from core.networks.fingerprint import fingerprint
+from core.networks.fingerprint import base_fingerprint
 from core.run_spec import RunSpec
 from core.settings import choose_device, device_name
 from core.store.record import Result
@@ -329,6 +329,6 @@ def _write(
     card = Card.of(context.run, spec, result)
     probe = {name: tensor.cpu() for name, tensor in probe.items()}
     digest = write_adapter(
-        path, network, spec.adapter, base_fingerprint=fingerprint(base.state_dict()), card=card, probe=probe
+        path, network, spec.adapter, base_fingerprint=base_fingerprint(base), card=card, probe=probe
     )
     return replace(result, checkpoint_bytes=checkpoint, adapter_bytes=path.stat().st_size), {ADAPTER: digest}
