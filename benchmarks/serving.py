@@ -22,7 +22,7 @@ from core.adapter import Card, adapter_bytes, read_adapter
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import merged_copy
-from core.networks.fingerprint import fingerprint
+from core.networks.fingerprint import base_fingerprint
 from core.networks.perceptron import PerceptronSpec
 from core.serving.mixed import MixedNetwork
 
@@ -46,7 +46,7 @@ def trained(base: nn.Module, seed: int) -> nn.Module:
 
 def ours(base: nn.Module, networks: Sequence[nn.Module], count: int) -> tuple[Answer, MixedNetwork]:
     """LoRA Lab with ``count`` adapters, copies of a few."""
-    mark, probe = fingerprint(base.state_dict()), torch.rand(8, 784)
+    mark, probe = base_fingerprint(base), torch.rand(8, 784)
     files = [
         read_adapter(adapter_bytes(network, SPEC, base_fingerprint=mark, card=Card("r", "b"), probe=probe))
         for network in networks

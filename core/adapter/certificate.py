@@ -37,7 +37,7 @@ class Certificate:
     tensors_sha256: str
     config_sha256: str
     parameters: int
-    """Number of values in the adapter's tensors."""
+    """Number of values in all tensors of the file."""
     rank: int
     """The requested rank."""
     layers: Mapping[str, int]
@@ -49,10 +49,15 @@ class Certificate:
     """Maximum difference between the logits of the reloaded adapter and of the trained network."""
     merged_difference: float
     """Maximum difference between the logits of the merged and of the unmerged network."""
+    head_parameters: int = 0
+    """How many of the values are those of the head, which was trained whole; 0 for a network without a new head."""
 
     def to_json(self) -> bytes:
         """Serialize; the same bytes for the same certificate."""
-        return json_bytes(asdict(self))
+        values = asdict(self)
+        if not self.head_parameters:  # as in files of earlier versions
+            del values["head_parameters"]
+        return json_bytes(values)
 
     @classmethod
     def from_json(cls, content: bytes) -> Certificate:
@@ -66,8 +71,8 @@ class Certificate:
             field.name: {"str": str, "int": int, "float": (int, float)}.get(str(field.type), dict)
             for field in fields(cls)
         }
-        if set(values) != set(kinds):
-            odd = printable(", ".join(sorted(set(values) ^ set(kinds))), 200)
+        if odd_fields := (set(values) ^ set(kinds)) - {"head_parameters"}:
+            odd = printable(", ".join(sorted(odd_fields)), 200)
             raise AdapterError(f"{CERTIFICATE} of the adapter file lacks or adds fields: {odd}.")
         for name, value in values.items():
             if isinstance(value, bool) or not isinstance(value, kinds[name]) or not _is_sound(value, kinds[name]):

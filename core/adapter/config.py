@@ -6,11 +6,13 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from core.adapter.archive import CONFIG, json_bytes, json_object, printable
 from core.errors import AdapterError
 from core.methods.layers import AdaptedLinear, LoRALayer, Scaling, alpha_for, scaling_factor
+from core.methods.linear import is_transposed
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
 from core.methods.registry import adapter_methods
@@ -36,21 +38,38 @@ HARMLESS = {
 """Fields that do not affect what a trained adapter computes on a plain network. PEFT corrects ``fan_in_fan_out`` by the
 type of each layer."""
 
-SUPPORTED = {"peft_type", "r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern", "alpha_pattern"}
+SUPPORTED = {
+    "alpha_pattern",
+    "lora_alpha",
+    "modules_to_save",
+    "peft_type",
+    "r",
+    "rank_pattern",
+    "target_modules",
+    "use_rslora",
+}
+
+CLASSIFICATION = "SEQ_CLS"
+"""PEFT's task type of networks that classify texts."""
+CLASSIFIERS = ("classifier", "score")
+"""What PEFT adds to ``modules_to_save`` for that task type."""
 
 STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 """Values of ``init_lora_weights`` that do not change the base; PiSSA, OLoRA, CorDA and LoftQ do."""
 
 MAX_RANK = 4096
+MAX_SAVED = 64
+"""Maximum number of modules that are trained whole."""
 MAX_ALPHA = 1e9
-MAX_NAMES = 1000
-"""Maximum number of layer names, each of which is compared with every layer."""
+MAX_NAMES = 4096
+"""Maximum number of names of layers; those that are no full paths are compared with every layer."""
 MAX_PATTERNS = 100
-"""Maximum number of patterns, each a regular expression that is matched against every layer."""
+"""Maximum number of patterns that are no plain names, each a regular expression that is matched against every layer."""
 
 # Patterns are regular expressions in PEFT. At most one repetition and one group, so that matching is always fast.
 _ATOM = r"([\w.\\-]|\[[\w-]+\])"
 _PATTERN = re.compile(rf"\^?(\.\*)?{_ATOM}*(\(({_ATOM}|\|)+\){_ATOM}*)?\$?")
+_PLAIN = re.compile(r"[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -68,12 +87,21 @@ class AdapterConfig:
     alpha_pattern: Mapping[str, float]
     method: type[LowRankSpec] = LoRASpec
     """The method whose layers compute the adapter."""
+    modules_to_save: tuple[str, ...] = ()
+    """Ends of the paths of modules that are trained whole and saved with the adapter: the head."""
+    fan_in_fan_out: bool = False
+    """Whether all adapted layers are transposed. PEFT finds out by itself, but warns where this says otherwise."""
 
     @classmethod
-    def of(cls, lora: LowRankSpec, layers: Mapping[str, AdaptedLinear]) -> AdapterConfig:
+    def of(cls, lora: LowRankSpec, layers: Mapping[str, AdaptedLinear], head: Iterable[str] = ()) -> AdapterConfig:
         """The config with which PEFT computes the same as ``layers``.
 
         Layers are named by their full paths, because ``0`` would also match any other path that ends in ``.0``.
+
+        Args:
+            lora: the settings of the adapters.
+            layers: the adapted layers, by path.
+            head: paths of the modules that are trained whole.
         """
         alpha = _peft_alpha(lora.scaling, lora.alpha, lora.rank)
         ranks = {path: layer.lora.rank for path, layer in layers.items()}
@@ -86,6 +114,8 @@ class AdapterConfig:
             rank_pattern={path: rank for path, rank in ranks.items() if rank != lora.rank},
             alpha_pattern={path: own for path, own in alphas.items() if own != alpha},
             method=type(lora),
+            modules_to_save=tuple(head),
+            fan_in_fan_out=bool(layers) and all(is_transposed(layer.linear) for layer in layers.values()),
         )
 
     @classmethod
@@ -119,6 +149,8 @@ class AdapterConfig:
             rank_pattern={key: _rank(value) for key, value in _patterns(values, "rank_pattern")},
             alpha_pattern={key: _alpha(value) for key, value in _patterns(values, "alpha_pattern")},
             method=method,
+            modules_to_save=_saved(values),
+            fan_in_fan_out=bool(values.get("fan_in_fan_out")),
         )
 
     def to_json(self) -> bytes:
@@ -129,7 +161,7 @@ class AdapterConfig:
                 # PEFT would look for a name on the Hub, where it may be a different model.
                 "base_model_name_or_path": None,
                 "bias": "none",
-                "fan_in_fan_out": False,
+                "fan_in_fan_out": self.fan_in_fan_out,
                 "inference_mode": True,
                 "init_lora_weights": True,
                 "lora_alpha": _number(self.alpha),
@@ -141,19 +173,30 @@ class AdapterConfig:
                 "target_modules": (
                     self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
                 ),
-                "task_type": None,
+                "task_type": CLASSIFICATION if self.modules_to_save else None,
                 "use_rslora": self.use_rslora,
+                **({"modules_to_save": list(self.modules_to_save)} if self.modules_to_save else {}),
                 **self.method.peft_fields,
             }
         )
 
     def targets(self, path: str) -> bool:
         """Whether the linear layer at ``path`` has an adapter: PEFT's ``check_target_module_exists``."""
+        if any(f".{name}." in f".{path}." for name in self.modules_to_save):
+            return False
         if self.target_modules == "all-linear":
             return True
         if isinstance(self.target_modules, str):
             return re.fullmatch(self.target_modules, path) is not None
-        return any(path == name or path.endswith("." + name) for name in self.target_modules)
+        return not self._names.isdisjoint(endings(path))
+
+    def saves(self, path: str) -> bool:
+        """Whether the module at ``path`` is trained whole: the rule of PEFT's ``_set_trainable``."""
+        return path.endswith(self.modules_to_save)
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.target_modules)
 
     def rank_of(self, path: str) -> int:
         """The rank of the layer at ``path``."""
@@ -197,9 +240,26 @@ def _peft_alpha(scaling: Scaling, alpha: float, rank: int) -> float:
     return next((value for value in candidates if scaling_factor("alpha/r", value, rank) == alpha), near)
 
 
+def endings(path: str) -> list[str]:
+    """A path and its last components: ``a.b``, and ``b``."""
+    parts = path.split(".")
+    return [".".join(parts[i:]) for i in range(len(parts))]
+
+
 def _first_match(patterns: Iterable[str], path: str) -> str:
     """PEFT's ``get_pattern_key``: the first pattern that matches the end of ``path``, else ``path``."""
-    return next((key for key in patterns if re.match(rf"(.*\.)?({key})$", path)), path)
+    return next((key for key in patterns if _matches(key, path)), path)
+
+
+def _matches(pattern: str, path: str) -> bool:
+    """Whether a pattern matches the end of ``path``."""
+    if not _PLAIN.fullmatch(pattern):
+        return re.match(rf"(.*\.)?({pattern})$", path) is not None
+    # The same without a regular expression, because a file may have a name for each of hundreds of layers.
+    start = len(path) - len(pattern)
+    if start < 0 or pattern[-1] not in (path[-1], ".") or path[start - 1 : start] not in ("", "."):
+        return False
+    return all(wanted in (".", found) for wanted, found in zip(pattern, path[start:], strict=True))
 
 
 def _number(value: float) -> float | int:
@@ -230,19 +290,34 @@ def _targets(value: Any) -> tuple[str, ...] | str:
     return tuple(value)
 
 
+def _saved(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The modules that are trained whole, with those that PEFT adds for the task type."""
+    found = values.get("modules_to_save") or []
+    if not isinstance(found, list) or not all(isinstance(n, str) and _PLAIN.fullmatch(n) for n in found):
+        raise AdapterError(f"modules_to_save in {CONFIG} must name the modules that are trained whole.")
+    if len(found) > MAX_SAVED:
+        raise AdapterError(f"modules_to_save in {CONFIG} has {len(found):,} names: the limit is {MAX_SAVED}.")
+    added = CLASSIFIERS if values.get("task_type") == CLASSIFICATION else ()
+    return tuple(dict.fromkeys((*found, *added)))
+
+
 def _patterns(values: Mapping[str, Any], field: str) -> Iterable[tuple[str, Any]]:
     patterns = values.get(field) or {}
     if not isinstance(patterns, dict):
         raise AdapterError(f"{field} in {CONFIG} must map names of layers to numbers.")
-    if len(patterns) > MAX_PATTERNS:
-        raise AdapterError(f"{field} in {CONFIG} has {len(patterns):,} patterns: the limit is {MAX_PATTERNS}.")
+    if len(patterns) > MAX_NAMES:
+        raise AdapterError(f"{field} in {CONFIG} has {len(patterns):,} names: the limit is {MAX_NAMES:,}.")
+    if (count := sum(not _PLAIN.fullmatch(key) for key in patterns)) > MAX_PATTERNS:
+        raise AdapterError(f"{field} in {CONFIG} has {count:,} patterns: the limit is {MAX_PATTERNS}.")
     return [(_checked_pattern(key), value) for key, value in patterns.items()]
 
 
 def _checked_pattern(pattern: str) -> str:
     """Return the pattern if it is a name or a simple regular expression that is always fast to match."""
+    if _PLAIN.fullmatch(pattern) and len(pattern) <= 256:
+        return pattern
     try:
-        if pattern != "all-linear" and (len(pattern) > 256 or not _PATTERN.fullmatch(pattern)):
+        if len(pattern) > 256 or not _PATTERN.fullmatch(pattern):
             raise ValueError("LoRA Lab accepts names and patterns such as .*layers\\.(0|2)")
         re.compile(pattern)
         re.compile(rf"(.*\.)?({pattern})$")

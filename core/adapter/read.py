@@ -1,4 +1,4 @@
-"""Read adapter files; incomplete, unsafe and inconsistent ones are refused."""
+"""Read adapter files, and put them on their base; incomplete, unsafe and inconsistent ones are refused."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, printable, read_entries
 from core.adapter.certificate import Certificate
-from core.adapter.config import AdapterConfig
+from core.adapter.config import AdapterConfig, endings
 from core.errors import AdapterError, BaseMismatchError
 from core.methods.layers import AdaptedLinear
 from core.methods.linear import features, is_linear
+from core.methods.heads import head_state, unfreeze_head
 from core.methods.merging import adapted_layers
-from core.networks.fingerprint import fingerprint
+from core.networks.fingerprint import base_fingerprint
 from core.tensor_file import read_tensors
 
 FINGERPRINT = "base_fingerprint"
@@ -28,7 +29,12 @@ FINGERPRINT = "base_fingerprint"
 MAX_NAME = 256
 """Maximum length of a tensor's name, because the time to match patterns grows with it."""
 
-_NAME = re.compile(r"base_model\.model\.(.+?)\.(lora_\w+(?:\.weight)?)")
+PREFIX = "base_model.model."
+"""What PEFT puts before the names of a network."""
+
+_NAME = re.compile(rf"{re.escape(PREFIX)}(.+?)\.(lora_\w+(?:\.weight)?)")
+OUTPUTS = ("classifier", "score", "classifier.out_proj")
+"""Paths of the last layer of the classifiers of transformers."""
 MATRICES = ("lora_A.weight", "lora_B.weight")
 """PEFT's names of A and B."""
 
@@ -42,6 +48,8 @@ class AdapterFile:
     config: AdapterConfig
     tensors: Mapping[str, Tensor]
     """By PEFT's names: ``lora_A.weight`` of shape (r, in), ``lora_B.weight`` of shape (out, r)."""
+    head: Mapping[str, Tensor]
+    """Tensors of the modules that were trained whole, by their names in the network; empty if there are none."""
     base_fingerprint: str | None
     """Fingerprint of the base it was trained on; None in files written by PEFT, which have none."""
     certificate: Certificate | None
@@ -54,8 +62,19 @@ class AdapterFile:
 
     @property
     def parameters(self) -> int:
-        """Number of values in all tensors."""
-        return sum(tensor.numel() for tensor in self.tensors.values())
+        """Number of values in all tensors, those of the head included."""
+        return sum(tensor.numel() for tensor in self.tensors.values()) + self.head_parameters
+
+    @property
+    def head_parameters(self) -> int:
+        """Number of values in the tensors of the head."""
+        return sum(tensor.numel() for tensor in self.head.values())
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of outputs of the head, for those who build its base; None if it has no layer of a known name."""
+        found = (self.head.get(f"{name}.weight") for name in OUTPUTS)
+        return next((len(weight) for weight in found if weight is not None and weight.ndim == 2), None)
 
     def matrices(self, path: str) -> tuple[Tensor, Tensor]:
         """A of shape (in, r) and B of shape (r, out) of one layer, in float32."""
@@ -70,7 +89,7 @@ class AdapterFile:
 
 def tensor_name(path: str, name: str) -> str:
     """PEFT's name of a tensor of the layer at ``path``, as in :meth:`core.methods.layers.AdaptedLinear.tensors`."""
-    return f"base_model.model.{path}.{name}"
+    return f"{PREFIX}{path}.{name}"
 
 
 def read_adapter(source: Path | bytes) -> AdapterFile:
@@ -88,10 +107,12 @@ def read_adapter(source: Path | bytes) -> AdapterFile:
     config = AdapterConfig.from_json(entries[CONFIG])
     tensors, metadata = read_tensors(entries[TENSORS], f"{TENSORS} of the adapter file", AdapterError)
     base = metadata.get(FINGERPRINT)
+    head = _head(config, tensors)
+    tensors = {name: tensor for name, tensor in tensors.items() if name.removeprefix(PREFIX) not in head}
     _check_tensors(config, tensors)
     digest = hashlib.sha256(entries[TENSORS]).hexdigest()
     certificate = Certificate.from_json(entries[CERTIFICATE]) if CERTIFICATE in entries else None
-    adapter = AdapterFile(config, tensors, base, certificate, digest)
+    adapter = AdapterFile(config, tensors, head, base, certificate, digest)
     if (certificate is None) != (base is None):
         raise AdapterError(f"The adapter file is incomplete: {CERTIFICATE} or the base's fingerprint is missing.")
     if certificate is not None:
@@ -100,7 +121,7 @@ def read_adapter(source: Path | bytes) -> AdapterFile:
 
 
 def apply_adapter(base: nn.Module, adapter: AdapterFile) -> nn.Module:
-    """Return a copy of ``base`` with the adapter, and with all weights of the base frozen.
+    """Return a copy of ``base`` with the adapter and its head, and with all other weights frozen.
 
     Raises:
         BaseMismatchError: the adapter was trained on another base, or its shapes do not fit this one.
@@ -108,11 +129,26 @@ def apply_adapter(base: nn.Module, adapter: AdapterFile) -> nn.Module:
     """
     if adapted_layers(base):
         raise AdapterError("This network already has LoRA adapters: apply the adapter to the base network.")
-    network = copy.deepcopy(base).requires_grad_(False)
-    for path, layer in layers_of(network, adapter, fingerprint(base.state_dict())).items():
+    return put_on(copy.deepcopy(base), adapter, base_fingerprint(base))
+
+
+def put_on(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> nn.Module:
+    """Add an adapter to ``base`` in place, and freeze all weights that are not its own; returns ``base``.
+
+    Raises:
+        BaseMismatchError: see :func:`apply_adapter`; ``base`` is unchanged.
+    """
+    layers = layers_of(base, adapter, base_fingerprint)
+    _check_head(base, adapter)
+    base.requires_grad_(False)
+    with torch.no_grad():
+        for name, tensor in head_state(base).items():
+            tensor.copy_(adapter.head[name])
+    unfreeze_head(base)
+    for path, layer in layers.items():
         parent, _, name = path.rpartition(".")
-        setattr(network.get_submodule(parent), name, layer)
-    return network
+        setattr(base.get_submodule(parent), name, layer)
+    return base
 
 
 def layers_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> dict[str, AdaptedLinear]:
@@ -142,6 +178,46 @@ def layers_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> d
             linear, A, B, adapter.config.alpha_of(path), adapter.config.scaling, adapter.vectors(path)
         )
     return layers
+
+
+def _check_head(base: nn.Module, adapter: AdapterFile) -> None:
+    """Raises: BaseMismatchError: the adapter's head is not the one that ``base`` has a place for."""
+    own = head_state(base)
+    if adapter.head and not own:
+        raise BaseMismatchError("The adapter has a head of its own, but this base has none to replace: choose another.")
+    if own and not adapter.head:
+        raise BaseMismatchError(
+            f"The adapter has no weights for the head of this base, such as {min(own)}: save it in PEFT with "
+            'task_type="SEQ_CLS".'
+        )
+    # What PEFT would look for in the file, which is more than the head if names are ambiguous.
+    saved = [(path, module) for path, module in base.named_modules() if path and adapter.config.saves(path)]
+    wanted = {f"{path}.{name}" for path, module in saved for name in module.state_dict()}
+    if own and (odd := sorted((wanted ^ set(adapter.head)) | (own.keys() ^ set(adapter.head)))):
+        raise BaseMismatchError(
+            f"The head of the adapter does not fit that of this base: {printable(odd[0])} is in only one of the two."
+        )
+    for name, tensor in own.items():
+        if tensor.shape != adapter.head[name].shape:
+            raise BaseMismatchError(
+                f"The head of the adapter does not fit that of this base: {name} has the shape "
+                f"{tuple(adapter.head[name].shape)}, not {tuple(tensor.shape)}."
+            )
+
+
+def _head(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of modules that were trained whole, by their names in the network."""
+    found: dict[str, Tensor] = {}
+    for full, tensor in tensors.items():
+        name, path = full.removeprefix(PREFIX), full.removeprefix(PREFIX).rpartition(".")[0]
+        inside = {path[: len(path) - len(rest) - 1] for rest in endings(path)[1:]} | {path}
+        if full == name or len(full) > MAX_NAME or not full.isprintable() or not any(map(config.saves, inside)):
+            continue
+        if match := _NAME.fullmatch(full):
+            raise AdapterError(f"{TENSORS} has an adapter for layer {match[1]:.80}, which {CONFIG} has trained whole.")
+        _check_values(tensor, f"Module {path:.80}")
+        found[name] = tensor
+    return found
 
 
 def _parts(name: str) -> tuple[str, str]:
@@ -200,6 +276,7 @@ def _check_claims(certificate: Certificate, adapter: AdapterFile, config_sha256:
         "tensors_sha256": adapter.tensors_sha256,
         "config_sha256": config_sha256,
         "parameters": adapter.parameters,
+        "head_parameters": adapter.head_parameters,
         "rank": adapter.config.rank,
         "layers": {path: adapter.config.rank_of(path) for path in adapter.layers},
     }

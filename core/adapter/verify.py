@@ -12,11 +12,13 @@ from core.adapter.certificate import MERGED_TOLERANCE, RELOADED_TOLERANCE, diffe
 from core.adapter.read import AdapterFile, apply_adapter, read_adapter
 from core.errors import AdapterError
 from core.networks.file import read_network
-from core.networks.fingerprint import fingerprint
+from core.networks.fingerprint import base_fingerprint
 from core.networks.registry import known_spec
 
 PROBE_ROWS = 64
 PROBE_SEED = 0
+MAX_LISTED = 6
+"""Layers that a sentence lists by name; more are counted."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Verification:
     """Result of a successful verification; a failed one raises an error."""
 
     base_fingerprint: str
-    """Fingerprint of the given base."""
+    """Fingerprint of the given base, without its head."""
     fingerprint_matches: bool | None
     """None if the file does not name its base; files written by PEFT do not."""
     certified: bool
@@ -32,38 +34,43 @@ class Verification:
     layers: tuple[str, ...]
     tensors: int
     parameters: int
+    """Number of values in the file, those of the head included."""
     rank: int
     probe_rows: int
     """Number of random inputs of the network's family, on which logits were compared."""
     largest_logit: float
     merged_difference: float
     """Maximum difference between the logits of the merged and of the unmerged network."""
+    head_parameters: int = 0
+    """How many of the values are those of the head."""
 
     def __str__(self) -> str:
         """The result in one sentence."""
         base = "trained on this base" if self.fingerprint_matches else "trained on a base that the file does not name"
         certificate = "its certificate is correct" if self.certified else "it has no certificate"
+        layers = ", ".join(self.layers) if len(self.layers) <= MAX_LISTED else f"{len(self.layers)} layers"
+        head = f" ({self.head_parameters:,} of them in its head)" if self.head_parameters else ""
         return (
-            f"The adapter is valid: rank {self.rank} on {', '.join(self.layers)}, {self.parameters:,} parameters, "
+            f"The adapter is valid: rank {self.rank} on {layers}, {self.parameters:,} parameters{head}, "
             f"{base}; {certificate}; merging changes its logits by at most {self.merged_difference:.1e}."
         )
 
 
-def verify_adapter(source: Path | bytes, base_path: Path) -> Verification:
+def verify_adapter(source: Path | bytes, base: Path | nn.Module) -> Verification:
     """Verify an adapter file: its format, its certificate, and its outputs on the base.
 
     Args:
         source: path or content of the adapter file.
-        base_path: path of the base's weights.
+        base: the base network, or the path of its file.
 
     Raises:
         NetworkFileError: the base cannot be read.
         BaseMismatchError: the adapter was trained on another base or does not fit this one.
         AdapterError: the file is damaged, unsafe, or does not match its certificate.
     """
-    base = read_network(base_path)
+    network = base if isinstance(base, nn.Module) else read_network(base)
     adapter = read_adapter(source)
-    return verification(base, adapter, apply_adapter(base, adapter))
+    return verification(network, adapter, apply_adapter(network, adapter))
 
 
 def verification(base: nn.Module, adapter: AdapterFile, network: nn.Module) -> Verification:
@@ -86,14 +93,15 @@ def verification(base: nn.Module, adapter: AdapterFile, network: nn.Module) -> V
     logits = logits_of(network, probe)
     merged = merged_logits_of(network, probe)
     return Verification(
-        base_fingerprint=fingerprint(base.state_dict()),
+        base_fingerprint=base_fingerprint(base),
         fingerprint_matches=None if adapter.base_fingerprint is None else True,
         certified=certificate is not None,
         layers=adapter.layers,
-        tensors=len(adapter.tensors),
+        tensors=len(adapter.tensors) + len(adapter.head),
         parameters=adapter.parameters,
         rank=adapter.config.rank,
         probe_rows=PROBE_ROWS,
         largest_logit=logits.abs().max().item(),
+        head_parameters=adapter.head_parameters,
         merged_difference=difference(logits, merged, MERGED_TOLERANCE, "logits of the merged and unmerged network"),
     )

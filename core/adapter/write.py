@@ -8,6 +8,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, zip_bytes
@@ -21,16 +22,17 @@ from core.adapter.certificate import (
     merged_logits_of,
 )
 from core.adapter.config import AdapterConfig
-from core.adapter.read import FINGERPRINT, apply_adapter, read_adapter, tensor_name
+from core.adapter.read import FINGERPRINT, PREFIX, put_on, read_adapter, tensor_name
 from core.data.examples import Batch
 from core.errors import AdapterError, BaseMismatchError
 from core.files import write_atomically
+from core.methods.heads import head_paths, head_state
 from core.methods.layers import AdaptedLinear, scaling_factor
 from core.methods.linear import features
 from core.methods.low_rank import LowRankSpec
 from core.methods.merging import adapted_layers, base_copy, unmerge
 from core.methods.targets import find_targets
-from core.networks.fingerprint import fingerprint
+from core.networks.fingerprint import base_fingerprint as fingerprint_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import spec_of
 from core.tensor_file import tensors_bytes, with_sorted_header
@@ -55,7 +57,7 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
     Args:
         model: a network of a known family with adapters, merged or not; it is not changed.
         lora: the settings of the adapters.
-        base_fingerprint: fingerprint of the base they were trained on.
+        base_fingerprint: fingerprint of the base they were trained on, without its head.
         card: what the model card says about the run.
         probe: inputs on which logits are compared.
 
@@ -70,32 +72,43 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
     trained = copy.deepcopy(model).cpu().requires_grad_(False)
     unmerge(trained)
     layers = adapted_layers(trained)
-    base = base_copy(trained)
+    head = head_state(trained)
+    own = {tensor.data_ptr() for tensor in head.values()}
+    tensors = (*trained.parameters(), *trained.buffers())
+    base = base_copy(trained, shared=[tensor for tensor in tensors if tensor.data_ptr() not in own])
     spec = spec_of(base)
     if not layers or spec is None:
         raise AdapterError("Only a LoRA Lab network with adapters can be written as an adapter file.")
-    if fingerprint(base.state_dict()) != base_fingerprint:
+    if fingerprint_of(base) != base_fingerprint:
         raise BaseMismatchError("The network's frozen weights are not those of its base: the adapter was not written.")
     _check_settings(base, layers, lora)
     probe = _checked_probe(probe, spec)
 
-    config = AdapterConfig.of(lora, layers)
-    entries = {CONFIG: config.to_json(), TENSORS: _tensors_file(layers, base_fingerprint)}
+    config = AdapterConfig.of(lora, layers, head_paths(trained))
+    entries = {CONFIG: config.to_json(), TENSORS: _tensors_file(layers, head, base_fingerprint)}
+    low_rank = sum(tensor.numel() for layer in layers.values() for tensor in layer.tensors().values())
+    head_parameters = sum(tensor.numel() for tensor in head.values())
     certificate = Certificate(
         base_fingerprint=base_fingerprint,
         tensors_sha256=hashlib.sha256(entries[TENSORS]).hexdigest(),
         config_sha256=hashlib.sha256(entries[CONFIG]).hexdigest(),
-        parameters=sum(tensor.numel() for layer in layers.values() for tensor in layer.tensors().values()),
+        parameters=low_rank + head_parameters,
         rank=lora.rank,
         layers={path: layer.lora.rank for path, layer in layers.items()},
         probe_rows=len(next(iter(probe.values()))),
         largest_logit=0.0,
         reloaded_difference=0.0,
         merged_difference=0.0,
+        head_parameters=head_parameters,
     )
+    expected = logits_of(trained, probe)
     # Measure a file whose certificate has zeros, then replace them by the results.
-    reloaded = apply_adapter(base, read_adapter(zip_bytes({**entries, CERTIFICATE: certificate.to_json()})))
-    expected, read_back = logits_of(trained, probe), logits_of(reloaded, probe)
+    written = read_adapter(zip_bytes({**entries, CERTIFICATE: certificate.to_json()}))
+    with torch.no_grad():
+        for tensor in head_state(base).values():
+            tensor.zero_()  # so that only a head that was read can give the same logits
+    reloaded = put_on(base, written, base_fingerprint)
+    read_back = logits_of(reloaded, probe)
     certificate = replace(
         certificate,
         largest_logit=expected.abs().max().item(),
@@ -113,13 +126,11 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
     return content
 
 
-def _tensors_file(layers: dict[str, AdaptedLinear], base_fingerprint: str) -> bytes:
+def _tensors_file(layers: dict[str, AdaptedLinear], head: dict[str, Tensor], base_fingerprint: str) -> bytes:
     """The safetensors file: contiguous float32 tensors with PEFT's names and orientation."""
-    tensors = {
-        tensor_name(path, name): tensor.detach().float().contiguous()
-        for path, layer in layers.items()
-        for name, tensor in layer.tensors().items()
-    }
+    named = {tensor_name(path, name): t for path, layer in layers.items() for name, t in layer.tensors().items()}
+    named |= {f"{PREFIX}{name}": tensor for name, tensor in head.items()}
+    tensors = {name: tensor.detach().float().contiguous() for name, tensor in named.items()}
     return with_sorted_header(tensors_bytes(tensors, {"format": "pt", FINGERPRINT: base_fingerprint}))
 
 

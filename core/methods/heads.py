@@ -21,6 +21,12 @@ def head_parameters(network: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in network.named_parameters() if is_in_head(name, head_paths(network))}
 
 
+def head_state(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of the head by their names in the state dict of ``network``, in its order."""
+    paths = head_paths(network)
+    return {name: tensor for name, tensor in network.state_dict().items() if is_in_head(name, paths)}
+
+
 def is_in_head(name: str, paths: Iterable[str]) -> bool:
     """Whether a parameter or module of this name belongs to one of the modules."""
     return any(name == path or name.startswith(f"{path}.") for path in paths)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -69,9 +70,14 @@ def merged_copy(model: nn.Module) -> nn.Module:
     return _without_adapters(plain)
 
 
-def base_copy(model: nn.Module) -> nn.Module:
-    """A copy of ``model`` without its adapters; ``model`` is not changed."""
-    plain = copy.deepcopy(model)
+def base_copy(model: nn.Module, shared: Iterable[Tensor] = ()) -> nn.Module:
+    """A copy of ``model`` without its adapters; ``model`` is not changed.
+
+    Args:
+        model: any network with adapters. Its head, if it has one, is copied as it was trained.
+        shared: tensors of ``model``, which must be unmerged, that the copy uses as they are, to save memory.
+    """
+    plain = copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
     unmerge(plain)
     return _without_adapters(plain)
 

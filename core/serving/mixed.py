@@ -14,7 +14,7 @@ from core.adapter.read import AdapterFile, layers_of
 from core.data.examples import Batch
 from core.errors import ServingError
 from core.methods.linear import features, is_linear
-from core.networks.fingerprint import fingerprint
+from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
 from core.serving.rows import Places, Rows, Selection, Terms
 
@@ -60,7 +60,7 @@ class MixedNetwork:
         max_bytes: limit on the adapters that are held.
         """
         self._base = base
-        self._fingerprint = fingerprint(base.state_dict())
+        self._fingerprint = base_fingerprint(base)
         self._read = read
         self._max_bytes = max_bytes
         self._network = copy.deepcopy(base).requires_grad_(False).eval()

@@ -50,7 +50,6 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
         ({name: value}, f"uses {name}=.* which is not supported")
         for name, value in {
             "bias": "all",
-            "modules_to_save": ["layers.4"],
             "lora_bias": True,
             "layers_to_transform": [0],
             "layers_pattern": "layers",
@@ -89,7 +88,15 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
             r"layers\.\N",
         )
     ],
+    *[
+        ({"modules_to_save": value}, "modules_to_save in .* must name")
+        for value in ("layers.4", {"layers.4": 1}, [3], ["(a+)+$"], [""], 3, True)
+    ],
+    ({"modules_to_save": [f"a{i}" for i in range(65)]}, "modules_to_save in .* has 65 names"),
+    ({"modules_to_save": ["layers.4"]}, "an adapter for layer layers.4, which .* has trained whole"),
     ({"rank_pattern": {"(a|a)*b": 3}}, "selects layers by"),
+    ({"rank_pattern": {f"a{i}.*": 3 for i in range(101)}}, "rank_pattern in .* has 101 patterns"),
+    ({"rank_pattern": {f"a{i}": 3 for i in range(4097)}}, "rank_pattern in .* has 4,097 names"),
     ({"alpha_pattern": {"(": 3}}, "selects layers by"),
     ({"rank_pattern": ["layers.0"]}, "rank_pattern"),
     ({"use_rslora": "yes"}, "use_rslora"),
