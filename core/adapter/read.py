@@ -16,9 +16,9 @@ from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, printable, read_e
 from core.adapter.certificate import Certificate
 from core.adapter.config import AdapterConfig, endings
 from core.errors import AdapterError, BaseMismatchError
+from core.methods.heads import head_state, unfreeze_head
 from core.methods.layers import AdaptedLinear
 from core.methods.linear import features, is_linear
-from core.methods.heads import head_state, unfreeze_head
 from core.methods.merging import adapted_layers
 from core.networks.fingerprint import base_fingerprint
 from core.tensor_file import read_tensors

@@ -107,7 +107,7 @@ def macro_f1(predicted: Tensor, labels: Tensor) -> float:
     answers = torch.bincount(predicted, minlength=size)
     right = torch.bincount(labels[predicted == labels], minlength=size)
     there = examples > 0
-    # 2·TP + FP + FN counts the examples of a class and the predictions of it, so it is above 0 where there are examples.
+    # 2·TP + FP + FN counts the examples and the predictions of a class, so it is above 0 where there are examples.
     scores = 2 * right[there].float() / (examples + answers)[there].float()
     return 100 * float(scores.mean())
 

@@ -152,7 +152,9 @@ def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
             st.info(cuts.left_out)
         if not cuts.arms:
             return
-        st.dataframe(cuts_table(cuts.arms, masked), hide_index=True, alt="Accuracy of full fine-tuning cut to each rank")
+        st.dataframe(
+            cuts_table(cuts.arms, masked), hide_index=True, alt="Accuracy of full fine-tuning cut to each rank"
+        )
         if found := cut_differences(arms, cuts.arms):
             st.markdown("**LoRA minus full fine-tuning cut to the same rank**, in points")
             st.dataframe(differences_table(found), hide_index=True, alt="LoRA minus the cut reference, by rank")

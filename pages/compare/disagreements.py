@@ -10,7 +10,7 @@ from core.lab import Lab
 from core.store.record import Experiment
 from core.study.arms.arm import Arm
 from core.study.arms.differing_table import RIGHT, differing_table
-from core.study.weights.predicted import Disagreed, DifferingTexts, differing_texts, disagreed
+from core.study.weights.predicted import DifferingTexts, Disagreed, differing_texts, disagreed
 from core.wording.csv_file import csv_of
 from core.wording.examples import class_name
 from core.wording.numbers import count_text, percent
@@ -70,7 +70,9 @@ def _texts(lab: Lab, experiment: Experiment, a: Arm, b: Arm, names: Sequence[str
     )
     labels = (a.label, b.label)
     # A table of Streamlit shows text as it is: no Markdown and no HTML in it is interpreted.
-    table = differing_table(found.rows[:TEXTS_SHOWN], [_short(text) for text in found.texts[:TEXTS_SHOWN]], labels, names)
+    table = differing_table(
+        found.rows[:TEXTS_SHOWN], [_short(text) for text in found.texts[:TEXTS_SHOWN]], labels, names
+    )
     st.dataframe(
         table,
         hide_index=True,

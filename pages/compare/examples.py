@@ -1,4 +1,4 @@
-"""The part of Compare on test examples: accuracy per class, confusions, and the examples on which two settings differ."""
+"""The part of Compare on test examples: accuracy per class, confusions, and where two settings differ."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
-from core.study.arms.tables import comparison_table, comparison_text
 from core.study.arms.forgetting_clause import NO_SOURCE
+from core.study.arms.tables import comparison_table, comparison_text
 from core.study.figures.curves import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
 from core.wording.csv_file import csv_of
 from core.wording.numbers import percent

@@ -14,7 +14,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms
 from core.study.weights.cuts import cut_arms
-from core.study.weights.remeasured import base_standings, one_by_one, mean_standing, remeasure
+from core.study.weights.remeasured import base_standings, mean_standing, one_by_one, remeasure
 from core.study.weights.spectrum import cut_networks
 from tests.conftest import finish, short
 

@@ -37,7 +37,7 @@ def misleading_sentence(result: Result | None, kind: str) -> str:
 
 
 def macro_f1_sentence(arms: Sequence[Arm]) -> str:
-    """Macro-F1 of each arm with its interval, and the share of the largest class; empty for runs of earlier versions."""
+    """Macro-F1 of each arm, and the share of the largest class; empty for runs of earlier versions."""
     known = [arm for arm in arms if arm.values("macro_f1")]
     if not known:
         return ""

@@ -101,7 +101,9 @@ def class_results(arms: Sequence[ArmPredictions]) -> ClassResults:
         confusions[arm.key] = found.reshape(len(classes), len(outputs))
         hits = np.array([np.bincount(rows, weights=right, minlength=len(classes)) for right in arm.right])
         accuracies[arm.key] = tuple(_within_bounds(t_interval(values)) for values in (100 * hits / counts).T.tolist())
-    return ClassResults(tuple(classes.tolist()), tuple(outputs.tolist()), confusions, accuracies, image_facts(truth, arms[0].kind))
+    return ClassResults(
+        tuple(classes.tolist()), tuple(outputs.tolist()), confusions, accuracies, image_facts(truth, arms[0].kind)
+    )
 
 
 def correct_differences(a: ArmPredictions, b: ArmPredictions) -> NDArray[np.int8]:

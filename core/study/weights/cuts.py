@@ -73,8 +73,8 @@ def cuts_of(lab: Lab, full: Arm, ranks: Iterable[int], limit: int = MAX_PRODUCTS
         return Cuts(arms)
     return Cuts(
         arms,
-        f"Full fine-tuning was cut to a rank for {count_text(affordable)} of {count_text(len(full.runs))} seeds: on this "
-        "network all of them would take many minutes.",
+        f"Full fine-tuning was cut to a rank for {count_text(affordable)} of {count_text(len(full.runs))} seeds: on "
+        "this network all of them would take many minutes.",
     )
 
 

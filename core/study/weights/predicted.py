@@ -116,7 +116,7 @@ def arm_predictions(lab: Lab, arms: Sequence[Arm]) -> list[ArmPredictions]:
 
 
 def over_images(lab: Lab, a: Arm, b: Arm) -> CrossedInterval:
-    """The accuracy of ``a`` minus that of ``b`` over seeds and test examples. Raises: LabError: see :func:`predictions`."""
+    """The accuracy of ``a`` minus that of ``b`` over seeds and examples. Raises: LabError: see :func:`predictions`."""
     return crossed_difference(*arm_predictions(lab, [a, b]))
 
 
@@ -200,6 +200,6 @@ def _check(labels: Predictions | NDArray[np.int64], truth: NDArray[np.int64], ru
         if abs(found - expected) <= max(MAX_SHIFT, 100 / max(len(truth), 1)) + 1e-3:
             return
     raise PredictionsError(
-        f"The test {noun(run.spec.network.learns)} of {run.spec.task.dataset} are not those that run {run.id} was measured on: the dataset "
-        "was replaced by another of the same name. Train the run again to see its predictions."
+        f"The test {noun(run.spec.network.learns)} of {run.spec.task.dataset} are not those that run {run.id} was "
+        "measured on: the dataset was replaced by another of the same name. Train the run again to see its predictions."
     )

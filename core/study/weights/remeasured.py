@@ -9,9 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from core.data.views.text import TextPreview, TextView
 from core.errors import LabError, RunStateError
 from core.lab import Lab
 from core.methods.method import Role
+from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.cut import CutArm, Standing
@@ -29,6 +31,8 @@ class Remeasured:
     """The base on the validation parts; the mean of the bases where each seed has one."""
     examples: tuple[int, int, int] | None = None
     """Number of the target's training, validation and test examples."""
+    truncated: TextPreview | None = None
+    """The lengths of the target's training texts, and how many are cut; None for other data."""
     left_out: str = ""
     """A sentence on cuts that would have taken too long or too much memory; empty if there are none."""
     missing: str = ""
@@ -48,10 +52,16 @@ def remeasure(lab: Lab, arms: Sequence[Arm]) -> Remeasured:
         ranks = sorted({arm.adapter.rank for arm in arms if arm.adapter})
         cuts = cuts_of(lab, full, ranks) if full else Cuts(())
         outline = lab.tasks.outline(arms[0].spec.task) if arms else None
+        truncated = _lengths(lab, arms[0].spec) if arms else None
     except LabError as error:
         return Remeasured(missing=str(error))
     examples = (len(outline.train), len(outline.validation), len(outline.test)) if outline else None
-    return Remeasured(cuts.arms, start, examples, cuts.left_out)
+    return Remeasured(cuts.arms, start, examples, truncated, cuts.left_out)
+
+
+def _lengths(lab: Lab, spec: RunSpec) -> TextPreview | None:
+    """The lengths of a run's training texts; None if it learnt from other data."""
+    return lab.text_preview(spec.task, spec.network, 1) if spec.network.learns == TextView().kind else None
 
 
 def mean_standing(standings: Sequence[Standing]) -> Standing | None:
