@@ -30,7 +30,7 @@ from core.store.record import Result
 from core.training.bank.choice import notes, proven, stepper_for
 from core.training.bank.shard import no_denormals
 from core.training.checkpoint import Checkpoint
-from core.training.evaluation import Evaluation, evaluate_both
+from core.training.evaluation import Evaluation, evaluate_both, largest_share, macro_f1
 from core.training.events import Diverged, Done, Event, StepLoss, Stopped
 from core.training.loop import train
 from core.training.schedule import steps_per_epoch, total_steps
@@ -315,6 +315,8 @@ class BankRun:
             bank=len(self.specs),
             validation_accuracy=validation.accuracy,
             peak_memory=self.growth.peak,
+            macro_f1=macro_f1(target.predicted, self.task.test.labels),
+            largest_class=largest_share(self.task.test.labels),
         )
 
 

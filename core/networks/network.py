@@ -78,6 +78,11 @@ class NetworkSpec(KindSpec):
         """The sizes in one word, as in ``784-128-256-10``."""
         raise NotImplementedError
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a report says of the network beside family and sizes: values by their titles."""
+        return {}
+
     def initialize(self, network: nn.Module, generator: torch.Generator) -> None:
         """Draw the initial weights of :meth:`module`, in place; see :func:`core.networks.initialization.initialize`."""
         initialize(network, generator)

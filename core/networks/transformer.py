@@ -135,6 +135,24 @@ class TransformerSpec(NetworkSpec):
         return self.model or self.weights[:12]
 
     @property
+    def facts(self) -> dict[str, str]:
+        values = self.values
+        layers, width = (
+            next((values[name] for name in names if isinstance(values.get(name), int)), None)
+            for names in (("num_hidden_layers", "n_layer"), ("hidden_size", "n_embd", "dim"))
+        )
+        sizes = f", {layers} layers of width {width}" if layers and width else ""
+        dropout = sorted({float(value) for name, value in values.items() if "drop" in name and _is_share(value)})
+        return {
+            "Architecture": f"{values['model_type']}{sizes}",
+            "Weights": f"SHA-256 {self.weights}",
+            "Head": f"{', '.join(self.head)}: came without weights, trained by every method",
+            "Dropout": f"{', '.join(f'{share:g}' for share in dropout)} in training, none in evaluation"
+            if dropout
+            else "none",
+        }
+
+    @property
     def input_text(self) -> str:
         return "`input_ids` and `attention_mask`, of shape (n, tokens)"
 
@@ -164,3 +182,7 @@ class TransformerSpec(NetworkSpec):
         if set(inputs) != {"input_ids", "attention_mask"}:
             raise SpecError(f"A transformer reads texts, but {dataset} has none: choose another dataset or network.")
         self._check_classes(dataset, classes)
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1

@@ -74,6 +74,12 @@ class Result:
     peak_memory: int | None = None
     """Bytes by which the memory of the process had grown at most while the bank was built, trained and evaluated, as
     sampled; datasets are left out, and so is memory that was free for reuse. None for runs of earlier versions."""
+    macro_f1: float | None = None
+    """Mean of the F1 scores of the classes on the test part, in percent; see
+    :func:`core.training.evaluation.macro_f1`. None for runs of earlier versions."""
+    largest_class: float | None = None
+    """Percent of the test part that is of its most frequent class: the accuracy of always naming that one. None for
+    runs of earlier versions."""
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,41 @@ def judge(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> Evaluation:
     return Evaluation(total / n, 100 * hits / n, 100 * masked_hits / n, predicted)
 
 
+def macro_f1(predicted: Tensor, labels: Tensor) -> float:
+    """The mean of the F1 scores of all classes, in percent: every class counts alike, however few examples it has.
+
+    F1 of a class is 2·TP / (2·TP + FP + FN), the harmonic mean of precision and recall (van Rijsbergen, "Information
+    Retrieval", 1979). Of the two means that are called macro-F1 this is the one over F1 scores, which Opitz and Burst
+    recommend ("Macro F1 and Macro F1", arXiv 1911.03347, 2019). A class without examples has no recall and is left out;
+    what is predicted as such a class is missing in its own.
+
+    Args:
+        predicted: (n,) int64, predicted labels, also such as have no examples.
+        labels: (n,) int64, true labels, on the same device.
+
+    Returns:
+        0 to 100; 0 without examples.
+    """
+    if not len(labels):
+        return 0.0
+    size = int(torch.maximum(predicted.max(), labels.max())) + 1
+    examples = torch.bincount(labels, minlength=size)
+    answers = torch.bincount(predicted, minlength=size)
+    right = torch.bincount(labels[predicted == labels], minlength=size)
+    there = examples > 0
+    # 2·TP + FP + FN counts the examples and the predictions of a class, so it is above 0 where there are examples.
+    scores = 2 * right[there].float() / (examples + answers)[there].float()
+    return 100 * float(scores.mean())
+
+
+def largest_share(labels: Tensor) -> float:
+    """Percent of examples that are of the most frequent class, from labels of shape (n,); 0 without examples.
+
+    It is the accuracy of always naming that class, so an accuracy near it says little.
+    """
+    return 100 * int(torch.bincount(labels).max()) / len(labels) if len(labels) else 0.0
+
+
 def tally(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Count what :func:`judge` needs.
 

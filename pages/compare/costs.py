@@ -27,7 +27,8 @@ from core.study.figures.palette import colours_of
 from core.study.figures.tradeoffs import Curves, accuracy_against, learning_and_forgetting, learning_over_time
 from core.study.report.evidence import epochs_of
 from core.study.stats.measures import MEASURES, MEMORY_NOTE, TIME_NOTE, MeasureName
-from core.study.weights.remeasured import base_standings, cut_arms, mean_standing
+from core.study.weights.cuts import cuts_of
+from core.study.weights.remeasured import base_standings, mean_standing
 from core.wording.numbers import bytes_text, listed
 from pages.compare.step_times import step_times
 from pages.shared.figure_panel import show
@@ -143,11 +144,17 @@ def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:
             "decomposition. It says what a change of that rank can hold; it is no cheaper to train."
         )
         try:
-            cuts = measured(cut_arms, lab, full, ranks)
+            cuts = measured(cuts_of, lab, full, ranks)
         except LabError as error:
             st.error(literal(str(error)))
             return
-        st.dataframe(cuts_table(cuts, masked), hide_index=True, alt="Accuracy of full fine-tuning cut to each rank")
-        if found := cut_differences(arms, cuts):
+        if cuts.left_out:
+            st.info(cuts.left_out)
+        if not cuts.arms:
+            return
+        st.dataframe(
+            cuts_table(cuts.arms, masked), hide_index=True, alt="Accuracy of full fine-tuning cut to each rank"
+        )
+        if found := cut_differences(arms, cuts.arms):
             st.markdown("**LoRA minus full fine-tuning cut to the same rank**, in points")
             st.dataframe(differences_table(found), hide_index=True, alt="LoRA minus the cut reference, by rank")

@@ -18,7 +18,8 @@ from core.study.figures.sweep import rate_curves
 from core.study.stats.claims import Difference
 from core.study.stats.intervals import CLAIM_SEEDS
 from core.study.stats.words import p_words
-from core.study.weights.remeasured import image_by_image
+from core.study.weights.remeasured import one_by_one
+from core.wording.examples import noun
 from core.wording.numbers import count_text, points_text
 from pages.shared.figure_panel import show
 from pages.shared.literal import literal
@@ -57,16 +58,17 @@ def _table(title: str, found: Sequence[Difference]) -> None:
 
 
 def single_pair(lab: Lab, arms: Sequence[Arm]) -> None:
-    """Two stored networks on the same test images; at once where there is one seed, else on demand."""
+    """Two stored networks on the same test examples; at once where there is one seed, else on demand."""
     full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
     others = [arm for arm in arms if arm is not full and full and set(arm.seeds) & set(full.seeds)]
     if full is None or not others:
         return
+    one = noun(full.spec.network.learns, 1)
     if max(len(arm.seeds) for arm in arms) < 2:
-        st.markdown("**One seed: image by image**")
+        st.markdown(f"**One seed: {one} by {one}**")
         _pairs(lab, full, others, full.seeds[0])
         return
-    fold = st.expander("One seed, image by image", icon=":material/image_search:", key="pair", on_change="rerun")
+    fold = st.expander(f"One seed, {one} by {one}", icon=":material/image_search:", key="pair", on_change="rerun")
     if fold.open:
         with fold:
             seed = st.segmented_control(
@@ -76,8 +78,9 @@ def single_pair(lab: Lab, arms: Sequence[Arm]) -> None:
 
 
 def _pairs(lab: Lab, full: Arm, others: Sequence[Arm], seed: int) -> None:
+    nouns = noun(full.spec.network.learns)
     st.caption(
-        "The networks of one seed on the same test images: bootstrap over the images and McNemar's exact test. This "
+        f"The networks of one seed on the same test {nouns}: bootstrap over the {nouns} and McNemar's exact test. This "
         f"speaks of these two networks; of the methods only several seeds can, from {CLAIM_SEEDS} on."
     )
     runs = {arm.label: _of_seed(arm, seed) for arm in others}
@@ -86,20 +89,20 @@ def _pairs(lab: Lab, full: Arm, others: Sequence[Arm], seed: int) -> None:
         if run is None or left is None:
             continue
         try:
-            found = measured(image_by_image, lab, run, left)
+            found = measured(one_by_one, lab, run, left)
         except LabError as error:
             st.error(literal(str(error)))
             return
         side = "better" if found.interval.mean > 0 else "worse"
         words = (
-            f"{label} is {side} than {full.label} on images like these"
+            f"{label} is {side} than {full.label} on {nouns} like these"
             if found.shown
             else f"No difference between {label} and {full.label} is shown"
         )
         span = f"{points_text(found.interval.low)} to {points_text(found.interval.high)}".replace(" points to", " to")
         st.markdown(
             f"{words}: {points_text(found.interval.mean)} (95 % interval {span}, {p_words(found.p)}); of "
-            f"{count_text(found.interval.n)} images {count_text(found.only_a)} are right only with {label} and "
+            f"{count_text(found.interval.n)} {nouns} {count_text(found.only_a)} are right only with {label} and "
             f"{count_text(found.only_b)} only with {full.label}."
         )
 

@@ -1,4 +1,4 @@
-"""The part of Compare on test images: accuracy per class, confusions, and images that one setting alone gets right."""
+"""The part of Compare on test examples: accuracy per class, confusions, and where two settings differ."""
 
 from __future__ import annotations
 
@@ -15,23 +15,19 @@ from core.study.arms.verdict import verdict
 from core.study.figures.examples import (
     class_accuracy,
     class_accuracy_alt,
-    class_name,
     confusion_alt,
     confusion_map,
     highest_confusion,
 )
-from core.study.weights.predicted import Disagreed, disagreed, results_by_class
-from core.wording.numbers import count_text
+from core.study.weights.predicted import results_by_class
+from pages.compare.disagreements import DISAGREEMENTS
 from pages.shared.figure_panel import show
 from pages.shared.literal import literal
 from pages.shared.measured import measured
 
-IMAGES_SHOWN = 12
-"""Maximum number of images shown that one setting alone gets right."""
-
 
 def examples(lab: Lab, experiment: Experiment, arms: Sequence[Arm], colours: Mapping[str, str]) -> None:
-    """Draw what the networks predict for the test images, by class and image by image.
+    """Draw what the networks predict for the test examples, by class and one by one.
 
     Args:
         lab: has networks and datasets.
@@ -62,15 +58,9 @@ def examples(lab: Lab, experiment: Experiment, arms: Sequence[Arm], colours: Map
         return
     a, b = pair
     if not set(a.seeds) & set(b.seeds):
-        st.caption(f"{literal(a.label)} and {literal(b.label)} share no seed, so their images cannot be compared.")
+        st.caption(f"{literal(a.label)} and {literal(b.label)} share no seed, so their answers cannot be compared.")
         return
-    for first, second in ((a, b), (b, a)):
-        try:
-            found = measured(disagreed, lab, first, second, IMAGES_SHOWN)
-        except LabError as error:
-            st.error(literal(str(error)))
-            return
-        _images(found, first.label, second.label, names)
+    DISAGREEMENTS[a.spec.network.learns](lab, experiment, a, b, names)
 
 
 def _pair(arms: Sequence[Arm]) -> list[Arm]:
@@ -93,26 +83,3 @@ def _pair(arms: Sequence[Arm]) -> list[Arm]:
             )
             chosen.append(key)
     return [by_key[key] for key in chosen]
-
-
-def _images(found: Disagreed, right: str, wrong: str, names: Sequence[str]) -> None:
-    """Draw the images that only one setting gets right, those on which most seeds agree about that first."""
-    st.markdown(f"**Only {literal(right)} is right: {count_text(found.count)} image{'' if found.count == 1 else 's'}**")
-    if not found.count:
-        return
-    seeds = f"{found.seeds} seed{'' if found.seeds == 1 else 's'}"
-    rest = f" The first {len(found.first)} are shown." if found.count > len(found.first) else ""
-    st.caption(
-        f"Under each image: its class, which {literal(right)} predicts; what {literal(wrong)} predicts instead; and "
-        f"with how many of {seeds}.{rest}"
-    )
-    with st.container(horizontal=True, gap="small"):
-        for each, pixels in zip(found.first, found.pixels, strict=True):
-            truth, instead = class_name(each.truth, names), class_name(each.wrong, names)
-            both = f"{right} predicts {truth}, {wrong} predicts {instead}"
-            st.image(
-                pixels,
-                width=80,
-                caption=literal(f"{truth}, not {instead} ({each.seeds})"),
-                alt=f"An image of class {truth}: {both}, with {each.seeds} of {seeds}.",
-            )

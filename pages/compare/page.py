@@ -88,6 +88,10 @@ if plain.verdict.candidates:
     show(figure, experiment.id, "difference", "Accuracy of each adapter setting minus that of full fine-tuning")
 if len(bases) > 1:
     st.caption("Each seed has a base of its own: the intervals hold for bases trained like these.")
+elif members[0].spec.is_direct:
+    st.caption(
+        "All runs start from one network as it was brought: the intervals hold for it, and for no other network."
+    )
 else:
     st.caption("All runs start from one base: the intervals hold for other fine-tuning seeds, not for other bases.")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.study.arms.balance import macro_f1_sentence, misleading_sentence
+from core.study.arms.forgetting_clause import NO_SOURCE
 from core.study.arms.tables import comparison_table, comparison_text
 from core.study.figures.curves import Axis, NamedCurve, accuracy_curves, arm_dots, loss_curves
 from core.wording.csv_file import csv_of
@@ -14,12 +16,17 @@ from pages.compare.evidence import differences, learning_rates, single_pair
 from pages.compare.examples import examples
 from pages.shared.figure_panel import show
 from pages.shared.links import link
+from pages.shared.literal import literal
 
 
 def accuracy_part(shown: Comparison) -> None:
     """Every run's accuracy, the differences from full fine-tuning in numbers, and single pairs."""
     figure = arm_dots(shown.shown, "accuracy", shown.colours)
     show(figure, shown.experiment.id, "accuracy", "Accuracy on the target of each run, with mean and interval")
+    if sentence := macro_f1_sentence(shown.shown):
+        st.caption(literal(sentence))
+    if warning := misleading_sentence(shown.shown[0].runs[0].result, shown.shown[0].spec.network.learns):
+        st.warning(warning)
     differences(shown.chosen, shown.masked or shown.split)
     single_pair(shown.lab, shown.chosen)
 
@@ -72,7 +79,7 @@ def curves_part(shown: Comparison) -> None:
 def forgetting_part(shown: Comparison) -> None:
     """What the network still knows of the source."""
     if not shown.has_source:
-        st.caption("Accuracy on the source was not measured.")
+        st.caption(NO_SOURCE if shown.members[0].spec.is_direct else "Accuracy on the source was not measured.")
         return
     figure = arm_dots(shown.shown, shown.source_measure, shown.colours)
     show(figure, shown.experiment.id, "source", "Accuracy on the source of each run, with mean and interval")
@@ -90,7 +97,7 @@ def cost_part(shown: Comparison) -> None:
 
 
 def examples_part(shown: Comparison) -> None:
-    """Confusion matrices, accuracy per class, and the images on which two settings disagree."""
+    """Confusion matrices, accuracy per class, and the examples on which two settings disagree."""
     examples(shown.lab, shown.experiment, shown.shown, shown.colours)
 
 

@@ -11,7 +11,8 @@ from core.study.arms.choice import chosen_arms, no_choice_sentence
 from core.study.arms.verdict import MarginSpec
 from core.study.report.evidence import gather
 from core.study.report.html import report_html
-from core.study.report.report import Plot, report
+from core.study.report.parts import Plot
+from core.study.report.report import report
 from core.study.weights.remeasured import remeasure
 from pages.compare.costs import CUSTOMERS
 from pages.shared.current import experiment_picker

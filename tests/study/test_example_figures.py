@@ -13,12 +13,12 @@ from core.study.figures.examples import (
     MAX_WRITTEN,
     class_accuracy,
     class_accuracy_alt,
-    class_name,
     confusion_alt,
     confusion_map,
     highest_confusion,
 )
 from core.study.figures.palette import FULL, LORA, rank_colour
+from core.wording.examples import class_name
 
 NAMES = ("zero", "<b>one</b>", "a name that is far too long for an axis")
 TRUTH = np.array([0, 0, 0, 0, 1, 1, 2, 2])

@@ -13,7 +13,8 @@ from core.networks.file import read_network
 from core.networks.perceptron import PerceptronSpec
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms
-from core.study.weights.remeasured import base_standings, cut_arms, image_by_image, mean_standing, remeasure
+from core.study.weights.cuts import cut_arms
+from core.study.weights.remeasured import base_standings, mean_standing, one_by_one, remeasure
 from core.study.weights.spectrum import cut_networks
 from tests.conftest import finish, short
 
@@ -77,9 +78,9 @@ def test_bases_stand_where_fine_tuning_began(studied, chosen):
 
 
 @pytest.mark.parametrize("label", ["LoRA r=1", "LoRA r=4", "Head only", "From scratch"])
-def test_image_by_image_adds_up_to_the_difference_in_accuracy(studied, chosen, label):
+def test_one_by_one_adds_up_to_the_difference_in_accuracy(studied, chosen, label):
     lab, a, b = studied[0], of(chosen, label).runs[1], of(chosen, "Full").runs[1]
-    found = image_by_image(lab, a, b)
+    found = one_by_one(lab, a, b)
     assert found.interval.n == len(lab.tasks.get(a.spec.task).test.labels)
     assert found.interval.mean == pytest.approx(a.result.accuracy - b.result.accuracy)
     assert found.interval.low <= found.interval.mean <= found.interval.high
@@ -88,7 +89,7 @@ def test_image_by_image_adds_up_to_the_difference_in_accuracy(studied, chosen, l
 def test_runs_of_two_tasks_are_not_put_side_by_side(studied, chosen):
     lab, run = studied[0], of(chosen, "Full").runs[0]
     with pytest.raises(RunStateError, match="different tasks"):
-        image_by_image(lab, run, lab.run(run.spec.base))
+        one_by_one(lab, run, lab.run(run.spec.base))
 
 
 def test_a_report_says_what_is_gone_instead_of_failing(lab):

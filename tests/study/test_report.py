@@ -22,7 +22,8 @@ from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
 from core.study.report.evidence import gather
 from core.study.report.html import packed_plotly, report_html, write_report
-from core.study.report.report import Plot, Table, report, report_of
+from core.study.report.parts import Plot, Table
+from core.study.report.report import report, report_of
 from core.study.stats.claims import Level
 from core.study.stats.measures import digits_of
 from core.wording.numbers import signed_text

@@ -91,16 +91,16 @@ def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Differe
 
 
 def cuts_table(cuts: Sequence[CutArm], masked: bool) -> pd.DataFrame:
-    """One row per rank: accuracy on target and source of full fine-tuning whose ΔW was cut to it."""
-    return pd.DataFrame(
-        {
-            "Reference": [cut.label for cut in cuts],
-            "Accuracy": [spread_text(cut.accuracy) for cut in cuts],
-            "Source accuracy": [spread_text(cut.source(masked=False)) for cut in cuts],
-        }
-        | ({"Source accuracy, masked": [spread_text(cut.source(masked=True)) for cut in cuts]} if masked else {}),
-        dtype=object,
-    )
+    """One row per rank: accuracy on the target, and on the source if there is one, of full fine-tuning cut to it."""
+    columns = {
+        "Reference": [cut.label for cut in cuts],
+        "Accuracy": [spread_text(cut.accuracy) for cut in cuts],
+    }
+    if any(cut.source(masked=False).n for cut in cuts):
+        columns["Source accuracy"] = [spread_text(cut.source(masked=False)) for cut in cuts]
+        if masked:
+            columns["Source accuracy, masked"] = [spread_text(cut.source(masked=True)) for cut in cuts]
+    return pd.DataFrame(columns, dtype=object)
 
 
 def interval_text(interval: Interval) -> str:

@@ -1,4 +1,4 @@
-"""What arms predict for each test image: confusions, accuracy per class, and the images that only one gets right."""
+"""What arms predict for each test example: confusions, accuracy per class, and the examples on which two differ."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ class ArmPredictions:
     """Key of the arm."""
     seeds: tuple[int, ...]
     predicted: Predictions
-    """(S, N) for each seed and test image."""
+    """(S, N) for each seed and test example."""
     truth: NDArray[np.int64]
     """(N,) true labels."""
+    kind: str = "image"
+    """What the task consists of; see :func:`core.wording.examples.noun`."""
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -36,12 +38,12 @@ class ClassResults:
     """The predictions of several arms by true class."""
 
     classes: tuple[int, ...]
-    """(R,) labels of the test images, ascending."""
+    """(R,) labels of the test examples, ascending."""
     outputs: tuple[int, ...]
-    """(C,) labels of the test images and all that an arm predicted, ascending: a network may predict classes that its
+    """(C,) labels of the test examples and all that an arm predicted, ascending: a network may predict classes that its
     task does not have."""
     confusions: dict[str, NDArray[np.float64]]
-    """By key of the arm, (R, C): number of images of each class predicted as each label, as the mean over seeds."""
+    """By key of the arm, (R, C): number of examples of each class predicted as each label, as the mean over seeds."""
     accuracies: dict[str, tuple[Interval, ...]]
     """By key of the arm, (R,): accuracy on each class in percent, with Student's t interval over the seeds, cut to 0 to
     100."""
@@ -50,9 +52,9 @@ class ClassResults:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A test image that one arm predicts rightly and another one wrongly."""
+    """A test example that one arm predicts rightly and another one wrongly."""
 
-    image: int
+    example: int
     """Index into the test part."""
     truth: int
     """Its label, which the first arm predicts."""
@@ -60,6 +62,25 @@ class Disagreement:
     """The label that the second arm predicts most often in these seeds; the lowest if several are."""
     seeds: int
     """Number of seeds with which only the first arm is right."""
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A test example for which two arms predict different labels."""
+
+    example: int
+    """Index into the test part."""
+    truth: int
+    """Its label."""
+    first: tuple[tuple[int, int], ...]
+    """What the first arm predicts in the seeds that both have: labels with the number of seeds, most frequent first."""
+    second: tuple[tuple[int, int], ...]
+    """The same of the second arm."""
+
+    @property
+    def right(self) -> tuple[int, int]:
+        """Number of seeds with which the first and the second arm are right."""
+        return dict(self.first).get(self.truth, 0), dict(self.second).get(self.truth, 0)
 
 
 def class_results(arms: Sequence[ArmPredictions]) -> ClassResults:
@@ -80,11 +101,13 @@ def class_results(arms: Sequence[ArmPredictions]) -> ClassResults:
         confusions[arm.key] = found.reshape(len(classes), len(outputs))
         hits = np.array([np.bincount(rows, weights=right, minlength=len(classes)) for right in arm.right])
         accuracies[arm.key] = tuple(_within_bounds(t_interval(values)) for values in (100 * hits / counts).T.tolist())
-    return ClassResults(tuple(classes.tolist()), tuple(outputs.tolist()), confusions, accuracies, image_facts(truth))
+    return ClassResults(
+        tuple(classes.tolist()), tuple(outputs.tolist()), confusions, accuracies, image_facts(truth, arms[0].kind)
+    )
 
 
 def correct_differences(a: ArmPredictions, b: ArmPredictions) -> NDArray[np.int8]:
-    """(S, N), for each seed that both have and each image: 1 if only ``a`` is right, −1 if only ``b`` is, else 0."""
+    """(S, N), for each seed that both have and each example: 1 if only ``a`` is right, −1 if only ``b`` is, else 0."""
     # Seeds of arms are ascending, so the rows of both are in one order.
     left, right = a.right[[seed in b.seeds for seed in a.seeds]], b.right[[seed in a.seeds for seed in b.seeds]]
     return left.astype(np.int8) - right.astype(np.int8)
@@ -96,24 +119,47 @@ def crossed_difference(a: ArmPredictions, b: ArmPredictions) -> CrossedInterval:
 
 
 def disagreements(a: ArmPredictions, b: ArmPredictions) -> list[Disagreement]:
-    """The test images that ``a`` predicts rightly and ``b`` wrongly with at least one seed that both have.
+    """The test examples that ``a`` predicts rightly and ``b`` wrongly with at least one seed that both have.
 
     Returns:
-        The images on which most seeds disagree first, otherwise in the order of the test part.
+        The examples on which most seeds disagree first, otherwise in the order of the test part.
     """
     only_a = correct_differences(a, b) > 0
     predicted = b.predicted[[seed in a.seeds for seed in b.seeds]]
     count = only_a.sum(0)
-    order = [int(image) for image in np.argsort(-count, kind="stable") if count[image]]
+    order = [int(place) for place in np.argsort(-count, kind="stable") if count[place]]
     return [
         Disagreement(
-            image,
-            int(a.truth[image]),
-            int(np.bincount(predicted[only_a[:, image], image]).argmax()),
-            int(count[image]),
+            place,
+            int(a.truth[place]),
+            int(np.bincount(predicted[only_a[:, place], place]).argmax()),
+            int(count[place]),
         )
-        for image in order
+        for place in order
     ]
+
+
+def differing(a: ArmPredictions, b: ArmPredictions) -> list[Differing]:
+    """The test examples for which two arms predict different labels with at least one seed that both have.
+
+    Returns:
+        First those that one arm predicts rightly with many more seeds than the other, otherwise in the order of the
+        test part.
+    """
+    ours = a.predicted[[seed in b.seeds for seed in a.seeds]]
+    theirs = b.predicted[[seed in a.seeds for seed in b.seeds]]
+    places = np.flatnonzero((ours != theirs).any(0))
+    found = [
+        Differing(int(place), int(a.truth[place]), _answers(ours[:, place]), _answers(theirs[:, place]))
+        for place in places
+    ]
+    return sorted(found, key=lambda each: -abs(each.right[0] - each.right[1]))
+
+
+def _answers(labels: Predictions) -> tuple[tuple[int, int], ...]:
+    """Each label among (S,) predictions with how often it is there; the most frequent first, then the lowest."""
+    values, counts = np.unique(labels, return_counts=True)
+    return tuple((int(values[place]), int(counts[place])) for place in np.argsort(-counts, kind="stable"))
 
 
 def _within_bounds(interval: Interval) -> Interval:

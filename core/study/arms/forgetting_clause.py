@@ -10,6 +10,9 @@ from core.study.stats.claims import Level
 from core.study.stats.words import more_or_less, span_text
 from core.wording.numbers import points_text
 
+NO_SOURCE = "Nothing was learnt on a source before this, so there is nothing whose forgetting could be measured."
+"""Instead of forgetting, where a network that was brought is fine-tuned as it is."""
+
 
 def forgetting_clause(lora: Arm, full: Arm) -> str:
     """Say how much more one arm forgot than full fine-tuning, and at which rates that was seen.

@@ -16,6 +16,8 @@ from core.wording.numbers import NOTHING, count_text
 _MEANS: dict[str, MeasureName] = {
     "Trainable parameters": "trainable_parameters",
     "Accuracy (%)": "accuracy",
+    "Macro-F1 (%)": "macro_f1",
+    "Largest class (%)": "largest_class",
     "Source accuracy (%)": "source_accuracy",
     "Source accuracy, masked (%)": "source_accuracy_masked",
     "Forgetting (points)": "forgetting",
@@ -27,7 +29,10 @@ _MEANS: dict[str, MeasureName] = {
 }
 """Columns that both tables show, with the measure in each."""
 
-_COUNTS = ("Rank", "Seeds", "Seed", "Epochs", *(title for title, name in _MEANS.items() if MEASURES[name].exact))
+_COUNTS = (
+    *("Rank", "Seeds", "Seed", "Epochs"),
+    *(title for title, name in _MEANS.items() if MEASURES[name].exact and MEASURES[name].unit != "%"),
+)
 
 
 def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
@@ -48,7 +53,8 @@ def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
     for title, name in _MEANS.items():
         intervals = [arm.interval(name) for arm in arms]
         if MEASURES[name].exact:
-            columns[title] = [round(interval.mean) if interval.n else None for interval in intervals]
+            means = [interval.mean if interval.n else None for interval in intervals]
+            columns[title] = [round(mean) if mean and title in _COUNTS else mean for mean in means]
         else:
             columns[title] = [interval.mean for interval in intervals]
             columns[f"± {title}"] = [interval.half_width for interval in intervals]

@@ -13,6 +13,7 @@ from core.study.stats.intervals import CLAIM_SEEDS, MIN_SEEDS
 from core.study.stats.measures import digits_of
 from core.study.stats.outliers import outlying
 from core.study.stats.words import off_text, p_words, span_text
+from core.wording.examples import examples_text, noun
 from core.wording.numbers import bytes_text, count_text, listed, number_text, points_text, times_text
 
 MEANINGS = {
@@ -78,7 +79,7 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
             f"{rate} false claims instead of 5 %."
         )
     if over_images is not None:
-        sentences.append(_images_sentence(over_images))
+        sentences.append(_images_sentence(over_images, told.arm.spec.network.learns))
     if not verdict.tuned:
         sentences.append("Each method was trained at one learning rate, so this holds at these rates.")
     for arm in filter(None, (verdict.full, told.arm)):
@@ -86,14 +87,15 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
     return sentences
 
 
-def _images_sentence(over_images: CrossedInterval) -> str:
-    holds = f"It holds for these {count_text(over_images.images)} test images"
+def _images_sentence(over_images: CrossedInterval, kind: str) -> str:
+    nouns = noun(kind)
+    holds = f"It holds for these {examples_text(kind, over_images.images, 'test')}"
     if not math.isfinite(over_images.crossed.half_width):
         return f"{holds}."
     span = span_text(over_images.crossed)
     if over_images.might_reverse:
-        return f"{holds}: over seeds and images, {span} contains 0, so other test images might reverse it."
-    return f"{holds}; over seeds and images, {span}."
+        return f"{holds}: over seeds and {nouns}, {span} contains 0, so other test {nouns} might reverse it."
+    return f"{holds}; over seeds and {nouns}, {span}."
 
 
 def _basis(verdict: Verdict, told: Candidate) -> str:

@@ -345,7 +345,7 @@ def _loss_layout(axis: Axis, log: bool) -> dict[str, Any]:
 def _rows_layout(arms: Sequence[Arm], name: MeasureName, subtitle: str | None) -> dict[str, Any]:
     """Return a layout with one row per arm; labels are wrapped at commas to save space on phones."""
     measure = MEASURES[name]
-    units = {"%": "percent", "s": "seconds", "images/s": "images per second", "": "number"}
+    units = {"%": "percent", "s": "seconds", "examples/s": "examples per second", "": "number"}
     title = units.get(measure.unit, measure.unit)
     layout = layout_of(measure.title, subtitle, title, None, height=(150 if subtitle else 126) + 52 * len(arms))
     ticks = {"tickvals": list(range(len(arms))), "ticktext": [arm.label.replace(", ", "<br>") for arm in arms]}

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from core.study.arms.examples import ClassResults
 from core.study.figures.style import layout_of
+from core.wording.examples import class_name, noun
 from core.wording.numbers import number_text, percent
 
 MAX_WRITTEN = 12
@@ -24,11 +25,6 @@ NAME_LENGTH = 16
 DEEPEST = (0.2, 0.8)
 """Opacity of the most frequent confusion: low enough for text on it to be readable on light and dark pages; and where
 no numbers are written."""
-
-
-def class_name(label: int, names: Sequence[str]) -> str:
-    """The name of a label; an output of the network that its dataset has no name for is called by its number."""
-    return names[label] if label < len(names) else f"output {label}"
 
 
 def highest_confusion(results: ClassResults, keys: Sequence[str]) -> float:
@@ -51,11 +47,12 @@ def confusion_map(
         colour: of the arm, ``#RRGGBB``.
         highest: percent at the end of the colour scale; see :func:`highest_confusion`.
     """
+    nouns = noun(results.facts.kind)
     counts, shares, errors = results.confusions[key], _shares(results, key), _errors(results, key)
     rows, columns = (_on_axis(labels, names) for labels in (results.classes, results.outputs))
     hover = [
         [
-            f"{of_class}, predicted as {as_class}: {percent(shares[i, j], 1)}, {number_text(counts[i, j], 1)} images"
+            f"{of_class}, predicted as {as_class}: {percent(shares[i, j], 1)}, {number_text(counts[i, j], 1)} {nouns}"
             for j, as_class in enumerate(columns)
         ]
         for i, of_class in enumerate(rows)
@@ -108,12 +105,12 @@ def confusion_alt(results: ClassResults, key: str, label: str, names: Sequence[s
     """A text alternative of :func:`confusion_map`: the most frequent confusion."""
     errors = np.nan_to_num(_errors(results, key))
     if not errors.any():
-        return f"Confusion matrix of {label}: every image is predicted rightly."
+        return f"Confusion matrix of {label}: every {noun(results.facts.kind, 1)} is predicted rightly."
     i, j = np.unravel_index(int(errors.argmax()), errors.shape)
     of_class, as_class = class_name(results.classes[i], names), class_name(results.outputs[j], names)
     return (
-        f"Confusion matrix of {label}. Its most frequent confusion: {percent(float(errors[i, j]), 1)} of the images of "
-        f"class {of_class} are predicted as {as_class}."
+        f"Confusion matrix of {label}. Its most frequent confusion: {percent(float(errors[i, j]), 1)} of the "
+        f"{noun(results.facts.kind)} of class {of_class} are predicted as {as_class}."
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from core.run_spec import OptimSpec
+from core.study.arms.balance import share_sentence
 from core.study.arms.tuning import seeds_text
 from core.study.report.evidence import Evidence
+from core.wording.examples import examples_text
 from core.wording.numbers import count_text, listed, percent, seconds_text
 from core.wording.tasks import task_text
 
@@ -20,10 +23,12 @@ def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
     # A run with adapters counts them as well: the network itself is the smallest.
     plain = min((result.parameters for result in results), default=None)
     yield "Network", f"{first.network.title} {first.network.sizes}, {count_text(plain)} parameters"
+    yield from first.network.facts.items()
     yield from _bases(evidence)
-    images = evidence.remeasured.images
-    counts = f": {count_text(images[0])} images to train on, {count_text(images[1])} to choose by, " if images else ""
-    yield "Target", task_text(first.task) + (f"{counts}{count_text(images[2])} to test with" if images else "")
+    yield "Target", f"{task_text(first.task)}{_counts(evidence)}"
+    yield from _lengths(evidence)
+    if share := share_sentence(next(iter(results), None), first.network.learns):
+        yield "Balance", share
     yield "Settings", listed(list(dict.fromkeys(spec.label for spec in specs)))
     by_method: dict[str, set[str]] = {}
     for own in {spec.adapter for spec in specs if spec.adapter}:
@@ -31,9 +36,7 @@ def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
         by_method.setdefault(own.title, set()).add(words)
     for title, settings in sorted(by_method.items()):
         yield title, listed(sorted(settings))
-    epochs, batches = ({getattr(spec.optim, name) for spec in specs} for name in ("epochs", "batch_size"))
-    passes, sizes = (listed([str(n) for n in sorted(found)]) for found in (epochs, batches))
-    yield "Training", f"Adam, {passes} epochs, batches of {sizes}"
+    yield "Training", _training([spec.optim for spec in specs])
     yield "Learning rates", "; ".join(_rates(evidence))
     yield "Seeds", _seeds(evidence)
     states = Counter(run.state for run in evidence.members)
@@ -42,16 +45,59 @@ def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "Runs", f"{counted}; {seconds_text(spent)} of training in all"
     devices = sorted({result.device for result in results})
     threads = sorted({result.threads for result in results})
-    yield "Device", f"{listed(devices)}, {listed([str(count) for count in threads])} threads"
+    many = "thread" if threads == [1] else "threads"
+    yield "Device", f"{listed(devices)}, {listed([str(count) for count in threads])} {many}"
     yield "Versions, now", ", ".join(f"{name} {number}" for name, number in evidence.versions.items())
+
+
+def _counts(evidence: Evidence) -> str:
+    """How many examples the target has, as in ``: 108 texts to train on, 12 to choose by, 2,400 to test with``."""
+    found = evidence.remeasured.examples
+    if found is None:
+        return ""
+    train = examples_text(evidence.members[0].spec.network.learns, found[0])
+    return f": {train} to train on, {count_text(found[1])} to choose by, {count_text(found[2])} to test with"
+
+
+def _lengths(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    found = evidence.remeasured.truncated
+    if found is None:
+        return
+    lost = "nothing is cut"
+    if found.cut:
+        lost = (
+            f"{count_text(found.cut)} of {count_text(len(found.lengths))} training texts are longer, and "
+            f"{percent(100 * found.share_lost)} of all tokens are cut off"
+        )
+    yield "Longest input", f"{count_text(found.length)} tokens; {lost}"
+
+
+def _training(optims: Sequence[OptimSpec]) -> str:
+    """How the runs were trained; of what is newer than epochs and batches only what was used."""
+    epochs, batches = ({getattr(optim, name) for optim in optims} for name in ("epochs", "batch_size"))
+    passes, sizes = (listed([str(n) for n in sorted(found)]) for found in (epochs, batches))
+    words = [
+        "Adam" if not any(optim.weight_decay for optim in optims) else "AdamW",
+        f"{passes} {'epoch' if epochs == {1} else 'epochs'}",
+        f"batches of {sizes}",
+    ]
+    for name, about in OptimSpec.model_fields.items():
+        values = {getattr(optim, name) for optim in optims}
+        if name not in ("learning_rate", "epochs", "batch_size") and values != {about.default}:
+            shown = listed([value if isinstance(value, str) else f"{value:g}" for value in sorted(values)])
+            words.append(f"{str(about.title).lower()} {shown}")
+    return ", ".join(words)
 
 
 def _bases(evidence: Evidence) -> Iterator[tuple[str, str]]:
     if not evidence.bases:
+        if evidence.members[0].spec.is_direct:
+            yield "Base", "none: the network was fine-tuned as it was brought, and its head is drawn from each seed"
         return
     first = evidence.bases[0]
     optim = first.spec.optim
-    how = f"{task_text(first.spec.task)}, {optim.epochs} epochs, learning rate {optim.learning_rate:g}"
+    passes = f"{optim.epochs} epoch{'' if optim.epochs == 1 else 's'}"
+    how = f"{task_text(first.spec.task)}, {passes}, learning rate {optim.learning_rate:g}"
     reached = [percent(base.result.accuracy) for base in evidence.bases if base.result]
     if len(evidence.bases) == 1:
         yield "Base", f"{how}; {reached[0] if reached else 'no result'} on its test part ({first.id})"

@@ -18,7 +18,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from core.files import write_atomically
-from core.study.report.report import Plot, Report, Section, Table
+from core.study.report.parts import Plot, Section, Table
+from core.study.report.report import Report
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1f2328; --faint: #59636e; --line: #d1d9e0; --page: #ffffff; --soft: #f6f8fa;

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from core.networks.network import NetworkSpec
+from core.run_spec import RunSpec
 from core.study.arms.difference_tables import full_differences
 from core.study.arms.fairness import comparable
 from core.study.arms.tuning import end_sentences
 from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Level
+from core.wording.examples import noun
 from core.wording.numbers import count_text, listed
 
 
@@ -14,11 +17,16 @@ def limits_of(evidence: Evidence) -> list[str]:
     """The limits that this design and these numbers have, the most important first."""
     specs = [run.spec for run in evidence.members]
     seeds, epochs = len(evidence.seeds), sorted({spec.optim.epochs for spec in specs})
-    network = specs[0].network
+    network, nouns = specs[0].network, noun(specs[0].network.learns)
     if specs[0].own_base:
         bases = (
             "Each seed had a base of its own, and differences are paired by seed: the intervals hold for bases trained "
             "like these, on this source, with this network."
+        )
+    elif specs[0].is_direct:
+        bases = (
+            f"All runs start from {network.sizes} as it was brought, with a head that each seed draws anew. The "
+            "intervals hold for that network only, and nothing tells what it has forgotten of what it knew before."
         )
     else:
         bases = (
@@ -26,11 +34,10 @@ def limits_of(evidence: Evidence) -> list[str]:
             "other numbers. Letting base and fine-tune seed vary together would tell."
         )
     sentences = [
-        f"The network is a {network.title} of {network.sizes} units on {network.reads}. What holds here need not hold "
-        "for a language model or a larger network.",
+        _network(network),
         bases,
-        f"The intervals are over {seeds} seeds, that is over data order and the draw of LoRA's A; the test images "
-        "are the same for all, and other images would move all settings.",
+        f"The intervals are over {seeds} seed{'' if seeds == 1 else 's'}, that is over {_drawn(specs[0])}; the test "
+        f"{nouns} are the same for all, and other {nouns} would move all settings.",
         f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}. What learns "
         "more slowly may catch up in a longer training.",
     ]
@@ -66,9 +73,30 @@ def limits_of(evidence: Evidence) -> list[str]:
             "Full fine-tuning cut to a rank was trained in full and cut afterwards: it is a reference for what a "
             "change of that rank can hold, not a cheaper way to train."
         )
+    if evidence.remeasured.left_out:
+        sentences.append(evidence.remeasured.left_out)
     if evidence.remeasured.missing:
         sentences.append(f"Some things could not be measured again: {evidence.remeasured.missing}")
     return sentences
+
+
+def _network(network: NetworkSpec) -> str:
+    if network.brought is not None:
+        return (
+            f"The network is {network.sizes}, a {network.title} that reads {network.reads}. What holds here need not "
+            "hold for another network, and least for a much larger one."
+        )
+    return (
+        f"The network is a {network.title} of {network.sizes} units on {network.reads}. What holds here need not hold "
+        "for a language model or a larger network."
+    )
+
+
+def _drawn(spec: RunSpec) -> str:
+    """What a seed draws."""
+    head = ["the draw of the head"] if spec.is_direct else []
+    dropout = ["dropout"] if spec.network.facts.get("Dropout", "none") != "none" else []
+    return listed(["data order", *dropout, *head, "the draw of LoRA's A"])
 
 
 def _needs(difference: Difference) -> str:

@@ -7,90 +7,47 @@ cannot be concluded, what was run, and the command that runs it again.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from core.errors import RunStateError
 from core.lab import Lab
 from core.methods.method import Role
-from core.store.record import Curve, Experiment
-from core.study.arms.arm import Arm
+from core.run_spec import RunSpec
+from core.store.record import Experiment, Result
+from core.study.arms.balance import misleading_sentence, share_sentence
 from core.study.arms.difference_tables import (
     cut_differences,
     cuts_table,
     differences_table,
     full_differences,
-    interval_text,
     rank_differences,
 )
 from core.study.arms.fairness import comparable
-from core.study.arms.frontier import (
-    FRONTIER_NOTE,
-    at_equal_accuracy,
-    frontier_pairs,
-    frontier_sentence,
-    frontier_table,
-    frontiers,
-)
 from core.study.arms.storage import bytes_for_customers
 from core.study.arms.tables import mean_text
 from core.study.arms.tuning import choice_sentence, ratio_text
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
-from core.study.figures.curves import NamedCurve, accuracy_curves, arm_dots
-from core.study.figures.frontier import ALT, frontier_figure
+from core.study.figures.curves import arm_dots
 from core.study.figures.palette import colours_of
 from core.study.figures.sweep import rate_curves
-from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time, mean_epochs
+from core.study.figures.tradeoffs import accuracy_against, learning_over_time
 from core.study.report.command import compare_command
 from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of
+from core.study.report.forgetting import forgetting_section
 from core.study.report.limits import limits_of
+from core.study.report.parts import Plot, Section, Table
 from core.study.report.words import WORDS
 from core.study.stats.claims import Level
-from core.study.stats.measures import MEMORY_NOTE, TIME_NOTE, spread_text
-from core.wording.numbers import NOTHING, bytes_text, count_text, number_text, percent
+from core.study.stats.measures import MEASURES, MEMORY_NOTE, TIME_NOTE, spread_text
+from core.wording.numbers import NOTHING, bytes_text, count_text, percent
 from core.wording.tasks import task_text
 
 CUSTOMERS = 100
 """Default number of customers for which storage is computed."""
-
-FEW_EPOCHS = 12
-"""Maximum number of epochs at which every epoch has a tick."""
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure of the report."""
-
-    key: str
-    figure: go.Figure
-    alt: str
-    """Alternative text."""
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the report, as text to read."""
-
-    title: str
-    frame: pd.DataFrame
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """Figures and tables that belong together."""
-
-    title: str
-    lead: str
-    parts: tuple[Plot | Table, ...]
 
 
 @dataclass(frozen=True)
@@ -148,18 +105,18 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
         raise RunStateError("No setting has finished without a failed seed, so there is nothing to report yet.")
     found = verdict(evidence.members, margin)
     first = evidence.members[0].spec
-    source = task_text(first.source) if first.source else ""
     return Report(
         experiment=evidence.experiment.id,
         title=evidence.experiment.name,
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         question=(
-            f"A network was trained on {source} and has to learn {task_text(first.task)}. Does it take full "
-            f"fine-tuning, or is LoRA enough, and at which rank and learning rate? Good enough here means: not more "
-            f"than {found.margin:g} points of accuracy below full fine-tuning."
+            f"{_start(first)} has to learn {task_text(first.task)}. Does it take full fine-tuning, or is LoRA enough, "
+            f"and at which rank and learning rate? Good enough here means: not more than {found.margin:g} points of "
+            "accuracy below full fine-tuning."
         ),
         answer=tuple(filter(None, (headline(found), *explanation(found, evidence.crossed(found)), costs(found)))),
         warnings=(
+            *filter(None, [misleading_sentence(_result(evidence), first.network.learns)]),
             *evidence.dropped,
             *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
         ),
@@ -170,6 +127,17 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
         specs=tuple(arm.spec.to_json() for arm in evidence.chosen),
         words=WORDS,
     )
+
+
+def _start(spec: RunSpec) -> str:
+    """What the runs start from, as the subject of a sentence."""
+    name = f"The network {spec.network.sizes}" if spec.network.brought is not None else "A network"
+    return f"{name} was trained on {task_text(spec.source)} and" if spec.source else f"{name}, as it was brought,"
+
+
+def _result(evidence: Evidence) -> Result | None:
+    """A result from which the balance of the test part can be read."""
+    return evidence.chosen[0].runs[0].result
 
 
 def _command(evidence: Evidence, margin: float) -> str | None:
@@ -186,7 +154,7 @@ def _sections(evidence: Evidence, found: Verdict, customers: int) -> list[Sectio
     sections = [_accuracy(evidence, found, colours)]
     if evidence.tuned:
         sections.append(_rates(evidence))
-    return [*sections, _forgetting(evidence, colours), _cost(evidence, colours, customers), *_cuts(evidence)]
+    return [*sections, forgetting_section(evidence, colours), _cost(evidence, colours, customers), *_cuts(evidence)]
 
 
 def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Section:
@@ -204,20 +172,21 @@ def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Se
         arm_dots(arms, "accuracy", colours),
         "Accuracy on the target's test part of every run, by setting",
     )
-    lead = "Accuracy on the target's test part, which took no part in any choice."
+    share = share_sentence(_result(evidence), evidence.members[0].spec.network.learns)
+    lead = f"Accuracy on the target's test part, which took no part in any choice. {share}".strip()
     words = {Level.SHOWN: "shown", Level.LEANING: "leaning", Level.OPEN: "not shown"}
     within = {candidate.arm.key: words[candidate.within] for candidate in found.candidates}
-    summary = pd.DataFrame(
-        {
-            "Setting": [arm.label for arm in arms],
-            "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
-            "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
-            "Seeds": [str(len(arm.runs)) for arm in arms],
-            "Accuracy": [spread_text(arm.interval("accuracy")) for arm in arms],
-            f"Within {found.margin:g} points": [within.get(arm.key, NOTHING) for arm in arms],
-        },
-        dtype=object,
-    )
+    columns = {
+        "Setting": [arm.label for arm in arms],
+        "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
+        "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
+        "Seeds": [str(len(arm.runs)) for arm in arms],
+        "Accuracy": [spread_text(arm.interval("accuracy")) for arm in arms],
+    }
+    if any(arm.values("macro_f1") for arm in arms):
+        columns["Macro-F1"] = [spread_text(arm.interval("macro_f1"), MEASURES["macro_f1"]) for arm in arms]
+    columns[f"Within {found.margin:g} points"] = [within.get(arm.key, NOTHING) for arm in arms]
+    summary = pd.DataFrame(columns, dtype=object)
     return Section("Accuracy", lead, (figure, Table("Settings", summary, "In brackets: the 95 % interval."), *tables))
 
 
@@ -239,78 +208,6 @@ def _rates(evidence: Evidence) -> Section:
     )
     lead = choice_sentence(evidence.choices)
     return Section("A fair learning rate for each", lead, (figure, Table("Learning rates", table)))
-
-
-def _forgetting(evidence: Evidence, colours: dict[str, str]) -> Section:
-    arms = evidence.named
-    kinds = [False, True] if evidence.split else [False]
-    parts: list[Plot | Table] = []
-    for masked in kinds:
-        suffix = "-masked" if masked else ""
-        plane = learning_and_forgetting(arms, evidence.curves, colours, masked, evidence.remeasured.start)
-        among = ", choosing among the source's classes" if masked else ""
-        parts.append(
-            Plot(f"plane{suffix}", plane, f"Target accuracy against source accuracy{among}, one line per setting")
-        )
-    curves = [
-        NamedCurve(arm.key, arm.label, colours[arm.key], _mean_curve([evidence.curves[run.id] for run in arm.runs]))
-        for arm in arms
-    ]
-    figure = accuracy_curves(curves, "epoch", masked=evidence.split)
-    among = "; the source among its own classes" if evidence.split else ""
-    figure.update_layout(title_subtitle_text=f"validation parts, mean of the seeds{among}")
-    if all(len(curve.curve.epochs) <= FEW_EPOCHS for curve in curves):
-        figure.update_xaxes(dtick=1)
-    parts.append(Plot("curves", figure, "Mean accuracy on target and source after each epoch, one line per setting"))
-    parts.append(
-        Table(
-            "Forgetting at the chosen rates, in points of the source",
-            _forgetting_table(arms, evidence.split),
-            "Each setting is at its own rate, so a difference here compares rates as much as methods.",
-        )
-    )
-    for masked in kinds:
-        parts += _frontier(evidence, colours, masked)
-    lead = "What the network still knows of the source while it learns the target."
-    return Section("Learning and forgetting", lead, tuple(parts))
-
-
-def _frontier(evidence: Evidence, colours: dict[str, str], masked: bool) -> list[Plot | Table]:
-    """Accuracy against forgetting over all rates and epochs, and what equal accuracy says."""
-    start = evidence.remeasured.start
-    before = (start.source_masked if masked else start.source) if start else None
-    found = frontiers(evidence.members, evidence.curves, before, masked) if before is not None else []
-    if not found:
-        return []
-    pairs = frontier_pairs(found)
-    suffix, among = ("-masked", ", choosing among the source's classes") if masked else ("", "")
-    equal = [row for lora, full in pairs for row in at_equal_accuracy(lora, full)]
-    note = " ".join([*(frontier_sentence(lora, full) for lora, full in pairs), FRONTIER_NOTE])
-    return [
-        Plot(f"frontier{suffix}", frontier_figure(found, colours, masked), f"{ALT}{among}"),
-        Table(
-            f"Forgetting at equal accuracy on the target, in points of the source{among}", frontier_table(equal), note
-        ),
-    ]
-
-
-def _mean_curve(curves: Sequence[Curve]) -> Curve:
-    nothing: Any = np.empty(0)
-    return Curve(nothing, nothing, nothing, mean_epochs(curves))
-
-
-def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
-    columns: dict[str, list[str]] = {"Setting": [arm.label for arm in arms]}
-    for title, masked in (("", False), (", masked", True)) if split else (("", False),):
-        lost = [arm.interval("forgetting_masked" if masked else "forgetting") for arm in arms]
-        left = [arm.interval("source_accuracy_masked" if masked else "source_accuracy") for arm in arms]
-        columns[f"Source accuracy{title}"] = [spread_text(interval) for interval in left]
-        columns[f"Forgotten{title}"] = [number_text(i.mean) if i.n else NOTHING for i in lost]
-        against = {d.a: d for d in full_differences(arms, "forgetting_masked" if masked else "forgetting")}
-        columns[f"Minus full{title}, 95 %"] = [
-            interval_text(against[arm.label].interval) if arm.label in against else NOTHING for arm in arms
-        ]
-    return pd.DataFrame(columns, dtype=object)
 
 
 def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Section:
@@ -351,6 +248,7 @@ def _cuts(evidence: Evidence) -> list[Section]:
     cuts = evidence.remeasured.cuts
     if not cuts:
         return []
+    note = evidence.remeasured.left_out
     arms = evidence.named
     full = next(arm for arm in arms if arm.role is Role.REFERENCE)
     reached = percent(full.interval("accuracy").mean)
@@ -358,7 +256,7 @@ def _cuts(evidence: Evidence) -> list[Section]:
         f"A reference computed from the full runs and not a run of its own: the change that full fine-tuning made to "
         f"each weight, cut to rank r by singular value decomposition. Uncut it reached {reached}."
     )
-    tables = [Table("Full fine-tuning, cut to a rank", cuts_table(cuts, evidence.split))]
+    tables = [Table("Full fine-tuning, cut to a rank", cuts_table(cuts, evidence.split), note)]
     if differences := cut_differences(arms, cuts):
         tables.append(Table("LoRA minus full fine-tuning cut to the same rank", differences_table(differences)))
     return [Section("How much rank did full fine-tuning need?", lead, tuple(tables))]

@@ -14,6 +14,11 @@ WORDS: tuple[tuple[str, str], ...] = (
         "controls: train only the last layer, only the biases (BitFit, arXiv 2106.10199), or a new network from random "
         "weights. A method that does not beat them is not worth its price.",
     ),
+    (
+        "Macro-F1",
+        "the mean of the F1 scores of all classes, each the harmonic mean of precision and recall: unlike accuracy it "
+        "counts every class alike, however few examples it has.",
+    ),
     ("Source and target", "what the base was trained on, and what it is fine-tuned on."),
     (
         "Forgetting",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from core.study.stats.intervals import ERROR_RATE, Interval, t_interval
+from core.wording.examples import examples_text, noun
 from core.wording.numbers import count_text, number_text, percent
 
 MIN_IMAGES = 1000
@@ -102,18 +103,20 @@ class ImageFacts:
     """Percent that the best guess without looking reaches: the share of the largest class."""
     worth: float
     """Points of accuracy that one image is worth; infinite without images."""
+    kind: str = "image"
+    """What the data consist of; see :func:`core.wording.examples.noun`."""
 
     @property
     def sentence(self) -> str:
         """Number of images, what one is worth, and the chance level."""
         if not self.images:
-            return "There are no test images."
+            return f"There are no test {noun(self.kind)}."
         even = math.isclose(self.chance * self.classes, 100)
         guess = f"Guessing among {self.classes} classes" if even else "Always naming the most frequent class"
         # Two significant digits, and at least two decimals.
         worth = number_text(self.worth, max(2, 1 - math.floor(math.log10(self.worth))))
         return (
-            f"{count_text(self.images)} test images: one is worth {worth} points. "
+            f"{examples_text(self.kind, self.images, 'test')}: one is worth {worth} points. "
             f"{guess} reaches {percent(self.chance, 1)}."
         )
 
@@ -123,19 +126,21 @@ class ImageFacts:
         if self.images >= MIN_IMAGES:
             return ""
         return (
-            f"There are only {count_text(self.images)} test images. Intervals over seeds hold for these images; with "
-            f"fewer than {count_text(MIN_IMAGES)}, other images may give a noticeably different result."
+            f"There are only {examples_text(self.kind, self.images, 'test')}. Intervals over seeds hold for these "
+            f"{noun(self.kind)}; with fewer than {count_text(MIN_IMAGES)}, other {noun(self.kind)} may give a "
+            "noticeably different result."
         )
 
 
-def image_facts(labels: Sequence[int] | NDArray[np.integer]) -> ImageFacts:
+def image_facts(labels: Sequence[int] | NDArray[np.integer], kind: str = "image") -> ImageFacts:
     """State what the test images of a task can tell.
 
     Args:
         labels: (n,) true label of each test image.
+        kind: what the data consist of.
     """
     counts = np.unique(np.asarray(labels), return_counts=True)[1]
     images = int(counts.sum())
     if not images:
-        return ImageFacts(0, 0, math.nan, math.inf)
-    return ImageFacts(images, len(counts), 100 * int(counts.max()) / images, 100 / images)
+        return ImageFacts(0, 0, math.nan, math.inf, kind)
+    return ImageFacts(images, len(counts), 100 * int(counts.max()) / images, 100 / images, kind)

@@ -13,6 +13,8 @@ from core.wording.numbers import NOTHING, bytes_text, count_text, percent, point
 
 MeasureName = Literal[
     "accuracy",
+    "macro_f1",
+    "largest_class",
     "gain",
     "source_accuracy",
     "source_accuracy_masked",
@@ -34,7 +36,7 @@ class Measure:
     """A number by which results are compared."""
 
     title: str
-    unit: Literal["%", "points", "s", "images/s", "bytes", ""]
+    unit: Literal["%", "points", "s", "examples/s", "bytes", ""]
     of: Callable[[Result], float | None]
     """Returns the value of a result; None if it has none."""
     exact: bool = False
@@ -54,6 +56,8 @@ def _lost(before: float | None, after: float | None) -> float | None:
 
 MEASURES: dict[MeasureName, Measure] = {
     "accuracy": Measure("Accuracy on the target", "%", lambda r: r.accuracy),
+    "macro_f1": Measure("Macro-F1 on the target", "%", lambda r: r.macro_f1),
+    "largest_class": Measure("Share of the largest class", "%", lambda r: r.largest_class, exact=True),
     "gain": Measure("Gain on the target", "points", lambda r: _lost(r.accuracy, r.accuracy_before)),
     "source_accuracy": Measure("Accuracy on the source", "%", lambda r: r.source_accuracy),
     "source_accuracy_masked": Measure(
@@ -67,7 +71,7 @@ MEASURES: dict[MeasureName, Measure] = {
     ),
     "trainable_parameters": Measure("Trainable parameters", "", lambda r: r.trainable_parameters, exact=True),
     "seconds": Measure("Training time", "s", lambda r: r.seconds, timed=True),
-    "examples_per_second": Measure("Speed", "images/s", lambda r: r.examples_per_second, timed=True),
+    "examples_per_second": Measure("Speed", "examples/s", lambda r: r.examples_per_second, timed=True),
     "memory": Measure("Training memory, alone", "bytes", lambda r: r.memory, exact=True),
     "adapter_bytes": Measure("Adapter size", "bytes", lambda r: r.adapter_bytes, exact=True),
     "checkpoint_bytes": Measure("Checkpoint size", "bytes", lambda r: r.checkpoint_bytes, exact=True),
@@ -89,7 +93,7 @@ TIME_NOTE = (
 
 MEMORY_NOTE = (
     "Memory is what one run takes alone on this engine: weights, gradients, optimiser state, activations of a step, "
-    "and for LoRA the product of the first adapted layer's frozen weight with every training image. Runs of one bank "
+    "and for LoRA the product of the first adapted layer's frozen weight with every training example. Runs of one bank "
     "share that product, and plain PyTorch does not keep it. Runs of earlier versions count the first three only."
 )
 """How to read training memory."""
@@ -106,8 +110,8 @@ def value_text(measure: Measure, value: float, digits: int = 2) -> str:
             return seconds_text(value)
         case "bytes":
             return bytes_text(value)
-        case "images/s":
-            return f"{count_text(value)} images/s"
+        case "examples/s":
+            return f"{count_text(value)} examples/s"
         case _:
             return count_text(value)
 

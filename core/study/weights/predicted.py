@@ -1,4 +1,4 @@
-"""What stored networks predict for each test image, and the images themselves."""
+"""What stored networks predict for each test example, and the images and texts themselves."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.adapter import apply_adapter
+from core.data.dataset import TextDataset
 from core.data.examples import Examples
 from core.data.task_spec import TaskSpec
 from core.data.views.image import images_of
 from core.engine.predictions import Predictions
-from core.errors import PredictionsError
+from core.errors import DatasetError, PredictionsError
 from core.lab import Lab
 from core.methods.method import Role
 from core.store.record import Run
@@ -23,21 +24,24 @@ from core.study.arms.arm import Arm
 from core.study.arms.examples import (
     ArmPredictions,
     ClassResults,
+    Differing,
     Disagreement,
     class_results,
     crossed_difference,
+    differing,
     disagreements,
 )
 from core.study.stats.images import CrossedInterval
 from core.training.evaluation import predict
+from core.wording.examples import noun
 
 MAX_SHIFT = 0.5
 """Points by which the accuracy of predictions may differ from that of the run; a network that is read back and merged
-rounds differently, so an image or two may change sides."""
+rounds differently, so an example or two may change sides."""
 
 
 def predictions(lab: Lab, run: Run) -> Predictions:
-    """The label that a run predicted for each image of its task's test part, among all outputs of its network.
+    """The label that a run predicted for each example of its task's test part, among all outputs of its network.
 
     Runs keep them. For a run of an older version they are computed from its stored network, and kept from then on.
 
@@ -61,7 +65,7 @@ def predictions(lab: Lab, run: Run) -> Predictions:
 
 
 def true_labels(lab: Lab, task: TaskSpec) -> NDArray[np.int64]:
-    """(n,) the label of each image of a task's test part. Raises: DatasetError: the dataset is gone."""
+    """(n,) the label of each example of a task's test part. Raises: DatasetError: the dataset is gone."""
     labels: NDArray[np.int64] = lab.catalog.load(task.dataset).test_labels[lab.tasks.outline(task).test]
     return labels
 
@@ -80,6 +84,23 @@ def test_images(lab: Lab, task: TaskSpec, images: Sequence[int]) -> NDArray[np.u
     return images_of(lab.tasks.get(task).test, torch.tensor(images, dtype=torch.int64))
 
 
+def test_texts(lab: Lab, task: TaskSpec, texts: Sequence[int]) -> tuple[str, ...]:
+    """Some texts of a task's test part, as the dataset has them: nothing is cut.
+
+    Args:
+        lab: has the dataset.
+        task: the dataset and what is kept of it.
+        texts: k indices into the test part.
+
+    Raises:
+        DatasetError: the dataset is gone, or has no texts.
+    """
+    dataset, rows = lab.catalog.load(task.dataset), lab.tasks.outline(task).test
+    if not isinstance(dataset, TextDataset):
+        raise DatasetError(f"{task.dataset} has no texts: choose a run on a dataset of texts.")
+    return tuple(dataset.test_texts[rows[place]] for place in texts)
+
+
 def arm_predictions(lab: Lab, arms: Sequence[Arm]) -> list[ArmPredictions]:
     """The predictions of every run of some arms of one task. Raises: LabError: see :func:`predictions`."""
     return [
@@ -88,13 +109,14 @@ def arm_predictions(lab: Lab, arms: Sequence[Arm]) -> list[ArmPredictions]:
             arm.seeds,
             np.stack([predictions(lab, run) for run in arm.runs]),
             true_labels(lab, arm.spec.task),
+            arm.spec.network.learns,
         )
         for arm in arms
     ]
 
 
 def over_images(lab: Lab, a: Arm, b: Arm) -> CrossedInterval:
-    """The accuracy of ``a`` minus that of ``b`` over seeds and images. Raises: LabError: see :func:`predictions`."""
+    """The accuracy of ``a`` minus that of ``b`` over seeds and examples. Raises: LabError: see :func:`predictions`."""
     return crossed_difference(*arm_predictions(lab, [a, b]))
 
 
@@ -125,8 +147,33 @@ def disagreed(lab: Lab, a: Arm, b: Arm, limit: int) -> Disagreed:
     """
     found = disagreements(*arm_predictions(lab, [a, b]))
     first = tuple(found[:limit])
-    pixels = test_images(lab, a.spec.task, [each.image for each in first])
+    pixels = test_images(lab, a.spec.task, [each.example for each in first])
     return Disagreed(len(found), len(set(a.seeds) & set(b.seeds)), first, pixels)
+
+
+@dataclass(frozen=True)
+class DifferingTexts:
+    """The test texts for which two arms predict different labels."""
+
+    rows: tuple[Differing, ...]
+    texts: tuple[str, ...]
+    """Those of :attr:`rows`; from outside, so they may contain anything."""
+    seeds: int
+    """Number of seeds that the arms share."""
+    tested: int
+    """Number of all test texts."""
+
+
+def differing_texts(lab: Lab, a: Arm, b: Arm) -> DifferingTexts:
+    """The test texts for which two arms predict different labels; see :func:`core.study.arms.examples.differing`.
+
+    Raises:
+        LabError: see :func:`predictions`.
+    """
+    left, right = arm_predictions(lab, [a, b])
+    found = differing(left, right)
+    texts = test_texts(lab, a.spec.task, [each.example for each in found])
+    return DifferingTexts(tuple(found), texts, len(set(a.seeds) & set(b.seeds)), len(left.truth))
 
 
 def network_of_run(lab: Lab, run: Run) -> nn.Module:
@@ -153,6 +200,6 @@ def _check(labels: Predictions | NDArray[np.int64], truth: NDArray[np.int64], ru
         if abs(found - expected) <= max(MAX_SHIFT, 100 / max(len(truth), 1)) + 1e-3:
             return
     raise PredictionsError(
-        f"The test images of {run.spec.task.dataset} are not those that run {run.id} was measured on: the dataset "
-        "was replaced by another of the same name. Train the run again to see its predictions."
+        f"The test {noun(run.spec.network.learns)} of {run.spec.task.dataset} are not those that run {run.id} was "
+        "measured on: the dataset was replaced by another of the same name. Train the run again to see its predictions."
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from core.errors import BaseMismatchError, LoRAError
+from core.methods.heads import head_paths, is_in_head
 from core.methods.layers import AdaptedLinear
 
 Array = NDArray[np.float64]
@@ -216,7 +217,7 @@ def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
 def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mapping[str, int]]) -> Iterator[nn.Module]:
     """The control "full fine-tuning cut to rank r": ``tuned`` with ΔW of every layer cut by :func:`truncations`.
 
-    Biases keep their tuned values.
+    Biases keep their tuned values, and so does the head: every method trains all of it, adapters too.
 
     Args:
         base: the network that training started from.
@@ -231,6 +232,7 @@ def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mappin
     cuts = {
         path: truncations(delta, [rank if isinstance(rank, int) else rank[path] for rank in ranks])
         for path, delta in delta_weights(base, tuned).items()
+        if not is_in_head(path, head_paths(tuned))
     }
     for _ in ranks:
         yield with_weights(tuned, {path: weights[path] + next(cut) for path, cut in cuts.items()})

@@ -1,0 +1,120 @@
+"""The section of a report on learning and forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from core.store.record import Curve
+from core.study.arms.arm import Arm
+from core.study.arms.difference_tables import full_differences, interval_text
+from core.study.arms.forgetting_clause import NO_SOURCE
+from core.study.arms.frontier import (
+    FRONTIER_NOTE,
+    at_equal_accuracy,
+    frontier_pairs,
+    frontier_sentence,
+    frontier_table,
+    frontiers,
+)
+from core.study.figures.curves import NamedCurve, accuracy_curves
+from core.study.figures.frontier import ALT, frontier_figure
+from core.study.figures.tradeoffs import learning_and_forgetting, mean_epochs
+from core.study.report.evidence import Evidence
+from core.study.report.parts import Plot, Section, Table
+from core.study.stats.measures import spread_text
+from core.wording.numbers import NOTHING, number_text
+
+FEW_EPOCHS = 12
+"""Maximum number of epochs at which every epoch has a tick."""
+
+
+def forgetting_section(evidence: Evidence, colours: dict[str, str]) -> Section:
+    """What the network still knows of the source; where there is none, how it learnt the target.
+
+    Args:
+        evidence: of an experiment.
+        colours: of each arm, by key.
+    """
+    if evidence.members[0].spec.is_direct:
+        alt = "Mean accuracy on the target after each epoch, one line per setting"
+        return Section("Learning", NO_SOURCE, (Plot("curves", _curves(evidence, colours), alt),))
+    arms = evidence.named
+    kinds = [False, True] if evidence.split else [False]
+    parts: list[Plot | Table] = []
+    for masked in kinds:
+        suffix = "-masked" if masked else ""
+        plane = learning_and_forgetting(arms, evidence.curves, colours, masked, evidence.remeasured.start)
+        among = ", choosing among the source's classes" if masked else ""
+        parts.append(
+            Plot(f"plane{suffix}", plane, f"Target accuracy against source accuracy{among}, one line per setting")
+        )
+    figure = _curves(evidence, colours)
+    parts.append(Plot("curves", figure, "Mean accuracy on target and source after each epoch, one line per setting"))
+    parts.append(
+        Table(
+            "Forgetting at the chosen rates, in points of the source",
+            _forgetting_table(arms, evidence.split),
+            "Each setting is at its own rate, so a difference here compares rates as much as methods.",
+        )
+    )
+    for masked in kinds:
+        parts += _frontier(evidence, colours, masked)
+    lead = "What the network still knows of the source while it learns the target."
+    return Section("Learning and forgetting", lead, tuple(parts))
+
+
+def _frontier(evidence: Evidence, colours: dict[str, str], masked: bool) -> list[Plot | Table]:
+    """Accuracy against forgetting over all rates and epochs, and what equal accuracy says."""
+    start = evidence.remeasured.start
+    before = (start.source_masked if masked else start.source) if start else None
+    found = frontiers(evidence.members, evidence.curves, before, masked) if before is not None else []
+    if not found:
+        return []
+    pairs = frontier_pairs(found)
+    suffix, among = ("-masked", ", choosing among the source's classes") if masked else ("", "")
+    equal = [row for lora, full in pairs for row in at_equal_accuracy(lora, full)]
+    note = " ".join([*(frontier_sentence(lora, full) for lora, full in pairs), FRONTIER_NOTE])
+    return [
+        Plot(f"frontier{suffix}", frontier_figure(found, colours, masked), f"{ALT}{among}"),
+        Table(
+            f"Forgetting at equal accuracy on the target, in points of the source{among}", frontier_table(equal), note
+        ),
+    ]
+
+
+def _mean_curve(curves: Sequence[Curve]) -> Curve:
+    nothing: Any = np.empty(0)
+    return Curve(nothing, nothing, nothing, mean_epochs(curves))
+
+
+def _forgetting_table(arms: Sequence[Arm], split: bool) -> pd.DataFrame:
+    columns: dict[str, list[str]] = {"Setting": [arm.label for arm in arms]}
+    for title, masked in (("", False), (", masked", True)) if split else (("", False),):
+        lost = [arm.interval("forgetting_masked" if masked else "forgetting") for arm in arms]
+        left = [arm.interval("source_accuracy_masked" if masked else "source_accuracy") for arm in arms]
+        columns[f"Source accuracy{title}"] = [spread_text(interval) for interval in left]
+        columns[f"Forgotten{title}"] = [number_text(i.mean) if i.n else NOTHING for i in lost]
+        against = {d.a: d for d in full_differences(arms, "forgetting_masked" if masked else "forgetting")}
+        columns[f"Minus full{title}, 95 %"] = [
+            interval_text(against[arm.label].interval) if arm.label in against else NOTHING for arm in arms
+        ]
+    return pd.DataFrame(columns, dtype=object)
+
+
+def _curves(evidence: Evidence, colours: dict[str, str]) -> go.Figure:
+    """Mean accuracy after each epoch."""
+    curves = [
+        NamedCurve(arm.key, arm.label, colours[arm.key], _mean_curve([evidence.curves[run.id] for run in arm.runs]))
+        for arm in evidence.named
+    ]
+    figure = accuracy_curves(curves, "epoch", masked=evidence.split)
+    among = "; the source among its own classes" if evidence.split else ""
+    figure.update_layout(title_subtitle_text=f"validation parts, mean of the seeds{among}")
+    if all(len(curve.curve.epochs) <= FEW_EPOCHS for curve in curves):
+        figure.update_xaxes(dtick=1)
+    return figure

@@ -1,0 +1,33 @@
+"""What examples and their classes are called: images or texts, by the kind of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.wording.numbers import count_text
+
+
+def noun(kind: str, count: float = 2) -> str:
+    """The word for this many examples of a kind of data, as in ``image`` for 1 and ``texts`` for 12.
+
+    Args:
+        kind: of a dataset, or what a network learns; the kinds are named after one example.
+        count: how many; several by default.
+    """
+    return kind if count == 1 else f"{kind}s"
+
+
+def examples_text(kind: str, count: float, part: str = "") -> str:
+    """A number of examples with their word, as in ``1,200 test texts``.
+
+    Args:
+        kind: see :func:`noun`.
+        count: how many.
+        part: ``training``, ``validation`` or ``test``; empty for none.
+    """
+    return " ".join(filter(None, (count_text(count), part, noun(kind, count))))
+
+
+def class_name(label: int, names: Sequence[str]) -> str:
+    """The name of a label; an output of the network that its dataset has no name for is called by its number."""
+    return names[label] if label < len(names) else f"output {label}"

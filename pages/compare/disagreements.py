@@ -1,0 +1,112 @@
+"""The test examples on which two settings differ: one way to show them per kind of data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from core.lab import Lab
+from core.store.record import Experiment
+from core.study.arms.arm import Arm
+from core.study.arms.differing_table import RIGHT, differing_table
+from core.study.weights.predicted import DifferingTexts, Disagreed, differing_texts, disagreed
+from core.wording.csv_file import csv_of
+from core.wording.examples import class_name
+from core.wording.numbers import count_text, percent
+from pages.shared.literal import literal
+from pages.shared.measured import measured
+
+IMAGES_SHOWN = 12
+"""Maximum number of images shown that one setting alone gets right."""
+
+TEXTS_SHOWN = 500
+"""Maximum number of texts in the table; the file has all."""
+
+CHARACTERS = 400
+"""Maximum number of characters of a text in the table; the file has all."""
+
+
+def _images(lab: Lab, experiment: Experiment, a: Arm, b: Arm, names: Sequence[str]) -> None:
+    """Draw the images that only one of two settings gets right."""
+    for first, second in ((a, b), (b, a)):
+        _only_right(measured(disagreed, lab, first, second, IMAGES_SHOWN), first.label, second.label, names)
+
+
+def _only_right(found: Disagreed, right: str, wrong: str, names: Sequence[str]) -> None:
+    """Draw the images that only one setting gets right, those on which most seeds agree about that first."""
+    st.markdown(f"**Only {literal(right)} is right: {count_text(found.count)} image{'' if found.count == 1 else 's'}**")
+    if not found.count:
+        return
+    seeds = f"{found.seeds} seed{'' if found.seeds == 1 else 's'}"
+    rest = f" The first {len(found.first)} are shown." if found.count > len(found.first) else ""
+    st.caption(
+        f"Under each image: its class, which {literal(right)} predicts; what {literal(wrong)} predicts instead; and "
+        f"with how many of {seeds}.{rest}"
+    )
+    with st.container(horizontal=True, gap="small"):
+        for each, pixels in zip(found.first, found.pixels, strict=True):
+            truth, instead = class_name(each.truth, names), class_name(each.wrong, names)
+            both = f"{right} predicts {truth}, {wrong} predicts {instead}"
+            st.image(
+                pixels,
+                width=80,
+                caption=literal(f"{truth}, not {instead} ({each.seeds})"),
+                alt=f"An image of class {truth}: {both}, with {each.seeds} of {seeds}.",
+            )
+
+
+def _texts(lab: Lab, experiment: Experiment, a: Arm, b: Arm, names: Sequence[str]) -> None:
+    """Draw a table of the texts for which two settings predict different classes, and offer it as a file."""
+    found = measured(differing_texts, lab, a, b)
+    st.markdown(f"**{_title(found, a.label, b.label)}**")
+    if not found.rows:
+        return
+    seeds = f"{found.seeds} seed{'' if found.seeds == 1 else 's'}"
+    rest = f" The first {count_text(TEXTS_SHOWN)} are shown; the file has all." if len(found.rows) > TEXTS_SHOWN else ""
+    st.caption(
+        f"With at least one of {seeds} the answers differ. In brackets and in the last two columns: number of seeds. "
+        f"First come the texts that one setting alone gets right with most seeds; press a title to sort.{rest}"
+    )
+    labels = (a.label, b.label)
+    # A table of Streamlit shows text as it is: no Markdown and no HTML in it is interpreted.
+    table = differing_table(
+        found.rows[:TEXTS_SHOWN], [_short(text) for text in found.texts[:TEXTS_SHOWN]], labels, names
+    )
+    st.dataframe(
+        table,
+        hide_index=True,
+        key="texts-differing",
+        alt=f"Texts for which {a.label} and {b.label} predict different classes",
+        column_config={"Text": st.column_config.TextColumn(width="large")}
+        | {f"{RIGHT} {label}": st.column_config.NumberColumn(format=f"%d of {found.seeds}") for label in labels},
+    )
+    st.download_button(
+        "Download these texts",
+        lambda: csv_of(differing_table(found.rows, found.texts, labels, names)),
+        f"{experiment.id}-texts.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key="texts-csv",
+        help="All texts on which the two settings differ, uncut, as CSV.",
+    )
+
+
+def _title(found: DifferingTexts, first: str, second: str) -> str:
+    count, share = len(found.rows), 100 * len(found.rows) / max(found.tested, 1)
+    which = f"{literal(first)} and {literal(second)} differ on {count_text(count)} of {count_text(found.tested)}"
+    return f"{which} test texts ({percent(share, 1)})"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= CHARACTERS else f"{text[: CHARACTERS - 1]}…"
+
+
+Draw = Callable[[Lab, Experiment, Arm, Arm, Sequence[str]], None]
+
+DISAGREEMENTS: dict[str, Draw] = {"image": _images, "text": _texts}
+"""By kind of data: what draws the examples on which two settings differ, given the names of all classes.
+
+Each raises a :class:`core.errors.LabError` if a dataset or network is gone.
+"""
