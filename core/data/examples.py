@@ -54,6 +54,10 @@ class Examples(ABC):
     def first(self, count: int) -> Self:
         """The first examples, or all of them if there are not so many; their tensors are shared."""
 
+    @abstractmethod
+    def at(self, rows: Tensor) -> Self:
+        """Some examples, copied; ``rows`` are (k,) int64 indices, at least one."""
+
     def batched(self, order: Tensor, batch_size: int, epoch: int = 0) -> Tensor:
         """The order of training examples in one epoch, where batches are not to be cut from a random order as it is.
 
@@ -112,6 +116,9 @@ class ImageExamples(Examples):
 
     def first(self, count: int) -> Self:
         return type(self)(self.pixels[:count], self.labels[:count])
+
+    def at(self, rows: Tensor) -> Self:
+        return type(self)(self.pixels[rows], self.labels[rows])
 
     def all_pixels(self) -> Tensor:
         return self.pixels

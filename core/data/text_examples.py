@@ -94,6 +94,10 @@ class TextExamples(Examples):
     def first(self, count: int) -> Self:
         return type(self)(self.tokens, self.offsets[: count + 1], self.labels[:count], self.padding, self.longest)
 
+    def at(self, rows: Tensor) -> Self:
+        texts = [self.tokens[self.offsets[row] : self.offsets[row + 1]].tolist() for row in rows.tolist()]
+        return self.of(texts, self.labels[rows].cpu(), self.padding).to(self.device)
+
     def batched(self, order: Tensor, batch_size: int, epoch: int = 0) -> Tensor:
         """Texts of similar length in one batch; which texts these are remains random.
 

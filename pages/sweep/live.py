@@ -14,7 +14,7 @@ from core.wording.numbers import left_text
 from pages.shared.links import go
 from pages.shared.literal import literal
 from pages.shared.state import state_text, stop_all
-from pages.sweep.tile_map import tile_map
+from pages.shared.tile_map import tile_map
 
 TICK = 1.0
 """Seconds between two reads of the store."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.lab import Lab
+from core.methods.blocks import Blocks, blocks_of
 from core.methods.method import Role
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, arms_of
@@ -33,6 +34,8 @@ class Focus:
     layer: str
     shapes: Mapping[str, tuple[int, int]]
     """(out, in) of each layer, by its path."""
+    blocks: Blocks | None
+    """The layers by block and kind; None in a network that has no blocks."""
     colours: Mapping[str, str]
     """Colour of each arm of the experiment, by its key."""
     masked_differs: bool
@@ -47,6 +50,11 @@ class Focus:
     def colour(self) -> str:
         """Colour of the chosen run's arm."""
         return self.colours[self.arm.key]
+
+    @property
+    def has_new_head(self) -> bool:
+        """Whether the base came without a head, which is then not among the layers."""
+        return len(self.shapes) < len(self.run.spec.network.linear_layers())
 
     @property
     def full(self) -> Arm | None:
@@ -78,13 +86,13 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
     left, right = st.columns(2, gap="medium")
     with left:
         arm, run = runs[pick("Run", names, "run", "The trained network to analyse, shown beside other arms.")]
-    shapes = layer_shapes(run)
+    shapes = layer_shapes(run.spec.network)
     with right:
         layers = {path: layer_text(path, shape) for path, shape in shapes.items()}
         layer = pick("Layer", layers, "layer", "Each layer with its number of inputs and outputs.")
     shown = tuple(main_arms(members, always=arm.key))
     colours = colours_of(run.spec for run in members)
-    return Focus(lab, experiment, shown, run, arm, layer, shapes, colours, _leaves_out(lab, run))
+    return Focus(lab, experiment, shown, run, arm, layer, shapes, blocks_of(shapes), colours, _leaves_out(lab, run))
 
 
 def same_seed(focus: Focus) -> list[tuple[Arm, Run]]:

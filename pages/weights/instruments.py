@@ -1,18 +1,20 @@
-"""The tab "Alpha and layers" of the Weights page: a slider for the strength of ΔW, and one switch per layer."""
+"""The tab "Alpha and layers" of the Weights page: a slider for the strength of ΔW, and switches of layers."""
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from core.study.weights.figures import accuracy_over_strength
 from core.study.weights.scores import Scores
-from core.study.weights.strength import MAX_STRENGTH, MAX_SWITCHED, STRENGTH_STEP, StrengthCurve, Switches
+from core.study.weights.strength import COARSE_STEP, MAX_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
 from core.study.weights.tables import combinations_text, contributions_text, layer_text
 from core.wording.numbers import number_text, percent, points_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
+from pages.weights.effort import choose_limit, is_quick
 from pages.weights.focus import Focus
-from pages.weights.numbers import elsewhere_of, strengths_of, switches_of
+from pages.weights.numbers import alone_of, elsewhere_of, strengths_of, switches_of
 
 CHART_HEIGHT = 380
 
@@ -22,29 +24,30 @@ def instruments_part(focus: Focus) -> None:
     if elsewhere := elsewhere_of(focus.lab, focus.run):
         st.info(literal(f"{elsewhere} Choose a run with adapters above."), icon=":material/info:")
         return
-    tested, validated = (strengths_of(focus.lab, focus.run, part) for part in ("test", "validation"))
-    few = len(focus.shapes) <= MAX_SWITCHED
-    combinations = switches_of(focus.lab, focus.run) if few else None
+    ready, limit = choose_limit(focus)
+    if not ready:
+        return
+    step = STRENGTH_STEP if is_quick(focus) else COARSE_STEP
+    tested, validated = (strengths_of(focus.lab, focus.run, part, limit, step) for part in ("test", "validation"))
+    combinations = switches_of(focus.lab, focus.run, limit)
+    alone = alone_of(focus.lab, focus.run, focus.layer, limit) if focus.blocks else None
+    head = " The new head, which the base does not have, keeps its trained weights." if focus.has_new_head else ""
     st.subheader("Strength of ΔW")
     st.markdown(
         r"In $W + t\,\Delta W$, $t = 0$ gives the base and $t = 1$ the trained network. For LoRA, scaling $\Delta W$ "
         r"by $t$ is the same as scaling alpha by $t$, since $\Delta W = s\,(AB)^\top$ and $s$ is proportional to "
-        "alpha. Nothing is retrained, so the result is not what training with that alpha would give."
+        f"alpha. Nothing is retrained, so the result is not what training with that alpha would give.{head}"
     )
-    alpha_slider(focus, tested, validated.best)
+    alpha_slider(focus, tested, validated.best, step)
     st.subheader("Layers on and off")
     st.markdown(
         "Turn off ΔW of a layer to see how the accuracy depends on it. The contributions of the layers do not add up: "
         "a layer that achieves little alone may still be needed by the others."
+        + (" With so many layers, those of a role are switched together." if focus.blocks else "")
     )
-    if combinations is None:
-        st.info(
-            f"This network has {len(focus.shapes)} linear layers, and every combination of more than {MAX_SWITCHED} "
-            "takes too long to evaluate.",
-            icon=":material/info:",
-        )
-    else:
-        layer_switches(focus, combinations)
+    layer_switches(focus, combinations)
+    if alone is not None:
+        chosen_layer(focus, alone)
     st.caption(
         f"{focus.name}; accuracies on the test part. To *choose* a strength, use the one with the best validation "
         "accuracy. On scaling ΔW, see Hu et al., arXiv 2106.09685, section 4.1, and for full fine-tuning Ilharco et "
@@ -53,7 +56,7 @@ def instruments_part(focus: Focus) -> None:
 
 
 @st.fragment
-def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
+def alpha_slider(focus: Focus, curve: StrengthCurve, best: float, step: float) -> None:
     """Draw a slider for the strength of ΔW; the accuracies at all its positions are computed beforehand."""
     adapter = focus.run.spec.adapter
     scales = adapter is not None and adapter.layer.is_low_rank
@@ -62,7 +65,7 @@ def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
         0.0,
         MAX_STRENGTH,
         1.0,
-        STRENGTH_STEP,
+        step,
         format="%.1f ×",
         key="strength",
         bind="query-params",
@@ -85,14 +88,14 @@ def alpha_slider(focus: Focus, curve: StrengthCurve, best: float) -> None:
 
 @st.fragment
 def layer_switches(focus: Focus, found: Switches) -> None:
-    """Draw one switch per layer; all combinations are computed beforehand."""
-    if not found.layers:
+    """Draw one switch per group of layers; all combinations are computed beforehand."""
+    if not found.groups:
         st.caption("Training changed no layer of this network.")
         return
     with st.container(horizontal=True):
         on = tuple(
-            st.toggle(layer_text(path, focus.shapes[path]), True, key=f"layer-on-{focus.run.id}-{path}")
-            for path in found.layers
+            st.toggle(_group_text(focus, name, parts), True, key=f"layer-on-{focus.run.id}-{name}")
+            for name, parts in found.groups.items()
         )
     place = found.place(on)
     metrics(found.scores, place, found.everything, focus.masked_differs)
@@ -107,9 +110,37 @@ def layer_switches(focus: Focus, found: Switches) -> None:
         height="content",
         alt="Accuracy with every combination of layers on and off",
     )
-    unchanged = [path for path in focus.shapes if path not in found.layers]
-    if unchanged:
+    switched = {part for parts in found.groups.values() for part in parts}
+    unchanged = [path for path in focus.shapes if path not in switched]
+    if unchanged and focus.blocks:
+        st.caption(f"{len(unchanged)} of {len(focus.shapes)} layers were not changed by training; see the map.")
+    elif unchanged:
         st.caption(f"Not changed by training: {', '.join(unchanged)}.")
+
+
+def chosen_layer(focus: Focus, scores: Scores) -> None:
+    """Draw the accuracies without the chosen layer's ΔW, and with nothing but that."""
+    st.markdown(f"**Only {layer_text(focus.layer, focus.shapes[focus.layer])}**")
+    names = ("As trained", "Without this layer's ΔW", "With only this layer's ΔW", "Without any ΔW")
+    shown = [("Target", scores.target), ("Source", scores.line("source", focus.masked_differs))]
+    columns = {title: [percent(float(value)) for value in values] for title, values in shown[: 1 + _has_source(scores)]}
+    st.dataframe(
+        pd.DataFrame({"Network": names, **columns}, dtype=object),
+        hide_index=True,
+        alt=f"Accuracy with and without the change of {focus.layer}",
+    )
+
+
+def _has_source(scores: Scores) -> bool:
+    return scores.source is not None
+
+
+def _group_text(focus: Focus, name: str, parts: tuple[str, ...]) -> str:
+    """Name of a group of layers: a single layer has its shape with it, several their number."""
+    if name in focus.shapes:
+        return layer_text(name, focus.shapes[name])
+    layers = [part for part in parts if part in focus.shapes]
+    return f"{name} · {len(layers)} layer{'' if len(layers) == 1 else 's'}" if layers else name
 
 
 def metrics(scores: Scores, place: int, reference: int, masked: bool) -> None:

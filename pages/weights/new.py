@@ -12,8 +12,9 @@ from core.study.weights.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
 from core.study.weights.tables import amplification_text
 from core.wording.numbers import listed, number_text, percent
 from pages.shared.figure_panel import show
+from pages.weights.effort import choose_limit
 from pages.weights.focus import Focus, same_seed
-from pages.weights.numbers import amplification_of, check_of, newness_of, rank_on, spectra_of
+from pages.weights.numbers import amplification_of, check_of, newness_of, rank_on, spectrum_of
 
 
 def new_directions_part(focus: Focus) -> None:
@@ -80,7 +81,7 @@ def intruders_section(focus: Focus) -> None:
             icon=":material/info:",
         )
         return
-    if not spectra_of(focus.lab, focus.run)[focus.layer].rank:
+    if not spectrum_of(focus.lab, focus.run, focus.layer).rank:
         st.caption(f"{focus.name} did not change {focus.layer}, so it has no intruders there.")
         return
     found = newness_of(focus.lab, focus.run, focus.layer)
@@ -96,14 +97,7 @@ def intruders_section(focus: Focus) -> None:
         show(likeness_bars(new, focus.colour), focus.run.id, "likeness", alt)
     with right:
         if new.count:
-            masked = focus.masked_differs
-            check = check_of(focus.lab, focus.run, focus.layer, new.indices)
-            show(
-                accuracy_of_scaling(check, focus.colour, masked),
-                focus.run.id,
-                "scaling",
-                "Accuracy against λ",
-            )
+            scaling_section(focus, new.indices)
         else:
             st.caption(
                 "There are no intruders. If there are any, a chart here shows the accuracy after scaling them by λ."
@@ -116,6 +110,15 @@ def intruders_section(focus: Focus) -> None:
     )
 
 
+def scaling_section(focus: Focus, indices: tuple[int, ...]) -> None:
+    """Draw the accuracy with the intruders scaled."""
+    ready, limit = choose_limit(focus)
+    if ready:
+        check = check_of(focus.lab, focus.run, focus.layer, indices, limit)
+        figure = accuracy_of_scaling(check, focus.colour, focus.masked_differs)
+        show(figure, focus.run.id, "scaling", "Accuracy against λ")
+
+
 def _reading(count: int, chance: np.ndarray) -> str:
     if count > chance.max():
         return "This is more than chance."
@@ -126,4 +129,4 @@ def _reading(count: int, chance: np.ndarray) -> str:
 
 def _full_rank(focus: Focus) -> int:
     """Return the rank with most of the energy of the chosen run's ΔW in this layer."""
-    return max(1, spectra_of(focus.lab, focus.run)[focus.layer].rank_holding(ENERGY))
+    return max(1, spectrum_of(focus.lab, focus.run, focus.layer).rank_holding(ENERGY))

@@ -2,97 +2,158 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
 import numpy as np
 import streamlit as st
 
 from core.lab import Lab
 from core.store.record import Run
-from core.study.weights.change import read_change
+from core.study.weights.change import WeightChange
+from core.study.weights.changes import Changes
 from core.study.weights.directions import MAX_DIRECTIONS, Newness, ScalingCheck, newness, rank_of, scaling_check
-from core.study.weights.rank import CutCurve, cut_curve, cut_scores
+from core.study.weights.layer_map import MAP_MEASURES
+from core.study.weights.rank import CutCurve, cut_curves
 from core.study.weights.scores import PartName, Scores, read_exam
 from core.study.weights.spectrum import Array, Spectrum
-from core.study.weights.strength import StrengthCurve, Switches, strength_curve, switches
+from core.study.weights.strength import StrengthCurve, Switches, layer_alone, strength_curve, switches
 from core.study.weights.subspace import Amplification, Side, amplification, directions
+
+T = TypeVar("T")
+Item = TypeVar("Item")
 
 _RUNS = {Run: lambda run: (run.id, run.ended)}
 
 
-@st.cache_data(max_entries=1024, show_spinner="Reading the weights", hash_funcs=_RUNS)
-def spectra_of(_lab: Lab, run: Run) -> dict[str, Spectrum]:
-    """The spectrum of each layer's ΔW."""
-    return read_change(_lab, run).spectra()
+@st.cache_resource(show_spinner=False)
+def _changes() -> Changes:
+    return Changes()
+
+
+def change_of(lab: Lab, run: Run) -> WeightChange:
+    """The weight change of a run, from memory or from its files."""
+    return _changes().get(lab, run)
+
+
+def each(items: Sequence[Item], compute: Callable[[Item], T], doing: str) -> list[T]:
+    """Compute something of each item, with a bar that shows how far it is; nothing is drawn for a single item.
+
+    Args:
+        items: what to compute it of.
+        compute: called with each item; slow only when it is called for the first time.
+        doing: what is done, for people.
+    """
+    if len(items) < 2:
+        return [compute(item) for item in items]
+    bar, found = st.empty(), []
+    for place, item in enumerate(items):
+        bar.progress(place / len(items), f"{doing}: {place} of {len(items)}")
+        found.append(compute(item))
+    bar.empty()
+    return found
+
+
+@st.cache_data(max_entries=16_384, show_spinner=False, hash_funcs=_RUNS)
+def spectrum_of(_lab: Lab, run: Run, layer: str) -> Spectrum:
+    """The spectrum of a layer's ΔW."""
+    return change_of(_lab, run).spectrum(layer)
+
+
+@st.cache_data(max_entries=16_384, show_spinner=False, hash_funcs=_RUNS)
+def map_value(_lab: Lab, run: Run, layer: str, measure: str) -> float | None:
+    """A number of the map; None where training did not change the layer."""
+    found = spectrum_of(_lab, run, layer)
+    return MAP_MEASURES[measure].of(*change_of(_lab, run).layer(layer), found) if found.rank else None
+
+
+def spectra_of(lab: Lab, runs: Sequence[Run], layers: Sequence[str]) -> Mapping[str, Mapping[str, Spectrum]]:
+    """The spectra of some layers of some runs, by run id and path."""
+    wanted = [(run, layer) for run in runs for layer in layers]
+    found = each(wanted, lambda pair: spectrum_of(lab, *pair), "Reading the weights")
+    by_run: dict[str, dict[str, Spectrum]] = {run.id: {} for run in runs}
+    for (run, layer), spectrum in zip(wanted, found, strict=True):
+        by_run[run.id][layer] = spectrum
+    return by_run
 
 
 @st.cache_data(max_entries=1024, show_spinner="Reading the weights", hash_funcs=_RUNS)
 def elsewhere_of(_lab: Lab, run: Run) -> str:
-    """A sentence on what training changed beside linear layers; empty if nothing."""
-    return read_change(_lab, run).elsewhere_text
+    """A sentence on statistics that training changed, which have no strength; empty if none."""
+    return change_of(_lab, run).elsewhere_text
+
+
+@st.cache_data(max_entries=1024, show_spinner="Reading the weights", hash_funcs=_RUNS)
+def changes_the_rest(_lab: Lab, run: Run) -> bool:
+    """Whether training changed more than linear layers and a new head."""
+    return bool(change_of(_lab, run).changed_elsewhere)
 
 
 @st.cache_data(max_entries=64, show_spinner="Reading the weights", hash_funcs=_RUNS)
 def values_before(_lab: Lab, run: Run, layer: str) -> Array:
     """Singular values of W before training."""
-    weight, _ = read_change(_lab, run).layer(layer)
+    weight, _ = change_of(_lab, run).layer(layer)
     return np.asarray(np.linalg.svd(weight, compute_uv=False))
 
 
 @st.cache_data(max_entries=512, show_spinner="Cutting ΔW to lower ranks", hash_funcs=_RUNS)
-def cuts_of(_lab: Lab, run: Run) -> CutCurve:
-    """Accuracies of a run with its ΔW cut to each rank, on the validation part."""
-    return cut_curve(read_change(_lab, run), read_exam(_lab, run, "validation"))
-
-
-@st.cache_data(max_entries=512, show_spinner="Reading the test part", hash_funcs=_RUNS)
-def cut_on_test(_lab: Lab, run: Run, rank: int) -> Scores:
-    """Accuracies of a run with its ΔW cut to one rank, on the test part."""
-    return cut_scores(read_change(_lab, run), read_exam(_lab, run, "test"), rank)
+def cuts_of(_lab: Lab, run: Run, limit: int | None) -> tuple[CutCurve, CutCurve]:
+    """Accuracies of a run with its ΔW cut to each rank, on the validation part and on the test part."""
+    validation, test = (read_exam(_lab, run, part, limit) for part in ("validation", "test"))
+    first, second = cut_curves(change_of(_lab, run), [validation, test])
+    return first, second
 
 
 @st.cache_data(max_entries=1024, show_spinner="Evaluating the runs", hash_funcs=_RUNS)
-def validated(_lab: Lab, run: Run) -> Scores:
+def validated(_lab: Lab, run: Run, limit: int | None) -> Scores:
     """Accuracies of a run as it was trained, on the validation part."""
-    return read_exam(_lab, run, "validation").of_networks([read_change(_lab, run).plain])
+    return read_exam(_lab, run, "validation", limit).of_networks([change_of(_lab, run).plain])
 
 
 @st.cache_data(max_entries=256, show_spinner="Evaluating many alphas", hash_funcs=_RUNS)
-def strengths_of(_lab: Lab, run: Run, part: PartName) -> StrengthCurve:
+def strengths_of(_lab: Lab, run: Run, part: PartName, limit: int | None, step: float) -> StrengthCurve:
     """Accuracies of a run with its ΔW rescaled."""
-    return strength_curve(read_change(_lab, run), read_exam(_lab, run, part))
+    return strength_curve(change_of(_lab, run), read_exam(_lab, run, part, limit), step)
 
 
 @st.cache_data(max_entries=256, show_spinner="Evaluating every combination of layers", hash_funcs=_RUNS)
-def switches_of(_lab: Lab, run: Run) -> Switches:
+def switches_of(_lab: Lab, run: Run, limit: int | None) -> Switches:
     """Accuracies of a run with layers on and off, on the test part."""
-    return switches(read_change(_lab, run), read_exam(_lab, run, "test"))
+    return switches(change_of(_lab, run), read_exam(_lab, run, "test", limit))
+
+
+@st.cache_data(max_entries=1024, show_spinner="Evaluating the layer", hash_funcs=_RUNS)
+def alone_of(_lab: Lab, run: Run, layer: str, limit: int | None) -> Scores:
+    """Accuracies of a run as trained, without a layer's change, with only that change, and of the base."""
+    return layer_alone(change_of(_lab, run), read_exam(_lab, run, "test", limit), layer)
 
 
 @st.cache_data(max_entries=64, show_spinner="Reading the weights", hash_funcs=_RUNS)
 def directions_of(_lab: Lab, run: Run, layer: str, side: Side) -> Array:
     """The strongest directions of a layer's ΔW, (d, k)."""
-    return directions(read_change(_lab, run).layer(layer)[1], side, MAX_DIRECTIONS)
+    return directions(change_of(_lab, run).layer(layer)[1], side, MAX_DIRECTIONS)
 
 
 @st.cache_data(max_entries=512, show_spinner="Reading the weights", hash_funcs=_RUNS)
 def amplification_of(_lab: Lab, run: Run, layer: str, rank: int) -> Amplification:
     """The amplification factor of a layer."""
-    weight, delta = read_change(_lab, run).layer(layer)
+    weight, delta = change_of(_lab, run).layer(layer)
     return amplification(delta, weight, rank)
 
 
 @st.cache_data(max_entries=512, show_spinner="Reading the weights", hash_funcs=_RUNS)
 def rank_on(_lab: Lab, run: Run, layer: str, otherwise: int) -> int:
     """Rank of a run's adapter on a layer; ``otherwise`` where it has none."""
-    return rank_of(read_change(_lab, run), layer, otherwise)
+    return rank_of(change_of(_lab, run), layer, otherwise)
 
 
 @st.cache_data(max_entries=256, show_spinner="Comparing with random changes", hash_funcs=_RUNS)
 def newness_of(_lab: Lab, run: Run, layer: str) -> Newness:
     """How well W knew the strongest directions of W + ΔW, beside random ΔW."""
-    return newness(*read_change(_lab, run).layer(layer))
+    return newness(*change_of(_lab, run).layer(layer))
 
 
 @st.cache_data(max_entries=256, show_spinner="Scaling the intruders", hash_funcs=_RUNS)
-def check_of(_lab: Lab, run: Run, layer: str, indices: tuple[int, ...]) -> ScalingCheck:
+def check_of(_lab: Lab, run: Run, layer: str, indices: tuple[int, ...], limit: int | None) -> ScalingCheck:
     """Accuracies with intruders scaled, on the validation part."""
-    return scaling_check(read_change(_lab, run), read_exam(_lab, run, "validation"), layer, indices)
+    return scaling_check(change_of(_lab, run), read_exam(_lab, run, "validation", limit), layer, indices)

@@ -12,6 +12,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import start_text, task_text
 from pages.shared.tabs import draw_tabs
+from pages.weights.blocks import MAP, PRESSED, map_part
 from pages.weights.focus import choose_focus
 from pages.weights.instruments import instruments_part
 from pages.weights.new import new_directions_part
@@ -19,8 +20,11 @@ from pages.weights.rank import rank_part
 from pages.weights.spectrum import spectrum_part
 from pages.weights.subspaces import subspaces_part
 
+OPENED = "Spectrum"
+"""Title of the tab that a press on the map opens."""
+
 PARTS = {
-    "Spectrum": spectrum_part,
+    OPENED: spectrum_part,
     "Rank": rank_part,
     "Alpha and layers": instruments_part,
     "Subspaces": subspaces_part,
@@ -65,6 +69,8 @@ try:
     waiting = sum(run.is_live for run in members)
     if waiting:
         st.caption(f"Unfinished runs: {waiting}. Reload the page to see them once they have finished.")
-    draw_tabs(PARTS, focus)
+    if st.session_state.pop(PRESSED, False):
+        st.session_state["view"] = OPENED
+    draw_tabs({MAP: map_part, **PARTS} if focus.blocks else PARTS, focus)
 except LabError as error:
     st.error(literal(str(error)))

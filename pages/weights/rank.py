@@ -16,8 +16,9 @@ from core.study.weights.rank import TOLERANCE, suggested_rank
 from core.study.weights.scores import Scores
 from core.wording.numbers import count_text, number_text
 from pages.shared.figure_panel import show
+from pages.weights.effort import choose_limit
 from pages.weights.focus import Focus, make_more
-from pages.weights.numbers import cut_on_test, cuts_of, elsewhere_of, validated
+from pages.weights.numbers import changes_the_rest, cuts_of, each, validated
 
 
 def rank_part(focus: Focus) -> None:
@@ -51,23 +52,27 @@ def rank_part(focus: Focus) -> None:
             bind="query-params",
             help="With new classes, plain source accuracy mostly shows that the output layer prefers the new classes.",
         )
-    curves = [cuts_of(focus.lab, run) for run in full.runs]
+    ready, limit = choose_limit(focus)
+    if not ready:
+        return
+    cuts = each(full.runs, lambda run: cuts_of(focus.lab, run, limit), "Cutting ΔW to lower ranks")
+    curves, tested = [validation for validation, _ in cuts], [test for _, test in cuts]
     rank = suggested_rank(curves, tolerance)
     loras = [arm for arm in focus.arms if arm.adapter is not None]
-    trained = {run.id: validated(focus.lab, run) for arm in loras for run in arm.runs}
+    runs = [(arm, run) for arm in loras for run in arm.runs]
+    trained = each(runs, lambda pair: validated(focus.lab, pair[1], limit), "Evaluating the adapters")
     answer(full, rank, [suggested_rank([curve], tolerance) for curve in curves], tolerance, curves[0].ranks[-1])
     dots = [
-        TrainedRank(arm.label, focus.colours[arm.key], arm.adapter.rank, run.spec.seed, trained[run.id])
-        for arm in loras
+        TrainedRank(arm.label, focus.colours[arm.key], arm.adapter.rank, run.spec.seed, scores)
+        for (arm, run), scores in zip(runs, trained, strict=True)
         if arm.adapter is not None
-        for run in arm.runs
     ]
     figure = accuracy_of_cuts(curves, focus.colours[full.key], dots, rank, masked)
     show(
         figure, focus.run.id, "cut-accuracy", "Accuracy of full fine-tuning cut to each rank, and of LoRA at that rank"
     )
-    table(focus, full, loras, rank, masked)
-    elsewhere = any(elsewhere_of(focus.lab, run) for run in full.runs)
+    table([test.at(rank) for test in tested], full, loras, rank, masked, limit)
+    elsewhere = any(changes_the_rest(focus.lab, run) for run in full.runs) or focus.has_new_head
     kept = "Biases and all that is no linear layer" if elsewhere else "Biases"
     st.caption(
         "Vertical line: the suggested rank. The cut is the best approximation of that rank (Eckart and Young 1936). "
@@ -94,10 +99,10 @@ def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, limit
     st.markdown(f"{text} LoRA trained at a rank may do better or worse than full fine-tuning cut to it; see the table.")
 
 
-def table(focus: Focus, full: Arm, loras: Sequence[Arm], rank: int, masked: bool) -> None:
+def table(cut: Sequence[Scores], full: Arm, loras: Sequence[Arm], rank: int, masked: bool, limit: int | None) -> None:
     """Draw test accuracies of full fine-tuning cut to the chosen rank, and of the trained arms."""
-    cut = [cut_on_test(focus.lab, run, rank) for run in full.runs]
-    rows = [_row(f"Full, cut to rank {rank}", [s.target[0] for s in cut], _source(cut, masked))]
+    examples = f", {limit} examples" if limit else ""
+    rows = [_row(f"Full, cut to rank {rank}{examples}", [s.target[0] for s in cut], _source(cut, masked))]
     for arm in (full, *loras):
         runs = [run for run in arm.runs if run.result]
         rows.append(_row(arm.label, [run.result.accuracy for run in runs if run.result], _trained(runs, masked)))

@@ -22,7 +22,9 @@ def spectrum_part(focus: Focus) -> None:
         "rank $r$ has at most $r$ directions, full fine-tuning may use all. A direction with a small $\\sigma_i$ can "
         "still matter for the accuracy: the Rank tab measures that."
     )
-    spectra = {run.id: spectra_of(focus.lab, run) for arm in focus.arms for run in arm.runs}
+    # Of a network with many layers only one is shown, and the map shows the others.
+    layers = [focus.layer] if focus.blocks else list(focus.shapes)
+    spectra = spectra_of(focus.lab, [run for arm in focus.arms for run in arm.runs], layers)
     chosen = {run.id for _, run in same_seed(focus)}
     changed = {run for run, layers in spectra.items() if layers[focus.layer].rank}
     lines = [
@@ -68,12 +70,12 @@ def spectrum_part(focus: Focus) -> None:
     st.download_button(
         "Download CSV",
         lambda: csv_of(spectrum_numbers(arms, spectra, share)),
-        f"{focus.experiment.id}-spectra.csv",
+        f"{focus.experiment.id}-{f'{focus.layer}-' if focus.blocks else ''}spectra.csv",
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
         key="spectra-csv",
-        help="One row per layer and run, with every singular value.",
+        help=f"One row per {'run' if focus.blocks else 'layer and run'}, with every singular value.",
     )
     st.caption(
         f"Means over the seeds ± half the width of the 95 % interval. **Rank for {percent(100 * share, 0)}**: the "

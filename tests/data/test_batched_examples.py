@@ -58,6 +58,9 @@ class Words(Examples):
     def first(self, count: int) -> Self:
         return self
 
+    def at(self, rows: Tensor) -> Self:
+        return self
+
 
 def test_other_examples_have_no_pixels_and_say_so() -> None:
     words = Words()

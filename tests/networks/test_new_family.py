@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import streamlit as st
 import torch
 from peft import PeftModel
 from streamlit.testing.v1 import AppTest
@@ -373,13 +374,19 @@ def test_every_part_of_the_weights_page_draws_or_says_why_not(done: Done, view: 
         assert metrics["Target"] == percent(run.result.accuracy)
 
 
-def test_more_layers_than_can_be_switched_are_said_to_be_too_many(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pages.weights.instruments.MAX_SWITCHED", 1)
+def test_more_layers_than_can_be_switched_one_by_one_are_switched_together(
+    done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.study.weights.strength.MAX_SWITCHED", 1)
+    st.cache_data.clear()
     run = done.of("LoRA r=2")
     app = draw("weights", experiment=done.experiment.id, run=run.id, view="Alpha and layers")
     assert not app.error
-    assert "This network has 2 linear layers, and every combination of more than 1 takes too long" in texts(app)
-    assert not app.toggle
+    assert [toggle.label for toggle in app.toggle] == ["other layers · 2 layers"]
+    app.toggle[0].set_value(False).run()
+    assert run.result is not None
+    assert percent(run.result.accuracy_before) in [metric.value for metric in app.metric if metric.label == "Target"]
+    st.cache_data.clear()
 
 
 def test_details_and_adapter_of_a_run_are_shown_with_code_that_runs(

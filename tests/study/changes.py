@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import torch
 
+from core.data.examples import ImageExamples
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers
@@ -58,6 +59,6 @@ def exam_of(network: MultilayerPerceptron | torch.nn.Module, rows: int = 200, so
     """Images whose labels are what a network says of them on the target, and random on the source."""
     x = inputs(rows, 5)
     with torch.no_grad():
-        target = Part(x, network(x).argmax(1), tuple(range(5)))
+        target = Part(ImageExamples(x, network(x).argmax(1)), tuple(range(5)))
     other = torch.randint(3, (rows,), generator=torch.Generator().manual_seed(6))
-    return Exam(target, Part(inputs(rows, 7), other, (0, 1, 2)) if source else None)
+    return Exam(target, Part(ImageExamples(inputs(rows, 7), other), (0, 1, 2)) if source else None)

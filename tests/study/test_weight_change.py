@@ -63,8 +63,8 @@ def test_the_change_of_a_run_is_read_from_its_files(lab: Lab):
     full, lora = finish(lab, *experiment.runs)
     for run in (full, lora):
         change = read_change(lab, run)
-        assert list(change.weights) == list(layer_shapes(run)) == list(PATHS)
-        assert [weight.shape for weight in change.weights.values()] == list(layer_shapes(run).values())
+        assert list(change.weights) == list(layer_shapes(run.spec.network)) == list(PATHS)
+        assert [weight.shape for weight in change.weights.values()] == list(layer_shapes(run.spec.network).values())
     assert [found.rank for found in read_change(lab, lora).spectra().values()] == [4, 4, 4]
     assert min(found.rank for found in read_change(lab, full).spectra().values()) > 4
     with pytest.raises(UnknownRunError, match="started from no base"):

@@ -19,7 +19,7 @@ from core.study.weights.figures import (
     similarity_map,
     singular_values,
 )
-from core.study.weights.rank import cut_curve
+from core.study.weights.rank import cut_curves
 from core.study.weights.scores import Scores
 from core.study.weights.spectrum import Spectrum
 from core.study.weights.strength import strength_curve, switches
@@ -74,7 +74,7 @@ def test_energy_is_drawn_in_percent_with_the_share_marked():
 def test_cuts_are_drawn_beside_what_lora_trained(source, masked):
     change = full_change()
     exam = exam_of(change.tuned, source=source)
-    curve = cut_curve(change, exam)
+    (curve,) = cut_curves(change, [exam])
     trained = TrainedRank("LoRA r=2", RED, 2, 0, exam.of_networks([lora_change(rank=2).plain]))
     figure = accuracy_of_cuts([curve, curve], BLUE, [trained], 4, masked)
     cut = drawn(figure, "Full, cut to rank r")
@@ -130,7 +130,7 @@ def test_every_figure_is_plain_json():
     exam = exam_of(change.tuned)
     figures = [
         singular_values([named([1.0, 0.0])], np.ones(2)),
-        accuracy_of_cuts([cut_curve(change, exam)], BLUE, [], 1, False),
+        accuracy_of_cuts(cut_curves(change, [exam]), BLUE, [], 1, False),
         accuracy_over_strength(strength_curve(change, exam), 0.0, BLUE, True),
     ]
     for figure in figures:

@@ -33,7 +33,7 @@ CHANGES = [
 def test_strength_0_is_the_base_bit_for_bit_and_1_the_trained_network(change):
     x = inputs()
     off, on = dict.fromkeys(PATHS, 0.0), dict.fromkeys(PATHS, 1.0)
-    none, whole, unnamed = logits_at(change, x, [off, on, {}])
+    none, whole, unnamed = logits_at(change, {"x": x}, [off, on, {}])
     with torch.no_grad():
         before, after = change.base(x), change.tuned(x)
     assert torch.equal(none, before)
@@ -48,7 +48,7 @@ def test_a_strength_is_what_that_multiple_of_alpha_gives(scaling, factor):
     change = lora_change(rank=2, alpha=3.0, scaling=scaling)
     other = lora_change(rank=2, alpha=3.0 * factor, scaling=scaling)
     x = inputs()
-    (found,) = logits_at(change, x, [dict.fromkeys(PATHS, factor)])
+    (found,) = logits_at(change, {"x": x}, [dict.fromkeys(PATHS, factor)])
     with torch.no_grad():
         expected = other.tuned(x)
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
@@ -58,7 +58,7 @@ def test_a_layer_that_is_off_is_a_network_whose_adapter_there_is_zero():
     x = inputs()
     for on in itertools.product((0.0, 1.0), repeat=3):
         change = lora_change(rank=2)
-        (found,) = logits_at(change, x, [dict(zip(PATHS, on, strict=True))])
+        (found,) = logits_at(change, {"x": x}, [dict(zip(PATHS, on, strict=True))])
         with torch.no_grad():
             for path, layer in adapted_layers(change.tuned).items():
                 layer.lora.B *= dict(zip(PATHS, on, strict=True))[path]
@@ -71,9 +71,11 @@ def test_a_layer_that_is_off_is_a_network_whose_adapter_there_is_zero():
 def test_a_network_of_another_class_with_the_same_layers_gives_the_same_logits(change):
     other = WeightChange(*(nn.Sequential(OrderedDict(layers=each.layers)) for each in (change.base, change.tuned)))
     settings = [{}, dict.fromkeys(PATHS, 0.0), {"layers.2": 0.4, "layers.4": 2.5}, {"layers.0": -1.0}]
-    for one, same in zip(logits_at(change, inputs(), settings), logits_at(other, inputs(), settings), strict=True):
+    for one, same in zip(
+        logits_at(change, {"x": inputs()}, settings), logits_at(other, {"x": inputs()}, settings), strict=True
+    ):
         torch.testing.assert_close(same, one, atol=1e-5, rtol=1e-5)
-    (still,) = logits_at(other, inputs(), [dict.fromkeys(PATHS, 0.0)])
+    (still,) = logits_at(other, {"x": inputs()}, [dict.fromkeys(PATHS, 0.0)])
     assert torch.equal(still, change.base(inputs()))
 
 
@@ -84,20 +86,20 @@ def test_what_changed_beside_linear_layers_cannot_be_scaled_by_them():
     change = WeightChange(base, tuned)
     assert change.changed_elsewhere == ("norm.running_mean", "norm.running_var", "norm.num_batches_tracked")
     with pytest.raises(LoRAError, match=r"^Training also changed what is not linear in this network \(norm\), so"):
-        next(logits_at(change, inputs(), [{}]))
+        next(logits_at(change, {"x": inputs()}, [{}]))
     assert not CHANGES[0].changed_elsewhere
     assert not CHANGES[0].elsewhere_text
 
 
 def test_a_strength_of_a_layer_that_is_not_there_is_refused():
     with pytest.raises(LoRAError, match=r"no layer layers\.1; it has: layers\.0, layers\.2, layers\.4"):
-        next(logits_at(CHANGES[0], inputs(), [{"layers.1": 0.0}]))
+        next(logits_at(CHANGES[0], {"x": inputs()}, [{"layers.1": 0.0}]))
 
 
 def test_judging_strengths_is_judging_the_networks_also_over_several_batches():
     change, rows = full_change(), BATCH + 77
     examples = ImageExamples(inputs(rows), torch.randint(5, (rows,), generator=torch.Generator().manual_seed(1)))
-    part = Part(examples.pixels, examples.labels, (1, 2, 4))
+    part = Part(examples, (1, 2, 4))
     found = judged(change, part, [dict.fromkeys(PATHS, 0.0), {}])
     with torch.no_grad(), one_thread():
         expected = [evaluate(network, examples, part.classes) for network in (change.base, change.tuned)]
@@ -149,7 +151,7 @@ def test_switches_hold_every_combination_and_all_off_is_the_base():
 def test_only_layers_that_training_changed_have_a_switch():
     change = lora_change(rank=2, target_modules=("layers.2",))
     found = switches(change, exam_of(change.plain))
-    assert found.layers == ("layers.2",)
+    assert found.groups == {"layers.2": ("layers.2",)}
     assert found.on == ((True,), (False,))
     assert found.without("layers.2") == found.nothing
     assert found.only("layers.2") == found.everything

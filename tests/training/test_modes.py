@@ -49,16 +49,14 @@ def weights(model: nn.Module) -> str:
 
 
 def part_of(task: Task) -> Part:
-    return Part(task.test.all_pixels(), task.test.labels, task.classes)
+    return Part(task.test, task.classes)
 
 
 EVALUATIONS: dict[str, Callable[[nn.Module, Task], object]] = {
     "evaluate": lambda model, task: evaluate(model, task.test, task.classes),
     "evaluate_both": lambda model, task: evaluate_both(model, task, task, "test"),
     "stepper": lambda model, task: AutogradStepper(model, PLAIN, task, source=task).evaluate(0, "test"),
-    "exam": lambda model, task: (
-        Exam(Part(task.test.all_pixels(), task.test.labels, task.classes), None).of_networks([model]).target[0]
-    ),
+    "exam": lambda model, task: Exam(Part(task.test, task.classes), None).of_networks([model]).target[0],
     "certificate": lambda model, task: logits_of(model, {"pixels": task.test.all_pixels()}).sum().item(),
 }
 

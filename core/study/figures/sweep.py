@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,12 @@ from plotly.colors import sample_colorscale
 from core.methods.method import MethodSpec
 from core.study.arms.arm import arm_order
 from core.study.arms.sweep import Cell, at_alpha, best_adapters, best_of, chosen, on_front
+from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import MEASURES, bounded, spread_text
 from core.wording.numbers import count_text, number_text, percent
-
-SCALE = "Viridis"
-"""Colour scale of the heat map: perceptually uniform, also for people with colour vision deficiency."""
 
 
 def colours_by_label(cells: Iterable[Cell]) -> dict[str, str]:
@@ -38,40 +35,6 @@ def columns_of(cells: Iterable[Cell]) -> dict[str, str]:
     specs = {cell.spec.label: cell.spec for cell in sorted(cells, key=lambda cell: arm_order(cell.spec))}
     several = len({spec.kind for spec in specs.values() if spec.adapter}) > 1
     return {label: f"r={spec.adapter.rank}" if spec.adapter and not several else label for label, spec in specs.items()}
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One tile of a heat map."""
-
-    column: int
-    row: int
-    key: str
-    """Key of the cell that it shows."""
-    text: str
-    """Text in the tile: the mean, ✕ for a failure, or nothing without a result."""
-    label: str
-    """Full description, for tooltips and screen readers."""
-    colour: str | None
-    """None without a result."""
-    ink: str | None
-    """``black`` or ``white``, whichever is more readable on the colour."""
-    frame: str | None
-    """Colour of the frame if the tile is marked."""
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """One column for full fine-tuning and per rank, one row per learning rate, one tile per cell."""
-
-    columns: tuple[str, ...]
-    rows: tuple[str, ...]
-    """The lowest learning rate first."""
-    tiles: tuple[Tile, ...]
-    scale: tuple[str, ...]
-    """Colours from the lowest to the highest value."""
-    low: str
-    high: str
 
 
 def heat_map(cells: Sequence[Cell], alpha: float | None = None, marked: Iterable[Cell | None] = ()) -> HeatMap:
@@ -114,16 +77,6 @@ def _tile(cell: Cell, places: Mapping[str, int], rates: list[float], colour: str
         ink_on(colour) if colour else None,
         frame,
     )
-
-
-def ink_on(colour: str) -> str:
-    """Return black or white, whichever has more contrast on ``colour``, given as ``rgb(r, g, b)``.
-
-    Source: relative luminance and contrast in WCAG 2.2; both have the same contrast at a luminance of 0.179.
-    """
-    parts = np.array([float(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")])
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return "black" if linear @ [0.2126, 0.7152, 0.0722] > 0.179 else "white"
 
 
 def _lines(cell: Cell) -> list[str]:

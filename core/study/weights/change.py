@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -13,14 +13,28 @@ from torch import nn
 from core.adapter import apply_adapter
 from core.errors import LoRAError
 from core.lab import Lab
+from core.methods.heads import without_head
 from core.methods.layers import AdaptedLinear
+from core.methods.linear import features
 from core.methods.merging import merged_copy
 from core.methods.method import Role
+from core.networks.network import NetworkSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import best_arm, chosen_arms, is_adapter
-from core.study.weights.spectrum import Array, Spectrum, delta_weights, linear_weights, spectrum
+from core.study.weights.spectrum import (
+    Array,
+    LayerArrays,
+    Spectrum,
+    delta_weights,
+    layer_spectrum,
+    linear_layers,
+    linear_weights,
+)
 from core.wording.numbers import listed
+
+REST = "everything else"
+"""Name of all parameters together that are neither in a linear layer nor in a new head, such as embeddings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +47,12 @@ class WeightChange:
     """The network after training: plain after full fine-tuning, with its adapters after LoRA."""
 
     @cached_property
-    def weights(self) -> dict[str, Array]:
-        """W of each layer before training, (out, in), by its path."""
+    def weights(self) -> LayerArrays:
+        """W of each layer before training, (out, in), by its path; layers of a new head are left out."""
         return linear_weights(self.base)
 
     @cached_property
-    def deltas(self) -> dict[str, Array]:
+    def deltas(self) -> LayerArrays:
         """ΔW of each layer, (out, in), by its path; see :func:`core.study.weights.spectrum.delta_weights`."""
         return delta_weights(self.base, self.tuned)
 
@@ -55,28 +69,51 @@ class WeightChange:
 
     @cached_property
     def changed_elsewhere(self) -> tuple[str, ...]:
-        """Names of what training changed beside weights and biases of linear layers, such as ``norm.running_mean``."""
+        """Names of what training changed beside linear layers and a new head, such as ``norm.running_mean``."""
         linear = {f"{path}.{part}" for path in self.weights for part in ("weight", "bias")}
-        before, after = self.base.state_dict(), self.plain.state_dict()
+        before, after = without_head(self.base), self.plain.state_dict()
         return tuple(name for name in before if name not in linear and not torch.equal(before[name], after[name]))
 
     @property
     def elsewhere_text(self) -> str:
-        """A sentence on :attr:`changed_elsewhere`; empty if training changed nothing there."""
+        """A sentence on statistics that training changed, which have no strength; empty if there are none."""
+        parameters = {name for name, _ in self.base.named_parameters(remove_duplicate=False)}
+        if parameters.issuperset(self.changed_elsewhere):
+            return ""
         layers = listed(sorted({name.rpartition(".")[0] or name for name in self.changed_elsewhere}))
-        return layers and (
+        return (
             f"Training also changed what is not linear in this network ({layers}), so the strength of its change "
             "cannot be set layer by layer."
         )
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What a strength can be set of: the path of each linear layer, and :data:`REST` if it changed."""
+        return (*self.weights, *((REST,) if self.changed_elsewhere else ()))
+
+    @cached_property
     def changed_layers(self) -> tuple[str, ...]:
         """Paths of the layers that training changed, from the input to the output."""
-        return tuple(path for path in self.weights if self.deltas[path].any() or self.bias_deltas[path].any())
+        before, after = linear_layers(self.base), linear_layers(self.tuned)
+
+        def moved(path: str) -> bool:
+            layer = after[path]
+            if isinstance(layer, AdaptedLinear):
+                return bool(self.deltas[path].any())
+            return any(
+                not torch.equal(a, b) for a, b in zip(layer.parameters(), before[path].parameters(), strict=True)
+            )
+
+        return tuple(path for path in self.weights if moved(path))
+
+    def spectrum(self, path: str) -> Spectrum:
+        """Singular values of a layer's ΔW. Raises: LoRAError: there is no such layer."""
+        self._check(path)
+        return layer_spectrum(linear_layers(self.tuned)[path], self.weights[path], lambda: self.deltas[path])
 
     def spectra(self) -> dict[str, Spectrum]:
         """Singular values of each layer's ΔW, by its path."""
-        return {path: spectrum(delta, self.weights[path]) for path, delta in self.deltas.items()}
+        return {path: self.spectrum(path) for path in self.weights}
 
     def layer(self, path: str) -> tuple[Array, Array]:
         """Return W and ΔW of one layer.
@@ -84,9 +121,12 @@ class WeightChange:
         Raises:
             LoRAError: there is no such layer.
         """
+        self._check(path)
+        return self.weights[path], self.deltas[path]
+
+    def _check(self, path: str) -> None:
         if path not in self.weights:
             raise LoRAError(f"This network has no layer {path}; it has: {', '.join(self.weights)}.")
-        return self.weights[path], self.deltas[path]
 
 
 def read_change(lab: Lab, run: Run) -> WeightChange:
@@ -104,9 +144,11 @@ def read_change(lab: Lab, run: Run) -> WeightChange:
     return WeightChange(base, lab.artifacts.network(run.id))
 
 
-def layer_shapes(run: Run) -> dict[str, tuple[int, int]]:
-    """Return (out, in) of each linear layer of a run's network, by its path, without reading a file."""
-    return run.spec.network.linear_layers()
+@lru_cache(maxsize=32)
+def layer_shapes(network: NetworkSpec) -> Mapping[str, tuple[int, int]]:
+    """Return (out, in) of each linear layer of a network but those of a new head, by its path; no file is read."""
+    sizes = {path: features(layer) for path, layer in linear_layers(network.build()).items()}
+    return {path: (outputs, inputs) for path, (inputs, outputs) in sizes.items()}
 
 
 def main_arms(runs: Iterable[Run], always: str | None = None) -> list[Arm]:

@@ -108,6 +108,11 @@ def newness(weight: Array, delta: Array, side: Side = "outputs") -> Newness:
     return Newness(found.likeness, random_likeness(weight, delta, INTRUDER_TOP, side))
 
 
+def count_new(weight: Array, delta: Array) -> int:
+    """Return how many of the strongest directions of W + ΔW are intruders."""
+    return intruders(weight, delta).count
+
+
 @dataclass(frozen=True)
 class ScalingCheck:
     """Accuracies with the intruders of a layer scaled by λ, and the same for as many other strong directions."""
@@ -126,7 +131,7 @@ def scaling_check(change: WeightChange, exam: Exam, layer: str, indices: Sequenc
 
     Args:
         change: base and tuned network.
-        exam: images to evaluate on.
+        exam: examples to evaluate on.
         layer: its path.
         indices: of the intruders among the singular values of W + ΔW, 0 for the largest.
     """

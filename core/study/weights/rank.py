@@ -26,26 +26,37 @@ class CutCurve:
     base: Scores
     """Accuracies of the network before fine-tuning."""
 
+    def at(self, rank: int) -> Scores:
+        """Accuracies at one of :attr:`ranks`."""
+        return self.scores.at(self.ranks.index(rank))
+
 
 def ranks_up_to(limit: int) -> tuple[int, ...]:
     """Return the powers of two below ``limit``, and ``limit``."""
     return (*(2**power for power in range(limit.bit_length()) if 2**power < limit), limit)
 
 
-def cut_curve(change: WeightChange, exam: Exam) -> CutCurve:
-    """Cut ΔW to ranks 1, 2, 4, … up to the largest rank of any layer; biases keep their tuned values.
+def cut_curves(change: WeightChange, exams: Sequence[Exam]) -> list[CutCurve]:
+    """Cut ΔW to ranks 1, 2, 4, … up to the largest rank of any layer; all else keeps its tuned values.
 
     A layer with fewer than r directions keeps all of them. The cut is the best approximation of its rank (Eckart and
     Young, Psychometrika 1, 1936).
+
+    Args:
+        change: of full fine-tuning.
+        exams: examples to evaluate on, such as those of the validation part, and of the test part for a rank that was
+            chosen on the validation part.
+
+    Returns:
+        One curve for each of ``exams``.
     """
-    ranks = ranks_up_to(max(min(weight.shape) for weight in change.weights.values()))
-    found = exam.of_networks(cut_networks(change.base, change.plain, ranks))
-    return CutCurve(ranks, found, exam.of_networks([change.base]))
-
-
-def cut_scores(change: WeightChange, exam: Exam, rank: int) -> Scores:
-    """Return the accuracies at one rank, such as on the test part for a rank chosen on the validation part."""
-    return exam.of_networks(cut_networks(change.base, change.plain, [rank]))
+    ranks = ranks_up_to(max(min(change.weights[path].shape) for path in change.weights))
+    networks = cut_networks(change.base, change.plain, ranks)
+    found = [[exam.of_networks([network]) for exam in exams] for network in networks]
+    return [
+        CutCurve(ranks, Scores.joined(of_exam), exam.of_networks([change.base]))
+        for exam, of_exam in zip(exams, zip(*found, strict=True), strict=True)
+    ]
 
 
 def suggested_rank(curves: Sequence[CutCurve], tolerance: float = TOLERANCE) -> int:

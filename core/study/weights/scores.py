@@ -5,6 +5,7 @@ Many strengths of one ΔW are evaluated together, so that a page can show each o
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,32 +16,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.examples import ImageExamples
+from core.data.examples import Batch, Examples
 from core.data.task import Task
 from core.errors import LoRAError
 from core.lab import Lab
+from core.methods.heads import head_paths, is_in_head
 from core.networks.forward import forward
 from core.networks.modes import evaluating
 from core.networks.perceptron import MultilayerPerceptron
 from core.store.record import Run
-from core.study.weights.change import WeightChange
-from core.study.weights.spectrum import Array, with_weights
+from core.study.weights.change import REST, WeightChange
+from core.study.weights.spectrum import Array
 from core.training.evaluation import Evaluation, batch_of, evaluate, judge
 
 PartName = Literal["validation", "test"]
 On = Literal["target", "source"]
 Strengths = Mapping[str, float]
-"""Factor on ΔW of each layer, by its path: 0 is the base, 1 the trained network; the default is 1."""
+"""Factor on the change of each of :attr:`core.study.weights.change.WeightChange.parts`, by its name: 0 is the base, 1
+the trained network; the default is 1. A new head, which the base does not have, always has its trained weights."""
+
+DRAW_SEED = 20210617
+"""Seed of the choice of examples, where not all are evaluated."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Images of a task that networks are evaluated on."""
+    """Examples of a task that networks are evaluated on."""
 
-    x: Tensor
-    """(n, features) float32."""
-    y: Tensor
-    """(n,) int64."""
+    examples: Examples
     classes: tuple[int, ...]
     """Labels that occur in the task."""
 
@@ -61,6 +64,21 @@ class Scores:
         chosen = own if masked else plain
         return np.full(len(self.target), np.nan) if chosen is None else chosen
 
+    @classmethod
+    def joined(cls, scores: Sequence[Scores]) -> Scores:
+        """Return the scores of several sets of networks on the same examples, in this order; at least one set."""
+
+        def one_after_another(arrays: Sequence[Array | None]) -> Array | None:
+            present = [array for array in arrays if array is not None]
+            return np.concatenate(present) if present else None
+
+        return cls(
+            np.concatenate([each.target for each in scores]),
+            np.concatenate([each.target_masked for each in scores]),
+            one_after_another([each.source for each in scores]),
+            one_after_another([each.source_masked for each in scores]),
+        )
+
     def at(self, *places: int) -> Scores:
         """Return the scores of some of the networks, in this order."""
         chosen = list(places)
@@ -74,7 +92,7 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Exam:
-    """The images of target and source that networks are evaluated on."""
+    """The examples of target and source that networks are evaluated on."""
 
     target: Part
     source: Part | None
@@ -87,18 +105,19 @@ class Exam:
         return _scores([row[0] for row in found], [row[1] for row in found])
 
     def of_strengths(self, change: WeightChange, strengths: Sequence[Strengths]) -> Scores:
-        """Evaluate the base with each layer's ΔW scaled, for each of ``strengths``."""
+        """Evaluate the base with the change of each part scaled, for each of ``strengths``."""
         target = judged(change, self.target, strengths)
         return _scores(target, judged(change, self.source, strengths) if self.source else [None])
 
 
-def read_exam(lab: Lab, run: Run, part: PartName) -> Exam:
-    """Read the images of a run's target and source.
+def read_exam(lab: Lab, run: Run, part: PartName, limit: int | None = None) -> Exam:
+    """Read the examples of a run's target and source.
 
     Args:
         lab: has the datasets.
         run: a fine-tune run.
         part: ``validation`` to choose something, ``test`` to measure what was chosen.
+        limit: maximum number of examples of each, drawn at random, always the same ones; None for all.
 
     Raises:
         DatasetError: a dataset is missing.
@@ -106,45 +125,88 @@ def read_exam(lab: Lab, run: Run, part: PartName) -> Exam:
     target, source = run.spec.task, run.spec.source
     own = lab.tasks.get(target, network=run.spec.network)
     other = lab.tasks.get(source, network=run.spec.network) if source is not None and source != target else None
-    return Exam(_part(own, part), _part(other, part) if other is not None else None)
+    return Exam(_part(own, part, limit), _part(other, part, limit) if other is not None else None)
 
 
 def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> list[Evaluation]:
-    """Evaluate the base with each layer's ΔW scaled on these images; see :func:`logits_at`."""
+    """Evaluate the base with the change of each part scaled on these examples; see :func:`logits_at`.
+
+    Raises:
+        LoRAError: as of :func:`logits_at`.
+    """
+    _check_strengths(change, strengths)
+    if not _is_chain(change.base):
+        with torch.no_grad(), one_thread():
+            return [evaluate(each, part.examples, part.classes) for each in scaled_networks(change, strengths)]
     outputs: list[list[Tensor]] = [[] for _ in strengths]
     with one_thread():
         size = batch_of(change.base)
-        for start in range(0, max(len(part.x), 1), size):
-            for place, logits in enumerate(logits_at(change, part.x[start : start + size], strengths)):
+        for start in range(0, max(len(part.examples), 1), size):
+            batch = part.examples.batch(slice(start, start + size))
+            for place, logits in enumerate(logits_at(change, batch, strengths)):
                 outputs[place].append(logits)
-    return [judge(torch.cat(logits), part.y, part.classes) for logits in outputs]
+    return [judge(torch.cat(logits), part.examples.labels, part.classes) for logits in outputs]
 
 
 @torch.no_grad()
-def logits_at(change: WeightChange, x: Tensor, strengths: Sequence[Strengths]) -> Iterator[Tensor]:
-    """Logits of the base with W + t ΔW and b + t Δb in each layer, for many t on the same images.
+def logits_at(change: WeightChange, batch: Batch, strengths: Sequence[Strengths]) -> Iterator[Tensor]:
+    """Logits of the base with W + t ΔW and b + t Δb in each layer, for many t on the same examples.
 
     Scaling α by t scales ΔW = s A B by t for each of LoRA's scalings, since s is proportional to α (Hu et al.,
     "LoRA", arXiv 2106.09685, §4.1). For full fine-tuning, it interpolates between the base and the tuned network, as
-    in task arithmetic (Ilharco et al., arXiv 2212.04089). The large first product is computed only twice:
-    x (W + t ΔW)ᵀ = x Wᵀ + t · x ΔWᵀ. If all t are 0, the logits equal those of the base bit for bit.
+    in task arithmetic (Ilharco et al., arXiv 2212.04089). If all t are 0, the logits equal those of the base bit for
+    bit, unless it has a new head.
 
     Args:
         change: base and tuned network.
-        x: (m, features) float32.
-        strengths: t of each layer.
+        batch: inputs of m examples.
+        strengths: t of each part.
 
     Yields:
         (m, classes) for each of ``strengths``.
 
     Raises:
-        LoRAError: there is a strength for an unknown layer, or training changed more than linear layers of a network
-            that is no perceptron.
+        LoRAError: there is a strength for an unknown part, or training changed statistics beside parameters.
     """
-    known = set(change.weights)
+    _check_strengths(change, strengths)
+    if _is_chain(change.base):
+        yield from _logits_of_chain(change, next(iter(batch.values())), strengths)
+        return
+    for network in scaled_networks(change, strengths):
+        with evaluating(network):
+            yield forward(network, batch)
+
+
+def scaled_networks(change: WeightChange, strengths: Sequence[Strengths]) -> Iterator[nn.Module]:
+    """The base with the change of each part scaled, for each of ``strengths``.
+
+    Yields:
+        One and the same network, whose weights are others each time.
+
+    Raises:
+        LoRAError: as of :func:`logits_at`.
+    """
+    _check_strengths(change, strengths)
+    if change.elsewhere_text:
+        raise LoRAError(change.elsewhere_text)
+    network, layers = copy.deepcopy(change.base), frozenset(change.weights)
+    before, after = dict(change.base.named_parameters()), dict(change.plain.named_parameters())
+    head = head_paths(change.base)
+    for each in strengths:
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                path = name.rpartition(".")[0]
+                strength = 1.0 if is_in_head(name, head) else float(each.get(path if path in layers else REST, 1.0))
+                # Exact at 0 and 1, where it is one of the two.
+                torch.lerp(before[name], after[name], strength, out=parameter.data)
+        yield network
+
+
+def _check_strengths(change: WeightChange, strengths: Sequence[Strengths]) -> None:
+    """Raises: LoRAError: there is a strength for an unknown part."""
+    known = {*change.weights, REST}
     if unknown := sorted({path for each in strengths for path in each} - known):
         raise LoRAError(f"This network has no layer {unknown[0]}; it has: {', '.join(change.weights)}.")
-    yield from _logits_of_chain(change, x, strengths) if _is_chain(change.base) else _logits(change, x, strengths)
 
 
 def _is_chain(network: nn.Module) -> TypeGuard[MultilayerPerceptron]:
@@ -153,7 +215,7 @@ def _is_chain(network: nn.Module) -> TypeGuard[MultilayerPerceptron]:
 
 
 def _logits_of_chain(change: WeightChange, x: Tensor, strengths: Sequence[Strengths]) -> Iterator[Tensor]:
-    """:func:`logits_at` of a perceptron, without repeating the first product."""
+    """:func:`logits_at` of a perceptron, whose large first product is computed only twice: x Wᵀ + t · x ΔWᵀ."""
     first: Tensor | None = None
     first_delta: Tensor | None = None
     steps = [(path, module) for path, module in change.base.named_modules() if path.startswith("layers.")]
@@ -178,24 +240,6 @@ def _logits_of_chain(change: WeightChange, x: Tensor, strengths: Sequence[Streng
         yield h
 
 
-def _logits(change: WeightChange, x: Tensor, strengths: Sequence[Strengths]) -> Iterator[Tensor]:
-    """:func:`logits_at` of any network. Raises: LoRAError: training changed more than its linear layers."""
-    if change.changed_elsewhere:
-        raise LoRAError(change.elsewhere_text)
-    for each in strengths:
-        wanted = {path: float(each.get(path, 1.0)) for path in change.weights}
-        changed = [path for path, strength in wanted.items() if strength]
-        network = with_weights(
-            change.base, {path: change.weights[path] + wanted[path] * change.deltas[path] for path in changed}
-        )
-        for path in changed:
-            bias = network.get_submodule(path).bias
-            if isinstance(bias, Tensor):
-                bias += wanted[path] * _float32(change.bias_deltas[path])
-        with evaluating(network):
-            yield forward(network, {"pixels": x})
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Use only the calling thread: while runs are trained, a second one makes products ten times slower."""
@@ -208,16 +252,19 @@ def one_thread() -> Iterator[None]:
 
 
 def _judged(network: nn.Module, part: Part | None) -> Evaluation | None:
-    return evaluate(network, ImageExamples(part.x, part.y), part.classes) if part is not None else None
+    return evaluate(network, part.examples, part.classes) if part is not None else None
 
 
 def _float32(values: Array) -> Tensor:
     return torch.from_numpy(values).to(torch.float32)
 
 
-def _part(task: Task, part: PartName) -> Part:
+def _part(task: Task, part: PartName, limit: int | None) -> Part:
     examples = task.part(part)
-    return Part(examples.all_pixels(), examples.labels, task.classes)
+    if limit is not None and len(examples) > limit:
+        drawn = torch.randperm(len(examples), generator=torch.Generator().manual_seed(DRAW_SEED))[:limit]
+        examples = examples.at(drawn.sort().values)
+    return Part(examples, task.classes)
 
 
 def _scores(target: Sequence[Evaluation | None], source: Sequence[Evaluation | None]) -> Scores:

@@ -1,15 +1,16 @@
 """What fine-tuning did to each weight: ΔW, its singular values, and how many of them matter.
 
-Weights are float64 arrays of shape (out, in), as PyTorch keeps them, by the path of their layer. Biases are left out.
+Weights are float64 arrays of shape (out, in), as PyTorch keeps them, by the path of their layer. Biases are left out,
+and so is a head that was drawn from a seed.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import nn
 from core.errors import BaseMismatchError, LoRAError
 from core.methods.heads import head_paths, is_in_head
 from core.methods.layers import AdaptedLinear
+from core.methods.linear import features, is_linear, is_transposed
 
 Array = NDArray[np.float64]
 
@@ -26,18 +28,42 @@ ENERGY = 0.9
 """Share of ‖ΔW‖² that the rank of a spectrum holds, where no other is asked for."""
 
 
-def linear_weights(network: nn.Module) -> dict[str, Array]:
-    """W of every linear layer, by the layer's path; of an adapted layer the one that the adapter was put on."""
-    found = {}
-    for path, layer in _linear_layers(network).items():
-        original = layer.original_weight if isinstance(layer, AdaptedLinear) else None
-        linear = layer.linear if isinstance(layer, AdaptedLinear) else layer
-        found[path] = _array(linear.weight if original is None else original)
-    return found
+class LayerArrays(Mapping[str, Array]):
+    """One array per layer, by the layer's path. Each is computed when it is asked for and not kept: in float64, those
+    of all layers of a transformer would take several times the network's memory.
+    """
+
+    def __init__(self, paths: Iterable[str], compute: Callable[[str], Array]) -> None:
+        """Args:
+        paths: of the layers, from the input to the output.
+        compute: gives the array of a layer.
+        """
+        self._paths = dict.fromkeys(paths)
+        self._compute = compute
+
+    def __getitem__(self, path: str) -> Array:
+        if path not in self._paths:
+            raise KeyError(path)
+        return self._compute(path)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
-def delta_weights(base: nn.Module, tuned: nn.Module) -> dict[str, Array]:
-    """ΔW of every linear layer: the tuned weight minus the base's, by the layer's path.
+def linear_weights(network: nn.Module) -> LayerArrays:
+    """W of every linear layer, by the layer's path; of an adapted layer the one that the adapter was put on.
+
+    Layers of a head that was drawn from a seed are left out: it is new, and training did not change it from anything.
+    """
+    layers = linear_layers(network)
+    return LayerArrays(layers, lambda path: _array(_oriented(_original(layers[path]), layers[path])))
+
+
+def delta_weights(base: nn.Module, tuned: nn.Module) -> LayerArrays:
+    """ΔW of every linear layer but those of the head: the tuned weight minus the base's, by the layer's path.
 
     An adapted layer, merged or not, gives ΔW from its own matrices in float64, as s · (A B)ᵀ. The difference of the
     sums would be the same but for rounding, which makes a low rank look full.
@@ -49,19 +75,23 @@ def delta_weights(base: nn.Module, tuned: nn.Module) -> dict[str, Array]:
     Raises:
         BaseMismatchError: the networks have different layers, or the adapters were put on other weights.
     """
-    before, after, layers = linear_weights(base), linear_weights(tuned), _linear_layers(tuned)
-    if {path: weight.shape for path, weight in before.items()} != {path: w.shape for path, w in after.items()}:
+    before, after = linear_layers(base), linear_layers(tuned)
+    if {path: features(_linear(layer)) for path, layer in before.items()} != {
+        path: features(_linear(layer)) for path, layer in after.items()
+    }:
         raise BaseMismatchError("These two networks have different layers: choose a base and what was tuned from it.")
-    deltas = {}
-    for path, weight in after.items():
-        layer = layers[path]
+    for path, layer in after.items():
+        if isinstance(layer, AdaptedLinear) and not torch.equal(_original(layer), _original(before[path])):
+            raise BaseMismatchError(f"The adapter of layer {path} was trained on another base: choose that one.")
+
+    def delta(path: str) -> Array:
+        layer = after[path]
         if isinstance(layer, AdaptedLinear):
-            if not np.array_equal(weight, before[path]):
-                raise BaseMismatchError(f"The adapter of layer {path} was trained on another base: choose that one.")
-            deltas[path] = _array(layer.delta(torch.float64))
-        else:
-            deltas[path] = weight - before[path]
-    return deltas
+            return _array(layer.delta(torch.float64))
+        tuned_weight, weight = _array(_original(layer)), _array(_original(before[path]))
+        return np.ascontiguousarray((tuned_weight - weight).T if is_transposed(layer) else tuned_weight - weight)
+
+    return LayerArrays(after, delta)
 
 
 def with_weights(network: nn.Module, weights: Mapping[str, Array]) -> nn.Module:
@@ -79,24 +109,41 @@ def with_weights(network: nn.Module, weights: Mapping[str, Array]) -> nn.Module:
         LoRAError: a path that is no plain linear layer, or another shape.
     """
     changed = copy.deepcopy(network)
-    layers = _linear_layers(changed)
+    layers = linear_layers(changed)
     with torch.no_grad():
-        for path, weight in weights.items():
-            layer = layers.get(path)
-            if not isinstance(layer, nn.Linear) or tuple(layer.weight.shape) != weight.shape:
+        for path in weights:
+            layer, weight = layers.get(path), weights[path]
+            if layer is None or isinstance(layer, AdaptedLinear) or features(layer)[::-1] != weight.shape:
                 raise LoRAError(f"This network has no plain linear layer {path} of shape {weight.shape}.")
-            layer.weight.copy_(torch.from_numpy(weight))
+            layer.weight.copy_(torch.from_numpy(weight.T if is_transposed(layer) else weight))
     return changed
 
 
-def _linear_layers(network: nn.Module) -> dict[str, nn.Linear | AdaptedLinear]:
-    """Linear layers by path, an adapted one under the path that the plain one had."""
+def linear_layers(network: nn.Module) -> dict[str, nn.Linear | AdaptedLinear]:
+    """The linear layers of a network but those of its head, by path; an adapted one has the path of the plain one."""
     found: dict[str, nn.Linear | AdaptedLinear] = {}
+    head = head_paths(network)
     for path, module in network.named_modules():
-        inside = path.rpartition(".")[0] in found
-        if isinstance(module, nn.Linear | AdaptedLinear) and not inside:
+        inside = path.rpartition(".")[0] in found or is_in_head(path, head)
+        if (isinstance(module, AdaptedLinear) or is_linear(module)) and not inside:
             found[path] = module
     return found
+
+
+def _linear(layer: nn.Linear | AdaptedLinear) -> nn.Linear:
+    return layer.linear if isinstance(layer, AdaptedLinear) else layer
+
+
+def _original(layer: nn.Linear | AdaptedLinear) -> torch.Tensor:
+    """The weight of a layer in its own shape, without its adapter."""
+    if isinstance(layer, AdaptedLinear) and layer.original_weight is not None:
+        return layer.original_weight
+    return _linear(layer).weight
+
+
+def _oriented(weight: torch.Tensor, layer: nn.Linear | AdaptedLinear) -> torch.Tensor:
+    """(out, in), of a weight in its layer's own shape."""
+    return weight.T if is_transposed(_linear(layer)) else weight
 
 
 def _array(tensor: torch.Tensor) -> Array:
@@ -170,8 +217,31 @@ def spectrum(delta: Array, weight: Array) -> Spectrum:
         delta: ΔW, (out, in), finite.
         weight: W before training, of the same shape.
     """
-    values = np.asarray(np.linalg.svd(delta, compute_uv=False), dtype=np.float64)
-    return Spectrum(np.where(values > rounding(delta.shape, values), values, 0.0), float(np.linalg.norm(weight)))
+    return _spectrum(np.linalg.svd(delta, compute_uv=False), delta.shape, weight)
+
+
+def adapter_spectrum(layer: AdaptedLinear, weight: Array) -> Spectrum:
+    """:func:`spectrum` of an adapter whose ΔW is s · (A B)ᵀ, from matrices of its rank instead of the layer's size.
+
+    With A = Q R and Bᵀ = P S for orthonormal Q and P, the singular values of A B are those of R Sᵀ.
+
+    Args:
+        layer: with an adapter of low rank; see :attr:`core.methods.layers.AdaptedLinear.is_low_rank`.
+        weight: W before training, (out, in).
+    """
+    first, second = _array(layer.lora.A), _array(layer.lora.B.T)
+    upper: list[Array] = [np.linalg.qr(each)[1] for each in (first, second)]
+    core = upper[0] @ upper[1].T
+    found = abs(layer.lora.scaling) * np.linalg.svd(core, compute_uv=False)
+    values = np.zeros(min(weight.shape))
+    kept = min(len(found), len(values))
+    values[:kept] = found[:kept]
+    return _spectrum(values, weight.shape, weight)
+
+
+def _spectrum(values: NDArray[np.floating], shape: tuple[int, ...], weight: Array) -> Spectrum:
+    values = np.asarray(values, dtype=np.float64)
+    return Spectrum(np.where(values > rounding(shape, values), values, 0.0), float(np.linalg.norm(weight)))
 
 
 def rounding(shape: tuple[int, ...], values: NDArray[np.floating]) -> float:
@@ -192,8 +262,23 @@ def spectra(base: nn.Module, tuned: nn.Module) -> dict[str, Spectrum]:
     Raises:
         BaseMismatchError: as of :func:`delta_weights`.
     """
-    weights = linear_weights(base)
-    return {path: spectrum(delta, weights[path]) for path, delta in delta_weights(base, tuned).items()}
+    weights, deltas, layers = linear_weights(base), delta_weights(base, tuned), linear_layers(tuned)
+    return {
+        path: layer_spectrum(layer, weights[path], partial(deltas.__getitem__, path)) for path, layer in layers.items()
+    }
+
+
+def layer_spectrum(tuned: nn.Linear | AdaptedLinear, weight: Array, delta: Callable[[], Array]) -> Spectrum:
+    """The spectrum of one layer by the shorter way.
+
+    Args:
+        tuned: the layer after training.
+        weight: W before training, (out, in).
+        delta: computes ΔW, (out, in).
+    """
+    if isinstance(tuned, AdaptedLinear) and tuned.is_low_rank:
+        return adapter_spectrum(tuned, weight)
+    return spectrum(delta(), weight)
 
 
 def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
@@ -235,4 +320,4 @@ def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mappin
         if not is_in_head(path, head_paths(tuned))
     }
     for _ in ranks:
-        yield with_weights(tuned, {path: weights[path] + next(cut) for path, cut in cuts.items()})
+        yield with_weights(tuned, LayerArrays(cuts, lambda path: weights[path] + next(cuts[path])))

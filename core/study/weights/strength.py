@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
-from core.study.weights.change import WeightChange
+from core.methods.targets import ROLES, role_of
+from core.study.weights.change import REST, WeightChange
 from core.study.weights.scores import Exam, Scores
 from core.study.weights.spectrum import Array
 
@@ -17,8 +19,14 @@ MAX_STRENGTH = 3.0
 STRENGTH_STEP = 0.1
 """Distance between the multiples that are measured."""
 
+COARSE_STEP = 0.5
+"""The same for networks that take long to evaluate."""
+
 MAX_SWITCHED = 6
 """Number of layers of which every combination is evaluated in a second or two."""
+
+OTHER = "other layers"
+"""Name of the layers without a role together."""
 
 
 @dataclass(frozen=True)
@@ -41,29 +49,34 @@ class StrengthCurve:
         return float(top[np.abs(top - 1).argmin()])
 
 
-def strengths() -> Array:
+def strengths(step: float = STRENGTH_STEP) -> Array:
     """Return the multiples of ΔW that are measured, (n,), from 0 to :data:`MAX_STRENGTH`."""
     # Rounded, so that 1 is exactly 1.
-    return np.round(np.arange(round(MAX_STRENGTH / STRENGTH_STEP) + 1) * STRENGTH_STEP, 6)
+    return np.round(np.arange(round(MAX_STRENGTH / step) + 1) * step, 6)
 
 
-def strength_curve(change: WeightChange, exam: Exam) -> StrengthCurve:
-    """Evaluate the base with 0 to :data:`MAX_STRENGTH` times the trained ΔW in all layers."""
-    grid = strengths()
-    settings = [dict.fromkeys(change.weights, float(t)) for t in grid]
+def strength_curve(change: WeightChange, exam: Exam, step: float = STRENGTH_STEP) -> StrengthCurve:
+    """Evaluate the base with 0 to :data:`MAX_STRENGTH` times the trained change of everything but a new head."""
+    grid = strengths(step)
+    settings = [dict.fromkeys(change.parts, float(t)) for t in grid]
     return StrengthCurve(grid, exam.of_strengths(change, settings))
 
 
 @dataclass(frozen=True)
 class Switches:
-    """Accuracies with each layer's ΔW on or off, for every combination."""
+    """Accuracies with the change of each group of layers on or off, for every combination."""
 
-    layers: tuple[str, ...]
-    """Paths of the layers that training changed, from the input to the output."""
+    groups: Mapping[str, tuple[str, ...]]
+    """Parts of the change in each group that training changed, by the group's name, from the input to the output."""
     on: tuple[tuple[bool, ...], ...]
     """Combinations: all on first, all off last."""
     scores: Scores
     """Accuracies of each combination."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the groups."""
+        return tuple(self.groups)
 
     def place(self, on: tuple[bool, ...]) -> int:
         """Index of a combination."""
@@ -71,26 +84,54 @@ class Switches:
 
     @property
     def everything(self) -> int:
-        """Index of the combination with all layers on."""
+        """Index of the combination with all groups on."""
         return 0
 
     @property
     def nothing(self) -> int:
-        """Index of the combination with all layers off, which is the base."""
+        """Index of the combination with all groups off, which is the base."""
         return len(self.on) - 1
 
-    def without(self, layer: str) -> int:
-        """Index of the combination with only this layer off."""
-        return self.place(tuple(path != layer for path in self.layers))
+    def without(self, name: str) -> int:
+        """Index of the combination with only this group off."""
+        return self.place(tuple(each != name for each in self.groups))
 
-    def only(self, layer: str) -> int:
-        """Index of the combination with only this layer on."""
-        return self.place(tuple(path == layer for path in self.layers))
+    def only(self, name: str) -> int:
+        """Index of the combination with only this group on."""
+        return self.place(tuple(each == name for each in self.groups))
+
+
+def switch_groups(change: WeightChange) -> dict[str, tuple[str, ...]]:
+    """What can be switched: each layer that training changed, or, if there are more than :data:`MAX_SWITCHED`, the
+    layers of each role; and everything else, if it changed.
+    """
+    layers = change.changed_layers
+    rest = (REST,) if change.changed_elsewhere else ()
+    if len(layers) + len(rest) <= MAX_SWITCHED:
+        return {part: (part,) for part in (*layers, *rest)}
+    roles: dict[str, list[str]] = {}
+    for path in layers:
+        roles.setdefault(role_of(path) or OTHER, []).append(path)
+    groups = {role: tuple(roles[role]) for role in (*ROLES, OTHER) if role in roles}
+    return groups | ({REST: rest} if rest else {})
 
 
 def switches(change: WeightChange, exam: Exam) -> Switches:
-    """Evaluate every combination of layers with ΔW on and off; the change of a layer's bias is switched with ΔW."""
-    layers = change.changed_layers
-    on = tuple(product((True, False), repeat=len(layers)))
-    settings = [dict(zip(layers, map(float, each), strict=True)) for each in on]
-    return Switches(layers, on, exam.of_strengths(change, settings))
+    """Evaluate every combination of :func:`switch_groups` on and off; the change of a bias is switched with ΔW."""
+    groups = switch_groups(change)
+    on = tuple(product((True, False), repeat=len(groups)))
+    settings = [
+        {part: float(is_on) for parts, is_on in zip(groups.values(), each, strict=True) for part in parts}
+        for each in on
+    ]
+    return Switches(groups, on, exam.of_strengths(change, settings))
+
+
+def layer_alone(change: WeightChange, exam: Exam, layer: str) -> Scores:
+    """Evaluate the trained network, the same without one layer's change, that change alone, and the base.
+
+    Returns:
+        Four accuracies, in this order.
+    """
+    off = dict.fromkeys(change.parts, 0.0)
+    return exam.of_strengths(change, [{}, {layer: 0.0}, off | {layer: 1.0}, off])

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from core.study.weights.spectrum import Array, rounding
 
@@ -23,6 +24,9 @@ INTRUDER_THRESHOLD = 0.5
 
 INTRUDER_TOP = 10
 """Directions of W + ΔW that are looked at, the strongest first."""
+
+MIN_GRAM_SIZE = 64
+"""Size of the smaller side from which on eigenvectors of M Mᵀ are faster than singular vectors of M."""
 
 
 def directions(matrix: Array, side: Side, limit: int | None = None) -> Array:
@@ -41,6 +45,27 @@ def directions(matrix: Array, side: Side, limit: int | None = None) -> Array:
     rank = int((values > rounding(matrix.shape, values)).sum())
     kept = rank if limit is None else min(rank, limit)
     return left[:, :kept] if side == "outputs" else right[:kept].T
+
+
+def strongest(matrix: Array, side: Side, limit: int | None = None) -> Array:
+    """:func:`directions`, faster for large matrices: from the smaller of M Mᵀ and Mᵀ M, whose eigenvectors they are.
+
+    That squares the singular values, so where one that is asked for is below 10⁻⁵ of the largest, or the matrix is
+    small, they come from :func:`directions`.
+
+    Args: as of :func:`directions`.
+    """
+    size, wide = min(matrix.shape), matrix.shape[0] <= matrix.shape[1]
+    kept = size if limit is None else min(limit, size)
+    if size >= MIN_GRAM_SIZE:
+        gram = matrix @ matrix.T if wide else matrix.T @ matrix
+        values, vectors = linalg.eigh(gram, subset_by_index=(size - kept, size - 1))
+        if values[0] > 1e-10 * values[-1]:
+            own = np.ascontiguousarray(vectors[:, ::-1])
+            if wide == (side == "outputs"):
+                return own
+            return np.asarray((matrix if side == "outputs" else matrix.T) @ own / np.sqrt(values[::-1]))
+    return directions(matrix, side, limit)
 
 
 def similarity(first: Array, second: Array) -> Array:
@@ -176,7 +201,7 @@ def intruders(
         top: k.
         side: which singular vectors.
     """
-    return Intruders(_likeness(directions(weight, side), directions(weight + delta, side, top)), threshold)
+    return Intruders(_likeness(strongest(weight, side), strongest(weight + delta, side, top)), threshold)
 
 
 def notices_new_directions(
@@ -243,10 +268,10 @@ def random_likeness(
     values = np.linalg.svd(delta, compute_uv=False)
     # Values that are rounding would only cost time.
     values = values[values > rounding(delta.shape, values)]
-    known, found = directions(weight, side), []
+    known, found = strongest(weight, side), []
     for _ in range(draws):
         left, right = (_random_directions(size, values.size, rng) for size in (out, inputs))
-        found.append(_likeness(known, directions(weight + (left * values) @ right.T, side, top)))
+        found.append(_likeness(known, strongest(weight + (left * values) @ right.T, side, top)))
     return np.stack(found)
 
 

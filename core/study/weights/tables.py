@@ -94,7 +94,7 @@ def amplification_text(rows: Sequence[tuple[str, Amplification]]) -> pd.DataFram
 
 
 def contributions_text(switches: Switches, masked: bool) -> pd.DataFrame:
-    """One row per layer: accuracy without it, its contribution, and accuracy with only that layer.
+    """One row per group of layers: accuracy without it, its contribution, and accuracy with only that group.
 
     Args:
         switches: measured.
@@ -102,24 +102,26 @@ def contributions_text(switches: Switches, masked: bool) -> pd.DataFrame:
     """
     scores, everything = switches.scores, switches.everything
     rows = []
-    for layer in switches.layers:
-        without, only = switches.without(layer), switches.only(layer)
+    single = all(len(parts) == 1 for parts in switches.groups.values())
+    first, alone = ("Layer", "only this layer") if single else ("Layers", "only these layers")
+    for name in switches.names:
+        without, only = switches.without(name), switches.only(name)
         row = {
-            "Layer": layer,
-            "Target without it": percent(scores.target[without]),
+            first: name,
+            "Target without it" if single else "Target without them": percent(scores.target[without]),
             "Contribution": points_text(float(scores.target[everything] - scores.target[without])),
-            "Target, only this layer": percent(scores.target[only]),
+            f"Target, {alone}": percent(scores.target[only]),
         }
         if scores.source is not None:
             source, title = scores.line("source", masked), "Source, own classes," if masked else "Source"
-            row[f"{title} without it"] = percent(source[without])
-            row[f"{title} only this layer" if masked else f"{title}, only this layer"] = percent(source[only])
+            row[f"{title} without it" if single else f"{title} without them"] = percent(source[without])
+            row[f"{title} {alone}" if masked else f"{title}, {alone}"] = percent(source[only])
         rows.append(row)
     return pd.DataFrame(rows, dtype=object)
 
 
 def combinations_text(switches: Switches, masked: bool, shown: int | None = None) -> pd.DataFrame:
-    """One row per combination of layers that are on, with its accuracies.
+    """One row per combination of groups of layers that are on, with its accuracies.
 
     Args:
         switches: measured.
@@ -128,8 +130,8 @@ def combinations_text(switches: Switches, masked: bool, shown: int | None = None
     """
     scores = switches.scores
     columns: dict[str, list[Any]] = {"Shown": ["●" if place == shown else "" for place in range(len(switches.on))]}
-    for place, layer in enumerate(switches.layers):
-        columns[layer] = ["on" if on[place] else "off" for on in switches.on]
+    for place, name in enumerate(switches.names):
+        columns[name] = ["on" if on[place] else "off" for on in switches.on]
     for title, values in (
         ("Target", scores.target),
         ("Target, own classes", scores.target_masked),
