@@ -8,6 +8,7 @@ import streamlit as st
 from core.data.dataset import TextDataset
 from core.data.uploads import (
     TEXT_KINDS,
+    Guess,
     TextColumns,
     TextDraft,
     TextTable,
@@ -66,8 +67,9 @@ def _preview(file_id: str, content: bytes) -> TextDataset | None:
     if isinstance(table, str):
         st.error(literal(table))
         return None
-    _rows(table)
-    columns = _columns(file_id, table)
+    guessed = guess(table)
+    _rows(table, guessed)
+    columns = _columns(file_id, table, guessed)
     drop = st.toggle(
         "Leave out repeated rows",
         key=f"upload-drop-{file_id}",
@@ -95,10 +97,13 @@ def _preview(file_id: str, content: bytes) -> TextDataset | None:
     return draft.dataset
 
 
-def _rows(table: TextTable) -> None:
-    """Draw the first rows of the file."""
+def _rows(table: TextTable, guessed: Guess) -> None:
+    """Draw the first rows of the file; only the column with the texts is wide, so that the others can be seen too."""
     shown = {name: [_cell(cell) for cell in cells[:ROWS]] for name, cells in table.columns.items()}
-    st.dataframe(pd.DataFrame(shown), hide_index=True, alt="The first rows of the file")
+    widths = {name: st.column_config.TextColumn(width="small") for name in shown if name != guessed.text}
+    if guessed.text is not None:
+        widths[guessed.text] = st.column_config.TextColumn(width="medium")
+    st.dataframe(pd.DataFrame(shown), hide_index=True, column_config=widths, alt="The first rows of the file")
     st.caption(f"The first rows of {count_text(len(table))} in the file.")
 
 
@@ -107,9 +112,9 @@ def _cell(cell: object) -> str:
     return text if len(text) <= CELL else f"{text[:CELL]}…"
 
 
-def _columns(file_id: str, table: TextTable) -> TextColumns | None:
+def _columns(file_id: str, table: TextTable, guessed: Guess) -> TextColumns | None:
     """Draw the choice of columns, at first as they are guessed; None while text or label is not chosen."""
-    guessed, names = guess(table), list(table.columns)
+    names = list(table.columns)
 
     def choice(title: str, name: str | None, about: str) -> str | None:
         place = None if name is None else names.index(name)

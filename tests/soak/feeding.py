@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.data.task_spec import TaskSpec
-from core.data.uploads import read_upload
+from core.data.uploads import read_texts, read_upload
 from core.engine.trial import evaluate_adapter, merged_with
 from core.errors import LabError
 from core.lab import Lab
@@ -65,7 +65,7 @@ def main(home: Path, base: str, files: list[Path]) -> None:
         merged_with(content, network)
         return trial
 
-    doors: dict[str, Callable[[bytes], object]] = {"dataset": read_upload, "adapter": adapter}
+    doors: dict[str, Callable[[bytes], object]] = {"dataset": read_upload, "texts": read_texts, "adapter": adapter}
     sys.addaudithook(note)
     before = snapshot(home)
     for file in files:

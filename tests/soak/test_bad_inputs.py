@@ -24,6 +24,8 @@ from tests.adapter.samples import peft_like
 from tests.browser.conftest import REPO
 from tests.conftest import BOTH, finish, short
 from tests.data.bad_uploads import ALL, GOOD
+from tests.data.text_files import BAD as BAD_TEXTS
+from tests.data.text_files import GOOD as GOOD_TEXTS
 from tests.soak.nasty_adapters import Make, Nasty
 from tests.soak.nasty_uploads import NASTY_UPLOADS
 from tests.soak.sentences import faults_of
@@ -86,12 +88,17 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
 
 
 def sound(house: House) -> dict[str, bytes]:
-    return {**{f"a dataset: {kind}": content for kind, content in GOOD.items()}, "an adapter": house.adapter}
+    return {
+        **{f"a dataset: {kind}": content for kind, content in GOOD.items()},
+        **{f"texts: {kind}": content for kind, content in GOOD_TEXTS.items()},
+        "an adapter": house.adapter,
+    }
 
 
 def bad(house: House) -> dict[str, Make]:
     """All bad inputs that are made by hand."""
     known: dict[str, bytes] = {f"upload: {name}": content for name, (content, _) in ALL.items()}
+    known |= {f"table: {name}": content for name, (content, _) in BAD_TEXTS.items()}
     known |= {f"adapter zip: {name}": content for name, (content, _) in BAD_ADAPTER_ZIPS.items()}
     known |= {f"adapter tensors: {number}": peft_like(one) for number, (one, _) in enumerate(BAD_TENSORS)}
     known |= {f"adapter settings: {number}": peft_like(config=one) for number, (one, _) in enumerate(BAD_CONFIGS)}
@@ -102,7 +109,7 @@ def bad(house: House) -> dict[str, Make]:
 
 
 def fed(house: House, files: list[Path]) -> Iterator[dict[str, Any]]:
-    """What a process prints for each file read as dataset and as adapter; it must not crash."""
+    """What a process prints for each file read as images, as texts and as adapter; it must not crash."""
     command = [sys.executable, "-m", "tests.soak.feeding", str(house.home), house.base]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
     process = subprocess.Popen(
@@ -132,7 +139,7 @@ def test_every_bad_input_is_one_sentence_and_nothing_is_written(house: House, tm
         files.append(tmp_path / f"{number:04}")
         files[-1].write_bytes(content[:UPLOAD_BYTES])
     told = [{"name": names[int(one["file"])], **one} for one in fed(house, files)]
-    assert len(told) == 2 * len(files)
+    assert len(told) == 3 * len(files)
     base = max(one["peak"] for one in told if one["name"] in warm)
     taken = {(one["name"], one["door"]) for one in told if one["how"] == "taken"}
     assert {name for name, _ in taken} >= set(warm)
