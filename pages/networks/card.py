@@ -73,8 +73,13 @@ def _details(card: NetworkCard) -> None:
         hide_index=True,
         alt="The files of the network",
     )
-    st.markdown("Config:")
-    st.code(json.dumps(json.loads(card.config), indent=1), language="json", height=240)
+    fields = json.loads(card.config)
+    st.dataframe(
+        {"Field of the config": list(fields), "Value": [json.dumps(value) for value in fields.values()]},
+        hide_index=True,
+        height=240,
+        alt="The config of the network",
+    )
 
 
 @st.dialog("Delete this network?", icon=":material/delete:")
