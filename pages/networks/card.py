@@ -47,7 +47,7 @@ def show_card(lab: Lab, card: NetworkCard) -> None:
 def _facts(card: NetworkCard) -> list[str]:
     longest = f"up to {count_text(card.longest_input)} tokens" if card.longest_input else "texts of any length"
     return [
-        f"{card.parameters / 1e6:,.1f} million parameters",
+        f"{count_text(card.parameters)} parameters",
         f"linear layers: {card.attention} in attention, {card.feed_forward} in feed-forward, {card.other} other",
         f"{card.tokenizer} tokenizer of {count_text(card.vocabulary)} tokens",
         longest,
@@ -73,8 +73,13 @@ def _details(card: NetworkCard) -> None:
         hide_index=True,
         alt="The files of the network",
     )
-    st.markdown("Config:")
-    st.code(json.dumps(json.loads(card.config), indent=1), language="json", height=240)
+    fields = json.loads(card.config)
+    st.dataframe(
+        {"Field of the config": list(fields), "Value": [json.dumps(value) for value in fields.values()]},
+        hide_index=True,
+        height=240,
+        alt="The config of the network",
+    )
 
 
 @st.dialog("Delete this network?", icon=":material/delete:")

@@ -12,9 +12,12 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, expect
 
+from core.networks.library.networks import Networks
+from core.settings import Settings
 from pages.shared.links import ENTRIES
 from tests.browser.conftest import BACKGROUNDS, REPO, Serve, new_context
 from tests.conftest import HANG
+from tests.networks.tiny import save_tiny
 
 pytestmark = pytest.mark.browser
 
@@ -205,6 +208,7 @@ def violations(serve: Serve, chromium: Browser, tmp_path_factory: pytest.TempPat
     """Return what is found, by page, what is open on it, and theme; one server and one browser tab do for all."""
     home: Path = tmp_path_factory.mktemp("old") / "home"
     shutil.copytree(OLD_HOME, home)
+    Networks(Settings(home=home)).bring_folder(save_tiny(home.parent / "tiny"))
     url = serve(REPO / "app.py", {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
     context = new_context(chromium, bypass_csp=True)
     page = context.new_page()
