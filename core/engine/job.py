@@ -12,10 +12,12 @@ from torch import nn
 
 from core.adapter import Card, write_adapter
 from core.data.examples import Batch, shapes_of
+from core.data.task import Task
 from core.data.tasks import Tasks
 from core.engine.build import network_of
 from core.engine.predictions import PREDICTIONS, write_predictions
 from core.engine.run_memory import run_memory
+from core.engine.text_memory import TextSizes, step_memory
 from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
 from core.memory import Growth, is_out_of_memory
 from core.methods.merging import merged_copy
@@ -268,9 +270,7 @@ class BankRun:
             target, old = self.stepper.evaluate(member, "test")
             result = self._result(member, event, step, seconds, target, old)
             probe = self.task.test.batch(slice(0, probe_rows(spec.network)))
-            result, files = _write(
-                spec, context, network, self.fingerprint, result, probe, self.task.class_names
-            )
+            result, files = _write(spec, context, network, self.fingerprint, result, probe, self.task.class_names)
             files[PREDICTIONS] = write_predictions(context.folder / PREDICTIONS, target.predicted)
         except (LabError, OSError, MemoryError, RuntimeError) as error:
             if is_out_of_memory(error) and len(self.specs) > 1:
@@ -304,7 +304,7 @@ class BankRun:
             trainable_parameters=count_parameters(network, trainable=True),
             seconds=seconds,
             examples_per_second=step * spec.optim.batch_size / seconds if seconds else 0.0,
-            memory=run_memory(spec.network, spec.method, spec.optim.part_size, self.task.num_train),
+            memory=_memory_of(spec, self.task),
             checkpoint_bytes=0,
             adapter_bytes=None,
             epochs=completed,
@@ -318,6 +318,14 @@ class BankRun:
             macro_f1=macro_f1(target.predicted, self.task.test.labels),
             largest_class=largest_share(self.task.test.labels),
         )
+
+
+def _memory_of(spec: RunSpec, task: Task) -> int:
+    """Bytes that a run takes in training, alone."""
+    texts = TextSizes.of(task)
+    if texts is not None:
+        return step_memory(spec.network, spec.method, spec.optim, texts.longest)
+    return run_memory(spec.network, spec.method, spec.optim.part_size, task.num_train)
 
 
 def _brought(spec: RunSpec, context: RunContext) -> nn.Module | None:

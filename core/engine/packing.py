@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from core.data.tasks import Tasks
 from core.engine.bank_memory import Sizes, bank_memory
+from core.engine.text_memory import TextSizes, text_memory
 from core.errors import LabError
 from core.memory import free_bytes
 from core.run_spec import RunSpec
@@ -26,9 +27,15 @@ def memory_of(bank: Sequence[RunSpec], tasks: Tasks) -> int:
 
     Raises:
         DatasetError: the data of a task is missing.
+        NetworkFileError: the network that was brought is missing.
         LoRAError: adapters do not fit the network.
     """
     first = bank[0]
+    if first.network.brought is not None:
+        parts = [tasks.get(task, network=first.network) for task in (first.task, first.source) if task is not None]
+        texts = TextSizes.of(*parts)
+        if texts is not None:
+            return text_memory(bank, texts)
     source = Sizes.of(tasks.outline(first.source)) if first.source else None
     return bank_memory(bank, Sizes.of(tasks.outline(first.task)), source)
 

@@ -88,7 +88,8 @@ class RandomNumbers(TorchFunctionMode):
         """
         super().__init__()
         self._seed, self._device = seed, device
-        self._generator = torch.Generator(device)
+        # Nothing is drawn on meta, where only shapes count.
+        self._generator = torch.Generator("cpu" if device.type == "meta" else device)
         self._bits = np.random.SFC64(0)
         self.begin(0)
 
@@ -115,6 +116,8 @@ class RandomNumbers(TorchFunctionMode):
 
     def kept(self, shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
         """Factors of dropout: 0 with probability ``p``, else 1 / (1 − p)."""
+        if self._device.type == "meta":
+            return torch.empty(shape, dtype=dtype, device="meta")
         if self._device.type != "cpu":
             factors = torch.empty(shape, dtype=dtype, device=self._device)
             return factors.bernoulli_(1 - p, generator=self._generator).mul_(1 / (1 - p) if p < 1 else 0.0)

@@ -1,0 +1,114 @@
+"""Memory of training transformers, counted before they are trained.
+
+The step that trains is run on the ``meta`` device, on the largest batch that can come: the longest texts all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from core.data.task import Task
+from core.data.text_examples import TextExamples
+from core.engine.build import untrained
+from core.memory import training_bytes
+from core.methods.method import MethodSpec, Role
+from core.methods.parameters import count_parameters
+from core.networks.network import NetworkSpec
+from core.run_spec import OptimSpec, RunSpec
+from core.training.autograd import AutogradStepper
+from core.training.evaluation import predict
+from core.training.frozen import KnownTexts, Resumed, frozen_blocks
+from core.training.ledger import Ledger
+
+READ_COPIES, SAVED_COPIES, ADAPTER_COPIES = 2, 2, 4
+"""Copies of a network in memory while the file of a base is read, while one is written, and while an adapter file is
+made and checked, beside the network that was trained. Runs of a bank do this one after the other."""
+
+OVERHEAD = 48 * 2**20
+"""Bytes in addition: buffers of the matrix libraries on several threads, and fragmentation of the allocator."""
+
+
+@dataclass(frozen=True)
+class TextSizes:
+    """What memory depends on, of the texts of a run."""
+
+    tokens: int
+    """Tokens of all texts that are trained on or evaluated while training, those of the source included."""
+    longest: int
+    """Tokens of the longest text."""
+
+    @classmethod
+    def of(cls, *tasks: Task) -> TextSizes | None:
+        """The sizes of a task and, if it has one, its source; None if they have no texts."""
+        parts = [part for task in tasks for part in (task.train, task.validation, task.test)]
+        texts = [part for part in parts if isinstance(part, TextExamples)]
+        return cls(sum(len(part.tokens) for part in texts), max(part.longest for part in texts)) if texts else None
+
+
+def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
+    """Peak memory of training these runs side by side, in bytes, without texts and libraries.
+
+    These are each run's weights, gradients, Adam's moments and the activations of a step; what enters the first trained
+    block for every text, once for all runs; the base; and what takes most beside them: evaluation, or the copies while
+    a file is made.
+
+    Args:
+        specs: runs that can be trained together.
+        sizes: of their texts.
+
+    Raises:
+        LoRAError: adapters do not fit the network.
+    """
+    first = specs[0]
+    training = sum(step_memory(spec.network, spec.method, spec.optim, sizes.longest) for spec in specs)
+    frozen = max(frozen_blocks(spec.network, spec.method.shape()).kept_bytes(sizes.tokens) for spec in specs)
+    network = 4 * max(count_parameters(untrained(spec.network, spec.method)) for spec in specs)
+    copies = ADAPTER_COPIES if first.role is Role.ADAPTER else max(SAVED_COPIES, READ_COPIES if first.base else 0)
+    evaluation = _evaluation(first.network, sizes.longest)
+    return training + frozen + bool(first.base) * network + max(copies * network, evaluation) + OVERHEAD
+
+
+def step_memory(network: NetworkSpec, method: MethodSpec, optim: OptimSpec, longest: int) -> int:
+    """Bytes of one run's weights, gradients, moments and the activations of a step on the longest texts.
+
+    Args:
+        network: what is trained.
+        method: how.
+        optim: batch size, parts of a batch, and precision.
+        longest: tokens per text.
+    """
+    plain = OptimSpec.of(batch_size=optim.part_size, precision=optim.precision, clip=optim.clip)
+    return _step(network, method.shape(), plain, longest)
+
+
+@lru_cache(maxsize=256)
+def _step(spec: NetworkSpec, method: MethodSpec, optim: OptimSpec, longest: int) -> int:
+    network, frozen = untrained(spec, method), frozen_blocks(spec, method)
+    texts = spec.examples(optim.batch_size, None, longest)
+    rows = torch.empty(1, 1, optim.batch_size, dtype=torch.int64, device="meta")
+    module: torch.nn.Module = network
+    if frozen.count and isinstance(texts, TextExamples):
+        states = torch.empty(len(texts.tokens), frozen.width, device="meta")
+        texts, module = KnownTexts.with_states(texts, states), Resumed(network, frozen)
+    stepper = AutogradStepper(module, optim, Task.of_one_part(texts, spec.num_classes))
+    known = [*texts.tensors(), rows, *network.parameters(), *network.buffers()]
+    known += [texts.states] if isinstance(texts, KnownTexts) else []
+    with Ledger(known) as ledger:
+        stepper.rehearse(rows)
+        peak, gradients = int(ledger.peak), int(ledger.live)
+    # Gradients are part of the peak, and of the bytes of training.
+    return max(peak - gradients, 0) + training_bytes(network)
+
+
+@lru_cache(maxsize=256)
+def _evaluation(spec: NetworkSpec, longest: int) -> int:
+    """Peak memory of evaluating a network, in addition to its weights and the texts."""
+    network = spec.build()
+    texts = spec.examples(spec.evaluation_batch or 1, None, longest)
+    with Ledger([*texts.tensors(), *network.parameters(), *network.buffers()]) as ledger, torch.no_grad():
+        predict(network, texts)
+    return int(ledger.peak)
