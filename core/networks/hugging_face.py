@@ -80,7 +80,15 @@ def build_classifier(config: str, num_classes: int, device: torch.device, seed: 
     with _building(seed), device:
         try:
             network: nn.Module = _classifier(own)._from_config(own)
-        except (ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, ZeroDivisionError) as error:
+        except (
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            ImportError,
+            RuntimeError,
+            ArithmeticError,
+        ) as error:
             raise _no_classifier(own.model_type, error) from error
     return network.float()
 
@@ -113,7 +121,7 @@ def fill_classifier(
                 ignore_mismatched_sizes=True,  # they are refused below, with a sentence
                 dtype=torch.float32,
             )
-        except (ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, OSError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, OSError) as error:
             raise _no_classifier(own.model_type, error) from error
     if found["mismatched_keys"]:
         name = min(str(key[0] if isinstance(key, tuple) else key) for key in found["mismatched_keys"])

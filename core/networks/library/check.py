@@ -229,6 +229,8 @@ def _numbers(value: Any, name: str = "") -> Iterable[tuple[str, float]]:
 def _check_sizes(spec: TransformerSpec, entries: Iterable[Entry], tokenizer: Tokenizer, what: str) -> None:
     """Check the architecture against the weights and the tokenizer before anything large is allocated."""
     network = spec.build()
+    if empty := [name for name, parameter in network.named_parameters() if not parameter.numel()]:
+        raise NetworkFileError(f"{what} has a {CONFIG} that leaves {printable(empty[0])} empty, which cannot be right.")
     described = sum(parameter.numel() for parameter in network.parameters())
     head = sum(p.numel() for name, p in network.named_parameters() if is_in_head(name, CLASSIFIERS))
     there = sum(prod(entry.shape) for entry in entries)
