@@ -113,6 +113,7 @@ def loop(model: nn.Module, task, rows: Tensor) -> list[float]:
 
 
 @pytest.mark.filterwarnings("ignore:.*fan_in_fan_out.*")
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_fifty_steps_are_those_of_peft(kind: str, name: str) -> None:

@@ -1,0 +1,364 @@
+"""``python -m benchmarks.transformers``: MiniLM on ``definitions``, side by side with Hugging Face's Trainer and PEFT.
+
+All contenders live in one process on the same cores and are timed in turns, so that noise meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from peft import LoraConfig, TaskType, get_peft_model
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.utils import logging as messages
+
+from benchmarks.machine import machine
+from core.data.dataset import TextDataset
+from core.data.sources.definitions import Definitions
+from core.data.task import Task
+from core.data.text_examples import TextExamples
+from core.errors import NetworkFileError
+from core.methods.lora import LoRASpec
+from core.methods.method import MethodSpec
+from core.methods.registry import method_of
+from core.networks.hugging_face import architecture
+from core.networks.library.known import known
+from core.networks.tokenizer import Tokenizer
+from core.networks.transformer import TransformerSpec
+from core.run_spec import default_optim
+from core.settings import Settings
+from core.training.autograd import AutogradStepper
+from core.training.bank.choice import stepper_of
+from core.training.bank.shard import no_denormals
+from core.training.loop import data_order
+from core.training.threads import available_cores
+
+BATCH = 32
+LENGTH = 128
+ATTENTION = ("query", "key", "value", "attention.output.dense")
+TOP = tuple(f"layer.{block}.attention.{name}" for block in (4, 5) for name in (*(f"self.{n}" for n in ATTENTION[:3]),))
+TOP += tuple(f"layer.{block}.attention.output.dense" for block in (4, 5))
+
+METHODS: dict[str, MethodSpec] = {
+    "full": method_of("full"),
+    "LoRA": LoRASpec.of(rank=8, alpha=16, target_modules=ATTENTION),
+    "LoRA on the last two layers": LoRASpec.of(rank=8, alpha=16, target_modules=TOP),
+}
+
+TARGETS = (
+    ("engine, full", "Trainer, full", 2.3),
+    ("engine, full", "Trainer grouped, full", 1.4),
+    ("engine, LoRA", "Trainer, LoRA", 2.6),
+    ("engine, LoRA", "Trainer grouped, LoRA", 1.4),
+    ("engine, LoRA on the last two layers", "engine, LoRA", 2.0),
+)
+"""Contender, what it is compared with, and the ratio of examples per second that is asked for."""
+
+Timed = Callable[[int], tuple[float, int]]
+"""Does the work of one round; returns the seconds and the number of examples."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is trained: MiniLM as its package has it, and the texts."""
+
+    folder: Path
+    dataset: TextDataset
+    tokenizer: Tokenizer
+    spec: TransformerSpec
+    weights: dict[str, Tensor]
+
+    @classmethod
+    def load(cls, folder: Path) -> Subject:
+        """Read everything.
+
+        Args:
+            folder: with the files of MiniLM.
+        """
+        dataset = Definitions(Settings(Path())).load("definitions")
+        config = architecture(json.loads((folder / "config.json").read_text()))
+        spec = TransformerSpec.of(
+            weights="0" * 64, model="minilm", config=config, num_classes=len(dataset.class_names), head=("classifier",)
+        )
+        return cls(folder, dataset, Tokenizer("minilm", folder), spec, load_file(folder / "model.safetensors"))
+
+    def network(self, method: MethodSpec, seed: int = 0) -> nn.Module:
+        """MiniLM as the engine trains it."""
+        return method.prepare(self.spec.filled(self.weights, seed), torch.Generator().manual_seed(seed))
+
+    def task(self) -> Task:
+        """The texts as the engine reads them."""
+        texts = TextExamples.of(
+            self.tokenizer.encode(self.dataset.train_texts, LENGTH),
+            torch.tensor(self.dataset.train_labels),
+            self.tokenizer.padding,
+        )
+        few = texts.first(64)
+        return Task(Task.of_one_part(few, 12).spec, tuple(range(12)), self.dataset.class_names, texts, few, few)
+
+
+def trainer(subject: Subject, lora: bool, grouped: bool, steps: int) -> Timed:
+    """Hugging Face's Trainer as its docs show it, without evaluation and saving, with PEFT for LoRA.
+
+    Args:
+        subject: network and texts.
+        lora: whether PEFT's LoRA is trained, else all weights.
+        grouped: whether texts of similar length are batched together.
+        steps: number of steps per round.
+    """
+    own = AutoTokenizer.from_pretrained(subject.folder)
+    tokens = own(list(subject.dataset.train_texts), truncation=True, max_length=LENGTH)
+    labels = subject.dataset.train_labels.tolist()
+    rows = [
+        {**{name: tokens[name][i] for name in tokens}, "labels": label}  # as a tokenized dataset has them
+        for i, label in enumerate(labels)
+    ]
+    model: Any = AutoModelForSequenceClassification.from_pretrained(subject.folder, num_labels=12)
+    if lora:
+        config = LoraConfig(r=8, lora_alpha=16, target_modules=list(ATTENTION), task_type=TaskType.SEQ_CLS)
+        model = get_peft_model(model, config)
+
+    def run(number: int) -> tuple[float, int]:
+        torch.set_num_threads(available_cores())
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = TrainingArguments(
+                output_dir=folder,
+                per_device_train_batch_size=BATCH,
+                max_steps=steps,
+                train_sampling_strategy="group_by_length" if grouped else "random",
+                save_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                dataloader_pin_memory=False,
+                logging_strategy="no",
+                seed=number,
+            )
+            clock = _Clock()
+            Trainer(
+                model=model,
+                args=arguments,
+                train_dataset=rows,  # type: ignore[arg-type]
+                data_collator=DataCollatorWithPadding(own),
+                callbacks=[clock],
+            ).train()
+        return clock.seconds, steps * BATCH
+
+    return run
+
+
+class _Clock(TrainerCallback):
+    """Times the steps of a Trainer, without what it prepares."""
+
+    seconds = 0.0
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self.start = time.perf_counter()
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        self.seconds = time.perf_counter() - self.start
+
+
+def engine(subject: Subject, task: Task, method: MethodSpec, members: int, steps: int) -> Timed:
+    """The engine: an experiment of several runs at once, reported as often as the loop reports.
+
+    Args:
+        subject: network and texts.
+        task: the texts.
+        method: what is trained.
+        members: number of runs.
+        steps: number of steps per round.
+    """
+    optims = [default_optim(method, subject.spec).but(epochs=200)] * members
+    networks = [subject.network(method, seed) for seed in range(members)]
+    start = time.perf_counter()
+    stepper = stepper_of(networks, method.kind, optims, range(members), task)
+    prepared = time.perf_counter() - start
+    if prepared > 1:
+        print(f"    computed once what is frozen: {prepared:.1f} s", flush=True)
+
+    def run(number: int) -> tuple[float, int]:
+        stepper.use_threads(available_cores())
+        rows = torch.stack([_batches(task, seed, number, steps) for seed in range(members)])
+        start = time.perf_counter()
+        for step in range(steps):
+            stepper.advance(rows[:, step : step + 1])
+        return time.perf_counter() - start, members * steps * BATCH
+
+    return run
+
+
+def _batches(task: Task, seed: int, number: int, steps: int) -> Tensor:
+    """(steps, batch): batches of an epoch, in the order in which the engine takes them.
+
+    They are spread over all lengths, so that a round has as many tokens per text as an epoch.
+    """
+    order = task.train.batched(data_order(task.num_train, seed, number), BATCH, number)
+    assert isinstance(task.train, TextExamples)
+    batches = order[: len(order) // BATCH * BATCH].view(-1, BATCH)
+    by_length = task.train.lengths[batches].amax(1).argsort(stable=True)
+    places = torch.linspace(0, len(batches) - 1, steps).round().long()
+    return batches[by_length[places].sort().values]
+
+
+def floor(subject: Subject, task: Task, method: MethodSpec, members: int, steps: int) -> Timed:
+    """The matrix products of the engine's steps, on tensors of the same sizes and layouts, and nothing else."""
+    network, optim = subject.network(method), default_optim(method, subject.spec)
+    plain = AutogradStepper(network, optim, task)  # without anything that was computed once
+    products: list[Callable[[], object]] = []
+    buffers: dict[tuple[Any, ...], Tensor] = {}
+    for rows in _batches(task, 0, 0, steps):
+        with _Products() as recorded:
+            plain.rehearse(rows.view(1, 1, -1))
+        products += [_product(call, buffers) for call in recorded.calls]
+
+    def work(_: int) -> None:
+        for product in products:
+            product()
+
+    def run(number: int) -> tuple[float, int]:
+        start = time.perf_counter()
+        with ThreadPoolExecutor(available_cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(work, range(members)))
+        return time.perf_counter() - start, members * steps * BATCH
+
+    return run
+
+
+PRODUCTS = (
+    torch.ops.aten.mm.default,
+    torch.ops.aten.addmm.default,
+    torch.ops.aten.bmm.default,
+    torch.ops.aten.baddbmm.default,
+    torch.ops.mkldnn._linear_pointwise.default,
+)
+
+
+class _Products(TorchDispatchMode):
+    """Records the matrix products that are done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, tuple[Any, ...]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in PRODUCTS:
+            shapes = tuple((tuple(a.shape), tuple(a.stride())) if isinstance(a, Tensor) else a for a in args)
+            self.calls.append((func, shapes))
+        return func(*args, **(kwargs or {}))
+
+
+def _product(call: tuple[Any, tuple[Any, ...]], buffers: dict[tuple[Any, ...], Tensor]) -> Callable[[], object]:
+    func, shapes = call
+
+    def tensor(layout: Any, place: int) -> Any:
+        if not isinstance(layout, tuple):
+            return layout
+        key = (*layout, place)
+        if key not in buffers:
+            buffers[key] = torch.empty_strided(*layout).normal_()
+        return buffers[key]
+
+    args = [tensor(layout, place) for place, layout in enumerate(shapes)]
+    return lambda: func(*args)
+
+
+def contenders(subject: Subject, task: Task, steps: int, members: int) -> Iterator[tuple[str, Callable[[], Timed]]]:
+    """Name of each contender, and what builds it."""
+    for kind in ("full", "LoRA"):
+        for grouped in (False, True):
+            name = f"Trainer{' grouped' if grouped else ''}, {kind}"
+            yield name, lambda kind=kind, grouped=grouped: trainer(subject, kind == "LoRA", grouped, steps)
+    for kind, method in METHODS.items():
+        yield f"engine, {kind}", lambda method=method: engine(subject, task, method, members, steps)
+    for kind in ("full", "LoRA"):
+        yield f"floor, {kind}", lambda kind=kind: floor(subject, task, METHODS[kind], members, steps)
+
+
+def report(rates: dict[str, list[float]]) -> str:
+    """Tables of examples per second, of ratios with what is asked for, and of shares of the floor."""
+    lines = ["", "| | examples/s, maximum | median |", "| --- | ---: | ---: |"]
+    lines += [f"| {name} | {max(found):.0f} | {median(found):.0f} |" for name, found in rates.items()]
+    lines += ["", "| | at least | by maximum | by median of rounds | |", "| --- | ---: | ---: | ---: | --- |"]
+    for name, other, wanted in TARGETS:
+        if name in rates and other in rates:
+            best = max(rates[name]) / max(rates[other])
+            middle = median(own / theirs for own, theirs in zip(rates[name], rates[other], strict=True))
+            met = "met" if min(best, middle) >= wanted else "missed"
+            lines.append(f"| {name}, against {other} | {wanted}× | {best:.1f}× | {middle:.1f}× | {met} |")
+    for kind in ("full", "LoRA"):
+        if f"floor, {kind}" in rates and f"engine, {kind}" in rates:
+            share = max(rates[f"engine, {kind}"]) / max(rates[f"floor, {kind}"])
+            lines.append(f"| engine, {kind}, share of the floor | | {share:.0%} | | |")
+    return "\n".join(lines)
+
+
+def packaged() -> Path:
+    """Folder with the files of MiniLM. Raises: NetworkFileError: its package is not installed."""
+    network = known("minilm")
+    found = find_spec(network.package) if network else None
+    if network is None or found is None or not found.submodule_search_locations:
+        raise NetworkFileError("The package with MiniLM is not installed: pip install -r requirements-dev.txt.")
+    return Path(found.submodule_search_locations[0]) / network.path
+
+
+def timed(build: Sequence[tuple[str, Callable[[], Timed]]], rounds: int) -> dict[str, list[float]]:
+    """Build all contenders and time each once per round. Returns: examples per second of each."""
+    runs = {}
+    for name, make in build:
+        print(f"  {name}", flush=True)
+        runs[name] = make()
+        runs[name](0)  # the first round allocates buffers
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(1, rounds + 1):
+        for name, run in runs.items():
+            seconds, examples = run(number)
+            rates[name].append(examples / seconds)
+        print(f"  round {number}: " + ", ".join(f"{name} {own[-1]:.0f}" for name, own in rates.items()), flush=True)
+    return rates
+
+
+def main() -> None:
+    """Parse arguments, run, report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.transformers", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="timings of each contender (default 5)")
+    parser.add_argument("--steps", type=int, default=50, help="steps per timing (default 50)")
+    parser.add_argument("--members", type=int, default=2, help="runs of the engine at once (default 2)")
+    parser.add_argument("--only", default="", help="keep contenders whose name contains this")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/transformers.json"), help="JSON file to write")
+    arguments = parser.parse_args()
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()  # type: ignore[no-untyped-call]
+    warnings.simplefilter("ignore", FutureWarning)
+    subject, start = Subject.load(packaged()), time.perf_counter()
+    with no_denormals():
+        rows = contenders(subject, subject.task(), arguments.steps, arguments.members)
+        rates = timed([row for row in rows if arguments.only in row[0]], arguments.rounds)
+    print(report(rates))
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    print(f"\n{machine()}; {date}; {time.perf_counter() - start:.0f} s in all.")
+    arguments.out.write_text(json.dumps({"machine": machine(), "date": date, "examples_per_second": rates}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
