@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import re
@@ -82,7 +83,9 @@ def test_peft_computes_what_was_trained_head_included(
     base = AutoModelForSequenceClassification.from_pretrained(one.folder, **one.spec.pretrained)
     loaded = PeftModel.from_pretrained(base, folder)
     assert_close(logits(loaded, one.probe), expected)
-    assert_close(logits(loaded.merge_and_unload(), one.probe), expected)
+    # In float64, since rounding alone can change these logits by 1e-5 when the order of the sums changes.
+    merged = loaded.double().merge_and_unload()
+    assert_close(logits(merged, one.probe), logits(copy.deepcopy(model).double(), one.probe), 1e-9)
 
     loaded = PeftModel.from_pretrained(one.base, folder)
     assert_close(logits(loaded, one.probe), expected)
