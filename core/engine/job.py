@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from core.adapter import Card, write_adapter
-from core.data.examples import Batch, shapes_of
+from core.data.examples import Batch, Examples, shapes_of
 from core.data.task import Task
 from core.data.tasks import Tasks
 from core.engine.build import network_of
@@ -44,6 +44,9 @@ ADAPTER = "adapter.zip"
 
 PROBE = 512
 """Maximum number of test examples that an adapter file is checked on when it is written."""
+
+PROBE_TOKENS = 2048
+"""Maximum number of tokens of these, padding included: the network reads them three times."""
 
 Sink = Callable[[Event], None]
 """Receives the events of a run."""
@@ -269,7 +272,7 @@ class BankRun:
             spec, context, network = self.specs[member], self.contexts[member], self.networks[member]
             target, old = self.stepper.evaluate(member, "test")
             result = self._result(member, event, step, seconds, target, old)
-            probe = self.task.test.batch(slice(0, probe_rows(spec.network)))
+            probe = probe_of(self.task.test, spec.network)
             result, files = _write(spec, context, network, self.fingerprint, result, probe, self.task.class_names)
             files[PREDICTIONS] = write_predictions(context.folder / PREDICTIONS, target.predicted)
         except (LabError, OSError, MemoryError, RuntimeError) as error:
@@ -337,10 +340,14 @@ def _brought(spec: RunSpec, context: RunContext) -> nn.Module | None:
     return context.networks.start(spec.network, spec.seed)
 
 
-def probe_rows(network: NetworkSpec) -> int:
-    """Number of test examples that an adapter of this network is checked on: it reads them three times, at once."""
+def probe_of(examples: Examples, network: NetworkSpec) -> Batch:
+    """The first test examples, on which an adapter of this network is checked; fewer of a family that is slow."""
     batch = network.evaluation_batch
-    return PROBE if batch is None else min(PROBE, max(1, batch // 2))
+    probe = examples.batch(slice(0, PROBE if batch is None else min(PROBE, max(1, batch // 2))))
+    if "input_ids" in probe:
+        rows = max(1, PROBE_TOKENS // probe["input_ids"].shape[1])
+        return {name: tensor[:rows] for name, tensor in probe.items()}
+    return probe
 
 
 def _write(

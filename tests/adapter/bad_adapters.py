@@ -136,6 +136,12 @@ BAD_ZIPS: dict[str, tuple[bytes, str]] = {
     "bzip2": (zipped((entry("note.txt", how=zipfile.ZIP_BZIP2), b"1")), "uses an unusual compression"),
     "lzma": (zipped((entry("note.txt", how=zipfile.ZIP_LZMA), b"1")), "uses an unusual compression"),
     "bomb": (zipped((entry("b.safetensors", how=zipfile.ZIP_DEFLATED), bytes(2**25))), "implausible compression ratio"),
+    "a little zip of much": (
+        zipped(
+            (entry("b.safetensors", how=zipfile.ZIP_DEFLATED), (random.Random(0).randbytes(2**11) + bytes(2**16)) * 800)
+        ),
+        "unpacks to more than 48 MiB",
+    ),
     "large text": (zipped(("LICENSE", random.Random(0).randbytes(2**21))), "too large"),
     **{f"pickle {end}": (zipped((f"a{end}", b"\x80\x04.")), "run code") for end in (".bin", ".pt", ".PKL", ".pth")},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import re
@@ -21,7 +22,8 @@ from transformers import AutoModelForSequenceClassification
 from core.__main__ import main
 from core.adapter import Card, apply_adapter, read_adapter, verify_adapter
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, zip_bytes
-from core.engine.job import PROBE, probe_rows
+from core.data.text_examples import TextExamples
+from core.engine.job import PROBE, PROBE_TOKENS, probe_of
 from core.errors import AdapterError, BaseMismatchError, ServingError
 from core.methods.dora import DoRASpec
 from core.methods.heads import HEAD, head_parameters, head_state
@@ -81,7 +83,9 @@ def test_peft_computes_what_was_trained_head_included(
     base = AutoModelForSequenceClassification.from_pretrained(one.folder, **one.spec.pretrained)
     loaded = PeftModel.from_pretrained(base, folder)
     assert_close(logits(loaded, one.probe), expected)
-    assert_close(logits(loaded.merge_and_unload(), one.probe), expected)
+    # In float64, since rounding alone can change these logits by 1e-5 when the order of the sums changes.
+    merged = loaded.double().merge_and_unload()
+    assert_close(logits(merged, one.probe), logits(copy.deepcopy(model).double(), one.probe), 1e-9)
 
     loaded = PeftModel.from_pretrained(one.base, folder)
     assert_close(logits(loaded, one.probe), expected)
@@ -321,8 +325,13 @@ def test_the_command_line_verifies_it_on_the_file_of_its_base(
 
 
 def test_a_transformer_is_probed_on_fewer_examples_than_a_perceptron() -> None:
-    assert probe_rows(PerceptronSpec()) == PROBE
-    assert 8 <= probe_rows(sample("bert").spec) <= 64
+    spec = sample("bert").spec
+    generator = torch.Generator().manual_seed(0)
+    images = PerceptronSpec().examples(PROBE + 9, generator)
+    assert len(probe_of(images, PerceptronSpec())["pixels"]) == PROBE
+    for length, rows in ((8, 32), (500, 4), (PROBE_TOKENS + 1, 1)):
+        texts = TextExamples.random(64, length, spec.vocabulary, spec.padding, CLASSES, generator)
+        assert torch.equal(probe_of(texts, spec)["input_ids"], texts.batch(slice(0, rows))["input_ids"])
 
 
 RUN_CARD = Card("run-7", "run-3", ("one",), {}, ("cat", "dog", "</script> | `x`"), 24)

@@ -1,0 +1,104 @@
+"""A trained or merged network as a folder that transformers reads as it reads any other."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from core.errors import NetworkFileError
+from core.files import sha256_of, written_atomically
+from core.methods.dora import DoRASpec
+from core.methods.lora import LoRASpec
+from core.methods.merging import merged_copy
+from core.networks.file import read_network
+from core.networks.fingerprint import fingerprint
+from core.networks.perceptron import PerceptronSpec
+from core.networks.pretrained import pretrained_files, write_pretrained
+from tests.adapter.classifiers import ARCHITECTURES, Sample, logits, sample
+from tests.adapter.samples import assert_close
+
+LABELS = ("cat", "dog", 'a "quoted"\nname')
+
+
+def written(path: Path, one: Sample, network: torch.nn.Module, labels: tuple[str, ...] = LABELS) -> Path:
+    """The unpacked folder."""
+    digest = write_pretrained(path / "merged.zip", network, one.folder, labels)
+    assert digest == sha256_of(path / "merged.zip")
+    with zipfile.ZipFile(path / "merged.zip") as archive:
+        archive.extractall(path / "merged")
+    return path / "merged"
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("method", [LoRASpec, DoRASpec])
+def test_transformers_computes_what_the_network_computes(tmp_path: Path, architecture: str, method) -> None:
+    one = sample(architecture)
+    model = one.trained(method.of(rank=3, alpha=5))
+    merged = merged_copy(model)
+    folder = written(tmp_path, one, merged)
+    loaded, report = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+    assert not any(report.values())
+    assert_close(logits(loaded, one.probe), logits(merged, one.probe), 1e-6)
+    assert loaded.config.id2label == dict(enumerate(LABELS))
+    assert loaded.config.label2id == {name: label for label, name in enumerate(LABELS)}
+    assert loaded.config.pad_token_id == one.spec.padding
+    ours = read_network(folder / "model.safetensors")
+    assert fingerprint(ours.state_dict()) == fingerprint(merged.state_dict())
+    assert torch.equal(logits(ours, one.probe), logits(merged, one.probe))
+
+
+def test_its_tokenizer_is_that_of_the_network_that_was_brought(tmp_path: Path) -> None:
+    one = sample("bert")
+    folder = written(tmp_path, one, one.base)
+    text = "The red cat sat on the very small mat"
+    mine, theirs = (AutoTokenizer.from_pretrained(place)(text)["input_ids"] for place in (folder, one.folder))
+    assert mine == theirs
+    assert len(set(mine)) > 7
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
+    one = sample("roberta")
+    digests = {write_pretrained(tmp_path / f"{i}.zip", one.base, one.folder, LABELS) for i in range(3)}
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("labels", [(), ("cat",), (*LABELS, "of another dataset")])
+def test_classes_without_a_name_have_a_number(labels: tuple[str, ...]) -> None:
+    one = sample("bert")
+    config = json.loads(dict(pretrained_files(one.base, one.folder, labels))["config.json"])
+    names = [*labels, *(f"LABEL_{label}" for label in range(len(labels), 3))][:3]
+    assert config["id2label"] == {str(label): name for label, name in enumerate(names)}
+
+
+def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path: Path) -> None:
+    one, path = sample("bert"), tmp_path / "out" / "merged.zip"
+    with pytest.raises(NetworkFileError, match="Only transformers can be saved for Hugging Face, not a multilayer"):
+        write_pretrained(path, PerceptronSpec().build(0), one.folder)
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "none"):
+        with pytest.raises(NetworkFileError, match="There is no tokenizer in"):
+            write_pretrained(path, one.base, folder)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_file_in_pieces_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def half() -> None:
+        with written_atomically(path) as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half()
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"old"]
+    with written_atomically(path) as file:
+        file.write(b"new ")
+        file.write(b"content")
+    assert path.read_bytes() == b"new content"
