@@ -52,7 +52,7 @@ TESTS = Path(__file__).parent
 SLOW = [
     *("data/test_bad_uploads.py", "data/test_upload.py", "data/test_bad_texts.py", "data/test_texts.py"),
     *("study/test_claims.py", "training/test_bank.py"),
-    "study/test_false_alarms.py",
+    *("study/test_false_alarms.py", "test_cli_networks.py"),
     *("training/test_proof.py", "training/test_modes.py"),
     *("methods/test_architectures.py", "methods/test_new_method.py"),
     *("study/test_counting.py", "test_network_file.py", "data/test_new_source.py", "networks/test_new_family.py"),

@@ -18,6 +18,7 @@ from core.engine.job import ADAPTER, NETWORK
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role
+from core.networks.library.files import INDEX, WEIGHTS
 from core.store.record import Experiment, Run
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms, dropped_sentences
@@ -151,22 +152,15 @@ def _base_as_json(lab: Lab, bases: Sequence[Run], runs: Sequence[Run]) -> dict[s
     """The first base that has a result; where a network is fine-tuned as it was brought, there is no run."""
     network = runs[0].spec.network
     folder = None if network.brought is None else lab.networks.folder(network.brought)
+    found: dict[str, Any] = {"run": None, "accuracy": None, "parameters": plan(network, FullSpec()).parameters}
+    found |= {"weights": None, "network": None if folder is None else str(folder)}
     base = next((run for run in bases if run.result is not None), None)
-    if base is None or base.result is None:
-        return {
-            "run": None,
-            "accuracy": None,
-            "parameters": plan(network, FullSpec()).parameters,
-            "weights": str(folder),
-            "network": str(folder),
-        }
-    return {
-        "run": base.id,
-        "accuracy": base.result.accuracy,
-        "parameters": base.result.parameters,
-        "weights": str(lab.artifacts.path(base.id, NETWORK)),
-        "network": None if folder is None else str(folder),
-    }
+    if base is not None and base.result is not None:
+        found |= {"run": base.id, "accuracy": base.result.accuracy, "parameters": base.result.parameters}
+        found["weights"] = str(lab.artifacts.path(base.id, NETWORK))
+    elif folder is not None:
+        found["weights"] = str(next(folder / name for name in (WEIGHTS, INDEX) if (folder / name).exists()))
+    return found
 
 
 def _verdict_as_json(found: Verdict) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from core.networks.library.card import NetworkCard
 from core.networks.library.known import KNOWN, known
-from core.networks.library.networks import Networks
+from core.networks.library.networks import MIN_PREFIX, Networks
 
 NAMES = (
     f"{', '.join(network.name for network in KNOWN)}, a name at Hugging Face, a folder, or the digest of one that was "
@@ -33,7 +33,7 @@ def network_named(networks: Networks, name: str) -> NetworkCard:
     """
     path = Path(name).expanduser()
     is_folder = known(name) is None and path.is_dir()
-    found = None if is_folder else networks.find(name)
+    found = None if is_folder else networks.find(name) or _of_commit(networks, name)
     if found is not None:
         return found
     title = path.resolve().name if is_folder else name
@@ -43,3 +43,11 @@ def network_named(networks: Networks, name: str) -> NetworkCard:
             bar.update(done - bar.n)
 
         return networks.bring(name, show, folders=True)
+
+
+def _of_commit(networks: Networks, name: str) -> NetworkCard | None:
+    """The network that was brought of a commit, as in ``someone/network@1a2b3c4d``; branches and tags may move."""
+    hub, _, commit = name.partition("@")
+    if len(commit) < MIN_PREFIX:
+        return None
+    return next((card for card in networks.list() if card.name == hub and card.revision.startswith(commit)), None)

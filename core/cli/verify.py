@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
-from core.adapter import verify_adapter
+from torch import nn
+
+from core.adapter import read_adapter, verify_adapter
+from core.cli.options import add_home
+from core.errors import NetworkFileError
+from core.networks.library.files import CONFIG, INDEX, WEIGHTS
+from core.networks.library.networks import Networks
+from core.settings import Settings
+
+BINARY = 2
+"""Number of classes where an adapter does not say how many it has."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -13,10 +24,47 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     job = commands.add_parser("verify", help="check an adapter file against its base")
     job.set_defaults(command=verify)
     job.add_argument("adapter", type=Path, metavar="ADAPTER.zip")
-    job.add_argument("--base", type=Path, required=True, metavar="BASE.safetensors")
+    job.add_argument(
+        "--base",
+        required=True,
+        metavar="BASE",
+        help="file of the base's weights; or of a network that was brought its folder, its name, or at least eight "
+        "digits of its digest",
+    )
+    add_home(job)
 
 
 def verify(options: argparse.Namespace) -> int:
     """Check an adapter file, and print what was found."""
-    print(verify_adapter(options.adapter, options.base))
+    path = Path(options.base).expanduser()
+    folder = path.parent if path.name in (WEIGHTS, INDEX) else path
+    if (folder / CONFIG).is_file():
+        print(verify_adapter(options.adapter, _in_folder(folder, options.adapter)))
+    elif path.exists():
+        print(verify_adapter(options.adapter, path))
+    else:
+        networks = Networks(Settings.from_environment(options.home))
+        card = networks.find(options.base)
+        if card is None:
+            raise NetworkFileError(
+                f"There is no file {options.base}, and no network of this name was brought: name the base's weights, "
+                "or the folder or digest of a network."
+            )
+        print(verify_adapter(options.adapter, _base(networks, card.digest, options.adapter)))
     return 0
+
+
+def _in_folder(folder: Path, adapter: Path) -> nn.Module:
+    """The base in a folder for transformers, which is checked in a library of its own: nothing is kept of it.
+
+    Raises:
+        LabError: there is something wrong with the network or with the adapter.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        networks = Networks(Settings(home=Path(home)))
+        return _base(networks, networks.bring_folder(folder).digest, adapter)
+
+
+def _base(networks: Networks, digest: str, adapter: Path) -> nn.Module:
+    """A network as it was brought, with a head for as many classes as an adapter has; the head is the adapter's own."""
+    return networks.start(networks.spec(digest, read_adapter(adapter).num_classes or BINARY), seed=0)

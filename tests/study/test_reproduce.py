@@ -9,18 +9,24 @@ import pytest
 
 from core.__main__ import parser
 from core.cli.compare import launch
+from core.data.sources.definitions import Definitions
 from core.data.sources.digits import Digits
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.run_spec import default_optim
 from core.settings import Settings
 from core.study.arms.tuning import grid_rate
 from core.study.report.command import compare_command
 from core.study.report.evidence import bases_of
 from tests.conftest import short
+from tests.networks.tiny import save_tiny
 
-DATASETS = {"digits": Digits(Settings(Path())).info("digits")}
+DATASETS = {
+    "digits": Digits(Settings(Path())).info("digits"),
+    "definitions": Definitions(Settings(Path())).info("definitions"),
+}
 
 COMMANDS = [
     "--rank 4",
@@ -32,7 +38,19 @@ COMMANDS = [
     "--preset same --tune 9 --lr-full 1 --lr-lora 0.0316",
     "--preset same --tune 4 --lr-full 0.003",
     "--preset inversion --seeds 1 --within 2.5",
+    "--preset same --shots 7 --targets layers.0 layers.4 --adapters lora dora --rank 1 2",
+    "--preset ten-shot --shots 3 --weight-decay 0.05 --decay cosine --warmup 0.25 --clip 0.3 --patience 2 --keep best",
 ]
+"""Options for images, beside those of the source."""
+
+OF_TEXTS = [
+    "--rank 8 --targets attention --tune 3",
+    "--preset same --shots 7 --length 16 --batch-size 8 --accumulation 2 --epochs 2 --pretrain-epochs 1",
+    "--preset ten-shot --vary-bases --seeds 2 --weight-decay 0 --decay constant --lr-full 0.0001",
+    "--direct",
+    "--direct --shots 5 --length 24 --targets query attention.output.dense --adapters dora --controls head biases",
+]
+"""Options for texts, beside that of the network."""
 
 
 @pytest.fixture
@@ -43,6 +61,12 @@ def waiting(tmp_path):
     lab.store.close()
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A folder with a network that has weights."""
+    return save_tiny(tmp_path_factory.mktemp("networks") / "tiny")
+
+
 def queued(lab: Lab, experiment):
     members = lab.members(experiment)
     return [lab.run(id).spec for id in bases_of(members)], [run.spec for run in members]
@@ -51,18 +75,19 @@ def queued(lab: Lab, experiment):
 def anonymous(specs, bases):
     """Specs without the ids of their bases, which differ in every home folder."""
     names = {base: f"base {i}" for i, base in enumerate(bases)}
-    return [spec.but(base=names[spec.base]) for spec in specs]
+    return [spec.but(base=names[spec.base]) if spec.base else spec for spec in specs]
 
 
-@pytest.mark.parametrize("line", COMMANDS)
-def test_a_command_is_found_again_in_the_runs_that_it_gave(waiting, tmp_path, line):
-    options = parser().parse_args(["compare", "--source", "digits", *shlex.split(line)])
+@pytest.mark.parametrize("line", [f"--source digits {line}" for line in COMMANDS] + OF_TEXTS)
+def test_a_command_is_found_again_in_the_runs_that_it_gave(waiting, tiny, tmp_path, line):
+    own = [] if "--source" in line else ["--network", waiting.networks.bring_folder(tiny).digest]
+    options = parser().parse_args(["compare", *own, *shlex.split(line)])
     experiment = launch(waiting, options)
     bases, specs = queued(waiting, experiment)
-    command = compare_command(bases[0], specs, DATASETS, options.within, "out file.html")
+    command = compare_command(bases[0] if bases else None, specs, DATASETS, options.within, "out file.html")
     assert command is not None
-    assert command.startswith("python -m core compare --source digits ")
     other = Lab(Settings(home=tmp_path / "other", max_waiting=2000))
+    other.networks.bring_folder(tiny)
     again_options = parser().parse_args(shlex.split(command)[3:])
     assert again_options.within == options.within
     assert str(again_options.report) == "out file.html"
@@ -75,15 +100,32 @@ def test_a_command_is_found_again_in_the_runs_that_it_gave(waiting, tmp_path, li
 
 
 @pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("sentence-transformers/all-MiniLM-L6-v2", "minilm"),
+        ("someone/a-network", "someone/a-network"),
+        ("my network", None),
+    ],
+)
+def test_a_network_is_called_by_the_name_that_others_can_bring_it_by(waiting, tiny, name, called):
+    card = waiting.networks.bring_folder(tiny, name)
+    network = waiting.networks.spec(card.digest)
+    arms = [(default_optim(method, network), method) for method in (FullSpec(), LoRASpec.of())]
+    task = TaskSpec.of(dataset="definitions", length=64)
+    specs = waiting.specs_from(network, task, arms, [0, 1], "auto")
+    command = compare_command(None, specs, DATASETS, 0.5)
+    assert command.startswith(f"python -m core compare --network {called or card.digest[:12]} ")
+
+
+@pytest.mark.parametrize(
     ("task", "lora", "seeds"),
     [
         (TaskSpec.of(dataset="digits", rotation=30.0), LoRASpec.of(), [0, 1]),
         (TaskSpec.of(dataset="digits", rotation=45.0, validation=0.2), LoRASpec.of(), [0, 1]),
         (TaskSpec.of(dataset="digits", rotation=45.0), LoRASpec.of(scaling="alpha"), [0, 1]),
-        (TaskSpec.of(dataset="digits", rotation=45.0), LoRASpec.of(target_modules=("layers.0",)), [0, 1]),
+        (TaskSpec.of(dataset="digits", rotation=45.0, length=64), LoRASpec.of(), [0, 1]),
         (TaskSpec.of(dataset="digits", rotation=45.0), LoRASpec.of(), [0, 2]),
         (TaskSpec.of(dataset="digits", classes=(0, 1)), LoRASpec.of(), [0, 1]),
-        (TaskSpec.of(dataset="digits", shots=10), LoRASpec.of(), [0, 1]),  # the ten shots of texts
     ],
 )
 def test_no_command_is_made_up_for_what_the_command_line_cannot_do(waiting, task, lora, seeds):
