@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -20,6 +21,9 @@ from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.store.record import Run
+
+if TYPE_CHECKING:
+    from tests.text_home import TextHome
 
 NAMES = [
     "chromium",
@@ -119,6 +123,14 @@ def lab(settings: Settings) -> Iterator[Lab]:
     lab.start()
     yield lab
     lab.close()
+
+
+@pytest.fixture(scope="session")
+def text_home(tmp_path_factory: pytest.TempPathFactory) -> TextHome:
+    """A tiny transformer and its experiments on texts, trained once for all tests that only read them."""
+    from tests.text_home import make_text_home
+
+    return make_text_home(tmp_path_factory.mktemp("texts") / "home", tmp_path_factory.mktemp("network"))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:

@@ -268,9 +268,7 @@ class BankRun:
             target, old = self.stepper.evaluate(member, "test")
             result = self._result(member, event, step, seconds, target, old)
             probe = self.task.test.batch(slice(0, probe_rows(spec.network)))
-            result, files = _write(
-                spec, context, network, self.fingerprint, result, probe, self.task.class_names
-            )
+            result, files = _write(spec, context, network, self.fingerprint, result, probe, self.task.class_names)
             files[PREDICTIONS] = write_predictions(context.folder / PREDICTIONS, target.predicted)
         except (LabError, OSError, MemoryError, RuntimeError) as error:
             if is_out_of_memory(error) and len(self.specs) > 1:

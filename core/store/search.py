@@ -33,12 +33,12 @@ MAX_WORDS = 10
 MAX_TEXT = 200
 """Maximum number of characters in a search; further characters are ignored."""
 
-_NETWORK = "json_extract({}spec, '$.network.model')"
+_NETWORK = "json_extract(r.spec, '$.network.model')"
 """The name of a network that somebody brought; NULL for networks of other families."""
 
 _SEARCHED = (
-    f"ifnull({_NETWORK.format('r.')}, '') || ' ' || "
     "r.id || ' ' || r.dataset || ' ' || r.note || ' ' || ifnull(r.base, '') || ' '"
+    " || ifnull(json_extract(r.spec, '$.network.model'), '') || ' '"
     " || ifnull(r.cause, '') || ' ' || ifnull(r.experiment, '')"
     " || ' ' || ifnull((SELECT e.name FROM experiments e WHERE e.id = r.experiment), '')"
     " || ' ' || ifnull((SELECT group_concat(t.tag, ' ') FROM tags t WHERE t.run = r.id), '')"
@@ -138,8 +138,8 @@ class Search:
 
     def networks(self) -> list[str]:
         """Names of the brought networks that runs were trained from, in alphabetical order."""
-        names = f"SELECT DISTINCT {_NETWORK.format('')} AS name FROM runs"  # noqa: S608
-        return sorted(row["name"] for row in self._store.rows(names) if row["name"])
+        rows = self._store.rows("SELECT DISTINCT json_extract(spec, '$.network.model') AS name FROM runs")
+        return sorted(row["name"] for row in rows if row["name"])
 
     def tags(self) -> list[str]:
         """Tags of all runs, in alphabetical order."""
@@ -160,7 +160,7 @@ class Search:
             ("r.state", query.states),
             ("r.method", query.methods),
             ("r.dataset", query.datasets),
-            (_NETWORK.format("r."), query.networks),
+            (_NETWORK, query.networks),
         )
         for column, allowed in filters:
             if allowed:
