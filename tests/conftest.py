@@ -64,7 +64,7 @@ SLOW = [
     *("browser", "engine", "soak", "store", "test_cli.py", "test_cli_grow.py", "test_full_size.py", "test_lab.py"),
     *("pages/test_data.py", "pages/test_pages.py", "pages/test_report_page.py", "pages/test_restore_offer.py"),
     *("pages/test_experiment_actions.py", "pages/test_one_verdict.py", "pages/test_current_experiment.py"),
-    *("pages/test_estimated_cost.py", "pages/test_learn.py"),
+    *("pages/test_estimated_cost.py", "pages/test_learn.py", "pages/test_text_pages.py", "study/test_text_results.py"),
     *("pages/test_runs_page.py", "pages/test_sweep_page.py", "pages/test_weights_page.py"),
     *("web/test_connections.py", "web/test_every_door.py", "web/test_login.py", "web/test_start.py"),
     "web/test_token.py",

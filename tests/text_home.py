@@ -74,8 +74,8 @@ def make_text_home(home: Path, scratch: Path) -> TextHome:
     lab.catalog.keep(pets(), "pets")
     card = lab.networks.bring_folder(save_tiny(scratch / "tiny", max_position_embeddings=128), NETWORK)
     network = lab.networks.spec(card.digest)
-    own = short(epochs=2, rate=0.002, batch_size=16)
-    arms = [(own, FullSpec()), (own.but(learning_rate=0.005), LoRASpec.of(rank=2)), (own, "head")]
+    own = short(epochs=4, rate=0.01, batch_size=16)
+    arms = [(own, FullSpec()), (own.but(learning_rate=0.02), LoRASpec.of(rank=2)), (own, "head")]
     direct = lab.fine_tune(network, TaskSpec.of(dataset="pets", length=LENGTH), arms, range(2))
     after_source = lab.compare("split", "pets", None, own, arms[:2], range(2), network=network)
     runs = finish(lab, *direct.runs, after_source.base, *after_source.runs)
