@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -20,6 +21,9 @@ from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.store.record import Run
+
+if TYPE_CHECKING:
+    from tests.text_home import TextHome
 
 NAMES = [
     "chromium",
@@ -66,7 +70,7 @@ SLOW = [
         "pages/test_restore_offer.py",
     ),
     *("pages/test_experiment_actions.py", "pages/test_one_verdict.py", "pages/test_current_experiment.py"),
-    *("pages/test_estimated_cost.py", "pages/test_learn.py"),
+    *("pages/test_estimated_cost.py", "pages/test_learn.py", "pages/test_text_pages.py", "study/test_text_results.py"),
     *("pages/test_runs_page.py", "pages/test_sweep_page.py", "pages/test_weights_page.py"),
     *("web/test_connections.py", "web/test_every_door.py", "web/test_login.py", "web/test_start.py"),
     "web/test_token.py",
@@ -125,6 +129,14 @@ def lab(settings: Settings) -> Iterator[Lab]:
     lab.start()
     yield lab
     lab.close()
+
+
+@pytest.fixture(scope="session")
+def text_home(tmp_path_factory: pytest.TempPathFactory) -> TextHome:
+    """A tiny transformer and its experiments on texts, trained once for all tests that only read them."""
+    from tests.text_home import make_text_home
+
+    return make_text_home(tmp_path_factory.mktemp("texts") / "home", tmp_path_factory.mktemp("network"))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:

@@ -50,7 +50,9 @@ class TransformerSpec(NetworkSpec):
         pattern="^[0-9a-f]{64}$", title="Weights", description="Digest of the files that the network was brought as."
     )
     model: str = Field("", max_length=100, title="Name", description="Name of the network, for people.")
-    config: str = Field(max_length=MAX_CONFIG, title="Architecture", description="Config of transformers, as JSON.")
+    config: str = Field(
+        max_length=MAX_CONFIG, repr=False, title="Architecture", description="Config of transformers, as JSON."
+    )
     head: tuple[str, ...] = Field(
         ("classifier",),
         min_length=1,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from core.data.catalog import Catalog
+from core.data.views.image import ImageView
 from core.engine.artifacts import Artifacts
 from core.engine.job import NETWORK
 from core.errors import LabError, ServingBusyError, ServingError, UnknownRunError
@@ -39,6 +40,9 @@ MAX_WAITING = 8 * MAX_ROWS
 
 LATENCIES = 1000
 """Number of requests that the latency is computed over."""
+
+SERVED = ImageView().kind
+"""The kind of data that rows consist of."""
 
 LISTED = 1000
 """Number of adapters that are listed."""
@@ -131,7 +135,7 @@ class Predictor:
         )
 
     def adapters(self) -> list[ServedAdapter]:
-        """Adapters that rows can name, the newest first."""
+        """Adapters that rows can name, the newest first: those that learnt from images."""
         held = {name for network in list(self._bases.values()) for name in network.held}
         runs = self._store.runs(methods=list(methods(Role.ADAPTER)), states=["finished", "stopped"], limit=LISTED)
         return [
@@ -148,7 +152,7 @@ class Predictor:
                 held=run.id in held,
             )
             for run in runs
-            if run.result is not None and run.spec.adapter is not None
+            if run.result is not None and run.spec.adapter is not None and run.spec.network.learns == SERVED
         ]
 
     def statistics(self) -> Statistics:
@@ -180,6 +184,8 @@ class Predictor:
     def _base_of(self, request: PredictRequest, runs: dict[str, Run]) -> Run:
         """The one base of all rows."""
         for run in runs.values():
+            if run.spec.network.learns != SERVED:
+                raise ServingError(f"Run {run.id} learnt from texts, and rows are images: load its adapter with PEFT.")
             if run.id != request.base and (run.spec.role is not Role.ADAPTER or run.result is None):
                 raise UnknownRunError(f"Run {run.id} has no adapter; GET /api/adapters lists those that have one.")
         bases = {str(runs[row.adapter].spec.base) for row in request.rows if row.adapter}

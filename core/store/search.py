@@ -1,7 +1,7 @@
 """Searching the store: runs are filtered, sorted and read page by page, so that ten thousand runs are as fast as few.
 
-A word of free text is searched for in a run's id, label, dataset, base, tags, note and cause, and in the id and name of
-its experiment.
+A word of free text is searched for in a run's id, label, dataset, network, base, tags, note and cause, and in the id
+and name of its experiment.
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ MAX_WORDS = 10
 MAX_TEXT = 200
 """Maximum number of characters in a search; further characters are ignored."""
 
+_NETWORK = "json_extract(r.spec, '$.network.model')"
+"""The name of a network that somebody brought; NULL for networks of other families."""
+
 _SEARCHED = (
     "r.id || ' ' || r.dataset || ' ' || r.note || ' ' || ifnull(r.base, '') || ' '"
+    " || ifnull(json_extract(r.spec, '$.network.model'), '') || ' '"
     " || ifnull(r.cause, '') || ' ' || ifnull(r.experiment, '')"
     " || ' ' || ifnull((SELECT e.name FROM experiments e WHERE e.id = r.experiment), '')"
     " || ' ' || ifnull((SELECT group_concat(t.tag, ' ') FROM tags t WHERE t.run = r.id), '')"
@@ -48,6 +52,8 @@ class Query:
     states: tuple[State, ...] = ()
     methods: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    """Names of networks that somebody brought."""
     tags: tuple[str, ...] = ()
     """Tags that a run must have, all of them."""
     text: str = ""
@@ -130,6 +136,11 @@ class Search:
         """Datasets that runs were trained on, in alphabetical order."""
         return [row["dataset"] for row in self._store.rows("SELECT DISTINCT dataset FROM runs ORDER BY dataset")]
 
+    def networks(self) -> list[str]:
+        """Names of the brought networks that runs were trained from, in alphabetical order."""
+        rows = self._store.rows("SELECT DISTINCT json_extract(spec, '$.network.model') AS name FROM runs")
+        return sorted(row["name"] for row in rows if row["name"])
+
     def tags(self) -> list[str]:
         """Tags of all runs, in alphabetical order."""
         return [row["tag"] for row in self._store.rows("SELECT DISTINCT tag FROM tags ORDER BY tag")]
@@ -145,9 +156,15 @@ class Search:
     def _where(self, query: Query) -> tuple[str, list[Any]]:
         """The condition as SQL, and its values."""
         parts, values = ["1"], list[Any]()
-        for column, allowed in (("state", query.states), ("method", query.methods), ("dataset", query.datasets)):
+        filters: tuple[tuple[str, tuple[str, ...]], ...] = (
+            ("r.state", query.states),
+            ("r.method", query.methods),
+            ("r.dataset", query.datasets),
+            (_NETWORK, query.networks),
+        )
+        for column, allowed in filters:
             if allowed:
-                parts.append(f"r.{column} IN ({', '.join('?' * len(allowed))})")
+                parts.append(f"{column} IN ({', '.join('?' * len(allowed))})")
                 values += allowed
         if query.archived is not None:
             parts.append("r.archived = ?")

@@ -6,6 +6,7 @@ import json
 
 import streamlit as st
 
+from core.adapter.archive import CARD, read_entries
 from core.engine.artifacts import MERGED
 from core.engine.job import ADAPTER, NETWORK
 from core.errors import LabError
@@ -62,7 +63,9 @@ def show(run: Run, result: Result) -> None:
         st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
         st.metric("Accuracy", percent(result.accuracy), border=True, help="On the test part of the target task.")
     try:
-        lab.artifacts.path(run.id, ADAPTER), lab.artifacts.base(run)  # raises LabError if a file is missing
+        lab.artifacts.path(run.id, ADAPTER)  # raises LabError if the file is missing, as the next line does
+        if run.spec.base is not None:
+            lab.artifacts.base(run)
         with st.container(horizontal=True):
             st.download_button(
                 on_primary("Adapter for PEFT"),
@@ -83,15 +86,18 @@ def show(run: Run, result: Result) -> None:
                 help="The base with the adapter added to its weights: an ordinary network.",
                 key="merged-download",
             )
-            st.download_button(
-                "Base",
-                lambda: lab.artifacts.read(str(run.spec.base), NETWORK),
-                f"{run.spec.base}.safetensors",
-                icon=":material/download:",
-                on_click="ignore",
-                help="The network that the adapter applies to.",
-                key="base-download",
-            )
+            if run.spec.base is None:
+                link("networks", "Base: a network that was brought")
+            else:
+                st.download_button(
+                    "Base",
+                    lambda: lab.artifacts.read(str(run.spec.base), NETWORK),
+                    f"{run.spec.base}.safetensors",
+                    icon=":material/download:",
+                    on_click="ignore",
+                    help="The network that the adapter applies to.",
+                    key="base-download",
+                )
     except LabError as error:
         st.error(literal(str(error)))
         return
@@ -149,6 +155,13 @@ def _difference(value: float) -> str:
 def show_loading(run: Run) -> None:
     """Show code that loads the adapter without this app."""
     st.subheader("Load the adapter")
+    if run.spec.base is None:
+        st.caption(
+            f"The base is the network {literal(run.spec.network.sizes)} as it was brought, from its own folder; the "
+            "trained head is in the zip. This is from the model card in the zip:"
+        )
+        st.code(_code_of_card(run), language="python", wrap_lines=True)
+        return
     st.caption(
         "Put adapter and base into the current folder. The model card in the zip shows how to load the adapter without "
         "LoRA Lab."
@@ -160,6 +173,12 @@ def show_loading(run: Run) -> None:
         language=None,
         wrap_lines=True,
     )
+
+
+def _code_of_card(run: Run) -> str:
+    """The first code in the model card of an adapter."""
+    card = read_entries(lab.artifacts.read(run.id, ADAPTER)).get(CARD, b"").decode()
+    return card.partition("```python\n")[2].partition("```")[0]
 
 
 st.title("Adapters")

@@ -10,6 +10,7 @@ from core.lab import Lab
 from core.store.notes import MAX_NOTE
 from core.store.record import Result, Run
 from core.store.search import Entry
+from core.study.arms.balance import misleading_sentence, share_sentence
 from core.study.arms.settings import settings_of
 from core.study.figures.curves import NamedCurve, chart_config, live_figure_data, loss_curves
 from core.study.figures.palette import colour_of
@@ -40,8 +41,8 @@ def heading(lab: Lab, entry: Entry) -> None:
         if entry.archived:
             st.badge("archived", icon=":material/archive:", color="gray")
     words = [run.id, literal(task_text(run.spec.task)), when(run.created)]
-    if run.spec.base:
-        words.append(f"from {run.spec.base}")
+    if run.spec.base or run.spec.network.brought:
+        words.append(f"from {literal(run.spec.base or run.spec.network.sizes)}")
     if run.experiment:
         words.append(literal(lab.experiment(run.experiment).name))
     st.caption(" · ".join(words))
@@ -75,12 +76,17 @@ def _result(lab: Lab, run: Run) -> None:
     result = run.result
     with st.container(horizontal=True):
         st.metric("Accuracy", percent(result.accuracy), help="On the test part.", border=True)
+        if result.macro_f1 is not None:
+            share = share_sentence(result, run.spec.network.learns)
+            st.metric("Macro-F1", percent(result.macro_f1), help=f"Every class counts alike. {share}", border=True)
         if result.source_accuracy is not None:
             st.metric("Source accuracy", percent(result.source_accuracy), border=True)
         st.metric("Trainable parameters", count_text(result.trainable_parameters), border=True)
         share = f"Its share of the time of a bank of {result.bank} runs." if result.bank > 1 else None
         st.metric("Training time", seconds_text(result.seconds), help=share, border=True)
         st.metric("Memory", bytes_text(result.memory), help=MEMORY_NOTE, border=True)
+    if warning := misleading_sentence(result, run.spec.network.learns):
+        st.warning(warning)
     _forecast(lab, run, result)
 
 

@@ -16,7 +16,7 @@ from pages.shared.literal import literal
 ARCHIVE = {"current": False, "archived": True, "all": None}
 """Values of :attr:`Query.archived` by their label."""
 
-MORE = ("method", "dataset", "tag")
+MORE = ("method", "dataset", "network", "tag")
 """Filters behind the button, by their URL parameter."""
 
 
@@ -31,8 +31,8 @@ def filters(lab: Lab) -> Query:
             on_change=_first_page,
             width=300,
             placeholder="Name, note, tag, cause, …",
-            help="Finds runs that contain every word in their id, name, dataset, experiment, tags, note or cause of "
-            "failure.",
+            help="Finds runs that contain every word in their id, name, dataset, network, experiment, tags, note or "
+            "cause of failure.",
         )
         sort = st.selectbox("Order", list(ORDERS), key="sort", bind="query-params", on_change=_first_page, width=200)
         chosen = sum(len(st.query_params.get_all(key)) for key in MORE)
@@ -43,6 +43,7 @@ def filters(lab: Lab) -> Query:
         titles = {method.name(): method.title for method in METHODS}
         methods = _several("Method", list(titles), "method", titles)
         datasets = _several("Dataset", lab.search.datasets(), "dataset")
+        networks = _several("Network", lab.search.networks(), "network")
         tags = _several("Tag", lab.search.tags(), "tag")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         states = _pills("State", get_args(State), "state")
@@ -59,6 +60,7 @@ def filters(lab: Lab) -> Query:
         states=states,
         methods=methods,
         datasets=datasets,
+        networks=networks,
         tags=tags,
         text=text or "",
         archived=ARCHIVE[archive],

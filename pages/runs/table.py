@@ -22,8 +22,10 @@ COLUMNS = [
     "State",
     "Arm",
     "Dataset",
+    "Network",
     "Seed",
     "Accuracy (%)",
+    "Macro-F1 (%)",
     "Source accuracy (%)",
     "Trainable parameters",
     "Training time (s)",
@@ -92,6 +94,7 @@ def runs_table(lab: Lab, query: Query) -> None:
             column_order=COLUMNS,
             column_config={
                 "Accuracy (%)": number_column("Accuracy", format="%.2f %%"),
+                "Macro-F1 (%)": number_column("Macro-F1", format="%.2f %%"),
                 "Source accuracy (%)": number_column("Source accuracy", format="%.2f %%"),
                 "Trainable parameters": number_column("Trainable", format="localized"),
                 "Training time (s)": number_column("Time", format="%.2f s"),

@@ -67,11 +67,12 @@ def _latency(found: Statistics) -> str:
 st.title("Serve")
 st.markdown(
     "One base in memory, many small adapters beside it: each row of a request may have another adapter. The base "
-    "computes all rows at once, and each adapter adds its part."
+    "computes all rows at once, and each adapter adds its part. Rows are images; adapters on texts are loaded with "
+    "PEFT, as their model cards show."
 )
 known = lab.predictor.adapters()
 if not known:
-    st.info("There is nothing to serve yet: train an adapter first.", icon=":material/info:")
+    st.info("There is nothing to serve yet: train an adapter on images first.", icon=":material/info:")
     link("finetune", "Fine-tune with LoRA")
     st.stop()
 figures()

@@ -53,12 +53,13 @@ def whole(spec: type[Spec], field: str, key: str, maximum: int | None = None, va
 
 
 def one_of(spec: type[Spec], field: str, choices: list[Any], key: str, value: Any = None, title: str = "") -> Any:
-    """Draw a slider over fixed choices, such as a logarithmic scale."""
+    """Draw a slider over fixed choices, such as a logarithmic scale, and the value that it starts at."""
     about = bounds(spec, field)
+    start = about.default if value is None else value
     return st.select_slider(
         title or about.title,
-        offered(choices, key),
-        about.default if value is None else value,
+        sorted({*offered(choices, key), start}),
+        start,
         format_func=lambda choice: f"{choice:g}",
         help=about.description,
         key=key,

@@ -34,6 +34,8 @@ RESULT = Result(
     kept_epoch=2,
     device="cpu",
     threads=1,
+    macro_f1=88.0,
+    largest_class=10.4,
 )
 
 

@@ -143,8 +143,12 @@ def _settings(spec: RunSpec) -> dict[str, str]:
     """Every setting but the seed under a short name, those that are varied most often first."""
     parts = spec.model_dump(mode="json", exclude={"seed": True, "method": {"kind"}})
     found = {}
+    # What only programs can read, such as the config of a network: other fields tell it apart.
+    hidden = {name for name, about in type(spec.network).model_fields.items() if not about.repr}
     for part, prefix in (("method", ""), ("optim", ""), ("task", ""), ("source", "source "), ("network", "")):
         for field, value in (parts.pop(part) or {}).items():
+            if part == "network" and field in hidden:
+                continue
             name = prefix + {"learning_rate": "lr", "target_modules": "layers"}.get(field, field.replace("_", " "))
             found[name] = _setting_text(field, value)
     return found | {name: _setting_text(name, value) for name, value in parts.items()}

@@ -18,7 +18,10 @@ _PARTS = {"task": "Task: ", "source": "Source task: "}
 
 
 def settings_of(spec: RunSpec) -> dict[str, str]:
-    """Every setting of a run as people read it, by its title, in the order of the spec."""
+    """Every setting of a run as people read it, by its title, in the order of the spec.
+
+    Fields that only programs can read, such as the config of a network, are left out: others tell them apart.
+    """
     found: dict[str, str] = {}
     for name, info in RunSpec.model_fields.items():
         value = getattr(spec, name)
@@ -26,7 +29,7 @@ def settings_of(spec: RunSpec) -> dict[str, str]:
             found[info.title or name] = value.title if isinstance(value, MethodSpec) else value.kind
         if isinstance(value, Spec):
             for field, about in type(value).model_fields.items():
-                if field != "kind":
+                if field != "kind" and about.repr:
                     found[f"{_PARTS.get(name, '')}{about.title or field}"] = _text(getattr(value, field))
         elif name != "source":  # a part that this run does not have
             found[info.title or name] = _text(value)

@@ -92,6 +92,7 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
         "Arm": lambda run: run.spec.label,
         "Method": lambda run: run.spec.kind,
         "Dataset": lambda run: run.spec.task.dataset,
+        "Network": lambda run: run.spec.network.sizes,
         "Seed": lambda run: run.spec.seed,
         "State": lambda run: run.state,
         "Rank": lambda run: run.spec.adapter.rank if run.spec.adapter else None,
@@ -157,7 +158,7 @@ def _cell(value: object) -> str:
 def _typed(columns: dict[str, list[Any]]) -> pd.DataFrame:
     """Whole numbers stay whole where some are missing; text is text also where there is none."""
     types: dict[str, Any] = dict.fromkeys(columns, "Float64") | dict.fromkeys(
-        ("Run", "Arm", "Method", "Dataset", "State"), "string"
+        ("Run", "Arm", "Method", "Dataset", "Network", "State"), "string"
     )
     types |= dict.fromkeys(_COUNTS, "Int64")
     return pd.DataFrame({title: pd.Series(values, dtype=types[title]) for title, values in columns.items()})

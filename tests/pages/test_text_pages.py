@@ -1,0 +1,96 @@
+"""Pages on runs of a transformer on texts: fine-tuned directly, and after a source task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from core.lab import Lab, close_lab, open_lab
+from core.settings import Settings
+from core.study.arms.forgetting_clause import NO_SOURCE
+from pages.shared.literal import literal
+from tests.pages.test_pages import PAGES, draw, texts
+from tests.text_home import HOSTILE, NAMES, NETWORK, TextHome
+
+TABS = ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
+
+
+@pytest.fixture(scope="module")
+def opened(text_home: TextHome) -> Iterator[Lab]:
+    """Open the home with texts as the process-wide lab; these tests change nothing in it."""
+    yield open_lab(Settings(home=text_home.home))
+    close_lab()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_draws(opened: Lab, page: str) -> None:
+    app = draw(page)
+    assert not app.error
+
+
+@pytest.mark.parametrize("tab", TABS)
+@pytest.mark.parametrize("which", ["direct", "after_source"])
+def test_every_tab_of_compare_speaks_of_texts(opened: Lab, text_home: TextHome, which: str, tab: str) -> None:
+    app = draw("compare", experiment=getattr(text_home, which).id, view=tab)
+    assert not app.error
+    found = texts(app)
+    assert "images" not in found
+    assert "None" not in found
+    assert "test texts" in found
+
+
+def test_forgetting_of_a_network_as_it_was_brought_cannot_be_measured(opened: Lab, text_home: TextHome) -> None:
+    assert NO_SOURCE in texts(draw("compare", experiment=text_home.direct.id, view="Forgetting"))
+    assert NO_SOURCE not in texts(draw("compare", experiment=text_home.after_source.id, view="Forgetting"))
+
+
+def test_accuracy_comes_with_macro_f1_and_a_warning_where_it_misleads(opened: Lab, text_home: TextHome) -> None:
+    found = texts(draw("compare", experiment=text_home.direct.id, view="Accuracy"))
+    assert "Macro-F1, the mean of the F1 scores of all classes: Full" in found
+    assert "Accuracy misleads here: 60.0 % of the test texts are of one class" in found
+    assert "misleads" not in texts(draw("compare", experiment=text_home.after_source.id, view="Accuracy"))
+
+
+def test_texts_on_which_two_settings_differ_stand_in_a_table_as_they_are(opened: Lab, text_home: TextHome) -> None:
+    app = draw("compare", experiment=text_home.direct.id, view="Examples")
+    table = next(frame.value for frame in app.dataframe if "Text" in frame.value)
+    assert list(table.columns) == [
+        "Text",
+        "Class",
+        "Full",
+        "LoRA r=2",
+        "Right with Full",
+        "Right with LoRA r=2",
+    ]
+    assert set(table["Class"]) <= set(NAMES)
+    whole = set(opened.catalog.load("pets").test_texts)
+    assert HOSTILE in whole
+    assert set(table["Text"]) <= whole
+    (button,) = app.get("download_button")[-1:]
+    assert button.proto.label == "Download these texts"
+
+
+def test_a_run_shows_macro_f1_its_network_and_no_json_among_its_settings(opened: Lab, text_home: TextHome) -> None:
+    app = draw("runs", run=text_home.direct.runs[0])
+    shown = {metric.label: metric.value for metric in app.metric}
+    run = opened.run(text_home.direct.runs[0])
+    assert run.result is not None
+    assert run.result.macro_f1 is not None
+    assert shown["Macro-F1"] == f"{run.result.macro_f1:.2f} %"
+    assert f"from {literal(NETWORK)}" in texts(app)
+    settings = next(frame.value for frame in app.dataframe if "Setting" in frame.value)
+    assert settings["Value"].str.len().max() <= 64
+
+
+def test_runs_can_be_filtered_by_their_network(opened: Lab) -> None:
+    assert "11 runs" in texts(draw("runs", network=NETWORK))
+    assert "0 runs" in texts(draw("runs", text="no-such-network"))
+
+
+def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it(opened: Lab, text_home: TextHome) -> None:
+    lora = next(run for run in opened.runs_of(text_home.direct.runs) if run.spec.adapter)
+    app = draw("adapters", adapter=lora.id)
+    assert not app.error
+    assert any("AutoModelForSequenceClassification" in code.value for code in app.code)
+    assert all("None" not in code.value for code in app.code)

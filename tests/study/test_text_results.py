@@ -1,0 +1,236 @@
+"""Everything that results of texts go through, on a tiny transformer: examples, balance, cuts and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import DatasetError
+from core.lab import Lab
+from core.settings import Settings
+from core.store.search import Query
+from core.study.arms.arm import Arm, arms_of
+from core.study.arms.balance import MISLEADING, macro_f1_sentence, misleading_sentence, share_sentence
+from core.study.arms.choice import chosen_arms
+from core.study.arms.differing_table import RIGHT, differing_table
+from core.study.arms.examples import ArmPredictions, Differing, differing
+from core.study.arms.forgetting_clause import NO_SOURCE
+from core.study.arms.settings import settings_of
+from core.study.arms.tables import comparison_table, comparison_text, runs_table
+from core.study.report.evidence import Evidence, gather
+from core.study.report.facts import facts_of
+from core.study.report.html import report_html
+from core.study.report.report import Report, report
+from core.study.weights.cuts import cuts_of
+from core.study.weights.predicted import differing_texts, results_by_class, test_texts
+from core.study.weights.spectrum import cut_networks
+from core.wording.csv_file import csv_of
+from core.wording.examples import examples_text, noun
+from tests.study.samples import make_arm_runs, make_run
+from tests.text_home import HEAVY, HOSTILE, NAMES, NETWORK, TextHome
+
+test_texts.__test__ = False  # the function of the library, not a test
+
+
+@pytest.fixture(scope="module")
+def lab(text_home: TextHome) -> Iterator[Lab]:
+    """The home folder, opened without training."""
+    opened = Lab(Settings(home=text_home.home))
+    yield opened
+    opened.store.close()
+
+
+@pytest.fixture(scope="module")
+def direct(lab: Lab, text_home: TextHome) -> list[Arm]:
+    return chosen_arms(lab.members(text_home.direct))
+
+
+@pytest.fixture(scope="module")
+def evidence(lab: Lab, text_home: TextHome) -> Evidence:
+    return gather(lab, text_home.direct)
+
+
+def whole(found: Report) -> str:
+    return "\n".join(
+        [
+            found.question,
+            *found.answer,
+            *found.warnings,
+            *found.limits,
+            *(f"{name}: {text}" for name, text in found.facts),
+        ]
+        + [f"{section.title}: {section.lead}" for section in found.sections]
+    )
+
+
+def test_results_have_macro_f1_and_the_share_of_the_largest_class(lab, direct, text_home):
+    for arm in direct:
+        for run in arm.runs:
+            assert run.result.largest_class == pytest.approx(HEAVY[0])
+            assert 0 <= run.result.macro_f1 <= 100
+    for run in lab.members(text_home.after_source):
+        assert run.result.largest_class == pytest.approx(50)
+    table = comparison_table(direct)
+    assert table["Macro-F1 (%)"].tolist() == [arm.interval("macro_f1").mean for arm in direct]
+    assert table["Largest class (%)"].tolist() == pytest.approx([HEAVY[0]] * len(direct))
+    assert "Macro-F1" in comparison_text(direct)
+    assert runs_table(lab.members(text_home.direct))["Network"].unique().tolist() == [NETWORK]
+
+
+def test_accuracy_is_called_misleading_where_one_class_is_most_of_the_test_part():
+    run = make_run(largest_class=MISLEADING + 0.1)
+    assert misleading_sentence(run.result, "image").startswith("Accuracy misleads here: 50.1 % of the test images are")
+    for share in (MISLEADING, 10.0, None):
+        assert misleading_sentence(make_run(largest_class=share).result, "text") == ""
+    assert (
+        share_sentence(make_run(largest_class=25.0).result, "text") == "The largest class has 25.0 % of the test texts."
+    )
+    assert share_sentence(make_run(largest_class=None).result, "text") == share_sentence(None, "text") == ""
+
+
+def test_runs_of_earlier_versions_have_no_macro_f1_and_no_sentence():
+    old = arms_of(make_arm_runs("full", [80.0, 82.0], macro_f1=None, largest_class=None))
+    assert macro_f1_sentence(old) == ""
+    assert comparison_table(old)["Macro-F1 (%)"].isna().all()
+    assert "Full 88.00 %" in macro_f1_sentence(arms_of(make_arm_runs("full", [80.0, 82.0])))
+
+
+def test_examples_are_called_by_their_kind():
+    assert (noun("text", 1), noun("image"), examples_text("text", 1200, "test")) == (
+        "text",
+        "images",
+        "1,200 test texts",
+    )
+
+
+def test_differing_examples_are_those_with_two_answers_in_a_shared_seed():
+    truth = np.array([0, 1, 2, 2])
+    a = ArmPredictions("a", (0, 1), np.array([[0, 1, 2, 0], [0, 1, 2, 1]], np.uint8), truth, "text")
+    b = ArmPredictions("b", (0, 1, 2), np.array([[0, 0, 2, 1], [0, 0, 1, 1], [3, 3, 3, 3]], np.uint8), truth, "text")
+    assert differing(a, b) == [
+        Differing(1, 1, ((1, 2),), ((0, 2),)),
+        Differing(2, 2, ((2, 2),), ((1, 1), (2, 1))),
+        Differing(3, 2, ((0, 1), (1, 1)), ((1, 2),)),
+    ]
+    assert [each.right for each in differing(a, b)] == [(2, 0), (2, 1), (0, 0)]
+    assert differing(a, a) == []
+    table = differing_table(differing(a, b), ["x", "=y", "z"], ("A", "B"), ["zero", "one", "two"])
+    assert table["B"].tolist() == ["zero", "one (1), two (1)", "one"]
+    assert table[f"{RIGHT} A"].tolist() == [2, 2, 0]
+    assert "'=y" in csv_of(table)  # a spreadsheet would compute it
+
+
+def test_texts_on_which_settings_differ_are_those_of_the_test_part(lab, direct):
+    full, lora = direct[:2]
+    found = differing_texts(lab, full, lora)
+    assert (found.tested, found.seeds) == (sum(HEAVY), 2)
+    assert found.rows
+    assert list(found.texts) == [test_texts(lab, full.spec.task, [row.example])[0] for row in found.rows]
+    assert test_texts(lab, full.spec.task, [0]) == (HOSTILE,)
+    with pytest.raises(DatasetError, match="digits has no texts"):
+        test_texts(lab, make_run().spec.task, [0])
+
+
+def test_predictions_by_class_speak_of_texts(lab, direct):
+    results = results_by_class(lab, direct)
+    assert results.classes == tuple(range(len(NAMES)))
+    for matrix in results.confusions.values():
+        np.testing.assert_allclose(matrix.sum(1), HEAVY)
+    assert results.facts.sentence.startswith("100 test texts: one is worth 1.00 points. Always naming")
+
+
+def test_a_report_of_a_network_as_it_was_brought_says_so(evidence, text_home):
+    found = report(evidence)
+    text = whole(found)
+    assert f"The network {NETWORK}, as it was brought, has to learn pets" in found.question
+    assert f"Learning: {NO_SOURCE}" in text
+    assert f"Weights: SHA-256 {text_home.digest}" in text
+    assert "Architecture: bert, 2 layers of width 16" in text
+    assert "Dropout: 0.1 in training, none in evaluation" in text
+    assert "Head: classifier: came without weights, trained by every method" in text
+    assert "Longest input: 16 tokens; nothing is cut" in text
+    assert "the draw of the head" in text
+    assert any("Accuracy misleads here: 60.0 % of the test texts" in warning for warning in found.warnings)
+    for wrong in ("image", "None", " nan", "trained on  "):
+        assert wrong not in text
+    assert "Macro-F1" in found.sections[0].parts[1].frame
+    page = report_html(found)
+    assert NETWORK in page
+    assert "image" not in page.split("<h2>Words</h2>")[0].split("<body>")[1]
+
+
+def test_a_report_says_how_many_texts_are_cut_and_how_the_rate_moved(evidence):
+    shorter = replace(evidence.remeasured.truncated, length=8)
+    members = [
+        replace(run, spec=run.spec.but(optim=run.spec.optim.but(warmup=0.1, decay="linear", weight_decay=0.01)))
+        for run in evidence.members
+    ]
+    changed = replace(evidence, members=tuple(members), remeasured=replace(evidence.remeasured, truncated=shorter))
+    facts = dict(facts_of(changed))
+    assert f"{shorter.cut} of 144 training texts are longer" in facts["Longest input"]
+    assert facts["Training"] == "AdamW, 4 epochs, batches of 16, weight decay 0.01, warm-up 0.1, decay linear"
+
+
+def test_a_report_after_a_source_task_measures_forgetting(lab, text_home):
+    found = report(gather(lab, text_home.after_source))
+    text = whole(found)
+    assert (
+        f"The network {NETWORK} was trained on pets, classes 0–1 and has to learn pets, classes 2–3" in found.question
+    )
+    assert "Learning and forgetting: What the network still knows" in text
+    assert NO_SOURCE not in text
+    assert "image" not in text
+
+
+def test_the_head_is_not_cut_since_every_method_trains_all_of_it(lab, direct):
+    run = direct[0].runs[0]
+    base, tuned = lab.artifacts.base_network(run), lab.artifacts.network(run.id)
+    (cut,) = cut_networks(base, tuned, [1])
+    assert torch.equal(cut.classifier.weight, tuned.classifier.weight)
+    assert not torch.equal(cut.bert.pooler.dense.weight, tuned.bert.pooler.dense.weight)
+
+
+def test_cuts_end_where_they_would_take_too_long(lab, direct):
+    full = direct[0]
+    everything = cuts_of(lab, full, [16])
+    assert {seed: standing.target for seed, standing in everything.arms[0].by_seed.items()} == pytest.approx(
+        full.by_seed("accuracy")
+    )
+    assert everything.left_out == ""
+    one_seed = cuts_of(lab, full, [1, 2], limit=20_000_000)
+    assert [list(cut.by_seed) for cut in one_seed.arms] == [[0], [0]]
+    assert "for 1 of 2 seeds" in one_seed.left_out
+    none = cuts_of(lab, full, [1, 2], limit=1000)
+    assert none.arms == ()
+    assert "was not cut to a rank" in none.left_out
+    assert cuts_of(lab, full, []).arms == ()
+
+
+def test_what_is_left_out_is_said_in_the_report(evidence):
+    left = replace(evidence, remeasured=replace(evidence.remeasured, cuts=(), left_out="It would take many minutes."))
+    found = report(left)
+    assert "It would take many minutes." in found.limits
+    assert all("How much rank" not in section.title for section in found.sections)
+
+
+def test_names_say_network_task_and_settings(lab, text_home):
+    assert text_home.direct.name == f"{NETWORK} → Pets, at most 16 tokens · r 2 · head only · 2 seeds"
+    assert text_home.after_source.name == f"{NETWORK} → Pets, classes 0–1 → classes 2–3 · r 2 · 2 seeds"
+    shown = settings_of(lab.members(text_home.direct)[0].spec)
+    assert shown["Name"] == NETWORK
+    assert shown["Weights"] == text_home.digest
+    assert all(len(value) <= 64 for value in shown.values())
+
+
+def test_runs_are_found_by_the_name_of_their_network(lab, text_home):
+    everything = lab.search.count(Query())
+    assert lab.search.networks() == [NETWORK]
+    assert lab.search.count(Query(networks=(NETWORK,))) == everything == 11
+    assert lab.search.count(Query(networks=("another",))) == 0
+    base = lab.run(text_home.after_source.base)
+    # In no experiment, so only its network says the name.
+    assert [entry.run.id for entry in lab.search.find(Query(text=f"{NETWORK} pretrain")).entries] == [base.id]

@@ -1,0 +1,84 @@
+"""A home folder with a tiny transformer and its experiments on texts: fine-tuned directly, and after a source task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.data.dataset import Labels, TextDataset
+from core.data.task_spec import TaskSpec
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.settings import Settings
+from core.store.record import Experiment
+from tests.conftest import finish, short
+from tests.networks.tiny import save_tiny
+
+NAMES = ("cat", "**dog**", "<b>mat</b>", "far")
+"""Names of the classes; people's own may contain anything."""
+
+HEAVY = (60, 20, 10, 10)
+"""Test texts of each class: 60 % are of the first one."""
+
+HOSTILE = "=1+1 [a](javascript:b) <i>cat</i> $x$ **big** :red[cat]"
+"""The first test text."""
+
+NETWORK = "tiny-bert"
+LENGTH = 16
+
+
+@dataclass(frozen=True)
+class TextHome:
+    """What is in the home folder."""
+
+    home: Path
+    digest: str
+    """Of the network."""
+    direct: Experiment
+    """Full, LoRA and head only on the network as it was brought; three classes of macro-F1, one of them large."""
+    after_source: Experiment
+    """Full and LoRA on a base that was pretrained on the first two classes."""
+
+
+def texts_of(counts: tuple[int, ...], seed: int) -> tuple[tuple[str, ...], Labels]:
+    """Texts of some length that name what they are about, shuffled, with their labels."""
+    draw = np.random.RandomState(seed)
+    labels = draw.permutation(np.repeat(np.arange(len(counts)), counts)).astype(np.int64)
+    about = ("cat", "dog", "mat", "far")
+    others = ("a", "the", "red", "blue", "big", "small", "and", "not", "very")
+    return (
+        tuple(" ".join([*draw.choice(others, draw.randint(1, 12)), about[label], "sat"]) for label in labels),
+        labels,
+    )
+
+
+def pets() -> TextDataset:
+    """A small unbalanced dataset of texts."""
+    train, train_labels = texts_of((40, 40, 40, 40), 0)
+    test, test_labels = texts_of(HEAVY, 1)
+    return TextDataset("upload", train, train_labels, (HOSTILE, *test[1:]), test_labels, NAMES)
+
+
+def make_text_home(home: Path, scratch: Path) -> TextHome:
+    """Train everything; the lab is closed again.
+
+    Args:
+        home: of the lab.
+        scratch: an empty folder.
+    """
+    lab = Lab(Settings(home=home))
+    lab.start()
+    lab.catalog.keep(pets(), "pets")
+    card = lab.networks.bring_folder(save_tiny(scratch / "tiny", max_position_embeddings=128), NETWORK)
+    network = lab.networks.spec(card.digest)
+    own = short(epochs=4, rate=0.01, batch_size=16)
+    arms = [(own, FullSpec()), (own.but(learning_rate=0.02), LoRASpec.of(rank=2)), (own, "head")]
+    direct = lab.fine_tune(network, TaskSpec.of(dataset="pets", length=LENGTH), arms, range(2))
+    after_source = lab.compare("split", "pets", None, own, arms[:2], range(2), network=network)
+    runs = finish(lab, *direct.runs, after_source.base, *after_source.runs)
+    lab.close()
+    assert {run.state for run in runs} == {"finished"}, [run.cause for run in runs]
+    return TextHome(home, card.digest, direct, after_source)
