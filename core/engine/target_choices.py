@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from core.engine.cost import target_layers
+from core.methods.blocks import position_of
 from core.methods.targets import ALL, ROLES, find_targets, is_named, role_of
 from core.networks.network import NetworkSpec
-
-_BLOCK = re.compile(r"(?P<stack>.+?)\.(?P<block>\d+)\.(?P<name>.+)")
 
 
 @dataclass(frozen=True)
@@ -81,13 +79,12 @@ def target_choices(network: NetworkSpec) -> TargetChoices:
         LoRAError: it has no linear layer.
     """
     layers = target_layers(network)
-    found = {path: _BLOCK.fullmatch(path) for path in layers}
     blocks: dict[int, list[str]] = {}
     named: dict[str, list[str]] = {}
-    for path, match in found.items():
-        if match is not None:
-            blocks.setdefault(int(match["block"]), []).append(path)
-        named.setdefault(match["name"] if match else path, []).append(path)
+    for position in map(position_of, layers):
+        if position.block is not None:
+            blocks.setdefault(position.block, []).append(position.path)
+        named.setdefault(position.name, []).append(position.path)
     groups: dict[str, list[str]] = {}
     if blocks:
         groups[ALL] = list(layers)

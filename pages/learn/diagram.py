@@ -43,15 +43,15 @@ def matrices_full(in_features: int, out_features: int, rank: int) -> str:
     slot = max(scale.width, _length(shape))
     first = (WIDTH - slot - PLUS) / 2
     second = first + slot + PLUS
-    return _svg(
+    return svg(
         scale.height,
-        _box(first - scale.width / 2, scale.top, scale.width, scale.tall, "frozen"),
-        _text(first + (slot + PLUS) / 2, scale.middle, "+", "large"),
-        _box(second - scale.width / 2, scale.top, scale.width, scale.tall, "full"),
-        _text(first, scale.below, "W"),
-        _text(first, scale.below + 18, shape),
-        _text(second, scale.below, "ΔW"),
-        _text(second, scale.below + 18, shape),
+        box(first - scale.width / 2, scale.top, scale.width, scale.tall, "frozen"),
+        text(first + (slot + PLUS) / 2, scale.middle, "+", "large"),
+        box(second - scale.width / 2, scale.top, scale.width, scale.tall, "full"),
+        text(first, scale.below, "W"),
+        text(first, scale.below + 18, shape),
+        text(second, scale.below, "ΔW"),
+        text(second, scale.below + 18, shape),
     )
 
 
@@ -71,20 +71,20 @@ def matrices_lora(in_features: int, out_features: int, rank: int) -> str:
     product = left + scale.strip + 6
     over = scale.top - 6 - scale.strip
     roomy = scale.width > 28 and scale.tall > 18
-    return _svg(
+    return svg(
         scale.height,
-        _box(first - scale.width / 2, scale.top, scale.width, scale.tall, "frozen"),
-        _text(first + (slot + PLUS) / 2, scale.middle, "+", "large"),
-        _box(left, scale.top, scale.strip, scale.tall, "lora"),
-        _text(left - 10, scale.middle, "A"),
-        _box(product, over, scale.width, scale.strip, "lora"),
-        _text(product + scale.width / 2, over - 10, "B"),
-        _box(product, scale.top, scale.width, scale.tall, "none sum"),
-        _text(product + scale.width / 2, scale.middle, "AB" if roomy else "", "faint"),
-        _text(first, scale.below, "W"),
-        _text(first, scale.below + 18, shape),
-        _text(second, scale.below, a),
-        _text(second, scale.below + 18, b),
+        box(first - scale.width / 2, scale.top, scale.width, scale.tall, "frozen"),
+        text(first + (slot + PLUS) / 2, scale.middle, "+", "large"),
+        box(left, scale.top, scale.strip, scale.tall, "lora"),
+        text(left - 10, scale.middle, "A"),
+        box(product, over, scale.width, scale.strip, "lora"),
+        text(product + scale.width / 2, over - 10, "B"),
+        box(product, scale.top, scale.width, scale.tall, "none sum"),
+        text(product + scale.width / 2, scale.middle, "AB" if roomy else "", "faint"),
+        text(first, scale.below, "W"),
+        text(first, scale.below + 18, shape),
+        text(second, scale.below, a),
+        text(second, scale.below + 18, b),
     )
 
 
@@ -95,43 +95,43 @@ def has_widened_strips(in_features: int, out_features: int, rank: int) -> bool:
 
 def path_of_two_branches(base: int, adapter: int) -> str:
     """Draw an input that goes through W and through A and B, with the number of multiplications in each branch."""
-    return _svg(
+    return svg(
         170,
-        _text(16, 85, "x", "large"),
+        text(16, 85, "x", "large"),
         _arrow("M 28 85 H 44 V 44 H 74"),
         _arrow("M 44 85 V 124 H 74"),
-        _box(78, 22, 148, 44, "frozen"),
-        _text(152, 44, "W", "large"),
-        _box(78, 106, 20, 36, "lora"),
-        _text(88, 95, "A"),
+        box(78, 22, 148, 44, "frozen"),
+        text(152, 44, "W", "large"),
+        box(78, 106, 20, 36, "lora"),
+        text(88, 95, "A"),
         _arrow("M 98 124 H 130"),
-        _box(134, 116, 56, 16, "lora"),
-        _text(162, 105, "B"),
+        box(134, 116, 56, 16, "lora"),
+        text(162, 105, "B"),
         _arrow("M 190 124 H 208"),
         _circle(220, 124),
-        _text(220, 123, "s"),
+        text(220, 123, "s"),
         _arrow("M 226 44 H 262 V 70"),
         _arrow("M 231 124 H 262 V 100"),
         _circle(262, 85),
-        _text(262, 84, "+", "large"),
+        text(262, 84, "+", "large"),
         _arrow("M 273 85 H 318"),
-        _text(332, 85, "y", "large"),
-        _text(152, 10, f"{base:,}", "faint"),
-        _text(152, 158, f"{adapter:,}", "faint"),
+        text(332, 85, "y", "large"),
+        text(152, 10, f"{base:,}", "faint"),
+        text(152, 158, f"{adapter:,}", "faint"),
     )
 
 
 def path_of_one_product(base: int) -> str:
     """Draw an input that goes through the merged weight, with the number of multiplications."""
-    return _svg(
+    return svg(
         170,
-        _text(16, 85, "x", "large"),
+        text(16, 85, "x", "large"),
         _arrow("M 28 85 H 74"),
-        _box(78, 63, 148, 44, "frozen sum"),
-        _text(152, 85, "W + s AB", "large"),
+        box(78, 63, 148, 44, "frozen sum"),
+        text(152, 85, "W + s AB", "large"),
         _arrow("M 226 85 H 318"),
-        _text(332, 85, "y", "large"),
-        _text(152, 51, f"{base:,}", "faint"),
+        text(332, 85, "y", "large"),
+        text(152, 51, f"{base:,}", "faint"),
     )
 
 
@@ -160,16 +160,19 @@ def _length(words: str) -> float:
     return 8.5 * len(words)
 
 
-def _svg(height: float, *parts: str) -> str:
+def svg(height: float, *parts: str) -> str:
+    """Return a drawing of the usual width with these parts."""
     view = f"0 0 {WIDTH} {height:.0f}"
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}">{STYLE}{"".join(parts)}</svg>'
 
 
-def _box(x: float, y: float, width: float, height: float, kind: str) -> str:
+def box(x: float, y: float, width: float, height: float, kind: str) -> str:
+    """Draw a rectangle; ``kind`` holds classes of :data:`STYLE`."""
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" class="{kind}"/>'
 
 
-def _text(x: float, y: float, words: str, kind: str = "") -> str:
+def text(x: float, y: float, words: str, kind: str = "") -> str:
+    """Write words, centred on (x, y) unless a class says otherwise."""
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{words}</text>'
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.lab import current
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
 from core.study.learn import demonstration
+from pages.learn.adapters import where_adapters_go
 from pages.learn.matrix import beside_the_weight, merging, quiet_start, two_ways
 from pages.learn.models import language_models, many_customers
 from pages.shared.links import ENTRIES, link
@@ -20,6 +22,7 @@ SECTIONS = {
     "beside": "Separate branch",
     "start": "Initialization",
     "merge": "Merging",
+    "where": "Transformers",
     "models": "Language models",
     "customers": "Many adapters",
     "code": "Code",
@@ -127,6 +130,7 @@ with st.container(width=READING_WIDTH):
     beside_the_weight()
     quiet_start()
     merging()
+    where_adapters_go(current())
     many_customers(*language_models())
     in_code()
     settings()

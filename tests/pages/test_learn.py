@@ -14,7 +14,7 @@ from pages.learn import diagram
 from tests.pages.test_pages import draw
 
 SVG = "{http://www.w3.org/2000/svg}"
-SECTIONS = ["formulas", "count", "beside", "start", "merge", "models", "customers", "code", "settings", "next"]
+SECTIONS = ["formulas", "count", "beside", "start", "merge", "where", "models", "customers", "code", "settings", "next"]
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +130,7 @@ def test_a_link_restores_the_settings():
 def test_every_picture_chart_and_table_has_a_name_for_those_who_do_not_see_it(page):
     names = [image.alt for element in page.get("image") for image in element.proto.imgs]
     names += [element.proto.alt for kind in ("plotly_chart", "dataframe") for element in page.get(kind)]
-    assert len(names) == 4 + 3 + 6
+    assert len(names) == 5 + 3 + 7
     assert all(len(name) > 20 for name in names)
 
 

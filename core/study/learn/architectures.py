@@ -1,0 +1,160 @@
+"""Where adapters go in a transformer: its linear layers by kind, and what adapters on chosen ones train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from core.engine.cost import plan
+from core.engine.target_choices import target_choices
+from core.methods.blocks import Column, blocks_of
+from core.methods.head import HeadSpec
+from core.methods.low_rank import LowRankSpec
+from core.methods.targets import find_targets
+from core.networks.hugging_face import build_classifier, head_of
+from core.networks.library.known import KNOWN
+from core.networks.network import NetworkSpec
+from core.networks.transformer import TransformerSpec
+from core.study.learn.counting import LayerCount
+
+CONFIGS = Path(__file__).parent / "configs"
+"""Folder with the architecture of each known network, so that it can be drawn before anybody has brought it."""
+
+CLASSES = 2
+"""Classes of the networks that nobody has brought."""
+
+NO_WEIGHTS = "0" * 64
+"""In place of the digest of weights: these networks are only counted."""
+
+
+@lru_cache(maxsize=1)
+def known_architectures() -> dict[str, TransformerSpec]:
+    """The known networks as classifiers with two classes, without weights, by their short name."""
+    found = {}
+    for known in KNOWN:
+        path = CONFIGS / f"{known.name}.json"
+        if path.exists():
+            config = path.read_text(encoding="utf-8")
+            head = head_of(build_classifier(config, CLASSES, torch.device("meta")), ())
+            name = known.hub.rpartition("/")[2]
+            found[known.name] = TransformerSpec.of(
+                weights=NO_WEIGHTS, model=name, config=config, head=head, num_classes=CLASSES
+            )
+    return found
+
+
+@dataclass(frozen=True)
+class KindOfLayer:
+    """The layers of one kind: the same place in every block, or a single layer outside of the blocks."""
+
+    column: Column
+    in_features: int
+    out_features: int
+    paths: tuple[str, ...]
+    chosen: tuple[str, ...]
+    """Paths of those with an adapter."""
+    inside: bool
+    """Whether they are in the blocks."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A network with adapters on some of its linear layers."""
+
+    name: str
+    blocks: int
+    """Number of blocks."""
+    kinds: tuple[KindOfLayer, ...]
+    """Attention first, then feed-forward, then layers outside of the blocks; the head is not among them."""
+    parameters: int
+    """Of the network itself."""
+    adapters: int
+    """Numbers that are trained in the adapters."""
+    head: int
+    """Numbers that are trained in the head, which every method trains."""
+
+    @property
+    def share(self) -> float:
+        """Percentage of the network's parameters that adapters and head train together."""
+        return 100 * (self.adapters + self.head) / self.parameters
+
+
+def adapted(network: NetworkSpec, method: LowRankSpec) -> Adapted:
+    """Count what a method trains in a network, from the network itself, built without memory for its weights.
+
+    Raises:
+        LoRAError: the targets name nothing, the rank is too high for all of them, or the network has no blocks.
+    """
+    trained, head = plan(network, method), plan(network, HeadSpec()).trainable_parameters
+    return Adapted(
+        network.sizes,
+        len(target_choices(network).blocks),
+        _kinds(network, method.target_modules),
+        trained.parameters - (trained.trainable_parameters - head),
+        trained.trainable_parameters - head,
+        head,
+    )
+
+
+@lru_cache(maxsize=64)
+def _kinds(network: NetworkSpec, targets: tuple[str, ...]) -> tuple[KindOfLayer, ...]:
+    layers = target_choices(network).layers
+    blocks = blocks_of(layers)
+    shapes, chosen = network.linear_layers(), find_targets(network.build(), targets)
+    found = []
+    for place, column in enumerate(blocks.columns if blocks else ()):
+        paths = tuple(path for path, (_, own) in blocks.places.items() if own == place) if blocks else ()
+        outputs, inputs = shapes[paths[0]]
+        found.append(
+            KindOfLayer(
+                column, inputs, outputs, paths, tuple(p for p in paths if p in chosen), blocks_of(paths) is not None
+            )
+        )
+    return tuple(found)
+
+
+def kinds_table(found: Adapted, rank: int) -> pd.DataFrame:
+    """Return one row per kind of layer: its shape, how many have an adapter, and the numbers in A and B.
+
+    Args:
+        found: the network with adapters.
+        rank: of the adapters; limited in each layer to its maximum.
+
+    Returns:
+        Columns ``layer``, ``role``, ``in``, ``out``, ``copies``, ``chosen``, ``lora`` for one layer and ``lora_all``.
+    """
+    rows = []
+    for kind in found.kinds:
+        count = LayerCount(kind.in_features, kind.out_features, rank)
+        rows.append(
+            {
+                "layer": kind.column.name,
+                "role": kind.column.role or "other",
+                "in": kind.in_features,
+                "out": kind.out_features,
+                "copies": len(kind.paths),
+                "chosen": len(kind.chosen),
+                "lora": count.lora,
+                "lora_all": count.lora * len(kind.chosen),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def shape_text(kind: KindOfLayer) -> str:
+    """Inputs and outputs, as in ``384 → 1,536``."""
+    return f"{kind.in_features:,} → {kind.out_features:,}"
+
+
+def alt_text(found: Adapted) -> str:
+    """Say what a drawing of the network shows, for people who do not see it."""
+    chosen: Sequence[str] = [f"{kind.column.name} ({len(kind.chosen)})" for kind in found.kinds if kind.chosen]
+    return (
+        f"{found.name}: {found.blocks} blocks with {len([k for k in found.kinds if k.inside])} linear layers each. "
+        f"Layers with adapters: {', '.join(chosen) or 'none'}."
+    )

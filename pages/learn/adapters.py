@@ -1,0 +1,96 @@
+"""The section of the Learn page on where adapters go in a transformer, drawn from the network itself."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import Lab
+from core.methods.low_rank import LowRankSpec
+from core.methods.method import Role
+from core.methods.registry import methods
+from core.networks.network import NetworkSpec
+from core.study.learn.architectures import Adapted, adapted, alt_text, kinds_table, known_architectures
+from core.wording.numbers import count_text, percent
+from pages.learn.network_drawing import network_drawing
+from pages.shared.layer_form import layer_form
+from pages.shared.literal import literal
+
+RANKS = [1, 2, 4, 8, 16, 32, 64, 128]
+
+
+def where_adapters_go(lab: Lab) -> None:
+    """Show a transformer with adapters on the chosen layers, and what each adapter method trains in it."""
+    st.header("Where adapters go", anchor="where")
+    st.markdown(
+        "A transformer is a stack of equal blocks. In each block, **attention** lets every token look at the others: "
+        "it has four linear layers, for queries, keys, values and its output. The **feed-forward** part then works on "
+        "each token alone, with two or three wider layers. An adapter can stand beside any of them. Adapting all "
+        "linear layers comes closest to full fine-tuning; attention alone is smaller. The classifier on top is new, so "
+        "every method trains it whole."
+    )
+    networks = _networks(lab)
+    name = st.selectbox("Network", list(networks), key="learn_network", bind="query-params")
+    network = networks[name]
+    left, right = st.columns(2, gap="large")
+    with right:
+        rank = int(st.select_slider("Rank", RANKS, 8, key="learn_where_rank", bind="query-params"))
+        targets = layer_form("learn-where", network)
+    if not targets:
+        st.info("Choose at least one kind of layer.", icon=":material/info:")
+        return
+    try:
+        found = {
+            kind.short: adapted(network, kind.of(rank=rank, target_modules=targets))
+            for kind in methods(Role.ADAPTER).values()
+            if issubclass(kind, LowRankSpec)
+        }
+    except LabError as error:
+        st.warning(literal(str(error)))
+        return
+    first, *_ = found.values()
+    with left:
+        st.image(network_drawing(first), width="stretch", alt=alt_text(first))
+    with right:
+        for title, each in found.items():
+            st.metric(
+                f"{title}, rank {rank}",
+                count_text(each.adapters),
+                f"{percent(each.share)} of the network, head included",
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+            )
+        st.caption(
+            f"{literal(first.name)} has {count_text(first.parameters)} parameters as a classifier with two classes, "
+            f"{count_text(first.head)} of them in the new head. Full fine-tuning trains all of them. DoRA also trains "
+            "one magnitude per output of each adapted layer."
+        )
+        st.markdown(f"Target modules: `{','.join(targets)}`" if len(targets) < 9 else f"{len(targets)} target modules")
+    _table(first, rank)
+
+
+def _networks(lab: Lab) -> dict[str, NetworkSpec]:
+    """The known networks, then those that were brought and are others, by name."""
+    known: dict[str, NetworkSpec] = {spec.model: spec for spec in known_architectures().values()}
+    brought = {f"{card.name} · {card.digest[:8]}": lab.networks.spec(card.digest) for card in lab.networks.list()}
+    return known | brought
+
+
+def _table(found: Adapted, rank: int) -> None:
+    st.dataframe(
+        kinds_table(found, rank),
+        hide_index=True,
+        height="content",
+        column_config={
+            "layer": st.column_config.TextColumn("Layer", pinned=True),
+            "role": "Role",
+            "in": st.column_config.NumberColumn("Inputs", format="localized"),
+            "out": st.column_config.NumberColumn("Outputs", format="localized"),
+            "copies": "Layers",
+            "chosen": "With adapter",
+            "lora": st.column_config.NumberColumn("A and B, per layer", format="localized"),
+            "lora_all": st.column_config.NumberColumn("A and B, all", format="localized"),
+        },
+        alt=f"The linear layers of {found.name} by kind, with their shapes and what LoRA of rank {rank} trains.",
+    )

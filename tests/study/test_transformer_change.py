@@ -1,0 +1,159 @@
+"""What fine-tuning changed in transformers: the same numbers as of plain torch, for every orientation of weights."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from core.methods.dora import DoRASpec
+from core.methods.heads import head_paths, is_in_head
+from core.methods.linear import is_linear, is_transposed
+from core.methods.lora import LoRASpec
+from core.networks.forward import forward
+from core.networks.modes import evaluating
+from core.study.weights.change import REST, layer_shapes
+from core.study.weights.directions import count_new
+from core.study.weights.layer_map import MAP_MEASURES
+from core.study.weights.rank import cut_curves
+from core.study.weights.scores import DRAW_SEED, logits_at, scaled_networks
+from core.study.weights.strength import layer_alone, strength_curve, switches
+from core.study.weights.subspace import directions, strongest
+from tests.study.transformers_changed import adapted_transformer, full_transformer, text_exam, texts, tiny_spec
+
+KINDS = ("bert", "gpt2", "llama")
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+def logits(network, batch):
+    with torch.no_grad(), evaluating(network):
+        return forward(network, batch)
+
+
+def with_the_head_of(base, tuned):
+    """The base with the head of another network."""
+    network, after = copy.deepcopy(base), dict(tuned.named_parameters())
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if is_in_head(name, head_paths(base)):
+                parameter.copy_(after[name])
+    return network
+
+
+@kinds
+def test_deltas_lead_from_the_base_to_the_tuned_weight_as_out_by_in(kind):
+    change = full_transformer(kind)
+    linear = {p for p, m in change.base.named_modules() if is_linear(m) and not is_in_head(p, head_paths(change.base))}
+    assert set(change.weights) == linear == set(layer_shapes(tiny_spec(kind)))
+    for path in linear:
+        before, after = (net.get_submodule(path) for net in (change.base, change.tuned))
+        expected = (after.weight.double() - before.weight.double()).detach()
+        expected = expected.T if is_transposed(before) else expected
+        assert change.deltas[path].shape == change.weights[path].shape == layer_shapes(tiny_spec(kind))[path]
+        np.testing.assert_array_equal(change.deltas[path], expected.numpy())
+        np.testing.assert_allclose(change.spectrum(path).values, torch.linalg.svdvals(expected).numpy(), rtol=1e-9)
+    assert change.changed_layers == tuple(change.weights)
+    embeddings = next(name for name in dict(change.base.named_parameters()) if "emb" in name or "wte" in name)
+    assert embeddings in change.changed_elsewhere
+    assert not any(is_in_head(name, head_paths(change.base)) for name in change.changed_elsewhere)
+    assert not change.elsewhere_text
+
+
+@kinds
+@pytest.mark.parametrize("method", [LoRASpec, DoRASpec])
+def test_spectra_of_adapters_are_those_of_their_product(kind, method):
+    change = adapted_transformer(kind, method.of(rank=3, alpha=5.0, target_modules=("attention",)))
+    assert change.changed_layers
+    assert len(change.changed_layers) < len(change.weights)
+    assert not change.changed_elsewhere
+    for path in change.weights:
+        delta = torch.from_numpy(change.deltas[path])
+        found = change.spectrum(path)
+        np.testing.assert_allclose(found.values, torch.linalg.svdvals(delta).numpy(), atol=1e-12)
+        assert found.relative_norm == pytest.approx(float(delta.norm()) / np.linalg.norm(change.weights[path]))
+        if path in change.changed_layers and method is LoRASpec:
+            assert found.rank == 3
+
+
+@kinds
+@pytest.mark.parametrize("full", [True, False])
+def test_strength_1_is_the_trained_network_and_0_the_base_with_the_trained_head(kind, full):
+    change = full_transformer(kind) if full else adapted_transformer(kind, LoRASpec.of(rank=2))
+    batch = texts(kind, 6).batch(slice(None))
+    none, half, whole = logits_at(change, batch, [dict.fromkeys(change.parts, t) for t in (0.0, 0.5, 1.0)])
+    torch.testing.assert_close(whole, logits(change.tuned, batch), atol=1e-5, rtol=1e-5)
+    assert torch.equal(none, logits(with_the_head_of(change.base, change.plain), batch))
+    assert not torch.allclose(half, none)
+    assert not torch.allclose(half, whole)
+    (middle,) = scaled_networks(change, [dict.fromkeys(change.parts, 0.5)])
+    for name, parameter in middle.named_parameters():
+        before, after = (dict(net.named_parameters())[name] for net in (change.base, change.plain))
+        expected = after if is_in_head(name, head_paths(change.base)) else (before + after) / 2
+        torch.testing.assert_close(parameter, expected)
+
+
+@kinds
+def test_layers_are_switched_by_role_and_all_off_is_strength_0(kind):
+    change, exam = full_transformer(kind), text_exam(kind)
+    found = switches(change, exam)
+    names = [name for name in found.names if name != "other layers"]
+    assert names == ["attention", "feed-forward", REST]
+    assert sorted(itertools.chain(*found.groups.values())) == sorted(change.parts)
+    curve = strength_curve(change, exam, 0.5)
+    assert curve.strengths.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+    assert found.scores.target[[found.nothing, found.everything]].tolist() == curve.scores.target[[0, 2]].tolist()
+    layer = change.changed_layers[0]
+    whole, _, _, none = layer_alone(change, exam, layer).target
+    assert [none, whole] == curve.scores.target[[0, 2]].tolist()
+    expected = exam.of_strengths(change, [{layer: 0.0}, dict.fromkeys(change.parts, 0.0) | {layer: 1.0}])
+    assert layer_alone(change, exam, layer).target[1:3].tolist() == expected.target.tolist()
+
+
+@kinds
+def test_a_cut_at_full_rank_is_the_trained_network(kind):
+    change, exam = full_transformer(kind), text_exam(kind)
+    validation, test = cut_curves(change, [exam, exam])
+    assert validation.scores.target.tolist() == test.scores.target.tolist()
+    assert validation.scores.target[-1] == pytest.approx(exam.of_networks([change.tuned]).target[0], abs=2.6)
+    assert validation.base.target[0] == exam.of_networks([change.base]).target[0]
+
+
+def test_some_texts_are_the_same_texts_with_their_labels():
+    whole = texts("bert", 12)
+    rows = torch.tensor([7, 0, 3])
+    some = whole.at(rows)
+    assert some.labels.tolist() == whole.labels[rows].tolist()
+    assert torch.equal(some.batch(slice(None))["input_ids"], whole.batch(rows)["input_ids"])
+    assert isinstance(DRAW_SEED, int)
+
+
+@pytest.mark.parametrize("side", ["outputs", "inputs"])
+@pytest.mark.parametrize("shape", [(70, 70), (64, 200), (200, 64), (9, 6)])
+def test_the_fast_directions_are_the_singular_vectors(shape, side):
+    matrix = np.random.default_rng(0).normal(size=shape)
+    for limit in (None, 10):
+        exact, fast = directions(matrix, side, limit), strongest(matrix, side, limit)
+        assert fast.shape == exact.shape
+        np.testing.assert_allclose(np.abs((exact * fast).sum(axis=0)), 1, atol=1e-9)
+
+
+def test_a_matrix_of_low_rank_has_no_directions_beyond_its_rank():
+    rng = np.random.default_rng(0)
+    low = rng.normal(size=(100, 4)) @ rng.normal(size=(4, 80))
+    assert strongest(low, "outputs", 10).shape == (100, 4)
+
+
+def test_what_the_map_shows_is_measured_on_the_layer():
+    change = full_transformer("bert")
+    path = change.changed_layers[0]
+    weight, delta = change.layer(path)
+    values = np.linalg.svd(delta, compute_uv=False)
+    energy = np.cumsum(values**2) / (values**2).sum()
+    found = {name: measure.of(weight, delta, change.spectrum(path)) for name, measure in MAP_MEASURES.items()}
+    assert found["rank"] == np.argmax(energy >= 0.9) + 1
+    assert found["change"] == pytest.approx(100 * np.linalg.norm(delta) / np.linalg.norm(weight))
+    before, after = (np.linalg.svd(each)[0] for each in (weight, weight + delta))
+    assert found["new"] == count_new(weight, delta) == (np.abs(after[:, :10].T @ before).max(axis=1) < 0.5).sum()
