@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from core.data.catalog import Catalog
-from core.data.dataset import Images, Labels
+from core.data.dataset import Dataset, Images, Labels
 from core.data.downloads import Downloads
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
@@ -43,6 +43,7 @@ from core.store.record import Curve, Experiment, ExperimentRow, Run, State
 from core.store.restore import Restored, Restorer
 from core.store.search import Search
 from core.store.store import Store
+from core.study.arms.unchosen import unchosen
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Lab(Launcher):
         self.timer = StepTimer(self.tasks, settings.threads, lambda: bool(self.live()))
         self._unlisted: list[str] = []
         self.workers = Workers(settings, self.store, self._copies, self.tasks, self.networks, self.owner)
+        self.workers.ended = self._trim
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 
     def start(self) -> None:
@@ -221,6 +223,12 @@ class Lab(Launcher):
         """SHA-256 of a run's trained weights, if it has a result; see :func:`core.engine.recipe.weights_digest`."""
         return weights_digest(self.settings.runs / run.id, self.store.files(run.id)) if run.result else None
 
+    def _trim(self, id: str) -> None:
+        """Delete the networks that an experiment was launched not to keep, once all of its runs have ended."""
+        experiment = self.store.experiment(id)
+        for run in unchosen(self.members(experiment)) if experiment.trim else []:
+            self.artifacts.drop_network(run.id)
+
     # Restoring the store
 
     def unlisted(self) -> list[str]:
@@ -256,15 +264,23 @@ class Lab(Launcher):
         """One image per class of a task, of shape (k, 28, 28), with labels. Raises: DatasetError."""
         return ImageView().preview(self.tasks.get(task), per_class=1)
 
-    def text_preview(self, task: TaskSpec, network: NetworkSpec, batch: int) -> TextPreview:
+    def text_preview(
+        self, task: TaskSpec, network: NetworkSpec, batch: int, dataset: Dataset | None = None
+    ) -> TextPreview:
         """The first training texts of a task as a network reads them, and the lengths of all.
+
+        Args:
+            task: what is learnt.
+            network: what learns it.
+            batch: number of texts.
+            dataset: the task's, where it is not kept yet.
 
         Raises:
             DatasetError: the dataset is missing, or has no texts.
             NetworkFileError: the network is not on this machine, or reads no texts.
         """
         reader = self.networks.reader(network.brought or "")
-        return text_preview(task, self.catalog.load(task.dataset), reader, batch)
+        return text_preview(task, dataset or self.catalog.load(task.dataset), reader, batch)
 
     def forecast(self, specs: Sequence[RunSpec]) -> Forecast:
         """Expected time and memory of training these runs; see :class:`core.engine.estimates.Estimates`."""

@@ -63,11 +63,24 @@ class Artifacts:
             merged = merged_copy(apply_adapter(self.base_network(record), self.adapter(run)))
             known = write_network(path, merged)
             self._store.add_file(run, name, known)
+        if not path.exists() and name == NETWORK and known is None:
+            raise UnknownRunError(
+                f"The network of run {run} was not kept, since validation chose another setting: repeat the run on the "
+                "Runs page if you need it."
+            )
         if not path.exists():
             raise UnknownRunError(f"The file {name} of run {run} is gone from {path.parent}.")
         if known is not None:
             check_sha256(path, known, f"The file {name} of run {run}")
         return path
+
+    def drop_network(self, run: str) -> None:
+        """Delete the network of a run, as its experiment was launched to do; the result and its numbers stay."""
+        if NETWORK not in self._store.files(run):
+            return
+        # The store first: a file without a record is deleted with the run, a record without a file is a fault.
+        self._store.drop_file(run, NETWORK, "Its network was not kept: validation chose another setting.")
+        (self._runs / run / NETWORK).unlink(missing_ok=True)
 
     def read(self, run: str, name: str) -> bytes:
         """Content of a run's file. Raises: see :meth:`path`."""

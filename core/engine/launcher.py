@@ -6,7 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.data.catalog import Catalog
 from core.data.presets import preset_tasks
@@ -104,6 +104,7 @@ class Launcher:
         name: str = "",
         device: Device = "auto",
         own_bases: bool = False,
+        trim: bool = False,
     ) -> Experiment:
         """Queue an experiment: every arm with every seed, on one task.
 
@@ -115,14 +116,15 @@ class Launcher:
             name: title of the experiment; empty for :func:`core.wording.experiments.experiment_name`.
             device: where to train.
             own_bases: whether each seed starts from its own base, pretrained like this one with that seed.
+            trim: whether only the networks of chosen settings are kept once all runs have ended; adapters always are.
 
         Raises:
             LabError: a spec is not valid, the dataset is missing, or the queue is full; nothing was queued.
         """
         if own_bases and isinstance(base, Run):
             bases, new = self._bases(base.spec, seeds)
-            return self._launch(new, arm_specs(bases, base.spec, task, arms, seeds, device), name)
-        return self._launch([], self.specs_from(base, task, arms, seeds, device), name)
+            return self._launch(new, arm_specs(bases, base.spec, task, arms, seeds, device), name, trim)
+        return self._launch([], self.specs_from(base, task, arms, seeds, device), name, trim)
 
     def specs_from(
         self, base: Run | NetworkSpec, task: TaskSpec, arms: Sequence[Setting], seeds: Sequence[int], device: Device
@@ -307,7 +309,9 @@ class Launcher:
         name = before.name
         if name == experiment_name(known):
             name = experiment_name([*known, *growth.runs])
-        after = Experiment(before.id, name, before.created, before.base, (*before.runs, *(id for id, _ in new)))
+        after = Experiment(
+            before.id, name, before.created, before.base, (*before.runs, *(id for id, _ in new)), before.trim
+        )
         self._queue([*growth.bases, *new], after, before)
         return tuple(id for id, _ in new)
 
@@ -338,12 +342,12 @@ class Launcher:
         ids = {seed: base.id if base else _new_id("r") for seed, base in known.items()}
         return ids, [(ids[seed], specs[seed]) for seed, base in known.items() if base is None]
 
-    def _launch(self, before: Queued, specs: list[RunSpec], name: str = "") -> Experiment:
+    def _launch(self, before: Queued, specs: list[RunSpec], name: str = "", trim: bool = False) -> Experiment:
         """Queue new bases and the runs of an experiment, all or none."""
         members = [(_new_id("r"), spec) for spec in specs]
         base = specs[0].base or ""
         title = name or experiment_name(specs)
-        experiment = Experiment(_new_id("e"), title, time.time(), base, tuple(id for id, _ in members))
+        experiment = Experiment(_new_id("e"), title, time.time(), base, tuple(id for id, _ in members), trim)
         self._queue([*before, *members], experiment)
         return experiment
 

@@ -71,6 +71,10 @@ class DiskUsage:
         """Bytes of the files of these runs."""
         return sum(_tree(self._settings.runs / id) for id in ids)
 
+    def expected(self, specs: Iterable[RunSpec]) -> int:
+        """Bytes that the files of these runs will take."""
+        return sum(map(self._expected, specs))
+
     def check(self, specs: Iterable[RunSpec]) -> None:
         """Check that there is room for the files of these runs, and of those that are queued or running already.
 

@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -51,6 +51,8 @@ class Workers:
         self.networks = networks
         self.owner = owner
         self.retries = RetryQueue()
+        self.ended: Callable[[str], None] = lambda experiment: None
+        """Called with the id of an experiment when runs of it have ended."""
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._claiming = threading.Lock()
@@ -130,6 +132,8 @@ class Workers:
                 failing = True
             if slot.bank:
                 self._train(slot)
+                for experiment in {run.experiment for run in slot.bank if run.experiment}:
+                    self.retries.put(partial(self.ended, experiment))
                 slot.recorder, slot.bank = None, []
             else:
                 self._wake.wait(IDLE_SECONDS)

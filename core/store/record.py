@@ -158,6 +158,8 @@ class Experiment:
     """Id of the pretrain run that they start from; of the first seed's if each seed has its own base."""
     runs: tuple[str, ...]
     """Ids of the fine-tune runs, in the order they were queued."""
+    trim: bool = False
+    """Whether only the networks of chosen settings are to be kept; see :mod:`core.study.arms.unchosen`."""
 
 
 @dataclass(frozen=True)

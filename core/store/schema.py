@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.store.record import State
 
-VERSION = 6
+VERSION = 7
 """Version of the tables below, stored in the file as ``user_version``."""
 
 _DATASET = "dataset TEXT GENERATED ALWAYS AS (json_extract(spec, '$.task.dataset')) VIRTUAL"
@@ -74,7 +74,9 @@ CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag))
 CREATE INDEX runs_by_state ON runs (state, created);
 CREATE INDEX runs_by_bank ON runs (bank_key, state);
 CREATE INDEX runs_by_experiment ON runs (experiment);
-CREATE TABLE experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, created REAL NOT NULL, base TEXT NOT NULL) STRICT;
+CREATE TABLE experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, created REAL NOT NULL, base TEXT NOT NULL,
+    trim INTEGER NOT NULL DEFAULT 0
+) STRICT;
 CREATE TABLE transitions (run TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL) STRICT;
 CREATE INDEX transitions_by_run ON transitions (run);
 CREATE TABLE losses (
@@ -128,6 +130,9 @@ ALTER TABLE runs DROP COLUMN kind;
     + f"ALTER TABLE runs ADD COLUMN {_KIND};{_KIND_INDEX}"
     + """
 UPDATE runs SET method = json_extract(spec, '$.control') WHERE json_extract(spec, '$.control') IS NOT NULL;
+""",
+    6: """
+ALTER TABLE experiments ADD COLUMN trim INTEGER NOT NULL DEFAULT 0;
 """,
 }
 """SQL that upgrades the tables of each version to the next one."""

@@ -60,8 +60,8 @@ class Store(Transitions):
                     db.execute("UPDATE experiments SET name = ? WHERE id = ?", (experiment.name, experiment.id))
             elif experiment:
                 db.execute(
-                    "INSERT INTO experiments (id, name, created, base) VALUES (?, ?, ?, ?)",
-                    (experiment.id, experiment.name, experiment.created, experiment.base),
+                    "INSERT INTO experiments (id, name, created, base, trim) VALUES (?, ?, ?, ?, ?)",
+                    (experiment.id, experiment.name, experiment.created, experiment.base, experiment.trim),
                 )
             for offset, (id, spec) in enumerate(runs):
                 member = experiment.id if experiment and id in experiment.runs else None
@@ -150,7 +150,8 @@ class Store(Transitions):
 
     def _experiment(self, row: Row) -> Experiment:
         members = self.rows("SELECT id FROM runs WHERE experiment = ? ORDER BY created", row["id"])
-        return Experiment(row["id"], row["name"], row["created"], row["base"], tuple(m["id"] for m in members))
+        runs = tuple(member["id"] for member in members)
+        return Experiment(row["id"], row["name"], row["created"], row["base"], runs, bool(row["trim"]))
 
     # Curves, logs and files
 
@@ -179,6 +180,12 @@ class Store(Transitions):
         """Record, or replace, the SHA-256 of a file that was derived from a run's own files."""
         with self.transaction() as db:
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (id, name, sha256))
+
+    def drop_file(self, id: str, name: str, cause: str) -> None:
+        """Forget a file of a run that somebody asked not to keep, with a line in the run's log."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM files WHERE run = ? AND name = ?", (id, name))
+            db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), cause))
 
     def transitions(self, id: str) -> list[tuple[float, State]]:
         """The states that a run has entered, with times."""

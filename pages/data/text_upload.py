@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.data.dataset import TextDataset
+from core.data.task_spec import TaskSpec
 from core.data.uploads import (
     TEXT_KINDS,
     Guess,
@@ -18,12 +19,14 @@ from core.data.uploads import (
     read_text_table,
 )
 from core.errors import LabError
+from core.lab import current
 from core.study.figures.class_counts import class_counts
 from core.study.figures.curves import chart_config
 from core.wording.numbers import count_text
 from pages.data.upload_kind import UploadKind
 from pages.shared.figure_panel import readable
 from pages.shared.literal import literal
+from pages.shared.task_preview import BATCH, draw_tokens
 
 ROWS = 5
 """Rows of the file that are shown."""
@@ -94,6 +97,7 @@ def _preview(file_id: str, content: bytes) -> TextDataset | None:
         config=chart_config("upload-classes"),
     )
     draw_texts(draft.dataset, f"upload-{file_id}")
+    _tokens(draft.dataset, file_id)
     return draft.dataset
 
 
@@ -130,6 +134,28 @@ def _columns(file_id: str, table: TextTable, guessed: Guess) -> TextColumns | No
     with right:
         part = choice("Part", guessed.part, "The column that says train or test; none to draw a test part.")
     return None if text is None or label is None else TextColumns(text, label, part)
+
+
+def _tokens(dataset: TextDataset, file_id: str) -> None:
+    """Draw the first batch as one of the networks that were brought will read it, if there is one."""
+    lab = current()
+    cards = {card.digest: card for card in lab.networks.list()}
+    if not cards:
+        return
+    fold = st.expander("As a network reads them", icon=":material/token:", key=f"tokens-{file_id}", on_change="rerun")
+    if not fold.open:
+        return
+    with fold:
+        digest = st.selectbox(
+            "Network", list(cards), format_func=lambda digest: literal(cards[digest].name), key=f"tokens-of-{file_id}"
+        )
+        try:
+            network, task = lab.networks.spec(digest), TaskSpec.of(dataset=dataset.name)
+            seen = lab.text_preview(task, network, BATCH, dataset)
+        except LabError as error:
+            st.error(literal(str(error)))
+            return
+        draw_tokens(seen, dataset.class_names, f"tokens-{file_id}")
 
 
 def _facts(draft: TextDraft) -> None:

@@ -16,10 +16,13 @@ from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, RunSpec, default_rate
 from core.store.record import Run
 from core.study.arms.tuning import TuneSpec
-from core.wording.numbers import count_text, range_text, unbroken
+from core.wording.numbers import bytes_text, count_text, range_text, unbroken
 from pages.shared import forms
 from pages.shared.estimate import time_and_memory
 from pages.shared.optim_form import family_key
+
+MUCH_SPACE = 500_000_000
+"""Bytes of files from which on a form asks which networks are to be kept."""
 
 
 def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkSpec, optim: OptimSpec) -> list[Setting]:
@@ -83,6 +86,25 @@ def fairness(base: Run | NetworkSpec) -> tuple[TuneSpec | None, bool]:
         "from its own base. The intervals then cover the randomness of both pretraining and fine-tuning.",
     )
     return tune, own_bases
+
+
+def keep_networks(lab: Lab, specs: Sequence[RunSpec]) -> bool:
+    """Where whole networks take much space, draw the choice to keep only some; return whether only the chosen ones.
+
+    Args:
+        lab: knows how much runs store.
+        specs: of all runs.
+    """
+    size = lab.usage.expected(specs)
+    if size < MUCH_SPACE:
+        return False
+    return st.toggle(
+        f"Keep only the networks of chosen settings, of {bytes_text(size)} in all",
+        key="finetune-trim",
+        persist_state="session",
+        help="A run that trains the whole network stores it. Once all runs have ended, the networks of settings that "
+        "validation did not choose are deleted; their results, curves and predictions stay, and so do all adapters.",
+    )
 
 
 def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_base: Run | None) -> None:

@@ -14,7 +14,7 @@ from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.store.record import Run
 from core.study.arms.tuning import tuned_arms
-from pages.finetune.form import fairness, price_table, settings_of
+from pages.finetune.form import fairness, keep_networks, price_table, settings_of
 from pages.shared import forms
 from pages.shared.current import known, missing_sentence, remember
 from pages.shared.like import fill_form
@@ -108,6 +108,7 @@ with cost, st.container(border=True):
         if not specs or task is None:
             st.caption("Choose a task and at least one method.")
         else:
+            trim = keep_networks(lab, specs)
             price_table(lab, specs, seeds, base if own_bases and isinstance(base, Run) else None)
             tried = {optim.learning_rate for optim, method in arms if method.role is not Role.CONTROL}
             roles = {method.role for _, method in arms}
@@ -118,7 +119,7 @@ with cost, st.container(border=True):
             if st.button(
                 on_primary("Start the experiment"), type="primary", icon=":material/play_arrow:", width="stretch"
             ):
-                experiment = lab.fine_tune(base, task, arms, seeds, device=device, own_bases=own_bases)
+                experiment = lab.fine_tune(base, task, arms, seeds, device=device, own_bases=own_bases, trim=trim)
                 remember(experiment.id)
                 st.rerun()
     except LabError as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import streamlit as st
 
 from core.data.task_spec import TaskSpec
+from core.data.views.text import TextPreview
 from core.errors import LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
@@ -80,8 +81,17 @@ def _texts(lab: Lab, task: TaskSpec, key: str, network: NetworkSpec | None) -> N
     if network is None:
         st.caption("Choose a network to see the tokens that it reads.")
         return
-    seen = lab.text_preview(task, network, BATCH)
-    names = lab.catalog.load(task.dataset).class_names
+    draw_tokens(lab.text_preview(task, network, BATCH), lab.catalog.load(task.dataset).class_names, key)
+
+
+def draw_tokens(seen: TextPreview, names: Sequence[str], key: str) -> None:
+    """Draw the first batch of texts as tokens, and the lengths of all.
+
+    Args:
+        seen: what a network reads.
+        names: of the classes.
+        key: prefix of the widget keys.
+    """
     st.caption(
         f"{count_text(len(seen.lengths))} training texts. The first {len(seen.rows)} as one batch: every token between "
         "two bars, and behind them the padding up to the longest text, which the attention mask hides."

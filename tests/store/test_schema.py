@@ -35,6 +35,9 @@ KIND = (
 
 def as_it_was(sql: str, version: int) -> str | None:
     """A statement of this version's schema as in an earlier version; None if that version had none."""
+    sql = re.sub(r",\s*trim INTEGER NOT NULL DEFAULT 0\s*(?=\))", "", sql)  # of version 7
+    if version == 6:
+        return sql
     if version == 5:
         return re.sub(r"kind TEXT GENERATED.*(?=\))", KIND, sql, flags=re.DOTALL)
     if sql.startswith("CREATE INDEX runs_by_kind"):

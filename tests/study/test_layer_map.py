@@ -33,7 +33,7 @@ def test_each_layer_has_a_tile_and_only_changed_ones_have_a_value():
     assert sum(width for _, width in heat.groups) == len(heat.columns)
     assert [name for name, _ in heat.groups][:2] == ["Attention", "Feed-forward"]
     # Drawn from the bottom to the top, so that the first block comes first.
-    assert [row for row in reversed(heat.rows)][:2] == ["0", "1"]
+    assert list(reversed(heat.rows))[:2] == ["0", "1"]
 
 
 def test_without_any_change_the_map_is_there_and_empty():

@@ -46,7 +46,7 @@ def adapted_transformer(kind: str, method: LowRankSpec) -> WeightChange:
     base = tiny_spec(kind).build(0)
     tuned = method.prepare(copy.deepcopy(base), torch.Generator().manual_seed(2))
     layers = adapted_layers(tuned).values()
-    return WeightChange(base, moved(tuned, [*(l.lora.B for l in layers), *head_parameters(tuned).values()]))
+    return WeightChange(base, moved(tuned, [*(layer.lora.B for layer in layers), *head_parameters(tuned).values()]))
 
 
 def texts(kind: str, count: int = 40) -> TextExamples:

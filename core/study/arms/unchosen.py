@@ -1,0 +1,20 @@
+"""Networks that an experiment does not need to keep: those of settings that validation did not choose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.store.record import Run
+from core.study.arms.choice import chosen_arms
+
+
+def unchosen(runs: Sequence[Run]) -> list[Run]:
+    """The runs that train whole networks, in settings that were not chosen; none while the experiment is under way.
+
+    Args:
+        runs: all of one experiment.
+    """
+    if any(run.is_live or run.state == "interrupted" for run in runs):
+        return []
+    chosen = {arm.key for arm in chosen_arms(runs)}
+    return [run for run in runs if run.result is not None and run.spec.adapter is None and run.spec.arm not in chosen]
