@@ -19,7 +19,7 @@ from tests.pages.test_pages import draw, texts
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return save_tiny(tmp_path / "my *network*", "bert")
+    return save_tiny(tmp_path / "my *network*", "bert", max_position_embeddings=512)
 
 
 def arrived(lab: Lab) -> None:
