@@ -30,6 +30,7 @@ browser:  ## the Chromium that the browser tests drive
 
 bench: $(VENV)/.development  ## speed and memory, on the MNIST that LORA_LAB_DATA names
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.transformers
 
 forecasts: $(VENV)/.development  ## expected times beside what runs took, on digits
 	$(BIN)/python -m benchmarks.forecasts

@@ -21,6 +21,7 @@ from core.training.frozen import FrozenStates, Resumed
 from core.training.optimizer import Optimizer
 from core.training.random_numbers import RandomNumbers
 from core.training.schedule import total_steps
+from core.training.vocabulary import TrainedRows
 
 
 class AutogradStepper:
@@ -59,7 +60,10 @@ class AutogradStepper:
         self._cores = Cores()
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.statistics = moving_statistics(network)
-        self.optimizer = Optimizer(self.parameters, optim, total_steps(optim, task.num_train))
+        self._rows = TrainedRows.of(network, task, bool(optim.weight_decay))
+        self._stale = False  # whether the rows have changed since they were written back
+        updated = [self._rows.weight if self._is_words(p) else p for p in self.parameters] if self._rows else None
+        self.optimizer = Optimizer(updated or self.parameters, optim, total_steps(optim, task.num_train))
         self._numbers = RandomNumbers(seed, self.device)
 
     def advance(self, rows: Tensor) -> Tensor:
@@ -69,6 +73,7 @@ class AutogradStepper:
             for batch in chunk[0]:
                 losses.append(self._gradients(batch))
                 self.optimizer.step()
+                self._stale = True
         return torch.stack(losses).unsqueeze(1)
 
     @property
@@ -96,7 +101,7 @@ class AutogradStepper:
         self._numbers.begin(self.optimizer.updates)
         losses = []
         for part in batch.chunk(self.optim.accumulation):
-            with self._numbers, self._precision():
+            with self._numbers, self._precision(), self._rows.training() if self._rows else nullcontext():
                 logits = forward(self._model, self._known[0].train.batch(part))
             loss = F.cross_entropy(logits.to(self._loss_dtype(logits)), self.task.train.labels[part])
             if len(part) != len(batch):
@@ -117,6 +122,7 @@ class AutogradStepper:
     def evaluate(
         self, member: int, part: EvaluationPart = "validation", source: bool = True
     ) -> tuple[Evaluation, Evaluation | None]:
+        self._write_rows()
         task, other = self._known
         return evaluate_both(self._model, task, other if source else None, part)
 
@@ -129,15 +135,31 @@ class AutogradStepper:
         """All that training changes: parameters, then statistics."""
         return [*(p.detach() for p in self.parameters), *self.statistics]
 
+    def _is_words(self, parameter: nn.Parameter) -> bool:
+        return self._rows is not None and parameter is self._rows.embedding.weight
+
+    def _write_rows(self) -> None:
+        """Write the trained rows of the embedding into the network, if they are kept apart and have changed."""
+        if self._rows and self._stale:
+            self._rows.write_back(self.optimizer.shrunk)
+        self._stale = False
+
+    def _read_rows(self) -> None:
+        if self._rows:
+            self._rows.read_back()
+        self._stale = False
+
     def trained(self, member: int) -> list[Tensor]:
+        self._write_rows()
         return [tensor.clone() for tensor in self._tensors]
 
     def restore(self, member: int, trained: list[Tensor]) -> None:
         copy_into(trained, self._tensors)
+        self._read_rows()
 
     def learnt(self, member: int) -> Learnt:
         first, second = (
-            moments + [torch.zeros_like(buffer) for buffer in self.statistics]  # which have none
+            self._whole(moments) + [torch.zeros_like(buffer) for buffer in self.statistics]  # which have none
             for moments in self.optimizer.moments()
         )
         return Learnt(self.trained(member), first, second, self.optimizer.updates)
@@ -148,11 +170,25 @@ class AutogradStepper:
         copy_into(own.first, first)
         copy_into(own.second, second)
         copy_into(own.values, self._tensors)
-        count = len(self.parameters)
-        self.optimizer.resume(first[:count], second[:count], own.updates)
+        self._read_rows()
+        first, second = (
+            [
+                moment[self._rows.rows] if self._rows and self._is_words(p) else moment
+                for p, moment in zip(self.parameters, moments, strict=False)
+            ]
+            for moments in (first, second)
+        )
+        self.optimizer.resume(first, second, own.updates)
+
+    def _whole(self, moments: list[Tensor]) -> list[Tensor]:
+        """Moments of the parameters from those that the optimiser has."""
+        return [
+            self._rows.whole(moment) if self._rows and self._is_words(p) else moment
+            for p, moment in zip(self.parameters, moments, strict=True)
+        ]
 
     def write_back(self, member: int) -> None:
-        """Do nothing: the module itself was trained."""
+        self._write_rows()
 
     def retire(self, member: int) -> None:
         """Do nothing: without its only member, training has ended."""

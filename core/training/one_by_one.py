@@ -95,7 +95,7 @@ class OneByOne:
             stepper.resume([own])
 
     def write_back(self, member: int) -> None:
-        """Do nothing: the module itself was trained."""
+        self._steppers[member].write_back(0)
 
     def retire(self, member: int) -> None:
         self._ended.add(member)

@@ -1,0 +1,103 @@
+"""Rows of an embedding whose tokens no training text has are what Adam on the whole embedding makes of them."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import core.training.vocabulary
+from core.methods.full import FullSpec
+from core.methods.head import HeadSpec
+from core.run_spec import OptimSpec
+from core.training.autograd import AutogradStepper
+from core.training.checkpoint import Checkpoint, Position, checkpoint_of
+from core.training.vocabulary import TrainedRows
+from tests.training.tiny_texts import ARCHITECTURES, batches, network_of, spec_of, task_of
+
+OPTIM = OptimSpec.of(batch_size=8, epochs=4, learning_rate=0.01, weight_decay=0.2, warmup=0.2, decay="linear", clip=0.5)
+
+
+def few_words(count: int = 40):
+    """A task whose training texts have six tokens only."""
+    task = task_of(count)
+    task.train.tokens.copy_(3 + task.train.tokens % 6)
+    return task
+
+
+def whole(network: nn.Module, optim: OptimSpec, task, monkeypatch: pytest.MonkeyPatch) -> AutogradStepper:
+    """A stepper that trains every row."""
+    with monkeypatch.context() as patch:
+        patch.setattr(core.training.vocabulary, "MAX_SHARE", 0.0)
+        return AutogradStepper(network, optim, task)
+
+
+def differences(one: list[Tensor], other: list[Tensor]) -> float:
+    return max((a - b).abs().max().item() for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("decay", [0.0, 0.2])
+def test_everything_is_that_of_the_whole_embedding(kind: str, decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, rows = few_words(), batches(task_of(), 12)
+    optim = OPTIM.but(weight_decay=decay)
+    network = network_of(spec_of(kind, 2, dropout=0.0), 0, torch.float64)
+    apart, together = AutogradStepper(copy.deepcopy(network), optim, task), whole(network, optim, task, monkeypatch)
+    assert apart._rows is not None
+    assert together._rows is None
+    assert (apart.advance(rows) - together.advance(rows)).abs().max() < 1e-12
+    assert apart.evaluate(0)[0].loss == pytest.approx(together.evaluate(0)[0].loss, abs=1e-12)
+    ours, theirs = apart.learnt(0), together.learnt(0)
+    for own, other in ((ours.values, theirs.values), (ours.first, theirs.first), (ours.second, theirs.second)):
+        assert differences(own, other) < 1e-12
+    assert "forward" not in apart.network.get_input_embeddings().__dict__
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.2])
+def test_a_run_resumes_to_the_last_bit_whenever_its_weights_were_asked_for(decay: float) -> None:
+    task, rows, optim = few_words(), batches(task_of(), 10), OPTIM.but(weight_decay=decay)
+
+    def stepper() -> AutogradStepper:
+        return AutogradStepper(network_of(spec_of("bert", dropout=0.2)), optim, task)
+
+    plain, asked, resumed = stepper(), stepper(), stepper()
+    plain.advance(rows)
+    asked.advance(rows[:, :4])
+    asked.evaluate(0)
+    position = Position(4, 1, 4, 0.0, 0.0, 0.0, 0.0, 0, 0, 1)
+    saved = checkpoint_of(Checkpoint(position, asked.learnt(0), []).to_bytes())
+    resumed.resume([saved.learnt])
+    for each in (asked, resumed):
+        each.advance(rows[:, 4:])
+        assert all(torch.equal(a, b) for a, b in zip(each.trained(0), plain.trained(0), strict=True))
+
+
+def test_restored_weights_are_trained_on() -> None:
+    task, rows = few_words(), batches(task_of(), 6)
+    stepper = AutogradStepper(network_of(spec_of("bert", dropout=0.0)), OPTIM.but(weight_decay=0), task)
+    kept, before = stepper.trained(0), stepper.evaluate(0)
+    first = stepper.advance(rows)[0]
+    stepper.restore(0, kept)
+    assert stepper.evaluate(0) == before
+    assert torch.equal(stepper.advance(rows)[0], first)
+
+
+def test_the_network_has_the_rows_when_training_ends() -> None:
+    stepper = AutogradStepper(network_of(spec_of("bert")), OPTIM, few_words())
+    before = stepper.network.get_input_embeddings().weight.detach().clone()
+    stepper.advance(batches(task_of(), 3))
+    stepper.write_back(0)
+    changed = (stepper.network.get_input_embeddings().weight != before).any(1)
+    assert changed[3:9].all()
+
+
+def test_a_frozen_embedding_and_one_whose_rows_all_occur_are_left_alone() -> None:
+    network = network_of(spec_of("bert"))
+    assert TrainedRows.of(FullSpec().prepare(copy.deepcopy(network)), few_words(), True) is not None
+    assert TrainedRows.of(HeadSpec().prepare(copy.deepcopy(network)), few_words(), True) is None
+    assert TrainedRows.of(network, task_of(400), True) is None
+    network.other = nn.Linear(16, 28)
+    network.other.weight = network.get_input_embeddings().weight  # tied
+    assert TrainedRows.of(network, few_words(), True) is None
