@@ -65,8 +65,9 @@ def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
     """
     first = specs[0]
     training = sum(step_memory(spec.network, spec.method, spec.optim, sizes.longest) for spec in specs)
-    frozen = max(frozen_blocks(spec.network, spec.method.shape()).kept_bytes(sizes.tokens) for spec in specs)
-    network = 4 * max(count_parameters(untrained(spec.network, spec.method)) for spec in specs)
+    shapes = {(spec.network, spec.method.shape()) for spec in specs}
+    frozen = max(frozen_blocks(*shape).kept_bytes(sizes.tokens) for shape in shapes)
+    network = 4 * max(_parameters(*shape) for shape in shapes)
     copies = ADAPTER_COPIES if first.role is Role.ADAPTER else max(SAVED_COPIES, READ_COPIES if first.base else 0)
     evaluation = _evaluation(first.network, sizes.longest)
     return training + frozen + bool(first.base) * network + max(copies * network, evaluation) + OVERHEAD
@@ -83,6 +84,12 @@ def step_memory(network: NetworkSpec, method: MethodSpec, optim: OptimSpec, long
     """
     plain = OptimSpec.of(batch_size=optim.part_size, precision=optim.precision, clip=optim.clip)
     return _step(network, method.shape(), plain, longest)
+
+
+@lru_cache(maxsize=256)
+def _parameters(spec: NetworkSpec, method: MethodSpec) -> int:
+    """Number of parameters; cached, because building a network of hundreds of layers to count them takes long."""
+    return count_parameters(untrained(spec, method))
 
 
 @lru_cache(maxsize=256)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Self
 
 import torch
@@ -99,8 +100,9 @@ class FrozenBlocks:
         return f"{blocks} without dropout, once for each text."
 
 
+@lru_cache(maxsize=256)
 def frozen_blocks(spec: NetworkSpec, method: MethodSpec) -> FrozenBlocks:
-    """The frozen blocks of a network as a method prepares it, found without weights.
+    """The frozen blocks of a network as a method prepares it, found without weights; cached, since pages ask often.
 
     Raises:
         LoRAError: the adapters do not fit the network.
