@@ -309,9 +309,7 @@ class Launcher:
         name = before.name
         if name == experiment_name(known):
             name = experiment_name([*known, *growth.runs])
-        after = Experiment(
-            before.id, name, before.created, before.base, (*before.runs, *(id for id, _ in new)), before.trim
-        )
+        after = replace(before, name=name, runs=(*before.runs, *(id for id, _ in new)))
         self._queue([*growth.bases, *new], after, before)
         return tuple(id for id, _ in new)
 
