@@ -1,0 +1,93 @@
+"""The report on MiniLM in this folder: ``python -m docs.reports.transformers``.
+
+MiniLM is pretrained on the first six classes of ``definitions`` and fine-tuned on the other six: fully, with LoRA of three
+ranks on attention and on all linear layers, and with its head alone, each at its best of three learning rates. Runs that
+are in the home folder already are used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from core.cli.comparison import follow
+from core.engine.experiment import Setting
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.methods.head import HeadSpec
+from core.methods.lora import LoRASpec
+from core.methods.pretrain import PretrainSpec
+from core.run_spec import default_optim
+from core.settings import Settings
+from core.store.record import Experiment, Run
+from core.study.arms.arm import arms_of
+from core.study.arms.tuning import TuneSpec, tuned_arms
+from core.study.report.html import write_report
+from core.study.report.report import report_of
+
+HERE = Path(__file__).parent
+RANKS = (1, 8, 32)
+TARGETS = ("attention", "all-linear")
+RATES = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train what is not there yet, write the report, and print forecasts beside what happened."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
+    parser.add_argument("--out", type=Path, default=HERE / "minilm.html", help="file to write")
+    parser.add_argument("--seeds", type=int, default=8, help="runs per setting")
+    parser.add_argument("--shots", type=int, default=100, help="training texts per class")
+    options = parser.parse_args(arguments)
+    lab = Lab(Settings.from_environment(options.home))
+    lab.start()
+    try:
+        experiment = experiment_of(lab, options.seeds, options.shots)
+        write_report(options.out, report_of(lab, experiment))
+        print(forecasts(lab, lab.members(experiment)))
+    finally:
+        lab.close()
+    return 0
+
+
+def experiment_of(lab: Lab, seeds: int, shots: int) -> Experiment:
+    """The experiment, trained now if the home does not have it."""
+    card = lab.networks.find("minilm") or lab.networks.bring("minilm")
+    network = lab.networks.spec(card.digest)
+    lora = default_optim(LoRASpec, network)
+    arms: list[Setting] = [(default_optim(FullSpec, network), FullSpec())]
+    arms += [(lora, LoRASpec.of(rank=rank, alpha=2 * rank, target_modules=(t,))) for t in TARGETS for rank in RANKS]
+    arms.append((default_optim(HeadSpec, network), HeadSpec()))
+    asked = (
+        *("split", "definitions", None, default_optim(PretrainSpec, network)),
+        *(tuned_arms(arms, TuneSpec.of(rates=RATES)), range(seeds)),
+    )
+    specs = lab.comparison(*asked, network=network, shots=shots)[1]
+    experiment = lab.find_experiment(specs) or lab.compare(*asked, network=network, shots=shots)
+    follow(lab, experiment.runs)
+    return experiment
+
+
+def forecasts(lab: Lab, runs: Sequence[Run]) -> str:
+    """Forecast and fact by setting, as a table in Markdown: the middle of the ranges, and medians of what was measured."""
+    foretold = lab.estimates.at_launch([run.id for run in runs])
+    lines = ["| Setting | Time foretold | Time | Memory foretold | Memory |", "| --- | --- | --- | --- | --- |"]
+    for arm in arms_of(runs):
+        known = [(foretold[run.id], run.result) for run in arm.runs if run.result and run.id in foretold]
+        if not known:
+            continue
+        seconds = [line.seconds for line, _ in known if line.seconds is not None]
+        lines.append(
+            f"| {arm.label} | {f'{median(seconds):.1f} s' if seconds else 'not known'} "
+            f"| {median(result.seconds for _, result in known):.1f} s "
+            f"| {median(line.memory for line, _ in known) / 1e6:.0f} MB "
+            f"| {median(result.peak_memory for _, result in known) / 1e6:.0f} MB |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
