@@ -58,6 +58,8 @@ STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 """Values of ``init_lora_weights`` that do not change the base; PiSSA, OLoRA, CorDA and LoftQ do."""
 
 MAX_RANK = 4096
+MAX_LENGTH = 256
+"""Maximum length of a name or pattern."""
 MAX_SAVED = 64
 """Maximum number of modules that are trained whole."""
 MAX_ALPHA = 1e9
@@ -285,6 +287,8 @@ def _targets(value: Any) -> tuple[str, ...] | str:
         return _checked_pattern(value)
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         raise AdapterError(f"target_modules in {CONFIG} must name the layers that have an adapter.")
+    if any(len(name) > MAX_LENGTH for name in value):
+        raise AdapterError(f"target_modules in {CONFIG} has a name of more than {MAX_LENGTH} characters.")
     if len(value) > MAX_NAMES:
         raise AdapterError(f"target_modules in {CONFIG} has {len(value):,} names: the limit is {MAX_NAMES:,}.")
     return tuple(value)
@@ -293,7 +297,7 @@ def _targets(value: Any) -> tuple[str, ...] | str:
 def _saved(values: Mapping[str, Any]) -> tuple[str, ...]:
     """The modules that are trained whole, with those that PEFT adds for the task type."""
     found = values.get("modules_to_save") or []
-    if not isinstance(found, list) or not all(isinstance(n, str) and _PLAIN.fullmatch(n) for n in found):
+    if not isinstance(found, list) or not all(isinstance(n, str) and n[MAX_LENGTH:] == "" and _PLAIN.fullmatch(n) for n in found):
         raise AdapterError(f"modules_to_save in {CONFIG} must name the modules that are trained whole.")
     if len(found) > MAX_SAVED:
         raise AdapterError(f"modules_to_save in {CONFIG} has {len(found):,} names: the limit is {MAX_SAVED}.")
@@ -314,10 +318,10 @@ def _patterns(values: Mapping[str, Any], field: str) -> Iterable[tuple[str, Any]
 
 def _checked_pattern(pattern: str) -> str:
     """Return the pattern if it is a name or a simple regular expression that is always fast to match."""
-    if _PLAIN.fullmatch(pattern) and len(pattern) <= 256:
+    if len(pattern) <= MAX_LENGTH and _PLAIN.fullmatch(pattern):
         return pattern
     try:
-        if len(pattern) > 256 or not _PATTERN.fullmatch(pattern):
+        if len(pattern) > MAX_LENGTH or not _PATTERN.fullmatch(pattern):
             raise ValueError("LoRA Lab accepts names and patterns such as .*layers\\.(0|2)")
         re.compile(pattern)
         re.compile(rf"(.*\.)?({pattern})$")

@@ -210,9 +210,13 @@ def _head(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> dict[str, Ten
     """The tensors of modules that were trained whole, by their names in the network."""
     found: dict[str, Tensor] = {}
     for full, tensor in tensors.items():
-        name, path = full.removeprefix(PREFIX), full.removeprefix(PREFIX).rpartition(".")[0]
-        inside = {path[: len(path) - len(rest) - 1] for rest in endings(path)[1:]} | {path}
-        if full == name or len(full) > MAX_NAME or not full.isprintable() or not any(map(config.saves, inside)):
+        name = full.removeprefix(PREFIX)
+        # The length first: the paths of all modules around a tensor are as long as the square of its name.
+        if name == full or len(full) > MAX_NAME or not full.isprintable():
+            continue
+        path = name.rpartition(".")[0]
+        around = [path, *(path[: -len(rest) - 1] for rest in endings(path)[1:])]
+        if not any(map(config.saves, around)):
             continue
         if match := _NAME.fullmatch(full):
             raise AdapterError(f"{TENSORS} has an adapter for layer {match[1]:.80}, which {CONFIG} has trained whole.")

@@ -94,6 +94,8 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
     ],
     ({"modules_to_save": [f"a{i}" for i in range(65)]}, "modules_to_save in .* has 65 names"),
     ({"modules_to_save": ["layers.4"]}, "an adapter for layer layers.4, which .* has trained whole"),
+    ({"target_modules": ["layers.0", "a." * 200_000 + "a"]}, "a name of more than 256 characters"),
+    ({"modules_to_save": ["a." * 200_000 + "a"]}, "modules_to_save in .* must name"),
     ({"rank_pattern": {"(a|a)*b": 3}}, "selects layers by"),
     ({"rank_pattern": {f"a{i}.*": 3 for i in range(101)}}, "rank_pattern in .* has 101 patterns"),
     ({"rank_pattern": {f"a{i}": 3 for i in range(4097)}}, "rank_pattern in .* has 4,097 names"),
