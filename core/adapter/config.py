@@ -297,12 +297,17 @@ def _targets(value: Any) -> tuple[str, ...] | str:
 def _saved(values: Mapping[str, Any]) -> tuple[str, ...]:
     """The modules that are trained whole, with those that PEFT adds for the task type."""
     found = values.get("modules_to_save") or []
-    if not isinstance(found, list) or not all(isinstance(n, str) and n[MAX_LENGTH:] == "" and _PLAIN.fullmatch(n) for n in found):
+    if not isinstance(found, list) or not all(map(_is_name, found)):
         raise AdapterError(f"modules_to_save in {CONFIG} must name the modules that are trained whole.")
     if len(found) > MAX_SAVED:
         raise AdapterError(f"modules_to_save in {CONFIG} has {len(found):,} names: the limit is {MAX_SAVED}.")
     added = CLASSIFIERS if values.get("task_type") == CLASSIFICATION else ()
     return tuple(dict.fromkeys((*found, *added)))
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a value is a name of a module, without what has a meaning in regular expressions but the dot."""
+    return isinstance(value, str) and len(value) <= MAX_LENGTH and _PLAIN.fullmatch(value) is not None
 
 
 def _patterns(values: Mapping[str, Any], field: str) -> Iterable[tuple[str, Any]]:
