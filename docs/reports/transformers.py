@@ -1,8 +1,8 @@
 """The report on MiniLM in this folder: ``python -m docs.reports.transformers``.
 
-MiniLM is pretrained on the first six classes of ``definitions`` and fine-tuned on the other six: fully, with LoRA of three
-ranks on attention and on all linear layers, and with its head alone, each at its best of three learning rates. Runs that
-are in the home folder already are used again.
+MiniLM is pretrained on the first six classes of ``definitions`` and fine-tuned on the other six: fully, with LoRA of
+three ranks on attention and on all linear layers, and with its head alone, each at its best of three learning rates.
+Runs that are in the home folder already are used again.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def experiment_of(lab: Lab, seeds: int, shots: int) -> Experiment:
 
 
 def forecasts(lab: Lab, runs: Sequence[Run]) -> str:
-    """Forecast and fact by setting, as a table in Markdown: the middle of the ranges, and medians of what was measured."""
+    """Forecast and fact by setting, as a table in Markdown: middles of the ranges, and medians of what happened."""
     foretold = lab.estimates.at_launch([run.id for run in runs])
     lines = ["| Setting | Time foretold | Time | Memory foretold | Memory |", "| --- | --- | --- | --- | --- |"]
     for arm in arms_of(runs):

@@ -137,7 +137,10 @@ class Networks:
         """The network's tokenizer. Raises: NetworkFileError: it is not in this library, or damaged."""
         with self._lock:
             if digest not in self._readers:
-                self._readers[digest] = Tokenizer(digest, self.folder(digest))
+                reader = Tokenizer(digest, self.folder(digest))
+                # Decoders pool the last token that is not the one that their config names.
+                reader.padding = self.spec(digest).padding
+                self._readers[digest] = reader
             return self._readers[digest]
 
     def folder(self, digest: str) -> Path:
