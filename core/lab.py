@@ -7,7 +7,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
+from torch import nn
+
+from core.adapter import read_adapter
 from core.data.catalog import Catalog
 from core.data.dataset import Dataset, Images, Labels
 from core.data.downloads import Downloads
@@ -281,6 +285,29 @@ class Lab(Launcher):
         """
         reader = self.networks.reader(network.brought or "")
         return text_preview(task, dataset or self.catalog.load(task.dataset), reader, batch)
+
+    def pretrained(self, id: str) -> Path:
+        """The network of a run as a zip for transformers; see :meth:`core.engine.artifacts.Artifacts.pretrained`.
+
+        Raises:
+            LabError: a file or the dataset is gone, or the network is not one that was brought.
+        """
+        return self.artifacts.pretrained(id, self.catalog.load(self.run(id).spec.task.dataset).class_names)
+
+    def base_for(self, base: Run | NetworkSpec, adapter: bytes) -> nn.Module:
+        """The network to try an adapter file on; one that was brought has as many outputs as the head in the file.
+
+        Args:
+            base: a pretrain run, or a network that was brought.
+            adapter: the adapter zip.
+
+        Raises:
+            LabError: the file or the network cannot be read.
+        """
+        if isinstance(base, Run):
+            return self.artifacts.network(base.id)
+        classes = read_adapter(adapter).num_classes
+        return self.networks.start(base.but(num_classes=classes) if classes else base, seed=0)
 
     def forecast(self, specs: Sequence[RunSpec]) -> Forecast:
         """Expected time and memory of training these runs; see :class:`core.engine.estimates.Estimates`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from core.methods.merging import merged_copy
 from core.methods.method import Role
 from core.networks.file import read_network, write_network
 from core.networks.library.networks import Networks
+from core.networks.pretrained import write_pretrained
 from core.store.record import Run
 from core.store.store import Store
 
 log = logging.getLogger(__name__)
 
 MERGED = "merged.safetensors"
+PRETRAINED = "hugging-face.zip"
 
 
 class Artifacts:
@@ -81,6 +83,30 @@ class Artifacts:
         # The store first: a file without a record is deleted with the run, a record without a file is a fault.
         self._store.drop_file(run, NETWORK, "Its network was not kept: validation chose another setting.")
         (self._runs / run / NETWORK).unlink(missing_ok=True)
+
+    def pretrained(self, run: str, labels: Sequence[str]) -> Path:
+        """A zip of the folder that transformers' ``from_pretrained`` reads: a run's network, or its adapter merged into
+        the base. It is made on first use.
+
+        Args:
+            run: of a network that was brought.
+            labels: name of each class.
+
+        Raises:
+            UnknownRunError: there is no such run, or its network is not one that was brought.
+            LabError: see :meth:`path`.
+        """
+        record = self._store.run(run)
+        digest = record.spec.network.brought
+        if digest is None:
+            raise UnknownRunError(f"Run {run} trained a network that transformers does not have.")
+        source = self.path(run, MERGED if record.spec.role is Role.ADAPTER else NETWORK)
+        path, known = self._runs / run / PRETRAINED, self._store.files(run).get(PRETRAINED)
+        if known is None or not path.exists():
+            known = write_pretrained(path, read_network(source), self._networks.folder(digest), labels)
+            self._store.add_file(run, PRETRAINED, known)
+        check_sha256(path, known, f"The file {PRETRAINED} of run {run}")
+        return path
 
     def read(self, run: str, name: str) -> bytes:
         """Content of a run's file. Raises: see :meth:`path`."""

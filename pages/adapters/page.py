@@ -86,6 +86,17 @@ def show(run: Run, result: Result) -> None:
                 help="The base with the adapter added to its weights: an ordinary network.",
                 key="merged-download",
             )
+            if run.spec.network.brought is not None:
+                st.download_button(
+                    "Merged, for transformers",
+                    lambda: lab.pretrained(run.id).read_bytes(),
+                    f"{run.id}-merged.zip",
+                    "application/zip",
+                    icon=":material/download:",
+                    on_click="ignore",
+                    help="A folder with config, tokenizer and weights, which from_pretrained reads without PEFT.",
+                    key="pretrained-download",
+                )
             if run.spec.base is None:
                 link("networks", "Base: a network that was brought")
             else:

@@ -9,6 +9,7 @@ from core.data.task_spec import TaskSpec
 from core.engine.trial import Trial, evaluate_adapter, merged_with
 from core.errors import LabError
 from core.lab import Lab
+from core.networks.network import NetworkSpec
 from core.store.record import Run
 from core.wording.numbers import count_text, percent, points_text
 from pages.shared.links import link
@@ -21,31 +22,33 @@ def upload_adapter(lab: Lab) -> None:
     """Draw the form for a base, an adapter file and an optional second task, and the results."""
     st.markdown(
         "Upload an adapter zip from LoRA Lab, or a zip of the folder that PEFT saved for the same network. It is "
-        "verified against a base and evaluated on test images. The file is not stored."
+        "verified against a base and evaluated on test examples. The file is not stored."
     )
-    base = base_picker(lab, brought=False)
-    if not isinstance(base, Run):
+    base = base_picker(lab)
+    if base is None:
         st.info("An adapter is applied to a base, and you have none yet.", icon=":material/info:")
         link("pretrain", "Pretrain a base")
         return
     file = st.file_uploader("Adapter zip", type="zip", key="adapter-file", max_upload_size=MAX_UPLOAD // 2**20)
     if file is None:
         return
-    content, tasks = file.getvalue(), [base.spec.task]
-    if st.toggle("Evaluate on another task as well", key="adapter-more"):
+    content, tasks = file.getvalue(), [base.spec.task] if isinstance(base, Run) else []
+    if st.toggle("Evaluate on another task as well" if tasks else "Evaluate on a task", key="adapter-more"):
         with st.container(border=True):
             task = task_form(lab, base, "adapter-task")
         tasks += [task] if task is not None else []
     try:
-        trial = _try(file.file_id, content, base.id, tuple(task.to_json() for task in tasks), lab)
+        name = base.id if isinstance(base, Run) else base.to_json()
+        trial = _try(file.file_id, content, name, tuple(task.to_json() for task in tasks), lab, base)
     except LabError as error:
         st.error(literal(str(error)))
         return
     st.success(literal(str(trial.verification)), icon=":material/verified:")
-    _show_scores(trial, base)
+    if trial.scores:
+        _show_scores(trial, tasks[0] if isinstance(base, Run) else None)
     st.download_button(
         "Merged network",
-        lambda: merged_with(content, lab.artifacts.network(base.id)),
+        lambda: merged_with(content, lab.base_for(base, content)),
         "merged.safetensors",
         icon=":material/download:",
         on_click="ignore",
@@ -55,20 +58,21 @@ def upload_adapter(lab: Lab) -> None:
 
 
 @st.cache_data(max_entries=32, show_spinner="Verifying the adapter")
-def _try(file_id: str, _content: bytes, base: str, tasks: tuple[str, ...], _lab: Lab) -> Trial:
+def _try(
+    file_id: str, _content: bytes, base: str, tasks: tuple[str, ...], _lab: Lab, _base: Run | NetworkSpec
+) -> Trial:
     """Verify and evaluate an adapter; cached because every click redraws the page."""
     specs = [TaskSpec.from_json(task) for task in tasks]
-    return evaluate_adapter(_content, _lab.artifacts.network(base), _lab.tasks, specs)
+    return evaluate_adapter(_content, _lab.base_for(_base, _content), _lab.tasks, specs)
 
 
-def _show_scores(trial: Trial, base: Run) -> None:
+def _show_scores(trial: Trial, own: TaskSpec | None) -> None:
     st.dataframe(
         {
             "Task": [
-                task_text(score.task) + (" (the base's task)" if score.task == base.spec.task else "")
-                for score in trial.scores
+                task_text(score.task) + (" (the base's task)" if score.task == own else "") for score in trial.scores
             ],
-            "Test images": [count_text(score.examples) for score in trial.scores],
+            "Test examples": [count_text(score.examples) for score in trial.scores],
             "Base": [percent(score.before.accuracy) for score in trial.scores],
             "With the adapter": [percent(score.after.accuracy) for score in trial.scores],
             "Difference": [points_text(score.after.accuracy - score.before.accuracy) for score in trial.scores],
