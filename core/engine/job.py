@@ -327,7 +327,7 @@ def _memory_of(spec: RunSpec, task: Task) -> int:
     """Bytes that a run takes in training, alone."""
     texts = TextSizes.of(task)
     if texts is not None:
-        return step_memory(spec.network, spec.method, spec.optim, texts.longest)
+        return step_memory(spec.network, spec.method, spec.optim, texts.trained)
     return run_memory(spec.network, spec.method, spec.optim.part_size, task.num_train)
 
 

@@ -38,15 +38,19 @@ class TextSizes:
 
     tokens: int
     """Tokens of all texts that are trained on or evaluated while training, those of the source included."""
+    trained: int
+    """Tokens of the longest text that is trained on."""
     longest: int
-    """Tokens of the longest text."""
+    """Tokens of the longest text that is evaluated."""
 
     @classmethod
     def of(cls, *tasks: Task) -> TextSizes | None:
         """The sizes of a task and, if it has one, its source; None if they have no texts."""
         parts = [part for task in tasks for part in (task.train, task.validation, task.test)]
         texts = [part for part in parts if isinstance(part, TextExamples)]
-        return cls(sum(len(part.tokens) for part in texts), max(part.longest for part in texts)) if texts else None
+        if not texts:
+            return None
+        return cls(sum(len(part.tokens) for part in texts), texts[0].longest, max(part.longest for part in texts))
 
 
 def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
@@ -64,7 +68,7 @@ def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
         LoRAError: adapters do not fit the network.
     """
     first = specs[0]
-    training = sum(step_memory(spec.network, spec.method, spec.optim, sizes.longest) for spec in specs)
+    training = sum(step_memory(spec.network, spec.method, spec.optim, sizes.trained) for spec in specs)
     shapes = {(spec.network, spec.method.shape()) for spec in specs}
     frozen = max(frozen_blocks(*shape).kept_bytes(sizes.tokens) for shape in shapes)
     network = 4 * max(_parameters(*shape) for shape in shapes)
