@@ -265,7 +265,7 @@ def test_the_report_is_complete_and_says_which_network_it_is_about(done: Done) -
 
 
 def test_a_recipe_gives_its_very_weights_again(done: Done, tmp_path: Path) -> None:
-    runner = RecipeRunner(done.lab.tasks, None, None)
+    runner = RecipeRunner(done.lab.settings, None, None)
     for label in ("LoRA r=4", "Full"):
         recipe = Recipe.read(done.lab.recipe(done.of(label).id).to_json())
         assert recipe.base is not None
