@@ -12,18 +12,22 @@ from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 
 
-def network_of(spec: RunSpec, base: nn.Module | None) -> nn.Module:
+def network_of(spec: RunSpec, base: nn.Module | None, copied: bool = True) -> nn.Module:
     """Build the network of a run before its first step; ``base`` is not modified.
 
     Args:
         spec: the run.
         base: the network to start from: that of a pretrain run, or one that somebody brought; None if there is none.
+        copied: whether the base is needed further; otherwise it becomes the run's network itself.
 
     Raises:
         LoRAError: the adapters do not fit the network.
     """
     from_base = base is not None and spec.method.starts_from_base
-    network = copy.deepcopy(base) if from_base and base is not None else spec.network.build(spec.seed)
+    if not from_base or base is None:
+        network = spec.network.build(spec.seed)
+    else:
+        network = copy.deepcopy(base) if copied else base
     return spec.method.prepare(network, torch.Generator().manual_seed(spec.seed))
 
 

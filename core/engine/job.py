@@ -202,7 +202,10 @@ class BankRun:
         self.base = read_network(context.base, context.base_sha256) if context.base else None
         starts = [self.base or _brought(own, context) for own in specs]
         self.fingerprint = base_fingerprint(starts[0]) if spec.adapter and starts[0] else ""
-        self.networks = [network_of(own, start).to(self.device) for own, start in zip(specs, starts, strict=True)]
+        fresh = self.base is None  # a network that was brought is read for each run
+        self.networks = [
+            network_of(own, start, not fresh).to(self.device) for own, start in zip(specs, starts, strict=True)
+        ]
         del starts
         callbacks.poll()
         # Every method is compared with the base, so one evaluation of the base serves all runs. A network that was
