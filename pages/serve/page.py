@@ -72,7 +72,7 @@ st.markdown(
 )
 known = lab.predictor.adapters()
 if not known:
-    st.info("There is nothing to serve yet: train an adapter on images first.", icon=":material/info:")
+    st.info("There is nothing to serve yet: train an adapter first, on images.", icon=":material/info:")
     link("finetune", "Fine-tune with LoRA")
     st.stop()
 figures()

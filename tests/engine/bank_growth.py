@@ -26,6 +26,7 @@ from core.engine.job import NETWORK, BankCallbacks, RunContext, execute_bank
 from core.engine.workers import Workers
 from core.methods.lora import LoRASpec
 from core.networks.file import write_network
+from core.networks.library.networks import Networks
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
@@ -128,7 +129,7 @@ def main(folder: Path, shape: dict[str, Any]) -> None:
         settings = Settings(folder / "home")
         store = Store(settings.store)
         copies = Copies(store, settings.runs, "nobody")
-        specs = specs[: Workers(settings, store, copies, tasks, "nobody")._bank_size(specs)]
+        specs = specs[: Workers(settings, store, copies, tasks, Networks(settings), "nobody")._bank_size(specs)]
     sizes = Sizes.of(tasks.outline(specs[0].task))
     planned = bank_memory(specs, sizes, sizes)
     gc.collect()

@@ -14,6 +14,7 @@ from core.engine.bank_memory import Sizes, bank_memory
 from core.engine.packing import FREE_SHARE
 from core.engine.workers import Workers
 from core.methods.lora import LoRASpec
+from core.networks.library.networks import Networks
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
@@ -45,7 +46,9 @@ def runs(count: int, rank: int | None, hidden: tuple[int, int] = (128, 256), bat
 
 def bank_size(settings: Settings, specs: Sequence[RunSpec]) -> int:
     store, tasks = Store(settings.store), Tasks(Catalog(settings))
-    return Workers(settings, store, Copies(store, settings.runs, "me"), tasks, "me")._bank_size(specs)
+    return Workers(settings, store, Copies(store, settings.runs, "me"), tasks, Networks(settings), "me")._bank_size(
+        specs
+    )
 
 
 def sizes(settings: Settings) -> list[Sizes]:

@@ -78,7 +78,7 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
 
 @pytest.mark.parametrize(
     ("ranks", "full", "seeds", "sentence"),
-    [([1, 2, 4, 8, 16], [0.001], 10, "at most 500 runs and this one has 510"), ([], [], 3, "at least 4 settings")],
+    [([1, 2, 4, 8, 16], [0.001], 10, "at most 500 runs and this one has 610"), ([], [], 3, "at least 4 settings")],
 )
 def test_a_sweep_that_does_not_hold_cannot_be_started(
     opened: Lab, base: Run, ranks: list[int], full: list[float], seeds: int, sentence: str

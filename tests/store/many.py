@@ -92,7 +92,7 @@ def write_many(store: Store, count: int) -> list[str]:
         )
         db.executemany("INSERT INTO transitions VALUES (?, ?, ?)", transitions)
         db.executemany("INSERT INTO tags VALUES (?, ?)", tags)
-        db.executemany("INSERT INTO experiments VALUES (?, ?, ?, ?)", experiments)
+        db.executemany("INSERT INTO experiments (id, name, created, base) VALUES (?, ?, ?, ?)", experiments)
         db.executemany("INSERT INTO losses VALUES (?, ?, ?, ?)", losses)
         db.executemany(
             "INSERT INTO epochs (run, epoch, step, seconds, train_loss, validation_loss, validation_accuracy)"

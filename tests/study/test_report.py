@@ -95,7 +95,7 @@ def test_it_has_everything_that_a_reader_asks_for(found):
     ]
     facts = dict(found.facts)
     assert facts["Seeds"].startswith("0 to 2; the same ones chose the learning rates, on the validation part")
-    assert facts["Bases"].startswith("one for each seed: digits, 1 epochs")
+    assert facts["Bases"].startswith("one for each seed: digits, 1 epoch,")
     assert "PyTorch" in facts["Versions, now"]
     assert facts["Device"].startswith("cpu, ")
     assert facts["Runs"].startswith("36 finished")

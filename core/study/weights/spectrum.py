@@ -317,7 +317,6 @@ def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mappin
     cuts = {
         path: truncations(delta, [rank if isinstance(rank, int) else rank[path] for rank in ranks])
         for path, delta in delta_weights(base, tuned).items()
-        if not is_in_head(path, head_paths(tuned))
     }
     for _ in ranks:
         yield with_weights(tuned, LayerArrays(cuts, lambda path: weights[path] + next(cuts[path])))
