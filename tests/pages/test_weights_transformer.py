@@ -51,7 +51,9 @@ def test_the_map_of_adapters_leaves_out_what_they_do_not_change(opened: Lab, exp
     assert "5 tiles are empty" in texts(app)
     app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha and layers")
     assert "5 of 13 layers were not changed by training" in texts(app)
-    assert len(app.toggle) == 6  # too many layers, so that roles are switched
+    # All have one role, so that they are told apart by their names in a block.
+    names = [f"attention.{name}" for name in ("self.query", "self.key", "self.value", "output.dense")]
+    assert [toggle.label for toggle in app.toggle] == [f"{name} · 2 layers" for name in names]
 
 
 def test_the_page_opens_with_the_map_and_each_measure_draws(opened: Lab, experiment: Experiment) -> None:
