@@ -103,10 +103,10 @@ def cuts_of(_lab: Lab, run: Run, limit: int | None) -> tuple[CutCurve, CutCurve]
     return first, second
 
 
-@st.cache_data(max_entries=1024, show_spinner="Evaluating the runs", hash_funcs=_RUNS)
-def validated(_lab: Lab, run: Run, limit: int | None) -> Scores:
-    """Accuracies of a run as it was trained, on the validation part."""
-    return read_exam(_lab, run, "validation", limit).of_networks([change_of(_lab, run).plain])
+@st.cache_data(max_entries=2048, show_spinner="Evaluating the runs", hash_funcs=_RUNS)
+def scores_of(_lab: Lab, run: Run, part: PartName, limit: int | None) -> Scores:
+    """Accuracies of a run as it was trained."""
+    return read_exam(_lab, run, part, limit).of_networks([change_of(_lab, run).plain])
 
 
 @st.cache_data(max_entries=256, show_spinner="Evaluating many alphas", hash_funcs=_RUNS)
