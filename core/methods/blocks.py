@@ -44,9 +44,11 @@ class Position:
 
     @property
     def label(self) -> str:
-        """What the layer computes, in a word: ``query``, ``output``; its name where that is not known."""
+        """What the layer computes, in a word: ``query``, ``output``; of a layer without a role its name."""
         known = LABELS[self.role] if self.role else {}
-        return next((label for end, label in known.items() if is_named(self.name, end)), self.name)
+        *before, last = self.name.split(".")
+        own = self.name if last.isdigit() else before[-1] if last == "dense" and before else last
+        return next((label for end, label in known.items() if is_named(self.name, end)), own)
 
 
 def position_of(path: str) -> Position:

@@ -34,6 +34,7 @@ def choose_limit(focus: Focus) -> tuple[bool, int | None]:
         CHOICES,
         key="examples",
         bind="query-params",
+        persist_state="session",
         help="Drawn at random from each part, always the same ones. With 100 examples, an accuracy near 80 % is known "
         "to about 8 points, with 400 to about 4.",
     )

@@ -52,6 +52,11 @@ class Focus:
         return self.colours[self.arm.key]
 
     @property
+    def masks_source(self) -> bool:
+        """Whether there is a source whose accuracy among its own classes differs from that among all."""
+        return self.masked_differs and self.run.spec.source is not None
+
+    @property
     def has_new_head(self) -> bool:
         """Whether the base came without a head, which is then not among the layers."""
         return len(self.shapes) < len(self.run.spec.network.linear_layers())

@@ -106,7 +106,7 @@ def intruders_section(focus: Focus) -> None:
         f"The first {INTRUDER_TOP} left singular vectors; see Shuttleworth et al., arXiv 2410.21228, algorithm 1. If "
         "intruders cause forgetting, a λ below 1 restores source accuracy at little cost on the target, while scaling "
         "the same number of other strong directions does not."
-        + (" Source accuracy is masked to its own classes." if focus.masked_differs else "")
+        + (" Source accuracy is masked to its own classes." if focus.masks_source else "")
     )
 
 

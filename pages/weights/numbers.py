@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-import numpy as np
 import streamlit as st
 
 from core.lab import Lab
@@ -16,7 +15,7 @@ from core.study.weights.directions import MAX_DIRECTIONS, Newness, ScalingCheck,
 from core.study.weights.layer_map import MAP_MEASURES
 from core.study.weights.rank import CutCurve, cut_curves
 from core.study.weights.scores import PartName, Scores, read_exam
-from core.study.weights.spectrum import Array, Spectrum
+from core.study.weights.spectrum import Array, Spectrum, singular_values
 from core.study.weights.strength import StrengthCurve, Switches, layer_alone, strength_curve, switches
 from core.study.weights.subspace import Amplification, Side, amplification, directions
 
@@ -93,7 +92,7 @@ def changes_the_rest(_lab: Lab, run: Run) -> bool:
 def values_before(_lab: Lab, run: Run, layer: str) -> Array:
     """Singular values of W before training."""
     weight, _ = change_of(_lab, run).layer(layer)
-    return np.asarray(np.linalg.svd(weight, compute_uv=False))
+    return singular_values(weight)
 
 
 @st.cache_data(max_entries=512, show_spinner="Cutting ΔW to lower ranks", hash_funcs=_RUNS)
@@ -104,10 +103,10 @@ def cuts_of(_lab: Lab, run: Run, limit: int | None) -> tuple[CutCurve, CutCurve]
     return first, second
 
 
-@st.cache_data(max_entries=1024, show_spinner="Evaluating the runs", hash_funcs=_RUNS)
-def validated(_lab: Lab, run: Run, limit: int | None) -> Scores:
-    """Accuracies of a run as it was trained, on the validation part."""
-    return read_exam(_lab, run, "validation", limit).of_networks([change_of(_lab, run).plain])
+@st.cache_data(max_entries=2048, show_spinner="Evaluating the runs", hash_funcs=_RUNS)
+def scores_of(_lab: Lab, run: Run, part: PartName, limit: int | None) -> Scores:
+    """Accuracies of a run as it was trained."""
+    return read_exam(_lab, run, part, limit).of_networks([change_of(_lab, run).plain])
 
 
 @st.cache_data(max_entries=256, show_spinner="Evaluating many alphas", hash_funcs=_RUNS)

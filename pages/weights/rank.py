@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -18,7 +19,7 @@ from core.wording.numbers import count_text, number_text
 from pages.shared.figure_panel import show
 from pages.weights.effort import choose_limit
 from pages.weights.focus import Focus, make_more
-from pages.weights.numbers import changes_the_rest, cuts_of, each, validated
+from pages.weights.numbers import changes_the_rest, cuts_of, each, scores_of
 
 
 def rank_part(focus: Focus) -> None:
@@ -46,7 +47,7 @@ def rank_part(focus: Focus) -> None:
             width=320,
             help="How many points of validation accuracy on the target the cut network may lose.",
         )
-        masked = focus.masked_differs and st.toggle(
+        masked = focus.masks_source and st.toggle(
             "Mask the source to its own classes",
             key="masked",
             bind="query-params",
@@ -60,7 +61,7 @@ def rank_part(focus: Focus) -> None:
     rank = suggested_rank(curves, tolerance)
     loras = [arm for arm in focus.arms if arm.adapter is not None]
     runs = [(arm, run) for arm in loras for run in arm.runs]
-    trained = each(runs, lambda pair: validated(focus.lab, pair[1], limit), "Evaluating the adapters")
+    trained = each(runs, lambda pair: scores_of(focus.lab, pair[1], "validation", limit), "Evaluating the adapters")
     answer(full, rank, [suggested_rank([curve], tolerance) for curve in curves], tolerance, curves[0].ranks[-1])
     dots = [
         TrainedRank(arm.label, focus.colours[arm.key], arm.adapter.rank, run.spec.seed, scores)
@@ -71,7 +72,12 @@ def rank_part(focus: Focus) -> None:
     show(
         figure, focus.run.id, "cut-accuracy", "Accuracy of full fine-tuning cut to each rank, and of LoRA at that rank"
     )
-    table([test.at(rank) for test in tested], full, loras, rank, masked, limit)
+    rows = [_row(f"Full, cut to rank {rank}", [test.at(rank) for test in tested], masked)]
+    for arm in (full, *loras):
+        runs_of_arm = [run for run in arm.runs if run.result]
+        found = each(runs_of_arm, lambda run: tested_of(focus, run, limit), "Evaluating the runs")
+        rows += [_row(arm.label, found, masked)]
+    table(rows, has_source=tested[0].scores.source is not None)
     elsewhere = any(changes_the_rest(focus.lab, run) for run in full.runs) or focus.has_new_head
     kept = "Biases and all that is no linear layer" if elsewhere else "Biases"
     st.caption(
@@ -99,33 +105,35 @@ def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, limit
     st.markdown(f"{text} LoRA trained at a rank may do better or worse than full fine-tuning cut to it; see the table.")
 
 
-def table(cut: Sequence[Scores], full: Arm, loras: Sequence[Arm], rank: int, masked: bool, limit: int | None) -> None:
+def tested_of(focus: Focus, run: Run, limit: int | None) -> Scores:
+    """Accuracies of a run on the test part: those of its result, or where not all examples are used, on the same ones
+    as the cut network.
+    """
+    result = run.result
+    if limit is not None or result is None:
+        return scores_of(focus.lab, run, "test", limit)
+    own, masked = result.source_accuracy, result.source_accuracy_masked
+    return Scores(
+        np.array([result.accuracy]),
+        np.array([np.nan]),  # a result has none
+        None if own is None else np.array([own]),
+        None if masked is None else np.array([masked]),
+    )
+
+
+def table(rows: Sequence[dict[str, str]], has_source: bool) -> None:
     """Draw test accuracies of full fine-tuning cut to the chosen rank, and of the trained arms."""
-    examples = f", {limit} examples" if limit else ""
-    rows = [_row(f"Full, cut to rank {rank}{examples}", [s.target[0] for s in cut], _source(cut, masked))]
-    for arm in (full, *loras):
-        runs = [run for run in arm.runs if run.result]
-        rows.append(_row(arm.label, [run.result.accuracy for run in runs if run.result], _trained(runs, masked)))
     frame = pd.DataFrame(rows, dtype=object)
-    if cut[0].source is None:
+    if not has_source:
         frame = frame.drop(columns="Source")
     st.dataframe(frame, hide_index=True, alt="Accuracy on the test part of the cut network and of each arm")
 
 
-def _row(label: str, target: Sequence[float], source: Sequence[float]) -> dict[str, str]:
+def _row(label: str, scores: Sequence[Scores], masked: bool) -> dict[str, str]:
+    source = [float(each.line("source", masked)[0]) for each in scores]
     return {
         "Network": label,
-        "Seeds": count_text(len(target)),
-        "Target": spread_text(t_interval(target)),
-        "Source": spread_text(t_interval(source)),
+        "Seeds": count_text(len(scores)),
+        "Target": spread_text(t_interval([float(each.target[0]) for each in scores])),
+        "Source": spread_text(t_interval([value for value in source if np.isfinite(value)])),
     }
-
-
-def _source(scores: Sequence[Scores], masked: bool) -> list[float]:
-    return [float(found.line("source", masked)[0]) for found in scores]
-
-
-def _trained(runs: Sequence[Run], masked: bool) -> list[float]:
-    results = [run.result for run in runs if run.result]
-    found = [result.source_accuracy_masked if masked else result.source_accuracy for result in results]
-    return [value for value in found if value is not None]

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from playwright.sync_api import Page, expect
 
+from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -18,6 +19,7 @@ from core.store.record import Run
 from core.wording.numbers import percent
 from tests.browser.conftest import REPO, Serve
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+from tests.networks.tiny import save_tiny
 
 pytestmark = pytest.mark.browser
 
@@ -86,4 +88,39 @@ def test_the_slider_and_the_switches_answer_and_nothing_runs_off(
             nothing_runs_off(page)
     query = parse_qs(urlparse(page.url).query)
     assert (query["run"], query["layer"], query["view"]) == ([run.id], ["layers.0"], ["Alpha and layers"])
+    assert console_errors == []
+
+
+@pytest.fixture(scope="module")
+def transformer(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of the Weights page for a tiny transformer that was fine-tuned."""
+    home: Path = tmp_path_factory.mktemp("home")
+    lab = Lab(Settings(home=home))
+    lab.start()
+    card = lab.networks.bring_folder(save_tiny(tmp_path_factory.mktemp("networks") / "tiny", "llama"))
+    task = TaskSpec.of(dataset="definitions", shots=5, classes=(0, 1, 2), length=16)
+    made = lab.fine_tune(lab.networks.spec(card.digest, 12), task, [(short(), FullSpec())], [0], "Tiny")
+    finish(lab, *made.runs)
+    lab.close()
+    return f"{serve(REPO / 'app.py', {'LORA_LAB_HOME': str(home)})}/weights?experiment={made.id}"
+
+
+def test_a_tile_of_the_map_opens_its_layer_by_keyboard_and_by_finger(
+    page: Page, transformer: str, console_errors: list[str]
+) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(transformer)
+    tiles = page.locator(".tile-map button")
+    expect(tiles).to_have_count(14)
+    nothing_runs_off(page)
+    page.locator(".tile-map button[aria-label^='block 1, feed-forward gate']").focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"layer=model\.layers\.1\.mlp\.gate_proj"))
+    expect(page).to_have_url(re.compile(r"view=Spectrum"))
+    expect(page.get_by_role("tab", name="Spectrum")).to_have_attribute("aria-selected", "true")
+    page.get_by_role("tab", name="Map").click()
+    page.locator(".tile-map button[aria-label^='block 0, attention value']").click()
+    expect(page).to_have_url(re.compile(r"layer=model\.layers\.0\.self_attn\.v_proj"))
+    expect(page.get_by_role("tabpanel").filter(visible=True).get_by_test_id("stDataFrame")).to_be_visible()
+    nothing_runs_off(page)
     assert console_errors == []

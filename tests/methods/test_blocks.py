@@ -56,3 +56,5 @@ def test_a_network_without_blocks_has_no_map() -> None:
     assert blocks_of(PerceptronSpec().linear_layers()) is None
     assert position_of("layers.0").block is None
     assert position_of("layers.0").label == "layers.0"
+    assert position_of("bert.pooler.dense").label == "pooler"
+    assert position_of("pre_classifier").label == "pre_classifier"

@@ -48,6 +48,8 @@ def test_the_sentence_names_the_highest_and_the_table_all():
     assert BLOCKS is not None
     values = dict.fromkeys(SHAPES, 1.0) | {QUERY: 3.0}
     assert map_sentence(MAP_MEASURES["new"], values).startswith(f"Highest in {QUERY}: 3 of the 10 strongest")
+    same = map_sentence(MAP_MEASURES["new"], dict.fromkeys(SHAPES, 0.0))
+    assert same == f"The same in all {len(SHAPES)} layers: 0 of the 10 strongest directions are new."
     table = map_numbers(BLOCKS, {"Rank": values}).set_index("Layer")
     assert table["Rank"].to_dict() == values
     assert table.loc[QUERY, ["Block", "Role", "Kind"]].tolist() == ["1", "attention", "query"]

@@ -20,6 +20,7 @@ from core.study.weights.directions import count_new
 from core.study.weights.layer_map import MAP_MEASURES
 from core.study.weights.rank import cut_curves
 from core.study.weights.scores import DRAW_SEED, logits_at, scaled_networks
+from core.study.weights.spectrum import singular_values, spectrum, truncations
 from core.study.weights.strength import layer_alone, strength_curve, switches
 from core.study.weights.subspace import directions, strongest
 from tests.study.transformers_changed import adapted_transformer, full_transformer, text_exam, texts, tiny_spec
@@ -157,3 +158,19 @@ def test_what_the_map_shows_is_measured_on_the_layer():
     assert found["change"] == pytest.approx(100 * np.linalg.norm(delta) / np.linalg.norm(weight))
     before, after = (np.linalg.svd(each)[0] for each in (weight, weight + delta))
     assert found["new"] == count_new(weight, delta) == (np.abs(after[:, :10].T @ before).max(axis=1) < 0.5).sum()
+
+
+@pytest.mark.parametrize("shape", [(70, 70), (64, 200), (200, 64), (9, 6)])
+@pytest.mark.parametrize("rank", [0, 1, 5, 6])
+def test_cuts_of_large_matrices_are_the_nearest_of_their_rank(shape, rank):
+    matrix = np.random.default_rng(0).normal(size=shape)
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    np.testing.assert_allclose(singular_values(matrix), values, rtol=1e-9)
+    (cut,) = truncations(matrix, [rank])
+    np.testing.assert_allclose(cut, (left[:, :rank] * values[:rank]) @ right[:rank], atol=1e-9)
+
+
+def test_a_large_matrix_of_low_rank_has_as_many_singular_values():
+    rng = np.random.default_rng(0)
+    low = rng.normal(size=(100, 4)) @ rng.normal(size=(4, 80))
+    assert spectrum(low, low).rank == 4

@@ -186,7 +186,7 @@ def test_the_contribution_of_a_layer_is_what_is_lost_without_it():
 def test_the_amplification_table_has_the_factor_and_that_of_a_random_delta():
     weight = np.diag([4.0, 2.0, 1.0])
     table = amplification_text([("LoRA r=1", amplification(2 * weight, weight, 1))])
-    assert table["Amplification"].tolist() == ["2.0 ×"]
+    assert table["Amplification"].tolist() == ["2.00 ×"]
     assert table["‖UᵀWV‖ along W"].tolist() == ["4.00"]
 
 

@@ -85,7 +85,7 @@ def layer_map(
         frame: its colour.
     """
     low, high = min(values.values(), default=0.0), max(values.values(), default=0.0)
-    shares = {path: (value - low) / (high - low) if high > low else 1.0 for path, value in values.items()}
+    shares = {path: (value - low) / (high - low) if high > low else 0.0 for path, value in values.items()}
     colours = dict(zip(shares, sample_colorscale(SCALE, list(shares.values())), strict=True))
     tiles = []
     for path, (row, column) in blocks.places.items():
@@ -126,6 +126,8 @@ def map_sentence(measure: MapMeasure, values: Mapping[str, float]) -> str:
     """Say in a sentence where a measure is highest and what it mostly is; empty if no layer was changed."""
     if not values:
         return ""
+    if len(set(values.values())) == 1:
+        return f"The same in all {len(values)} layers: {measure.long(next(iter(values.values())))}."
     path = max(values, key=lambda each: values[each])
     middle = float(np.median(list(values.values())))
     return f"Highest in {path}: {measure.long(values[path])}. Median of {len(values)} layers: {measure.short(middle)}."

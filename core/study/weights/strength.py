@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
+from core.methods.blocks import position_of
 from core.methods.targets import ROLES, role_of
 from core.study.weights.change import REST, WeightChange
 from core.study.weights.scores import Exam, Scores
@@ -24,6 +25,8 @@ COARSE_STEP = 0.5
 
 MAX_SWITCHED = 6
 """Number of layers of which every combination is evaluated in a second or two."""
+
+ROLE_ORDER: Mapping[str, int] = {role: place for place, role in enumerate(ROLES)}
 
 OTHER = "other layers"
 """Name of the layers without a role together."""
@@ -103,17 +106,25 @@ class Switches:
 
 def switch_groups(change: WeightChange) -> dict[str, tuple[str, ...]]:
     """What can be switched: each layer that training changed, or, if there are more than :data:`MAX_SWITCHED`, the
-    layers of each role; and everything else, if it changed.
+    layers of each role, or of each name in a block if all have one role; and everything else, if it changed.
     """
     layers = change.changed_layers
     rest = (REST,) if change.changed_elsewhere else ()
     if len(layers) + len(rest) <= MAX_SWITCHED:
         return {part: (part,) for part in (*layers, *rest)}
-    roles: dict[str, list[str]] = {}
+    groups = _grouped(layers, lambda path: role_of(path) or OTHER)
+    if len(groups) == 1 and not rest:
+        named = _grouped(layers, lambda path: position_of(path).name)
+        groups = named if len(named) <= MAX_SWITCHED else groups
+    ordered = {name: groups[name] for name in sorted(groups, key=lambda name: ROLE_ORDER.get(name, len(ROLE_ORDER)))}
+    return ordered | ({REST: rest} if rest else {})
+
+
+def _grouped(layers: Sequence[str], name: Callable[[str], str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
     for path in layers:
-        roles.setdefault(role_of(path) or OTHER, []).append(path)
-    groups = {role: tuple(roles[role]) for role in (*ROLES, OTHER) if role in roles}
-    return groups | ({REST: rest} if rest else {})
+        found.setdefault(name(path), []).append(path)
+    return {each: tuple(paths) for each, paths in found.items()}
 
 
 def switches(change: WeightChange, exam: Exam) -> Switches:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from core.study.weights.spectrum import Array, rounding
+from core.study.weights.spectrum import MIN_GRAM_RATIO, MIN_GRAM_SIZE, Array, gram, is_wide, rounding, singular_values
 
 Side = Literal["outputs", "inputs"]
 
@@ -24,9 +24,6 @@ INTRUDER_THRESHOLD = 0.5
 
 INTRUDER_TOP = 10
 """Directions of W + ΔW that are looked at, the strongest first."""
-
-MIN_GRAM_SIZE = 64
-"""Size of the smaller side from which on eigenvectors of M Mᵀ are faster than singular vectors of M."""
 
 
 def directions(matrix: Array, side: Side, limit: int | None = None) -> Array:
@@ -55,12 +52,11 @@ def strongest(matrix: Array, side: Side, limit: int | None = None) -> Array:
 
     Args: as of :func:`directions`.
     """
-    size, wide = min(matrix.shape), matrix.shape[0] <= matrix.shape[1]
+    size, wide = min(matrix.shape), is_wide(matrix)
     kept = size if limit is None else min(limit, size)
     if size >= MIN_GRAM_SIZE:
-        gram = matrix @ matrix.T if wide else matrix.T @ matrix
-        values, vectors = linalg.eigh(gram, subset_by_index=(size - kept, size - 1))
-        if values[0] > 1e-10 * values[-1]:
+        values, vectors = linalg.eigh(gram(matrix), subset_by_index=(size - kept, size - 1))
+        if values[0] > MIN_GRAM_RATIO * values[-1]:
             own = np.ascontiguousarray(vectors[:, ::-1])
             if wide == (side == "outputs"):
                 return own
@@ -156,11 +152,11 @@ def amplification(delta: Array, weight: Array, rank: int) -> Amplification:
     """
     left, right = directions(delta, "outputs", rank), directions(delta, "inputs", rank)
     kept = left.shape[1]
-    strongest = np.linalg.svd(weight, compute_uv=False)[:kept]
+    largest = singular_values(weight)[:kept]
     return Amplification(
         delta=float(np.linalg.norm(left.T @ delta @ right)),
         along_delta=float(np.linalg.norm(left.T @ weight @ right)),
-        along_weight=float(np.linalg.norm(strongest)),
+        along_weight=float(np.linalg.norm(largest)),
         along_random=kept * float(np.linalg.norm(weight)) / math.sqrt(weight.size),
     )
 
@@ -265,7 +261,7 @@ def random_likeness(
         (draws, k)
     """
     rng, (out, inputs) = np.random.default_rng(0), delta.shape
-    values = np.linalg.svd(delta, compute_uv=False)
+    values = singular_values(delta)
     # Values that are rounding would only cost time.
     values = values[values > rounding(delta.shape, values)]
     known, found = strongest(weight, side), []

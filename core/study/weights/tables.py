@@ -35,7 +35,7 @@ def spectrum_text(arms: Sequence[Arm], spectra: SpectraOf, share: float = ENERGY
         f"Rank for {percent(100 * share, 0)}": (lambda found: found.rank_holding(share), 1),
         "Effective rank": (lambda found: found.effective_rank, 1),
         "Stable rank": (lambda found: found.stable_rank, 1),
-        "‖ΔW‖ / ‖W‖": (lambda found: found.relative_norm, 2),
+        "‖ΔW‖ / ‖W‖": (lambda found: found.relative_norm, 4),
     }
     rows = []
     for path in _paths(arms, spectra):
@@ -86,8 +86,8 @@ def amplification_text(rows: Sequence[tuple[str, Amplification]]) -> pd.DataFram
             "‖UᵀWV‖ along ΔW": [number_text(found.along_delta) for _, found in rows],
             "‖UᵀWV‖ along W": [number_text(found.along_weight) for _, found in rows],
             "‖UᵀWV‖, random": [number_text(found.along_random) for _, found in rows],
-            "Amplification": [f"{number_text(found.factor, 1)} ×" for _, found in rows],
-            "Of a random ΔW": [f"{number_text(found.random_factor, 1)} ×" for _, found in rows],
+            "Amplification": [f"{number_text(found.factor)} ×" for _, found in rows],
+            "Of a random ΔW": [f"{number_text(found.random_factor)} ×" for _, found in rows],
         },
         dtype=object,
     )

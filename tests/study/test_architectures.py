@@ -1,0 +1,91 @@
+"""What Learn draws and counts of a transformer is what PEFT trains in the real one."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from core.engine.target_choices import target_choices
+from core.errors import LoRAError
+from core.methods.dora import DoRASpec
+from core.methods.lora import LoRASpec
+from core.methods.parameters import count_parameters
+from core.networks.library.known import KNOWN
+from core.study.learn.architectures import CONFIGS, adapted, alt_text, kinds_table, known_architectures
+from pages.learn.network_drawing import network_drawing
+from tests.study.transformers_changed import tiny_spec
+
+SVG = "{http://www.w3.org/2000/svg}"
+PUBLISHED = {"minilm": 22_713_216, "smollm2": 134_515_008}
+"""Parameters of the encoder and decoder, from huggingface.co; MiniLM's package has its 512 position ids as well."""
+
+names = pytest.mark.parametrize("name", [known.name for known in KNOWN])
+
+
+def real(name: str) -> torch.nn.Module:
+    values = json.loads((CONFIGS / f"{name}.json").read_text())
+    kind = values.pop("model_type")
+    with torch.device("meta"):
+        return AutoModelForSequenceClassification.from_config(AutoConfig.for_model(kind, **values, num_labels=2))
+
+
+@names
+def test_every_known_network_can_be_drawn_and_has_its_published_size(name):
+    found = adapted(known_architectures()[name], LoRASpec.of(rank=8))
+    assert found.parameters == count_parameters(real(name))
+    assert found.parameters - found.head == PUBLISHED[name]
+
+
+# PEFT asks transformers for what that calls otherwise now.
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+@names
+@pytest.mark.parametrize("method", [LoRASpec, DoRASpec])
+def test_each_choice_of_layers_trains_what_peft_trains(name, method):
+    spec = known_architectures()[name]
+    choices = target_choices(spec)
+    for chosen in choices.groups:
+        targets = choices.targets([chosen])
+        found = adapted(spec, method.of(rank=8, target_modules=targets))
+        paths = [path for kind in found.kinds for path in kind.chosen]
+        config = LoraConfig(r=8, target_modules=paths, task_type="SEQ_CLS", use_dora=method is DoRASpec)
+        peft = get_peft_model(real(name), config, low_cpu_mem_usage=True)
+        assert found.adapters + found.head == count_parameters(peft, trainable=True), chosen
+        assert sorted(paths) == sorted(choices.groups[chosen])
+        if method is LoRASpec:
+            assert kinds_table(found, 8)["lora_all"].sum() == found.adapters
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "deberta-v2", "modernbert"])
+@pytest.mark.parametrize("targets", [("attention",), ("feed-forward",), ("all-linear",)])
+def test_drawings_stay_in_their_frame_and_colour_the_chosen_layers(kind, targets):
+    found = adapted(tiny_spec(kind), LoRASpec.of(rank=2, target_modules=targets))
+    root = ElementTree.fromstring(network_drawing(found))
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    boxes = list(root.iter(f"{SVG}rect"))
+    for box in boxes:
+        x, y, w, h = (float(box.attrib[name]) for name in ("x", "y", "width", "height"))
+        assert 0 <= x < x + w <= width
+        assert 0 <= y < y + h <= height
+    assert sum(box.attrib["class"] == "lora" for box in boxes) == sum(bool(each.chosen) for each in found.kinds)
+    shown = [text.text or "" for text in root.iter(f"{SVG}text")]
+    assert f"{found.blocks} blocks like this" in shown
+    assert all(each.column.label in shown for each in found.kinds)
+    assert f"{found.blocks} blocks" in alt_text(found)
+
+
+def test_a_layer_that_is_chosen_in_some_blocks_says_in_how_many():
+    spec = known_architectures()["minilm"]
+    choices = target_choices(spec)
+    targets = choices.targets(["attention.self.query"], [4, 5])
+    found = adapted(spec, LoRASpec.of(rank=8, target_modules=targets))
+    assert "2 of 6 · 384 → 384" in network_drawing(found)
+
+
+def test_a_rank_that_no_layer_can_have_is_refused():
+    with pytest.raises(LoRAError, match="Rank 128 is above 16"):
+        adapted(tiny_spec("bert"), LoRASpec.of(rank=128))
