@@ -74,6 +74,7 @@ SLOW = [
     *("pages/test_experiment_actions.py", "pages/test_one_verdict.py", "pages/test_current_experiment.py"),
     *("pages/test_estimated_cost.py", "pages/test_learn.py", "pages/test_text_pages.py", "study/test_text_results.py"),
     *("pages/test_runs_page.py", "pages/test_sweep_page.py", "pages/test_weights_page.py"),
+    *("pages/test_weights_transformer.py", "training/test_threads.py", "web/test_predict.py"),
     *("web/test_connections.py", "web/test_every_door.py", "web/test_login.py", "web/test_start.py"),
     "web/test_token.py",
 ]

@@ -24,11 +24,12 @@ from core.training.evaluation import predict
 from core.training.frozen import KnownTexts, Resumed, frozen_blocks
 from core.training.ledger import Ledger
 
-READ_COPIES, SAVED_COPIES, ADAPTER_COPIES = 2, 2, 4
-"""Copies of a network in memory while the file of a base is read, while one is written, and while an adapter file is
-made and checked, beside the network that was trained. Runs of a bank do this one after the other."""
+START_COPIES, SAVED_COPIES, ADAPTER_COPIES = 4, 2, 2
+"""Copies of a network in memory while one is read: its bytes, the tensors in them, the network, and what transformers
+keeps meanwhile; and beside the network that was trained, while a file of it is written, and while an adapter file is
+made and checked. Runs of a bank do each of these one after the other."""
 
-OVERHEAD = 48 * 2**20
+OVERHEAD = 64 * 2**20
 """Bytes in addition: buffers of the matrix libraries on several threads, and fragmentation of the allocator."""
 
 
@@ -68,13 +69,16 @@ def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
         LoRAError: adapters do not fit the network.
     """
     first = specs[0]
-    training = sum(step_memory(spec.network, spec.method, spec.optim, sizes.trained) for spec in specs)
+    steps = [_step(spec.network, spec.method.shape(), _plain(spec.optim), sizes.trained) for spec in specs]
+    activations, training = sum(step[0] for step in steps), sum(step[1] for step in steps)
     shapes = {(spec.network, spec.method.shape()) for spec in specs}
     frozen = max(frozen_blocks(*shape).kept_bytes(sizes.tokens) for shape in shapes)
     network = 4 * max(_parameters(*shape) for shape in shapes)
-    copies = ADAPTER_COPIES if first.role is Role.ADAPTER else max(SAVED_COPIES, READ_COPIES if first.base else 0)
+    copies = ADAPTER_COPIES if first.role is Role.ADAPTER else SAVED_COPIES
     evaluation = _evaluation(first.network, sizes.longest)
-    return training + frozen + bool(first.base) * network + max(copies * network, evaluation) + OVERHEAD
+    at_start = (START_COPIES + len(specs) - 1) * network
+    later = training + frozen + max(activations, copies * network, evaluation)
+    return bool(first.base) * network + max(at_start, later) + OVERHEAD
 
 
 def step_memory(network: NetworkSpec, method: MethodSpec, optim: OptimSpec, longest: int) -> int:
@@ -86,8 +90,13 @@ def step_memory(network: NetworkSpec, method: MethodSpec, optim: OptimSpec, long
         optim: batch size, parts of a batch, and precision.
         longest: tokens per text.
     """
-    plain = OptimSpec.of(batch_size=optim.part_size, precision=optim.precision, clip=optim.clip)
-    return _step(network, method.shape(), plain, longest)
+    activations, training = _step(network, method.shape(), _plain(optim), longest)
+    return activations + training
+
+
+def _plain(optim: OptimSpec) -> OptimSpec:
+    """The settings that change the memory of a step."""
+    return OptimSpec.of(batch_size=optim.part_size, precision=optim.precision, clip=optim.clip)
 
 
 @lru_cache(maxsize=256)
@@ -97,7 +106,8 @@ def _parameters(spec: NetworkSpec, method: MethodSpec) -> int:
 
 
 @lru_cache(maxsize=256)
-def _step(spec: NetworkSpec, method: MethodSpec, optim: OptimSpec, longest: int) -> int:
+def _step(spec: NetworkSpec, method: MethodSpec, optim: OptimSpec, longest: int) -> tuple[int, int]:
+    """Bytes of a step's activations, and of weights, gradients and moments."""
     network, frozen = untrained(spec, method), frozen_blocks(spec, method)
     texts = spec.examples(optim.batch_size, None, longest)
     rows = torch.empty(1, 1, optim.batch_size, dtype=torch.int64, device="meta")
@@ -112,7 +122,7 @@ def _step(spec: NetworkSpec, method: MethodSpec, optim: OptimSpec, longest: int)
         stepper.rehearse(rows)
         peak, gradients = int(ledger.peak), int(ledger.live)
     # Gradients are part of the peak, and of the bytes of training.
-    return max(peak - gradients, 0) + training_bytes(network)
+    return max(peak - gradients, 0), training_bytes(network)
 
 
 @lru_cache(maxsize=256)
