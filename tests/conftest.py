@@ -75,6 +75,7 @@ SLOW = [
     *("pages/test_estimated_cost.py", "pages/test_learn.py", "pages/test_text_pages.py", "study/test_text_results.py"),
     *("pages/test_runs_page.py", "pages/test_sweep_page.py", "pages/test_weights_page.py"),
     *("pages/test_weights_transformer.py", "training/test_threads.py", "web/test_predict.py"),
+    "study/test_language_models.py",
     *("web/test_connections.py", "web/test_every_door.py", "web/test_login.py", "web/test_start.py"),
     "web/test_token.py",
 ]

@@ -11,11 +11,12 @@ from core.lab import Lab
 from core.store.record import Run
 from core.study.weights.change import WeightChange
 from core.study.weights.changes import Changes
+from core.study.weights.decomposition import Array, singular_values
 from core.study.weights.directions import MAX_DIRECTIONS, Newness, ScalingCheck, newness, rank_of, scaling_check
 from core.study.weights.layer_map import MAP_MEASURES
 from core.study.weights.rank import CutCurve, cut_curves
 from core.study.weights.scores import PartName, Scores, read_exam
-from core.study.weights.spectrum import Array, Spectrum, singular_values
+from core.study.weights.spectrum import Spectrum
 from core.study.weights.strength import StrengthCurve, Switches, layer_alone, strength_curve, switches
 from core.study.weights.subspace import Amplification, Side, amplification, directions
 

@@ -379,7 +379,7 @@ def test_more_layers_than_can_be_switched_one_by_one_are_switched_together(
 ) -> None:
     monkeypatch.setattr("core.study.weights.strength.MAX_SWITCHED", 1)
     st.cache_data.clear()
-    run = done.of("LoRA r=2")
+    run = done.of("LoRA r=4")
     app = draw("weights", experiment=done.experiment.id, run=run.id, view="Alpha and layers")
     assert not app.error
     assert [toggle.label for toggle in app.toggle] == ["other layers · 2 layers"]

@@ -16,11 +16,12 @@ from core.methods.lora import LoRASpec
 from core.networks.forward import forward
 from core.networks.modes import evaluating
 from core.study.weights.change import REST, layer_shapes
+from core.study.weights.decomposition import singular_values
 from core.study.weights.directions import count_new
 from core.study.weights.layer_map import MAP_MEASURES
 from core.study.weights.rank import cut_curves
 from core.study.weights.scores import DRAW_SEED, logits_at, scaled_networks
-from core.study.weights.spectrum import singular_values, spectrum, truncations
+from core.study.weights.spectrum import spectrum, truncations
 from core.study.weights.strength import layer_alone, strength_curve, switches
 from core.study.weights.subspace import directions, strongest
 from tests.study.transformers_changed import adapted_transformer, full_transformer, text_exam, texts, tiny_spec

@@ -14,7 +14,8 @@ from core.errors import LoRAError
 from core.lab import Lab
 from core.methods.merging import adapted_layers, base_copy
 from core.study.weights.change import WeightChange, read_change
-from core.study.weights.scores import Exam, Part, judged, logits_at, one_thread, read_exam
+from core.study.weights.decomposition import one_thread
+from core.study.weights.scores import Exam, Part, judged, logits_at, read_exam
 from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, strength_curve, strengths, switches
 from core.training.evaluation import BATCH, evaluate
 from tests.conftest import BOTH, DIGITS, finish, short

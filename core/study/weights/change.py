@@ -22,8 +22,8 @@ from core.networks.network import NetworkSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import best_arm, chosen_arms, is_adapter
+from core.study.weights.decomposition import Array
 from core.study.weights.spectrum import (
-    Array,
     LayerArrays,
     Spectrum,
     delta_weights,

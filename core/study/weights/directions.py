@@ -10,8 +10,9 @@ import numpy as np
 
 from core.methods.layers import AdaptedLinear
 from core.study.weights.change import WeightChange
+from core.study.weights.decomposition import Array
 from core.study.weights.scores import Exam, Scores
-from core.study.weights.spectrum import Array, with_weights
+from core.study.weights.spectrum import with_weights
 from core.study.weights.subspace import (
     INTRUDER_THRESHOLD,
     INTRUDER_TOP,

@@ -15,10 +15,11 @@ import plotly.graph_objects as go
 
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import layout_of
+from core.study.weights.decomposition import Array
 from core.study.weights.directions import ScalingCheck
 from core.study.weights.rank import CutCurve
 from core.study.weights.scores import On, Scores
-from core.study.weights.spectrum import Array, Spectrum
+from core.study.weights.spectrum import Spectrum
 from core.study.weights.strength import StrengthCurve
 from core.study.weights.subspace import Intruders
 from core.wording.numbers import percent

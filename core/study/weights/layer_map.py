@@ -11,8 +11,9 @@ from plotly.colors import sample_colorscale
 
 from core.methods.blocks import OUTSIDE, Blocks, Column
 from core.study.figures.heat_map import SCALE, HeatMap, Tile, ink_on
+from core.study.weights.decomposition import Array
 from core.study.weights.directions import count_new
-from core.study.weights.spectrum import ENERGY, Array, Spectrum
+from core.study.weights.spectrum import ENERGY, Spectrum
 from core.study.weights.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
 from core.wording.numbers import count_text, number_text, percent
 

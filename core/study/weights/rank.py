@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.study.weights.change import WeightChange
+from core.study.weights.decomposition import Array
 from core.study.weights.scores import Exam, Scores
-from core.study.weights.spectrum import Array, cut_networks
+from core.study.weights.spectrum import cut_networks
 
 TOLERANCE = 0.5
 """Default for the points of accuracy that a cut ΔW may lose."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
@@ -26,7 +25,7 @@ from core.networks.modes import evaluating
 from core.networks.perceptron import MultilayerPerceptron
 from core.store.record import Run
 from core.study.weights.change import REST, WeightChange
-from core.study.weights.spectrum import Array
+from core.study.weights.decomposition import Array, one_thread
 from core.training.evaluation import Evaluation, batch_of, evaluate, judge
 
 PartName = Literal["validation", "test"]
@@ -238,17 +237,6 @@ def _logits_of_chain(change: WeightChange, x: Tensor, strengths: Sequence[Streng
             else:
                 h = module(h)
         yield h
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Use only the calling thread: while runs are trained, a second one makes products ten times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _judged(network: nn.Module, part: Part | None) -> Evaluation | None:

@@ -21,17 +21,18 @@ from core.errors import BaseMismatchError, LoRAError
 from core.methods.heads import head_paths, is_in_head
 from core.methods.layers import AdaptedLinear
 from core.methods.linear import features, is_linear, is_transposed
-
-Array = NDArray[np.float64]
+from core.study.weights.decomposition import (
+    Array,
+    is_large,
+    projected,
+    rounding,
+    short_vectors,
+    singular_values,
+    singular_vectors,
+)
 
 ENERGY = 0.9
 """Share of ‖ΔW‖² that the rank of a spectrum holds, where no other is asked for."""
-
-MIN_GRAM_SIZE = 64
-"""Length of the shorter side from which on eigenvectors of M Mᵀ are faster than singular vectors of M."""
-
-MIN_GRAM_RATIO = 1e-10
-"""Smallest eigenvalue of M Mᵀ, as a share of the largest, that is not lost in rounding."""
 
 
 class LayerArrays(Mapping[str, Array]):
@@ -226,30 +227,6 @@ def spectrum(delta: Array, weight: Array) -> Spectrum:
     return _spectrum(singular_values(delta), delta.shape, weight)
 
 
-def singular_values(matrix: Array) -> Array:
-    """The singular values of a matrix, the largest first; of a large one faster than by its decomposition.
-
-    They are the roots of the eigenvalues of M Mᵀ, unless one is below 10⁻⁵ of the largest: squares of these are lost in
-    rounding.
-    """
-    if min(matrix.shape) >= MIN_GRAM_SIZE:
-        squares = np.linalg.eigvalsh(gram(matrix))[::-1]
-        if squares[-1] > MIN_GRAM_RATIO * squares[0]:
-            return np.asarray(np.sqrt(squares))
-    return np.asarray(np.linalg.svd(matrix, compute_uv=False))
-
-
-def gram(matrix: Array) -> Array:
-    """The smaller one of M Mᵀ and Mᵀ M, whose eigenvectors are the singular vectors of M on its shorter side."""
-    return np.asarray(matrix @ matrix.T if is_wide(matrix) else matrix.T @ matrix)
-
-
-def is_wide(matrix: Array) -> bool:
-    """Whether a matrix has at most as many rows as columns."""
-    rows, columns = matrix.shape
-    return bool(rows <= columns)
-
-
 def adapter_spectrum(layer: AdaptedLinear, weight: Array) -> Spectrum:
     """:func:`spectrum` of an adapter whose ΔW is s · (A B)ᵀ, from matrices of its rank instead of the layer's size.
 
@@ -262,7 +239,7 @@ def adapter_spectrum(layer: AdaptedLinear, weight: Array) -> Spectrum:
     first, second = _array(layer.lora.A), _array(layer.lora.B.T)
     upper: list[Array] = [np.linalg.qr(each)[1] for each in (first, second)]
     core = upper[0] @ upper[1].T
-    found = abs(layer.lora.scaling) * np.linalg.svd(core, compute_uv=False)
+    found = abs(layer.lora.scaling) * singular_values(core)
     values = np.zeros(min(weight.shape))
     kept = min(len(found), len(values))
     values[:kept] = found[:kept]
@@ -272,18 +249,6 @@ def adapter_spectrum(layer: AdaptedLinear, weight: Array) -> Spectrum:
 def _spectrum(values: NDArray[np.floating], shape: tuple[int, ...], weight: Array) -> Spectrum:
     values = np.asarray(values, dtype=np.float64)
     return Spectrum(np.where(values > rounding(shape, values), values, 0.0), float(np.linalg.norm(weight)))
-
-
-def rounding(shape: tuple[int, ...], values: NDArray[np.floating]) -> float:
-    """The size up to which singular values of a float64 matrix are rounding: σ₁ · max(out, in) · ε.
-
-    The customary tolerance of a numerical rank (Golub and Van Loan, "Matrix Computations", §5.4).
-
-    Args:
-        shape: (out, in) of the matrix.
-        values: its singular values, the largest first.
-    """
-    return float(values[0]) * max(shape) * float(np.finfo(np.float64).eps) if values.size else 0.0
 
 
 def spectra(base: nn.Module, tuned: nn.Module) -> dict[str, Spectrum]:
@@ -324,17 +289,9 @@ def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
     Yields:
         (out, in) at each rank, in this order.
     """
-    if min(delta.shape) < MIN_GRAM_SIZE:
-        left = np.linalg.svd(delta, full_matrices=False)[0]
-    else:
-        left = np.linalg.eigh(gram(delta))[1][:, ::-1]
+    vectors = short_vectors(delta)[1] if is_large(delta) else singular_vectors(delta)[0]
     for rank in ranks:
-        if rank >= min(delta.shape):
-            yield delta.copy()
-        elif is_wide(delta) or len(left) == len(delta):
-            yield left[:, :rank] @ (left[:, :rank].T @ delta)
-        else:
-            yield (delta @ left[:, :rank]) @ left[:, :rank].T
+        yield delta.copy() if rank >= min(delta.shape) else projected(delta, np.ascontiguousarray(vectors[:, :rank]))
 
 
 def cut_networks(base: nn.Module, tuned: nn.Module, ranks: Sequence[int | Mapping[str, int]]) -> Iterator[nn.Module]:

@@ -11,8 +11,8 @@ import numpy as np
 from core.methods.blocks import position_of
 from core.methods.targets import ROLES, role_of
 from core.study.weights.change import REST, WeightChange
+from core.study.weights.decomposition import Array
 from core.study.weights.scores import Exam, Scores
-from core.study.weights.spectrum import Array
 
 MAX_STRENGTH = 3.0
 """The largest multiple of the trained ΔW."""

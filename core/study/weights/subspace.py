@@ -13,9 +13,17 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
-from core.study.weights.spectrum import MIN_GRAM_RATIO, MIN_GRAM_SIZE, Array, gram, is_wide, rounding, singular_values
+from core.study.weights.decomposition import (
+    MIN_GRAM_RATIO,
+    Array,
+    is_large,
+    is_wide,
+    rounding,
+    short_vectors,
+    singular_values,
+    singular_vectors,
+)
 
 Side = Literal["outputs", "inputs"]
 
@@ -38,7 +46,7 @@ def directions(matrix: Array, side: Side, limit: int | None = None) -> Array:
     Returns:
         (out or in, k), orthonormal columns; k is the rank of the matrix or ``limit``.
     """
-    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    left, values, right = singular_vectors(matrix)
     rank = int((values > rounding(matrix.shape, values)).sum())
     kept = rank if limit is None else min(rank, limit)
     return left[:, :kept] if side == "outputs" else right[:kept].T
@@ -52,15 +60,14 @@ def strongest(matrix: Array, side: Side, limit: int | None = None) -> Array:
 
     Args: as of :func:`directions`.
     """
-    size, wide = min(matrix.shape), is_wide(matrix)
-    kept = size if limit is None else min(limit, size)
-    if size >= MIN_GRAM_SIZE:
-        values, vectors = linalg.eigh(gram(matrix), subset_by_index=(size - kept, size - 1))
-        if values[0] > MIN_GRAM_RATIO * values[-1]:
-            own = np.ascontiguousarray(vectors[:, ::-1])
-            if wide == (side == "outputs"):
+    kept = min(matrix.shape) if limit is None else min(limit, *matrix.shape)
+    if is_large(matrix):
+        values, vectors = short_vectors(matrix)
+        if values[kept - 1] > MIN_GRAM_RATIO * values[0]:
+            own = vectors[:, :kept]
+            if is_wide(matrix) == (side == "outputs"):
                 return own
-            return np.asarray((matrix if side == "outputs" else matrix.T) @ own / np.sqrt(values[::-1]))
+            return np.asarray((matrix if side == "outputs" else matrix.T) @ own / np.sqrt(values[:kept]))
     return directions(matrix, side, limit)
 
 
@@ -290,7 +297,7 @@ def scaled_directions(weight: Array, indices: Sequence[int], factors: Iterable[f
     Yields:
         (out, in) at each λ, in this order.
     """
-    left, values, right = np.linalg.svd(weight, full_matrices=False)
+    left, values, right = singular_vectors(weight)
     chosen = list(indices)
     for factor in factors:
         yield np.asarray(weight + (factor - 1) * (left[:, chosen] * values[chosen]) @ right[chosen])
