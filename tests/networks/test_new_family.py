@@ -418,7 +418,7 @@ def test_forms_ask_for_its_sizes_and_offer_its_layers(done: Done) -> None:
     assert not app.exception
     app.slider(key="pretrain-convolution-num-filters").set_value(5).run()
     app.slider(key="pretrain-convolution-dropout").set_value(0.5).run()
-    app.slider(key="pretrain-epochs").set_value(1).run()
+    app.slider(key=f"pretrain-{ConvolutionSpec.name()}-epochs").set_value(1).run()
     next(button for button in app.button if "Start pretraining" in button.label).click().run()
     assert not app.exception
     new = done.lab.runs(methods=["pretrain"])[0]
