@@ -14,7 +14,7 @@ quick: $(VENV)/.development
 	$(BIN)/pytest -q -m "not slow and not browser"
 
 test: $(VENV)/.development browser lint  ## lint, types, and the whole suite
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile
 
 soak: $(VENV)/.development browser  ## the faults and crowds of tests/soak at full size; figures in tests/README.md
 	LORA_LAB_SOAK=full $(BIN)/pytest tests/soak -s

@@ -169,8 +169,10 @@ class RunSpec(Spec):
         longest = self.network.longest_input
         if longest is not None and max(task.length for task in (self.task, self.source) if task) > longest:
             raise ValueError(f"This network reads at most {longest} tokens: choose a longest input of at most that.")
+        if self.own_base and self.role is Role.BASE:
+            raise ValueError("A pretrain run does not start from a base, so it cannot have one for each seed.")
         if self.own_base and not self.base:
-            raise ValueError("Only a run that starts from a pretrain run can have a base for each seed.")
+            raise ValueError("A network that was brought is one base for all seeds: leave a base for each seed out.")
         return self
 
     @property

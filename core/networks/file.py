@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,10 +46,12 @@ def read_network(path: Path, sha256: str | None = None) -> nn.Module:
     try:
         # Not load_file, which maps the file: truncating a mapped file kills the process that uses it.
         with path.open("rb") as file:
-            content = file.read(limit + 1)
+            # Its size first: reading up to the limit of the largest family would fill the memory.
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(limit + 1) if size <= limit else b""
     except OSError as error:
         raise NetworkFileError(f"{path.name:.80} cannot be read: {error.strerror}.") from error
-    if len(content) > limit:
+    if max(size, len(content)) > limit:
         raise NetworkFileError(f"{path.name} is larger than any network of LoRA Lab: choose another file.")
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise DamagedFileError("This network", path)

@@ -97,10 +97,12 @@ def run_file_of(content: bytes) -> RunFile:
     try:
         about = _about(content)
         file = RunFile(**about["about"], curve=safetensors.numpy.load(content))
+        lengths = {len(file.curve["loss"]), len(file.curve["seconds"])}
         sound = about["sha256"] == _digest(about["about"], file.curve) and set(file.row) == set(COLUMNS)
+        sound = sound and lengths == {int(file.curve["count"].sum())}
     except (safetensors.SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise RunFileError("This is not a copy of a run, or it is damaged.") from error
-    if not sound or {len(file.curve["loss"]), len(file.curve["seconds"])} != {int(file.curve["count"].sum())}:
+    if not sound:
         raise RunFileError("This copy of a run is damaged.")
     return file
 

@@ -27,6 +27,7 @@ from core.engine.workers import Workers
 from core.methods.lora import LoRASpec
 from core.networks.file import write_network
 from core.networks.library.networks import Networks
+from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
@@ -55,7 +56,7 @@ class Drawn(Tasks):
         labels = self.task.train.labels, self.task.validation.labels, self.task.test.labels
         return Outline(self.task.classes, *(np.arange(len(part)) for part in labels))
 
-    def get(self, spec: TaskSpec, device: torch.device | str = "cpu") -> Task:
+    def get(self, spec: TaskSpec, device: torch.device | str = "cpu", network: NetworkSpec | None = None) -> Task:
         return self.task
 
 

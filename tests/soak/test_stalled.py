@@ -47,7 +47,7 @@ def seconds_to_draw(visitor: Visitor) -> float:
 
 
 @pytest.mark.timeout(900 if FULL else 300)
-@pytest.mark.parametrize("descriptors", [1024, 256])
+@pytest.mark.parametrize("descriptors", full_or_short([1024, 256], [256]))
 def test_stalled_connections_keep_nobody_with_the_token_out(tmp_path: Path, descriptors: int) -> None:
     lab = Lab(Settings(tmp_path / "home"))  # not started, so that the server trains what it queues
     task = RunSpec.of(

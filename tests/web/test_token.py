@@ -187,7 +187,7 @@ def test_bodies_are_bounded(server: Server) -> None:
     megabyte = b"0" * 2**20
     assert visitor.status("/access", "POST", b"token=" + b"0" * 5000) == 413
     assert visitor.status("/healthz", "POST", megabyte) == 413
-    assert visitor.status("/_stcore/upload_file/s/f", "PUT", None, Content_Length=str(49 * 2**20)) == 413
+    assert visitor.status("/_stcore/upload_file/s/f", "PUT", None, Content_Length=str(257 * 2**20)) == 413
 
 
 def test_wrong_tries_are_numbered_also_side_by_side_and_right_ones_get_in(server: Server) -> None:
