@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run check quick test soak lint browser bench forecasts reports clean
+.PHONY: run check quick test suite soak lint browser bench forecasts reports clean
 
 run: $(VENV)/.runtime  ## the dashboard, at http://localhost:8501
 	$(BIN)/streamlit run app.py
@@ -13,7 +13,10 @@ check: $(VENV)/.development  ## lint, types, and the tests that need no browser 
 quick: $(VENV)/.development
 	$(BIN)/pytest -q -m "not slow and not browser"
 
-test: $(VENV)/.development browser lint  ## lint, types, and the whole suite
+test: $(VENV)/.development browser  ## lint, types, and the whole suite, side by side
+	$(MAKE) -j 2 lint suite
+
+suite: $(VENV)/.development
 	$(BIN)/pytest -n 3 --dist loadfile
 
 soak: $(VENV)/.development browser  ## the faults and crowds of tests/soak at full size; figures in tests/README.md

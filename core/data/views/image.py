@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.functional import rotate
 
 from core.data.dataset import SIDE, Dataset, ImageDataset, Images, Labels
 from core.data.examples import Examples, ImageExamples
@@ -103,10 +101,19 @@ def _transformed(images: Images, rows: NDArray[np.intp], spec: TaskSpec) -> Tens
     for start in range(0, len(rows), CHUNK):
         x = torch.from_numpy(images[rows[start : start + CHUNK]]).float().div_(255)
         if spec.rotation:
-            x = rotate(x.unsqueeze(1), spec.rotation, InterpolationMode.BILINEAR)
+            x = _rotated(x, spec.rotation)
         if spec.invert:
             # After the rotation, so that the empty corners become background too.
             x = 1 - x
         x = x.reshape(len(x), -1)
         out[start : start + len(x)] = x if order is None else x[:, order]
     return out
+
+
+def _rotated(x: Tensor, degrees: float) -> Tensor:
+    """Images of shape (n, side, side), rotated counter-clockwise, as (n, 1, side, side)."""
+    from torchvision.transforms import InterpolationMode  # takes a second to import, and is seldom needed
+    from torchvision.transforms.functional import rotate
+
+    rotated: Tensor = rotate(x.unsqueeze(1), degrees, InterpolationMode.BILINEAR)
+    return rotated
