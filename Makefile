@@ -20,7 +20,7 @@ suite: $(VENV)/.development
 	$(BIN)/pytest -n 3 --dist loadfile
 
 soak: $(VENV)/.development browser  ## the faults and crowds of tests/soak at full size; figures in tests/README.md
-	LORA_LAB_SOAK=full $(BIN)/pytest tests/soak -s
+	LORA_LAB_SOAK=full $(BIN)/pytest tests/soak tests/browser/test_texts_journey.py -s
 	$(BIN)/python -m tests.soak.figures
 
 lint: $(VENV)/.development

@@ -83,29 +83,35 @@ SLOW = [
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is slow; leave out, and say so, what needs MNIST at full size if LORA_LAB_DATA does not name it."""
+    """Mark what is slow; leave out, and say so, what needs MNIST at full size if LORA_LAB_DATA does not name it, and
+    what takes minutes if this is no run of `make soak`.
+    """
     slow = [TESTS / name for name in SLOW]
     for item in items:
         if any(item.path.is_relative_to(path) for path in slow):
             item.add_marker(pytest.mark.slow)
-    if os.environ.get("LORA_LAB_DATA"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("full_size")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
-        config.stash[LEFT_OUT] = len(left_out)
+    wanted = {"full_size": os.environ.get("LORA_LAB_DATA"), "minutes": os.environ.get("LORA_LAB_SOAK") == "full"}
+    counts: dict[str, int] = {}
+    for mark in (mark for mark, is_wanted in wanted.items() if not is_wanted):
+        left_out = [item for item in items if item.get_closest_marker(mark)]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
+            counts[mark] = len(left_out)
+    config.stash[LEFT_OUT] = counts
 
 
-LEFT_OUT = pytest.StashKey[int]()
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+REASONS = {
+    "full_size": "set LORA_LAB_DATA to a folder with MNIST to run them.",
+    "minutes": "they take minutes, and `make soak` runs them.",
+}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Name what was left out, so that nobody takes its silence for success."""
-    if count := config.stash.get(LEFT_OUT, 0):
-        terminalreporter.write_line(
-            f"{count} full-size tests were left out: set LORA_LAB_DATA to a folder with MNIST to run them."
-        )
+    for mark, count in config.stash.get(LEFT_OUT, {}).items():
+        terminalreporter.write_line(f"{count} tests marked {mark} were left out: {REASONS[mark]}")
 
 
 @pytest.fixture(scope="session")

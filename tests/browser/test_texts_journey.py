@@ -20,7 +20,11 @@ from core.networks.library.networks import Networks
 from core.settings import Settings
 from tests.browser.conftest import REPO, Serve, new_context
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.minutes,
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),  # in PEFT
+]
 
 SLOW = 120_000
 """Milliseconds for what trains or copies a network."""
