@@ -135,14 +135,16 @@ def test_two_runs_side_by_side_have_the_bits_of_one_after_the_other() -> None:
     rows = torch.arange(2000).view(1, 200, 10)
     optim = OptimSpec.of(learning_rate=0.01)
 
-    def run(seed: int) -> list[Tensor]:
+    def run(seed: int, module: nn.Module) -> list[Tensor]:
         torch.set_num_threads(1)
-        stepper = AutogradStepper(network(), optim, task, seed)
+        stepper = AutogradStepper(module, optim, task, seed)
         return [stepper.advance(rows), *stepper.trained(0)]
 
-    apart = [run(seed) for seed in (1, 2)]
+    # Made here: their weights are drawn from the global generator, which two threads would share.
+    first, second, third, fourth = (network() for _ in range(4))
+    apart = [run(1, first), run(2, second)]
     with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(run, (1, 2)))
+        together = list(pool.map(run, (1, 2), (third, fourth)))
     for one, other in zip(apart, together, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert not torch.equal(apart[0][0], apart[1][0])
