@@ -13,6 +13,7 @@ from core.data.uploads.parquet_pages import (
     PLAIN_DICTIONARY,
     RLE_DICTIONARY,
     PageError,
+    chunks,
     pages,
 )
 from core.data.uploads.text_table import Cell, TextTable, check_size
@@ -49,7 +50,7 @@ def read_parquet(content: bytes) -> TextTable:
         schema = about.schema.to_arrow_schema()
         names = [field.name for field in schema if _is_usable(pa, field.type)]
         check_size(about.num_rows, max(1, len(names)))
-        encodings = _encodings(content, about, set(names))
+        encodings = _encodings(content, set(names))
         # A text in a dictionary stays in one place in memory; however often rows refer to it, each costs a number.
         shared = [field.name for field in schema if _is_string(pa, field.type) and _is_shared(encodings[field.name])]
         file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=shared, pre_buffer=False)
@@ -73,31 +74,25 @@ def _is_usable(pa: Any, kind: pa.DataType) -> bool:
     return _is_string(pa, kind) or any(check(kind) for check in checks)
 
 
-def _encodings(content: bytes, about: pq.FileMetaData, names: set[str]) -> dict[str, set[int]]:
+def _encodings(content: bytes, names: set[str]) -> dict[str, set[int]]:
     """Encodings of the pages of these columns.
 
     Raises:
         DatasetError: they unpack to too much, in all, or their values do.
-        PageError: the header of a page is damaged.
+        PageError: the footer or the header of a page is damaged.
     """
     total = 0
     encodings: dict[str, set[int]] = {name: set() for name in names}
-    for group in range(about.num_row_groups):
-        row_group = about.row_group(group)
-        for number in range(row_group.num_columns):
-            chunk = row_group.column(number)
-            if chunk.path_in_schema not in names:
-                continue
-            start = chunk.data_page_offset
-            if chunk.dictionary_page_offset:
-                start = min(start, chunk.dictionary_page_offset)
-            for page in pages(content, start, chunk.total_compressed_size):
-                total += page.unpacked
-                _check_total(total)
-                if page.encoding == DELTA_BYTE_ARRAY:
-                    raise DatasetError("The file uses the encoding DELTA_BYTE_ARRAY: save it without.")
-                if page.encoding is not None:
-                    encodings[chunk.path_in_schema].add(page.encoding)
+    for chunk in chunks(content):
+        if chunk.path not in names:
+            continue
+        for page in pages(content, chunk.start, chunk.size):
+            total += page.unpacked
+            _check_total(total)
+            if page.encoding == DELTA_BYTE_ARRAY:
+                raise DatasetError("The file uses the encoding DELTA_BYTE_ARRAY: save it without.")
+            if page.encoding is not None:
+                encodings[chunk.path].add(page.encoding)
     return encodings
 
 

@@ -1,7 +1,8 @@
-"""The pages of a Parquet file, of which each is checked before anything is unpacked.
+"""The column chunks and pages of a Parquet file, of which each is checked before anything is unpacked.
 
-What a file's footer says of sizes need not be true; Arrow allocates what the header before each page says. A header is
-a struct in Thrift's compact protocol; its fields are those of ``PageHeader`` in
+What a file's footer says of sizes need not be true; Arrow allocates what the header before each page says. Arrow also
+ends the process when it is asked about the chunks of some damaged files, so the footer is read here too. Both are
+structs in Thrift's compact protocol; their fields are those of ``FileMetaData`` and ``PageHeader`` in
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
 """
 
@@ -18,13 +19,34 @@ _UNPACKED, _PACKED = 2, 3
 _VALUES = {5: 2, 8: 4}
 """Fields with the headers of data pages of both versions, and the field of each with the encoding."""
 
-MAX_DEPTH = 8
+MAX_DEPTH = 16
 MAX_ITEMS = 10_000
-"""Items of a list in a header; a page has none."""
+"""Items of a list in a header or footer: columns, row groups, and fields of the schema."""
+
+
+_GROUPS, _COLUMNS, _ABOUT = 4, 1, 3
+"""Fields with the row groups of a file, the columns of a row group, and what is said of a column chunk."""
+_PATH, _SIZE, _DATA, _DICTIONARY = 3, 7, 9, 11
+"""Fields of that: the column's path, its size in bytes, and the places of its first data page and its dictionary."""
+
+TAIL = 8
+"""Bytes behind the footer: its length, and a mark."""
 
 
 class PageError(ValueError):
-    """A header of a page is damaged."""
+    """The footer or a header of a page is damaged."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One column of a row group."""
+
+    path: str
+    """Name of the column, with those of the columns that it is in before it."""
+    start: int
+    """First byte in the file."""
+    size: int
+    """Bytes, headers of pages included."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +57,30 @@ class Page:
     """Bytes when unpacked."""
     encoding: int | None
     """Of the values; None for a dictionary."""
+
+
+def chunks(content: bytes) -> Iterator[Chunk]:
+    """Yield all column chunks of a file, by its footer.
+
+    Raises:
+        PageError: the footer is damaged.
+    """
+    end = len(content) - TAIL
+    start = end - int.from_bytes(content[end : end + 4], "little")
+    if not 0 <= start < end:
+        raise PageError("The footer is outside the file.")
+    groups = _Header(content, start, end).struct(0).get(_GROUPS)
+    for group in groups if isinstance(groups, list) else []:
+        columns = group.get(_COLUMNS) if isinstance(group, dict) else None
+        for column in columns if isinstance(columns, list) else []:
+            about = column.get(_ABOUT) if isinstance(column, dict) else None
+            if not isinstance(about, dict):
+                raise PageError("A column chunk is not described.")
+            path, size, data, dictionary = (about.get(field) for field in (_PATH, _SIZE, _DATA, _DICTIONARY))
+            if not isinstance(path, list) or not isinstance(size, int) or not isinstance(data, int):
+                raise PageError("A column chunk has no name or place.")
+            first = min(data, dictionary) if isinstance(dictionary, int) and dictionary else data
+            yield Chunk(b".".join(part for part in path if isinstance(part, bytes)).decode("utf-8"), first, size)
 
 
 def pages(content: bytes, start: int, size: int) -> Iterator[Page]:
@@ -75,7 +121,7 @@ class _Header:
         self._content, self.place, self._end = content, start, end
 
     def struct(self, depth: int) -> dict[int, object]:
-        """Read a struct, as values by field; what is no number or struct is None."""
+        """Read a struct, as values by field; truth values and fractions are None."""
         if depth > MAX_DEPTH:
             raise PageError("A header is nested too deeply.")
         fields: dict[int, object] = {}
@@ -97,26 +143,24 @@ class _Header:
             case 7:
                 self._skip(8)
             case 8:
-                self._skip(self._natural())
+                size = self._natural()
+                self._skip(size)
+                return self._content[self.place - size : self.place]
             case 9 | 10:
-                self._items(depth)
+                return self._items(depth)
             case 12:
                 return self.struct(depth + 1)
             case _:
                 raise PageError("A header has a field of an unknown type.")
         return None
 
-    def _items(self, depth: int) -> None:
+    def _items(self, depth: int) -> list[object]:
         head = self._byte()
         count, kind = head >> 4, head & 15
         count = self._natural() if count == 15 else count
         if count > MAX_ITEMS:
             raise PageError("A header has a long list.")
-        for _ in range(count):
-            if kind in (1, 2):
-                self._byte()
-            else:
-                self._value(kind, depth + 1)
+        return [self._byte() if kind in (1, 2) else self._value(kind, depth + 1) for _ in range(count)]
 
     def _skip(self, count: int) -> None:
         self.place += count
