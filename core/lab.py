@@ -228,10 +228,16 @@ class Lab(Launcher):
         return weights_digest(self.settings.runs / run.id, self.store.files(run.id)) if run.result else None
 
     def _trim(self, id: str) -> None:
-        """Delete the networks that an experiment was launched not to keep, once all of its runs have ended."""
-        experiment = self.store.experiment(id)
-        for run in unchosen(self.members(experiment)) if experiment.trim else []:
-            self.artifacts.drop_network(run.id)
+        """Delete the networks that an experiment was launched not to keep, once all of its runs have ended.
+
+        A worker calls this, which nothing here may end: a file that cannot be deleted stays, and goes with its run.
+        """
+        try:
+            experiment = self.store.experiment(id)
+            for run in unchosen(self.members(experiment)) if experiment.trim else []:
+                self.artifacts.drop_network(run.id)
+        except (LabError, OSError) as error:  # such as an experiment that somebody has deleted meanwhile
+            log.warning("Networks of experiment %s were not deleted: %s", id, error)
 
     # Restoring the store
 

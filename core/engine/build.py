@@ -13,12 +13,12 @@ from core.run_spec import RunSpec
 
 
 def network_of(spec: RunSpec, base: nn.Module | None, copied: bool = True) -> nn.Module:
-    """Build the network of a run before its first step; ``base`` is not modified.
+    """Build the network of a run before its first step.
 
     Args:
         spec: the run.
         base: the network to start from: that of a pretrain run, or one that somebody brought; None if there is none.
-        copied: whether the base is needed further; otherwise it becomes the run's network itself.
+        copied: whether ``base`` is to stay as it is; otherwise it becomes the run's network itself.
 
     Raises:
         LoRAError: the adapters do not fit the network.

@@ -219,10 +219,4 @@ def _stepper(work: Work) -> Stepper:
         method = method.but(rank=max(1, round(work.rank)))
     networks = [method.prepare(sizes.build(0), generator).to(device) for _ in range(work.members)]
     optim = OptimSpec.of(batch_size=work.batch, **dict(work.training), learning_rate=1e-4)
-    return stepper_of(
-        networks,
-        method.kind,
-        [optim] * work.members,
-        range(work.members),
-        task,
-    )
+    return stepper_of(networks, method.kind, [optim] * work.members, range(work.members), task)

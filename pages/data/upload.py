@@ -14,6 +14,7 @@ from core.spec import bounds
 from pages.data.image_upload import IMAGES
 from pages.data.text_upload import TEXTS
 from pages.data.upload_kind import UploadKind
+from pages.shared.confirm import delete_or_cancel
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.primary import on_primary
@@ -114,21 +115,7 @@ def _ask_to_delete(lab: Lab, name: str) -> None:
             if len(using) == 1
             else f"{len(using)} running or queued runs use it. Stop them or wait until they have finished."
         )
-    with st.container(horizontal=True):
-        answers = [
-            st.button(
-                on_primary("Delete"),
-                type="primary",
-                icon=":material/delete:",
-                key="delete-yes",
-                disabled=bool(using),
-                on_click=_delete,
-                args=(lab, name),
-            ),
-            st.button("Cancel", key="delete-no"),
-        ]
-    if any(answers):
-        st.rerun()
+    delete_or_cancel("delete", not using, lambda: _delete(lab, name))
 
 
 def _delete(lab: Lab, name: str) -> None:

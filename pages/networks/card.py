@@ -11,8 +11,8 @@ from core.errors import LabError
 from core.lab import Lab
 from core.networks.library.card import NetworkCard
 from core.wording.numbers import bytes_text, count_text
+from pages.shared.confirm import delete_or_cancel
 from pages.shared.literal import literal
-from pages.shared.primary import on_primary
 
 SHORT = 12
 """Characters of a digest that a card shows; the details have all of it."""
@@ -91,21 +91,7 @@ def _ask_to_delete(lab: Lab, card: NetworkCard) -> None:
             f"{'1 run starts' if len(using) == 1 else f'{count_text(len(using))} runs start'} from it: "
             f"{literal(', '.join(using[:3]))}{', …' if len(using) > 3 else ''}. Delete them first."
         )
-    with st.container(horizontal=True):
-        answers = [
-            st.button(
-                on_primary("Delete"),
-                type="primary",
-                icon=":material/delete:",
-                key="network-delete-yes",
-                disabled=bool(using),
-                on_click=_delete,
-                args=(lab, card.digest),
-            ),
-            st.button("Cancel", key="network-delete-no"),
-        ]
-    if any(answers):
-        st.rerun()
+    delete_or_cancel("network-delete", not using, lambda: _delete(lab, card.digest))
 
 
 def _delete(lab: Lab, digest: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
+import pytest
 
 from core.data.uploads import limits
 from core.errors import DatasetError
@@ -243,6 +244,17 @@ ALL = {
     for kind, cases in {"file": BAD_FILES, "zip": BAD_ZIPS, "npz": BAD_ARRAYS, "csv": BAD_TABLES}.items()
     for name, case in cases.items()
 }
+
+
+def refusal(read: Callable[[], object]) -> str:
+    """The one sentence with which a file is refused."""
+    with pytest.raises(DatasetError) as caught:
+        read()
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+    assert len(sentence) < 400
+    return sentence
 
 
 def or_sentence(ask: Callable[[], T]) -> T | str:

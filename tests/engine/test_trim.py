@@ -39,3 +39,24 @@ def test_only_the_networks_of_settings_that_were_not_chosen_go(lab: Lab, trim: b
                 lab.artifacts.path(run.id, NETWORK)
             assert any("was not kept" in text for _, text in lab.log(run.id))
     assert lab.artifacts.path(base.id, NETWORK).exists()
+
+
+def test_what_cannot_be_deleted_ends_no_worker(lab: Lab) -> None:
+    """A worker calls this for every bank; an experiment may have been deleted, and a file may be in the way."""
+    lab.workers.ended("e-deleted")
+    base = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short()))
+    arms = [(short().but(learning_rate=rate), FullSpec()) for rate in (0.01, 1e-6)]
+    experiment = lab.fine_tune(base, TURNED, arms, [0])
+    finish(lab, base.id, *experiment.runs)
+    members = lab.members(experiment)
+    chosen = {arm.key for arm in chosen_arms(members)}
+    (other,) = (run for run in members if run.spec.arm not in chosen)
+    path = lab.settings.runs / other.id / NETWORK
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)
+    with lab.store.transaction() as db:
+        db.execute("UPDATE experiments SET trim = 1 WHERE id = ?", (experiment.id,))
+    lab.workers.ended(experiment.id)
+    assert path.is_dir()
+    (after,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=TURNED, optim=short())).id)
+    assert after.result is not None

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Literal
 
 from core.data.uploads.limits import MAX_TEXT
+from core.data.uploads.lines import bounded_lines
 from core.data.uploads.text_columns import HEADINGS
 from core.data.uploads.text_table import TextTable, check_size, listed
 from core.errors import DatasetError
@@ -117,18 +118,14 @@ _SPELLED = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Yield the lines; the length of each is checked before it is copied."""
-    start, number = 0, 0
-    while start < len(text):
-        number += 1
-        end = text.find("\n", start)
-        end = len(text) if end < 0 else end + 1
-        if end - start > MAX_LINE:
-            raise DatasetError(f"Line {number} has {end - start:,} characters: the limit of a text is {MAX_TEXT:,}.")
-        if number > MAX_LINES:
-            raise DatasetError(f"The file has more than {MAX_LINES:,} lines: leave some out.")
-        yield text[start:end]
-        start = end
+    """Yield the lines. Raises: DatasetError: one is too long, or there are too many."""
+
+    def too_long(number: int, characters: int) -> str:
+        return f"Line {number} has {characters:,} characters: the limit of a text is {MAX_TEXT:,}."
+
+    return bounded_lines(
+        text, MAX_LINE, MAX_LINES, too_long, f"The file has more than {MAX_LINES:,} lines: leave some out."
+    )
 
 
 def _names(cells: list[str]) -> list[str]:

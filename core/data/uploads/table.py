@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.data.uploads.draft import Draft, Part, make_draft, numbered
 from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES, MIN_SIDE
+from core.data.uploads.lines import bounded_lines
 from core.data.uploads.pixels import Range, to_images
 from core.errors import DatasetError
 
@@ -79,18 +80,14 @@ def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Yield the lines; the length of each is checked before it is copied."""
-    start, number = 0, 0
-    while start < len(text):
-        number += 1
-        end = text.find("\n", start)
-        end = len(text) if end < 0 else end + 1
-        if end - start > MAX_LINE:
-            raise DatasetError(f"Line {number} has more than {MAX_LINE:,} characters: each line must hold one image.")
-        if number > MAX_LINES:
-            raise DatasetError(f"The file has more than {MAX_LINES:,} lines: remove the empty ones.")
-        yield text[start:end]
-        start = end
+    """Yield the lines. Raises: DatasetError: one is too long, or there are too many."""
+
+    def too_long(number: int, characters: int) -> str:
+        return f"Line {number} has more than {MAX_LINE:,} characters: each line must hold one image."
+
+    return bounded_lines(
+        text, MAX_LINE, MAX_LINES, too_long, f"The file has more than {MAX_LINES:,} lines: remove the empty ones."
+    )
 
 
 def _label_column(cells: list[str]) -> tuple[int, bool]:

