@@ -45,6 +45,9 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
     Returns:
         The exit status: 1 if a run that the comparison needs has failed.
     """
+    missing = lab.estimates.shortage([run.spec for run in lab.runs_of(new)])
+    if missing is not None:
+        print(f"Note: {missing.text}", file=sys.stderr)
     follow(lab, new)
     members = lab.members(experiment)
     bases, ended = lab.runs_of(_bases_of(members)), lab.runs_of(new)

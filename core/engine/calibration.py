@@ -38,6 +38,9 @@ TEXTS = 2
 TIMINGS, TIMING_SECONDS = 9, 0.05
 """Number of timings, and the duration of each."""
 
+FEWEST, ENOUGH_SECONDS = 3, 2.0
+"""Least number of timings, and the time after which no more than these are made of slow steps."""
+
 STEADY = 1.5
 """Maximum ratio of the third quarter of the timings to the first; above, the machine was busy."""
 
@@ -189,20 +192,25 @@ def _timed(work: Work, must_stop: Callable[[], bool]) -> Calibration:
     stepper = _stepper(made)
     batch = min(work.batch, stepper.task.num_train)
     Threads(stepper, batch, work.threads, look=look)
-    orders, count, times = len(set(stepper.seeds)), 2, []
-    for _ in range(2 + TIMINGS):
+    orders, count, begun = len(set(stepper.seeds)), 1, time.perf_counter()
+    times: list[float] = []
+
+    def enough() -> bool:
+        return len(times) >= 2 + (FEWEST if time.perf_counter() - begun > ENOUGH_SECONDS else TIMINGS)
+
+    while not enough():
         look()
         rows = torch.randint(stepper.task.num_train, (orders, count, batch), device=stepper.device)
         start = time.perf_counter()
         stepper.advance(rows).cpu()
         times.append((time.perf_counter() - start) / count)
-        count = max(2, int(TIMING_SECONDS / max(1e-6, times[-1])))
+        count = max(1, int(TIMING_SECONDS / max(1e-6, times[-1])))
     times = sorted(times[2:])  # the first ones allocate buffers
-    stepper.evaluate(0)
+    stepper.evaluate(0, look=look)
     start = time.perf_counter()
-    stepper.evaluate(0)
+    stepper.evaluate(0, look=look)
     image = (time.perf_counter() - start) / len(stepper.task.validation)
-    quarter = TIMINGS // 4
+    quarter = len(times) // 4
     scale = work.batch / batch * work.share / made.share / made.members
     return Calibration(median(times) * scale, image, times[-1 - quarter] <= STEADY * times[quarter])
 

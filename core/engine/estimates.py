@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 from core.data.tasks import Tasks
 from core.engine.calibration import Calibrator
+from core.engine.fit import Shortage, shortage
 from core.engine.forecast import Basis, Forecast, total
 from core.engine.pace import Record, Work, overhead_seconds, pace_of, records_of
 from core.engine.packing import memory_of, packed
 from core.engine.text_shape import text_shape
+from core.memory import free_bytes
 from core.run_spec import RunSpec
 from core.settings import Settings, choose_device, device_name
 from core.store.record import WAITING, Run
@@ -87,6 +89,14 @@ class Estimates:
         for bank in packed(specs, self._tasks, self._settings):
             found |= dict.fromkeys(bank, self._bank([specs[k] for k in bank], ask).training)
         return [found[k] for k in range(len(specs))]
+
+    def shortage(self, specs: Sequence[RunSpec]) -> Shortage | None:
+        """What is missing to train each of these runs in the memory that is free now; None if they fit.
+
+        Raises:
+            LabError: see :meth:`whole`.
+        """
+        return shortage(specs, self._tasks, free_bytes(choose_device(specs[0].device))) if specs else None
 
     def remaining(self, runs: Sequence[Run]) -> Forecast:
         """Until these runs have ended: those in training at their own pace, and those that wait at the pace so far.

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -211,7 +212,9 @@ class BankRun:
         # Every method is compared with the base, so one evaluation of the base serves all runs. A network that was
         # brought has no classifier yet, so there is nothing to evaluate.
         first = self.networks[0] if spec.method.starts_from_base or self.base is None else copy.deepcopy(self.base)
-        self.before = evaluate_both(first.to(self.device), self.task, self.source, "test") if self.base else None
+        self.before = (
+            evaluate_both(first.to(self.device), self.task, self.source, "test", callbacks.poll) if self.base else None
+        )
         callbacks.poll()
         start = time.perf_counter()
         stepper = stepper_for(self.networks, specs, self.task, self.source, callbacks.poll)
@@ -273,7 +276,7 @@ class BankRun:
         """
         try:
             spec, context, network = self.specs[member], self.contexts[member], self.networks[member]
-            target, old = self.stepper.evaluate(member, "test")
+            target, old = self.stepper.evaluate(member, "test", look=partial(self._look, member))
             result = self._result(member, event, step, seconds, target, old)
             probe = probe_of(self.task.test, spec.network)
             result, files = _write(spec, context, network, self.fingerprint, result, probe, self.task.class_names)
@@ -283,6 +286,12 @@ class BankRun:
                 raise  # a smaller bank may have enough
             return error
         return Outcome(result, files, stopped=isinstance(event, Stopped))
+
+    def _look(self, member: int) -> None:
+        """Say that the run goes on. Raises: LeftError: it is to be left, and evaluated by whoever resumes it."""
+        self.callbacks.checkpoint_due()
+        if self.callbacks.should_leave(member):
+            raise LeftError
 
     def _result(
         self,
@@ -295,7 +304,7 @@ class BankRun:
     ) -> Result:
         """The result of a run, evaluated on the test parts of its target and, if it has one, its source."""
         spec, network = self.specs[member], self.networks[member]
-        validation, _ = self.stepper.evaluate(member, source=False)
+        validation, _ = self.stepper.evaluate(member, source=False, look=partial(self._look, member))
         target_before, old_before = self.before or (None, None)
         self.growth.sample()
         completed = step // steps_per_epoch(self.task.num_train, spec.optim.batch_size)

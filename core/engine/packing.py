@@ -21,9 +21,14 @@ FREE_SHARE = 0.5
 """Share of the free memory that banks may use; datasets, pages and other programs need some too."""
 
 
-def memory_of(bank: Sequence[RunSpec], tasks: Tasks) -> int:
+def memory_of(bank: Sequence[RunSpec], tasks: Tasks, length: int | None = None) -> int:
     """Peak memory of training these runs together, in bytes: weights, gradients, Adam's moments, activations, the
     cached product of the first layer, and evaluation; without datasets and libraries.
+
+    Args:
+        bank: the runs.
+        tasks: where the sizes of their tasks are found.
+        length: tokens that the task's texts are cut at, where that is less than in the specs; None for as they are.
 
     Raises:
         DatasetError: the data of a task is missing.
@@ -32,12 +37,12 @@ def memory_of(bank: Sequence[RunSpec], tasks: Tasks) -> int:
     """
     first = bank[0]
     if first.network.brought is not None:
-        parts = [tasks.get(task, network=first.network) for task in (first.task, first.source) if task is not None]
-        texts = TextSizes.of(*parts)
+        source = tasks.get(first.source, network=first.network) if first.source else None
+        texts = TextSizes.of(tasks.get(first.task, network=first.network), source, length)
         if texts is not None:
             return text_memory(bank, texts)
-    source = Sizes.of(tasks.outline(first.source)) if first.source else None
-    return bank_memory(bank, Sizes.of(tasks.outline(first.task)), source)
+    other = Sizes.of(tasks.outline(first.source)) if first.source else None
+    return bank_memory(bank, Sizes.of(tasks.outline(first.task)), other)
 
 
 def bank_size(specs: Sequence[RunSpec], tasks: Tasks, settings: Settings, limit: int | None = None) -> int:

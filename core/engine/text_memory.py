@@ -23,6 +23,7 @@ from core.training.autograd import AutogradStepper
 from core.training.evaluation import predict
 from core.training.frozen import KnownTexts, Resumed, frozen_blocks
 from core.training.ledger import Ledger
+from core.training.threads import available_cores
 
 START_COPIES, SAVED_COPIES, ADAPTER_COPIES = 4, 2, 2
 """Copies of a network in memory while one is read: its bytes, the tensors in them, the network, and what transformers
@@ -45,13 +46,27 @@ class TextSizes:
     """Tokens of the longest text that is evaluated."""
 
     @classmethod
-    def of(cls, *tasks: Task) -> TextSizes | None:
-        """The sizes of a task and, if it has one, its source; None if they have no texts."""
-        parts = [part for task in tasks for part in (task.train, task.validation, task.test)]
-        texts = [part for part in parts if isinstance(part, TextExamples)]
-        if not texts:
+    def of(cls, task: Task, source: Task | None = None, length: int | None = None) -> TextSizes | None:
+        """The sizes of a task and, if it has one, its source; None if they have no texts.
+
+        Args:
+            task: what is learnt.
+            source: what the base has learnt.
+            length: tokens that the texts of the task are cut at; None for as they are.
+        """
+        own, others = _lengths(task), _lengths(source) if source else []
+        if not own:
             return None
-        return cls(sum(len(part.tokens) for part in texts), texts[0].longest, max(part.longest for part in texts))
+        if length is not None:
+            own = [part.clamp(max=length) for part in own]
+        parts = [*own, *others]
+        return cls(sum(int(part.sum()) for part in parts), int(own[0].max()), max(int(part.max()) for part in parts))
+
+
+def _lengths(task: Task) -> list[torch.Tensor]:
+    """Tokens of each text, by part; empty for a task of images."""
+    parts = (task.train, task.validation, task.test)
+    return [part.lengths for part in parts if isinstance(part, TextExamples) and len(part)]
 
 
 def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
@@ -127,9 +142,9 @@ def _step(spec: NetworkSpec, method: MethodSpec, optim: OptimSpec, longest: int)
 
 @lru_cache(maxsize=256)
 def _evaluation(spec: NetworkSpec, longest: int) -> int:
-    """Peak memory of evaluating a network, in addition to its weights and the texts."""
+    """Peak memory of evaluating a network on every core, in addition to its weights and the texts."""
     network = spec.build()
     texts = spec.examples(spec.evaluation_batch or 1, None, longest)
     with Ledger([*texts.tensors(), *network.parameters(), *network.buffers()]) as ledger, torch.no_grad():
         predict(network, texts)
-    return int(ledger.peak)
+    return int(ledger.peak) * available_cores()  # one batch each

@@ -43,7 +43,7 @@ class TransformerSpec(NetworkSpec):
         "clip": 1.0,  # one odd batch must not undo the brought weights
     }
     given_by_data = NetworkSpec.given_by_data | {"weights", "model", "config", "head"}
-    evaluation_batch = 64
+    evaluation_batch = 32
     max_bytes = 8 * 2**30
 
     weights: str = Field(

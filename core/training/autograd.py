@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -16,7 +16,7 @@ from core.networks.modes import moving_statistics, start_training
 from core.run_spec import OptimSpec
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
-from core.training.evaluation import Evaluation, evaluate_both
+from core.training.evaluation import Evaluation, evaluate_both, nothing
 from core.training.frozen import FrozenStates, Resumed
 from core.training.optimizer import Optimizer
 from core.training.random_numbers import RandomNumbers
@@ -120,11 +120,15 @@ class AutogradStepper:
         return torch.promote_types(logits.dtype, torch.float32)
 
     def evaluate(
-        self, member: int, part: EvaluationPart = "validation", source: bool = True
+        self,
+        member: int,
+        part: EvaluationPart = "validation",
+        source: bool = True,
+        look: Callable[[], None] = nothing,
     ) -> tuple[Evaluation, Evaluation | None]:
         self._write_rows()
         task, other = self._known
-        return evaluate_both(self._model, task, other if source else None, part)
+        return evaluate_both(self._model, task, other if source else None, part, look)
 
     def note(self, member: int) -> str | None:
         """A sentence on the frozen blocks; None if there are none."""

@@ -15,6 +15,7 @@ from core.data.task import EvaluationPart, Task
 from core.networks.forward import forward
 from core.networks.modes import evaluating
 from core.networks.network import spec_on
+from core.training.side_by_side import side_by_side
 
 BATCH = 8192
 """Examples per forward pass, unless the network's family has another number: enough to keep the device busy, few enough
@@ -39,7 +40,13 @@ class Evaluation:
     """(n,) int64, on the device: the label of each image, predicted among all outputs."""
 
 
-def evaluate(network: Callable[..., Tensor], examples: Examples, classes: Sequence[int]) -> Evaluation:
+def nothing() -> None:
+    """Do nothing: what is called before each batch where nobody waits for it."""
+
+
+def evaluate(
+    network: Callable[..., Tensor], examples: Examples, classes: Sequence[int], look: Callable[[], None] = nothing
+) -> Evaluation:
     """Evaluate a network.
 
     Args:
@@ -47,19 +54,27 @@ def evaluate(network: Callable[..., Tensor], examples: Examples, classes: Sequen
             a batch's inputs to (m, outputs); see :func:`core.networks.forward.forward`.
         examples: what to evaluate it on.
         classes: labels that occur in the task.
+        look: called before each batch; an exception from it ends the evaluation.
     """
-    return judge(predict(network, examples), examples.labels, classes)
+    return judge(predict(network, examples, look), examples.labels, classes)
 
 
-def predict(network: Callable[..., Tensor], examples: Examples) -> Tensor:
-    """Logits of examples, (n, outputs), computed :func:`batch_of` examples at a time, in evaluation mode."""
+def predict(network: Callable[..., Tensor], examples: Examples, look: Callable[[], None] = nothing) -> Tensor:
+    """Logits of examples, (n, outputs), computed :func:`batch_of` examples at a time, in evaluation mode.
+
+    Batches of a family that takes few at a time are computed on as many threads at once as torch uses here.
+    """
     size, order = batch_of(network), examples.by_length()
-    starts = range(0, max(len(examples), 1), size)
+    slices = [slice(start, start + size) for start in range(0, max(len(examples), 1), size)]
+    threads = torch.get_num_threads() if examples.labels.device.type == "cpu" and size < BATCH else 1
+
+    def outputs(part: slice) -> Tensor:
+        with torch.no_grad():  # every thread has its own switch
+            return forward(network, examples.batch(part if order is None else order[part]))
+
     with evaluating(network) if isinstance(network, nn.Module) else nullcontext():
-        if order is None:
-            return torch.cat([forward(network, examples.batch(slice(start, start + size))) for start in starts])
-        sorted_ = torch.cat([forward(network, examples.batch(order[start : start + size])) for start in starts])
-    return torch.empty_like(sorted_).index_copy_(0, order, sorted_)
+        found = torch.cat(side_by_side(outputs, slices, threads, look))
+    return found if order is None else torch.empty_like(found).index_copy_(0, order, found)
 
 
 def batch_of(network: object) -> int:
@@ -68,13 +83,16 @@ def batch_of(network: object) -> int:
     return (spec.evaluation_batch if spec else None) or BATCH
 
 
-@torch.no_grad()
 def evaluate_both(
-    network: Callable[..., Tensor], task: Task, source: Task | None, part: EvaluationPart
+    network: Callable[..., Tensor],
+    task: Task,
+    source: Task | None,
+    part: EvaluationPart,
+    look: Callable[[], None] = nothing,
 ) -> tuple[Evaluation, Evaluation | None]:
-    """Evaluate on one part of a task and, if given, of the source task."""
-    target = evaluate(network, task.part(part), task.classes)
-    return target, evaluate(network, source.part(part), source.classes) if source else None
+    """Evaluate on one part of a task and, if given, of the source task; ``look`` is called before each batch."""
+    target = evaluate(network, task.part(part), task.classes, look)
+    return target, evaluate(network, source.part(part), source.classes, look) if source else None
 
 
 def judge(outputs: Tensor, y: Tensor, classes: Sequence[int]) -> Evaluation:

@@ -8,7 +8,6 @@ without padding, and handed to the network in place of the blocks below.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -25,6 +24,7 @@ from core.methods.method import MethodSpec
 from core.networks.forward import forward
 from core.networks.modes import evaluating
 from core.networks.network import SPEC, NetworkSpec, spec_on
+from core.training.side_by_side import side_by_side
 from core.training.threads import available_cores
 
 STATES = "frozen_states"
@@ -227,20 +227,7 @@ class FrozenStates:
             states[places] = found[inside]
 
         with evaluating(self._network), _ending_after(last):
-            if threads == 1:
-                for rows in chunks:
-                    look()
-                    work(rows)
-                return states
-            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                jobs = [pool.submit(work, rows) for rows in chunks]
-                try:
-                    for job in jobs:
-                        look()
-                        job.result()
-                finally:
-                    for job in jobs:
-                        job.cancel()
+            side_by_side(work, chunks, threads, look)
         return states
 
 

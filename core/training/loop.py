@@ -15,6 +15,7 @@ from torch import Tensor
 from core.errors import CheckpointError
 from core.run_spec import OptimSpec
 from core.training.checkpoint import Checkpoint, Position
+from core.training.evaluation import Evaluation
 from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stopped
 from core.training.stepper import Stepper
 
@@ -90,7 +91,8 @@ def train(
     Args:
         stepper: the members, their optimisers and their data.
         optims: the training settings of each member; they share batch size and epochs.
-        stop: called for every member after each report and before each evaluation; True ends the member.
+        stop: called for every member after each report, before each evaluation, and before each batch of one; True
+            ends the member.
         spent: seconds that preparing the stepper took.
         due: called as often as ``stop``, and before it; True requests a checkpoint of every member in training.
         starts: the checkpoint of each member to resume from, all at the same step; empty to start from the first step.
@@ -143,14 +145,18 @@ def train(
         # Evaluation changes no weights, so a checkpoint requested during it holds the state before it, for all members.
         before = {k: replace(progress) for k, progress in live.items()}
         for k in list(live):
-            if due():
-                for other in live:
-                    yield other, before[other].checkpoint(stepper, other, step, epoch, done)
-            yield from _stops(stepper, live, stop, step)
-            if k not in live:
+            found = None
+            while found is None and k in live:
+                if due():
+                    for other in live:
+                        yield other, before[other].checkpoint(stepper, other, step, epoch, done)
+                yield from _stops(stepper, live, stop, step)
+                if k in live:
+                    found = _evaluated(stepper, k, due, stop)
+            if found is None:
                 continue
             progress = live[k]
-            yield k, _epoch_end(stepper, k, progress, epoch, step, n)
+            yield k, _epoch_end(stepper, k, progress, *found, epoch, step, n)
             if epoch == epochs or (progress.optim.patience and progress.stale >= progress.optim.patience):
                 del live[k]
                 if progress.best:
@@ -215,9 +221,37 @@ def _reports(
         yield k, StepLoss(first_step, own, seconds)
 
 
-def _epoch_end(stepper: Stepper, k: int, progress: _Progress, epoch: int, step: int, n: int) -> EpochEnd:
-    """Evaluate a member, and update its best epoch."""
-    validation, source = stepper.evaluate(k)
+class _StoppedError(Exception):
+    """A member is to stop while it is evaluated."""
+
+
+def _evaluated(
+    stepper: Stepper, k: int, due: Callable[[], bool], stop: Callable[[int], bool]
+) -> tuple[Evaluation, Evaluation | None] | None:
+    """Evaluate a member; None if it is to stop, which is looked for before each batch."""
+
+    def look() -> None:
+        due()  # whoever waits for checkpoints learns that training goes on; they are made after the evaluation
+        if stop(k):
+            raise _StoppedError
+
+    try:
+        return stepper.evaluate(k, look=look)
+    except _StoppedError:
+        return None
+
+
+def _epoch_end(
+    stepper: Stepper,
+    k: int,
+    progress: _Progress,
+    validation: Evaluation,
+    source: Evaluation | None,
+    epoch: int,
+    step: int,
+    n: int,
+) -> EpochEnd:
+    """What an evaluation after an epoch found, and the update of the member's best epoch."""
     if validation.loss < progress.best_loss:
         progress.best_loss, progress.kept_epoch, progress.stale = validation.loss, epoch, 0
         progress.best = stepper.trained(k) if progress.optim.keep == "best" else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -12,7 +11,8 @@ from torch import Tensor
 from core.data.task import EvaluationPart
 from core.training.autograd import AutogradStepper
 from core.training.checkpoint import Learnt
-from core.training.evaluation import Evaluation
+from core.training.evaluation import Evaluation, nothing
+from core.training.side_by_side import side_by_side
 
 
 class OneByOne:
@@ -48,13 +48,7 @@ class OneByOne:
 
     def _each(self, work: Callable[[int], None]) -> None:
         """Do some work for every member in training."""
-        active, count = self._active(), self._threads
-        if count > 1 and len(active) > 1:
-            with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                list(pool.map(work, active))
-        else:
-            for member in active:
-                work(member)
+        side_by_side(work, self._active(), self._threads)
 
     def _active(self) -> list[int]:
         return [member for member in range(self.members) if member not in self._ended]
@@ -73,9 +67,13 @@ class OneByOne:
         self._each(lambda member: self._steppers[member].rehearse(self._own(member, rows)))
 
     def evaluate(
-        self, member: int, part: EvaluationPart = "validation", source: bool = True
+        self,
+        member: int,
+        part: EvaluationPart = "validation",
+        source: bool = True,
+        look: Callable[[], None] = nothing,
     ) -> tuple[Evaluation, Evaluation | None]:
-        return self._steppers[member].evaluate(0, part, source)
+        return self._steppers[member].evaluate(0, part, source, look)
 
     def note(self, member: int) -> str | None:
         """A sentence on a member's frozen blocks; None if there are none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.data.task import EvaluationPart, Task
 from core.training.checkpoint import Learnt
-from core.training.evaluation import Evaluation
+from core.training.evaluation import Evaluation, nothing
 
 
 class Stepper(Protocol):
@@ -73,7 +73,11 @@ class Stepper(Protocol):
         ...
 
     def evaluate(
-        self, member: int, part: EvaluationPart = "validation", source: bool = True
+        self,
+        member: int,
+        part: EvaluationPart = "validation",
+        source: bool = True,
+        look: Callable[[], None] = nothing,
     ) -> tuple[Evaluation, Evaluation | None]:
         """Evaluate a member that is in training or was retired after the last step.
 
@@ -81,6 +85,7 @@ class Stepper(Protocol):
             member: number of the member.
             part: which part of the task, and of the source task, to use.
             source: whether to evaluate on the source task too, if there is one.
+            look: called before each batch; an exception from it ends the evaluation.
         """
         ...
 

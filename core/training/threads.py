@@ -24,7 +24,11 @@ ROUNDS = 5
 """Timings per count, interleaved, so that changes in load affect all counts alike."""
 
 ROUND_SECONDS = 0.02
-"""Duration of one timing."""
+"""Duration of one timing; it has two steps at least."""
+
+SLOW_STEP, SLOW_ROUNDS = 0.1, 3
+"""Steps that take longer than this many seconds are timed one at a time, in fewer rounds: they vary less, and a trial
+must not take a minute."""
 
 GAIN = 0.9
 """More threads must take less than this fraction of the time of fewer in all rounds but one; ties go to fewer."""
@@ -87,20 +91,22 @@ class Threads:
         timed = _timer(self._stepper, batch_size, look)
         single, best = timed(1), 1
         if steps * single >= WORTH_A_TRIAL:
-            single = min(timed(1) for _ in range(ROUNDS))
-            best = fastest(counts, timed) if single >= SHORT_STEP else 1
+            rounds = ROUNDS if single < SLOW_STEP else SLOW_ROUNDS
+            single = min(timed(1) for _ in range(rounds))
+            best = fastest(counts, timed, rounds) if single >= SHORT_STEP else 1
         self._stepper.use_threads(best, PATIENCE * single)
 
 
-def fastest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:
+def fastest(counts: Sequence[int], seconds: Callable[[int], float], rounds: int = ROUNDS) -> int:
     """Choose a larger count only if its second-worst time is clearly better than the median of the smaller one.
 
     Args:
         counts: candidates, in increasing order.
         seconds: measures the time of some work on a number of threads.
+        rounds: timings of each.
     """
     times: dict[int, list[float]] = {count: [] for count in counts}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for count in counts:
             times[count].append(seconds(count))
     best = counts[0]
@@ -126,6 +132,7 @@ def _timer(stepper: Stepper, batch_size: int, look: Callable[[], None]) -> Calla
         stepper.rehearse(chunk)
         return (time.perf_counter() - start) / chunk.shape[1]
 
-    timed(1, rows(2))  # warm-up: creates buffers
-    chunk = rows(max(2, int(ROUND_SECONDS / timed(1, rows(2)))))
+    timed(1, rows(1))  # warm-up: creates buffers
+    step = timed(1, rows(1))
+    chunk = rows(1 if step > SLOW_STEP else max(2, int(ROUND_SECONDS / step)))
     return lambda count: timed(count, chunk)

@@ -17,6 +17,7 @@ from core.study.arms.tuning import tuned_arms
 from pages.finetune.form import fairness, keep_networks, price_table, settings_of
 from pages.shared import forms
 from pages.shared.current import known, missing_sentence, remember
+from pages.shared.fit import fit_warning
 from pages.shared.like import fill_form
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -110,6 +111,7 @@ with cost, st.container(border=True):
         else:
             trim = keep_networks(lab, specs)
             price_table(lab, specs, seeds, base if own_bases and isinstance(base, Run) else None)
+            fit_warning(lab, specs, "finetune")
             tried = {optim.learning_rate for optim, method in arms if method.role is not Role.CONTROL}
             roles = {method.role for _, method in arms}
             if {Role.REFERENCE, Role.ADAPTER} <= roles and len(tried) == 1:

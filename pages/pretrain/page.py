@@ -14,6 +14,7 @@ from core.wording.numbers import count_text
 from pages.shared import forms
 from pages.shared.datasets import dataset_picker
 from pages.shared.estimate import time_and_memory
+from pages.shared.fit import fit_warning
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import live_panel
@@ -78,6 +79,7 @@ with cost, st.container(border=True):
                 st.metric("Trainable parameters", count_text(plan(spec.network, spec.method).trainable_parameters))
                 st.metric("Steps", count_text(lab.estimates.steps(spec)))
                 time_and_memory(lab, [spec])
+            fit_warning(lab, [spec], "pretrain")
             if st.button(
                 on_primary("Start pretraining"), type="primary", icon=":material/play_arrow:", width="stretch"
             ):

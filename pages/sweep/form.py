@@ -24,6 +24,7 @@ from core.study.arms.tuning import TuneSpec, grid_rate, rates_around
 from core.wording.numbers import count_text
 from pages.shared import forms
 from pages.shared.estimate import time_and_memory
+from pages.shared.fit import fit_warning
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.optim_form import optim_form
@@ -170,6 +171,7 @@ def _start(
         time_and_memory(lab, specs)
     span = " to ".join(dict.fromkeys(count_text(count) for count in (trained[0], trained[-1])))
     st.metric("Trainable parameters", span)
+    fit_warning(lab, specs, KEY)
     if not grid.full_learning_rates:
         st.caption("Without full fine-tuning there is no reference to judge LoRA by.")
     if st.button(

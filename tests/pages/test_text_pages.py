@@ -6,7 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from core.data.task_spec import TaskSpec
+from core.engine.packing import memory_of
 from core.lab import Lab, close_lab, open_lab
+from core.methods.lora import LoRASpec
+from core.run_spec import default_optim
 from core.settings import Settings
 from core.study.arms.forgetting_clause import NO_SOURCE
 from pages.shared.literal import literal
@@ -94,3 +98,26 @@ def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it(opened: Lab, te
     assert not app.error
     assert any("AutoModelForSequenceClassification" in code.value for code in app.code)
     assert all("None" not in code.value for code in app.code)
+
+
+def test_a_form_offers_what_would_fit_and_a_press_does_it(
+    opened: Lab, text_home: TextHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = draw("finetune", base=text_home.digest)
+    app.pills(key="finetune-methods").set_value(["lora"]).run()
+    app.select_slider(key="finetune-transformer-batch").set_value(1024).run()
+    assert not any("will not fit" in warning.value for warning in app.warning)
+    needed = memory_of(opened.specs_from(*_asked(opened, text_home))[:1], opened.tasks)
+    monkeypatch.setattr("core.engine.estimates.free_bytes", lambda device: needed - 1)
+    app.run()
+    assert any(f"{LoRASpec.of().label} will not fit" in warning.value for warning in app.warning)
+    app.button(key="finetune-fit-accumulation").click().run()
+    assert app.select_slider(key="finetune-transformer-accumulation").value > 1
+    assert not any("will not fit" in warning.value for warning in app.warning)
+
+
+def _asked(lab: Lab, text_home: TextHome) -> tuple[object, ...]:
+    network = lab.networks.spec(text_home.digest)
+    optim = default_optim(LoRASpec, network).but(batch_size=1024)
+    task = TaskSpec.of(dataset="pets", length=128)
+    return network, task, [(optim, LoRASpec.of())], range(1), "cpu"

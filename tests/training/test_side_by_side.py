@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from core.errors import LeftError
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.methods.registry import method_of
 from core.run_spec import OptimSpec
+from core.training.autograd import AutogradStepper
 from core.training.bank.choice import stepper_of
 from core.training.checkpoint import Checkpoint
+from core.training.evaluation import batch_of, predict
 from core.training.events import Done, EpochEnd, StepLoss, Stopped
 from core.training.loop import data_order, train
 from core.training.one_by_one import OneByOne
 from core.training.stepper import Stepper
 from core.training.threads import Threads
 from tests.training.tiny_texts import network_of, spec_of, task_of, texts
+
+LONG = replace(task_of(), validation=texts(150, 1))
+"""Its validation part is evaluated in several batches."""
 
 METHODS: dict[str, MethodSpec] = {"full": method_of("full"), "lora": LoRASpec.of(rank=2)}
 OPTIMS = [
@@ -103,3 +110,59 @@ def test_runs_with_other_seeds_have_batches_of_equal_length_at_each_step() -> No
     assert widths.float().std() > 2
     other = examples.batched(data_order(400, 0, 2), 8, 2)
     assert not torch.equal(examples.lengths[other].view(50, 8).amax(1), widths[0])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_evaluation_looks_before_every_batch_and_ends_where_it_is_told_to(threads: int) -> None:
+    made = AutogradStepper(network_of(spec_of("bert")), OPTIMS[0], LONG)
+    batches, looks = -(-150 // batch_of(made.network)), 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == end:
+            raise LeftError
+
+    made.use_threads(threads)
+    end = 0
+    made.evaluate(0, look=look)
+    assert looks == batches > 2
+    looks, end = 0, 2
+    with pytest.raises(LeftError):
+        made.evaluate(0, look=look)
+    assert looks == 2
+    torch.set_num_threads(1)
+
+
+def test_a_run_that_is_stopped_while_it_is_evaluated_ends_and_the_other_goes_on() -> None:
+    made = OneByOne([AutogradStepper(network_of(spec_of("bert"), k), OPTIMS[k], LONG, k) for k in range(2)])
+    asked = 0
+
+    def stop(member: int) -> bool:
+        nonlocal asked
+        asked += member == 0 and evaluating
+        return member == 0 and asked > 3  # after the loop has asked for it, and before its last batch
+
+    evaluating = False
+    found: list[tuple[int, object]] = []
+    for member, event in train(made, OPTIMS[:2], stop):
+        found.append((member, event))
+        steps = [e for m, e in found if m == 0 and isinstance(e, StepLoss)]
+        evaluating = steps[-1].first_step + len(steps[-1].losses) > made.task.num_train // 8
+    assert [event for member, event in found if member == 0 and isinstance(event, EpochEnd | Done)] == []
+    assert isinstance([event for member, event in found if member == 0][-1], Stopped)
+    assert isinstance([event for member, event in found if member == 1][-1], Done)
+
+
+def test_batches_evaluated_side_by_side_have_the_bits_of_one_after_the_other() -> None:
+    network, many = network_of(spec_of("bert")), texts(150, 1)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = predict(network, many)
+        torch.set_num_threads(2)
+        two = predict(network, many)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(one, two)
+    assert not two.requires_grad

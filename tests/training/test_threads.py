@@ -68,7 +68,7 @@ def test_a_wish_is_met_without_a_trial(task: Task) -> None:
 
 def test_a_short_step_is_not_split(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads_module, "SHORT_STEP", 10.0)
-    monkeypatch.setattr(threads_module, "fastest", lambda counts, seconds: max(counts))
+    monkeypatch.setattr(threads_module, "fastest", lambda counts, seconds, rounds: max(counts))
     assert Threads(bank(task, 1), 64, limit=2).count == 1
     monkeypatch.setattr(threads_module, "SHORT_STEP", 0.0)
     assert Threads(bank(task, 1), 64, limit=2).count == 2

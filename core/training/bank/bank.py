@@ -27,7 +27,7 @@ from core.training.bank.low_rank import LowRankShard, first_adapted, frozen
 from core.training.bank.shard import Part, Program, Shard, no_denormals
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
-from core.training.evaluation import Evaluation, judge
+from core.training.evaluation import Evaluation, judge, nothing
 from core.training.sharing import Step
 
 MIN_MEMBERS, MAX_MEMBERS = 4, 8
@@ -182,8 +182,13 @@ class Bank:
         return losses
 
     def evaluate(
-        self, member: int, part: EvaluationPart = "validation", source: bool = True
+        self,
+        member: int,
+        part: EvaluationPart = "validation",
+        source: bool = True,
+        look: Callable[[], None] = nothing,
     ) -> tuple[Evaluation, Evaluation | None]:
+        look()
         found = self._judged(member, self.task, part)
         return found, self._judged(member, self.source, part) if self.source and source else None
 

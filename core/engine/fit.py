@@ -1,0 +1,161 @@
+"""Whether runs fit in the memory that is free, before they start, and which changes of settings would make them fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from core.data.tasks import Tasks
+from core.engine.packing import memory_of
+from core.engine.target_choices import chosen_for, target_choices
+from core.methods.low_rank import LowRankSpec
+from core.run_spec import RunSpec
+from core.wording.numbers import bytes_text
+
+SHORTEST = 16
+"""Tokens below which no shorter input is suggested: it would cut off most of a sentence."""
+
+Field = Literal["accumulation", "length", "blocks"]
+"""What a change is of: parts that a batch is computed in, tokens of the longest input, or blocks with adapters."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of one setting with which all runs fit."""
+
+    field: Field
+    value: int
+    """Parts of a batch, tokens per text, or the number of the last blocks that have adapters."""
+    memory: int
+    """Bytes that the largest run takes then."""
+
+    @property
+    def text(self) -> str:
+        """What to do, and the memory of the largest run then, as in ``Cut texts at 64 tokens: 410.2 MB``."""
+        match self.field:
+            case "accumulation":
+                what = f"Compute each batch in {self.value} parts"
+            case "length":
+                what = f"Cut texts at {self.value} tokens"
+            case "blocks" if self.value == 1:
+                what = "Adapt the last block only"
+            case "blocks":
+                what = f"Adapt the last {self.value} blocks only"
+        return f"{what}: {bytes_text(self.memory)}"
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """Runs that need more memory than is free."""
+
+    label: str
+    """Of the run that needs most."""
+    memory: int
+    """Bytes that it needs."""
+    free: int
+    """Bytes that are free."""
+    fitting: tuple[str, ...]
+    """Labels of the arms that fit as they are."""
+    changes: tuple[Change, ...]
+    """The smallest change of each setting with which all fit; none for a setting that is not enough by itself."""
+
+    @property
+    def text(self) -> str:
+        """What does not fit, as in ``LoRA r=8 will not fit: it needs 9.1 GB of memory, and 4.0 GB are free.``"""
+        end = "." if self.changes or self.fitting else "; choose smaller settings, or close other programs."
+        return (
+            f"{self.label} will not fit: it needs {bytes_text(self.memory)} of memory, and {bytes_text(self.free)} "
+            f"are free{end}"
+        )
+
+    @property
+    def others(self) -> str:
+        """Which arms fit as they are, in a sentence; empty if none does."""
+        if not self.fitting:
+            return ""
+        verb = "fits as it is" if len(self.fitting) == 1 else "fit as they are"
+        return f"{', '.join(self.fitting)} {verb}."
+
+
+def shortage(specs: Sequence[RunSpec], tasks: Tasks, free: int) -> Shortage | None:
+    """What is missing to train each of these runs, even alone; None if each of them fits.
+
+    Args:
+        specs: runs on one network and one task.
+        tasks: where the sizes of their tasks are found.
+        free: bytes of free memory, see :func:`core.memory.free_bytes`.
+
+    Raises:
+        LabError: a task's data is missing, or adapters do not fit the network.
+    """
+    kinds = list({_kind(spec): spec for spec in specs}.values())
+    sizes = {spec: memory_of([spec], tasks) for spec in kinds}
+    largest = max(kinds, key=lambda spec: sizes[spec], default=None)
+    if largest is None or sizes[largest] <= free:
+        return None
+    fitting = dict.fromkeys(spec.label for spec in kinds if sizes[spec] <= free)
+    for spec in kinds:
+        if sizes[spec] > free:
+            fitting.pop(spec.label, None)
+    found = (_smallest(field, kinds, tasks, free) for field in _CHANGES)
+    return Shortage(largest.label, sizes[largest], free, tuple(fitting), tuple(change for change in found if change))
+
+
+def _kind(spec: RunSpec) -> RunSpec:
+    """A spec that is equal for runs that take the same memory: seed and learning rate do not change it."""
+    return spec.but(seed=0, optim=spec.optim.but(learning_rate=0.001))
+
+
+def _smallest(field: Field, specs: Sequence[RunSpec], tasks: Tasks, free: int) -> Change | None:
+    values, memory_with = _CHANGES[field]
+    for value in values(specs[0]):
+        memory = max(memory_with(spec, value, tasks) for spec in specs)
+        if memory <= free:
+            return Change(field, value, memory)
+    return None
+
+
+def _halves(start: int, least: int) -> Iterator[int]:
+    while (start := start // 2) >= least:
+        yield start
+
+
+def _parts(spec: RunSpec) -> Iterator[int]:
+    """Twice as many parts and so on; none for perceptrons, whose fast step computes whole batches."""
+    parts = spec.optim.accumulation
+    while spec.network.brought and (parts := 2 * parts) <= spec.optim.batch_size:
+        yield parts
+
+
+def _in_parts(spec: RunSpec, parts: int, tasks: Tasks) -> int:
+    return memory_of([spec.but(optim=spec.optim.but(accumulation=parts))], tasks)
+
+
+def _lengths(spec: RunSpec) -> Iterator[int]:
+    return _halves(spec.task.length if spec.network.brought else 0, SHORTEST)
+
+
+def _cut(spec: RunSpec, length: int, tasks: Tasks) -> int:
+    return memory_of([spec], tasks, length)
+
+
+def _blocks(spec: RunSpec) -> Iterator[int]:
+    return _halves(len(target_choices(spec.network).blocks), 1)
+
+
+def _at_the_top(spec: RunSpec, blocks: int, tasks: Tasks) -> int:
+    """Memory with adapters in the last blocks only: no activations are kept of what lies below."""
+    if isinstance(spec.method, LowRankSpec):
+        choices = target_choices(spec.network)
+        names, own = chosen_for(spec.network, spec.method.target_modules)
+        spec = spec.but(method=spec.method.but(target_modules=choices.targets(names, own[-blocks:])))
+    return memory_of([spec], tasks)
+
+
+_CHANGES: dict[Field, tuple[Callable[[RunSpec], Iterator[int]], Callable[[RunSpec, int, Tasks], int]]] = {
+    "accumulation": (_parts, _in_parts),
+    "length": (_lengths, _cut),
+    "blocks": (_blocks, _at_the_top),
+}
+"""The values that are tried for each setting, from the smallest change on, and the bytes that a run takes with one."""
