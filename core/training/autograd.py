@@ -17,6 +17,7 @@ from core.run_spec import OptimSpec
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
 from core.training.evaluation import Evaluation, evaluate_both, nothing
+from core.training.fast_network import fast
 from core.training.frozen import FrozenStates, Resumed
 from core.training.optimizer import Optimizer
 from core.training.random_numbers import RandomNumbers
@@ -48,7 +49,7 @@ class AutogradStepper:
         states: of the network's frozen blocks, which then run without dropout; None if there are none.
         """
         self.network = network
-        self._model = Resumed(network, states.frozen) if states else network
+        self._model = fast(network, Resumed(network, states.frozen) if states else network, optim.precision)
         self._note = states.sentence if states else None
         self._still = [network.get_submodule(path) for path in states.frozen.still] if states else []
         self._known = (states.on(task), states.on(source) if source else None) if states else (task, source)

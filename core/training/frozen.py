@@ -7,6 +7,7 @@ without padding, and handed to the network in place of the blocks below.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,9 @@ from core.methods.method import MethodSpec
 from core.networks.forward import forward
 from core.networks.modes import evaluating
 from core.networks.network import SPEC, NetworkSpec, spec_on
+from core.training.products import fast_layers, is_supported
 from core.training.side_by_side import side_by_side
+from core.training.swapped import Forward, Swapped, own_forward
 from core.training.threads import available_cores
 
 STATES = "frozen_states"
@@ -150,16 +153,35 @@ class Resumed(nn.Module):
         """
         super().__init__()
         self.network = network
-        self._skipped = [network.get_submodule(path) for path in frozen.paths]
-        self._empty = frozen.empty
+        self._known = threading.local()
+        """Has ``states`` on a thread that computes from states: threads may evaluate different batches at once."""
+        skipped, empty = [network.get_submodule(path) for path in frozen.paths], frozen.empty
+        self._swapped = Swapped({block: self._passed(block, block is skipped[-1], empty) for block in skipped})
         setattr(self, SPEC, spec_on(network))
 
     def forward(self, **batch: Tensor) -> Tensor:
         states = batch.pop(STATES, None)
         if states is None:
             return forward(self.network, batch)
-        with _replaced(self._skipped, states, self._empty):
-            return forward(self.network, batch)
+        self._known.states = states
+        try:
+            with self._swapped:
+                return forward(self.network, batch)
+        finally:
+            del self._known.states
+
+    def _passed(self, block: nn.Module, is_last: bool, empty: int) -> Forward:
+        """A block that passes on what it gets, and the last one the states of the batch."""
+        own = own_forward(block)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            states = getattr(self._known, "states", None)
+            if states is None:  # another thread computes from states meanwhile, this one does not
+                return own(*args, **kwargs)
+            found = states if is_last else _hidden(args, kwargs)
+            return (found, *[None] * empty) if empty else found
+
+        return run
 
 
 class FrozenStates:
@@ -226,7 +248,8 @@ class FrozenStates:
             places = (starts[:, None] + torch.arange(inside.shape[1], device=texts.device))[inside]
             states[places] = found[inside]
 
-        with evaluating(self._network), _ending_after(last):
+        layers = fast_layers(self._network) if is_supported(self._network) else {}
+        with evaluating(self._network), _ending_after(last), Swapped(layers):
             side_by_side(work, chunks, threads, look)
         return states
 
@@ -319,29 +342,6 @@ class _Trace:
         again = {id(module) for _, module in self._events[last + 1 :]}
         done = dict.fromkeys(module for what, module in self._events[: last + 1] if what == "end")
         return [module for module in done if id(module) not in again]
-
-
-@contextmanager
-def _replaced(blocks: Sequence[nn.Module], states: Tensor, empty: int) -> Iterator[None]:
-    """Let blocks pass on what they get, and the last one give these states.
-
-    The instances get another ``forward``: what code reads from a block, such as the type of its attention, stays.
-    """
-
-    def passed(block: nn.Module) -> Callable[..., Any]:
-        def run(*args: Any, **kwargs: Any) -> Any:
-            found = states if block is blocks[-1] else _hidden(args, kwargs)
-            return (found, *[None] * empty) if empty else found
-
-        return run
-
-    for block in blocks:
-        block.__dict__["forward"] = passed(block)
-    try:
-        yield
-    finally:
-        for block in blocks:
-            del block.__dict__["forward"]
 
 
 class _ReachedError(Exception):

@@ -213,5 +213,14 @@ def attention(
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
     exact = torch.promote_types(scores.dtype, torch.float32)
     # A token that sees none, as padding may, has zeros, as in torch's own.
-    weights = torch._safe_softmax(scores, -1, dtype=exact).to(value.dtype)
+    softmax = torch.softmax if mask is None or _each_sees_one(mask) else torch._safe_softmax
+    weights = softmax(scores, -1, dtype=exact).to(value.dtype)
     return (weights * numbers.kept(weights.shape, p, weights.dtype)) @ value
+
+
+def _each_sees_one(mask: Tensor) -> bool:
+    """Whether a mask leaves every token one that it sees; False where reading the mask would wait for a device."""
+    if mask.device.type != "cpu":
+        return False
+    seen = mask if mask.dtype == torch.bool else mask > -math.inf
+    return bool(seen.any(-1).all())

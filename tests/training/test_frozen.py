@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from core.training.autograd import AutogradStepper
 from core.training.bank.choice import stepper_of
 from core.training.frozen import FrozenBlocks, FrozenStates, frozen_blocks, texts_of
 from core.training.one_by_one import OneByOne
-from tests.training.tiny_texts import ARCHITECTURES, batches, layers_of, network_of, spec_of, task_of
+from tests.training.tiny_texts import ARCHITECTURES, batches, layers_of, network_of, spec_of, task_of, texts
 
 OPTIM = OptimSpec.of(learning_rate=0.01, batch_size=8)
 
@@ -186,3 +187,18 @@ def test_the_work_can_be_ended() -> None:
     task = task_of()
     with pytest.raises(LeftError):
         stepper_of([prepared("bert", HeadSpec())], "head", [OPTIM], [0], task, None, look)
+
+
+def test_threads_that_evaluate_at_once_do_not_mix_up_their_states() -> None:
+    task = replace(task_of(), validation=texts(400, 1))
+    known = stepper_of([prepared("bert", HeadSpec())], "head", [OPTIM], [0], task)
+    assert known.note(0)
+    expected = known.evaluate(0)[0]
+    torch.set_num_threads(4)
+    try:
+        for _ in range(10):
+            found = known.evaluate(0)[0]
+            assert found == expected
+            assert torch.equal(found.predicted, expected.predicted)
+    finally:
+        torch.set_num_threads(1)
