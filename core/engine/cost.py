@@ -10,6 +10,7 @@ from core.methods.method import MethodSpec
 from core.methods.parameters import count_parameters
 from core.methods.targets import ALL, find_targets
 from core.networks.network import NetworkSpec
+from core.training.frozen import frozen_blocks
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,15 @@ def plan(network: NetworkSpec, method: MethodSpec) -> Plan:
     """
     built = untrained(network, method)
     return Plan(count_parameters(built), count_parameters(built, trainable=True))
+
+
+def frozen_sentence(network: NetworkSpec, method: MethodSpec) -> str | None:
+    """What is computed only once per text, since nothing below it is trained; None if there is no such part.
+
+    Raises:
+        LoRAError: the adapters do not fit the network.
+    """
+    return frozen_blocks(network, method.shape()).sentence()
 
 
 @lru_cache(maxsize=256)

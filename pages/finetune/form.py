@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from core.engine.cost import plan
+from core.engine.cost import frozen_sentence, plan
 from core.engine.experiment import Setting
 from core.engine.forecast import Forecast
 from core.lab import Lab
@@ -19,6 +19,7 @@ from core.study.arms.tuning import TuneSpec
 from core.wording.numbers import bytes_text, count_text, range_text, unbroken
 from pages.shared import forms
 from pages.shared.estimate import time_and_memory
+from pages.shared.literal import literal
 from pages.shared.optim_form import family_key
 
 MUCH_SPACE = 500_000_000
@@ -143,6 +144,9 @@ def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_ba
         hide_index=True,
         alt="Trainable parameters and time of each arm",
     )
+    for label, spec in first.items():
+        if frozen := frozen_sentence(spec.network, spec.method):
+            st.caption(f"{literal(label)}: {frozen}")
     bases: list[RunSpec] = []
     if own_base is not None:
         own = [own_base.spec.but(seed=seed) for seed in seeds]

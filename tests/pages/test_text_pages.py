@@ -100,6 +100,15 @@ def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it(opened: Lab, te
     assert all("None" not in code.value for code in app.code)
 
 
+def test_the_form_says_what_is_computed_once(opened: Lab, text_home: TextHome) -> None:
+    app = draw("finetune", base=text_home.digest)
+    app.pills(key="finetune-controls").set_value(["head"]).run()
+    captions = [caption.value for caption in app.caption if "without dropout" in caption.value]
+    assert captions == [
+        "Head only: No block of the network is trained, so the blocks run without dropout, once for each text."
+    ]
+
+
 def test_a_form_offers_what_would_fit_and_a_press_does_it(
     opened: Lab, text_home: TextHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
