@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -108,12 +109,17 @@ def _kind(spec: RunSpec) -> RunSpec:
 
 
 def _smallest(field: Field, specs: Sequence[RunSpec], tasks: Tasks, free: int) -> Change | None:
-    values, memory_with = _CHANGES[field]
-    for value in values(specs[0]):
-        memory = max(memory_with(spec, value, tasks) for spec in specs)
-        if memory <= free:
-            return Change(field, value, memory)
-    return None
+    tried, memory_with = _CHANGES[field]
+    values = list(tried(specs[0]))
+    if field == "blocks" and not all(spec.adapter for spec in specs):
+        return None
+
+    def memory(value: int) -> int:
+        return max(memory_with(spec, value, tasks) for spec in specs)
+
+    # Each change saves more than the one before it, so that a few of them have to be counted.
+    place = bisect_left(values, True, key=lambda value: memory(value) <= free)
+    return Change(field, values[place], memory(values[place])) if place < len(values) else None
 
 
 def _halves(start: int, least: int) -> Iterator[int]:
