@@ -1,0 +1,143 @@
+"""``python -m benchmarks.transformer_accuracy``: how well MiniLM learns ``definitions`` here and with the Trainer.
+
+The Trainer is Hugging Face's. Both train one pass over the same texts with the same settings, once per seed; a seed has
+its own head, order and dropout. What is compared are means and standard deviations of the accuracy on all test texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from peft import LoraConfig, TaskType, get_peft_model
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.utils import logging as messages
+
+from benchmarks.machine import machine
+from benchmarks.transformers import ATTENTION, BATCH, LENGTH, METHODS, Subject, packaged
+from core.data.task import Task
+from core.data.text_examples import TextExamples
+from core.methods.method import MethodSpec
+from core.networks.network import SPEC
+from core.run_spec import OptimSpec, default_optim
+from core.training.bank.choice import stepper_of
+from core.training.evaluation import evaluate
+from core.training.loop import train
+from core.training.threads import available_cores
+
+KINDS = ("full", "LoRA")
+
+
+def parts(subject: Subject, count: int) -> Task:
+    """The first training texts, which come in random order, and all test texts."""
+    data = subject.dataset
+
+    def examples(texts: Sequence[str], labels: Any) -> TextExamples:
+        tokens = subject.tokenizer.encode(texts, LENGTH)
+        return TextExamples.of(tokens, torch.tensor(labels), subject.tokenizer.padding)
+
+    rows = torch.randperm(len(data.train_texts), generator=torch.Generator().manual_seed(0))[:count].tolist()
+    own = examples([data.train_texts[row] for row in rows], data.train_labels[rows])
+    test = examples(data.test_texts, data.test_labels)
+    return Task(Task.of_one_part(own, 12).spec, tuple(range(12)), data.class_names, own, test.first(32), test)
+
+
+def here(subject: Subject, task: Task, method: MethodSpec, optim: OptimSpec, seeds: Sequence[int]) -> list[float]:
+    """Accuracy in percent of each seed, two at a time."""
+    found = []
+    for start in range(0, len(seeds), 2):
+        own = seeds[start : start + 2]
+        networks = [subject.network(method, seed) for seed in own]
+        stepper = stepper_of(networks, method.kind, [optim] * len(own), own, task)
+        stepper.use_threads(available_cores())
+        for _ in train(stepper, [optim] * len(own)):
+            pass
+        found += [stepper.evaluate(member, "test")[0].accuracy for member in range(len(own))]
+    return found
+
+
+def there(subject: Subject, task: Task, lora: bool, optim: OptimSpec, seed: int) -> float:
+    """Accuracy in percent after Hugging Face's Trainer, with PEFT for LoRA."""
+    set_seed(seed)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(subject.folder, num_labels=12)
+    if lora:
+        config = LoraConfig(r=8, lora_alpha=16, target_modules=list(ATTENTION), task_type=TaskType.SEQ_CLS)
+        model = get_peft_model(model, config)
+    train_part = task.train
+    if not isinstance(train_part, TextExamples):
+        raise TypeError("The task has no texts.")
+    rows = [
+        {"input_ids": train_part.batch(torch.tensor([row]))["input_ids"][0].tolist(), "labels": int(label)}
+        for row, label in enumerate(train_part.labels)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=BATCH,
+            num_train_epochs=optim.epochs,
+            learning_rate=optim.learning_rate,
+            weight_decay=optim.weight_decay,
+            warmup_steps=math.ceil(optim.warmup * optim.epochs * math.ceil(len(rows) / BATCH)),
+            lr_scheduler_type=optim.decay,
+            max_grad_norm=optim.clip,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            logging_strategy="no",
+            seed=seed,
+        )
+        collator = DataCollatorWithPadding(AutoTokenizer.from_pretrained(subject.folder))
+        Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator).train()  # type: ignore[arg-type]
+    setattr(model, SPEC, subject.spec)
+    return evaluate(model, task.test, task.classes).accuracy
+
+
+def main() -> None:
+    """Parse arguments, train, report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.transformer_accuracy", description=__doc__)
+    parser.add_argument("--texts", type=int, default=2400, help="training texts (default 2400)")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each (default 5)")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/transformer_accuracy.json"), help="file to write")
+    arguments = parser.parse_args()
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()  # type: ignore[no-untyped-call]
+    subject, start = Subject.load(packaged()), time.perf_counter()
+    task, seeds = parts(subject, arguments.texts), range(arguments.seeds)
+    found: dict[str, dict[str, list[float]]] = {}
+    print("\n| | Trainer | here | difference of means |\n| --- | ---: | ---: | ---: |")
+    for kind in KINDS:
+        method = METHODS[kind]
+        optim = default_optim(method, subject.spec).but(epochs=1, batch_size=BATCH)
+        theirs = [there(subject, task, kind == "LoRA", optim, seed) for seed in seeds]
+        own = here(subject, task, method, optim, seeds)
+        found[kind] = {"Trainer": theirs, "here": own}
+        cells = [f"{fmean(values):.2f} ± {stdev(values):.2f} %" for values in (theirs, own)]
+        print(
+            f"| {kind}, rate {optim.learning_rate:g} | {' | '.join(cells)} | {fmean(own) - fmean(theirs):+.2f} |",
+            flush=True,
+        )
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    print(f"\n{arguments.texts} texts, {arguments.seeds} seeds; mean ± standard deviation over seeds.")
+    print(f"{machine()}; {date}; {time.perf_counter() - start:.0f} s in all.")
+    written = {"machine": machine(), "date": date, "texts": arguments.texts, "accuracy": found}
+    arguments.out.write_text(json.dumps(written, indent=1))
+
+
+if __name__ == "__main__":
+    main()
