@@ -104,8 +104,9 @@ class Subject:
         return cls(folder, dataset, Tokenizer("minilm", folder), spec, load_file(folder / "model.safetensors"))
 
     def network(self, method: MethodSpec, seed: int = 0) -> nn.Module:
-        """MiniLM as the engine trains it."""
-        return method.prepare(self.spec.filled(self.weights, seed), torch.Generator().manual_seed(seed))
+        """MiniLM as the engine trains it, with tensors of its own."""
+        own = {name: tensor.clone() for name, tensor in self.weights.items()}
+        return method.prepare(self.spec.filled(own, seed), torch.Generator().manual_seed(seed))
 
     def task(self) -> Task:
         """The texts as the engine reads them."""
