@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -26,6 +24,7 @@ from core.store.backups import KEPT_LATEST, Backups
 from core.store.run_file import NAME, changes_in, read_run_file
 from core.store.store import Store
 from core.web.downloads import health
+from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
 from tests.engine.child import lab_process
 from tests.store.harm import AS_NOBODY, cut, lose, restore, scribble
@@ -289,14 +288,7 @@ def test_a_read_only_store_is_said_to_be_read_only(what: str) -> None:
         os.chmod(path, 0o444)
         if what == "folder":
             os.chmod(folder, 0o555)
-        environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-        done = subprocess.run(
-            [sys.executable, "-c", AS_NOBODY, "open", str(path)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-        )
+        done = forked.run(["-c", AS_NOBODY, "open", str(path)])
         assert "cannot be written" in done.stdout, done.stderr
         assert "not read-only" in done.stdout
 
