@@ -37,8 +37,9 @@ IMPORTED = [
     *("core.lab", "core.cli.compare", "core.cli.grow", "core.cli.report", "core.cli.restore", "core.cli.run"),
     *("core.cli.serve", "core.cli.step_time", "core.cli.verify", "core.web.chain", "core.web.connections"),
     *("core.web.downloads", "core.web.predict", "streamlit.web.bootstrap", "streamlit.web.cli"),
+    *("sklearn.datasets", "torch._dynamo", "torchvision.transforms.functional", "transformers"),
 ]
-"""Modules that most processes import, and that read no settings meanwhile."""
+"""Modules that most processes import, sooner or later, and that read no settings meanwhile."""
 
 SETTINGS = ("LORA_LAB_", "STREAMLIT_", "PYTEST_", "PYTHONPATH")
 """Beginnings of names of variables that no module reads while it is imported."""
