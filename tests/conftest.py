@@ -92,7 +92,7 @@ FIRST = [
     *("training/test_peft_parity.py", "test_cli.py", "pages/test_runs_page.py", "browser", "store/test_restore.py"),
     *("networks/library/test_packages.py", "engine", "pages", "test_cli_grow.py", "test_lab.py", "networks/library"),
 ]
-"""Modules and folders that take longest, in the order in which they begin, so that none of them is left over at the end."""
+"""Modules and folders that take longest, in the order in which they begin, so that none is left over at the end."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
