@@ -17,7 +17,7 @@ test: $(VENV)/.development browser  ## lint, types, and the whole suite, side by
 	$(MAKE) -j 2 lint suite
 
 suite: $(VENV)/.development
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: $(VENV)/.development browser  ## the faults and crowds of tests/soak at full size; figures in tests/README.md
 	LORA_LAB_SOAK=full $(BIN)/pytest tests/soak tests/browser/test_texts_journey.py -s

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
+from streamlit.components.v2 import manifest_scanner
 
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
@@ -75,17 +77,30 @@ SLOW = [
     *("pages/test_estimated_cost.py", "pages/test_learn.py", "pages/test_text_pages.py", "study/test_text_results.py"),
     *("pages/test_runs_page.py", "pages/test_sweep_page.py", "pages/test_weights_page.py"),
     *("pages/test_weights_transformer.py", "training/test_threads.py", "web/test_predict.py"),
-    "study/test_language_models.py",
+    *("pages/test_home_example.py", "pages/test_serve.py"),
+    *("study/test_language_models.py", "study/test_predicted.py", "study/test_reproduce.py"),
+    "training/test_random_numbers.py",
     *("web/test_connections.py", "web/test_every_door.py", "web/test_login.py", "web/test_start.py"),
     "web/test_token.py",
 ]
 """Modules and folders that `make check` leaves out: over 5 s of CPU time, or waiting for processes or the clock."""
 
 
+FIRST = [
+    *("browser/test_accessibility.py", "browser/test_journey.py", "browser/test_first_press.py"),
+    *("networks/test_new_family.py", "engine/test_watchdog.py", "pages/test_pages.py", "soak"),
+    *("training/test_peft_parity.py", "test_cli.py", "pages/test_runs_page.py", "browser", "store/test_restore.py"),
+    *("networks/library/test_packages.py", "engine", "pages", "test_cli_grow.py", "test_lab.py", "networks/library"),
+]
+"""Modules and folders that take longest, in the order in which they begin, so that none is left over at the end."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is slow; leave out, and say so, what needs MNIST at full size if LORA_LAB_DATA does not name it, and
-    what takes minutes if this is no run of `make soak`.
+    """Put first what takes longest, and mark what is slow; leave out, and say so, what needs MNIST at full size if
+    LORA_LAB_DATA does not name it, and what takes minutes if this is no run of `make soak`.
     """
+    first = [TESTS / name for name in FIRST]
+    items.sort(key=lambda item: next((n for n, path in enumerate(first) if item.path.is_relative_to(path)), len(first)))
     slow = [TESTS / name for name in SLOW]
     for item in items:
         if any(item.path.is_relative_to(path) for path in slow):
@@ -112,6 +127,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Name what was left out, so that nobody takes its silence for success."""
     for mark, count in config.stash.get(LEFT_OUT, {}).items():
         terminalreporter.write_line(f"{count} tests marked {mark} were left out: {REASONS[mark]}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scanned_once() -> Iterator[None]:
+    """Let Streamlit search the installed packages for components once, and not for every ``AppTest``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
 
 
 @pytest.fixture(scope="session")

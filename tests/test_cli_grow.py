@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,19 +12,14 @@ import pytest
 from core.__main__ import main
 from core.lab import Lab
 from core.settings import Settings
+from tests import forked
 
 SMALL = ["--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--rank", "2"]
 
 
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A real command on a home folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "core", *arguments, "--home", str(home)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return forked.run(["-m", "core", *arguments, "--home", str(home)], timeout=240)
 
 
 def seeds_of(home: Path) -> dict[tuple[str, float], list[int]]:

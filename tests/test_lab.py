@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,9 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.record import Run
+from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+from tests.forked import Process
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200, rate=0.001))
@@ -248,11 +249,10 @@ time.sleep(60)
 """
 
 
-def child(home: Path, *specs: RunSpec) -> tuple[subprocess.Popen[str], list[str]]:
+def child(home: Path, *specs: RunSpec) -> tuple[Process, list[str]]:
     """Another process on the same home folder, and the runs that it was given."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(home), *(spec.to_json() for spec in specs)], stdout=subprocess.PIPE, text=True
-    )
+    arguments = ["-c", CHILD, str(home), *(spec.to_json() for spec in specs)]
+    process = forked.start(arguments, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     return process, [process.stdout.readline().strip() for _ in specs]
 

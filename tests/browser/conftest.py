@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
+from tests import forked
 from tests.conftest import HANG
+from tests.forked import Process
 
 REPO = Path(__file__).resolve().parents[2]
 SLOWED = Path(__file__).with_name("slowed.py")
@@ -66,7 +68,7 @@ def new_context(chromium: Browser, **settings: Any) -> BrowserContext:
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Return a function that starts ``streamlit run`` on a free port with its own home; all stop after the module."""
-    servers: list[subprocess.Popen[bytes]] = []
+    servers: list[Process] = []
 
     def start(script: Path, env: dict[str, str] | None = None) -> str:
         folder = tmp_path_factory.mktemp("server")
@@ -79,19 +81,22 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         stop_server(server)
 
 
-def run_server(script: Path, folder: Path, env: dict[str, str] | None = None) -> tuple[subprocess.Popen[bytes], str]:
+def run_server(
+    script: Path, folder: Path, env: dict[str, str] | None = None, *, fresh: bool = False
+) -> tuple[Process, str]:
     """Start a server and wait until it answers; its output goes to ``folder/server.log``.
 
     Args:
         script: argument of ``streamlit run``: a script, or a module with an ``st.App``.
         folder: for the log, and the lab's home unless ``env`` names one.
         env: additional environment variables.
+        fresh: start it as people do, instead of forking it from a process that has imported the same modules.
 
     Returns:
         The process and the URL.
     """
     port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", str(script)]
+    command = ["-m", "streamlit", "run", str(script)]
     options = ["--server.port", str(port), "--server.headless", "true"]
     environment = {
         **os.environ,
@@ -101,7 +106,11 @@ def run_server(script: Path, folder: Path, env: dict[str, str] | None = None) ->
         **(env or {}),
     }
     with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen([*command, *options], cwd=REPO, env=environment, stdout=log, stderr=log)
+        server: Process = (
+            subprocess.Popen([sys.executable, *command, *options], cwd=REPO, env=environment, stdout=log, stderr=log)
+            if fresh
+            else forked.start([*command, *options], env=environment, stdout=log, stderr=log)
+        )
     url = f"http://localhost:{port}"
     end = time.monotonic() + HANG
     while not answers(f"{url}/_stcore/health"):
@@ -112,7 +121,7 @@ def run_server(script: Path, folder: Path, env: dict[str, str] | None = None) ->
     return server, url
 
 
-def stop_server(server: subprocess.Popen[bytes]) -> None:
+def stop_server(server: Process) -> None:
     """Terminate a server, and kill it if it is still alive after a minute."""
     server.terminate()
     try:

@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -17,15 +16,16 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import REPO, run_server, stop_server
 from tests.conftest import HANG
+from tests.forked import Process
 
 pytestmark = pytest.mark.browser
 
-Running = tuple[subprocess.Popen[bytes], str]
+Running = tuple[Process, str]
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    server, url = run_server(REPO / "app.py", tmp_path_factory.mktemp("server"))
+    server, url = run_server(REPO / "app.py", tmp_path_factory.mktemp("server"), fresh=True)
     yield server, url
     stop_server(server)
 

@@ -16,20 +16,16 @@ from typing import Any
 from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
+from tests import forked
 from tests.conftest import wait_until
-
-REPO = Path(__file__).resolve().parents[2]
+from tests.forked import Process
 
 
 @contextmanager
-def lab_process(
-    home: Path, specs: Sequence[RunSpec] = (), **settings: Any
-) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+def lab_process(home: Path, specs: Sequence[RunSpec] = (), **settings: Any) -> Iterator[tuple[Process, list[str]]]:
     """Yield a process with a lab on ``home``, and the ids of the runs that it queued; kill it at the end."""
     arguments = [str(home), json.dumps(settings), *(spec.to_json() for spec in specs)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.engine.child", *arguments], cwd=REPO, stdout=subprocess.PIPE, text=True
-    )
+    process = forked.start(["-m", "tests.engine.child", *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     try:
         yield process, [process.stdout.readline().strip() for _ in specs]

@@ -17,7 +17,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from tests.conftest import DIGITS, short
-from tests.engine.child import REPO
+from tests.forked import REPO
 
 WARM = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LARGE = WARM.but(

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.lab import Lab
+from core.lab import Lab, close_lab, open_lab
 from core.run_spec import RunSpec
+from core.settings import Settings
 from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, HANG, finish, short, wait_until
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
 PAGES = list(ENTRIES)
-
-
-@pytest.fixture
-def filled(opened: Lab) -> Lab:
-    """A lab with a finished experiment."""
-    experiment = opened.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(2))
-    finish(opened, experiment.base, *experiment.runs)
-    return opened
 
 
 def draw(page: str, /, **query: str) -> AppTest:
@@ -232,14 +226,18 @@ def test_an_unknown_id_in_the_url_does_not_crash(filled: Lab, page: str, query: 
     draw(page, **{query: "<script>alert(1)</script>"})
 
 
-def test_a_full_queue_gives_a_message(opened: Lab) -> None:
-    long = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200))
-    # Different batch sizes, so that the worker cannot train several runs in one bank.
-    runs = [opened.launch(long.but(optim=short(epochs=200, batch_size=32 + size))).id for size in range(40)]
-    app = draw("home")
-    app.button(key="home-run").click().run()
-    assert not app.exception
-    assert "The queue takes 40 waiting runs" in texts(app)
-    assert opened.experiments() == []
-    for id in runs:
-        opened.stop(id)
+def test_a_full_queue_gives_a_message(settings: Settings) -> None:
+    lab = open_lab(replace(settings, max_waiting=4))
+    try:
+        # Different batch sizes, so that the worker cannot train several runs in one bank.
+        long = [short(epochs=200, batch_size=32 + size) for size in range(4)]
+        runs = [lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=optim)).id for optim in long]
+        app = draw("home")
+        app.button(key="home-run").click().run()
+        assert not app.exception
+        assert "The queue takes 4 waiting runs" in texts(app)
+        assert lab.experiments() == []
+        for id in runs:
+            lab.stop(id)
+    finally:
+        close_lab()

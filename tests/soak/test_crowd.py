@@ -24,6 +24,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from tests.browser.conftest import REPO, run_server, stop_server
 from tests.conftest import BOTH, DIGITS, TURNED, short, wait_until
+from tests.forked import Process
 from tests.soak.sizes import FULL, full_or_short, keep
 from tests.soak.spoken import Speaker
 
@@ -129,7 +130,7 @@ class Visitor:
 
 
 @pytest.fixture
-def busy(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
+def busy(tmp_path: Path) -> Iterator[tuple[Process, str, Path]]:
     """A server with queued runs; its address and its folder."""
     lab = Lab(Settings(tmp_path / "home"))  # not started, so that the server trains what it queues
     optim = short(epochs=20)
@@ -139,12 +140,12 @@ def busy(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
     arms = [(rate.but(epochs=200 if ALL_BROWSERS else 50), lora) for rate, lora in BOTH]
     lab.fine_tune(base, TURNED, arms, seeds=range(100 if ALL_BROWSERS else full_or_short(20, 8)), name="crowd")
     lab.store.close()
-    server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": ""})
+    server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": ""}, fresh=True)
     yield server, url, tmp_path
     stop_server(server)
 
 
-def memory(server: subprocess.Popen[bytes]) -> int:
+def memory(server: Process) -> int:
     """Resident memory of a process in bytes."""
     return 1024 * int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(server.pid)]))
 
@@ -155,9 +156,7 @@ def live_runs(url: str) -> int:
 
 
 @pytest.mark.timeout(1800 if FULL else 300)
-def test_a_crowd_sees_no_error_and_the_server_does_not_grow(
-    chromium: Browser, busy: tuple[subprocess.Popen[bytes], str, Path]
-) -> None:
+def test_a_crowd_sees_no_error_and_the_server_does_not_grow(chromium: Browser, busy: tuple[Process, str, Path]) -> None:
     server, url, folder = busy
     port = int(url.rpartition(":")[2])
     paths = ["", "runs", "pretrain", "runs", "finetune", "compare", "sweep", "data", "adapters", "learn"]

@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import closing
@@ -26,6 +24,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.run_file import NAME
 from core.store.store import Store
+from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
 from tests.engine.child import lab_process
 from tests.soak.sizes import full_or_short, keep
@@ -129,13 +128,7 @@ def test_nothing_is_lost_whatever_befalls_the_store(tmp_path: Path) -> None:
         home = Path(shutil.copytree(settings.home, Path(folder) / "home"))
         for path in (home, *home.rglob("*")):
             os.chmod(path, 0o555 if path.is_dir() else 0o444)
-        done = subprocess.run(
-            [sys.executable, "-c", AS_NOBODY, "start", str(home)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PYTHONPATH": os.getcwd()},
-        )
+        done = forked.run(["-c", AS_NOBODY, "start", str(home)])
         assert "cannot be written" in done.stdout, done.stderr
         assert done.stdout.count("\n") == 1
         assert files(Settings(home)) == trained

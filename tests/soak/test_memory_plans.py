@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.child import REPO
+from tests.forked import REPO
 from tests.soak.sizes import FULL, full_or_short, keep
 
 MIB = 2**20

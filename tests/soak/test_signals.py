@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,8 +18,10 @@ from core.files import sha256_of
 from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
+from tests import forked
 from tests.browser.conftest import REPO, run_server
 from tests.conftest import DIGITS, short, wait_until
+from tests.forked import Process
 from tests.soak.sizes import full_or_short, keep
 
 LIMIT = full_or_short(5.0, 25.0)
@@ -28,7 +29,7 @@ LIMIT = full_or_short(5.0, 25.0)
 
 TIMES = full_or_short(5, 1)
 
-Started = tuple[subprocess.Popen[bytes], Path, Callable[[], str]]
+Started = tuple[Process, Path, Callable[[], str]]
 """A process, its stderr file, and a function that returns the id of the run in training."""
 
 
@@ -50,13 +51,8 @@ def command(folder: Path, reader: Lab) -> Iterator[Started]:
     """The command line while it trains."""
     arguments = ["compare", "--source", "digits", "--pretrain-epochs", "200", "--home", str(folder / "home")]
     with (folder / "errors.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "core", *arguments],
-            cwd=REPO,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            env={**os.environ, "LORA_LAB_DATA": "", "OMP_NUM_THREADS": "1"},
-        )
+        environment = {**os.environ, "LORA_LAB_DATA": ""}
+        process = forked.start(["-m", "core", *arguments], stdout=subprocess.DEVNULL, stderr=log, env=environment)
     yield process, folder / "errors.log", lambda: next(run.id for run in reader.runs(methods=["pretrain"]))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 
 from core.settings import Settings
+from tests import forked
 
 AS_NOBODY = """
 import os, sys
@@ -42,10 +42,4 @@ def scribble(settings: Settings) -> None:
 
 
 def restore(settings: Settings) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "core", "restore", "--home", str(settings.home)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return forked.run(["-m", "core", "restore", "--home", str(settings.home)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +26,9 @@ from core.store.record import Experiment
 from core.store.search import Query, Search
 from core.store.store import Store
 from core.web.downloads import download
+from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+from tests.forked import Process
 from tests.store.many import PER_EXPERIMENT, write_many
 from tests.study.samples import RESULT
 from tests.web.loop import complete
@@ -209,11 +210,10 @@ print(len(RunNotes(Store(Path(home) / "lab.sqlite3"), Path(home)).delete(ids)), 
 """
 
 
-def child(home: Path, mode: str, ids: list[str]) -> subprocess.Popen[str]:
+def child(home: Path, mode: str, ids: list[str]) -> Process:
     """A process that deletes these runs on command."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(home), mode, *ids], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    arguments = ["-c", CHILD, str(home), mode, *ids]
+    process = forked.start(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
     return process

@@ -11,14 +11,16 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import forked
 from tests.browser.conftest import REPO, START_SECONDS, answers, free_port
+from tests.forked import Process
 
 TOKEN_LINK = re.compile(r"http://localhost:\d+/\?token=([\w-]{43})$", re.MULTILINE)
 
 
 @dataclass
 class Server:
-    process: subprocess.Popen[bytes]
+    process: Process
     port: int
     log: Path
 
@@ -60,17 +62,17 @@ class Visitor:
         return self.ask(method, path, body, **headers)[0].status
 
 
-def launch(
-    folder: Path, *flags: str, descriptors: int | None = None, **env: str
-) -> tuple[subprocess.Popen[bytes], int, Path]:
+def launch(folder: Path, *flags: str, descriptors: int | None = None, **env: str) -> tuple[Process, int, Path]:
     """Start a server, without waiting for it; ``descriptors`` is the ``ulimit -n`` that it is given."""
     port, log = free_port(), folder / "server.log"
     options = ["--server.port", str(port), "--server.headless", "true", *flags]
     environment = {**os.environ, "LORA_LAB_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", **env}
+    command = ["-m", "streamlit", "run", str(REPO / "app.py"), *options]
     with log.open("wb") as out:
-        limited = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"] if descriptors else []
-        command = [*limited, sys.executable, "-m", "streamlit", "run", str(REPO / "app.py"), *options]
-        return subprocess.Popen(command, cwd=REPO, env=environment, stdout=out, stderr=out), port, log
+        if not descriptors:
+            return forked.start(command, env=environment, stdout=out, stderr=out), port, log
+        limited = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", sys.executable]
+        return subprocess.Popen([*limited, *command], cwd=REPO, env=environment, stdout=out, stderr=out), port, log
 
 
 def start(folder: Path, *flags: str, descriptors: int | None = None, **env: str) -> Server:

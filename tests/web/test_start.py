@@ -16,6 +16,7 @@ import pytest
 
 from core.lab import Lab
 from core.settings import Settings
+from tests import forked
 from tests.browser.conftest import REPO, free_port
 from tests.web.conftest import launch
 
@@ -103,15 +104,7 @@ def test_a_variable_that_cannot_be_meant_is_a_sentence(tmp_path: Path, case: str
 def test_the_command_line_says_it_in_a_sentence_too(tmp_path: Path, case: str, command: str) -> None:
     make, sentence = BAD_HOMES[case]
     environment = {**os.environ, "LORA_LAB_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", **make(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-m", "core", command, *COMMANDS[command]],
-        cwd=REPO,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    done = forked.run(["-m", "core", command, *COMMANDS[command]], env=environment, timeout=SECONDS)
     assert done.returncode == 1
     assert re.fullmatch(r"error: .+\.\n", done.stderr), done.stderr
     assert sentence in done.stderr

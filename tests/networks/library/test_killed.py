@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import pytest
 from core.networks.library.networks import Networks
 from core.networks.library.partial import MIN_AGE, PARTIAL
 from core.settings import Settings
+from tests import forked
+from tests.forked import Process
 from tests.networks.tiny import save_tiny
 
 BRING = """
@@ -47,14 +48,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("killed") / "tiny")
 
 
-def start(home: Path, folder: Path, what: str, at: float) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", BRING, str(home), str(folder), what, str(at)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": "."},
-    )
+def start(home: Path, folder: Path, what: str, at: float) -> Process:
+    arguments = ["-c", BRING, str(home), str(folder), what, str(at)]
+    return forked.start(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def left(settings: Settings) -> list[Path]:
