@@ -158,8 +158,8 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         assert curve.step.tolist() == list(range(1, run.steps + 1))
         assert curve.epochs["epoch"].tolist() == list(range(1, run.spec.optim.epochs + 1))
         assert (np.diff(curve.seconds) > 0).all()
-        weights = "network.safetensors" if run.spec.adapter is None else "adapter.zip"
-        assert sorted(reader.store.files(run.id)) == sorted([weights, "predictions.safetensors"])
+        file = "network.safetensors" if run.spec.adapter is None else "adapter.zip"
+        assert sorted(reader.store.files(run.id)) == sorted([file, "predictions.safetensors"])
         resumed += run.resumed_step > 0
     check_store(settings)
     check_files(reader, settings)
