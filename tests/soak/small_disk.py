@@ -1,6 +1,7 @@
 """A lab whose disk becomes full at bad moments; prints results as JSON. Run by ``test_full_disk.py``.
 
-It trains perceptrons on digits, or transformers on texts, one of which is brought on a full disk first. The disk is a small file system that a file fills up, or a limit on file sizes, which any user may set.
+It trains perceptrons on digits, or transformers on texts, one of which is brought on a full disk first. The disk is a
+small file system that a file fills up, or a limit on file sizes, which any user may set.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from core.engine.job import NETWORK
-from core.files import sha256_of
 from core.errors import LabError
+from core.files import sha256_of
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.networks.transformer import TransformerSpec

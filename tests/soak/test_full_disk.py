@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak.sizes import keep
+from tests.soak.sizes import full_or_short, keep
 
 REPO = Path(__file__).resolve().parents[2]
 MOUNT = 'mount -t tmpfs -o size=96m tmpfs "$0" && exec "$@"'
@@ -32,9 +32,12 @@ SMALL_DISK = small_disk()
 KINDS = ["disk", "limit"] if SMALL_DISK else ["limit"]
 """A limit on file sizes works everywhere, a separate file system only where one can be mounted."""
 
+ON_TEXTS = [(kind, "texts") for kind in KINDS]
+CASES = [*((kind, "digits") for kind in KINDS), *full_or_short(ON_TEXTS, ON_TEXTS[:1])]
+"""What is full, and what is trained meanwhile."""
 
-@pytest.mark.parametrize("data", ["digits", "texts"])
-@pytest.mark.parametrize("kind", KINDS)
+
+@pytest.mark.parametrize(("kind", "data"), CASES)
 def test_a_full_disk_costs_no_finished_work_and_is_said_clearly(tmp_path: Path, kind: str, data: str) -> None:
     before = [*SMALL_DISK, str(tmp_path)] if kind == "disk" and SMALL_DISK else []
     start = time.monotonic()

@@ -53,7 +53,7 @@ def fill(settings: Settings, scratch: Path) -> str:
     network = bring_tiny(lab, scratch)
     text_base = lab.launch(RunSpec.of(method="pretrain", network=network, task=FIRST, optim=TEXTS))
     on_texts = [text_base.id, *lab.fine_tune(text_base, LAST, TEXT_ARMS[:2], range(SEEDS)).runs]
-    on_texts += lab.fine_tune(network, PETS, TEXT_ARMS[:1 + SEEDS], [0]).runs
+    on_texts += lab.fine_tune(network, PETS, TEXT_ARMS[: 1 + SEEDS], [0]).runs
     finish(lab, *on_texts)
     long_texts = lab.fine_tune(network, PETS, [(TEXTS.but(epochs=200), LoRASpec.of())], [0]).runs[0]
     wait_until(lambda: lab.store.checkpoint(long_texts) is not None)

@@ -1,6 +1,6 @@
-"""A process that fine-tunes a packaged network on definitions and prints what came of it: ``python -m tests.soak.text_growth``.
+"""A process that fine-tunes a packaged network on definitions: ``python -m tests.soak.text_growth``.
 
-It resumes the runs of its home folder that are interrupted, or else queues new ones; and prints their ids, and once they
+It resumes the runs of its home folder that are interrupted, or else queues new ones. It prints their ids, and once they
 have ended one line of JSON for each: its state, and the peak memory that was measured and that was forecast, in bytes.
 """
 
