@@ -42,6 +42,12 @@ def training_bytes(network: nn.Module) -> int:
     return sum(p.nbytes * (4 if p.requires_grad else 1) for p in network.parameters())
 
 
+def give_back() -> None:
+    """Give memory that was freed back to the system, which the allocator would keep in pieces."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc, as on most Linux systems
+
+
 class Growth:
     """Growth of this process's memory since the object was created, in bytes.
 
@@ -51,9 +57,7 @@ class Growth:
     """
 
     def __init__(self) -> None:
-        # Otherwise memory that earlier work has freed would be used again without any growth.
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc, as on most Linux systems
+        give_back()  # otherwise memory that earlier work has freed would be used again without any growth
         self._process = psutil.Process()
         with contextlib.suppress(OSError):
             FORGET.write_text("5")  # the peak until now; see proc(5)

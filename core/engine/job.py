@@ -20,7 +20,7 @@ from core.engine.predictions import PREDICTIONS, write_predictions
 from core.engine.run_memory import run_memory
 from core.engine.text_memory import TextSizes, step_memory
 from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
-from core.memory import Growth, is_out_of_memory
+from core.memory import Growth, give_back, is_out_of_memory
 from core.methods.merging import base_copy
 from core.methods.parameters import count_parameters
 from core.networks.file import network_size, read_network, write_network
@@ -279,6 +279,8 @@ class BankRun:
             target, old = self.stepper.evaluate(member, "test", look=partial(self._look, member))
             result = self._result(member, event, step, seconds, target, old)
             probe = probe_of(self.task.test, spec.network)
+            if len(self.specs) == 1:
+                give_back()  # what a step took, before the network is copied
             result, files = _write(spec, context, network, self.fingerprint, result, probe, self.task.class_names)
             self.growth.sample()
             result = replace(result, peak_memory=self.growth.peak)

@@ -80,8 +80,10 @@ def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
     """Peak memory of training these runs side by side, in bytes, without texts and libraries.
 
     These are each run's weights, gradients, Adam's moments, best weights and the activations of a step; what enters the
-    first trained block for every text, once for all runs; the base; evaluation, where it takes more than the
-    activations, whose memory the allocator keeps; and the copies while a checkpoint or another file is made.
+    first trained block for every text, once for all runs; the base; evaluation on every core; and the copies while a
+    checkpoint or another file is made. The allocator keeps the memory of activations, in pieces that are too small for
+    the longest texts that are evaluated and for the copies in a checkpoint; before a run that trains alone is written
+    to its file, it is given back.
 
     Args:
         specs: runs that can be trained together.
@@ -102,7 +104,10 @@ def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
     checkpoint = max(size * (CHECKPOINT_COPIES + kept) for size, kept in zip(trained, best, strict=True))
     saved = network * (ADAPTER_COPIES if first.role is Role.ADAPTER else SAVED_COPIES)
     at_start = network * (len(specs) - 1 + (BASE_COPIES if first.base else BROUGHT_COPIES))
-    later = training + frozen + max(activations, _evaluation(first.network, sizes.longest)) + max(checkpoint, saved)
+    evaluation = _evaluation(first.network, sizes.longest)
+    working = max(activations + evaluation, evaluation * available_cores())  # one batch on each core
+    copies = (working + checkpoint, saved) if len(specs) == 1 else (working + max(checkpoint, saved),)
+    later = training + frozen + max(copies)
     return int(bool(first.base) * network + max(at_start, later)) + OVERHEAD
 
 
@@ -152,9 +157,9 @@ def _step(spec: NetworkSpec, method: MethodSpec, optim: OptimSpec, longest: int)
 
 @lru_cache(maxsize=256)
 def _evaluation(spec: NetworkSpec, longest: int) -> int:
-    """Peak memory of evaluating a network on every core, in addition to its weights and the texts."""
+    """Peak memory of evaluating a network on one batch, in addition to its weights and the texts."""
     network = spec.build()
     texts = spec.examples(spec.evaluation_batch or 1, None, longest)
     with Ledger([*texts.tensors(), *network.parameters(), *network.buffers()]) as ledger, torch.no_grad():
         predict(network, texts)
-    return int(ledger.peak) * available_cores()  # one batch each
+    return int(ledger.peak)
