@@ -19,6 +19,12 @@ MESSAGES = (
 )
 """Parts of the messages of RuntimeErrors that mean out of memory."""
 
+STATUS, FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+"""Where Linux says what the peak memory of this process was, and where it can be told to start anew."""
+
+FORGOTTEN = 2**24
+"""Bytes by which the peak may differ from the memory in use once the system has started anew."""
+
 GROUPS, MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
@@ -36,21 +42,45 @@ def training_bytes(network: nn.Module) -> int:
     return sum(p.nbytes * (4 if p.requires_grad else 1) for p in network.parameters())
 
 
+def give_back() -> None:
+    """Give memory that was freed back to the system, which the allocator would keep in pieces."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc, as on most Linux systems
+
+
 class Growth:
-    """Growth of this process's memory since the object was created, in bytes, as sampled."""
+    """Growth of this process's memory since the object was created, in bytes.
+
+    On Linux the system notes the peak, so that what is needed between two samples counts, as while a checkpoint is
+    written; it notes one for the whole process, so a later object takes over from an earlier one. Elsewhere the memory
+    at each sample counts.
+    """
 
     def __init__(self) -> None:
-        # Otherwise memory that earlier work has freed would be used again without any growth.
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc, as on most Linux systems
+        give_back()  # otherwise memory that earlier work has freed would be used again without any growth
         self._process = psutil.Process()
-        self._start: int = self._process.memory_info().rss
+        with contextlib.suppress(OSError):
+            FORGET.write_text("5")  # the peak until now; see proc(5)
+        self._start = self._rss()
+        self._notes_peak = abs(_noted_peak() - self._start) < FORGOTTEN
         self.peak = 0
-        """Maximum growth among the samples."""
+        """Maximum growth until the last sample."""
 
     def sample(self) -> None:
-        """Take a sample; needs some ten microseconds."""
-        self.peak = max(self.peak, self._process.memory_info().rss - self._start)
+        """Take a sample; needs some thirty microseconds."""
+        self.peak = max(self.peak, self._rss() - self._start)
+        if self._notes_peak:
+            self.peak = max(self.peak, _noted_peak() - self._start)
+
+    def _rss(self) -> int:
+        found: int = self._process.memory_info().rss
+        return found
+
+
+def _noted_peak() -> int:
+    """Peak memory of this process in bytes, as the system has noted it; 0 if it does not."""
+    line = next((line for line in _text(STATUS).splitlines() if line.startswith("VmHWM:")), "VmHWM: 0")
+    return 1024 * int(line.split()[1])
 
 
 def free_bytes(device: torch.device) -> int:

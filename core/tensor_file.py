@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from core.errors import LabError
@@ -19,30 +21,59 @@ MAX_TENSORS = 4096
 """Maximum tensors per file: a transformer of a hundred layers, or its adapter by DoRA, has some two thousand."""
 
 
-def tensors_bytes(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
-    """Serialize contiguous CPU tensors to a safetensors file.
+TYPES = {
+    torch.int64: "I64",
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.int32: "I32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""What the format calls the types of tensors, in the order in which they lie in a file."""
+
+
+def tensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Serialize CPU tensors to a safetensors file: always the same bytes, and no copy of a tensor beside them.
+
+    With one key of metadata these are the bytes that the library writes; more keys it writes in random order, and here
+    the header is sorted.
 
     Raises:
         MemoryError: out of memory.
     """
-    try:
-        return safetensors.torch.save(tensors, metadata=metadata)
-    except BaseException as error:
-        # The library's Rust code panics if Python is out of memory, and `except Exception` does not catch a panic.
-        if type(error).__name__ == "PanicException":
-            raise MemoryError from error
-        raise
+    names, header = _header(tensors, metadata)
+    return b"".join([header, *(_raw(tensors[name]) for name in names)])
 
 
-def with_sorted_header(content: bytes) -> bytes:
-    """A file with its header sorted, so that the same tensors and metadata give the same bytes.
+def tensors_size(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:
+    """Number of bytes that :func:`tensors_bytes` gives."""
+    names, header = _header(tensors, metadata)
+    return len(header) + sum(tensors[name].nbytes for name in names)
 
-    The library writes metadata of more than one key in random order.
-    """
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[end:]
+
+def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple[list[str], bytes]:
+    """Names in the order in which the tensors lie in the file, and all that comes before them."""
+    order = list(TYPES)
+    names = sorted(tensors, key=lambda name: (order.index(tensors[name].dtype), name))
+    place = 0
+    about: dict[str, Any] = {"__metadata__": dict(metadata)}
+    for name in names:
+        tensor, end = tensors[name], place + tensors[name].nbytes
+        about[name] = {"dtype": TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [place, end]}
+        place = end
+    is_sorted = len(metadata) > 1
+    text = json.dumps(about, sort_keys=is_sorted, separators=(",", ":"), ensure_ascii=is_sorted).encode()
+    text += b" " * (-len(text) % 8)
+    return names, len(text).to_bytes(8, "little") + text
+
+
+def _raw(tensor: Tensor) -> memoryview:
+    """A tensor's own bytes."""
+    return tensor.detach().reshape(-1).view(torch.uint8).numpy().data
 
 
 def read_tensors(content: bytes, what: str, error: type[LabError]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.networks.transformer import TransformerSpec
 from core.settings import Settings
 from core.store.record import Experiment
 from tests.conftest import finish, short
@@ -28,6 +30,12 @@ HOSTILE = "=1+1 [a](javascript:b) <i>cat</i> $x$ **big** :red[cat]"
 
 NETWORK = "tiny-bert"
 LENGTH = 16
+
+PETS = TaskSpec.of(dataset="pets", length=LENGTH)
+"""All classes."""
+
+FIRST, LAST = PETS.but(classes=(0, 1)), PETS.but(classes=(2, 3))
+"""A source task, and one to fine-tune on afterwards."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,19 @@ def pets() -> TextDataset:
     return TextDataset("upload", train, train_labels, (HOSTILE, *test[1:]), test_labels, NAMES)
 
 
+def bring_tiny(lab: Lab, scratch: Path, **changes: Any) -> TransformerSpec:
+    """Keep the dataset and bring the network, which has dropout; returns its spec, for the classes of the dataset.
+
+    Args:
+        lab: where.
+        scratch: a folder to make, for the network's files.
+        changes: fields of its config.
+    """
+    lab.catalog.keep(pets(), "pets")
+    card = lab.networks.bring_folder(save_tiny(scratch, **{"max_position_embeddings": 128} | changes), NETWORK)
+    return lab.networks.spec(card.digest, len(NAMES))
+
+
 def make_text_home(home: Path, scratch: Path) -> TextHome:
     """Train everything; the lab is closed again.
 
@@ -71,14 +92,12 @@ def make_text_home(home: Path, scratch: Path) -> TextHome:
     """
     lab = Lab(Settings(home=home))
     lab.start()
-    lab.catalog.keep(pets(), "pets")
-    card = lab.networks.bring_folder(save_tiny(scratch / "tiny", max_position_embeddings=128), NETWORK)
-    network = lab.networks.spec(card.digest)
+    network = bring_tiny(lab, scratch / "tiny")
     own = short(epochs=4, rate=0.01, batch_size=16)
     arms = [(own, FullSpec()), (own.but(learning_rate=0.02), LoRASpec.of(rank=2)), (own, "head")]
-    direct = lab.fine_tune(network, TaskSpec.of(dataset="pets", length=LENGTH), arms, range(2))
+    direct = lab.fine_tune(network, PETS, arms, range(2))
     after_source = lab.compare("split", "pets", None, own, arms[:2], range(2), network=network)
     runs = finish(lab, *direct.runs, after_source.base, *after_source.runs)
     lab.close()
     assert {run.state for run in runs} == {"finished"}, [run.cause for run in runs]
-    return TextHome(home, card.digest, direct, after_source)
+    return TextHome(home, network.weights, direct, after_source)

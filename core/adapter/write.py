@@ -35,7 +35,7 @@ from core.methods.targets import find_targets
 from core.networks.fingerprint import base_fingerprint as fingerprint_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import spec_of
-from core.tensor_file import tensors_bytes, with_sorted_header
+from core.tensor_file import tensors_bytes
 
 
 def write_adapter(
@@ -131,7 +131,7 @@ def _tensors_file(layers: dict[str, AdaptedLinear], head: dict[str, Tensor], bas
     named = {tensor_name(path, name): t for path, layer in layers.items() for name, t in layer.tensors().items()}
     named |= {f"{PREFIX}{name}": tensor for name, tensor in head.items()}
     tensors = {name: tensor.detach().float().contiguous() for name, tensor in named.items()}
-    return with_sorted_header(tensors_bytes(tensors, {"format": "pt", FINGERPRINT: base_fingerprint}))
+    return tensors_bytes(tensors, {"format": "pt", FINGERPRINT: base_fingerprint})
 
 
 def _check_settings(base: nn.Module, layers: dict[str, AdaptedLinear], lora: LowRankSpec) -> None:

@@ -20,10 +20,10 @@ from core.engine.predictions import PREDICTIONS, write_predictions
 from core.engine.run_memory import run_memory
 from core.engine.text_memory import TextSizes, step_memory
 from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
-from core.memory import Growth, is_out_of_memory
-from core.methods.merging import merged_copy
+from core.memory import Growth, give_back, is_out_of_memory
+from core.methods.merging import base_copy
 from core.methods.parameters import count_parameters
-from core.networks.file import network_bytes, read_network, write_network
+from core.networks.file import network_size, read_network, write_network
 from core.networks.fingerprint import base_fingerprint
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
@@ -279,7 +279,11 @@ class BankRun:
             target, old = self.stepper.evaluate(member, "test", look=partial(self._look, member))
             result = self._result(member, event, step, seconds, target, old)
             probe = probe_of(self.task.test, spec.network)
+            if len(self.specs) == 1:
+                give_back()  # what a step took, before the network is copied
             result, files = _write(spec, context, network, self.fingerprint, result, probe, self.task.class_names)
+            self.growth.sample()
+            result = replace(result, peak_memory=self.growth.peak)
             files[PREDICTIONS] = write_predictions(context.folder / PREDICTIONS, target.predicted)
         except (LabError, OSError, MemoryError, RuntimeError) as error:
             if is_out_of_memory(error) and len(self.specs) > 1:
@@ -378,7 +382,7 @@ def _write(
         digest = write_network(path, network)
         return replace(result, checkpoint_bytes=path.stat().st_size), {NETWORK: digest}
     path = context.folder / ADAPTER
-    checkpoint = len(network_bytes(merged_copy(network)))
+    checkpoint = network_size(base_copy(network, shared=[*network.parameters(), *network.buffers()]))
     card = Card.of(context.run, spec, result, labels)
     probe = {name: tensor.cpu() for name, tensor in probe.items()}
     digest = write_adapter(path, network, spec.adapter, base_fingerprint=base, card=card, probe=probe)

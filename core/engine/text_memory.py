@@ -25,10 +25,17 @@ from core.training.frozen import KnownTexts, Resumed, frozen_blocks
 from core.training.ledger import Ledger
 from core.training.threads import available_cores
 
-START_COPIES, SAVED_COPIES, ADAPTER_COPIES = 4, 2, 2
-"""Copies of a network in memory while one is read: its bytes, the tensors in them, the network, and what transformers
-keeps meanwhile; and beside the network that was trained, while a file of it is written, and while an adapter file is
-made and checked. Runs of a bank do each of these one after the other."""
+BASE_COPIES, BROUGHT_COPIES = 4.0, 1.5
+"""Copies of a network in memory while the file of a base is read: its bytes, the tensors in them, the network, and what
+transformers keeps meanwhile; and while one that somebody brought is, whose tensors are read one after the other. Runs
+of a bank do so one after the other."""
+
+SAVED_COPIES, ADAPTER_COPIES = 1.0, 2.0
+"""Copies of a network beside the one that was trained: while a file of it is written, and while an adapter file is made
+and checked."""
+
+CHECKPOINT_COPIES = 3
+"""Copies of what is trained while a checkpoint is written: its values and both moments, as the bytes of a file."""
 
 OVERHEAD = 64 * 2**20
 """Bytes in addition: buffers of the matrix libraries on several threads, and fragmentation of the allocator."""
@@ -72,9 +79,11 @@ def _lengths(task: Task) -> list[torch.Tensor]:
 def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
     """Peak memory of training these runs side by side, in bytes, without texts and libraries.
 
-    These are each run's weights, gradients, Adam's moments and the activations of a step; what enters the first trained
-    block for every text, once for all runs; the base; and what takes most beside them: evaluation, or the copies while
-    a file is made.
+    These are each run's weights, gradients, Adam's moments, best weights and the activations of a step; what enters the
+    first trained block for every text, once for all runs; the base; evaluation on every core; and the copies while a
+    checkpoint or another file is made. The allocator keeps the memory of activations, in pieces that are too small for
+    the longest texts that are evaluated and for the copies in a checkpoint; before a run that trains alone is written
+    to its file, it is given back.
 
     Args:
         specs: runs that can be trained together.
@@ -89,11 +98,17 @@ def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
     shapes = {(spec.network, spec.method.shape()) for spec in specs}
     frozen = max(frozen_blocks(*shape).kept_bytes(sizes.tokens) for shape in shapes)
     network = 4 * max(_parameters(*shape) for shape in shapes)
-    copies = ADAPTER_COPIES if first.role is Role.ADAPTER else SAVED_COPIES
+    trained = [4 * _parameters(spec.network, spec.method.shape(), trainable=True) for spec in specs]
+    best = [spec.optim.keep == "best" for spec in specs]
+    training += sum(size for size, kept in zip(trained, best, strict=True) if kept)
+    checkpoint = max(size * (CHECKPOINT_COPIES + kept) for size, kept in zip(trained, best, strict=True))
+    saved = network * (ADAPTER_COPIES if first.role is Role.ADAPTER else SAVED_COPIES)
+    at_start = network * (len(specs) - 1 + (BASE_COPIES if first.base else BROUGHT_COPIES))
     evaluation = _evaluation(first.network, sizes.longest)
-    at_start = (START_COPIES + len(specs) - 1) * network
-    later = training + frozen + max(activations, copies * network, evaluation)
-    return bool(first.base) * network + max(at_start, later) + OVERHEAD
+    working = max(activations + evaluation, evaluation * available_cores())  # one batch on each core
+    copies = (working + checkpoint, saved) if len(specs) == 1 else (working + max(checkpoint, saved),)
+    later = training + frozen + max(copies)
+    return int(bool(first.base) * network + max(at_start, later)) + OVERHEAD
 
 
 def step_memory(network: NetworkSpec, method: MethodSpec, optim: OptimSpec, longest: int) -> int:
@@ -115,9 +130,9 @@ def _plain(optim: OptimSpec) -> OptimSpec:
 
 
 @lru_cache(maxsize=256)
-def _parameters(spec: NetworkSpec, method: MethodSpec) -> int:
+def _parameters(spec: NetworkSpec, method: MethodSpec, trainable: bool = False) -> int:
     """Number of parameters; cached, because building a network of hundreds of layers to count them takes long."""
-    return count_parameters(untrained(spec, method))
+    return count_parameters(untrained(spec, method), trainable=trainable)
 
 
 @lru_cache(maxsize=256)
@@ -142,9 +157,9 @@ def _step(spec: NetworkSpec, method: MethodSpec, optim: OptimSpec, longest: int)
 
 @lru_cache(maxsize=256)
 def _evaluation(spec: NetworkSpec, longest: int) -> int:
-    """Peak memory of evaluating a network on every core, in addition to its weights and the texts."""
+    """Peak memory of evaluating a network on one batch, in addition to its weights and the texts."""
     network = spec.build()
     texts = spec.examples(spec.evaluation_batch or 1, None, longest)
     with Ledger([*texts.tensors(), *network.parameters(), *network.buffers()]) as ledger, torch.no_grad():
         predict(network, texts)
-    return int(ledger.peak) * available_cores()  # one batch each
+    return int(ledger.peak)

@@ -14,16 +14,24 @@ from core.errors import DamagedFileError, NetworkFileError, SpecError
 from core.files import write_atomically
 from core.networks.network import METADATA, NetworkSpec, kind_in
 from core.networks.registry import FAMILIES, spec_of, spec_of_state
-from core.tensor_file import read_tensors, tensors_bytes, with_sorted_header
+from core.tensor_file import read_tensors, tensors_bytes, tensors_size
 
 
 def network_bytes(network: nn.Module) -> bytes:
     """The safetensors file of a network's state dict, with its spec if the tensors do not tell it."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    return tensors_bytes(*_content(network))
+
+
+def network_size(network: nn.Module) -> int:
+    """Number of bytes of :func:`network_bytes`, without making them."""
+    return tensors_size(*_content(network))
+
+
+def _content(network: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a network's file."""
     spec = spec_of(network)
     more = spec.metadata() if spec is not None else {}
-    content = tensors_bytes(state, {"format": "pt", **more})
-    return with_sorted_header(content) if more else content
+    return {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}, {"format": "pt", **more}
 
 
 def write_network(path: Path, network: nn.Module) -> str:

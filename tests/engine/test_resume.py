@@ -28,6 +28,7 @@ from core.store.record import Run
 from core.store.run_file import NAME
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.engine.child import lab_process, when_read
+from tests.text_home import FIRST, LAST, PETS, bring_tiny
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 EPOCHS = 60
@@ -75,6 +76,17 @@ def spec_of(method: str, base: str, keep: str, seed: int = 0) -> RunSpec:
     )
 
 
+def text_spec(lab: Lab, scratch: Path, method: str, keep: str, after_source: bool) -> RunSpec:
+    """A run of a brought network, with dropout: of the network itself, or of one that has learnt a source task."""
+    network = bring_tiny(lab, scratch)
+    optim = short(epochs=20, rate=0.01, keep=keep, batch_size=16)
+    if not after_source:
+        return RunSpec.of(method=method, network=network, task=PETS, optim=optim)
+    base = RunSpec.of(method="pretrain", network=network, task=FIRST, optim=optim.but(epochs=1))
+    id = finish(lab, lab.launch(base).id)[0].id
+    return RunSpec.of(method=method, network=network, task=LAST, source=FIRST, base=id, optim=optim)
+
+
 def weights(lab: Lab, run: Run) -> dict[str, torch.Tensor]:
     if run.spec.adapter:
         return dict(read_adapter(lab.artifacts.path(run.id, ADAPTER)).tensors)
@@ -103,13 +115,19 @@ def same(lab: Lab, run: Run, other: Run) -> None:
     assert run.result.steps == run.step == run.steps
 
 
-@pytest.mark.parametrize(("method", "keep"), [("pretrain", "last"), ("full", "best"), ("lora", "last")])
+IMAGES = [("pretrain", "last", "images"), ("full", "best", "images"), ("lora", "last", "images")]
+TEXTS = [("full", "best", "texts"), ("lora", "last", "texts after a source")]
+
+
+@pytest.mark.parametrize(("method", "keep", "data"), [*IMAGES, *TEXTS])
 def test_a_closed_labs_run_goes_on_from_where_it_was_to_the_last_bit(
-    opened: Opener, settings: Settings, method: str, keep: str
+    opened: Opener, settings: Settings, tmp_path: Path, method: str, keep: str, data: str
 ) -> None:
     lab = opened()
-    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    spec = spec_of(method, base, keep)
+    if data == "images":
+        spec = spec_of(method, finish(lab, lab.launch(PRETRAIN).id)[0].id, keep)
+    else:
+        spec = text_spec(lab, tmp_path / "tiny", method, keep, "source" in data)
     id = lab.launch(spec).id
     wait_until(lambda: lab.run(id).step > 60)
     lab.close()

@@ -1,6 +1,7 @@
 """A lab whose disk becomes full at bad moments; prints results as JSON. Run by ``test_full_disk.py``.
 
-The disk is a small file system that a file fills up, or a limit on file sizes, which any user may set.
+It trains perceptrons on digits, or transformers on texts, one of which is brought on a full disk first. The disk is a
+small file system that a file fills up, or a limit on file sizes, which any user may set.
 """
 
 from __future__ import annotations
@@ -17,16 +18,40 @@ from pathlib import Path
 from typing import Any
 
 from core.engine.job import NETWORK
+from core.errors import LabError
 from core.files import sha256_of
 from core.lab import Lab
+from core.methods.lora import LoRASpec
+from core.networks.transformer import TransformerSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
 from core.store.run_file import NAME as COPY
 from tests.conftest import DIGITS, finish, short, wait_until
+from tests.networks.tiny import save_tiny
+from tests.text_home import PETS, bring_tiny
 
-PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
-LONG = PRETRAIN.but(optim=short(epochs=200, rate=0.001))
+SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 256, "max_position_embeddings": 512}
+"""Of a transformer that is about as large as the perceptron: 0.6 MB."""
+
+
+class Digits:
+    """Perceptrons: a base, and others that are stopped."""
+
+    quick = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+    long = quick.but(optim=short(epochs=200, rate=0.001))
+    last = long
+    """The one whose store cannot be written."""
+
+
+class Texts:
+    """A transformer that is brought: fine-tuned directly, in full, and at last with LoRA; with dropout."""
+
+    def __init__(self, network: TransformerSpec) -> None:
+        optim = short(rate=0.001, batch_size=16)
+        self.quick = RunSpec.of(method="full", network=network, task=PETS, optim=optim)
+        self.long = self.quick.but(optim=optim.but(epochs=200))
+        self.last = self.long.but(method=LoRASpec.of(rank=8))
 
 
 class Disk:
@@ -84,15 +109,42 @@ def readable(lab: Lab, base: Run) -> bool:
     )
 
 
-def main(home: Path, kind: str) -> dict[str, Any]:
+def brought(lab: Lab, disk: Disk | Limit, scratch: Path, found: dict[str, Any]) -> TransformerSpec:
+    """Bring a network while the disk becomes full, and again once it is not."""
+    folder = save_tiny(scratch, **SIZES)
+    begun: list[float] = []
+
+    def fill(share: float) -> None:
+        if not begun:
+            empty_log(lab)
+            disk.fill(50_000)  # enough for the texts among its files
+            begun.append(share)
+
+    try:
+        lab.networks.bring_folder(folder, progress=fill)
+    except LabError as error:
+        found["bring during"] = str(error)
+    found["bring left"] = [str(path) for path in lab.settings.networks.rglob("*") if path.is_file()]
+    found["bring known"] = len(lab.networks.list())
+    disk.free()
+    return bring_tiny(lab, scratch.with_name("again"), **SIZES)
+
+
+def main(home: Path, kind: str, data: str) -> dict[str, Any]:
+    """Args:
+    home: an empty folder, on the small disk if there is one.
+    kind: ``disk`` or ``limit``.
+    data: ``digits`` or ``texts``.
+    """
     disk = Disk(home) if kind == "disk" else Limit()
     lab = Lab(Settings(home=home / "lab", threads=1, checkpoint_seconds=0.1))
     lab.start()
     found: dict[str, Any] = {}
-    base = finish(lab, lab.launch(PRETRAIN).id)[0]
+    specs = Digits() if data == "digits" else Texts(brought(lab, disk, home / "tiny", found))
+    base = finish(lab, lab.launch(specs.quick).id)[0]
 
     # A checkpoint has 1.6 MB; the store's writes have a few kilobytes.
-    id = lab.launch(LONG).id
+    id = lab.launch(specs.long).id
     wait_until(lambda: lab.store.checkpoint(id) is not None)
     empty_log(lab)
     disk.fill(1_200_000)
@@ -110,7 +162,7 @@ def main(home: Path, kind: str) -> dict[str, Any]:
     # The network file of a run has 0.5 MB.
     empty_log(lab)
     disk.fill(300_000)
-    id = lab.launch(PRETRAIN.but(seed=1)).id
+    id = lab.launch(specs.quick.but(seed=1)).id
     found["result during"] = about(lab, finish(lab, id)[0])
     # The copy of what the store knows fits, and may have been written by now.
     found["result files"] = sorted({path.name for path in (lab.settings.runs / id).iterdir()} - {COPY})
@@ -120,7 +172,7 @@ def main(home: Path, kind: str) -> dict[str, Any]:
     found["result after"] = about(lab, finish(lab, id)[0])
 
     # No space at all.
-    id = lab.launch(LONG.but(seed=2)).id
+    id = lab.launch(specs.last.but(seed=2)).id
     wait_until(lambda: lab.store.checkpoint(id) is not None)
     empty_log(lab)
     disk.fill(0)
@@ -131,11 +183,11 @@ def main(home: Path, kind: str) -> dict[str, Any]:
     found["store during"] = about(lab, lab.run(id))
     lab.resume([id])
     found["store after"] = about(lab, stopped(lab, id))
-    found["next"] = about(lab, finish(lab, lab.launch(PRETRAIN.but(seed=3)).id)[0])
+    found["next"] = about(lab, finish(lab, lab.launch(specs.quick.but(seed=3)).id)[0])
     lab.close()
     with closing(sqlite3.connect(lab.settings.store)) as db:
         found["integrity"] = db.execute("PRAGMA integrity_check").fetchone()[0]
-    found["left over"] = [path.name for path in lab.settings.runs.rglob("*.part")]
+    found["left over"] = [path.name for path in lab.settings.home.rglob("*.part")]
     return found
 
 
@@ -146,4 +198,4 @@ def empty_log(lab: Lab) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    print(json.dumps(main(Path(sys.argv[1]), sys.argv[2])))
+    print(json.dumps(main(Path(sys.argv[1]), *sys.argv[2:])))

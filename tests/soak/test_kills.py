@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from core.engine.job import NETWORK
 from core.files import sha256_of
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -27,19 +27,33 @@ from core.store.checkpoints import PREFIX
 from core.store.record import Run
 from core.store.run_file import NAME
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+from tests.engine.test_resume import weights
 from tests.soak.sizes import FULL, full_or_short, keep
+from tests.text_home import FIRST, LAST, PETS, bring_tiny
 
-KILLS = full_or_short(50, 4)
+KILLS = full_or_short(60, 6)
 
-EPOCHS = full_or_short(100, 50)
+EPOCHS, TEXT_EPOCHS = full_or_short((100, 60), (50, 20))
+"""Of runs on images, and of those on texts."""
 
 LATEST = full_or_short(0.5, 0.2)
 """Maximum seconds from a start or a checkpoint to the kill."""
 
-MOMENTS = ("pretrain", "full", "lora", None)
-"""Method of the run during whose training the kill comes; None for a kill during the start."""
+KINDS = ("pretrain", "full", "lora", "full on texts", "lora on texts")
+"""What :func:`kind_of` says of a run."""
+
+MOMENTS = (*KINDS, None)
+"""Kind of the run during whose training the kill comes; None for a kill during the start."""
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=EPOCHS, rate=0.001))
+
+
+TEXTS = short(epochs=TEXT_EPOCHS, rate=0.01, batch_size=16)
+
+
+def kind_of(run: Run) -> str:
+    """The method, and whether it is a brought transformer that learns texts."""
+    return run.spec.kind if run.spec.network.brought is None else f"{run.spec.kind} on texts"
 
 
 def work(settings: Settings, ready: Connection) -> None:
@@ -70,13 +84,18 @@ class Processes:
         return process
 
 
-def queue(reader: Lab, base: Run, seed: int) -> list[str]:
-    """Runs of every method: two on their own, and banks of three and four."""
+def queue(reader: Lab, base: Run, text_base: Run, seed: int) -> list[str]:
+    """Runs of every method: two on their own, and banks of three and four; and a transformer fine-tuned directly with
+    two seeds, side by side where there are cores for it, and after a source task with one.
+    """
     pretrain = [reader.launch(PRETRAIN.but(seed=seed + k, optim=PRETRAIN.optim.but(keep="best"))).id for k in range(2)]
     full_arm = [(short(epochs=EPOCHS, rate=0.001), FullSpec())]
     full = reader.fine_tune(base, TURNED, full_arm, range(seed, seed + 3), "full").runs
     arms = [(short(epochs=EPOCHS), LoRASpec.of(rank=rank)) for rank in (2, 8)]
-    return [*pretrain, *full, *reader.fine_tune(base, TURNED, arms, range(seed, seed + 2), "LoRA").runs]
+    images = [*pretrain, *full, *reader.fine_tune(base, TURNED, arms, range(seed, seed + 2), "LoRA").runs]
+    arms = [(TEXTS, FullSpec()), (TEXTS, LoRASpec.of(rank=2))]
+    direct = reader.fine_tune(text_base.spec.network, PETS, arms, range(seed, seed + 2), "texts").runs
+    return [*images, *direct, *reader.fine_tune(text_base, LAST, arms, [seed], "texts after a source").runs]
 
 
 def check_store(settings: Settings) -> None:
@@ -100,10 +119,12 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
     settings = Settings(home=tmp_path / "home", threads=1, checkpoint_seconds=0.1, settle_seconds=0.2)
     processes, reader = Processes(settings), Lab(settings)
     begun = time.monotonic()
-    base_id = reader.launch(PRETRAIN.but(seed=1000)).id
+    network = bring_tiny(reader, tmp_path / "tiny")
+    text_base = RunSpec.of(method="pretrain", network=network, task=FIRST, optim=TEXTS.but(epochs=2))
+    bases = [reader.launch(spec).id for spec in (PRETRAIN.but(seed=1000), text_base)]
     first = processes.start()
-    wait_until(lambda: reader.run(base_id).state == "finished", 300)
-    ids = queue(reader, reader.run(base_id), 0)
+    wait_until(lambda: all(reader.run(id).state == "finished" for id in bases), 300)
+    ids = queue(reader, *map(reader.run, bases), 0)
 
     killed: Counter[str] = Counter()
     process, rounds = first, 1
@@ -111,14 +132,14 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         # Sometimes during the start; else during training, each method in turn, after a checkpoint.
         if (wanted := MOMENTS[number % len(MOMENTS)]) is not None:
             if not unfinished(reader, ids, wanted):
-                ids += queue(reader, reader.run(base_id), 100 * rounds)
+                ids += queue(reader, *map(reader.run, bases), 100 * rounds)
                 rounds += 1
             wait_for_checkpoint(reader, unfinished(reader, ids, wanted))
         time.sleep(chance.uniform(0, LATEST))
         running = [run for run in map(reader.run, ids) if run.state == "running"]
         process.kill()
         process.join()
-        killed.update({run.spec.kind for run in running} or {"nothing in training"})
+        killed.update({kind_of(run) for run in running} or {"nothing in training"})
         check_store(settings)
         check_files(reader, settings)
         process = processes.start()
@@ -126,7 +147,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
     process.kill()
     process.join()
 
-    assert sorted(run.id for run in reader.runs()) == sorted([base_id, *ids])
+    assert sorted(run.id for run in reader.runs()) == sorted([*bases, *ids])
     resumed = 0
     for run in map(reader.run, ids):
         states = [state for _, state in reader.history(run.id)]
@@ -135,10 +156,10 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         assert set(states) <= {"queued", "running", "interrupted", "finished"}
         curve = reader.curve(run.id)
         assert curve.step.tolist() == list(range(1, run.steps + 1))
-        assert curve.epochs["epoch"].tolist() == list(range(1, EPOCHS + 1))
+        assert curve.epochs["epoch"].tolist() == list(range(1, run.spec.optim.epochs + 1))
         assert (np.diff(curve.seconds) > 0).all()
-        weights = "network.safetensors" if run.spec.adapter is None else "adapter.zip"
-        assert sorted(reader.store.files(run.id)) == sorted([weights, "predictions.safetensors"])
+        file = "network.safetensors" if run.spec.adapter is None else "adapter.zip"
+        assert sorted(reader.store.files(run.id)) == sorted([file, "predictions.safetensors"])
         resumed += run.resumed_step > 0
     check_store(settings)
     check_files(reader, settings)
@@ -147,14 +168,22 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         left = [path.name for path in settings.runs.rglob("*") if path.is_file()]
         assert not [name for name in left if name.startswith(PREFIX) or name.endswith(".part")]
         # Beside each result its predictions and a copy of what the store knows.
-        assert Counter(left)[NAME] == len(ids) + 1 == len(left) / 3
+        assert Counter(left)[NAME] == len(ids) + 2 == len(left) / 3
         assert not list((settings.home / "staging").rglob("*.part"))
-        # A member of full fine-tuning is a shard of its own, so even those of a bank end to the last bit.
-        disturbed = [max(own, key=lambda run: len(reader.history(run.id))) for own in by_method(reader, ids)]
+        assert sorted(last.networks.runs_from(network.weights)) == sorted(
+            run.id for run in last.runs() if run.spec.network.brought
+        )
+        assert {path.name for path in settings.networks.iterdir()} == {network.weights, "partial"}
+        assert not list((settings.networks / "partial").iterdir())
+        # A member of full fine-tuning is a shard of its own, so even those of a bank end to the last bit; and so is
+        # every transformer, with dropout, whatever is trained of it.
+        disturbed = [max(own, key=lambda run: len(reader.history(run.id))) for own in alone(reader, ids)]
         for run in disturbed:
             untouched = finish(last, last.launch(run.spec).id)[0]
             np.testing.assert_array_equal(last.curve(run.id).loss, last.curve(untouched.id).loss)
-            assert last.artifacts.read(run.id, NETWORK) == last.artifacts.read(untouched.id, NETWORK)
+            assert weights(last, run).keys() == weights(last, untouched).keys()
+            for name, tensor in weights(last, untouched).items():
+                assert torch.equal(weights(last, run)[name], tensor), name
     assert resumed
     assert sum(killed.values()) >= KILLS
     assert not FULL or set(killed) >= set(MOMENTS) - {None}
@@ -162,7 +191,7 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         "kills",
         kills=KILLS,
         killed_while_training=dict(killed),
-        runs=len(ids) + 1,
+        runs=len(ids) + len(bases),
         ended_after_resume=resumed,
         most_attempts=max(len([s for _, s in reader.history(id) if s == "running"]) for id in ids),
         seconds=round(time.monotonic() - begun),
@@ -170,9 +199,8 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
     reader.close()
 
 
-def unfinished(reader: Lab, ids: list[str], method: str) -> list[str]:
-    runs = [reader.run(id) for id in ids]
-    return [run.id for run in runs if run.spec.kind == method and run.state != "finished"]
+def unfinished(reader: Lab, ids: list[str], kind: str) -> list[str]:
+    return [run.id for run in map(reader.run, ids) if kind_of(run) == kind and run.state != "finished"]
 
 
 def wait_for_checkpoint(reader: Lab, ids: list[str]) -> None:
@@ -185,6 +213,9 @@ def wait_for_checkpoint(reader: Lab, ids: list[str]) -> None:
     wait_until(lambda: bool(kept() - before) or all(reader.run(id).state == "finished" for id in ids), 300)
 
 
-def by_method(reader: Lab, ids: list[str]) -> list[list[Run]]:
-    runs = [reader.run(id) for id in ids]
-    return [[run for run in runs if run.spec.kind == method] for method in ("pretrain", "full")]
+def alone(reader: Lab, ids: list[str]) -> list[list[Run]]:
+    """The runs of each kind that ends with the bits that it has alone; transformers by whether they have a source."""
+    found: dict[tuple[str, bool], list[Run]] = {}
+    for run in map(reader.run, ids):
+        found.setdefault((kind_of(run), run.spec.source is None), []).append(run)
+    return [runs for (kind, _), runs in found.items() if kind != "lora"]

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from core.engine.artifacts import MERGED
-from core.errors import StoreError
+from core.engine.job import ADAPTER
+from core.errors import NetworkInUseError, StoreError
 from core.files import sha256_of
 from core.lab import Lab
+from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
 from core.settings import Settings
@@ -30,14 +32,31 @@ from tests.engine.child import lab_process
 from tests.soak.sizes import full_or_short, keep
 from tests.store.harm import AS_NOBODY, cut, lose, restore
 from tests.store.test_old_home import said
+from tests.text_home import FIRST, LAST, PETS, bring_tiny
 
 SEEDS = full_or_short(3, 1)
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 LONG = PRETRAIN.but(optim=short(epochs=200, batch_size=4, rate=0.001))
 
 
-def fill(settings: Settings) -> None:
-    """Make runs of every method and state: 23, or 11 in a short run; the last one is interrupted in training."""
+TEXTS = short(epochs=2, batch_size=16, rate=0.01)
+TEXT_ARMS = [(TEXTS, FullSpec()), (TEXTS, LoRASpec.of(rank=2)), (TEXTS, "head")]
+
+
+def fill(settings: Settings, scratch: Path) -> str:
+    """Make runs of every method and state, 34, or 17 in a short run, some of them of a network that was brought; the
+    last ones are interrupted in training, one on images and one on texts. Returns: the digest of the network.
+    """
+    lab = Lab(settings)
+    lab.start()
+    network = bring_tiny(lab, scratch)
+    text_base = lab.launch(RunSpec.of(method="pretrain", network=network, task=FIRST, optim=TEXTS))
+    on_texts = [text_base.id, *lab.fine_tune(text_base, LAST, TEXT_ARMS[:2], range(SEEDS)).runs]
+    on_texts += lab.fine_tune(network, PETS, TEXT_ARMS[: 1 + SEEDS], [0]).runs
+    finish(lab, *on_texts)
+    long_texts = lab.fine_tune(network, PETS, [(TEXTS.but(epochs=200), LoRASpec.of())], [0]).runs[0]
+    wait_until(lambda: lab.store.checkpoint(long_texts) is not None)
+    lab.close()
     lab = Lab(settings)
     lab.start()
     base = finish(lab, lab.launch(PRETRAIN).id)[0]
@@ -69,6 +88,7 @@ def fill(settings: Settings) -> None:
     lab.start()
     wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
     lab.close()
+    return network.weights
 
 
 def files(settings: Settings) -> dict[str, str]:
@@ -86,6 +106,21 @@ def told(settings: Settings) -> dict[str, Any]:
         lab.store.close()
 
 
+def goes_on(settings: Settings, network: str, runs: dict[str, Any]) -> None:
+    """Assert that the network of restored runs is found for all that one does with it."""
+    lab = Lab(settings)
+    lab.start()
+    assert sorted(lab.networks.runs_from(network)) == sorted(runs)
+    with pytest.raises(NetworkInUseError):
+        lab.networks.remove(network)
+    adapted = next(id for id, run in runs.items() if ADAPTER in run["files"] and not run["spec"]["base"])
+    assert lab.artifacts.base_network(lab.run(adapted))
+    (left,) = (id for id, run in runs.items() if run["state"] == "interrupted")
+    lab.resume([left])
+    wait_until(lambda: lab.run(left).step > lab.run(left).resumed_step > 0)
+    lab.close()  # interrupts it again
+
+
 def put_an_older_one_back(settings: Settings, older: Path) -> None:
     lose(settings)
     shutil.copy(older, settings.store)
@@ -101,7 +136,7 @@ def test_nothing_is_lost_whatever_befalls_the_store(tmp_path: Path) -> None:
     finish(lab, lab.launch(PRETRAIN.but(seed=9)).id)
     lab.store.copy_to(older)
     lab.close()
-    fill(settings)
+    network = fill(settings, tmp_path / "tiny")
     trained, known = files(settings), told(settings)
     assert {run["state"] for run in known["runs"].values()} == {"finished", "stopped", "failed", "interrupted"}
     faults = {"lost": lose, "truncated": cut, "older": lambda settings: put_an_older_one_back(settings, older)}
@@ -116,6 +151,9 @@ def test_nothing_is_lost_whatever_befalls_the_store(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert told(settings) == known, name
         assert files(settings) == trained, name
+    texts = {id: run for id, run in known["runs"].items() if run["spec"]["network"].get("weights") == network}
+    goes_on(settings, network, texts)
+    trained, known = files(settings), told(settings)
 
     with closing(sqlite3.connect(settings.store, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")

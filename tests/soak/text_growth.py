@@ -1,0 +1,68 @@
+"""A process that fine-tunes a packaged network on definitions: ``python -m tests.soak.text_growth``.
+
+It resumes the runs of its home folder that are interrupted, or else queues new ones. It prints their ids, and once they
+have ended one line of JSON for each: its state, and the peak memory that was measured and that was forecast, in bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from core.data.task_spec import TaskSpec
+from core.lab import Lab
+from core.methods.registry import method_of
+from core.run_spec import OptimSpec
+from core.settings import Settings
+from tests.conftest import wait_until
+
+LIMIT = 3000.0
+"""Seconds after which the runs will never end, however busy the machine is."""
+
+
+def main(home: Path, network: str, asked: dict[str, Any]) -> None:
+    """Args:
+    home: of the lab.
+    network: a known one, which is brought from its package.
+    asked: ``method`` and ``optim``, fields of both; ``task``, fields of the task; ``seeds``; ``settings`` of the lab.
+    """
+    lab = Lab(Settings(home=home, **asked.get("settings", {})))
+    card = lab.networks.find(network) or lab.networks.bring(network)
+    lab.start()
+    ids = [run.id for run in lab.runs(states=["interrupted"])]
+    if ids:
+        lab.resume(ids)
+    else:
+        method = method_of(asked["method"].pop("kind")).but(**asked["method"])
+        task = TaskSpec.of(dataset="definitions", **asked["task"])
+        arm = (OptimSpec.of(**asked["optim"]), method)
+        ids = list(lab.fine_tune(lab.networks.spec(card.digest), task, [arm], asked["seeds"]).runs)
+    print(*ids, flush=True)
+    forecasts = lab.estimates.at_launch(ids)
+    wait_until(lambda: not any(run.is_live for run in lab.runs_of(ids)), LIMIT)
+    for run in lab.runs_of(ids):
+        result, forecast = run.result, forecasts.get(run.id)
+        print(
+            json.dumps(
+                {
+                    "state": run.state,
+                    "cause": run.cause,
+                    "steps": run.step,
+                    "used": result and result.peak_memory,
+                    "planned": forecast and forecast.memory,
+                    "together": result and result.bank,
+                    "threads": result and result.threads,
+                    "seconds": result and result.seconds,
+                    "accuracy": result and result.accuracy,
+                    "memory": result and result.memory,
+                }
+            ),
+            flush=True,
+        )
+    lab.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]))
