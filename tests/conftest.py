@@ -65,7 +65,8 @@ SLOW = [
     *("methods/test_architectures.py", "methods/test_new_method.py"),
     *("study/test_counting.py", "test_network_file.py", "data/test_new_source.py", "networks/test_new_family.py"),
     *("networks/library", "pages/test_networks.py"),
-    *("browser", "engine", "soak", "store", "test_cli.py", "test_cli_grow.py", "test_full_size.py", "test_lab.py"),
+    *("browser", "engine", "soak", "store", "test_cli.py", "test_cli_grow.py", "test_forked.py"),
+    *("test_full_size.py", "test_lab.py"),
     *(
         "pages/test_data.py",
         "pages/test_data_texts.py",

@@ -44,6 +44,9 @@ IMPORTED = [
 SETTINGS = ("LORA_LAB_", "STREAMLIT_", "PYTEST_", "PYTHONPATH")
 """Beginnings of names of variables that no module reads while it is imported."""
 
+BEFORE = dict(os.environ)
+"""The environment at the beginning, before tests and libraries have changed it."""
+
 PID, STATUS = struct.Struct("q"), struct.Struct("i")
 LONGEST = 2**17
 """Bytes of a request."""
@@ -172,7 +175,7 @@ def forker() -> socket.socket:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.forked", str(there.fileno())],
             cwd=REPO,
-            env=dict(os.environ),  # without what libraries have set behind Python's back
+            env=BEFORE,
             pass_fds=[there.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -220,9 +223,11 @@ def next_request(channel: socket.socket) -> dict[str, Any]:
 
 
 def become(arguments: Sequence[str], cwd: str, env: Mapping[str, str], found: Mapping[str, str]) -> None:
-    """Do what Python does with these arguments, in this folder and environment; ``found`` is that of the imports."""
+    """Do what Python does with these arguments, in this folder and environment; ``found`` is that of the start."""
     os.chdir(cwd)
-    if not all(name.startswith(SETTINGS) for name, _ in env.items() ^ found.items()):
+    # What the imports have set here, they have set there.
+    changed = {name for name, _ in env.items() ^ found.items() if env.get(name) != os.environ.get(name)}
+    if not all(name.startswith(SETTINGS) for name in changed):
         os.execve(sys.executable, [sys.executable, *arguments], env)
     for name in found.keys() - env.keys():
         del os.environ[name]
