@@ -81,9 +81,9 @@ def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
 
     These are each run's weights, gradients, Adam's moments, best weights and the activations of a step; what enters the
     first trained block for every text, once for all runs; the base; evaluation on every core; and the copies while a
-    checkpoint or another file is made. The allocator keeps the memory of activations, in pieces that are too small for
-    the longest texts that are evaluated and for the copies in a checkpoint; before a run that trains alone is written
-    to its file, it is given back.
+    checkpoint or another file is made. The allocator keeps the memory of activations, in pieces that neither the longest
+    texts that are evaluated nor a checkpoint fit into; before a run that trains alone is written to its file, it is
+    given back.
 
     Args:
         specs: runs that can be trained together.
@@ -105,9 +105,10 @@ def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
     saved = network * (ADAPTER_COPIES if first.role is Role.ADAPTER else SAVED_COPIES)
     at_start = network * (len(specs) - 1 + (BASE_COPIES if first.base else BROUGHT_COPIES))
     evaluation = _evaluation(first.network, sizes.longest)
-    working = max(activations + evaluation, evaluation * available_cores())  # one batch on each core
-    copies = (working + checkpoint, saved) if len(specs) == 1 else (working + max(checkpoint, saved),)
-    later = training + frozen + max(copies)
+    evaluating = activations + evaluation * available_cores()  # one batch on each core
+    writing = activations + evaluation + checkpoint
+    ending = saved if len(specs) == 1 else activations + evaluation + saved
+    later = training + frozen + max(evaluating, writing, ending)
     return int(bool(first.base) * network + max(at_start, later)) + OVERHEAD
 
 

@@ -103,7 +103,7 @@ def test_smollm2_is_resumed_bit_for_bit_and_read_by_peft_and_needs_the_memory_of
     process, (id,) = started(home, "smollm2", SMOLLM2)
     wait_until(lambda: reader.store.checkpoint(id) is not None and reader.run(id).step >= 12, 1500)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     process, (resumed,) = started(home, "smollm2", SMOLLM2)
     assert resumed == id
     told(process)
