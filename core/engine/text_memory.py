@@ -81,9 +81,9 @@ def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
 
     These are each run's weights, gradients, Adam's moments, best weights and the activations of a step; what enters the
     first trained block for every text, once for all runs; the base; evaluation on every core; and the copies while a
-    checkpoint or another file is made. The allocator keeps the memory of activations, in pieces that neither the longest
-    texts that are evaluated nor a checkpoint fit into; before a run that trains alone is written to its file, it is
-    given back.
+    checkpoint or another file is made. The allocator keeps the memory of activations, in pieces that neither the
+    longest texts that are evaluated nor a checkpoint fit into; before a run that trains alone is written to its file,
+    it is given back.
 
     Args:
         specs: runs that can be trained together.
