@@ -359,7 +359,7 @@ def _brought(spec: RunSpec, context: RunContext) -> nn.Module | None:
 def probe_of(examples: Examples, network: NetworkSpec) -> Batch:
     """The first test examples, on which an adapter of this network is checked; fewer of a family that is slow."""
     batch = network.evaluation_batch
-    probe = examples.batch(slice(0, PROBE if batch is None else min(PROBE, max(1, batch // 2))))
+    probe = examples.batch(slice(0, PROBE if batch is None else min(PROBE, batch)))
     if "input_ids" in probe:
         rows = max(1, PROBE_TOKENS // probe["input_ids"].shape[1])
         return {name: tensor[:rows] for name, tensor in probe.items()}
