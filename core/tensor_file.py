@@ -22,12 +22,15 @@ MAX_TENSORS = 4096
 
 
 TYPES = {
+    torch.uint64: "U64",
     torch.int64: "I64",
     torch.float64: "F64",
     torch.float32: "F32",
+    torch.uint32: "U32",
     torch.int32: "I32",
     torch.bfloat16: "BF16",
     torch.float16: "F16",
+    torch.uint16: "U16",
     torch.int16: "I16",
     torch.int8: "I8",
     torch.uint8: "U8",

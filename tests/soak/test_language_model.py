@@ -25,8 +25,8 @@ from core.networks.forward import forward
 from core.settings import Settings
 from core.training.threads import available_cores
 from tests.conftest import wait_until
-from tests.engine.child import REPO
 from tests.engine.test_resume import weights
+from tests.forked import REPO
 from tests.soak.sizes import keep
 
 pytestmark = [
