@@ -73,7 +73,12 @@ class OneByOne:
         source: bool = True,
         look: Callable[[], None] = nothing,
     ) -> tuple[Evaluation, Evaluation | None]:
-        return self._steppers[member].evaluate(0, part, source, look)
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads)  # batches are computed side by side, as members are
+        try:
+            return self._steppers[member].evaluate(0, part, source, look)
+        finally:
+            torch.set_num_threads(before)
 
     def note(self, member: int) -> str | None:
         """A sentence on a member's frozen blocks; None if there are none."""

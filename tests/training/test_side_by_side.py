@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import replace
 
 import pytest
@@ -152,6 +153,20 @@ def test_a_run_that_is_stopped_while_it_is_evaluated_ends_and_the_other_goes_on(
     assert [event for member, event in found if member == 0 and isinstance(event, EpochEnd | Done)] == []
     assert isinstance([event for member, event in found if member == 0][-1], Stopped)
     assert isinstance([event for member, event in found if member == 1][-1], Done)
+
+
+def test_members_are_evaluated_on_the_threads_that_train_them() -> None:
+    made = OneByOne([AutogradStepper(network_of(spec_of("bert"), k), OPTIMS[k], LONG, k) for k in range(2)])
+    seen: set[int] = set()
+    made._steppers[0].network.register_forward_pre_hook(lambda *_: seen.add(threading.get_ident()))
+    made.use_threads(2)
+    found = made.evaluate(0)
+    assert threading.get_ident() not in seen
+    assert torch.get_num_threads() == 1
+    made.use_threads(1)
+    seen.clear()
+    assert made.evaluate(0) == found
+    assert seen == {threading.get_ident()}
 
 
 def test_batches_evaluated_side_by_side_have_the_bits_of_one_after_the_other() -> None:
