@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,19 +16,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 import torch
-from peft import LoraConfig, TaskType, get_peft_model
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    DataCollatorWithPadding,
-    Trainer,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import set_seed
 from transformers.utils import logging as messages
 
 from benchmarks.machine import machine
-from benchmarks.transformers import ATTENTION, BATCH, LENGTH, METHODS, Subject, packaged
+from benchmarks.transformers import BATCH, LENGTH, METHODS, Subject, hugging_face, packaged, trained
 from core.data.task import Task
 from core.data.text_examples import TextExamples
 from core.methods.method import MethodSpec
@@ -38,6 +29,7 @@ from core.run_spec import OptimSpec, default_optim
 from core.training.bank.choice import stepper_of
 from core.training.evaluation import evaluate
 from core.training.loop import train
+from core.training.schedule import total_steps
 from core.training.threads import available_cores
 
 KINDS = ("full", "LoRA")
@@ -74,10 +66,7 @@ def here(subject: Subject, task: Task, method: MethodSpec, optim: OptimSpec, see
 def there(subject: Subject, task: Task, lora: bool, optim: OptimSpec, seed: int) -> float:
     """Accuracy in percent after Hugging Face's Trainer, with PEFT for LoRA."""
     set_seed(seed)
-    model: Any = AutoModelForSequenceClassification.from_pretrained(subject.folder, num_labels=12)
-    if lora:
-        config = LoraConfig(r=8, lora_alpha=16, target_modules=list(ATTENTION), task_type=TaskType.SEQ_CLS)
-        model = get_peft_model(model, config)
+    model = hugging_face(subject, lora)
     train_part = task.train
     if not isinstance(train_part, TextExamples):
         raise TypeError("The task has no texts.")
@@ -85,25 +74,18 @@ def there(subject: Subject, task: Task, lora: bool, optim: OptimSpec, seed: int)
         {"input_ids": train_part.batch(torch.tensor([row]))["input_ids"][0].tolist(), "labels": int(label)}
         for row, label in enumerate(train_part.labels)
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            per_device_train_batch_size=BATCH,
-            num_train_epochs=optim.epochs,
-            learning_rate=optim.learning_rate,
-            weight_decay=optim.weight_decay,
-            warmup_steps=math.ceil(optim.warmup * optim.epochs * math.ceil(len(rows) / BATCH)),
-            lr_scheduler_type=optim.decay,
-            max_grad_norm=optim.clip,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-            logging_strategy="no",
-            seed=seed,
-        )
-        collator = DataCollatorWithPadding(AutoTokenizer.from_pretrained(subject.folder))
-        Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator).train()  # type: ignore[arg-type]
+    trained(
+        subject,
+        model,
+        rows,
+        num_train_epochs=optim.epochs,
+        learning_rate=optim.learning_rate,
+        weight_decay=optim.weight_decay,
+        warmup_steps=math.ceil(optim.warmup * total_steps(optim, len(rows))),
+        lr_scheduler_type=optim.decay,
+        max_grad_norm=optim.clip,
+        seed=seed,
+    )
     setattr(model, SPEC, subject.spec)
     return evaluate(model, task.test, task.classes).accuracy
 

@@ -135,37 +135,55 @@ def trainer(subject: Subject, lora: bool, grouped: bool, steps: int) -> Timed:
         {**{name: tokens[name][i] for name in tokens}, "labels": label}  # as a tokenized dataset has them
         for i, label in enumerate(labels)
     ]
+    model = hugging_face(subject, lora)
+
+    def run(number: int) -> tuple[float, int]:
+        torch.set_num_threads(available_cores())
+        strategy = "group_by_length" if grouped else "random"
+        seconds = trained(subject, model, rows, max_steps=steps, train_sampling_strategy=strategy, seed=number)
+        return seconds, steps * BATCH
+
+    return run
+
+
+def hugging_face(subject: Subject, lora: bool) -> Any:
+    """MiniLM as transformers reads it, with PEFT's adapters if ``lora``."""
     model: Any = AutoModelForSequenceClassification.from_pretrained(subject.folder, num_labels=12)
     if lora:
         config = LoraConfig(r=8, lora_alpha=16, target_modules=list(ATTENTION), task_type=TaskType.SEQ_CLS)
         model = get_peft_model(model, config)
+    return model
 
-    def run(number: int) -> tuple[float, int]:
-        torch.set_num_threads(available_cores())
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = TrainingArguments(
-                output_dir=folder,
-                per_device_train_batch_size=BATCH,
-                max_steps=steps,
-                train_sampling_strategy="group_by_length" if grouped else "random",
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                dataloader_pin_memory=False,
-                logging_strategy="no",
-                seed=number,
-            )
-            clock = _Clock()
-            Trainer(
-                model=model,
-                args=arguments,
-                train_dataset=rows,  # type: ignore[arg-type]
-                data_collator=DataCollatorWithPadding(own),
-                callbacks=[clock],
-            ).train()
-        return clock.seconds, steps * BATCH
 
-    return run
+def trained(subject: Subject, model: Any, rows: Sequence[dict[str, Any]], **arguments: Any) -> float:
+    """Train with Hugging Face's Trainer, without evaluation and saving; return the seconds without preparation.
+
+    Args:
+        subject: whose tokenizer pads.
+        model: what is trained, in place.
+        rows: tokens and label of each text.
+        arguments: of the training, besides those that all have here.
+    """
+    clock = _Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        whole = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=BATCH,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            logging_strategy="no",
+            **arguments,
+        )
+        Trainer(
+            model=model,
+            args=whole,
+            train_dataset=rows,  # type: ignore[arg-type]
+            data_collator=DataCollatorWithPadding(AutoTokenizer.from_pretrained(subject.folder)),
+            callbacks=[clock],
+        ).train()
+    return clock.seconds
 
 
 class _Clock(TrainerCallback):

@@ -110,9 +110,7 @@ def _kind(spec: RunSpec) -> RunSpec:
 
 def _smallest(field: Field, specs: Sequence[RunSpec], tasks: Tasks, free: int) -> Change | None:
     tried, memory_with = _CHANGES[field]
-    values = list(tried(specs[0]))
-    if field == "blocks" and not all(spec.adapter for spec in specs):
-        return None
+    values = list(tried(specs))
 
     def memory(value: int) -> int:
         return max(memory_with(spec, value, tasks) for spec in specs)
@@ -127,10 +125,11 @@ def _halves(start: int, least: int) -> Iterator[int]:
         yield start
 
 
-def _parts(spec: RunSpec) -> Iterator[int]:
+def _parts(specs: Sequence[RunSpec]) -> Iterator[int]:
     """Twice as many parts and so on; none for perceptrons, whose fast step computes whole batches."""
-    parts = spec.optim.accumulation
-    while spec.network.brought and (parts := 2 * parts) <= spec.optim.batch_size:
+    network, optim = specs[0].network, specs[0].optim
+    parts = optim.accumulation
+    while network.brought and (parts := 2 * parts) <= optim.batch_size:
         yield parts
 
 
@@ -138,16 +137,17 @@ def _in_parts(spec: RunSpec, parts: int, tasks: Tasks) -> int:
     return memory_of([spec.but(optim=spec.optim.but(accumulation=parts))], tasks)
 
 
-def _lengths(spec: RunSpec) -> Iterator[int]:
-    return _halves(spec.task.length if spec.network.brought else 0, SHORTEST)
+def _lengths(specs: Sequence[RunSpec]) -> Iterator[int]:
+    return _halves(specs[0].task.length if specs[0].network.brought else 0, SHORTEST)
 
 
 def _cut(spec: RunSpec, length: int, tasks: Tasks) -> int:
     return memory_of([spec], tasks, length)
 
 
-def _blocks(spec: RunSpec) -> Iterator[int]:
-    return _halves(len(target_choices(spec.network).blocks), 1)
+def _blocks(specs: Sequence[RunSpec]) -> Iterator[int]:
+    """None unless all have adapters: other methods train the same, whichever blocks are chosen."""
+    return _halves(len(target_choices(specs[0].network).blocks) if all(spec.adapter for spec in specs) else 0, 1)
 
 
 def _at_the_top(spec: RunSpec, blocks: int, tasks: Tasks) -> int:
@@ -159,7 +159,7 @@ def _at_the_top(spec: RunSpec, blocks: int, tasks: Tasks) -> int:
     return memory_of([spec], tasks)
 
 
-_CHANGES: dict[Field, tuple[Callable[[RunSpec], Iterator[int]], Callable[[RunSpec, int, Tasks], int]]] = {
+_CHANGES: dict[Field, tuple[Callable[[Sequence[RunSpec]], Iterator[int]], Callable[[RunSpec, int, Tasks], int]]] = {
     "accumulation": (_parts, _in_parts),
     "length": (_lengths, _cut),
     "blocks": (_blocks, _at_the_top),

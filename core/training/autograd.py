@@ -16,7 +16,7 @@ from core.networks.modes import moving_statistics, start_training
 from core.run_spec import OptimSpec
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
-from core.training.evaluation import Evaluation, evaluate_both, nothing
+from core.training.evaluation import Evaluation, evaluate_both
 from core.training.fast_network import fast
 from core.training.frozen import FrozenStates, Resumed
 from core.training.optimizer import Optimizer
@@ -125,7 +125,7 @@ class AutogradStepper:
         member: int,
         part: EvaluationPart = "validation",
         source: bool = True,
-        look: Callable[[], None] = nothing,
+        look: Callable[[], None] = lambda: None,
     ) -> tuple[Evaluation, Evaluation | None]:
         self._write_rows()
         task, other = self._known

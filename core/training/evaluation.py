@@ -40,12 +40,8 @@ class Evaluation:
     """(n,) int64, on the device: the label of each image, predicted among all outputs."""
 
 
-def nothing() -> None:
-    """Do nothing: what is called before each batch where nobody waits for it."""
-
-
 def evaluate(
-    network: Callable[..., Tensor], examples: Examples, classes: Sequence[int], look: Callable[[], None] = nothing
+    network: Callable[..., Tensor], examples: Examples, classes: Sequence[int], look: Callable[[], None] = lambda: None
 ) -> Evaluation:
     """Evaluate a network.
 
@@ -59,7 +55,7 @@ def evaluate(
     return judge(predict(network, examples, look), examples.labels, classes)
 
 
-def predict(network: Callable[..., Tensor], examples: Examples, look: Callable[[], None] = nothing) -> Tensor:
+def predict(network: Callable[..., Tensor], examples: Examples, look: Callable[[], None] = lambda: None) -> Tensor:
     """Logits of examples, (n, outputs), computed :func:`batch_of` examples at a time, in evaluation mode.
 
     Batches of a family that takes few at a time are computed on as many threads at once as torch uses here.
@@ -88,7 +84,7 @@ def evaluate_both(
     task: Task,
     source: Task | None,
     part: EvaluationPart,
-    look: Callable[[], None] = nothing,
+    look: Callable[[], None] = lambda: None,
 ) -> tuple[Evaluation, Evaluation | None]:
     """Evaluate on one part of a task and, if given, of the source task; ``look`` is called before each batch."""
     target = evaluate(network, task.part(part), task.classes, look)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -9,32 +11,23 @@ from core.networks.forward import forward
 from core.networks.network import SPEC, NetworkSpec, spec_on
 from core.training.first_token import TOKENS, first_token_only, is_exact
 from core.training.frozen import block_list
-from core.training.products import fast_layers, is_supported
-from core.training.swapped import Swapped
+from core.training.products import fast_layers
+from core.training.swapped import Forward, Swapped
 
 
 class FastNetwork(nn.Module):
-    """A network whose layers are computed by :mod:`core.training.products`, and its last block for its first token.
+    """What computes with a network, while some of its modules have other forwards."""
 
-    The second only where the classifier reads no other token, which is tried on two texts.
-    """
-
-    def __init__(self, network: nn.Module, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, spec: NetworkSpec, forwards: Mapping[nn.Module, Forward]) -> None:
         """Args:
-        network: of a family that people bring, in float32 on a CPU; it is not changed.
         model: the network itself, or what computes with it.
+        spec: of the network.
+        forwards: of its modules.
         """
         super().__init__()
         self.model = model
-        setattr(self, SPEC, spec_on(network))
-        swapped = fast_layers(network)
-        _, blocks = block_list(network)
-        shorter = first_token_only(blocks[-1]) if blocks else {}
-        spec = spec_on(network)
-        if shorter and isinstance(spec, NetworkSpec):
-            probe = spec.examples(2, torch.Generator().manual_seed(0), TOKENS).batch(slice(None))
-            swapped |= shorter if is_exact(network, shorter, probe) else {}
-        self._swapped = Swapped(swapped)
+        setattr(self, SPEC, spec)
+        self._swapped = Swapped(forwards)
 
     def forward(self, **batch: Tensor) -> Tensor:
         with self._swapped:
@@ -44,12 +37,23 @@ class FastNetwork(nn.Module):
 def fast(network: nn.Module, model: nn.Module, precision: str = "float32") -> nn.Module:
     """``model`` as the engine computes it, or itself where there is nothing faster.
 
+    Layers of networks that people bring are computed by :mod:`core.training.products`. Their last block is computed for
+    its first token where the classifier reads no other one, which is tried on two texts.
+
     Args:
-        network: whose layers are computed.
+        network: whose layers are computed; it is not changed.
         model: the network itself, or what computes with it, such as :class:`core.training.frozen.Resumed`.
         precision: of the matrix products.
     """
     spec = spec_on(network)
-    if spec is None or spec.brought is None or precision != "float32" or not is_supported(network):
+    if spec is None or spec.brought is None or precision != "float32":
         return model
-    return FastNetwork(network, model)
+    layers = fast_layers(network)
+    if not layers:
+        return model
+    _, blocks = block_list(network)
+    shorter = first_token_only(blocks[-1]) if blocks else {}
+    if shorter:
+        probe = spec.examples(2, torch.Generator().manual_seed(0), TOKENS).batch(slice(None))
+        shorter = shorter if is_exact(network, shorter, probe) else {}
+    return FastNetwork(model, spec, layers | shorter)

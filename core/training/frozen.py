@@ -25,7 +25,7 @@ from core.methods.method import MethodSpec
 from core.networks.forward import forward
 from core.networks.modes import evaluating
 from core.networks.network import SPEC, NetworkSpec, spec_on
-from core.training.products import fast_layers, is_supported
+from core.training.products import fast_layers
 from core.training.side_by_side import side_by_side
 from core.training.swapped import Forward, Swapped, own_forward
 from core.training.threads import available_cores
@@ -248,8 +248,7 @@ class FrozenStates:
             places = (starts[:, None] + torch.arange(inside.shape[1], device=texts.device))[inside]
             states[places] = found[inside]
 
-        layers = fast_layers(self._network) if is_supported(self._network) else {}
-        with evaluating(self._network), _ending_after(last), Swapped(layers):
+        with evaluating(self._network), _ending_after(last), Swapped(fast_layers(self._network)):
             side_by_side(work, chunks, threads, look)
         return states
 

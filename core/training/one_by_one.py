@@ -11,7 +11,7 @@ from torch import Tensor
 from core.data.task import EvaluationPart
 from core.training.autograd import AutogradStepper
 from core.training.checkpoint import Learnt
-from core.training.evaluation import Evaluation, nothing
+from core.training.evaluation import Evaluation
 from core.training.side_by_side import side_by_side
 
 
@@ -71,7 +71,7 @@ class OneByOne:
         member: int,
         part: EvaluationPart = "validation",
         source: bool = True,
-        look: Callable[[], None] = nothing,
+        look: Callable[[], None] = lambda: None,
     ) -> tuple[Evaluation, Evaluation | None]:
         before = torch.get_num_threads()
         torch.set_num_threads(self._threads)  # batches are computed side by side, as members are

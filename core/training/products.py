@@ -16,26 +16,28 @@ from core.methods.layers import LinearWithLoRA
 from core.training.swapped import Forward
 
 
-def is_supported(network: nn.Module) -> bool:
-    """Whether a network's layers can be computed by this module: oneDNN is there, and all is float32 on a CPU."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
-    return all(p.device.type == "cpu" and p.dtype == torch.float32 for p in network.parameters())
-
-
 def fast_layers(network: nn.Module) -> dict[nn.Module, Forward]:
-    """Forwards that give the same, to rounding, for every plain and every adapted linear layer of a network."""
+    """Forwards that give the same, to rounding, for every plain and every adapted linear layer of a network.
+
+    Empty without oneDNN, and unless all of the network is float32 on a CPU.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return {}
+    if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in network.parameters()):
+        return {}
     found: dict[nn.Module, Forward] = {}
     for module in network.modules():
-        if type(module) is LinearWithLoRA and type(module.linear) is nn.Linear and _is_frozen(module.linear):
+        if type(module) is LinearWithLoRA and _adds_to_frozen(module):
             found[module] = _adapted(module)
         elif type(module) is nn.Linear:
             found[module] = _plain(module)
     return found
 
 
-def _is_frozen(layer: nn.Linear) -> bool:
-    return not any(parameter.requires_grad for parameter in layer.parameters())
+def _adds_to_frozen(layer: LinearWithLoRA) -> bool:
+    """Whether it is a plain layer that no gradient is wanted of, with an adapter that is not merged into it."""
+    trained = any(parameter.requires_grad for parameter in layer.linear.parameters())
+    return type(layer.linear) is nn.Linear and not trained and not layer.merged
 
 
 def _plain(layer: nn.Linear) -> Forward:
@@ -57,7 +59,7 @@ def _adapted(layer: LinearWithLoRA) -> Forward:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """X Wᵀ + b for x (n, in), W (out, in) of any strides, and b (out,): (n, out)."""
+    """The product x Wᵀ + b for x (n, in), W (out, in) of any strides, and b (out,): (n, out)."""
     found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return found
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.data.task import EvaluationPart, Task
 from core.training.checkpoint import Learnt
-from core.training.evaluation import Evaluation, nothing
+from core.training.evaluation import Evaluation
 
 
 class Stepper(Protocol):
@@ -77,7 +77,7 @@ class Stepper(Protocol):
         member: int,
         part: EvaluationPart = "validation",
         source: bool = True,
-        look: Callable[[], None] = nothing,
+        look: Callable[[], None] = lambda: None,
     ) -> tuple[Evaluation, Evaluation | None]:
         """Evaluate a member that is in training or was retired after the last step.
 

@@ -27,7 +27,7 @@ from core.training.bank.low_rank import LowRankShard, first_adapted, frozen
 from core.training.bank.shard import Part, Program, Shard, no_denormals
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
-from core.training.evaluation import Evaluation, judge, nothing
+from core.training.evaluation import Evaluation, judge
 from core.training.sharing import Step
 
 MIN_MEMBERS, MAX_MEMBERS = 4, 8
@@ -186,7 +186,7 @@ class Bank:
         member: int,
         part: EvaluationPart = "validation",
         source: bool = True,
-        look: Callable[[], None] = nothing,
+        look: Callable[[], None] = lambda: None,
     ) -> tuple[Evaluation, Evaluation | None]:
         look()
         found = self._judged(member, self.task, part)
