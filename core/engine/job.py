@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from core.adapter import Card, write_adapter
 from core.data.examples import Batch, Examples, shapes_of
 from core.data.task import Task
 from core.data.tasks import Tasks
+from core.engine.base_evaluations import BaseEvaluations, Pair
 from core.engine.build import network_of
 from core.engine.predictions import PREDICTIONS, write_predictions
 from core.engine.run_memory import run_memory
@@ -72,6 +73,8 @@ class RunContext:
     """Expected hash of the base's file; None skips the check."""
     networks: Networks | None = None
     """The networks that somebody brought; None if there are none."""
+    bases: BaseEvaluations = field(default_factory=BaseEvaluations)
+    """What is known of bases already."""
 
 
 @dataclass(frozen=True)
@@ -211,10 +214,7 @@ class BankRun:
         callbacks.poll()
         # Every method is compared with the base, so one evaluation of the base serves all runs. A network that was
         # brought has no classifier yet, so there is nothing to evaluate.
-        first = self.networks[0] if spec.method.starts_from_base or self.base is None else copy.deepcopy(self.base)
-        self.before = (
-            evaluate_both(first.to(self.device), self.task, self.source, "test", callbacks.poll) if self.base else None
-        )
+        self.before = self._evaluated(self.base) if self.base else None
         callbacks.poll()
         start = time.perf_counter()
         stepper = stepper_for(self.networks, specs, self.task, self.source, callbacks.poll)
@@ -234,6 +234,16 @@ class BankRun:
             steps=total_steps(spec.optim, self.task.num_train),
             look=callbacks.poll,
         )
+
+    def _evaluated(self, base: nn.Module) -> Pair:
+        spec, context = self.specs[0], self.contexts[0]
+        key = (context.base_sha256, spec.task, spec.source, str(self.device)) if context.base_sha256 else None
+
+        def evaluate() -> Pair:
+            own = self.networks[0] if spec.method.starts_from_base else copy.deepcopy(base)
+            return evaluate_both(own.to(self.device), self.task, self.source, "test", self.callbacks.poll)
+
+        return context.bases.get(key, evaluate)
 
     def _threads(self, wanted: int | None) -> int | None:
         """Resume on one thread what was trained on one: only then are the results bit-identical."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from core.data.tasks import Tasks
+from core.engine.base_evaluations import BaseEvaluations
 from core.engine.job import NETWORK, RunContext, execute_bank
 from core.engine.packing import bank_size
 from core.engine.priority import lower_priority
@@ -50,6 +51,7 @@ class Workers:
         self.tasks = tasks
         self.networks = networks
         self.owner = owner
+        self.bases = BaseEvaluations()
         self.retries = RetryQueue()
         self.ended: Callable[[str], None] = lambda experiment: None
         """Called with the id of an experiment when runs of it have ended."""
@@ -205,7 +207,15 @@ class Workers:
         base = self.folder(run.spec.base) / NETWORK if run.spec.base else None
         sha256 = self.store.files(run.spec.base).get(NETWORK) if run.spec.base else None
         return RunContext(
-            run.id, self.folder(run.id), self.tasks, base, self.settings.threads, start, sha256, self.networks
+            run=run.id,
+            folder=self.folder(run.id),
+            tasks=self.tasks,
+            base=base,
+            threads=self.settings.threads,
+            start=start,
+            base_sha256=sha256,
+            networks=self.networks,
+            bases=self.bases,
         )
 
     def folder(self, run: str) -> Path:

@@ -10,11 +10,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
 
 from tests import forked
 from tests.conftest import HANG
@@ -32,6 +33,10 @@ BACKGROUNDS = {"light": "rgb(255, 255, 255)", "dark": "rgb(14, 19, 25)"}
 
 Serve = Callable[..., str]
 """``serve(script, env=None) -> url``."""
+
+
+PRESSES, PRESS_MILLISECONDS = 5, 20_000
+"""Attempts to press a button of a page that is being drawn, and the wait for what the press shows."""
 
 
 @pytest.fixture
@@ -55,6 +60,17 @@ def page(chromium: Browser, console_errors: list[str]) -> Iterator[Page]:
     opened.on("pageerror", lambda error: console_errors.append(str(error)))
     yield opened
     context.close()
+
+
+def open_dialog(button: Locator, text: str) -> None:
+    """Press until a dialog with some text is there: while the page above the button shrinks, a press can miss it."""
+    shown = button.page.get_by_role("dialog").get_by_text(text).first
+    for _ in range(PRESSES):
+        button.click()
+        with suppress(AssertionError):
+            expect(shown).to_be_visible(timeout=PRESS_MILLISECONDS)
+            return
+    expect(shown).to_be_visible()
 
 
 def new_context(chromium: Browser, **settings: Any) -> BrowserContext:

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from core.networks.library.networks import Networks
 from core.settings import Settings
 from pages.shared.links import ENTRIES
-from tests.browser.conftest import BACKGROUNDS, REPO, Serve, new_context
+from tests.browser.conftest import BACKGROUNDS, REPO, Serve, new_context, open_dialog
 from tests.conftest import HANG
 from tests.networks.tiny import save_tiny
 
@@ -69,9 +69,13 @@ addEventListener("DOMContentLoaded", () => {
 CLOSED = '[data-testid="stExpander"] details:not([open]) > summary'
 """What opens an expander."""
 
-PANEL, POPOVER = '[role="tabpanel"]', '[data-testid="stPopoverBody"]'
+PANEL, POPOVER, DIALOG = (
+    '[role="tabpanel"]',
+    '[data-testid="stPopoverBody"]',
+    '[data-testid="stDialog"] [role="dialog"]',
+)
 
-OPENED = f'[data-testid="stExpander"] details[open], {PANEL}, {POPOVER}'
+OPENED = f'[data-testid="stExpander"] details[open], {PANEL}, {POPOVER}, {DIALOG}'
 
 IDLE = """
 ([opened, background]) => {
@@ -134,7 +138,7 @@ class Visitor:
     page: Page
     theme: Literal["light", "dark"] = "light"
     seen: set[str] = field(default_factory=set)
-    """Tabs of each page, and popovers, which are the same on every page."""
+    """Tabs and dialogs of each page, and popovers, which are the same on every page."""
 
     def audits(self, url: str, address: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """Yield what is found on a page, by the name of what is open and the theme.
@@ -149,7 +153,7 @@ class Visitor:
             yield f"/{address} {what} {self.theme}", self._audit(where, COLOR_RULES)
 
     def _parts(self, path: str) -> Iterator[tuple[str, str]]:
-        """Open all expanders, then each tab and each popover; yield what is open, and the selector of what is new."""
+        """Open expanders, then each tab, popover and dialog; yield what is open, and the selector of what is new."""
         self._unfold()
         yield "", "html"
         for tab in self.page.locator('[role="tab"][aria-selected="false"]').all_inner_texts():
@@ -169,6 +173,13 @@ class Visitor:
             yield label, POPOVER
             self.page.keyboard.press("Escape")
             expect(self.page.locator(POPOVER)).to_have_count(0)
+        delete = self.page.get_by_role("button", name="Delete", exact=True)  # all dialogs of the project ask about this
+        if delete.count() and self._is_new(f"{path} Delete"):
+            open_dialog(delete.first, "This deletes")
+            self._settle()
+            yield "Delete", DIALOG
+            self.page.get_by_role("button", name="Cancel", exact=True).click()
+            expect(self.page.locator(DIALOG)).to_have_count(0)
 
     def _is_new(self, name: str) -> bool:
         new = name not in self.seen
@@ -219,6 +230,11 @@ def violations(serve: Serve, chromium: Browser, tmp_path_factory: pytest.TempPat
     found = {state: nodes for address in PAGES for state, nodes in visitor.audits(url, address)}
     context.close()
     return found
+
+
+def test_every_dialog_of_the_project_was_looked_at(violations: dict[str, Any]) -> None:
+    dialogs = sum(file.read_text().count("@st.dialog(") for file in (REPO / "pages").rglob("*.py"))
+    assert len({state.split()[0] for state in violations if " Delete " in state}) == dialogs
 
 
 def test_no_page_has_a_violation_of_level_aa(violations: dict[str, Any]) -> None:

@@ -96,6 +96,15 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
+def drawn_fill(chart: Locator, text: str) -> str:
+    """Color of the first such text; looked for and read at once, since a drawing replaces texts."""
+    fill = chart.page.wait_for_function(
+        "([chart, text]) => { const e = chart.querySelector(text); return e && getComputedStyle(e).fill; }",
+        arg=[chart.element_handle(), text],
+    )
+    return str(fill.json_value())
+
+
 def test_zoom_and_legend_choice_survive_new_data(chart: Locator, console_errors: list[str]) -> None:
     area = chart.locator(".nsewdrag").first.evaluate("e => e.getBoundingClientRect().toJSON()")
     mouse = chart.page.mouse
@@ -146,7 +155,7 @@ def test_text_is_readable_in_light_and_dark(chart: Locator, page: Page, console_
         expect(page.get_by_test_id("stApp")).to_have_css("background-color", background)
         wait_for_ticks(chart, 2)
         for text in (".xtick text", ".legendtext", ".xtitle"):
-            fill = chart.locator(text).first.evaluate("e => getComputedStyle(e).fill")
+            fill = drawn_fill(chart, text)
             assert contrast(fill, background) >= 4.5, f"{text} in {scheme}: {fill} on {background}"
             fills.add(fill)
     assert len(fills) == 2

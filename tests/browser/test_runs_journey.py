@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
@@ -13,13 +12,10 @@ from playwright.sync_api import Locator, Page, expect
 from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
-from tests.browser.conftest import REPO, Serve
+from tests.browser.conftest import REPO, Serve, open_dialog
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 
 pytestmark = pytest.mark.browser
-
-PRESSES, PRESS_MILLISECONDS = 5, 20_000
-"""Attempts to press a button of a page that is being drawn, and the wait for what the press shows."""
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +56,6 @@ def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
 
 
-def open_dialog(page: Page, text: str) -> None:
-    """Press Delete until the dialog is there: while the page above the button shrinks, a press can miss it."""
-    shown = page.get_by_role("dialog").get_by_text(text)
-    for _ in range(PRESSES):
-        button(page, "Delete").first.click()
-        with suppress(AssertionError):
-            expect(shown).to_be_visible(timeout=PRESS_MILLISECONDS)
-            return
-    expect(shown).to_be_visible()
-
-
 def test_select_diff_archive_and_delete(page: Page, url: str, lab: Lab, console_errors: list[str]) -> None:
     page.goto(url)
     expect(page.get_by_text("5 runs", exact=True)).to_be_visible()
@@ -92,12 +77,12 @@ def test_select_diff_archive_and_delete(page: Page, url: str, lab: Lab, console_
     expect(button(page, "Unarchive")).to_be_visible()
 
     dialog = page.get_by_role("dialog")
-    open_dialog(page, newest[0])
+    open_dialog(button(page, "Delete").first, newest[0])
     button(page, "Cancel").click()
     expect(dialog).to_have_count(0)
     assert len(lab.runs()) == 5
 
-    open_dialog(page, newest[0])
+    open_dialog(button(page, "Delete").first, newest[0])
     dialog.get_by_role("button", name="Delete", exact=True).click()
     expect(dialog).to_have_count(0)
     expect(page.get_by_role("heading", name="2 runs")).to_have_count(0)
@@ -108,7 +93,7 @@ def test_select_diff_archive_and_delete(page: Page, url: str, lab: Lab, console_
     # A base can only be deleted together with the runs that start from it.
     select_row(page, 2, of=3)
     expect(page.get_by_role("heading", name=re.compile("Pretrain"))).to_be_visible()
-    open_dialog(page, "2 other runs start from")
+    open_dialog(button(page, "Delete").first, "2 other runs start from")
     expect(dialog.get_by_role("button", name="Delete", exact=True)).to_be_disabled()
     dialog.get_by_text("Delete these 2 as well").click()
     expect(dialog.get_by_text("will have no runs left and is deleted too")).to_be_visible()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from core.adapter import apply_adapter, read_adapter
 from core.data.catalog import Catalog
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
+from core.engine import job
 from core.engine.job import ADAPTER, NETWORK, BankCallbacks, Outcome, RunContext, execute, execute_bank
 from core.engine.predictions import PREDICTIONS
 from core.errors import DivergedError, SpecError
@@ -23,6 +25,7 @@ from core.networks.file import read_network
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
+from core.training.evaluation import evaluate_both
 from core.training.events import Event, StepLoss
 from core.training.sharing import bank_key
 from tests.conftest import DIGITS, TURNED, short
@@ -83,6 +86,31 @@ def test_runs_of_a_bank_come_to_what_each_comes_to_alone(contexts: Callable[[int
         own = np.concatenate([e.losses for e in alone if isinstance(e, StepLoss)])
         np.testing.assert_allclose(own, losses[k], rtol=0.02, atol=0.02)
         np.testing.assert_allclose(own[:20], losses[k][:20], rtol=1e-4, atol=1e-5)
+
+
+def test_a_base_is_evaluated_once_for_all_runs_on_one_target(
+    contexts: Callable[[int], list[RunContext]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (context,) = contexts(1)
+    assert context.base
+    known = replace(context, base_sha256=sha256_of(context.base))
+    evaluated = []
+
+    def evaluate(*args: Any) -> Any:
+        evaluated.append(args[1].spec)
+        return evaluate_both(*args)
+
+    monkeypatch.setattr(job, "evaluate_both", evaluate)
+    other = LORA.but(task=TURNED.but(rotation=0.0))
+    full, lora, elsewhere = (
+        execute(spec, known, lambda event: None).result for spec in (LORA.but(method="full"), LORA, other)
+    )
+    assert evaluated == [TURNED, other.task]
+    assert full.accuracy_before == lora.accuracy_before != elsewhere.accuracy_before
+    assert full.source_accuracy_before == lora.source_accuracy_before == elsewhere.accuracy_before
+    unknown = execute(LORA, context, lambda event: None).result  # a file without a hash may change
+    assert len(evaluated) == 3
+    assert unknown.accuracy_before == lora.accuracy_before
 
 
 def test_one_stops_and_one_diverges_while_the_third_finishes(contexts: Callable[[int], list[RunContext]]) -> None:
