@@ -52,7 +52,7 @@ def fast(network: nn.Module, model: nn.Module, precision: str = "float32") -> nn
     if not layers:
         return model
     _, blocks = block_list(network)
-    shorter = first_token_only(blocks[-1]) if blocks else {}
+    shorter = first_token_only(blocks[-1], layers) if blocks else {}
     if shorter:
         probe = spec.examples(2, torch.Generator().manual_seed(0), TOKENS).batch(slice(None))
         shorter = shorter if is_exact(network, shorter, probe) else {}

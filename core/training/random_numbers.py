@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from core.training.softmax import softmax
+
 LANES = 2**16
 """Probabilities of dropout are rounded to multiples of 1/65536: a random number of 64 bits decides on four units."""
 
@@ -213,8 +215,10 @@ def attention(
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
     exact = torch.promote_types(scores.dtype, torch.float32)
     # A token that sees none, as padding may, has zeros, as in torch's own.
-    softmax = torch.softmax if mask is None or _each_sees_one(mask) else torch._safe_softmax
-    weights = softmax(scores, -1, dtype=exact).to(value.dtype)
+    if mask is not None and not _each_sees_one(mask):
+        weights = torch._safe_softmax(scores, -1, dtype=exact).to(value.dtype)
+    else:
+        weights = softmax(scores.to(exact)).to(value.dtype)
     return (weights * numbers.kept(weights.shape, p, weights.dtype)) @ value
 
 

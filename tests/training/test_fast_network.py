@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from core.methods.linear import is_linear
 from core.methods.lora import LoRASpec
@@ -71,6 +73,19 @@ def test_logits_and_gradients_are_those_of_the_network(kind: str, method: str) -
         assert torch.allclose(own.get(name, torch.zeros(())), gradient, rtol=0, atol=2e-4 * scale), name
 
 
+class Queries(TorchFunctionMode):
+    """Counts the queries that each product of attention has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[int] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            self.counts.append(args[0].shape[-2])
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_the_last_block_is_computed_for_one_token_where_no_other_is_read(kind: str) -> None:
     network = prepared(kind, METHODS["full"]).eval()
@@ -79,8 +94,13 @@ def test_the_last_block_is_computed_for_one_token_where_no_other_is_read(kind: s
     last = [module for module in blocks[-1].modules() if is_linear(module)][-1]
     last.register_forward_hook(lambda module, args, result: shapes.append(args[0].shape[:-1]))
     batch = texts(16).batch(slice(None))
-    forward(fast(network, network), batch)
+    model = fast(network, network)
+    with Queries() as queries:
+        forward(model, batch)
     assert (shapes[-1][1] == 1) == (kind in BY_FIRST_TOKEN)
+    if kind != "deberta-v2":  # whose attention is its own
+        whole = batch["input_ids"].shape[1]
+        assert queries.counts == [whole] * (len(blocks) - 1) + [1 if kind in BY_FIRST_TOKEN else whole]
 
 
 def test_a_classifier_that_reads_all_tokens_gets_them() -> None:
