@@ -50,7 +50,7 @@ class Tasks:
         """
         # The revision, because a name can be given to another dataset after the first one was removed.
         digest = network.brought if network else None
-        key = (spec, str(device), self._catalog.revision(spec.dataset), digest)
+        key = (spec, str(device), self.revision(spec), digest)
         with self._making_task:
             if key not in self._tasks:
                 dataset = self._catalog.load(spec.dataset)
@@ -58,13 +58,17 @@ class Tasks:
                 self._tasks[key] = view_of(dataset.kind).task(spec, dataset, reader).to(device)
             return self._tasks[key]
 
+    def revision(self, spec: TaskSpec) -> Revision:
+        """Which dataset has the name that a spec has: it changes if that is given to another one."""
+        return self._catalog.revision(spec.dataset)
+
     def outline(self, spec: TaskSpec) -> Outline:
         """What the task of a spec will contain; more of these are kept, since pages need one for every waiting run.
 
         Raises:
             DatasetError: see :meth:`get`.
         """
-        key = (spec, self._catalog.revision(spec.dataset))
+        key = (spec, self.revision(spec))
         with self._making_outline:
             if key not in self._outlines:
                 dataset = self._catalog.load(spec.dataset)

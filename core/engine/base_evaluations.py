@@ -7,14 +7,15 @@ from collections.abc import Callable
 
 from cachetools import LRUCache
 
+from core.data.sources.source import Revision
 from core.data.task_spec import TaskSpec
 from core.training.evaluation import Evaluation
 
 Pair = tuple[Evaluation, Evaluation | None]
 """Of a base on its target and, if there is one, on its source."""
 
-Key = tuple[str, TaskSpec, TaskSpec | None, str]
-"""SHA-256 of the base's file, target, source, and device."""
+Key = tuple[str, tuple[tuple[TaskSpec, Revision], ...], str]
+"""SHA-256 of the base's file; target and, if there is one, source, each with the revision of its dataset; device."""
 
 REMEMBERED = 64
 """Evaluations that are kept; each has a predicted label per test example."""

@@ -237,7 +237,8 @@ class BankRun:
 
     def _evaluated(self, base: nn.Module) -> Pair:
         spec, context = self.specs[0], self.contexts[0]
-        key = (context.base_sha256, spec.task, spec.source, str(self.device)) if context.base_sha256 else None
+        parts = tuple((task, context.tasks.revision(task)) for task in (spec.task, spec.source) if task)
+        key = (context.base_sha256, parts, str(self.device)) if context.base_sha256 else None
 
         def evaluate() -> Pair:
             own = self.networks[0] if spec.method.starts_from_base else copy.deepcopy(base)
