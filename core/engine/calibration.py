@@ -194,13 +194,15 @@ def _timed(work: Work, must_stop: Callable[[], bool]) -> Calibration:
     Threads(stepper, batch, work.threads, look=look)
     orders, count, begun = len(set(stepper.seeds)), 1, time.perf_counter()
     times: list[float] = []
+    numbers = torch.Generator(stepper.device).manual_seed(0)
 
     def enough() -> bool:
         return len(times) >= 2 + (FEWEST if time.perf_counter() - begun > ENOUGH_SECONDS else TIMINGS)
 
     while not enough():
         look()
-        rows = torch.randint(stepper.task.num_train, (orders, count, batch), device=stepper.device)
+        shape = orders, count, batch
+        rows = torch.randint(stepper.task.num_train, shape, generator=numbers, device=stepper.device)
         start = time.perf_counter()
         stepper.advance(rows).cpu()
         times.append((time.perf_counter() - start) / count)

@@ -35,7 +35,7 @@ from core.training.bank.choice import notes, proven, stepper_for
 from core.training.bank.shard import no_denormals
 from core.training.checkpoint import Checkpoint
 from core.training.evaluation import Evaluation, evaluate_both, largest_share, macro_f1
-from core.training.events import Diverged, Done, Event, StepLoss, Stopped
+from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stopped
 from core.training.loop import train
 from core.training.schedule import steps_per_epoch, total_steps
 from core.training.sharing import bank_key
@@ -259,6 +259,7 @@ class BankRun:
         outcomes: dict[int, Outcome | Exception] = {}
         done: dict[int, tuple[int, float]] = dict.fromkeys(range(len(self.specs)), (0, 0.0))
         done |= {k: (start.position.step, start.position.seconds) for k, start in enumerate(self.starts)}
+        validated: dict[tuple[int, int], float] = {}
         events = train(self.stepper, optims, callbacks.should_stop, self.seconds, callbacks.checkpoint_due, self.starts)
         for member, event in events:
             if isinstance(event, Checkpoint):
@@ -268,6 +269,8 @@ class BankRun:
             if isinstance(event, StepLoss):
                 self.growth.sample()
                 done[member] = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
+            if isinstance(event, EpochEnd):
+                validated[member, event.epoch] = event.validation_accuracy
             if isinstance(event, Diverged):
                 outcomes[member] = DivergedError(event.step)
             elif isinstance(event, Stopped) and callbacks.should_leave(member):
@@ -275,20 +278,34 @@ class BankRun:
             elif not isinstance(event, Stopped):
                 callbacks.on_event(member, event)
             if member not in outcomes and isinstance(event, Done | Stopped):
-                outcomes[member] = self.finish(member, event, *done[member])
+                kept = event.kept_epoch if isinstance(event, Done) else 0
+                outcomes[member] = self.finish(member, event, *done[member], validated.get((member, kept)))
             if member in outcomes:
                 callbacks.on_end(member, outcomes[member])
         return [outcomes[member] for member in range(len(self.specs))]
 
-    def finish(self, member: int, event: Done | Stopped, step: int, seconds: float) -> Outcome | Exception:
+    def finish(
+        self, member: int, event: Done | Stopped, step: int, seconds: float, validated: float | None = None
+    ) -> Outcome | Exception:
         """Evaluate a run's network and write its files.
 
-        An error is returned, so that it fails this run only; out of memory is raised, so that the bank is split.
+        Args:
+            member: index of the run in the bank.
+            event: how its training ended.
+            step: its last step.
+            seconds: its training time.
+            validated: accuracy of these weights on the validation part, where an epoch's end has found it.
+
+        Returns:
+            The outcome, or the error that fails this run only. Out of memory is raised, so that the bank is split.
         """
         try:
             spec, context, network = self.specs[member], self.contexts[member], self.networks[member]
             target, old = self.stepper.evaluate(member, "test", look=partial(self._look, member))
-            result = self._result(member, event, step, seconds, target, old)
+            if validated is None:
+                found, _ = self.stepper.evaluate(member, source=False, look=partial(self._look, member))
+                validated = found.accuracy
+            result = self._result(member, event, step, seconds, target, old, validated)
             probe = probe_of(self.task.test, spec.network)
             if len(self.specs) == 1:
                 give_back()  # what a step took, before the network is copied
@@ -316,10 +333,10 @@ class BankRun:
         seconds: float,
         target: Evaluation,
         old: Evaluation | None,
+        validated: float,
     ) -> Result:
         """The result of a run, evaluated on the test parts of its target and, if it has one, its source."""
         spec, network = self.specs[member], self.networks[member]
-        validation, _ = self.stepper.evaluate(member, source=False, look=partial(self._look, member))
         target_before, old_before = self.before or (None, None)
         self.growth.sample()
         completed = step // steps_per_epoch(self.task.num_train, spec.optim.batch_size)
@@ -343,7 +360,7 @@ class BankRun:
             device=device_name(self.device),
             threads=self.threads.count,
             bank=len(self.specs),
-            validation_accuracy=validation.accuracy,
+            validation_accuracy=validated,
             peak_memory=self.growth.peak,
             macro_f1=macro_f1(target.predicted, self.task.test.labels),
             largest_class=largest_share(self.task.test.labels),

@@ -184,7 +184,8 @@ def _engine(spec: StepTimeSpec, task: Task, method: MethodSpec, members: int, th
 
 def _batches(spec: StepTimeSpec, task: Task, orders: int, steps: int) -> torch.Tensor:
     size = min(spec.batch_size, task.num_train)
-    return torch.randint(task.num_train, (orders, steps, size), device=task.device)
+    numbers = torch.Generator(task.device).manual_seed(steps)
+    return torch.randint(task.num_train, (orders, steps, size), generator=numbers, device=task.device)
 
 
 def machine_name(device: torch.device) -> str:

@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import SpecError
+from core.networks.own_generator import GLOBAL_GENERATOR, OwnGenerator
 
 UNUSED = (
     "_name_or_path",
@@ -40,7 +41,7 @@ NEVER = ("attn_implementation", "experts_implementation", "transformers_weights"
 CLASSIFIERS = ("classifier", "score", "pre_classifier")
 """Names of modules that Hugging Face's classifiers add to an encoder or decoder. PEFT saves the first two by itself."""
 
-# transformers draws initial weights from torch's global generator, and its logging settings are global too.
+# The logging settings of transformers are global.
 _BUILDING = threading.Lock()
 
 
@@ -212,12 +213,11 @@ def _classifier(config: Any) -> Any:
 
 @contextmanager
 def _building(seed: int | None) -> Iterator[None]:
-    """Build alone, silently, and with the global generator seeded for the duration."""
+    """Build alone, silently, and with random numbers from a seed, whatever other threads draw meanwhile."""
     from transformers.utils import logging as messages
 
-    with _BUILDING, torch.random.fork_rng(devices=[]):
-        if seed is not None:
-            torch.default_generator.manual_seed(seed)
+    own = nullcontext() if seed is None else OwnGenerator(seed)
+    with _BUILDING, GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]), own:
         level, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
         messages.set_verbosity(logging.CRITICAL)
         messages.disable_progress_bar()  # type: ignore[no-untyped-call]

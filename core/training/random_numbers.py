@@ -8,7 +8,6 @@ that train side by side in one process do not disturb each other.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,45 +18,16 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from core.networks.own_generator import GLOBAL_GENERATOR, TAKE_GENERATOR
 from core.training.softmax import softmax
 
 LANES = 2**16
 """Probabilities of dropout are rounded to multiples of 1/65536: a random number of 64 bits decides on four units."""
 
-_GLOBAL = threading.Lock()
-"""Held by the thread that seeds torch's global generator for a function that takes no other."""
-
 _Function = Callable[..., Any]
 
 _SHAPES = {F.dropout: 0, torch.dropout: 0, F.dropout1d: 1, F.dropout2d: 2, F.dropout3d: 3, torch.feature_dropout: 2}
 """Kinds of dropout. All but the plain one leave out whole channels: the number is that of dimensions behind them."""
-
-_TAKE_GENERATOR = frozenset(
-    {
-        torch.bernoulli,
-        torch.multinomial,
-        torch.normal,
-        torch.poisson,
-        torch.rand,
-        torch.randint,
-        torch.randn,
-        torch.randperm,
-        torch.rand_like,
-        torch.randint_like,
-        torch.randn_like,
-        Tensor.bernoulli,
-        Tensor.bernoulli_,
-        Tensor.cauchy_,
-        Tensor.exponential_,
-        Tensor.geometric_,
-        Tensor.log_normal_,
-        Tensor.multinomial,
-        Tensor.normal_,
-        Tensor.random_,
-        Tensor.uniform_,
-    }
-)
-"""Functions that draw random numbers from a generator, if they get one."""
 
 _TAKE_NONE = frozenset(
     {
@@ -110,7 +80,7 @@ class RandomNumbers(TorchFunctionMode):
             return self._dropout(func, *args, **known)
         if func is F.scaled_dot_product_attention:
             return self._attention(*args, **known)
-        if func in _TAKE_GENERATOR and known.get("generator") is None:
+        if func in TAKE_GENERATOR and known.get("generator") is None:
             return self._drawn(func, args, known)
         if func in _TAKE_NONE:
             return self._alone(lambda: func(*args, **known))
@@ -171,7 +141,7 @@ class RandomNumbers(TorchFunctionMode):
     def _alone(self, work: Callable[[], Any]) -> Any:
         """Do some work with torch's global generator, seeded by this run's numbers; afterwards it is restored."""
         devices = [self._device] if self._device.type == "cuda" else []
-        with _GLOBAL, torch.random.fork_rng(devices):
+        with GLOBAL_GENERATOR, torch.random.fork_rng(devices):
             torch.random.manual_seed(int(self._bits.random_raw() >> 1))
             return work()
 

@@ -31,6 +31,7 @@ ENTRIES = {
     "report": Entry("Report", ":material/description:", "Results"),
     "weights": Entry("Weights", ":material/grid_4x4:", "Results"),
     "adapters": Entry("Adapters", ":material/extension:", "Results"),
+    "tryit": Entry("Try it", ":material/draw:", "Results"),
     "serve": Entry("Serve", ":material/dns:", "Results"),
     "learn": Entry("Learn", ":material/menu_book:", "Understand"),
 }

@@ -130,3 +130,18 @@ def _asked(lab: Lab, text_home: TextHome) -> tuple[object, ...]:
     optim = default_optim(LoRASpec, network).but(batch_size=1024)
     task = TaskSpec.of(dataset="pets", length=128)
     return network, task, [(optim, LoRASpec.of())], range(1), "cpu"
+
+
+@pytest.mark.parametrize("which", ["direct", "after_source"])
+def test_a_text_that_somebody_types_is_answered(opened: Lab, text_home: TextHome, which: str) -> None:
+    app = draw("tryit", experiment=getattr(text_home, which).id)
+    assert [error.value for error in app.error] == []
+    app.segmented_control(key="try-input").set_value("Type").run()
+    assert "as soon as there is an input" in texts(app)
+    app.text_area(key="try-text").set_value("the big red dog sat").run()
+    assert not app.error
+    assert "7 tokens" in texts(app)
+    table = next(frame.value for frame in app.dataframe if "Probability" in frame.value)
+    assert table["Network"][0] == ("Base, with a new head" if which == "direct" else "Base")
+    assert {"Full", "LoRA r=2"} <= set(table["Network"])
+    assert "Right" not in table

@@ -88,6 +88,11 @@ def images_of(examples: Examples, rows: Tensor) -> Images:
     return images
 
 
+def as_seen(images: Images, spec: TaskSpec) -> Tensor:
+    """Images of shape (n, 28, 28) transformed as those of a task: (n, 784) float32 from 0 to 1."""
+    return _transformed(images, np.arange(len(images)), spec)
+
+
 def _examples(images: Images, labels: Labels, rows: NDArray[np.intp], spec: TaskSpec) -> ImageExamples:
     return ImageExamples(_transformed(images, rows, spec), torch.from_numpy(labels[rows]))
 

@@ -1,0 +1,123 @@
+"""A base and networks that were fine-tuned from it, which answer the same inputs side by side."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.adapter.read import AdapterFile, put_on
+from core.data.examples import Batch
+from core.errors import UnknownRunError
+from core.methods.heads import head_parameters
+from core.methods.merging import adapted_layers, merged_copy
+from core.networks.fingerprint import base_fingerprint
+from core.networks.forward import forward
+
+BASE = "base"
+"""Name of the base among the networks."""
+
+ROUNDING = 1e-5
+"""Largest difference of logits that comes from rounding, relative to the largest logit or 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What some networks answer to one batch."""
+
+    logits: dict[str, Tensor]
+    """(n, outputs) by name of the network."""
+    base_is_base: bool
+    """Whether the base has, bit for bit, the weights of a copy that shares no memory with the other networks, and
+    answered as that does, to rounding."""
+    difference: float
+    """The largest difference between the logits of both: 0 for equal bits."""
+
+
+class Panes:
+    """Networks in memory. Those with an adapter share the frozen weights of the base. Any thread may ask them."""
+
+    def __init__(self, base: nn.Module, again: nn.Module) -> None:
+        """Args:
+        base: what all networks started from; it becomes frozen.
+        again: the same, read a second time, so that both share no memory.
+        """
+        self._base, self._again = (_aligned(network).requires_grad_(False).eval() for network in (base, again))
+        self._fingerprint = base_fingerprint(base)
+        self._networks: dict[str, nn.Module] = {BASE: self._base}
+        self._answering = threading.Lock()
+
+    def add(self, name: str, network: nn.Module) -> None:
+        """Add a network with weights of its own."""
+        self._networks[name] = network.requires_grad_(False).eval()
+
+    def add_adapter(self, name: str, adapter: AdapterFile) -> None:
+        """Add the base with an adapter. Raises: BaseMismatchError: it was trained on another base, or does not fit."""
+        head = {id(parameter) for parameter in head_parameters(self._base).values()}
+        tensors = [*self._base.parameters(), *self._base.buffers()]
+        shared = {id(tensor): tensor for tensor in tensors if id(tensor) not in head}
+        self.add(name, put_on(copy.deepcopy(self._base, dict(shared)), adapter, self._fingerprint))
+
+    def add_merged(self, name: str, of: str) -> None:
+        """Add a network of plain layers, into which the adapter of the network named ``of`` is merged."""
+        self.add(name, merged_copy(self._network(of)))
+
+    def answer(self, batch: Batch, names: Sequence[str], strengths: Mapping[str, float] | None = None) -> Answers:
+        """Ask some networks, and the base in any case.
+
+        Args:
+            batch: inputs.
+            names: of the networks to ask.
+            strengths: factors on the adapters, by name of the network: alpha over that of the training; 1 where absent.
+
+        Raises:
+            UnknownRunError: there is no network of such a name.
+        """
+        found: dict[str, Tensor] = {}
+        with self._answering, torch.no_grad():
+            for name in dict.fromkeys([BASE, *names]):
+                network = self._network(name)
+                with _strengthened(network, (strengths or {}).get(name, 1.0)):
+                    found[name] = forward(network, batch)
+            expected = forward(self._again, batch)
+        difference = float((found[BASE] - expected).abs().max())
+        near = difference <= ROUNDING * max(float(expected.abs().max()), 1.0)
+        return Answers(found, near and _same_weights(self._base, self._again), difference)
+
+    def _network(self, name: str) -> nn.Module:
+        if name not in self._networks:
+            raise UnknownRunError(f"The network {name!r} is not among those that answer here.")
+        return self._networks[name]
+
+
+def _aligned(network: nn.Module) -> nn.Module:
+    """Copy each tensor to where torch allocates it, in place: in a file's buffer it may begin anywhere, and products of
+    vectors that begin elsewhere round differently.
+    """
+    for tensor in (*network.parameters(), *network.buffers()):
+        tensor.data = tensor.data.clone()
+    return network
+
+
+def _same_weights(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.state_dict().items(), other.state_dict().items(), strict=True)
+    return all(name == twin and torch.equal(a, b) for (name, a), (twin, b) in pairs)
+
+
+@contextmanager
+def _strengthened(network: nn.Module, factor: float) -> Iterator[None]:
+    """Multiply the scaling of every adapter of a network by a factor."""
+    adapters = [layer.lora for layer in adapted_layers(network).values()]
+    before = [lora.scaling for lora in adapters]
+    try:
+        for lora in adapters:
+            lora.scaling *= factor
+        yield
+    finally:
+        for lora, scaling in zip(adapters, before, strict=True):
+            lora.scaling = scaling

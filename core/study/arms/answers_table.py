@@ -1,0 +1,54 @@
+"""The test examples on which several networks do not all answer alike, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.wording.examples import class_name
+
+EXAMPLE = "Example"
+"""Title of the column with the number of an example in the test part, from 1."""
+
+
+def disputed(answers: Sequence[NDArray[np.integer]]) -> NDArray[np.intp]:
+    """(k,) examples on which not all agree: those with the most different answers first, then in their order.
+
+    Args:
+        answers: (n,) labels by network, at least one.
+    """
+    stacked = np.sort(np.stack([np.asarray(labels, np.int64) for labels in answers]), axis=0)
+    different = (np.diff(stacked, axis=0) != 0).sum(0)
+    order = np.argsort(-different, kind="stable")
+    found: NDArray[np.intp] = order[different[order] > 0]
+    return found
+
+
+def answers_table(
+    rows: Sequence[int],
+    truth: NDArray[np.integer],
+    answers: Mapping[str, NDArray[np.integer]],
+    names: Sequence[str],
+    texts: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """One row per example: its number, its text if it has one, its class, each network's answer, how many are right.
+
+    Args:
+        rows: examples, in the order of the table.
+        truth: (n,) label of every example.
+        answers: (n,) labels by name of the network; names must differ.
+        names: of the dataset's labels.
+        texts: of ``rows``; None for images.
+    """
+    named = {label: [class_name(int(found[row]), names) for row in rows] for label, found in answers.items()}
+    right = [sum(int(found[row]) == int(truth[row]) for found in answers.values()) for row in rows]
+    return pd.DataFrame(
+        {EXAMPLE: pd.array([row + 1 for row in rows], dtype="Int64")}
+        | ({"Text": pd.array(list(texts), dtype="string")} if texts is not None else {})
+        | {"Class": pd.array([class_name(int(truth[row]), names) for row in rows], dtype="string")}
+        | {label: pd.array(found, dtype="string") for label, found in named.items()}
+        | {"Right": pd.array(right, dtype="Int64")}
+    )

@@ -1,0 +1,77 @@
+"""The test examples on which the chosen networks do not all answer alike; a click asks about one of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.lab import Lab
+from core.store.record import Experiment
+from core.study.arms.answers_table import EXAMPLE as NUMBER
+from core.study.arms.answers_table import answers_table, disputed
+from core.study.weights.answering import base_predictions
+from core.study.weights.predicted import predictions, test_texts, true_labels
+from core.wording.csv_file import csv_of
+from core.wording.examples import examples_text
+from core.wording.numbers import count_text, percent
+from pages.shared.measured import measured
+from pages.tryit.choice import Chosen
+from pages.tryit.inputs import EXAMPLE
+
+SHOWN = 500
+"""Maximum number of rows in the table; the file has all."""
+
+CHARACTERS = 200
+"""Maximum number of characters of a text in the table; the file has all."""
+
+TABLE = "try-disputed"
+
+
+def disputes(lab: Lab, experiment: Experiment, chosen: Chosen) -> None:
+    """Draw the table of all test examples on which the networks disagree, and offer it as a file."""
+    first = chosen.runs[0]
+    # A network that was brought has a new head, which knows no class yet.
+    answers = {} if first.spec.is_direct else {"Base": measured(base_predictions, lab, first)}
+    answers |= {arm.label: predictions(lab, run) for arm, run in zip(chosen.arms, chosen.runs, strict=True)}
+    truth = true_labels(lab, first.spec.task)
+    names = lab.catalog.load(first.spec.task.dataset).class_names
+    rows = disputed(list(answers.values()))
+    st.subheader("Where they disagree")
+    share = percent(100 * len(rows) / max(len(truth), 1), 1)
+    tested = examples_text(first.spec.network.learns, len(truth), "test")
+    st.markdown(
+        f"The answers differ on {count_text(len(rows))} of {tested} ({share}). Select a row to ask about that example."
+    )
+    if not len(rows):
+        return
+    texts = test_texts(lab, first.spec.task, rows.tolist()) if first.spec.network.learns == "text" else None
+    short = None if texts is None else [text[:CHARACTERS] for text in texts[:SHOWN]]
+    table = answers_table(rows[:SHOWN].tolist(), truth, answers, names, short)
+    st.dataframe(
+        table,
+        hide_index=True,
+        key=TABLE,
+        selection_mode="single-row",
+        on_select=lambda: _ask(table[NUMBER].tolist()),
+        alt="Test examples on which the networks do not all answer alike",
+    )
+    if len(rows) > SHOWN:
+        st.caption(f"The first {count_text(SHOWN)} are shown; the file has all.")
+    st.download_button(
+        "Download these examples",
+        lambda: csv_of(answers_table(rows.tolist(), truth, answers, names, texts)),
+        f"{experiment.id}-disagreements.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key="try-csv",
+    )
+
+
+def _ask(numbers: list[Any]) -> None:
+    """Make the selected row the test example that is asked about."""
+    selected = st.session_state[TABLE].selection.rows
+    if selected:
+        st.session_state[EXAMPLE] = int(numbers[selected[0]])
+        st.session_state["try-input"] = "Test example"

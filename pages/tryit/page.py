@@ -1,0 +1,114 @@
+"""The Try it page: a base and the networks fine-tuned from it answer the same input, side by side."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from core.errors import LabError
+from core.lab import current
+from core.methods.method import Role
+from core.serving.panes import BASE, Answers, Panes
+from core.store.record import Run
+from core.study.weights.answering import MERGED, panes_of
+from core.wording.numbers import number_text
+from pages.shared.current import experiment_picker
+from pages.shared.links import link
+from pages.shared.literal import literal
+from pages.tryit.answers import show_answers
+from pages.tryit.choice import Chosen, choose
+from pages.tryit.disputes import disputes
+from pages.tryit.inputs import Asked, ask_input
+
+STRONGEST = 4.0
+"""Maximum of the alpha of an adapter, as a multiple of that of its training."""
+
+lab = current()
+
+
+@st.cache_resource(max_entries=2, ttl="30m", show_spinner="Reading networks")
+def _read(ids: tuple[str, ...], merged: bool, _runs: tuple[Run, ...]) -> tuple[Panes, dict[str, str]]:
+    """Read networks; cached because every click redraws the page."""
+    return panes_of(lab, _runs, merged)
+
+
+def strengths_of(chosen: Chosen) -> dict[str, float]:
+    """Draw a slider for the alpha of each adapter; return its factors, by run."""
+    adapted = [
+        (arm.label, run.id, float(run.spec.adapter.alpha))
+        for arm, run in zip(chosen.arms, chosen.runs, strict=True)
+        if run.spec.adapter is not None
+    ]
+    found: dict[str, float] = {}
+    if not adapted:
+        return found
+    with st.expander("Strength of each adapter", icon=":material/tune:"):
+        st.caption("Alpha scales what an adapter adds: 0 leaves the base, and the first value is that of the training.")
+        for label, id, trained in adapted:
+            alpha = st.slider(
+                f"Alpha of {literal(label)}", 0.0, STRONGEST * trained, trained, trained / 8, key=f"try-alpha-{id}"
+            )
+            found[id] = alpha / trained
+    return found
+
+
+def tried(chosen: Chosen) -> None:
+    """Draw input and answers."""
+    first = chosen.runs[0]
+    task = lab.tasks.get(chosen.task, network=first.spec.network)
+    given, told = st.columns([1, 2], gap="large")
+    with given:
+        asked = ask_input(Asked(lab, first, task))
+    with told:
+        merged = st.toggle(
+            "Merged networks too",
+            key="try-merged",
+            help="Each adapter added to the weights of the base: an ordinary network, which should answer the same.",
+        )
+        strengths = strengths_of(chosen)
+        panes, problems = _read(tuple(run.id for run in chosen.runs), merged, chosen.runs)
+        for sentence in problems.values():
+            st.warning(literal(sentence))
+        if asked is None:
+            st.info("The networks answer as soon as there is an input.", icon=":material/info:")
+            return
+        labels = {BASE: "Base, with a new head" if first.spec.is_direct else "Base"}
+        for arm, run in zip(chosen.arms, chosen.runs, strict=True):
+            if run.id in problems:
+                continue
+            labels[run.id] = arm.label
+            if merged and run.spec.role is Role.ADAPTER:
+                labels[run.id + MERGED] = f"{arm.label}, merged"
+        start = time.perf_counter()
+        answers = panes.answer(asked.batch, list(labels), strengths)
+        milliseconds = 1000 * (time.perf_counter() - start)
+        show_answers(answers, labels, task.class_names, asked.truth)
+        st.caption(f"{len(labels)} networks answered in {number_text(milliseconds, 1)} ms. {_base_text(answers)}")
+        if not answers.base_is_base:
+            st.error("Something changed the base in memory: restart LoRA Lab.")
+
+
+def _base_text(answers: Answers) -> str:
+    how = f"to within {answers.difference:.0e}" if answers.difference else "bit for bit"
+    return f"The base answered {how} as a copy of it does that was read anew and shares no memory with the others."
+
+
+st.title("Try it")
+st.markdown(
+    "Give an input to the networks of an experiment, and see what each answers: the base, full fine-tuning, adapters."
+)
+experiment = experiment_picker(lab)
+if experiment is None:
+    st.info("There is nothing to try yet: fine-tune a network first.", icon=":material/info:")
+    link("finetune", "Fine-tune")
+    st.stop()
+chosen = choose(lab.members(experiment))
+if chosen is None:
+    st.stop()
+try:
+    tried(chosen)
+    if chosen.is_target:
+        disputes(lab, experiment, chosen)
+except LabError as error:
+    st.error(literal(str(error)))

@@ -1,0 +1,71 @@
+"""The Try it page: every network of an experiment answers what it is given, as its stored predictions say."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.lab import Lab
+from core.study.weights.answering import base_predictions
+from core.study.weights.predicted import predictions, true_labels
+from tests.pages.test_pages import draw, texts
+
+
+def answers(app: AppTest) -> dict[str, dict[str, object]]:
+    """The table of answers by network."""
+    table = next(frame.value for frame in app.dataframe if "Probability" in frame.value)
+    return {str(row["Network"]): row for row in table.to_dict("records")}
+
+
+def test_every_network_answers_a_test_example_as_it_was_measured(filled: Lab) -> None:
+    (experiment,) = filled.experiments()
+    runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
+    truth = true_labels(filled, next(iter(runs.values())).spec.task)
+    expected = {label: predictions(filled, run) for label, run in runs.items()}
+    expected["Base"] = base_predictions(filled, next(iter(runs.values())))
+    app = draw("tryit")
+    assert "bit for bit" in texts(app)
+    for number in (1, 57):
+        app.number_input(key="try-example").set_value(number).run()
+        found = answers(app)
+        assert next(iter(found)) == "Base"
+        assert found.keys() == expected.keys()
+        for label, row in found.items():
+            assert row["Answer"] == str(expected[label][number - 1]), label
+            assert row["Right"] == (expected[label][number - 1] == truth[number - 1])
+
+
+def test_the_table_of_disputes_leads_with_the_most_answers(filled: Lab) -> None:
+    app = draw("tryit")
+    table = next(frame.value for frame in app.dataframe if "Example" in frame.value)
+    networks = [column for column in table if column not in ("Example", "Class", "Right")]
+    different = [len(set(row)) for row in table[networks].to_numpy().tolist()]
+    assert different == sorted(different, reverse=True)
+    assert min(different) > 1
+
+
+def test_alpha_of_nothing_leaves_the_base_and_merging_changes_nothing(filled: Lab) -> None:
+    app = draw("tryit")
+    (slider,) = [slider for slider in app.slider if slider.label.startswith("Alpha")]
+    app.toggle(key="try-merged").set_value(True).run()
+    trained = answers(app)
+    assert trained["LoRA r=4, merged"]["Probability"] == pytest.approx(trained["LoRA r=4"]["Probability"], abs=1e-5)
+    app.slider(key=slider.key).set_value(0.0).run()
+    found = answers(app)
+    assert found["LoRA r=4"]["Probability"] == found["Base"]["Probability"]
+    assert found["Full"] == trained["Full"]
+
+
+def test_the_source_shows_what_was_forgotten(filled: Lab) -> None:
+    app = draw("tryit")
+    app.segmented_control(key="try-task").set_value("Source").run()
+    assert not app.error
+    assert answers(app)["Base"]["Answer"]
+    assert not [frame for frame in app.dataframe if "Example" in frame.value]  # predictions are of the target
+
+
+def test_a_choice_of_no_network_and_a_seed_that_is_missing(filled: Lab) -> None:
+    app = draw("tryit")
+    app.multiselect(key="try-networks").set_value([]).run()
+    assert not app.error
+    assert "Choose at least one network" in texts(app)
