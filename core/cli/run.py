@@ -15,8 +15,9 @@ from core.cli.networks import NAMES, network_named
 from core.cli.options import add_home
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
-from core.engine.job import NETWORK, Outcome, RunContext, execute
+from core.engine.job import Outcome, RunContext, execute
 from core.engine.recipe import Recipe, weights_digest
+from core.engine.run_files import NETWORK
 from core.errors import LabError, SpecError
 from core.files import sha256_of
 from core.lab import Lab

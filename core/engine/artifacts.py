@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter
 from core.adapter.verify import verification
-from core.engine.job import ADAPTER, NETWORK
 from core.engine.predictions import PREDICTIONS, Predictions, compact, read_predictions, write_predictions
+from core.engine.run_files import ADAPTER, NETWORK
 from core.errors import LabError, RunStateError, UnknownRunError
 from core.files import check_sha256
 from core.methods.merging import merged_copy

@@ -11,23 +11,21 @@ from pathlib import Path
 
 from torch import nn
 
-from core.adapter import Card, write_adapter
-from core.data.examples import Batch, Examples, shapes_of
+from core.data.examples import shapes_of
 from core.data.task import Task
 from core.data.tasks import Tasks
 from core.engine.base_evaluations import BaseEvaluations, Pair
 from core.engine.build import network_of
 from core.engine.predictions import PREDICTIONS, write_predictions
+from core.engine.run_files import probe_of, write_run
 from core.engine.run_memory import run_memory
 from core.engine.text_memory import TextSizes, step_memory
 from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
 from core.memory import Growth, give_back, is_out_of_memory
-from core.methods.merging import base_copy
 from core.methods.parameters import count_parameters
-from core.networks.file import network_size, read_network, write_network
+from core.networks.file import read_network
 from core.networks.fingerprint import base_fingerprint
 from core.networks.library.networks import Networks
-from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.settings import choose_device, device_name
 from core.store.record import Result
@@ -40,15 +38,6 @@ from core.training.loop import train
 from core.training.schedule import steps_per_epoch, total_steps
 from core.training.sharing import bank_key
 from core.training.threads import Threads
-
-NETWORK = "network.safetensors"
-ADAPTER = "adapter.zip"
-
-PROBE = 512
-"""Maximum number of test examples that an adapter file is checked on when it is written."""
-
-PROBE_TOKENS = 2048
-"""Maximum number of tokens of these, padding included: the network reads them three times."""
 
 Sink = Callable[[Event], None]
 """Receives the events of a run."""
@@ -309,7 +298,9 @@ class BankRun:
             probe = probe_of(self.task.test, spec.network)
             if len(self.specs) == 1:
                 give_back()  # what a step took, before the network is copied
-            result, files = _write(spec, context, network, self.fingerprint, result, probe, self.task.class_names)
+            result, files = write_run(
+                context.run, context.folder, spec, network, self.fingerprint, result, probe, self.task.class_names
+            )
             self.growth.sample()
             result = replace(result, peak_memory=self.growth.peak)
             files[PREDICTIONS] = write_predictions(context.folder / PREDICTIONS, target.predicted)
@@ -382,36 +373,3 @@ def _brought(spec: RunSpec, context: RunContext) -> nn.Module | None:
     if context.networks is None:
         raise SpecError("This run starts from a network that somebody brought: train it where that network is.")
     return context.networks.start(spec.network, spec.seed)
-
-
-def probe_of(examples: Examples, network: NetworkSpec) -> Batch:
-    """The first test examples, on which an adapter of this network is checked; fewer of a family that is slow."""
-    batch = network.evaluation_batch
-    probe = examples.batch(slice(0, PROBE if batch is None else min(PROBE, batch)))
-    if "input_ids" in probe:
-        rows = max(1, PROBE_TOKENS // probe["input_ids"].shape[1])
-        return {name: tensor[:rows] for name, tensor in probe.items()}
-    return probe
-
-
-def _write(
-    spec: RunSpec,
-    context: RunContext,
-    network: nn.Module,
-    base: str,
-    result: Result,
-    probe: Batch,
-    labels: Sequence[str],
-) -> tuple[Result, dict[str, str]]:
-    """Write the run's file. Returns: the result with file sizes filled in, and the file's name and hash."""
-    network.to("cpu")
-    if spec.adapter is None:
-        path = context.folder / NETWORK
-        digest = write_network(path, network)
-        return replace(result, checkpoint_bytes=path.stat().st_size), {NETWORK: digest}
-    path = context.folder / ADAPTER
-    checkpoint = network_size(base_copy(network, shared=[*network.parameters(), *network.buffers()]))
-    card = Card.of(context.run, spec, result, labels)
-    probe = {name: tensor.cpu() for name, tensor in probe.items()}
-    digest = write_adapter(path, network, spec.adapter, base_fingerprint=base, card=card, probe=probe)
-    return replace(result, checkpoint_bytes=checkpoint, adapter_bytes=path.stat().st_size), {ADAPTER: digest}

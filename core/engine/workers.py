@@ -15,11 +15,12 @@ import torch
 
 from core.data.tasks import Tasks
 from core.engine.base_evaluations import BaseEvaluations
-from core.engine.job import NETWORK, RunContext, execute_bank
+from core.engine.job import RunContext, execute_bank
 from core.engine.packing import bank_size
 from core.engine.priority import lower_priority
 from core.engine.recorder import Recorder
 from core.engine.retries import RetryQueue
+from core.engine.run_files import NETWORK
 from core.errors import CheckpointError
 from core.memory import is_out_of_memory
 from core.networks.library.networks import Networks

@@ -16,7 +16,7 @@ from torch import Tensor
 from core.data.catalog import Catalog
 from core.data.views.image import ImageView
 from core.engine.artifacts import Artifacts
-from core.engine.job import NETWORK
+from core.engine.run_files import NETWORK
 from core.errors import LabError, ServingBusyError, ServingError, UnknownRunError
 from core.methods.method import Role
 from core.methods.registry import methods

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from core.lab import Lab
 from core.store.record import Experiment
@@ -17,7 +21,7 @@ from core.wording.examples import examples_text
 from core.wording.numbers import count_text, percent
 from pages.shared.measured import measured
 from pages.tryit.choice import Chosen
-from pages.tryit.inputs import EXAMPLE
+from pages.tryit.inputs import EXAMPLE, INPUT, TEST
 
 SHOWN = 500
 """Maximum number of rows in the table; the file has all."""
@@ -28,26 +32,41 @@ CHARACTERS = 200
 TABLE = "try-disputed"
 
 
-def disputes(lab: Lab, experiment: Experiment, chosen: Chosen) -> None:
-    """Draw the table of all test examples on which the networks disagree, and offer it as a file."""
+@dataclass(frozen=True, eq=False)
+class Disputes:
+    """What each network answers on the test part of the target, and where they differ."""
+
+    answers: Mapping[str, NDArray[np.integer[Any]]]
+    """(n,) labels by what the network is called."""
+    rows: tuple[int, ...]
+    """The examples on which they differ; see :func:`core.study.arms.answers_table.disputed`."""
+
+
+def find_disputes(lab: Lab, chosen: Chosen) -> Disputes:
+    """Compare what the runs and their base predicted. Raises: LabError: a dataset or network is gone or damaged."""
     first = chosen.runs[0]
     # A network that was brought has a new head, which knows no class yet.
     answers = {} if first.spec.is_direct else {"Base": measured(base_predictions, lab, first)}
     answers |= {arm.label: predictions(lab, run) for arm, run in zip(chosen.arms, chosen.runs, strict=True)}
+    return Disputes(answers, tuple(disputed(list(answers.values())).tolist()))
+
+
+def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Disputes) -> None:
+    """Draw the table of all test examples on which the networks disagree, and offer it as a file."""
+    first, rows, answers = chosen.runs[0], found.rows, found.answers
     truth = true_labels(lab, first.spec.task)
     names = lab.catalog.load(first.spec.task.dataset).class_names
-    rows = disputed(list(answers.values()))
     st.subheader("Where they disagree")
     share = percent(100 * len(rows) / max(len(truth), 1), 1)
     tested = examples_text(first.spec.network.learns, len(truth), "test")
     st.markdown(
         f"The answers differ on {count_text(len(rows))} of {tested} ({share}). Select a row to ask about that example."
     )
-    if not len(rows):
+    if not rows:
         return
-    texts = test_texts(lab, first.spec.task, rows.tolist()) if first.spec.network.learns == "text" else None
+    texts = test_texts(lab, first.spec.task, rows) if first.spec.network.learns == "text" else None
     short = None if texts is None else [text[:CHARACTERS] for text in texts[:SHOWN]]
-    table = answers_table(rows[:SHOWN].tolist(), truth, answers, names, short)
+    table = answers_table(rows[:SHOWN], truth, answers, names, short)
     st.dataframe(
         table,
         hide_index=True,
@@ -60,7 +79,7 @@ def disputes(lab: Lab, experiment: Experiment, chosen: Chosen) -> None:
         st.caption(f"The first {count_text(SHOWN)} are shown; the file has all.")
     st.download_button(
         "Download these examples",
-        lambda: csv_of(answers_table(rows.tolist(), truth, answers, names, texts)),
+        lambda: csv_of(answers_table(rows, truth, answers, names, texts)),
         f"{experiment.id}-disagreements.csv",
         "text/csv",
         icon=":material/download:",
@@ -74,4 +93,4 @@ def _ask(numbers: list[Any]) -> None:
     selected = st.session_state[TABLE].selection.rows
     if selected:
         st.session_state[EXAMPLE] = int(numbers[selected[0]])
-        st.session_state["try-input"] = "Test example"
+        st.session_state[INPUT] = TEST

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import streamlit as st
-import torch
-from numpy.typing import NDArray
 
 from core.data.drawing import centred
-from core.data.examples import Batch
 from core.data.task import Task
-from core.data.text_examples import TextExamples
 from core.data.uploads.images import ENDINGS, decode
-from core.data.views.image import as_seen, images_of
 from core.errors import LabError
 from core.lab import Lab
+from core.serving.given import Given, given_example, own_image, own_text
 from core.store.record import Run
+from core.study.weights.answering import drawn_box
 from core.study.weights.predicted import test_texts
 from core.wording.examples import class_name
 from core.wording.numbers import count_text
 from pages.shared.literal import literal
+from pages.shared.measured import measured
 from pages.tryit.canvas import canvas
 
-EXAMPLE = "try-example"
-"""Session state key: number of the test example, from 1."""
+EXAMPLE, INPUT = "try-example", "try-input"
+"""Session state keys: number of the test example, from 1; and which way to give an input is chosen."""
+
+TEST = "Test example"
+"""The way that all kinds of data have."""
 
 MAX_MEBIBYTES = 8
 """Limit on a picture."""
@@ -34,18 +34,8 @@ MAX_MEBIBYTES = 8
 MAX_CHARACTERS = 4000
 """Limit on a text; networks cut it at their own number of tokens."""
 
-SHOWN = 280
-"""Width of an image, in pixels."""
-
-
-@dataclass(frozen=True, eq=False)
-class Input:
-    """One input, and what is known of it."""
-
-    batch: Batch
-    """Of one row."""
-    truth: int | None = None
-    """Its label; None if nobody knows."""
+WIDTHS = {"large": 280, "small": 112}
+"""Widths of an image, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,32 +47,40 @@ class Asked:
     """One of the runs that are asked."""
     task: Task
     """The target or the source: images are transformed as its own, and it has the test examples."""
+    disputed: Sequence[int]
+    """The test examples on which networks disagree, in the order in which they are stepped through; may be empty."""
 
 
-def _test_image(asked: Asked) -> Input:
+def _test_image(asked: Asked) -> Given:
+    given = given_example(asked.task, _row(asked))
+    _show(given, "The test image")
+    _name_class(asked, given)
+    return given
+
+
+def _test_text(asked: Asked) -> Given:
     row = _row(asked)
-    _seen(images_of(asked.task.test, torch.tensor([row]))[0], f"Test image {row + 1}")
-    return _of_test(asked, row)
-
-
-def _test_text(asked: Asked) -> Input:
-    row = _row(asked)
+    given = given_example(asked.task, row)
     (text,) = test_texts(asked.lab, asked.task.spec, [row])
     with st.container(border=True):
         st.markdown(literal(text[:MAX_CHARACTERS]) or "*An empty text*")
-    return _of_test(asked, row)
+    _name_class(asked, given)
+    return given
 
 
-def _drawing(asked: Asked) -> Input | None:
+def _drawing(asked: Asked) -> Given | None:
     drawn = canvas("try-canvas", "A square to draw on with mouse, pen or finger.")
     if drawn is None:
         st.caption("Draw in the square. The networks answer after each stroke.")
         return None
-    st.caption("Scaled and centred as the digits of MNIST are, and transformed as the task:")
-    return _image(asked, centred(drawn), "The drawing as the networks see it", width=112)
+    box = measured(drawn_box, asked.lab, asked.task.spec.dataset)
+    given = own_image(centred(drawn, box), asked.task.spec)
+    _show(given, "The drawing as the networks see it", "small")
+    st.caption("As the networks see it: centred, as large as the images of the dataset, then transformed as the task.")
+    return given
 
 
-def _picture(asked: Asked) -> Input | None:
+def _picture(asked: Asked) -> Given | None:
     file = st.file_uploader(
         "Picture",
         type=[ending[1:] for ending in ENDINGS],
@@ -95,25 +93,26 @@ def _picture(asked: Asked) -> Input | None:
     pixels, _ = decode(file.getvalue(), "The picture")
     if st.toggle("Invert it first", key="try-invert", help="MNIST's digits are white on black."):
         pixels = 255 - pixels
-    return _image(asked, pixels, "The picture as the networks see it")
+    given = own_image(pixels, asked.task.spec)
+    _show(given, "The picture as the networks see it")
+    return given
 
 
-def _typed(asked: Asked) -> Input | None:
+def _typed(asked: Asked) -> Given | None:
     text = st.text_area(
         "Text", key="try-text", max_chars=MAX_CHARACTERS, placeholder="Type a text, then press Ctrl+Enter"
     )
     digest = asked.run.spec.network.brought
     if not text or digest is None:
         return None
-    reader = asked.lab.networks.reader(digest)
-    (tokens,) = reader.encode([text], asked.task.spec.length)
-    st.caption(f"{count_text(len(tokens))} tokens, with the marks of its beginning and end.")
-    return Input(TextExamples.of([tokens], torch.zeros(1, dtype=torch.int64), reader.padding).batch(slice(None)))
+    given = own_text(text, asked.lab.networks.reader(digest), asked.task.spec.length)
+    st.caption(f"{count_text(given.tokens)} tokens, with the marks of its beginning and end.")
+    return given
 
 
-INPUTS: Mapping[str, Mapping[str, Callable[[Asked], Input | None]]] = {
-    "image": {"Test example": _test_image, "Draw": _drawing, "Picture": _picture},
-    "text": {"Test example": _test_text, "Type": _typed},
+WAYS: Mapping[str, Mapping[str, Callable[[Asked], Given | None]]] = {
+    "image": {TEST: _test_image, "Draw": _drawing, "Picture": _picture},
+    "text": {TEST: _test_text, "Type": _typed},
 }
 """By kind of data: the ways to give an input, by what they are called. Each returns None while there is none.
 
@@ -121,12 +120,14 @@ Each raises a :class:`core.errors.LabError` if what was given cannot be read.
 """
 
 
-def ask_input(asked: Asked) -> Input | None:
+def ask_input(asked: Asked) -> Given | None:
     """Draw the choice of a way, and the way itself; return None while there is nothing to answer."""
-    ways = INPUTS[asked.run.spec.network.learns]
-    way = st.segmented_control("Input", list(ways), default=next(iter(ways)), required=True, key="try-input")
+    ways = WAYS[asked.run.spec.network.learns]
+    if st.session_state.get(INPUT) not in ways:
+        st.session_state[INPUT] = TEST
+    way = st.segmented_control("Input", list(ways), required=True, key=INPUT)
     try:
-        return ways[way or next(iter(ways))](asked)
+        return ways[way or TEST](asked)
     except LabError as error:
         st.error(literal(str(error)))
         return None
@@ -134,23 +135,33 @@ def ask_input(asked: Asked) -> Input | None:
 
 def _row(asked: Asked) -> int:
     """Draw the choice of a test example; return its index."""
-    count = len(asked.task.test)
-    st.session_state[EXAMPLE] = min(max(st.session_state.get(EXAMPLE, 1), 1), count)
+    count, first = len(asked.task.test), asked.disputed[0] + 1 if asked.disputed else 1
+    st.session_state[EXAMPLE] = min(max(st.session_state.get(EXAMPLE, first), 1), count)
     number = st.number_input(f"Number, of {count_text(count)}", 1, count, step=1, key=EXAMPLE)
+    if asked.disputed:
+        st.button(
+            "Next disagreement",
+            icon=":material/skip_next:",
+            key="try-next",
+            on_click=_next,
+            args=(asked.disputed,),
+            help="The next test example on which the networks do not all answer alike.",
+        )
     return int(number) - 1
 
 
-def _of_test(asked: Asked, row: int) -> Input:
-    truth = int(asked.task.test.labels[row])
-    st.caption(f"Class: {literal(class_name(truth, asked.task.class_names))}")
-    return Input(asked.task.test.batch(slice(row, row + 1)), truth)
+def _next(disputed: Sequence[int]) -> None:
+    """Go to the disputed example behind the current one, in the order of the table."""
+    row = st.session_state[EXAMPLE] - 1
+    place = disputed.index(row) + 1 if row in disputed else 0
+    st.session_state[EXAMPLE] = disputed[place % len(disputed)] + 1
 
 
-def _image(asked: Asked, pixels: NDArray[np.uint8], alt: str, width: int = SHOWN) -> Input:
-    seen = as_seen(pixels[None], asked.task.spec)
-    _seen((seen[0] * 255).round().to(torch.uint8).view(pixels.shape).numpy(), alt, width)
-    return Input({"pixels": seen})
+def _name_class(asked: Asked, given: Given) -> None:
+    if given.truth is not None:
+        st.caption(f"Class: {literal(class_name(given.truth, asked.task.class_names))}")
 
 
-def _seen(pixels: NDArray[np.uint8], alt: str, width: int = SHOWN) -> None:
-    st.image(pixels, width=width, alt=alt)
+def _show(given: Given, alt: str, size: str = "large") -> None:
+    if given.image is not None:
+        st.image(given.image, width=WIDTHS[size], output_format="PNG", alt=alt)

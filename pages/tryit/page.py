@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -18,7 +19,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.tryit.answers import show_answers
 from pages.tryit.choice import Chosen, choose
-from pages.tryit.disputes import disputes
+from pages.tryit.disputes import find_disputes, show_disputes
 from pages.tryit.inputs import Asked, ask_input
 
 STRONGEST = 4.0
@@ -53,13 +54,13 @@ def strengths_of(chosen: Chosen) -> dict[str, float]:
     return found
 
 
-def tried(chosen: Chosen) -> None:
-    """Draw input and answers."""
+def tried(chosen: Chosen, disputed: Sequence[int]) -> None:
+    """Draw input and answers. Args: chosen: the networks; disputed: test examples to step through first."""
     first = chosen.runs[0]
     task = lab.tasks.get(chosen.task, network=first.spec.network)
     given, told = st.columns([1, 2], gap="large")
     with given:
-        asked = ask_input(Asked(lab, first, task))
+        asked = ask_input(Asked(lab, first, task, disputed))
     with told:
         merged = st.toggle(
             "Merged networks too",
@@ -107,8 +108,10 @@ chosen = choose(lab.members(experiment))
 if chosen is None:
     st.stop()
 try:
-    tried(chosen)
-    if chosen.is_target:
-        disputes(lab, experiment, chosen)
+    # What networks predict is stored for the target alone.
+    found = find_disputes(lab, chosen) if chosen.is_target else None
+    tried(chosen, found.rows if found else ())
+    if found:
+        show_disputes(lab, experiment, chosen, found)
 except LabError as error:
     st.error(literal(str(error)))

@@ -22,7 +22,8 @@ from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.engine.bank_memory import Sizes, bank_memory
-from core.engine.job import NETWORK, BankCallbacks, RunContext, execute_bank
+from core.engine.job import BankCallbacks, RunContext, execute_bank
+from core.engine.run_files import NETWORK
 from core.engine.workers import Workers
 from core.methods.lora import LoRASpec
 from core.networks.file import write_network

@@ -16,8 +16,9 @@ from core.data.catalog import Catalog
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.engine import job
-from core.engine.job import ADAPTER, NETWORK, BankCallbacks, Outcome, RunContext, execute, execute_bank
+from core.engine.job import BankCallbacks, Outcome, RunContext, execute, execute_bank
 from core.engine.predictions import PREDICTIONS
+from core.engine.run_files import ADAPTER, NETWORK
 from core.errors import DivergedError, SpecError
 from core.files import sha256_of
 from core.methods.lora import LoRASpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.engine.job import ADAPTER, NETWORK
+from core.engine.run_files import ADAPTER, NETWORK
 from core.errors import UnknownRunError
 from core.lab import Lab
 from core.methods.full import FullSpec

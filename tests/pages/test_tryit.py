@@ -42,6 +42,13 @@ def test_the_table_of_disputes_leads_with_the_most_answers(filled: Lab) -> None:
     different = [len(set(row)) for row in table[networks].to_numpy().tolist()]
     assert different == sorted(different, reverse=True)
     assert min(different) > 1
+    numbers = table["Example"].tolist()
+    for number in numbers[:4]:
+        assert app.number_input(key="try-example").value == number
+        app.button(key="try-next").click().run()
+    app.number_input(key="try-example").set_value(numbers[-1]).run()
+    app.button(key="try-next").click().run()
+    assert app.number_input(key="try-example").value == numbers[0]
 
 
 def test_alpha_of_nothing_leaves_the_base_and_merging_changes_nothing(filled: Lab) -> None:

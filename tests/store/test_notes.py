@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from core.engine.job import NETWORK
+from core.engine.run_files import NETWORK
 from core.errors import NoteError, RunInUseError, UnknownRunError
 from core.files import sha256_of
 from core.lab import Lab, close_lab, open_lab

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.engine.job import NETWORK
 from core.engine.predictions import PREDICTIONS, compact, read_predictions, write_predictions
+from core.engine.run_files import NETWORK
 from core.errors import DamagedFileError, LabError, PredictionsError, RunStateError
 from core.files import sha256_of
 from core.run_spec import RunSpec

@@ -15,7 +15,8 @@ from core.data.catalog import Catalog
 from core.data.examples import ImageExamples
 from core.data.task import Task
 from core.data.tasks import Tasks
-from core.engine.job import NETWORK, BankCallbacks, Outcome, RunContext, execute_bank
+from core.engine.job import BankCallbacks, Outcome, RunContext, execute_bank
+from core.engine.run_files import NETWORK
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import LabError
+from core.data.dataset import ImageDataset
+from core.data.drawing import box_of
+from core.errors import DatasetError, LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.serving.panes import Panes
@@ -45,6 +47,18 @@ def panes_of(lab: Lab, runs: Sequence[Run], merged: bool = False) -> tuple[Panes
         except LabError as error:
             problems[run.id] = str(error)
     return panes, problems
+
+
+def drawn_box(lab: Lab, dataset: str) -> int:
+    """Side of the square that drawings are scaled to for a dataset of images; see :func:`core.data.drawing.box_of`.
+
+    Raises:
+        DatasetError: the dataset is gone, or has no images.
+    """
+    found = lab.catalog.load(dataset)
+    if not isinstance(found, ImageDataset):
+        raise DatasetError(f"{dataset} has no images: type a text instead.")
+    return box_of(found.test_images)
 
 
 def base_predictions(lab: Lab, run: Run) -> NDArray[np.int64]:

@@ -1,0 +1,59 @@
+"""What people give to networks: a test example, an image of their own or a text of their own, as a batch of one row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.data.dataset import SIDE
+from core.data.examples import Batch
+from core.data.task import Task
+from core.data.task_spec import TaskSpec
+from core.data.text_examples import TextExamples
+from core.data.views.image import as_seen, images_of
+from core.data.views.view import TextReader
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """One input for networks."""
+
+    batch: Batch
+    truth: int | None = None
+    """Its label; None if nobody knows."""
+    image: NDArray[np.uint8] | None = None
+    """(28, 28) as the networks see it, 0 black to 255 white; None for a text."""
+    tokens: int = 0
+    """Number of tokens of a text, with the marks of its beginning and end."""
+
+
+def given_example(task: Task, row: int) -> Given:
+    """An example of a task's test part. Args: task: on the CPU; row: its index."""
+    batch = task.test.batch(slice(row, row + 1))
+    label = int(task.test.labels[row])
+    if "pixels" in batch:
+        return Given(batch, label, images_of(task.test, torch.tensor([row]))[0])
+    return Given(batch, label, tokens=batch["input_ids"].shape[1])
+
+
+def own_image(pixels: NDArray[np.uint8], task: TaskSpec) -> Given:
+    """An image, transformed as those of a task. Args: pixels: (28, 28), 0 black to 255 white; task: with transforms."""
+    seen = as_seen(pixels[None], task)
+    image: NDArray[np.uint8] = (seen * 255).round().to(torch.uint8).view(SIDE, SIDE).numpy()
+    return Given({"pixels": seen}, image=image)
+
+
+def own_text(text: str, reader: TextReader, length: int) -> Given:
+    """A text as tokens.
+
+    Args:
+        text: what somebody wrote.
+        reader: of the network that is asked.
+        length: maximum number of tokens.
+    """
+    (tokens,) = reader.encode([text], length)
+    examples = TextExamples.of([tokens], torch.zeros(1, dtype=torch.int64), reader.padding)
+    return Given(examples.batch(slice(None)), tokens=len(tokens))
