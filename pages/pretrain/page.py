@@ -42,9 +42,10 @@ with settings:
     if dataset is not None:
         try:
             info = lab.catalog.info(dataset)
-            with st.expander("Task: classes, rotation, validation part", icon=":material/transform:"):
-                task = own_task(info, "pretrain")
+            settings_of_task = st.expander("Task: classes, rotation, validation part", icon=":material/transform:")
             model = network_form(lab, info, "pretrain")
+            with settings_of_task:
+                task = own_task(info, "pretrain", model)
             task_preview(lab, task, "pretrain", model)
             if model is None:
                 st.stop()

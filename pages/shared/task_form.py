@@ -48,10 +48,11 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
         return None
     try:
         if preset == "own":
-            task = own_task(lab.catalog.info(dataset), key)
+            task = own_task(lab.catalog.info(dataset), key, base.spec.network)
         else:
             share = forms.validation_part(f"{key}-validation")
             task = preset_tasks(preset, base.spec.task.dataset, lab.catalog, dataset, share)[1]
+            task = task.but(length=base.spec.task.length)
         task_preview(lab, task, key, base.spec.network)
     except LabError as error:
         st.error(literal(str(error)))
@@ -65,7 +66,7 @@ def _direct(lab: Lab, network: NetworkSpec, key: str) -> TaskSpec | None:
     if dataset is None:
         return None
     try:
-        task = own_task(lab.catalog.info(dataset), key)
+        task = own_task(lab.catalog.info(dataset), key, network)
         task_preview(lab, task, key, network)
     except LabError as error:
         st.error(literal(str(error)))

@@ -12,6 +12,7 @@ from core.data.sources.source import DatasetInfo
 from core.data.task_spec import TaskSpec
 from core.data.views.registry import view_of
 from core.data.views.view import FormField
+from core.networks.network import NetworkSpec
 from core.spec import bounds
 from pages.shared import forms
 
@@ -19,8 +20,13 @@ ALL = "all"
 """The amount that leaves nothing out."""
 
 
-def own_task(info: DatasetInfo, key: str) -> TaskSpec:
-    """Draw fields for every setting of a task of a dataset; ``key`` is the prefix of the widget keys.
+def own_task(info: DatasetInfo, key: str, network: NetworkSpec | None = None) -> TaskSpec:
+    """Draw fields for every setting of a task of a dataset.
+
+    Args:
+        info: the dataset.
+        key: prefix of the widget keys.
+        network: which one learns it, and so limits what can be chosen; None while that is not known.
 
     Raises:
         SpecError: the choices contradict each other.
@@ -29,7 +35,7 @@ def own_task(info: DatasetInfo, key: str) -> TaskSpec:
     labels = list(range(info.num_classes))
     for side_by_side, fields in groupby(view_of(info.kind).fields, lambda field: field.widget == "switch"):
         with st.container(horizontal=side_by_side):
-            values |= {field.name: _value(field, labels, f"{key}-{field.name}") for field in fields}
+            values |= {field.name: _value(field, labels, f"{key}-{field.name}", network) for field in fields}
     return TaskSpec.of(dataset=info.name, **values)
 
 
@@ -38,7 +44,7 @@ def widget_values(kind: str, task: TaskSpec) -> dict[str, Any]:
     return {field.name: _shown(field, getattr(task, field.name)) for field in view_of(kind).fields}
 
 
-def _value(field: FormField, labels: Sequence[int], key: str) -> Any:
+def _value(field: FormField, labels: Sequence[int], key: str, network: NetworkSpec | None) -> Any:
     """Draw the widget of a field; return the value of the spec's field."""
     about = bounds(TaskSpec, field.name)
     words: dict[str, Any] = {"help": field.help or about.description, "key": key, "persist_state": "session"}
@@ -55,9 +61,18 @@ def _value(field: FormField, labels: Sequence[int], key: str) -> Any:
             amount = st.select_slider(about.title, [ALL, *forms.offered(list(field.choices), key)], ALL, **words)
             return None if amount == ALL else amount
         case "choice":
-            return st.select_slider(about.title, forms.offered(list(field.choices), key), about.default, **words)
+            choices, start = _within(field, about.default, network)
+            return st.select_slider(about.title, forms.offered(choices, key), start, **words)
         case "share":
             return forms.validation_part(key)
+
+
+def _within(field: FormField, default: int, network: NetworkSpec | None) -> tuple[list[int], int]:
+    """The choices of a field that a network can take, its limit among them where it is lower, and the first value."""
+    limit: int | None = getattr(network, field.limit) if network is not None and field.limit else None
+    if limit is None or limit >= max(field.choices):
+        return list(field.choices), default
+    return sorted({*(choice for choice in field.choices if choice < limit), limit}), min(default, limit)
 
 
 def _shown(field: FormField, value: Any) -> Any:

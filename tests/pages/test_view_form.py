@@ -46,3 +46,26 @@ def test_an_empty_form_is_the_whole_dataset() -> None:
     app = AppTest.from_function(form).run()
     assert app.session_state["found"] == TaskSpec(dataset="made")
     assert [toggle.label for toggle in app.toggle] == ["Invert", "Pixel permutation"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "offered", "first"), [(None, 512, 128), (1000, 512, 128), (200, 200, 128), (62, 62, 62)]
+)
+def test_no_length_is_offered_that_the_network_cannot_read(limit: int | None, offered: int, first: int) -> None:
+    app = AppTest.from_function(form_for_texts, args=(limit,)).run()
+    assert not app.exception
+    slider = app.select_slider(key="form-length")
+    assert max(map(int, slider.options)) == offered
+    assert slider.value == first == app.session_state["found"].length
+
+
+def form_for_texts(limit: int | None) -> None:
+    from types import SimpleNamespace
+
+    import streamlit as st
+
+    from core.data.sources.source import DatasetInfo
+    from pages.shared.view_form import own_task
+
+    info = DatasetInfo("made", "Made", "Made for a test.", num_classes=6, state="ready", kind="text")
+    st.session_state["found"] = own_task(info, "form", SimpleNamespace(longest_input=limit))

@@ -28,7 +28,7 @@ class TextView:
     inputs: Mapping[str, tuple[int, ...]] = {"input_ids": (), "attention_mask": ()}
     fields: Sequence[FormField] = (
         FormField("classes", "classes"),
-        FormField("length", "choice", (16, 32, 64, 128, 256, 512)),
+        FormField("length", "choice", (16, 32, 64, 128, 256, 512), limit="longest_input"),
         FormField("shots", "amount", (1, 2, 5, 10, 20, 50, 100), help="Training texts per class."),
         FormField("validation", "share"),
     )

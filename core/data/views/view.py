@@ -32,6 +32,8 @@ class FormField:
     """Value of a switch that is on; off is the spec's default."""
     help: str = ""
     """Explanation in a form; empty for the spec's description."""
+    limit: str = ""
+    """Attribute of a network with the largest number that it can take, or None for any; empty where none has one."""
 
 
 class TextReader(Protocol):
