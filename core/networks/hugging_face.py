@@ -1,7 +1,4 @@
-"""Sequence classifiers of Hugging Face's transformers: built from a config, filled with weights, drawn from a seed.
-
-The library is imported when it is first needed: that takes a second, which people who train perceptrons need not wait.
-"""
+"""Sequence classifiers of Hugging Face's transformers: built from a config, filled with weights, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -18,6 +15,7 @@ from torch import Tensor, nn
 
 from core.errors import SpecError
 from core.networks.own_generator import GLOBAL_GENERATOR, OwnGenerator
+from core.networks.transformers_library import transformers
 
 UNUSED = (
     "_name_or_path",
@@ -139,13 +137,12 @@ def save_gguf(path: Path, folder: Path) -> None:
         SpecError: transformers cannot read it.
         OSError: the disk is full or not writable.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     place: Any = {"gguf_file": path.name, "local_files_only": True}
     with _building(None):
         try:
-            network: Any = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **place)
-            tokenizer = AutoTokenizer.from_pretrained(path.parent, **place)
+            model = transformers().AutoModelForCausalLM
+            network: Any = model.from_pretrained(path.parent, dtype=torch.float32, **place)
+            tokenizer = transformers().AutoTokenizer.from_pretrained(path.parent, **place)
         except (ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError) as error:
             raise SpecError(f"{path.name[:80]} cannot be read: install its package again.") from error
         # The weights are floats by now; with the marks of quantized ones they could not be saved.
@@ -174,14 +171,12 @@ def head_of(network: nn.Module, drawn: tuple[str, ...]) -> tuple[str, ...]:
 
 def _config(values: Mapping[str, Any], num_classes: int) -> Any:
     """The config object. Raises: SpecError: unknown, or with values that do not fit together."""
-    from transformers import AutoConfig
-
     kind = values.get("model_type")
     if not isinstance(kind, str):
         raise SpecError("This config does not say which architecture it is of: it has no model_type.")
     try:
         rest = {name: value for name, value in _harmless(values).items() if name != "model_type"}
-        return AutoConfig.for_model(kind, **rest, num_labels=num_classes)
+        return transformers().AutoConfig.for_model(kind, **rest, num_labels=num_classes)
     except Exception as error:  # configs validate their values with exceptions of many kinds
         if isinstance(error, MemoryError):
             raise
@@ -193,40 +188,37 @@ def _harmless(values: Mapping[str, Any]) -> dict[str, Any]:
 
     transformers sets every field as an attribute, so those that would replace a method or a private attribute go.
     """
-    from transformers import PretrainedConfig
-
+    base = transformers().PretrainedConfig
     return {
         name: _harmless(value) if isinstance(value, dict) else value
         for name, value in values.items()
-        if not name.startswith("_") and name not in NEVER and not callable(getattr(PretrainedConfig, name, None))
+        if not name.startswith("_") and name not in NEVER and not callable(getattr(base, name, None))
     }
 
 
 def _classifier(config: Any) -> Any:
     """The class of the classifier for a config. Raises: ValueError: there is none."""
-    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING as CLASSES
-
-    if type(config) not in CLASSES:
+    classes = transformers("models.auto.modeling_auto").MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    if type(config) not in classes:
         raise ValueError("it has no classifier")
-    return CLASSES[type(config)]
+    return classes[type(config)]
 
 
 @contextmanager
 def _building(seed: int | None) -> Iterator[None]:
     """Build alone, silently, and with random numbers from a seed, whatever other threads draw meanwhile."""
-    from transformers.utils import logging as messages
-
+    messages = transformers("utils").logging
     own = nullcontext() if seed is None else OwnGenerator(seed)
     with _BUILDING, GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]), own:
         level, bars = messages.get_verbosity(), messages.is_progress_bar_enabled()
         messages.set_verbosity(logging.CRITICAL)
-        messages.disable_progress_bar()  # type: ignore[no-untyped-call]
+        messages.disable_progress_bar()
         try:
             yield
         finally:
             messages.set_verbosity(level)
             if bars:
-                messages.enable_progress_bar()  # type: ignore[no-untyped-call]
+                messages.enable_progress_bar()
 
 
 def _no_classifier(kind: str, error: Exception) -> SpecError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import NetworkFileError
+from core.networks.transformers_library import transformers
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt")
 """Names of the files that a tokenizer may consist of, all of them text."""
@@ -23,11 +24,10 @@ class Tokenizer:
         Raises:
             NetworkFileError: there is no tokenizer, or it is damaged, or it needs code that only its authors have.
         """
-        from transformers import AutoTokenizer
-
         self.digest = digest
         try:
-            found: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            auto = transformers().AutoTokenizer
+            found: Any = auto.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except BaseException as error:  # tokenizers raise plain Exceptions, and panics of Rust, which are none
             panicked = type(error).__name__ == "PanicException"
             if isinstance(error, MemoryError) or not (panicked or isinstance(error, Exception)):

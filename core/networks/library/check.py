@@ -24,6 +24,7 @@ from core.networks.library.files import CONFIG, INDEX, NetworkFiles, max_bytes_o
 from core.networks.library.weights import Entry, read_header, read_weights
 from core.networks.tokenizer import Tokenizer
 from core.networks.transformer import TransformerSpec
+from core.networks.transformers_library import transformers
 
 COUNTS = ("layer", "block", "expert", "depth", "stage", "group")
 """Parts of the names of fields that count modules. A network has no more of them than it has tensors."""
@@ -97,9 +98,7 @@ def check_numbers(values: Mapping[str, Any], entries: Collection[Entry], what: s
 
 def is_known(kind: str) -> bool:
     """Whether transformers has an architecture of this name."""
-    from transformers import CONFIG_MAPPING
-
-    return kind in CONFIG_MAPPING
+    return kind in transformers().CONFIG_MAPPING
 
 
 def inspect(

@@ -1,0 +1,38 @@
+"""transformers can be needed first by several threads at once, as by a run that starts while a page is drawn."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.docs.source import modules
+from tests.forked import REPO
+
+PROGRAM = """
+import threading
+from core.networks.transformers_library import transformers
+
+found, together = [], threading.Barrier(8)
+
+def look():
+    together.wait()
+    found.append((transformers().AutoTokenizer, transformers("utils").logging))
+
+threads = [threading.Thread(target=look) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(found) == 8 and len(set(map(str, found))) == 1, found
+"""
+
+
+def test_many_threads_may_import_it_at_once() -> None:
+    # A process of its own: here it may have been imported long ago.
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_in_core_imports_it_in_another_way() -> None:
+    names = [name for module in modules().values() if module.name.startswith("core.") for name in module.imports]
+    assert [name for name in names if name.split(".")[0] == "transformers"] == []
