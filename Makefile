@@ -38,8 +38,9 @@ bench: $(VENV)/.development  ## speed and memory, on the MNIST that LORA_LAB_DAT
 forecasts: $(VENV)/.development  ## expected times beside what runs took, on digits
 	$(BIN)/python -m benchmarks.forecasts
 
-reports: $(VENV)/.runtime  ## the four reports of docs/reports, on the MNIST and Fashion-MNIST that LORA_LAB_DATA names, and Home's example
+reports: $(VENV)/.development  ## the reports of docs/reports, on the MNIST and Fashion-MNIST that LORA_LAB_DATA names, and Home's example
 	PYTHONPATH=. $(BIN)/python docs/reports/make.py
+	PYTHONPATH=. $(BIN)/python -m docs.reports.transformers
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,6 +28,7 @@ from core.study.report.report import report
 from core.study.stats.images import CrossedInterval
 from core.study.weights.predicted import over_images
 from docs.reports.findings import findings
+from docs.reports.readme import put_between
 from docs.reports.tables import figures
 
 HERE = Path(__file__).parent
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_report(options.out / f"{name}.html", report(found[name]))
         if found:
             text = f"## What was found\n\n{findings(found, crossed)}\n\n## Figures\n\n{figures(found, crossed)}"
-            update(options.out / "README.md", text)
+            put_between(options.out / "README.md", BEGIN, text, END)
     finally:
         lab.close()
     return 0
@@ -116,13 +117,6 @@ def keep_example(lab: Lab, experiment: Experiment) -> None:
         raise SystemExit("The example has no verdict.")
     crossed = over_images(lab, decided.told.arm, decided.full)
     write_example(FILE, experiment.name, lab.members(experiment), crossed)
-
-
-def update(readme: Path, text: str) -> None:
-    """Put findings and figures between their marks; a README without marks gets them at its end."""
-    before, found, rest = readme.read_text().partition(BEGIN) if readme.exists() else ("# Reports\n\n", "", "")
-    after = rest.partition(END)[2] if found else "\n"
-    readme.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ def _rows(cells: dict[str, dict[str, str]]) -> Rows:
     return [(label, {name: column[label] for name, column in cells.items() if label in column}) for label in labels]
 
 
-def _told(difference: Difference) -> str:
+def told(difference: Difference) -> str:
+    """A difference with its interval and its level."""
     mean = signed_text(difference.interval.mean, digits_of(difference.interval))
     return f"{mean} ({interval_text(difference.interval)}), {difference.level}"
 
@@ -84,7 +85,7 @@ def _against_full(found: dict[str, Evidence], measure: MeasureName) -> Rows:
     cells = {}
     for name, evidence in found.items():
         own = measure if measure == "accuracy" else forgetting_of(evidence)
-        cells[name] = {d.a: _told(d) for d in full_differences(evidence.named, own)}
+        cells[name] = {d.a: told(d) for d in full_differences(evidence.named, own)}
     return _rows(cells)
 
 
@@ -100,7 +101,7 @@ def _crossed(found: dict[str, dict[str, CrossedInterval]]) -> Rows:
 
 
 def _ranks(found: dict[str, Evidence]) -> Rows:
-    return _rows({name: {d.a: _told(d) for d in rank_differences(e.named)} for name, e in found.items()})
+    return _rows({name: {d.a: told(d) for d in rank_differences(e.named)} for name, e in found.items()})
 
 
 def _rates(found: dict[str, Evidence]) -> Rows:
@@ -144,7 +145,7 @@ def _at_equal_accuracy(found: dict[str, Evidence]) -> Rows:
 
 def _equal(evidence: Evidence) -> dict[str, str]:
     return {
-        f"{d.a}, {where}": f"at {number_text(level, 1)} %: {_told(d)}" for where, level, d in equal_accuracy(evidence)
+        f"{d.a}, {where}": f"at {number_text(level, 1)} %: {told(d)}" for where, level, d in equal_accuracy(evidence)
     }
 
 

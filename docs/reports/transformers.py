@@ -3,8 +3,7 @@
 MiniLM is pretrained on the first six classes of ``definitions`` and fine-tuned on the other six: fully, with LoRA of
 three ranks on attention and on all linear layers, and with its head alone, each at its best of three learning rates.
 With so few texts there are 150 updates per run. For all methods alike, the rates lie around √10 times their defaults,
-which are meant for longer runs: around the defaults the best of three was the highest for most settings. An experiment
-that is in the home folder already is used again.
+which are meant for longer runs. An experiment that is in the home folder already is used again.
 """
 
 from __future__ import annotations
@@ -27,12 +26,22 @@ from core.methods.pretrain import PretrainSpec
 from core.run_spec import OptimSpec, default_optim
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from core.study.arms.arm import arms_of
+from core.study.arms.arm import Arm
+from core.study.arms.choice import chosen_arms
+from core.study.arms.difference_tables import full_differences
 from core.study.arms.tuning import TuneSpec, tuned_arms
+from core.study.arms.verdict import verdict
+from core.study.arms.verdict_words import explanation, headline
+from core.study.report.evidence import Evidence, gather
 from core.study.report.html import write_report
-from core.study.report.report import report_of
+from core.study.report.report import report
+from core.study.stats.measures import spread_text
+from core.wording.numbers import NOTHING, count_text
+from docs.reports.readme import put_between
+from docs.reports.tables import told
 
 HERE = Path(__file__).parent
+BEGIN, END = "<!-- written by transformers.py -->", "<!-- end of what transformers.py writes -->"
 RANKS = (1, 8, 32)
 TARGETS = ("attention", "all-linear")
 RATES = 3
@@ -41,7 +50,7 @@ FEW = {"batch_size": 8, "epochs": 2}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what is not there yet, write the report, and print forecasts beside what happened."""
+    """Train what is not there yet, write the report, and bring the README up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
     parser.add_argument("--out", type=Path, default=HERE / "minilm.html", help="file to write")
@@ -52,8 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lab.start()
     try:
         experiment = experiment_of(lab, options.seeds, options.shots)
-        write_report(options.out, report_of(lab, experiment))
-        print(forecasts(lab, lab.members(experiment)))
+        evidence = gather(lab, experiment)
+        write_report(options.out, report(evidence))
+        put_between(HERE / "README.md", BEGIN, summary(lab, evidence), END)
     finally:
         lab.close()
     return 0
@@ -82,22 +92,63 @@ def experiment_of(lab: Lab, seeds: int, shots: int) -> Experiment:
     return experiment
 
 
-def forecasts(lab: Lab, runs: Sequence[Run]) -> str:
-    """Forecast and fact by setting, as a table in Markdown: middles of the ranges, and medians of what happened."""
+def summary(lab: Lab, evidence: Evidence) -> str:
+    """The verdict, and one row per setting at its best rate: accuracy, forgetting, and forecasts beside facts."""
+    decided = verdict(evidence.members)
+    best = [_best(runs) for runs in _by_method(evidence.members).values()]
+    against = {difference.a: told(difference) for difference in full_differences(best, "accuracy")}
+    lines = [
+        "| Setting | Rate | Trained | Accuracy, % | Minus full, points | Forgetting, points |",
+        "| --- | ---: | ---: | ---: | --- | ---: |",
+    ]
+    for arm in best:
+        accuracy, forgetting = (spread_text(arm.interval(name)) for name in ("accuracy", "forgetting_masked"))
+        cells = (
+            *(_name(arm.runs[0]), f"{arm.learning_rate:g}", count_text(arm.trained), accuracy.replace(" %", "")),
+            *(against.get(arm.label, NOTHING), forgetting),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    answer = " ".join([headline(decided), *explanation(decided, evidence.crossed(decided))])
+    return "\n".join([answer, "", *lines, "", *forecasts(lab, evidence.members)])
+
+
+def forecasts(lab: Lab, runs: Sequence[Run]) -> list[str]:
+    """Forecast and fact by setting, as a table: middles of the ranges, and medians of what happened."""
     foretold = lab.estimates.at_launch([run.id for run in runs])
-    lines = ["| Setting | Time foretold | Time | Memory foretold | Memory |", "| --- | --- | --- | --- | --- |"]
-    for arm in arms_of(runs):
-        known = [(foretold[run.id], run.result) for run in arm.runs if run.result and run.id in foretold]
+    lines = [
+        "| Setting | Time foretold | Time | Memory foretold | Memory |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for own in _by_method(runs).values():
+        known = [(foretold[run.id], run.result) for run in own if run.result and run.id in foretold]
+        seconds = [line.seconds for line, _ in known if line.seconds is not None]
         if not known:
             continue
-        seconds = [line.seconds for line, _ in known if line.seconds is not None]
         lines.append(
-            f"| {arm.label} | {f'{median(seconds):.1f} s' if seconds else 'not known'} "
+            f"| {_name(own[0])} | {f'{median(seconds):.1f} s' if seconds else 'not known'} "
             f"| {median(result.seconds for _, result in known):.1f} s "
             f"| {median(line.memory for line, _ in known) / 1e6:.0f} MB "
             f"| {median(result.peak_memory for _, result in known) / 1e6:.0f} MB |"
         )
-    return "\n".join(lines)
+    return lines
+
+
+def _by_method(runs: Sequence[Run]) -> dict[MethodSpec, list[Run]]:
+    found: dict[MethodSpec, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.spec.method, []).append(run)
+    return found
+
+
+def _best(runs: Sequence[Run]) -> Arm:
+    """The runs of one setting at the rate that validation chooses."""
+    (arm,) = chosen_arms(runs)
+    return arm
+
+
+def _name(run: Run) -> str:
+    where = run.spec.adapter.target_modules if run.spec.adapter else ()
+    return run.spec.label + (f" on {', '.join(where or ())}" if where else "")
 
 
 if __name__ == "__main__":
