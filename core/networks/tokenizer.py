@@ -25,8 +25,8 @@ class Tokenizer:
             NetworkFileError: there is no tokenizer, or it is damaged, or it needs code that only its authors have.
         """
         self.digest = digest
+        auto = transformers().AutoTokenizer
         try:
-            auto = transformers().AutoTokenizer
             found: Any = auto.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except BaseException as error:  # tokenizers raise plain Exceptions, and panics of Rust, which are none
             panicked = type(error).__name__ == "PanicException"

@@ -11,6 +11,9 @@ from typing import Any
 
 _IMPORTING = threading.Lock()
 
+_AT_ONCE = ("AutoConfig", "AutoTokenizer", "AutoModelForSequenceClassification")
+"""Names for which the library imports parts of itself, which the same goes for: they are looked up here."""
+
 
 def transformers(module: str = "") -> Any:
     """The library, or a module in it. Any thread may ask first.
@@ -24,4 +27,6 @@ def transformers(module: str = "") -> Any:
     name = ".".join(filter(None, ("transformers", module)))
     with _IMPORTING:
         importlib.import_module(name)
+        for part in _AT_ONCE:
+            getattr(sys.modules["transformers"], part)
         return sys.modules[name]
