@@ -15,6 +15,7 @@ from core.methods.method import Role
 from core.methods.registry import methods
 from core.store.record import Result, Run
 from core.wording.numbers import bytes_text, count_text, percent
+from pages.adapters.blend import blend_adapters
 from pages.adapters.upload import upload_adapter
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -198,10 +199,13 @@ st.markdown(
     "the base."
 )
 
-of_runs, of_files = st.tabs(["From runs", "From a file"], key="adapters-from", on_change="rerun")
+of_runs, of_files, of_two = st.tabs(["From runs", "From a file", "Blend two"], key="adapters-from", on_change="rerun")
 if of_runs.open:
     with of_runs:
         adapter_of_a_run()
 if of_files.open:
     with of_files:
         upload_adapter(lab)
+if of_two.open:
+    with of_two:
+        blend_adapters(lab)

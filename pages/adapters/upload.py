@@ -11,10 +11,10 @@ from core.errors import LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.store.record import Run
-from core.wording.numbers import count_text, percent, points_text
+from pages.adapters.scores import show_scores
 from pages.shared.links import link
 from pages.shared.literal import literal
-from pages.shared.pickers import base_picker, task_text
+from pages.shared.pickers import base_picker
 from pages.shared.task_form import task_form
 
 
@@ -45,7 +45,7 @@ def upload_adapter(lab: Lab) -> None:
         return
     st.success(literal(str(trial.verification)), icon=":material/verified:")
     if trial.scores:
-        _show_scores(trial, tasks[0] if isinstance(base, Run) else None)
+        show_scores(trial.scores, tasks[0] if isinstance(base, Run) else None)
     st.download_button(
         "Merged network",
         lambda: merged_with(content, lab.base_for(base, content)),
@@ -64,19 +64,3 @@ def _try(
     """Verify and evaluate an adapter; cached because every click redraws the page."""
     specs = [TaskSpec.from_json(task) for task in tasks]
     return evaluate_adapter(_content, _lab.base_for(_base, _content), _lab.tasks, specs)
-
-
-def _show_scores(trial: Trial, own: TaskSpec | None) -> None:
-    st.dataframe(
-        {
-            "Task": [
-                task_text(score.task) + (" (the base's task)" if score.task == own else "") for score in trial.scores
-            ],
-            "Test examples": [count_text(score.examples) for score in trial.scores],
-            "Base": [percent(score.before.accuracy) for score in trial.scores],
-            "With the adapter": [percent(score.after.accuracy) for score in trial.scores],
-            "Difference": [points_text(score.after.accuracy - score.before.accuracy) for score in trial.scores],
-        },
-        hide_index=True,
-        alt="Accuracy of the base and of the base with the adapter on each task",
-    )

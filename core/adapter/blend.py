@@ -1,0 +1,100 @@
+"""Several adapters of one base as one adapter: a weighted sum of their changes.
+
+The sum of changes of rank r₁ and r₂ has at most rank r₁ + r₂, so with that rank nothing is lost. A lower one keeps the
+best approximation of each layer's sum by the singular value decomposition (Eckart and Young 1936).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.adapter.read import AdapterFile, layers_of
+from core.errors import LoRAError
+from core.methods.heads import head_state, unfreeze_head
+from core.methods.layers import AdaptedLinear, LinearWithLoRA
+from core.methods.linear import features
+from core.methods.lora import LoRASpec
+from core.networks.fingerprint import base_fingerprint
+
+Weighted = tuple[AdaptedLinear, float]
+"""An adapted layer, and the weight of its change."""
+
+
+def blend(
+    base: nn.Module, adapters: Sequence[tuple[AdapterFile, float]], rank: int | None = None
+) -> tuple[nn.Module, LoRASpec]:
+    """Add a weighted sum of adapters to their base.
+
+    Args:
+        base: what all of them were trained on; it is not changed.
+        adapters: each with its weight, at least one. Of heads, too, the changes from the base's are summed.
+        rank: of the result; None for one with which nothing is lost.
+
+    Returns:
+        A copy of the base with one LoRA adapter, and the settings of that.
+
+    Raises:
+        LoRAError: ``rank`` is None and the change of an adapter is not of low rank, as that of DoRA.
+        SpecError: the rank is out of range.
+        BaseMismatchError: an adapter was trained on another base, or does not fit this one.
+    """
+    network = copy.deepcopy(base).requires_grad_(False)
+    fingerprint = base_fingerprint(network)
+    found = [(layers_of(network, adapter, fingerprint), weight) for adapter, weight in adapters]
+    parts = {
+        path: [(layers[path], weight) for layers, weight in found if path in layers]
+        for path, _ in network.named_modules()
+        if any(path in layers for layers, _ in found)
+    }
+    wanted = _lossless_rank(parts.values()) if rank is None else rank
+    spec = LoRASpec.of(rank=wanted, alpha=float(wanted), target_modules=tuple(parts))
+    with torch.no_grad():
+        for path, weighted in parts.items():
+            linear = weighted[0][0].linear
+            own = min(spec.rank, *features(linear))
+            A, B = _factors(weighted, own)
+            parent, _, name = path.rpartition(".")
+            layer = LinearWithLoRA.holding(linear, A, B, float(own), spec.scaling)
+            setattr(network.get_submodule(parent), name, layer)
+        for name, tensor in head_state(network).items():
+            tensor += sum((weight * (adapter.head[name] - tensor) for adapter, weight in adapters), torch.zeros(()))
+    unfreeze_head(network)
+    return network, spec
+
+
+def _lossless_rank(parts: Iterable[Sequence[Weighted]]) -> int:
+    """The rank with which every layer's sum is exact. Raises: LoRAError: a change is not of low rank."""
+    found = 1
+    for weighted in parts:
+        if not all(layer.is_low_rank for layer, _ in weighted):
+            raise LoRAError("The change of DoRA is not of low rank: choose the rank of the blend.")
+        total = sum(layer.lora.rank for layer, _ in weighted)
+        found = max(found, min(total, *features(weighted[0][0].linear)))
+    return found
+
+
+def _factors(weighted: Sequence[Weighted], rank: int) -> tuple[Tensor, Tensor]:
+    """A of shape (in, r) and B of shape (r, out) of a layer's sum, whose ΔW is (A B)ᵀ."""
+    loras = [(layer.lora, weight) for layer, weight in weighted]
+    missing = rank - sum(lora.rank for lora, _ in loras)
+    if missing >= 0 and all(layer.is_low_rank for layer, _ in weighted):
+        A = torch.cat([lora.A for lora, _ in loras], 1)
+        B = torch.cat([weight * lora.scaling * lora.B for lora, weight in loras])
+        return F.pad(A, (0, missing)), F.pad(B, (0, 0, 0, missing))
+    left, values, right = torch.linalg.svd(_change(weighted), full_matrices=False)
+    roots = values[:rank].sqrt()
+    return right[:rank].T * roots, (left[:, :rank] * roots).T
+
+
+def _change(weighted: Sequence[Weighted]) -> Tensor:
+    """The sum of the changes of a layer, (out, in) in float64."""
+    layer, weight = weighted[0]
+    total = weight * layer.delta(torch.float64)
+    for layer, weight in weighted[1:]:
+        total += weight * layer.delta(torch.float64)
+    return total

@@ -1,0 +1,70 @@
+"""Adapters of finished runs blended into one, which is evaluated and written as any adapter is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.adapter.blend import blend
+from core.adapter.card import Card
+from core.adapter.write import adapter_bytes
+from core.data.tasks import Tasks
+from core.engine.artifacts import Artifacts
+from core.engine.run_files import probe_of
+from core.engine.trial import Score
+from core.errors import LoRAError
+from core.methods.lora import LoRASpec
+from core.networks.fingerprint import base_fingerprint
+from core.store.record import Run
+from core.training.evaluation import evaluate
+from core.wording.numbers import number_text, percent
+from core.wording.tasks import task_text
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A blend of adapters."""
+
+    content: bytes
+    """The adapter file."""
+    spec: LoRASpec
+    scores: tuple[Score, ...]
+    """On the tasks of all runs and of their base."""
+
+
+def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float]], rank: int | None = None) -> Blend:
+    """Blend the adapters of some runs.
+
+    Args:
+        artifacts: has the files.
+        tasks: what the blend is evaluated on.
+        parts: runs with adapters on one base, each with its weight; at least one.
+        rank: see :func:`core.adapter.blend.blend`.
+
+    Raises:
+        LoRAError: the runs started from different networks, or see :func:`core.adapter.blend.blend`.
+        LabError: a file or a dataset is gone or damaged.
+    """
+    first = parts[0][0]
+    # A network that was brought gets a head that is drawn from the seed, so that each seed has another start.
+    starts = {(run.spec.base, run.spec.network, run.spec.seed if run.spec.is_direct else None) for run, _ in parts}
+    if len(starts) > 1:
+        raise LoRAError("Only adapters that started from the same network can be blended: choose two of one base.")
+    base = artifacts.base_network(first)
+    network, spec = blend(base, [(artifacts.adapter(run.id), weight) for run, weight in parts], rank)
+    wanted = [task for run, _ in parts for task in (run.spec.task, run.spec.source) if task is not None]
+    scores = []
+    for task_spec in dict.fromkeys(wanted):
+        task = tasks.get(task_spec, network=first.spec.network)
+        before, after = (evaluate(each, task.test, task.classes) for each in (base, network))
+        scores.append(Score(task_spec, len(task.test), before, after))
+    card = Card(
+        run=" + ".join(f"{number_text(weight, 2)} × {run.id}" for run, weight in parts),
+        base=first.spec.base or "",
+        task=(f"A blend of {len(parts)} adapters, by the weighted sum of their changes",),
+        results={f"Accuracy on {task_text(score.task)}": percent(score.after.accuracy) for score in scores},
+    )
+    own = tasks.get(first.spec.task, network=first.spec.network)
+    probe = probe_of(own.test, first.spec.network)
+    content = adapter_bytes(network, spec, base_fingerprint=base_fingerprint(base), card=card, probe=probe)
+    return Blend(content, spec, tuple(scores))

@@ -1,0 +1,102 @@
+"""Two adapters of one base blended into one, which is evaluated and can be downloaded. Nothing is stored."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.engine.blends import Blend, blended
+from core.errors import LabError
+from core.lab import Lab
+from core.methods.method import Role
+from core.methods.registry import methods
+from core.store.record import Run
+from core.wording.numbers import bytes_text
+from core.wording.tasks import task_text
+from pages.adapters.scores import show_scores
+from pages.shared.links import link
+from pages.shared.literal import literal
+from pages.shared.primary import on_primary
+
+LISTED = 500
+"""Maximum number of adapters to choose from."""
+
+RANKS = (1, 2, 4, 8, 16, 32, 64)
+
+
+def blend_adapters(lab: Lab) -> None:
+    """Draw the choice of two adapters with their weights, and the blend."""
+    st.markdown(
+        "The blend's change of each layer is the weighted sum of both changes. With two halves it is their mean; with "
+        "a weight below 0 it takes away what an adapter has learnt."
+    )
+    found = lab.runs(methods=list(methods(Role.ADAPTER)), states=["finished", "stopped"], limit=LISTED)
+    runs = {run.id: run for run in found if run.result is not None}
+    if len(runs) < 2:
+        st.info("A blend takes two adapters: train more of them first.", icon=":material/info:")
+        link("finetune", "Fine-tune with LoRA")
+        return
+    first = _choice("First adapter", runs, "blend-first")
+    others = {id: run for id, run in runs.items() if id != first.id and _same_start(run, first)}
+    if not others:
+        st.info("No other adapter started from the same network as this one.", icon=":material/info:")
+        return
+    second = _choice("Second adapter", others, "blend-second")
+    left, middle, right = st.columns(3, gap="medium")
+    with left:
+        one = st.slider("Weight of the first", -1.0, 2.0, 0.5, 0.05, key="blend-first-weight")
+    with middle:
+        two = st.slider("Weight of the second", -1.0, 2.0, 0.5, 0.05, key="blend-second-weight")
+    with right:
+        rank = st.selectbox(
+            "Rank",
+            [None, *RANKS],
+            format_func=lambda rank: "As much as it takes" if rank is None else str(rank),
+            key="blend-rank",
+            help="The sum of two changes has at most the sum of both ranks. A lower rank keeps the best approximation "
+            "of each layer's sum, by its singular values.",
+        )
+    if not st.button(on_primary("Blend"), type="primary", icon=":material/join:", key="blend-run"):
+        asked = st.session_state.get("blend-asked")
+        if asked != (first.id, second.id, one, two, rank):
+            return
+    st.session_state["blend-asked"] = (first.id, second.id, one, two, rank)
+    try:
+        blend = _blend(first.id, second.id, one, two, rank, lab, first, second)
+    except LabError as error:
+        st.error(literal(str(error)))
+        return
+    st.success(
+        f"{blend.spec.label}, {bytes_text(len(blend.content))}: read back and checked.", icon=":material/verified:"
+    )
+    show_scores(blend.scores, first.spec.source)
+    st.download_button(
+        "Adapter for PEFT",
+        blend.content,
+        f"blend-{first.id}-{second.id}.zip",
+        "application/zip",
+        icon=":material/download:",
+        on_click="ignore",
+        key="blend-download",
+    )
+
+
+@st.cache_data(max_entries=8, show_spinner="Blending and evaluating")
+def _blend(
+    first: str, second: str, one: float, two: float, rank: int | None, _lab: Lab, _first: Run, _second: Run
+) -> Blend:
+    """Blend; cached because every click redraws the page."""
+    return blended(_lab.artifacts, _lab.tasks, [(_first, one), (_second, two)], rank)
+
+
+def _choice(label: str, runs: dict[str, Run], key: str) -> Run:
+    def text(id: str) -> str:
+        run = runs[id]
+        return f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task)} · {id}"
+
+    return runs[st.selectbox(label, list(runs), format_func=text, key=key)]
+
+
+def _same_start(run: Run, other: Run) -> bool:
+    if run.spec.is_direct and run.spec.seed != other.spec.seed:
+        return False  # their heads were drawn from other seeds
+    return (run.spec.base, run.spec.network) == (other.spec.base, other.spec.network)

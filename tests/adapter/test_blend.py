@@ -1,0 +1,113 @@
+"""A blend is the weighted sum of the changes, computed here by hand, for every method and scaling."""
+
+from __future__ import annotations
+
+import copy
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from core.adapter import apply_adapter, read_adapter
+from core.adapter.blend import blend
+from core.adapter.card import Card
+from core.adapter.write import adapter_bytes
+from core.errors import BaseMismatchError, LoRAError
+from core.methods.layers import scaling_factor
+from core.methods.linear import features, is_linear
+from core.methods.lora import LoRASpec
+from core.methods.merging import merged_copy
+from core.networks.fingerprint import base_fingerprint
+from tests.adapter.samples import SMALL, assert_close, logits, probe
+from tests.serving.test_mixed import BASE, FILES, SPECS
+
+LORA = [name for name, spec in zip(FILES, SPECS, strict=True) if isinstance(spec, LoRASpec)]
+DORA = [name for name in FILES if name not in LORA]
+FULL_RANK = max(min(features(module)) for module in BASE.modules() if is_linear(module))
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {path: module.weight.detach().double() for path, module in network.named_modules() if is_linear(module)}
+
+
+def change(name: str) -> dict[str, Tensor]:
+    """ΔW of an adapter, from its matrices and magnitudes."""
+    file, spec = FILES[name], SPECS[int(name[2:])]
+    found = {path: torch.zeros_like(weight) for path, weight in weights(BASE).items()}
+    for path in file.layers:
+        A, B = (matrix.double() for matrix in file.matrices(path))
+        found[path] = scaling_factor(spec.scaling, spec.alpha, spec.rank) * (A @ B).T
+        if name in DORA:
+            base = weights(BASE)[path]
+            direction = base + found[path]
+            magnitude = file.vectors(path)["magnitude"].double()
+            found[path] = (magnitude / direction.norm(dim=1))[:, None] * direction - base
+    return found
+
+
+def merged_change(network: nn.Module) -> dict[str, Tensor]:
+    base = weights(BASE)
+    return {path: weight - base[path] for path, weight in weights(merged_copy(network)).items()}
+
+
+@pytest.mark.parametrize(("first", "second"), [*combinations(LORA, 2)])
+@pytest.mark.parametrize("factors", [(0.5, 0.5), (1.5, -0.7)])
+def test_nothing_is_lost_with_the_rank_of_both(first: str, second: str, factors: tuple[float, float]) -> None:
+    one, two = factors
+    network, spec = blend(BASE, [(FILES[first], one), (FILES[second], two)])
+    assert spec.rank <= sum(SPECS[int(name[2:])].rank for name in (first, second))
+    expected = {path: one * change(first)[path] + two * change(second)[path] for path in change(first)}
+    for path, found in merged_change(network).items():
+        torch.testing.assert_close(found, expected[path], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("first", "second"), [*combinations(FILES, 2)])
+def test_with_the_full_rank_every_method_is_summed(first: str, second: str) -> None:
+    network, _ = blend(BASE, [(FILES[first], 0.3), (FILES[second], 0.7)], FULL_RANK)
+    expected = {path: 0.3 * change(first)[path] + 0.7 * change(second)[path] for path in change(first)}
+    for path, found in merged_change(network).items():
+        torch.testing.assert_close(found, expected[path], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 5])
+def test_a_lower_rank_keeps_the_best_approximation_of_each_layer(rank: int) -> None:
+    first, second = LORA[0], LORA[2]
+    network, spec = blend(BASE, [(FILES[first], 0.5), (FILES[second], 2.0)], rank)
+    assert spec.rank == rank
+    for path, found in merged_change(network).items():
+        total = (0.5 * change(first)[path] + 2.0 * change(second)[path]).numpy()
+        left, values, right = np.linalg.svd(total, full_matrices=False)
+        best = (left[:, :rank] * values[:rank]) @ right[:rank]
+        np.testing.assert_allclose(found.numpy(), best, atol=1e-5)
+
+
+def test_a_blend_is_written_and_read_as_any_adapter() -> None:
+    network, spec = blend(BASE, [(FILES[LORA[0]], 0.5), (FILES[LORA[3]], 0.5)])
+    content = adapter_bytes(
+        network,
+        spec,
+        base_fingerprint=base_fingerprint(BASE),
+        card=Card("a + b", "r-base"),
+        probe={"pixels": probe()},
+    )
+    read = read_adapter(content)
+    assert read.certificate is not None
+    assert read.certificate.rank == spec.rank
+    assert_close(logits(apply_adapter(BASE, read), probe()), logits(network, probe()))
+
+
+def test_one_adapter_with_weight_one_is_itself_and_the_base_stays() -> None:
+    before = copy.deepcopy(BASE.state_dict())
+    network, spec = blend(BASE, [(FILES[LORA[1]], 1.0)])
+    assert spec.rank == SPECS[1].rank
+    assert_close(logits(network, probe()), logits(apply_adapter(BASE, FILES[LORA[1]]), probe()))
+    assert all(torch.equal(before[name], tensor) for name, tensor in BASE.state_dict().items())
+
+
+def test_dora_needs_a_rank_and_bases_must_be_one() -> None:
+    with pytest.raises(LoRAError, match="choose the rank"):
+        blend(BASE, [(FILES[LORA[0]], 0.5), (FILES[DORA[0]], 0.5)])
+    with pytest.raises(BaseMismatchError):
+        blend(SMALL.build(9), [(FILES[LORA[0]], 1.0)])

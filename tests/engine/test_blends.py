@@ -1,0 +1,52 @@
+"""Blends of runs: evaluated on the tasks of all, refused where the runs started from different networks."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.adapter import apply_adapter, read_adapter
+from core.engine.blends import blended
+from core.errors import LoRAError
+from core.lab import Lab
+from core.settings import Settings
+from core.training.evaluation import evaluate
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.text_home import TextHome
+
+
+def test_a_blend_of_two_runs_is_measured_on_their_tasks_and_their_bases(lab: Lab) -> None:
+    first = lab.compare("rotation-45", "digits", None, short(epochs=5, rate=0.001), BOTH[1:], seeds=[0])
+    base, one = finish(lab, first.base, *first.runs)
+    other = TURNED.but(rotation=-45.0)
+    (two,) = finish(lab, *lab.fine_tune(base, other, BOTH[1:], [1]).runs)
+    found = blended(lab.artifacts, lab.tasks, [(one, 0.5), (two, 0.5)])
+    assert [score.task for score in found.scores] == [TURNED, DIGITS, other]
+    network = apply_adapter(lab.artifacts.network(base.id), read_adapter(found.content))
+    for score in found.scores:
+        task = lab.tasks.get(score.task)
+        assert evaluate(network, task.test, task.classes).accuracy == pytest.approx(score.after.accuracy, abs=0.3)
+        assert score.examples == len(task.test)
+    assert base.result is not None
+    assert found.scores[1].before.accuracy == base.result.accuracy
+
+
+def test_blends_of_texts_take_their_heads_with_them(text_home: TextHome) -> None:
+    lab = Lab(Settings(home=text_home.home))
+    runs = [run for run in lab.members(text_home.after_source) if run.spec.adapter]
+    whole = blended(lab.artifacts, lab.tasks, [(runs[0], 1.0)])
+    assert runs[0].result is not None
+    assert whole.scores[0].after.accuracy == pytest.approx(runs[0].result.accuracy, abs=1e-6)
+    mean = blended(lab.artifacts, lab.tasks, [(runs[0], 0.5), (runs[1], 0.5)])
+    heads = [read_adapter(blend.content).head for blend in (whole, mean)]
+    own = [lab.artifacts.adapter(run.id).head for run in runs]
+    for name, tensor in heads[1].items():
+        assert ((own[0][name] + own[1][name]) / 2 - tensor).abs().max() < 1e-6
+        assert (own[0][name] - heads[0][name]).abs().max() < 1e-6
+
+
+def test_runs_that_started_from_different_networks_are_refused(text_home: TextHome) -> None:
+    lab = Lab(Settings(home=text_home.home))
+    direct = [run for run in lab.members(text_home.direct) if run.spec.adapter]
+    source = [run for run in lab.members(text_home.after_source) if run.spec.adapter]
+    with pytest.raises(LoRAError, match="the same network"):
+        blended(lab.artifacts, lab.tasks, [(direct[0], 0.5), (source[0], 0.5)])

@@ -1,0 +1,38 @@
+"""Blending on the Adapters page."""
+
+from __future__ import annotations
+
+from streamlit.testing.v1 import AppTest
+
+from core.lab import Lab
+from tests.pages.test_pages import draw, texts
+
+
+def open_tab(lab: Lab) -> AppTest:
+    app = draw("adapters")
+    app.session_state["adapters-from"] = "Blend two"
+    return app.run()
+
+
+def test_two_adapters_are_blended_and_offered_as_a_file(filled: Lab) -> None:
+    app = open_tab(filled)
+    assert not app.error
+    assert not app.exception
+    runs = {run.id for run in filled.runs() if run.spec.adapter}
+    assert {app.selectbox(key="blend-first").value, app.selectbox(key="blend-second").value} == runs
+    app.button(key="blend-run").click().run()
+    assert not app.exception
+    assert "LoRA r=8" in texts(app)
+    table = next(frame.value for frame in app.dataframe if "With the adapter" in frame.value)
+    assert list(table["Task"]) == ["digits, rotated 45°", "digits (the base's task)"]
+    app.run()  # the blend stays
+    assert "LoRA r=8" in texts(app)
+    app.slider(key="blend-first-weight").set_value(1.0).run()
+    assert "LoRA r=8" not in texts(app)
+    app.selectbox(key="blend-rank").set_value(2).run()
+    app.button(key="blend-run").click().run()
+    assert "LoRA r=2" in texts(app)
+
+
+def test_one_adapter_is_not_enough(opened: Lab) -> None:
+    assert "A blend takes two adapters" in texts(open_tab(opened))
