@@ -84,7 +84,7 @@ class Lab(Launcher):
         self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
-        self.predictor = Predictor(self.store, self.artifacts, self.catalog)
+        self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.reader)
         self.timer = StepTimer(self.tasks, settings.threads, lambda: bool(self.live()))
         self._unlisted: list[str] = []
         self.workers = Workers(settings, self.store, self._copies, self.tasks, self.networks, self.owner)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from core.adapter.read import AdapterFile, layers_of
 from core.data.examples import Batch
-from core.errors import ServingError
-from core.methods.linear import features, is_linear
+from core.errors import BaseMismatchError, ServingError
+from core.methods.linear import features, is_linear, is_transposed
 from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
 from core.serving.rows import Places, Rows, Selection, Terms
@@ -32,8 +32,17 @@ class MixedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.linear(x)
         if self.selected is not None:
-            self.rows.add(x, y, self.linear.bias, self.selected)
+            if len(x) != self.selected.batch:
+                raise ServingError(
+                    "The adapted layers of this architecture read more than the rows: load each adapter with PEFT."
+                )
+            inputs, outputs = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
+            self.rows.add(inputs, outputs, self.linear.bias, self.selected.spread(len(inputs) // len(x)))
         return y
+
+
+MAX_HEAD = 128
+"""Maximum number of outputs of a head that an adapter brings: it takes as many rows as that."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +157,29 @@ def terms_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> di
 
     Raises:
         BaseMismatchError: it was trained on another base, or does not fit this one.
-        ServingError: it brings a head of its own, which rows of one batch would have to share.
+        ServingError: it brings a head that is more than a small linear layer.
     """
-    if adapter.head:
-        raise ServingError("This adapter brings a head of its own, so it cannot be served with others: use PEFT.")
     with torch.no_grad():
         layers = layers_of(base, adapter, base_fingerprint)
-        return {path: Terms(*layer.terms()) for path, layer in layers.items()}
+        return {path: Terms(*layer.terms()) for path, layer in layers.items()} | _head_terms(base, adapter)
+
+
+def _head_terms(base: nn.Module, adapter: AdapterFile) -> dict[str, Terms]:
+    """What a head of its own adds to that of the base: the change of each weight as A, with B = 1.
+
+    Raises:
+        BaseMismatchError: the head does not fit the base.
+        ServingError: see :func:`terms_of`.
+    """
+    linears = {path: module for path, module in base.named_modules() if is_linear(module)}
+    found: dict[str, Terms] = {}
+    for path in dict.fromkeys(name.rpartition(".")[0] for name in adapter.head):
+        layer, weight = linears.get(path), adapter.head.get(f"{path}.weight")
+        if layer is None or weight is None or is_transposed(layer) or len(weight) > MAX_HEAD:
+            raise ServingError("The head of this adapter is more than a small linear layer: load it with PEFT.")
+        if weight.shape != layer.weight.shape:
+            raise BaseMismatchError(f"The head of the adapter does not fit this base: {path} has another shape.")
+        bias = adapter.head.get(f"{path}.bias")
+        shift = None if bias is None or layer.bias is None else bias - layer.bias
+        found[path] = Terms(weight - layer.weight, torch.eye(len(weight)), shift=shift)
+    return found

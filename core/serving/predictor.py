@@ -6,21 +6,20 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.data.catalog import Catalog
-from core.data.views.image import ImageView
+from core.data.task_spec import TaskSpec
 from core.engine.artifacts import Artifacts
-from core.engine.run_files import NETWORK
 from core.errors import LabError, ServingBusyError, ServingError, UnknownRunError
 from core.methods.method import Role
 from core.methods.registry import methods
-from core.networks.file import read_network
+from core.networks.network import NetworkSpec
+from core.serving.inputs import READ, Inputs, Reader
 from core.serving.mixed import MixedNetwork, Use
 from core.serving.request import MAX_ROWS, Prediction, PredictRequest, PredictResponse, ServedAdapter
 from core.store.record import Run
@@ -41,9 +40,6 @@ MAX_WAITING = 8 * MAX_ROWS
 LATENCIES = 1000
 """Number of requests that the latency is computed over."""
 
-SERVED = ImageView().kind
-"""The kind of data that rows consist of."""
-
 LISTED = 1000
 """Number of adapters that are listed."""
 
@@ -63,12 +59,24 @@ class Statistics:
     """Time from the arrival of each of the latest requests to its answer."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Base:
+    """What the rows of a request are on."""
+
+    key: str
+    """The same for all adapters that can be mixed."""
+    network: NetworkSpec
+    read: Callable[[], nn.Module]
+    run: Run | None
+    """The pretrain run; None for a network that somebody brought."""
+
+
 @dataclass(eq=False)
 class _Waiting:
     """A request whose runs are known."""
 
-    base: str
-    pixels: Tensor
+    base: _Base
+    inputs: Inputs
     adapters: tuple[str | None, ...]
     arrived: float
     answer: Future[Tensor]
@@ -78,18 +86,24 @@ class Predictor:
     """Answers rows with adapters. Any thread may call any method; one thread of its own computes."""
 
     def __init__(
-        self, store: Store, artifacts: Artifacts, catalog: Catalog, max_bytes: int = MAX_ADAPTER_BYTES
+        self,
+        store: Store,
+        artifacts: Artifacts,
+        catalog: Catalog,
+        reader: Reader,
+        max_bytes: int = MAX_ADAPTER_BYTES,
     ) -> None:
         """Args:
         store: knows the runs.
         artifacts: has their files.
         catalog: has the names of classes.
+        reader: gives the reader of texts of a network that was brought.
         max_bytes: limit on the adapters of one base in memory.
         """
         self._store, self._artifacts, self._catalog = store, artifacts, catalog
-        self._max_bytes = max_bytes
+        self._reader, self._max_bytes = reader, max_bytes
         self._bases: dict[str, MixedNetwork] = {}
-        """By id of the base, the one that was used longest ago first."""
+        """By key of the base, the one that was used longest ago first."""
         self._names: dict[str, tuple[str, ...]] = {}
         """Names of the classes of a dataset."""
         self._changed = threading.Condition()
@@ -115,8 +129,9 @@ class Predictor:
         adapters = tuple(row.adapter for row in request.rows)
         runs = self._runs([*filter(None, adapters), *([request.base] if request.base else [])])
         base = self._base_of(request, runs)
-        pixels = self._pixels(request, base)
-        waiting = _Waiting(base.id, pixels, adapters, arrived, Future())
+        tasks = [runs[adapter].spec.task if adapter else _task_of(base) for adapter in adapters]
+        inputs = READ[base.network.learns](request.rows, [task.length for task in tasks], base.network, self._reader)
+        waiting = _Waiting(base, inputs, adapters, arrived, Future())
         self._submit(waiting)
         logits = waiting.answer.result()
         with self._changed:
@@ -124,24 +139,24 @@ class Predictor:
             self._rows += len(adapters)
             self._seconds.append(time.perf_counter() - arrived)
         probabilities = logits.softmax(1)
-        datasets = [(runs[adapter] if adapter else base).spec.task.dataset for adapter in adapters]
         return PredictResponse(
             predictions=[
-                Prediction(label=label, name=self._name(dataset, label), probabilities=each)
-                for label, each, dataset in zip(
-                    probabilities.argmax(1).tolist(), probabilities.tolist(), datasets, strict=True
+                Prediction(label=label, name=self._name(task.dataset, label), probabilities=each)
+                for label, each, task in zip(
+                    probabilities.argmax(1).tolist(), probabilities.tolist(), tasks, strict=True
                 )
             ]
         )
 
     def adapters(self) -> list[ServedAdapter]:
-        """Adapters that rows can name, the newest first: those that learnt from images."""
+        """Adapters that rows can name, the newest first."""
         held = {name for network in list(self._bases.values()) for name in network.held}
         runs = self._store.runs(methods=list(methods(Role.ADAPTER)), states=["finished", "stopped"], limit=LISTED)
         return [
             ServedAdapter(
                 adapter=run.id,
-                base=str(run.spec.base),
+                base=run.spec.base or str(run.spec.network.brought),
+                reads=run.spec.network.learns,
                 label=run.spec.label,
                 method=run.spec.kind,
                 rank=run.spec.adapter.rank,
@@ -152,7 +167,7 @@ class Predictor:
                 held=run.id in held,
             )
             for run in runs
-            if run.result is not None and run.spec.adapter is not None and run.spec.network.learns == SERVED
+            if run.result is not None and run.spec.adapter is not None and run.spec.network.learns in READ
         ]
 
     def statistics(self) -> Statistics:
@@ -181,30 +196,24 @@ class Predictor:
             raise UnknownRunError(f"There is no run {missing!r}; GET /api/adapters lists those that have an adapter.")
         return found
 
-    def _base_of(self, request: PredictRequest, runs: dict[str, Run]) -> Run:
+    def _base_of(self, request: PredictRequest, runs: dict[str, Run]) -> _Base:
         """The one base of all rows."""
         for run in runs.values():
-            if run.spec.network.learns != SERVED:
-                raise ServingError(f"Run {run.id} learnt from texts, and rows are images: load its adapter with PEFT.")
             if run.id != request.base and (run.spec.role is not Role.ADAPTER or run.result is None):
                 raise UnknownRunError(f"Run {run.id} has no adapter; GET /api/adapters lists those that have one.")
-        bases = {str(runs[row.adapter].spec.base) for row in request.rows if row.adapter}
-        bases |= {request.base} if request.base else set()
+        named = [runs[row.adapter] for row in request.rows if row.adapter]
+        bases = {key_of(run) for run in named} | ({request.base} if request.base else set())
         if len(bases) > 1:
             raise ServingError(f"All rows of a request are on one base; these are on {', '.join(sorted(bases))}.")
         if not bases:
             raise ServingError("No row names an adapter: name the base beside the rows.")
-        (base,) = self._runs([*bases]).values()
+        (key,) = bases
+        if named and named[0].spec.is_direct:
+            return _Base(key, named[0].spec.network, lambda: self._artifacts.base_network(named[0]), None)
+        (base,) = self._runs([key]).values()
         if base.spec.role is not Role.BASE or base.result is None:
             raise UnknownRunError(f"Run {base.id} is no base that has been trained.")
-        return base
-
-    def _pixels(self, request: PredictRequest, base: Run) -> Tensor:
-        """(n, pixels) of all rows. Raises: ServingError: a row has another number of pixels."""
-        lengths = {len(row.pixels) for row in request.rows}
-        for length in lengths:
-            base.spec.network.check_fit("this request", {"pixels": (length,)}, [0])
-        return torch.tensor([row.pixels for row in request.rows])
+        return _Base(key, base.spec.network, lambda: self._artifacts.network(base.id), base)
 
     def _name(self, dataset: str, label: int) -> str:
         """Name of a class; its number where the dataset is gone or has no such class."""
@@ -247,7 +256,7 @@ class Predictor:
         batch: list[_Waiting] = []
         rows = 0
         for each in self._left:
-            if each.base == self._left[0].base and (not batch or rows + len(each.adapters) <= MAX_ROWS):
+            if each.base.key == self._left[0].base.key and (not batch or rows + len(each.adapters) <= MAX_ROWS):
                 batch.append(each)
                 rows += len(each.adapters)
         return batch
@@ -273,7 +282,8 @@ class Predictor:
         network = self._network(batch[0].base)
         self._batches += 1
         adapters = [name for each in batch for name in each.adapters]
-        return network.answer({"pixels": torch.cat([each.pixels for each in batch])}, adapters)
+        inputs = [each.inputs for each in batch]
+        return network.answer(type(inputs[0]).joined(inputs), adapters)  # type: ignore[arg-type]  # all of one kind
 
     def _done(self, waiting: _Waiting, outcome: Tensor | Exception) -> None:
         with self._changed:
@@ -283,12 +293,23 @@ class Predictor:
         else:
             waiting.answer.set_result(outcome)
 
-    def _network(self, base: str) -> MixedNetwork:
-        network = self._bases.pop(base, None)
+    def _network(self, base: _Base) -> MixedNetwork:
+        network = self._bases.pop(base.key, None)
         if network is None:
-            read = read_network(self._artifacts.path(base, NETWORK))
-            network = MixedNetwork(read, self._artifacts.adapter, self._max_bytes)
+            network = MixedNetwork(base.read(), self._artifacts.adapter, self._max_bytes)
             while len(self._bases) >= MAX_BASES:
                 del self._bases[next(iter(self._bases))]
-        self._bases[base] = network
+        self._bases[base.key] = network
         return network
+
+
+def key_of(run: Run) -> str:
+    """What a run started from: its base, or a network that was brought, with its number of outputs."""
+    return run.spec.base or f"{run.spec.network.brought}/{run.spec.network.num_classes}"
+
+
+def _task_of(base: _Base) -> TaskSpec:
+    """The task of a pretrain run, which answers the rows without an adapter."""
+    if base.run is None:
+        raise ServingError("A network that was brought knows no classes by itself: name an adapter in each row.")
+    return base.run.spec.task

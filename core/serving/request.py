@@ -14,6 +14,9 @@ MAX_ROWS = 1024
 MAX_INPUTS = 4096
 """Maximum number of pixels per row: what the largest network reads."""
 
+MAX_CHARACTERS = 16_384
+"""Maximum number of characters of a text; networks cut it at their own number of tokens."""
+
 MAX_BYTES = 24 * 2**20
 """Maximum size of a request: that many rows of 784 pixels with all digits of a float64."""
 
@@ -21,12 +24,20 @@ RunId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class Row(BaseModel):
-    """One example, and who answers it."""
+    """One example, and who answers it: an image for a base that reads images, a text for one that reads texts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pixels: list[Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]] = Field(
-        min_length=1, max_length=MAX_INPUTS, description="Pixels from 0 to 1, row by row, preprocessed as in training."
+    pixels: list[Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_INPUTS,
+        description="Pixels from 0 to 1, row by row, preprocessed as in training.",
+    )
+    text: str | None = Field(
+        None,
+        max_length=MAX_CHARACTERS,
+        description="A text, which is cut where the adapter was trained to.",
     )
     adapter: RunId | None = Field(None, description="Run whose adapter answers; null for the base alone.")
 
@@ -58,7 +69,8 @@ class ServedAdapter(BaseModel):
     """An adapter that can be named in a row."""
 
     adapter: str = Field(description="Id of its run.")
-    base: str = Field(description="Run of the base that it was trained on.")
+    base: str = Field(description="Run of its base, or the digest of the network that was brought.")
+    reads: str = Field(description="What its rows are: image or text.")
     label: str = Field(description="Method and rank, such as LoRA r=4.")
     method: str
     rank: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, chain
 
 import torch
@@ -27,7 +27,7 @@ FIRST_ROWS = 64
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """What an adapter adds to the output y of a layer with bias b: (x A) B, and ``gain`` times y - b."""
+    """What an adapter adds to the output y of a layer with bias b: (x A) B, ``gain`` times y - b, and ``shift``."""
 
     A: Tensor
     """(r, in)."""
@@ -35,11 +35,13 @@ class Terms:
     """(r, out), with the adapter's factor."""
     gain: Tensor | None = None
     """(out,); None for zero."""
+    shift: Tensor | None = None
+    """(out,), added to the output; None for zero."""
 
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
-        return self.A.nbytes + self.B.nbytes + (self.gain.nbytes if self.gain is not None else 0)
+        return sum(tensor.nbytes for tensor in (self.A, self.B, self.gain, self.shift) if tensor is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +51,36 @@ class Selection:
     rows: Tensor | None
     """(k,) int64, the rows of the batch, ascending; None for all of them."""
     names: tuple[str, ...]
-    """The adapter of each of these rows."""
+    """The adapter of each of these rows of the batch."""
+    tokens: int
+    """Rows of a layer's input per row of the batch."""
+    batch: int
+    """Number of rows of the batch."""
     columns: Tensor
     """Places of the adapters' rows, one row of the batch after another."""
     starts: Tensor
     """(k,) int64: where in ``columns`` each row of the batch begins."""
     wanted: Tensor
     """(k, places) sparse: the entries of the product with all rows of A that are computed."""
+    _spread: dict[int, Selection] = field(default_factory=dict, repr=False)
+
+    def spread(self, tokens: int) -> Selection:
+        """The same for inputs that have several rows, one per token, for each row of the batch."""
+        if tokens == self.tokens:
+            return self
+        if tokens not in self._spread:
+            self._spread[tokens] = self._repeated(tokens)
+        return self._spread[tokens]
+
+    def _repeated(self, tokens: int) -> Selection:
+        counts = torch.diff(self.wanted.crow_indices())
+        repeated = counts.repeat_interleave(tokens)
+        bounds = F.pad(repeated.cumsum(0), (1, 0))
+        within = torch.arange(int(bounds[-1])) - bounds[:-1].repeat_interleave(repeated)
+        columns = self.columns[self.starts.repeat_interleave(tokens).repeat_interleave(repeated) + within]
+        rows = None if self.rows is None else (self.rows[:, None] * tokens + torch.arange(tokens)).flatten()
+        wanted = _wanted(bounds, columns, self.wanted.shape[1])
+        return Selection(rows, self.names, tokens, self.batch, columns, bounds[:-1], wanted)
 
 
 class Places:
@@ -89,11 +114,14 @@ class Places:
         places = [self._of[name] for name in names]
         bounds = torch.tensor([0, *accumulate(map(len, places))])
         columns = torch.tensor(list(chain(*places)))
-        wanted = torch.sparse_csr_tensor(
-            bounds, columns, torch.zeros(len(columns)), (len(rows), self.count), check_invariants=False
-        )
-        everything = len(rows) == len(adapters)
-        return Selection(None if everything else torch.tensor(rows), names, columns, bounds[:-1], wanted)
+        wanted, everything = _wanted(bounds, columns, self.count), len(rows) == len(adapters)
+        chosen = None if everything else torch.tensor(rows)
+        return Selection(chosen, names, 1, len(adapters), columns, bounds[:-1], wanted)
+
+
+def _wanted(bounds: Tensor, columns: Tensor, places: int) -> Tensor:
+    size = len(bounds) - 1, places
+    return torch.sparse_csr_tensor(bounds, columns, torch.zeros(len(columns)), size, check_invariants=False)
 
 
 class Rows:
@@ -103,6 +131,7 @@ class Rows:
         self._A = torch.zeros(0, in_features)
         self._B = torch.zeros(0, out_features)
         self._gains: dict[str, Tensor] = {}
+        self._shifts: dict[str, Tensor] = {}
 
     def put(self, name: str, places: Tensor, count: int, terms: Terms | None) -> None:
         """Hold an adapter.
@@ -122,10 +151,13 @@ class Rows:
             self._A[own], self._B[own] = terms.A, terms.B
             if terms.gain is not None:
                 self._gains[name] = terms.gain
+            if terms.shift is not None:
+                self._shifts[name] = terms.shift
 
     def drop(self, name: str) -> None:
         """Forget what an adapter has besides its rows, which the next one at its places replaces."""
         self._gains.pop(name, None)
+        self._shifts.pop(name, None)
 
     def add(self, x: Tensor, y: Tensor, bias: Tensor | None, selected: Selection) -> None:
         """Add what the adapters contribute to the layer's output, in place; other rows of it stay bit for bit.
@@ -139,18 +171,21 @@ class Rows:
         inputs = x if selected.rows is None else x[selected.rows]
         weights = torch.sparse.sampled_addmm(selected.wanted, inputs, self._A.T, beta=0.0).values()
         added = F.embedding_bag(selected.columns, self._B, selected.starts, mode="sum", per_sample_weights=weights)
-        if self._gains and (gains := _gains(selected.names, self._gains, y.shape[1])) is not None:
+        if (gains := _by_row(selected, self._gains, y.shape[1])) is not None:
             plain = y if selected.rows is None else y[selected.rows]
             added += gains * (plain if bias is None else plain - bias)
+        if (shifts := _by_row(selected, self._shifts, y.shape[1])) is not None:
+            added += shifts
         if selected.rows is None:
             y += added
         else:
             y.index_add_(0, selected.rows, added)
 
 
-def _gains(names: Sequence[str], known: Mapping[str, Tensor], width: int) -> Tensor | None:
-    """(k, width) gains of these adapters; None if no one has a gain."""
-    if not any(name in known for name in names):
+def _by_row(selected: Selection, known: Mapping[str, Tensor], width: int) -> Tensor | None:
+    """(k, width) the vector of each row's adapter, zeros for one that has none; None if none has one."""
+    if not any(name in known for name in selected.names):
         return None
     none = torch.zeros(width)
-    return torch.stack([known.get(name, none) for name in names])
+    found = torch.stack([known.get(name, none) for name in selected.names])
+    return found if selected.tokens == 1 else found.repeat_interleave(selected.tokens, 0)

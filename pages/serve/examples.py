@@ -7,9 +7,21 @@ from collections.abc import Sequence
 
 from core.web.predict import PREDICT
 
+TEXT = "a round fruit with red or green skin"
+"""A text to ask about."""
 
-def curl(address: str, adapters: Sequence[str]) -> str:
-    """A request as a command. Args: address: of the server; adapters: names, one per row."""
+
+def curl(address: str, adapters: Sequence[str], reads: str = "image") -> str:
+    """A request as a command.
+
+    Args:
+        address: of the server.
+        adapters: names, one per row.
+        reads: what the rows are, image or text.
+    """
+    if reads == "text":
+        body = json.dumps({"rows": [{"adapter": name, "text": TEXT} for name in adapters]})
+        return f"curl {address}{PREDICT} -H 'content-type: application/json' -d '{body}'"
     rows = ", ".join(f'{{"adapter": {json.dumps(name)}, "pixels": [\'"$P"\']}}' for name in adapters)
     return (
         "# 784 pixels from 0 to 1, here all 0.5\n"
@@ -18,14 +30,17 @@ def curl(address: str, adapters: Sequence[str]) -> str:
     )
 
 
-def python(address: str, adapters: Sequence[str]) -> str:
+def python(address: str, adapters: Sequence[str], reads: str = "image") -> str:
     """A request in Python's standard library. Args: as in :func:`curl`."""
+    given, key = ("[0.5] * 784  # from 0 to 1, row by row, preprocessed as in training", "pixels")
+    if reads == "text":
+        given, key = json.dumps(TEXT), "text"
     return f'''\
 import json
 from urllib.request import Request, urlopen
 
-pixels = [0.5] * 784  # from 0 to 1, row by row, preprocessed as in training
-rows = [{{"adapter": name, "pixels": pixels}} for name in {json.dumps(list(adapters))}]
+{key} = {given}
+rows = [{{"adapter": name, "{key}": {key}}} for name in {json.dumps(list(adapters))}]
 request = Request("{address}{PREDICT}", json.dumps({{"rows": rows}}).encode(), {{"content-type": "application/json"}})
 for prediction in json.load(urlopen(request))["predictions"]:
     print(prediction["name"], max(prediction["probabilities"]))

@@ -27,9 +27,9 @@ def examples(adapters: list[ServedAdapter]) -> None:
     address = str(st.context.url or "http://localhost:8501/serve").rsplit("/", 1)[0]
     shell, program = st.tabs(["curl", "Python"])
     with shell:
-        st.code(curl(address, names), language=None, wrap_lines=True)
+        st.code(curl(address, names, first.reads), language=None, wrap_lines=True)
     with program:
-        st.code(python(address, names), language=None, wrap_lines=True)
+        st.code(python(address, names, first.reads), language=None, wrap_lines=True)
     st.caption(
         f"A request has at most {count_text(MAX_ROWS)} rows, all on one base. A row whose adapter is null gets the "
         "answer of the base alone; where no row has one, name the base beside the rows. A server that requires a token "
@@ -67,12 +67,11 @@ def _latency(found: Statistics) -> str:
 st.title("Serve")
 st.markdown(
     "One base in memory, many small adapters beside it: each row of a request may have another adapter. The base "
-    "computes all rows at once, and each adapter adds its part. Rows are images; adapters on texts are loaded with "
-    "PEFT, as their model cards show."
+    "computes all rows at once, and each adapter adds its part. Rows are images or texts, as their base reads."
 )
 known = lab.predictor.adapters()
 if not known:
-    st.info("There is nothing to serve yet: train an adapter first, on images.", icon=":material/info:")
+    st.info("There is nothing to serve yet: train an adapter first.", icon=":material/info:")
     link("finetune", "Fine-tune with LoRA")
     st.stop()
 figures()
@@ -83,6 +82,7 @@ st.dataframe(
     [
         {
             "Adapter": each.adapter,
+            "Reads": f"{each.reads}s",
             "Base": each.base,
             "Method": each.label,
             "Seed": each.seed,

@@ -9,12 +9,22 @@ from core.methods.dora import DoRASpec
 from core.serving.request import PredictRequest, Row
 from core.store.record import Run
 from core.web.predict import PREDICT
+from pages.serve.examples import curl, python
 from tests.conftest import BOTH, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 
 
 def test_without_an_adapter_it_says_how_to_get_one(opened: Lab, base: Run) -> None:
     assert "train an adapter first" in texts(draw("serve"))
+
+
+@pytest.mark.parametrize("reads", ["image", "text"])
+def test_the_code_asks_for_what_the_base_reads(reads: str) -> None:
+    command, program = curl("http://here", ["r-1"], reads), python("http://here", ["r-1"], reads)
+    key = {"image": "pixels", "text": "text"}[reads]
+    assert f'"{key}": ' in command
+    assert f'"{key}": {key}' in program
+    compile(program, "program", "exec")
 
 
 @pytest.mark.slow
