@@ -1,6 +1,7 @@
 """``python -m benchmarks.transformers``: MiniLM on ``definitions``, side by side with Hugging Face's Trainer and PEFT.
 
-All contenders live in one process on the same cores and are timed in turns, so that noise meets all of them alike.
+Each contender lives in a process of its own, and all are timed in turns on the same cores, so that noise meets all of
+them alike.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import json
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,6 +43,7 @@ from core.data.sources.definitions import Definitions
 from core.data.task import Task
 from core.data.text_examples import TextExamples
 from core.errors import NetworkFileError
+from core.memory import freed_memory_kept
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.methods.registry import method_of
@@ -302,18 +307,6 @@ def _product(call: tuple[Any, tuple[Any, ...]], buffers: dict[tuple[Any, ...], T
     return lambda: func(*args)
 
 
-def contenders(subject: Subject, task: Task, steps: int, members: int) -> Iterator[tuple[str, Callable[[], Timed]]]:
-    """Name of each contender, and what builds it."""
-    for kind in ("full", "LoRA"):
-        for grouped in (False, True):
-            name = f"Trainer{' grouped' if grouped else ''}, {kind}"
-            yield name, lambda kind=kind, grouped=grouped: trainer(subject, kind == "LoRA", grouped, steps)
-    for kind, method in METHODS.items():
-        yield f"engine, {kind}", lambda method=method: engine(subject, task, method, members, steps)
-    for kind in ("full", "LoRA"):
-        yield f"floor, {kind}", lambda kind=kind: floor(subject, task, METHODS[kind], members, steps)
-
-
 def report(rates: dict[str, list[float]]) -> str:
     """Tables of examples per second, of ratios with what is asked for, and of shares of the floor."""
     lines = ["", "| | examples/s, maximum | median |", "| --- | ---: | ---: |"]
@@ -341,19 +334,54 @@ def packaged() -> Path:
     return Path(found.submodule_search_locations[0]) / network.path
 
 
-def timed(build: Sequence[tuple[str, Callable[[], Timed]]], rounds: int) -> dict[str, list[float]]:
-    """Build all contenders and time each once per round. Returns: examples per second of each."""
-    runs = {}
-    for name, make in build:
+def names() -> list[str]:
+    """All contenders."""
+    theirs = [f"Trainer{grouped}, {kind}" for kind in ("full", "LoRA") for grouped in ("", " grouped")]
+    return [*theirs, *(f"engine, {kind}" for kind in METHODS), *(f"floor, {kind}" for kind in ("full", "LoRA"))]
+
+
+def build(name: str, steps: int, members: int) -> Timed:
+    """Prepare a contender. Args: name: one of :func:`names`; steps: per round; members: runs of the engine at once."""
+    subject = Subject.load(packaged())
+    who, kind = name.split(", ")
+    if who.startswith("Trainer"):
+        return trainer(subject, kind == "LoRA", who.endswith("grouped"), steps)
+    return (engine if who == "engine" else floor)(subject, subject.task(), METHODS[kind], members, steps)
+
+
+def compete(name: str, steps: int, members: int, turns: Connection) -> None:
+    """Be timed whenever the number of a round comes, until None does."""
+    messages.set_verbosity_error()
+    messages.disable_progress_bar()  # type: ignore[no-untyped-call]
+    warnings.simplefilter("ignore", FutureWarning)
+    with ExitStack() as settings:
+        if not name.startswith("Trainer"):  # those of a run
+            settings.enter_context(no_denormals())
+            settings.enter_context(freed_memory_kept())
+        run = build(name, steps, members)
+        run(0)  # the first round allocates buffers
+        turns.send(None)
+        while (number := turns.recv()) is not None:
+            turns.send(run(number))
+
+
+def timed(contenders: Sequence[str], steps: int, members: int, rounds: int) -> dict[str, list[float]]:
+    """Time each contender once per round. Returns: examples per second of each."""
+    spawn, turns = get_context("spawn"), {}
+    for name in contenders:
         print(f"  {name}", flush=True)
-        runs[name] = make()
-        runs[name](0)  # the first round allocates buffers
-    rates: dict[str, list[float]] = {name: [] for name in runs}
+        turns[name], own = spawn.Pipe()
+        spawn.Process(target=compete, args=(name, steps, members, own), daemon=True).start()
+        turns[name].recv()
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(1, rounds + 1):
-        for name, run in runs.items():
-            seconds, examples = run(number)
+        for name, turn in turns.items():
+            turn.send(number)
+            seconds, examples = turn.recv()
             rates[name].append(examples / seconds)
         print(f"  round {number}: " + ", ".join(f"{name} {own[-1]:.0f}" for name, own in rates.items()), flush=True)
+    for turn in turns.values():
+        turn.send(None)
     return rates
 
 
@@ -366,13 +394,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="keep contenders whose name contains this")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/transformers.json"), help="JSON file to write")
     arguments = parser.parse_args()
-    messages.set_verbosity_error()
-    messages.disable_progress_bar()  # type: ignore[no-untyped-call]
-    warnings.simplefilter("ignore", FutureWarning)
-    subject, start = Subject.load(packaged()), time.perf_counter()
-    with no_denormals():
-        rows = contenders(subject, subject.task(), arguments.steps, arguments.members)
-        rates = timed([row for row in rows if arguments.only in row[0]], arguments.rounds)
+    start = time.perf_counter()
+    chosen = [name for name in names() if arguments.only in name]
+    rates = timed(chosen, arguments.steps, arguments.members, arguments.rounds)
     print(report(rates))
     date = time.strftime("%Y-%m-%d", time.gmtime())
     print(f"\n{machine()}; {date}; {time.perf_counter() - start:.0f} s in all.")

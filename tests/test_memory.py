@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import platform
 import subprocess
 import sys
 from functools import partial
@@ -16,6 +17,7 @@ from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.networks.perceptron import PerceptronSpec
 from core.training.bank.script import scripted
+from tests.forked import REPO
 
 
 def test_what_the_allocators_raise_is_out_of_memory() -> None:
@@ -104,3 +106,33 @@ def test_growth_counts_memory_that_earlier_work_has_freed() -> None:
     # A process of its own: in this one, what other tests have freed lies between what is in use.
     done = subprocess.run([sys.executable, "-c", GROWING], capture_output=True, text=True, check=True)
     assert 80e6 < int(done.stdout) < 200e6
+
+
+def test_freed_memory_is_kept_while_somebody_wants_it_and_given_back_afterwards() -> None:
+    # In a process of its own: the allocator's settings are the process's.
+    program = """
+import threading
+import psutil, torch
+from core.memory import freed_memory_kept
+
+def rss(): return psutil.Process().memory_info().rss >> 20
+def work():
+    for _ in range(3):
+        tensors = [torch.ones(2**20) for _ in range(100)]  # 400 MiB in pieces
+        del tensors
+
+work()
+before = rss()
+with freed_memory_kept():
+    with freed_memory_kept():
+        thread = threading.Thread(target=work); thread.start(); thread.join(); work()
+    work()
+    inside = rss()
+after = rss()
+print(before, inside, after)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=True)
+    before, inside, after = map(int, done.stdout.split())
+    assert after < before + 100
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        assert inside > before + 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from core.engine.run_files import probe_of, write_run
 from core.engine.run_memory import run_memory
 from core.engine.text_memory import TextSizes, step_memory
 from core.errors import CheckpointError, DivergedError, LabError, LeftError, SpecError
-from core.memory import Growth, give_back, is_out_of_memory
+from core.memory import Growth, freed_memory_kept, give_back, is_out_of_memory
 from core.methods.parameters import count_parameters
 from core.networks.file import read_network
 from core.networks.fingerprint import base_fingerprint
@@ -174,7 +175,9 @@ def execute_bank(
         raise SpecError("Runs of a bank share base, task, method, batch size and epochs: train the others separately.")
     if len({context.start is None for context in contexts}) > 1:
         raise CheckpointError("Runs of a bank resume from the same step: train these separately.")
-    with no_denormals():  # before torch starts the threads that inherit the setting
+    # A bank of perceptrons allocates once; only autograd on a large network allocates and frees in each step.
+    memory = freed_memory_kept() if specs[0].network.brought else nullcontext()
+    with no_denormals(), memory:  # before torch starts the threads that inherit the first setting
         return BankRun(specs, contexts, callbacks).train()
 
 

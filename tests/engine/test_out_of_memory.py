@@ -26,10 +26,15 @@ LARGE = WARM.but(
 HUGE = LARGE.but(network=PerceptronSpec.of(num_hidden_1=4096, num_hidden_2=4096))
 
 
-def allowed(specs: Sequence[RunSpec]) -> int:
-    """Bytes that are too few for all of these runs together, but enough for some of them."""
+SHARES = (85, 80, 75, 70)
+"""Percents of the plan, one of which is too little for a bank and enough for its half. Which it is depends on the
+machine: the plan allows for what libraries take, and that differs between processors."""
+
+
+def allowed(specs: Sequence[RunSpec], share: int) -> int:
+    """This many percent of the bytes that are planned for all of these runs together."""
     tasks = Tasks(Catalog(Settings(Path())))
-    return 85 * bank_memory(specs, Sizes.of(tasks.outline(DIGITS))) // 100
+    return share * bank_memory(specs, Sizes.of(tasks.outline(DIGITS))) // 100
 
 
 def told(home: Path, allowed: int, specs: Sequence[RunSpec]) -> list[dict[str, Any]]:
@@ -46,7 +51,10 @@ def told(home: Path, allowed: int, specs: Sequence[RunSpec]) -> list[dict[str, A
 
 def test_a_bank_that_runs_out_of_memory_is_split_until_all_have_finished(tmp_path: Path) -> None:
     specs = [LARGE.but(seed=seed) for seed in range(4)]
-    runs = told(tmp_path / "home", allowed(specs), specs)
+    for share in SHARES:
+        runs = told(tmp_path / f"home-{share}", allowed(specs, share), specs)
+        if runs[0]["bank"] != 4:
+            break
     assert [(run["state"], run["cause"]) for run in runs] == [("finished", None)] * 4
     for run in runs:
         assert run["bank"] < 4
@@ -57,7 +65,7 @@ def test_a_bank_that_runs_out_of_memory_is_split_until_all_have_finished(tmp_pat
 
 
 def test_a_run_that_does_not_fit_alone_fails_with_a_sentence_and_the_next_one_finishes(tmp_path: Path) -> None:
-    limit = allowed([LARGE.but(seed=seed) for seed in range(4)])
+    limit = allowed([LARGE.but(seed=seed) for seed in range(4)], SHARES[0])
     huge, small = told(tmp_path / "home", limit, [HUGE, WARM.but(seed=1)])
     assert huge["state"] == "failed"
     assert huge["cause"] == "Out of memory: choose a smaller batch or network, or another device."
