@@ -229,8 +229,10 @@ class BankRun:
 
     def _evaluated(self, base: nn.Module) -> Pair:
         spec, context = self.specs[0], self.contexts[0]
-        parts = tuple((task, context.tasks.revision(task)) for task in (spec.task, spec.source) if task)
-        key = (context.base_sha256, parts, str(self.device)) if context.base_sha256 else None
+        key = None
+        if context.base_sha256:
+            parts = tuple((task, context.tasks.revision(task)) for task in (spec.task, spec.source) if task)
+            key = context.base_sha256, parts, str(self.device)
 
         def evaluate() -> Pair:
             own = self.networks[0] if spec.method.starts_from_base else copy.deepcopy(base)

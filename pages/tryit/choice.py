@@ -50,13 +50,14 @@ def choose(members: Sequence[Run]) -> Chosen | None:
     first = [arm.key for arm in main_arms(done)][:FIRST]
     networks, number, view = st.columns([4, 1, 2], gap="medium", vertical_alignment="bottom")
     with networks:
-        keys = st.multiselect(
+        keys = st.pills(
             "Networks",
             list(arms),
+            selection_mode="multi",
             default=first,
-            format_func=lambda key: arms[key].label,
+            format_func=lambda key: literal(arms[key].label),
             key="try-networks",
-            placeholder="Choose settings",
+            wrap=True,
             help="Each setting of the experiment, at first those that validation chose.",
         )
     with number:

@@ -24,7 +24,7 @@ from core.adapter import Card, apply_adapter, read_adapter, verify_adapter
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, zip_bytes
 from core.data.text_examples import TextExamples
 from core.engine.run_files import PROBE, PROBE_TOKENS, probe_of
-from core.errors import AdapterError, BaseMismatchError, ServingError
+from core.errors import AdapterError, BaseMismatchError
 from core.methods.dora import DoRASpec
 from core.methods.heads import HEAD, head_parameters, head_state
 from core.methods.lora import LoRASpec
@@ -299,12 +299,15 @@ def test_a_certificate_that_claims_another_head_is_refused() -> None:
             read_adapter(zip_bytes(entries | {CERTIFICATE: json.dumps(claims | other).encode()}))
 
 
-def test_an_adapter_with_a_head_is_not_served_in_one_batch_with_others() -> None:
-    one, _, content = bert()
+def test_an_adapter_with_a_head_is_served_in_one_batch_with_the_base() -> None:
+    one, model, content = bert()
     network = MixedNetwork(one.base, lambda name: read_adapter(content), max_bytes=2**30)
     assert torch.equal(network.answer(one.probe, [None] * 12), logits(one.base, one.probe))
-    with pytest.raises(ServingError, match="a head of its own"):
-        network.answer(one.probe, ["a"] * 12)
+    found, base, adapted = (
+        *(network.answer(one.probe, ["a", None] * 6), logits(one.base, one.probe), logits(model, one.probe)),
+    )
+    assert torch.equal(found[1::2], base[1::2])
+    torch.testing.assert_close(found[::2], adapted[::2], rtol=1e-5, atol=1e-5)
 
 
 # Checking and showing

@@ -73,6 +73,6 @@ def test_the_source_shows_what_was_forgotten(filled: Lab) -> None:
 
 def test_a_choice_of_no_network_and_a_seed_that_is_missing(filled: Lab) -> None:
     app = draw("tryit")
-    app.multiselect(key="try-networks").set_value([]).run()
+    app.pills(key="try-networks").set_value([]).run()
     assert not app.error
     assert "Choose at least one network" in texts(app)
