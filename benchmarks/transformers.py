@@ -56,7 +56,7 @@ from core.settings import Settings
 from core.training.autograd import AutogradStepper
 from core.training.bank.choice import stepper_of
 from core.training.bank.shard import no_denormals
-from core.training.loop import data_order
+from core.training.loop import SLOW_SECONDS, data_order, steps_at_once
 from core.training.threads import available_cores
 
 BATCH = 32
@@ -221,12 +221,18 @@ def engine(subject: Subject, task: Task, method: MethodSpec, members: int, steps
     if prepared > 1:
         print(f"    computed once what is frozen: {prepared:.1f} s", flush=True)
 
+    pace = SLOW_SECONDS
+
     def run(number: int) -> tuple[float, int]:
+        nonlocal pace
         stepper.use_threads(available_cores())
         rows = torch.stack([_batches(task, seed, number, steps) for seed in range(members)])
-        start = time.perf_counter()
-        for step in range(steps):
-            stepper.advance(rows[:, step : step + 1])
+        start, done = time.perf_counter(), 0
+        while done < steps:
+            count = min(steps_at_once(pace), steps - done)
+            stepper.advance(rows[:, done : done + count])
+            done += count
+            pace = (time.perf_counter() - start) / done
         return time.perf_counter() - start, members * steps * BATCH
 
     return run

@@ -22,6 +22,10 @@ from core.training.stepper import Stepper
 FLUSH_SECONDS = 0.1
 """Interval between reports, at which losses are copied from the device and stops are noticed."""
 
+SLOW_SECONDS = 1.0
+"""The same for networks whose steps take longer than that: members that train on threads of their own wait for each
+other at a report, and one after every step costs a tenth of the pace or more."""
+
 FLUSH_STEPS = 1024
 """Maximum steps per report; high, so that fast steps do not report more often: pages need the GIL as well."""
 
@@ -98,7 +102,7 @@ def train(
         starts: the checkpoint of each member to resume from, all at the same step; empty to start from the first step.
 
     Yields:
-        Pairs of member and event: StepLoss every tenth of a second, EpochEnd after each epoch, Checkpoint on request,
+        Pairs of member and event: StepLoss every tenth of a second, or every second where a step takes longer, EpochEnd after each epoch, Checkpoint on request,
         and finally one of Done, Stopped or Diverged.
 
     Raises:
@@ -109,7 +113,7 @@ def train(
     full_steps, rest = divmod(n, batch_size)
     seeds = list(dict.fromkeys(stepper.seeds))
     live = {k: _Progress(optim, spent / len(optims)) for k, optim in enumerate(optims)}
-    step, first_epoch, done, pace = 0, 1, 0, FLUSH_SECONDS / FIRST_STEPS
+    step, first_epoch, done, pace = 0, 1, 0, SLOW_SECONDS / FIRST_STEPS
     if starts:
         step, first_epoch, done = _resume(stepper, live, starts)
         yield from _stops(stepper, live, stop, step)  # some may have been resumed only to get their weights
@@ -125,7 +129,7 @@ def train(
             for progress in live.values():
                 progress.epoch_loss, progress.epoch_start = 0.0, progress.seconds
         while live and done < full_steps + bool(rest):
-            count = min(FLUSH_STEPS, max(1, int(FLUSH_SECONDS / pace)), full_steps - done)
+            count = min(steps_at_once(pace), full_steps - done)
             rows = batches[:, done : done + count] if count else last
             clock = time.perf_counter()
             losses = stepper.advance(rows).cpu().numpy()  # the only synchronization with the device
@@ -164,6 +168,12 @@ def train(
                 _end(stepper, k)
                 yield k, Done(epoch, progress.kept_epoch if progress.optim.keep == "best" else epoch)
         done = 0
+
+
+def steps_at_once(pace: float) -> int:
+    """Steps until the next report. Args: pace: seconds per step, of all members together."""
+    interval = FLUSH_SECONDS if pace < FLUSH_SECONDS else SLOW_SECONDS
+    return min(FLUSH_STEPS, max(1, int(interval / pace)))
 
 
 def _resume(stepper: Stepper, live: dict[int, _Progress], starts: Sequence[Checkpoint]) -> tuple[int, int, int]:

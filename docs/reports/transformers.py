@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
     parser.add_argument("--out", type=Path, default=HERE / "minilm.html", help="file to write")
-    parser.add_argument("--seeds", type=int, default=6, help="runs per setting")
+    parser.add_argument("--seeds", type=int, default=4, help="runs per setting")
     parser.add_argument("--shots", type=int, default=100, help="training texts per class")
     options = parser.parse_args(arguments)
     lab = Lab(Settings.from_environment(options.home))
@@ -95,16 +95,17 @@ def experiment_of(lab: Lab, seeds: int, shots: int) -> Experiment:
 def summary(lab: Lab, evidence: Evidence) -> str:
     """The verdict, and one row per setting at its best rate: accuracy, forgetting, and forecasts beside facts."""
     decided = verdict(evidence.members)
-    best = [_best(runs) for runs in _by_method(evidence.members).values()]
+    settings = list(_by_method(evidence.members).values())
+    best = [_best(runs) for runs in settings]
     against = {difference.a: told(difference) for difference in full_differences(best, "accuracy")}
     lines = [
         "| Setting | Rate | Trained | Accuracy, % | Minus full, points | Forgetting, points |",
         "| --- | ---: | ---: | ---: | --- | ---: |",
     ]
-    for arm in best:
+    for arm, runs in zip(best, settings, strict=True):
         accuracy, forgetting = (spread_text(arm.interval(name)) for name in ("accuracy", "forgetting_masked"))
         cells = (
-            *(_name(arm.runs[0]), f"{arm.learning_rate:g}", count_text(arm.trained), accuracy.replace(" %", "")),
+            *(_name(arm.runs[0]), _rate(arm, runs), count_text(arm.trained), accuracy.replace(" %", "")),
             *(against.get(arm.label, NOTHING), forgetting),
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -144,6 +145,13 @@ def _best(runs: Sequence[Run]) -> Arm:
     """The runs of one setting at the rate that validation chooses."""
     (arm,) = chosen_arms(runs)
     return arm
+
+
+def _rate(arm: Arm, runs: Sequence[Run]) -> str:
+    """The rate of an arm, and whether it is at an end of those that were tried."""
+    tried = [run.spec.optim.learning_rate for run in runs]
+    ends = {min(tried): ", lowest tried", max(tried): ", highest tried"}
+    return f"{arm.learning_rate:g}{ends.get(arm.learning_rate, '')}"
 
 
 def _name(run: Run) -> str:

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from core.data.catalog import Catalog
@@ -20,7 +22,15 @@ from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.evaluation import evaluate
 from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stopped
-from core.training.loop import data_order, train
+from core.training.loop import (
+    FIRST_STEPS,
+    FLUSH_SECONDS,
+    FLUSH_STEPS,
+    SLOW_SECONDS,
+    data_order,
+    steps_at_once,
+    train,
+)
 from core.training.schedule import steps_per_epoch
 from core.training.stepper import Stepper
 
@@ -185,3 +195,14 @@ def test_seconds_of_preparation_count_and_seconds_only_grow(task: Task) -> None:
     seconds = np.concatenate([event.seconds for event in found if isinstance(event, StepLoss)])
     assert seconds[0] > 5
     assert (np.diff(seconds) > 0).all()
+
+
+@given(st.floats(1e-6, 1e3))
+def test_reports_come_in_time_and_never_without_a_step(pace: float) -> None:
+    steps = steps_at_once(pace)
+    assert 1 <= steps <= FLUSH_STEPS
+    assert steps == 1 or steps * pace <= (FLUSH_SECONDS if pace < FLUSH_SECONDS else SLOW_SECONDS) * (1 + 1e-9)
+
+
+def test_the_first_report_is_of_one_step() -> None:
+    assert steps_at_once(SLOW_SECONDS / FIRST_STEPS) == 1
