@@ -102,8 +102,8 @@ def train(
         starts: the checkpoint of each member to resume from, all at the same step; empty to start from the first step.
 
     Yields:
-        Pairs of member and event: StepLoss every tenth of a second, or every second where a step takes longer, EpochEnd after each epoch, Checkpoint on request,
-        and finally one of Done, Stopped or Diverged.
+        Pairs of member and event: StepLoss every tenth of a second, or every second where a step takes longer;
+        EpochEnd after each epoch, Checkpoint on request, and finally one of Done, Stopped or Diverged.
 
     Raises:
         CheckpointError: the checkpoints do not match the members.
