@@ -15,6 +15,7 @@ from core.engine.trial import Score
 from core.errors import LoRAError
 from core.methods.lora import LoRASpec
 from core.networks.fingerprint import base_fingerprint
+from core.networks.network import NetworkSpec
 from core.store.record import Run
 from core.training.evaluation import evaluate
 from core.wording.numbers import number_text, percent
@@ -32,6 +33,14 @@ class Blend:
     """On the tasks of all runs and of their base."""
 
 
+def start_of(run: Run) -> tuple[str | None, NetworkSpec, int | None]:
+    """What a run started from; runs of one start can be blended.
+
+    A network that was brought gets a head that is drawn from the seed, so that each seed has another start.
+    """
+    return run.spec.base, run.spec.network, run.spec.seed if run.spec.is_direct else None
+
+
 def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float]], rank: int | None = None) -> Blend:
     """Blend the adapters of some runs.
 
@@ -46,9 +55,7 @@ def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float
         LabError: a file or a dataset is gone or damaged.
     """
     first = parts[0][0]
-    # A network that was brought gets a head that is drawn from the seed, so that each seed has another start.
-    starts = {(run.spec.base, run.spec.network, run.spec.seed if run.spec.is_direct else None) for run, _ in parts}
-    if len(starts) > 1:
+    if len({start_of(run) for run, _ in parts}) > 1:
         raise LoRAError("Only adapters that started from the same network can be blended: choose two of one base.")
     base = artifacts.base_network(first)
     network, spec = blend(base, [(artifacts.adapter(run.id), weight) for run, weight in parts], rank)

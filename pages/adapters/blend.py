@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.blends import Blend, blended
+from core.engine.blends import Blend, blended, start_of
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
@@ -36,7 +36,7 @@ def blend_adapters(lab: Lab) -> None:
         link("finetune", "Fine-tune with LoRA")
         return
     first = _choice("First adapter", runs, "blend-first")
-    others = {id: run for id, run in runs.items() if id != first.id and _same_start(run, first)}
+    others = {id: run for id, run in runs.items() if id != first.id and start_of(run) == start_of(first)}
     if not others:
         st.info("No other adapter started from the same network as this one.", icon=":material/info:")
         return
@@ -94,9 +94,3 @@ def _choice(label: str, runs: dict[str, Run], key: str) -> Run:
         return f"{run.spec.label}, seed {run.spec.seed} · {task_text(run.spec.task)} · {id}"
 
     return runs[st.selectbox(label, list(runs), format_func=text, key=key)]
-
-
-def _same_start(run: Run, other: Run) -> bool:
-    if run.spec.is_direct and run.spec.seed != other.spec.seed:
-        return False  # their heads were drawn from other seeds
-    return (run.spec.base, run.spec.network) == (other.spec.base, other.spec.network)
