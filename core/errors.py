@@ -69,6 +69,14 @@ class CheckpointError(LabError, ValueError):
     """A checkpoint is damaged, or belongs to another run."""
 
 
+class ExecutorError(LabError, RuntimeError):
+    """A job ended early where it ran, such as in a process that was killed; its runs can be resumed."""
+
+
+class RunFailedError(LabError, RuntimeError):
+    """A run ended without a result; the message says why."""
+
+
 class LeftError(LabError, RuntimeError):
     """A run was interrupted, for example because its process ends; it can be resumed from its checkpoint."""
 

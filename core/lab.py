@@ -23,6 +23,9 @@ from core.data.views.text import preview as text_preview
 from core.engine.artifacts import Artifacts
 from core.engine.estimates import Estimates
 from core.engine.forecast import Forecast
+from core.engine.jobs.registry import executor_named
+from core.engine.jobs.run_files import NETWORK
+from core.engine.jobs.supplies import Supplies
 from core.engine.launcher import Launcher
 from core.engine.processes import Process, living
 from core.engine.recipe import Recipe, weights_digest
@@ -87,8 +90,9 @@ class Lab(Launcher):
         self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.reader)
         self.timer = StepTimer(self.tasks, settings.threads, lambda: bool(self.live()))
         self._unlisted: list[str] = []
-        self.workers = Workers(settings, self.store, self._copies, self.tasks, self.networks, self.owner)
-        self.workers.ended = self._trim
+        supplies = Supplies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
+        executor = executor_named(settings.executor, supplies)
+        self.workers = Workers(settings, self.store, self._copies, self.tasks, executor, self.owner, self._trim)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 
     def start(self) -> None:

@@ -25,6 +25,9 @@ class Settings:
     max_waiting: int = 1000
     """Maximum number of queued runs."""
 
+    executor: str = "threads"
+    """Where runs train (``LORA_LAB_EXECUTOR``), see :data:`core.engine.jobs.registry.EXECUTORS`."""
+
     workers: int = 1
     """Number of worker threads. One is fastest on a small machine, since two banks would share its cores."""
 
@@ -51,7 +54,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
-        """Read ``LORA_LAB_HOME``, ``LORA_LAB_DATA`` and ``LORA_LAB_MAX_GB``.
+        """Read ``LORA_LAB_HOME``, ``LORA_LAB_DATA``, ``LORA_LAB_MAX_GB`` and ``LORA_LAB_EXECUTOR``.
 
         Args:
             home: overrides ``LORA_LAB_HOME``.
@@ -65,6 +68,7 @@ class Settings:
         return cls(
             home=_resolved("LORA_LAB_HOME", folder),
             data_folder=_resolved("LORA_LAB_DATA", data) if data else None,
+            executor=os.environ.get("LORA_LAB_EXECUTOR") or cls.executor,
             max_stored_bytes=_bytes_allowed(os.environ.get("LORA_LAB_MAX_GB")) or cls.max_stored_bytes,
         )
 

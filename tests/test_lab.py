@@ -15,7 +15,7 @@ import torch
 from core.adapter import apply_adapter, read_adapter
 from core.data.task_spec import TaskSpec
 from core.engine.artifacts import MERGED
-from core.engine.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import (
     DamagedFileError,
     DatasetError,

@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from core.engine.cost import plan
-from core.engine.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role

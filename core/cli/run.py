@@ -15,18 +15,22 @@ from core.cli.networks import NAMES, network_named
 from core.cli.options import add_home
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
-from core.engine.job import Outcome, RunContext, execute
+from core.engine.jobs.commands import Commands
+from core.engine.jobs.job import Job
+from core.engine.jobs.messages import Began, Ended, Failed, Reported
+from core.engine.jobs.run_files import NETWORK
+from core.engine.jobs.run_job import run_job
+from core.engine.jobs.supplies import Supplies
 from core.engine.recipe import Recipe, weights_digest
-from core.engine.run_files import NETWORK
-from core.errors import LabError, SpecError
-from core.files import sha256_of
+from core.errors import LabError, RunFailedError, SpecError
+from core.files import sha256_of, write_atomically
 from core.lab import Lab
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.spec import DEVICES, MAX_CHARACTERS
-from core.training.events import Event, StepLoss
+from core.training.events import StepLoss
 from core.wording.numbers import listed, percent
 
 
@@ -177,7 +181,7 @@ def _base(recipe: Recipe, given: Path | None, runner: RecipeRunner, folder: Path
     ]
 
 
-def _judgement(recipe: Recipe, outcome: Outcome, same: bool | None) -> str:
+def _judgement(recipe: Recipe, outcome: Ended, same: bool | None) -> str:
     """A sentence that compares the result with that of the original run."""
     if recipe.stopped:
         taken = "" if recipe.steps is None else f" after {recipe.steps:,} steps"
@@ -209,15 +213,23 @@ class RecipeRunner:
         self._device = device
         self._threads = threads
 
-    def train(self, recipe: Recipe, folder: Path, base: Path | None) -> Outcome:
+    def train(self, recipe: Recipe, folder: Path, base: Path | None) -> Ended:
         """Train and write the files to a folder, with a progress bar on stderr. Raises: LabError: training failed."""
         spec: RunSpec = recipe.spec.but(device=self._device or recipe.device or recipe.spec.device)
         threads = self._threads or recipe.threads
-        context = RunContext(recipe.run, folder, self._tasks, base, threads, networks=self._networks)
+        supplies = Supplies(self._tasks, self._networks, lambda run: base or folder)
+        job = Job.of(recipe.run, spec, threads)
         with tqdm(file=sys.stderr, unit="step", desc=f"{spec.label}, seed {spec.seed}") as bar:
-
-            def show(event: Event) -> None:
-                if isinstance(event, StepLoss):
-                    bar.update(len(event.losses))
-
-            return execute(spec, context, show, started=bar.reset)
+            for message in run_job(job, supplies, Commands()):
+                match message:
+                    case Began(steps=steps):
+                        bar.reset(steps)
+                    case Reported(event=StepLoss(losses=losses)):
+                        bar.update(len(losses))
+                    case Failed(fault=fault):
+                        raise RunFailedError(fault.cause)
+                    case Ended(files=files):
+                        for name, content in files.items():
+                            write_atomically(folder / name, content)
+                        return message
+        raise RunFailedError("The run ended without a result.")

@@ -30,7 +30,7 @@ class Tasks:
         keep: number of tasks to keep in memory; MNIST takes 220 MB.
         reader: gives the reader of texts of a network that was brought, by its digest.
         """
-        self._catalog, self._reader = catalog, reader
+        self.catalog, self._reader = catalog, reader
         self._tasks: LRUCache[tuple[TaskSpec, str, Revision, str | None], Task] = LRUCache(keep)
         self._outlines: LRUCache[tuple[TaskSpec, Revision], Outline] = LRUCache(MAX_OUTLINES)
         # Held while a task is made, so that threads that want the same one wait for it instead of making it twice.
@@ -53,14 +53,14 @@ class Tasks:
         key = (spec, str(device), self.revision(spec), digest)
         with self._making_task:
             if key not in self._tasks:
-                dataset = self._catalog.load(spec.dataset)
+                dataset = self.catalog.load(spec.dataset)
                 reader = self._reader(digest) if digest and self._reader else None
                 self._tasks[key] = view_of(dataset.kind).task(spec, dataset, reader).to(device)
             return self._tasks[key]
 
     def revision(self, spec: TaskSpec) -> Revision:
         """Which dataset has the name that a spec has: it changes if that is given to another one."""
-        return self._catalog.revision(spec.dataset)
+        return self.catalog.revision(spec.dataset)
 
     def outline(self, spec: TaskSpec) -> Outline:
         """What the task of a spec will contain; more of these are kept, since pages need one for every waiting run.
@@ -71,6 +71,6 @@ class Tasks:
         key = (spec, self.revision(spec))
         with self._making_outline:
             if key not in self._outlines:
-                dataset = self._catalog.load(spec.dataset)
+                dataset = self.catalog.load(spec.dataset)
                 self._outlines[key] = view_of(dataset.kind).outline(spec, dataset)
             return self._outlines[key]

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter
 from core.adapter.verify import verification
-from core.engine.predictions import PREDICTIONS, Predictions, compact, read_predictions, write_predictions
-from core.engine.run_files import ADAPTER, NETWORK
+from core.engine.jobs.predictions import PREDICTIONS, Predictions, compact, predictions_bytes, read_predictions
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError, RunStateError, UnknownRunError
-from core.files import check_sha256
+from core.files import check_sha256, write_atomically
 from core.methods.merging import merged_copy
 from core.methods.method import Role
 from core.networks.file import read_network, write_network
@@ -167,7 +167,7 @@ class Artifacts:
         labels = compute()
         try:
             if path.parent.is_dir():  # the run may have been deleted meanwhile
-                self._store.add_file(run, PREDICTIONS, write_predictions(path, labels))
+                self._store.add_file(run, PREDICTIONS, write_atomically(path, predictions_bytes(labels)))
         except OSError as error:
             log.warning("The predictions of run %s could not be stored: %s", run, error)
         return compact(labels)

@@ -20,8 +20,8 @@ from torch import nn
 from core.data.split import Outline
 from core.data.task import EvaluationPart, Task
 from core.data.task_spec import TaskSpec
-from core.engine.build import untrained
-from core.engine.run_memory import run_memory
+from core.engine.jobs.build import untrained
+from core.engine.jobs.run_memory import run_memory
 from core.methods.method import MethodSpec, Role
 from core.methods.parameters import count_parameters
 from core.networks.network import NetworkSpec

@@ -10,7 +10,7 @@ from core.adapter.card import Card
 from core.adapter.write import adapter_bytes
 from core.data.tasks import Tasks
 from core.engine.artifacts import Artifacts
-from core.engine.run_files import probe_of
+from core.engine.jobs.run_files import probe_of
 from core.engine.trial import Score
 from core.errors import LoRAError
 from core.methods.lora import LoRASpec

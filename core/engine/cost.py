@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from core.engine.build import untrained
+from core.engine.jobs.build import untrained
 from core.methods.method import MethodSpec
 from core.methods.parameters import count_parameters
 from core.methods.targets import ALL, find_targets

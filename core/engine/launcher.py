@@ -17,7 +17,7 @@ from core.engine.artifacts import Artifacts
 from core.engine.cost import plan
 from core.engine.estimates import Estimates
 from core.engine.experiment import Setting, arm_specs, next_seeds, settings_of
-from core.engine.run_files import NETWORK
+from core.engine.jobs.run_files import NETWORK
 from core.engine.usage import DiskUsage
 from core.engine.workers import Workers
 from core.errors import LabError, RunStateError

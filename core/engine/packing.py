@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from core.data.tasks import Tasks
 from core.engine.bank_memory import Sizes, bank_memory
-from core.engine.text_memory import TextSizes, text_memory
+from core.engine.jobs.text_memory import TextSizes, text_memory
 from core.errors import LabError
 from core.memory import free_bytes
 from core.run_spec import RunSpec

@@ -13,7 +13,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from core.adapter.archive import TENSORS, read_entries
-from core.engine.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import AdapterError, SpecError
 from core.files import sha256_of
 from core.methods.method import Role

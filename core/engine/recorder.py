@@ -1,218 +1,239 @@
-"""The recorder of a bank: writes its events and checkpoints to the store, and passes stop requests on to it."""
+"""The recorder of a job: the one that writes what the job says to the store and into the folders of its runs."""
 
 from __future__ import annotations
 
-import errno
 import logging
+import math
 import sqlite3
 import time
-import traceback
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
-from core.engine.job import BankCallbacks, Outcome
-from core.errors import LabError, LeftError, RunStateError
-from core.memory import is_out_of_memory
+from core.engine.jobs.commands import Commands, Drop, Save, Stop
+from core.engine.jobs.fault import Fault, cause_of
+from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Noted, OutOfMemory, Reported, Saved
+from core.engine.writes import End, Finish, Writes
+from core.errors import RunStateError
+from core.files import write_atomically
 from core.store.checkpoints import tidy, write_checkpoint
 from core.store.copies import Copies
-from core.store.record import Run, State
+from core.store.record import Run
 from core.store.store import Store
-from core.training.checkpoint import Checkpoint
-from core.training.events import Done, EpochEnd, Event, StepLoss
+from core.training.events import EpochEnd, StepLoss
 
 log = logging.getLogger(__name__)
 
 SYNC_SECONDS = 0.05
-"""Minimum interval between two syncs with the store: an epoch of a bank ends with one event per run."""
+"""Minimum interval between two writes of events: an epoch of a bank ends with one event per run."""
 
 CHECKPOINT_SHARE = 0.02
 """Maximum share of the time spent on checkpoints; on a slow disk they become less frequent."""
 
 
-class Recorder(BankCallbacks):
-    """Callbacks of a bank that record everything in the store."""
+class Recorder:
+    """Takes the messages of one job, and asks it for checkpoints."""
 
     def __init__(
         self,
         store: Store,
         bank: Sequence[Run],
-        starts: Sequence[Checkpoint | None],
+        commands: Commands,
+        writes: Writes,
         copies: Copies,
         folder: Callable[[str], Path],
-        closing: Callable[[], bool],
         every: float,
     ) -> None:
         """Args:
         store: where everything is recorded.
-        bank: the runs, as returned by the store's claim.
-        starts: checkpoint that each run resumes from, or None.
+        bank: the run of each member of the job, as returned by the store's claim.
+        commands: of the job.
+        writes: the queue for the ends of runs.
         copies: writes copies of the store's rows into the folders of the runs.
         folder: maps a run's id to the folder of its files.
-        closing: whether this process, or this bank's worker, must let go of its runs.
         every: seconds between checkpoints.
         """
         self._store = store
         self._bank = list(bank)
-        self._starts = list(starts)
+        self._commands = commands
+        self._writes = writes
         self._copies = copies
         self._folder = folder
-        self._closing = closing
         self._every = every
         self._next = time.monotonic() + every
         self._events: list[tuple[Run, StepLoss | EpochEnd]] = []
         """Events that the store does not have yet."""
-        self._written: list[tuple[Run, str, str]] = []
+        self._saved: list[tuple[Run, str, str]] = []
         """Checkpoint files that the store does not know yet."""
         self._write_seconds = 0.0
         """Time spent on the latest checkpoints."""
-        self._synced = 0.0
-        self._stops: set[str] = set()
+        self._written = 0.0
+        self._told: set[str] = set()
+        """Runs that the job was told to stop."""
         self._lost: set[str] = set()
-        """Runs that this worker no longer holds: ended, deleted, or claimed by another process."""
-        self._leaving = False
+        """Runs that this job no longer holds: ended, deleted, or claimed by another process."""
         self._complained = False
         self.beat = time.monotonic()
-        """When the bank last made progress."""
+        """When the job last said something."""
         self.open = list(range(len(self._bank)))
         """Members that have not ended."""
 
-    # Callbacks
+    def take(self, message: Message) -> None:
+        """Record a message.
 
-    def on_begin(self, member: int, steps: int) -> None:
+        Raises:
+            sqlite3.Error: the store cannot be written. The job is to be left; :meth:`fail` says so for each member.
+        """
         self.beat = time.monotonic()
-        start = self._starts[member]
-        try:
-            self._store.begin(self._bank[member], steps, start.position.seconds if start else 0.0)
-        except RunStateError:
-            self._lost.add(self._bank[member].id)
+        match message:
+            case Began(member, steps, seconds):
+                self._begin(member, steps, seconds)
+            case Noted(member, text):
+                self._note(member, text)
+            case Reported(member, event):
+                self._events.append((self._bank[member], event))
+            case Saved(member, step, content):
+                self._save(member, step, content)
+            case Ended():
+                self._finish(message)
+            case Left(member):
+                self.fail(member, None)
+            case Failed(member, fault):
+                self.fail(member, fault)
+            case OutOfMemory():
+                pass  # the worker splits the bank
+        self._write_soon(message)
+        if time.monotonic() >= self._next:
+            self._next = math.inf  # until they have been made
+            self._commands.send(Save())
 
-    def on_note(self, member: int, text: str) -> None:
+    def heed(self) -> None:
+        """Tell the job which of its runs somebody, in any process, asked to stop, and which it no longer holds.
+
+        Raises:
+            sqlite3.Error: the store cannot be read.
+        """
+        runs = {self._bank[member].id: member for member in self.open}
+        held = self._store.held([self._bank[member] for member in runs.values()])
+        self._lose(runs.keys() - held)
+        for id in self._store.stops_asked(list(runs)) - self._told:
+            self._told.add(id)
+            self._commands.send(Stop(runs[id]))
+
+    def fail(self, member: int, fault: Fault | None) -> None:
+        """Record that a run failed or was interrupted; without a fault, it was left to be resumed."""
+        run = self._bank[member]
+        self._write_if_possible()
+        if fault is None:
+            self._end(member, End(run, "interrupt"))
+            return
+        log.warning("Run %s ended early: %s", run.id, fault.cause)
+        self._end(member, End(run, "interrupt" if fault.can_go_on else "fail", fault.cause, fault.traceback))
+
+    def put_back(self, cause: str) -> None:
+        """Queue all runs again that have not ended, each from its last checkpoint."""
+        self._write_if_possible()
+        for member in list(self.open):
+            self._end(member, End(self._bank[member], "put_back", cause))
+
+    # Messages
+
+    def _begin(self, member: int, steps: int, seconds: float) -> None:
+        try:
+            self._store.begin(self._bank[member], steps, seconds)
+        except RunStateError:
+            self._lose({self._bank[member].id})
+
+    def _note(self, member: int, text: str) -> None:
         try:
             self._store.add_log(self._bank[member].id, text)
         except sqlite3.Error as error:
             log.warning("The log of run %s could not be written (%s): %s", self._bank[member].id, error, text)
 
-    def on_event(self, member: int, event: Event) -> None:
-        # All runs report at the same step: their events are written in one transaction, before should_stop.
-        self.beat = time.monotonic()
-        if not isinstance(event, Done):
-            self._events.append((self._bank[member], event))
-
-    def poll(self) -> None:
-        self._sync()
-        if self._closing() or all(self._bank[member].id in self._lost for member in self.open):
-            raise LeftError
-
-    def should_stop(self, member: int) -> bool:
-        self._sync()
-        id = self._bank[member].id
-        return self._leaving or id in self._stops or id in self._lost
-
-    def should_leave(self, member: int) -> bool:
-        return self._leaving or self._bank[member].id in self._lost
-
-    def checkpoint_due(self) -> bool:
-        self.beat = time.monotonic()
-        # The loop calls this before should_stop and should_leave, which use the value set here: if the process
-        # closes in between, no run is left without a checkpoint.
-        self._leaving = self._closing()
-        return self._leaving or self.beat >= self._next
-
-    def on_checkpoint(self, member: int, checkpoint: Checkpoint) -> None:
-        self.beat = start = time.monotonic()
-        run = self._bank[member]
+    def _save(self, member: int, step: int, content: bytes) -> None:
+        start, run = time.monotonic(), self._bank[member]
         if run.id in self._lost:
             return
         try:
-            self._written.append((run, *write_checkpoint(self._folder(run.id), checkpoint)))
+            self._saved.append((run, *write_checkpoint(self._folder(run.id), step, content)))
         except OSError as error:
             # Training goes on, and the previous checkpoint stays valid.
             self._complain(error)
         self._write_seconds += time.monotonic() - start
-        self._next = time.monotonic() + max(self._every, self._write_seconds / CHECKPOINT_SHARE)
+        self._schedule()
 
-    def on_end(self, member: int, outcome: Outcome | Exception) -> None:
-        if isinstance(outcome, Exception):
-            self.fail(member, outcome)
-            return
-        self.beat = time.monotonic()
+    def _finish(self, end: Ended) -> None:
+        run, folder = self._bank[end.member], self._folder(self._bank[end.member].id)
         self._write()
-        run = self._bank[member]
-        state: State = "stopped" if outcome.stopped else "finished"
-        self._settle(member, lambda: self._store.finish(run, state, outcome.result, outcome.files))
+        files: dict[str, str] = {}
+        try:
+            if run.id not in self._lost:
+                files = {name: write_atomically(folder / name, content) for name, content in end.files.items()}
+        except OSError as error:
+            self.fail(end.member, Fault.of(error))
+        else:
+            self._end(end.member, Finish(run, "stopped" if end.stopped else "finished", end.result, files))
 
-    # How a run ends
-
-    def fail(self, member: int, error: Exception) -> None:
-        """Record that a run failed, was interrupted, or was left, with the cause."""
-        run = self._bank[member]
-        if not isinstance(error, sqlite3.Error):
-            self._write()
-        if isinstance(error, LeftError):
-            self._settle(member, lambda: self._store.interrupt(run))
-            return
-        cause, text = cause_of(error), "".join(traceback.format_exception(error))
-        log.warning("Run %s ended early: %s", run.id, cause)
-        end = self._store.interrupt if can_go_on(error) else self._store.fail
-        self._settle(member, lambda: end(run, cause, text))
-
-    def put_back(self, cause: str) -> None:
-        """Queue all runs again that have not ended, each from its last checkpoint."""
-        self._write()
-        for member in list(self.open):
-            self._settle(member, partial(self._store.put_back, self._bank[member], cause))
-
-    def _settle(self, member: int, transition: Callable[[], None]) -> None:
-        """Make a run's final transition unless the run is lost, and remove checkpoints that it no longer needs."""
-        run = self._bank[member]
-        if run.id not in self._lost:
-            try:
-                transition()
-            except RunStateError:
-                self._lost.add(run.id)
-            else:
-                kept = self._store.checkpoint(run.id)
-                tidy(self._folder(run.id), kept[0] if kept else None)
+    def _end(self, member: int, write: Finish | End) -> None:
+        if self._bank[member].id not in self._lost:
+            self._writes.put(write)
         self.open = [other for other in self.open if other != member]
 
-    # The store
+    def _lose(self, ids: set[str]) -> None:
+        """Tell the job that runs are no longer its own."""
+        for member in self.open:
+            if self._bank[member].id in ids - self._lost:
+                self._commands.send(Drop(member))
+        self._lost |= ids
 
-    def _sync(self) -> None:
-        """Write what is new to the store, and read which runs to stop or were lost."""
-        self.beat = time.monotonic()
-        if self.beat - self._synced < SYNC_SECONDS and not self._written:
-            return
-        self._write()
-        runs = [self._bank[member] for member in self.open]
-        self._stops = self._store.stops_asked([run.id for run in runs])
-        self._lost |= {run.id for run in runs} - self._store.held(runs)
-        self._synced = time.monotonic()
+    # Events and checkpoints
+
+    def _write_soon(self, message: Message) -> None:
+        """Write what is new; losses once all members have reported them: the last member is the last to do so."""
+        match message:
+            case Reported(member, StepLoss()) | Saved(member) if member != self.open[-1]:
+                return
+            case Reported() if time.monotonic() - self._written < SYNC_SECONDS:
+                return
+            case Reported() | Saved():
+                self._write()
+
+    def _write_if_possible(self) -> None:
+        """Write what is new, unless the store cannot be written, in which case it is lost with what follows."""
+        try:
+            self._write()
+        except sqlite3.Error as error:
+            log.debug("The latest events could not be written: %s", error)
+            self._events, self._saved = [], []
 
     def _write(self) -> None:
         """Write events and checkpoints: the events first, so that a run's checkpoint is never ahead of its curve."""
+        self._written = time.monotonic()
         if self._events:
-            self._lost |= self._store.record(self._events)
+            self._lose(self._store.record(self._events))
             self._events = []
-        written, self._written = self._written, []
-        if written:
+        saved, self._saved = self._saved, []
+        if saved:
             start = time.monotonic()
             try:
-                self._lost |= self._store.keep_checkpoints(written)
+                self._lose(self._store.keep_checkpoints(saved))
                 # Before the previous checkpoint is removed, so that no copy names a file that is gone.
-                self._copies.save([run.id for run, _, _ in written if run.id not in self._lost])
+                self._copies.save([run.id for run, _, _ in saved if run.id not in self._lost])
             except (sqlite3.Error, OSError) as error:
                 self._complain(error)
                 return
             self._complained = False
             self._write_seconds += time.monotonic() - start
-            self._next = time.monotonic() + max(self._every, self._write_seconds / CHECKPOINT_SHARE)
+            self._schedule()
             self._write_seconds = 0.0
-            for run, name, _ in written:
+            for run, name, _ in saved:
                 if run.id in self._lost:  # the new holder's checkpoints may be in the same folder
                     (self._folder(run.id) / name).unlink(missing_ok=True)
                 else:
                     tidy(self._folder(run.id), name)
+
+    def _schedule(self) -> None:
+        """Choose when to ask for the next checkpoints."""
+        self._next = time.monotonic() + max(self._every, self._write_seconds / CHECKPOINT_SHARE)
 
     def _complain(self, error: Exception) -> None:
         """Log once, also in the log of each run, that checkpoints cannot be written."""
@@ -226,27 +247,3 @@ class Recorder(BankCallbacks):
             except sqlite3.Error:
                 log.warning("The store could not be written either, so the runs' logs do not mention it.")
                 return
-
-
-def can_go_on(error: Exception) -> bool:
-    """Whether a run that ended with this error can be resumed, as after a full disk."""
-    return isinstance(error, sqlite3.Error) or (
-        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    )
-
-
-def cause_of(error: Exception) -> str:
-    """Why a run failed or was interrupted, in one sentence for the person who started it."""
-    if isinstance(error, LabError):
-        return str(error)
-    if is_out_of_memory(error):
-        return "Out of memory: choose a smaller batch or network, or another device."
-    if isinstance(error, sqlite3.Error):
-        return f"The store of runs could not be written ({error}): see that the disk has space, then resume the run."
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "The disk is full: free some space, then resume the run."
-    if isinstance(error, OSError) and error.errno == errno.EFBIG:
-        return "A file is larger than this system allows: raise the limit, then resume the run."
-    if isinstance(error, OSError):
-        return f"A file could not be read or written: {error.strerror or error} ({error.filename or 'unknown file'})."
-    return f"Something unexpected happened ({type(error).__name__}: {error}); the traceback has the details."

@@ -59,7 +59,7 @@ class Watchdog:
             # One by one, so that a failure of one does not prevent the others.
             self._try("update its heartbeat", self._process.beat)
             self._try("check the worker threads", self._workers.check)
-            self._try("retry writes to the store", self._workers.retries.flush)
+            self._try("retry writes to the store", self._workers.writes.flush)
             if now - settled >= self._settle_seconds:
                 settled = now
                 self._try("recover runs of processes that are gone", self._process.settle)

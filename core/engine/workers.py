@@ -1,4 +1,4 @@
-"""Threads that claim queued runs and train them; threads that die or hang are replaced."""
+"""Threads that claim queued runs and have them trained; threads that die or hang are replaced."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
 
 from core.data.tasks import Tasks
-from core.engine.base_evaluations import BaseEvaluations
-from core.engine.job import RunContext, execute_bank
+from core.engine.jobs.commands import Commands, Leave, Stop
+from core.engine.jobs.executor import Executor
+from core.engine.jobs.fault import Fault
+from core.engine.jobs.job import Job, Member
+from core.engine.jobs.messages import OutOfMemory
+from core.engine.jobs.run_files import NETWORK
 from core.engine.packing import bank_size
 from core.engine.priority import lower_priority
 from core.engine.recorder import Recorder
-from core.engine.retries import RetryQueue
-from core.engine.run_files import NETWORK
+from core.engine.requests import Requests
+from core.engine.writes import End, Trim, Writes
 from core.errors import CheckpointError
-from core.memory import is_out_of_memory
-from core.networks.library.networks import Networks
-from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.checkpoints import read_checkpoint
 from core.store.copies import Copies
 from core.store.record import Run
 from core.store.store import Store
-from core.training.checkpoint import Checkpoint
 from core.training.sharing import bank_key
 
 log = logging.getLogger(__name__)
@@ -40,22 +39,35 @@ IDLE_SECONDS = 0.5
 
 
 class Workers:
-    """Daemon threads that take runs from the store and pass them to :func:`core.engine.job.execute_bank`."""
+    """Daemon threads that take runs from the store, give them to an executor, and record what it says."""
 
     def __init__(
-        self, settings: Settings, store: Store, copies: Copies, tasks: Tasks, networks: Networks, owner: str
+        self,
+        settings: Settings,
+        store: Store,
+        copies: Copies,
+        tasks: Tasks,
+        executor: Executor,
+        owner: str,
+        trim: Callable[[str], None],
     ) -> None:
-        """Args: owner: name of this process; the workers take only its runs."""
+        """Args:
+        settings: the home folder and limits.
+        store: has the queue.
+        copies: see :class:`core.engine.recorder.Recorder`.
+        tasks: tells the sizes of tasks, and so how many runs fit in a bank.
+        executor: where jobs run.
+        owner: name of this process; the workers take only its runs.
+        trim: see :class:`core.engine.writes.Writes`.
+        """
         self.settings = settings
         self.store = store
         self.copies = copies
         self.tasks = tasks
-        self.networks = networks
+        self.executor = executor
         self.owner = owner
-        self.bases = BaseEvaluations()
-        self.retries = RetryQueue()
-        self.ended: Callable[[str], None] = lambda experiment: None
-        """Called with the id of an experiment when runs of it have ended."""
+        self.writes = Writes(store, self.folder, trim)
+        self._requests = Requests(lambda: [slot.recorder for slot in self._slots if slot.recorder])
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._claiming = threading.Lock()
@@ -66,10 +78,12 @@ class Workers:
     def start(self) -> None:
         """Start the threads."""
         self._slots = [WorkerSlot(self, number) for number in range(self.settings.workers)]
+        self._requests.start()
 
     def wake(self) -> None:
-        """Make idle workers look at the queue now."""
+        """Look at the queue, and at what people ask of the runs in training, now."""
         self._wake.set()
+        self._requests.wake()
 
     def close(self, timeout: float) -> bool:
         """Interrupt the runs in training, each with a checkpoint, and wait for the threads to end.
@@ -82,9 +96,12 @@ class Workers:
         """
         self._closing.set()
         self._wake.set()
+        for slot in self._slots:
+            slot.commands.send(Leave())
         end = time.monotonic() + timeout
         for slot in self._slots:
             slot.thread.join(max(0.0, end - time.monotonic()))
+        self._requests.close()
         return not any(slot.thread.is_alive() for slot in self._slots)
 
     def check(self) -> None:
@@ -95,20 +112,21 @@ class Workers:
         if self._closing.is_set():
             return
         for number, slot in enumerate(list(self._slots)):
-            recorder, limit = slot.recorder, self.settings.hang_seconds
+            limit = self.settings.hang_seconds
             if not slot.thread.is_alive():
                 cause = "The thread that trained it ended unexpectedly: resume the run to go on."
-            elif slot.bank and time.monotonic() - max(slot.since, recorder.beat if recorder else 0.0) > limit:
+            elif slot.bank and time.monotonic() - slot.beat > limit:
                 cause = f"The thread that trained it did not respond for {limit:g} seconds: resume the run to go on."
             else:
                 continue
             log.error("Worker %d is replaced. %s", number, cause)
             slot.abandoned.set()
+            slot.commands.send(Leave())
             with self._claiming:
                 others = {run.id for other in self._slots if other is not slot for run in other.bank}
                 mine = [run for run in self.store.runs(states=["running"]) if run.owner == self.owner]
             for run in (run for run in mine if run.id not in others):
-                self.retries.put(partial(self.store.interrupt, run, cause))
+                self.writes.put(End(run, "interrupt", cause))
             self._slots[number] = WorkerSlot(self, number)
 
     def allow_for_pause(self) -> None:
@@ -117,16 +135,14 @@ class Workers:
             slot.since = time.monotonic()
 
     def work(self, slot: WorkerSlot) -> None:
-        """Claim and train runs until this process closes or the slot is abandoned."""
+        """Claim runs and have them trained until this process closes or the slot is abandoned."""
         lower_priority()
         failing = False
         while not slot.is_leaving():
             self._wake.clear()
             try:
-                self.retries.flush()
-                with self._claiming:
-                    slot.since = time.monotonic()
-                    slot.bank = self.store.claim(self.owner, self._bank_size)
+                self.writes.flush()
+                self._claim(slot)
                 failing = False
             except sqlite3.Error as error:
                 # Most likely the disk is full. Nothing was changed, and the next attempt may succeed.
@@ -136,7 +152,7 @@ class Workers:
             if slot.bank:
                 self._train(slot)
                 for experiment in {run.experiment for run in slot.bank if run.experiment}:
-                    self.retries.put(partial(self.ended, experiment))
+                    self.writes.put(Trim(experiment))
                 slot.recorder, slot.bank = None, []
             else:
                 self._wake.wait(IDLE_SECONDS)
@@ -145,47 +161,57 @@ class Workers:
         """Whether this process is about to end."""
         return self._closing.is_set()
 
-    def _bank_size(self, specs: Sequence[RunSpec]) -> int:
-        """How many of these runs, from the first, to train together."""
-        return bank_size(specs, self.tasks, self.settings, self._fitted.get(bank_key(specs[0])))
+    def folder(self, run: str) -> Path:
+        """Folder of a run's files."""
+        return self.settings.runs / run
+
+    def _claim(self, slot: WorkerSlot) -> None:
+        """Claim the next runs, as many as are to be trained together. Raises: sqlite3.Error."""
+        with self._claiming:
+            slot.since = time.monotonic()
+            runs = self.store.next_runs(self.owner)
+            if runs:
+                specs = [run.spec for run in runs]
+                size = bank_size(specs, self.tasks, self.settings, self._fitted.get(bank_key(specs[0])))
+                slot.bank = self.store.claim(runs[:size])
 
     def _train(self, slot: WorkerSlot) -> None:
-        """Train a slot's runs together, and record how each of them ended.
+        """Have a slot's runs trained together, and record what is said of them.
 
         If a bank of several runs is out of memory, those that have not ended are queued again for smaller banks.
         """
-        starts: dict[str, Checkpoint | None] = {run.id: None for run in slot.bank}
+        commands = slot.begin()
+        starts: dict[str, bytes | None] = {}
         for run in slot.bank:
-            if run.resumed_step:
-                try:
-                    starts[run.id] = self._checkpoint(run)
-                except CheckpointError as error:
-                    del starts[run.id]
-                    cause = f"{error} The run trains again from its first step."
-                    log.warning("Run %s: %s", run.id, cause)
-                    self.retries.put(partial(self.store.start_over, run, cause))
+            try:
+                starts[run.id] = self._checkpoint(run) if run.resumed_step else None
+            except CheckpointError as error:
+                cause = f"{error} The run trains again from its first step."
+                log.warning("Run %s: %s", run.id, cause)
+                self.writes.put(End(run, "start_over", cause))
         bank = [run for run in slot.bank if run.id in starts]
         if not bank:
             return
         recorder = slot.recorder = Recorder(
-            self.store,
-            bank,
-            list(starts.values()),
-            self.copies,
-            self.folder,
-            slot.is_leaving,
-            self.settings.checkpoint_seconds,
+            self.store, bank, commands, self.writes, self.copies, self.folder, self.settings.checkpoint_seconds
         )
-        out_of_memory = False
         try:
-            contexts = [self._context(run, starts[run.id]) for run in bank]
-            execute_bank([run.spec for run in bank], contexts, recorder)
-        except Exception as error:  # noqa: BLE001 - no run may end its worker, and each must record why it failed
-            out_of_memory = len(bank) > 1 and is_out_of_memory(error)
-            for member in [] if out_of_memory else list(recorder.open):
-                self.retries.put(partial(recorder.fail, member, error))
-        if out_of_memory:
-            self._split(bank, recorder)
+            members = tuple(Member(run.id, run.spec, starts.pop(run.id)) for run in bank)
+            base = self.store.files(members[0].spec.base).get(NETWORK) if members[0].spec.base else None
+            job = Job(members, base, self.settings.threads)
+            del members
+            for member, run in enumerate(bank):
+                if run.stop_asked:
+                    commands.send(Stop(member))
+            for message in self.executor.start(job, commands):
+                recorder.take(message)
+                if isinstance(message, OutOfMemory):
+                    self._split(bank, recorder)
+                del message  # it may hold a checkpoint, and the next one needs the memory
+        except Exception as error:  # noqa: BLE001 - no run may end its worker, and each must record why it ended
+            fault = Fault.of(error)
+            for member in list(recorder.open):
+                recorder.fail(member, fault)
 
     def _split(self, bank: Sequence[Run], recorder: Recorder) -> None:
         """Queue the unfinished runs of a bank that ran out of memory, with half the bank size from now on."""
@@ -196,36 +222,18 @@ class Workers:
         together = f"at most {half} together" if half > 1 else "each alone"
         cause = f"Out of memory with {len(bank)} runs trained together: the bank is split, and they train {together}."
         log.warning("%s", cause)
-        self.retries.put(partial(recorder.put_back, cause))
+        recorder.put_back(cause)
 
-    def _checkpoint(self, run: Run) -> Checkpoint:
+    def _checkpoint(self, run: Run) -> bytes:
+        """What a run resumes from. Raises: CheckpointError: it cannot be used."""
         known = self.store.checkpoint(run.id)
         if known is None:
             raise CheckpointError("It has no checkpoint any more.")
         return read_checkpoint(self.folder(run.id), *known)
 
-    def _context(self, run: Run, start: Checkpoint | None) -> RunContext:
-        base = self.folder(run.spec.base) / NETWORK if run.spec.base else None
-        sha256 = self.store.files(run.spec.base).get(NETWORK) if run.spec.base else None
-        return RunContext(
-            run=run.id,
-            folder=self.folder(run.id),
-            tasks=self.tasks,
-            base=base,
-            threads=self.settings.threads,
-            start=start,
-            base_sha256=sha256,
-            networks=self.networks,
-            bases=self.bases,
-        )
-
-    def folder(self, run: str) -> Path:
-        """Folder of a run's files."""
-        return self.settings.runs / run
-
 
 class WorkerSlot:
-    """One worker thread and the bank that it trains."""
+    """One worker thread and the bank that it has trained."""
 
     def __init__(self, workers: Workers, number: int) -> None:
         self._workers = workers
@@ -234,9 +242,23 @@ class WorkerSlot:
         self.bank: list[Run] = []
         self.since = time.monotonic()
         """When the bank was claimed, or the hang timer restarted."""
+        self.commands = Commands()
+        """Of the job that runs now."""
         self.recorder: Recorder | None = None
         self.thread = threading.Thread(target=workers.work, args=(self,), name=f"trainer-{number}", daemon=True)
         self.thread.start()
+
+    @property
+    def beat(self) -> float:
+        """When the thread last showed that it goes on."""
+        return max(self.since, self.commands.beat, self.recorder.beat if self.recorder else 0.0)
+
+    def begin(self) -> Commands:
+        """Make the commands of the next job."""
+        self.commands = commands = Commands()
+        if self.is_leaving():  # whoever said so before now gave it to the commands of the job before
+            commands.send(Leave())
+        return commands
 
     def is_leaving(self) -> bool:
         """Whether the thread must let go of its runs."""

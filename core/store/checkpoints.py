@@ -13,17 +13,17 @@ from pathlib import Path
 
 from core.errors import CheckpointError
 from core.files import write_atomically
-from core.training.checkpoint import Checkpoint, checkpoint_of
+from core.training.checkpoint import checkpoint_of
 
 log = logging.getLogger(__name__)
 
 PREFIX = "checkpoint-"
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> tuple[str, str]:
+def write_checkpoint(folder: Path, step: int, content: bytes) -> tuple[str, str]:
     """Write a checkpoint beside existing ones. Returns: its file name and SHA-256. Raises: OSError."""
-    name = f"{PREFIX}{checkpoint.position.step}-{secrets.token_hex(4)}.safetensors"
-    return name, write_atomically(folder / name, checkpoint.to_bytes())
+    name = f"{PREFIX}{step}-{secrets.token_hex(4)}.safetensors"
+    return name, write_atomically(folder / name, content)
 
 
 def step_of(name: str) -> int:
@@ -31,11 +31,11 @@ def step_of(name: str) -> int:
     return int(name.split("-")[1])
 
 
-def read_checkpoint(folder: Path, name: str, sha256: str) -> Checkpoint:
+def read_checkpoint(folder: Path, name: str, sha256: str) -> bytes:
     """Read a checkpoint that :func:`write_checkpoint` wrote.
 
     Raises:
-        CheckpointError: it is missing or damaged.
+        CheckpointError: it is missing, damaged, or of another version.
     """
     try:
         content = (folder / name).read_bytes()
@@ -43,7 +43,8 @@ def read_checkpoint(folder: Path, name: str, sha256: str) -> Checkpoint:
         raise CheckpointError(f"Its checkpoint cannot be read ({error.strerror or error}).") from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError("Its checkpoint is damaged.")
-    return checkpoint_of(content)
+    checkpoint_of(content)
+    return content
 
 
 def tidy(folder: Path, keep: str | None = None, parts: bool = False) -> None:

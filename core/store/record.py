@@ -54,7 +54,7 @@ class Result:
     examples_per_second: float
     memory: int
     """What the run takes in training alone: weights, gradients, optimiser state, activations, and the products that
-    the engine keeps; see ``core/engine/run_memory.py``. Results of earlier versions have the first three only."""
+    the engine keeps; see ``core/engine/jobs/run_memory.py``. Results of earlier versions have the first three only."""
     checkpoint_bytes: int
     """Size of the fine-tuned network as a full safetensors checkpoint."""
     adapter_bytes: int | None

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from core.errors import RunStateError, UnknownRunError
-from core.run_spec import RunSpec
 from core.store import curves
 from core.store.checkpoints import PREFIX, step_of
 from core.store.database import Database
@@ -26,19 +25,19 @@ from core.training.events import EpochEnd, StepLoss
 class Transitions(Database):
     """The state machine of runs. Every method is one transaction."""
 
-    def claim(self, owner: str, bank_size: Callable[[Sequence[RunSpec]], int] = lambda specs: 1) -> list[Run]:
-        """Claim the next run of this owner, and those that can be trained with it; all become ``running``.
+    def next_runs(self, owner: str, limit: int = 64) -> list[Run]:
+        """The queued run of this owner that is to be trained next, and those that can be trained with it.
 
         Runs that are to be stopped with the result of their checkpoint come first, then experiments as they were
         queued. Within an experiment the methods take turns, so that their curves can be compared while they train. A
         fine-tune run is ready once its base has a result; it fails if its base will never have one.
 
         Args:
-            owner: name of the process that claims.
-            bank_size: how many of these runs, from the first, to train together.
+            owner: name of the process that trains.
+            limit: maximum number of runs.
 
         Returns:
-            The claimed runs, in the order in which they were queued; empty if none is ready.
+            The runs, in the order in which they were queued; empty if none is ready.
         """
         with self.transaction() as db:
             rows = db.execute(
@@ -51,18 +50,31 @@ class Transitions(Database):
             for row in rows:
                 if _is_ready(row):
                     next_one = self._next_of_experiment(db, row, rows)
-                    like = [other for other in rows if _bank(other) == _bank(next_one)]
-                    size = bank_size([spec_of(other["spec"]) for other in like])
-                    bank = [other["id"] for other in like[:size]]
-                    now = time.time()
-                    for id in bank:
-                        self._enter(db, id, "running", started=now, ended=None, cause=None, traceback=None)
+                    bank = [other["id"] for other in rows if _bank(other) == _bank(next_one)][:limit]
                     return [run_of(db.execute("SELECT * FROM runs WHERE id = ?", (id,)).fetchone()) for id in bank]
                 if row["base_state"] in (None, "failed", "stopped"):
                     word = {"failed": "failed", "stopped": "was stopped before it had learnt anything"}
                     cause = f"Its base {row['base']} {word.get(row['base_state'], 'does not exist any more')}."
                     self._enter(db, row["id"], "failed", cause=cause, ended=time.time())
         return []
+
+    def claim(self, runs: Sequence[Run]) -> list[Run]:
+        """Claim runs of :meth:`next_runs`: those become ``running`` that are as they were then.
+
+        Returns:
+            The claimed runs, in the same order.
+        """
+        claimed, now = [], time.time()
+        with self.transaction() as db:
+            for run in runs:
+                row = db.execute(
+                    "SELECT resumed_step, stop_asked FROM runs WHERE id = ? AND state = 'queued' AND owner = ?",
+                    (run.id, run.owner),
+                ).fetchone()
+                if row and (row["resumed_step"], bool(row["stop_asked"])) == (run.resumed_step, run.stop_asked):
+                    self._enter(db, run.id, "running", started=now, ended=None, cause=None, traceback=None)
+                    claimed.append(run_of(db.execute("SELECT * FROM runs WHERE id = ?", (run.id,)).fetchone()))
+        return claimed
 
     def _next_of_experiment(
         self, db: sqlite3.Connection, first: sqlite3.Row, rows: Sequence[sqlite3.Row]

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.adapter.archive import CARD, read_entries
 from core.engine.artifacts import MERGED
-from core.engine.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError
 from core.lab import current
 from core.methods.method import Role

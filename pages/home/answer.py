@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.engine.run_files import ADAPTER
+from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm

@@ -23,7 +23,7 @@ from core.__main__ import main
 from core.adapter import Card, apply_adapter, read_adapter, verify_adapter
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, zip_bytes
 from core.data.text_examples import TextExamples
-from core.engine.run_files import PROBE, PROBE_TOKENS, probe_of
+from core.engine.jobs.run_files import PROBE, PROBE_TOKENS, probe_of
 from core.errors import AdapterError, BaseMismatchError
 from core.methods.dora import DoRASpec
 from core.methods.heads import HEAD, head_parameters, head_state

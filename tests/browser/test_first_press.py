@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.engine.run_files import ADAPTER
+from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.settings import Settings
 from core.study.arms.verdict import verdict

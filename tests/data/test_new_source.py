@@ -16,7 +16,7 @@ from core.data.sources.source import DatasetInfo, Source
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.data.views.registry import view_of
-from core.engine.run_files import ADAPTER
+from core.engine.jobs.run_files import ADAPTER
 from core.engine.trial import evaluate_adapter
 from core.errors import DatasetError
 from core.lab import Lab, close_lab, open_lab

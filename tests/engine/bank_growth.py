@@ -22,21 +22,22 @@ from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.engine.bank_memory import Sizes, bank_memory
-from core.engine.job import BankCallbacks, RunContext, execute_bank
-from core.engine.run_files import NETWORK
-from core.engine.workers import Workers
+from core.engine.jobs.commands import Commands, Save
+from core.engine.jobs.job import Job, Member
+from core.engine.jobs.messages import Ended, Failed, OutOfMemory, Reported, Saved
+from core.engine.jobs.run_files import NETWORK
+from core.engine.jobs.run_job import run_job
+from core.engine.jobs.supplies import Supplies
+from core.engine.packing import bank_size
+from core.files import write_atomically
 from core.methods.lora import LoRASpec
 from core.networks.file import write_network
-from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.checkpoints import write_checkpoint
-from core.store.copies import Copies
-from core.store.store import Store
-from core.training.checkpoint import Checkpoint
-from core.training.events import EpochEnd, Event
+from core.training.events import EpochEnd
 from tests.soak.feeding import forget_peak, peak
 
 PIXELS, CLASSES = 784, 10
@@ -59,28 +60,6 @@ class Drawn(Tasks):
 
     def get(self, spec: TaskSpec, device: torch.device | str = "cpu", network: NetworkSpec | None = None) -> Task:
         return self.task
-
-
-class Keeper(BankCallbacks):
-    """Makes checkpoints of every run like a recorder: after the first report and at the end of each epoch."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.wanted = True
-
-    def checkpoint_due(self) -> bool:
-        wanted, self.wanted = self.wanted, False
-        return wanted
-
-    def on_event(self, member: int, event: Event) -> None:
-        self.wanted = self.wanted or isinstance(event, EpochEnd)
-
-    def on_checkpoint(self, member: int, checkpoint: Checkpoint) -> None:
-        write_checkpoint(self.folder, checkpoint)
-
-    def on_end(self, member: int, outcome: object) -> None:
-        if isinstance(outcome, Exception):
-            raise outcome
 
 
 def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
@@ -111,14 +90,31 @@ def specs_of(shape: dict[str, Any]) -> list[RunSpec]:
 
 
 def trained(specs: Sequence[RunSpec], tasks: Tasks, folder: Path) -> None:
-    """Write a base and train a bank from it."""
+    """Write a base and train a bank from it, with checkpoints like a recorder's: at the start, and after each epoch."""
     base = folder / NETWORK
     write_network(base, specs[0].network.build(seed=0))
     gc.collect()
     forget_peak()
     threads = 1 if len(specs) == 1 else None  # the trial of thread counts would take ten steps
-    contexts = [RunContext(f"r-{k}", folder / f"r-{k}", tasks, base, threads) for k in range(len(specs))]
-    execute_bank(specs, contexts, Keeper(folder / "kept"))
+    job = Job(tuple(Member(f"r-{k}", spec) for k, spec in enumerate(specs)), threads=threads)
+    commands = Commands()
+    commands.send(Save())
+    for message in run_job(job, Supplies(tasks, base=lambda run: base), commands):
+        match message:
+            case Saved(step=step, content=content):
+                write_checkpoint(folder / "kept", step, content)
+                del content
+            case Reported(event=EpochEnd()):
+                commands.send(Save())
+            case Ended(member, files=files):
+                for name, content in files.items():
+                    write_atomically(folder / f"r-{member}" / name, content)
+                del files, content
+            case Failed(fault=fault):
+                raise RuntimeError(fault.traceback)
+            case OutOfMemory():
+                raise MemoryError
+        del message
 
 
 def main(folder: Path, shape: dict[str, Any]) -> None:
@@ -128,10 +124,7 @@ def main(folder: Path, shape: dict[str, Any]) -> None:
     tasks = Drawn(shape.get("train", 1000), shape.get("held_out", 500))
     specs = specs_of(shape)
     if shape.get("cut"):
-        settings = Settings(folder / "home")
-        store = Store(settings.store)
-        copies = Copies(store, settings.runs, "nobody")
-        specs = specs[: Workers(settings, store, copies, tasks, Networks(settings), "nobody")._bank_size(specs)]
+        specs = specs[: bank_size(specs, tasks, Settings(folder / "home"))]
     sizes = Sizes.of(tasks.outline(specs[0].task))
     planned = bank_memory(specs, sizes, sizes)
     gc.collect()

@@ -11,13 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-from core.engine.job import execute_bank
+from core.engine.jobs.run_job import run_job
 from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
 from tests.conftest import finish
 
-assert execute_bank  # imported so that all code is loaded before the limit is set
+assert run_job  # imported so that all code is loaded before the limit is set
 
 
 def taken() -> int:

@@ -12,14 +12,10 @@ from core.data.tasks import Tasks
 from core.engine import packing
 from core.engine.bank_memory import Sizes, bank_memory
 from core.engine.packing import FREE_SHARE
-from core.engine.workers import Workers
 from core.methods.lora import LoRASpec
-from core.networks.library.networks import Networks
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
-from core.store.copies import Copies
-from core.store.store import Store
 from core.training.sharing import FULL_BANK, LORA_BANK
 from tests.conftest import DIGITS, TURNED
 
@@ -45,10 +41,7 @@ def runs(count: int, rank: int | None, hidden: tuple[int, int] = (128, 256), bat
 
 
 def bank_size(settings: Settings, specs: Sequence[RunSpec]) -> int:
-    store, tasks = Store(settings.store), Tasks(Catalog(settings))
-    return Workers(settings, store, Copies(store, settings.runs, "me"), tasks, Networks(settings), "me")._bank_size(
-        specs
-    )
+    return packing.bank_size(specs, Tasks(Catalog(settings)), settings)
 
 
 def sizes(settings: Settings) -> list[Sizes]:

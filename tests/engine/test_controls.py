@@ -7,7 +7,7 @@ import torch
 
 from core.data.task_spec import TaskSpec
 from core.engine.cost import plan
-from core.engine.run_files import NETWORK
+from core.engine.jobs.run_files import NETWORK
 from core.errors import SpecError
 from core.lab import Lab
 from core.methods.biases import BiasesSpec

@@ -11,9 +11,9 @@ import pytest
 
 from core.__main__ import main
 from core.data.task_spec import TaskSpec
-from core.engine.predictions import PREDICTIONS
+from core.engine.jobs.predictions import PREDICTIONS
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.engine.recipe import Recipe, weights_digest
-from core.engine.run_files import ADAPTER, NETWORK
 from core.errors import SpecError
 from core.lab import Lab
 from core.methods.lora import LoRASpec

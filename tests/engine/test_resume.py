@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from core.adapter import read_adapter
-from core.engine.predictions import PREDICTIONS
-from core.engine.run_files import ADAPTER, NETWORK
+from core.engine.jobs.predictions import PREDICTIONS
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.files import sha256_of
 from core.lab import Lab
 from core.methods.lora import LoRASpec

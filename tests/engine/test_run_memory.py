@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from core.data.catalog import Catalog
 from core.data.task import Task
 from core.data.tasks import Tasks
-from core.engine.run_memory import run_memory
+from core.engine.jobs.run_memory import run_memory
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec

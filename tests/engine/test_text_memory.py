@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.engine.text_memory import TextSizes, step_memory, text_memory
+from core.engine.jobs.text_memory import TextSizes, step_memory, text_memory
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec

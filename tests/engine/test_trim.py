@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.engine.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.writes import Trim
 from core.errors import UnknownRunError
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -43,7 +44,7 @@ def test_only_the_networks_of_settings_that_were_not_chosen_go(lab: Lab, trim: b
 
 def test_what_cannot_be_deleted_ends_no_worker(lab: Lab) -> None:
     """A worker calls this for every bank; an experiment may have been deleted, and a file may be in the way."""
-    lab.workers.ended("e-deleted")
+    lab.workers.writes.put(Trim("e-deleted"))
     base = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short()))
     arms = [(short().but(learning_rate=rate), FullSpec()) for rate in (0.01, 1e-6)]
     experiment = lab.fine_tune(base, TURNED, arms, [0])
@@ -56,7 +57,7 @@ def test_what_cannot_be_deleted_ends_no_worker(lab: Lab) -> None:
     (path / "in the way").mkdir(parents=True)
     with lab.store.transaction() as db:
         db.execute("UPDATE experiments SET trim = 1 WHERE id = ?", (experiment.id,))
-    lab.workers.ended(experiment.id)
+    lab.workers.writes.put(Trim(experiment.id))
     assert path.is_dir()
     (after,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=TURNED, optim=short())).id)
     assert after.result is not None

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from core.engine.predictions import PREDICTIONS
+from core.engine.jobs.predictions import PREDICTIONS
+from core.engine.jobs.run_files import NETWORK
 from core.engine.processes import living
-from core.engine.run_files import NETWORK
 from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings

@@ -16,7 +16,7 @@ from torch import nn
 from core.adapter import apply_adapter, read_adapter, verify_adapter
 from core.adapter.archive import CONFIG, TENSORS, json_bytes, json_object, read_entries, zip_bytes
 from core.engine.artifacts import MERGED
-from core.engine.run_files import ADAPTER
+from core.engine.jobs.run_files import ADAPTER
 from core.errors import AdapterError
 from core.lab import Lab
 from core.methods.dora import DoRASpec, LinearWithDoRA

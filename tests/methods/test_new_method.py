@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from core.engine.run_files import NETWORK
+from core.engine.jobs.run_files import NETWORK
 from core.errors import SpecError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec

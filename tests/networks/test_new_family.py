@@ -25,10 +25,10 @@ from core.adapter.archive import CARD
 from core.cli.run import RecipeRunner
 from core.engine.artifacts import MERGED
 from core.engine.forecast import Forecast
+from core.engine.jobs.predictions import PREDICTIONS
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.engine.packing import packed
-from core.engine.predictions import PREDICTIONS
 from core.engine.recipe import Recipe, weights_digest
-from core.engine.run_files import ADAPTER, NETWORK
 from core.engine.step_time import StepTimeSpec, rounds
 from core.engine.trial import evaluate_adapter
 from core.errors import BaseMismatchError, SpecError

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.adapter.archive import TENSORS
 from core.data.task_spec import TaskSpec
-from core.engine.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.engine.trial import evaluate_adapter, merged_with
 from core.lab import Lab
 from core.networks.file import read_network

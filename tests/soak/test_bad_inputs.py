@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from core.engine.run_files import ADAPTER
+from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.settings import Settings
 from tests.adapter.bad_adapters import BAD_CONFIGS, BAD_TENSORS

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from core.adapter import apply_adapter
-from core.engine.run_files import ADAPTER
+from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.networks.forward import forward
 from core.settings import Settings

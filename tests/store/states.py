@@ -5,13 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from core.run_spec import RunSpec
-from core.store.record import State
+from core.store.record import Run, State
 from core.store.store import Store
 from core.training.events import StepLoss
 from tests.conftest import DIGITS
 from tests.study.samples import RESULT
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS)
+
+
+def claim(store: Store, count: int = 1, owner: str = "me") -> list[Run]:
+    """Claim the next runs that can be trained together, at most so many."""
+    return store.claim(store.next_runs(owner)[:count])
 
 
 def put(store: Store, id: str, state: State, spec: RunSpec = SPEC, owner: str = "me") -> None:
@@ -22,7 +27,7 @@ def put(store: Store, id: str, state: State, spec: RunSpec = SPEC, owner: str = 
     if state == "stopped":
         store.ask_stop(id, owner=owner)
         return
-    (run,) = store.claim(owner)
+    (run,) = claim(store, owner=owner)
     assert run.id == id
     {
         "running": lambda: None,

@@ -10,7 +10,6 @@ from core.engine.experiment import arm_specs
 from core.errors import UnknownRunError
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.store.store import Store
 from core.training.sharing import FULL_BANK, LORA_BANK
@@ -33,14 +32,16 @@ def queue(store: Store, name: str, arms: Sequence[object], seeds: Sequence[int])
     return [id for id, _ in members]
 
 
-def bank_size(specs: Sequence[RunSpec]) -> int:
-    return LORA_BANK if specs[0].adapter else FULL_BANK
+def claim(store: Store) -> list[Run]:
+    """Claim the next bank, as a worker does."""
+    runs = store.next_runs("me")
+    return store.claim(runs[: LORA_BANK if runs and runs[0].spec.adapter else FULL_BANK])
 
 
 def claim_all(store: Store) -> list[list[Run]]:
     """Every bank, one after another, as one worker takes them."""
     banks = []
-    while bank := store.claim("me", bank_size):
+    while bank := claim(store):
         banks.append(bank)
     return banks
 
@@ -65,7 +66,7 @@ def test_full_and_lora_take_turns_in_banks_that_are_as_large_as_they_can_be(base
 
 def test_two_workers_take_one_method_each(based: Store) -> None:
     queue(based, "e-1", THOROUGH[:1] + THOROUGH[5:6], range(50))
-    assert [based.claim("me", bank_size)[0].spec.kind for _ in range(2)] == ["full", "lora"]
+    assert [claim(based)[0].spec.kind for _ in range(2)] == ["full", "lora"]
 
 
 def test_an_experiment_ends_before_the_next_one_begins(based: Store) -> None:
@@ -86,7 +87,7 @@ def test_experiments_that_can_be_trained_together_still_share_banks(based: Store
 def test_a_run_without_its_base_waits_and_does_not_hold_up_the_others(store: Store) -> None:
     put(store, "r-base", "queued")
     queue(store, "e-1", THOROUGH, range(1))
-    (base,) = store.claim("me", bank_size)
+    (base,) = claim(store)
     assert base.id == "r-base"
     assert claim_all(store) == []
     store.finish(base, "finished", RESULT, {})
@@ -97,7 +98,7 @@ def test_what_is_to_be_stopped_comes_first_whatever_its_method(based: Store) -> 
     ids = queue(based, "e-1", THOROUGH[:1] + THOROUGH[5:6], range(2))
     with based.transaction() as db:
         db.execute("UPDATE runs SET stop_asked = 1 WHERE id = ?", (ids[-1],))
-    based.claim("me", bank_size)
+    claim(based)
     assert based.run(ids[-1]).state == "running"
 
 

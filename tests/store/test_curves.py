@@ -7,7 +7,7 @@ import pytest
 
 from core.store.store import Store
 from core.training.events import EpochEnd, StepLoss
-from tests.store.states import keep, put, train
+from tests.store.states import claim, keep, put, train
 
 
 def test_a_run_goes_on_with_the_curve_up_to_its_checkpoint_and_nothing_after_it(store: Store) -> None:
@@ -21,7 +21,7 @@ def test_a_run_goes_on_with_the_curve_up_to_its_checkpoint_and_nothing_after_it(
     store.record([(store.run("r-1"), EpochEnd(2, 6, 0.6, 1.4, 1.0, 50.0, None, None, 640.0))])
     store.interrupt(store.run("r-1"))
     store.requeue(["r-1"], "me")
-    (run,) = store.claim("me")
+    (run,) = claim(store)
     assert run.resumed_step == 6
     store.begin(run, 10, 0.6)
     curve = store.curve("r-1")
@@ -43,7 +43,7 @@ def test_the_eta_counts_only_this_sessions_steps(store: Store) -> None:
     keep(store, "r-1", 50)
     store.interrupt(store.run("r-1"))
     store.requeue(["r-1"], "me")
-    (run,) = store.claim("me")
+    (run,) = claim(store)
     store.begin(run, 100, 5.0)
     fast = StepLoss(51, np.ones(10, np.float32), 5.0 + 0.01 * np.arange(1, 11))  # ten times as fast as before
     store.record([(run, fast)])
@@ -78,7 +78,7 @@ def test_another_attempt_forgets_the_first_ones_curve(store: Store) -> None:
     train(store, "r-1", 1, 2)
     store.interrupt(store.run("r-1"))
     store.requeue(["r-1"], "me")
-    (run,) = store.claim("me")
+    (run,) = claim(store)
     store.begin(run, 5)
     assert len(store.curve("r-1").step) == 0
     assert store.run("r-1").step == 0

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from core.engine.run_files import NETWORK
+from core.engine.jobs.run_files import NETWORK
 from core.errors import NoteError, RunInUseError, UnknownRunError
 from core.files import sha256_of
 from core.lab import Lab, close_lab, open_lab
@@ -30,6 +30,7 @@ from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 from tests.forked import Process
 from tests.store.many import PER_EXPERIMENT, write_many
+from tests.store.states import claim
 from tests.study.samples import RESULT
 from tests.web.loop import complete
 
@@ -161,14 +162,14 @@ def test_an_experiment_goes_with_its_last_run_only(store: Store, notes: RunNotes
 
 def test_a_run_that_trains_is_refused_and_one_that_waits_is_taken_off_the_queue(store: Store, notes: RunNotes) -> None:
     store.add([("r-1", SPEC)], "me", 10)
-    (claimed,) = store.claim("me")
+    (claimed,) = claim(store)
     store.add([("r-2", SPEC)], "me", 10)
     assert notes.effects_of_deleting(["r-1", "r-2"]).running == ("r-1",)
     with pytest.raises(RunInUseError, match="Run r-1 is being trained: stop first, then delete"):
         notes.delete(["r-1", "r-2"])
     assert len(store.runs()) == 2
     assert notes.delete(["r-2"]) == ["r-2"]
-    assert store.claim("me") == []
+    assert claim(store) == []
     store.finish(claimed, "finished", RESULT, {})
     assert notes.delete(["r-1"]) == ["r-1"]
 

@@ -15,8 +15,8 @@ import pytest
 
 from core.adapter import verify_adapter
 from core.engine.artifacts import MERGED
-from core.engine.predictions import PREDICTIONS
-from core.engine.run_files import ADAPTER, NETWORK
+from core.engine.jobs.predictions import PREDICTIONS
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.files import sha256_of
 from core.lab import Lab
 from core.networks.file import read_network

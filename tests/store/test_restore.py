@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from starlette.requests import Request
 
-from core.engine.run_files import NETWORK
+from core.engine.jobs.run_files import NETWORK
 from core.errors import RunFileError, StoreDamagedError, StoreError, StoreGoneError
 from core.lab import Lab, close_lab, open_lab
 from core.run_spec import RunSpec

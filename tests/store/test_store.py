@@ -14,7 +14,7 @@ from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Experiment
 from core.store.store import Store
 from tests.conftest import DIGITS, TURNED
-from tests.store.states import SPEC, keep, put, train
+from tests.store.states import SPEC, claim, keep, put, train
 from tests.study.samples import RESULT
 
 
@@ -22,7 +22,7 @@ def test_runs_at_different_steps_never_come_into_one_bank(store: Store) -> None:
     put(store, "r-base", "finished")
     tune = RunSpec.of(task=DIGITS, source=DIGITS, base="r-base", method=LoRASpec.of())
     store.add([(f"r-{i}", tune.but(seed=i)) for i in range(5)], "me", 100)
-    assert len(store.claim("me", lambda spec: 5)) == 5
+    assert len(claim(store, 5)) == 5
     for i, step in enumerate((3, 4, 3)):
         store.begin(store.run(f"r-{i}"), 10)
         train(store, f"r-{i}", 1, 4)
@@ -30,7 +30,7 @@ def test_runs_at_different_steps_never_come_into_one_bank(store: Store) -> None:
     for i in range(5):
         store.interrupt(store.run(f"r-{i}"))
     store.requeue([f"r-{i}" for i in range(5)], "me")
-    banks = [[run.id for run in store.claim("me", lambda spec: 5)] for _ in range(4)]
+    banks = [[run.id for run in claim(store, 5)] for _ in range(4)]
     assert banks == [["r-0", "r-2"], ["r-1"], ["r-3", "r-4"], []]
 
 
@@ -46,11 +46,11 @@ def test_a_fine_tune_run_waits_for_its_base_and_fails_with_it(store: Store) -> N
     store.add([("r-base", SPEC)], "me", 10)
     tune = RunSpec.of(method="full", task=DIGITS, source=DIGITS, base="r-base")
     store.add([("r-tune", tune)], "me", 10)
-    assert [run.id for run in store.claim("me")] == ["r-base"]
-    assert store.claim("me") == []
+    assert [run.id for run in claim(store)] == ["r-base"]
+    assert claim(store) == []
     assert store.run("r-tune").state == "queued"
     store.fail(store.run("r-base"), "because", None)
-    assert store.claim("me") == []
+    assert claim(store) == []
     assert store.run("r-tune").state == "failed"
     assert store.run("r-tune").cause == "Its base r-base failed."
 
@@ -58,10 +58,10 @@ def test_a_fine_tune_run_waits_for_its_base_and_fails_with_it(store: Store) -> N
 def test_runs_of_another_owner_are_left_alone_until_it_is_dead(store: Store) -> None:
     put(store, "r-run", "running", owner="other")
     store.add([("r-wait", SPEC)], "other", 10)
-    assert store.claim("me") == []
+    assert claim(store) == []
     store.take_over("other", "me")
     assert store.run("r-run").state == "interrupted"
-    assert [run.id for run in store.claim("me")] == ["r-wait"]
+    assert [run.id for run in claim(store)] == ["r-wait"]
 
 
 def test_a_bank_takes_only_runs_that_can_be_trained_together_and_no_more_than_allowed(store: Store) -> None:
@@ -79,7 +79,7 @@ def test_a_bank_takes_only_runs_that_can_be_trained_together_and_no_more_than_al
         ("r-8", tune.but(seed=2)),
     ]
     store.add(queued, "me", 100)
-    banks = [[run.id for run in store.claim("me", lambda spec: 4)] for _ in range(5)]
+    banks = [[run.id for run in claim(store, 4)] for _ in range(5)]
     assert banks == [["r-1", "r-3", "r-4", "r-6"], ["r-2"], ["r-5"], ["r-7"], ["r-8"]]
 
 
@@ -88,7 +88,7 @@ def test_two_workers_never_claim_the_same_run(store: Store) -> None:
     claimed: list[str] = []
 
     def work() -> None:
-        while bank := store.claim("me", lambda spec: 3):
+        while bank := claim(store, 3):
             claimed.extend(run.id for run in bank)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -10,7 +10,7 @@ from core.store.record import State
 from core.store.schema import NEXT
 from core.store.store import Store
 from core.training.events import StepLoss
-from tests.store.states import SPEC, keep, put, train
+from tests.store.states import SPEC, claim, keep, put, train
 from tests.study.samples import RESULT
 
 
@@ -68,7 +68,7 @@ def test_stopping_what_waits_with_a_checkpoint_sends_it_first_to_make_a_result_o
     for _ in range(3):  # once interrupted, twice queued
         store.ask_stop("r-1", owner="me")
         assert store.run("r-1").state == "queued"
-    (run,) = store.claim("me", lambda spec: 4)
+    (run,) = claim(store, 4)
     assert (run.id, run.resumed_step, run.stop_asked) == ("r-1", 3, True)
     assert store.log("r-1")[0][1] == "Because."
 
@@ -93,7 +93,7 @@ def test_what_cannot_go_on_starts_over_unless_it_shall_stop(store: Store, stop: 
     keep(store, "r-1", 3)
     store.interrupt(store.run("r-1"))
     store.ask_stop("r-1", owner="me") if stop else store.requeue(["r-1"], "me")
-    (run,) = store.claim("me")
+    (run,) = claim(store)
     store.start_over(run, "It is damaged.")
     run = store.run("r-1")
     assert (run.state, run.resumed_step) == (state, 0 if state == "queued" else 3)
@@ -112,7 +112,7 @@ def test_a_run_that_is_put_back_waits_for_its_last_checkpoint(store: Store) -> N
     assert (run.state, run.owner, run.resumed_step, run.cause) == ("queued", "me", 3, None)
     assert store.checkpoint("r-1") == before
     assert store.log("r-1")[-1][1] == "Out of memory."
-    assert [run.id for run in store.claim("me")] == ["r-1"]
+    assert [run.id for run in claim(store)] == ["r-1"]
 
 
 @pytest.mark.parametrize(("checkpoint", "state"), [(False, "stopped"), (True, "queued")])
@@ -126,7 +126,7 @@ def test_a_run_that_is_put_back_and_shall_stop_stops(store: Store, checkpoint: b
     store.ask_stop("r-1", owner="me")
     store.put_back(run, "Out of memory.")
     assert store.run("r-1").state == state
-    assert [run.stop_asked for run in store.claim("me")] == [True] * checkpoint  # to make a result from its checkpoint
+    assert [run.stop_asked for run in claim(store)] == [True] * checkpoint  # to make a result from its checkpoint
 
 
 def test_a_run_in_other_hands_is_not_put_back(store: Store) -> None:
@@ -144,7 +144,7 @@ def test_who_has_lost_a_run_changes_nothing_of_it(store: Store) -> None:
     assert store.held([lost]) == {"r-1"}
     assert store.take_over("asleep", "me", "It sleeps.") == ["r-1"]
     store.requeue(["r-1"], "me")
-    (run,) = store.claim("me")
+    (run,) = claim(store)
     store.begin(run, 5)
     before = store.run("r-1")
     assert store.held([lost]) == set()

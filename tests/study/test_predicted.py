@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from core.engine.predictions import PREDICTIONS, compact, read_predictions, write_predictions
-from core.engine.run_files import NETWORK
+from core.engine.jobs.predictions import PREDICTIONS, compact, predictions_bytes, read_predictions
+from core.engine.jobs.run_files import NETWORK
 from core.errors import DamagedFileError, LabError, PredictionsError, RunStateError
-from core.files import sha256_of
+from core.files import sha256_of, write_atomically
 from core.run_spec import RunSpec
 from core.study.arms.choice import chosen_arms
 from core.study.weights.predicted import (
@@ -107,7 +107,7 @@ def test_a_run_without_a_result_has_none(studied):
 @pytest.mark.parametrize(("labels", "dtype"), [([0, 255, 3], np.uint8), ([0, 256, 999], np.uint16), ([], np.uint8)])
 def test_a_file_of_labels_reads_back(tmp_path, labels, dtype):
     path = tmp_path / PREDICTIONS
-    digest = write_predictions(path, torch.tensor(labels, dtype=torch.int64))
+    digest = write_atomically(path, predictions_bytes(torch.tensor(labels, dtype=torch.int64)))
     found = read_predictions(path, digest)
     assert found.tolist() == labels
     assert found.dtype == dtype == compact(torch.tensor(labels, dtype=torch.int64)).dtype

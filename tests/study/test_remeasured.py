@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.engine.run_files import NETWORK
+from core.engine.jobs.run_files import NETWORK
 from core.errors import RunStateError
 from core.networks.file import read_network
 from core.networks.perceptron import PerceptronSpec

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.engine.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import BaseMismatchError, LoRAError, RunStateError, UnknownRunError
 from core.files import write_atomically
 from core.lab import Lab

@@ -15,8 +15,12 @@ from core.data.catalog import Catalog
 from core.data.examples import ImageExamples
 from core.data.task import Task
 from core.data.tasks import Tasks
-from core.engine.job import BankCallbacks, Outcome, RunContext, execute_bank
-from core.engine.run_files import NETWORK
+from core.engine.jobs.commands import Commands
+from core.engine.jobs.job import Job, Member
+from core.engine.jobs.messages import Ended, Noted
+from core.engine.jobs.run_files import NETWORK
+from core.engine.jobs.run_job import run_job
+from core.engine.jobs.supplies import Supplies
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
@@ -279,25 +283,20 @@ def test_a_bank_with_a_fault_comes_to_the_files_of_autograd_and_says_so(
 ) -> None:
     monkeypatch.setattr(choice, "TRIED", ())
     plant(monkeypatch, "full", 2, 0.5)
-    tasks, notes = Tasks(Catalog(Settings(tmp_path / "home"))), []
+    supplies, notes = Supplies(Tasks(Catalog(Settings(tmp_path / "home")))), []
     runs = [RunSpec.of(method="pretrain", network=SMALL, task=DIGITS, optim=short(), seed=k) for k in (0, 1)]
 
-    class Listener(BankCallbacks):
-        def on_note(self, member: int, text: str) -> None:
-            notes.append((member, text))
+    def weights(chosen: list[RunSpec]) -> list[bytes]:
+        job = Job(tuple(Member(f"r-{k}", spec) for k, spec in enumerate(chosen)), threads=1)
+        messages = list(run_job(job, supplies, Commands()))
+        notes.extend((message.member, message.text) for message in messages if isinstance(message, Noted))
+        ends = {message.member: message.files[NETWORK] for message in messages if isinstance(message, Ended)}
+        assert len(ends) == len(chosen), messages
+        return [ends[k] for k in sorted(ends)]
 
-    def weights(name: str, chosen: list[RunSpec]) -> list[bytes]:
-        contexts = []
-        for k, _ in enumerate(chosen):
-            (tmp_path / f"{name}{k}").mkdir()
-            contexts.append(RunContext(f"r-{k}", tmp_path / f"{name}{k}", tasks, None, 1))
-        outcomes = execute_bank(chosen, contexts, Listener())
-        assert all(isinstance(outcome, Outcome) for outcome in outcomes), outcomes
-        return [(context.folder / NETWORK).read_bytes() for context in contexts]
-
-    together = weights("together", runs)
+    together = weights(runs)
     assert notes == [(0, OTHER), (1, OTHER)]
-    assert together == weights("a", runs[:1]) + weights("b", runs[1:])
+    assert together == weights(runs[:1]) + weights(runs[1:])
 
 
 def test_the_log_of_a_run_says_that_autograd_trained_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

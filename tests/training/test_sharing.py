@@ -12,7 +12,7 @@ from core.data.catalog import Catalog
 from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
-from core.engine.build import network_of
+from core.engine.jobs.build import network_of
 from core.engine.packing import bank_size
 from core.errors import SpecError
 from core.methods.lora import LinearWithLoRA, LoRASpec

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from core.adapter import apply_adapter
-from core.engine.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.lab import Lab
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec

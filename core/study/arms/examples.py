@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.engine.predictions import Predictions
+from core.engine.jobs.predictions import Predictions
 from core.study.stats.images import CrossedInterval, ImageFacts, crossed_interval, image_facts
 from core.study.stats.intervals import Interval, t_interval
 

@@ -15,7 +15,7 @@ from core.data.dataset import TextDataset
 from core.data.examples import Examples
 from core.data.task_spec import TaskSpec
 from core.data.views.image import images_of
-from core.engine.predictions import Predictions
+from core.engine.jobs.predictions import Predictions
 from core.errors import DatasetError, PredictionsError
 from core.lab import Lab
 from core.methods.method import Role

@@ -13,7 +13,7 @@ import torch
 
 from core.data.task import Task
 from core.data.text_examples import TextExamples
-from core.engine.build import untrained
+from core.engine.jobs.build import untrained
 from core.memory import training_bytes
 from core.methods.method import MethodSpec, Role
 from core.methods.parameters import count_parameters

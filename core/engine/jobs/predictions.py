@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import DamagedFileError, PredictionsError
-from core.files import write_atomically
 from core.tensor_file import read_tensors, tensors_bytes
 
 PREDICTIONS = "predictions.safetensors"
@@ -29,24 +28,13 @@ def compact(labels: Tensor) -> Predictions:
     return labels.cpu().numpy().astype(np.uint8 if small else np.uint16)
 
 
-def write_predictions(path: Path, labels: Tensor) -> str:
-    """Write predicted labels to ``path`` atomically.
-
-    Args:
-        path: of the file.
-        labels: see :func:`compact`.
-
-    Returns:
-        The SHA-256 of the file.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    return write_atomically(path, tensors_bytes({_TENSOR: torch.from_numpy(compact(labels))}, {"format": "pt"}))
+def predictions_bytes(labels: Tensor) -> bytes:
+    """The file of predicted labels. Args: labels: see :func:`compact`."""
+    return tensors_bytes({_TENSOR: torch.from_numpy(compact(labels))}, {"format": "pt"})
 
 
 def read_predictions(path: Path, sha256: str) -> Predictions:
-    """Read what :func:`write_predictions` wrote.
+    """Read a file with the content of :func:`predictions_bytes`.
 
     Args:
         path: of the file.

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from core.data.task import Task
 from core.data.text_examples import TextExamples
-from core.engine.build import untrained
+from core.engine.jobs.build import untrained
 from core.memory import training_bytes
 from core.methods.method import MethodSpec
 from core.networks.forward import forward

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from torch import nn
 
-from core.adapter import Card, write_adapter
+from core.adapter import Card, adapter_bytes
 from core.data.examples import Batch, Examples
 from core.methods.merging import base_copy
-from core.networks.file import network_size, write_network
+from core.networks.file import network_bytes, network_size
 from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.store.record import Result
@@ -36,21 +35,19 @@ def probe_of(examples: Examples, network: NetworkSpec) -> Batch:
     return probe
 
 
-def write_run(
+def file_of(
     run: str,
-    folder: Path,
     spec: RunSpec,
     network: nn.Module,
     base: str,
     result: Result,
     probe: Batch,
     labels: Sequence[str],
-) -> tuple[Result, dict[str, str]]:
-    """Write a run's network, or its adapter.
+) -> tuple[Result, dict[str, bytes]]:
+    """Make the file of a run's network, or of its adapter.
 
     Args:
         run: id of the run, for the model card.
-        folder: of its files.
         spec: what was trained.
         network: as trained; it is moved to the CPU.
         base: fingerprint of the base; empty for a run that trains no adapter.
@@ -59,20 +56,17 @@ def write_run(
         labels: name of each class.
 
     Returns:
-        The result with file sizes filled in, and the file's name and hash.
+        The result with file sizes filled in, and the file's content by its name.
 
     Raises:
         LabError: the adapter does not pass its checks.
-        OSError: the file cannot be written.
     """
     network.to("cpu")
     if spec.adapter is None:
-        path = folder / NETWORK
-        digest = write_network(path, network)
-        return replace(result, checkpoint_bytes=path.stat().st_size), {NETWORK: digest}
-    path = folder / ADAPTER
+        content = network_bytes(network)
+        return replace(result, checkpoint_bytes=len(content)), {NETWORK: content}
     checkpoint = network_size(base_copy(network, shared=[*network.parameters(), *network.buffers()]))
     card = Card.of(run, spec, result, labels)
     probe = {name: tensor.cpu() for name, tensor in probe.items()}
-    digest = write_adapter(path, network, spec.adapter, base_fingerprint=base, card=card, probe=probe)
-    return replace(result, checkpoint_bytes=checkpoint, adapter_bytes=path.stat().st_size), {ADAPTER: digest}
+    content = adapter_bytes(network, spec.adapter, base_fingerprint=base, card=card, probe=probe)
+    return replace(result, checkpoint_bytes=checkpoint, adapter_bytes=len(content)), {ADAPTER: content}

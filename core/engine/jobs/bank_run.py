@@ -1,0 +1,270 @@
+"""A bank in training: data and base are loaded, networks are built, trained and evaluated, and files are made."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from torch import nn
+
+from core.data.examples import shapes_of
+from core.data.task import Task
+from core.engine.jobs.base_evaluations import Pair
+from core.engine.jobs.build import network_of
+from core.engine.jobs.commands import Commands
+from core.engine.jobs.fault import Fault
+from core.engine.jobs.job import Job
+from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Noted, Reported, Saved
+from core.engine.jobs.predictions import PREDICTIONS, predictions_bytes
+from core.engine.jobs.run_files import file_of, probe_of
+from core.engine.jobs.run_memory import run_memory
+from core.engine.jobs.supplies import Supplies
+from core.engine.jobs.text_memory import TextSizes, step_memory
+from core.errors import DivergedError, LabError, LeftError, SpecError
+from core.memory import Growth, give_back, is_out_of_memory
+from core.methods.parameters import count_parameters
+from core.networks.file import read_network
+from core.networks.fingerprint import base_fingerprint
+from core.run_spec import RunSpec
+from core.settings import choose_device, device_name
+from core.store.record import Result
+from core.training.bank.choice import notes, proven, stepper_for
+from core.training.checkpoint import Checkpoint
+from core.training.evaluation import Evaluation, evaluate_both, largest_share, macro_f1
+from core.training.events import Diverged, Done, EpochEnd, StepLoss, Stopped
+from core.training.loop import train
+from core.training.schedule import steps_per_epoch, total_steps
+from core.training.threads import Threads
+
+
+class BankRun:
+    """The members of one job with their data, base and networks, loaded and ready to train."""
+
+    def __init__(self, job: Job, starts: Sequence[Checkpoint], supplies: Supplies, commands: Commands) -> None:
+        """Load data and base, build the networks and choose threads.
+
+        Args:
+            job: the members.
+            starts: the checkpoint of each; empty if all start at the first step.
+            supplies: what the job refers to.
+            commands: taken between two parts of this.
+
+        Raises:
+            SpecError: the task does not fit the network.
+            LeftError: the job was told to leave.
+            LabError: data or base cannot be used; the message says why.
+            MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`.
+        """
+        self.job, self.starts, self.supplies, self.commands = job, starts, supplies, commands
+        self.specs = specs = job.specs
+        spec = specs[0]
+        self.device = choose_device(spec.device)
+        self.task = supplies.tasks.get(spec.task, self.device, spec.network)
+        self._check()
+        self.source = supplies.tasks.get(spec.source, self.device, spec.network) if spec.source else None
+        self.growth = Growth()
+        inputs = shapes_of(self.task.train.batch(slice(0, 1)))
+        spec.network.check_fit(self.task.spec.dataset, inputs, self.task.classes)
+        self.base = _base_of(spec, job.base, supplies)
+        origins = [self.base or _brought(own, supplies) for own in specs]
+        self.fingerprint = base_fingerprint(origins[0]) if spec.adapter and origins[0] else ""
+        fresh = self.base is None  # a network that was brought is read for each run
+        self.networks = [
+            network_of(own, origin, not fresh).to(self.device) for own, origin in zip(specs, origins, strict=True)
+        ]
+        del origins
+        self._check()
+        # Every method is compared with the base, so one evaluation of the base serves all runs. A network that was
+        # brought has no classifier yet, so there is nothing to evaluate.
+        self.before = self._evaluated(self.base) if self.base else None
+        self._check()
+        start = time.perf_counter()
+        stepper = stepper_for(self.networks, specs, self.task, self.source, self._check)
+        self.seconds = time.perf_counter() - start
+        self.stepper, self.note = proven(stepper, specs)  # not counted as training
+        del stepper  # free the bank if it is not used
+        self._check()
+        self.threads = Threads(
+            self.stepper,
+            spec.optim.batch_size,
+            self._threads(job.threads),
+            steps=total_steps(spec.optim, self.task.num_train),
+            look=self._check,
+        )
+
+    def _check(self) -> None:
+        """Take commands. Raises: LeftError: the job is to be left."""
+        self.commands.check(range(len(self.specs)))
+
+    def _evaluated(self, base: nn.Module) -> Pair:
+        spec, tasks = self.specs[0], self.supplies.tasks
+        key = None
+        if self.job.base:
+            parts = tuple((task, tasks.revision(task)) for task in (spec.task, spec.source) if task)
+            key = self.job.base, parts, str(self.device)
+
+        def evaluate() -> Pair:
+            own = self.networks[0] if spec.method.starts_from_base else copy.deepcopy(base)
+            return evaluate_both(own.to(self.device), self.task, self.source, "test", self._check)
+
+        return self.supplies.bases.get(key, evaluate)
+
+    def _threads(self, wanted: int | None) -> int | None:
+        """Resume on one thread what was trained on one: only then are the results bit-identical."""
+        split = self.stepper.shards == 1 and self.starts
+        return 1 if wanted is None and split and self.starts[0].position.threads == 1 else wanted
+
+    def messages(self) -> Iterator[Message]:
+        """Train until every member has ended, and yield what happens.
+
+        Raises:
+            MemoryError, RuntimeError: out of memory, see :func:`core.memory.is_out_of_memory`; some members may have
+                ended.
+        """
+        commands, optims = self.commands, [spec.optim for spec in self.specs]
+        for member, spec in enumerate(self.specs):
+            seconds = self.starts[member].position.seconds if self.starts else 0.0
+            for sentence in [self.note, *notes(self.stepper, member, spec)]:
+                if sentence:
+                    yield Noted(member, sentence)
+            yield Began(member, total_steps(spec.optim, self.task.num_train), seconds)
+        done: dict[int, tuple[int, float]] = dict.fromkeys(range(len(self.specs)), (0, 0.0))
+        done |= {k: (start.position.step, start.position.seconds) for k, start in enumerate(self.starts)}
+        validated: dict[tuple[int, int], float] = {}
+        events = train(self.stepper, optims, commands.is_stopping, self.seconds, commands.is_due, self.starts)
+        for member, event in events:
+            match event:
+                case Checkpoint(position=position):
+                    commands.saved()
+                    content = event.to_bytes()
+                    del event  # free its memory before the next checkpoint is made
+                    yield Saved(member, position.step, content)
+                    del content
+                case StepLoss():
+                    self.growth.sample()
+                    done[member] = event.first_step + len(event.losses) - 1, float(event.seconds[-1])
+                    yield Reported(member, event)
+                case EpochEnd():
+                    validated[member, event.epoch] = event.validation_accuracy
+                    yield Reported(member, event)
+                case Diverged():
+                    yield Failed(member, Fault.of(DivergedError(event.step)))
+                case Stopped() if commands.is_left(member):
+                    yield Left(member)
+                case Done() | Stopped():
+                    kept = event.kept_epoch if isinstance(event, Done) else 0
+                    yield self._finished(member, event, *done[member], validated.get((member, kept)))
+
+    def _finished(
+        self, member: int, event: Done | Stopped, step: int, seconds: float, validated: float | None
+    ) -> Ended | Left | Failed:
+        """Evaluate a member's network and make its files.
+
+        Args:
+            member: index of the run in the job.
+            event: how its training ended.
+            step: its last step.
+            seconds: its training time.
+            validated: accuracy of these weights on the validation part, where an epoch's end has found it.
+
+        Returns:
+            Its end; an error fails this member only. Out of memory is raised, so that the bank is split.
+        """
+        try:
+            spec, network = self.specs[member], self.networks[member]
+            target, old = self.stepper.evaluate(member, "test", look=partial(self._look, member))
+            if validated is None:
+                found, _ = self.stepper.evaluate(member, source=False, look=partial(self._look, member))
+                validated = found.accuracy
+            result = self._result(member, event, step, seconds, target, old, validated)
+            probe = probe_of(self.task.test, spec.network)
+            if len(self.specs) == 1:
+                give_back()  # what a step took, before the network is copied
+            run = self.job.members[member].run
+            result, files = file_of(run, spec, network, self.fingerprint, result, probe, self.task.class_names)
+            self.growth.sample()
+            result = replace(result, peak_memory=self.growth.peak)
+            files[PREDICTIONS] = predictions_bytes(target.predicted)
+        except LeftError:
+            return Left(member)
+        except (LabError, OSError, MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error) and len(self.specs) > 1:
+                raise  # a smaller bank may have enough
+            return Failed(member, Fault.of(error))
+        return Ended(member, result, files, stopped=isinstance(event, Stopped))
+
+    def _look(self, member: int) -> None:
+        """Say that the run goes on. Raises: LeftError: it is to be left, and evaluated by whoever resumes it."""
+        self.commands.is_due()
+        if self.commands.is_left(member):
+            raise LeftError
+
+    def _result(
+        self,
+        member: int,
+        event: Done | Stopped,
+        step: int,
+        seconds: float,
+        target: Evaluation,
+        old: Evaluation | None,
+        validated: float,
+    ) -> Result:
+        """The result of a run, evaluated on the test parts of its target and, if it has one, its source."""
+        spec, network = self.specs[member], self.networks[member]
+        target_before, old_before = self.before or (None, None)
+        self.growth.sample()
+        completed = step // steps_per_epoch(self.task.num_train, spec.optim.batch_size)
+        return Result(
+            accuracy=target.accuracy,
+            accuracy_before=target_before.accuracy if target_before else None,
+            source_accuracy=old.accuracy if old else None,
+            source_accuracy_before=old_before.accuracy if old_before else None,
+            source_accuracy_masked=old.masked_accuracy if old else None,
+            source_accuracy_masked_before=old_before.masked_accuracy if old_before else None,
+            parameters=count_parameters(network),
+            trainable_parameters=count_parameters(network, trainable=True),
+            seconds=seconds,
+            examples_per_second=step * spec.optim.batch_size / seconds if seconds else 0.0,
+            memory=_memory_of(spec, self.task),
+            checkpoint_bytes=0,
+            adapter_bytes=None,
+            epochs=completed,
+            steps=step,
+            kept_epoch=event.kept_epoch if isinstance(event, Done) else 0,
+            device=device_name(self.device),
+            threads=self.threads.count,
+            bank=len(self.specs),
+            validation_accuracy=validated,
+            peak_memory=self.growth.peak,
+            macro_f1=macro_f1(target.predicted, self.task.test.labels),
+            largest_class=largest_share(self.task.test.labels),
+        )
+
+
+def _memory_of(spec: RunSpec, task: Task) -> int:
+    """Bytes that a run takes in training, alone."""
+    texts = TextSizes.of(task)
+    if texts is not None:
+        return step_memory(spec.network, spec.method, spec.optim, texts.trained)
+    return run_memory(spec.network, spec.method, spec.optim.part_size, task.num_train)
+
+
+def _base_of(spec: RunSpec, sha256: str | None, supplies: Supplies) -> nn.Module | None:
+    """The base that a run starts from, if it has one. Raises: LabError: its file is damaged, or not here."""
+    if spec.base is None:
+        return None
+    if supplies.base is None:
+        raise SpecError(f"This run starts from the base {spec.base}: train it where the weights of that are.")
+    return read_network(supplies.base(spec.base), sha256)
+
+
+def _brought(spec: RunSpec, supplies: Supplies) -> nn.Module | None:
+    """The network that a run without a base starts from, if it has weights that somebody brought."""
+    if spec.network.brought is None or not spec.method.starts_from_base:
+        return None
+    if supplies.networks is None:
+        raise SpecError("This run starts from a network that somebody brought: train it where that network is.")
+    return supplies.networks.start(spec.network, spec.seed)

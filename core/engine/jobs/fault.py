@@ -1,0 +1,50 @@
+"""Faults: why a run ended without a result, as pure data."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import traceback
+from dataclasses import dataclass
+
+from core.errors import ExecutorError, LabError
+from core.memory import is_out_of_memory
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a run failed or was interrupted."""
+
+    cause: str
+    """One sentence for the person who started it."""
+    traceback: str | None = None
+    can_go_on: bool = False
+    """Whether the run can be resumed, as after a full disk."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Fault:
+        """The fault that an exception is about."""
+        return cls(cause_of(error), "".join(traceback.format_exception(error)), _can_go_on(error))
+
+
+def _can_go_on(error: Exception) -> bool:
+    return isinstance(error, sqlite3.Error | ExecutorError) or (
+        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    )
+
+
+def cause_of(error: Exception) -> str:
+    """What an error means, in one sentence for the person who started the run."""
+    if isinstance(error, LabError):
+        return str(error)
+    if is_out_of_memory(error):
+        return "Out of memory: choose a smaller batch or network, or another device."
+    if isinstance(error, sqlite3.Error):
+        return f"The store of runs could not be written ({error}): see that the disk has space, then resume the run."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full: free some space, then resume the run."
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return "A file is larger than this system allows: raise the limit, then resume the run."
+    if isinstance(error, OSError):
+        return f"A file could not be read or written: {error.strerror or error} ({error.filename or 'unknown file'})."
+    return f"Something unexpected happened ({type(error).__name__}: {error}); the traceback has the details."

@@ -1,0 +1,28 @@
+"""Supplies: where a job finds what it refers to, on the machine where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.data.tasks import Tasks
+from core.engine.jobs.base_evaluations import BaseEvaluations
+from core.networks.library.networks import Networks
+
+
+@dataclass(frozen=True)
+class Supplies:
+    """Data, bases and brought networks.
+
+    Specs refer to datasets by names that never change their meaning, to bases by the id of their run, with the SHA-256
+    in the job, and to brought networks by the digest of their files.
+    """
+
+    tasks: Tasks
+    networks: Networks | None = None
+    """The networks that somebody brought; None if there are none."""
+    base: Callable[[str], Path] | None = None
+    """Gives the file of a base's weights, by the id of its run; None if there are no bases."""
+    bases: BaseEvaluations = field(default_factory=BaseEvaluations)
+    """What is known of bases already."""

@@ -1,0 +1,163 @@
+"""An executor that runs each job in a process which shares neither memory nor the home folder with the lab.
+
+``python -m tests.engine.elsewhere`` is that process. It reads a job and what the job refers to from its standard input,
+then commands; it writes messages to its standard output. Its files are in a folder of its own, which it deletes.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from core.data.catalog import Catalog
+from core.data.dataset import Dataset
+from core.data.tasks import Tasks
+from core.engine.jobs.commands import Commands
+from core.engine.jobs.executor import Executor
+from core.engine.jobs.job import Job
+from core.engine.jobs.messages import Message
+from core.engine.jobs.run_job import run_job
+from core.engine.jobs.supplies import Supplies
+from core.errors import ExecutorError
+from core.networks.library.networks import Networks
+from core.settings import Settings
+from tests import forked
+from tests.forked import Process
+
+ALIVE_SECONDS = 0.05
+"""Interval at which the process says that the job goes on."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A job with everything that it refers to."""
+
+    job: Job
+    datasets: dict[str, Dataset]
+    """Those that people have uploaded."""
+    base: bytes | None
+    network: dict[str, bytes]
+    """Files of the network that somebody brought, by name."""
+
+
+def parcel_of(job: Job, supplies: Supplies) -> Parcel:
+    """Pack what a job refers to."""
+    spec, catalog = job.specs[0], supplies.tasks.catalog
+    names = {task.dataset for task in (spec.task, spec.source) if task}
+    datasets = {name: catalog.load(name) for name in names if catalog.info(name).is_own}
+    base = supplies.base(spec.base).read_bytes() if spec.base and supplies.base else None
+    network = {}
+    if spec.network.brought and supplies.networks:
+        folder = supplies.networks.folder(spec.network.brought)
+        network = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return Parcel(job, datasets, base, network)
+
+
+def unpacked(parcel: Parcel, home: Path) -> Supplies:
+    """Put what a job refers to into an empty folder."""
+    settings, network = Settings(home), parcel.job.specs[0].network.brought
+    for name, content in parcel.network.items():
+        path = settings.networks / str(network) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    if parcel.base:
+        (home / "base").write_bytes(parcel.base)
+    catalog, networks = Catalog(settings), Networks(settings)
+    for name, dataset in parcel.datasets.items():
+        catalog.keep(dataset, name)
+    return Supplies(Tasks(catalog, reader=networks.reader), networks, lambda run: home / "base")
+
+
+def send(file: BinaryIO, value: Any) -> None:
+    pickle.dump(value, file)
+    file.flush()
+
+
+class ElsewhereExecutor(Executor):
+    """Sends every job to a process of its own."""
+
+    def __init__(self, supplies: Supplies) -> None:
+        super().__init__(supplies)
+        self.processes: list[Process] = []
+        """One per job, the latest last."""
+
+    def start(self, job: Job, commands: Commands) -> Iterator[Message]:
+        process = forked.start(
+            ["-m", "tests.engine.elsewhere"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "LORA_LAB_HOME": os.devnull},
+        )
+        self.processes.append(process)
+        heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        listener = threading.Thread(target=self._listen, args=(process, commands, heard), daemon=True)
+        listener.start()
+        try:
+            send(process.stdin, parcel_of(job, self.supplies))
+            while (message := heard.get()) is not None:
+                yield message
+            if process.wait():
+                raise ExecutorError("The process that trained it was killed: resume the run to go on.")
+        finally:
+            process.kill()
+            process.wait()
+            listener.join()
+            for pipe in (process.stdin, process.stdout):
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+    @staticmethod
+    def _listen(process: Process, commands: Commands, heard: queue.SimpleQueue[Message | None]) -> None:
+        """Take what the process says: messages, and in between that it is alive."""
+        with suppress(EOFError, OSError, pickle.UnpicklingError):
+            while True:
+                said = pickle.load(process.stdout)
+                for command in commands.take():
+                    send(process.stdin, command)
+                if said is not None:
+                    heard.put(said)
+        heard.put(None)
+
+
+def main() -> None:
+    parcel: Parcel = pickle.load(sys.stdin.buffer)
+    commands, speaking = Commands(), threading.Lock()
+
+    def say(value: Message | None) -> None:
+        with speaking:
+            send(sys.stdout.buffer, value)
+
+    def hear() -> None:
+        with suppress(EOFError):
+            while True:
+                commands.send(pickle.load(sys.stdin.buffer))
+
+    def live() -> None:
+        beat = 0.0
+        while True:
+            if commands.beat > beat:
+                beat = commands.beat
+                say(None)
+            time.sleep(ALIVE_SECONDS)
+
+    for work in (hear, live):
+        threading.Thread(target=work, daemon=True).start()
+    with tempfile.TemporaryDirectory() as home:
+        for message in run_job(parcel.job, unpacked(parcel, Path(home)), commands):
+            say(message)
+    os._exit(0)  # a thread still reads the standard input
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""A job runs anywhere: in a process without the lab's memory and home folder, it comes to the same bits."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.engine.jobs.registry import EXECUTORS
+from core.engine.recipe import weights_digest
+from core.errors import SpecError
+from core.lab import Lab
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
+from core.settings import Settings
+from core.store.record import Run
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+from tests.engine.elsewhere import ElsewhereExecutor
+from tests.text_home import PETS, bring_tiny
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+LONG = RunSpec.of(task=TURNED, source=DIGITS, base="r-base", method=LoRASpec.of(), optim=short(epochs=200))
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return replace(settings, threads=1, checkpoint_seconds=0.05, executor="elsewhere")
+
+
+@pytest.fixture
+def lab(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setitem(EXECUTORS, "elsewhere", ElsewhereExecutor)
+    lab = Lab(settings)
+    lab.start()
+    yield lab
+    lab.close()
+
+
+def weights(lab: Lab, run: Run) -> str | None:
+    """SHA-256 of a run's trained weights."""
+    return weights_digest(lab.settings.runs / run.id, lab.store.files(run.id))
+
+
+def processes(lab: Lab) -> list[int]:
+    executor = lab.workers.executor
+    assert isinstance(executor, ElsewhereExecutor)
+    return [process.pid for process in executor.processes]
+
+
+def test_an_experiment_elsewhere_comes_to_the_files_that_threads_come_to(lab: Lab, settings: Settings) -> None:
+    files = []
+    for where in (lab, Lab(replace(settings, home=settings.home.with_name("other"), executor="threads"))):
+        if where is not lab:
+            where.start()
+        experiment = where.compare("rotation-45", "digits", None, short(), BOTH, range(3))
+        runs = finish(where, *experiment.runs)
+        assert [run.state for run in runs] == ["finished"] * 6, [run.cause for run in runs]
+        assert all(where.artifacts.verify(run.id).certified for run in runs if run.spec.adapter)
+        files.append([weights(where, run) for run in runs])
+        assert all(len(where.curve(run.id).step) == run.steps for run in runs)
+        if where is not lab:
+            where.close()
+    assert len(set(processes(lab))) == 3  # a base, a bank of each method
+    assert files[0] == files[1]
+
+
+def test_a_brought_network_and_peoples_own_texts_travel_with_the_job(lab: Lab, tmp_path: Path) -> None:
+    network = bring_tiny(lab, tmp_path / "tiny")
+    spec = RunSpec.of(method=LoRASpec.of(rank=2), network=network, task=PETS, optim=short(rate=0.001, batch_size=16))
+    (run,) = finish(lab, lab.launch(spec).id)
+    assert run.state == "finished", run.cause
+    assert lab.artifacts.verify(run.id).certified
+
+
+def test_stop_kill_and_resume_of_a_job_elsewhere(lab: Lab) -> None:
+    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
+    spec = LONG.but(base=base)
+    whole = lab.launch(spec.but(optim=short(epochs=60)))
+    wait_until(lambda: lab.store.checkpoint(whole.id) is not None)
+    os.kill(processes(lab)[-1], signal.SIGKILL)
+    (run,) = finish(lab, whole.id)
+    assert run.state == "interrupted"
+    assert run.cause == "The process that trained it was killed: resume the run to go on."
+    lab.resume([whole.id])
+    (run,) = finish(lab, whole.id)
+    assert run.resumed_step > 0
+    assert (run.state, run.cause) == ("finished", None)
+    assert lab.curve(whole.id).step.tolist() == list(range(1, run.steps + 1))
+    untouched = finish(lab, lab.launch(run.spec).id)[0]
+    assert weights(lab, untouched) == weights(lab, run)
+
+    id = lab.launch(spec).id
+    wait_until(lambda: lab.run(id).step > 0)
+    lab.stop(id)
+    (stopped,) = finish(lab, id)
+    assert stopped.state == "stopped"
+    assert 0 < stopped.step < stopped.steps
+    assert lab.artifacts.verify(id).certified
+
+
+def test_a_lab_that_closes_leaves_its_job_with_a_checkpoint(lab: Lab) -> None:
+    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
+    id = lab.launch(LONG.but(base=base)).id
+    wait_until(lambda: lab.run(id).step > 0)
+    lab.close()
+    again = Lab(lab.settings)
+    assert again.run(id).state == "interrupted"
+    assert again.store.checkpoint(id) is not None
+    again.store.close()
+
+
+def test_an_unknown_executor_is_refused_by_name(settings: Settings) -> None:
+    with pytest.raises(SpecError, match="no executor 'moon'; set LORA_LAB_EXECUTOR to one of: threads"):
+        Lab(replace(settings, executor="moon"))

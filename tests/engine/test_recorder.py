@@ -1,0 +1,63 @@
+"""What a job says is recorded, also later; a run whose files cannot be written fails alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from core.engine.jobs.run_files import NETWORK
+from core.engine.writes import Finish
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.run_spec import RunSpec
+from core.settings import Settings
+from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+
+
+@pytest.fixture
+def lab(settings: Settings) -> Iterator[Lab]:
+    lab = Lab(replace(settings, threads=1))
+    lab.start()
+    yield lab
+    lab.close()
+
+
+def test_a_run_whose_folder_cannot_be_made_fails_alone(lab: Lab) -> None:
+    base = finish(lab, lab.launch(PRETRAIN).id)[0]
+    lab.workers._claiming.acquire()
+    experiment = lab.fine_tune(base, TURNED, [(short(), FullSpec())], [0, 1])
+    (lab.settings.runs / experiment.runs[0]).write_text("where a folder should be")
+    lab.workers._claiming.release()
+    failed, finished = finish(lab, *experiment.runs)
+    assert failed.state == "failed"
+    assert "could not be read or written" in str(failed.cause)
+    assert finished.state == "finished"
+    assert finished.result
+    assert finished.result.bank == 2
+
+
+def test_an_end_that_the_store_cannot_take_waits_by_name_and_is_written_later(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.store, "finish", refuse)
+        id = lab.launch(PRETRAIN).id
+        wait_until(lambda: bool(lab.workers.writes.waiting))
+        (write,) = lab.workers.writes.waiting
+        assert isinstance(write, Finish)
+        assert (write.run.id, write.state) == (id, "finished")
+        assert lab.run(id).state == "running"
+    (run,) = finish(lab, id)
+    assert run.state == "finished"
+    assert run.result == write.result
+    assert lab.artifacts.path(id, NETWORK).exists()
+    assert not lab.workers.writes.waiting

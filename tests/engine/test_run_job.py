@@ -1,0 +1,204 @@
+"""Runs trained in a bank equal runs trained alone, with their own files, stops and failures."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from core.adapter import apply_adapter, read_adapter
+from core.data.catalog import Catalog
+from core.data.task_spec import TaskSpec
+from core.data.tasks import Tasks
+from core.engine.jobs import bank_run
+from core.engine.jobs.commands import Commands, Drop, Leave, Save, Stop
+from core.engine.jobs.job import Job, Member
+from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Reported, Saved
+from core.engine.jobs.predictions import PREDICTIONS
+from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_job import run_job
+from core.engine.jobs.supplies import Supplies
+from core.files import sha256_of
+from core.methods.lora import LoRASpec
+from core.networks.file import read_network
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
+from core.settings import Settings
+from core.training.evaluation import evaluate_both
+from core.training.events import StepLoss
+from core.training.sharing import bank_key
+from tests.conftest import DIGITS, TURNED, short
+
+PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=2, rate=0.001))
+LORA = RunSpec.of(task=TURNED, source=DIGITS, base="r-base", method=LoRASpec.of(), optim=short(epochs=2))
+
+
+@pytest.fixture
+def supplies(tmp_path: Path) -> Supplies:
+    """A base, and data."""
+    supplies = Supplies(Tasks(Catalog(Settings(tmp_path / "home"))), base=lambda run: tmp_path / run)
+    (tmp_path / "r-base").write_bytes(trained(supplies, PRETRAIN)[0].files[NETWORK])
+    return supplies
+
+
+def mixed() -> list[RunSpec]:
+    settings = [(4, 8.0, 0.005, 0), (16, 8.0, 0.001, 1), (2, 4.0, 0.01, 0)]
+    return [
+        LORA.but(method=LoRASpec.of(rank=rank, alpha=alpha), optim=short(epochs=2, rate=rate), seed=seed)
+        for rank, alpha, rate, seed in settings
+    ]
+
+
+def job_of(specs: Sequence[RunSpec], base: str | None = None) -> Job:
+    return Job(tuple(Member(f"r-{k}", spec) for k, spec in enumerate(specs)), base, threads=1)
+
+
+def trained(supplies: Supplies, *specs: RunSpec, base: str | None = None) -> list[Ended]:
+    """What each of these becomes in one job."""
+    messages = list(run_job(job_of(specs, base), supplies, Commands()))
+    ends = sorted((one for one in messages if isinstance(one, Ended)), key=lambda end: end.member)
+    assert len(ends) == len(specs), messages
+    return ends
+
+
+def losses(messages: Sequence[Message], member: int) -> list[float]:
+    found = []
+    for message in messages:
+        if isinstance(message, Reported) and message.member == member and isinstance(message.event, StepLoss):
+            found += message.event.losses.tolist()
+    return found
+
+
+def test_runs_of_a_bank_come_to_what_each_comes_to_alone(supplies: Supplies) -> None:
+    specs = mixed()
+    messages = list(run_job(job_of(specs), supplies, Commands()))
+    steps = {message.member: message.steps for message in messages if isinstance(message, Began)}
+    ends = {message.member: message for message in messages if isinstance(message, Ended)}
+    for k, spec in enumerate(specs):
+        own = losses(messages, k)
+        assert ends[k].result.bank == 3
+        assert ends[k].result.steps == steps[k] == len(own)
+        assert ends[k].files.keys() == {ADAPTER, PREDICTIONS}
+        assert ends[k].result.adapter_bytes == len(ends[k].files[ADAPTER])
+        alone = list(run_job(job_of([spec]), supplies, Commands()))
+        (single,) = (message.result for message in alone if isinstance(message, Ended))
+        assert single.bank == 1
+        assert single.accuracy == pytest.approx(ends[k].result.accuracy, abs=1.0)
+        np.testing.assert_allclose(losses(alone, 0), own, rtol=0.02, atol=0.02)
+        np.testing.assert_allclose(losses(alone, 0)[:20], own[:20], rtol=1e-4, atol=1e-5)
+
+
+def test_a_base_is_evaluated_once_for_all_runs_on_one_target(
+    supplies: Supplies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = sha256_of(tmp_path / "r-base")
+    evaluated = []
+
+    def evaluate(*args: Any) -> Any:
+        evaluated.append(args[1].spec)
+        return evaluate_both(*args)
+
+    monkeypatch.setattr(bank_run, "evaluate_both", evaluate)
+    other = LORA.but(task=TURNED.but(rotation=0.0))
+    full, lora, elsewhere = (
+        trained(supplies, spec, base=known)[0].result for spec in (LORA.but(method="full"), LORA, other)
+    )
+    assert evaluated == [TURNED, other.task]
+    assert full.accuracy_before == lora.accuracy_before != elsewhere.accuracy_before
+    assert full.source_accuracy_before == lora.source_accuracy_before == elsewhere.accuracy_before
+    unknown = trained(supplies, LORA)[0].result  # a file without a hash may change
+    assert len(evaluated) == 3
+    assert unknown.accuracy_before == lora.accuracy_before
+
+
+def test_one_stops_and_one_diverges_while_the_third_finishes(supplies: Supplies, tmp_path: Path) -> None:
+    specs = mixed()
+    specs[1] = specs[1].but(method=LoRASpec.of(alpha=4096, scaling="alpha"), optim=short(epochs=2, rate=1.0))
+    commands = Commands()
+    commands.send(Stop(0))
+    ends = [one for one in run_job(job_of(specs), supplies, commands) if isinstance(one, Ended | Failed | Left)]
+    first, other, last = sorted(ends, key=lambda end: end.member)
+    assert ends[0] is first
+    assert isinstance(first, Ended)
+    assert first.stopped
+    assert isinstance(last, Ended)
+    assert not last.stopped
+    if not isinstance(other, Ended):
+        assert isinstance(other, Failed)
+        assert "finite" in other.fault.cause
+    base = read_network(tmp_path / "r-base")
+    for end in (first, last):
+        network = apply_adapter(base, read_adapter(end.files[ADAPTER]))
+        with torch.no_grad():
+            assert torch.isfinite(network(torch.rand(4, 784))).all()
+
+
+def test_who_leaves_has_a_checkpoint_that_the_run_goes_on_from_bit_for_bit(supplies: Supplies) -> None:
+    spec = LORA.but(optim=short(epochs=20))
+    whole = trained(supplies, spec)[0]
+    commands, saved = Commands(), []
+    for message in run_job(job_of([spec]), supplies, commands):
+        if isinstance(message, Reported):
+            commands.send(Leave())
+        if isinstance(message, Saved):
+            saved.append(message)
+        last = message
+    assert last == Left(0)
+    assert 0 < saved[-1].step < whole.result.steps
+    rest = Job((Member("r-0", spec, saved[-1].content),), threads=1)
+    (end,) = (message for message in run_job(rest, supplies, Commands()) if isinstance(message, Ended))
+    assert end.files == whole.files
+
+
+def test_commands_name_the_members_that_they_are_for(supplies: Supplies) -> None:
+    commands, saved = Commands(), set()
+    for command in (Drop(1), Stop(2), Save()):
+        commands.send(command)
+    ends: dict[int, Message] = {}
+    for message in run_job(job_of(mixed()), supplies, commands):
+        match message:
+            case Saved(member):
+                saved.add(member)
+            case Ended(member) | Left(member) | Failed(member):
+                ends[member] = message
+    assert saved == {0, 1, 2}
+    assert isinstance(ends[0], Ended)
+    assert not ends[0].stopped
+    assert ends[1] == Left(1)
+    assert isinstance(ends[2], Ended)
+    assert ends[2].stopped
+
+
+def test_a_job_and_its_messages_can_be_sent_to_another_process(supplies: Supplies) -> None:
+    job = job_of([LORA])
+    sent = pickle.loads(pickle.dumps(job))
+    assert sent == job
+    for message in run_job(sent, supplies, Commands()):
+        assert type(pickle.loads(pickle.dumps(message))) is type(message)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        LORA.but(task=DIGITS),
+        LORA.but(base="r-other"),
+        LORA.but(optim=short(epochs=3)),
+        LORA.but(optim=short(epochs=2, batch_size=128)),
+        LORA.but(method="full"),
+        LORA.but(network=PerceptronSpec.of(num_hidden_1=64)),
+        LORA.but(source=TaskSpec.of(dataset="digits", rotation=5.0)),
+        LORA.but(device="cpu"),
+    ],
+)
+def test_runs_that_differ_in_what_a_bank_shares_are_told_apart(supplies: Supplies, other: RunSpec) -> None:
+    assert bank_key(other) != bank_key(LORA)
+    assert bank_key(LORA.but(seed=3, optim=short(epochs=2, rate=0.1, patience=1, keep="best"))) == bank_key(LORA)
+    first, second = run_job(job_of([LORA, other]), supplies, Commands())
+    assert isinstance(first, Failed)
+    assert isinstance(second, Failed)
+    assert first.fault.cause.endswith("train the others separately.")
