@@ -4,14 +4,20 @@ Every round asks each contender for the same rows once, in alternating order, so
 affects all alike; printed are medians over the rounds. Adapters are drawn at random for each row. PEFT answers a mixed
 batch with ``adapter_names=``, or row by row after ``set_adapter``. With fewer adapters, rows of a batch share some,
 which helps PEFT's mixed batch: it computes adapter by adapter.
+
+``--network minilm`` serves texts of 16 tokens. There every adapter of LoRA Lab has a head of its own, as one that was
+trained has; PEFT's adapters here have none, and so do less.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -19,24 +25,76 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from core.adapter import Card, adapter_bytes, read_adapter
+from core.data.examples import Batch
+from core.methods.heads import head_paths
+from core.methods.linear import is_linear
 from core.methods.lora import LoRASpec
-from core.methods.low_rank import add_lora
 from core.methods.merging import merged_copy
 from core.networks.fingerprint import base_fingerprint
+from core.networks.forward import forward
+from core.networks.library.networks import Networks
 from core.networks.perceptron import PerceptronSpec
 from core.serving.mixed import MixedNetwork
+from core.settings import Settings
 
-SPEC = LoRASpec.of(rank=4)
 ROUNDS = 15
-ROWS = {1: 200, 16: 640, 64: 1280}
-"""Rows per round and batch size."""
+TOKENS, CLASSES, WORDS = 16, 12, 30_000
+"""Of texts: tokens of each, classes, and numbers that tokens have."""
 
-Answer = Callable[[Tensor, Sequence[int]], Tensor]
+Answer = Callable[[Batch, Sequence[int]], Tensor]
 
 
-def trained(base: nn.Module, seed: int) -> nn.Module:
+@dataclass(frozen=True)
+class Subject:
+    """A base, adapters of it, and rows to answer."""
+
+    base: nn.Module
+    method: LoRASpec
+    draw: Callable[[int], Batch]
+    """Makes a batch of so many rows."""
+    rows: dict[int, int]
+    """Rows per round and batch size."""
+    adapters: int
+    """Adapters of LoRA Lab."""
+    peft: int
+    """Adapters of PEFT, and merged copies."""
+    rounds: int
+
+
+def perceptron() -> Subject:
+    """A perceptron with 1,000 adapters of rank 4 on all layers."""
+    return Subject(
+        PerceptronSpec.of().build(0).eval(),
+        LoRASpec.of(rank=4),
+        lambda size: {"pixels": torch.rand(size, 784)},
+        {1: 200, 16: 640, 64: 1280},
+        1000,
+        256,
+        ROUNDS,
+    )
+
+
+def minilm() -> Subject:
+    """MiniLM with 64 adapters of rank 8 on all linear layers."""
+    with tempfile.TemporaryDirectory() as home:
+        networks = Networks(Settings(Path(home)))
+        base = networks.start(networks.spec(networks.bring("minilm").digest, CLASSES), seed=0).eval()
+
+    def draw(size: int) -> Batch:
+        shape = size, TOKENS
+        ids = torch.randint(1000, WORDS, shape)
+        mask = torch.ones(shape, dtype=torch.int64)
+        return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+
+    return Subject(base, LoRASpec.of(rank=8), draw, {1: 8, 16: 32, 64: 64}, 64, 64, 5)
+
+
+SUBJECTS = {"perceptron": perceptron, "minilm": minilm}
+
+
+def trained(subject: Subject, seed: int) -> nn.Module:
     """The base with an adapter whose B is not zero."""
-    network = add_lora(copy.deepcopy(base), SPEC, torch.Generator().manual_seed(seed))
+    network = subject.method.prepare(copy.deepcopy(subject.base), torch.Generator().manual_seed(seed))
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.requires_grad:
@@ -44,105 +102,116 @@ def trained(base: nn.Module, seed: int) -> nn.Module:
     return network.eval()
 
 
-def ours(base: nn.Module, networks: Sequence[nn.Module], count: int) -> tuple[Answer, MixedNetwork]:
-    """LoRA Lab with ``count`` adapters, copies of a few."""
-    mark, probe = base_fingerprint(base), torch.rand(8, 784)
+def ours(subject: Subject) -> tuple[Answer, MixedNetwork]:
+    """LoRA Lab with all adapters, copies of a few."""
+    mark, probe = base_fingerprint(subject.base), subject.draw(4)
     files = [
-        read_adapter(adapter_bytes(network, SPEC, base_fingerprint=mark, card=Card("r", "b"), probe=probe))
-        for network in networks
+        read_adapter(
+            adapter_bytes(
+                trained(subject, seed), subject.method, base_fingerprint=mark, card=Card("r", "b"), probe=probe
+            )
+        )
+        for seed in range(8)
     ]
-    mixed = MixedNetwork(base, lambda name: files[int(name) % len(files)], 2**30)
-    for start in range(0, count, 64):
-        names = [str(number) for number in range(start, min(count, start + 64))]
-        mixed.answer({"pixels": torch.rand(len(names), 784)}, names)
-    return lambda x, names: mixed.answer({"pixels": x}, [str(name) for name in names]), mixed
+    mixed = MixedNetwork(subject.base, lambda name: files[int(name) % len(files)], 2**30)
+    for start in range(0, subject.adapters, 64):
+        names = [str(number) for number in range(start, min(subject.adapters, start + 64))]
+        mixed.answer(subject.draw(len(names)), names)
+    return lambda batch, names: mixed.answer(batch, [str(name) for name in names]), mixed
 
 
-def peft_of(base: nn.Module, networks: Sequence[nn.Module]) -> tuple[Answer, Answer]:
+def peft_of(subject: Subject) -> tuple[Answer, Answer]:
     """PEFT in a mixed batch, and row by row."""
-    config = LoraConfig(r=SPEC.rank, lora_alpha=SPEC.alpha, target_modules=["layers.0", "layers.2", "layers.4"])
-    model = get_peft_model(copy.deepcopy(base), config, adapter_name="0")
-    for number in range(1, len(networks)):
+    heads = tuple(head_paths(subject.base))
+    layers = [
+        path for path, module in subject.base.named_modules() if is_linear(module) and not path.startswith(heads or "-")
+    ]
+    config = LoraConfig(r=subject.method.rank, lora_alpha=subject.method.alpha, target_modules=layers)
+    model = get_peft_model(copy.deepcopy(subject.base), config, adapter_name="0")
+    for number in range(1, subject.peft):
         model.add_adapter(str(number), config)
     model.eval()
-    names = [str(number) for number in range(len(networks))]
 
-    def mixed(x: Tensor, wanted: Sequence[int]) -> Tensor:
+    def asked(batch: Batch, **more: Sequence[str]) -> Tensor:
+        inputs = {"x": batch["pixels"]} if "pixels" in batch else batch
         with torch.no_grad():
-            found: Tensor = model(x, adapter_names=[names[number % len(names)] for number in wanted])
-        return found
+            found = model(**inputs, **more)
+        return found if isinstance(found, Tensor) else found.logits
 
-    def switching(x: Tensor, wanted: Sequence[int]) -> Tensor:
+    def mixed(batch: Batch, wanted: Sequence[int]) -> Tensor:
+        return asked(batch, adapter_names=[str(number % subject.peft) for number in wanted])
+
+    def switching(batch: Batch, wanted: Sequence[int]) -> Tensor:
         found = []
-        for row, number in zip(x, wanted, strict=True):
-            model.set_adapter(names[number % len(names)])
-            with torch.no_grad():
-                found.append(model(row[None]))
+        for row, number in enumerate(wanted):
+            model.set_adapter(str(number % subject.peft))
+            found.append(asked({name: tensor[row : row + 1] for name, tensor in batch.items()}))
         return torch.cat(found)
 
     return mixed, switching
 
 
-def merged_of(networks: Sequence[nn.Module]) -> Answer:
+def merged_of(subject: Subject) -> Answer:
     """One merged copy of the network per adapter, row by row."""
-    copies = [merged_copy(network) for network in networks]
+    copies = [merged_copy(trained(subject, seed)) for seed in range(min(subject.peft, 64))]
 
-    def answer(x: Tensor, wanted: Sequence[int]) -> Tensor:
+    def answer(batch: Batch, wanted: Sequence[int]) -> Tensor:
         with torch.no_grad():
-            return torch.cat([copies[number % len(copies)](row[None]) for row, number in zip(x, wanted, strict=True)])
+            return torch.cat(
+                [
+                    forward(copies[number % len(copies)], {name: tensor[k : k + 1] for name, tensor in batch.items()})
+                    for k, number in enumerate(wanted)
+                ]
+            )
 
     return answer
 
 
-def alone(base: nn.Module) -> Answer:
+def alone(subject: Subject) -> Answer:
     """The base, which has no adapter."""
 
-    def answer(x: Tensor, wanted: Sequence[int]) -> Tensor:
+    def answer(batch: Batch, wanted: Sequence[int]) -> Tensor:
         with torch.no_grad():
-            found: Tensor = base(x)
-        return found
+            return forward(subject.base, batch)
 
     return answer
 
 
-def timed(answer: Answer, batches: Sequence[tuple[Tensor, Sequence[int]]]) -> float:
+def timed(answer: Answer, batches: Sequence[tuple[Batch, Sequence[int]]]) -> float:
     """Seconds for all batches."""
     start = time.perf_counter()
-    for x, wanted in batches:
-        answer(x, wanted)
+    for batch, wanted in batches:
+        answer(batch, wanted)
     return time.perf_counter() - start
 
 
 def main() -> None:
     """Measure, and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--adapters", type=int, default=1000, help="adapters of LoRA Lab (default: 1000)")
-    parser.add_argument("--peft", type=int, default=256, help="adapters of PEFT and merged copies (default: 256)")
+    parser.add_argument("--network", choices=list(SUBJECTS), default="perceptron", help="the base")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
-    base = PerceptronSpec.of().build(0).eval()
-    networks = [trained(base, seed) for seed in range(options.peft)]
-    our, mixed = ours(base, networks, options.adapters)
-    in_one_batch, switching = peft_of(base, networks)
+    subject = SUBJECTS[options.network]()
+    our, mixed = ours(subject)
+    in_one_batch, switching = peft_of(subject)
     contenders = {
         "LoRA Lab": our,
         "PEFT, mixed batch": in_one_batch,
         "PEFT, set_adapter per row": switching,
-        "merged copies": merged_of(networks),
-        "base alone": alone(base),
+        "merged copies": merged_of(subject),
+        "base alone": alone(subject),
     }
-    print(f"{options.adapters} adapters of rank 4 in memory, {mixed.use.nbytes / 2**20:.0f} MiB.\n")
+    held = mixed.use.nbytes / 2**20
+    print(f"{subject.adapters} adapters of rank {subject.method.rank} in memory, {held:.0f} MiB.\n")
     print("| rows per batch | " + " | ".join(contenders) + " |\n| --- |" + " --- |" * len(contenders))
-    for size, rows in ROWS.items():
-        batches = [
-            (torch.rand(size, 784), torch.randint(options.adapters, (size,)).tolist()) for _ in range(rows // size)
-        ]
+    for size, rows in subject.rows.items():
+        batches = [(subject.draw(size), torch.randint(subject.adapters, (size,)).tolist()) for _ in range(rows // size)]
         few = batches[:4]
         seconds: dict[str, list[float]] = {name: [] for name in contenders}
         order = list(contenders)
-        for _ in range(ROUNDS):
+        for _ in range(subject.rounds):
             for name in order:
                 slow = name == "PEFT, set_adapter per row"
                 taken = timed(contenders[name], few if slow else batches)

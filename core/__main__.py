@@ -1,6 +1,7 @@
 """The command line of LoRA Lab: ``python -m core``.
 
-Its commands are ``compare``, ``grow``, ``report``, ``run``, ``serve``, ``time``, ``verify`` and ``restore``.
+Its commands are ``compare``, ``grow``, ``report``, ``run``, ``restore``, ``time``, ``serve``, ``verify``, ``export``,
+``jobs``, ``job`` and ``collect``.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from core.cli import compare, grow, report, restore, run, serve, step_time, verify
+from core.cli import compare, export, grow, jobs, report, restore, run, serve, step_time, verify
 from core.errors import LabError
 from core.signals import Signalled, raised
 
-COMMANDS = (compare, grow, report, run, restore, step_time, serve, verify)
+COMMANDS = (compare, grow, report, run, restore, step_time, serve, verify, export, jobs)
 """Modules of the commands, in the order of the help."""
 
 KEPT = (

@@ -99,6 +99,14 @@ class ServingBusyError(LabError, RuntimeError):
         super().__init__("Too many rows are waiting to be answered: send this request again in a second.")
 
 
+class ParcelError(LabError, ValueError):
+    """A file of jobs or results is damaged or of other runs, or cannot be made."""
+
+
+class ExportError(LabError, ValueError):
+    """A network cannot be written for another tool, or the tool computes something else with it."""
+
+
 class BaseMismatchError(AdapterError):
     """An adapter was trained on a different base."""
 

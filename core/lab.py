@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from torch import nn
 
@@ -22,11 +21,14 @@ from core.data.views.text import TextPreview
 from core.data.views.text import preview as text_preview
 from core.engine.artifacts import Artifacts
 from core.engine.estimates import Estimates
+from core.engine.exports import Exports
 from core.engine.forecast import Forecast
 from core.engine.jobs.registry import executor_named
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.supplies import Supplies
 from core.engine.launcher import Launcher
+from core.engine.origin import Origins
+from core.engine.parcels import Parcels
 from core.engine.processes import Process, living
 from core.engine.recipe import Recipe, weights_digest
 from core.engine.step_timer import StepTimer
@@ -59,7 +61,9 @@ class Lab(Launcher):
     """One home folder, opened by this process.
 
     Methods launch (:class:`core.engine.launcher.Launcher`), follow and control runs. Everything else is a part with
-    methods of its own: :attr:`search`, :attr:`notes`, :attr:`artifacts` (files of runs), :attr:`usage` (disk space),
+    methods of its own: :attr:`search`, :attr:`notes`, :attr:`artifacts` (files of runs),
+    :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter), :attr:`parcels`
+    (runs that are trained elsewhere), :attr:`usage` (disk space),
     :attr:`estimates` (time and memory), :attr:`timer` (time of a step), :attr:`predictor` (answers with adapters),
     :attr:`catalog` (datasets), :attr:`tasks`, :attr:`downloads`, :attr:`networks` (brought ones) and :attr:`arrivals`
     (networks that arrive in the background). Only tests use the store and the workers directly.
@@ -82,6 +86,8 @@ class Lab(Launcher):
         self.search = Search(self.store)
         self.notes = RunNotes(self.store, settings.home)
         self.artifacts = Artifacts(self.store, settings.runs, self.networks)
+        self.origins = Origins(self.store, self.artifacts, self.networks)
+        self.exports = Exports(settings, self.store, self.artifacts, self.catalog, self.tasks)
         self.usage = DiskUsage(settings, self.store, self.tasks)
         self.estimates = Estimates(settings, self.store, self.tasks)
         self._copies = Copies(self.store, settings.runs, self.owner)
@@ -92,6 +98,7 @@ class Lab(Launcher):
         self._unlisted: list[str] = []
         supplies = Supplies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
         executor = executor_named(settings.executor, supplies)
+        self.parcels = Parcels(settings, self.store, self.tasks, supplies, self._copies, self.owner)
         self.workers = Workers(settings, self.store, self._copies, self.tasks, executor, self.owner, self._trim)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 
@@ -295,14 +302,6 @@ class Lab(Launcher):
         """
         reader = self.networks.reader(network.brought or "")
         return text_preview(task, dataset or self.catalog.load(task.dataset), reader, batch)
-
-    def pretrained(self, id: str) -> Path:
-        """The network of a run as a zip for transformers; see :meth:`core.engine.artifacts.Artifacts.pretrained`.
-
-        Raises:
-            LabError: a file or the dataset is gone, or the network is not one that was brought.
-        """
-        return self.artifacts.pretrained(id, self.catalog.load(self.run(id).spec.task.dataset).class_names)
 
     def base_for(self, base: Run | NetworkSpec, adapter: bytes) -> nn.Module:
         """The network to try an adapter file on; one that was brought has as many outputs as the head in the file.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from cachetools import LRUCache
 
 from core.data.dataset import Dataset
+from core.data.sources.own import OwnDatasets
 from core.data.sources.registry import SOURCES, SourceFactory
 from core.data.sources.source import DatasetInfo, Revision, Source
 from core.errors import DatasetError
@@ -90,6 +91,25 @@ class Catalog:
             if source.kind == dataset.kind:
                 source.keep(dataset, name)
                 return source.info(name)
+        raise DatasetError(f"A dataset of kind {dataset.kind!r} cannot be saved.")
+
+    def comes_along(self, name: str) -> bool:
+        """Whether a dataset is on every machine that has LoRA Lab. Raises: DatasetError: there is none of that name."""
+        return self._source(name).comes_along
+
+    def as_file(self, name: str) -> tuple[str, bytes]:
+        """A dataset as a file like those of uploaded ones.
+
+        Returns:
+            The file's name and content.
+
+        Raises:
+            DatasetError: see :meth:`load`; or no uploaded dataset can be of its kind.
+        """
+        dataset = self.load(name)
+        for source in self._own():
+            if isinstance(source, OwnDatasets) and source.kind == dataset.kind:
+                return f"{name}{source.ending}", source.content(dataset)
         raise DatasetError(f"A dataset of kind {dataset.kind!r} cannot be saved.")
 
     def remove(self, name: str) -> None:

@@ -42,13 +42,18 @@ Queued = list[tuple[str, RunSpec]]
 
 
 @dataclass(frozen=True)
-class Growth:
-    """What has to be trained for an experiment to have certain settings with certain seeds."""
+class Planned:
+    """Runs of an experiment that are to be trained: their specs are made once, shown to people, and queued."""
 
     runs: tuple[RunSpec, ...]
-    """Specs of the runs that are missing, ordered by seed."""
-    bases: tuple[tuple[str, RunSpec], ...]
+    """Their specs, ordered by seed."""
+    bases: tuple[tuple[str, RunSpec], ...] = ()
     """Ids and specs of the bases that must be trained before them."""
+
+    @property
+    def specs(self) -> list[RunSpec]:
+        """Specs of all, the bases first."""
+        return [*(spec for _, spec in self.bases), *self.runs]
 
 
 class Launcher:
@@ -95,6 +100,24 @@ class Launcher:
 
     # Experiments
 
+    def queue(self, planned: Planned, name: str = "", trim: bool = False) -> Experiment:
+        """Queue a new experiment.
+
+        Args:
+            planned: by :meth:`planned` or :meth:`comparison`, and not queued before.
+            name: title of the experiment; empty for :func:`core.wording.experiments.experiment_name`.
+            trim: whether only the networks of chosen settings are kept once all runs have ended; adapters always are.
+
+        Raises:
+            LabError: a dataset is missing, or the queue is full; nothing was queued.
+        """
+        members = [(_new_id("r"), spec) for spec in planned.runs]
+        title = name or experiment_name(planned.runs)
+        base = planned.runs[0].base or ""
+        experiment = Experiment(_new_id("e"), title, time.time(), base, tuple(id for id, _ in members), trim)
+        self._queue([*planned.bases, *members], experiment)
+        return experiment
+
     def fine_tune(
         self,
         base: Run | NetworkSpec,
@@ -106,38 +129,40 @@ class Launcher:
         own_bases: bool = False,
         trim: bool = False,
     ) -> Experiment:
-        """Queue an experiment: every arm with every seed, on one task.
+        """Plan an experiment, and queue it; see :meth:`planned` and :meth:`queue`.
+
+        Raises:
+            LabError: a spec is not valid, the dataset is missing, or the queue is full; nothing was queued.
+        """
+        return self.queue(self.planned(base, task, arms, seeds, device, own_bases), name, trim)
+
+    def planned(
+        self,
+        base: Run | NetworkSpec,
+        task: TaskSpec,
+        arms: Sequence[Setting],
+        seeds: Sequence[int],
+        device: Device = "auto",
+        own_bases: bool = False,
+    ) -> Planned:
+        """Plan an experiment: every arm with every seed, on one task.
 
         Args:
             base: a pretrain run, finished or not; or a network that somebody brought, to fine-tune it as it is.
             task: what to fine-tune on.
             arms: training settings and method of each.
             seeds: one run per arm and seed.
-            name: title of the experiment; empty for :func:`core.wording.experiments.experiment_name`.
             device: where to train.
             own_bases: whether each seed starts from its own base, pretrained like this one with that seed.
-            trim: whether only the networks of chosen settings are kept once all runs have ended; adapters always are.
-
-        Raises:
-            LabError: a spec is not valid, the dataset is missing, or the queue is full; nothing was queued.
-        """
-        if own_bases and isinstance(base, Run):
-            bases, new = self._bases(base.spec, seeds)
-            return self._launch(new, arm_specs(bases, base.spec, task, arms, seeds, device), name, trim)
-        return self._launch([], self.specs_from(base, task, arms, seeds, device), name, trim)
-
-    def specs_from(
-        self, base: Run | NetworkSpec, task: TaskSpec, arms: Sequence[Setting], seeds: Sequence[int], device: Device
-    ) -> list[RunSpec]:
-        """What :meth:`fine_tune` would queue where all runs start from one base.
 
         Raises:
             LabError: a spec is not valid, or there is no such dataset.
         """
-        if isinstance(base, Run):
-            return arm_specs(base.id, base.spec, task, arms, seeds, device)
-        network = base.but(num_classes=self.catalog.info(task.dataset).num_classes)
-        return arm_specs(None, network, task, arms, seeds, device)
+        if not isinstance(base, Run):
+            network = base.but(num_classes=self.catalog.info(task.dataset).num_classes)
+            return Planned(tuple(arm_specs(None, network, task, arms, seeds, device)))
+        bases, new = self._bases(base.spec, seeds) if own_bases else (base.id, [])
+        return Planned(tuple(arm_specs(bases, base.spec, task, arms, seeds, device)), tuple(new))
 
     def compare(
         self,
@@ -153,31 +178,14 @@ class Launcher:
         shots: int | None = None,
         length: int | None = None,
     ) -> Experiment:
-        """Queue a base, or one per seed, and an experiment on it.
-
-        A base that was trained with the same spec before is reused.
-
-        Args:
-            preset: name of a preset.
-            source: dataset to pretrain on.
-            target: dataset to fine-tune on, where the preset needs another one.
-            pretraining: how the base is trained.
-            arms: training settings and method of each.
-            seeds: one run per arm and seed.
-            device: where to train.
-            own_bases: whether each seed starts from its own base.
-            network: which one to pretrain, with as many outputs as the datasets need; None for the first family of
-                :data:`core.networks.registry.FAMILIES`.
-            shots: training examples per class of the target; None for those of the preset.
-            length: longest input of both tasks, in tokens; None for :func:`core.run_spec.default_length`.
+        """Plan a base, or one per seed, and an experiment on it; and queue what has to be trained.
 
         Raises:
             LabError: see :meth:`fine_tune`; nothing was queued.
         """
-        asked = self.comparison(
-            preset, source, target, pretraining, arms, seeds, device, own_bases, network, shots, length
+        return self.queue(
+            self.comparison(preset, source, target, pretraining, arms, seeds, device, own_bases, network, shots, length)
         )
-        return self._launch(*asked)
 
     def comparison(
         self,
@@ -192,8 +200,22 @@ class Launcher:
         network: NetworkSpec | None = None,
         shots: int | None = None,
         length: int | None = None,
-    ) -> tuple[Queued, list[RunSpec]]:
-        """What :meth:`compare` would queue: the bases that are missing, and the specs of the experiment.
+    ) -> Planned:
+        """Plan a base, or one per seed, and an experiment on it. A base with the same spec is reused.
+
+        Args:
+            preset: name of a preset.
+            source: dataset to pretrain on.
+            target: dataset to fine-tune on, where the preset needs another one.
+            pretraining: how the base is trained.
+            arms: training settings and method of each.
+            seeds: one run per arm and seed.
+            device: where to train.
+            own_bases: whether each seed starts from its own base.
+            network: which one to pretrain, with as many outputs as the datasets need; None for the first family of
+                :data:`core.networks.registry.FAMILIES`.
+            shots: training examples per class of the target; None for those of the preset.
+            length: longest input of both tasks, in tokens; None for :func:`core.run_spec.default_length`.
 
         Raises:
             LabError: a spec is not valid, or a dataset is missing.
@@ -214,7 +236,7 @@ class Launcher:
         )
         bases, new = self._bases(spec, seeds if own_bases else [spec.seed])
         starts = bases if own_bases else bases[spec.seed]
-        return new, arm_specs(starts, spec, target_task, arms, seeds, device)
+        return Planned(tuple(arm_specs(starts, spec, target_task, arms, seeds, device)), tuple(new))
 
     def find_experiment(self, specs: Sequence[RunSpec]) -> Experiment | None:
         """The newest experiment that has, or will have, a result for each of these specs."""
@@ -242,7 +264,7 @@ class Launcher:
 
     def growth(
         self, experiment: Experiment, arms: Sequence[Setting], seeds: Sequence[int], again: bool = False
-    ) -> Growth:
+    ) -> Planned:
         """What is missing for an experiment to have each of these arms with each of these seeds.
 
         An arm with a seed is missing if no run of the experiment has both. A run counts while it is queued, running or
@@ -278,7 +300,7 @@ class Launcher:
         there = {(run.spec.arm, run.spec.seed) for run in members if run.state not in ended}
         missing = tuple(spec for spec in specs if (spec.arm, spec.seed) not in there)
         needed = {spec.base for spec in missing}
-        return Growth(missing, tuple((id, spec) for id, spec in new if id in needed))
+        return Planned(missing, tuple((id, spec) for id, spec in new if id in needed))
 
     def grow(
         self, experiment: Experiment, arms: Sequence[Setting], seeds: Sequence[int], again: bool = False
@@ -339,15 +361,6 @@ class Launcher:
         known = {seed: self.find_base(own) or coming.get(own) for seed, own in specs.items()}
         ids = {seed: base.id if base else _new_id("r") for seed, base in known.items()}
         return ids, [(ids[seed], specs[seed]) for seed, base in known.items() if base is None]
-
-    def _launch(self, before: Queued, specs: list[RunSpec], name: str = "", trim: bool = False) -> Experiment:
-        """Queue new bases and the runs of an experiment, all or none."""
-        members = [(_new_id("r"), spec) for spec in specs]
-        base = specs[0].base or ""
-        title = name or experiment_name(specs)
-        experiment = Experiment(_new_id("e"), title, time.time(), base, tuple(id for id, _ in members), trim)
-        self._queue([*before, *members], experiment)
-        return experiment
 
     def _queue(self, runs: Queued, experiment: Experiment | None = None, before: Experiment | None = None) -> None:
         """Check and queue runs; see :meth:`core.store.store.Store.add`."""

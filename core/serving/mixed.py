@@ -37,7 +37,12 @@ class MixedLinear(nn.Module):
                     "The adapted layers of this architecture read more than the rows: load each adapter with PEFT."
                 )
             inputs, outputs = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
-            self.rows.add(inputs, outputs, self.linear.bias, self.selected.spread(len(inputs) // len(x)))
+            tokens = len(inputs) // len(x)
+            if tokens > 1 and self.selected.is_even:
+                shape = len(x), tokens, -1
+                self.rows.add_tokens(inputs.view(shape), outputs.view(shape), self.linear.bias, self.selected)
+            else:
+                self.rows.add(inputs, outputs, self.linear.bias, self.selected.spread(tokens))
         return y
 
 

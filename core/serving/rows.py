@@ -3,6 +3,8 @@
 An adapter of rank r is r rows of A, of shape (in,) each, and r rows of B, of shape (out,) each, at the same places in
 every layer. For a batch, the product x A is a sampled product: of all products of the batch's rows with all rows of A,
 only those are computed that are wanted. The product with B is a weighted sum of rows of B. Neither copies an adapter.
+Where a row of the batch has several tokens, all of them share its adapter: then both are products of small matrices,
+for which the adapter's rows are gathered once for all tokens.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate, chain
 
 import torch
@@ -23,6 +26,12 @@ with warnings.catch_warnings():
 
 FIRST_ROWS = 64
 """Number of rows that there is room for at first; the room is doubled when it is full."""
+
+ZERO = 0
+"""The place whose rows are zeros: no adapter has it."""
+
+UNEVEN = 4
+"""Ratio of the largest rank of a batch to the mean rank, up to which smaller adapters are filled up with zeros."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +73,19 @@ class Selection:
     """(k, places) sparse: the entries of the product with all rows of A that are computed."""
     _spread: dict[int, Selection] = field(default_factory=dict, repr=False)
 
+    @cached_property
+    def padded(self) -> Tensor:
+        """(k, ranks) places of each adapter's rows, filled up with :data:`ZERO`."""
+        counts = torch.diff(self.wanted.crow_indices())
+        found = torch.full((len(counts), int(counts.max())), ZERO)
+        found[torch.arange(found.shape[1]) < counts[:, None]] = self.columns
+        return found
+
+    @cached_property
+    def is_even(self) -> bool:
+        """Whether the ranks are similar enough for :attr:`padded` to be small."""
+        return self.padded.numel() <= UNEVEN * len(self.columns)
+
     def spread(self, tokens: int) -> Selection:
         """The same for inputs that have several rows, one per token, for each row of the batch."""
         if tokens == self.tokens:
@@ -87,17 +109,16 @@ class Places:
     """Where the rows of each adapter are, in every layer alike. Not thread-safe."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = FIRST_ROWS
         """Number of places there are."""
-        self._free: list[int] = []
+        self._free = [place for place in range(FIRST_ROWS) if place != ZERO]
         self._of: dict[str, list[int]] = {}
 
     def take(self, name: str, rank: int) -> Tensor:
         """Find places for an adapter. Args: name: of its own; rank: number of places."""
         while len(self._free) < rank:
-            more = max(FIRST_ROWS, self.count)
-            self._free += range(self.count, self.count + more)
-            self.count += more
+            self._free += range(self.count, 2 * self.count)
+            self.count *= 2
         self._of[name] = [self._free.pop() for _ in range(rank)]
         return torch.tensor(self._of[name])
 
@@ -132,6 +153,8 @@ class Rows:
         self._B = torch.zeros(0, out_features)
         self._gains: dict[str, Tensor] = {}
         self._shifts: dict[str, Tensor] = {}
+        self._rank = 0
+        """Largest rank of an adapter here so far."""
 
     def put(self, name: str, places: Tensor, count: int, terms: Terms | None) -> None:
         """Hold an adapter.
@@ -149,6 +172,7 @@ class Rows:
         if terms is not None:
             own = places[: len(terms.A)]
             self._A[own], self._B[own] = terms.A, terms.B
+            self._rank = max(self._rank, len(own))
             if terms.gain is not None:
                 self._gains[name] = terms.gain
             if terms.shift is not None:
@@ -176,6 +200,33 @@ class Rows:
             added += gains * (plain if bias is None else plain - bias)
         if (shifts := _by_row(selected, self._shifts, y.shape[1])) is not None:
             added += shifts
+        if selected.rows is None:
+            y += added
+        else:
+            y.index_add_(0, selected.rows, added)
+
+    def add_tokens(self, x: Tensor, y: Tensor, bias: Tensor | None, selected: Selection) -> None:
+        """The same where a row of the batch has several tokens.
+
+        Args:
+            x: (n, tokens, in) input of the layer.
+            y: (n, tokens, out) output of the layer without adapters.
+            bias: (out,) of the layer.
+            selected: which rows of the batch have which adapter.
+        """
+        inputs = x if selected.rows is None else x[selected.rows]
+        places = selected.padded[:, : self._rank]
+        weights, B = torch.bmm(inputs, self._A[places].transpose(1, 2)), self._B[places]
+        gains, shifts = (_by_row(selected, known, y.shape[2]) for known in (self._gains, self._shifts))
+        if gains is None and shifts is None and selected.rows is None:
+            y.baddbmm_(weights, B)
+            return
+        added = torch.bmm(weights, B)
+        if gains is not None:
+            plain = y if selected.rows is None else y[selected.rows]
+            added += gains[:, None] * (plain if bias is None else plain - bias)
+        if shifts is not None:
+            added += shifts[:, None]
         if selected.rows is None:
             y += added
         else:

@@ -55,12 +55,23 @@ def evaluate(
     return judge(predict(network, examples, look), examples.labels, classes)
 
 
-def predict(network: Callable[..., Tensor], examples: Examples, look: Callable[[], None] = lambda: None) -> Tensor:
-    """Logits of examples, (n, outputs), computed :func:`batch_of` examples at a time, in evaluation mode.
+def predict(
+    network: Callable[..., Tensor],
+    examples: Examples,
+    look: Callable[[], None] = lambda: None,
+    size: int | None = None,
+) -> Tensor:
+    """Logits of examples, (n, outputs), in evaluation mode.
 
     Batches of a family that takes few at a time are computed on as many threads at once as torch uses here.
+
+    Args:
+        network: see :func:`evaluate`.
+        examples: what to compute them for.
+        look: called before each batch; an exception from it ends the work.
+        size: examples at a time; None for :func:`batch_of`.
     """
-    size, order = batch_of(network), examples.by_length()
+    size, order = batch_of(network) if size is None else size, examples.by_length()
     slices = [slice(start, start + size) for start in range(0, max(len(examples), 1), size)]
     threads = torch.get_num_threads() if examples.labels.device.type == "cpu" and size < BATCH else 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from core.data.task import EvaluationPart
 from core.training.autograd import AutogradStepper
 from core.training.checkpoint import Learnt
 from core.training.evaluation import Evaluation
-from core.training.side_by_side import side_by_side
+from core.training.side_by_side import pool_of, side_by_side
 
 
 class OneByOne:
@@ -32,6 +33,7 @@ class OneByOne:
         self._orders = [orders.index(seed) for seed in self.seeds]
         self._ended: set[int] = set()
         self._threads = 1
+        self._pool: ThreadPoolExecutor | None = None
 
     def advance(self, rows: Tensor) -> Tensor:
         losses = torch.full((rows.shape[1], self.members), math.nan, device=self.device)
@@ -48,7 +50,7 @@ class OneByOne:
 
     def _each(self, work: Callable[[int], None]) -> None:
         """Do some work for every member in training."""
-        side_by_side(work, self._active(), self._threads)
+        side_by_side(work, self._active(), self._threads, pool=self._pool)
 
     def _active(self) -> list[int]:
         return [member for member in range(self.members) if member not in self._ended]
@@ -60,6 +62,7 @@ class OneByOne:
     def use_threads(self, count: int, slowest: float = math.inf) -> None:
         """Train as many members at once, each on one thread; a single member splits its products."""
         self._threads = min(count, self.members)
+        self._pool = pool_of(self._threads) if self._threads > 1 else None
         for stepper in self._steppers:
             stepper.use_threads(1 if self.members > 1 else count, slowest)
 

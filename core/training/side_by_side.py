@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from typing import TypeVar
 
 import torch
@@ -12,8 +13,17 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
+def pool_of(threads: int) -> ThreadPoolExecutor:
+    """Threads that each compute on one core; they end with the pool."""
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+
 def side_by_side(
-    work: Callable[[Item], Found], items: Sequence[Item], threads: int, look: Callable[[], None] = lambda: None
+    work: Callable[[Item], Found],
+    items: Sequence[Item],
+    threads: int,
+    look: Callable[[], None] = lambda: None,
+    pool: ThreadPoolExecutor | None = None,
 ) -> list[Found]:
     """Do some work for every item; on one thread, the caller's.
 
@@ -26,6 +36,8 @@ def side_by_side(
         threads: number of threads.
         look: called on the caller's thread while the work goes on; an exception from it ends the work after the items
             that are being worked on.
+        pool: the threads, from :func:`pool_of`; None starts some for this call. What is done again and again keeps
+            them: memory that a thread has freed, it uses again.
 
     Returns:
         What the work gave for each item, in their order.
@@ -36,8 +48,8 @@ def side_by_side(
             look()
             found.append(work(item))
         return found
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        jobs = [pool.submit(work, item) for item in items]
+    with nullcontext(pool) if pool else pool_of(threads) as used:
+        jobs = [used.submit(work, item) for item in items]
         try:
             found = []
             for job in jobs:
@@ -47,3 +59,4 @@ def side_by_side(
         finally:
             for job in jobs:
                 job.cancel()
+            wait(jobs)

@@ -86,8 +86,8 @@ def experiment_of(lab: Lab, seeds: int, shots: int) -> Experiment:
         *("split", "definitions", None, default_optim(PretrainSpec, network)),
         *(tuned_arms(arms, TuneSpec.of(rates=RATES)), range(seeds)),
     )
-    specs = lab.comparison(*asked, network=network, shots=shots)[1]
-    experiment = lab.find_experiment(specs) or lab.compare(*asked, network=network, shots=shots)
+    planned = lab.comparison(*asked, network=network, shots=shots)
+    experiment = lab.find_experiment(planned.runs) or lab.queue(planned)
     follow(lab, experiment.runs)
     return experiment
 

@@ -7,7 +7,6 @@ import json
 import streamlit as st
 
 from core.adapter.archive import CARD, read_entries
-from core.engine.artifacts import MERGED
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError
 from core.lab import current
@@ -17,6 +16,7 @@ from core.store.record import Result, Run
 from core.wording.numbers import bytes_text, count_text, percent
 from pages.adapters.blend import blend_adapters
 from pages.adapters.upload import upload_adapter
+from pages.shared.exports import export_files
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import pick, task_text, when
@@ -78,26 +78,6 @@ def show(run: Run, result: Result) -> None:
                 on_click="ignore",
                 key="adapter-download",
             )
-            st.download_button(
-                "Merged network",
-                lambda: lab.artifacts.read(run.id, MERGED),
-                f"{run.id}-merged.safetensors",
-                icon=":material/download:",
-                on_click="ignore",
-                help="The base with the adapter added to its weights: an ordinary network.",
-                key="merged-download",
-            )
-            if run.spec.network.brought is not None:
-                st.download_button(
-                    "Merged, for transformers",
-                    lambda: lab.pretrained(run.id).read_bytes(),
-                    f"{run.id}-merged.zip",
-                    "application/zip",
-                    icon=":material/download:",
-                    on_click="ignore",
-                    help="A folder with config, tokenizer and weights, which from_pretrained reads without PEFT.",
-                    key="pretrained-download",
-                )
             if run.spec.base is None:
                 link("networks", "Base: a network that was brought")
             else:
@@ -118,6 +98,8 @@ def show(run: Run, result: Result) -> None:
         show_certificate(run)
     with loading:
         show_loading(run)
+    st.subheader("Merged, for other tools")
+    export_files(lab, run)
 
 
 def show_certificate(run: Run) -> None:

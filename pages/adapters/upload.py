@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.adapter import read_adapter
 from core.adapter.archive import MAX_UPLOAD
 from core.data.task_spec import TaskSpec
 from core.engine.trial import Trial, evaluate_adapter, merged_with
@@ -17,6 +18,9 @@ from pages.shared.literal import literal
 from pages.shared.pickers import base_picker
 from pages.shared.task_form import task_form
 
+SEEN = "adapter-seen"
+"""Session state key: the file whose base was looked for."""
+
 
 def upload_adapter(lab: Lab) -> None:
     """Draw the form for a base, an adapter file and an optional second task, and the results."""
@@ -24,12 +28,15 @@ def upload_adapter(lab: Lab) -> None:
         "Upload an adapter zip from LoRA Lab, or a zip of the folder that PEFT saved for the same network. It is "
         "verified against a base and evaluated on test examples. The file is not stored."
     )
+    file = st.file_uploader("Adapter zip", type="zip", key="adapter-file", max_upload_size=MAX_UPLOAD // 2**20)
+    if file is not None and st.session_state.get(SEEN) != file.file_id:
+        st.session_state[SEEN] = file.file_id
+        _choose_base(lab, file.getvalue())
     base = base_picker(lab)
     if base is None:
         st.info("An adapter is applied to a base, and you have none yet.", icon=":material/info:")
         link("pretrain", "Pretrain a base")
         return
-    file = st.file_uploader("Adapter zip", type="zip", key="adapter-file", max_upload_size=MAX_UPLOAD // 2**20)
     if file is None:
         return
     content, tasks = file.getvalue(), [base.spec.task] if isinstance(base, Run) else []
@@ -55,6 +62,17 @@ def upload_adapter(lab: Lab) -> None:
         help="The base with the adapter added to its weights: an ordinary network.",
         key="adapter-merged",
     )
+
+
+def _choose_base(lab: Lab, content: bytes) -> None:
+    """Choose the base that a new file names, if it names one that is here."""
+    try:
+        fingerprint = read_adapter(content).base_fingerprint
+        found = lab.origins.find(fingerprint) if fingerprint else None
+    except LabError:
+        return  # verifying it says why
+    if found is not None:
+        st.query_params["base"] = found.id if isinstance(found, Run) else str(found.brought)
 
 
 @st.cache_data(max_entries=32, show_spinner="Verifying the adapter")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.experiment import arm_specs
 from core.errors import LabError
 from core.lab import current
 from core.methods.full import FullSpec
@@ -55,7 +54,7 @@ if base is None:
     link("home", "Or do everything from Home")
     st.stop()
 
-specs, task = [], None
+planned, task = None, None
 settings, cost = st.columns([3, 2], gap="large")
 with settings:
     task = task_form(lab, base, "finetune")
@@ -96,19 +95,17 @@ with settings:
         if tune is not None:
             arms = tuned_arms(arms, tune)
         if task is not None:
-            if own_bases and isinstance(base, Run):
-                specs = arm_specs(dict.fromkeys(seeds, base.id), base.spec, task, arms, seeds, device)
-            else:
-                specs = lab.specs_from(base, task, arms, seeds, device)
+            planned = lab.planned(base, task, arms, seeds, device, own_bases)
     except LabError as error:
         st.error(literal(str(error)))
 
 with cost, st.container(border=True):
     st.subheader("Estimated cost")
     try:
-        if not specs or task is None:
+        if planned is None or not planned.runs or task is None:
             st.caption("Choose a task and at least one method.")
         else:
+            specs = planned.runs
             trim = keep_networks(lab, specs)
             price_table(lab, specs, seeds, base if own_bases and isinstance(base, Run) else None)
             fit_warning(lab, specs, "finetune")
@@ -121,7 +118,7 @@ with cost, st.container(border=True):
             if st.button(
                 on_primary("Start the experiment"), type="primary", icon=":material/play_arrow:", width="stretch"
             ):
-                experiment = lab.fine_tune(base, task, arms, seeds, device=device, own_bases=own_bases, trim=trim)
+                experiment = lab.queue(planned, trim=trim)
                 remember(experiment.id)
                 st.rerun()
     except LabError as error:

@@ -8,14 +8,14 @@ import streamlit as st
 
 from core.data.presets import preset_tasks, presets_for, suggested_preset
 from core.engine.experiment import Setting
-from core.engine.launcher import Queued
+from core.engine.launcher import Planned
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
-from core.run_spec import RunSpec, default_optim
+from core.run_spec import default_optim
 from core.store.record import Experiment
 from core.study.arms.tuning import TuneSpec, tuned_arms
 from core.study.stats.claims import DEFAULT_SEEDS
@@ -94,7 +94,8 @@ def question(lab: Lab) -> Experiment | None:
         for name, plan in PLANS.items()
     }
     try:
-        captions = [_caption(lab, PLANS[name], *lab.comparison(*what)) for name, what in asked.items()]
+        planned = {name: lab.comparison(*what) for name, what in asked.items()}
+        captions = [_caption(lab, PLANS[name], known) for name, known in planned.items()]
         name = st.radio(
             "How thoroughly",
             list(PLANS),
@@ -110,20 +111,20 @@ def question(lab: Lab) -> Experiment | None:
         ):
             return None
         # The same question again has the same answer: its runs would be trained from the same seeds.
-        known = lab.find_experiment(lab.comparison(*asked[name])[1])
+        known = lab.find_experiment(planned[name].runs)
         st.session_state[ANSWERED] = known and known.id
-        return known or lab.compare(*asked[name])
+        return known or lab.queue(planned[name])
     except LabError as error:
         st.error(literal(str(error)))
         return None
 
 
-def _caption(lab: Lab, plan: Plan, bases: Queued, specs: list[RunSpec]) -> str:
-    everything = [*(spec for _, spec in bases), *specs]
+def _caption(lab: Lab, plan: Plan, planned: Planned) -> str:
+    everything = planned.specs
     forecast = lab.forecast(everything)
     redraw_when_measured(lab, forecast, everything)
     time = range_text(forecast.seconds_low, forecast.seconds_high)
-    return f"{len(specs)} runs, {time}: {plan.caption}"
+    return f"{len(planned.runs)} runs, {time}: {plan.caption}"
 
 
 def _targets(lab: Lab, source: str | None, kind: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from core.study.figures.curves import NamedCurve, chart_config, live_figure_data
 from core.study.figures.palette import colour_of
 from core.study.stats.measures import MEMORY_NOTE
 from core.wording.numbers import NOTHING, bytes_text, count_text, forecast_text, percent, seconds_text
+from pages.shared.exports import export_files
 from pages.shared.figure_panel import readable
 from pages.shared.literal import literal
 from pages.shared.live import TICK
@@ -68,6 +69,9 @@ def detail(lab: Lab, entry: Entry) -> None:
     with right:
         _history(lab, run)
         _command(lab, run)
+        if run.result is not None and run.spec.adapter is None:
+            st.markdown("**Network, for other tools**")
+            export_files(lab, run)
 
 
 def _result(lab: Lab, run: Run) -> None:

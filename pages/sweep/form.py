@@ -159,7 +159,8 @@ def _start(
         LabError: the sweep is too small or too large, or does not hold.
     """
     arms = grid.arms(optim, adapter)
-    specs = lab.specs_from(base, task, arms, range(grid.seeds), device)
+    planned = lab.planned(base, task, arms, range(grid.seeds), device)
+    specs = planned.runs
     trained = sorted({plan(spec.network, spec.method).trainable_parameters for spec in specs})
     with st.grid(2, min_column_width=110):
         st.metric(
@@ -178,5 +179,5 @@ def _start(
         on_primary("Start the sweep"), type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"
     ):
         with st.spinner("Queueing the runs"):
-            return lab.fine_tune(base, task, arms, range(grid.seeds), device=device)
+            return lab.queue(planned)
     return None

@@ -45,21 +45,30 @@ def console_errors() -> list[str]:
     return []
 
 
+@pytest.fixture(scope="module")
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """Create the browser context of a module: its tests load the scripts of the pages once, from their cache then."""
+    context = new_context(chromium)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(chromium: Browser, console_errors: list[str]) -> Iterator[Page]:
-    """Open a page that is 1440 pixels wide, with its own cookies and storage."""
+def page(context: BrowserContext, console_errors: list[str]) -> Iterator[Page]:
+    """Open a page that is 1440 pixels wide, without cookies."""
 
     def note(message: ConsoleMessage) -> None:
         # On a deep link, Streamlit first looks for its server below the page's path and gets 404.
         if message.type == "error" and "/_stcore/" not in message.location["url"]:
             console_errors.append(f"{message.text} ({message.location['url']})")
 
-    context = new_context(chromium)
+    context.clear_cookies()
     opened = context.new_page()
     opened.on("console", note)
     opened.on("pageerror", lambda error: console_errors.append(str(error)))
     yield opened
-    context.close()
+    for other in context.pages:
+        other.close()
 
 
 def open_dialog(button: Locator, text: str) -> None:

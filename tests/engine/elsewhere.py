@@ -6,6 +6,7 @@ then commands; it writes messages to its standard output. Its files are in a fol
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import queue
@@ -16,22 +17,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from core.data.catalog import Catalog
-from core.data.dataset import Dataset
-from core.data.tasks import Tasks
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.executor import Executor
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Message
+from core.engine.jobs.parcel import packed, unpacked
 from core.engine.jobs.run_job import run_job
 from core.engine.jobs.supplies import Supplies
 from core.errors import ExecutorError
-from core.networks.library.networks import Networks
-from core.settings import Settings
+from core.zip_file import write_zip
 from tests import forked
 from tests.forked import Process
 
@@ -39,44 +36,11 @@ ALIVE_SECONDS = 0.05
 """Interval at which the process says that the job goes on."""
 
 
-@dataclass(frozen=True)
-class Parcel:
+def parcel(job: Job, supplies: Supplies) -> bytes:
     """A job with everything that it refers to."""
-
-    job: Job
-    datasets: dict[str, Dataset]
-    """Those that people have uploaded."""
-    base: bytes | None
-    network: dict[str, bytes]
-    """Files of the network that somebody brought, by name."""
-
-
-def parcel_of(job: Job, supplies: Supplies) -> Parcel:
-    """Pack what a job refers to."""
-    spec, catalog = job.specs[0], supplies.tasks.catalog
-    names = {task.dataset for task in (spec.task, spec.source) if task}
-    datasets = {name: catalog.load(name) for name in names if catalog.info(name).is_own}
-    base = supplies.base(spec.base).read_bytes() if spec.base and supplies.base else None
-    network = {}
-    if spec.network.brought and supplies.networks:
-        folder = supplies.networks.folder(spec.network.brought)
-        network = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return Parcel(job, datasets, base, network)
-
-
-def unpacked(parcel: Parcel, home: Path) -> Supplies:
-    """Put what a job refers to into an empty folder."""
-    settings, network = Settings(home), parcel.job.specs[0].network.brought
-    for name, content in parcel.network.items():
-        path = settings.networks / str(network) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    if parcel.base:
-        (home / "base").write_bytes(parcel.base)
-    catalog, networks = Catalog(settings), Networks(settings)
-    for name, dataset in parcel.datasets.items():
-        catalog.keep(dataset, name)
-    return Supplies(Tasks(catalog, reader=networks.reader), networks, lambda run: home / "base")
+    file = io.BytesIO()
+    write_zip(file, packed([job], supplies))
+    return file.getvalue()
 
 
 def send(file: BinaryIO, value: Any) -> None:
@@ -104,7 +68,7 @@ class ElsewhereExecutor(Executor):
         listener = threading.Thread(target=self._listen, args=(process, commands, heard), daemon=True)
         listener.start()
         try:
-            send(process.stdin, parcel_of(job, self.supplies))
+            send(process.stdin, parcel(job, self.supplies))
             while (message := heard.get()) is not None:
                 yield message
             if process.wait():
@@ -131,7 +95,7 @@ class ElsewhereExecutor(Executor):
 
 
 def main() -> None:
-    parcel: Parcel = pickle.load(sys.stdin.buffer)
+    content: bytes = pickle.load(sys.stdin.buffer)
     commands, speaking = Commands(), threading.Lock()
 
     def say(value: Message | None) -> None:
@@ -154,7 +118,8 @@ def main() -> None:
     for work in (hear, live):
         threading.Thread(target=work, daemon=True).start()
     with tempfile.TemporaryDirectory() as home:
-        for message in run_job(parcel.job, unpacked(parcel, Path(home)), commands):
+        (job,), supplies = unpacked(content, Path(home))
+        for message in run_job(job, supplies, commands):
             say(message)
     os._exit(0)  # a thread still reads the standard input
 

@@ -38,7 +38,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def runs(lab: Lab, *methods: MethodSpec, batch: int = 128) -> list[RunSpec]:
     network = lab.networks.spec(lab.networks.list()[0].digest)
-    return lab.specs_from(network, TASK, [(short(batch_size=batch), method) for method in methods], range(2), "cpu")
+    arms = [(short(batch_size=batch), method) for method in methods]
+    return list(lab.planned(network, TASK, arms, range(2), "cpu").runs)
 
 
 def test_what_fits_is_not_spoken_of(lab: Lab) -> None:

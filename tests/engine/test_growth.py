@@ -55,10 +55,10 @@ def launched(lab: Lab, seeds: int = 3, own_bases: bool = False) -> Experiment:
 
 def test_a_comparison_is_known_again_while_its_base_still_waits_to_be_trained(idle: Lab) -> None:
     first = launched(idle)
-    new, specs = idle.comparison("rotation-45", "digits", None, SPEC.optim, BOTH, range(3))
-    assert (new, idle.find_experiment(specs)) == ([], first)
+    same = idle.comparison("rotation-45", "digits", None, SPEC.optim, BOTH, range(3))
+    assert (same.bases, idle.find_experiment(same.runs)) == ((), first)
     other = idle.comparison("inversion", "digits", None, SPEC.optim, BOTH, range(3))
-    assert (other[0], idle.find_experiment(other[1])) == ([], None)
+    assert (other.bases, idle.find_experiment(other.runs)) == ((), None)
 
 
 def stage_ids(lab: Lab, experiment: Experiment) -> list[tuple[str, ...]]:

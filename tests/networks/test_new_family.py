@@ -483,11 +483,11 @@ def test_rows_of_one_request_are_answered_by_its_adapters_and_its_base(done: Don
 
 
 def test_a_preset_can_be_compared_on_it(done: Done) -> None:
-    queued, specs = done.lab.comparison(
+    planned = done.lab.comparison(
         "rotation-45", "digits", None, SLOW, ARMS[:2], seeds=[0], network=ConvolutionSpec.of()
     )
-    assert [spec.network for _, spec in queued] == [ConvolutionSpec.of()]
-    assert {spec.network for spec in specs} == {ConvolutionSpec.of()}
+    assert [spec.network for _, spec in planned.bases] == [ConvolutionSpec.of()]
+    assert {spec.network for spec in planned.runs} == {ConvolutionSpec.of()}
 
 
 def test_the_recipe_is_json_with_its_sizes(done: Done) -> None:

@@ -116,7 +116,7 @@ def test_a_form_offers_what_would_fit_and_a_press_does_it(
     app.pills(key="finetune-methods").set_value(["lora"]).run()
     app.select_slider(key="finetune-transformer-batch").set_value(1024).run()
     assert not any("will not fit" in warning.value for warning in app.warning)
-    needed = memory_of(opened.specs_from(*_asked(opened, text_home))[:1], opened.tasks)
+    needed = memory_of(opened.planned(*_asked(opened, text_home)).runs[:1], opened.tasks)
     monkeypatch.setattr("core.engine.estimates.free_bytes", lambda device: needed - 1)
     app.run()
     assert any(f"{LoRASpec.of().label} will not fit" in warning.value for warning in app.warning)

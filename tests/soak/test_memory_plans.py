@@ -25,13 +25,6 @@ SPARE = 16 * MIB
 MNIST = {"train": 54_000, "held_out": 10_000}
 
 SHORT: dict[str, dict[str, Any]] = {
-    "1 LoRA, 2048-2048, batch 64": {
-        "hidden": (2048, 2048),
-        "batch": 64,
-        "members": 1,
-        "rank": 8,
-        "train": 300,
-    },
     "8 LoRA of two seeds, 512-512, batch 2048": {
         "hidden": (512, 512),
         "batch": 2048,
@@ -48,14 +41,21 @@ SHORT: dict[str, dict[str, Any]] = {
         "keep": "best",
         "epochs": 2,
     },
+}
+LONG: dict[str, dict[str, Any]] = {
+    "1 LoRA, 2048-2048, batch 64": {
+        "hidden": (2048, 2048),
+        "batch": 64,
+        "members": 1,
+        "rank": 8,
+        "train": 300,
+    },
     "3 full, 1024-1024, batch 4096": {
         "hidden": (1024, 1024),
         "batch": 4096,
         "members": 3,
         "train": 4500,
     },
-}
-LONG: dict[str, dict[str, Any]] = {
     "32 LoRA of four seeds, 128-256, batch 64, MNIST": {
         "hidden": (128, 256),
         "batch": 64,

@@ -112,7 +112,7 @@ def test_a_network_is_called_by_the_name_that_others_can_bring_it_by(waiting, ti
     network = waiting.networks.spec(card.digest)
     arms = [(default_optim(method, network), method) for method in (FullSpec(), LoRASpec.of())]
     task = TaskSpec.of(dataset="definitions", length=64)
-    specs = waiting.specs_from(network, task, arms, [0, 1], "auto")
+    specs = waiting.planned(network, task, arms, [0, 1]).runs
     command = compare_command(None, specs, DATASETS, 0.5)
     assert command.startswith(f"python -m core compare --network {called or card.digest[:12]} ")
 

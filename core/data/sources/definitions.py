@@ -25,6 +25,7 @@ class Definitions(Source):
     """14,400 definitions of nouns from WordNet 3.0, by the kind of thing that they define."""
 
     kind = "text"
+    comes_along = True
 
     def __init__(self, settings: Settings) -> None:
         """Args: settings: not needed, since the file is part of the program."""

@@ -14,6 +14,8 @@ from core.settings import Settings
 class Digits(Source):
     """1,797 handwritten digits (https://archive.ics.uci.edu/dataset/80)."""
 
+    comes_along = True
+
     def __init__(self, settings: Settings) -> None:
         """Args: settings: not needed, since nothing is on disk."""
 

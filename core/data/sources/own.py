@@ -114,6 +114,10 @@ class OwnDatasets(Source):
     def dataset(self, name: str, class_names: tuple[str, ...], arrays: Arrays) -> Dataset:
         """The dataset of which a file holds these. Raises: DatasetError: they contradict each other."""
 
+    def content(self, dataset: Dataset) -> bytes:
+        """The file of a dataset. Raises: DatasetError: it is of another kind."""
+        return self.format.written(self.arrays(dataset), dataset.class_names)
+
     def keep(self, dataset: Dataset, name: str) -> None:
         """Write a dataset, completely or not at all.
 
@@ -122,7 +126,7 @@ class OwnDatasets(Source):
                 another dataset; there is no space; or the file cannot be written.
         """
         _check_name(name)
-        content = self.format.written(self.arrays(dataset), dataset.class_names)
+        content = self.content(dataset)
         if len(content) > MAX_FILE:
             raise DatasetError(f"{name} takes more than {MAX_FILE // 2**20} MiB: leave some of its {self.what} out.")
         try:

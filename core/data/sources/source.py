@@ -48,6 +48,8 @@ class Source(ABC):
     """What the examples of its datasets are."""
     is_own: ClassVar[bool] = False
     """Whether its datasets are those of the people who use the dashboard, who may add and remove some."""
+    comes_along: ClassVar[bool] = False
+    """Whether its datasets are on every machine that has LoRA Lab."""
 
     @abstractmethod
     def names(self) -> Sequence[str]:

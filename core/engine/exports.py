@@ -1,0 +1,288 @@
+"""Networks of runs as files for other tools, each read back by that tool and compared on the test part."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from core.adapter import apply_adapter
+from core.data.catalog import Catalog
+from core.data.examples import Examples
+from core.data.tasks import Tasks
+from core.engine.artifacts import MERGED, PRETRAINED, Artifacts
+from core.engine.jobs.run_files import NETWORK
+from core.errors import ExportError
+from core.files import check_sha256, sha256_of, write_atomically
+from core.methods.method import Role
+from core.networks.file import read_network
+from core.networks.onnx_file import OPSET, OnnxNetwork, onnx_bytes
+from core.networks.transformers_library import transformers
+from core.settings import Settings
+from core.store.record import Run
+from core.store.store import Store
+from core.training.evaluation import batch_of, predict
+
+ONNX = "model.onnx"
+
+TOLERANCE = 1e-3
+"""Maximum difference between logits, relative to the largest logit or to 1, whichever is larger: another tool adds in
+another order, and some replace functions by approximations."""
+
+PROBE = 4
+"""Test examples that a network is traced with."""
+
+
+@dataclass(frozen=True)
+class ExportCertificate:
+    """How far the file is from the trained network, both computed on the whole test part."""
+
+    format: str
+    """Name in :data:`FORMATS`."""
+    tool: str
+    """What read the file, with its version."""
+    file_sha256: str
+    examples: int
+    """Size of the test part."""
+    largest_logit: float
+    largest_difference: float
+    """Maximum difference between logits."""
+    equal_predictions: int
+    """Examples for which both predict the same label."""
+
+    def to_json(self) -> bytes:
+        """Serialize; :meth:`from_json` is the inverse."""
+        return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> ExportCertificate:
+        """Read a certificate. Raises: ExportError: it is damaged."""
+        try:
+            return cls(**json.loads(content))
+        except (ValueError, TypeError) as error:
+            raise ExportError("The certificate of this file is damaged: make the file again.") from error
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file for other tools."""
+
+    path: Path
+    certificate: ExportCertificate
+
+
+class Format(ABC):
+    """A kind of file that another tool reads."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    line: ClassVar[str]
+    """What it is for, in a sentence."""
+    file: ClassVar[str]
+    """Name of the file in the run's folder."""
+    media_type: ClassVar[str]
+
+    @property
+    def certificate(self) -> str:
+        """Name of the certificate's file."""
+        return f"{self.file}.json"
+
+    def fits(self, run: Run) -> bool:
+        """Whether it can hold the network of a run."""
+        return True
+
+    @abstractmethod
+    def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
+        """Make the file, unless it is there.
+
+        Args:
+            run: what to export.
+            path: gives a file of the run by its name.
+            labels: name of each class.
+            examples: some of the test part.
+
+        Raises:
+            LabError: it cannot be made.
+        """
+
+    @abstractmethod
+    def read(self, path: Path) -> tuple[Callable[..., Any], str]:
+        """Read the file as its tool does. Returns: a network, or a function like one; and the tool."""
+
+
+class MergedFormat(Format):
+    """An ordinary network of torch."""
+
+    name = "safetensors"
+    title = "Network, for torch"
+    line = "One safetensors file, which `read_network` of LoRA Lab reads."
+    file = MERGED
+    media_type = "application/octet-stream"
+
+    def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
+        return path(_network_file(run))
+
+    def read(self, path: Path) -> tuple[Callable[..., Any], str]:
+        return read_network(path), f"torch {torch.__version__}"
+
+
+class TransformersFormat(Format):
+    """A folder for Hugging Face transformers, as a zip."""
+
+    name = "transformers"
+    title = "Folder, for transformers"
+    line = "Config, tokenizer and weights, which `from_pretrained` reads without PEFT."
+    file = PRETRAINED
+    media_type = "application/zip"
+
+    def fits(self, run: Run) -> bool:
+        return run.spec.network.brought is not None
+
+    def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
+        return path(PRETRAINED)
+
+    def read(self, path: Path) -> tuple[Callable[..., Any], str]:
+        library = transformers()
+        with tempfile.TemporaryDirectory() as folder:
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(folder)
+            network = library.AutoModelForSequenceClassification.from_pretrained(folder)
+        return network.eval(), f"transformers {library.__version__}"
+
+
+class OnnxFormat(Format):
+    """An ONNX file."""
+
+    name = "onnx"
+    title = "ONNX, for other runtimes"
+    line = "One file for onnxruntime and others, in browsers, phones and servers without Python."
+    file = ONNX
+    media_type = "application/octet-stream"
+
+    def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
+        network = path(_network_file(run))
+        batch = {name: tensor[:PROBE] for name, tensor in examples.batch(slice(0, PROBE)).items()}
+        file = network.with_name(ONNX)
+        write_atomically(file, onnx_bytes(read_network(network), batch))
+        return file
+
+    def read(self, path: Path) -> tuple[Callable[..., Any], str]:
+        network = OnnxNetwork(path.read_bytes(), torch.get_num_threads())
+        return network, f"onnxruntime {network.version}, opset {OPSET}"
+
+
+FORMATS: dict[str, Format] = {form.name: form for form in (MergedFormat(), TransformersFormat(), OnnxFormat())}
+"""The kinds of files, by name."""
+
+
+class Exports:
+    """Makes files for other tools, and the certificate of each. Any thread may call any method."""
+
+    def __init__(self, settings: Settings, store: Store, artifacts: Artifacts, catalog: Catalog, tasks: Tasks) -> None:
+        """Args:
+        settings: the home folder.
+        store: has the hashes of the files.
+        artifacts: the networks of runs.
+        catalog: names of classes.
+        tasks: the test parts.
+        """
+        self._runs = settings.runs
+        self._store = store
+        self._artifacts = artifacts
+        self._catalog = catalog
+        self._tasks = tasks
+
+    def offered(self, run: Run) -> list[Format]:
+        """The kinds of files that can hold the network of a run."""
+        return [form for form in FORMATS.values() if form.fits(run)]
+
+    def known(self, run: Run, form: Format) -> Export | None:
+        """The file of a run, if it has been made."""
+        folder = self._runs / run.id
+        path = folder / self._file(run, form)
+        try:
+            certificate = ExportCertificate.from_json((folder / form.certificate).read_bytes())
+        except (OSError, ExportError):
+            return None
+        same = certificate.file_sha256 == self._store.files(run.id).get(path.name)
+        return Export(path, certificate) if same and path.exists() else None
+
+    def content(self, run: Run, form: Format) -> bytes:
+        """The content of a file that has been made.
+
+        Raises:
+            ExportError: it has not been made.
+            DamagedFileError: it has changed since.
+            OSError: it cannot be read.
+        """
+        known = self.known(run, form)
+        if known is None:
+            raise ExportError("This file has not been made yet.")
+        check_sha256(known.path, known.certificate.file_sha256, f"The file {known.path.name} of run {run.id}")
+        return known.path.read_bytes()
+
+    def make(self, run: Run, form: Format) -> Export:
+        """Make the file of a run, have its tool read it, and compare both on the test part.
+
+        Raises:
+            ExportError: the tool computes something else.
+            LabError: the run has no network, the dataset is gone, or the file cannot be made or read.
+            OSError: a file cannot be written.
+        """
+        spec = run.spec
+        if not form.fits(run):
+            raise ExportError(f"The network of run {run.id} cannot be a file of the kind {form.name!r}.")
+        test = self._tasks.get(spec.task, network=spec.network).test
+        labels = self._catalog.load(spec.task.dataset).class_names
+
+        def path_of(name: str) -> Path:
+            return (
+                self._artifacts.pretrained(run.id, labels) if name == PRETRAINED else self._artifacts.path(run.id, name)
+            )
+
+        trained = self._trained(run)
+        size = batch_of(trained)
+        expected = predict(trained, test)
+        path = form.make(run, path_of, labels, test)
+        network, tool = form.read(path)
+        found = predict(network, test, size=size)
+        certificate = ExportCertificate(
+            form.name,
+            tool,
+            sha256_of(path),
+            len(test),
+            float(expected.abs().max()),
+            float((expected - found).abs().max()),
+            int((expected.argmax(1) == found.argmax(1)).sum()),
+        )
+        if not certificate.largest_difference <= TOLERANCE * max(1.0, certificate.largest_logit):
+            raise ExportError(
+                f"{tool} computes logits that differ by up to {certificate.largest_difference:.2g} from those of the "
+                "trained network: the file is not offered."
+            )
+        write_atomically(path.with_name(form.certificate), certificate.to_json())
+        self._store.add_file(run.id, path.name, certificate.file_sha256)
+        return Export(path, certificate)
+
+    def _trained(self, run: Run) -> nn.Module:
+        """The network as it was trained: with its adapter beside the base."""
+        if run.spec.role is not Role.ADAPTER:
+            return self._artifacts.network(run.id)
+        return apply_adapter(self._artifacts.base_network(run), self._artifacts.adapter(run.id))
+
+    @staticmethod
+    def _file(run: Run, form: Format) -> str:
+        return _network_file(run) if form.file == MERGED else form.file
+
+
+def _network_file(run: Run) -> str:
+    """The file with a run's network: its own, or the base with the adapter merged into it."""
+    return MERGED if run.spec.role is Role.ADAPTER else NETWORK

@@ -1,0 +1,132 @@
+"""Jobs with everything that they refer to, as one file: what is trained where the home folder is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from core.data.catalog import Catalog
+from core.data.sources.registry import SOURCES
+from core.data.tasks import Tasks
+from core.engine.jobs.job import Job, Member
+from core.engine.jobs.supplies import Supplies
+from core.errors import ParcelError, SpecError
+from core.files import write_atomically
+from core.networks.library.networks import Networks
+from core.run_spec import RunSpec
+from core.settings import Settings
+from core.zip_file import UntrustedZip, ZipLimits
+
+FORMAT = "lora-lab-jobs-1"
+JOBS = "jobs.json"
+
+LIMITS = ZipLimits(entries=4096, unpacked=2**34)
+"""Of a file of jobs."""
+
+
+def packed(jobs: Sequence[Job], supplies: Supplies) -> Iterator[tuple[str, bytes]]:
+    """The entries of a file of jobs, one after another.
+
+    Args:
+        jobs: what to train elsewhere.
+        supplies: what they refer to, on this machine.
+
+    Yields:
+        Names and contents: datasets that do not come with LoRA Lab, bases, brought networks and checkpoints; then the
+        jobs, with the SHA-256 of each of these.
+
+    Raises:
+        LabError: something that a job refers to is missing or damaged.
+        OSError: it cannot be read.
+    """
+    hashes: dict[str, str] = {}
+    told = []
+    for number, job in enumerate(jobs):
+        members = []
+        for place, member in enumerate(job.members):
+            start = f"starts/{number}-{place}.safetensors" if member.start is not None else None
+            if start is not None and member.start is not None:
+                hashes[start] = hashlib.sha256(member.start).hexdigest()
+                yield start, member.start
+            members.append({"run": member.run, "spec": json.loads(member.spec.to_json()), "start": start})
+        told.append({"members": members, "base": job.base, "threads": job.threads})
+    specs = [spec for job in jobs for spec in job.specs]
+    for name, content in _needed(specs, supplies):
+        hashes[name] = hashlib.sha256(content).hexdigest()
+        yield name, content
+    yield JOBS, json.dumps({"format": FORMAT, "jobs": told, "sha256": hashes}, indent=1).encode()
+
+
+def _needed(specs: Sequence[RunSpec], supplies: Supplies) -> Iterator[tuple[str, bytes]]:
+    catalog = supplies.tasks.catalog
+    for dataset in sorted({task.dataset for spec in specs for task in (spec.task, spec.source) if task}):
+        if not catalog.comes_along(dataset):
+            file, content = catalog.as_file(dataset)
+            yield f"datasets/own/{file}", content
+    for base in sorted({spec.base for spec in specs if spec.base}):
+        if supplies.base is None:
+            raise SpecError(f"The weights of the base {base} are not on this machine.")
+        yield f"bases/{base}.safetensors", supplies.base(base).read_bytes()
+    for digest in sorted({spec.network.brought for spec in specs if spec.network.brought}):
+        if supplies.networks is None:
+            raise SpecError(f"The network {digest[:12]} is not on this machine.")
+        folder = supplies.networks.folder(digest)
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                yield f"networks/{digest}/{path.relative_to(folder).as_posix()}", path.read_bytes()
+
+
+def unpacked(content: bytes, home: Path) -> tuple[list[Job], Supplies]:
+    """Read a file of jobs.
+
+    Args:
+        content: the file.
+        home: an empty folder, for what the jobs refer to.
+
+    Raises:
+        ParcelError: it is no such file, damaged, or of another version.
+        OSError: the folder cannot be written to.
+    """
+    archive = UntrustedZip(content, LIMITS, "The file of jobs", ParcelError)
+    entries = {info.filename: info for info in archive.entries}
+    if JOBS not in entries:
+        raise ParcelError("This is no file of jobs: `python -m core jobs` writes them.")
+    starts: dict[str, bytes] = {}
+    try:
+        told = json.loads(archive.read(entries.pop(JOBS)))
+        if told["format"] != FORMAT:
+            raise ParcelError(f"This file of jobs has the format {told['format']!r:.80}, not {FORMAT!r}.")
+        for name, info in entries.items():
+            data = archive.read(info)
+            if hashlib.sha256(data).hexdigest() != told["sha256"][name]:
+                raise ParcelError(f"This file of jobs is damaged: {name} is not what was written.")
+            if name.startswith("starts/"):
+                starts[name] = data
+            else:
+                write_atomically(home / name, data)
+        jobs = [
+            Job(
+                tuple(
+                    Member(
+                        str(member["run"]),
+                        RunSpec.from_json(json.dumps(member["spec"])),
+                        starts[member["start"]] if member["start"] else None,
+                    )
+                    for member in job["members"]
+                ),
+                job["base"],
+                job["threads"],
+            )
+            for job in told["jobs"]
+        ]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        if isinstance(error, ParcelError):
+            raise
+        raise ParcelError("This file of jobs is damaged, or of another version of LoRA Lab.") from error
+    settings = Settings(home)
+    along = [make for make in SOURCES if getattr(make, "is_own", False) or getattr(make, "comes_along", False)]
+    networks = Networks(settings)
+    tasks = Tasks(Catalog(settings, along), reader=networks.reader)
+    return jobs, Supplies(tasks, networks, lambda run: home / "bases" / f"{run}.safetensors")

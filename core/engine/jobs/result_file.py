@@ -1,0 +1,153 @@
+"""What jobs said, as one file: messages without what only matters while a run trains."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+
+from core.engine.jobs.fault import Fault
+from core.engine.jobs.job import Job
+from core.engine.jobs.messages import Began, Ended, Failed, Message, Noted, OutOfMemory, Reported
+from core.errors import ParcelError
+from core.run_spec import RunSpec
+from core.store.record import Result
+from core.tensor_file import read_tensors, tensors_bytes
+from core.training.events import EpochEnd, StepLoss
+from core.zip_file import UntrustedZip, ZipLimits
+
+FORMAT = "lora-lab-results-1"
+RESULTS = "results.json"
+
+LIMITS = ZipLimits(entries=4096, unpacked=2**34)
+"""Of a file of results."""
+
+
+@dataclass
+class RunResult:
+    """What became of one run."""
+
+    run: str
+    spec: RunSpec
+    base: str | None
+    """SHA-256 of the base that it started from."""
+    messages: list[Message] = field(default_factory=list)
+    """About member 0, in order, the end last."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has a result."""
+        return any(isinstance(message, Ended) for message in self.messages)
+
+
+def results_of(job: Job, messages: Iterable[Message]) -> list[RunResult]:
+    """Run through the messages of a job, and keep what its runs came to. Checkpoints are not kept."""
+    found = [RunResult(member.run, member.spec, job.base) for member in job.members]
+    for message in messages:
+        match message:
+            case Began(member, steps, seconds):
+                found[member].messages.append(Began(0, steps, seconds))
+            case Noted(member, text):
+                found[member].messages.append(Noted(0, text))
+            case Reported(member, event):
+                found[member].messages.append(Reported(0, event))
+            case Ended(member, result, files, stopped):
+                found[member].messages.append(Ended(0, result, files, stopped))
+            case Failed(member, fault):
+                found[member].messages.append(Failed(0, fault))
+            case OutOfMemory():
+                fault = Fault("Out of memory: choose a machine with more, or train fewer runs together.")
+                for one in found:
+                    if not any(isinstance(message, Ended | Failed) for message in one.messages):
+                        one.messages.append(Failed(0, fault))
+    return found
+
+
+def entries_of(results: Iterable[RunResult]) -> Iterator[tuple[str, bytes]]:
+    """The entries of a file of results: names and contents."""
+    told, hashes = [], {}
+    for one in results:
+        events = [message.event for message in one.messages if isinstance(message, Reported)]
+        losses = [event for event in events if isinstance(event, StepLoss)]
+        epochs = [event for event in events if isinstance(event, EpochEnd)]
+        began = next((message for message in one.messages if isinstance(message, Began)), None)
+        end = one.messages[-1] if one.messages else None
+        files: dict[str, bytes] = {}
+        if losses:
+            files[f"{one.run}/curve"] = tensors_bytes(
+                {
+                    "losses": torch.from_numpy(np.concatenate([event.losses for event in losses])),
+                    "seconds": torch.from_numpy(np.concatenate([event.seconds for event in losses])),
+                },
+                {"format": "pt"},
+            )
+        if isinstance(end, Ended):
+            files |= {f"{one.run}/files/{name}": content for name, content in end.files.items()}
+        for name, content in files.items():
+            hashes[name] = hashlib.sha256(content).hexdigest()
+            yield name, content
+        told.append(
+            {
+                "run": one.run,
+                "spec": json.loads(one.spec.to_json()),
+                "base": one.base,
+                "began": asdict(began) if began else None,
+                "first_step": losses[0].first_step if losses else None,
+                "notes": [message.text for message in one.messages if isinstance(message, Noted)],
+                "epochs": [asdict(event) for event in epochs],
+                "result": asdict(end.result) if isinstance(end, Ended) else None,
+                "stopped": end.stopped if isinstance(end, Ended) else False,
+                "fault": asdict(end.fault) if isinstance(end, Failed) else None,
+            }
+        )
+    yield RESULTS, json.dumps({"format": FORMAT, "runs": told, "sha256": hashes}, indent=1).encode()
+
+
+def read_results(content: bytes) -> list[RunResult]:
+    """Read a file of results.
+
+    Raises:
+        ParcelError: it is no such file, damaged, or of another version.
+    """
+    archive = UntrustedZip(content, LIMITS, "The file of results", ParcelError)
+    entries = {info.filename: info for info in archive.entries}
+    if RESULTS not in entries:
+        raise ParcelError("This is no file of results: `python -m core job` writes them.")
+    try:
+        told = json.loads(archive.read(entries.pop(RESULTS)))
+        if told["format"] != FORMAT:
+            raise ParcelError(f"This file of results has the format {told['format']!r:.80}, not {FORMAT!r}.")
+        data = {name: archive.read(info) for name, info in entries.items()}
+        for name, each in data.items():
+            if hashlib.sha256(each).hexdigest() != told["sha256"][name]:
+                raise ParcelError(f"This file of results is damaged: {name} is not what was written.")
+        return [_read(one, data) for one in told["runs"]]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        if isinstance(error, ParcelError):
+            raise
+        raise ParcelError("This file of results is damaged, or of another version of LoRA Lab.") from error
+
+
+def _read(told: dict[str, object], data: dict[str, bytes]) -> RunResult:
+    values: dict[str, object] = dict(told)
+    run = str(values["run"])
+    found = RunResult(run, RunSpec.from_json(json.dumps(values["spec"])), values["base"])  # type: ignore[arg-type]
+    if isinstance(began := values["began"], dict):
+        found.messages.append(Began(**began))
+    found.messages += [Noted(0, str(text)) for text in values["notes"]]  # type: ignore[attr-defined]
+    if f"{run}/curve" in data:
+        tensors, _ = read_tensors(data[f"{run}/curve"], "The curve of a run", ParcelError)
+        losses, seconds = tensors["losses"].numpy(), tensors["seconds"].numpy()
+        found.messages.append(Reported(0, StepLoss(int(values["first_step"]), losses, seconds)))  # type: ignore[call-overload]
+    found.messages += [Reported(0, EpochEnd(**epoch)) for epoch in values["epochs"]]  # type: ignore[attr-defined]
+    if isinstance(result := values["result"], dict):
+        prefix = f"{run}/files/"
+        files = {name.removeprefix(prefix): each for name, each in data.items() if name.startswith(prefix)}
+        found.messages.append(Ended(0, Result(**result), files, bool(values["stopped"])))
+    elif isinstance(fault := values["fault"], dict):
+        found.messages.append(Failed(0, Fault(**fault)))
+    return found

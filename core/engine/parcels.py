@@ -1,0 +1,150 @@
+"""Runs that are trained elsewhere: sent out as files of jobs, and collected from files of results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from core.data.tasks import Tasks
+from core.engine.jobs.commands import Commands
+from core.engine.jobs.job import Job, Member
+from core.engine.jobs.messages import Ended
+from core.engine.jobs.parcel import packed as packed_jobs
+from core.engine.jobs.predictions import PREDICTIONS
+from core.engine.jobs.result_file import RunResult, read_results
+from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.jobs.supplies import Supplies
+from core.engine.packing import packed
+from core.engine.recorder import Recorder
+from core.engine.writes import Writes
+from core.errors import CheckpointError, ParcelError, UnknownRunError
+from core.settings import Settings
+from core.store.checkpoints import read_checkpoint
+from core.store.copies import Copies
+from core.store.record import Experiment, Run
+from core.store.store import Store
+
+SENT = "It was written into a file of jobs: collect its result, or resume it to train it here."
+"""Why a run that was sent out is interrupted."""
+
+FILES = (NETWORK, ADAPTER, PREDICTIONS)
+"""Files that a run may bring."""
+
+
+class Parcels:
+    """Sends runs out, and collects them."""
+
+    def __init__(
+        self, settings: Settings, store: Store, tasks: Tasks, supplies: Supplies, copies: Copies, owner: str
+    ) -> None:
+        """Args:
+        settings: the home folder.
+        store: has the runs.
+        tasks: tells which runs fit together.
+        supplies: what jobs refer to.
+        copies: writes copies of the store's rows into the folders of the runs.
+        owner: name of this process.
+        """
+        self._settings = settings
+        self._store = store
+        self._tasks = tasks
+        self._supplies = supplies
+        self._copies = copies
+        self._owner = owner
+
+    def send(self, experiment: Experiment, count: int) -> list[Iterator[tuple[str, bytes]]]:
+        """Take an experiment's runs that wait off the queue, and divide them among files.
+
+        Args:
+            experiment: whose queued and interrupted runs are sent.
+            count: maximum number of files.
+
+        Returns:
+            The entries of each file; see :func:`core.engine.jobs.parcel.packed`.
+
+        Raises:
+            ParcelError: no run of it waits, or its base has not been trained yet.
+        """
+        runs = [run for run in self._store.runs_of(experiment.runs) if run.state in ("queued", "interrupted")]
+        if not runs:
+            raise ParcelError(f"No run of {experiment.name} waits to be trained.")
+        bases = {run.spec.base for run in runs if run.spec.base}
+        for base in self._store.runs_of(sorted(bases)):
+            if base.result is None:
+                raise ParcelError(f"The base {base.id} has not been trained yet: train it first.")
+        jobs = self._jobs(runs)
+        # The queue is left before anything is written: nobody trains here what is trained elsewhere.
+        self._store.requeue([run.id for run in runs if run.state == "interrupted"], self._owner)
+        for run in self._store.runs_of([run.id for run in runs]):
+            for claimed in self._store.claim([run]):
+                self._store.interrupt(claimed, SENT)
+        shares = [jobs[number::count] for number in range(count)]
+        return [packed_jobs(share, self._supplies) for share in shares if share]
+
+    def _jobs(self, runs: Sequence[Run]) -> list[Job]:
+        jobs = []
+        for step in sorted({run.resumed_step for run in runs}):
+            alike = [run for run in runs if run.resumed_step == step]
+            for bank in packed([run.spec for run in alike], self._tasks, self._settings):
+                members = tuple(Member(alike[k].id, alike[k].spec, self._start(alike[k])) for k in bank)
+                if len({member.start is None for member in members}) > 1:
+                    members = tuple(Member(member.run, member.spec) for member in members)
+                base = members[0].spec.base
+                jobs.append(Job(members, self._store.files(base).get(NETWORK) if base else None))
+        return jobs
+
+    def _start(self, run: Run) -> bytes | None:
+        known = self._store.checkpoint(run.id)
+        try:
+            return read_checkpoint(self._settings.runs / run.id, *known) if known else None
+        except CheckpointError:
+            return None
+
+    def collect(self, content: bytes) -> list[Run]:
+        """Put the results of a file into the home folder.
+
+        A run that has a result already is left as it is.
+
+        Args:
+            content: the file of results.
+
+        Returns:
+            The runs of the file, as they are now.
+
+        Raises:
+            ParcelError: the file is damaged, or is of other runs than those of this home folder; nothing was changed.
+            sqlite3.Error: the store cannot be written.
+        """
+        results = read_results(content)
+        for one in results:
+            self._check(one)
+        for one in results:
+            self._record(one)
+        return self._store.runs_of([one.run for one in results])
+
+    def _check(self, one: RunResult) -> None:
+        try:
+            run = self._store.run(one.run)
+        except UnknownRunError as error:
+            raise ParcelError(f"The run {one.run!r:.80} is not in this home folder.") from error
+        base = self._store.files(run.spec.base).get(NETWORK) if run.spec.base else None
+        if run.spec != one.spec or base != one.base:
+            raise ParcelError(f"This file is of another run {run.id}: its settings or its base differ.")
+        if any(name not in FILES for end in one.messages if isinstance(end, Ended) for name in end.files):
+            raise ParcelError(f"This file brings files for run {run.id} that runs do not have.")
+
+    def _record(self, one: RunResult) -> None:
+        """Record a run, unless it has a result or is trained somewhere."""
+        if self._store.run(one.run).state == "interrupted":
+            self._store.requeue([one.run], self._owner)
+        for run in self._store.claim([self._store.run(one.run)]):
+            writes = Writes(self._store, self._folder, trim=lambda experiment: None)
+            recorder = Recorder(self._store, [run], Commands(), writes, self._copies, self._folder, math.inf)
+            for message in one.messages:
+                recorder.take(message)
+            if recorder.open:
+                recorder.fail(0, None)
+
+    def _folder(self, run: str) -> Path:
+        return self._settings.runs / run

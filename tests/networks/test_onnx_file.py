@@ -1,0 +1,61 @@
+"""Networks as ONNX files: onnxruntime computes what torch computes, for batches of any size and texts of any length."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.errors import NetworkFileError
+from core.methods.dora import DoRASpec
+from core.methods.lora import LoRASpec
+from core.methods.merging import merged_copy
+from core.networks.forward import forward
+from core.networks.onnx_file import OnnxNetwork, onnx_bytes
+from core.networks.perceptron import PerceptronSpec
+from tests.adapter.classifiers import ARCHITECTURES, sample
+from tests.adapter.samples import assert_close
+
+
+def test_a_perceptron_takes_any_number_of_images() -> None:
+    network = PerceptronSpec.of(num_hidden_1=16, num_hidden_2=8).build(0)
+    pixels = torch.rand(300, 784)
+    found = OnnxNetwork(onnx_bytes(network, {"pixels": pixels[:4]}))
+    for rows in (1, 2, 300):
+        with torch.no_grad():
+            assert_close(found(pixels[:rows]), network(pixels[:rows]), 1e-5)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_transformer_takes_any_number_of_texts_of_any_length(architecture: str) -> None:
+    one = sample(architecture)
+    network = merged_copy(one.trained((DoRASpec if architecture == "bert" else LoRASpec).of(rank=3, alpha=5)))
+    found = OnnxNetwork(onnx_bytes(network, {name: tensor[:4] for name, tensor in one.probe.items()}))
+    shorter = {name: tensor[:2, :5].contiguous() for name, tensor in one.probe.items()}
+    for batch in (one.probe, shorter):
+        with torch.no_grad():
+            assert_close(forward(found, batch), forward(network, batch), 1e-4)
+
+
+def test_a_damaged_file_and_a_missing_package_are_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NetworkFileError, match="onnxruntime cannot read this file"):
+        OnnxNetwork(b"PK no model")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(NetworkFileError, match=r"pip install -r requirements-onnx\.txt"):
+        onnx_bytes(PerceptronSpec().build(0), {"pixels": torch.rand(2, 784)})
+
+
+def test_the_file_is_one_that_onnx_itself_finds_valid(tmp_path: Path) -> None:
+    import onnx
+
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_bytes(PerceptronSpec().build(0), {"pixels": torch.rand(2, 784)}))
+    onnx.checker.check_model(str(path), full_check=True)
+    model = onnx.load(str(path))
+    assert [given.name for given in model.graph.input] == ["pixels"]
+    assert [given.name for given in model.graph.output] == ["logits"]
+    first = model.graph.input[0].type.tensor_type.shape.dim
+    assert first[0].dim_param
+    assert first[1].dim_value == 784

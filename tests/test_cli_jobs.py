@@ -1,0 +1,157 @@
+"""Runs that are written into files, trained by processes with no common folder, and collected: as if trained here."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main
+from core.engine.jobs.parcel import JOBS
+from core.engine.jobs.result_file import RESULTS
+from core.engine.recipe import weights_digest
+from core.lab import Lab
+from core.methods.dora import DoRASpec
+from core.methods.lora import LoRASpec
+from core.settings import Settings
+from core.store.record import Run
+from tests import forked
+from tests.conftest import BOTH, finish, short
+from tests.text_home import PETS, bring_tiny
+
+ARMS = [*BOTH, (short(), DoRASpec.of(rank=2))]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def idle(home: Path) -> Iterator[Lab]:
+    """A lab that trains nothing, with a base."""
+    lab = Lab(Settings(home=home, threads=1))
+    lab.start()
+    finish(lab, lab.compare("rotation-45", "digits", None, short(), BOTH[:1], [0]).base)
+    lab.close()
+    lab = Lab(Settings(home=home, threads=1))
+    yield lab
+    lab.store.close()
+
+
+def weights(lab: Lab, run: Run) -> str | None:
+    return weights_digest(lab.settings.runs / run.id, lab.store.files(run.id))
+
+
+def trained_elsewhere(files: list[Path], folder: Path) -> list[Path]:
+    """Have each file trained by a process of its own, in an empty folder of its own, all at once."""
+    processes = []
+    for number, file in enumerate(files):
+        own = folder / str(number)
+        own.mkdir(parents=True)
+        (own / file.name).write_bytes(file.read_bytes())
+        processes.append(forked.start(["-m", "core", "job", file.name], cwd=own, env=environment(own)))
+    assert [process.wait(240) for process in processes] == [0] * len(files)
+    return sorted(folder.glob("*/*.results.zip"))
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "LORA_LAB_HOME": str(folder / "not here"), "OMP_NUM_THREADS": "1", "LORA_LAB_DATA": ""}
+
+
+def test_three_jobs_elsewhere_are_collected_as_if_trained_here(idle: Lab, home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    experiment = idle.compare("rotation-45", "digits", None, short(), ARMS, range(3))
+    assert main(["jobs", experiment.id, "--split", "3", "--out", str(out), "--home", str(home)]) == 0
+    files = sorted(out.glob("*.jobs.zip"))
+    assert len(files) == 3
+    sent = idle.members(experiment)
+    assert {run.state for run in sent} == {"interrupted"}
+    assert all("file of jobs" in str(run.cause) for run in sent)
+
+    results = trained_elsewhere(files, tmp_path / "elsewhere")
+    assert not list((tmp_path / "elsewhere").rglob("lab.sqlite3"))
+    assert main(["collect", *map(str, results), "--home", str(home)]) == 0
+    runs = idle.members(experiment)
+    assert [run.state for run in runs] == ["finished"] * 9, [run.cause for run in runs]
+    for run in runs:
+        assert idle.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
+        assert len(idle.curve(run.id).epochs) == run.spec.optim.epochs
+    assert all(idle.artifacts.verify(run.id).certified for run in runs if run.spec.adapter)
+
+    here = Lab(Settings(home=tmp_path / "here", threads=1))
+    here.start()
+    again = finish(here, *here.compare("rotation-45", "digits", None, short(), ARMS, range(3)).runs)
+    for there, own in zip(runs, again, strict=True):
+        assert own.result is not None
+        assert there.result is not None
+        assert own.result.bank == there.result.bank
+        assert weights(idle, there) == weights(here, own)
+    here.close()
+    assert main(["collect", str(results[0]), "--home", str(home)]) == 0  # a second time changes nothing
+    assert idle.members(experiment) == runs
+
+
+def test_texts_and_a_brought_network_travel_in_the_file(idle: Lab, home: Path, tmp_path: Path) -> None:
+    network = bring_tiny(idle, tmp_path / "tiny")
+    experiment = idle.fine_tune(network, PETS, [(short(batch_size=16), LoRASpec.of(rank=2))], [0])
+    assert main(["jobs", experiment.id, "--out", str(tmp_path / "out"), "--home", str(home)]) == 0
+    results = trained_elsewhere(list((tmp_path / "out").iterdir()), tmp_path / "elsewhere")
+    assert main(["collect", *map(str, results), "--home", str(home)]) == 0
+    (run,) = idle.members(experiment)
+    assert run.state == "finished"
+    assert idle.artifacts.verify(run.id).certified
+
+
+def changed(file: Path, name: str, to: bytes) -> Path:
+    """A copy of a zip in which one entry is another one."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(content, "w") as new:
+        for info in old.infolist():
+            new.writestr(info.filename, to if info.filename == name else old.read(info))
+    path = file.with_name(f"{hashlib.sha256(content.getvalue()).hexdigest()}.zip")
+    path.write_bytes(content.getvalue())
+    return path
+
+
+def test_bad_files_are_a_sentence_and_change_nothing(
+    idle: Lab, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = idle.compare("rotation-45", "digits", None, short(), BOTH[1:], [0])
+    assert main(["jobs", "e-none", "--home", str(home)]) == 1
+    assert main(["jobs", experiment.id, "--out", str(tmp_path), "--home", str(home)]) == 0
+    assert main(["jobs", experiment.id, "--split", "0", "--home", str(home)]) == 1
+    (file,) = tmp_path.glob("*.jobs.zip")
+    (base,) = (name for name in zipfile.ZipFile(file).namelist() if name.startswith("bases/"))
+    capsys.readouterr()
+    for bad, said in (
+        (changed(file, base, b"other"), "is not what was written"),
+        (changed(file, JOBS, b"{}"), "another version"),
+    ):
+        assert main(["job", str(bad)]) == 1
+        assert said in capsys.readouterr().err
+    (tmp_path / "no zip").write_bytes(b"no zip")
+    assert main(["job", str(tmp_path / "no zip")]) == 1
+    assert main(["job", str(tmp_path / "none")]) == 1
+
+    (result,) = trained_elsewhere([file], tmp_path / "elsewhere")
+    before = idle.members(experiment)
+    told = zipfile.ZipFile(result).read(RESULTS)
+    (adapter,) = (name for name in zipfile.ZipFile(result).namelist() if name.endswith("adapter.zip"))
+    capsys.readouterr()
+    for bad, said in (
+        (changed(result, adapter, b"other"), "is not what was written"),
+        (changed(result, RESULTS, told.replace(b'"seed": 0', b'"seed": 1')), "its settings or its base differ"),
+        (changed(result, RESULTS, told.replace(before[0].id.encode(), b"r-00000000")), ""),
+        (file, "no file of results"),
+    ):
+        assert main(["collect", str(bad), "--home", str(home)]) == 1
+        assert said in capsys.readouterr().err
+    assert idle.members(experiment) == before
+    assert main(["collect", str(result), "--home", str(home)]) == 0
+    assert idle.members(experiment)[0].state == "finished"
