@@ -20,7 +20,7 @@ suite: $(VENV)/.development
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: $(VENV)/.development browser  ## the faults and crowds of tests/soak at full size; figures in tests/README.md
-	LORA_LAB_SOAK=full $(BIN)/pytest tests/soak tests/browser/test_texts_journey.py tests/browser/test_first_press.py -s
+	LORA_LAB_SOAK=full $(BIN)/pytest tests/soak tests/browser/test_texts_journey.py tests/browser/test_first_press.py tests/networks/test_onnx_file.py -s
 	$(BIN)/python -m tests.soak.figures
 
 lint: $(VENV)/.development

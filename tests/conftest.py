@@ -56,7 +56,7 @@ hypothesis_settings.load_profile("patient")
 
 TESTS = Path(__file__).parent
 SLOW = [
-    *("adapter/test_transformers.py", "networks/test_pretrained.py"),
+    *("adapter/test_transformers.py", "networks/test_pretrained.py", "networks/test_onnx_file.py", "test_cli_jobs.py"),
     *("data/test_bad_uploads.py", "data/test_upload.py", "data/test_bad_texts.py", "data/test_texts.py"),
     *("study/test_claims.py", "training/test_bank.py"),
     *("study/test_false_alarms.py", "test_cli_networks.py"),

@@ -124,15 +124,17 @@ def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Pa
     run_the_comparison(page, url)
     open_page(page, f"{url}/adapters", "Adapters")
     files = {}
-    page.get_by_role("button", name="Make and check").first.click()
-    expect(page.get_by_text("the same prediction for all 360 test examples")).to_be_visible()
-    for label, name in [
-        ("Adapter for PEFT", "adapter.zip"),
-        ("Base", "base.safetensors"),
-        (re.compile(r"Download \(.+\)"), "merged"),
+    expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()  # nothing moves any more
+    merged = page.locator(".st-key-export-safetensors")
+    merged.get_by_role("button", name="Make and check").click()
+    expect(page.get_by_text("Read by torch")).to_contain_text("the same prediction for all 360 test examples")
+    for button, name in [
+        (page.get_by_role("button", name="Adapter for PEFT", exact=True), "adapter.zip"),
+        (page.get_by_role("button", name="Base", exact=True), "base.safetensors"),
+        (merged.get_by_role("button", name="Download"), "merged"),
     ]:
         with page.expect_download() as download:
-            page.get_by_role("button", name=label, exact=True).first.click()
+            button.click()
         files[name] = tmp_path / name
         download.value.save_as(files[name])
     page.get_by_role("button", name="Verify again").click()

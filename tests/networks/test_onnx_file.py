@@ -19,6 +19,10 @@ from tests.adapter.classifiers import ARCHITECTURES, sample
 from tests.adapter.samples import assert_close
 
 
+QUICK = ("bert", "llama")
+"""Architectures that the whole suite exports; `make soak` exports all."""
+
+
 def test_a_perceptron_takes_any_number_of_images() -> None:
     network = PerceptronSpec.of(num_hidden_1=16, num_hidden_2=8).build(0)
     pixels = torch.rand(300, 784)
@@ -28,7 +32,10 @@ def test_a_perceptron_takes_any_number_of_images() -> None:
             assert_close(found(pixels[:rows]), network(pixels[:rows]), 1e-5)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture",
+    [one if one in QUICK else pytest.param(one, marks=pytest.mark.minutes) for one in ARCHITECTURES],
+)
 def test_a_transformer_takes_any_number_of_texts_of_any_length(architecture: str) -> None:
     one = sample(architecture)
     network = merged_copy(one.trained((DoRASpec if architecture == "bert" else LoRASpec).of(rank=3, alpha=5)))
