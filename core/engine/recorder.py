@@ -106,7 +106,7 @@ class Recorder:
             self._next = math.inf  # until they have been made
             self._commands.send(Save())
 
-    def heed(self) -> None:
+    def pass_on_requests(self) -> None:
         """Tell the job which of its runs somebody, in any process, asked to stop, and which it no longer holds.
 
         Raises:

@@ -44,6 +44,6 @@ class Requests:
             self._asked.clear()
             for recorder in self._recorders():
                 try:
-                    recorder.heed()
+                    recorder.pass_on_requests()
                 except sqlite3.Error as error:
                     log.debug("The store cannot be read (%s); trying again.", error)
