@@ -84,7 +84,7 @@ def minilm() -> Subject:
         shape = size, TOKENS
         ids = torch.randint(1000, WORDS, shape)
         mask = torch.ones(shape, dtype=torch.int64)
-        return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+        return {"input_ids": ids, "attention_mask": mask}
 
     return Subject(base, LoRASpec.of(rank=8), draw, {1: 8, 16: 32, 64: 64}, 64, 64, 5)
 
