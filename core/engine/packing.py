@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 
 from core.data.tasks import Tasks
@@ -13,9 +14,10 @@ from core.engine.bank_memory import Sizes, bank_memory
 from core.engine.jobs.text_memory import TextSizes, text_memory
 from core.errors import LabError
 from core.memory import free_bytes
+from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.settings import Settings, choose_device
-from core.training.sharing import bank_key, sharing_of
+from core.training.sharing import bank_key, sharing_of, turn_of
 
 FREE_SHARE = 0.5
 """Share of the free memory that banks may use; datasets, pages and other programs need some too."""
@@ -76,10 +78,13 @@ def packed(specs: Sequence[RunSpec], tasks: Tasks, settings: Settings) -> list[l
     for number, spec in enumerate(specs):
         # A form does not know yet which bases it will train; each seed's is another one.
         alike.setdefault((bank_key(spec), spec.seed if spec.own_base else None), []).append(number)
+    counts = Counter(spec.kind for spec in specs if spec.method.role is not Role.BASE)
     banks = []
     for left in alike.values():
+        kind = specs[left[0]].kind
+        turn = turn_of(counts[kind]) if kind in counts and len(counts) > 1 else None
         while left:
-            size = bank_size([specs[number] for number in left], tasks, settings)
+            size = bank_size([specs[number] for number in left[:turn]], tasks, settings)
             banks.append(left[:size])
             left = left[size:]
     return banks

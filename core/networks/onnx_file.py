@@ -21,8 +21,8 @@ from core.networks.forward import forward
 from core.networks.modes import evaluating
 
 OPSET = 22
-"""Version of the operators that are used. In 23 there are operators for attention, which onnxruntime computes for batches of
-one only."""
+"""Version of the operators that are used. In 23 there are operators for attention, which onnxruntime computes for
+batches of one only."""
 
 LOGITS = "logits"
 """Name of the only output, of shape (batch, classes)."""

@@ -20,6 +20,7 @@ from core.store.database import Database
 from core.store.record import WAITING, Result, Run, State, run_of, spec_of
 from core.store.schema import NEXT
 from core.training.events import EpochEnd, StepLoss
+from core.training.sharing import turn_of
 
 
 class Transitions(Database):
@@ -49,8 +50,8 @@ class Transitions(Database):
             ).fetchall()
             for row in rows:
                 if _is_ready(row):
-                    next_one = self._next_of_experiment(db, row, rows)
-                    bank = [other["id"] for other in rows if _bank(other) == _bank(next_one)][:limit]
+                    next_one, turn = self._next_of_experiment(db, row, rows, limit)
+                    bank = [other["id"] for other in rows if _bank(other) == _bank(next_one)][:turn]
                     return [run_of(db.execute("SELECT * FROM runs WHERE id = ?", (id,)).fetchone()) for id in bank]
                 if row["base_state"] in (None, "failed", "stopped"):
                     word = {"failed": "failed", "stopped": "was stopped before it had learnt anything"}
@@ -77,22 +78,27 @@ class Transitions(Database):
         return claimed
 
     def _next_of_experiment(
-        self, db: sqlite3.Connection, first: sqlite3.Row, rows: Sequence[sqlite3.Row]
-    ) -> sqlite3.Row:
-        """The next run of the experiment of ``first``, the first ready run: of the method that has begun the least."""
+        self, db: sqlite3.Connection, first: sqlite3.Row, rows: Sequence[sqlite3.Row], limit: int
+    ) -> tuple[sqlite3.Row, int]:
+        """The next run of the experiment of ``first``, the first ready run: of the method that has begun the least.
+
+        Returns:
+            The run, and how many runs to train at once at most, ``limit`` or fewer.
+        """
         begun = {
-            row["method"]: (row["share"], row["latest"] or 0.0)
+            row["method"]: (row["share"], row["latest"] or 0.0, row["count"])
             for row in db.execute(
-                "SELECT method, avg(state <> 'queued') AS share, max(started) AS latest FROM runs WHERE experiment = ?"
-                " GROUP BY method",
+                "SELECT method, avg(state <> 'queued') AS share, max(started) AS latest, count(*) AS count FROM runs"
+                " WHERE experiment = ? GROUP BY method",
                 (first["experiment"],),
             )
         }
         if len(begun) < 2:
-            return first
+            return first, limit
         beside = (first["experiment"], first["stop_asked"])
         ready = [row for row in rows if (row["experiment"], row["stop_asked"]) == beside and _is_ready(row)]
-        return min(ready, key=lambda row: begun[row["method"]])
+        chosen = min(ready, key=lambda row: begun[row["method"]][:2])
+        return chosen, min(limit, turn_of(begun[chosen["method"]][2]))
 
     def begin(self, run: Run, steps: int, seconds: float = 0.0) -> None:
         """Record the number of steps of a run, and delete what earlier attempts recorded after its checkpoint.

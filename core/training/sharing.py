@@ -76,6 +76,21 @@ def sharing_of(spec: RunSpec) -> Sharing:
     return ALONE if spec.optim.beyond_plain_adam else own
 
 
+MIN_TURN = 2
+"""Runs that are never divided further: networks that train side by side need as many."""
+
+
+def turn_of(count: int) -> int:
+    """How many runs of a method are trained at once at most, where the methods of an experiment take turns.
+
+    Half of them, so that each method has at least two turns, and their curves can be compared while they train.
+
+    Args:
+        count: number of the method's runs in the experiment.
+    """
+    return max(MIN_TURN, -(-count // 2))
+
+
 def bank_key(spec: RunSpec) -> str:
     """Key of the bank: equal for runs that can be trained together.
 

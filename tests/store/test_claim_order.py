@@ -53,6 +53,16 @@ def based(store: Store) -> Store:
     return store
 
 
+def test_few_runs_of_each_method_race_in_two_turns_at_least(based: Store) -> None:
+    quick = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of())]
+    queue(based, "e-1", quick, range(8))
+    assert [(bank[0].spec.kind, len(bank)) for bank in claim_all(based)] == [("full", 4), ("lora", 4)] * 2
+    queue(based, "e-2", quick[:1], range(8))
+    assert [len(bank) for bank in claim_all(based)] == [8]  # a single method has nobody to race with
+    queue(based, "e-3", quick, range(2))
+    assert [len(bank) for bank in claim_all(based)] == [2, 2]
+
+
 def test_full_and_lora_take_turns_in_banks_that_are_as_large_as_they_can_be(based: Store) -> None:
     ids = queue(based, "e-1", THOROUGH, range(8))
     banks = claim_all(based)
@@ -91,7 +101,7 @@ def test_a_run_without_its_base_waits_and_does_not_hold_up_the_others(store: Sto
     assert base.id == "r-base"
     assert claim_all(store) == []
     store.finish(base, "finished", RESULT, {})
-    assert [bank[0].spec.kind for bank in claim_all(store)] == ["full", "lora"]
+    assert [bank[0].spec.kind for bank in claim_all(store)] == ["full", "lora", "lora", "full"]
 
 
 def test_what_is_to_be_stopped_comes_first_whatever_its_method(based: Store) -> None:
