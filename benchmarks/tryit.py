@@ -72,6 +72,7 @@ def train(home: Path, network: str) -> None:
 def stroke(page: Page, number: int) -> None:
     """Draw one line more, or begin a new drawing."""
     canvas = page.get_by_role("img", name="A square to draw on with mouse, pen or finger.")
+    canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     if box is None:
         raise SystemExit("The page has no square to draw on.")
