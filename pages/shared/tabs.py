@@ -12,6 +12,9 @@ from pages.shared.literal import literal
 
 T = TypeVar("T")
 
+VIEW = "view"
+"""Session state key, and name in the address: title of the open tab."""
+
 
 def draw_tabs(parts: Mapping[str, Callable[[T], None]], shown: T) -> None:
     """Draw one tab per part, and in the open one the part; an error of the lab in its place.
@@ -20,7 +23,7 @@ def draw_tabs(parts: Mapping[str, Callable[[T], None]], shown: T) -> None:
         parts: functions by the title of their tab.
         shown: what each of them draws.
     """
-    for tab, part in zip(st.tabs(list(parts), key="view", bind="query-params"), parts.values(), strict=True):
+    for tab, part in zip(st.tabs(list(parts), key=VIEW, bind="query-params"), parts.values(), strict=True):
         if tab.open:
             with tab:
                 try:

@@ -6,6 +6,7 @@ before; the keyboard reaches neither. Buttons do, and they change in place while
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -48,16 +49,22 @@ _element = st.components.v2.component(
 )
 
 
-def tile_map(map: HeatMap, key: str, alt: str) -> str | None:
+def tile_map(map: HeatMap, key: str, alt: str, on_press: Callable[[str], None] = lambda tile: None) -> str | None:
     """Draw a heat map, or put new values into the one that is there.
 
     Args:
         map: what to draw.
         key: its name, unique on the page.
         alt: what it shows, in a sentence, for people who do not see it.
+        on_press: called with the key of a tile that was pressed, before the page is drawn again.
 
     Returns:
         Key of the tile that was just pressed; None otherwise.
     """
-    pressed: str | None = _element(key=key, data={**asdict(map), "alt": alt}, on_opened_change=lambda: None).opened
+
+    def press() -> None:
+        if tile := st.session_state[key].opened:
+            on_press(tile)
+
+    pressed: str | None = _element(key=key, data={**asdict(map), "alt": alt}, on_opened_change=press).opened
     return pressed

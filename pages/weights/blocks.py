@@ -7,6 +7,7 @@ import streamlit as st
 from core.study.weights.layer_map import MAP_MEASURES, layer_map, map_numbers, map_sentence
 from core.wording.csv_file import csv_of
 from pages.shared.literal import literal
+from pages.shared.tabs import VIEW
 from pages.shared.tile_map import tile_map
 from pages.weights.focus import Focus
 from pages.weights.numbers import each, map_value
@@ -14,8 +15,8 @@ from pages.weights.numbers import each, map_value
 MAP = "Map"
 """Title of the tab."""
 
-PRESSED = "weights-map-pressed"
-"""Session state key: whether a tile was just pressed, so that another tab is to be opened."""
+OPENED = "Spectrum"
+"""Title of the tab that a press on a tile opens."""
 
 
 def map_part(focus: Focus) -> None:
@@ -38,15 +39,18 @@ def map_part(focus: Focus) -> None:
     measure = MAP_MEASURES[name]
     values = _values(focus, name)
     key = f"weights-map-{focus.run.id}"
-    pressed = tile_map(
+
+    def open_layer(tile: str) -> None:
+        if tile in focus.shapes:
+            st.query_params["layer"] = tile
+            st.session_state[VIEW] = OPENED
+
+    tile_map(
         layer_map(focus.blocks, focus.shapes, measure, values, focus.layer, focus.colour),
         key,
         f"{measure.title} of each layer of {focus.name}, by block and role",
+        open_layer,
     )
-    if pressed in focus.shapes:
-        st.query_params["layer"] = pressed
-        st.session_state[PRESSED] = True
-        st.rerun()
     st.caption(literal(f"{focus.name}. {measure.reading} {map_sentence(measure, values)}"))
     empty = len(focus.shapes) - len(values)
     head = " The new head is not shown: it has no base to differ from." if focus.has_new_head else ""

@@ -12,16 +12,13 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import start_text, task_text
 from pages.shared.tabs import draw_tabs
-from pages.weights.blocks import MAP, PRESSED, map_part
+from pages.weights.blocks import MAP, OPENED, map_part
 from pages.weights.focus import choose_focus
 from pages.weights.instruments import instruments_part
 from pages.weights.new import new_directions_part
 from pages.weights.rank import rank_part
 from pages.weights.spectrum import spectrum_part
 from pages.weights.subspaces import subspaces_part
-
-OPENED = "Spectrum"
-"""Title of the tab that a press on the map opens."""
 
 PARTS = {
     OPENED: spectrum_part,
@@ -69,8 +66,6 @@ try:
     waiting = sum(run.is_live for run in members)
     if waiting:
         st.caption(f"Unfinished runs: {waiting}. Reload the page to see them once they have finished.")
-    if st.session_state.pop(PRESSED, False):
-        st.session_state["view"] = OPENED
     draw_tabs({MAP: map_part, **PARTS} if focus.blocks else PARTS, focus)
 except LabError as error:
     st.error(literal(str(error)))
