@@ -62,7 +62,7 @@ class Artifacts:
         path = self._runs / run / name
         known = self._store.files(run).get(name)
         if name == MERGED and (known is None or not path.exists()):
-            merged = merged_copy(apply_adapter(self.base_network(record), self.adapter(run)))
+            merged = merged_copy(self.trained(record))
             known = write_network(path, merged)
             self._store.add_file(run, name, known)
         if not path.exists() and name == NETWORK and known is None:
@@ -137,6 +137,16 @@ class Artifacts:
         if run.spec.is_direct:
             return self._networks.start(run.spec.network, run.spec.seed)
         return read_network(self.base(run))
+
+    def trained(self, run: Run) -> nn.Module:
+        """The network as a run trained it; that of a LoRA run is its base with the adapter beside it.
+
+        Raises:
+            LabError: a file is gone or damaged, or the run has not made one.
+        """
+        if run.spec.role is not Role.ADAPTER:
+            return self.network(run.id)
+        return apply_adapter(self.base_network(run), self.adapter(run.id))
 
     def adapter(self, run: str) -> AdapterFile:
         """A LoRA run's adapter, read and checked. Raises: AdapterError: the file is damaged; see :meth:`path`."""

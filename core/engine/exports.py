@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
 
-from core.adapter import apply_adapter
 from core.data.catalog import Catalog
 from core.data.examples import Examples
 from core.data.tasks import Tasks
@@ -87,7 +85,7 @@ class Format(ABC):
     line: ClassVar[str]
     """What it is for, in a sentence."""
     file: ClassVar[str]
-    """Name of the file in the run's folder."""
+    """Usual name of the file in a run's folder."""
     media_type: ClassVar[str]
 
     @property
@@ -98,6 +96,10 @@ class Format(ABC):
     def fits(self, run: Run) -> bool:
         """Whether it can hold the network of a run."""
         return True
+
+    def file_of(self, run: Run) -> str:
+        """Name of the file in the folder of a run."""
+        return self.file
 
     @abstractmethod
     def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
@@ -129,6 +131,9 @@ class MergedFormat(Format):
 
     def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
         return path(_network_file(run))
+
+    def file_of(self, run: Run) -> str:
+        return _network_file(run)
 
     def read(self, path: Path) -> tuple[Callable[..., Any], str]:
         return read_network(path), f"torch {torch.__version__}"
@@ -207,7 +212,7 @@ class Exports:
     def known(self, run: Run, form: Format) -> Export | None:
         """The file of a run, if it has been made."""
         folder = self._runs / run.id
-        path = folder / self._file(run, form)
+        path = folder / form.file_of(run)
         try:
             certificate = ExportCertificate.from_json((folder / form.certificate).read_bytes())
         except (OSError, ExportError):
@@ -248,7 +253,7 @@ class Exports:
                 self._artifacts.pretrained(run.id, labels) if name == PRETRAINED else self._artifacts.path(run.id, name)
             )
 
-        trained = self._trained(run)
+        trained = self._artifacts.trained(run)
         size = batch_of(trained)
         expected = predict(trained, test)
         path = form.make(run, path_of, labels, test)
@@ -271,16 +276,6 @@ class Exports:
         write_atomically(path.with_name(form.certificate), certificate.to_json())
         self._store.add_file(run.id, path.name, certificate.file_sha256)
         return Export(path, certificate)
-
-    def _trained(self, run: Run) -> nn.Module:
-        """The network as it was trained: with its adapter beside the base."""
-        if run.spec.role is not Role.ADAPTER:
-            return self._artifacts.network(run.id)
-        return apply_adapter(self._artifacts.base_network(run), self._artifacts.adapter(run.id))
-
-    @staticmethod
-    def _file(run: Run, form: Format) -> str:
-        return _network_file(run) if form.file == MERGED else form.file
 
 
 def _network_file(run: Run) -> str:

@@ -88,7 +88,11 @@ class Launcher:
 
     def find_base(self, spec: RunSpec) -> Run | None:
         """A finished pretrain run with exactly this spec, whose network can be used instead of training it again."""
-        for run in self.store.runs(methods=list(methods(Role.BASE)), states=["finished"]):
+        return self._usable_base(self.store.runs(methods=list(methods(Role.BASE)), states=["finished"]), spec)
+
+    def _usable_base(self, finished: Sequence[Run], spec: RunSpec) -> Run | None:
+        """The first of these with this spec whose network is intact."""
+        for run in finished:
             if run.spec == spec:
                 try:
                     self.artifacts.path(run.id, NETWORK)
@@ -355,10 +359,10 @@ class Launcher:
     def _bases(self, spec: RunSpec, seeds: Sequence[int]) -> tuple[dict[int, str], Queued]:
         """Ids of a base like ``spec`` for each seed, and ids and specs of the bases that must be queued first."""
         specs = {seed: spec.but(seed=seed) for seed in seeds}
-        coming = {
-            run.spec: run for run in self.store.runs(methods=list(methods(Role.BASE)), states=["queued", "running"])
-        }
-        known = {seed: self.find_base(own) or coming.get(own) for seed, own in specs.items()}
+        runs = self.store.runs(methods=list(methods(Role.BASE)), states=["finished", "queued", "running"])
+        finished = [run for run in runs if run.state == "finished"]
+        coming = {run.spec: run for run in runs if run.state != "finished"}
+        known = {seed: self._usable_base(finished, own) or coming.get(own) for seed, own in specs.items()}
         ids = {seed: base.id if base else _new_id("r") for seed, base in known.items()}
         return ids, [(ids[seed], specs[seed]) for seed, base in known.items() if base is None]
 

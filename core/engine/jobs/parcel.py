@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from core.data.catalog import Catalog
 from core.data.sources.registry import SOURCES
 from core.data.tasks import Tasks
+from core.engine.jobs.hashed_zip import HashedZip, indexed
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.supplies import Supplies
-from core.errors import ParcelError, SpecError
+from core.errors import SpecError
 from core.files import write_atomically
 from core.networks.library.networks import Networks
 from core.run_spec import RunSpec
 from core.settings import Settings
-from core.zip_file import UntrustedZip, ZipLimits
 
 FORMAT = "lora-lab-jobs-1"
 JOBS = "jobs.json"
-
-LIMITS = ZipLimits(entries=4096, unpacked=2**34)
-"""Of a file of jobs."""
 
 
 def packed(jobs: Sequence[Job], supplies: Supplies) -> Iterator[tuple[str, bytes]]:
@@ -41,22 +38,22 @@ def packed(jobs: Sequence[Job], supplies: Supplies) -> Iterator[tuple[str, bytes
         LabError: something that a job refers to is missing or damaged.
         OSError: it cannot be read.
     """
-    hashes: dict[str, str] = {}
-    told = []
+    told: list[dict[str, Any]] = []
+    yield from indexed(_entries(jobs, supplies, told), JOBS, lambda: {"format": FORMAT, "jobs": told})
+
+
+def _entries(jobs: Sequence[Job], supplies: Supplies, told: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    """Checkpoints and what is referred to; ``told`` is filled with what the index says of each job."""
     for number, job in enumerate(jobs):
         members = []
         for place, member in enumerate(job.members):
-            start = f"starts/{number}-{place}.safetensors" if member.start is not None else None
-            if start is not None and member.start is not None:
-                hashes[start] = hashlib.sha256(member.start).hexdigest()
+            start = None
+            if member.start is not None:
+                start = f"starts/{number}-{place}.safetensors"
                 yield start, member.start
             members.append({"run": member.run, "spec": json.loads(member.spec.to_json()), "start": start})
         told.append({"members": members, "base": job.base, "threads": job.threads})
-    specs = [spec for job in jobs for spec in job.specs]
-    for name, content in _needed(specs, supplies):
-        hashes[name] = hashlib.sha256(content).hexdigest()
-        yield name, content
-    yield JOBS, json.dumps({"format": FORMAT, "jobs": told, "sha256": hashes}, indent=1).encode()
+    yield from _needed([spec for job in jobs for spec in job.specs], supplies)
 
 
 def _needed(specs: Sequence[RunSpec], supplies: Supplies) -> Iterator[tuple[str, bytes]]:
@@ -89,23 +86,14 @@ def unpacked(content: bytes, home: Path) -> tuple[list[Job], Supplies]:
         ParcelError: it is no such file, damaged, or of another version.
         OSError: the folder cannot be written to.
     """
-    archive = UntrustedZip(content, LIMITS, "The file of jobs", ParcelError)
-    entries = {info.filename: info for info in archive.entries}
-    if JOBS not in entries:
-        raise ParcelError("This is no file of jobs: `python -m core jobs` writes them.")
+    archive = HashedZip(content, JOBS, FORMAT, "file of jobs", "jobs")
     starts: dict[str, bytes] = {}
+    for name, data in archive.entries():
+        if name.startswith("starts/"):
+            starts[name] = data
+        else:
+            write_atomically(home / name, data)
     try:
-        told = json.loads(archive.read(entries.pop(JOBS)))
-        if told["format"] != FORMAT:
-            raise ParcelError(f"This file of jobs has the format {told['format']!r:.80}, not {FORMAT!r}.")
-        for name, info in entries.items():
-            data = archive.read(info)
-            if hashlib.sha256(data).hexdigest() != told["sha256"][name]:
-                raise ParcelError(f"This file of jobs is damaged: {name} is not what was written.")
-            if name.startswith("starts/"):
-                starts[name] = data
-            else:
-                write_atomically(home / name, data)
         jobs = [
             Job(
                 tuple(
@@ -119,12 +107,10 @@ def unpacked(content: bytes, home: Path) -> tuple[list[Job], Supplies]:
                 job["base"],
                 job["threads"],
             )
-            for job in told["jobs"]
+            for job in archive.index["jobs"]
         ]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        if isinstance(error, ParcelError):
-            raise
-        raise ParcelError("This file of jobs is damaged, or of another version of LoRA Lab.") from error
+        raise archive.damaged() from error
     settings = Settings(home)
     along = [make for make in SOURCES if getattr(make, "is_own", False) or getattr(make, "comes_along", False)]
     networks = Networks(settings)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from core.engine.jobs.fault import Fault
+from core.engine.jobs.hashed_zip import HashedZip, indexed
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Began, Ended, Failed, Message, Noted, OutOfMemory, Reported
 from core.errors import ParcelError
@@ -18,13 +19,9 @@ from core.run_spec import RunSpec
 from core.store.record import Result
 from core.tensor_file import read_tensors, tensors_bytes
 from core.training.events import EpochEnd, StepLoss
-from core.zip_file import UntrustedZip, ZipLimits
 
 FORMAT = "lora-lab-results-1"
 RESULTS = "results.json"
-
-LIMITS = ZipLimits(entries=4096, unpacked=2**34)
-"""Of a file of results."""
 
 
 @dataclass
@@ -69,7 +66,12 @@ def results_of(job: Job, messages: Iterable[Message]) -> list[RunResult]:
 
 def entries_of(results: Iterable[RunResult]) -> Iterator[tuple[str, bytes]]:
     """The entries of a file of results: names and contents."""
-    told, hashes = [], {}
+    told: list[dict[str, Any]] = []
+    yield from indexed(_entries(results, told), RESULTS, lambda: {"format": FORMAT, "runs": told})
+
+
+def _entries(results: Iterable[RunResult], told: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    """Curves and files of the runs; ``told`` is filled with what the index says of each run."""
     for one in results:
         events = [message.event for message in one.messages if isinstance(message, Reported)]
         losses = [event for event in events if isinstance(event, StepLoss)]
@@ -87,9 +89,7 @@ def entries_of(results: Iterable[RunResult]) -> Iterator[tuple[str, bytes]]:
             )
         if isinstance(end, Ended):
             files |= {f"{one.run}/files/{name}": content for name, content in end.files.items()}
-        for name, content in files.items():
-            hashes[name] = hashlib.sha256(content).hexdigest()
-            yield name, content
+        yield from files.items()
         told.append(
             {
                 "run": one.run,
@@ -104,7 +104,6 @@ def entries_of(results: Iterable[RunResult]) -> Iterator[tuple[str, bytes]]:
                 "fault": asdict(end.fault) if isinstance(end, Failed) else None,
             }
         )
-    yield RESULTS, json.dumps({"format": FORMAT, "runs": told, "sha256": hashes}, indent=1).encode()
 
 
 def read_results(content: bytes) -> list[RunResult]:
@@ -113,37 +112,27 @@ def read_results(content: bytes) -> list[RunResult]:
     Raises:
         ParcelError: it is no such file, damaged, or of another version.
     """
-    archive = UntrustedZip(content, LIMITS, "The file of results", ParcelError)
-    entries = {info.filename: info for info in archive.entries}
-    if RESULTS not in entries:
-        raise ParcelError("This is no file of results: `python -m core job` writes them.")
+    archive = HashedZip(content, RESULTS, FORMAT, "file of results", "job")
+    data = dict(archive.entries())
     try:
-        told = json.loads(archive.read(entries.pop(RESULTS)))
-        if told["format"] != FORMAT:
-            raise ParcelError(f"This file of results has the format {told['format']!r:.80}, not {FORMAT!r}.")
-        data = {name: archive.read(info) for name, info in entries.items()}
-        for name, each in data.items():
-            if hashlib.sha256(each).hexdigest() != told["sha256"][name]:
-                raise ParcelError(f"This file of results is damaged: {name} is not what was written.")
-        return [_read(one, data) for one in told["runs"]]
+        return [_read(one, data) for one in archive.index["runs"]]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         if isinstance(error, ParcelError):
             raise
-        raise ParcelError("This file of results is damaged, or of another version of LoRA Lab.") from error
+        raise archive.damaged() from error
 
 
-def _read(told: dict[str, object], data: dict[str, bytes]) -> RunResult:
-    values: dict[str, object] = dict(told)
+def _read(values: dict[str, Any], data: dict[str, bytes]) -> RunResult:
     run = str(values["run"])
-    found = RunResult(run, RunSpec.from_json(json.dumps(values["spec"])), values["base"])  # type: ignore[arg-type]
+    found = RunResult(run, RunSpec.from_json(json.dumps(values["spec"])), values["base"])
     if isinstance(began := values["began"], dict):
         found.messages.append(Began(**began))
-    found.messages += [Noted(0, str(text)) for text in values["notes"]]  # type: ignore[attr-defined]
+    found.messages += [Noted(0, str(text)) for text in values["notes"]]
     if f"{run}/curve" in data:
         tensors, _ = read_tensors(data[f"{run}/curve"], "The curve of a run", ParcelError)
         losses, seconds = tensors["losses"].numpy(), tensors["seconds"].numpy()
-        found.messages.append(Reported(0, StepLoss(int(values["first_step"]), losses, seconds)))  # type: ignore[call-overload]
-    found.messages += [Reported(0, EpochEnd(**epoch)) for epoch in values["epochs"]]  # type: ignore[attr-defined]
+        found.messages.append(Reported(0, StepLoss(int(values["first_step"]), losses, seconds)))
+    found.messages += [Reported(0, EpochEnd(**epoch)) for epoch in values["epochs"]]
     if isinstance(result := values["result"], dict):
         prefix = f"{run}/files/"
         files = {name.removeprefix(prefix): each for name, each in data.items() if name.startswith(prefix)}

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from core.adapter import apply_adapter
 from core.data.dataset import TextDataset
 from core.data.examples import Examples
 from core.data.task_spec import TaskSpec
@@ -18,7 +17,6 @@ from core.data.views.image import images_of
 from core.engine.jobs.predictions import Predictions
 from core.errors import DatasetError, PredictionsError
 from core.lab import Lab
-from core.methods.method import Role
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.arms.examples import (
@@ -182,9 +180,7 @@ def network_of_run(lab: Lab, run: Run) -> nn.Module:
     Raises:
         LabError: a file is gone or damaged, or the run has not made one.
     """
-    if run.spec.role is not Role.ADAPTER:
-        return lab.artifacts.network(run.id)
-    return apply_adapter(lab.artifacts.base_network(run), lab.artifacts.adapter(run.id))
+    return lab.artifacts.trained(run)
 
 
 @torch.no_grad()

@@ -1,0 +1,72 @@
+"""Zips with an index: JSON that says what the zip is, with the SHA-256 of each other entry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from core.errors import ParcelError
+from core.zip_file import UntrustedZip, ZipLimits
+
+LIMITS = ZipLimits(entries=4096, unpacked=2**34)
+
+
+def indexed(
+    entries: Iterable[tuple[str, bytes]], name: str, index: Callable[[], dict[str, Any]]
+) -> Iterator[tuple[str, bytes]]:
+    """Pass entries on, and then their index.
+
+    Args:
+        entries: names and contents.
+        name: of the index.
+        index: what it says, ``format`` among it; asked when all entries have been passed on.
+    """
+    hashes = {}
+    for entry, content in entries:
+        hashes[entry] = hashlib.sha256(content).hexdigest()
+        yield entry, content
+    yield name, json.dumps(index() | {"sha256": hashes}, indent=1).encode()
+
+
+class HashedZip:
+    """A zip that :func:`indexed` made, from outside."""
+
+    def __init__(self, content: bytes, name: str, form: str, what: str, maker: str) -> None:
+        """Open it and read its index.
+
+        Args:
+            content: the file.
+            name: of the index.
+            form: the format that the index must name.
+            what: what it is, as in ``file of jobs``.
+            maker: the command that writes such files.
+
+        Raises:
+            ParcelError: it is no such file, damaged, or of another version.
+        """
+        self._archive = UntrustedZip(content, LIMITS, f"The {what}", ParcelError)
+        self._what = what
+        self._infos = {info.filename: info for info in self._archive.entries}
+        if name not in self._infos:
+            raise ParcelError(f"This is no {what}: `python -m core {maker}` writes them.")
+        try:
+            self.index: dict[str, Any] = json.loads(self._archive.read(self._infos.pop(name)))
+            found = self.index["format"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise self.damaged() from error
+        if found != form:
+            raise ParcelError(f"This {what} has the format {found!r:.80}, not {form!r}.")
+
+    def entries(self) -> Iterator[tuple[str, bytes]]:
+        """Names and contents of the other entries. Raises: ParcelError: one is not what was written."""
+        for name, info in self._infos.items():
+            content = self._archive.read(info)
+            if hashlib.sha256(content).hexdigest() != self.index.get("sha256", {}).get(name):
+                raise ParcelError(f"This {self._what} is damaged: {name} is not what was written.")
+            yield name, content
+
+    def damaged(self) -> ParcelError:
+        """The error for an index that does not say what it should."""
+        return ParcelError(f"This {self._what} is damaged, or of another version of LoRA Lab.")
