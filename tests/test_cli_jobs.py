@@ -19,9 +19,10 @@ from core.lab import Lab
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.settings import Settings
+from core.store.checkpoints import step_of
 from core.store.record import Run
 from tests import forked
-from tests.conftest import BOTH, finish, short
+from tests.conftest import BOTH, finish, short, wait_until
 from tests.text_home import PETS, bring_tiny
 
 ARMS = [*BOTH, (short(), DoRASpec.of(rank=2))]
@@ -106,6 +107,33 @@ def test_texts_and_a_brought_network_travel_in_the_file(idle: Lab, home: Path, t
     (run,) = idle.members(experiment)
     assert run.state == "finished"
     assert idle.artifacts.verify(run.id).certified
+
+
+def test_runs_that_were_interrupted_go_on_elsewhere_from_their_own_checkpoints(home: Path, tmp_path: Path) -> None:
+    long = [(short(epochs=100), LoRASpec.of(rank=2))]
+    lab = Lab(Settings(home=home, threads=1, checkpoint_seconds=0.05))
+    lab.start()
+    experiment = lab.compare("rotation-45", "digits", None, short(), long, [0, 1, 2])
+    wait_until(lambda: all(run.step > 30 for run in lab.members(experiment)[:1]))
+    lab.close()
+    lab = Lab(Settings(home=home, threads=1, checkpoint_seconds=0.05))
+    lab.start()
+    first, *_ = lab.members(experiment)
+    before = lab.run(first.id).step
+    lab.resume([first.id])  # one of them is farther than the others then
+    wait_until(lambda: lab.run(first.id).step > before + 30)
+    lab.close()
+
+    idle = Lab(Settings(home=home, threads=1))
+    steps = {run.id: step_of(kept[0]) for run in idle.members(experiment) if (kept := idle.store.checkpoint(run.id))}
+    assert len(set(steps.values())) == 2
+    assert main(["jobs", experiment.id, "--out", str(tmp_path / "out"), "--home", str(home)]) == 0
+    results = trained_elsewhere(list((tmp_path / "out").iterdir()), tmp_path / "elsewhere")
+    assert main(["collect", *map(str, results), "--home", str(home)]) == 0
+    for run in idle.members(experiment):
+        assert (run.state, run.resumed_step) == ("finished", steps[run.id]), run.cause
+        assert idle.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
+    idle.store.close()
 
 
 def changed(file: Path, name: str, to: bytes) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from core.data.tasks import Tasks
@@ -20,7 +20,7 @@ from core.engine.recorder import Recorder
 from core.engine.writes import Writes
 from core.errors import CheckpointError, ParcelError, UnknownRunError
 from core.settings import Settings
-from core.store.checkpoints import read_checkpoint
+from core.store.checkpoints import read_checkpoint, step_of
 from core.store.copies import Copies
 from core.store.record import Experiment, Run
 from core.store.store import Store
@@ -64,7 +64,7 @@ class Parcels:
             The entries of each file; see :func:`core.engine.jobs.parcel.packed`.
 
         Raises:
-            ParcelError: no run of it waits, or its base has not been trained yet.
+            ParcelError: no run of it waits, its base has not been trained yet, or a checkpoint cannot be used.
         """
         runs = [run for run in self._store.runs_of(experiment.runs) if run.state in ("queued", "interrupted")]
         if not runs:
@@ -73,33 +73,34 @@ class Parcels:
         for base in self._store.runs_of(sorted(bases)):
             if base.result is None:
                 raise ParcelError(f"The base {base.id} has not been trained yet: train it first.")
-        jobs = self._jobs(runs)
-        # The queue is left before anything is written: nobody trains here what is trained elsewhere.
+        starts = {run.id: self._start(run) for run in runs}
+        # Only now do runs know the step of their checkpoint, at which those of one job must be equal.
         self._store.requeue([run.id for run in runs if run.state == "interrupted"], self._owner)
-        for run in self._store.runs_of([run.id for run in runs]):
-            for claimed in self._store.claim([run]):
-                self._store.interrupt(claimed, SENT)
+        runs = self._store.runs_of([run.id for run in runs])
+        jobs = self._jobs(runs, starts)
+        # The queue is left before anything is written: nobody trains here what is trained elsewhere.
+        for claimed in self._store.claim(runs):
+            self._store.interrupt(claimed, SENT)
         shares = [jobs[number::count] for number in range(count)]
         return [packed_jobs(share, self._supplies) for share in shares if share]
 
-    def _jobs(self, runs: Sequence[Run]) -> list[Job]:
+    def _jobs(self, runs: Sequence[Run], starts: Mapping[str, bytes | None]) -> list[Job]:
         jobs = []
         for step in sorted({run.resumed_step for run in runs}):
             alike = [run for run in runs if run.resumed_step == step]
             for bank in packed([run.spec for run in alike], self._tasks, self._settings):
-                members = tuple(Member(alike[k].id, alike[k].spec, self._start(alike[k])) for k in bank)
-                if len({member.start is None for member in members}) > 1:
-                    members = tuple(Member(member.run, member.spec) for member in members)
+                members = tuple(Member(alike[k].id, alike[k].spec, starts[alike[k].id] if step else None) for k in bank)
                 base = members[0].spec.base
                 jobs.append(Job(members, self._store.files(base).get(NETWORK) if base else None))
         return jobs
 
     def _start(self, run: Run) -> bytes | None:
+        """A run's checkpoint, if it has one. Raises: ParcelError: it cannot be used."""
         known = self._store.checkpoint(run.id)
         try:
-            return read_checkpoint(self._settings.runs / run.id, *known) if known else None
-        except CheckpointError:
-            return None
+            return read_checkpoint(self._folder(run.id), *known) if known else None
+        except CheckpointError as error:
+            raise ParcelError(f"Run {run.id}: {error} Resume it here, where it trains from its first step.") from error
 
     def collect(self, content: bytes) -> list[Run]:
         """Put the results of a file into the home folder.
@@ -131,6 +132,10 @@ class Parcels:
         base = self._store.files(run.spec.base).get(NETWORK) if run.spec.base else None
         if run.spec != one.spec or base != one.base:
             raise ParcelError(f"This file is of another run {run.id}: its settings or its base differ.")
+        first = one.first_step
+        kept = self._store.checkpoint(run.id)
+        if run.state == "interrupted" and first is not None and first - 1 != (step_of(kept[0]) if kept else 0):
+            raise ParcelError(f"Run {run.id} was trained on here after it had been sent out: resume it here.")
         if any(name not in FILES for end in one.messages if isinstance(end, Ended) for name in end.files):
             raise ParcelError(f"This file brings files for run {run.id} that runs do not have.")
 

@@ -40,6 +40,12 @@ class RunResult:
         """Whether the run has a result."""
         return any(isinstance(message, Ended) for message in self.messages)
 
+    @property
+    def first_step(self) -> int | None:
+        """The first step that the job did, from 1; None if it did none."""
+        events = (message.event for message in self.messages if isinstance(message, Reported))
+        return next((event.first_step for event in events if isinstance(event, StepLoss)), None)
+
 
 def results_of(job: Job, messages: Iterable[Message]) -> list[RunResult]:
     """Run through the messages of a job, and keep what its runs came to. Checkpoints are not kept."""
@@ -96,7 +102,7 @@ def _entries(results: Iterable[RunResult], told: list[dict[str, Any]]) -> Iterat
                 "spec": json.loads(one.spec.to_json()),
                 "base": one.base,
                 "began": asdict(began) if began else None,
-                "first_step": losses[0].first_step if losses else None,
+                "first_step": one.first_step,
                 "notes": [message.text for message in one.messages if isinstance(message, Noted)],
                 "epochs": [asdict(event) for event in epochs],
                 "result": asdict(end.result) if isinstance(end, Ended) else None,
