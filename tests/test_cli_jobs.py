@@ -17,6 +17,7 @@ from core.engine.jobs.result_file import RESULTS
 from core.engine.recipe import weights_digest
 from core.lab import Lab
 from core.methods.dora import DoRASpec
+from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.settings import Settings
 from core.store.checkpoints import step_of
@@ -110,27 +111,31 @@ def test_texts_and_a_brought_network_travel_in_the_file(idle: Lab, home: Path, t
 
 
 def test_runs_that_were_interrupted_go_on_elsewhere_from_their_own_checkpoints(home: Path, tmp_path: Path) -> None:
-    long = [(short(epochs=100), LoRASpec.of(rank=2))]
-    lab = Lab(Settings(home=home, threads=1, checkpoint_seconds=0.05))
+    """Eight runs were interrupted at one step, and one at another, of which a bank of eight would have some of each."""
+    settings = Settings(home=home, threads=1, checkpoint_seconds=0.05)
+    lab = Lab(settings)
     lab.start()
-    experiment = lab.compare("rotation-45", "digits", None, short(), long, [0, 1, 2])
-    wait_until(lambda: all(run.step > 30 for run in lab.members(experiment)[:1]))
+    experiment = lab.compare("rotation-45", "digits", None, short(), [(short(epochs=200), FullSpec())], range(9))
+    wait_until(lambda: lab.run(experiment.runs[0]).step > 30)
     lab.close()
-    lab = Lab(Settings(home=home, threads=1, checkpoint_seconds=0.05))
+    lab = Lab(settings)
     lab.start()
-    first, *_ = lab.members(experiment)
-    before = lab.run(first.id).step
-    lab.resume([first.id])  # one of them is farther than the others then
-    wait_until(lambda: lab.run(first.id).step > before + 30)
+    lab.stop(experiment.runs[0])  # with the result of its checkpoint
+    together, alone = experiment.runs[1], experiment.runs[8]
+    wait_until(lambda: lab.run(alone).step > lab.run(together).step + 30)
     lab.close()
 
-    idle = Lab(Settings(home=home, threads=1))
-    steps = {run.id: step_of(kept[0]) for run in idle.members(experiment) if (kept := idle.store.checkpoint(run.id))}
-    assert len(set(steps.values())) == 2
+    idle = Lab(settings)
+    sent = [run for run in idle.members(experiment) if run.state == "interrupted"]
+    kept = {run.id: idle.store.checkpoint(run.id) for run in sent}
+    steps = {id: step_of(known[0]) for id, known in kept.items() if known}
+    assert len(sent) == len(steps) == 8
+    assert {run.resumed_step for run in sent} == {0}
+    assert steps[alone] != steps[together]
     assert main(["jobs", experiment.id, "--out", str(tmp_path / "out"), "--home", str(home)]) == 0
     results = trained_elsewhere(list((tmp_path / "out").iterdir()), tmp_path / "elsewhere")
     assert main(["collect", *map(str, results), "--home", str(home)]) == 0
-    for run in idle.members(experiment):
+    for run in idle.runs_of(list(steps)):
         assert (run.state, run.resumed_step) == ("finished", steps[run.id]), run.cause
         assert idle.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
     idle.store.close()
