@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from core.cli.options import add_field
 from core.engine.experiment import Setting
+from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
@@ -16,7 +17,6 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.run_spec import OptimSpec, default_optim, default_rate
 from core.spec import bounds
-from core.study.arms.tuning import TuneSpec, tuned_arms
 
 OWN = ("learning_rate", "epochs")
 """Fields whose options differ between methods, or between the base and what starts from it."""

@@ -17,6 +17,7 @@ from statistics import median
 
 from core.cli.comparison import follow
 from core.engine.experiment import Setting
+from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
@@ -29,7 +30,6 @@ from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.choice import chosen_arms
 from core.study.arms.difference_tables import full_differences
-from core.study.arms.tuning import TuneSpec, tuned_arms
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report.evidence import Evidence, gather

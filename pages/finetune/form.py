@@ -10,12 +10,12 @@ import streamlit as st
 from core.engine.cost import frozen_sentence, plan
 from core.engine.experiment import Setting
 from core.engine.forecast import Forecast
+from core.engine.rate_grid import TuneSpec
 from core.lab import Lab
 from core.methods.registry import adapter_methods, method_of
 from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, RunSpec, default_rate
 from core.store.record import Run
-from core.study.arms.tuning import TuneSpec
 from core.wording.numbers import bytes_text, count_text, range_text, unbroken
 from pages.shared import forms
 from pages.shared.estimate import time_and_memory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.engine.rate_grid import tuned_arms
 from core.errors import LabError
 from core.lab import current
 from core.methods.full import FullSpec
@@ -12,7 +13,6 @@ from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.store.record import Run
-from core.study.arms.tuning import tuned_arms
 from pages.finetune.form import fairness, keep_networks, price_table, settings_of
 from pages.shared import forms
 from pages.shared.current import known, missing_sentence, remember

@@ -9,6 +9,7 @@ import streamlit as st
 from core.data.presets import preset_tasks, presets_for, suggested_preset
 from core.engine.experiment import Setting
 from core.engine.launcher import Planned
+from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -17,7 +18,6 @@ from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.run_spec import default_optim
 from core.store.record import Experiment
-from core.study.arms.tuning import TuneSpec, tuned_arms
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.wording.numbers import range_text
 from pages.shared.datasets import dataset_picker

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.data.task_spec import TaskSpec
 from core.engine.cost import plan
+from core.engine.rate_grid import TuneSpec, grid_rate, rates_around
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -20,7 +21,6 @@ from core.run_spec import OptimSpec, default_rate
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.sweep import MAX_RUNS, Grid
-from core.study.arms.tuning import TuneSpec, grid_rate, rates_around
 from core.wording.numbers import count_text
 from pages.shared import forms
 from pages.shared.estimate import time_and_memory

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.store.record import Run
 from core.study.arms.sweep import MIN_ARMS
-from core.study.arms.tuning import TuneSpec, tuned_arms
 from tests.conftest import BOTH, TURNED, finish, short
 from tests.pages.test_experiment_actions import button, unfold
 from tests.pages.test_pages import draw, texts

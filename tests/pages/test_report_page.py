@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.tuning import TuneSpec, is_tuned, tuned_arms
+from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from pages.shared.literal import literal

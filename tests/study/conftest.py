@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.tuning import TuneSpec, tuned_arms
 from tests.conftest import short, wait_until
 
 

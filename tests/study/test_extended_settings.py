@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec
 from core.study.arms.growth import extended
-from core.study.arms.tuning import TuneSpec, tuned_arms
 
 FULL, LORA = (OptimSpec.of(learning_rate=0.001), FullSpec()), (OptimSpec.of(learning_rate=0.005), LoRASpec.of(rank=4))
 

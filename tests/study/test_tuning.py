@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.engine.rate_grid import TuneSpec, grid_rate, rates_around, tuned_arms
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
@@ -15,17 +16,7 @@ from core.methods.lora import LoRASpec
 from core.methods.registry import METHODS
 from core.run_spec import OptimSpec, default_rate
 from core.study.arms.choice import chosen_arms
-from core.study.arms.tuning import (
-    TuneSpec,
-    choice_sentence,
-    end_sentences,
-    grid_rate,
-    is_tuned,
-    rate_choices,
-    rates_around,
-    ratio_text,
-    tuned_arms,
-)
+from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices, ratio_text
 from tests.study.samples import make_arm_runs
 
 GRID = [grid_rate(k) for k in range(-40, 1)]

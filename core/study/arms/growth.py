@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.engine.experiment import Setting, with_ranks
+from core.engine.rate_grid import TuneSpec, grid_rate, tuned_arms
 from core.methods.low_rank import LowRankSpec
 from core.methods.registry import method_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.run_spec import default_rate
-from core.study.arms.tuning import TuneSpec, grid_rate, tuned_arms
 
 RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
 """Learning rates that can be added: the points of the grid from 0.0000316 to 0.316."""

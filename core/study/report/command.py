@@ -9,6 +9,7 @@ from typing import Any
 from core.data.presets import presets_for
 from core.data.sources.source import DatasetInfo
 from core.data.task_spec import TaskSpec
+from core.engine.rate_grid import TuneSpec, rates_around
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec, Role
@@ -19,7 +20,6 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.run_spec import OptimSpec, RunSpec, default_length, default_optim, default_rate
 from core.spec import bounds
-from core.study.arms.tuning import TuneSpec, rates_around
 from core.study.arms.verdict import MarginSpec
 
 DIGITS = 12
