@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.dashboard import CHROMIUM, served
 from benchmarks.labs import until
+from core.engine.configuration import preset_configuration
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -34,7 +35,11 @@ def fill(home: Path, count: int) -> None:
     lab = Lab(Settings(home))
     lab.start()
     optim = OptimSpec.of(epochs=2)
-    base = lab.compare("rotation-45", "digits", None, optim, [(optim, FullSpec()), (optim, LoRASpec.of())], [0]).base
+    base = lab.compare(
+        preset_configuration(
+            lab.catalog, "rotation-45", "digits", None, optim, [(optim, FullSpec()), (optim, LoRASpec.of())], [0]
+        )
+    ).base
     until(lambda: not lab.live())
     templates = [run.id for run in lab.runs()]
     store = lab.settings.store

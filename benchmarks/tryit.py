@@ -17,6 +17,7 @@ from playwright.sync_api import Page, TimeoutError, sync_playwright
 
 from benchmarks.dashboard import CHROMIUM, served
 from core.data.presets import preset_tasks
+from core.engine.configuration import preset_configuration
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec
@@ -57,7 +58,7 @@ def train(home: Path, network: str) -> None:
     if network == "perceptron":
         optim = OptimSpec.of(epochs=2, learning_rate=0.002)
         arms = [(optim, LoRASpec.of(rank=rank)) for rank in RANKS]
-        experiment = lab.compare("rotation-45", "digits", None, optim, arms, [0])
+        experiment = lab.compare(preset_configuration(lab.catalog, "rotation-45", "digits", None, optim, arms, [0]))
     else:
         optim = OptimSpec.of(epochs=1, learning_rate=0.001, batch_size=8)
         spec = lab.networks.spec(lab.networks.bring("minilm").digest, 12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -12,6 +13,11 @@ class LabError(Exception):
 
 class SpecError(LabError, ValueError):
     """A spec is out of bounds or contradicts itself."""
+
+    def __init__(self, message: str, place: Sequence[str | int] = ()) -> None:
+        """Args: message: one sentence; place: names of the fields from the spec to the value that is wrong."""
+        super().__init__(message)
+        self.place = tuple(place)
 
 
 class LoRAError(LabError, ValueError):

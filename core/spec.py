@@ -47,7 +47,7 @@ class Spec(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            raise SpecError(_sentence(cls, error)) from error
+            raise SpecError(_sentence(cls, error), error.errors()[0]["loc"]) from error
 
     def but(self, /, **changes: Any) -> Self:
         """Return a copy with some fields changed, validated like a new spec.
@@ -132,7 +132,7 @@ def class_of(kind: str, classes: Sequence[type[K]], what: str) -> type[K]:
     """
     known = {cls.name(): cls for cls in classes}
     if kind not in known:
-        raise SpecError(f"There is no {what} {_short(kind)}; choose one of: {', '.join(known)}.")
+        raise SpecError(f"There is no {what} {shortened(kind)}; choose one of: {', '.join(known)}.")
     return known[kind]
 
 
@@ -154,7 +154,8 @@ def by_kind(value: Any, info: ValidationInfo, base: type[K], classes: Sequence[t
     fields = {"kind": value} if isinstance(value, str) else value
     kind = fields.get("kind") if isinstance(fields, dict) else None
     if not isinstance(kind, str):
-        raise ValueError(f"{str(info.field_name).capitalize()} must be a kind with its settings, not {_short(value)}.")
+        name = str(info.field_name).capitalize()
+        raise ValueError(f"{name} must be a kind with its settings, not {shortened(value)}.")
     is_kept = (info.context or {}).get(KEEP_UNKNOWN) and all(cls.name() != kind for cls in classes)
     cls = unknown if is_kept else class_of(kind, classes, str(info.field_name))
     try:
@@ -193,7 +194,7 @@ def _sentence(spec: type[Spec], error: ValidationError) -> str:
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     names = [str(part) for part in first["loc"]]
-    title = _name(names[-1]) if names else spec.__name__
+    title = shown_name(names[-1]) if names else spec.__name__
     owner: Any = spec
     for name in names:
         info = getattr(owner, "model_fields", {}).get(name)
@@ -213,7 +214,7 @@ def _sentence(spec: type[Spec], error: ValidationError) -> str:
         case "missing":
             return f"{title} is missing."
         case "extra_forbidden":
-            return f"{_name(names[-1])} is not a setting of {owner.__name__}."
+            return f"{shown_name(names[-1])} is not a setting of {owner.__name__}."
         case "literal_error":
             rule = f"must be {context['expected']}"
         case "too_long":
@@ -229,7 +230,7 @@ def _sentence(spec: type[Spec], error: ValidationError) -> str:
         case _:
             message = first["msg"]
             rule = f"is invalid: {message[0].lower()}{message[1:]}"
-    return f"{title} {rule}, not {_short(given)}."
+    return f"{title} {rule}, not {shortened(given)}."
 
 
 def _spec_in(annotation: Any) -> Any:
@@ -242,12 +243,12 @@ def _is_spec(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Spec)
 
 
-def _short(value: object) -> str:
+def shortened(value: object) -> str:
     """The repr of a value, shortened for a message."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def _name(name: str) -> str:
+def shown_name(name: str) -> str:
     """A setting's name for a message; quoted and shortened if it is not an identifier."""
-    return name if name.isidentifier() and len(name) <= 60 else _short(name)
+    return name if name.isidentifier() and len(name) <= 60 else shortened(name)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -17,12 +17,13 @@ from playwright.sync_api import Browser, sync_playwright
 from streamlit.components.v2 import manifest_scanner
 
 from core.data.task_spec import TaskSpec
+from core.engine.configuration import preset_configuration
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
-from core.store.record import Run
+from core.store.record import Experiment, Run
 
 if TYPE_CHECKING:
     from tests.text_home import TextHome
@@ -180,6 +181,11 @@ def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} seconds")
         time.sleep(0.02)
+
+
+def compared(lab: Lab, *asked: Any, **more: Any) -> Experiment:
+    """Queue a base and an experiment on it; see :func:`core.engine.configuration.preset_configuration`."""
+    return lab.compare(preset_configuration(lab.catalog, *asked, **more))
 
 
 def finish(lab: Lab, *ids: str) -> list[Run]:

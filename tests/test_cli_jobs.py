@@ -23,7 +23,7 @@ from core.settings import Settings
 from core.store.checkpoints import step_of
 from core.store.record import Run
 from tests import forked
-from tests.conftest import BOTH, finish, short, wait_until
+from tests.conftest import BOTH, compared, finish, short, wait_until
 from tests.text_home import PETS, bring_tiny
 
 ARMS = [*BOTH, (short(), DoRASpec.of(rank=2))]
@@ -39,7 +39,7 @@ def idle(home: Path) -> Iterator[Lab]:
     """A lab that trains nothing, with a base."""
     lab = Lab(Settings(home=home, threads=1))
     lab.start()
-    finish(lab, lab.compare("rotation-45", "digits", None, short(), BOTH[:1], [0]).base)
+    finish(lab, compared(lab, "rotation-45", "digits", None, short(), BOTH[:1], [0]).base)
     lab.close()
     lab = Lab(Settings(home=home, threads=1))
     yield lab
@@ -68,7 +68,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def test_three_jobs_elsewhere_are_collected_as_if_trained_here(idle: Lab, home: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    experiment = idle.compare("rotation-45", "digits", None, short(), ARMS, range(3))
+    experiment = compared(idle, "rotation-45", "digits", None, short(), ARMS, range(3))
     assert main(["jobs", experiment.id, "--split", "3", "--out", str(out), "--home", str(home)]) == 0
     files = sorted(out.glob("*.jobs.zip"))
     assert len(files) == 3
@@ -88,7 +88,7 @@ def test_three_jobs_elsewhere_are_collected_as_if_trained_here(idle: Lab, home: 
 
     here = Lab(Settings(home=tmp_path / "here", threads=1))
     here.start()
-    again = finish(here, *here.compare("rotation-45", "digits", None, short(), ARMS, range(3)).runs)
+    again = finish(here, *compared(here, "rotation-45", "digits", None, short(), ARMS, range(3)).runs)
     for there, own in zip(runs, again, strict=True):
         assert own.result is not None
         assert there.result is not None
@@ -115,7 +115,7 @@ def test_runs_that_were_interrupted_go_on_elsewhere_from_their_own_checkpoints(h
     settings = Settings(home=home, threads=1, checkpoint_seconds=0.05)
     lab = Lab(settings)
     lab.start()
-    experiment = lab.compare("rotation-45", "digits", None, short(), [(short(epochs=200), FullSpec())], range(9))
+    experiment = compared(lab, "rotation-45", "digits", None, short(), [(short(epochs=200), FullSpec())], range(9))
     wait_until(lambda: lab.run(experiment.runs[0]).step > 30)
     lab.close()
     lab = Lab(settings)
@@ -155,7 +155,7 @@ def changed(file: Path, name: str, to: bytes) -> Path:
 def test_bad_files_are_a_sentence_and_change_nothing(
     idle: Lab, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    experiment = idle.compare("rotation-45", "digits", None, short(), BOTH[1:], [0])
+    experiment = compared(idle, "rotation-45", "digits", None, short(), BOTH[1:], [0])
     assert main(["jobs", "e-none", "--home", str(home)]) == 1
     assert main(["jobs", experiment.id, "--out", str(tmp_path), "--home", str(home)]) == 0
     assert main(["jobs", experiment.id, "--split", "0", "--home", str(home)]) == 1

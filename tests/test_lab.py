@@ -36,7 +36,7 @@ from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.record import Run
 from tests import forked
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
 from tests.forked import Process
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
@@ -49,7 +49,7 @@ def base(lab: Lab) -> Run:
 
 
 def test_the_whole_job_gives_results_and_files_that_hold(lab: Lab, settings: Settings) -> None:
-    experiment = lab.compare("rotation-45", "digits", None, PRETRAIN.optim, BOTH, seeds=range(2))
+    experiment = compared(lab, "rotation-45", "digits", None, PRETRAIN.optim, BOTH, seeds=range(2))
     runs = finish(lab, experiment.base, *experiment.runs)
     assert [run.state for run in runs] == ["finished"] * 5
     for run in runs:
@@ -67,7 +67,7 @@ def test_the_same_spec_gives_the_same_numbers_and_the_same_base_is_used_again(la
     again = finish(lab, lab.launch(PRETRAIN).id)[0]
     np.testing.assert_array_equal(lab.curve(base.id).loss, lab.curve(again.id).loss)
     assert lab.artifacts.read(base.id, NETWORK) == lab.artifacts.read(again.id, NETWORK)
-    experiment = lab.compare("rotation-45", "digits", None, PRETRAIN.optim, BOTH, seeds=[0])
+    experiment = compared(lab, "rotation-45", "digits", None, PRETRAIN.optim, BOTH, seeds=[0])
     assert experiment.base in (base.id, again.id)
 
 
@@ -108,7 +108,7 @@ def test_a_bad_experiment_gets_a_sentence_and_queues_nothing(
     with pytest.raises(error, match=sentence):
         lab.fine_tune(base, TURNED, arms, seeds, "x")
     with pytest.raises(error, match=sentence):
-        lab.compare("same", "digits", None, OptimSpec.of(epochs=3), arms, seeds)
+        compared(lab, "same", "digits", None, OptimSpec.of(epochs=3), arms, seeds)
     assert len(lab.runs()) == before
     assert lab.experiments() == []
 

@@ -16,7 +16,7 @@ from core.methods.lora import LoRASpec
 from core.networks.transformer import TransformerSpec
 from core.settings import Settings
 from core.store.record import Experiment
-from tests.conftest import finish, short
+from tests.conftest import compared, finish, short
 from tests.networks.tiny import save_tiny
 
 NAMES = ("cat", "**dog**", "<b>mat</b>", "far")
@@ -96,7 +96,7 @@ def make_text_home(home: Path, scratch: Path) -> TextHome:
     own = short(epochs=4, rate=0.01, batch_size=16)
     arms = [(own, FullSpec()), (own.but(learning_rate=0.02), LoRASpec.of(rank=2)), (own, "head")]
     direct = lab.fine_tune(network, PETS, arms, range(2))
-    after_source = lab.compare("split", "pets", None, own, arms[:2], range(2), network=network)
+    after_source = compared(lab, "split", "pets", None, own, arms[:2], range(2), network=network)
     runs = finish(lab, *direct.runs, after_source.base, *after_source.runs)
     lab.close()
     assert {run.state for run in runs} == {"finished"}, [run.cause for run in runs]

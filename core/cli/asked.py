@@ -14,12 +14,22 @@ FIRST = KNOWN[0].name
 """The network that sentences give as an example."""
 
 
+BESIDE_CONFIG = ("--home", "--device", "--within", "--report", "--json")
+"""Options that ``--config`` takes beside it: where and how to train and to answer, not what."""
+
+
 def check_consistent(options: argparse.Namespace) -> None:
     """Check options that say something about each other, before anything is read.
 
     Raises:
         SpecError: two of them contradict each other; the message says which one to leave out.
     """
+    if options.config is not None:
+        for flag in options.given:
+            if flag not in ("--config", *BESIDE_CONFIG):
+                raise SpecError(
+                    f"--config names a file that says what is trained: change it there, and leave {flag} out."
+                )
     direct = "--data" if options.data is not None else "--direct" if options.direct else ""
     columns = [flag for flag in ("text", "label", "part") if getattr(options, flag) is not None]
     if columns and options.data is None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
-from core.cli.asked import check_consistent, dataset_names, family_of
+from core.cli.asked import BESIDE_CONFIG, check_consistent, dataset_names, family_of
 from core.cli.comparison import answer
+from core.cli.config import configuration_in
 from core.cli.networks import NAMES, network_named
-from core.cli.options import add_field, add_home, add_output, check_output
+from core.cli.options import add_field, add_home, add_output, check_output, note_given
 from core.cli.texts import add_texts, kept, read_own
-from core.cli.training import add_training, by_family, optim_of, settings_asked
+from core.cli.training import add_training, by_family, optim_of, settings_asked, tuning_asked
 from core.data.presets import PRESETS, presets_for, suggested_preset
 from core.data.task_spec import TaskSpec
+from core.engine.configuration import Configuration, preset_configuration
+from core.engine.configuration_file import write_configuration
 from core.engine.cost import plan
 from core.errors import LabError
+from core.files import write_atomically
 from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
@@ -33,6 +40,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command to a parser."""
     job = commands.add_parser("compare", help="pretrain, fine-tune fully and with LoRA, and compare")
     job.set_defaults(command=compare)
+    note_given(job)
+    job.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"run the experiment of a JSON file that a page or --save-config wrote; of the other options it takes "
+        f"{', '.join(BESIDE_CONFIG)}",
+    )
+    job.add_argument(
+        "--save-config", type=Path, metavar="FILE", help="write what is asked for as such a file, and train nothing"
+    )
     job.add_argument(
         "--network", metavar="NAME", help=f"network with weights to start from, for texts: {NAMES} (default: none)"
     )
@@ -62,10 +80,15 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Pretrain, fine-tune with every method, and print the comparison."""
+    """Pretrain, fine-tune with every method, and print the comparison; or write down what would be trained."""
     check_output(options)
     check_consistent(options)
     lab = Lab(Settings.from_environment(options.home))
+    if options.save_config is not None:
+        try:
+            return _save(lab, options)
+        finally:
+            lab.close()
     lab.start()
     try:
         experiment = launch(lab, options)
@@ -77,17 +100,32 @@ def compare(options: argparse.Namespace) -> int:
 def launch(lab: Lab, options: argparse.Namespace) -> Experiment:
     """Queue what the options ask for.
 
-    A network that has to be brought stays in the library whatever happens; texts from a file are kept only if runs of
-    them were queued.
+    Raises:
+        LabError: see :func:`asked`; nothing was queued.
+    """
+    with asked(lab, options) as configuration:
+        return lab.compare(configuration)
+
+
+@contextmanager
+def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
+    """What the options ask for, themselves or in the file that they name.
+
+    A network that has to be brought stays in the library whatever happens; texts from a file are kept only if the body
+    of the context ends without an error.
 
     Raises:
-        LabError: an option is out of bounds, or contradicts another one; nothing was queued.
+        LabError: an option is out of bounds, or contradicts another one.
     """
     check_consistent(options)
+    if options.config is not None:
+        yield configuration_in(lab, options.config, options.device if "--device" in options.given else None)
+        return
     if options.seeds < 1:
         raise LabError("The number of seeds must be at least 1.")
     source, target = dataset_names(lab.catalog, options)
     settings_asked(options, family_of(options))  # raises before anything is downloaded
+    tuning_asked(options)
     own = read_own(options) if options.data else None
     network: NetworkSpec | None = None
     if options.network is not None:
@@ -95,30 +133,46 @@ def launch(lab: Lab, options: argparse.Namespace) -> Experiment:
         for _, method in settings_asked(options, network):
             plan(network, method)  # raises where adapters do not fit
     with kept(lab.catalog, own) if own else nullcontext():
-        return _queued(lab, options, source, own.name if own else target, network)
+        yield _configuration(lab, options, source, own.name if own else target, network)
 
 
-def _queued(
+def _save(lab: Lab, options: argparse.Namespace) -> int:
+    file: Path = options.save_config
+    if not file.absolute().parent.is_dir():
+        raise LabError(f"The folder of {file} does not exist: make it, or name another file.")
+    with asked(lab, options) as configuration:
+        lab.check_runs(lab.planned(configuration).specs)
+        try:
+            write_atomically(file, write_configuration(configuration).encode())
+        except OSError as error:
+            raise LabError(f"{file} cannot be written: {error.strerror}. Name another file.") from error
+    print(f"The configuration is in {file}; compare --config runs it.", file=sys.stderr)
+    return 0
+
+
+def _configuration(
     lab: Lab, options: argparse.Namespace, source: str, target: str | None, network: NetworkSpec | None
-) -> Experiment:
-    """Queue an experiment from a source, or from a network as it is if there is none. Raises: LabError."""
+) -> Configuration:
+    """The configuration from a source, or from a network as it is if there is none. Raises: LabError."""
     sizes = network or FAMILIES[0]
     arms, seeds = settings_asked(options, sizes), range(options.seeds)
+    more = {"device": options.device, "tune": tuning_asked(options)}
     if network is not None and not source:
         length = default_length(network) if options.length is None else options.length
         task = TaskSpec.of(dataset=target, shots=options.shots, length=length)
-        return lab.fine_tune(network, task, arms, seeds, device=options.device)
+        return Configuration.on(network, task, arms, seeds, **more)
     kind = lab.catalog.info(source).kind
-    return lab.compare(
+    return preset_configuration(
+        lab.catalog,
         preset=options.preset or suggested_preset(kind) or next(iter(presets_for(kind))),
         source=source,
         target=target,
         pretraining=optim_of(options, PretrainSpec(), sizes, options.pretrain_epochs),
         arms=arms,
         seeds=seeds,
-        device=options.device,
-        own_bases=options.vary_bases,
         network=network,
         shots=options.shots,
         length=options.length,
+        own_bases=options.vary_bases,
+        **more,
     )

@@ -18,7 +18,7 @@ NAMES = (
 """What a network may be given as, for the help of options."""
 
 
-def network_named(networks: Networks, name: str) -> NetworkCard:
+def network_named(networks: Networks, name: str, folders: bool = True) -> NetworkCard:
     """The network of this name; one that is not in the library yet is brought, with a progress bar on stderr.
 
     A folder is read again each time, since what is in it may have changed; the library keeps equal files once.
@@ -26,13 +26,14 @@ def network_named(networks: Networks, name: str) -> NetworkCard:
     Args:
         networks: the library.
         name: see :data:`NAMES`.
+        folders: whether it may be a folder on this machine.
 
     Raises:
         NetworkFileError: there is none, or something is wrong with it.
         StorageFullError: there is no room for it.
     """
     path = Path(name).expanduser()
-    is_folder = known(name) is None and path.is_dir()
+    is_folder = folders and known(name) is None and path.is_dir()
     found = None if is_folder else networks.find(name) or _of_commit(networks, name)
     if found is not None:
         return found
@@ -42,7 +43,7 @@ def network_named(networks: Networks, name: str) -> NetworkCard:
         def show(done: float) -> None:
             bar.update(done - bar.n)
 
-        return networks.bring(name, show, folders=True)
+        return networks.bring(name, show, folders=folders)
 
 
 def _of_commit(networks: Networks, name: str) -> NetworkCard | None:

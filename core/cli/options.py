@@ -11,6 +11,35 @@ from core.spec import Spec, bounds
 from core.study.arms.verdict import MarginSpec
 
 
+class _Given(argparse.Action):
+    """Stores a value, and adds the option's name to ``given``, so that a default can be told from what was typed."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        namespace.given = (*getattr(namespace, "given", ()), self.option_strings[0])
+
+
+class _Switch(_Given):
+    """An option without a value."""
+
+    def __init__(self, option_strings: list[str], dest: str, default: bool = False, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=default, help=help)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        super().__call__(parser, namespace, True, option_string)
+
+
+def note_given(parser: argparse.ArgumentParser) -> None:
+    """Have the options that are added from now on noted by their names, as ``given``, where they are used."""
+    parser.register("action", None, _Given)
+    parser.register("action", "store_true", _Switch)
+    parser.set_defaults(given=())
+
+
 def add_home(parser: argparse.ArgumentParser) -> None:
     """Add ``--home``, for :meth:`core.settings.Settings.from_environment`."""
     parser.add_argument("--home", type=Path, help="folder for runs and datasets (default: LORA_LAB_HOME)")

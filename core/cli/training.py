@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from core.cli.options import add_field
 from core.engine.experiment import Setting
-from core.engine.rate_grid import TuneSpec, tuned_arms
+from core.engine.rate_grid import TuneSpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
@@ -111,7 +111,7 @@ def optim_of(
 
 
 def settings_asked(options: argparse.Namespace, network: type[NetworkSpec] | NetworkSpec) -> list[Setting]:
-    """The arms that the options ask for: full fine-tuning, every adapter at every rank, and the controls.
+    """The arms that the options ask for, untuned: full fine-tuning, every adapter at every rank, and the controls.
 
     Raises:
         SpecError: a value is out of bounds.
@@ -123,5 +123,9 @@ def settings_asked(options: argparse.Namespace, network: type[NetworkSpec] | Net
         *(adapters[kind].of(rank=rank, **shared) for kind in options.adapters for rank in options.rank),
         *(controls[kind].of() for kind in options.controls),
     ]
-    arms: list[Setting] = [(optim_of(options, method, network, options.epochs), method) for method in chosen]
-    return tuned_arms(arms, TuneSpec.of(rates=options.tune)) if options.tune else arms
+    return [(optim_of(options, method, network, options.epochs), method) for method in chosen]
+
+
+def tuning_asked(options: argparse.Namespace) -> TuneSpec | None:
+    """How the options ask for rates to be tuned. Raises: SpecError: too few or too many rates."""
+    return TuneSpec.of(rates=options.tune) if options.tune else None

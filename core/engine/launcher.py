@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from core.data.catalog import Catalog
-from core.data.presets import preset_tasks
 from core.data.task_spec import TaskSpec
 from core.data.tasks import Tasks
 from core.data.views.registry import view_of
 from core.engine.artifacts import Artifacts
+from core.engine.configuration import Configuration, outputs
 from core.engine.cost import plan
 from core.engine.estimates import Estimates
 from core.engine.experiment import Setting, arm_specs, next_seeds, settings_of
@@ -22,14 +23,11 @@ from core.engine.usage import DiskUsage
 from core.engine.workers import Workers
 from core.errors import LabError, RunStateError
 from core.methods.method import Role
-from core.methods.pretrain import PretrainSpec
 from core.methods.registry import methods
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
-from core.networks.registry import FAMILIES
-from core.run_spec import OptimSpec, RunSpec, default_length
+from core.run_spec import RunSpec
 from core.settings import Settings, choose_device
-from core.spec import Device
 from core.store.notes import clean_name
 from core.store.record import Experiment, Run
 from core.store.store import Store
@@ -108,7 +106,7 @@ class Launcher:
         """Queue a new experiment.
 
         Args:
-            planned: by :meth:`planned` or :meth:`comparison`, and not queued before.
+            planned: by :meth:`planned`, and not queued before.
             name: title of the experiment; empty for :func:`core.wording.experiments.experiment_name`.
             trim: whether only the networks of chosen settings are kept once all runs have ended; adapters always are.
 
@@ -122,6 +120,14 @@ class Launcher:
         self._queue([*planned.bases, *members], experiment)
         return experiment
 
+    def compare(self, configuration: Configuration) -> Experiment:
+        """Plan an experiment, and queue it with the bases that it needs; see :meth:`planned` and :meth:`queue`.
+
+        Raises:
+            LabError: a spec is not valid, a dataset is missing, or the queue is full; nothing was queued.
+        """
+        return self.queue(self.planned(configuration), trim=configuration.trim)
+
     def fine_tune(
         self,
         base: Run | NetworkSpec,
@@ -129,118 +135,62 @@ class Launcher:
         arms: Sequence[Setting],
         seeds: Sequence[int],
         name: str = "",
-        device: Device = "auto",
-        own_bases: bool = False,
-        trim: bool = False,
+        **more: Any,
     ) -> Experiment:
-        """Plan an experiment, and queue it; see :meth:`planned` and :meth:`queue`.
-
-        Raises:
-            LabError: a spec is not valid, the dataset is missing, or the queue is full; nothing was queued.
-        """
-        return self.queue(self.planned(base, task, arms, seeds, device, own_bases), name, trim)
-
-    def planned(
-        self,
-        base: Run | NetworkSpec,
-        task: TaskSpec,
-        arms: Sequence[Setting],
-        seeds: Sequence[int],
-        device: Device = "auto",
-        own_bases: bool = False,
-    ) -> Planned:
-        """Plan an experiment: every arm with every seed, on one task.
+        """Plan an experiment on one base, and queue it; see :meth:`planned` and :meth:`queue`.
 
         Args:
             base: a pretrain run, finished or not; or a network that somebody brought, to fine-tune it as it is.
             task: what to fine-tune on.
             arms: training settings and method of each.
             seeds: one run per arm and seed.
-            device: where to train.
-            own_bases: whether each seed starts from its own base, pretrained like this one with that seed.
+            name: title of the experiment; see :meth:`queue`.
+            more: the other fields of :class:`core.engine.configuration.Configuration`, by their names.
+
+        Raises:
+            LabError: see :meth:`compare`; nothing was queued.
+        """
+        run = base if isinstance(base, Run) else None
+        start = base.spec if isinstance(base, Run) else base
+        configuration = Configuration.on(start, task, arms, seeds, **more)
+        return self.queue(self.planned(configuration, run), name, configuration.trim)
+
+    def planned(self, configuration: Configuration, base: Run | None = None) -> Planned:
+        """Plan an experiment: every arm with every seed, on one task, and the bases that must be trained first.
+
+        Args:
+            configuration: what is asked for.
+            base: the pretrain run to start from, where one was chosen; it has the spec of the configuration's base.
+                Otherwise one that has, or will have, a result for that spec is used.
 
         Raises:
             LabError: a spec is not valid, or there is no such dataset.
         """
-        if not isinstance(base, Run):
-            network = base.but(num_classes=self.catalog.info(task.dataset).num_classes)
-            return Planned(tuple(arm_specs(None, network, task, arms, seeds, device)))
-        bases, new = self._bases(base.spec, seeds) if own_bases else (base.id, [])
-        return Planned(tuple(arm_specs(bases, base.spec, task, arms, seeds, device)), tuple(new))
+        task, device, spec = configuration.task, configuration.device, configuration.base
+        settings, seeds = configuration.settings, configuration.seeds
+        if spec is None:
+            network = configuration.start.but(num_classes=outputs(self.catalog, task))
+            return Planned(tuple(arm_specs(None, network, task, settings, seeds, device)))
+        if base is not None and not configuration.own_bases:
+            return Planned(tuple(arm_specs(base.id, spec, task, settings, seeds, device)))
+        bases, new = self._bases(spec, seeds if configuration.own_bases else [spec.seed])
+        starts = bases if configuration.own_bases else bases[spec.seed]
+        return Planned(tuple(arm_specs(starts, spec, task, settings, seeds, device)), tuple(new))
 
-    def compare(
-        self,
-        preset: str,
-        source: str,
-        target: str | None,
-        pretraining: OptimSpec,
-        arms: Sequence[Setting],
-        seeds: Sequence[int],
-        device: Device = "auto",
-        own_bases: bool = False,
-        network: NetworkSpec | None = None,
-        shots: int | None = None,
-        length: int | None = None,
-    ) -> Experiment:
-        """Plan a base, or one per seed, and an experiment on it; and queue what has to be trained.
+    def configuration(self, experiment: Experiment) -> Configuration:
+        """The configuration that gives the runs of an experiment again, every arm with every seed.
+
+        A base that was stopped early is pretrained in full by it.
 
         Raises:
-            LabError: see :meth:`fine_tune`; nothing was queued.
+            UnknownRunError: the experiment or its base is gone.
         """
-        return self.queue(
-            self.comparison(preset, source, target, pretraining, arms, seeds, device, own_bases, network, shots, length)
-        )
-
-    def comparison(
-        self,
-        preset: str,
-        source: str,
-        target: str | None,
-        pretraining: OptimSpec,
-        arms: Sequence[Setting],
-        seeds: Sequence[int],
-        device: Device = "auto",
-        own_bases: bool = False,
-        network: NetworkSpec | None = None,
-        shots: int | None = None,
-        length: int | None = None,
-    ) -> Planned:
-        """Plan a base, or one per seed, and an experiment on it. A base with the same spec is reused.
-
-        Args:
-            preset: name of a preset.
-            source: dataset to pretrain on.
-            target: dataset to fine-tune on, where the preset needs another one.
-            pretraining: how the base is trained.
-            arms: training settings and method of each.
-            seeds: one run per arm and seed.
-            device: where to train.
-            own_bases: whether each seed starts from its own base.
-            network: which one to pretrain, with as many outputs as the datasets need; None for the first family of
-                :data:`core.networks.registry.FAMILIES`.
-            shots: training examples per class of the target; None for those of the preset.
-            length: longest input of both tasks, in tokens; None for :func:`core.run_spec.default_length`.
-
-        Raises:
-            LabError: a spec is not valid, or a dataset is missing.
-        """
-        source_task, target_task = (
-            task.but(length=default_length(network) if length is None else length)
-            for task in preset_tasks(preset, source, self.catalog, target)
-        )
-        if shots is not None:
-            target_task = target_task.but(shots=shots)
-        classes = max(self.catalog.info(task.dataset).num_classes for task in (source_task, target_task))
-        spec = RunSpec.of(
-            method=PretrainSpec(),
-            network=network.but(num_classes=classes) if network else FAMILIES[0].of(num_classes=classes),
-            task=source_task,
-            optim=pretraining,
-            device=device,
-        )
-        bases, new = self._bases(spec, seeds if own_bases else [spec.seed])
-        starts = bases if own_bases else bases[spec.seed]
-        return Planned(tuple(arm_specs(starts, spec, target_task, arms, seeds, device)), tuple(new))
+        specs = [run.spec for run in self._members(experiment.id)]
+        first = specs[0]
+        start = first.network if first.is_direct else self.store.run(str(first.base)).spec
+        seeds = sorted({spec.seed for spec in specs})
+        more = {"device": first.device, "own_bases": first.own_base, "trim": experiment.trim}
+        return Configuration.on(start, first.task, settings_of(specs), seeds, **more)
 
     def find_experiment(self, specs: Sequence[RunSpec]) -> Experiment | None:
         """The newest experiment that has, or will have, a result for each of these specs."""
@@ -366,9 +316,13 @@ class Launcher:
         ids = {seed: base.id if base else _new_id("r") for seed, base in known.items()}
         return ids, [(ids[seed], specs[seed]) for seed, base in known.items() if base is None]
 
-    def _queue(self, runs: Queued, experiment: Experiment | None = None, before: Experiment | None = None) -> None:
-        """Check and queue runs; see :meth:`core.store.store.Store.add`."""
-        specs = {spec for _, spec in runs}
+    def check_runs(self, specs: Iterable[RunSpec]) -> None:
+        """Check that runs can be trained on this machine: devices, adapters, datasets, and networks that were brought.
+
+        Raises:
+            LabError: one cannot.
+        """
+        specs = set(specs)
         for device in {spec.device for spec in specs}:
             choose_device(device)
         for network, method in {(spec.network, spec.method) for spec in specs}:
@@ -380,6 +334,10 @@ class Launcher:
                 classes = self.tasks.outline(task).classes
                 inputs = view_of(self.catalog.info(task.dataset).kind).inputs
                 network.check_fit(task.dataset, inputs, classes)
+
+    def _queue(self, runs: Queued, experiment: Experiment | None = None, before: Experiment | None = None) -> None:
+        """Check and queue runs; see :meth:`core.store.store.Store.add`."""
+        self.check_runs(spec for _, spec in runs)
         self.usage.check(spec for _, spec in runs)
         lines = [forecast.to_line() for forecast in self.estimates.each([spec for _, spec in runs], ask=False)]
         self.store.add(runs, self.owner, self.settings.max_waiting, experiment, before, lines)

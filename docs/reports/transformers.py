@@ -16,8 +16,9 @@ from pathlib import Path
 from statistics import median
 
 from core.cli.comparison import follow
+from core.engine.configuration import preset_configuration
 from core.engine.experiment import Setting
-from core.engine.rate_grid import TuneSpec, tuned_arms
+from core.engine.rate_grid import TuneSpec
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
@@ -84,9 +85,11 @@ def experiment_of(lab: Lab, seeds: int, shots: int) -> Experiment:
     arms.append((optim(HeadSpec), HeadSpec()))
     asked = (
         *("split", "definitions", None, default_optim(PretrainSpec, network)),
-        *(tuned_arms(arms, TuneSpec.of(rates=RATES)), range(seeds)),
+        *(arms, range(seeds)),
     )
-    planned = lab.comparison(*asked, network=network, shots=shots)
+    planned = lab.planned(
+        preset_configuration(lab.catalog, *asked, network=network, shots=shots, tune=TuneSpec.of(rates=RATES))
+    )
     experiment = lab.find_experiment(planned.runs) or lab.queue(planned)
     follow(lab, experiment.runs)
     return experiment

@@ -1,25 +1,20 @@
-"""Parts of the Fine-tune form: the options for a fair comparison, and the estimated cost."""
+"""Parts of the Fine-tune form: settings of the methods, the options for a fair comparison, and what is kept."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 
-from core.engine.cost import frozen_sentence, plan
 from core.engine.experiment import Setting
-from core.engine.forecast import Forecast
 from core.engine.rate_grid import TuneSpec
 from core.lab import Lab
 from core.methods.registry import adapter_methods, method_of
 from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, RunSpec, default_rate
 from core.store.record import Run
-from core.wording.numbers import bytes_text, count_text, range_text, unbroken
+from core.wording.numbers import bytes_text
 from pages.shared import forms
-from pages.shared.estimate import time_and_memory
-from pages.shared.literal import literal
 from pages.shared.optim_form import family_key
 
 MUCH_SPACE = 500_000_000
@@ -106,57 +101,3 @@ def keep_networks(lab: Lab, specs: Sequence[RunSpec]) -> bool:
         help="A run that trains the whole network stores it. Once all runs have ended, the networks of settings that "
         "validation did not choose are deleted; their results, curves and predictions stay, and so do all adapters.",
     )
-
-
-def price_table(lab: Lab, specs: Sequence[RunSpec], seeds: Sequence[int], own_base: Run | None) -> None:
-    """Show trainable parameters and time of each method, rank and control, and the totals.
-
-    Args:
-        lab: forecasts the runs.
-        specs: of all runs.
-        seeds: of each arm.
-        own_base: model for the base of each seed; None if all runs start from one base.
-
-    Raises:
-        LabError: a spec is invalid.
-    """
-    ways: dict[str, set[str]] = {}
-    rates: dict[str, set[float]] = {}
-    first: dict[str, RunSpec] = {}
-    for spec in specs:
-        rates.setdefault(spec.label, set()).add(spec.optim.learning_rate)
-        ways.setdefault(spec.label, set()).add(spec.arm)
-        first.setdefault(spec.label, spec)
-    times: dict[str, Forecast] = {}
-    for spec, forecast in zip(specs, lab.estimates.each(specs), strict=True):
-        times.setdefault(spec.label, forecast)
-    table = {
-        "Arm": list(first),
-        "Rates": [f"{len(ways[label])} from {min(rates[label]):g} to {max(rates[label]):g}" for label in first],
-        "Trainable": [count_text(plan(spec.network, spec.method).trainable_parameters) for spec in first.values()],
-        "Time per run": [unbroken(range_text(time.seconds_low, time.seconds_high)) for time in times.values()],
-    }
-    if len(specs) == len(first) * len(seeds):
-        del table["Rates"]
-    st.table(
-        pd.DataFrame(table),
-        border="horizontal",
-        hide_index=True,
-        alt="Trainable parameters and time of each arm",
-    )
-    for label, spec in first.items():
-        if frozen := frozen_sentence(spec.network, spec.method):
-            st.caption(f"{literal(label)}: {frozen}")
-    bases: list[RunSpec] = []
-    if own_base is not None:
-        own = [own_base.spec.but(seed=seed) for seed in seeds]
-        bases = [spec for spec in own if lab.find_base(spec) is None]
-    with st.grid(2, min_column_width=130):
-        arms = sum(map(len, ways.values()))
-        st.metric(
-            "Runs", f"{len(specs)}", help=f"{arms} arms with {len(seeds)} seed{'' if len(seeds) == 1 else 's'} each."
-        )
-        if own_base is not None:
-            st.metric("Bases to train", f"{len(bases)}", help="One for each seed; existing bases are reused.")
-        st.metric("Steps per run", count_text(max(lab.estimates.steps(spec) for spec in first.values())))
-        time_and_memory(lab, [*bases, *specs])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.rate_grid import tuned_arms
+from core.engine.configuration import Configuration
 from core.errors import LabError
 from core.lab import current
 from core.methods.full import FullSpec
@@ -13,8 +13,9 @@ from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.store.record import Run
-from pages.finetune.form import fairness, keep_networks, price_table, settings_of
+from pages.finetune.form import fairness, keep_networks, settings_of
 from pages.shared import forms
+from pages.shared.configuration import open_file, opened_experiment, save_button, settle_file
 from pages.shared.current import known, missing_sentence, remember
 from pages.shared.fit import fit_warning
 from pages.shared.like import fill_form
@@ -23,6 +24,7 @@ from pages.shared.literal import literal
 from pages.shared.live import live_panel
 from pages.shared.optim_form import optim_form
 from pages.shared.pickers import base_picker
+from pages.shared.price import price_table, rate_warning
 from pages.shared.primary import on_primary
 from pages.shared.state import resume_button, state_text
 from pages.shared.task_form import task_form
@@ -46,6 +48,13 @@ elif asked:
     st.warning(literal(missing_sentence(asked)), icon=":material/link_off:")
 
 fill_form(lab, "finetune")
+beyond = open_file(lab, "finetune")
+if beyond is not None:
+    experiment = opened_experiment(lab, beyond, "finetune")
+    if experiment is not None:
+        remember(experiment.id)
+        st.rerun()
+    st.stop()
 base = base_picker(lab)
 if base is None:
     st.info("Fine-tuning starts from a pretrained network, and you have none yet.", icon=":material/info:")
@@ -54,7 +63,7 @@ if base is None:
     link("home", "Or do everything from Home")
     st.stop()
 
-planned, task = None, None
+asked, planned = None, None
 settings, cost = st.columns([3, 2], gap="large")
 with settings:
     task = task_form(lab, base, "finetune")
@@ -92,34 +101,31 @@ with settings:
             device = forms.device(lab, "finetune-device")
         arms = settings_of([kind for kind in offered if kind in chosen], controls, network, optim)
         tune, own_bases = fairness(base)
-        if tune is not None:
-            arms = tuned_arms(arms, tune)
         if task is not None:
-            planned = lab.planned(base, task, arms, seeds, device, own_bases)
+            start = base if isinstance(base, NetworkSpec) else base.spec
+            asked = Configuration.on(start, task, arms, seeds, device=device, own_bases=own_bases, tune=tune)
+            planned = lab.planned(asked, base if isinstance(base, Run) else None)
     except LabError as error:
         st.error(literal(str(error)))
 
 with cost, st.container(border=True):
     st.subheader("Estimated cost")
     try:
-        if planned is None or not planned.runs or task is None:
+        if asked is None or planned is None:
+            settle_file("finetune", None)
             st.caption("Choose a task and at least one method.")
         else:
-            specs = planned.runs
-            trim = keep_networks(lab, specs)
-            price_table(lab, specs, seeds, base if own_bases and isinstance(base, Run) else None)
-            fit_warning(lab, specs, "finetune")
-            tried = {optim.learning_rate for optim, method in arms if method.role is not Role.CONTROL}
-            roles = {method.role for _, method in arms}
-            if {Role.REFERENCE, Role.ADAPTER} <= roles and len(tried) == 1:
-                st.warning(
-                    "One learning rate for both usually handicaps LoRA, whose best rate is often several times higher."
-                )
+            asked = asked.but(trim=keep_networks(lab, planned.runs))
+            settle_file("finetune", asked)
+            price_table(lab, planned)
+            fit_warning(lab, planned.runs, "finetune")
+            rate_warning(asked.settings)
             if st.button(
                 on_primary("Start the experiment"), type="primary", icon=":material/play_arrow:", width="stretch"
             ):
-                experiment = lab.queue(planned, trim=trim)
+                experiment = lab.queue(planned, trim=asked.trim)
                 remember(experiment.id)
                 st.rerun()
+            save_button(asked, "finetune-save")
     except LabError as error:
         st.error(literal(str(error)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.data.presets import preset_tasks, presets_for, suggested_preset
+from core.engine.configuration import preset_configuration
 from core.engine.experiment import Setting
 from core.engine.launcher import Planned
 from core.engine.rate_grid import TuneSpec, tuned_arms
@@ -89,12 +90,15 @@ def question(lab: Lab) -> Experiment | None:
     if network is None:
         return None
     pretraining, seeds = default_optim(PretrainSpec, network), range(DEFAULT_SEEDS)
-    asked = {
-        name: (preset, source, other, pretraining, plan.settings(network), seeds, "auto", False, network)
-        for name, plan in PLANS.items()
-    }
     try:
-        planned = {name: lab.comparison(*what) for name, what in asked.items()}
+        planned = {
+            name: lab.planned(
+                preset_configuration(
+                    lab.catalog, preset, source, other, pretraining, plan.settings(network), seeds, network
+                )
+            )
+            for name, plan in PLANS.items()
+        }
         captions = [_caption(lab, PLANS[name], known) for name, known in planned.items()]
         name = st.radio(
             "How thoroughly",

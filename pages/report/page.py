@@ -15,6 +15,7 @@ from core.study.report.parts import Plot
 from core.study.report.report import report
 from core.study.weights.remeasured import remeasure
 from pages.compare.costs import CUSTOMERS
+from pages.shared.configuration import save_experiment
 from pages.shared.current import experiment_picker
 from pages.shared.figure_panel import show
 from pages.shared.links import link
@@ -95,6 +96,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         key="report-file",
         help="A single file that works offline in any browser and can be printed.",
     )
+    save_experiment(lab, experiment, "report-save")
     link("compare", "Compare", {"experiment": experiment.id})
 
 for section in found.sections:

@@ -1,4 +1,4 @@
-"""What can be done with an experiment as a whole: rename it, add seeds, run it again with changes."""
+"""What can be done with an experiment as a whole: rename it, let it grow, run it again, save it as a file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from core.study.arms.growth import RATES_OFFERED, extended
 from core.study.arms.tuning import is_tuned
 from core.wording.experiments import MAX_NAME
 from core.wording.numbers import count_text
+from pages.shared.configuration import save_experiment
 from pages.shared.forms import RANK_CHOICES
 from pages.shared.like import like_link
 from pages.shared.literal import literal
@@ -39,6 +40,7 @@ def experiment_actions(lab: Lab, experiment: Experiment, seeds: int = 0) -> None
         add_seeds(lab, experiment, specs, min(seeds or MORE_SEEDS, MAX_NEW_SEEDS))
         add_settings(lab, experiment, specs)
         run_again(experiment, specs)
+        save_experiment(lab, experiment, f"save-{experiment.id}")
         rename(lab, experiment)
 
 

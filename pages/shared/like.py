@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from core.data.presets import PRESETS, preset_tasks
+from core.engine.rate_grid import TuneSpec
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import method_order
 from core.run_spec import RunSpec
+from core.spec import bounds
 from pages.shared import forms
 from pages.shared.layer_form import layer_values
 from pages.shared.links import link
@@ -56,8 +59,22 @@ def fill_form(lab: Lab, key: str) -> bool:
     except LabError as error:
         st.warning(literal(str(error)))
         return False
+    fill_from(lab, key, specs, str(specs[0].base or specs[0].network.brought))
+    st.toast("The form has the settings of that experiment.", icon=":material/tune:")
+    return True
+
+
+def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str) -> None:
+    """Fill a form, before it is drawn, with what comes nearest to the settings of runs.
+
+    Args:
+        lab: has the datasets.
+        key: prefix of the form's widget keys: ``finetune`` or ``sweep``.
+        specs: of all runs, at least one.
+        start: id of the base, or digest of the network that was brought; it is on this machine.
+    """
     first = specs[0]
-    st.query_params["base"] = st.session_state["pick-base"] = str(first.base or first.network.brought)
+    st.query_params["base"] = st.session_state["pick-base"] = start
     values = _task(lab, first) | {
         "seeds": min(len({spec.seed for spec in specs}), forms.MAX_FORM_SEEDS),
     }
@@ -71,8 +88,6 @@ def fill_form(lab: Lab, key: str) -> bool:
     for name, value in values.items():
         st.session_state[name] = value
         forms.offer(name, value)
-    st.toast("The form has the settings of that experiment.", icon=":material/tune:")
-    return True
 
 
 def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
@@ -93,7 +108,7 @@ def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
     return values | {"preset": "own"} | own
 
 
-def _arms(specs: list[RunSpec]) -> dict[str, Any]:
+def _arms(specs: Sequence[RunSpec]) -> dict[str, Any]:
     """Values of the Fine-tune form. Of several rates, the middle one is what tuning is around."""
     full = [spec for spec in specs if spec.role is Role.REFERENCE]
     adapters = [spec for spec in specs if spec.adapter]
@@ -105,7 +120,7 @@ def _arms(specs: list[RunSpec]) -> dict[str, Any]:
         "tune": tried > 1,
     }
     if tried > 1:
-        values["tune-rates"] = tried
+        values["tune-rates"] = min(tried, int(bounds(TuneSpec, "rates").high or tried))
     if adapters:
         adapter = adapters[0].adapter
         values["rank"] = sorted({spec.adapter.rank for spec in adapters if spec.adapter})
@@ -115,13 +130,13 @@ def _arms(specs: list[RunSpec]) -> dict[str, Any]:
     return values
 
 
-def _own_rates(specs: list[RunSpec]) -> dict[str, float]:
+def _own_rates(specs: Sequence[RunSpec]) -> dict[str, float]:
     """The learning rate of each method; of several, the middle one."""
     kinds = {spec.kind for spec in specs if spec.role is Role.REFERENCE or spec.adapter}
     return {f"rate-{kind}": _middle(_rates([spec for spec in specs if spec.kind == kind])) for kind in kinds}
 
 
-def _grid(specs: list[RunSpec]) -> dict[str, Any]:
+def _grid(specs: Sequence[RunSpec]) -> dict[str, Any]:
     """Values of the Sweep form."""
     adapters = [spec.adapter for spec in specs if spec.adapter]
     values: dict[str, Any] = {
@@ -133,7 +148,7 @@ def _grid(specs: list[RunSpec]) -> dict[str, Any]:
     return values | ({"scaling": adapters[0].scaling, "adapters": adapters[0].kind} if adapters else {})
 
 
-def _rates(specs: list[RunSpec]) -> list[float]:
+def _rates(specs: Sequence[RunSpec]) -> list[float]:
     return sorted({spec.optim.learning_rate for spec in specs})
 
 

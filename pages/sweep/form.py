@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.data.task_spec import TaskSpec
+from core.engine.configuration import Configuration
 from core.engine.cost import plan
 from core.engine.rate_grid import TuneSpec, grid_rate, rates_around
 from core.errors import LabError
@@ -20,12 +20,13 @@ from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, default_rate
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
-from core.study.arms.sweep import MAX_RUNS, Grid
+from core.study.arms.sweep import MAX_RUNS, Grid, is_sweep
 from core.wording.numbers import count_text
 from pages.shared import forms
+from pages.shared.configuration import open_file, opened_experiment, save_button, settle_file
 from pages.shared.estimate import time_and_memory
 from pages.shared.fit import fit_warning
-from pages.shared.links import link
+from pages.shared.links import go, link
 from pages.shared.literal import literal
 from pages.shared.optim_form import optim_form
 from pages.shared.pickers import base_picker
@@ -46,6 +47,12 @@ def sweep_form(lab: Lab) -> Experiment | None:
     Returns:
         The sweep that was just started; None otherwise.
     """
+    beyond = open_file(lab, KEY)
+    if beyond is not None:
+        started = opened_experiment(lab, beyond, KEY)
+        if started is not None and not is_sweep(run.spec for run in lab.members(started)):
+            go("compare", {"experiment": started.id})
+        return started
     base = base_picker(lab)
     if base is None:
         st.info("A sweep starts from a pretrained network, and there is none yet.", icon=":material/info:")
@@ -63,10 +70,19 @@ def sweep_form(lab: Lab) -> Experiment | None:
     with cost, st.container(border=True):
         st.subheader("Estimated cost")
         if task is None:
+            settle_file(KEY, None)
             st.caption("Choose a task first.")
             return None
         try:
-            return _start(lab, base, task, grid, optim, adapter, device)
+            start = base if isinstance(base, NetworkSpec) else base.spec
+            asked = Configuration.on(start, task, grid.arms(optim, adapter), range(grid.seeds), device=device)
+        except LabError as error:
+            settle_file(KEY, None)
+            st.error(literal(str(error)))
+            return None
+        settle_file(KEY, asked)
+        try:
+            return _start(lab, base, asked, grid)
         except LabError as error:
             st.error(literal(str(error)))
     return None
@@ -144,22 +160,13 @@ def _training(lab: Lab, method: type[LowRankSpec], network: NetworkSpec) -> tupl
     return optim, method.of(scaling=scaling), device
 
 
-def _start(
-    lab: Lab,
-    base: Run | NetworkSpec,
-    task: TaskSpec,
-    grid: Grid,
-    optim: OptimSpec,
-    adapter: LowRankSpec,
-    device: Device,
-) -> Experiment | None:
+def _start(lab: Lab, base: Run | NetworkSpec, asked: Configuration, grid: Grid) -> Experiment | None:
     """What the sweep costs, and its button.
 
     Raises:
-        LabError: the sweep is too small or too large, or does not hold.
+        LabError: the sweep does not hold.
     """
-    arms = grid.arms(optim, adapter)
-    planned = lab.planned(base, task, arms, range(grid.seeds), device)
+    planned = lab.planned(asked, base if isinstance(base, Run) else None)
     specs = planned.runs
     trained = sorted({plan(spec.network, spec.method).trainable_parameters for spec in specs})
     with st.grid(2, min_column_width=110):
@@ -180,4 +187,5 @@ def _start(
     ):
         with st.spinner("Queueing the runs"):
             return lab.queue(planned)
+    save_button(asked, f"{KEY}-save")
     return None

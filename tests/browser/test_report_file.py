@@ -10,14 +10,14 @@ from playwright.sync_api import Page
 from core.lab import Lab
 from core.study.report.html import write_report
 from core.study.report.report import report_of
-from tests.conftest import BOTH, finish, short, wait_until
+from tests.conftest import BOTH, compared, finish, short, wait_until
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
 def file(lab: Lab, tmp_path: Path) -> Path:
-    experiment = lab.compare("split", "digits", None, short(rate=0.001), BOTH, range(2))
+    experiment = compared(lab, "split", "digits", None, short(rate=0.001), BOTH, range(2))
     finish(lab, *experiment.runs)
     write_report(tmp_path / "report.html", report_of(lab, experiment))
     return tmp_path / "report.html"

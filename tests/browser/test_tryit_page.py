@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 from core.lab import Lab
 from core.settings import Settings
 from tests.browser.conftest import REPO, Serve
-from tests.conftest import BOTH, finish, short
+from tests.conftest import BOTH, compared, finish, short
 
 pytestmark = pytest.mark.browser
 
@@ -18,7 +18,7 @@ def url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
     home = tmp_path_factory.mktemp("tried") / "home"
     lab = Lab(Settings(home=home))
     lab.start()
-    experiment = lab.compare("rotation-45", "digits", None, short(epochs=5, rate=0.001), BOTH, seeds=[0])
+    experiment = compared(lab, "rotation-45", "digits", None, short(epochs=5, rate=0.001), BOTH, seeds=[0])
     finish(lab, experiment.base, *experiment.runs)
     lab.close()
     return serve(REPO / "app.py", {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})

@@ -22,7 +22,7 @@ from core.errors import DatasetError
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.store.record import Experiment
-from tests.conftest import BOTH, finish, short
+from tests.conftest import BOTH, compared, finish, short
 from tests.pages.test_pages import PAGES, draw, texts
 
 TRAIN, TEST = 400, 80
@@ -101,7 +101,7 @@ def opened(registered: None, settings: Settings) -> Iterator[Lab]:
 @pytest.fixture
 def experiment(opened: Lab) -> Experiment:
     """Full fine-tuning and LoRA on turned stripes, with two seeds, finished."""
-    experiment = opened.compare("rotation-45", "stripes", None, short(20, 0.001), BOTH, seeds=[0, 1])
+    experiment = compared(opened, "rotation-45", "stripes", None, short(20, 0.001), BOTH, seeds=[0, 1])
     ended = finish(opened, experiment.base, *experiment.runs)
     assert [run.state for run in ended] == ["finished"] * 5
     return experiment

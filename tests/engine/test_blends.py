@@ -10,12 +10,12 @@ from core.errors import LoRAError
 from core.lab import Lab
 from core.settings import Settings
 from core.training.evaluation import evaluate
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short
 from tests.text_home import TextHome
 
 
 def test_a_blend_of_two_runs_is_measured_on_their_tasks_and_their_bases(lab: Lab) -> None:
-    first = lab.compare("rotation-45", "digits", None, short(epochs=5, rate=0.001), BOTH[1:], seeds=[0])
+    first = compared(lab, "rotation-45", "digits", None, short(epochs=5, rate=0.001), BOTH[1:], seeds=[0])
     base, one = finish(lab, first.base, *first.runs)
     other = TURNED.but(rotation=-45.0)
     (two,) = finish(lab, *lab.fine_tune(base, other, BOTH[1:], [1]).runs)

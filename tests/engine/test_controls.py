@@ -20,7 +20,7 @@ from core.methods.scratch import ScratchSpec
 from core.networks.file import read_network
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
-from tests.conftest import finish, short
+from tests.conftest import compared, finish, short
 
 FULL = RunSpec.of(method="full", base="b", source=TaskSpec.of())
 
@@ -32,7 +32,7 @@ def states(lab: Lab, run):
 
 def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:
     arms = [(short(rate=0.01), method_of(kind)) for kind in methods(Role.CONTROL)]
-    experiment = lab.compare("rotation-45", "digits", None, short(), arms, [0, 1])
+    experiment = compared(lab, "rotation-45", "digits", None, short(), arms, [0, 1])
     runs = finish(lab, *experiment.runs)
     assert [run.state for run in runs] == ["finished"] * 6, [run.cause for run in runs]
     base = lab.run(experiment.base)
@@ -53,8 +53,8 @@ def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:
 
 
 def test_training_from_scratch_does_not_depend_on_the_base(lab: Lab) -> None:
-    first = lab.compare("rotation-45", "digits", None, short(epochs=1), [(short(), ScratchSpec())], [3])
-    other = lab.compare("rotation-45", "digits", None, short(epochs=2), [(short(), ScratchSpec())], [3])
+    first = compared(lab, "rotation-45", "digits", None, short(epochs=1), [(short(), ScratchSpec())], [3])
+    other = compared(lab, "rotation-45", "digits", None, short(epochs=2), [(short(), ScratchSpec())], [3])
     a, b = finish(lab, *first.runs, *other.runs)
     assert a.spec.base != b.spec.base
     assert (lab.settings.runs / a.id / NETWORK).read_bytes() == (lab.settings.runs / b.id / NETWORK).read_bytes()
@@ -62,7 +62,7 @@ def test_training_from_scratch_does_not_depend_on_the_base(lab: Lab) -> None:
 
 def test_a_base_for_each_seed_is_trained_once_and_shared_by_all_arms_of_the_seed(lab: Lab) -> None:
     arms = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of())]
-    experiment = lab.compare("rotation-45", "digits", None, short(), arms, [0, 1, 2], own_bases=True)
+    experiment = compared(lab, "rotation-45", "digits", None, short(), arms, [0, 1, 2], own_bases=True)
     runs = finish(lab, *experiment.runs)
     by_seed = {seed: {run.spec.base for run in runs if run.spec.seed == seed} for seed in (0, 1, 2)}
     assert all(len(bases) == 1 for bases in by_seed.values())

@@ -18,7 +18,7 @@ from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
 from tests.engine.elsewhere import ElsewhereExecutor
 from tests.text_home import PETS, bring_tiny
 
@@ -56,7 +56,7 @@ def test_an_experiment_elsewhere_comes_to_the_files_that_threads_come_to(lab: La
     for where in (lab, Lab(replace(settings, home=settings.home.with_name("other"), executor="threads"))):
         if where is not lab:
             where.start()
-        experiment = where.compare("rotation-45", "digits", None, short(), BOTH, range(3))
+        experiment = compared(where, "rotation-45", "digits", None, short(), BOTH, range(3))
         runs = finish(where, *experiment.runs)
         assert [run.state for run in runs] == ["finished"] * 6, [run.cause for run in runs]
         assert all(where.artifacts.verify(run.id).certified for run in runs if run.spec.adapter)

@@ -9,6 +9,7 @@ import pytest
 
 from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
+from core.engine.configuration import Configuration
 from core.engine.fit import shortage
 from core.engine.packing import memory_of
 from core.lab import Lab
@@ -39,7 +40,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def runs(lab: Lab, *methods: MethodSpec, batch: int = 128) -> list[RunSpec]:
     network = lab.networks.spec(lab.networks.list()[0].digest)
     arms = [(short(batch_size=batch), method) for method in methods]
-    return list(lab.planned(network, TASK, arms, range(2), "cpu").runs)
+    return list(lab.planned(Configuration.on(network, TASK, arms, range(2), device="cpu")).runs)
 
 
 def test_what_fits_is_not_spoken_of(lab: Lab) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.engine.configuration import preset_configuration
 from core.engine.experiment import MAX_NEW_SEEDS, next_seeds, settings_of, with_ranks
 from core.errors import (
     LabError,
@@ -30,7 +31,7 @@ from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.store.stages import stages_of
 from core.wording.experiments import MAX_NAME, experiment_name
-from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, TURNED, compared, copied, finish, short, wait_until
 from tests.store.harm import lose
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
@@ -50,14 +51,14 @@ def pairs(runs: list[Run]) -> list[tuple[str, int]]:
 
 
 def launched(lab: Lab, seeds: int = 3, own_bases: bool = False) -> Experiment:
-    return lab.compare("rotation-45", "digits", None, SPEC.optim, BOTH, range(seeds), own_bases=own_bases)
+    return compared(lab, "rotation-45", "digits", None, SPEC.optim, BOTH, range(seeds), own_bases=own_bases)
 
 
 def test_a_comparison_is_known_again_while_its_base_still_waits_to_be_trained(idle: Lab) -> None:
     first = launched(idle)
-    same = idle.comparison("rotation-45", "digits", None, SPEC.optim, BOTH, range(3))
+    same = idle.planned(preset_configuration(idle.catalog, "rotation-45", "digits", None, SPEC.optim, BOTH, range(3)))
     assert (same.bases, idle.find_experiment(same.runs)) == ((), first)
-    other = idle.comparison("inversion", "digits", None, SPEC.optim, BOTH, range(3))
+    other = idle.planned(preset_configuration(idle.catalog, "inversion", "digits", None, SPEC.optim, BOTH, range(3)))
     assert (other.bases, idle.find_experiment(other.runs)) == ((), None)
 
 
@@ -131,7 +132,7 @@ def test_what_failed_or_was_stopped_is_trained_again_only_if_asked(idle: Lab) ->
 def test_an_interrupted_run_is_there(settings: Settings) -> None:
     lab = Lab(settings)
     lab.start()
-    experiment = lab.compare("rotation-45", "digits", None, SPEC.optim, [(short(epochs=200), FullSpec())], [0])
+    experiment = compared(lab, "rotation-45", "digits", None, SPEC.optim, [(short(epochs=200), FullSpec())], [0])
     wait_until(lambda: lab.run(experiment.runs[0]).step > 0)
     lab.close()
     again = Lab(settings)

@@ -34,7 +34,7 @@ from core.study.figures.palette import colours_of
 from core.study.weights.change import read_change
 from core.training.sharing import bank_key, sharing
 from tests.adapter.samples import SMALL, assert_close, logits, packed, perturb, probe, unzip
-from tests.conftest import finish, short
+from tests.conftest import compared, finish, short
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in PEFT
 
@@ -201,7 +201,7 @@ def test_it_is_trained_and_compared_like_any_method(lab: Lab) -> None:
     optim = short(epochs=3, rate=0.01)
     adapters = [(optim, method) for method in (LoRASpec.of(), DoRASpec.of(), DoRASpec.of(rank=1))]
     arms = [(short(rate=0.001, epochs=3), FullSpec()), *adapters]
-    experiment = lab.compare("rotation-45", "digits", None, short(epochs=3), arms, range(2))
+    experiment = compared(lab, "rotation-45", "digits", None, short(epochs=3), arms, range(2))
     runs = finish(lab, *experiment.runs)
     assert {(run.state, run.cause) for run in runs} == {("finished", None)}
     assert [arm.label for arm in arms_of(runs)] == ["Full", "LoRA r=4", "DoRA r=1", "DoRA r=4"]

@@ -24,7 +24,7 @@ from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.arm import arms_of
 from core.study.figures.palette import NEUTRAL, colour_of
-from tests.conftest import DIGITS, TURNED, finish, short
+from tests.conftest import DIGITS, TURNED, compared, finish, short
 from tests.docs.examples import example
 from tests.pages.test_pages import PAGES, draw, texts
 
@@ -58,7 +58,7 @@ def experiment(opened: Lab) -> Experiment:
         (short(rate=0.002), TopSpec()),
         (short(rate=0.002), TopSpec.of(layers=1)),
     ]
-    return opened.compare("rotation-45", "digits", None, short(), settings, [0, 1])
+    return compared(opened, "rotation-45", "digits", None, short(), settings, [0, 1])
 
 
 def test_it_is_trained_alone_and_changes_what_it_says(opened: Lab, experiment: Experiment) -> None:

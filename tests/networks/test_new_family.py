@@ -24,6 +24,7 @@ from core.adapter import apply_adapter, verify_adapter
 from core.adapter.archive import CARD
 from core.cli.run import RecipeRunner
 from core.engine.artifacts import MERGED
+from core.engine.configuration import preset_configuration
 from core.engine.forecast import Forecast
 from core.engine.jobs.predictions import PREDICTIONS
 from core.engine.jobs.run_files import ADAPTER, NETWORK
@@ -483,8 +484,10 @@ def test_rows_of_one_request_are_answered_by_its_adapters_and_its_base(done: Don
 
 
 def test_a_preset_can_be_compared_on_it(done: Done) -> None:
-    planned = done.lab.comparison(
-        "rotation-45", "digits", None, SLOW, ARMS[:2], seeds=[0], network=ConvolutionSpec.of()
+    planned = done.lab.planned(
+        preset_configuration(
+            done.lab.catalog, "rotation-45", "digits", None, SLOW, ARMS[:2], seeds=[0], network=ConvolutionSpec.of()
+        )
     )
     assert [spec.network for _, spec in planned.bases] == [ConvolutionSpec.of()]
     assert {spec.network for spec in planned.runs} == {ConvolutionSpec.of()}

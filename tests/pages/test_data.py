@@ -18,7 +18,7 @@ from core.engine.trial import evaluate_adapter, merged_with
 from core.lab import Lab
 from core.networks.file import read_network
 from core.run_spec import RunSpec
-from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, TURNED, compared, copied, finish, short, wait_until
 from tests.data.uploaded import arrays, folders, noise, zipped
 from tests.pages.test_pages import draw
 
@@ -28,7 +28,7 @@ GOOD = arrays(x_train=noise(1, (60, 28, 28)), y_train=np.arange(60) % 3)
 
 @pytest.fixture
 def filled(opened: Lab) -> Lab:
-    experiment = opened.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
+    experiment = compared(opened, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
     ids = [run.id for run in finish(opened, experiment.base, *experiment.runs)]
     wait_until(lambda: all(copied(opened, id) for id in ids))  # after this, no background thread writes files
     return opened

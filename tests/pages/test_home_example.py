@@ -7,7 +7,7 @@ from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.report.example import example
 from pages.shared.literal import literal
-from tests.conftest import BOTH, short
+from tests.conftest import BOTH, compared, short
 from tests.pages.test_pages import draw, texts
 
 
@@ -23,5 +23,5 @@ def test_the_first_visit_shows_an_example_and_says_that_it_is_one(opened: Lab) -
 
 
 def test_the_example_goes_when_there_is_an_experiment(opened: Lab) -> None:
-    opened.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(1))
+    compared(opened, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(1))
     assert "Example:" not in texts(draw("home"))

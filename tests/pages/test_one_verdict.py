@@ -18,7 +18,7 @@ from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.stats.words import p_text
 from pages.shared.literal import literal
-from tests.conftest import finish, short
+from tests.conftest import compared, finish, short
 from tests.pages.test_pages import draw, texts
 
 SEEDS = 8
@@ -38,7 +38,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def experiment(lab: Lab) -> Experiment:
-    found = lab.compare("rotation-45", "digits", None, short(rate=0.001), SETTINGS, seeds=range(SEEDS))
+    found = compared(lab, "rotation-45", "digits", None, short(rate=0.001), SETTINGS, seeds=range(SEEDS))
     finish(lab, found.base, *found.runs)
     return found
 

@@ -15,7 +15,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.links import ENTRIES, script
-from tests.conftest import BOTH, DIGITS, HANG, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_until
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
 PAGES = list(ENTRIES)
@@ -71,7 +71,7 @@ def test_home_does_the_whole_job(opened: Lab) -> None:
 
 def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_are_dismissed(opened: Lab) -> None:
     arms = [(optim.but(epochs=200), lora) for optim, lora in BOTH]
-    experiment = opened.compare("rotation-45", "digits", None, short(rate=0.001), arms, seeds=range(2))
+    experiment = compared(opened, "rotation-45", "digits", None, short(rate=0.001), arms, seeds=range(2))
     finish(opened, experiment.base)
     wait_until(lambda: any(run.step for run in opened.members(experiment)))
     app = draw("home")

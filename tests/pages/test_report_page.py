@@ -17,7 +17,7 @@ from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from pages.shared.literal import literal
-from tests.conftest import BOTH, finish, short, wait_until
+from tests.conftest import BOTH, compared, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 
 
@@ -26,9 +26,9 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exper
     """The process-wide lab with a tuned experiment, and before it a plain one of a single seed."""
     close_lab()
     lab = open_lab(Settings(home=tmp_path_factory.mktemp("reported")))
-    lab.compare("split", "digits", None, short(rate=0.001), BOTH, [0])
+    compared(lab, "split", "digits", None, short(rate=0.001), BOTH, [0])
     arms = tuned_arms([*BOTH, (short(), LoRASpec.of(rank=1)), (short(), "head")], TuneSpec.of(rates=2))
-    experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), arms, range(2), own_bases=True)
+    experiment = compared(lab, "rotation-45", "digits", None, short(rate=0.001), arms, range(2), own_bases=True)
     wait_until(lambda: not lab.live(), 240)
     yield lab, experiment
     close_lab()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from core.data.task_spec import TaskSpec
+from core.engine.configuration import Configuration
 from core.engine.packing import memory_of
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
@@ -116,7 +117,7 @@ def test_a_form_offers_what_would_fit_and_a_press_does_it(
     app.pills(key="finetune-methods").set_value(["lora"]).run()
     app.select_slider(key="finetune-transformer-batch").set_value(1024).run()
     assert not any("will not fit" in warning.value for warning in app.warning)
-    needed = memory_of(opened.planned(*_asked(opened, text_home)).runs[:1], opened.tasks)
+    needed = memory_of(opened.planned(_asked(opened, text_home)).runs[:1], opened.tasks)
     monkeypatch.setattr("core.engine.estimates.free_bytes", lambda device: needed - 1)
     app.run()
     assert any(f"{LoRASpec.of().label} will not fit" in warning.value for warning in app.warning)
@@ -125,11 +126,11 @@ def test_a_form_offers_what_would_fit_and_a_press_does_it(
     assert not any("will not fit" in warning.value for warning in app.warning)
 
 
-def _asked(lab: Lab, text_home: TextHome) -> tuple[object, ...]:
+def _asked(lab: Lab, text_home: TextHome) -> Configuration:
     network = lab.networks.spec(text_home.digest)
     optim = default_optim(LoRASpec, network).but(batch_size=1024)
     task = TaskSpec.of(dataset="pets", length=128)
-    return network, task, [(optim, LoRASpec.of())], range(1), "cpu"
+    return Configuration.on(network, task, [(optim, LoRASpec.of())], range(1), device="cpu")
 
 
 @pytest.mark.parametrize("which", ["direct", "after_source"])

@@ -22,7 +22,7 @@ from tests.adapter.bad_adapters import BAD_CONFIGS, BAD_TENSORS
 from tests.adapter.bad_adapters import BAD_ZIPS as BAD_ADAPTER_ZIPS
 from tests.adapter.samples import peft_like
 from tests.browser.conftest import REPO
-from tests.conftest import BOTH, finish, short
+from tests.conftest import BOTH, compared, finish, short
 from tests.data.bad_uploads import ALL, GOOD
 from tests.data.text_files import BAD as BAD_TEXTS
 from tests.data.text_files import GOOD as GOOD_TEXTS
@@ -78,7 +78,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     """A closed home folder with a base and an adapter."""
     lab = Lab(Settings(tmp_path_factory.mktemp("house") / "home"))
     lab.start()
-    experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
+    experiment = compared(lab, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
     runs = finish(lab, experiment.base, *experiment.runs)
     adapter = lab.artifacts.read(next(run.id for run in runs if run.spec.adapter), ADAPTER)
     lab.close()

@@ -23,7 +23,7 @@ from core.methods.lora import LoRASpec
 from core.settings import Settings
 from tests import forked
 from tests.browser.conftest import free_port
-from tests.conftest import HANG, finish, short
+from tests.conftest import HANG, compared, finish, short
 from tests.soak.sizes import FULL, full_or_short, keep
 from tests.soak.test_crowd import memory
 
@@ -96,7 +96,7 @@ def served(tmp_path: Path) -> Iterator[tuple[forked.Process, int, list[tuple[byt
     lab = Lab(Settings(tmp_path / "home"))
     lab.start()
     arms = [(short(epochs=1), method) for method in (LoRASpec.of(), LoRASpec.of(rank=1), DoRASpec.of())]
-    experiment = lab.compare("rotation-45", "digits", None, short(), arms, range(4))
+    experiment = compared(lab, "rotation-45", "digits", None, short(), arms, range(4))
     runs = finish(lab, *experiment.runs)
     base = lab.artifacts.network(experiment.base)
     networks = {run.id: apply_adapter(base, lab.artifacts.adapter(run.id)).eval() for run in runs}

@@ -12,7 +12,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.settings import Settings
 from core.store.record import Experiment
-from tests.conftest import short, wait_until
+from tests.conftest import compared, short, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,8 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exp
         (short(rate=0.01), "biases"),
         (short(rate=0.001), "scratch"),
     ]
-    experiment = lab.compare(
+    experiment = compared(
+        lab,
         "rotation-45",
         "digits",
         None,

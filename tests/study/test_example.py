@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.data.presets import preset_tasks
+from core.engine.configuration import preset_configuration
 from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
@@ -48,13 +49,16 @@ def test_the_interval_over_images_is_that_of_the_verdicts_difference(found: Verd
 def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings) -> None:
     lab = Lab(settings)
     settings = PLANS["thorough"].settings(PerceptronSpec())
-    specs = lab.comparison(
-        "rotation-45",
-        "digits",
-        None,
-        default_optim(PretrainSpec),
-        PLANS["thorough"].settings(PerceptronSpec()),
-        range(8),
+    specs = lab.planned(
+        preset_configuration(
+            lab.catalog,
+            "rotation-45",
+            "digits",
+            None,
+            default_optim(PretrainSpec),
+            PLANS["thorough"].settings(PerceptronSpec()),
+            range(8),
+        )
     ).runs
     lab.store.close()
     assert {run.spec.but(base="base") for run in example().runs} == {spec.but(base="base") for spec in specs}

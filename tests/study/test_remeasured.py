@@ -15,7 +15,7 @@ from core.study.arms.choice import chosen_arms
 from core.study.weights.cuts import cut_arms
 from core.study.weights.remeasured import base_standings, mean_standing, one_by_one, remeasure
 from core.study.weights.spectrum import cut_networks
-from tests.conftest import BOTH, finish, short
+from tests.conftest import BOTH, compared, finish, short
 
 SIZES = PerceptronSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=9, num_classes=5)
 
@@ -92,7 +92,7 @@ def test_runs_of_two_tasks_are_not_put_side_by_side(studied, chosen):
 
 
 def test_a_report_says_what_is_gone_instead_of_failing(lab):
-    experiment = lab.compare("same", "digits", None, short(), BOTH, [0])
+    experiment = compared(lab, "same", "digits", None, short(), BOTH, [0])
     runs = finish(lab, *experiment.runs)
     (lab.settings.runs / runs[0].id / NETWORK).unlink()
     found = remeasure(lab, arms_of(runs))

@@ -12,6 +12,7 @@ from core.cli.compare import launch
 from core.data.sources.definitions import Definitions
 from core.data.sources.digits import Digits
 from core.data.task_spec import TaskSpec
+from core.engine.configuration import Configuration
 from core.engine.rate_grid import grid_rate
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -112,7 +113,7 @@ def test_a_network_is_called_by_the_name_that_others_can_bring_it_by(waiting, ti
     network = waiting.networks.spec(card.digest)
     arms = [(default_optim(method, network), method) for method in (FullSpec(), LoRASpec.of())]
     task = TaskSpec.of(dataset="definitions", length=64)
-    specs = waiting.planned(network, task, arms, [0, 1]).runs
+    specs = waiting.planned(Configuration.on(network, task, arms, [0, 1])).runs
     command = compare_command(None, specs, DATASETS, 0.5)
     assert command.startswith(f"python -m core compare --network {called or card.digest[:12]} ")
 

@@ -14,7 +14,7 @@ from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
 from core.study.arms.arm import arms_of
 from core.study.weights.change import layer_shapes, main_arms, main_run, read_change, run_of_seed
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short
 from tests.study.changes import PATHS, full_change, lora_change, planted_change
 from tests.study.samples import make_run
 
@@ -59,7 +59,7 @@ def test_neither_network_is_changed_by_looking_at_it():
 
 
 def test_the_change_of_a_run_is_read_from_its_files(lab: Lab):
-    experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
+    experiment = compared(lab, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
     full, lora = finish(lab, *experiment.runs)
     for run in (full, lora):
         change = read_change(lab, run)
@@ -72,7 +72,7 @@ def test_the_change_of_a_run_is_read_from_its_files(lab: Lab):
 
 
 def test_a_run_without_files_gives_a_sentence(lab: Lab):
-    experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
+    experiment = compared(lab, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=[0])
     full, lora = finish(lab, *experiment.runs)
     (lab.settings.runs / full.id / NETWORK).unlink()
     with pytest.raises(UnknownRunError, match="is gone from"):

@@ -18,7 +18,7 @@ from core.study.weights.decomposition import one_thread
 from core.study.weights.scores import Exam, Part, judged, logits_at, read_exam
 from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, strength_curve, strengths, switches
 from core.training.evaluation import BATCH, evaluate
-from tests.conftest import BOTH, DIGITS, finish, short
+from tests.conftest import BOTH, DIGITS, compared, finish, short
 from tests.study.changes import PATHS, exam_of, full_change, inputs, lora_change
 
 CHANGES = [
@@ -181,7 +181,7 @@ def test_products_stay_on_one_thread_and_the_callers_count_comes_back():
 
 
 def test_the_exam_of_a_run_gives_the_accuracies_that_stand_in_its_result(lab: Lab):
-    experiment = lab.compare("split", "digits", None, short(rate=0.001), BOTH, seeds=[0])
+    experiment = compared(lab, "split", "digits", None, short(rate=0.001), BOTH, seeds=[0])
     for run in finish(lab, *experiment.runs):
         exam, change = read_exam(lab, run, "test"), read_change(lab, run)
         scores = exam.of_networks([change.base, change.plain])
@@ -201,7 +201,7 @@ def test_the_exam_of_a_run_gives_the_accuracies_that_stand_in_its_result(lab: La
 
 
 def test_a_run_on_its_own_source_has_no_second_exam(lab: Lab):
-    experiment = lab.compare("same", "digits", None, short(rate=0.001), BOTH[1:], seeds=[0])
+    experiment = compared(lab, "same", "digits", None, short(rate=0.001), BOTH[1:], seeds=[0])
     (run,) = finish(lab, *experiment.runs)
     assert run.spec.task == run.spec.source == DIGITS
     assert isinstance(read_exam(lab, run, "test"), Exam)

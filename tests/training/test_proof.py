@@ -38,7 +38,7 @@ from core.training.bank.shard import Program, Shard
 from core.training.bank.tape import Tape
 from core.training.loop import data_order
 from core.training.one_by_one import OneByOne
-from tests.conftest import BOTH, DIGITS, finish, short
+from tests.conftest import BOTH, DIGITS, compared, finish, short
 
 SMALL = PerceptronSpec.of(num_hidden_1=24, num_hidden_2=16)
 
@@ -302,7 +302,7 @@ def test_a_bank_with_a_fault_comes_to_the_files_of_autograd_and_says_so(
 def test_the_log_of_a_run_says_that_autograd_trained_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "TRIED", ())
     plant(monkeypatch, "lora", 0, 1.01)
-    experiment = lab.compare("rotation-45", "digits", None, short(), BOTH, [0, 1])
+    experiment = compared(lab, "rotation-45", "digits", None, short(), BOTH, [0, 1])
     runs = finish(lab, *experiment.runs)
     assert [run.state for run in runs] == ["finished"] * 4, [run.cause for run in runs]
     for run in runs:

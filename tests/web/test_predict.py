@@ -31,7 +31,7 @@ from core.settings import Settings
 from core.web.predict import description
 from pages.serve.examples import curl, python
 from tests.browser.conftest import free_port
-from tests.conftest import HANG, finish, short
+from tests.conftest import HANG, compared, finish, short
 
 TOKEN = "correct-horse-battery-staple-41"
 
@@ -66,7 +66,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     lab.start()
     methods = [FullSpec(), LoRASpec.of(), LoRASpec.of(rank=1, scaling="alpha"), DoRASpec.of()]
     arms = [(short(epochs=1), method) for method in methods]
-    experiment = lab.compare("rotation-45", "digits", None, short(), arms, [0, 1])
+    experiment = compared(lab, "rotation-45", "digits", None, short(), arms, [0, 1])
     runs = finish(lab, *experiment.runs)
     lab.close()
     full = next(run.id for run in runs if run.spec.kind == "full")

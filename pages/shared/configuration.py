@@ -1,0 +1,192 @@
+"""Experiments as files: saving what a form or an experiment says, and opening a file in place of filling in a form."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import streamlit as st
+
+from core.engine.configuration import Configuration
+from core.engine.configuration_file import MAX_FILE, read_configuration, write_configuration
+from core.engine.launcher import Planned
+from core.errors import LabError
+from core.lab import Lab
+from core.run_spec import RunSpec
+from core.store.record import Experiment
+from core.study.arms.tuning import seeds_text
+from core.wording.tasks import task_text
+from pages.shared.fit import fit_warning
+from pages.shared.like import fill_from
+from pages.shared.literal import literal
+from pages.shared.pickers import base_text
+from pages.shared.price import price_table, rate_warning
+from pages.shared.primary import on_primary
+
+TYPE = "application/json"
+
+State = Literal["filled", "shown", "beyond"]
+"""What has become of an open file: the form was just filled from it, shows all of it, or cannot."""
+
+
+def save_button(configuration: Configuration, key: str, name: str = "experiment") -> None:
+    """Draw a button that downloads a configuration.
+
+    Args:
+        configuration: what to download.
+        key: of the widget.
+        name: of the file, without ending.
+    """
+    st.download_button(
+        "Save as file",
+        lambda: write_configuration(configuration),
+        f"{name}.json",
+        TYPE,
+        icon=":material/download:",
+        on_click="ignore",
+        key=key,
+        help="The experiment as a JSON file: edit it, open it here or on another machine, or run it with "
+        "`python -m core compare --config FILE`.",
+    )
+
+
+def save_experiment(lab: Lab, experiment: Experiment, key: str) -> None:
+    """Draw a button that downloads the configuration of an experiment; none where its base is gone."""
+    try:
+        save_button(lab.configuration(experiment), key, experiment.id)
+    except LabError:
+        return
+
+
+def open_file(lab: Lab, key: str) -> Configuration | None:
+    """Draw an uploader for a configuration, and fill a form from it before the form is drawn.
+
+    Args:
+        lab: has datasets, networks and bases.
+        key: prefix of the form's widget keys: ``finetune`` or ``sweep``.
+
+    Returns:
+        The configuration if the form cannot show all of it, to draw :func:`opened_experiment` instead; else None.
+    """
+    turn = st.session_state.setdefault(f"{key}-open-turn", 0)
+    with st.popover("Open file", icon=":material/folder_open:"):
+        file = st.file_uploader(
+            "An experiment as a JSON file", type="json", key=f"{key}-open-{turn}", max_upload_size=MAX_FILE // 2**20
+        )
+        st.caption("A file that *Save as file* has written, here or elsewhere, or that you have edited.")
+    if file is None:
+        st.session_state.pop(f"{key}-open-state", None)
+        return None
+    try:
+        configuration = read_configuration(file.getvalue(), lab.catalog, lab.networks)
+        planned = lab.planned(configuration)
+        lab.check_runs(planned.specs)
+    except LabError as error:
+        st.error(literal(f"{file.name}: {error}"))
+        return None
+    known: tuple[str, State] | None = st.session_state.get(f"{key}-open-state")
+    if known is None or known[0] != file.file_id:
+        start = _start_of(lab, configuration)
+        if start is not None:
+            fill_from(lab, key, planned.runs, start)
+            st.session_state[f"{key}-trim"] = configuration.trim
+        known = file.file_id, "filled" if start is not None else "beyond"
+        st.session_state[f"{key}-open-state"] = known
+    st.session_state[f"{key}-open"] = configuration
+    return configuration if known[1] == "beyond" else None
+
+
+def settle_file(key: str, shown: Configuration | None) -> None:
+    """Decide, after a form was drawn that was just filled from a file, whether it shows all that the file says.
+
+    Args:
+        key: prefix of the form's widget keys.
+        shown: what the form says; None while it says nothing that could be trained.
+    """
+    known: tuple[str, State] | None = st.session_state.get(f"{key}-open-state")
+    if known is None or known[1] != "filled":
+        return
+    opened: Configuration = st.session_state[f"{key}-open"]
+    same = shown is not None and shown.asks_the_same(opened)
+    st.session_state[f"{key}-open-state"] = known[0], "shown" if same else "beyond"
+    if not same:
+        st.session_state[f"{key}-trim"] = False  # a form that has no such choice keeps every network
+        st.rerun()
+    st.toast("The form has all that the file says.", icon=":material/tune:")
+
+
+def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Experiment | None:
+    """Draw what a file says that a form cannot show, what it costs, and a button that starts it.
+
+    Args:
+        lab: forecasts and queues the runs.
+        configuration: what the file says.
+        key: prefix of the widget keys.
+
+    Returns:
+        The experiment that was just started; None otherwise.
+    """
+    st.info("The form cannot show all that this file says, so here it is as a whole.", icon=":material/description:")
+    about, cost = st.columns([3, 2], gap="large")
+    try:
+        planned = lab.planned(configuration)
+        with about:
+            st.subheader("What the file says")
+            for title, line in _lines(lab, configuration, planned).items():
+                st.markdown(f"**{title}:** {literal(line)}")
+            st.button("Close the file", icon=":material/close:", key=f"{key}-close", on_click=close_file, args=(key,))
+        with cost, st.container(border=True):
+            st.subheader("Estimated cost")
+            price_table(lab, planned)
+            fit_warning(lab, planned.specs, f"{key}-opened")
+            rate_warning(configuration.settings)
+            if st.button(
+                on_primary("Start the experiment"),
+                type="primary",
+                icon=":material/play_arrow:",
+                width="stretch",
+                key=f"{key}-start-file",
+            ):
+                experiment = lab.queue(planned, trim=configuration.trim)
+                close_file(key)
+                return experiment
+    except LabError as error:
+        st.error(literal(str(error)))
+    return None
+
+
+def close_file(key: str) -> None:
+    """Forget the open file, so that the form is drawn again."""
+    st.session_state[f"{key}-open-turn"] = st.session_state.get(f"{key}-open-turn", 0) + 1
+    st.session_state.pop(f"{key}-open-state", None)
+
+
+def _start_of(lab: Lab, configuration: Configuration) -> str | None:
+    """What a form can choose so that runs start as a file says; None where there is nothing like it here yet."""
+    wanted = configuration.base
+    if wanted is None:
+        return configuration.start.brought
+    alike = [run for run in lab.bases() if run.state == "finished" and _is_like(run.spec, wanted, configuration)]
+    return alike[0].id if alike else None
+
+
+def _is_like(spec: RunSpec, wanted: RunSpec, configuration: Configuration) -> bool:
+    return (spec.but(seed=wanted.seed) if configuration.own_bases else spec) == wanted
+
+
+def _lines(lab: Lab, configuration: Configuration, planned: Planned) -> dict[str, str]:
+    """What a configuration says, by titles."""
+    base, first = configuration.base, planned.runs[0]
+    lines: dict[str, str] = {}
+    if base is None:
+        lines["Base"] = base_text(configuration.start)
+    else:
+        start = configuration.start
+        each = "one for each seed, " if configuration.own_bases else ""
+        lines["Base"] = f"{each}{start.title} {start.sizes} · {task_text(base.task)} · {base.optim.epochs} epochs"
+    lines["Task"] = task_text(configuration.task)
+    lines["Arms"] = ", ".join(dict.fromkeys(spec.label for spec in planned.runs))
+    lines["Seeds"] = seeds_text(configuration.seeds).removeprefix("seeds ").removeprefix("seed ")
+    lines["Device"] = first.device
+    if configuration.trim:
+        lines["Kept"] = "only the networks of chosen settings, and all adapters"
+    return lines
