@@ -66,7 +66,7 @@ SLOW = [
     *("methods/test_architectures.py", "methods/test_new_method.py"),
     *("study/test_counting.py", "test_network_file.py", "data/test_new_source.py", "networks/test_new_family.py"),
     *("networks/library", "pages/test_networks.py"),
-    *("browser", "engine", "soak", "store", "test_cli.py", "test_cli_grow.py", "test_forked.py"),
+    *("browser", "engine", "soak", "store", "test_cli.py", "test_cli_config.py", "test_cli_grow.py", "test_forked.py"),
     *("test_full_size.py", "test_lab.py"),
     *(
         "pages/test_data.py",
@@ -79,7 +79,7 @@ SLOW = [
     *("pages/test_estimated_cost.py", "pages/test_learn.py", "pages/test_text_pages.py", "study/test_text_results.py"),
     *("pages/test_runs_page.py", "pages/test_sweep_page.py", "pages/test_weights_page.py"),
     *("pages/test_weights_transformer.py", "training/test_threads.py", "web/test_predict.py"),
-    *("pages/test_home_example.py", "pages/test_serve.py"),
+    *("pages/test_home_example.py", "pages/test_open_file.py", "pages/test_serve.py"),
     *("study/test_language_models.py", "study/test_predicted.py", "study/test_reproduce.py"),
     "training/test_random_numbers.py",
     *("web/test_connections.py", "web/test_every_door.py", "web/test_login.py", "web/test_start.py"),

@@ -25,11 +25,9 @@ def check_consistent(options: argparse.Namespace) -> None:
         SpecError: two of them contradict each other; the message says which one to leave out.
     """
     if options.config is not None:
-        for flag in options.given:
-            if flag not in ("--config", *BESIDE_CONFIG):
-                raise SpecError(
-                    f"--config names a file that says what is trained: change it there, and leave {flag} out."
-                )
+        other = next((flag for flag in options.given if flag not in ("--config", *BESIDE_CONFIG)), None)
+        if other is not None:
+            raise SpecError(f"The file of --config says what is trained: change it there, and leave {other} out.")
     direct = "--data" if options.data is not None else "--direct" if options.direct else ""
     columns = [flag for flag in ("text", "label", "part") if getattr(options, flag) is not None]
     if columns and options.data is None:

@@ -230,7 +230,7 @@ class _Reading:
 
     def _arm(self, part: JsonPart, network: NetworkSpec) -> ArmSpec:
         part.only(list(ArmSpec.model_fields)).require("method")
-        method = self._method(part, METHODS)
+        method = self._method(part, [each for each in METHODS if each.role is not Role.BASE])
         usual = default_optim(method, network).model_dump()
         optim = part.part("optim").spec(OptimSpec, usual, self._file.part("optim"))
         return part.made(ArmSpec.of, method=method, optim=optim)

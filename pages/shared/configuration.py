@@ -166,7 +166,7 @@ def _start_of(lab: Lab, configuration: Configuration) -> str | None:
     if wanted is None:
         return configuration.start.brought
     alike = [run for run in lab.bases() if run.state == "finished" and _is_like(run.spec, wanted, configuration)]
-    return alike[0].id if alike else None
+    return max(alike, key=lambda run: run.spec == wanted).id if alike else None
 
 
 def _is_like(spec: RunSpec, wanted: RunSpec, configuration: Configuration) -> bool:

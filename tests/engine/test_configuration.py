@@ -1,0 +1,327 @@
+"""Configurations: a file says exactly what was asked for, by hand as little as is needed, and nothing that is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.data.presets import PRESETS, preset_tasks
+from core.data.task_spec import TaskSpec
+from core.engine.configuration import MAX_RUNS, Configuration, preset_configuration
+from core.engine.configuration_file import MAX_FILE, read_configuration, write_configuration
+from core.engine.rate_grid import TuneSpec
+from core.errors import LabError, SpecError
+from core.lab import Lab
+from core.methods.dora import DoRASpec
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
+from core.methods.method import Role
+from core.methods.pretrain import PretrainSpec
+from core.methods.registry import adapter_methods, method_of, methods
+from core.networks.network import NetworkSpec
+from core.networks.perceptron import PerceptronSpec
+from core.run_spec import OptimSpec, RunSpec, default_optim
+from core.settings import Settings
+from core.store.record import Experiment
+from tests.conftest import BOTH, DIGITS, TURNED, compared, short
+from tests.text_home import bring_tiny
+
+BASE = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab that does not train, with a tiny network that was brought and texts for it."""
+    folder = tmp_path_factory.mktemp("configured")
+    lab = Lab(Settings(home=folder / "home"))
+    bring_tiny(lab, folder / "tiny")
+    yield lab
+    lab.close()
+
+
+def brought(lab: Lab, classes: int = 4) -> NetworkSpec:
+    return lab.networks.spec(lab.networks.list()[0].digest, classes)
+
+
+def read(lab: Lab, values: dict[str, Any] | str) -> Configuration:
+    text = values if isinstance(values, str) else json.dumps(values)
+    return read_configuration(text, lab.catalog, lab.networks)
+
+
+def by_hand(**values: Any) -> dict[str, Any]:
+    """The least that a file says, with these values."""
+    least = {"format": "lora-lab-experiment", "version": 1, "preset": "rotation-45", "arms": [{"method": "full"}]}
+    return least | {"base": {"task": {"dataset": "digits"}}} | values
+
+
+rates = st.floats(1e-6, 1.0)
+optims = st.builds(
+    lambda batch, parts, **fields: OptimSpec.of(batch_size=batch, accumulation=min(batch, parts), **fields),
+    batch=st.integers(1, 8192),
+    parts=st.integers(1, 1024),
+    learning_rate=rates,
+    epochs=st.integers(1, 200),
+    weight_decay=st.floats(0, 1),
+    warmup=st.floats(0, 0.5),
+    decay=st.sampled_from(["constant", "linear", "cosine"]),
+    clip=st.floats(0, 1000),
+    precision=st.sampled_from(["float32", "bfloat16"]),
+    patience=st.integers(0, 200),
+    keep=st.sampled_from(["last", "best"]),
+)
+tasks = st.builds(
+    lambda **fields: TaskSpec.of(dataset="digits", **fields),
+    classes=st.none() | st.lists(st.integers(0, 9), min_size=2, max_size=5, unique=True).map(tuple),
+    rotation=st.floats(-180, 180),
+    invert=st.booleans(),
+    permutation=st.none() | st.integers(0, 2**31 - 1),
+    shots=st.none() | st.integers(1, 10_000),
+    validation=st.floats(0.02, 0.5),
+)
+adapters = st.builds(
+    lambda kind, **fields: adapter_methods()[kind].of(**fields),
+    kind=st.sampled_from(list(adapter_methods())),
+    rank=st.integers(1, 512),
+    alpha=st.floats(0.01, 4096),
+    scaling=st.sampled_from(["alpha/r", "alpha", "alpha/sqrt(r)"]),
+    start=st.sampled_from(["kaiming", "gaussian"]),
+    target_modules=st.sampled_from([("all-linear",), ("layers.0", "layers.4"), ("attention",)]),
+)
+others = st.sampled_from([*methods(Role.REFERENCE), *methods(Role.CONTROL)]).map(method_of)
+arms = st.lists(st.tuples(optims, adapters | others), min_size=1, max_size=6)
+seeds = st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=6, unique=True)
+tunes = st.none() | st.integers(2, 9).map(lambda count: TuneSpec.of(rates=count))
+networks = st.builds(PerceptronSpec, num_hidden_1=st.integers(1, 64), num_classes=st.integers(10, 20))
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_any_experiment_that_can_be_asked_for_comes_back_equal(idle: Lab, data: st.DataObject) -> None:
+    """Fields, numbers to their last digit, and the order of arms and seeds."""
+    device = data.draw(st.sampled_from(["auto", "cpu", "cuda"]))
+    more = {"device": device, "trim": data.draw(st.booleans()), "tune": data.draw(tunes)}
+    start: RunSpec | NetworkSpec = brought(idle)
+    if data.draw(st.booleans()):
+        task, source = data.draw(tasks), data.draw(tasks)
+        start = RunSpec.of(
+            method="pretrain",
+            network=data.draw(networks),
+            task=source,
+            optim=data.draw(optims),
+            seed=data.draw(st.integers(0, 2**31 - 1)),
+            device=data.draw(st.sampled_from([device, "cpu"])),
+        )
+        more["own_bases"] = data.draw(st.booleans())
+    else:
+        task = TaskSpec.of(dataset="pets", shots=data.draw(st.none() | st.integers(1, 9)))
+    asked = Configuration.on(start, task, data.draw(arms), data.draw(seeds), **more)
+    assert read(idle, write_configuration(asked)) == asked
+
+
+@pytest.mark.parametrize("preset", [name for name, preset in PRESETS.items() if not preset.other_dataset])
+def test_a_file_by_hand_may_leave_out_what_forms_and_commands_take_by_default(idle: Lab, preset: str) -> None:
+    found = read(idle, by_hand(preset=preset, arms=[{"method": "full"}, {"method": {"kind": "lora", "rank": 2}}]))
+    arms = [(default_optim(method), method) for method in (FullSpec(), LoRASpec.of(rank=2))]
+    asked = preset_configuration(idle.catalog, preset, "digits", None, default_optim(PretrainSpec), arms, range(8))
+    assert found == asked
+    for task, own in zip((found.base.task, found.task), preset_tasks(preset, "digits", idle.catalog), strict=True):
+        assert task == own
+
+
+def test_a_setting_in_the_file_goes_before_the_preset_and_that_of_an_arm_before_that_of_all(idle: Lab) -> None:
+    text = by_hand(
+        preset="ten-shot",
+        task={"shots": 3},
+        optim={"epochs": 2, "batch_size": 32},
+        arms=[{"method": "full", "optim": {"epochs": 5}}, {"method": "dora"}],
+        tune={"rates": 3},
+        seeds=[4, 9],
+    )
+    found = read(idle, text)
+    assert (found.task.rotation, found.task.shots, found.base.task.shots) == (45.0, 3, None)
+    full, dora = (arm.optim for arm in found.arms)
+    assert (full.epochs, full.batch_size, dora.epochs, dora.batch_size) == (5, 32, 2, 32)
+    assert dora.learning_rate == default_optim(DoRASpec).learning_rate
+    assert len(idle.planned(found).runs) == 2 * 3 * 2
+
+
+def test_a_network_is_found_by_its_digest_or_by_its_name(idle: Lab) -> None:
+    network = brought(idle)
+    values = {
+        name: value for name, value in by_hand(task={"dataset": "pets"}).items() if name not in ("base", "preset")
+    }
+    found = [
+        read(idle, values | {"network": {"kind": "transformer", **how}})
+        for how in ({"weights": network.brought}, {"model": "tiny-bert"}, {"weights": network.brought, "model": "x"})
+    ]
+    assert {each.network for each in found} == {network}
+    assert found[0].arms[0].optim == default_optim(FullSpec, network)
+    after = read(idle, by_hand(preset="split", base={"network": values_of(network), "task": {"dataset": "pets"}}))
+    assert after.base.network == network
+    assert after.task.classes == (2, 3)
+
+
+def values_of(network: NetworkSpec) -> dict[str, Any]:
+    return {"kind": "transformer", "weights": network.brought}
+
+
+BAD = [
+    ("", "This is not valid JSON, in line 1: look for a missing comma, quote or bracket."),
+    ("[]", "The file must be an object in braces, not []."),
+    ("[" * 100_000, "This is not valid JSON"),
+    ("{}", "This is not the file of an experiment"),
+    (" " * (MAX_FILE + 1), "This file is larger than 1,048,576 bytes"),
+    ('{"format": 1, "format": 2}', "format stands twice in one object: leave one of them out."),
+    (by_hand(version=2), "This file has version 2, and this version of LoRA Lab reads version 1: update LoRA Lab."),
+    (by_hand(sedes=[1]), "sedes is not a setting; known here: format, version, preset, base, "),
+    (by_hand(network={"kind": "transformer"}), "An experiment starts from a base, or from a network that was brought"),
+    (by_hand(base=3), "base must be an object in braces, not 3."),
+    (by_hand(base={"task": {"dataset": "nope"}}), "preset: There is no dataset 'nope'"),
+    (by_hand(preset="nope"), "preset: There is no preset 'nope'; choose one of: same, "),
+    (by_hand(preset=[]), "preset: A preset and datasets are given by their names."),
+    (by_hand(preset=None, base={"task": {"dataset": "digits"}}), "task.dataset is missing."),
+    (by_hand(task={"rotation": 200}), "task.rotation: Rotation must be at most 180, not 200."),
+    (by_hand(task={"colour": "red"}), "task.colour is not a setting; known here: dataset, classes, "),
+    (by_hand(task={"dataset": 3}), "preset: A preset and datasets are given by their names."),
+    (by_hand(arms={}), "arms must be a list in square brackets, not {}."),
+    (by_hand(arms=["full"]), "arms[0] must be an object in braces, not 'full'."),
+    (by_hand(arms=[{}]), "arms[0].method is missing."),
+    (by_hand(arms=[{"method": "nope"}]), "arms[0].method.kind: There is no method 'nope'; choose one of: "),
+    (by_hand(arms=[{"method": {"kind": []}}]), "arms[0].method.kind: The kind of a method is given by its name."),
+    (by_hand(arms=[{"method": {"kind": "lora", "rank": 0}}]), "arms[0].method.rank: Rank must be at least 1, not 0."),
+    (by_hand(arms=[{"method": {"kind": "lora", "rnak": 1}}]), "arms[0].method.rnak is not a setting; known here: "),
+    (
+        by_hand(arms=[{"method": "full"}, {"method": "lora", "optim": {"lr": 0.1}}]),
+        "arms[1].optim.lr is not a setting; known here: learning_rate, batch_size, ",
+    ),
+    (
+        by_hand(arms=[{"method": "full", "optim": {"learning_rate": 2}}]),
+        "arms[0].optim.learning_rate: Learning rate must be at most 1, not 2.",
+    ),
+    (by_hand(optim={"epochs": 0}), "optim.epochs: Epochs must be at least 1, not 0."),
+    (by_hand(optim={"lr": 1}), "optim.lr is not a setting; known here: "),
+    (
+        by_hand(optim={"accumulation": 9}, arms=[{"method": "full", "optim": {"batch_size": 8}}]),
+        "arms[0].optim: A batch of 8 cannot be computed in 9 parts: choose fewer.",
+    ),
+    (by_hand(tune={"rates": 1}), "tune.rates: Learning rates per method must be at least 2, not 1."),
+    (by_hand(seeds=[0, -1]), "seeds[1]: Seeds must be at least 0, not -1."),
+    (by_hand(seeds=8), "seeds: Seeds is invalid"),
+    (by_hand(seeds=list(range(MAX_RUNS + 1))), "An experiment takes at most 10,000 runs and this one has 10,001"),
+    (by_hand(device="gpu"), "device must be one of auto, cuda, mps, cpu, not 'gpu'."),
+    (by_hand(own_bases="maybe"), "own_bases: A base for each seed is invalid"),
+    (by_hand(base={"task": {"dataset": "digits"}, "seed": -1}), "base.seed: Seed must be at least 0, not -1."),
+    (
+        by_hand(base={"task": {"dataset": "digits"}, "network": {"num_hidden_1": 0}}),
+        "base.network.num_hidden_1: First hidden layer must be at least 1, not 0.",
+    ),
+    (
+        by_hand(base={"task": {"dataset": "digits"}, "network": {"num_classes": 1}}),
+        "base.network.num_classes: Classes must be at least 2, not 1.",
+    ),
+    (
+        by_hand(base={"task": {"dataset": "definitions"}, "network": {"kind": "transformer", "weights": "0" * 64}}),
+        "base.network: The network '000000000000' is not in this library: bring it on the Networks page.",
+    ),
+    (
+        by_hand(base={"task": {"dataset": "definitions"}, "network": {"kind": "transformer", "model": "a/b"}}),
+        "base.network: The network 'a/b' is not in this library: bring it on the Networks page.",
+    ),
+    (
+        by_hand(base={"task": {"dataset": "definitions"}, "network": {"kind": "transformer", "config": "{}"}}),
+        "base.network.config is not a setting; known here: kind, weights, model, num_classes.",
+    ),
+    (by_hand(**{"\x1b[31m" + "x" * 500: 1}), "'\\x1b[31mxxx"),
+    (by_hand(arms=[{"method": {"kind": "pretrain"}}]), "arms[0].method.kind: There is no method 'pretrain'"),
+]
+
+
+@pytest.mark.parametrize(("values", "sentence"), BAD)
+def test_a_bad_file_gets_one_sentence_that_names_the_place(
+    idle: Lab, values: dict[str, Any] | str, sentence: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        idle.planned(read(idle, values))
+    message = str(caught.value)
+    assert message.startswith(sentence)
+    assert message.endswith(".")
+    assert message.isprintable()
+    assert len(message) < 400
+    assert idle.runs() == []
+
+
+def test_a_file_that_is_no_text_gets_one_sentence(idle: Lab) -> None:
+    with pytest.raises(SpecError, match=r"^This file is not text: choose the JSON file of an experiment\.$"):
+        read_configuration(b"\xff\xfe", idle.catalog, idle.networks)
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.sampled_from(["digits", "lora"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["dataset", "kind", "method", "optim", "task", "network"]), inner, max_size=3)
+    ),
+)
+
+
+@given(st.data())
+def test_any_json_in_a_file_gives_a_configuration_or_one_sentence(idle: Lab, data: st.DataObject) -> None:
+    names = ["preset", "base", "network", "task", "optim", "arms", "tune", "seeds", "own_bases", "trim", "device"]
+    values = by_hand() | data.draw(st.dictionaries(st.sampled_from(names), junk, max_size=4))
+    try:
+        found = read(idle, values)
+    except LabError as error:
+        found = None
+        sentence = str(error)
+    assert sentence.endswith(".") if found is None else read(idle, write_configuration(found)) == found
+
+
+def specs_of(lab: Lab, experiment: Experiment) -> set[RunSpec]:
+    return {run.spec for run in lab.members(experiment)}
+
+
+@pytest.mark.parametrize("own_bases", [False, True])
+def test_an_experiment_that_is_there_is_asked_for_again_by_its_configuration(
+    tmp_path: Path, own_bases: bool, idle: Lab
+) -> None:
+    lab, other = (Lab(Settings(home=tmp_path / name)) for name in ("one", "other"))
+    arms = [*BOTH, (short(rate=0.3), "head")]
+    first = compared(lab, "split", "digits", None, BASE.optim, arms, [3, 1], own_bases=own_bases)
+    text = write_configuration(lab.configuration(first))
+    again = lab.compare(read(lab, text))
+    assert specs_of(lab, again) == specs_of(lab, first)
+    there = other.compare(read(other, text))
+    one, two = ({spec.but(base="base") for spec in specs_of(*at)} for at in ((lab, first), (other, there)))
+    assert one == two
+    bases = [
+        {where.run(spec.base).spec for spec in specs_of(where, at)} for where, at in ((lab, first), (other, there))
+    ]
+    assert bases[0] == bases[1]
+    for each in (lab, other):
+        each.close()
+
+
+def test_two_ask_the_same_whatever_the_order_and_however_rates_are_written_down(idle: Lab) -> None:
+    one = Configuration.on(BASE, TURNED, BOTH, [0, 1], tune=TuneSpec.of(rates=3))
+    two = Configuration.on(BASE, TURNED, list(reversed(one.settings)), [1, 0])
+    assert one != two
+    assert one.asks_the_same(two)
+    for change in (
+        {"task": DIGITS},
+        {"seeds": (0,)},
+        {"arms": one.arms[:1]},
+        {"tune": None},
+        {"own_bases": True},
+        {"trim": True},
+        {"device": "cpu"},
+        {"base": BASE.but(seed=1)},
+    ):
+        assert not one.but(**change).asks_the_same(two)
+    each = [Configuration.on(BASE.but(seed=seed), TURNED, BOTH, [0], own_bases=True) for seed in (0, 1)]
+    assert each[0].asks_the_same(each[1])

@@ -1,0 +1,196 @@
+"""Experiments as files on the command line: what is saved runs as it would without a file, and nothing beside it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.__main__ import main, parser
+from core.cli.asked import BESIDE_CONFIG, check_consistent
+from core.cli.compare import launch
+from core.engine.configuration import Configuration
+from core.engine.configuration_file import read_configuration, write_configuration
+from core.errors import LabError, SpecError
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.networks.library.networks import Networks
+from core.settings import Settings
+from core.store.record import Experiment
+from tests.conftest import short
+from tests.networks.tiny import save_tiny
+from tests.text_home import PETS, bring_tiny, pets
+
+LINES = [
+    "--source digits",
+    "--source digits --rank 1 4 --tune 3 --controls head biases --seeds 3 --vary-bases --device cpu",
+    "--source digits --preset ten-shot --shots 4 --adapters lora dora --lr-lora 0.02 --targets layers.0 --alpha 3",
+    "--network tiny-bert --source pets --preset split --weight-decay 0.1 --length 24",
+    "--network tiny-bert --target pets --direct --shots 5 --epochs 2 --tune",
+]
+"""Options of ``compare``."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home folder with a tiny network and texts."""
+    lab = Lab(Settings(home=tmp_path / "home", max_waiting=2000))
+    bring_tiny(lab, tmp_path / "tiny")
+    lab.close()
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def waiting(home: Path) -> Iterator[Lab]:
+    """A lab that queues and never trains."""
+    lab = Lab(Settings(home=home, max_waiting=2000))
+    yield lab
+    lab.close()
+
+
+def launched(lab: Lab, line: str) -> Experiment:
+    return launch(lab, parser().parse_args(["compare", *shlex.split(line)]))
+
+
+def specs_of(lab: Lab, experiment: Experiment) -> list[str]:
+    """Specs of all runs and their bases, without ids."""
+    runs = lab.members(experiment)
+    bases = [lab.run(run.spec.base).spec for run in runs if run.spec.base]
+    return [spec.to_json() for spec in (*(run.spec.but(base=run.spec.base and "base") for run in runs), *bases)]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_saved_file_queues_what_the_options_would_have_queued(waiting: Lab, tmp_path: Path, line: str) -> None:
+    file = tmp_path / "experiment.json"
+    before = len(waiting.runs())
+    assert main(["compare", *shlex.split(line), "--save-config", str(file), "--home", str(waiting.settings.home)]) == 0
+    assert len(waiting.runs()) == before
+    direct = launched(waiting, line)
+    again = launched(waiting, f"--config {file}")
+    assert specs_of(waiting, again) == specs_of(waiting, direct)
+    assert (again.name, again.trim) == (direct.name, direct.trim)
+
+
+def test_a_file_from_a_page_runs_and_prints_what_the_same_options_print(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, line = tmp_path / "experiment.json", "--source digits --epochs 1 --pretrain-epochs 1 --seeds 2 --device cpu"
+    printed = []
+    for name in ("options", "file"):
+        home = str(tmp_path / name)
+        options = shlex.split(line) if name == "options" else ["--config", str(file)]
+        assert main(["compare", *options, "--home", home, "--json"]) == 0
+        printed.append(json.loads(capsys.readouterr().out))
+        lab = Lab(Settings(home=Path(home)))
+        (experiment,) = lab.experiments()
+        file.write_text(write_configuration(lab.configuration(experiment)))
+        lab.close()
+    one, two = printed
+    assert two.keys() == one.keys()
+    assert [arm["label"] for arm in two["arms"]] == [arm["label"] for arm in one["arms"]]
+    for own, other in zip(one["arms"], two["arms"], strict=True):
+        assert other["accuracy"] == pytest.approx(own["accuracy"], abs=0.6)  # a bank's rounding moves an image or two
+
+
+def test_a_file_edited_by_hand_trains_what_it_says_now(waiting: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "experiment.json"
+    main(["compare", "--source", "digits", "--save-config", str(file), "--home", str(waiting.settings.home)])
+    values = json.loads(file.read_text())
+    values["arms"].append({"method": {"kind": "lora", "rank": 32}})
+    values |= {"seeds": [5, 7], "tune": {"rates": 2}}
+    values["optim"]["epochs"] = 3
+    file.write_text(json.dumps(values))
+    found = waiting.members(launched(waiting, f"--config {file}"))
+    assert {run.spec.seed for run in found} == {5, 7}
+    assert {run.spec.optim.epochs for run in found} == {3}
+    assert {run.spec.label for run in found} == {"Full", "LoRA r=4", "LoRA r=32"}
+    assert len(found) == 3 * 2 * 2
+
+
+def test_the_device_beside_a_file_goes_before_that_of_the_file(waiting: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "experiment.json"
+    home = ["--home", str(waiting.settings.home)]
+    main(["compare", "--source", "digits", "--save-config", str(file), *home])
+    file.write_text(file.read_text().replace('"auto"', '"cuda"'))
+    with pytest.raises(LabError, match="cuda"):
+        launched(waiting, f"--config {file}")
+    assert waiting.runs() == []
+    members = waiting.members(launched(waiting, f"--config {file} --device cpu"))
+    assert {run.spec.device for run in members} == {waiting.run(members[0].spec.base).spec.device} == {"cpu"}
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--source digits", "--rank 4", "--seeds 8", "--vary-bases", "--tune", "--save-config x.json", "--adapters lora"],
+)
+def test_an_option_that_says_what_is_trained_is_refused_beside_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """Also where it says what is the default."""
+    home = tmp_path / "home"
+    status = main(["compare", "--config", "none.json", *shlex.split(option), "--home", str(home)])
+    name = option.split()[0]
+    sentence = f"error: The file of --config says what is trained: change it there, and leave {name} out.\n"
+    assert (status, capsys.readouterr().err) == (1, sentence)
+    assert not home.exists()
+
+
+def test_options_that_say_where_to_train_and_how_to_answer_are_taken_beside_a_file() -> None:
+    beside = "--home h --device cpu --within 1 --report r.html --json"
+    options = parser().parse_args(["compare", "--config", "x.json", *shlex.split(beside)])
+    assert set(options.given) == {"--config", *BESIDE_CONFIG}
+    check_consistent(options)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cannot be read: No such file or directory."),
+        ("{}", "This is not the file of an experiment"),
+        ("[", "JSON"),
+    ],
+)
+def test_a_file_that_cannot_be_used_gets_one_sentence_and_nothing_is_queued(
+    waiting: Lab, tmp_path: Path, content: str | None, sentence: str
+) -> None:
+    file = tmp_path / "experiment.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(LabError, match=sentence):
+        launched(waiting, f"--config {file}")
+    assert waiting.runs() == []
+    assert waiting.experiments() == []
+
+
+def test_a_dataset_of_somebody_else_has_to_be_brought_along(waiting: Lab, tmp_path: Path) -> None:
+    network = waiting.networks.spec(waiting.networks.list()[0].digest)
+    waiting.catalog.keep(pets(), "theirs")
+    asked = Configuration.on(network, PETS.but(dataset="theirs"), [(short(), FullSpec())], [0])
+    text = write_configuration(asked)
+    waiting.catalog.remove("theirs")
+    with pytest.raises(SpecError, match=r"^task\.dataset: There is no dataset 'theirs'"):
+        read_configuration(text, waiting.catalog, waiting.networks)
+
+
+def test_a_network_that_is_missing_is_brought_by_its_name_and_other_files_are_refused(tmp_path: Path) -> None:
+    source, lab = (Lab(Settings(home=tmp_path / name)) for name in ("source", "here"))
+    bring_tiny(source, tmp_path / "tiny")
+    save_tiny(tmp_path / "other", seed=1)
+    lab.catalog.keep(pets(), "pets")
+    network = source.networks.spec(source.networks.list()[0].digest)
+    text = write_configuration(Configuration.on(network, PETS, [(short(), FullSpec())], [0]))
+
+    def bring(networks: Networks, folder: str) -> Configuration:
+        return read_configuration(
+            text, lab.catalog, networks, lambda name: networks.bring_folder(tmp_path / folder, name)
+        )
+
+    with pytest.raises(SpecError, match=r"^network: 'tiny-bert' has other files now, \w+, than this experiment, "):
+        bring(lab.networks, "other")
+    assert bring(lab.networks, "tiny").start.brought == network.brought
+    assert read_configuration(text, lab.catalog, lab.networks).start.brought == network.brought
+    for each in (source, lab):
+        each.close()
