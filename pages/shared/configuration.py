@@ -11,8 +11,9 @@ from core.engine.configuration_file import MAX_FILE, read_configuration, write_c
 from core.engine.launcher import Planned
 from core.errors import LabError
 from core.lab import Lab
-from core.run_spec import RunSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Experiment
+from core.study.arms.tables import settings_table
 from core.study.arms.tuning import seeds_text
 from core.wording.tasks import task_text
 from pages.shared.fit import fit_warning
@@ -28,16 +29,17 @@ State = Literal["filled", "shown", "beyond"]
 """What has become of an open file: the form was just filled from it, shows all of it, or cannot."""
 
 
-def save_button(configuration: Configuration, key: str, name: str = "experiment") -> None:
+def save_button(configuration: Configuration, key: str, name: str = "experiment", label: str = "Save as file") -> None:
     """Draw a button that downloads a configuration.
 
     Args:
         configuration: what to download.
         key: of the widget.
         name: of the file, without ending.
+        label: of the button.
     """
     st.download_button(
-        "Save as file",
+        label,
         lambda: write_configuration(configuration),
         f"{name}.json",
         TYPE,
@@ -49,10 +51,10 @@ def save_button(configuration: Configuration, key: str, name: str = "experiment"
     )
 
 
-def save_experiment(lab: Lab, experiment: Experiment, key: str) -> None:
+def save_experiment(lab: Lab, experiment: Experiment, key: str, label: str = "Save as file") -> None:
     """Draw a button that downloads the configuration of an experiment; none where its base is gone."""
     try:
-        save_button(lab.configuration(experiment), key, experiment.id)
+        save_button(lab.configuration(experiment), key, experiment.id, label)
     except LabError:
         return
 
@@ -133,6 +135,7 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
             st.subheader("What the file says")
             for title, line in _lines(lab, configuration, planned).items():
                 st.markdown(f"**{title}:** {literal(line)}")
+            st.dataframe(settings_table(configuration.settings), hide_index=True, alt="Every setting that is trained")
             st.button("Close the file", icon=":material/close:", key=f"{key}-close", on_click=close_file, args=(key,))
         with cost, st.container(border=True):
             st.subheader("Estimated cost")
@@ -182,11 +185,15 @@ def _lines(lab: Lab, configuration: Configuration, planned: Planned) -> dict[str
     else:
         start = configuration.start
         each = "one for each seed, " if configuration.own_bases else ""
-        lines["Base"] = f"{each}{start.title} {start.sizes} · {task_text(base.task)} · {base.optim.epochs} epochs"
+        lines["Base"] = f"{each}{start.title} {start.sizes} · {task_text(base.task)} · {_trained(base.optim)}"
     lines["Task"] = task_text(configuration.task)
-    lines["Arms"] = ", ".join(dict.fromkeys(spec.label for spec in planned.runs))
     lines["Seeds"] = seeds_text(configuration.seeds).removeprefix("seeds ").removeprefix("seed ")
     lines["Device"] = first.device
     if configuration.trim:
         lines["Kept"] = "only the networks of chosen settings, and all adapters"
     return lines
+
+
+def _trained(optim: OptimSpec) -> str:
+    """How a base is trained, as in ``10 epochs at learning rate 0.001``."""
+    return f"{optim.epochs} epoch{'' if optim.epochs == 1 else 's'} at learning rate {optim.learning_rate:g}"

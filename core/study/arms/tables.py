@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from core.engine.experiment import Setting
+from core.run_spec import OptimSpec
 from core.store.record import Run
 from core.store.search import Entry
 from core.study.arms.arm import Arm
@@ -33,6 +35,11 @@ _COUNTS = (
     *("Rank", "Seeds", "Seed", "Epochs"),
     *(title for title, name in _MEANS.items() if MEASURES[name].exact and MEASURES[name].unit != "%"),
 )
+
+
+_ALWAYS = tuple(str(OptimSpec.model_fields[name].title) for name in ("learning_rate", "epochs", "batch_size"))
+_IN_LABEL = ("kind", "rank")
+"""Fields that are in the label of a method."""
 
 
 def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
@@ -73,6 +80,28 @@ def comparison_text(arms: Sequence[Arm]) -> pd.DataFrame:
     for title, name in _MEANS.items():
         columns[title.split(" (")[0]] = [mean_text(arm, name) for arm in arms]
     return pd.DataFrame(columns, dtype=object)
+
+
+def settings_table(settings: Iterable[Setting]) -> pd.DataFrame:
+    """One row per setting, as text: its arm, rate, epochs and batch size, and each field that some setting has changed.
+
+    Args:
+        settings: what arms train with.
+    """
+    rows = []
+    changed = dict.fromkeys(_ALWAYS)
+    for optim, method in settings:
+        row = {"Arm": method.label}
+        for spec in (optim, method):
+            for name, about in type(spec).model_fields.items():
+                value, title = getattr(spec, name), str(about.title)
+                if name in _IN_LABEL:
+                    continue
+                row[title] = _words(value)
+                if value != about.default:
+                    changed[title] = None
+        rows.append(row)
+    return pd.DataFrame([{name: row.get(name, NOTHING) for name in ("Arm", *changed)} for row in rows])
 
 
 def mean_text(arm: Arm, name: MeasureName) -> str:
@@ -147,6 +176,13 @@ def plain_table(table: pd.DataFrame, turned: bool = False) -> str:
         for line in lines
     ]
     return "\n".join([text[0], "  ".join("─" * width for width in widths), *text[1:]])
+
+
+def _words(value: object) -> str:
+    """The value of a field in words."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _cell(value: object) -> str:

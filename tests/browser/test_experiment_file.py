@@ -1,0 +1,82 @@
+"""An experiment goes from the form into a file, and from the file to the command line and to another home."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from core.__main__ import parser
+from core.cli.compare import launch
+from core.lab import Lab
+from core.run_spec import RunSpec
+from core.settings import Settings
+from core.store.record import Experiment
+from tests.browser.conftest import REPO, Serve
+from tests.conftest import DIGITS, finish, short, wait_until
+
+pytestmark = pytest.mark.browser
+
+
+def specs(lab: Lab, experiment: Experiment) -> set[str]:
+    """Specs of runs and bases, without ids."""
+    members = [run.spec for run in lab.members(experiment)]
+    bases = [lab.run(spec.base).spec for spec in members]
+    return {spec.to_json() for spec in (*bases, *(spec.but(base="base") for spec in members))}
+
+
+def new_in(lab: Lab) -> Experiment:
+    """The only experiment, once it is there."""
+    wait_until(lambda: bool(lab.experiments()))
+    (experiment,) = lab.experiments()
+    return experiment
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name)
+
+
+def opened(page: Page, url: str, file: Path) -> None:
+    """Choose a file in the popover of the Fine-tune page."""
+    page.goto(f"{url}/finetune")
+    button(page, "Open file").click()
+    page.locator("input[type=file]").set_input_files(file)
+
+
+def test_a_form_is_saved_run_on_the_command_line_edited_and_opened_elsewhere(
+    page: Page, serve: Serve, tmp_path: Path, console_errors: list[str]
+) -> None:
+    lab = Lab(Settings(home=tmp_path / "one"))
+    lab.start()
+    base = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+    finish(lab, lab.launch(base).id)
+    lab.close()
+    here, there, shell = (Lab(Settings(home=tmp_path / name)) for name in ("one", "two", "three"))
+    url = serve(REPO / "app.py", {"LORA_LAB_HOME": str(here.settings.home)})
+    page.goto(f"{url}/finetune")
+    with page.expect_download() as saved:
+        button(page, "Save as file").click()
+    file = tmp_path / saved.value.suggested_filename
+    saved.value.save_as(file)
+    assert file.suffix == ".json"
+    button(page, "Start the experiment").click()
+    asked = specs(here, new_in(here))
+    assert specs(shell, launch(shell, parser().parse_args(["compare", "--config", str(file)]))) == asked
+
+    values = json.loads(file.read_text())
+    values["seeds"] = [3]
+    file.write_text(json.dumps(values))
+    other = serve(REPO / "app.py", {"LORA_LAB_HOME": str(there.settings.home)})
+    opened(page, other, file)
+    expect(page.get_by_text("The form cannot show all that this file says")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("Bases to train")).to_be_visible()
+    button(page, "Start the experiment").click()
+    found = new_in(there)
+    assert {run.spec.seed for run in there.members(found)} == {3}
+    assert specs(there, found) <= asked | {spec.replace('"seed": 0', '"seed": 3') for spec in asked}
+    assert console_errors == []
+    for each in (here, there, shell):
+        each.store.close()
