@@ -5,7 +5,7 @@ from core.adapter.certificate import Certificate
 from core.adapter.config import AdapterConfig
 from core.adapter.read import AdapterFile, apply_adapter, read_adapter
 from core.adapter.verify import Verification, verify_adapter
-from core.adapter.write import adapter_bytes, write_adapter
+from core.adapter.write import adapter_bytes
 
 __all__ = [
     "AdapterConfig",
@@ -17,5 +17,4 @@ __all__ = [
     "apply_adapter",
     "read_adapter",
     "verify_adapter",
-    "write_adapter",
 ]

@@ -93,7 +93,7 @@ def tensor_name(path: str, name: str) -> str:
 
 
 def read_adapter(source: Path | bytes) -> AdapterFile:
-    """Read a zip that :func:`core.adapter.write_adapter` wrote, or a zip of a folder that PEFT saved.
+    """Read a zip that :func:`core.adapter.adapter_bytes` made, or a zip of a folder that PEFT saved.
 
     Args:
         source: path or content of the file.

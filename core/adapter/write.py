@@ -1,4 +1,4 @@
-"""Write adapter files, after reading them back and measuring the differences."""
+"""Making adapter files, which are read back and measured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 import hashlib
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +24,6 @@ from core.adapter.config import AdapterConfig
 from core.adapter.read import FINGERPRINT, PREFIX, put_on, read_adapter, tensor_name
 from core.data.examples import Batch
 from core.errors import AdapterError, BaseMismatchError
-from core.files import write_atomically
 from core.methods.heads import head_paths, head_state
 from core.methods.layers import AdaptedLinear, scaling_factor
 from core.methods.linear import features
@@ -36,19 +34,6 @@ from core.networks.fingerprint import base_fingerprint as fingerprint_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import spec_of
 from core.tensor_file import tensors_bytes
-
-
-def write_adapter(
-    path: Path, model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str, card: Card, probe: Batch
-) -> str:
-    """Write :func:`adapter_bytes` to ``path`` atomically; returns the SHA-256.
-
-    Raises:
-        AdapterError: see :func:`adapter_bytes`; nothing is written.
-        OSError: the disk is full or the folder cannot be written to.
-    """
-    content = adapter_bytes(model, lora, base_fingerprint=base_fingerprint, card=card, probe=probe)
-    return write_atomically(path, content)
 
 
 def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str, card: Card, probe: Batch) -> bytes:

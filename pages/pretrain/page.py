@@ -57,7 +57,7 @@ with settings:
                 device = forms.device(lab, "pretrain-device")
             with st.expander("Early stopping and seed", icon=":material/tune:"):
                 patience = forms.whole(OptimSpec, "patience", "pretrain-patience", maximum=20)
-                keep = forms.kept_weights("pretrain-keep")
+                keep = forms.word(OptimSpec, "keep", "pretrain-keep")
                 seed = forms.whole(RunSpec, "seed", "pretrain-seed", maximum=100)
             spec = RunSpec.of(
                 method=PretrainSpec(),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, get_args
 
 import streamlit as st
 
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
-from core.methods.layers import SCALINGS, STARTS
 from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
@@ -64,6 +63,20 @@ def one_of(spec: type[Spec], field: str, choices: list[Any], key: str, value: An
         help=about.description,
         key=key,
         persist_state="session",
+    )
+
+
+def word(spec: type[Spec], field: str, key: str, value: str | None = None) -> Any:
+    """Draw a choice among the words of a field, and the word that is chosen at first; None for the spec's default."""
+    about = bounds(spec, field)
+    return st.segmented_control(
+        about.title,
+        list(get_args(spec.model_fields[field].annotation)),
+        default=about.default if value is None else value,
+        help=about.description,
+        key=key,
+        persist_state="session",
+        required=True,
     )
 
 
@@ -150,25 +163,8 @@ def adapters(key: str, network: NetworkSpec) -> list[dict[str, Any]]:
     )
     alpha = one_of(LowRankSpec, "alpha", ALPHA_CHOICES, f"{key}-alpha")
     with st.expander("Scaling, initialization and layers", icon=":material/tune:"):
-        scaling_about, start_about = (bounds(LowRankSpec, name) for name in ("scaling", "start"))
-        scaling = st.segmented_control(
-            scaling_about.title,
-            SCALINGS,
-            default=scaling_about.default,
-            help=scaling_about.description,
-            key=f"{key}-scaling",
-            persist_state="session",
-            required=True,
-        )
-        start = st.segmented_control(
-            start_about.title,
-            STARTS,
-            default=start_about.default,
-            help=start_about.description,
-            key=f"{key}-start",
-            persist_state="session",
-            required=True,
-        )
+        scaling = word(LowRankSpec, "scaling", f"{key}-scaling")
+        start = word(LowRankSpec, "start", f"{key}-start")
         targets = layer_form(key, network)
     return [
         {"rank": rank, "alpha": alpha, "scaling": scaling, "start": start, "target_modules": targets}
@@ -190,18 +186,3 @@ def validation_part(key: str) -> float:
         key=key,
         persist_state="session",
     )
-
-
-def kept_weights(key: str) -> Literal["last", "best"]:
-    """Draw a choice of which weights become the result."""
-    about = bounds(OptimSpec, "keep")
-    choice: Literal["last", "best"] = st.segmented_control(
-        about.title,
-        ["last", "best"],
-        default=about.default,
-        help=about.description,
-        key=key,
-        required=True,
-        persist_state="session",
-    )
-    return choice

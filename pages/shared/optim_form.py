@@ -9,7 +9,6 @@ import streamlit as st
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.run_spec import BEYOND_PLAIN_ADAM, OptimSpec
-from core.spec import bounds
 from pages.shared import forms
 
 MAX_EPOCHS = 50
@@ -69,23 +68,9 @@ def _more(key: str, start: OptimSpec) -> dict[str, Any]:
             name: forms.one_of(OptimSpec, name, choices, f"{key}-{name.replace('_', '-')}", getattr(start, name))
             for name, choices in DECIMALS.items()
         }
-        values["decay"] = _segments("decay", ["constant", "linear", "cosine"], key, start)
+        values["decay"] = forms.word(OptimSpec, "decay", f"{key}-decay", start.decay)
         values["accumulation"] = forms.one_of(
             OptimSpec, "accumulation", PARTS, f"{key}-accumulation", start.accumulation
         )
-        values["precision"] = _segments("precision", ["float32", "bfloat16"], key, start)
+        values["precision"] = forms.word(OptimSpec, "precision", f"{key}-precision", start.precision)
     return values
-
-
-def _segments(name: str, choices: list[str], key: str, start: OptimSpec) -> str:
-    about = bounds(OptimSpec, name)
-    choice: str = st.segmented_control(
-        about.title,
-        choices,
-        default=getattr(start, name),
-        help=about.description,
-        key=f"{key}-{name}",
-        persist_state="session",
-        required=True,
-    )
-    return choice

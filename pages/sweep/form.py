@@ -146,16 +146,7 @@ def _training(lab: Lab, method: type[LowRankSpec], network: NetworkSpec) -> tupl
     """What all runs of the sweep share."""
     optim = optim_form(KEY, network, EPOCHS)
     with st.expander("Scaling and device", icon=":material/tune:"):
-        about = bounds(LowRankSpec, "scaling")
-        scaling = st.segmented_control(
-            about.title,
-            forms.SCALINGS,
-            default=about.default,
-            help=about.description,
-            key=f"{KEY}-scaling",
-            persist_state="session",
-            required=True,
-        )
+        scaling = forms.word(LowRankSpec, "scaling", f"{KEY}-scaling")
         device = forms.device(lab, f"{KEY}-device")
     return optim, method.of(scaling=scaling), device
 

@@ -1,13 +1,11 @@
-"""Adapter files are written whole, the same every time, and only where they hold."""
+"""Adapter files are the same every time, and made only where they hold."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +17,6 @@ from torch import nn
 from core.adapter import (
     apply_adapter,
     read_adapter,
-    write_adapter,
 )
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, json_bytes
 from core.errors import AdapterError, BaseMismatchError
@@ -33,7 +30,6 @@ from tests.adapter.samples import (
     BASE,
     ENTRIES,
     GOOD,
-    HOSTILE,
     LORA,
     MODEL,
     WHOLE,
@@ -153,18 +149,13 @@ def _rescale(model: nn.Module) -> None:
         (_rescale, AdapterError, "not those of its LoRA settings"),
     ],
 )
-@pytest.mark.parametrize("old", [None, b"old"])
-def test_what_does_not_hold_is_not_written(
-    tmp_path: Path, change: Callable[[nn.Module], None], error: type[AdapterError], sentence: str, old: bytes | None
+def test_what_does_not_hold_is_not_made(
+    change: Callable[[nn.Module], None], error: type[AdapterError], sentence: str
 ) -> None:
     base, model = trained(LORA)
     change(model)
-    path = tmp_path / "adapter.zip"
-    if old is not None:
-        path.write_bytes(old)
     with pytest.raises(error, match=sentence):
-        write_adapter(path, model, LORA, base_fingerprint=fingerprint(base.state_dict()), card=HOSTILE, probe=ROWS)
-    assert [p.read_bytes() for p in tmp_path.iterdir()] == ([] if old is None else [old])
+        packed(base, model, LORA, probe())
 
 
 @pytest.mark.parametrize(
@@ -182,10 +173,3 @@ def test_only_an_adapted_network_of_a_family_and_a_fitting_probe_are_taken() -> 
     for rows in (probe()[:0], probe()[0], torch.rand(3, 13), probe() * torch.nan):
         with pytest.raises(AdapterError, match="one finite input of its network: a row of 12 pixels"):
             packed(BASE, MODEL, LORA, rows)
-
-
-def test_a_written_file_is_whole_and_its_hash_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "adapter.zip"
-    digest = write_adapter(path, MODEL, LORA, base_fingerprint=fingerprint(BASE.state_dict()), card=HOSTILE, probe=ROWS)
-    assert path.read_bytes() == WHOLE
-    assert digest == hashlib.sha256(WHOLE).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from core.store.record import Experiment
 from tests.conftest import BOTH, DIGITS, TURNED, compared, short
 from tests.text_home import bring_tiny
 
+README = Path(__file__).parents[2] / "README.md"
 BASE = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 
 
@@ -280,6 +282,17 @@ def test_any_json_in_a_file_gives_a_configuration_or_one_sentence(idle: Lab, dat
         found = None
         sentence = str(error)
     assert sentence.endswith(".") if found is None else read(idle, write_configuration(found)) == found
+
+
+def test_the_file_in_the_readme_is_one(idle: Lab) -> None:
+    (text,) = re.findall(r"```json\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    found = read(idle, text)
+    assert found.task == TURNED
+    assert found.settings == [
+        (default_optim(FullSpec), FullSpec()),
+        (default_optim(LoRASpec).but(learning_rate=0.01), LoRASpec.of(rank=8)),
+    ]
+    assert found.seeds == (0, 1, 2)
 
 
 def specs_of(lab: Lab, experiment: Experiment) -> set[RunSpec]:

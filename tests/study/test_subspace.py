@@ -14,11 +14,12 @@ from peft.tuners.lora.intruders import reduce_intruder_dimension
 from core.networks.perceptron import PerceptronSpec
 from core.study.weights.spectrum import linear_weights
 from core.study.weights.subspace import (
+    INTRUDER_THRESHOLD,
     amplification,
     directions,
     intruders,
     notices_new_directions,
-    random_intruders,
+    random_likeness,
     random_similarity,
     scaled_directions,
     similarity,
@@ -129,11 +130,14 @@ def test_a_planted_intruder_is_found_where_it_stands():
 
 def test_a_small_delta_makes_no_intruder_and_a_large_random_one_of_low_rank_one_a_rank():
     weight, delta = well_spread(), np.outer(orthonormal(40, 1, 5), orthonormal(60, 1, 6))
-    assert random_intruders(weight, 0.1 * delta).max() == 0
-    large = random_intruders(weight, 400 * delta, draws=30)
-    assert np.median(large) == 1
-    assert large.shape == (30,)
-    assert (random_intruders(weight, 0 * delta) == 0).all()
+
+    def made(factor):
+        return (random_likeness(weight, factor * delta, draws=30) < INTRUDER_THRESHOLD).sum(axis=1)
+
+    assert made(0.1).max() == 0
+    assert np.median(made(400)) == 1
+    assert made(400).shape == (30,)
+    assert (made(0) == 0).all()
 
 
 def test_intruders_mean_nothing_where_there_are_few_outputs():

@@ -32,9 +32,8 @@ from core.study.arms.sweep import (
     sweep_view,
     trained_seconds,
 )
-from core.study.figures.palette import FULL, RANKS
+from core.study.figures.palette import FULL, RANKS, colour_of
 from core.study.figures.sweep import (
-    colours_by_label,
     front_of,
     heat_map,
     ink_on,
@@ -362,7 +361,7 @@ def test_the_pareto_figure_marks_what_no_smaller_setting_beats():
 
 
 def test_a_rank_has_one_colour_in_all_figures():
-    colours = colours_by_label(CELLS)
+    colours = {cell.spec.label: colour_of(cell.spec) for cell in CELLS}
     assert colours == {"Full": FULL, "LoRA r=1": RANKS[1], "LoRA r=4": RANKS[4]}
     assert [trace.line.color for trace in rate_curves(CELLS).data] == list(colours.values())
     assert [trace.marker.color for trace in pareto(CELLS).data[1:]] == list(colours.values())

@@ -25,11 +25,6 @@ from core.study.stats.measures import MEASURES, bounded, spread_text
 from core.wording.numbers import count_text, number_text, percent
 
 
-def colours_by_label(cells: Iterable[Cell]) -> dict[str, str]:
-    """Return the colour of each method and rank, by its label."""
-    return {cell.spec.label: colour_of(cell.spec) for cell in cells}
-
-
 def columns_of(cells: Iterable[Cell]) -> dict[str, str]:
     """Return the columns of a heat map: labels of methods and ranks in order, and what is written above each."""
     specs = {cell.spec.label: cell.spec for cell in sorted(cells, key=lambda cell: arm_order(cell.spec))}

@@ -229,40 +229,20 @@ def notices_new_directions(
     return float(np.mean(cosines.max(axis=1) < threshold))
 
 
-def random_intruders(
-    weight: Array,
-    delta: Array,
-    threshold: float = INTRUDER_THRESHOLD,
-    top: int = INTRUDER_TOP,
-    side: Side = "outputs",
-    draws: int = 20,
-) -> NDArray[np.int64]:
-    """How many intruders a ΔW with the same singular values in random directions makes, draw by draw.
-
-    Where training makes no more, they come from the size of ΔW and its rank, not from what was learnt. It also
-    counts those that mean little: where singular values of W lie close together, any ΔW mixes their directions.
-
-    Args:
-        weight: W before training, (out, in).
-        delta: ΔW, of the same shape; only its singular values count.
-        threshold: ε.
-        top: k.
-        side: which singular vectors.
-        draws: random matrices, with a fixed seed.
-
-    Returns:
-        (draws,)
-    """
-    likeness = random_likeness(weight, delta, top, side, draws)
-    return np.asarray((likeness < threshold).sum(axis=1), dtype=np.int64)
-
-
 def random_likeness(
     weight: Array, delta: Array, top: int = INTRUDER_TOP, side: Side = "outputs", draws: int = 20
 ) -> Array:
     """:attr:`Intruders.likeness` where ΔW has the same singular values in random directions, draw by draw.
 
-    Args: as of :func:`random_intruders`.
+    Where training makes no more intruders, they come from the size of ΔW and its rank, not from what was learnt. That
+    also tells those that mean little: where singular values of W lie close together, any ΔW mixes their directions.
+
+    Args:
+        weight: W before training, (out, in).
+        delta: ΔW, of the same shape; only its singular values count.
+        top: k.
+        side: which singular vectors.
+        draws: random matrices, with a fixed seed.
 
     Returns:
         (draws, k)
