@@ -51,9 +51,12 @@ def time_and_memory(lab: Lab, specs: Sequence[RunSpec]) -> None:
 def redraw_when_measured(lab: Lab, forecast: Forecast, specs: Sequence[RunSpec]) -> None:
     """Draw the page again once the time of these runs is known, if the forecast does not have it yet."""
     if forecast.basis == "unknown":
-        st.fragment(_poll, run_every=TICK)(lab, specs)
+        st.fragment(_poll, run_every=TICK)(lab, specs, [])
 
 
-def _poll(lab: Lab, specs: Sequence[RunSpec]) -> None:
+def _poll(lab: Lab, specs: Sequence[RunSpec], looked: list[bool]) -> None:
+    looked.append(True)
+    if len(looked) == 1:
+        return  # the whole page is being drawn: to begin again here would lose a press on a button further down
     if lab.forecast(specs).basis != "unknown":
         st.rerun()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from core.lab import Lab, close_lab, open_lab
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
+from core.store.record import Run
 from tests.conftest import DIGITS, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 
@@ -74,3 +76,20 @@ def test_the_detail_of_a_run_shows_its_forecast_beside_what_it_took(opened: Lab)
         db.execute("DELETE FROM log")
         db.execute("INSERT INTO log VALUES (?, 0, ?)", (run.id, Forecast(5.0, 10.0, 10**6, "rough").to_line()))
     assert "Training: estimated 5 to 10 s, took " in texts(draw("runs", run=run.id))
+
+
+def test_a_press_is_not_lost_where_the_time_becomes_known_while_the_page_is_drawn(
+    opened: Lab, base: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = draw("finetune")
+    forecast, bases = Lab.forecast, iter(["unknown"])
+    monkeypatch.setattr(
+        Lab, "forecast", lambda lab, specs: replace(forecast(lab, specs), basis=next(bases, "measured"))
+    )
+    (start,) = [button for button in app.button if "Start the experiment" in button.label]
+    start.click().run()
+    assert not app.exception
+    (experiment,) = opened.experiments()
+    for id in experiment.runs:
+        opened.stop(id)
+    finish(opened, *experiment.runs)
