@@ -79,6 +79,10 @@ class ExecutorError(LabError, RuntimeError):
     """A job ended early where it ran, such as in a process that was killed; its runs can be resumed."""
 
 
+class LostError(ExecutorError):
+    """The machine that trained a job is gone; its runs go on elsewhere from their last checkpoints."""
+
+
 class RunFailedError(LabError, RuntimeError):
     """A run ended without a result; the message says why."""
 

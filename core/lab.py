@@ -21,9 +21,9 @@ from core.data.views.text import TextPreview
 from core.data.views.text import preview as text_preview
 from core.engine.artifacts import Artifacts
 from core.engine.estimates import Estimates
+from core.engine.executors import Executors
 from core.engine.exports import Exports
 from core.engine.forecast import Forecast
-from core.engine.jobs.registry import executor_named
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.supplies import Supplies
 from core.engine.launcher import Launcher
@@ -43,7 +43,7 @@ from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.serving.predictor import Predictor
-from core.settings import Settings, available_devices
+from core.settings import Settings
 from core.store.backups import Backups
 from core.store.copies import Copies
 from core.store.database import store_error
@@ -63,7 +63,7 @@ class Lab(Launcher):
     Methods launch (:class:`core.engine.launcher.Launcher`), follow and control runs. Everything else is a part with
     methods of its own: :attr:`search`, :attr:`notes`, :attr:`artifacts` (files of runs),
     :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter), :attr:`parcels`
-    (runs that are trained elsewhere), :attr:`usage` (disk space),
+    (runs that are trained elsewhere), :attr:`executors` (where runs train), :attr:`usage` (disk space),
     :attr:`estimates` (time and memory), :attr:`timer` (time of a step), :attr:`predictor` (answers with adapters),
     :attr:`catalog` (datasets), :attr:`tasks`, :attr:`downloads`, :attr:`networks` (brought ones) and :attr:`arrivals`
     (networks that arrive in the background). Only tests use the store and the workers directly.
@@ -97,9 +97,9 @@ class Lab(Launcher):
         self.timer = StepTimer(self.tasks, settings.threads, lambda: bool(self.live()))
         self._unlisted: list[str] = []
         supplies = Supplies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
-        executor = executor_named(settings.executor, supplies)
+        self.executors = Executors(settings.executor, supplies)
         self.parcels = Parcels(settings, self.store, self.tasks, supplies, self._copies, self.owner)
-        self.workers = Workers(settings, self.store, self._copies, self.tasks, executor, self.owner, self._trim)
+        self.workers = Workers(settings, self.store, self._copies, self.tasks, self.executors, self.owner, self._trim)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 
     def start(self) -> None:
@@ -125,6 +125,7 @@ class Lab(Launcher):
                 self.settings.runs,
             )
         self.usage.measure()  # fills its cache, so that the first page opens quickly
+        self.executors.current.open()
         self.workers.start()
         self._watchdog.start()
         self._copies.start(living(self.settings.processes))
@@ -136,6 +137,7 @@ class Lab(Launcher):
         self._watchdog.close()
         if not self.workers.close(timeout):
             log.warning("A run did not stop within %g s; the next start marks it as interrupted.", timeout)
+        self.executors.close(max(1.0, end - time.monotonic()))
         self.downloads.close()
         self.arrivals.close()
         self.predictor.close()
@@ -324,7 +326,7 @@ class Lab(Launcher):
 
     def devices(self) -> list[str]:
         """Devices to choose from, ``auto`` first."""
-        return ["auto", *available_devices()]
+        return ["auto", *self.executors.current.devices()]
 
 
 _lab: Lab | None = None

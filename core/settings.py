@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Settings:
     """Maximum number of queued runs."""
 
     executor: str = "threads"
-    """Where runs train (``LORA_LAB_EXECUTOR``), see :data:`core.engine.jobs.registry.EXECUTORS`."""
+    """Where runs train (``LORA_LAB_EXECUTOR``), see :data:`core.engine.executors.EXECUTORS`."""
 
     workers: int = 1
     """Number of worker threads. One is fastest on a small machine, since two banks would share its cores."""
@@ -150,6 +151,20 @@ def available_devices() -> list[str]:
     return [*devices, "cpu"]
 
 
+def check_device(wish: str, devices: Sequence[str]) -> None:
+    """Check that there is a device.
+
+    Args:
+        wish: ``auto`` for the fastest device, or ``cuda``, ``mps`` or ``cpu``.
+        devices: those that there are.
+
+    Raises:
+        DeviceError: there is no such device.
+    """
+    if wish not in ("auto", *devices):
+        raise DeviceError(f"This machine has no {wish} device; choose one of: {', '.join(devices)}.")
+
+
 def choose_device(wish: str) -> torch.device:
     """The torch device to train on.
 
@@ -162,8 +177,7 @@ def choose_device(wish: str) -> torch.device:
     devices = available_devices()
     if wish == "auto":
         return torch.device(devices[0])
-    if wish not in devices:
-        raise DeviceError(f"This machine has no {wish} device; choose one of: {', '.join(devices)}.")
+    check_device(wish, devices)
     return torch.device(wish)
 
 

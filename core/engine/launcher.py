@@ -17,6 +17,7 @@ from core.engine.artifacts import Artifacts
 from core.engine.configuration import Configuration, outputs
 from core.engine.cost import plan
 from core.engine.estimates import Estimates
+from core.engine.executors import Executors
 from core.engine.experiment import Setting, arm_specs, next_seeds, settings_of
 from core.engine.jobs.run_files import NETWORK
 from core.engine.usage import DiskUsage
@@ -27,7 +28,7 @@ from core.methods.registry import methods
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
-from core.settings import Settings, choose_device
+from core.settings import Settings, check_device
 from core.store.notes import clean_name
 from core.store.record import Experiment, Run
 from core.store.store import Store
@@ -66,6 +67,7 @@ class Launcher:
     usage: DiskUsage
     estimates: Estimates
     workers: Workers
+    executors: Executors
     owner: str
 
     def launch(self, spec: RunSpec) -> Run:
@@ -324,7 +326,7 @@ class Launcher:
         """
         specs = set(specs)
         for device in {spec.device for spec in specs}:
-            choose_device(device)
+            check_device(device, self.executors.current.devices())
         for network, method in {(spec.network, spec.method) for spec in specs}:
             plan(network, method)
         for network, task in {(spec.network, task) for spec in specs for task in (spec.task, spec.source)}:

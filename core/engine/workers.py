@@ -7,14 +7,15 @@ import logging
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from core.data.tasks import Tasks
+from core.engine.executors import Executors
 from core.engine.jobs.commands import Commands, Leave, Stop
-from core.engine.jobs.executor import Executor
 from core.engine.jobs.fault import Fault
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import OutOfMemory
@@ -24,7 +25,7 @@ from core.engine.priority import lower_priority
 from core.engine.recorder import Recorder
 from core.engine.requests import Requests
 from core.engine.writes import End, Trim, Writes
-from core.errors import CheckpointError
+from core.errors import CheckpointError, ExecutorError, LostError
 from core.settings import Settings
 from core.store.checkpoints import read_checkpoint
 from core.store.copies import Copies
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 0.5
 """Interval at which an idle worker polls the queue; new runs wake it at once."""
 
+MAX_LOSSES = 3
+"""Machines that a run may lose before it waits for a person: it may be the run that ends them."""
+
 
 class Workers:
     """Daemon threads that take runs from the store, give them to an executor, and record what it says."""
@@ -47,7 +51,7 @@ class Workers:
         store: Store,
         copies: Copies,
         tasks: Tasks,
-        executor: Executor,
+        executors: Executors,
         owner: str,
         trim: Callable[[str], None],
     ) -> None:
@@ -56,7 +60,7 @@ class Workers:
         store: has the queue.
         copies: see :class:`core.engine.recorder.Recorder`.
         tasks: tells the sizes of tasks, and so how many runs fit in a bank.
-        executor: where jobs run.
+        executors: where jobs run.
         owner: name of this process; the workers take only its runs.
         trim: see :class:`core.engine.writes.Writes`.
         """
@@ -64,21 +68,35 @@ class Workers:
         self.store = store
         self.copies = copies
         self.tasks = tasks
-        self.executor = executor
+        self.executors = executors
         self.owner = owner
         self.writes = Writes(store, self.folder, trim)
         self._requests = Requests(lambda: [slot.recorder for slot in self._slots if slot.recorder])
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._claiming = threading.Lock()
+        self._looking = threading.Lock()
+        """Held by the one idle thread that looks at the queue."""
+        self._losses: Counter[str] = Counter()
+        """Machines that each run has lost."""
         self._fitted: dict[str, int] = {}
         """Maximum size of a bank by bank key, where a larger one ran out of memory."""
         self._slots: list[WorkerSlot] = []
 
     def start(self) -> None:
         """Start the threads."""
-        self._slots = [WorkerSlot(self, number) for number in range(self.settings.workers)]
+        self._grow()
         self._requests.start()
+
+    @property
+    def places(self) -> int:
+        """How many jobs there is room for where jobs run."""
+        return self.executors.current.places(self.settings.workers)
+
+    def _grow(self) -> None:
+        """Have as many threads as there is room for jobs; those without a place wait."""
+        for number in range(len(self._slots), max(self.places, self.settings.workers)):
+            self._slots.append(WorkerSlot(self, number))
 
     def wake(self) -> None:
         """Look at the queue, and at what people ask of the runs in training, now."""
@@ -128,6 +146,7 @@ class Workers:
             for run in (run for run in mine if run.id not in others):
                 self.writes.put(End(run, "interrupt", cause))
             self._slots[number] = WorkerSlot(self, number)
+        self._grow()
 
     def allow_for_pause(self) -> None:
         """Restart the hang timers: this process was paused, so its threads could not respond."""
@@ -139,23 +158,28 @@ class Workers:
         lower_priority()
         failing = False
         while not slot.is_leaving():
-            self._wake.clear()
+            if not self._looking.acquire(timeout=IDLE_SECONDS):
+                continue  # another thread looks at the queue
             try:
+                self._wake.clear()
                 self.writes.flush()
-                self._claim(slot)
+                if slot.number < self.places:
+                    self._claim(slot)
                 failing = False
             except sqlite3.Error as error:
                 # Most likely the disk is full. Nothing was changed, and the next attempt may succeed.
                 if not failing:
                     log.warning("The store could not be written: %s", error)
                 failing = True
+            finally:
+                if not slot.bank:
+                    self._wake.wait(IDLE_SECONDS)
+                self._looking.release()
             if slot.bank:
                 self._train(slot)
                 for experiment in {run.experiment for run in slot.bank if run.experiment}:
                     self.writes.put(Trim(experiment))
                 slot.recorder, slot.bank = None, []
-            else:
-                self._wake.wait(IDLE_SECONDS)
 
     def is_closing(self) -> bool:
         """Whether this process is about to end."""
@@ -203,15 +227,32 @@ class Workers:
             for member, run in enumerate(bank):
                 if run.stop_asked:
                     commands.send(Stop(member))
-            for message in self.executor.start(job, commands):
+            for message in self.executors.current.start(job, commands):
                 recorder.take(message)
                 if isinstance(message, OutOfMemory):
                     self._split(bank, recorder)
                 del message  # it may hold a checkpoint, and the next one needs the memory
+            if recorder.open:
+                raise ExecutorError("Its job ended without a word about it: resume the run to go on.")
+        except LostError as error:
+            self._go_on_elsewhere(recorder, bank, error)
         except Exception as error:  # noqa: BLE001 - no run may end its worker, and each must record why it ended
             fault = Fault.of(error)
             for member in list(recorder.open):
                 recorder.fail(member, fault)
+
+    def _go_on_elsewhere(self, recorder: Recorder, bank: Sequence[Run], error: LostError) -> None:
+        """Queue the unfinished runs of a job again whose machine is gone, unless they have lost several."""
+        left = [bank[member].id for member in recorder.open]
+        self._losses.update(left)
+        if max(self._losses[run] for run in left) < MAX_LOSSES:
+            recorder.put_back(f"{error} It goes on from its last checkpoint as soon as there is room.")
+        else:
+            fault = Fault.of(ExecutorError(f"{error} This was the third time: resume it to try again."))
+            for member in list(recorder.open):
+                recorder.fail(member, fault)
+            for run in left:
+                del self._losses[run]
 
     def _split(self, bank: Sequence[Run], recorder: Recorder) -> None:
         """Queue the unfinished runs of a bank that ran out of memory, with half the bank size from now on."""
@@ -237,6 +278,8 @@ class WorkerSlot:
 
     def __init__(self, workers: Workers, number: int) -> None:
         self._workers = workers
+        self.number = number
+        """From 0; the first ones are the first to have jobs."""
         self.abandoned = threading.Event()
         """Set once another thread has replaced this one."""
         self.bank: list[Run] = []

@@ -45,8 +45,10 @@ PATIENCE = 2.0
 
 
 def available_cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of cores that this process may use, ``LORA_LAB_CORES`` at most where that is set."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("LORA_LAB_CORES", "")
+    return min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
 
 
 class Threads:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.engine.jobs.registry import EXECUTORS
+from core.engine.executors import EXECUTORS
 from core.engine.recipe import weights_digest
 from core.errors import SpecError
 from core.lab import Lab
@@ -46,7 +46,7 @@ def weights(lab: Lab, run: Run) -> str | None:
 
 
 def processes(lab: Lab) -> list[int]:
-    executor = lab.workers.executor
+    executor = lab.executors.current
     assert isinstance(executor, ElsewhereExecutor)
     return [process.pid for process in executor.processes]
 

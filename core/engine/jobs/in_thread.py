@@ -14,5 +14,7 @@ from core.engine.jobs.run_job import run_job
 class ThreadExecutor(Executor):
     """Runs each job in the thread that iterates over its messages."""
 
+    title = "This machine"
+
     def start(self, job: Job, commands: Commands) -> Iterator[Message]:
         return run_job(job, self.supplies, commands)

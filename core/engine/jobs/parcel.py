@@ -7,17 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.data.catalog import Catalog
-from core.data.sources.registry import SOURCES
-from core.data.tasks import Tasks
 from core.engine.jobs.hashed_zip import HashedZip, indexed
 from core.engine.jobs.job import Job, Member
+from core.engine.jobs.needs import needs_of, supplies_in, unpack
 from core.engine.jobs.supplies import Supplies
-from core.errors import SpecError
-from core.files import write_atomically
-from core.networks.library.networks import Networks
 from core.run_spec import RunSpec
-from core.settings import Settings
 
 FORMAT = "lora-lab-jobs-1"
 JOBS = "jobs.json"
@@ -53,26 +47,8 @@ def _entries(jobs: Sequence[Job], supplies: Supplies, told: list[dict[str, Any]]
                 yield start, member.start
             members.append({"run": member.run, "spec": json.loads(member.spec.to_json()), "start": start})
         told.append({"members": members, "base": job.base, "threads": job.threads})
-    yield from _needed([spec for job in jobs for spec in job.specs], supplies)
-
-
-def _needed(specs: Sequence[RunSpec], supplies: Supplies) -> Iterator[tuple[str, bytes]]:
-    catalog = supplies.tasks.catalog
-    for dataset in sorted({task.dataset for spec in specs for task in (spec.task, spec.source) if task}):
-        if not catalog.comes_along(dataset):
-            file, content = catalog.as_file(dataset)
-            yield f"datasets/own/{file}", content
-    for base in sorted({spec.base for spec in specs if spec.base}):
-        if supplies.base is None:
-            raise SpecError(f"The weights of the base {base} are not on this machine.")
-        yield f"bases/{base}.safetensors", supplies.base(base).read_bytes()
-    for digest in sorted({spec.network.brought for spec in specs if spec.network.brought}):
-        if supplies.networks is None:
-            raise SpecError(f"The network {digest[:12]} is not on this machine.")
-        folder = supplies.networks.folder(digest)
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                yield f"networks/{digest}/{path.relative_to(folder).as_posix()}", path.read_bytes()
+    for need in needs_of(jobs, supplies):
+        yield from need.entries()
 
 
 def unpacked(content: bytes, home: Path) -> tuple[list[Job], Supplies]:
@@ -92,7 +68,7 @@ def unpacked(content: bytes, home: Path) -> tuple[list[Job], Supplies]:
         if name.startswith("starts/"):
             starts[name] = data
         else:
-            write_atomically(home / name, data)
+            unpack([(name, data)], home)
     try:
         jobs = [
             Job(
@@ -111,8 +87,4 @@ def unpacked(content: bytes, home: Path) -> tuple[list[Job], Supplies]:
         ]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise archive.damaged() from error
-    settings = Settings(home)
-    along = [make for make in SOURCES if getattr(make, "is_own", False) or getattr(make, "comes_along", False)]
-    networks = Networks(settings)
-    tasks = Tasks(Catalog(settings, along), reader=networks.reader)
-    return jobs, Supplies(tasks, networks, lambda run: home / "bases" / f"{run}.safetensors")
+    return jobs, supplies_in(home)

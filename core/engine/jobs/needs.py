@@ -1,0 +1,94 @@
+"""What jobs refer to, as entries that can be sent to another machine and used there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from core.data.catalog import Catalog
+from core.data.sources.registry import SOURCES
+from core.data.tasks import Tasks
+from core.engine.jobs.job import Job
+from core.engine.jobs.supplies import Supplies
+from core.errors import SpecError
+from core.files import write_atomically
+from core.networks.library.networks import Networks
+from core.settings import Settings
+
+
+@dataclass(frozen=True)
+class Need:
+    """A dataset, a base or a brought network that jobs refer to."""
+
+    name: str
+    """What it is, as in ``base r-12ab34cd``."""
+    version: str
+    """Changes with the contents."""
+    entries: Callable[[], Iterator[tuple[str, bytes]]]
+    """Gives the names and contents of its files. Raises: LabError: it is missing or damaged. OSError."""
+
+
+def needs_of(jobs: Sequence[Job], supplies: Supplies) -> list[Need]:
+    """What jobs refer to and does not come with LoRA Lab.
+
+    Args:
+        jobs: what is trained elsewhere.
+        supplies: has what they refer to, on this machine.
+
+    Raises:
+        SpecError: this machine has no bases or no networks.
+    """
+    catalog = supplies.tasks.catalog
+    specs = [spec for job in jobs for spec in job.specs]
+    datasets = {task.dataset for spec in specs for task in (spec.task, spec.source) if task}
+    bases = {(job.specs[0].base, job.base or "") for job in jobs if job.specs[0].base}
+    networks = {spec.network.brought for spec in specs if spec.network.brought}
+    if bases and supplies.base is None:
+        raise SpecError("The weights of bases are not on this machine.")
+    if networks and supplies.networks is None:
+        raise SpecError("Brought networks are not on this machine.")
+    return [
+        *(
+            Need(f"dataset {name}", str(catalog.revision(name)), partial(_dataset, catalog, name))
+            for name in sorted(datasets)
+            if not catalog.comes_along(name)
+        ),
+        *(Need(f"base {id}", sha256, partial(_base, str(id), supplies)) for id, sha256 in sorted(bases)),
+        *(Need(f"network {digest}", "", partial(_network, digest, supplies)) for digest in sorted(networks)),
+    ]
+
+
+def _dataset(catalog: Catalog, name: str) -> Iterator[tuple[str, bytes]]:
+    file, content = catalog.as_file(name)
+    yield f"datasets/own/{file}", content
+
+
+def _base(id: str, supplies: Supplies) -> Iterator[tuple[str, bytes]]:
+    if supplies.base is not None:
+        yield f"bases/{id}.safetensors", supplies.base(id).read_bytes()
+
+
+def _network(digest: str, supplies: Supplies) -> Iterator[tuple[str, bytes]]:
+    if supplies.networks is None:
+        return
+    folder = supplies.networks.folder(digest)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield f"networks/{digest}/{path.relative_to(folder).as_posix()}", path.read_bytes()
+
+
+def unpack(entries: Iterable[tuple[str, bytes]], home: Path) -> None:
+    """Write what jobs refer to into a folder. Raises: OSError: it cannot be written to."""
+    for name, content in entries:
+        write_atomically(home / name, content)
+
+
+def supplies_in(home: Path) -> Supplies:
+    """Supplies from a folder that :func:`unpack` has filled, or will fill."""
+    settings = Settings(home)
+    along = [make for make in SOURCES if getattr(make, "is_own", False) or getattr(make, "comes_along", False)]
+    networks = Networks(settings)
+    tasks = Tasks(Catalog(settings, along), reader=networks.reader)
+    return Supplies(tasks, networks, lambda run: home / "bases" / f"{run}.safetensors")
