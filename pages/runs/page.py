@@ -8,6 +8,7 @@ from core.errors import UnknownRunError
 from core.lab import Lab, current
 from core.store.search import Query
 from pages.runs.actions import actions, problem
+from pages.runs.cluster import where_runs_train
 from pages.runs.delete import delete_dialog
 from pages.runs.detail import detail, heading
 from pages.runs.diff import diff
@@ -37,6 +38,7 @@ offer_to_restore(lab)
 
 live = [run.id for run in lab.live()]
 live_panel(lab, live, "runs-live")
+where_runs_train(lab)
 if live:
     st.fragment(watch, run_every=WATCH_SECONDS)(lab, seen)
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from core.engine.cluster.connection import Connection
 from core.engine.cluster.host import versions
 from core.engine.jobs.commands import Command, Commands, Drop, Leave
-from core.engine.jobs.executor import Executor, Node, Place
+from core.engine.jobs.executor import Executor, JobPlace, Node
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Left, Message
 from core.engine.jobs.needs import Need, needs_of
@@ -33,7 +33,7 @@ class RayExecutor(Executor):
     def __init__(self, supplies: Supplies) -> None:
         super().__init__(supplies)
         self._connection = Connection(os.environ.get("RAY_ADDRESS") or None)
-        self._places: dict[int, Place] = {}
+        self._places: dict[int, JobPlace] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -71,7 +71,7 @@ class RayExecutor(Executor):
             for node in self._connection.nodes
         ]
 
-    def running(self) -> list[Place]:
+    def running(self) -> list[JobPlace]:
         with self._lock:
             return list(self._places.values())
 
@@ -83,7 +83,8 @@ class RayExecutor(Executor):
         return min(cpus, CPUS), int(gpus)
 
     @cached_property
-    def _versions(self) -> dict[str, str]:
+    def versions(self) -> dict[str, str]:
+        """Versions that nodes must have, too."""
         return versions()
 
     # Jobs
@@ -97,7 +98,7 @@ class RayExecutor(Executor):
                 "needs": list(needs),
                 "cpus": cpus,
                 "gpus": gpus,
-                "versions": self._versions,
+                "versions": self.versions,
             }
         )
         label, runs = job.specs[0].label, tuple(member.run for member in job.members)
@@ -109,7 +110,7 @@ class RayExecutor(Executor):
                     case ("at", _, node):
                         is_placed = bool(node)
                         with self._lock:
-                            self._places[number] = Place(node, label, runs)
+                            self._places[number] = JobPlace(node, label, runs)
                         given += commands.take()
                     case ("lacks", _, need):
                         self._connection.send("give", number, _contents(needs[need]))

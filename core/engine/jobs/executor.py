@@ -26,7 +26,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Place:
+class JobPlace:
     """Where a job is."""
 
     node: str
@@ -101,6 +101,6 @@ class Executor(ABC):
         """The machines of its cluster; none if jobs run on this one."""
         return []
 
-    def running(self) -> list[Place]:
+    def running(self) -> list[JobPlace]:
         """Where each job is, if jobs run on other machines."""
         return []

@@ -1,0 +1,77 @@
+"""Where runs train: the choice of an executor, the nodes of a cluster, and which jobs are on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from core.engine.jobs.executor import JobPlace, Node
+from core.errors import LabError
+from core.lab import Lab
+from core.wording.numbers import bytes_text
+from pages.shared.literal import literal
+
+CHOICE = "runs-executor"
+"""Session state key of the choice."""
+
+TICK = 2.0
+"""Seconds between two updates."""
+
+
+def where_runs_train(lab: Lab) -> None:
+    """Draw the choice and the cluster, where there is more than this machine."""
+    if len(lab.executors.titles) > 1 or lab.executors.name != "threads":
+        with st.expander("Where runs train", icon=":material/lan:"):
+            st.fragment(_cluster, run_every=TICK)(lab)
+
+
+def _cluster(lab: Lab) -> None:
+    titles = lab.executors.titles
+    if len(titles) > 1:
+        st.session_state[CHOICE] = lab.executors.name  # somebody else may have changed it
+        st.segmented_control(
+            "The next jobs run on",
+            list(titles),
+            format_func=titles.__getitem__,
+            required=True,
+            key=CHOICE,
+            on_change=_choose,
+            args=(lab,),
+            help="For everybody who uses this dashboard, until it is restarted. Jobs that run stay where they are.",
+        )
+    if problem := lab.executors.current.problem():
+        st.warning(literal(problem))
+    nodes, places = lab.executors.nodes(), lab.executors.running()
+    if nodes:
+        st.dataframe(_table(nodes, places), hide_index=True)
+    for place in (place for place in places if not place.node):
+        st.caption(f"{literal(_text(place))}: waiting for room in the cluster.")
+
+
+def _choose(lab: Lab) -> None:
+    try:
+        lab.executors.choose(st.session_state[CHOICE])
+    except LabError as error:
+        st.error(literal(str(error)))
+    lab.workers.wake()
+
+
+def _table(nodes: Sequence[Node], places: Sequence[JobPlace]) -> pd.DataFrame:
+    """A row per node."""
+    return pd.DataFrame(
+        {
+            "Node": node.name,
+            "CPUs": node.cpus,
+            "GPUs": node.gpus,
+            "Memory": bytes_text(node.memory),
+            "In training": "; ".join(_text(place) for place in places if place.node == node.id),
+        }
+        for node in nodes
+    )
+
+
+def _text(place: JobPlace) -> str:
+    count = len(place.runs)
+    return f"{place.label}, {count} {'run' if count == 1 else 'runs'}"
