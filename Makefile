@@ -20,7 +20,7 @@ suite: $(VENV)/.development
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: $(VENV)/.development browser  ## the faults and crowds of tests/soak at full size; figures in tests/README.md
-	LORA_LAB_SOAK=full $(BIN)/pytest tests/soak tests/browser/test_texts_journey.py tests/browser/test_first_press.py tests/networks/test_onnx_file.py -s
+	LORA_LAB_SOAK=full $(BIN)/pytest tests/soak tests/browser/test_texts_journey.py tests/browser/test_first_press.py tests/networks/test_onnx_file.py tests/engine/test_ray.py -s
 	$(BIN)/python -m tests.soak.figures
 
 lint: $(VENV)/.development
@@ -51,7 +51,7 @@ $(VENV)/.runtime: requirements.txt
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/.development: requirements-dev.txt requirements-onnx.txt requirements-networks.txt $(VENV)/.runtime
+$(VENV)/.development: requirements-dev.txt requirements-onnx.txt requirements-ray.txt requirements-networks.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements-networks.txt
 	touch $@
