@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -79,6 +79,11 @@ def cpu_seconds() -> float:
     return sum(sum(process.cpu_times()[:2]) for process in [own, *bridges])
 
 
+def ended(lab: Lab, ids: Sequence[str]) -> None:
+    """Wait until runs have ended."""
+    until(lambda: not any(run.is_live for run in lab.runs_of(ids)))
+
+
 def sweep(lab: Lab, base: Run, epochs: int, round: int) -> float:
     """Seconds from Start to the last result; every round has seeds of its own."""
     _, task = preset_tasks("rotation-45", "mnist", lab.catalog)
@@ -88,7 +93,7 @@ def sweep(lab: Lab, base: Run, epochs: int, round: int) -> float:
     arms += [(OptimSpec.of(epochs=epochs, learning_rate=rate), FullSpec()) for rate in RATES]
     start = time.perf_counter()
     runs = lab.fine_tune(base, task, arms, [100 * round + seed for seed in SEEDS]).runs
-    until(lambda: not any(run.is_live for run in lab.runs_of(runs)))
+    ended(lab, runs)
     causes = {run.cause for run in lab.runs_of(runs) if run.state != "finished"}
     if causes:
         sys.exit(f"Runs have no result: {causes}")
@@ -96,6 +101,7 @@ def sweep(lab: Lab, base: Run, epochs: int, round: int) -> float:
 
 
 def main() -> None:
+    """Measure, and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2, help="sweeps on each")
     parser.add_argument("--epochs", type=int, default=8, help="per run")
@@ -107,7 +113,7 @@ def main() -> None:
         source, task = preset_tasks("rotation-45", "mnist", lab.catalog)
         optim = OptimSpec.of(epochs=1)
         base = lab.launch(RunSpec.of(method="pretrain", task=source, optim=optim))
-        until(lambda: not lab.run(base.id).is_live)
+        ended(lab, [base.id])
         base = lab.run(base.id)
         lab.executors.choose("ray")
         until(lambda: lab.workers.places > 0)
@@ -116,7 +122,7 @@ def main() -> None:
                 lab.executors.choose(name)
                 # A cluster is warm once a process of it has trained something.
                 warm = lab.fine_tune(base, task, [(optim, LoRASpec.of(rank=1))], [1000 + 10 * round + len(name)]).runs
-                until(lambda: not any(run.is_live for run in lab.runs_of(warm)))
+                ended(lab, warm)
                 counts, before = (CountingRayExecutor.jobs, CountingRayExecutor.messages), cpu_seconds()
                 seconds[name].append(sweep(lab, base, options.epochs, 2 * round + (name == "ray")))
                 if name == "ray":
