@@ -16,6 +16,9 @@ from pages.shared.literal import literal
 CHOICE = "runs-executor"
 """Session state key of the choice."""
 
+PROBLEM = "runs-executor-problem"
+"""Session state key of why the last choice was not possible."""
+
 TICK = 2.0
 """Seconds between two updates."""
 
@@ -41,7 +44,7 @@ def _cluster(lab: Lab) -> None:
             args=(lab,),
             help="For everybody who uses this dashboard, until it is restarted. Jobs that run stay where they are.",
         )
-    if problem := lab.executors.current.problem():
+    if problem := st.session_state.get(PROBLEM) or lab.executors.current.problem():
         st.warning(literal(problem))
     nodes, places = lab.executors.nodes(), lab.executors.running()
     if nodes:
@@ -53,8 +56,9 @@ def _cluster(lab: Lab) -> None:
 def _choose(lab: Lab) -> None:
     try:
         lab.executors.choose(st.session_state[CHOICE])
+        st.session_state.pop(PROBLEM, None)
     except LabError as error:
-        st.error(literal(str(error)))
+        st.session_state[PROBLEM] = str(error)
     lab.workers.wake()
 
 

@@ -1,0 +1,79 @@
+"""Runs shows where runs train if there is more than this machine, and offers the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.engine.executors import EXECUTORS
+from core.engine.jobs.executor import JobPlace, Node
+from core.engine.jobs.in_thread import ThreadExecutor
+from core.errors import ExecutorError
+from core.lab import Lab, close_lab, open_lab
+from core.run_spec import RunSpec
+from core.settings import Settings
+from pages.runs.cluster import CHOICE
+from tests.conftest import DIGITS, finish, short
+from tests.pages.test_pages import draw, texts
+
+
+class Moon(ThreadExecutor):
+    """A cluster of two nodes with a job on one, and another that waits."""
+
+    title = "Moon [base](http://example.com)"
+    missing = ""
+
+    def open(self) -> None:
+        if self.missing:
+            raise ExecutorError(self.missing)
+
+    def problem(self) -> str | None:
+        return "The moon has *set*."
+
+    def nodes(self) -> list[Node]:
+        return [Node("a", "crater", 4, 1, 2 * 10**9), Node("b", "sea", 2, 0, 10**9)]
+
+    def running(self) -> list[JobPlace]:
+        return [JobPlace("b", "LoRA r=4", ("r-1", "r-2")), JobPlace("", "Full", ("r-3",))]
+
+
+@pytest.fixture
+def beside(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setitem(EXECUTORS, "moon", Moon)
+    lab = open_lab(settings)
+    finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+    yield lab
+    close_lab()
+
+
+def choose(app: AppTest, name: str) -> None:
+    app.segmented_control(key=CHOICE).set_value(name).run()
+    assert not app.exception, app.exception
+
+
+def test_nodes_and_what_trains_on_them_are_shown_and_the_choice_counts(beside: Lab) -> None:
+    app = draw("runs")
+    table = next(frame.value for frame in app.dataframe if "Node" in frame.value)
+    assert table["Node"].tolist() == ["crater", "sea"]
+    assert table["In training"].tolist() == ["", "LoRA r=4, 2 runs"]
+    assert "Full, 1 run: waiting for room in the cluster." in texts(app)
+    assert beside.executors.name == "threads"
+    choose(app, "moon")
+    assert beside.executors.name == "moon"
+    assert [warning.value for warning in app.warning] == [r"The moon has \*set\*."]
+
+
+def test_what_is_not_installed_is_a_sentence_and_changes_nothing(beside: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Moon, "missing", "Fly there first.")
+    app = draw("runs")
+    choose(app, "moon")
+    assert beside.executors.name == "threads"
+    assert [warning.value for warning in app.warning] == ["Fly there first."]
+
+
+def test_one_machine_has_nothing_to_choose(opened: Lab) -> None:
+    finish(opened, opened.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+    app = draw("runs")
+    assert CHOICE not in [control.key for control in app.segmented_control]
