@@ -158,12 +158,15 @@ class Workers:
         lower_priority()
         failing = False
         while not slot.is_leaving():
+            if slot.number and slot.number >= self.places:
+                self._closing.wait(IDLE_SECONDS)
+                continue
             if not self._looking.acquire(timeout=IDLE_SECONDS):
                 continue  # another thread looks at the queue
             try:
                 self._wake.clear()
                 self.writes.flush()
-                if slot.number < self.places:
+                if self.places:
                     self._claim(slot)
                 failing = False
             except sqlite3.Error as error:

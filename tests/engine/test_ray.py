@@ -175,7 +175,7 @@ def test_a_cluster_that_is_gone_costs_nobody_the_dashboard(settings: Settings, m
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     lab = opened(settings, 1)
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    spec = RunSpec.of(task=TURNED, source=DIGITS, base=base, method=LoRASpec.of(), optim=short(epochs=2000))
+    spec = RunSpec.of(task=TURNED, source=DIGITS, base=base, method=LoRASpec.of(), optim=short(epochs=200, batch_size=8))
     id = lab.launch(spec).id
     wait_until(lambda: lab.store.checkpoint(id) is not None)
     cluster.kill(0)
