@@ -21,7 +21,7 @@ from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
-from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
 from tests.engine.ray_cluster import RayCluster
 from tests.text_home import PETS, bring_tiny
 
@@ -133,7 +133,7 @@ LONG = [(optim.but(epochs=40), method) for optim, method in ARMS]
 def keep_training(home: Path) -> None:
     """Open a lab, queue a sweep of 40 runs, and wait for a signal."""
     lab = opened(Settings(home, threads=1, checkpoint_seconds=0.05, executor="ray"))
-    lab.compare("rotation-45", "digits", None, short(), LONG, range(5))
+    compared(lab, "rotation-45", "digits", None, short(), LONG, range(5))
     signal.pause()
 
 
@@ -175,7 +175,8 @@ def test_a_cluster_that_is_gone_costs_nobody_the_dashboard(settings: Settings, m
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     lab = opened(settings, 1)
     base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    spec = RunSpec.of(task=TURNED, source=DIGITS, base=base, method=LoRASpec.of(), optim=short(epochs=200, batch_size=8))
+    optim = short(epochs=200, batch_size=8)
+    spec = RunSpec.of(task=TURNED, source=DIGITS, base=base, method=LoRASpec.of(), optim=optim)
     id = lab.launch(spec).id
     wait_until(lambda: lab.store.checkpoint(id) is not None)
     cluster.kill(0)
