@@ -252,6 +252,19 @@ def test_a_recipe_names_its_network_and_is_trained_again_where_that_is_brought(
     assert json.loads(capsys.readouterr().out)["same_weights"] is True
 
 
+def test_time_and_memory_are_told_before_the_first_run(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *own(files), *QUICK, "--home", str(tmp_path)]) == 0
+    told = capsys.readouterr().err
+    assert re.search(r"^Expected: .*, [\d.]+ MB of memory\.$", told, re.MULTILINE), told
+    lab = Lab(Settings(tmp_path))
+    kept = lab.estimates.at_launch([run.id for run in lab.runs()])
+    assert len(kept) == 4
+    assert {forecast.basis for forecast in kept.values()} <= {"calibrated", "rough"}
+    lab.close()
+
+
 def test_a_step_of_a_network_with_weights_is_timed(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

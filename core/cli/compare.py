@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -26,11 +26,15 @@ from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
-from core.run_spec import OptimSpec, default_length, default_optim
+from core.run_spec import OptimSpec, RunSpec, default_length, default_optim
 from core.settings import Settings
 from core.spec import DEVICES
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
+from core.wording.numbers import bytes_text, range_text
+
+TIMING_SECONDS = 30.0
+"""Longest time to wait until the time that training will take is known."""
 
 KINDS = tuple(dict.fromkeys(kind for preset in PRESETS.values() for kind in preset.views))
 """Kinds of data that there are presets for."""
@@ -104,7 +108,22 @@ def launch(lab: Lab, options: argparse.Namespace) -> Experiment:
         LabError: see :func:`asked`; nothing was queued.
     """
     with asked(lab, options) as configuration:
-        return lab.compare(configuration)
+        planned = lab.planned(configuration)
+        lab.check_runs(planned.specs)
+        _announce(lab, planned.specs)
+        return lab.queue(planned, trim=configuration.trim)
+
+
+def _announce(lab: Lab, specs: Sequence[RunSpec]) -> None:
+    """Print the expected time and memory, where the time is known or soon will be.
+
+    A few steps of a network that was brought are timed first: that takes seconds, and its runs take minutes.
+    """
+    patience = TIMING_SECONDS if any(spec.network.brought for spec in specs) else 0.0
+    expected = lab.estimates.wait(specs, patience) if specs else None
+    if expected is not None and expected.basis != "unknown":
+        time = range_text(expected.seconds_low, expected.seconds_high)
+        print(f"Expected: {time}, {bytes_text(expected.memory)} of memory.", file=sys.stderr)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,9 @@ from core.training.schedule import steps_per_epoch
 LATEST = 600
 """Number of finished runs that are looked at."""
 
+LOOK_SECONDS = 0.05
+"""Interval between two looks at whether a time has become known."""
+
 FILE_SECONDS = {False: 0.02, True: 0.05}
 """Time to write and check the file of a run, without and with adapters; counts until runs of the kind have
 been trained. Measured on two cores with networks of the default size."""
@@ -37,7 +41,9 @@ class _Bank:
 
 
 class Estimates:
-    """Forecasts runs. Any thread may call any method; none trains or measures anything in the caller's thread."""
+    """Forecasts runs. Any thread may call any method; none trains or measures anything in the caller's thread, and only
+    :meth:`wait` waits.
+    """
 
     def __init__(self, settings: Settings, store: Store, tasks: Tasks, calibrator: Calibrator | None = None) -> None:
         """Args:
@@ -72,6 +78,17 @@ class Estimates:
             LabError: a task's data is missing, the machine lacks the device, or adapters do not fit the network.
         """
         return total(self._bank([specs[k] for k in bank]).wall for bank in packed(specs, self._tasks, self._settings))
+
+    def wait(self, specs: Sequence[RunSpec], seconds: float) -> Forecast:
+        """The forecast of :meth:`whole`, after waiting until its time is known, ``seconds`` at most.
+
+        Raises:
+            LabError: see :meth:`whole`.
+        """
+        end = time.monotonic() + seconds
+        while (found := self.whole(specs)).basis == "unknown" and time.monotonic() < end:
+            time.sleep(LOOK_SECONDS)
+        return found
 
     def each(self, specs: Sequence[RunSpec], ask: bool = True) -> list[Forecast]:
         """Training time of each of these runs, comparable with its result: an equal share of that of its bank.
