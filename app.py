@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from streamlit.web.server.starlette.starlette_app_utils import decode_signed_val
 from core import lab
 from core.errors import AccessError, LabError
 from core.settings import Settings
+from core.study.report.html import report_file
 from core.web import downloads, predict
 from core.web.access import Access
 from core.web.answers import server_error
@@ -149,7 +151,8 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
             server.config.timeout_graceful_shutdown = ANSWER_SECONDS
             ACCESS.check_address(server.config.host)
             port = server.config.port
-        await to_thread.run_sync(lab.open_lab)
+        opened = await to_thread.run_sync(lab.open_lab)
+        opened.tracking.report_maker = partial(report_file, opened)
     except (LabError, OSError) as error:
         print(f"LoRA Lab does not start: {error}", file=sys.stderr, flush=True)
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would log the same with a traceback

@@ -1,7 +1,7 @@
 """The command line of LoRA Lab: ``python -m core``.
 
 Its commands are ``compare``, ``grow``, ``report``, ``run``, ``restore``, ``time``, ``serve``, ``verify``, ``export``,
-``jobs``, ``job`` and ``collect``.
+``track``, ``jobs``, ``job`` and ``collect``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from core.cli import compare, export, grow, jobs, report, restore, run, serve, step_time, verify
+from core.cli import compare, export, grow, jobs, report, restore, run, serve, step_time, track, verify
 from core.errors import LabError
 from core.signals import Signalled, raised
 
-COMMANDS = (compare, grow, report, run, restore, step_time, serve, verify, export, jobs)
+COMMANDS = (compare, grow, report, run, restore, step_time, serve, verify, export, track, jobs)
 """Modules of the commands, in the order of the help."""
 
 KEPT = (

@@ -117,6 +117,10 @@ class ExportError(LabError, ValueError):
     """A network cannot be written for another tool, or the tool computes something else with it."""
 
 
+class TrackerError(LabError, RuntimeError):
+    """A tracker is unknown, cannot be reached, or cannot be written."""
+
+
 class BaseMismatchError(AdapterError):
     """An adapter was trained on a different base."""
 

@@ -53,6 +53,7 @@ from core.store.restore import Restored, Restorer
 from core.store.search import Search
 from core.store.store import Store
 from core.study.arms.unchosen import unchosen
+from core.tracking.tracking import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +66,9 @@ class Lab(Launcher):
     :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter), :attr:`parcels`
     (runs that are trained elsewhere), :attr:`executors` (where runs train), :attr:`usage` (disk space),
     :attr:`estimates` (time and memory), :attr:`timer` (time of a step), :attr:`predictor` (answers with adapters),
-    :attr:`catalog` (datasets), :attr:`tasks`, :attr:`downloads`, :attr:`networks` (brought ones) and :attr:`arrivals`
-    (networks that arrive in the background). Only tests use the store and the workers directly.
+    :attr:`tracking` (what is sent to TensorBoard and MLflow), :attr:`catalog` (datasets), :attr:`tasks`,
+    :attr:`downloads`, :attr:`networks` (brought ones) and :attr:`arrivals` (networks that arrive in the background).
+    Only tests use the store and the workers directly.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -95,6 +97,7 @@ class Lab(Launcher):
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
         self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.reader)
         self.timer = StepTimer(self.tasks, settings.threads, lambda: bool(self.live()))
+        self.tracking = Tracking(settings, self.store, self.artifacts, lambda: bool(self.live()))
         self._unlisted: list[str] = []
         supplies = Supplies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
         self.executors = Executors(settings.executor, supplies)
@@ -130,6 +133,7 @@ class Lab(Launcher):
         self._watchdog.start()
         self._copies.start(living(self.settings.processes))
         self._backups.start()
+        self.tracking.start()
 
     def close(self, timeout: float = 4.0) -> None:
         """Interrupt what trains within ``timeout`` seconds, each run with a checkpoint; release the home folder."""
@@ -145,6 +149,7 @@ class Lab(Launcher):
         self.estimates.close(end - time.monotonic())
         self._backups.close(end - time.monotonic())
         self._copies.close(end - time.monotonic())
+        self.tracking.close(end - time.monotonic())
         self._process.leave()
         self.store.close()
 

@@ -53,9 +53,16 @@ class Settings:
     max_stored_bytes: int = 20 * 10**9
     """Maximum size of ``home`` (``LORA_LAB_MAX_GB``); runs that would exceed it are not queued."""
 
+    track: tuple[str, ...] = ()
+    """Trackers that follow all runs (``LORA_LAB_TRACK``), each as its kind and address, as in ``tensorboard:FOLDER``;
+    see :mod:`core.tracking.registry`."""
+
+    track_seconds: float = 3.0
+    """Interval at which a tracker that follows runs looks for new points while something trains."""
+
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
-        """Read ``LORA_LAB_HOME``, ``LORA_LAB_DATA``, ``LORA_LAB_MAX_GB`` and ``LORA_LAB_EXECUTOR``.
+        """Read ``LORA_LAB_HOME``, ``LORA_LAB_DATA``, ``LORA_LAB_MAX_GB``, ``LORA_LAB_EXECUTOR`` and ``LORA_LAB_TRACK``.
 
         Args:
             home: overrides ``LORA_LAB_HOME``.
@@ -71,6 +78,7 @@ class Settings:
             data_folder=_resolved("LORA_LAB_DATA", data) if data else None,
             executor=os.environ.get("LORA_LAB_EXECUTOR") or cls.executor,
             max_stored_bytes=_bytes_allowed(os.environ.get("LORA_LAB_MAX_GB")) or cls.max_stored_bytes,
+            track=tuple(filter(None, map(str.strip, os.environ.get("LORA_LAB_TRACK", "").split(",")))),
         )
 
     def make_home(self) -> None:
@@ -114,6 +122,11 @@ class Settings:
     def backups(self) -> Path:
         """Folder of backups of the store."""
         return self.home / "backups"
+
+    @property
+    def tracking(self) -> Path:
+        """Folder with locks of trackers, and since when they follow runs."""
+        return self.home / "tracking"
 
     @property
     def store(self) -> Path:

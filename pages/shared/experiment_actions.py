@@ -1,4 +1,4 @@
-"""What can be done with an experiment as a whole: rename it, let it grow, run it again, save it as a file."""
+"""What can be done with an experiment as a whole: rename it, let it grow, run it again, save it, track it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pages.shared.forms import RANK_CHOICES
 from pages.shared.like import like_link
 from pages.shared.literal import literal
 from pages.shared.primary import on_primary
+from pages.shared.trackers import send_to_tracker
 
 MORE_SEEDS = 8
 """Suggested number of further seeds where none would settle the verdict."""
@@ -42,6 +43,7 @@ def experiment_actions(lab: Lab, experiment: Experiment, seeds: int = 0) -> None
         run_again(experiment, specs)
         save_experiment(lab, experiment, f"save-{experiment.id}")
         rename(lab, experiment)
+        send_to_tracker(lab, experiment)
 
 
 def rename(lab: Lab, experiment: Experiment) -> None:

@@ -18,8 +18,10 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from core.files import write_atomically
+from core.lab import Lab
+from core.store.record import Experiment
 from core.study.report.parts import Plot, Section, Table
-from core.study.report.report import Report
+from core.study.report.report import Report, report_of
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1f2328; --faint: #59636e; --line: #d1d9e0; --page: #ffffff; --soft: #f6f8fa;
@@ -92,6 +94,15 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 def write_report(path: Path, report: Report) -> str:
     """Write the file, whole or not at all; gives its SHA-256. Raises: OSError: it cannot be written."""
     return write_atomically(path, report_html(report).encode())
+
+
+def report_file(lab: Lab, experiment: Experiment) -> bytes:
+    """The file of an experiment at the default margin.
+
+    Raises:
+        LabError: no setting has finished without a failed seed.
+    """
+    return report_html(report_of(lab, experiment)).encode()
 
 
 def report_html(report: Report) -> str:

@@ -1,0 +1,53 @@
+"""``python -m core track``: send an experiment to TensorBoard or MLflow."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from functools import partial
+
+from tqdm import tqdm
+
+from core.cli.options import add_home
+from core.lab import Lab
+from core.settings import Settings
+from core.study.report.html import report_file
+from core.tracking.registry import TRACKERS, target_of
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to a parser."""
+    examples = " or ".join(f"{tracker.kind}:{tracker.example}" for tracker in TRACKERS.values())
+    job = commands.add_parser(
+        "track",
+        help="send an experiment to TensorBoard or MLflow",
+        description="Send the settings, curves and results of an experiment's runs, and of the bases that they start "
+        "from, to trackers; to MLflow adapters and the report as well. What a tracker has already is not sent again, "
+        "so the command can be repeated at any time. It prints a line of JSON for each tracker.",
+    )
+    job.set_defaults(command=track)
+    job.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
+    job.add_argument("--to", nargs="+", required=True, metavar="TRACKER", help=f"{examples}, or a server of MLflow")
+    add_home(job)
+
+
+def track(options: argparse.Namespace) -> int:
+    """Send, and print what was sent."""
+    targets = [target_of(text) for text in options.to]
+    lab = Lab(Settings.from_environment(options.home))
+    try:
+        experiment = lab.experiment(options.experiment)
+        for target in targets:
+            with tqdm(file=sys.stderr, total=1.0, desc=target.shown, bar_format="{desc}: {percentage:3.0f}%") as bar:
+
+                def show(share: float, bar: tqdm[object] = bar) -> None:
+                    bar.n = share
+                    bar.refresh()
+
+                sent = lab.tracking.send(experiment, target, partial(report_file, lab), show)
+            print(json.dumps({"experiment": experiment.id, "to": target.shown, **asdict(sent)}))
+    finally:
+        lab.close()
+    return 0

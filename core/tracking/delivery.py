@@ -1,0 +1,163 @@
+"""Delivery of an experiment, or of single runs, to one tracker, in turns with others that write to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from core.errors import LabError, TrackerError
+from core.store.record import Experiment
+from core.tracking.content import group_of
+from core.tracking.registry import Target
+from core.tracking.sender import Sender
+from core.tracking.source import Source
+from core.tracking.turns import Turns
+
+TURN_SECONDS = 60.0
+"""Maximum time to wait for another writer."""
+
+T = TypeVar("T")
+
+ReportMaker = Callable[[Experiment], bytes]
+"""Makes the report of an experiment, one HTML file. Raises: LabError: there is none."""
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What was sent to a tracker."""
+
+    runs: int
+    """Runs that have begun, those included of which everything was there."""
+    complete: int
+    """Runs of these of which everything was there before."""
+    points: int
+    """Points that were sent."""
+    report: bool
+    """Whether a report was sent."""
+
+    @property
+    def sentence(self) -> str:
+        """What happened, for people."""
+        runs = f"{self.runs:,} run{'' if self.runs == 1 else 's'}"
+        if not self.points and not self.report and self.complete == self.runs:
+            return f"Everything of {runs} was there already, and nothing was sent twice."
+        there = f" Of {self.complete:,} everything was there already." if self.complete else ""
+        return f"{self.points:,} points of {runs} were sent{', and the report' if self.report else ''}.{there}"
+
+
+class Delivery:
+    """Sends to one tracker, which is opened when first needed and again after each failure. One thread uses it."""
+
+    def __init__(self, source: Source, target: Target, folder: Path) -> None:
+        """Args:
+        source: what to send.
+        target: where to.
+        folder: for locks.
+        """
+        self._source = source
+        self._target = target
+        self._turns = Turns(folder, target)
+        self._sender: Sender | None = None
+
+    def is_complete(self, run: str) -> bool:
+        """Whether the tracker has everything of a run that is over. Raises: TrackerError."""
+        with self._turns.turn(TURN_SECONDS) as others:
+            return self._opened(others).is_complete(run)
+
+    def send(self, run: str, must_stop: Callable[[], bool]) -> int:
+        """Send what the tracker lacks of a run; see :meth:`core.tracking.sender.Sender.send`.
+
+        Returns:
+            The number of points that were sent.
+
+        Raises:
+            UnknownRunError: there is no such run.
+            TrackerError: the tracker cannot be reached.
+        """
+        found = self._source.run(run)
+        with self._turns.turn(TURN_SECONDS) as others:
+            return self._do(lambda sender: sender.send(found, lambda: self._source.files(run), must_stop), others)
+
+    def send_report(self, experiment: Experiment, make: ReportMaker) -> bool:
+        """Send the report of an experiment whose runs are over, unless the tracker has it.
+
+        Args:
+            experiment: what the report is about.
+            make: makes it, which takes seconds.
+
+        Returns:
+            Whether there was anything to send.
+
+        Raises:
+            TrackerError: the tracker cannot be reached.
+        """
+        version = self._source.report_version(experiment)
+        if version is None:
+            return False
+
+        def content() -> bytes:
+            try:
+                return make(experiment)
+            except LabError:  # such as an experiment in which nothing can be chosen
+                return b""
+
+        group = group_of(experiment)
+        with self._turns.turn(TURN_SECONDS) as others:
+            return self._do(lambda sender: sender.send_report(group, version, content), others)
+
+    def send_experiment(
+        self,
+        experiment: Experiment,
+        make_report: ReportMaker,
+        progress: Callable[[float], None],
+        must_stop: Callable[[], bool],
+    ) -> Delivered:
+        """Send what the tracker lacks of an experiment, and of the bases that it starts from.
+
+        Args:
+            experiment: what to send.
+            make_report: see :meth:`send_report`.
+            progress: called with the fraction of the runs that are done.
+            must_stop: called now and then; what was sent until then stays.
+
+        Raises:
+            TrackerError: the tracker cannot be reached; what was sent until then stays, and is not sent again.
+        """
+        runs = self._source.of_experiment(experiment)
+        if not runs:
+            raise TrackerError("No run of this experiment has begun: send it when there is something to send.")
+        complete, points = 0, 0
+        for number, run in enumerate(runs):
+            if must_stop():
+                return Delivered(len(runs), complete, points, report=False)
+            if self.is_complete(run):
+                complete += 1
+            else:
+                points += self.send(run, must_stop)
+            progress((number + 1) / (len(runs) + 1))
+        report = not must_stop() and self.send_report(experiment, make_report)
+        progress(1.0)
+        return Delivered(len(runs), complete, points, report)
+
+    def close(self) -> None:
+        """Let go of the tracker."""
+        if self._sender is not None:
+            self._sender.tracker.close()
+            self._sender = None
+
+    def _opened(self, others: bool) -> Sender:
+        if self._sender is None:
+            self._sender = Sender(self._target.open())
+        if others:
+            self._sender.forget()
+        return self._sender
+
+    def _do(self, work: Callable[[Sender], T], others: bool) -> T:
+        sender = self._opened(others)
+        try:
+            return work(sender)
+        except TrackerError:
+            self.close()
+            raise

@@ -1,0 +1,192 @@
+"""The readers of TensorBoard and MLflow give back what the store has: exactly, and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard import context
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+
+from core.__main__ import main
+from core.lab import Lab
+from core.store.record import Experiment
+from core.tracking.content import settings_of
+from tests.tracking.readers import (
+    Curves,
+    in_mlflow,
+    in_tensorboard,
+    mlflow_client,
+    mlflow_runs,
+    stored,
+    tensorboard_provider,
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tracker, and how its own reader reads it."""
+
+    target: str
+    read: Callable[[], Curves]
+
+
+@pytest.fixture(params=["tensorboard", "mlflow"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "tensorboard":
+        return Place(f"tensorboard:{tmp_path / 'logs'}", lambda: in_tensorboard(tmp_path / "logs"))
+    file = request.getfixturevalue("mlflow_file")
+    return Place(f"mlflow:sqlite:///{file}", lambda: in_mlflow(file))
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which the process is."""
+    folder = tmp_path / "nowhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def sent(printed: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def test_every_number_is_read_back_and_is_sent_once(
+    place: Place, idle: Lab, experiment: Experiment, nowhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["track", experiment.id, "--to", place.target, "--home", str(idle.settings.home)]
+    before, environment = stored(idle, experiment), dict(os.environ)
+    assert main(command) == 0
+    (first,) = sent(capsys.readouterr().out)
+    assert place.read() == before
+    count = sum(len(points) for run in before.values() for points in run.values())
+    has_report = place.target.startswith("mlflow")
+    assert first == {
+        "experiment": experiment.id, "to": place.target, "runs": 5, "complete": 0, "points": count, "report": has_report,
+    }  # fmt: skip
+    assert main(command) == 0
+    (second,) = sent(capsys.readouterr().out)
+    assert second == first | {"complete": 5, "points": 0, "report": False}
+    assert place.read() == before
+    assert list(nowhere.iterdir()) == []
+    assert dict(os.environ) == environment
+
+
+def test_the_hparams_page_has_settings_and_measures(idle: Lab, experiment: Experiment, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    assert main(["track", experiment.id, "--to", f"tensorboard:{folder}", "--home", str(idle.settings.home)]) == 0
+    ask = context.RequestContext()
+    backend = backend_context.Context(context_of(folder))
+    metadata = backend.hparams_metadata(ask, "")
+    known = backend.experiment_from_metadata(
+        ask, "", include_metrics=True, hparams_run_to_tag_to_content=metadata, hparams_from_data_provider=[]
+    )
+    request = api_pb2.ListSessionGroupsRequest(
+        start_index=0,
+        slice_size=100,
+        allowed_statuses=[api_pb2.STATUS_SUCCESS],
+        col_params=[api_pb2.ColParams(metric=info.name) for info in known.metric_infos],
+    )
+    groups = list_session_groups.Handler(ask, backend, "", request).run().session_groups
+    runs = {run.id: run for run in idle.runs_of([experiment.base, *experiment.runs])}
+    shown = {group.hparams["run"].string_value: group for group in groups}
+    assert shown.keys() == runs.keys()
+    for id, group in shown.items():
+        for name, value in settings_of(runs[id].spec).items():
+            found = group.hparams[name]
+            kind = "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else "number"
+            assert getattr(found, f"{kind}_value") == value
+        measures = {value.name.tag: value.value for value in group.metric_values}
+        assert measures["result/accuracy"] == runs[id].result.accuracy
+
+
+def context_of(folder: Path) -> Any:
+    from tensorboard.plugins import base_plugin
+
+    return base_plugin.TBContext(data_provider=tensorboard_provider(folder))
+
+
+def test_scripts_read_losses_as_scalars(idle: Lab, experiment: Experiment, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    assert main(["track", experiment.id, "--to", f"tensorboard:{folder}", "--home", str(idle.settings.home)]) == 0
+    run = idle.run(experiment.runs[0])
+    (path,) = folder.glob(f"*/*_{run.id}")
+    events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
+    curve = idle.curve(run.id)
+    assert [scalar.value for scalar in events.Scalars("loss")] == curve.loss.tolist()
+    times = [scalar.wall_time for scalar in events.Scalars("loss")]
+    assert times == sorted(times)
+    assert idle.run(run.id).started <= times[0] <= times[-1] <= idle.run(run.id).ended
+
+
+def test_mlflow_has_params_parents_and_files(
+    idle: Lab, experiment: Experiment, mlflow_file: Path, nowhere: Path
+) -> None:
+    to = f"mlflow:sqlite:///{mlflow_file}"
+    assert main(["track", experiment.id, "--to", to, "--home", str(idle.settings.home)]) == 0
+    client, listed = mlflow_client(mlflow_file), mlflow_runs(mlflow_file)
+    children = {run.data.tags["lora_lab.run"]: run for run in listed if "lora_lab.run" in run.data.tags}
+    parents = {run.info.run_id: run for run in listed if "lora_lab.run" not in run.data.tags}
+    assert children.keys() == {experiment.base, *experiment.runs}
+    assert {run.info.run_name for run in parents.values()} == {experiment.name, "No experiment"}
+    assert {run.info.status for run in listed} == {"FINISHED"}
+    for id, child in children.items():
+        run = idle.run(id)
+        assert child.data.params == {name: str(value) for name, value in settings_of(run.spec).items()}
+        parent = parents[child.data.tags["mlflow.parentRunId"]]
+        assert parent.info.run_name == (experiment.name if id in experiment.runs else "No experiment")
+        assert child.info.end_time == round((run.ended or 0) * 1000)
+        files = [item.path for item in client.list_artifacts(child.info.run_id)]
+        assert files == (["adapter.zip"] if run.spec.adapter else [])
+        for file in files:
+            content = Path(client.download_artifacts(child.info.run_id, file, str(nowhere))).read_bytes()
+            assert content == idle.artifacts.read(id, file)
+    (parent,) = [run for run in parents.values() if run.info.run_name == experiment.name]
+    report = Path(client.download_artifacts(parent.info.run_id, "report.html", str(nowhere))).read_text()
+    assert experiment.id in report
+
+
+def test_a_renamed_experiment_stays_one(place: Place, idle: Lab, experiment: Experiment) -> None:
+    command = ["track", experiment.id, "--to", place.target, "--home", str(idle.settings.home)]
+    assert main(command) == 0
+    idle.rename(experiment.id, "Another / name: ✓")
+    idle.store.transaction
+    assert main(command) == 0
+    assert place.read() == stored(idle, experiment)
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [
+        ("wandb:somewhere", "There is no tracker 'wandb'"),
+        ("tensorboard:", "TensorBoard needs a folder"),
+        ("mlflow:postgresql://host/db", "MLflow needs a SQLite file or a server"),
+        ("mlflow:http://host:port", "MLflow needs a SQLite file or a server"),
+        ("tensorboard:/proc/nowhere", "cannot be used"),
+        ("mlflow:sqlite:////proc/nowhere/x.db", "cannot be made"),
+        ("mlflow:http://user:secret@127.0.0.1:9", "does not answer as it should"),
+    ],
+)
+def test_a_bad_address_is_one_sentence(
+    to: str, words: str, idle: Lab, experiment: Experiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["track", experiment.id, "--to", to, "--home", str(idle.settings.home)]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert words in error
+    assert error.endswith(".")
+    assert "secret" not in error
+
+
+def test_an_unknown_experiment_is_one_sentence(idle: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    to = f"tensorboard:{tmp_path / 'logs'}"
+    assert main(["track", "e-none", "--to", to, "--home", str(idle.settings.home)]) == 1
+    assert capsys.readouterr().err == "error: There is no experiment 'e-none'.\n"
+    assert not (tmp_path / "logs").exists()
