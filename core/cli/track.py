@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 from tqdm import tqdm
 
@@ -41,13 +42,13 @@ def track(options: argparse.Namespace) -> int:
         experiment = lab.experiment(options.experiment)
         for target in targets:
             with tqdm(file=sys.stderr, total=1.0, desc=target.shown, bar_format="{desc}: {percentage:3.0f}%") as bar:
-
-                def show(share: float, bar: tqdm[object] = bar) -> None:
-                    bar.n = share
-                    bar.refresh()
-
-                sent = lab.tracking.send(experiment, target, partial(report_file, lab), show)
+                sent = lab.tracking.send(experiment, target, partial(report_file, lab), partial(_show, bar))
             print(json.dumps({"experiment": experiment.id, "to": target.shown, **asdict(sent)}))
     finally:
         lab.close()
     return 0
+
+
+def _show(bar: Any, share: float) -> None:
+    bar.n = share
+    bar.refresh()

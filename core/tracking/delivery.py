@@ -143,9 +143,7 @@ class Delivery:
 
     def close(self) -> None:
         """Let go of the tracker."""
-        if self._sender is not None:
-            self._sender.tracker.close()
-            self._sender = None
+        self._sender = None
 
     def _opened(self, others: bool) -> Sender:
         if self._sender is None:

@@ -63,7 +63,7 @@ class MlflowTracker(Tracker):
                 pass
         try:
             parts = urlsplit(address)
-            if parts.scheme in ("http", "https") and parts.hostname and (parts.port or True):
+            if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
                 return address.rstrip("/")
         except ValueError:  # a port that is no number
             pass
@@ -72,7 +72,7 @@ class MlflowTracker(Tracker):
         )
 
     def __init__(self, address: str) -> None:
-        self._shown = without_password(address)
+        self._address, self._shown = address, without_password(address)
         self._mlflow = imported()
         self._entities = package("mlflow.entities", self.title)
         self._ids: dict[str, str] = {}
@@ -218,14 +218,27 @@ class MlflowTracker(Tracker):
         except TrackerError:
             raise
         except Exception as error:  # they have no common base class
-            reason = str(error).strip().partition("\n")[0][:300].rstrip(".")
-            raise TrackerError(f"MLflow at {self._shown} does not answer as it should: {reason}.") from error
+            reason = _reason(error).replace(self._address, self._shown)
+            raise TrackerError(f"MLflow at {self._shown} cannot be used: {reason}.") from error
 
 
 def without_password(address: str) -> str:
     """An address as it may be shown and logged."""
     scheme, found, rest = address.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}" if found else address
+
+
+def _reason(error: BaseException) -> str:
+    """Why something failed, in a few words."""
+    exceptions = package("requests.exceptions", MlflowTracker.title)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, exceptions.Timeout):
+            return f"it does not answer within {HTTP_SECONDS} seconds"
+        if isinstance(cause, exceptions.ConnectionError):
+            return "there is no connection"
+        cause = cause.__cause__ or cause.__context__
+    return str(error).strip().partition("\n")[0][:300].rstrip(".")
 
 
 def _points(metrics: list[Any]) -> Points:

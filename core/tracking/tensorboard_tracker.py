@@ -26,7 +26,7 @@ MARK = "lora-lab.json"
 """File in the folder of a run of which everything is there."""
 
 EVENTS = "events.out.tfevents."
-"""Beginning of the name of an event file; a number follows, since TensorBoard reads them in the order of their names."""
+"""Beginning of the name of an event file; a number follows, since TensorBoard reads them in order of their names."""
 
 MAX_NAME = 80
 """Maximum number of characters of a name in the name of a folder."""

@@ -95,17 +95,14 @@ class Tracker(ABC):
         """What :meth:`write_report` was last told of a group; empty for nothing."""
         return ""
 
-    def write_report(self, group: Group, content: bytes, version: str) -> None:
-        """Add the report of an experiment, one HTML file, or replace it.
+    def write_report(self, group: Group, content: bytes, version: str) -> None:  # noqa: B027
+        """Add the report of an experiment, or replace it; a tracker that takes no files does nothing.
 
         Args:
             group: the experiment.
-            content: the file; empty if there is none to add.
+            content: one HTML file; empty if there is none to add.
             version: equal for reports on the same runs.
         """
-
-    def close(self) -> None:
-        """Let go of files and connections."""
 
 
 def package(name: str, title: str) -> Any:

@@ -23,7 +23,7 @@ from core.tracking.source import Source
 log = logging.getLogger(__name__)
 
 SINCE = "since.json"
-"""File with the moment since which each tracker follows runs, so that one that was down is caught up at a later start."""
+"""File with the moment since which each tracker follows runs, so that a later start catches up one that was down."""
 
 
 class Tracking:

@@ -42,9 +42,7 @@ class Turns:
             lock = FileLock(self._lock_file, timeout=seconds)
             lock.acquire()
         except Timeout as error:
-            raise TrackerError(
-                f"Something else is writing to {self._target.shown}: try again when it is done."
-            ) from error
+            raise TrackerError(f"Another writer holds {self._target.shown}: try again when it is done.") from error
         except OSError as error:
             raise TrackerError(f"{self._lock_file} cannot be written: {error.strerror or error}.") from error
         try:

@@ -1,0 +1,70 @@
+"""Sending an experiment to a tracker from its page, through AppTest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.lab import Lab, close_lab, open_lab
+from core.settings import Settings
+from pages.shared import trackers
+from pages.shared.primary import on_primary
+from tests.conftest import wait_until
+from tests.pages.test_experiment_actions import button, unfold
+from tests.pages.test_pages import draw, texts
+from tests.tracking.readers import in_tensorboard, stored
+
+
+def test_the_button_sends_and_says_what_it_sent(filled: Lab, tmp_path: Path) -> None:
+    (experiment,), logs = filled.experiments(), tmp_path / "logs"
+    app = draw("compare", experiment=experiment.id)
+    unfold(app, f"track-{experiment.id}")
+    assert on_primary("Send") not in [button.label for button in app.button]
+    address = app.text_input(key=f"track-{experiment.id}-address-tensorboard")
+    address.set_value(str(logs)).run()
+    button(app, "Send").click().run()
+    wait_until(lambda: not any(state.running for state in filled.tracking.sendings.states()))
+    app.run()
+    assert not app.exception
+    assert "points of 5 runs were sent" in texts(app)
+    assert in_tensorboard(logs) == stored(filled, experiment)
+    button(app, "Send").click().run()
+    wait_until(lambda: not any(state.running for state in filled.tracking.sendings.states()))
+    app.run()
+    assert "nothing was sent twice" in texts(app)
+
+
+def test_an_address_that_cannot_be_used_is_a_sentence_on_the_page(filled: Lab, tmp_path: Path) -> None:
+    (experiment,) = filled.experiments()
+    (tmp_path / "file").write_text("")
+    app = draw("compare", experiment=experiment.id)
+    unfold(app, f"track-{experiment.id}")
+    app.text_input(key=f"track-{experiment.id}-address-tensorboard").set_value(str(tmp_path / "file")).run()
+    button(app, "Send").click().run()
+    wait_until(lambda: not any(state.running for state in filled.tracking.sendings.states()))
+    app.run()
+    assert "cannot be used" in texts(app)
+    app.radio(key=f"track-{experiment.id}-to").set_value("mlflow").run()
+    app.text_input(key=f"track-{experiment.id}-address-mlflow").set_value("elsewhere").run()
+    assert "MLflow needs a SQLite file or a server" in texts(app)
+    assert on_primary("Send") not in [button.label for button in app.button]
+
+
+def test_others_choose_only_among_the_trackers_that_follow(
+    filled: Lab, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (experiment,) = filled.experiments()
+    monkeypatch.setattr(trackers, "is_local", lambda: False)
+    app = draw("compare", experiment=experiment.id)
+    unfold(app, f"track-{experiment.id}")
+    assert "LORA_LAB_TRACK" in texts(app)
+    assert not app.text_input
+    close_lab()
+    open_lab(replace(settings, track=(f"tensorboard:{tmp_path / 'logs'}",)))
+    app = draw("compare", experiment=experiment.id)
+    unfold(app, f"track-{experiment.id}")
+    assert "has not been written yet" in texts(app)
+    assert not app.text_input
+    assert button(app, "Send")

@@ -1,0 +1,77 @@
+"""A tracker's writer that is killed, or that the store contradicts: complete, and nothing twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.lab import Lab
+from core.store.record import Experiment
+from core.tracking.content import Series, TrackedRun
+from core.tracking.registry import target_of
+from core.tracking.sender import Sender, batches
+from core.tracking.source import Source
+from tests import forked
+from tests.tracking.readers import in_mlflow, in_tensorboard, mlflow_runs, stored
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
+def test_killed_in_the_middle_and_started_again_everything_is_there_once(
+    kind: str, idle: Lab, experiment: Experiment, tmp_path: Path, mlflow_file: Path
+) -> None:
+    logs = tmp_path / "logs"
+    to = f"tensorboard:{logs}" if kind == "tensorboard" else f"mlflow:sqlite:///{mlflow_file}"
+    home = str(idle.settings.home)
+    done = forked.run(["-m", "tests.tracking.killed", home, experiment.id, to, "8"], timeout=240)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines.count("killed") >= 3
+    assert lines[-1].startswith("Delivered(runs=5")
+    if kind == "tensorboard":
+        assert in_tensorboard(logs) == stored(idle, experiment)
+        assert len(list(logs.glob("*/*/events*"))) > 5, "nobody was killed while a run was written"
+    else:
+        assert in_mlflow(mlflow_file) == stored(idle, experiment)
+        assert len(mlflow_runs(mlflow_file)) == 7
+
+
+def in_two_parts(run: TrackedRun, first: int) -> tuple[TrackedRun, TrackedRun]:
+    """A run as it was after some points of its losses, and as it ended from a point before that with other losses."""
+    loss = run.series["loss"]
+    part = replace(run, state="running", series={"loss": loss.part(0, first)})
+    other = Series(loss.step, loss.value.copy(), loss.time, is_single=True)
+    other.value[first - 5 :] *= 0.5
+    return part, replace(run, series={**run.series, "loss": other})
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
+@pytest.mark.parametrize("is_new_process", [False, True])
+def test_a_run_that_went_on_from_an_older_checkpoint_is_shown_as_it_went_on(
+    kind: str, is_new_process: bool, idle: Lab, experiment: Experiment, tmp_path: Path, mlflow_file: Path
+) -> None:
+    logs = tmp_path / "logs"
+    target = target_of(f"tensorboard:{logs}" if kind == "tensorboard" else f"mlflow:sqlite:///{mlflow_file}")
+    source = Source(idle.store, idle.artifacts)
+    run = source.run(experiment.runs[0])
+    before, after = in_two_parts(run, 40)
+    sender = Sender(target.open())
+    assert sender.send(before, dict) == 40
+    assert sender.send(before, dict) == 0
+    sender = Sender(target.open()) if is_new_process else sender
+    assert sender.send(after, dict) == after.num_points
+    assert sender.send(after, dict) == 0
+    expected = {name: list(zip(s.step.tolist(), s.value.tolist(), strict=True)) for name, s in after.series.items()}
+    found = in_tensorboard(logs) if kind == "tensorboard" else in_mlflow(mlflow_file)
+    assert found == {run.id: expected}
+
+
+def test_batches_hold_every_point_once(idle: Lab, experiment: Experiment) -> None:
+    run = Source(idle.store, idle.artifacts).run(experiment.runs[0])
+    for size in (1, 7, 50, 10_000):
+        parts = list(batches(run.series, size))
+        assert all(0 < sum(map(len, part.values())) <= size for part in parts)
+        assert sum(sum(map(len, part.values())) for part in parts) == run.num_points
+        steps = [step for part in parts if "loss" in part for step in part["loss"].step.tolist()]
+        assert steps == run.series["loss"].step.tolist()
