@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -37,8 +37,6 @@ class Series:
     time: NDArray[np.float64]
     """(n,) seconds since 1970, UTC. They depend on nothing but the store, so that a point that is sent again is the
     same point."""
-    is_single: bool = False
-    """Whether the values are those of float32."""
 
     def __len__(self) -> int:
         return len(self.step)
@@ -46,7 +44,12 @@ class Series:
     def part(self, first: int, last: int | None = None) -> Series:
         """The points from ``first`` up to ``last``, which is left out."""
         cut = slice(first, last)
-        return Series(self.step[cut], self.value[cut], self.time[cut], self.is_single)
+        return Series(self.step[cut], self.value[cut], self.time[cut])
+
+    def in_single_precision(self) -> Series:
+        """The points with the float32 that is nearest to each value."""
+        with np.errstate(over="ignore"):
+            return Series(self.step, self.value.astype(np.float32).astype(np.float64), self.time)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def tracked_run(run: Run, curve: Curve, started: float, group: Group) -> Tracked
         started: when it was first in training; the time of a step is this and the training time up to the step.
         group: that it is shown in.
     """
-    series = {LOSS: _series(curve.step, curve.loss, started + curve.seconds, is_single=True)}
+    series = {LOSS: _series(curve.step, curve.loss, started + curve.seconds)}
     epochs = curve.epochs
     if len(epochs):
         step, seconds = epochs["step"].to_numpy(np.int64), epochs["seconds"].to_numpy(np.float64)
@@ -146,7 +149,7 @@ def _numbers(result: Result) -> dict[str, float]:
     return {name: float(value) for name, value in asdict(result).items() if isinstance(value, int | float)}
 
 
-def _series(step: Any, value: Sequence[float] | Any, time: Any, is_single: bool = False) -> Series:
+def _series(step: Any, value: Any, time: Any) -> Series:
     values = np.asarray(value, np.float64)
     known = ~np.isnan(values)
-    return Series(np.asarray(step, np.int64)[known], values[known], np.asarray(time, np.float64)[known], is_single)
+    return Series(np.asarray(step, np.int64)[known], values[known], np.asarray(time, np.float64)[known])

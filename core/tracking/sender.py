@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +82,8 @@ class Sender:
             raise
 
     def _send(self, run: TrackedRun, files: Callable[[], Mapping[str, Path]], must_stop: Callable[[], bool]) -> int:
+        if self.tracker.is_single:
+            run = replace(run, series={name: series.in_single_precision() for name, series in run.series.items()})
         known = self._known.get(run.id)
         if known is None:
             found = self.tracker.points(run)

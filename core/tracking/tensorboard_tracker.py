@@ -1,7 +1,7 @@
 """TensorBoard: a folder of event files, one folder per run inside one per experiment.
 
-Training losses are float32 in the store, and are written as simple values, which are float32 too. All other numbers are
-tensors of float64, so that every number is read back exactly.
+Values are float32, the only numbers that the usual loader of TensorBoard shows. Training losses are float32 in the store,
+so they are exact; of every other number the nearest one is kept. Steps, times and settings are exact.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class TensorBoardTracker(Tracker):
     title = "TensorBoard"
     example = "/path/to/logs"
     batch = 5000
+    is_single = True
 
     @classmethod
     def clean(cls, address: str) -> str:
@@ -64,8 +65,6 @@ class TensorBoardTracker(Tracker):
     def __init__(self, address: str) -> None:
         self._events = package("tensorboard.compat.proto.event_pb2", self.title)
         self._summary = package("tensorboard.compat.proto.summary_pb2", self.title)
-        self._tensor = package("tensorboard.compat.proto.tensor_pb2", self.title)
-        self._double: int = package("tensorboard.compat.proto.types_pb2", self.title).DT_DOUBLE
         self._hparams = package("tensorboard.plugins.hparams.metadata", self.title)
         self._plugin = package("tensorboard.plugins.hparams.plugin_data_pb2", self.title)
         self._records = package("tensorboard.summary.writer.record_writer", self.title)
@@ -94,7 +93,7 @@ class TensorBoardTracker(Tracker):
                     continue
                 steps, values = found.setdefault(value.tag, ([], []))
                 steps.append(event.step)
-                values.append(value.tensor.double_val[0] if value.HasField("tensor") else value.simple_value)
+                values.append(value.simple_value)
         except OSError as error:
             raise _unusable(self._root, error) from error
         self._tags[run.id] = set(found)
@@ -116,13 +115,7 @@ class TensorBoardTracker(Tracker):
         events = []
         for tag, series in parts.items():
             for step, number, time in zip(series.step, series.value, series.time, strict=True):
-                value = self._summary.Summary.Value(tag=tag)
-                if series.is_single:
-                    value.simple_value = number
-                else:
-                    value.tensor.CopyFrom(self._tensor.TensorProto(dtype=self._double, double_val=[number]))
-                    value.metadata.plugin_data.plugin_name = "scalars"
-                    value.metadata.data_class = self._summary.DATA_CLASS_SCALAR
+                value = self._summary.Summary.Value(tag=tag, simple_value=number)
                 events.append(self._event(time, int(step), value))
         self._append(run, events)
 

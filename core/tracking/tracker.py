@@ -41,6 +41,8 @@ class Tracker(ABC):
     """An address."""
     batch: ClassVar[int]
     """Maximum number of points that are written at once."""
+    is_single: ClassVar[bool] = False
+    """Whether it keeps values as float32."""
     takes_files: ClassVar[bool] = False
     """Whether it keeps adapters and reports."""
 
@@ -81,7 +83,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def write(self, run: TrackedRun, parts: Mapping[str, Series]) -> None:
-        """Append points, :attr:`batch` at most, to series of a run that is shown."""
+        """Append points, :attr:`batch` at most, to series of a run that is shown; in float32 if :attr:`is_single`."""
 
     @abstractmethod
     def finish(self, run: TrackedRun, files: Mapping[str, Path]) -> None:

@@ -14,7 +14,7 @@ from pages.shared.primary import on_primary
 from tests.conftest import wait_until
 from tests.pages.test_experiment_actions import button, unfold
 from tests.pages.test_pages import draw, texts
-from tests.tracking.readers import in_tensorboard, stored
+from tests.tracking.readers import in_tensorboard, single, stored
 
 
 def test_the_button_sends_and_says_what_it_sent(filled: Lab, tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_the_button_sends_and_says_what_it_sent(filled: Lab, tmp_path: Path) -> 
     app.run()
     assert not app.exception
     assert "points of 5 runs were sent" in texts(app)
-    assert in_tensorboard(logs) == stored(filled, experiment)
+    assert in_tensorboard(logs) == single(stored(filled, experiment))
     button(app, "Send").click().run()
     wait_until(lambda: not any(state.running for state in filled.tracking.sendings.states()))
     app.run()

@@ -38,6 +38,14 @@ def stored(lab: Lab, experiment: Experiment) -> Curves:
     return found
 
 
+def single(curves: Curves) -> Curves:
+    """The same with every value as the nearest float32, as TensorBoard keeps them; losses are so in the store."""
+    return {
+        run: {name: [(step, float(np.float32(value))) for step, value in points] for name, points in own.items()}
+        for run, own in curves.items()
+    }
+
+
 def tensorboard_provider(folder: Path) -> MultiplexerDataProvider:
     """What TensorBoard itself reads a folder with; it keeps every point."""
     size = {"scalars": 0, "tensors": 0}

@@ -16,7 +16,7 @@ from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
 from tests.conftest import BOTH, finish, short, wait_until
-from tests.tracking.readers import in_mlflow, in_tensorboard, mlflow_runs, stored
+from tests.tracking.readers import in_mlflow, in_tensorboard, mlflow_runs, single, stored
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def train(lab: Lab, epochs: int = 2) -> Experiment:
 
 
 def has_all(lab: Lab, folder: Path, experiment: Experiment) -> bool:
-    return in_tensorboard(folder) == stored(lab, experiment)
+    return in_tensorboard(folder) == single(stored(lab, experiment))
 
 
 @contextmanager
