@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -66,6 +67,8 @@ class Follower:
         self._reports: set[str] = set()
         """Experiments of which a report may be missing."""
         self._closing = threading.Event()
+        self._until = math.inf
+        """When to begin nothing more, by the monotonic clock."""
         self._thread = threading.Thread(target=self._work, name=f"tracking-{followed.target.kind}", daemon=True)
 
     @property
@@ -77,13 +80,13 @@ class Follower:
         """Start the thread."""
         self._thread.start()
 
-    def ask_close(self) -> None:
-        """Have the thread look at the store once more, then end; what cannot be sent at once is sent another time."""
+    def ask_close(self, timeout: float) -> None:
+        """Have the thread look at the store once more; what it cannot send within some seconds is sent another time."""
+        self._until = time.monotonic() + timeout
         self._closing.set()
 
-    def close(self, timeout: float) -> None:
-        """Like :meth:`ask_close`, and wait some seconds for the end."""
-        self.ask_close()
+    def join(self, timeout: float) -> None:
+        """Wait some seconds for the end of the thread."""
         if self._thread.ident is not None:
             self._thread.join(max(0.0, timeout))
 
@@ -119,18 +122,23 @@ class Follower:
         new = [standing for standing in found if self._sent.get(standing.id) != standing]
         self._state = replace(self._state, pending=len(new))
         for standing in new:
+            if self._must_stop():
+                break
             self._send(standing)
             self._state = replace(self._state, pending=self._state.pending - 1)
         is_busy = self._is_busy()
         if not is_busy and not self._closing.is_set():
             self._send_reports()
-        return is_busy or bool(new) or any(not standing.is_over for standing in found)
+        return is_busy or bool(new)
+
+    def _must_stop(self) -> bool:
+        return time.monotonic() > self._until
 
     def _send(self, standing: Standing) -> None:
         points = 0
         if not standing.is_over or not self._delivery.is_complete(standing.id):
             try:
-                points = self._delivery.send(standing.id, lambda: False)
+                points = self._delivery.send(standing.id, self._must_stop)
             except UnknownRunError:  # deleted since
                 return
         # As it stood before it was read: what came in between is sent again, that is, looked at again.

@@ -26,6 +26,9 @@ RUN, GROUP, STATE, COMPLETE, REPORT = (
 )
 """Tags. MLflow is asked for a run by its id in :data:`RUN`."""
 
+KIND = "mlflow.experimentKind", "custom_model_development"
+"""Tag of the experiment, by which MLflow's page shows runs and their metrics, not what it has for language models."""
+
 SQLITE = "sqlite:///"
 
 MAX_PARAMS = 100
@@ -102,7 +105,7 @@ class MlflowTracker(Tracker):
 
     def _make_experiment(self, location: str | None) -> str:
         try:
-            return str(self._client.create_experiment(EXPERIMENT, artifact_location=location))
+            return str(self._client.create_experiment(EXPERIMENT, artifact_location=location, tags=dict([KIND])))
         except self._mlflow.MlflowException:  # another process was faster
             found = self._find_experiment()
             if found is None:

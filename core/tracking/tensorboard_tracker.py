@@ -1,7 +1,7 @@
 """TensorBoard: a folder of event files, one folder per run inside one per experiment.
 
-Values are float32, the only numbers that the usual loader of TensorBoard shows. Training losses are float32 in the store,
-so they are exact; of every other number the nearest one is kept. Steps, times and settings are exact.
+Values are float32, the only numbers that the usual loader of TensorBoard shows. Training losses are float32 in the
+store, so they are exact; of every other number the nearest one is kept. Steps, times and settings are exact.
 """
 
 from __future__ import annotations

@@ -79,9 +79,9 @@ class Tracking:
         end = time.monotonic() + timeout
         self._sendings.close()
         for follower in self._followers:
-            follower.ask_close()
+            follower.ask_close(timeout)
         for follower in self._followers:
-            follower.close(end - time.monotonic())
+            follower.join(end - time.monotonic())
 
     def followed(self) -> list[Followed]:
         """Where each tracker that follows runs stands."""

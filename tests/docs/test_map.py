@@ -18,6 +18,7 @@ HOME = {
     *("runs/ID/", "runs/ID/run.safetensors", "backups/", "deleted/", "deleted/runs.txt"),
     *("strays/", "damaged/", "owners/", "staging/", "datasets/", "networks/"),
     "networks/partial/",
+    "tracking/",
 }
 """What lies in a home folder, and what only looks like a path."""
 

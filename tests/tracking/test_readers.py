@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,3 +192,23 @@ def test_an_unknown_experiment_is_one_sentence(idle: Lab, tmp_path: Path, capsys
     assert main(["track", "e-none", "--to", to, "--home", str(idle.settings.home)]) == 1
     assert capsys.readouterr().err == "error: There is no experiment 'e-none'.\n"
     assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("to", "module"), [("tensorboard:{}", "tensorboard.compat.proto.event_pb2"), ("mlflow:sqlite:///{}/x.db", "mlflow")]
+)
+def test_a_missing_package_is_one_sentence(
+    to: str,
+    module: str,
+    idle: Lab,
+    experiment: Experiment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    home = str(idle.settings.home)
+    assert main(["track", experiment.id, "--to", to.format(tmp_path / "new"), "--home", home]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.endswith("which is not installed: pip install -r requirements-trackers.txt")
+    assert not (tmp_path / "new").exists()
