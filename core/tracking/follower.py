@@ -20,6 +20,12 @@ log = logging.getLogger(__name__)
 IDLE = 4
 """How many times longer the thread sleeps while nothing trains and nothing is missing."""
 
+SHARE = 0.1
+"""Maximum share of its time that the thread computes while something trains: both take turns in Python."""
+
+TURN_SECONDS = 5.0
+"""Time after which it lets others write to the tracker, and goes on afterwards."""
+
 MAX_PAUSE = 300.0
 """Maximum seconds between two attempts to reach a tracker that fails."""
 
@@ -69,6 +75,10 @@ class Follower:
         self._closing = threading.Event()
         self._until = math.inf
         """When to begin nothing more, by the monotonic clock."""
+        self._is_training = False
+        self._turn_until, self._computed = math.inf, 0.0
+        self._was_cut = False
+        """Whether the last run was sent in part."""
         self._thread = threading.Thread(target=self._work, name=f"tracking-{followed.target.kind}", daemon=True)
 
     @property
@@ -97,11 +107,11 @@ class Follower:
             if is_last and failures:
                 return
             try:
-                busy = self._look()
+                found = self._look()
                 if failures:
                     log.warning("%s is written again.", self._state.target.shown)
                 self._state = replace(self._state, error=None)
-                failures, pause = 0, self._seconds * (1 if busy else IDLE)
+                failures, pause = 0, found
             except (LabError, sqlite3.Error, OSError) as error:
                 failures += 1
                 pause = min(MAX_PAUSE, self._seconds * 2**failures)
@@ -116,35 +126,49 @@ class Follower:
                 self._delivery.close()
                 return
 
-    def _look(self) -> bool:
-        """Send what is new. Returns: whether anything trains or is missing."""
+    def _look(self) -> float:
+        """Send what is new. Returns: seconds until there may be more."""
+        self._is_training = self._is_busy()
         found = self._source.since(self._state.since)
         new = [standing for standing in found if self._sent.get(standing.id) != standing]
         self._state = replace(self._state, pending=len(new))
         for standing in new:
-            if self._must_stop():
+            if time.monotonic() > self._until:
                 break
             self._send(standing)
+            if self._was_cut:
+                return 0.0
             self._state = replace(self._state, pending=self._state.pending - 1)
-        is_busy = self._is_busy()
-        if not is_busy and not self._closing.is_set():
+        if not self._is_busy() and not self._closing.is_set():
             self._send_reports()
-        return is_busy or bool(new)
+        return self._seconds * (1 if new or self._is_training else IDLE)
 
     def _must_stop(self) -> bool:
-        return time.monotonic() > self._until
+        """Whether to send no more of a run for now; waits where the thread has computed more than its share."""
+        now = time.monotonic()
+        # From the first part on, so that every turn gets something done.
+        self._turn_until = min(self._turn_until, now + TURN_SECONDS)
+        if now > min(self._until, self._turn_until):
+            self._was_cut = True
+            return True
+        if self._is_training:
+            self._closing.wait((time.thread_time() - self._computed) * (1 / SHARE - 1))
+            self._computed = time.thread_time()
+        return False
 
     def _send(self, standing: Standing) -> None:
-        points = 0
+        points, self._was_cut = 0, False
+        self._turn_until, self._computed = math.inf, time.thread_time()
         if not standing.is_over or not self._delivery.is_complete(standing.id):
             try:
                 points = self._delivery.send(standing.id, self._must_stop)
             except UnknownRunError:  # deleted since
                 return
-        # As it stood before it was read: what came in between is sent again, that is, looked at again.
-        self._sent[standing.id] = standing
         if points:
             self._state = replace(self._state, written=time.time())
+        if self._was_cut:
+            return
+        self._sent[standing.id] = standing  # as it stood before it was read: what came since is looked at again
         if standing.is_over and standing.experiment:
             self._reports.add(standing.experiment)
 

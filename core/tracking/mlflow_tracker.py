@@ -253,7 +253,9 @@ def _points(metrics: list[Any]) -> Points:
 
 
 def imported() -> Any:
-    """MLflow, with no telemetry, with its own logging left alone, and with short timeouts where none were chosen."""
+    """MLflow without telemetry, without lines on stdout, without handlers for logs, and with short timeouts; what
+    somebody has set otherwise stays as it is.
+    """
     with _importing, _environment(MLFLOW_DISABLE_TELEMETRY="true", MLFLOW_CONFIGURE_LOGGING="false"):
         mlflow = package("mlflow", MlflowTracker.title)
         package("sqlalchemy", MlflowTracker.title)
@@ -261,6 +263,7 @@ def imported() -> Any:
         variables = package("mlflow.environment_variables", MlflowTracker.title)
     for name, default in (
         ("MLFLOW_DISABLE_TELEMETRY", True),
+        ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", True),
         ("MLFLOW_HTTP_REQUEST_TIMEOUT", HTTP_SECONDS),
         ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", 0),
         ("MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT", FILE_SECONDS),

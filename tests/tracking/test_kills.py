@@ -24,7 +24,7 @@ def test_killed_in_the_middle_and_started_again_everything_is_there_once(
     logs = tmp_path / "logs"
     to = f"tensorboard:{logs}" if kind == "tensorboard" else f"mlflow:sqlite:///{mlflow_file}"
     home = str(idle.settings.home)
-    done = forked.run(["-m", "tests.tracking.killed", home, experiment.id, to, "8"], timeout=240)
+    done = forked.run(["-m", "tests.tracking.killed", home, experiment.id, to, "5"], timeout=240)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines.count("killed") >= 3
