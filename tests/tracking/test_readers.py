@@ -20,6 +20,7 @@ from core.__main__ import main
 from core.lab import Lab
 from core.store.record import Experiment
 from core.tracking.content import settings_of
+from tests import forked
 from tests.tracking.readers import (
     Curves,
     in_mlflow,
@@ -212,3 +213,14 @@ def test_a_missing_package_is_one_sentence(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.endswith("which is not installed: pip install -r requirements-trackers.txt")
     assert not (tmp_path / "new").exists()
+
+
+def test_the_usual_loader_of_tensorboard_shows_every_point(idle: Lab, experiment: Experiment, tmp_path: Path) -> None:
+    # It leaves out whatever it does not take for a scalar, such as tensors of float64, which other readers show.
+    folder = tmp_path / "logs"
+    assert main(["track", experiment.id, "--to", f"tensorboard:{folder}", "--home", str(idle.settings.home)]) == 0
+    done = forked.run(["-m", "tests.tracking.usual_loader", str(folder)])
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    expected = single(stored(idle, experiment))
+    assert found == json.loads(json.dumps(expected))
