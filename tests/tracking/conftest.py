@@ -11,7 +11,7 @@ import pytest
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
-from tests.conftest import BOTH, finish, short, wait_until
+from tests.conftest import BOTH, compared, finish, short, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Experiment]
     lab = Lab(Settings(home=home))
     lab.start()
     arms = [(optim.but(epochs=3), method) for optim, method in BOTH]
-    experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), arms, range(2))
+    experiment = compared(lab, "rotation-45", "digits", None, short(rate=0.001), arms, range(2))
     finish(lab, experiment.base, *experiment.runs)
     wait_until(lambda: not lab.live())
     lab.close()

@@ -15,7 +15,7 @@ from core.errors import TrackerError
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
-from tests.conftest import BOTH, finish, short, wait_until
+from tests.conftest import BOTH, compared, finish, short, wait_until
 from tests.tracking.readers import in_mlflow, in_tensorboard, mlflow_runs, single, stored
 
 
@@ -30,7 +30,7 @@ def opened(home: Path, *track: str) -> Iterator[Lab]:
 
 def train(lab: Lab, epochs: int = 2) -> Experiment:
     arms = [(optim.but(epochs=epochs), method) for optim, method in BOTH]
-    return lab.compare("rotation-45", "digits", None, short(rate=0.001), arms, [0])
+    return compared(lab, "rotation-45", "digits", None, short(rate=0.001), arms, [0])
 
 
 def has_all(lab: Lab, folder: Path, experiment: Experiment) -> bool:
