@@ -54,8 +54,21 @@ def strengths_of(chosen: Chosen) -> dict[str, float]:
     return found
 
 
+@st.fragment
 def tried(chosen: Chosen, disputed: Sequence[int]) -> None:
-    """Draw input and answers. Args: chosen: the networks; disputed: test examples to step through first."""
+    """Draw input and answers, and draw only these again at each input.
+
+    Args:
+        chosen: the networks.
+        disputed: test examples to step through first.
+    """
+    try:
+        _tried(chosen, disputed)
+    except LabError as error:
+        st.error(literal(str(error)))
+
+
+def _tried(chosen: Chosen, disputed: Sequence[int]) -> None:
     first = chosen.runs[0]
     task = lab.tasks.get(chosen.task, network=first.spec.network)
     given, told = st.columns([1, 2], gap="large")
