@@ -39,7 +39,8 @@ class Disputes:
     answers: Mapping[str, NDArray[np.integer[Any]]]
     """(n,) labels by what the network is called."""
     rows: tuple[int, ...]
-    """The examples on which they differ; see :func:`core.study.arms.answers_table.disputed`."""
+    """The examples on which methods differ, see :func:`core.study.arms.answers_table.disputed`: the base is compared
+    only with a network that is alone. It may know none of the target's classes, and would differ everywhere."""
 
 
 def find_disputes(lab: Lab, chosen: Chosen) -> Disputes:
@@ -47,8 +48,10 @@ def find_disputes(lab: Lab, chosen: Chosen) -> Disputes:
     first = chosen.runs[0]
     # A network that was brought has a new head, which knows no class yet.
     answers = {} if first.spec.is_direct else {"Base": measured(base_predictions, lab, first)}
-    answers |= {arm.label: predictions(lab, run) for arm, run in zip(chosen.arms, chosen.runs, strict=True)}
-    return Disputes(answers, tuple(disputed(list(answers.values())).tolist()))
+    tuned = {arm.label: predictions(lab, run) for arm, run in zip(chosen.arms, chosen.runs, strict=True)}
+    answers |= tuned
+    compared = tuned if len(tuned) > 1 else answers
+    return Disputes(answers, tuple(disputed(list(compared.values())).tolist()))
 
 
 def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Disputes) -> None:
@@ -59,9 +62,9 @@ def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Dispu
     st.subheader("Where they disagree")
     share = percent(100 * len(rows) / max(len(truth), 1), 1)
     tested = examples_text(first.spec.network.learns, len(truth), "test")
-    st.markdown(
-        f"The answers differ on {count_text(len(rows))} of {tested} ({share}). Select a row to ask about that example."
-    )
+    who = "Fine-tuned networks" if len(chosen.runs) > 1 else "The network and its base"
+    count = count_text(len(rows))
+    st.markdown(f"{who} differ on {count} of {tested} ({share}). Select a row to ask about that example.")
     if not rows:
         return
     texts = test_texts(lab, first.spec.task, rows) if first.spec.network.learns == "text" else None
