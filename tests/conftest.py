@@ -91,7 +91,7 @@ SLOW = [
 
 FIRST = [
     *("browser/test_accessibility.py", "browser/test_journey.py", "browser/test_first_press.py"),
-    *("networks/test_new_family.py", "engine/test_watchdog.py", "pages/test_pages.py", "soak"),
+    *("engine/test_ray.py", "networks/test_new_family.py", "engine/test_watchdog.py", "pages/test_pages.py", "soak"),
     *("training/test_peft_parity.py", "test_cli.py", "pages/test_runs_page.py", "browser", "store/test_restore.py"),
     *("networks/library/test_packages.py", "engine", "pages", "test_cli_grow.py", "test_lab.py", "networks/library"),
 ]

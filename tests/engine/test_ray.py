@@ -127,7 +127,7 @@ keep_training(Path(sys.argv[1]))
 """
 
 ARMS = [*BOTH, *((short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 2) for rate in (0.001, 0.002, 0.003))]
-LONG = [(optim.but(epochs=40), method) for optim, method in ARMS]
+LONG = [(optim.but(epochs=20), method) for optim, method in ARMS]
 
 
 def keep_training(home: Path) -> None:
