@@ -34,7 +34,7 @@ def measured(measure: Callable[Concatenate[Lab, P], T], lab: Lab, *args: P.args,
 
 
 @st.cache_data(
-    show_spinner="Measuring stored networks",
+    show_spinner="Measuring stored networks. With transformers this takes minutes, and is done once.",
     max_entries=300,
     hash_funcs={Run: lambda run: run.id, Arm: lambda arm: [run.id for run in arm.runs]},
 )
