@@ -27,7 +27,7 @@ test: $(VENV)/.development browser  ## lint, types, and the whole suite, side by
 suite: $(VENV)/.development
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-soak: $(VENV)/.development browser  ## tests of faults, crowds and whole products at full size; figures in tests/README.md
+soak: $(VENV)/.development browser  ## faults, crowds and every combination at full size; figures in tests/README.md
 	LORA_LAB_SOAK=full $(BIN)/pytest -s tests/soak $(FULL)
 	$(BIN)/python -m tests.soak.figures
 

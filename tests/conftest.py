@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from _pytest.mark import ParameterSet
+from filelock import FileLock
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
 from streamlit.components.v2 import manifest_scanner
@@ -167,25 +170,51 @@ def lab(settings: Settings) -> Iterator[Lab]:
     lab.close()
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """This process's copy of a folder that one process of the run makes for all of them.
+
+    Args:
+        factory: of temporary folders.
+        name: of the folder.
+        make: fills the folder, which is there.
+    """
+    base = factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with FileLock(common / f"{name}.lock"):
+        if not (common / name).exists():
+            begun = factory.mktemp(name)
+            make(begun)
+            begun.rename(common / name)
+    return Path(shutil.copytree(common / name, factory.mktemp(f"{name}-copy") / name))
+
+
 @pytest.fixture(scope="session")
 def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home folder with a finished experiment, trained once for all tests that begin with a copy of it."""
-    home = tmp_path_factory.mktemp("filled") / "home"
-    lab = Lab(Settings(home=home))
-    lab.start()
-    experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(2))
-    finish(lab, experiment.base, *experiment.runs)
-    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
-    lab.close()
-    return home
+    """A home folder with a finished experiment, for all tests that begin with a copy of it."""
+
+    def make(folder: Path) -> None:
+        lab = Lab(Settings(home=folder / "home"))
+        lab.start()
+        experiment = lab.compare("rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(2))
+        finish(lab, experiment.base, *experiment.runs)
+        wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+        lab.close()
+
+    return made_once(tmp_path_factory, "filled", make) / "home"
 
 
 @pytest.fixture(scope="session")
 def text_home(tmp_path_factory: pytest.TempPathFactory) -> TextHome:
-    """A tiny transformer and its experiments on texts, trained once for all tests that only read them."""
+    """A tiny transformer and its experiments on texts, for all tests that only read them."""
     from tests.text_home import make_text_home
 
-    return make_text_home(tmp_path_factory.mktemp("texts") / "home", tmp_path_factory.mktemp("network"))
+    def make(folder: Path) -> None:
+        made = make_text_home(folder / "home", folder / "network")
+        (folder / "made.pickle").write_bytes(pickle.dumps(made))
+
+    folder = made_once(tmp_path_factory, "texts", make)
+    made: TextHome = pickle.loads((folder / "made.pickle").read_bytes())
+    return replace(made, home=folder / "home")
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:
