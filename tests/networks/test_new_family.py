@@ -284,7 +284,7 @@ def test_an_interrupted_run_goes_on_to_the_last_bit(done: Done, tmp_path: Path, 
     lab.start()
     try:
         (base,) = finish(lab, lab.launch(done.base.spec).id)
-        spec = like.spec.but(optim=like.spec.optim.but(epochs=15, keep="best"), base=like.spec.base and base.id)
+        spec = like.spec.but(optim=like.spec.optim.but(epochs=25, keep="best"), base=like.spec.base and base.id)
         id = lab.launch(spec).id
         wait_until(lambda: lab.run(id).step > 40)
     finally:

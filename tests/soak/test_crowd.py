@@ -38,7 +38,7 @@ need more than two cores: then the browsers are slow, not the server."""
 ALL_BROWSERS = BROWSERS == SESSIONS
 """If so, it takes minutes until all have opened, and there must still be runs in training."""
 
-SECONDS = full_or_short(120.0, 12.0)
+SECONDS = full_or_short(120.0, 8.0)
 
 SLOW = 90_000
 """Maximum milliseconds for a page on a busy machine; the actual time is reported."""
