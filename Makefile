@@ -2,6 +2,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Modules outside tests/soak that run more at full size.
+FULL := $(addprefix tests/, \
+	adapter/test_refused.py adapter/test_transformers.py \
+	browser/test_accessibility.py browser/test_first_press.py browser/test_texts_journey.py \
+	data/test_bad_texts.py data/test_bad_uploads.py data/test_own.py data/test_own_texts.py \
+	engine/test_ray.py networks/library/test_packages.py networks/test_onnx_file.py \
+	study/test_counting.py study/test_language_models.py training/test_peft_parity.py)
+
 .PHONY: run check quick test suite soak lint browser bench forecasts reports clean
 
 run: $(VENV)/.runtime  ## the dashboard, at http://localhost:8501
@@ -11,7 +19,7 @@ check: $(VENV)/.development  ## lint, types, and the tests that need no browser 
 	$(MAKE) -j 2 lint quick
 
 quick: $(VENV)/.development
-	$(BIN)/pytest -q -m "not slow and not browser"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow and not browser"
 
 test: $(VENV)/.development browser  ## lint, types, and the whole suite, side by side
 	$(MAKE) -j 2 lint suite
@@ -19,8 +27,8 @@ test: $(VENV)/.development browser  ## lint, types, and the whole suite, side by
 suite: $(VENV)/.development
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-soak: $(VENV)/.development browser  ## the faults and crowds of tests/soak at full size; figures in tests/README.md
-	LORA_LAB_SOAK=full $(BIN)/pytest tests/soak tests/browser/test_texts_journey.py tests/browser/test_first_press.py tests/networks/test_onnx_file.py tests/engine/test_ray.py -s
+soak: $(VENV)/.development browser  ## faults, crowds and every combination at full size; figures in tests/README.md
+	LORA_LAB_SOAK=full $(BIN)/pytest -s tests/soak $(FULL)
 	$(BIN)/python -m tests.soak.figures
 
 lint: $(VENV)/.development

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
+from filelock import FileLock
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, sync_playwright
 from streamlit.components.v2 import manifest_scanner
@@ -59,7 +63,10 @@ TESTS = Path(__file__).parent
 SLOW = [
     *("adapter/test_transformers.py", "networks/test_pretrained.py", "networks/test_onnx_file.py", "test_cli_jobs.py"),
     *("data/test_bad_uploads.py", "data/test_upload.py", "data/test_bad_texts.py", "data/test_texts.py"),
-    *("study/test_claims.py", "training/test_bank.py"),
+    *("study/test_claims.py", "study/test_compare.py", "study/test_report.py", "study/test_verdict.py"),
+    *("adapter/test_peft.py", "data/test_tasks.py", "serving/test_mixed.py", "serving/test_served_texts.py"),
+    *("study/test_example.py", "test_memory.py"),
+    *("training/test_bank.py", "training/test_checkpoint.py", "networks/test_transformers_library.py"),
     *("study/test_false_alarms.py", "test_cli_networks.py"),
     *("training/test_proof.py", "training/test_modes.py", "training/test_peft_parity.py", "training/test_frozen.py"),
     *("training/test_side_by_side.py", "training/test_vocabulary.py"),
@@ -167,12 +174,51 @@ def lab(settings: Settings) -> Iterator[Lab]:
     lab.close()
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """This process's copy of a folder that one process of the run makes for all of them.
+
+    Args:
+        factory: of temporary folders.
+        name: of the folder.
+        make: fills the folder, which is there.
+    """
+    base = factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with FileLock(common / f"{name}.lock"):
+        if not (common / name).exists():
+            begun = factory.mktemp(name)
+            make(begun)
+            begun.rename(common / name)
+    return Path(shutil.copytree(common / name, factory.mktemp(f"{name}-copy") / name))
+
+
+@pytest.fixture(scope="session")
+def filled_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with a finished experiment, for all tests that begin with a copy of it."""
+
+    def make(folder: Path) -> None:
+        lab = Lab(Settings(home=folder / "home"))
+        lab.start()
+        experiment = compared(lab, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(2))
+        finish(lab, experiment.base, *experiment.runs)
+        wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+        lab.close()
+
+    return made_once(tmp_path_factory, "filled", make) / "home"
+
+
 @pytest.fixture(scope="session")
 def text_home(tmp_path_factory: pytest.TempPathFactory) -> TextHome:
-    """A tiny transformer and its experiments on texts, trained once for all tests that only read them."""
+    """A tiny transformer and its experiments on texts, for all tests that only read them."""
     from tests.text_home import make_text_home
 
-    return make_text_home(tmp_path_factory.mktemp("texts") / "home", tmp_path_factory.mktemp("network"))
+    def make(folder: Path) -> None:
+        made = make_text_home(folder / "home", folder / "network")
+        (folder / "made.pickle").write_bytes(pickle.dumps(made))
+
+    folder = made_once(tmp_path_factory, "texts", make)
+    made: TextHome = pickle.loads((folder / "made.pickle").read_bytes())
+    return replace(made, home=folder / "home")
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:
@@ -203,6 +249,16 @@ def copied(lab: Lab, id: str) -> bool:
 def short(epochs: int = 1, rate: float = 0.005, **changes: object) -> OptimSpec:
     """Training that ends soon."""
     return OptimSpec.of(**{"epochs": epochs, "learning_rate": rate, "batch_size": 64, **changes})
+
+
+def some_of(cases: Iterable[tuple[object, ...]], is_short: Callable[..., bool]) -> list[ParameterSet]:
+    """Parameters of a test, of which the whole suite runs some and ``make soak`` all.
+
+    Args:
+        cases: tuples of arguments.
+        is_short: whether the whole suite runs the case of these arguments.
+    """
+    return [pytest.param(*case, marks=[] if is_short(*case) else pytest.mark.minutes) for case in cases]
 
 
 DIGITS = TaskSpec.of(dataset="digits")

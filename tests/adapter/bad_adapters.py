@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.adapter.archive import CONFIG, TENSORS, zip_bytes
 from tests.adapter.samples import ENTRIES, _named, _nameless, zipped
-from tests.data.uploaded import entry
+from tests.data.uploaded import Make, entry
 
 A0, B0 = ("base_model.model.layers.0.lora_A.weight", "base_model.model.layers.0.lora_B.weight")
 BAD_TENSORS: list[tuple[dict[str, Tensor | None], str]] = [
@@ -113,37 +113,43 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
 JUNK = [b"", b"{", b"[]", b"3", b"\xff\xfe", b"[" * 100_000, b'{"r": NaN}', b'{"r": ' + b"9" * 9_999 + b"}"]
 
 
-BAD_ZIPS: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "not a zip file"),
-    "text": (b"hello" * 99, "not a zip file"),
-    "pickle": (pickle.dumps({"a": [1]}), "not a zip file"),
-    "no entries": (zip_bytes({}), "exactly once, not 0 times"),
-    "no tensors": (zip_bytes({CONFIG: ENTRIES[CONFIG]}), "has no adapter_model.safetensors"),
+BAD_ZIPS: dict[str, tuple[Make, str]] = {
+    "empty": (lambda: b"", "not a zip file"),
+    "text": (lambda: b"hello" * 99, "not a zip file"),
+    "pickle": (lambda: pickle.dumps({"a": [1]}), "not a zip file"),
+    "no entries": (lambda: zip_bytes({}), "exactly once, not 0 times"),
+    "no tensors": (lambda: zip_bytes({CONFIG: ENTRIES[CONFIG]}), "has no adapter_model.safetensors"),
     "tensors elsewhere": (
-        zip_bytes({CONFIG: ENTRIES[CONFIG], f"a/{TENSORS}": ENTRIES[TENSORS]}),
+        lambda: zip_bytes({CONFIG: ENTRIES[CONFIG], f"a/{TENSORS}": ENTRIES[TENSORS]}),
         "has no adapter_model",
     ),
-    "two configs": (zipped((f"a/{CONFIG}", ENTRIES[CONFIG])), "exactly once, not 2 times"),
-    "many entries": (zipped(*((f"f{i}", b"") for i in range(20))), "more than 16 entries"),
-    "very many entries": (zipped(*((f"f{i}", b"") for i in range(2000))), "more than 16 entries"),
-    "parent folder": (zipped(("../evil", b"1")), "unsafe name"),
-    "inner parent": (zipped(("a/../../evil", b"1")), "unsafe name"),
-    "absolute": (_named("/etc/passwd"), "unsafe name"),
-    "backslash": (_named("..\\evil"), "unsafe name"),
-    "drive": (zipped(("c:evil", b"1")), "unsafe name"),
-    "no name": (_nameless(), "unsafe name"),
-    "null": (_named("note\0.bin"), "unsafe name"),
-    "symbolic link": (zipped((entry("link", stat.S_IFLNK | 0o777), b"/etc/passwd")), "a link or a device"),
-    "device": (zipped((entry("null", stat.S_IFCHR | 0o666), b"")), "a link or a device"),
-    "bzip2": (zipped((entry("note.txt", how=zipfile.ZIP_BZIP2), b"1")), "uses an unusual compression"),
-    "lzma": (zipped((entry("note.txt", how=zipfile.ZIP_LZMA), b"1")), "uses an unusual compression"),
-    "bomb": (zipped((entry("b.safetensors", how=zipfile.ZIP_DEFLATED), bytes(2**25))), "implausible compression ratio"),
+    "two configs": (lambda: zipped((f"a/{CONFIG}", ENTRIES[CONFIG])), "exactly once, not 2 times"),
+    "many entries": (lambda: zipped(*((f"f{i}", b"") for i in range(20))), "more than 16 entries"),
+    "very many entries": (lambda: zipped(*((f"f{i}", b"") for i in range(2000))), "more than 16 entries"),
+    "parent folder": (lambda: zipped(("../evil", b"1")), "unsafe name"),
+    "inner parent": (lambda: zipped(("a/../../evil", b"1")), "unsafe name"),
+    "absolute": (lambda: _named("/etc/passwd"), "unsafe name"),
+    "backslash": (lambda: _named("..\\evil"), "unsafe name"),
+    "drive": (lambda: zipped(("c:evil", b"1")), "unsafe name"),
+    "no name": (lambda: _nameless(), "unsafe name"),
+    "null": (lambda: _named("note\0.bin"), "unsafe name"),
+    "symbolic link": (lambda: zipped((entry("link", stat.S_IFLNK | 0o777), b"/etc/passwd")), "a link or a device"),
+    "device": (lambda: zipped((entry("null", stat.S_IFCHR | 0o666), b"")), "a link or a device"),
+    "bzip2": (lambda: zipped((entry("note.txt", how=zipfile.ZIP_BZIP2), b"1")), "uses an unusual compression"),
+    "lzma": (lambda: zipped((entry("note.txt", how=zipfile.ZIP_LZMA), b"1")), "uses an unusual compression"),
+    "bomb": (
+        lambda: zipped((entry("b.safetensors", how=zipfile.ZIP_DEFLATED), bytes(2**25))),
+        "implausible compression ratio",
+    ),
     "a little zip of much": (
-        zipped(
+        lambda: zipped(
             (entry("b.safetensors", how=zipfile.ZIP_DEFLATED), (random.Random(0).randbytes(2**11) + bytes(2**16)) * 800)
         ),
         "unpacks to more than 48 MiB",
     ),
-    "large text": (zipped(("LICENSE", random.Random(0).randbytes(2**21))), "too large"),
-    **{f"pickle {end}": (zipped((f"a{end}", b"\x80\x04.")), "run code") for end in (".bin", ".pt", ".PKL", ".pth")},
+    "large text": (lambda: zipped(("LICENSE", random.Random(0).randbytes(2**21))), "too large"),
+    **{
+        f"pickle {end}": (lambda end=end: zipped((f"a{end}", b"\x80\x04.")), "run code")
+        for end in (".bin", ".pt", ".PKL", ".pth")
+    },
 }

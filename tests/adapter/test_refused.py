@@ -36,7 +36,8 @@ from tests.adapter.samples import (
     probe,
     zipped,
 )
-from tests.data.uploaded import entry
+from tests.data.uploaded import Make, entry
+from tests.soak.sizes import full_or_short
 
 
 def test_the_sound_file_that_the_bad_ones_are_made_of_is_read() -> None:
@@ -123,8 +124,9 @@ def test_changed_settings_break_the_certificate() -> None:
         read_adapter(zip_bytes(ENTRIES | {CONFIG: json_bytes(config)}))
 
 
-@pytest.mark.parametrize(("content", "sentence"), BAD_ZIPS.values(), ids=BAD_ZIPS.keys())
-def test_unsafe_and_strange_zips_are_refused(tmp_path: Path, content: bytes, sentence: str) -> None:
+@pytest.mark.parametrize(("make", "sentence"), BAD_ZIPS.values(), ids=BAD_ZIPS.keys())
+def test_unsafe_and_strange_zips_are_refused(tmp_path: Path, make: Make, sentence: str) -> None:
+    content = make()
     (tmp_path / "adapter.zip").write_bytes(content)
     for source in (content, tmp_path / "adapter.zip"):
         with pytest.raises(AdapterError, match=sentence) as caught:
@@ -196,7 +198,7 @@ def test_a_truncated_file_is_refused(length: int) -> None:
 PACKED = zipped()
 
 
-@settings(max_examples=500)
+@settings(max_examples=full_or_short(500, 150))
 @given(st.sampled_from([WHOLE, PACKED]), st.data())
 def test_flipped_bits_change_nothing_or_are_noticed(content: bytes, data: st.DataObject) -> None:
     flipped = bytearray(content)
@@ -210,7 +212,7 @@ def test_flipped_bits_change_nothing_or_are_noticed(content: bytes, data: st.Dat
     assert_same(found, GOOD)
 
 
-@settings(max_examples=300)
+@settings(max_examples=full_or_short(300, 100))
 @given(st.sampled_from([TENSORS, CONFIG, CERTIFICATE]), st.data())
 def test_flipped_bits_under_a_fresh_checksum_are_noticed_too(name: str, data: st.DataObject) -> None:
     flipped = bytearray(ENTRIES[name])
@@ -223,7 +225,7 @@ def test_flipped_bits_under_a_fresh_checksum_are_noticed_too(name: str, data: st
     assert_same(replace(found, certificate=GOOD.certificate), GOOD)
 
 
-@settings(max_examples=300)
+@settings(max_examples=full_or_short(300, 100))
 @given(st.sampled_from([TENSORS, CONFIG]), st.data())
 def test_damage_without_a_certificate_gives_an_adapter_or_an_error_and_nothing_else(
     name: str, data: st.DataObject

@@ -1,4 +1,4 @@
-"""The first press in a fresh home: one button, a verdict with its level, and the adapter that it names."""
+"""The first press in a fresh home: one button, a verdict with its level, the adapter that it names, and Compare."""
 
 from __future__ import annotations
 
@@ -72,11 +72,28 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         download.value.save_as(tmp_path / "adapter.zip")
         assert (tmp_path / "adapter.zip").read_bytes() == lab.artifacts.read(offered.id, ADAPTER)
 
+        for trained in (136_074, offered.result.trainable_parameters):
+            expect(main.get_by_role("cell", name=f"{trained:,}", exact=True).first).to_be_visible()
+        ended = f"{len(experiment.runs)} of {len(experiment.runs)} finished"
+        expect(page.get_by_text(ended).first).to_be_visible()  # the curves stay
+
         button.click()
         expect(page.get_by_text("This was compared before")).to_be_visible()
         expect(answer).to_contain_text(headline(found))
         assert {run.id for run in lab.runs()} == runs
         assert lab.experiments() == [experiment]
+
+        sentence = answer.inner_text()
+        page.get_by_role("link", name="Compare").nth(1).click()
+        expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
+        expect(answer).to_have_text(sentence)
+        expect(page).to_have_url(re.compile(rf"/compare\?experiment={experiment.id}"))
+        for tab, name in [
+            ("Accuracy", "Accuracy on the target of each run"),
+            ("Curves", "Training and validation loss of every run"),
+        ]:
+            page.get_by_role("tab", name=tab).click()
+            expect(page.get_by_role("figure", name=re.compile(name)).first).to_be_visible()
     finally:
         lab.close()
     assert console_errors == []

@@ -1,8 +1,12 @@
-"""The main workflow in a browser: start, watch, reload, stop, compare, download, and load in PEFT."""
+"""What comes after a comparison, in a browser: start, watch, reload, stop, download, and load in PEFT.
+
+The comparison itself, from the first press to its verdict, is in ``test_first_press.py``.
+"""
 
 from __future__ import annotations
 
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -27,14 +31,16 @@ TRAINING = re.compile(r"^0 of \d+ finished, \d+ running")
 
 
 @pytest.fixture(scope="module")
-def url(serve: Serve) -> str:
-    return serve(REPO / "app.py", {"LORA_LAB_DATA": ""})
+def url(serve: Serve, filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A server with a finished comparison."""
+    home = shutil.copytree(filled_home, tmp_path_factory.mktemp("home") / "home")
+    return serve(REPO / "app.py", {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
 
 
 @pytest.fixture(scope="module")
-def slowed(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """Start a server; return its URL and the file that slows down its training while it exists."""
-    home = tmp_path_factory.mktemp("home")
+def slowed(serve: Serve, filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Start a server with a base; return its URL and the file that slows down its training while it exists."""
+    home = shutil.copytree(filled_home, tmp_path_factory.mktemp("home") / "home")
     return serve(SLOWED, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)}), home / "slow"
 
 
@@ -49,42 +55,12 @@ def press(page: Page, label: str, key: str, cost: str) -> None:
     expect(page.get_by_text(cost, exact=True)).to_be_visible()
 
 
-def run_the_comparison(page: Page, url: str) -> None:
-    open_page(page, url, "Full fine-tuning or LoRA?")
-    page.get_by_text("Quick", exact=True).click()
-    expect(page.get_by_role("radio", name="Quick")).to_be_checked()
-    page.get_by_role("button", name="Run the comparison").click()
-    expect(page.get_by_role("link", name="Compare").nth(1)).to_be_visible()
-
-
 def last_step(chart: Locator) -> float:
     return float(chart.evaluate("chart => Math.max(0, ...chart.data.flatMap(trace => [...trace.x]))"))
 
 
-def test_the_one_button_ends_in_a_comparison(page: Page, url: str, console_errors: list[str]) -> None:
-    run_the_comparison(page, url)
-    verdict = page.get_by_test_id("stMain").get_by_role("heading", level=4)
-    expect(verdict).to_have_text(re.compile("LoRA r=4"))
-    sentence = verdict.inner_text()
-    for trained in ("6,248", "136,074"):
-        expect(page.get_by_role("cell", name=trained, exact=True)).to_be_visible()
-    expect(page.get_by_text("16 of 16 finished")).to_be_visible()  # the curves stay
-    page.get_by_role("link", name="Compare").nth(1).click()
-    expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
-    expect(verdict).to_have_text(sentence)
-    expect(page).to_have_url(re.compile(r"/compare\?experiment=e-[0-9a-f]{8}"))
-    for tab, name in [
-        ("Accuracy", "Accuracy on the target of each run"),
-        ("Curves", "Training and validation loss of every run"),
-    ]:
-        page.get_by_role("tab", name=tab).click()
-        expect(page.get_by_role("figure", name=re.compile(name)).first).to_be_visible()
-    assert console_errors == []
-
-
 def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(page: Page, slowed: tuple[str, Path]) -> None:
     url, slow = slowed
-    run_the_comparison(page, url)
     slow.touch()
     open_page(page, f"{url}/finetune", "Fine-tune")
     expect(page.get_by_role("button", name="Start the experiment")).to_be_visible()
@@ -121,7 +97,6 @@ def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(page: Page, s
 
 
 def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Path) -> None:
-    run_the_comparison(page, url)
     open_page(page, f"{url}/adapters", "Adapters")
     files = {}
     expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()  # nothing moves any more

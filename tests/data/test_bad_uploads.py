@@ -19,6 +19,7 @@ from core.data.uploads import table as uploaded_table
 from core.data.uploads.images import decode
 from tests.data.bad_uploads import ALL, CSV, GOOD, NPZ, member, or_sentence, refusal
 from tests.data.uploaded import (
+    Make,
     flat,
     held,
     noise,
@@ -26,6 +27,7 @@ from tests.data.uploaded import (
     picture,
     zipped,
 )
+from tests.soak.sizes import full_or_short
 
 
 def refused(content: bytes) -> str:
@@ -33,10 +35,11 @@ def refused(content: bytes) -> str:
     return refusal(lambda: read_upload(content))
 
 
-@pytest.mark.parametrize(("content", "sentence"), ALL.values(), ids=ALL.keys())
+@pytest.mark.parametrize(("make", "sentence"), ALL.values(), ids=ALL.keys())
 def test_a_bad_file_is_one_sentence_in_bounded_memory_and_leaves_nothing(
-    content: bytes, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    content = make()
     monkeypatch.chdir(tmp_path)
     opened: list[str] = []
     _watch(opened)
@@ -110,7 +113,7 @@ def test_an_entry_that_hides_the_next_ones_in_its_comment_is_damage() -> None:
     refused(bytes(content))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=full_or_short(300, 100), deadline=None)
 @given(st.sampled_from(sorted(GOOD)), st.data())
 def test_a_truncated_file_gives_a_sentence_or_fewer_lines(kind: str, data: st.DataObject) -> None:
     content = GOOD[kind][: data.draw(st.integers(0, len(GOOD[kind]) - 1))]
@@ -120,7 +123,7 @@ def test_a_truncated_file_gives_a_sentence_or_fewer_lines(kind: str, data: st.Da
         _read_or_refuse(content)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=full_or_short(600, 200), deadline=None)
 @given(st.sampled_from(sorted(GOOD)), st.data())
 def test_flipped_bits_change_nothing_or_give_a_sentence(kind: str, data: st.DataObject) -> None:
     content = bytearray(GOOD[kind])
@@ -133,7 +136,7 @@ def test_flipped_bits_change_nothing_or_give_a_sentence(kind: str, data: st.Data
         assert held(*flat(draft)) == held(*flat(read_upload(NPZ)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=full_or_short(300, 100), deadline=None)
 @given(st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP"]), st.data())
 def test_a_damaged_picture_gives_a_picture_or_a_sentence(form: str, data: st.DataObject) -> None:
     content = bytearray(picture(noise(3, (40, 30)), form))
@@ -145,7 +148,7 @@ def test_a_damaged_picture_gives_a_picture_or_a_sentence(form: str, data: st.Dat
     assert isinstance(found, str) or found[0].shape == (28, 28)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=full_or_short(300, 100), deadline=None)
 @given(st.binary(max_size=300) | st.text(alphabet="0123456789,;\t\n\"'.-eElabn", max_size=300).map(str.encode))
 @example(b"\xef\xbb\xbf")
 @example(b'"')
@@ -153,7 +156,7 @@ def test_any_bytes_give_a_sentence(content: bytes) -> None:
     _read_or_refuse(content)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=full_or_short(300, 100), deadline=None)
 @given(st.text(max_size=200), st.binary(max_size=50), st.sampled_from([b"\x01\x00", b"\x02\x00", b"\x03\x00"]))
 @example("{'descr': '<f8', 'fortran_order': False, 'shape': (), }", b"12345678", b"\x01\x00")
 @example("{'descr': '|u1', 'fortran_order': False, 'shape': (,), }", b"", b"\x01\x00")

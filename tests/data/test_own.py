@@ -26,6 +26,7 @@ from core.errors import DatasetError
 from core.settings import Settings
 from tests.data.bad_uploads import CSV, FOLDERS, NPZ, X, Y, or_sentence
 from tests.data.uploaded import arrays
+from tests.soak.sizes import full_or_short
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_the_total_of_all_own_datasets_is_bounded(catalog: Catalog, monkeypatch:
     assert [info.name for info in catalog.list() if info.is_own] == ["b"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=full_or_short(200, 60), deadline=None)
 @given(st.data())
 def test_damage_on_disk_is_a_sentence_on_load_and_never_breaks_the_list(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -22,6 +22,7 @@ from core.errors import DatasetError
 from core.settings import Settings
 from tests.data.bad_uploads import NPZ, or_sentence
 from tests.data.text_files import ROWS, separated
+from tests.soak.sizes import full_or_short
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_what_could_not_be_read_again_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(max_examples=300)
+@settings(max_examples=full_or_short(300, 100))
 @given(st.data())
 def test_damage_on_disk_is_a_sentence_on_load_and_never_breaks_the_list(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

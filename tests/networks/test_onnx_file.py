@@ -18,7 +18,7 @@ from core.networks.perceptron import PerceptronSpec
 from tests.adapter.classifiers import ARCHITECTURES, sample
 from tests.adapter.samples import assert_close
 
-QUICK = ("bert", "llama")
+QUICK = ("bert",)
 """Architectures that the whole suite exports; `make soak` exports all."""
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,8 +23,17 @@ SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
 PAGES = list(ENTRIES)
 
 
-def draw(page: str, /, **query: str) -> AppTest:
+@cache
+def registered() -> dict[str, Any]:
+    """The pages of the shell as ``AppTest`` knows them, once it has run the first one."""
     app = AppTest.from_file(str(SHELL), default_timeout=HANG).run()
+    return dict(app._registered_pages)
+
+
+def draw(page: str, /, **query: str) -> AppTest:
+    """Open a page by its address, without drawing the first page before it."""
+    app = AppTest.from_file(str(SHELL), default_timeout=HANG)
+    app._registered_pages = registered()
     for name, value in query.items():
         app.query_params[name] = value
     app.switch_page(script(page)).run()
@@ -52,6 +63,14 @@ def test_a_page_of_an_empty_lab_draws(opened: Lab, page: str) -> None:
 def test_a_page_of_a_lab_with_runs_draws(filled: Lab, page: str) -> None:
     app = draw(page)
     assert not app.error
+
+
+def test_pages_draw_one_after_another_in_one_session(filled: Lab) -> None:
+    app = AppTest.from_file(str(SHELL), default_timeout=HANG).run()
+    for page in (*PAGES[1:], PAGES[0]):
+        app.switch_page(script(page)).run()
+        assert not app.exception, (page, app.exception)
+        assert not app.error, page
 
 
 def test_home_does_the_whole_job(opened: Lab) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
 
 from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, zip_bytes
-from tests.data.uploaded import entry, zipped
+from tests.data.uploaded import Make, entry, zipped
 from tests.soak.nasty_uploads import declaring, dull, overlapping
-
-Make = Callable[[], bytes]
 
 Shapes = Mapping[str, tuple[str, list[int], int]]
 """Type, shape and number of bytes of each tensor."""

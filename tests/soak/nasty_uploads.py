@@ -6,15 +6,12 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
 from tests.data.bad_uploads import CSV, FOLDERS, LINE, PICTURES, X, Y, member
-from tests.data.uploaded import Entry, arrays, folders, noise, npy, npy_header, picture, zipped
-
-Make = Callable[[], bytes]
+from tests.data.uploaded import Entry, Make, arrays, folders, noise, npy, npy_header, picture, zipped
 
 SIDE = 4000
 """Side length in pixels of the largest image that is accepted."""

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,8 @@ from tests.conftest import BOTH, compared, finish, short
 from tests.data.bad_uploads import ALL, GOOD
 from tests.data.text_files import BAD as BAD_TEXTS
 from tests.data.text_files import GOOD as GOOD_TEXTS
-from tests.soak.nasty_adapters import Make, Nasty
+from tests.data.uploaded import Make
+from tests.soak.nasty_adapters import Nasty
 from tests.soak.nasty_uploads import NASTY_UPLOADS
 from tests.soak.sentences import faults_of
 from tests.soak.sizes import FULL, keep
@@ -56,6 +58,7 @@ LONG = (
     "two images of 4000 × 4000 doubles",
     "200 MB of doubles",
     "190,000 lines and a wrong one",
+    "190,000 lines and a lonely class",
     "text of four bytes a letter",
     "16 million commas",
     "a readme of 120 MB",
@@ -97,12 +100,13 @@ def sound(house: House) -> dict[str, bytes]:
 
 def bad(house: House) -> dict[str, Make]:
     """All bad inputs that are made by hand."""
-    known: dict[str, bytes] = {f"upload: {name}": content for name, (content, _) in ALL.items()}
-    known |= {f"table: {name}": content for name, (content, _) in BAD_TEXTS.items()}
-    known |= {f"adapter zip: {name}": content for name, (content, _) in BAD_ADAPTER_ZIPS.items()}
-    known |= {f"adapter tensors: {number}": peft_like(one) for number, (one, _) in enumerate(BAD_TENSORS)}
-    known |= {f"adapter settings: {number}": peft_like(config=one) for number, (one, _) in enumerate(BAD_CONFIGS)}
-    made: dict[str, Make] = {name: lambda content=content: content for name, content in known.items()}  # type: ignore[misc]
+    made: dict[str, Make] = {f"upload: {name}": make for name, (make, _) in ALL.items()}
+    made |= {f"table: {name}": make for name, (make, _) in BAD_TEXTS.items()}
+    made |= {f"adapter zip: {name}": make for name, (make, _) in BAD_ADAPTER_ZIPS.items()}
+    made |= {f"adapter tensors: {number}": partial(peft_like, one) for number, (one, _) in enumerate(BAD_TENSORS)}
+    made |= {
+        f"adapter settings: {number}": partial(peft_like, config=one) for number, (one, _) in enumerate(BAD_CONFIGS)
+    }
     made |= {f"nasty upload: {name}": make for name, make in NASTY_UPLOADS.items()}
     made |= {f"adapter: {name}": make for name, make in Nasty(house.entries).all().items()}
     return {name: make for name, make in made.items() if FULL or name.partition(": ")[2] not in LONG}

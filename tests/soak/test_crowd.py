@@ -38,7 +38,7 @@ need more than two cores: then the browsers are slow, not the server."""
 ALL_BROWSERS = BROWSERS == SESSIONS
 """If so, it takes minutes until all have opened, and there must still be runs in training."""
 
-SECONDS = full_or_short(120.0, 12.0)
+SECONDS = full_or_short(120.0, 8.0)
 
 SLOW = 90_000
 """Maximum milliseconds for a page on a busy machine; the actual time is reported."""
@@ -140,7 +140,7 @@ def busy(tmp_path: Path) -> Iterator[tuple[Process, str, Path]]:
     arms = [(rate.but(epochs=200 if ALL_BROWSERS else 50), lora) for rate, lora in BOTH]
     lab.fine_tune(base, TURNED, arms, seeds=range(100 if ALL_BROWSERS else full_or_short(20, 8)), name="crowd")
     lab.store.close()
-    server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": ""}, fresh=True)
+    server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": ""}, fresh=FULL)
     yield server, url, tmp_path
     stop_server(server)
 

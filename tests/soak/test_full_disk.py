@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,9 @@ SMALL_DISK = small_disk()
 KINDS = ["disk", "limit"] if SMALL_DISK else ["limit"]
 """A limit on file sizes works everywhere, a separate file system only where one can be mounted."""
 
-ON_TEXTS = [(kind, "texts") for kind in KINDS]
-CASES = [*((kind, "digits") for kind in KINDS), *full_or_short(ON_TEXTS, ON_TEXTS[:1])]
-"""What is full, and what is trained meanwhile."""
+ALL = list(product(KINDS, ("texts", "digits")))
+CASES = full_or_short(ALL, [ALL[0], ALL[-1]])
+"""What is full, and what is trained meanwhile; in a short run, each of both once."""
 
 
 @pytest.mark.parametrize(("kind", "data"), CASES)

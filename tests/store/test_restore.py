@@ -179,7 +179,7 @@ def test_a_folder_that_says_nothing_goes_to_the_strays_and_a_damaged_copy_is_fou
 def test_a_killed_run_whose_store_is_lost_goes_on_from_its_checkpoint_bit_for_bit(
     opened: Opener, settings: Settings
 ) -> None:
-    spec = LONG.but(optim=LONG.optim.but(epochs=80))
+    spec = LONG.but(optim=LONG.optim.but(epochs=60))
     with lab_process(settings.home, [spec], threads=1, checkpoint_seconds=0.05) as (process, (id,)):
         reader = Lab(settings)
         wait_until(lambda: reader.store.checkpoint(id) is not None and reader.run(id).step > 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from xml.etree import ElementTree
 
 import pytest
@@ -18,6 +19,7 @@ from core.methods.parameters import count_parameters
 from core.networks.library.known import KNOWN
 from core.study.learn.architectures import CONFIGS, adapted, alt_text, kinds_table, known_architectures
 from pages.learn.network_drawing import network_drawing
+from tests.conftest import some_of
 from tests.study.transformers_changed import tiny_spec
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -43,9 +45,14 @@ def test_every_known_network_can_be_drawn_and_has_its_published_size(name):
 
 # PEFT asks transformers for what that calls otherwise now.
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
-@names
-@pytest.mark.parametrize("method", [LoRASpec, DoRASpec])
-def test_each_choice_of_layers_trains_what_peft_trains(name, method):
+@pytest.mark.parametrize(
+    ("method", "name"),
+    some_of(
+        product((LoRASpec, DoRASpec), [known.name for known in KNOWN]),
+        lambda method, name: method is LoRASpec or name == "minilm",
+    ),
+)
+def test_each_choice_of_layers_trains_what_peft_trains(method, name):
     spec = known_architectures()[name]
     choices = target_choices(spec)
     for chosen in choices.groups:

