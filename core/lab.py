@@ -91,7 +91,7 @@ class Lab(Launcher):
         self.origins = Origins(self.store, self.artifacts, self.networks)
         self.exports = Exports(settings, self.store, self.artifacts, self.catalog, self.tasks)
         self.usage = DiskUsage(settings, self.store, self.tasks)
-        self.estimates = Estimates(settings, self.store, self.tasks)
+        self.estimates = Estimates(settings, self.store, self.tasks, machines=lambda: self.executors.current.machines())
         self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from core.data.tasks import Tasks
@@ -45,15 +45,24 @@ class Estimates:
     :meth:`wait` waits.
     """
 
-    def __init__(self, settings: Settings, store: Store, tasks: Tasks, calibrator: Calibrator | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        tasks: Tasks,
+        calibrator: Calibrator | None = None,
+        machines: Callable[[], int] = lambda: 1,
+    ) -> None:
         """Args:
         settings: limits on banks, and the number of threads.
         store: the runs that were trained.
         tasks: sizes of tasks.
         calibrator: measures what was never trained; by default, while no run of the store trains or is queued.
+        machines: how many banks are trained at once without sharing cores.
         """
         self._settings, self._store, self._tasks = settings, store, tasks
         self._calibrator = calibrator or Calibrator(lambda: bool(store.runs(states=WAITING, limit=1)))
+        self._machines = machines
         self._lock = threading.Lock()
         self._records: tuple[object, list[Record]] = (None, [])
 
@@ -69,7 +78,8 @@ class Estimates:
     def whole(self, specs: Sequence[RunSpec]) -> Forecast:
         """From the start to the end of all these runs, in the banks that they will be trained in.
 
-        Includes evaluation and files. Banks add up, also with several workers, which share the cores.
+        Includes evaluation and files. Banks add up, also with several workers, which share the cores; the machines of
+        a cluster share the work, and are expected to be as fast as this one.
 
         Args:
             specs: the runs, and the bases that must be trained before them.
@@ -77,7 +87,8 @@ class Estimates:
         Raises:
             LabError: a task's data is missing, the machine lacks the device, or adapters do not fit the network.
         """
-        return total(self._bank([specs[k] for k in bank]).wall for bank in packed(specs, self._tasks, self._settings))
+        banks = [self._bank([specs[k] for k in bank]) for bank in packed(specs, self._tasks, self._settings)]
+        return total(bank.wall for bank in banks).spread_over(min(self._machines(), max(1, len(banks))))
 
     def wait(self, specs: Sequence[RunSpec], seconds: float) -> Forecast:
         """The forecast of :meth:`whole`, after waiting until its time is known, ``seconds`` at most.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 MAX_WIDTH = 2.7
@@ -46,6 +46,12 @@ class Forecast:
         if self.seconds_low is None or self.seconds_high is None:
             return None
         return math.sqrt(self.seconds_low * self.seconds_high)
+
+    def spread_over(self, machines: int) -> Forecast:
+        """The time that remains where several machines share the work."""
+        if self.seconds_low is None or self.seconds_high is None:
+            return self
+        return replace(self, seconds_low=self.seconds_low / machines, seconds_high=self.seconds_high / machines)
 
     def to_line(self) -> str:
         """A line for the log of a run, which :meth:`from_line` reads."""

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.engine.configuration import Configuration
 from core.engine.executors import EXECUTORS
 from core.engine.jobs.executor import JobPlace, Node
 from core.engine.jobs.in_thread import ThreadExecutor
 from core.errors import ExecutorError
 from core.lab import Lab, close_lab, open_lab
+from core.methods.full import FullSpec
+from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from pages.runs.cluster import CHOICE
-from tests.conftest import DIGITS, finish, short
+from tests.conftest import DIGITS, HANG, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 
 
@@ -28,6 +31,9 @@ class Moon(ThreadExecutor):
     def open(self) -> None:
         if self.missing:
             raise ExecutorError(self.missing)
+
+    def machines(self) -> int:
+        return 2
 
     def problem(self) -> str | None:
         return "The moon has *set*."
@@ -63,6 +69,20 @@ def test_nodes_and_what_trains_on_them_are_shown_and_the_choice_counts(beside: L
     choose(app, "moon")
     assert beside.executors.name == "moon"
     assert [warning.value for warning in app.warning] == [r"The moon has \*set\*."]
+
+
+def test_two_machines_are_expected_to_take_half_the_time(beside: Lab) -> None:
+    base = beside.bases()[0]
+    arms = [(short(epochs=50), FullSpec()), (short(epochs=50), LoRASpec.of())]
+    specs = beside.planned(Configuration.on(base.spec, TURNED, arms, [0, 1]), base).specs
+    here = beside.estimates.wait(specs, HANG)
+    beside.executors.choose("moon")
+    there = beside.estimates.whole(specs)
+    assert here.seconds is not None
+    assert there.seconds == pytest.approx(here.seconds / 2)
+    one = beside.estimates.whole(specs[:1])  # a single bank is on one machine
+    beside.executors.choose("threads")
+    assert one == beside.estimates.whole(specs[:1])
 
 
 def test_what_is_not_installed_is_a_sentence_and_changes_nothing(beside: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

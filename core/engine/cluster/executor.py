@@ -56,6 +56,9 @@ class RayExecutor(Executor):
         each = (min(node.cpus // cpus, node.gpus if gpus else node.cpus) for node in self.nodes())
         return min(sum(each), connection.room // cpus)
 
+    def machines(self) -> int:
+        return max(1, self.places(1))
+
     def problem(self) -> str | None:
         connection = self._connection
         if connection.problem is None and connection.is_silent:

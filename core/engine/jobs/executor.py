@@ -89,6 +89,10 @@ class Executor(ABC):
         """
         return workers
 
+    def machines(self) -> int:
+        """How many jobs can run at once that do not share cores, at least 1: by so much several end earlier."""
+        return 1
+
     def problem(self) -> str | None:
         """Why no job can be started now, in one sentence; None if one can."""
         return None
