@@ -210,6 +210,11 @@ class Lab(Launcher):
         self.store.ask_stop(*ids, owner=self.owner)
         self.workers.wake()
 
+    def train_on(self, executor: str) -> None:
+        """Have the next jobs run on another executor; see :meth:`core.engine.executors.Executors.choose`."""
+        self.executors.choose(executor)
+        self.workers.wake()
+
     def resume(self, ids: Sequence[str] | None = None) -> int:
         """Resume all interrupted runs, or those among ``ids``, from their checkpoints or else from their first steps.
 

@@ -55,11 +55,10 @@ def _cluster(lab: Lab) -> None:
 
 def _choose(lab: Lab) -> None:
     try:
-        lab.executors.choose(st.session_state[CHOICE])
+        lab.train_on(st.session_state[CHOICE])
         st.session_state.pop(PROBLEM, None)
     except LabError as error:
         st.session_state[PROBLEM] = str(error)
-    lab.workers.wake()
 
 
 def _table(nodes: Sequence[Node], places: Sequence[JobPlace]) -> pd.DataFrame:
