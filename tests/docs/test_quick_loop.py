@@ -25,3 +25,9 @@ def test_the_soak_runs_every_module_that_has_a_full_size() -> None:
     modules = [path for path in TESTS.rglob("test_*.py") if HAS_FULL_SIZE.search(path.read_text())]
     outside = [path.relative_to(TESTS).as_posix() for path in modules if path.parent.name not in ("soak", "docs")]
     assert sorted(re.findall(r"\S+\.py", listed[0])) == sorted(outside)
+
+
+def test_no_two_modules_of_tests_have_one_name() -> None:
+    # Forked processes and pickles find a module by its name, and would find the other one.
+    names = [path.name for path in TESTS.rglob("test_*.py")]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
