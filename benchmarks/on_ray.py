@@ -84,15 +84,15 @@ def ended(lab: Lab, ids: Sequence[str]) -> None:
     until(lambda: not any(run.is_live for run in lab.runs_of(ids)))
 
 
-def sweep(lab: Lab, base: Run, epochs: int, round: int) -> float:
-    """Seconds from Start to the last result; every round has seeds of its own."""
+def sweep(lab: Lab, base: Run, epochs: int, turn: int) -> float:
+    """Seconds from Start to the last result; every turn has seeds of its own."""
     _, task = preset_tasks("rotation-45", "mnist", lab.catalog)
     arms = [
         (OptimSpec.of(epochs=epochs, learning_rate=rate), LoRASpec.of(rank=rank)) for rank in RANKS for rate in RATES
     ]
     arms += [(OptimSpec.of(epochs=epochs, learning_rate=rate), FullSpec()) for rate in RATES]
     start = time.perf_counter()
-    runs = lab.fine_tune(base, task, arms, [100 * round + seed for seed in SEEDS]).runs
+    runs = lab.fine_tune(base, task, arms, [100 * turn + seed for seed in SEEDS]).runs
     ended(lab, runs)
     causes = {run.cause for run in lab.runs_of(runs) if run.state != "finished"}
     if causes:
@@ -117,19 +117,19 @@ def main() -> None:
         base = lab.run(base.id)
         lab.executors.choose("ray")
         until(lambda: lab.workers.places > 0)
-        for round in range(options.rounds):
-            for name in ("threads", "ray") if round % 2 == 0 else ("ray", "threads"):
+        for turn in range(options.rounds):
+            for name in ("threads", "ray") if turn % 2 == 0 else ("ray", "threads"):
                 lab.executors.choose(name)
                 # A cluster is warm once a process of it has trained something.
-                warm = lab.fine_tune(base, task, [(optim, LoRASpec.of(rank=1))], [1000 + 10 * round + len(name)]).runs
+                warm = lab.fine_tune(base, task, [(optim, LoRASpec.of(rank=1))], [1000 + 10 * turn + len(name)]).runs
                 ended(lab, warm)
                 counts, before = (CountingRayExecutor.jobs, CountingRayExecutor.messages), cpu_seconds()
-                seconds[name].append(sweep(lab, base, options.epochs, 2 * round + (name == "ray")))
+                seconds[name].append(sweep(lab, base, options.epochs, 2 * turn + (name == "ray")))
                 if name == "ray":
                     cpu = cpu_seconds() - before
                     jobs = CountingRayExecutor.jobs - counts[0]
                     messages = CountingRayExecutor.messages - counts[1]
-                print(name, round, f"{seconds[name][-1]:.1f} s", flush=True)
+                print(name, turn, f"{seconds[name][-1]:.1f} s", flush=True)
     ratios = [there / here for here, there in zip(seconds["threads"], seconds["ray"], strict=True)]
     extra = median(seconds["ray"]) - median(seconds["threads"])
     last = seconds["ray"][-1]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from core.engine.cluster.executor import RayExecutor
 from core.engine.recipe import weights_digest
 from core.errors import SpecError
 from core.lab import Lab
@@ -23,9 +22,11 @@ from core.settings import Settings
 from core.store.record import Run
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
 from tests.engine.ray_cluster import RayCluster
+from tests.soak.sizes import full_or_short
 from tests.text_home import PETS, bring_tiny
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
+LONG_RUN = RunSpec.of(task=TURNED, source=DIGITS, base="r-base", method=LoRASpec.of(), optim=short(epochs=200))
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +37,16 @@ def cluster() -> Iterator[RayCluster]:
     cluster.close()
 
 
+def on_cluster(home: Path) -> Settings:
+    """Settings of a lab that trains on the cluster of ``RAY_ADDRESS``."""
+    return Settings(home, threads=1, checkpoint_seconds=0.05, executor="ray")
+
+
 @pytest.fixture
-def settings(settings: Settings, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(tmp_path: Path, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of a lab that has trained nothing yet."""
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    return replace(settings, threads=1, checkpoint_seconds=0.05, executor="ray")
+    return on_cluster(tmp_path / "home")
 
 
 def opened(settings: Settings, places: int = 2) -> Lab:
@@ -60,30 +67,45 @@ def by_spec(lab: Lab, runs: list[Run]) -> dict[tuple[str, int], str | None]:
     return {(run.spec.label, run.spec.seed): weights(lab, run) for run in runs}
 
 
-def test_runs_on_nodes_come_to_the_bits_of_threads(settings: Settings, tmp_path: Path) -> None:
-    found = []
-    for where in (settings, replace(settings, home=settings.home.with_name("other"), executor="threads")):
-        lab = opened(where, 2 if where is settings else 1)
-        base = finish(lab, lab.launch(PRETRAIN).id)[0]
-        network = bring_tiny(lab, tmp_path / f"tiny-{where.executor}")
-        texts = RunSpec.of(method=LoRASpec.of(rank=2), network=network, task=PETS, optim=short(batch_size=16))
-        runs = [lab.launch(texts)]
-        for method in (FullSpec(), LoRASpec.of()):
-            runs += lab.runs_of(lab.fine_tune(base, TURNED, [(short(), method)], [0]).runs)
-        runs = finish(lab, *(run.id for run in runs))
-        assert [(run.state, run.cause) for run in runs] == [("finished", None)] * 3
-        assert all(lab.artifacts.verify(run.id).certified for run in runs if run.spec.adapter)
-        found.append(by_spec(lab, [base, *runs]))
-        lab.close()
-    assert found[0] == found[1]
+@pytest.fixture(scope="module")
+def lab(cluster: RayCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab of several tests: what has trained one job on a node is kept for the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", cluster.address)
+        lab = opened(on_cluster(tmp_path_factory.mktemp("cluster") / "home"))
+    yield lab
+    lab.close()
 
 
-def test_a_run_on_a_node_is_seen_stopped_and_resumed(settings: Settings) -> None:
-    lab = opened(settings)
+@pytest.fixture(scope="module")
+def base(lab: Lab) -> Run:
+    """A base that was trained on a node."""
+    return finish(lab, lab.launch(PRETRAIN).id)[0]
+
+
+def alone(lab: Lab, base: Run, folder: Path) -> list[Run]:
+    """Single runs of each method from a base, and of a network and texts that somebody has brought."""
+    network = bring_tiny(lab, folder)
+    runs = [lab.launch(RunSpec.of(method=LoRASpec.of(rank=2), network=network, task=PETS, optim=short(batch_size=16)))]
+    for method in (FullSpec(), LoRASpec.of()):
+        runs += lab.runs_of(lab.fine_tune(base, TURNED, [(short(), method)], [0]).runs)
+    runs = finish(lab, *(run.id for run in runs))
+    assert [(run.state, run.cause) for run in runs] == [("finished", None)] * 3
+    assert all(lab.artifacts.verify(run.id).certified for run in runs if run.spec.adapter)
+    return [base, *runs]
+
+
+def test_runs_on_nodes_come_to_the_bits_of_threads(lab: Lab, base: Run, tmp_path: Path) -> None:
+    there = by_spec(lab, alone(lab, base, tmp_path / "there"))
+    threads = opened(replace(lab.settings, home=tmp_path / "home", executor="threads"), 1)
+    here = by_spec(threads, alone(threads, finish(threads, threads.launch(PRETRAIN).id)[0], tmp_path / "here"))
+    threads.close()
+    assert here == there
+
+
+def test_a_run_on_a_node_is_seen_and_stopped(lab: Lab, base: Run) -> None:
     executor = lab.executors.current
-    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    spec = RunSpec.of(task=TURNED, source=DIGITS, base=base, method=LoRASpec.of(), optim=short(epochs=200))
-    id = lab.launch(spec).id
+    id = lab.launch(LONG_RUN.but(base=base.id)).id
     wait_until(lambda: lab.run(id).step > 0)
     (place,) = executor.running()
     assert place.runs == (id,)
@@ -94,29 +116,32 @@ def test_a_run_on_a_node_is_seen_stopped_and_resumed(settings: Settings) -> None
     assert 0 < stopped.step < stopped.steps
     assert lab.artifacts.verify(id).certified
 
-    left = lab.launch(spec.but(optim=short(epochs=60))).id
-    wait_until(lambda: lab.store.checkpoint(left) is not None)
-    lab.close()
-    lab = opened(settings)
-    assert lab.run(left).state == "interrupted"
-    lab.resume([left])
-    (run,) = finish(lab, left)
-    assert run.resumed_step > 0
-    assert lab.curve(left).step.tolist() == list(range(1, run.steps + 1))
-    (untouched,) = finish(lab, lab.launch(run.spec).id)
-    assert weights(lab, untouched) == weights(lab, run)
-    lab.close()
 
-
-def test_other_versions_on_a_node_are_one_sentence(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RayExecutor, "versions", {"torch": "1.0"})
-    lab = opened(settings)
-    (run,) = finish(lab, lab.launch(PRETRAIN).id)
+def test_other_versions_on_a_node_are_one_sentence(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(vars(lab.executors.current), "versions", {"torch": "1.0"})
+    (run,) = finish(lab, lab.launch(PRETRAIN.but(seed=1)).id)
     assert run.state == "interrupted"
     assert run.cause is not None
     assert run.cause.startswith("A node of the cluster has torch 2.")
     assert run.cause.endswith("and this machine has 1.0: install the same version on both.")
+
+
+def test_a_run_that_a_lab_left_goes_on_to_the_last_bit(
+    lab: Lab, base: Run, cluster: RayCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    left = lab.launch(LONG_RUN.but(base=base.id, optim=short(epochs=60))).id
+    wait_until(lambda: lab.store.checkpoint(left) is not None)
     lab.close()
+    again = opened(lab.settings)
+    assert again.run(left).state == "interrupted"
+    again.resume([left])
+    (run,) = finish(again, left)
+    assert run.resumed_step > 0
+    assert again.curve(left).step.tolist() == list(range(1, run.steps + 1))
+    (untouched,) = finish(again, again.launch(run.spec).id)
+    assert weights(again, untouched) == weights(again, run)
+    again.close()
 
 
 LAB = """
@@ -128,12 +153,13 @@ keep_training(Path(sys.argv[1]))
 
 ARMS = [*BOTH, *((short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 2) for rate in (0.001, 0.002, 0.003))]
 LONG = [(optim.but(epochs=20), method) for optim, method in ARMS]
+SEEDS = full_or_short(5, 2)
+"""A sweep of 40 runs, or of 16."""
 
 
 def keep_training(home: Path) -> None:
-    """Open a lab, queue a sweep of 40 runs, and wait for a signal."""
-    lab = opened(Settings(home, threads=1, checkpoint_seconds=0.05, executor="ray"))
-    compared(lab, "rotation-45", "digits", None, short(), LONG, range(5))
+    """Open a lab, queue a sweep, and wait for a signal."""
+    compared(opened(on_cluster(home)), "rotation-45", "digits", None, short(), LONG, range(SEEDS))
     signal.pause()
 
 
@@ -148,7 +174,7 @@ def test_a_sweep_outlives_a_killed_node_a_killed_lab_and_a_stop(settings: Settin
     stopped = next(run for run in sweep() if run.state == "running" and run.step > 20)
     watching.stop(stopped.id)
     cluster.kill(1)
-    wait_until(lambda: sum(run.state == "finished" for run in sweep()) >= 5)
+    wait_until(lambda: sum(run.state == "finished" for run in sweep()) >= SEEDS)
     first.kill()
     first.wait()
     done = {run.id: weights(watching, run) for run in sweep() if run.state == "finished"}
@@ -158,10 +184,10 @@ def test_a_sweep_outlives_a_killed_node_a_killed_lab_and_a_stop(settings: Settin
     lab = opened(settings)
     lab.resume()
     runs = finish(lab, *(run.id for run in lab.members(lab.experiments()[0])))
-    assert len(runs) == 40
+    assert len(runs) == 8 * SEEDS
     assert {run.id: run.cause for run in runs if run.state not in ("finished", "stopped")} == {}
     assert [run.id for run in runs if run.state == "stopped"] == [stopped.id]
-    assert len({(run.spec.arm, run.spec.seed) for run in runs}) == 40
+    assert len({(run.spec.arm, run.spec.seed) for run in runs}) == 8 * SEEDS
     for run in runs:
         assert lab.curve(run.id).step.tolist() == list(range(1, run.step + 1))
         assert not run.spec.adapter or lab.artifacts.verify(run.id).certified

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import parser
+from core.cli import compare
 from core.cli.compare import launch
 from core.data.sources.definitions import Definitions
 from core.data.sources.digits import Digits
@@ -55,8 +56,9 @@ OF_TEXTS = [
 
 
 @pytest.fixture
-def waiting(tmp_path):
-    """A lab that queues and never trains."""
+def waiting(tmp_path, monkeypatch):
+    """A lab that queues and never trains, and does not time what it queues before."""
+    monkeypatch.setattr(compare, "TIMING_SECONDS", 0.0)
     lab = Lab(Settings(home=tmp_path / "home", max_waiting=2000))
     yield lab
     lab.store.close()
