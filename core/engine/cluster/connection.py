@@ -51,7 +51,6 @@ class Connection:
         self._count = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="ray", daemon=True)
-        self._changed = threading.Event()
 
     def open(self) -> None:
         """Join the cluster, in the background. Raises: ExecutorError: Ray is not installed."""
@@ -71,10 +70,6 @@ class Connection:
             self._thread.join(timeout)
         if self._process and self._process.poll() is None:
             self._process.kill()
-
-    def wait(self, timeout: float) -> None:
-        """Wait until the first attempt to join has come to something, ``timeout`` seconds at most."""
-        self._changed.wait(timeout)
 
     @property
     def is_silent(self) -> bool:
@@ -160,10 +155,8 @@ class Connection:
                         joined, self.problem, self._heard = True, None, time.monotonic()
                     case ("refused", cause):
                         self.problem = f"{self._cluster} cannot be joined ({cause})."
-                        self._changed.set()
                     case ("nodes", nodes, room):
                         self.nodes, self.room, self._heard = nodes, room, time.monotonic()
-                        self._changed.set()
                     case (_, number, *_):
                         if heard := self._jobs.get(number):
                             heard.put(frame)
