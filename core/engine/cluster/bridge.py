@@ -60,10 +60,14 @@ class Host:
     """An actor of Ray: :class:`core.engine.cluster.host.JobHost`, which only nodes import."""
 
     def __init__(self) -> None:
-        self._host = importlib.import_module(HOST).JobHost()
+        self._host: Any = None
 
     def call(self, name: str, *args: Any) -> Any:
-        """Call a method of the host."""
+        """Call a method of the host, which the first call makes: what a node lacks is an error of that call, and not
+        the end of the actor, which would look like a lost node.
+        """
+        if self._host is None:
+            self._host = importlib.import_module(HOST).JobHost()
         return getattr(self._host, name)(*args)
 
     def place(self) -> str:
@@ -190,8 +194,7 @@ class Bridge:
         """An actor on a node that has room, with the same versions; None once nobody waits for it any more."""
         self._end_idle(0.0, but=size)
         while True:
-            with self._borrowing:
-                known = self._idle.pop()[2] if self._idle else None
+            known = self._borrowed(size)
             actor = known or self._new(size)
             try:
                 asked = actor.place.remote()
@@ -214,6 +217,15 @@ class Bridge:
                         f"{wanted}: install the same version on both."
                     )
             return actor
+
+    def _borrowed(self, size: tuple[int, int]) -> Any:
+        """An idle actor of a size; None if there is none."""
+        with self._borrowing:
+            for one in self._idle:
+                if one[1] == size:
+                    self._idle.remove(one)
+                    return one[2]
+        return None
 
     def _new(self, size: tuple[int, int]) -> Any:
         cpus, gpus = size
