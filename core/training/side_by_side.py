@@ -25,10 +25,10 @@ def side_by_side(
     look: Callable[[], None] = lambda: None,
     pool: ThreadPoolExecutor | None = None,
 ) -> list[Found]:
-    """Do some work for every item; on one thread, the caller's.
+    """Do some work for every item: on one thread it is the caller's, on several each computes on one core.
 
     A product of the size of a batch gains little from a second thread; two products at once on one thread each gain
-    more, and each has the bits that it has alone.
+    more, and each has the bits that it has alone. So a single item has one core too.
 
     Args:
         work: called with each item, on any thread.
@@ -42,7 +42,7 @@ def side_by_side(
     Returns:
         What the work gave for each item, in their order.
     """
-    if threads == 1 or len(items) < 2:
+    if threads == 1:
         found = []
         for item in items:
             look()
