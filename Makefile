@@ -10,6 +10,9 @@ FULL := $(addprefix tests/, \
 	engine/test_ray.py networks/library/test_packages.py networks/test_onnx_file.py \
 	study/test_counting.py study/test_language_models.py training/test_peft_parity.py)
 
+# Tests start some hundred processes, each of which would compile all modules again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: run check quick test suite soak lint browser bench forecasts reports clean
 
 run: $(VENV)/.runtime  ## the dashboard, at http://localhost:8501

@@ -6,7 +6,7 @@ import os
 import pickle
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -62,7 +62,7 @@ hypothesis_settings.load_profile("patient")
 
 
 TESTS = Path(__file__).parent
-SLOW = [
+SLOW = (
     *("adapter/test_transformers.py", "networks/test_pretrained.py", "networks/test_onnx_file.py", "test_cli_jobs.py"),
     *("data/test_bad_uploads.py", "data/test_upload.py", "data/test_bad_texts.py", "data/test_texts.py"),
     *("study/test_claims.py", "study/test_compare.py", "study/test_report.py", "study/test_verdict.py"),
@@ -94,16 +94,16 @@ SLOW = [
     "training/test_random_numbers.py",
     *("web/test_connections.py", "web/test_every_door.py", "web/test_login.py", "web/test_start.py"),
     "web/test_token.py",
-]
+)
 """Modules and folders that `make check` leaves out: over 5 s of CPU time, or waiting for processes or the clock."""
 
 
-FIRST = [
+FIRST = (
     *("browser/test_accessibility.py", "browser/test_journey.py", "browser/test_first_press.py"),
     *("engine/test_ray.py", "networks/test_new_family.py", "engine/test_watchdog.py", "pages/test_pages.py", "soak"),
     *("training/test_peft_parity.py", "test_cli.py", "pages/test_runs_page.py", "browser", "store/test_restore.py"),
     *("networks/library/test_packages.py", "engine", "pages", "test_cli_grow.py", "test_lab.py", "networks/library"),
-]
+)
 """Modules and folders that take longest, in the order in which they begin, so that none is left over at the end."""
 
 
@@ -111,11 +111,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Put first what takes longest, and mark what is slow; leave out, and say so, what needs MNIST at full size if
     LORA_LAB_DATA does not name it, and what takes minutes if this is no run of `make soak`.
     """
-    first = [TESTS / name for name in FIRST]
-    items.sort(key=lambda item: next((n for n, path in enumerate(first) if item.path.is_relative_to(path)), len(first)))
-    slow = [TESTS / name for name in SLOW]
+    items.sort(key=lambda item: _place(item.path, FIRST))
     for item in items:
-        if any(item.path.is_relative_to(path) for path in slow):
+        if _place(item.path, SLOW) < len(SLOW):
             item.add_marker(pytest.mark.slow)
     wanted = {"full_size": os.environ.get("LORA_LAB_DATA"), "minutes": os.environ.get("LORA_LAB_SOAK") == "full"}
     counts: dict[str, int] = {}
@@ -126,6 +124,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             items[:] = [item for item in items if item not in left_out]
             counts[mark] = len(left_out)
     config.stash[LEFT_OUT] = counts
+
+
+@cache
+def _place(module: Path, names: Sequence[str]) -> int:
+    """Index of the first name that is this module or a folder around it; the number of names if there is none."""
+    return next((n for n, name in enumerate(names) if module.is_relative_to(TESTS / name)), len(names))
 
 
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
