@@ -168,7 +168,7 @@ class OnnxFormat(Format):
 
     name = "onnx"
     title = "ONNX, for other runtimes"
-    line = "One file for onnxruntime and others, in browsers, phones and servers without Python."
+    line = "One file for onnxruntime and others, in browsers, on phones and on servers without Python."
     file = ONNX
     media_type = "application/octet-stream"
 

@@ -52,14 +52,14 @@ def experiment_name(specs: Iterable[RunSpec]) -> str:
 def _what_is_new(spec: RunSpec) -> str:
     """Source and target, as in ``Digits → rotated 45°``: of the target only what is not so in the source.
 
-    Before them the network, where somebody brought one; a network that is fine-tuned as it is has no source, as in
-    ``minilm → Definitions``.
+    Before them the network, where somebody brought one, without its owner at Hugging Face; a network that is
+    fine-tuned as it is has no source, as in ``minilm → Definitions``.
     """
     source, target = spec.source or spec.task, spec.task
     old, new = changes_of(source), changes_of(target)
     start = ", ".join([_title(source.dataset), *old])
     if spec.network.brought is not None:
-        start = f"{spec.network.sizes} → {start}"
+        start = f"{spec.network.sizes.rpartition('/')[2]} → {start}"
     if spec.is_direct:
         return start
     if target.dataset != source.dataset:

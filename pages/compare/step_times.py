@@ -26,7 +26,7 @@ def step_times(lab: Lab, arms: Sequence[Arm]) -> None:
     st.markdown("**Time of one step under the same conditions**")
     st.caption(
         "Times of stored runs are no comparison of methods: runs of one bank share their time, and others may have "
-        "trained beside. This times one step of each method, alternately and alone, here and in plain PyTorch."
+        "trained beside them. This times one step of each method, alternately and alone, here and in plain PyTorch."
     )
     progress = lab.timer.progress(spec)
     measuring = progress is not None and not progress.ended

@@ -95,7 +95,7 @@ def keep_networks(lab: Lab, specs: Sequence[RunSpec]) -> bool:
     if size < MUCH_SPACE:
         return False
     return st.toggle(
-        f"Keep only the networks of chosen settings, of {bytes_text(size)} in all",
+        f"Keep only the networks of chosen settings; all take {bytes_text(size)}",
         key="finetune-trim",
         persist_state="session",
         help="A run that trains the whole network stores it. Once all runs have ended, the networks of settings that "

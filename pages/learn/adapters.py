@@ -26,8 +26,8 @@ def where_adapters_go(lab: Lab) -> None:
         "A transformer is a stack of equal blocks. In each block, **attention** lets every token look at the others: "
         "it has linear layers for queries, keys, values and its output. The **feed-forward** part then works on each "
         "token alone, with two or three wider layers. An adapter can stand beside any of them: beside all, it can "
-        "change most; beside those of attention alone, it is smaller. The classifier on top is new, so every method "
-        "trains it whole."
+        "change most; beside those of attention alone, it is smaller. The classifier at the end is new, so every "
+        "method trains it whole."
     )
     networks = _networks(lab)
     name = st.selectbox("Network", list(networks), key="learn_network", bind="query-params")

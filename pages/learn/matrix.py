@@ -54,7 +54,7 @@ def two_ways() -> None:
     if diagram.has_widened_strips(*shape):
         st.caption("Areas are to scale, except for the strips, which would be too thin to see at this rank.")
     else:
-        st.caption("Areas are to scale: equal areas hold equally many numbers.")
+        st.caption("Areas are to scale: equal areas hold the same count of numbers.")
     st.markdown(
         "Why should such a restricted change be enough? Pretraining needed the full matrix. A new task mostly reuses "
         "what the base has learnt and shifts it in a few directions, and $AB$ can express $r$ directions. This is a "
@@ -102,7 +102,7 @@ def counting(count: LayerCount) -> None:
             icon=":material/balance:",
         )
     st.markdown(
-        r"Both train equally many numbers if $r = \frac{\text{in} \cdot \text{out}}{\text{in} + \text{out}}$, here "
+        r"The two counts are equal at $r = \frac{\text{in} \cdot \text{out}}{\text{in} + \text{out}}$, here "
         f"{exact(count.break_even)}; for a square matrix, half its side. Below that rank, LoRA trains fewer "
         "numbers. Its count grows with the sides of the matrix instead of its area, so larger layers save more."
     )

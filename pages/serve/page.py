@@ -32,7 +32,7 @@ def examples(adapters: list[ServedAdapter]) -> None:
         st.code(python(address, names, first.reads), language=None, wrap_lines=True)
     st.caption(
         f"A request has at most {count_text(MAX_ROWS)} rows, all on one base. A row whose adapter is null gets the "
-        "answer of the base alone; where no row has one, name the base beside the rows. A server that requires a token "
+        "answer of the base alone; where no row has one, the request names the base. A server that requires a token "
         "expects it in a header, `Authorization: Bearer TOKEN`. `python -m core serve --home HOME --port PORT` serves "
         "without the pages."
     )
@@ -66,7 +66,7 @@ def _latency(found: Statistics) -> str:
 
 st.title("Serve")
 st.markdown(
-    "One base in memory, many small adapters beside it: each row of a request may have another adapter. The base "
+    "One base in memory, many small adapters beside it: each row of a request may name a different adapter. The base "
     "computes all rows at once, and each adapter adds its part. Rows are images or texts, as their base reads."
 )
 known = lab.predictor.adapters()

@@ -13,7 +13,7 @@ from core.store.record import Curve, Run
 from core.study.arms.arm import arm_order, labels_of
 from core.study.figures.live import HEIGHT, LiveArm, live_accuracy, live_loss
 from core.study.figures.palette import colour_of
-from core.wording.numbers import count_text, left_text
+from core.wording.numbers import NOTHING, count_text, left_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
 from pages.shared.pickers import state_badge
@@ -94,8 +94,7 @@ def _head(lab: Lab, runs: list[Run], key: str, title: str) -> None:
     live = [run for run in runs if run.is_live]
     words = state_text(runs)
     if live:
-        left = lab.estimates.remaining(live)
-        words += f" · {left_text(left.seconds_low, left.seconds_high)}"
+        words += f" · {_time_left(lab, live)}"
     with st.container(horizontal=True, vertical_alignment="center"):
         if title:
             st.markdown(f"**{literal(title)}**", width="content")
@@ -115,6 +114,14 @@ def _head(lab: Lab, runs: list[Run], key: str, title: str) -> None:
     if live:
         # Runs that failed or were stopped count only with the steps that they took.
         st.progress(sum(map(_share, runs)) / len(runs))
+
+
+def _time_left(lab: Lab, live: Sequence[Run]) -> str:
+    """When live runs will have ended; forecasts are of training, and measuring on many test texts takes long, too."""
+    if all(run.state == "running" and run.progress >= 1 for run in live):
+        return "trained, being measured on the test part"
+    left = lab.estimates.remaining(live)
+    return left_text(left.seconds_low, left.seconds_high)
 
 
 def _dismiss(key: str) -> None:
@@ -181,6 +188,7 @@ def _table(runs: list[Run], arms: list[LiveArm], labels: dict[str, str], key: st
         hide_index=True,
         height=min(MAX_TABLE, 36 * (len(table) + 1)),
         key=f"{key}-arms",
+        placeholder=NOTHING,
         alt="Every setting with its progress, its validation accuracy so far and the states of its runs",
         column_config={
             "Progress": column.ProgressColumn(format="%.0f %%", max_value=100, width="small"),

@@ -60,7 +60,7 @@ def base_text(base: Run | NetworkSpec) -> str:
 
 def base_facts(run: Run) -> str:
     """Return accuracy, epochs and id of a base in one line, without its task."""
-    accuracy = percent(run.result.accuracy) if run.result else run.state
+    accuracy = f"accuracy {percent(run.result.accuracy)}" if run.result else run.state
     epochs = run.spec.optim.epochs
     return f"{accuracy} · {epochs} epoch{'' if epochs == 1 else 's'} · {run.id}"
 

@@ -45,7 +45,7 @@ def strengths_of(chosen: Chosen) -> dict[str, float]:
     if not adapted:
         return found
     with st.expander("Strength of each adapter", icon=":material/tune:"):
-        st.caption("Alpha scales what an adapter adds: 0 leaves the base, and the first value is that of the training.")
+        st.caption("Alpha scales what an adapter adds: 0 leaves the base as it is; at first it is that of the run.")
         for label, id, trained in adapted:
             alpha = st.slider(
                 f"Alpha of {literal(label)}", 0.0, STRONGEST * trained, trained, trained / 8, key=f"try-alpha-{id}"
@@ -104,8 +104,8 @@ def _tried(chosen: Chosen, disputed: Sequence[int]) -> None:
 
 
 def _base_text(answers: Answers) -> str:
-    how = f"to within {answers.difference:.0e}" if answers.difference else "bit for bit"
-    return f"The base answered {how} as a copy of it does that was read anew and shares no memory with the others."
+    how = f"to within {answers.difference:.0e} of" if answers.difference else "bit for bit as"
+    return f"The base answered {how} a copy that was read anew and shares no memory with the others."
 
 
 st.title("Try it")

@@ -37,6 +37,7 @@ from core.study.figures.palette import (
     shade_of,
     shades_of,
 )
+from core.study.figures.style import LINE_HEIGHT, MAX_LINE, layout_of, subtitle_lines
 from core.study.figures.thinning import MAX_POINTS, smooth, thin
 from core.study.stats.measures import MEASURES
 from tests.study.samples import make_arm_runs, make_curve, make_run
@@ -226,6 +227,17 @@ def test_bars_are_logarithmic_only_where_sizes_are_far_apart():
     assert 10 ** wide.layout.xaxis.range[0] < 6_248 < 136_074 < 10 ** wide.layout.xaxis.range[1]
     assert narrow.layout.xaxis.type is None
     assert narrow.layout.xaxis.range[0] == 0
+
+
+@given(st.lists(st.text("ab", max_size=80), max_size=6).map("; ".join))
+def test_a_subtitle_keeps_its_words_in_lines_that_fit_a_phone_and_in_room_of_its_own(subtitle):
+    lines = subtitle_lines(subtitle)
+    assert " ".join(lines) == subtitle
+    assert all(len(line) <= MAX_LINE + 1 or "; " not in line for line in lines)
+    one, wrapped = layout_of("Title", "subtitle", "x", "y"), layout_of("Title", subtitle, "x", "y")
+    if subtitle:
+        more = LINE_HEIGHT * (len(lines) - 1)
+        assert wrapped["height"] - one["height"] == wrapped["margin"]["t"] - one["margin"]["t"] == more
 
 
 def test_an_exported_page_needs_no_network_and_is_always_the_same():

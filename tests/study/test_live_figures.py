@@ -60,6 +60,20 @@ def test_a_diverging_setting_does_not_set_the_range_of_the_axis() -> None:
     assert low < 2.0 < high < 3.0
 
 
+def test_no_axis_shows_negative_losses_or_accuracies() -> None:
+    flat, falling = arm("flat", curve([0.0, 0.0], [0.0])), arm("falling", curve([3.0, 0.01], [1.0, 90.0]))
+    for arms in ([flat], [falling]):
+        for figure in (live_loss(arms), live_accuracy(arms)):
+            low, high = figure["layout"]["yaxis"]["range"]
+            assert 0 <= low < high
+
+
+def test_only_a_figure_with_other_lines_says_what_is_bold() -> None:
+    one, tried, waiting = arm("a", curve([1.0], [60.0])), arm("b", curve([1.0], [70.0])), arm("lora", group="LoRA r=4")
+    for arms, bold in (([one, waiting], False), ([one, tried, waiting], True)):
+        assert ("bold" in (live_loss(arms)["layout"]["title"]["subtitle"]["text"] or "")) == bold
+
+
 @pytest.mark.parametrize("arms", [[], [arm("a")], [arm("a", curve([], []))], [arm("a", curve([np.inf], [NAN]))]])
 def test_what_has_not_begun_or_has_no_number_draws_nothing_that_fails(arms: list[LiveArm]) -> None:
     for figure in (live_loss(arms), live_accuracy(arms)):

@@ -160,6 +160,25 @@ def test_images_are_named_and_may_reverse_a_claim():
     assert "reverse" not in " ".join(explanation(found, narrow))
 
 
+def test_an_open_answer_claims_nothing_of_its_images():
+    found = verdict(runs_with(full(8), r4=below(0.5, 8, noise=20)))
+    assert found.level is Level.OPEN
+    crossed = CrossedInterval(t_interval([-1.0, 1.0] * 4), Interval(0.0, -2.0, 2.0, 8), 360, 3.0)
+    text = " ".join(explanation(found, crossed))
+    assert "holds for" not in text
+    assert "Measured on 360 test images; over seeds and images, 95 % interval −2.0 to +2.0." in text
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 8])
+def test_settings_that_agree_in_every_seed_are_told_without_a_size_or_an_interval(seeds):
+    found = verdict(runs_with([95.0] * seeds, r4=[95.0] * seeds), 0.0)
+    same = t_interval([0.0] * seeds)
+    text = " ".join(explanation(found, CrossedInterval(same, same, 360, 1.0)))
+    assert "A difference of this size" not in text
+    assert "over seeds and images" not in text
+    assert "Measured on 360 test images." in text
+
+
 def test_controls_take_no_part():
     runs = make_arm_runs("full", full(10)) + make_arm_runs("lora", below(0, 10))
     runs += make_arm_runs("full", list(95 + SPREAD[::-1]), spec={"method": "head"}, trainable_parameters=2570)

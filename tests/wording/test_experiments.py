@@ -9,6 +9,7 @@ from core.engine.experiment import Setting, arm_specs
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.networks.transformer import TransformerSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.wording.experiments import MAX_NAME, experiment_name
 
@@ -67,6 +68,14 @@ def specs(arms: list[Setting], seeds: int = 8, task: TaskSpec = TURNED, source: 
 def test_a_name_says_what_is_new_and_what_was_tried(runs: list[RunSpec], name: str) -> None:
     assert experiment_name(runs) == name
     assert experiment_name(runs[::-1]) == name
+
+
+def test_a_network_that_was_brought_is_named_without_its_owner() -> None:
+    model = "sentence-transformers/all-MiniLM-L6-v2"
+    network = TransformerSpec(weights=64 * "0", model=model, config='{"model_type": "bert"}')
+    task = TaskSpec.of(dataset="definitions")
+    runs = arm_specs(None, network, task, [FULL, *lora(4)], range(2), "auto")
+    assert experiment_name(runs) == "all-MiniLM-L6-v2 → Definitions · r 4 · 2 seeds"
 
 
 def test_a_name_is_never_too_long_and_always_says_the_seeds() -> None:

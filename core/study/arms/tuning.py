@@ -81,7 +81,7 @@ def choice_sentence(choices: Sequence[RateChoice]) -> str:
     seeds = seeds_text(choices[0].seeds) if alike else "the seeds that could be compared"
     sentences = [
         f"Each setting was trained {how}; the mean accuracy on the validation part over "
-        f"{seeds} chose one for each, and the same seeds are compared below. The test part was not "
+        f"{seeds} chose one for each, and the same seeds are compared. The test part was not "
         "looked at for that choice."
     ]
     lora = [choice for choice in choices if choice.arm.role is Role.ADAPTER and choice.ratio is not None]

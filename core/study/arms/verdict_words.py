@@ -79,7 +79,7 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
             f"{rate} false claims instead of 5 %."
         )
     if over_images is not None:
-        sentences.append(_images_sentence(over_images, told.arm.spec.network.learns))
+        sentences.append(_images_sentence(verdict.level, over_images, told.arm.spec.network.learns))
     if not verdict.tuned:
         sentences.append("Each method was trained at one learning rate, so this holds at these rates.")
     for arm in filter(None, (verdict.full, told.arm)):
@@ -87,10 +87,11 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
     return sentences
 
 
-def _images_sentence(over_images: CrossedInterval, kind: str) -> str:
+def _images_sentence(level: Level, over_images: CrossedInterval, kind: str) -> str:
     nouns = noun(kind)
-    holds = f"It holds for these {examples_text(kind, over_images.images, 'test')}"
-    if not math.isfinite(over_images.crossed.half_width):
+    what = "Measured on" if level is Level.OPEN else "It holds for these"
+    holds = f"{what} {examples_text(kind, over_images.images, 'test')}"
+    if not 0 < over_images.crossed.half_width < math.inf:
         return f"{holds}."
     span = span_text(over_images.crossed)
     if over_images.might_reverse:
@@ -146,7 +147,9 @@ def _more(verdict: Verdict) -> str:
     word = "seed" if more == 1 else "seeds"
     if verdict.level is Level.LEANING:
         return f"About {count_text(more)} more {word} would settle it."
-    return f"A difference of this size would take about {count_text(more)} more {word}."
+    if verdict.told is None or verdict.told.difference.seeds_needed is None:
+        return ""
+    return f"A difference of this size would take about {count_text(more)} more {word} to show."
 
 
 def outlier_sentences(arm: Arm) -> list[str]:

@@ -92,7 +92,7 @@ def accuracy_curves(curves: Sequence[NamedCurve], axis: Axis = "epoch", masked: 
     if not source:
         layout = layout_of("Accuracy on the target", "validation part", AXES[axis], "Accuracy (%)")
         return go.Figure(traces, layout)
-    layout = layout_of("Accuracy on target and source", "target: validation part", AXES[axis], "Target (%)", height=520)
+    layout = layout_of("Accuracy on target and source", "validation parts", AXES[axis], "Target (%)", height=520)
     layout["yaxis"]["domain"] = [0.54, 1]
     layout["yaxis2"] = layout["yaxis"] | {"domain": [0, 0.46], "title": {"text": "Source (%)"}}
     layout["xaxis"]["anchor"] = "y2"

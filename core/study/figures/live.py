@@ -82,7 +82,7 @@ def _figure(
     best = _best_of_groups(arms)
     several = any(len(arm.curves) > 1 for arm in arms)
     subtitle = "mean of the seeds" if several else None
-    if len(best) < len(arms):
+    if len(best) < sum(bool(arm.curves) for arm in arms):  # an arm that has not begun is not drawn
         subtitle = ", ".join(filter(None, [subtitle, "bold: best setting so far"]))
     points = max(50, MAX_POINTS // max(1, len(arms)))
     # The best arms last, so that they are drawn above the others.
@@ -127,14 +127,17 @@ def _best_of_groups(arms: Sequence[LiveArm]) -> set[str]:
 
 
 def _range(lines: Sequence[Values]) -> list[float] | None:
-    """Range of an axis that holds these lines: a diverging setting must not flatten those that matter."""
+    """Range of an axis that holds these lines: a diverging setting must not flatten those that matter.
+
+    It begins at 0 or above, as losses and accuracies do.
+    """
     values = np.concatenate([np.zeros(0), *lines])
     known = values[np.isfinite(values)]
     if not len(known):
         return None
     low, high = float(known.min()), float(known.max())
     room = 0.05 * (high - low) or 1.0
-    return [low - room, high + room]
+    return [max(0.0, low - room), high + room]
 
 
 def _mean(lines: Sequence[tuple[NDArray[np.integer], Values]]) -> Values:

@@ -15,22 +15,31 @@ from core.study.stats.measures import Measure, bounded
 GRID = "rgba(128, 128, 128, 0.25)"
 """Colour of grid lines, visible on light and dark backgrounds."""
 
+MAX_LINE = 70
+"""Maximum number of characters in a line of a subtitle: what fits a figure on a phone, which cuts the rest off."""
+
+LINE_HEIGHT = 16
+"""Height of one more line of a subtitle, in pixels."""
+
 
 def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: int = 400) -> dict[str, Any]:
     """Return the layout of a figure with one pair of axes.
 
     Args:
         title: what the figure shows.
-        subtitle: how to read it, or None.
+        subtitle: how to read it, in clauses separated by semicolons, or None; long ones are wrapped there.
         x: title of the horizontal axis, with its unit.
         y: title of the vertical axis, with its unit.
-        height: in pixels; the width follows the page.
+        height: in pixels, without further lines of the subtitle; the width follows the page.
     """
+    lines = subtitle_lines(subtitle or "")
+    reading = {"text": "<br>".join(lines) or None}
+    more = LINE_HEIGHT * (len(lines) - 1)
     axis = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True}
     return {
-        "title": {"text": title, "subtitle": {"text": subtitle}, "x": 0, "xanchor": "left", "xref": "container"},
-        "height": height,
-        "margin": {"l": 8, "r": 16, "t": 64 if subtitle else 40, "b": 8},
+        "title": {"text": title, "subtitle": reading, "x": 0, "xanchor": "left", "xref": "container"},
+        "height": height + more,
+        "margin": {"l": 8, "r": 16, "t": (64 if subtitle else 40) + more, "b": 8},
         "xaxis": axis | {"title": {"text": x}},
         "yaxis": axis | {"title": {"text": y}},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom", "yref": "container"},
@@ -39,6 +48,17 @@ def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: i
         "hovermode": "closest",
         "uirevision": "constant",
     }
+
+
+def subtitle_lines(subtitle: str) -> list[str]:
+    """Break a subtitle after semicolons into lines of :data:`MAX_LINE` characters, or of one clause if it is longer."""
+    lines: list[str] = []
+    for clause in subtitle.split("; "):
+        if lines and len(lines[-1]) + len(clause) + 2 <= MAX_LINE:
+            lines[-1] += f"; {clause}"
+        else:
+            lines.append(clause)
+    return [f"{line};" for line in lines[:-1]] + lines[-1:]
 
 
 def whiskers(intervals: Sequence[Interval], measure: Measure) -> dict[str, Any]:
