@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import streamlit as st
 
@@ -13,7 +14,7 @@ from core.lab import current
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.store.record import Result, Run
-from core.wording.numbers import bytes_text, count_text, percent
+from core.wording.numbers import bytes_text, count_text, listed, percent
 from pages.adapters.blend import blend_adapters
 from pages.adapters.upload import upload_adapter
 from pages.shared.exports import export_files
@@ -33,6 +34,9 @@ base = read_network(Path("{base}.safetensors"))
 ZipFile("{run}-adapter.zip").extractall("adapter")
 model = PeftModel.from_pretrained(base, "adapter").eval()
 """
+
+MAX_LAYERS = 3
+"""Maximum number of layers of one rank that are named."""
 
 lab = current()
 
@@ -114,19 +118,20 @@ def show_certificate(run: Run) -> None:
         "After the file was written, it was read back and applied to a fresh copy of the base. Results on "
         f"{certificate['probe_rows']} inputs with logits up to {certificate['largest_logit']:.1f}:"
     )
+    ranks = _by_rank(certificate["layers"])
     st.dataframe(
         {
             "Check": [
                 "Logits, reloaded vs. trained",
                 "Logits, merged vs. unmerged",
                 "Trained parameters",
-                *(f"Rank of {layer}" for layer in certificate["layers"]),
+                *(f"Rank of {layers}" for layers in ranks.values()),
             ],
             "Result": [
                 _difference(certificate["reloaded_difference"]),
                 _difference(certificate["merged_difference"]),
                 count_text(certificate["parameters"]),
-                *map(str, certificate["layers"].values()),
+                *map(str, ranks),
             ],
         },
         hide_index=True,
@@ -139,6 +144,16 @@ def show_certificate(run: Run) -> None:
             st.success(literal(str(lab.artifacts.verify(run.id))), icon=":material/verified:")
         except LabError as error:
             st.error(literal(str(error)))
+
+
+def _by_rank(ranks: Mapping[str, int]) -> dict[int, str]:
+    """Name the layers of each rank, or count them where they are many: a transformer has dozens, mostly of one rank."""
+    layers: dict[int, list[str]] = {}
+    for layer, rank in ranks.items():
+        layers.setdefault(rank, []).append(layer)
+    return {
+        rank: listed(names) if len(names) <= MAX_LAYERS else f"{len(names)} layers" for rank, names in layers.items()
+    }
 
 
 def _difference(value: float) -> str:

@@ -101,6 +101,18 @@ def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it(opened: Lab, te
     assert all("None" not in code.value for code in app.code)
 
 
+def test_a_certificate_has_a_row_for_each_rank_and_not_for_each_of_many_layers(
+    opened: Lab, text_home: TextHome
+) -> None:
+    lora = next(run for run in opened.runs_of(text_home.direct.runs) if run.spec.adapter)
+    ranks = list(opened.artifacts.certificate(lora.id)["layers"].values())
+    (table,) = [frame.value for frame in draw("adapters", adapter=lora.id).dataframe if "Check" in frame.value]
+    rows = table[table["Check"].str.startswith("Rank of")]
+    assert list(rows["Result"]) == list(dict.fromkeys(map(str, ranks)))
+    assert len(rows) < len(ranks)
+    assert f"Rank of {len(ranks)} layers" in set(rows["Check"])
+
+
 def test_the_form_says_what_is_computed_once(opened: Lab, text_home: TextHome) -> None:
     app = draw("finetune", base=text_home.digest)
     app.pills(key="finetune-controls").set_value(["head"]).run()

@@ -97,6 +97,14 @@ def test_methods_on_one_law_do_not_differ_at_equal_accuracy_though_they_do_at_th
     assert "forgot" not in sentence
 
 
+def test_a_rate_is_the_best_only_where_several_were_tried():
+    runs, curves = lab_notes(extra=lambda method, seed: NOISE[seed])
+    ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))
+    single = (replace(each, rates=(each.best_rate,)) for each in (lora, full))
+    assert "at its own best rate" in frontier_sentence(lora, full)
+    assert "at its own rate (0.05) against full fine-tuning at its own (0.01)" in frontier_sentence(*single)
+
+
 def test_what_is_forgotten_beyond_the_law_is_found_at_every_accuracy():
     runs, curves = lab_notes(extra=lambda method, seed: (3.0 + NOISE[seed]) * (method == "lora"))
     ((lora, full),) = frontier_pairs(frontiers(runs, curves, BEFORE))

@@ -220,6 +220,10 @@ def test_a_plain_experiment_has_a_report_too(evidence):
     assert found.answer[0].startswith("No choice yet: no difference in accuracy is shown between LoRA r=4 and full")
     assert found.answer[1].startswith("A claim takes at least 3 seeds, and there is 1.")
     assert any("The dataset is gone." in limit for limit in found.limits)
+    limits = " ".join(found.limits)
+    assert "No learning rate was tuned" in limits
+    assert "was tuned to it" not in limits
+    assert "brackets" not in limits  # one seed does not tell how many a difference would take, so there are none
     assert "nan" not in report_html(found).replace(packed_plotly(), "")
 
 

@@ -152,7 +152,7 @@ def test_a_report_of_a_network_as_it_was_brought_says_so(evidence, text_home):
     assert "Architecture: bert, 2 layers of width 16" in text
     assert "Dropout: 0.1 in training, none in evaluation" in text
     assert "Head: classifier: came without weights, trained by every method" in text
-    assert "Longest input: 16 tokens; nothing is cut" in text
+    assert "Longest input: 16 tokens; no training text is cut" in text
     assert "the draw of the head" in text
     assert any("Accuracy misleads here: 60.0 % of the test texts" in warning for warning in found.warnings)
     for wrong in ("image", "None", " nan", "trained on  "):

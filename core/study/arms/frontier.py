@@ -194,8 +194,9 @@ def frontier_sentence(lora: Frontier, full: Frontier) -> str:
     mine, theirs = lora.best_rate, full.best_rate
     start = ""
     if mine is not None and theirs is not None and mine != theirs:
+        which = "own best" if max(len(lora.rates), len(full.rates)) > 1 else "own"
         start = (
-            f"{name} at its own best rate ({mine:g}) against {other} at its own ({theirs:g}) compares rates as much as "
+            f"{name} at its {which} rate ({mine:g}) against {other} at its own ({theirs:g}) compares rates as much as "
             "methods; "
         )
     found = at_equal_accuracy(lora, full)

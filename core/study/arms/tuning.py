@@ -116,5 +116,5 @@ def seeds_text(seeds: Sequence[int]) -> str:
     """Seeds in words, as in ``seeds 0 to 9``."""
     if len(seeds) == 1:
         return f"seed {seeds[0]}"
-    whole = list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+    whole = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
     return f"seeds {seeds[0]} to {seeds[-1]}" if whole else f"seeds {listed([str(seed) for seed in seeds])}"

@@ -18,8 +18,8 @@ GRID = "rgba(128, 128, 128, 0.25)"
 MAX_LINE = 70
 """Maximum number of characters in a line of a subtitle: what fits a figure on a phone, which cuts the rest off."""
 
-LINE_HEIGHT = 16
-"""Height of one more line of a subtitle, in pixels."""
+LINE_HEIGHT = 24
+"""Room for one more line of a subtitle, in pixels; half of it is above the title, centered in the margin."""
 
 
 def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: int = 400) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def _lengths(evidence: Evidence) -> Iterator[tuple[str, str]]:
     found = evidence.remeasured.truncated
     if found is None:
         return
-    lost = "nothing is cut"
+    lost = "no training text is cut"
     if found.cut:
         lost = (
             f"{count_text(found.cut)} of {count_text(len(found.lengths))} training texts are longer, and "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.study.arms.difference_tables import full_differences
@@ -43,20 +45,20 @@ def limits_of(evidence: Evidence) -> list[str]:
     ]
     alphas = {spec.adapter.alpha for spec in specs if spec.adapter}
     if len(alphas) == 1:
-        sentences.append(f"Alpha was {alphas.pop():g} throughout; only the learning rate was tuned to it.")
+        other = "only the learning rate was tuned to it" if evidence.tuned else "no other was tried"
+        sentences.append(f"Alpha was {alphas.pop():g} throughout; {other}.")
     if not evidence.tuned:
         sentences.append("No learning rate was tuned: a method may do better at a rate of its own.")
     unshown = [d for d in full_differences(evidence.named, "accuracy") if d.level is not Level.SHOWN and d.seeds]
-    brackets = "; in brackets, what a difference of the observed size would take"
-    if unclear := [_needs(d) for d in unshown if d.level is Level.OPEN and d.holds_zero]:
+    if unclear := [d for d in unshown if d.level is Level.OPEN and d.holds_zero]:
         sentences.append(
             f"Not shown is not the same as equal. No difference in accuracy from full fine-tuning is shown for "
-            f"{listed(unclear)}{brackets}."
+            f"{_needed(unclear)}."
         )
-    if seen := [_needs(d) for d in unshown if d.level is not Level.OPEN or not d.holds_zero]:
+    if seen := [d for d in unshown if d.level is not Level.OPEN or not d.holds_zero]:
         sentences.append(
             f"Seen is not the same as shown. A difference from full fine-tuning was seen, and is not yet a claim, for "
-            f"{listed(seen)}{brackets}."
+            f"{_needed(seen)}."
         )
     sentences += end_sentences(evidence.choices)
     # Each learning rate of a tuned experiment fails or is left out on its own account: fairness is that of the choice.
@@ -99,6 +101,8 @@ def _drawn(spec: RunSpec) -> str:
     return listed(["data order", *dropout, *head, "the draw of LoRA's A"])
 
 
-def _needs(difference: Difference) -> str:
-    seeds = difference.seeds_needed
-    return f"{difference.a} (about {count_text(seeds)} seeds)" if seeds else difference.a
+def _needed(differences: Sequence[Difference]) -> str:
+    """Settings, each with the seeds that its difference would take to show where that is known."""
+    known = {d.a: f" (about {count_text(d.seeds_needed)} seeds)" if d.seeds_needed else "" for d in differences}
+    brackets = "; in brackets, what a difference of the observed size would take" if any(known.values()) else ""
+    return listed([setting + seeds for setting, seeds in known.items()]) + brackets

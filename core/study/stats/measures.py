@@ -93,8 +93,9 @@ TIME_NOTE = (
 
 MEMORY_NOTE = (
     "Memory is what one run takes alone on this engine: weights, gradients, optimiser state, activations of a step, "
-    "and for LoRA the product of the first adapted layer's frozen weight with every training example. Runs of one bank "
-    "share that product, and plain PyTorch does not keep it. Runs of earlier versions count the first three only."
+    "and for LoRA in a perceptron the product of the first adapted layer's frozen weight with every training example. "
+    "Runs of one bank share that product, and plain PyTorch does not keep it. Runs of earlier versions count the first "
+    "three only."
 )
 """How to read training memory."""
 
