@@ -93,6 +93,9 @@ st.dataframe(
         for each in known
     ],
     hide_index=True,
-    column_config={"Accuracy (%)": st.column_config.NumberColumn(format="%.2f")},
+    column_config={
+        "Base": st.column_config.TextColumn(width="small"),  # the digest of a brought network is long
+        "Accuracy (%)": st.column_config.NumberColumn(format="%.2f"),
+    },
     alt="Adapters that rows can name, with what they have learnt",
 )

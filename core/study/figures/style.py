@@ -15,10 +15,10 @@ from core.study.stats.measures import Measure, bounded
 GRID = "rgba(128, 128, 128, 0.25)"
 """Colour of grid lines, visible on light and dark backgrounds."""
 
-MAX_LINE = 70
+MAX_LINE = 60
 """Maximum number of characters in a line of a subtitle: what fits a figure on a phone, which cuts the rest off."""
 
-LINE_HEIGHT = 24
+LINE_HEIGHT = 36
 """Room for one more line of a subtitle, in pixels; half of it is above the title, centered in the margin."""
 
 
@@ -40,7 +40,8 @@ def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: i
         "title": {"text": title, "subtitle": reading, "x": 0, "xanchor": "left", "xref": "container"},
         "height": height + more,
         "margin": {"l": 8, "r": 16, "t": (64 if subtitle else 40) + more, "b": 8},
-        "xaxis": axis | {"title": {"text": x}},
+        # Plotly hides a last label that leans to the right and out of the figure.
+        "xaxis": axis | {"title": {"text": x}, "autotickangles": [0, -30, -90]},
         "yaxis": axis | {"title": {"text": y}},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom", "yref": "container"},
         "paper_bgcolor": "rgba(0, 0, 0, 0)",
