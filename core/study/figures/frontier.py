@@ -52,8 +52,9 @@ def frontier_figure(found: Sequence[Frontier], colours: Mapping[str, str], maske
             )
     among = ", its own classes only" if masked else ""
     layout = layout_of(
-        "Accuracy against forgetting, over rates and epochs",
-        "validation parts, mean over seeds; line: not beaten on both; up and to the left is better",
+        "Accuracy against forgetting",
+        "validation parts, mean over seeds, all rates and epochs; "
+        "line: not beaten on both; up and to the left is better",
         f"Forgetting of the source{among} (points)",
         "Accuracy on the target (%)",
         height=460,

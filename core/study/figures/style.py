@@ -15,7 +15,7 @@ from core.study.stats.measures import Measure, bounded
 GRID = "rgba(128, 128, 128, 0.25)"
 """Colour of grid lines, visible on light and dark backgrounds."""
 
-MAX_LINE = 60
+MAX_LINE = 57
 """Maximum number of characters in a line of a subtitle: what fits a figure on a phone, which cuts the rest off."""
 
 LINE_HEIGHT = 36
