@@ -68,7 +68,7 @@ def curves_part(shown: Comparison) -> None:
         if run.spec.arm in chosen
     ]
     if not curves:
-        st.caption("Choose at least one arm.")
+        st.caption("Choose at least one setting.")
         return
     owner = shown.experiment.id
     show(loss_curves(curves, axis, smoothing, log), owner, "loss", "Training and validation loss of every run")
@@ -103,7 +103,7 @@ def examples_part(shown: Comparison) -> None:
 
 def table_part(shown: Comparison) -> None:
     """All figures of each arm."""
-    st.dataframe(comparison_text(shown.shown), hide_index=True, alt="All figures of each arm")
+    st.dataframe(comparison_text(shown.shown), hide_index=True, alt="All figures of each setting")
     with st.container(horizontal=True):
         st.download_button(
             "CSV",

@@ -29,7 +29,7 @@ def wanted_arms(runs: list[Run]) -> list[Run]:
     wanted = set(st.query_params.get("arms", "").split(",")) & {run.spec.arm for run in runs}
     if not wanted:
         return runs
-    shown = f"Showing {len(wanted)} of {len({run.spec.arm for run in runs})} arms."
+    shown = f"Showing {len(wanted)} of {len({run.spec.arm for run in runs})} settings."
     _narrowed(shown, "Show all", ":material/select_all:", "arms")
     return [run for run in runs if run.spec.arm in wanted]
 

@@ -20,7 +20,7 @@ BATCH = 1000
 
 COLUMNS = [
     "State",
-    "Arm",
+    "Setting",
     "Dataset",
     "Network",
     "Seed",

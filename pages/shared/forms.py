@@ -137,7 +137,7 @@ def seeds(key: str, value: int = DEFAULT_SEEDS) -> range:
         value,
         key=key,
         persist_state="session",
-        help="Runs per arm, each with another order of the data and other initial adapters.",
+        help="Runs per setting, each with another order of the data and other initial adapters.",
     )
     st.caption(seeds_line(count))
     return range(count)
@@ -157,7 +157,7 @@ def adapters(key: str, network: NetworkSpec) -> list[dict[str, Any]]:
         selection_mode="multi",
         default=[about.default],
         key=f"{key}-rank",
-        help=f"{about.description} Each selected rank becomes an arm.",
+        help=f"{about.description} Each selected rank becomes a setting.",
         persist_state="session",
         wrap=True,
     )

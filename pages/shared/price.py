@@ -42,7 +42,7 @@ def price_table(lab: Lab, planned: Planned) -> None:
     for spec, forecast in zip(specs, lab.estimates.each(specs), strict=True):
         times.setdefault(spec.label, forecast)
     table = {
-        "Arm": list(first),
+        "Setting": list(first),
         "Rates": [f"{len(ways[label])} from {min(rates[label]):g} to {max(rates[label]):g}" for label in first],
         "Trainable": [count_text(plan(spec.network, spec.method).trainable_parameters) for spec in first.values()],
         "Time per run": [unbroken(range_text(time.seconds_low, time.seconds_high)) for time in times.values()],
@@ -53,7 +53,7 @@ def price_table(lab: Lab, planned: Planned) -> None:
         pd.DataFrame(table),
         border="horizontal",
         hide_index=True,
-        alt="Trainable parameters and time of each arm",
+        alt="Trainable parameters and time of each setting",
     )
     for label, spec in first.items():
         if frozen := frozen_sentence(spec.network, spec.method):
@@ -61,7 +61,9 @@ def price_table(lab: Lab, planned: Planned) -> None:
     with st.grid(2, min_column_width=130):
         arms = sum(map(len, ways.values()))
         st.metric(
-            "Runs", f"{len(specs)}", help=f"{arms} arms with {len(seeds)} seed{'' if len(seeds) == 1 else 's'} each."
+            "Runs",
+            f"{len(specs)}",
+            help=f"{arms} settings with {len(seeds)} seed{'' if len(seeds) == 1 else 's'} each.",
         )
         if bases or specs[0].own_base:
             many = "One for each seed; existing" if specs[0].own_base else "Existing"

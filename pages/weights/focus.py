@@ -90,7 +90,7 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
         st.query_params["run"] = first.id if first is not None else next(iter(names))
     left, right = st.columns(2, gap="medium")
     with left:
-        arm, run = runs[pick("Run", names, "run", "The trained network to analyse, shown beside other arms.")]
+        arm, run = runs[pick("Run", names, "run", "The trained network to analyse, shown beside other settings.")]
     shapes = layer_shapes(run.spec.network)
     with right:
         layers = {path: layer_text(path, shape) for path, shape in shapes.items()}

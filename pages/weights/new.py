@@ -39,7 +39,7 @@ def amplification_section(focus: Focus) -> None:
     st.dataframe(
         amplification_text([row for row in rows if row[1].delta]),
         hide_index=True,
-        alt=f"Amplification of ΔW of {focus.layer} for each arm",
+        alt=f"Amplification of ΔW of {focus.layer} for each setting",
     )
     counted = "1 direction" if rank == 1 else f"{rank} directions"
     why = (
@@ -48,8 +48,8 @@ def amplification_section(focus: Focus) -> None:
         else f"enough for {percent(100 * ENERGY, 0)} of the energy of {focus.arm.label}"
     )
     st.caption(
-        f"{focus.layer}, seed {focus.seed}, {counted}, {why}; fewer for an arm of lower rank. Frobenius norms. Hu et "
-        "al., arXiv 2106.09685, section 7.3 and table 7."
+        f"{focus.layer}, seed {focus.seed}, {counted}, {why}; fewer for a setting of lower rank. Frobenius norms. Hu "
+        "et al., arXiv 2106.09685, section 7.3 and table 7."
     )
 
 

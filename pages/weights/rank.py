@@ -126,7 +126,7 @@ def table(rows: Sequence[dict[str, str]], has_source: bool) -> None:
     frame = pd.DataFrame(rows, dtype=object)
     if not has_source:
         frame = frame.drop(columns="Source")
-    st.dataframe(frame, hide_index=True, alt="Accuracy on the test part of the cut network and of each arm")
+    st.dataframe(frame, hide_index=True, alt="Accuracy on the test part of the cut network and of each setting")
 
 
 def _row(label: str, scores: Sequence[Scores], masked: bool) -> dict[str, str]:

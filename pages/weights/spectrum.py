@@ -65,7 +65,7 @@ def spectrum_part(focus: Focus) -> None:
         spectrum_text(arms, spectra, share),
         hide_index=True,
         height="content",
-        alt="Ranks and relative norm of ΔW of each layer and arm",
+        alt="Ranks and relative norm of ΔW of each layer and setting",
     )
     st.download_button(
         "Download CSV",

@@ -76,7 +76,7 @@ def between_ranks(focus: Focus, side: Side) -> None:
     pair = [run_of_seed(arms[key], focus.seed) for key in (first, second)]
     names = (arms[first].label, arms[second].label)
     if first == second:
-        st.caption("Choose two different arms.")
+        st.caption("Choose two different settings.")
     else:
         maps(focus, side, pair[0], pair[1], names, "ranks")
 

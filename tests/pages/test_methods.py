@@ -42,7 +42,7 @@ def test_every_page_shows_a_method_without_having_been_told(opened: Lab, trained
     for view in ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table"):
         app = draw("compare", experiment=experiment.id, view=view)
         assert not app.exception, view
-    assert "DoRA r=4" in set(app.dataframe[0].value["Arm"])
+    assert "DoRA r=4" in set(app.dataframe[0].value["Setting"])
     for page in ("home", "sweep", "report", "weights"):
         app = draw(page, experiment=experiment.id)
         assert not app.exception, page
@@ -54,7 +54,7 @@ def test_every_page_shows_a_method_without_having_been_told(opened: Lab, trained
     assert "6,642" in " ".join(metric.value for metric in app.metric) or dora.spec.adapter.rank == 1
     app = draw("runs", method="dora")
     assert not app.exception
-    assert set(app.dataframe[0].value["Arm"]) == {"DoRA r=1", "DoRA r=4"}
+    assert set(app.dataframe[0].value["Setting"]) == {"DoRA r=1", "DoRA r=4"}
     assert draw("runs", run=dora.id).exception == []
 
 

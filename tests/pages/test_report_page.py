@@ -82,13 +82,13 @@ def test_a_report_that_is_asked_for_too_early_says_when_it_comes(tuned: tuple[La
 def test_compare_shows_each_setting_at_its_best_rate_and_all_on_demand(tuned: tuple[Lab, Experiment]) -> None:
     app = draw("compare", experiment=tuned[1].id, view="Table")
     assert not app.error
-    arms = {tuple(frame.value["Arm"]) for frame in app.dataframe if "Arm" in frame.value}
+    arms = {tuple(frame.value["Setting"]) for frame in app.dataframe if "Setting" in frame.value}
     assert arms == {("Full", "LoRA r=1", "LoRA r=4", "Head only")}
     assert "at 2 learning rates" in texts(draw("compare", experiment=tuned[1].id, view="Rates"))
     assert "Each seed has a base of its own" in texts(app)
     app.toggle(key="all-tried").set_value(True).run()
     assert not app.exception
-    (table,) = [frame.value for frame in app.dataframe if "Arm" in frame.value]
+    (table,) = [frame.value for frame in app.dataframe if "Setting" in frame.value]
     assert len(table) == 8
 
 

@@ -86,9 +86,9 @@ def test_the_table_says_what_rank_each_adapter_has(opened: Lab, experiment: Expe
     assert len(table) == 9
     assert table["Seeds"].eq("2").all()
     assert "Rank for 99 %" in table
-    lora = table[table["Arm"] == "LoRA r=2"]
+    lora = table[table["Setting"] == "LoRA r=2"]
     assert all(float(text.split(" ")[0]) <= 2 for text in lora["Rank for 99 %"])
-    full = table[table["Arm"] == "Full"]
+    full = table[table["Setting"] == "Full"]
     assert float(full["Rank for 99 %"].iloc[0].split(" ")[0]) > 2
 
 
@@ -152,7 +152,7 @@ def test_two_ranks_and_two_seeds_are_compared(opened: Lab, experiment: Experimen
     assert len(app.get("plotly_chart")) == 4
     first = next(box for box in app.selectbox if box.label == "First")
     first.set_value(run_of(opened, experiment, "LoRA r=4").spec.arm).run()
-    assert "Choose two different arms" in texts(app)
+    assert "Choose two different settings" in texts(app)
 
 
 def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(opened: Lab, base: Run) -> None:

@@ -148,9 +148,9 @@ def test_the_table_of_spectra_has_a_row_a_layer_and_arm():
     arms, spectra = arms_and_spectra()
     table = spectrum_text(arms, spectra, 0.8)
     assert table["Layer"].tolist() == [path for path in PATHS for _ in arms]
-    assert table["Arm"].tolist() == ["Full", "LoRA r=3"] * 3
+    assert table["Setting"].tolist() == ["Full", "LoRA r=3"] * 3
     assert table["Largest possible"].tolist() == ["12", "12", "12", "12", "5", "5"]
-    lora = table[table["Arm"] == "LoRA r=3"]
+    lora = table[table["Setting"] == "LoRA r=3"]
     for path, text in zip(lora["Layer"], lora["Rank for 80 %"], strict=True):
         assert text == f"{spectra[arms[1].runs[0].id][path].rank_holding(0.8)}.0"
 
@@ -159,7 +159,7 @@ def test_the_numbers_to_download_have_a_row_a_run_with_every_singular_value():
     arms, spectra = arms_and_spectra()
     numbers = spectrum_numbers(arms, spectra)
     assert len(numbers) == 9
-    row = numbers[(numbers["Layer"] == "layers.2") & (numbers["Arm"] == "LoRA r=3")].iloc[0]
+    row = numbers[(numbers["Layer"] == "layers.2") & (numbers["Setting"] == "LoRA r=3")].iloc[0]
     assert row["Singular values above zero"] == 3
     assert row["σ1"] == spectra[row["Run"]]["layers.2"].values[0]
     assert row["σ4"] == 0

@@ -43,7 +43,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
         ),
         (
             len({arm.seeds for arm in arms}) > 1,
-            "Not every arm has the same seeds: a difference between two arms uses only those that both have.",
+            "Not every setting has the same seeds: a difference between two settings uses only those that both have.",
         ),
         (
             len(full) == 1 and full == lora,

@@ -50,7 +50,7 @@ def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
     an arm does not have.
     """
     columns: dict[str, list[Any]] = {
-        "Arm": [arm.label for arm in arms],
+        "Setting": [arm.label for arm in arms],
         "Method": [arm.spec.kind for arm in arms],
         "Rank": [arm.adapter.rank if arm.adapter else None for arm in arms],
         "Alpha": [arm.adapter.alpha if arm.adapter else None for arm in arms],
@@ -71,7 +71,7 @@ def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
 def comparison_text(arms: Sequence[Arm]) -> pd.DataFrame:
     """The table of :func:`comparison_table` as people read it: units in the cells, each mean with its interval."""
     columns: dict[str, list[Any]] = {
-        "Arm": [arm.label for arm in arms],
+        "Setting": [arm.label for arm in arms],
         "Rank": [count_text(arm.adapter.rank) if arm.adapter else NOTHING for arm in arms],
         "Alpha": [f"{arm.adapter.alpha:g}" if arm.adapter else NOTHING for arm in arms],
         "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
@@ -91,7 +91,7 @@ def settings_table(settings: Iterable[Setting]) -> pd.DataFrame:
     rows = []
     changed = dict.fromkeys(_ALWAYS)
     for optim, method in settings:
-        row = {"Arm": method.label}
+        row = {"Setting": method.label}
         for spec in (optim, method):
             for name, about in type(spec).model_fields.items():
                 value, title = getattr(spec, name), str(about.title)
@@ -101,7 +101,7 @@ def settings_table(settings: Iterable[Setting]) -> pd.DataFrame:
                 if value != about.default:
                     changed[title] = None
         rows.append(row)
-    return pd.DataFrame([{name: row.get(name, NOTHING) for name in ("Arm", *changed)} for row in rows])
+    return pd.DataFrame([{name: row.get(name, NOTHING) for name in ("Setting", *changed)} for row in rows])
 
 
 def mean_text(arm: Arm, name: MeasureName) -> str:
@@ -118,7 +118,7 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
     settings: dict[str, Callable[[Run], object]] = {
         "Run": lambda run: run.id,
         # Short: what else tells the arms of many experiments apart has columns of its own.
-        "Arm": lambda run: run.spec.label,
+        "Setting": lambda run: run.spec.label,
         "Method": lambda run: run.spec.kind,
         "Dataset": lambda run: run.spec.task.dataset,
         "Network": lambda run: run.spec.network.sizes,
@@ -194,7 +194,7 @@ def _cell(value: object) -> str:
 def _typed(columns: dict[str, list[Any]]) -> pd.DataFrame:
     """Whole numbers stay whole where some are missing; text is text also where there is none."""
     types: dict[str, Any] = dict.fromkeys(columns, "Float64") | dict.fromkeys(
-        ("Run", "Arm", "Method", "Dataset", "Network", "State"), "string"
+        ("Run", "Setting", "Method", "Dataset", "Network", "State"), "string"
     )
     types |= dict.fromkeys(_COUNTS, "Int64")
     return pd.DataFrame({title: pd.Series(values, dtype=types[title]) for title, values in columns.items()})

@@ -41,7 +41,7 @@ def spectrum_text(arms: Sequence[Arm], spectra: SpectraOf, share: float = ENERGY
     for path in _paths(arms, spectra):
         for arm in arms:
             found = [spectra[run.id][path] for run in arm.runs]
-            row = {"Layer": path, "Arm": arm.label, "Seeds": count_text(len(found))}
+            row = {"Layer": path, "Setting": arm.label, "Seeds": count_text(len(found))}
             row |= {title: mean_text([of(each) for each in found], digits) for title, (of, digits) in measures.items()}
             rows.append(row | {"Largest possible": count_text(len(found[0].values))})
     return pd.DataFrame(rows, dtype=object)
@@ -52,7 +52,7 @@ def spectrum_numbers(arms: Sequence[Arm], spectra: SpectraOf, share: float = ENE
     rows = [
         {
             "Layer": path,
-            "Arm": arm.label,
+            "Setting": arm.label,
             "Run": run.id,
             "Seed": run.spec.seed,
             "Energy share": share,
@@ -81,7 +81,7 @@ def amplification_text(rows: Sequence[tuple[str, Amplification]]) -> pd.DataFram
     """
     return pd.DataFrame(
         {
-            "Arm": [label for label, _ in rows],
+            "Setting": [label for label, _ in rows],
             "‖ΔW‖": [number_text(found.delta) for _, found in rows],
             "‖UᵀWV‖ along ΔW": [number_text(found.along_delta) for _, found in rows],
             "‖UᵀWV‖ along W": [number_text(found.along_weight) for _, found in rows],
