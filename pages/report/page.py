@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from core.errors import LabError
@@ -12,8 +14,8 @@ from core.study.arms.verdict import MarginSpec
 from core.study.report.evidence import gather
 from core.study.report.html import report_html
 from core.study.report.parts import Plot
-from core.study.report.report import report
-from core.study.weights.remeasured import remeasure
+from core.study.report.report import opening, report
+from core.study.weights.remeasured import Remeasured, remeasure
 from pages.compare.costs import CUSTOMERS
 from pages.shared.configuration import save_experiment
 from pages.shared.current import experiment_picker
@@ -70,20 +72,22 @@ with right:
         help="Number of customers, each with a network of their own.",
     )
 try:
-    evidence = gather(lab, experiment, measured(remeasure, lab, chosen))
-    found = report(evidence, margin, customers)
+    evidence = gather(lab, experiment, Remeasured())
+    begun = opening(evidence, margin)
+    st.subheader("The question")
+    st.markdown(literal(begun.question))
+    st.subheader("The answer")
+    with st.container(border=True):
+        for sentence in begun.answer:
+            st.markdown(literal(sentence))
+    for warning in begun.warnings:
+        st.warning(literal(warning))
+    # With transformers this takes minutes, for which nobody has to wait who came for the answer.
+    found = report(replace(evidence, remeasured=measured(remeasure, lab, chosen)), margin, customers)
 except LabError as error:
     st.error(literal(str(error)))
     st.stop()
 
-st.subheader("The question")
-st.markdown(literal(found.question))
-st.subheader("The answer")
-with st.container(border=True):
-    for sentence in found.answer:
-        st.markdown(literal(sentence))
-for warning in found.warnings:
-    st.warning(literal(warning))
 with st.container(horizontal=True, vertical_alignment="center"):
     st.download_button(
         on_primary("Report as one HTML file"),

@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.engine.rate_grid import TuneSpec, tuned_arms
+from core.errors import NetworkFileError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -16,6 +17,7 @@ from core.store.record import Experiment
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
+from core.study.weights import remeasured
 from pages.shared.literal import literal
 from tests.conftest import BOTH, compared, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
@@ -51,6 +53,18 @@ def test_an_empty_lab_says_what_belongs_on_the_page(settings: Settings) -> None:
     open_lab(settings)
     assert "shows the decision report" in texts(draw("report"))
     close_lab()
+
+
+def test_the_answer_does_not_wait_for_what_is_measured_again(
+    tuned: tuple[Lab, Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise NetworkFileError("Nothing can be measured.")
+
+    monkeypatch.setattr(remeasured, "remeasure", missing)
+    app = draw("report", experiment=tuned[1].id)
+    assert [error.value for error in app.error] == ["Nothing can be measured."]
+    assert headlines(tuned, 0.5) in texts(app)
 
 
 def test_the_page_has_the_answer_and_moves_it_with_the_margin(tuned: tuple[Lab, Experiment]) -> None:

@@ -51,7 +51,17 @@ CUSTOMERS = 100
 
 
 @dataclass(frozen=True)
-class Report:
+class Opening:
+    """How a report begins, for which no network is measured again; every string is plain text."""
+
+    question: str
+    answer: tuple[str, ...]
+    """The verdict, what it rests on, and what its setting costs, a sentence each."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report(Opening):
     """The whole report; every string is plain text."""
 
     experiment: str
@@ -59,10 +69,6 @@ class Report:
     title: str
     made: str
     """When the report was made, in UTC."""
-    question: str
-    answer: tuple[str, ...]
-    """The verdict, what it rests on, and what its setting costs, a sentence each."""
-    warnings: tuple[str, ...]
     sections: tuple[Section, ...]
     limits: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
@@ -89,6 +95,27 @@ def report_of(lab: Lab, experiment: Experiment, margin: float | None = None) -> 
     return report(gather(lab, experiment), margin)
 
 
+def opening(evidence: Evidence, margin: float | None = None) -> Opening:
+    """How the report of what was gathered begins; see :func:`report`."""
+    if not evidence.chosen:
+        raise RunStateError("No setting has finished without a failed seed, so there is nothing to report yet.")
+    found = verdict(evidence.members, margin)
+    first = evidence.members[0].spec
+    return Opening(
+        question=(
+            f"{_start(first)} has to learn {task_text(first.task)}. Does it take full fine-tuning, or is LoRA enough, "
+            f"and at which rank and learning rate? Good enough here means: not more than {found.margin:g} points of "
+            "accuracy below full fine-tuning."
+        ),
+        answer=tuple(filter(None, (headline(found), *explanation(found, evidence.crossed(found)), costs(found)))),
+        warnings=(
+            *filter(None, [misleading_sentence(_result(evidence), first.network.learns)]),
+            *evidence.dropped,
+            *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
+        ),
+    )
+
+
 def report(evidence: Evidence, margin: float | None = None, customers: int = CUSTOMERS) -> Report:
     """The report of what was gathered.
 
@@ -101,25 +128,14 @@ def report(evidence: Evidence, margin: float | None = None, customers: int = CUS
         SpecError: the margin is out of bounds.
         RunStateError: no setting has finished without a failed seed.
     """
-    if not evidence.chosen:
-        raise RunStateError("No setting has finished without a failed seed, so there is nothing to report yet.")
-    found = verdict(evidence.members, margin)
-    first = evidence.members[0].spec
+    begun, found = opening(evidence, margin), verdict(evidence.members, margin)
     return Report(
+        question=begun.question,
+        answer=begun.answer,
+        warnings=begun.warnings,
         experiment=evidence.experiment.id,
         title=evidence.experiment.name,
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        question=(
-            f"{_start(first)} has to learn {task_text(first.task)}. Does it take full fine-tuning, or is LoRA enough, "
-            f"and at which rank and learning rate? Good enough here means: not more than {found.margin:g} points of "
-            "accuracy below full fine-tuning."
-        ),
-        answer=tuple(filter(None, (headline(found), *explanation(found, evidence.crossed(found)), costs(found)))),
-        warnings=(
-            *filter(None, [misleading_sentence(_result(evidence), first.network.learns)]),
-            *evidence.dropped,
-            *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
-        ),
         sections=tuple(_sections(evidence, found, customers)),
         limits=tuple(limits_of(evidence)),
         facts=tuple(facts_of(evidence)),
