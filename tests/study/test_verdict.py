@@ -268,3 +268,18 @@ def test_storage_of_a_worked_example():
     assert bytes_for_customers(head, 10) == 545_000 + 10 * 4 * 2570
     (scratch,) = arms_of(make_arm_runs("full", [90.0], spec={"method": "scratch"}))
     assert bytes_for_customers(scratch, 10) == 10 * 545_000
+
+
+@pytest.mark.parametrize(
+    ("full_mean", "lora_mean", "start"),
+    [
+        (8.0, 8.1, "Full and LoRA r=4 are no more accurate than always naming the largest class (10.4 %), so these "),
+        (50.0, 8.0, "LoRA r=4 is no more accurate than always naming"),
+        (10.3, 50.0, "Full is no more accurate than always naming"),
+        (10.5, 10.6, None),
+    ],
+)
+def test_what_is_no_better_than_naming_the_largest_class_is_said_first(full_mean, lora_mean, start):
+    found = verdict(runs_with(full_mean + 0.1 * SPREAD, r4=lora_mean + 0.1 * SPREAD[::-1]), 0.5)
+    first = explanation(found)[0]
+    assert first.startswith(start) if start else "largest class" not in "".join(explanation(found))

@@ -36,6 +36,22 @@ def misleading_sentence(result: Result | None, kind: str) -> str:
     )
 
 
+def unlearnt_sentence(arms: Sequence[Arm]) -> str:
+    """Which arms are no more accurate than always naming the largest class; empty if all are, or it is not known."""
+    result = arms[0].runs[0].result if arms else None
+    if result is None or result.largest_class is None:
+        return ""
+    share = result.largest_class
+    found = [arm.spec.label for arm in arms if arm.values("accuracy") and arm.interval("accuracy").mean <= share]
+    if not found:
+        return ""
+    are, they = ("is", "it") if len(found) == 1 else ("are", "they")
+    return (
+        f"{listed(found)} {are} no more accurate than always naming the largest class ({percent(share, 1)}), so these "
+        f"runs do not show what {they} can learn: train longer, or at another rate."
+    )
+
+
 def macro_f1_sentence(arms: Sequence[Arm]) -> str:
     """Macro-F1 of each arm, and the share of the largest class; empty for runs of earlier versions."""
     known = [arm for arm in arms if arm.values("macro_f1")]

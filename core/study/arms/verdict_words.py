@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from core.study.arms.arm import Arm
+from core.study.arms.balance import unlearnt_sentence
 from core.study.arms.forgetting_clause import forgetting_clause
 from core.study.arms.verdict import Candidate, Rule, Verdict
 from core.study.stats.claims import Difference, Level
@@ -71,7 +72,8 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
     told = verdict.told
     if told is None or verdict.reason:
         return []
-    sentences = [_basis(verdict, told)]
+    compared = list(filter(None, (verdict.full, told.arm)))
+    sentences = [*filter(None, [unlearnt_sentence(compared)]), _basis(verdict, told)]
     if verdict.looks > 1:
         rate = FALSE_CLAIMS.get(verdict.looks, f"more than {FALSE_CLAIMS[3]}")
         sentences.append(
@@ -82,7 +84,7 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
         sentences.append(_images_sentence(verdict.level, over_images, told.arm.spec.network.learns))
     if not verdict.tuned:
         sentences.append("Each method was trained at one learning rate, so this holds at these rates.")
-    for arm in filter(None, (verdict.full, told.arm)):
+    for arm in compared:
         sentences += outlier_sentences(arm)
     return sentences
 
