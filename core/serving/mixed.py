@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,33 +15,37 @@ from core.errors import BaseMismatchError, ServingError
 from core.methods.linear import features, is_linear, is_transposed
 from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
-from core.serving.rows import Places, Rows, Selection, Terms
+from core.serving.rows import Places, Rows, Terms
 
 
 class MixedLinear(nn.Module):
     """A linear layer of the base, with the rows of all adapters that are held."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, places: Places) -> None:
         super().__init__()
         self.linear = linear
         self.rows = Rows(*features(linear))
-        self.selected: Selection | None = None
-        """Adapters of the batch that is being answered."""
+        self.places = places
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.linear(x)
-        if self.selected is not None:
-            if len(x) != self.selected.batch:
-                raise ServingError(
-                    "The adapted layers of this architecture read more than the rows: load each adapter with PEFT."
-                )
-            inputs, outputs = x.reshape(-1, x.shape[-1]), y.view(-1, y.shape[-1])
-            tokens = len(inputs) // len(x)
-            if tokens > 1 and self.selected.is_even:
-                shape = len(x), tokens, -1
-                self.rows.add_tokens(inputs.view(shape), outputs.view(shape), self.linear.bias, self.selected)
-            else:
-                self.rows.add(inputs, outputs, self.linear.bias, self.selected.spread(tokens))
+        linear = self.linear
+        y: Tensor = linear(x)
+        selected = self.places.selected
+        if selected is None:
+            return y
+        if len(x) != selected.batch:
+            raise ServingError(
+                "The adapted layers of this architecture read more than the rows: load each adapter with PEFT."
+            )
+        if x.ndim == 2:
+            self.rows.add(x, y, linear.bias, selected)
+            return y
+        shape = len(x), x.shape[1:-1].numel(), -1
+        inputs, outputs = x.reshape(shape), y.view(shape)
+        if selected.is_even:
+            self.rows.add_tokens(inputs, outputs, linear.bias, selected)
+        else:
+            self.rows.add(inputs.flatten(0, 1), outputs.flatten(0, 1), linear.bias, selected.spread(shape[1]))
         return y
 
 
@@ -83,11 +86,13 @@ class MixedNetwork:
         for path, module in list(self._network.named_modules()):
             if is_linear(module):
                 parent, _, name = path.rpartition(".")
-                self._layers[path] = MixedLinear(module)
+                self._layers[path] = MixedLinear(module, self._places)
                 setattr(self._network.get_submodule(parent), name, self._layers[path])
-        self._held: OrderedDict[str, int] = OrderedDict()
-        """Bytes of each adapter, the one that was used longest ago first."""
-        self._hits = self._misses = 0
+        self._held: dict[str, int] = {}
+        """Bytes of each adapter."""
+        self._used: dict[str, int] = {}
+        """The latest batch that each was used in, as a number that grows."""
+        self._batches = self._hits = self._misses = 0
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -117,41 +122,38 @@ class MixedNetwork:
             LabError: raised by ``read``, or the adapter does not fit the base.
         """
         self._hold(adapters)
-        selected = self._places.select(adapters)
-        for layer in self._layers.values():
-            layer.selected = selected
+        self._places.select(adapters)
         with torch.no_grad():
             return forward(self._network, batch)
 
     def _hold(self, adapters: Sequence[str | None]) -> None:
         """Read what is missing, and forget what was used longest ago."""
-        wanted = dict.fromkeys(name for name in adapters if name is not None)
+        named = [name for name in adapters if name is not None]
+        wanted = dict.fromkeys(named, self._batches)
         missing = [name for name in wanted if name not in self._held]
-        self._misses += sum(name in missing for name in adapters)
-        self._hits += sum(name is not None and name not in missing for name in adapters)
-        for name in wanted:
-            if name in self._held:
-                self._held.move_to_end(name)
         for name in missing:
             terms = terms_of(self._base, self._read(name), self._fingerprint)
             size = sum(each.nbytes for each in terms.values())
-            while self._held and sum(self._held.values()) + size > self._max_bytes:
-                oldest = next(iter(self._held))
-                if oldest in wanted:
-                    break
-                self._drop(oldest)
-            if sum(self._held.values()) + size > self._max_bytes:
-                raise ServingError(
-                    f"The adapters of these rows take more than the {self._max_bytes / 2**20:.0f} MiB that are kept "
-                    "for adapters: send them in several requests."
-                )
+            while sum(self._held.values()) + size > self._max_bytes:
+                others = [other for other in self._held if other not in wanted]
+                if not others:
+                    raise ServingError(
+                        f"The adapters of these rows take more than the {self._max_bytes / 2**20:.0f} MiB that are "
+                        "kept for adapters: send them in several requests."
+                    )
+                self._drop(min(others, key=self._used.__getitem__))
             places = self._places.take(name, max(len(each.A) for each in terms.values()))
             for path, layer in self._layers.items():
                 layer.rows.put(name, places, self._places.count, terms.get(path))
-            self._held[name] = size
+            self._held[name], self._used[name] = size, self._batches
+        misses = sum(named.count(name) for name in missing)
+        self._misses += misses
+        self._hits += len(named) - misses
+        self._used.update(wanted)
+        self._batches += 1
 
     def _drop(self, name: str) -> None:
-        del self._held[name]
+        del self._held[name], self._used[name]
         self._places.give_back(name)
         for layer in self._layers.values():
             layer.rows.drop(name)

@@ -12,8 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import accumulate, chain
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -65,23 +64,17 @@ class Selection:
     """Rows of a layer's input per row of the batch."""
     batch: int
     """Number of rows of the batch."""
+    padded: Tensor
+    """(k, ranks) places of each adapter's rows, filled up with :data:`ZERO`."""
     columns: Tensor
-    """Places of the adapters' rows, one row of the batch after another."""
+    """The same places without those that fill up, one row of the batch after another."""
     starts: Tensor
     """(k,) int64: where in ``columns`` each row of the batch begins."""
     wanted: Tensor
     """(k, places) sparse: the entries of the product with all rows of A that are computed."""
     _spread: dict[int, Selection] = field(default_factory=dict, repr=False)
 
-    @cached_property
-    def padded(self) -> Tensor:
-        """(k, ranks) places of each adapter's rows, filled up with :data:`ZERO`."""
-        counts = torch.diff(self.wanted.crow_indices())
-        found = torch.full((len(counts), int(counts.max())), ZERO)
-        found[torch.arange(found.shape[1]) < counts[:, None]] = self.columns
-        return found
-
-    @cached_property
+    @property
     def is_even(self) -> bool:
         """Whether the ranks are similar enough for :attr:`padded` to be small."""
         return self.padded.numel() <= UNEVEN * len(self.columns)
@@ -102,7 +95,7 @@ class Selection:
         columns = self.columns[self.starts.repeat_interleave(tokens).repeat_interleave(repeated) + within]
         rows = None if self.rows is None else (self.rows[:, None] * tokens + torch.arange(tokens)).flatten()
         wanted = _wanted(bounds, columns, self.wanted.shape[1])
-        return Selection(rows, self.names, tokens, self.batch, columns, bounds[:-1], wanted)
+        return Selection(rows, self.names, tokens, self.batch, self.padded, columns, bounds[:-1], wanted)
 
 
 class Places:
@@ -111,33 +104,60 @@ class Places:
     def __init__(self) -> None:
         self.count = FIRST_ROWS
         """Number of places there are."""
+        self.selected: Selection | None = None
+        """Adapters of the batch that is being answered; None if no row has one."""
         self._free = [place for place in range(FIRST_ROWS) if place != ZERO]
-        self._of: dict[str, list[int]] = {}
+        self._numbers: dict[str, int] = {}
+        """Of each adapter."""
+        self._unused = [0]
+        """Numbers of no adapter."""
+        self._ranks = [0]
+        """By number."""
+        self._table = torch.full((1, 1), ZERO)
+        """(numbers, ranks) places of each adapter, filled up with :data:`ZERO`."""
 
     def take(self, name: str, rank: int) -> Tensor:
         """Find places for an adapter. Args: name: of its own; rank: number of places."""
         while len(self._free) < rank:
             self._free += range(self.count, 2 * self.count)
             self.count *= 2
-        self._of[name] = [self._free.pop() for _ in range(rank)]
-        return torch.tensor(self._of[name])
+        # Ascending, because memory is read ahead in that direction.
+        places = torch.tensor(sorted(self._free.pop() for _ in range(rank)))
+        if not self._unused:
+            count = len(self._ranks)
+            self._unused += range(count, 2 * count)
+            self._ranks += [0] * count
+            self._table = F.pad(self._table, (0, 0, 0, count), value=ZERO)
+        if rank > self._table.shape[1]:
+            self._table = F.pad(self._table, (0, rank - self._table.shape[1]), value=ZERO)
+        number = self._unused.pop()
+        self._numbers[name], self._ranks[number], self._table[number, :rank] = number, rank, places
+        return places
 
     def give_back(self, name: str) -> None:
         """Make the places of an adapter free."""
-        self._free += self._of.pop(name)
+        number = self._numbers.pop(name)
+        self._free += self._table[number, : self._ranks[number]].tolist()
+        self._table[number] = ZERO
+        self._unused.append(number)
 
-    def select(self, adapters: Sequence[str | None]) -> Selection | None:
-        """The adapters of a batch. Args: adapters: of each row. Returns: None if no row has one."""
-        rows = [row for row, name in enumerate(adapters) if name is not None]
-        if not rows:
-            return None
-        names = tuple(str(adapters[row]) for row in rows)
-        places = [self._of[name] for name in names]
-        bounds = torch.tensor([0, *accumulate(map(len, places))])
-        columns = torch.tensor(list(chain(*places)))
-        wanted, everything = _wanted(bounds, columns, self.count), len(rows) == len(adapters)
-        chosen = None if everything else torch.tensor(rows)
-        return Selection(chosen, names, 1, len(adapters), columns, bounds[:-1], wanted)
+    def select(self, adapters: Sequence[str | None]) -> None:
+        """Choose the adapters of the next batch. Args: adapters: of each row."""
+        names = tuple(name for name in adapters if name is not None)
+        if not names:
+            self.selected = None
+            return
+        numbers = [self._numbers[name] for name in names]
+        ranks = [self._ranks[number] for number in numbers]
+        padded = self._table.index_select(0, torch.tensor(numbers))[:, : max(ranks)]
+        if min(ranks) == max(ranks):
+            columns, bounds = padded.flatten(), torch.arange(0, padded.numel() + 1, ranks[0])
+        else:
+            columns, bounds = padded[padded != ZERO], torch.tensor([0, *accumulate(ranks)])
+        wanted, rows = _wanted(bounds, columns, self.count), None
+        if len(names) < len(adapters):
+            rows = torch.tensor([row for row, name in enumerate(adapters) if name is not None])
+        self.selected = Selection(rows, names, 1, len(adapters), padded, columns, bounds[:-1], wanted)
 
 
 def _wanted(bounds: Tensor, columns: Tensor, places: int) -> Tensor:
@@ -235,7 +255,7 @@ class Rows:
 
 def _by_row(selected: Selection, known: Mapping[str, Tensor], width: int) -> Tensor | None:
     """(k, width) the vector of each row's adapter, zeros for one that has none; None if none has one."""
-    if not any(name in known for name in selected.names):
+    if not known or not any(name in known for name in selected.names):
         return None
     none = torch.zeros(width)
     found = torch.stack([known.get(name, none) for name in selected.names])

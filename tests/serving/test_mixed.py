@@ -16,6 +16,7 @@ from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec, add_lora
 from core.serving.mixed import MixedNetwork
+from core.serving.rows import Places
 from tests.adapter.samples import SMALL, packed, perturb, probe
 
 BASE = SMALL.build(1)
@@ -85,6 +86,27 @@ def test_what_was_used_longest_ago_is_forgotten_first() -> None:
         assert_right(network, [name])
     assert network.held == ("r-0", "r-2")
     assert (network.use.hits, network.use.misses) == (1, 3)
+
+
+def test_adapters_of_the_same_batch_are_kept_however_long_ago_they_were_used() -> None:
+    network = mixed(mixed_bytes("r-0") + mixed_bytes("r-1") + mixed_bytes("r-2"))
+    for names in (["r-0"], ["r-1"], ["r-2"], ["r-0", "r-3", "r-3", None]):
+        assert_right(network, names)
+    assert {"r-0", "r-3"} <= set(network.held)
+    assert "r-1" not in network.held
+    assert (network.use.hits, network.use.misses) == (1, 5)
+
+
+def test_each_row_has_the_places_of_its_adapter_also_where_a_larger_one_had_them_before() -> None:
+    places = Places()
+    places.take("large", 5)
+    places.give_back("large")
+    own = {name: places.take(name, rank).tolist() for name, rank in (("a", 1), ("b", 3), ("c", 100), ("d", 3))}
+    for names in (["a", None, "b"], ["b", "d", "b"], ["c", "a", "d", None]):
+        places.select(names)
+        assert places.selected is not None
+        assert places.selected.columns.tolist() == [place for name in names if name for place in own[name]]
+        assert places.selected.batch == len(names)
 
 
 def test_more_adapters_than_fit_at_once_are_one_sentence_and_what_is_held_still_answers() -> None:
