@@ -18,6 +18,8 @@ from core.methods.heads import head_parameters
 from core.methods.merging import adapted_layers, merged_copy
 from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
+from core.training.side_by_side import pool_of, side_by_side
+from core.training.threads import available_cores
 
 BASE = "base"
 """Name of the base among the networks."""
@@ -51,6 +53,8 @@ class Panes:
         self._fingerprint = base_fingerprint(base)
         self._networks: dict[str, nn.Module] = {BASE: self._base}
         self._answering = threading.Lock()
+        self._threads = available_cores()
+        self._pool = pool_of(self._threads)
 
     def add(self, name: str, network: nn.Module) -> None:
         """Add a network with weights of its own."""
@@ -68,7 +72,7 @@ class Panes:
         self.add(name, merged_copy(self._network(of)))
 
     def answer(self, batch: Batch, names: Sequence[str], strengths: Mapping[str, float] | None = None) -> Answers:
-        """Ask some networks, and the base in any case.
+        """Ask some networks, and the base in any case; each computes on one core, so that several do at once.
 
         Args:
             batch: inputs.
@@ -78,16 +82,24 @@ class Panes:
         Raises:
             UnknownRunError: there is no network of such a name.
         """
-        found: dict[str, Tensor] = {}
-        with self._answering, torch.no_grad():
-            for name in dict.fromkeys([BASE, *names]):
-                network = self._network(name)
-                with _strengthened(network, (strengths or {}).get(name, 1.0)):
-                    found[name] = forward(network, batch)
-            expected = forward(self._again, batch)
+        factors = strengths or {}
+        asked = {name: (self._network(name), factors.get(name, 1.0)) for name in dict.fromkeys([BASE, *names])}
+
+        def answered(of: tuple[nn.Module, float]) -> Tensor:
+            network, factor = of
+            with torch.no_grad(), _strengthened(network, factor):  # every thread has its own switch
+                return forward(network, batch)
+
+        with self._answering:
+            # The longest of all, so it begins first.
+            same = self._pool.submit(_same_weights, self._base, self._again)
+            *logits, expected = side_by_side(
+                answered, [*asked.values(), (self._again, 1.0)], self._threads, pool=self._pool
+            )
+            found = dict(zip(asked, logits, strict=True))
         difference = float((found[BASE] - expected).abs().max())
         near = difference <= ROUNDING * max(float(expected.abs().max()), 1.0)
-        return Answers(found, near and _same_weights(self._base, self._again), difference)
+        return Answers(found, near and same.result(), difference)
 
     def _network(self, name: str) -> nn.Module:
         if name not in self._networks:

@@ -14,6 +14,7 @@ from core.errors import BaseMismatchError, UnknownRunError
 from core.methods.layers import alpha_for, scaling_factor
 from core.methods.merging import merged_copy
 from core.serving.panes import BASE, Panes
+from core.training.threads import available_cores
 from tests.adapter.samples import SMALL, probe
 from tests.serving.test_mixed import ALONE, FILES, SPECS
 from tests.serving.test_mixed import BASE as NETWORK
@@ -83,6 +84,33 @@ def test_many_may_ask_at_once_with_strengths_of_their_own() -> None:
         asked = list(wanted) * 20
         found = list(pool.map(lambda factor: network.answer(BATCH, [name], {name: factor}).logits[name], asked))
     assert all(torch.equal(logits, wanted[factor]) for factor, logits in zip(asked, found, strict=True))
+
+
+class NotedThreads(nn.Module):
+    """A network that notes with how many threads it computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.noted.append(torch.get_num_threads())
+        return x
+
+
+def test_each_computes_on_one_core_so_that_bits_do_not_depend_on_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORA_LAB_CORES", "2")
+    noted, before = [NotedThreads() for _ in range(4)], torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        network = Panes(*noted[:2])
+        for number, each in enumerate(noted[2:]):
+            network.add(str(number), each)
+        network.answer(BATCH, ["0", "1"])
+    finally:
+        torch.set_num_threads(before)
+    expected = 1 if available_cores() > 1 else 2
+    assert [each.noted for each in noted] == [[expected]] * 4
 
 
 def test_an_adapter_of_another_base_and_an_unknown_name_are_refused() -> None:
