@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from benchmarks.data import mnist_folder
 from core.store.record import Run
 from core.store.store import Store
+from tests.browser.chromium import launched
 
 ROOT = Path(__file__).parents[1]
 WINDOW = 8.0
@@ -37,16 +37,6 @@ SETTLE = 2.5
 """Seconds before a measurement, while a new page still loads its scripts."""
 PAIRS = 8
 """Number of measurements with and without the page, in turn."""
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
 RECORDER = """
 window.frames_seen = [];
 const keep = (way, data) => {
@@ -141,10 +131,9 @@ def pace(store: Store, run: Run) -> float:
 def measure() -> dict[str, object]:
     """All figures, for JSON."""
     mnist_folder()
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     ticks, beside, alone = [], [], []
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
+        browser = launched(playwright)
         store = Store(Path(folder) / "lab.sqlite3")
         while len(alone) < PAIRS:
             page = browser.new_page()

@@ -17,7 +17,7 @@ from statistics import median
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.dashboard import CHROMIUM, served
+from benchmarks.dashboard import served
 from benchmarks.labs import until
 from core.engine.configuration import preset_configuration
 from core.lab import Lab
@@ -25,6 +25,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
+from tests.browser.chromium import launched
 
 TABLES = ("runs", "losses", "epochs", "transitions", "log", "files")
 """Tables with rows of a run."""
@@ -83,11 +84,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.many_runs", description=__doc__)
     parser.add_argument("--runs", type=int, default=10_000, help="runs in the store (default 10000)")
     arguments = parser.parse_args()
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     firsts, visits = [], []
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         fill(Path(folder), arguments.runs)
-        browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
+        browser = launched(playwright)
         for _ in range(3):
             with served(Path(folder)) as url:
                 page = browser.new_page()

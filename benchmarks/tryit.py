@@ -8,20 +8,20 @@ adapters. The time ends when the text alternative of the answers' chart has chan
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import Page, TimeoutError, sync_playwright
 
-from benchmarks.dashboard import CHROMIUM, served
+from benchmarks.dashboard import served
 from core.data.presets import preset_tasks
 from core.engine.configuration import preset_configuration
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
+from tests.browser.chromium import launched
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Of the eight adapters."""
@@ -101,11 +101,10 @@ def main() -> None:
     parser.add_argument("--network", choices=("perceptron", "minilm"), default="perceptron")
     parser.add_argument("--times", type=int, default=60, help="answers that are timed (default: 60)")
     options = parser.parse_args()
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory() as folder:
         train(Path(folder), options.network)
         with served(Path(folder)) as url, sync_playwright() as playwright:
-            page = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM).new_page()
+            page = launched(playwright).new_page()
             page.set_viewport_size({"width": 1440, "height": 1400})
             page.goto(f"{url}/tryit")
             way = ("Draw", stroke) if options.network == "perceptron" else ("Type", typed)

@@ -28,28 +28,10 @@ from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
+from tests.browser.chromium import launched
 
 if TYPE_CHECKING:
     from tests.text_home import TextHome
-
-# The first one has no windows, which cost a third of a core.
-NAMES = [
-    "chromium-headless-shell",
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 HANG = 240.0
 """Seconds after which something that is waited for never comes; however busy a machine is, it comes sooner."""
@@ -156,11 +138,11 @@ def scanned_once() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The browser of the whole session."""
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.fail("There is no Chromium on the PATH: run `make browser`.", pytrace=False)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        try:
+            browser = launched(playwright)
+        except FileNotFoundError as error:
+            pytest.fail(str(error), pytrace=False)
         yield browser
         browser.close()
 
