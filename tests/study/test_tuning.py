@@ -95,6 +95,20 @@ def test_validation_chooses_the_rates_and_the_test_part_does_not():
     ]
 
 
+@pytest.mark.parametrize(
+    ("rates", "sentence"),
+    [
+        ((0.001, 0.001), "LoRA's best rate is that of full fine-tuning, at every rank."),
+        ((0.001, 0.003), "LoRA's best rate, as a multiple of that of full fine-tuning: 1 (LoRA r=1) and 3 (LoRA r=4)."),
+    ],
+)
+def test_a_rate_of_one_times_another_is_said_in_words(rates, sentence):
+    runs = make_arm_runs("full", [90.0] * 3, optim={"learning_rate": 0.001})
+    for rank, rate in zip((1, 4), rates, strict=True):
+        runs += make_arm_runs("lora", [90.0] * 3, rank=rank, optim={"learning_rate": rate})
+    assert sentence in choice_sentence(rate_choices(runs))
+
+
 def test_a_rate_that_fails_for_some_seeds_is_not_chosen():
     whole = make_arm_runs("full", [90.0, 90.0, 90.0], optim={"learning_rate": 0.001}, validation_accuracy=80.0)
     lucky = make_arm_runs("full", [99.0, 99.0], optim={"learning_rate": 0.01}, validation_accuracy=99.0)

@@ -89,11 +89,12 @@ def choice_sentence(choices: Sequence[RateChoice]) -> str:
     titles = {choice.arm.spec.method.title for choice in lora}
     whose = f"{titles.pop()}'s best rate" if len(titles) == 1 else "The adapters' best rate"
     if len(set(ratios.values())) == 1:
-        ratio = f"{next(iter(ratios.values()))} times that of full fine-tuning"
+        times = next(iter(ratios.values()))
+        ratio = f"{'' if times == '1' else f'{times} times '}that of full fine-tuning"
         sentences.append(f"{whose} is {ratio}{', at every rank' if len(ratios) > 1 else ''}.")
     elif ratios:
-        words = listed([f"{ratio} times ({label})" for label, ratio in ratios.items()])
-        sentences.append(f"{whose} is {words} that of full fine-tuning.")
+        words = listed([f"{times} ({label})" for label, times in ratios.items()])
+        sentences.append(f"{whose}, as a multiple of that of full fine-tuning: {words}.")
     return " ".join(sentences)
 
 
