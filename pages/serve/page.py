@@ -46,8 +46,8 @@ def figures() -> None:
     with st.grid(4, min_column_width=150):
         st.metric("Requests", count_text(found.requests), border=True)
         st.metric("Rows", count_text(found.rows), border=True, help=f"In {count_text(found.batches)} batches.")
-        latest = f"Of the latest {count_text(LATENCIES)} requests, from arrival to answer."
-        st.metric("Latency, 95th percentile", _latency(found), border=True, help=latest)
+        latest = f"95th percentile of the latest {count_text(LATENCIES)} requests, from arrival to answer."
+        st.metric("Latency, p95", _latency(found), border=True, help=latest)
         st.metric(
             "Adapters in memory",
             count_text(found.use.held),

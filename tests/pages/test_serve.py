@@ -39,9 +39,9 @@ def test_it_lists_adapters_shows_requests_and_counts_answers(opened: Lab, base: 
         assert PREDICT in code.value
         assert all(run.id in code.value for run in adapters)
     metrics = {metric.label: metric.value for metric in app.metric}
-    assert (metrics["Requests"], metrics["Latency, 95th percentile"]) == ("0", "–")
+    assert (metrics["Requests"], metrics["Latency, p95"]) == ("0", "–")
     rows = [Row(pixels=[0.5] * 784, adapter=run.id) for run in adapters for _ in range(3)]
     opened.predictor.predict(PredictRequest(rows=rows))
     metrics = {metric.label: metric.value for metric in draw("serve").metric}
     assert (metrics["Requests"], metrics["Rows"], metrics["Adapters in memory"]) == ("1", "6", "2")
-    assert metrics["Latency, 95th percentile"].endswith(" ms")
+    assert metrics["Latency, p95"].endswith(" ms")
