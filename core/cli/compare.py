@@ -69,7 +69,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     job.add_argument("--preset", choices=list(PRESETS), help=f"{lines} (default {usual})".replace("%", "%%"))
     add_field(job, "--shots", TaskSpec, "shots", "of the target", metavar="N", shown="those of the preset")
     add_field(job, "--length", TaskSpec, "length", metavar="N", default=None, shown="128, or what the network can read")
-    job.add_argument("--seeds", type=int, default=DEFAULT_SEEDS, help="runs per arm, with seeds 0, 1, … (default 8)")
+    job.add_argument(
+        "--seeds", type=int, default=DEFAULT_SEEDS, help="runs per setting, with seeds 0, 1, … (default 8)"
+    )
     shown = by_family(lambda family: default_optim(PretrainSpec, family).epochs)
     add_field(job, "--pretrain-epochs", OptimSpec, "epochs", "of the base", shown=shown, default=None)
     job.add_argument(

@@ -59,7 +59,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         default=[LoRASpec.name()],
         help=f"methods that train adapters, each with every rank: {lines} (default {LoRASpec.name()})",
     )
-    add_field(parser, "--rank", LowRankSpec, "rank", "one arm per rank", nargs="+", default=[4])
+    add_field(parser, "--rank", LowRankSpec, "rank", "one setting per rank", nargs="+", default=[4])
     add_field(parser, "--alpha", LowRankSpec, "alpha")
     add_targets(parser)
     lines = "; ".join(f"{kind}: {method.line}" for kind, method in methods(Role.CONTROL).items())

@@ -89,10 +89,8 @@ class MixedNetwork:
                 self._layers[path] = MixedLinear(module, self._places)
                 setattr(self._network.get_submodule(parent), name, self._layers[path])
         self._held: dict[str, int] = {}
-        """Bytes of each adapter."""
-        self._used: dict[str, int] = {}
-        """The latest batch that each was used in, as a number that grows."""
-        self._batches = self._hits = self._misses = 0
+        """Bytes of each adapter, the one that was used longest ago first."""
+        self._hits = self._misses = 0
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -129,31 +127,32 @@ class MixedNetwork:
     def _hold(self, adapters: Sequence[str | None]) -> None:
         """Read what is missing, and forget what was used longest ago."""
         named = [name for name in adapters if name is not None]
-        wanted = dict.fromkeys(named, self._batches)
+        wanted = dict.fromkeys(named)
         missing = [name for name in wanted if name not in self._held]
+        for name in wanted:
+            if name in self._held:
+                self._held[name] = self._held.pop(name)
         for name in missing:
             terms = terms_of(self._base, self._read(name), self._fingerprint)
             size = sum(each.nbytes for each in terms.values())
             while sum(self._held.values()) + size > self._max_bytes:
-                others = [other for other in self._held if other not in wanted]
-                if not others:
+                oldest = next(iter(self._held), None)
+                if oldest is None or oldest in wanted:
                     raise ServingError(
                         f"The adapters of these rows take more than the {self._max_bytes / 2**20:.0f} MiB that are "
                         "kept for adapters: send them in several requests."
                     )
-                self._drop(min(others, key=self._used.__getitem__))
+                self._drop(oldest)
             places = self._places.take(name, max(len(each.A) for each in terms.values()))
             for path, layer in self._layers.items():
                 layer.rows.put(name, places, self._places.count, terms.get(path))
-            self._held[name], self._used[name] = size, self._batches
+            self._held[name] = size
         misses = sum(named.count(name) for name in missing)
         self._misses += misses
         self._hits += len(named) - misses
-        self._used.update(wanted)
-        self._batches += 1
 
     def _drop(self, name: str) -> None:
-        del self._held[name], self._used[name]
+        del self._held[name]
         self._places.give_back(name)
         for layer in self._layers.values():
             layer.rows.drop(name)

@@ -45,7 +45,7 @@ def readable(figure: go.Figure) -> dict[str, Any]:
     has 4.5:1 in both themes. ``currentColor`` is the browser's name for the color of the surrounding text. In a file,
     which has no surroundings, it is black; the background of a PNG is transparent, and may be shown on any color.
 
-    It is a dictionary: as a figure, of which every change is checked, it would take five times as long.
+    It is a dictionary: of a figure, Plotly checks every change, which takes longer than drawing up the figure itself.
     """
     shown: dict[str, Any] = figure.to_dict()
     layout: dict[str, Any] = shown["layout"]
@@ -53,7 +53,7 @@ def readable(figure: go.Figure) -> dict[str, Any]:
         axis["tickprefix"] = START + axis.get("tickprefix", "")
         axis["ticksuffix"] = axis.get("ticksuffix", "") + END
         if "ticktext" in axis:  # prefixes are only put before numbers
-            axis["ticktext"] = [START + text + END for text in axis["ticktext"]]
+            axis["ticktext"] = [_inked(text) for text in axis["ticktext"]]
         _wrap(axis.get("title"))
     for trace in shown["data"]:
         bar = trace.get("colorbar", {})
@@ -61,19 +61,24 @@ def readable(figure: go.Figure) -> dict[str, Any]:
             bar |= {"tickprefix": START, "ticksuffix": END}
             _wrap(bar["title"])
         if "name" in trace and trace.get("showlegend") is not False:
-            trace["name"] = START + trace["name"] + END
+            trace["name"] = _inked(trace["name"])
         if _writes(trace):
-            trace["texttemplate"] = f"{START}%{{text}}{END}"
+            trace["texttemplate"] = _inked("%{text}")
     title = layout.get("title", {})
     for part in (title, title.get("subtitle"), layout.get("legend", {}).get("title"), *layout.get("annotations", ())):
         _wrap(part)
     return shown
 
 
+def _inked(text: str) -> str:
+    """A text in the color of the page's text."""
+    return START + text + END
+
+
 def _wrap(part: dict[str, Any] | None) -> None:
-    """Give a part of a figure that has a text the color of the page's text."""
+    """Ink the text of a part of a figure, where it has one."""
     if part and part.get("text"):
-        part["text"] = START + part["text"] + END
+        part["text"] = _inked(part["text"])
 
 
 def _writes(trace: dict[str, Any]) -> bool:

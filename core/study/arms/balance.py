@@ -37,7 +37,10 @@ def misleading_sentence(result: Result | None, kind: str) -> str:
 
 
 def unlearnt_sentence(arms: Sequence[Arm]) -> str:
-    """Which arms are no more accurate than always naming the largest class; empty if all are, or it is not known."""
+    """Which arms are no more accurate than always naming the largest class.
+
+    Empty if every arm is more accurate than that, and for runs of earlier versions.
+    """
     result = arms[0].runs[0].result if arms else None
     if result is None or result.largest_class is None:
         return ""

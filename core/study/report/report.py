@@ -96,7 +96,7 @@ def report_of(lab: Lab, experiment: Experiment, margin: float | None = None) -> 
 
 
 def opening(evidence: Evidence, margin: float | None = None) -> Opening:
-    """How the report of what was gathered begins; see :func:`report`."""
+    """How the report of what was gathered begins; arguments and errors as of :func:`report`."""
     if not evidence.chosen:
         raise RunStateError("No setting has finished without a failed seed, so there is nothing to report yet.")
     found = verdict(evidence.members, margin)
