@@ -48,6 +48,7 @@ def end_thread(identity: int | None) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # raised by this test
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the thread may end between open() and with
 def test_a_thread_that_dies_is_replaced_and_its_run_can_go_on(lab: Lab) -> None:
     id, waiting = lab.launch(LONG).id, lab.launch(PRETRAIN).id
     wait_until(lambda: lab.run(id).step > 30)
