@@ -86,7 +86,7 @@ def minilm() -> Subject:
         mask = torch.ones(shape, dtype=torch.int64)
         return {"input_ids": ids, "attention_mask": mask}
 
-    return Subject(base, LoRASpec.of(rank=8), draw, {1: 8, 16: 32, 64: 64}, 64, 64, 5)
+    return Subject(base, LoRASpec.of(rank=8), draw, {1: 8, 16: 64, 64: 64}, 64, 64, ROUNDS)
 
 
 SUBJECTS = {"perceptron": perceptron, "minilm": minilm}

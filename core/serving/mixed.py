@@ -16,6 +16,7 @@ from core.methods.linear import features, is_linear, is_transposed
 from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
 from core.serving.rows import Places, Rows, Terms
+from core.training.fast_network import fast
 
 
 class MixedLinear(nn.Module):
@@ -88,6 +89,8 @@ class MixedNetwork:
                 parent, _, name = path.rpartition(".")
                 self._layers[path] = MixedLinear(module, self._places)
                 setattr(self._network.get_submodule(parent), name, self._layers[path])
+        self._fast = fast(self._network, self._network)
+        """The same, to rounding."""
         self._held: dict[str, int] = {}
         """Bytes of each adapter, the one that was used longest ago first."""
         self._hits = self._misses = 0
@@ -121,8 +124,9 @@ class MixedNetwork:
         """
         self._hold(adapters)
         self._places.select(adapters)
+        network = self._network if None in adapters else self._fast
         with torch.no_grad():
-            return forward(self._network, batch)
+            return forward(network, batch)
 
     def _hold(self, adapters: Sequence[str | None]) -> None:
         """Read what is missing, and forget what was used longest ago."""

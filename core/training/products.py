@@ -42,6 +42,8 @@ def _adds_to_frozen(layer: LinearWithLoRA) -> bool:
 
 def _plain(layer: nn.Linear) -> Forward:
     def run(x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return _rows_product(x, layer.weight, layer.bias)
         found: Tensor = _Linear.apply(x, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
         return found
 
@@ -62,6 +64,11 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The product x Wᵀ + b for x (n, in), W (out, in) of any strides, and b (out,): (n, out)."""
     found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return found
+
+
+def _rows_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The same for x (..., in): (..., out)."""
+    return _product(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], weight.shape[0])
 
 
 class _Linear(torch.autograd.Function):

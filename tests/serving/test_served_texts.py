@@ -53,11 +53,13 @@ def test_each_row_has_its_own_adapter_and_head_and_the_base_stays(kind: str) -> 
     network = MixedNetwork(base, files.__getitem__, 2**24)
     names = [None, "a", "b", "c", "a", None, "c", "b"]
     batch = texts(len(names)).batch(slice(None))
+    all_named = ["c" if name is None else name for name in names]  # computed otherwise, since no bits are promised
     if kind in REFUSED:
-        with pytest.raises(ServingError, match=REFUSED[kind]):
-            network.answer(batch, names)
+        for wanted in names, all_named:
+            with pytest.raises(ServingError, match=REFUSED[kind]):
+                network.answer(batch, wanted)
         return
-    found = network.answer(batch, names)
+    found, found_named = network.answer(batch, names), network.answer(batch, all_named)
     with torch.no_grad():
         alone = {name: forward(apply_adapter(base, file).eval(), batch) for name, file in files.items()}
         plain = forward(base, batch)
@@ -66,6 +68,7 @@ def test_each_row_has_its_own_adapter_and_head_and_the_base_stays(kind: str) -> 
             assert torch.equal(found[row], plain[row])
         else:
             torch.testing.assert_close(found[row], alone[name][row], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found_named[row], alone[all_named[row]][row], rtol=1e-5, atol=1e-5)
     assert torch.equal(network.answer(batch, [None] * len(names)), plain)
 
 
