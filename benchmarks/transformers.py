@@ -241,14 +241,20 @@ def engine(subject: Subject, task: Task, method: MethodSpec, members: int, steps
 def _batches(task: Task, seed: int, number: int, steps: int) -> Tensor:
     """(steps, batch): batches of an epoch, in the order in which the engine takes them.
 
-    They are spread over all lengths, so that a round has as many tokens per text as an epoch.
+    Of as many parts of the epoch, sorted by length, it is the batch of average length each, so that a round has as many
+    tokens per text as an epoch. All seeds have those of
+    the same steps, so that runs which train side by side have batches of equal length, as in an epoch.
     """
-    order = task.train.batched(data_order(task.num_train, seed, number), BATCH, number)
+
+    def batches(seed: int) -> Tensor:
+        order = task.train.batched(data_order(task.num_train, seed, number), BATCH, number)
+        return order[: len(order) // BATCH * BATCH].view(-1, BATCH)
+
     assert isinstance(task.train, TextExamples)
-    batches = order[: len(order) // BATCH * BATCH].view(-1, BATCH)
-    by_length = task.train.lengths[batches].amax(1).argsort(stable=True)
-    places = torch.linspace(0, len(batches) - 1, steps).round().long()
-    return batches[by_length[places].sort().values]
+    longest = task.train.lengths[batches(0)].amax(1).double()
+    parts = longest.argsort(stable=True).tensor_split(steps)
+    places = torch.stack([part[(longest[part] - longest[part].mean()).abs().argmin()] for part in parts])
+    return batches(seed)[places.sort().values]
 
 
 def floor(subject: Subject, task: Task, method: MethodSpec, members: int, steps: int) -> Timed:
