@@ -68,6 +68,17 @@ class Use:
     """Rows whose adapter had to be read first."""
 
 
+@dataclass(slots=True)
+class _Held:
+    """An adapter in memory."""
+
+    number: int
+    """Among those that are held."""
+    nbytes: int
+    used: int
+    """The last batch that it was used in, counted from the start."""
+
+
 class MixedNetwork:
     """A base and the adapters that were used last, within a limit of bytes. Not thread-safe."""
 
@@ -91,19 +102,18 @@ class MixedNetwork:
                 setattr(self._network.get_submodule(parent), name, self._layers[path])
         self._fast = fast(self._network, self._network)
         """The same, to rounding."""
-        self._held: dict[str, int] = {}
-        """Bytes of each adapter, the one that was used longest ago first."""
-        self._hits = self._misses = 0
+        self._held: dict[str, _Held] = {}
+        self._batches = self._hits = self._misses = 0
 
     @property
     def held(self) -> tuple[str, ...]:
         """Names of the adapters in memory."""
-        return tuple(self._held)
+        return tuple(self._held.copy())
 
     @property
     def use(self) -> Use:
         """How adapters were found so far."""
-        return Use(len(self._held), sum(self._held.values()), self._hits, self._misses)
+        return Use(len(self._held), self._nbytes, self._hits, self._misses)
 
     def answer(self, batch: Batch, adapters: Sequence[str | None]) -> Tensor:
         """Logits of a batch.
@@ -122,44 +132,55 @@ class MixedNetwork:
             ServingError: the adapters of the batch do not fit in memory together.
             LabError: raised by ``read``, or the adapter does not fit the base.
         """
-        self._hold(adapters)
-        self._places.select(adapters)
+        self._places.select(self._numbers(adapters))
         network = self._network if None in adapters else self._fast
         with torch.no_grad():
             return forward(network, batch)
 
-    def _hold(self, adapters: Sequence[str | None]) -> None:
-        """Read what is missing, and forget what was used longest ago."""
-        named = [name for name in adapters if name is not None]
-        wanted = dict.fromkeys(named)
-        missing = [name for name in wanted if name not in self._held]
-        for name in wanted:
-            if name in self._held:
-                self._held[name] = self._held.pop(name)
-        for name in missing:
-            terms = terms_of(self._base, self._read(name), self._fingerprint)
-            size = sum(each.nbytes for each in terms.values())
-            while sum(self._held.values()) + size > self._max_bytes:
-                oldest = next(iter(self._held), None)
-                if oldest is None or oldest in wanted:
-                    raise ServingError(
-                        f"The adapters of these rows take more than the {self._max_bytes / 2**20:.0f} MiB that are "
-                        "kept for adapters: send them in several requests."
-                    )
-                self._drop(oldest)
-            places = self._places.take(name, max(len(each.A) for each in terms.values()))
-            for path, layer in self._layers.items():
-                layer.rows.put(name, places, self._places.count, terms.get(path))
-            self._held[name] = size
-        misses = sum(named.count(name) for name in missing)
-        self._misses += misses
-        self._hits += len(named) - misses
+    def _numbers(self, adapters: Sequence[str | None]) -> list[int | None]:
+        """Number of the adapter of each row; adapters that are missing are read, in place of those used longest ago."""
+        self._batches += 1
+        found = [self._held.get(name) if name is not None else None for name in adapters]
+        for held in found:
+            if held is not None:
+                held.used = self._batches
+        asked = len(adapters) - adapters.count(None)
+        missing = [name for name, held in zip(adapters, found, strict=True) if held is None and name is not None]
+        for name in dict.fromkeys(missing):
+            self._read_in(name)
+        self._misses += len(missing)
+        self._hits += asked - len(missing)
+        if missing:
+            found = [None if name is None else self._held[name] for name in adapters]
+        return [None if held is None else held.number for held in found]
+
+    def _read_in(self, name: str) -> None:
+        """Hold one more adapter for the batch that is to be answered."""
+        terms = terms_of(self._base, self._read(name), self._fingerprint)
+        size = sum(each.nbytes for each in terms.values())
+        while self._nbytes + size > self._max_bytes:
+            oldest = min(self._held, key=lambda other: self._held[other].used, default=None)
+            if oldest is None or self._held[oldest].used == self._batches:
+                raise ServingError(
+                    f"The adapters of these rows take more than the {self._max_bytes / 2**20:.0f} MiB that are kept "
+                    "for adapters: send them in several requests."
+                )
+            self._drop(oldest)
+        number, places = self._places.take(max(len(each.A) for each in terms.values()))
+        for path, layer in self._layers.items():
+            layer.rows.put(number, places, self._places.count, terms.get(path))
+        self._held[name] = _Held(number, size, self._batches)
+
+    @property
+    def _nbytes(self) -> int:
+        """Bytes of the adapters in memory."""
+        return sum(held.nbytes for held in self._held.copy().values())
 
     def _drop(self, name: str) -> None:
-        del self._held[name]
-        self._places.give_back(name)
+        number = self._held.pop(name).number
+        self._places.give_back(number)
         for layer in self._layers.values():
-            layer.rows.drop(name)
+            layer.rows.drop(number)
 
 
 def terms_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> dict[str, Terms]:

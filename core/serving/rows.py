@@ -12,8 +12,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -58,7 +60,7 @@ class Selection:
 
     rows: Tensor | None
     """(k,) int64, the rows of the batch, ascending; None for all of them."""
-    names: tuple[str, ...]
+    numbers: Sequence[int]
     """The adapter of each of these rows of the batch."""
     tokens: int
     """Rows of a layer's input per row of the batch."""
@@ -71,7 +73,8 @@ class Selection:
     starts: Tensor
     """(k,) int64: where in ``columns`` each row of the batch begins."""
     wanted: Tensor
-    """(k, places) sparse: the entries of the product with all rows of A that are computed."""
+    """(k, places) sparse: the entries of the product with all rows of A that are computed. Each layer writes them here,
+    so that no layer has to make a sparse tensor."""
     _spread: dict[int, Selection] = field(default_factory=dict, repr=False)
 
     @property
@@ -95,11 +98,11 @@ class Selection:
         columns = self.columns[self.starts.repeat_interleave(tokens).repeat_interleave(repeated) + within]
         rows = None if self.rows is None else (self.rows[:, None] * tokens + torch.arange(tokens)).flatten()
         wanted = _wanted(bounds, columns, self.wanted.shape[1])
-        return Selection(rows, self.names, tokens, self.batch, self.padded, columns, bounds[:-1], wanted)
+        return Selection(rows, self.numbers, tokens, self.batch, self.padded, columns, bounds[:-1], wanted)
 
 
 class Places:
-    """Where the rows of each adapter are, in every layer alike. Not thread-safe."""
+    """Where the rows of each adapter are, in every layer alike. An adapter has a number. Not thread-safe."""
 
     def __init__(self) -> None:
         self.count = FIRST_ROWS
@@ -107,57 +110,70 @@ class Places:
         self.selected: Selection | None = None
         """Adapters of the batch that is being answered; None if no row has one."""
         self._free = [place for place in range(FIRST_ROWS) if place != ZERO]
-        self._numbers: dict[str, int] = {}
-        """Of each adapter."""
         self._unused = [0]
         """Numbers of no adapter."""
         self._ranks = [0]
         """By number."""
-        self._table = torch.full((1, 1), ZERO)
+        self._table = np.full((1, 1), ZERO)
         """(numbers, ranks) places of each adapter, filled up with :data:`ZERO`."""
 
-    def take(self, name: str, rank: int) -> Tensor:
-        """Find places for an adapter. Args: name: of its own; rank: number of places."""
+    def take(self, rank: int) -> tuple[int, Tensor]:
+        """Find places for an adapter. Args: rank: number of places. Returns: its number, and the places."""
         while len(self._free) < rank:
             self._free += range(self.count, 2 * self.count)
             self.count *= 2
         # Ascending, because memory is read ahead in that direction.
-        places = torch.tensor(sorted(self._free.pop() for _ in range(rank)))
+        places = sorted(self._free.pop() for _ in range(rank))
         if not self._unused:
             count = len(self._ranks)
             self._unused += range(count, 2 * count)
             self._ranks += [0] * count
-            self._table = F.pad(self._table, (0, 0, 0, count), value=ZERO)
-        if rank > self._table.shape[1]:
-            self._table = F.pad(self._table, (0, rank - self._table.shape[1]), value=ZERO)
+        numbers, ranks = self._table.shape
+        grown = len(self._ranks) - numbers, max(0, rank - ranks)
+        if any(grown):
+            self._table = np.pad(self._table, [(0, more) for more in grown], constant_values=ZERO)
         number = self._unused.pop()
-        self._numbers[name], self._ranks[number], self._table[number, :rank] = number, rank, places
-        return places
+        self._ranks[number], self._table[number, :rank] = rank, places
+        return number, torch.tensor(places)
 
-    def give_back(self, name: str) -> None:
+    def give_back(self, number: int) -> None:
         """Make the places of an adapter free."""
-        number = self._numbers.pop(name)
         self._free += self._table[number, : self._ranks[number]].tolist()
         self._table[number] = ZERO
         self._unused.append(number)
 
-    def select(self, adapters: Sequence[str | None]) -> None:
-        """Choose the adapters of the next batch. Args: adapters: of each row."""
-        names = tuple(name for name in adapters if name is not None)
-        if not names:
+    def select(self, numbers: Sequence[int | None]) -> None:
+        """Choose the adapters of the next batch. Args: numbers: of the adapter of each row; None for none."""
+        own = [number for number in numbers if number is not None]
+        if not own:
             self.selected = None
             return
-        numbers = [self._numbers[name] for name in names]
-        ranks = [self._ranks[number] for number in numbers]
-        padded = self._table.index_select(0, torch.tensor(numbers))[:, : max(ranks)]
-        if min(ranks) == max(ranks):
-            columns, bounds = padded.flatten(), torch.arange(0, padded.numel() + 1, ranks[0])
+        ranks = [self._ranks[number] for number in own]
+        rank = max(ranks)
+        padded = self._table[own, :rank]
+        if min(ranks) == rank:
+            columns, bounds = padded.reshape(-1), _even_bounds(len(own), rank)
         else:
             columns, bounds = padded[padded != ZERO], torch.tensor([0, *accumulate(ranks)])
-        wanted, rows = _wanted(bounds, columns, self.count), None
-        if len(names) < len(adapters):
-            rows = torch.tensor([row for row, name in enumerate(adapters) if name is not None])
-        self.selected = Selection(rows, names, 1, len(adapters), padded, columns, bounds[:-1], wanted)
+        found, rows = torch.from_numpy(columns), None
+        if len(own) < len(numbers):
+            rows = torch.tensor([row for row, number in enumerate(numbers) if number is not None])
+        self.selected = Selection(
+            rows,
+            own,
+            1,
+            len(numbers),
+            torch.from_numpy(padded),
+            found,
+            bounds[:-1],
+            _wanted(bounds, found, self.count),
+        )
+
+
+@lru_cache(maxsize=64)
+def _even_bounds(rows: int, rank: int) -> Tensor:
+    """(rows + 1,): where the places of each row begin, and where the last one's end; not to be changed."""
+    return torch.arange(0, rows * rank + 1, rank)
 
 
 def _wanted(bounds: Tensor, columns: Tensor, places: int) -> Tensor:
@@ -171,16 +187,16 @@ class Rows:
     def __init__(self, in_features: int, out_features: int) -> None:
         self._A = torch.zeros(0, in_features)
         self._B = torch.zeros(0, out_features)
-        self._gains: dict[str, Tensor] = {}
-        self._shifts: dict[str, Tensor] = {}
+        self._gains: dict[int, Tensor] = {}
+        self._shifts: dict[int, Tensor] = {}
         self._rank = 0
         """Largest rank of an adapter here so far."""
 
-    def put(self, name: str, places: Tensor, count: int, terms: Terms | None) -> None:
+    def put(self, number: int, places: Tensor, count: int, terms: Terms | None) -> None:
         """Hold an adapter.
 
         Args:
-            name: of the adapter.
+            number: of the adapter.
             places: of its rows, at least as many as it has in this layer; the others stay zero.
             count: number of places there are.
             terms: what it adds in this layer; None for nothing.
@@ -194,14 +210,14 @@ class Rows:
             self._A[own], self._B[own] = terms.A, terms.B
             self._rank = max(self._rank, len(own))
             if terms.gain is not None:
-                self._gains[name] = terms.gain
+                self._gains[number] = terms.gain
             if terms.shift is not None:
-                self._shifts[name] = terms.shift
+                self._shifts[number] = terms.shift
 
-    def drop(self, name: str) -> None:
+    def drop(self, number: int) -> None:
         """Forget what an adapter has besides its rows, which the next one at its places replaces."""
-        self._gains.pop(name, None)
-        self._shifts.pop(name, None)
+        self._gains.pop(number, None)
+        self._shifts.pop(number, None)
 
     def add(self, x: Tensor, y: Tensor, bias: Tensor | None, selected: Selection) -> None:
         """Add what the adapters contribute to the layer's output, in place; other rows of it stay bit for bit.
@@ -213,7 +229,8 @@ class Rows:
             selected: which rows have which adapter.
         """
         inputs = x if selected.rows is None else x[selected.rows]
-        weights = torch.sparse.sampled_addmm(selected.wanted, inputs, self._A.T, beta=0.0).values()
+        wanted = selected.wanted
+        weights = torch.sparse.sampled_addmm(wanted, inputs, self._A.T, beta=0.0, out=wanted).values()
         added = F.embedding_bag(selected.columns, self._B, selected.starts, mode="sum", per_sample_weights=weights)
         if (gains := _by_row(selected, self._gains, y.shape[1])) is not None:
             plain = y if selected.rows is None else y[selected.rows]
@@ -254,10 +271,10 @@ class Rows:
             y.index_add_(0, selected.rows, added)
 
 
-def _by_row(selected: Selection, known: Mapping[str, Tensor], width: int) -> Tensor | None:
+def _by_row(selected: Selection, known: Mapping[int, Tensor], width: int) -> Tensor | None:
     """(k, width) the vector of each row's adapter, zeros for one that has none; None if none has one."""
-    if not known or not any(name in known for name in selected.names):
+    if not known or not any(number in known for number in selected.numbers):
         return None
     none = torch.zeros(width)
-    found = torch.stack([known.get(name, none) for name in selected.names])
+    found = torch.stack([known.get(number, none) for number in selected.numbers])
     return found if selected.tokens == 1 else found.repeat_interleave(selected.tokens, 0)

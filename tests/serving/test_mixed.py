@@ -99,14 +99,17 @@ def test_adapters_of_the_same_batch_are_kept_however_long_ago_they_were_used() -
 
 def test_each_row_has_the_places_of_its_adapter_also_where_a_larger_one_had_them_before() -> None:
     places = Places()
-    places.take("large", 5)
-    places.give_back("large")
-    own = {name: places.take(name, rank).tolist() for name, rank in (("a", 1), ("b", 3), ("c", 100), ("d", 3))}
-    for names in (["a", None, "b"], ["b", "d", "b"], ["c", "a", "d", None]):
-        places.select(names)
+    large, _ = places.take(5)
+    places.give_back(large)
+    own = {number: taken.tolist() for number, taken in (places.take(rank) for rank in (1, 3, 100, 3))}
+    a, b, c, d = own
+    for numbers in ([a, None, b], [b, d, b], [c, a, d, None]):
+        places.select(numbers)
         assert places.selected is not None
-        assert places.selected.columns.tolist() == [place for name in names if name for place in own[name]]
-        assert places.selected.batch == len(names)
+        assert places.selected.columns.tolist() == [
+            place for number in numbers if number is not None for place in own[number]
+        ]
+        assert places.selected.batch == len(numbers)
 
 
 def test_more_adapters_than_fit_at_once_are_one_sentence_and_what_is_held_still_answers() -> None:
