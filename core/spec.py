@@ -19,7 +19,7 @@ from core.errors import SpecError
 SCHEMA = 2
 """Version of the JSON format of specs. Version 1 can be read; see :meth:`Spec.from_version_1`."""
 
-MAX_CHARACTERS = 65_536
+MAX_CHARACTERS = 262_144
 """Maximum length of a spec in JSON, three times that of the longest spec that the bounds of its fields allow."""
 
 KEEP_UNKNOWN = "keep unknown kinds"

@@ -14,6 +14,7 @@ from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.layers import SCALINGS, STARTS
 from core.methods.lora import LoRASpec
+from core.methods.low_rank import MAX_TARGETS
 from core.methods.method import MethodSpec
 from core.methods.pretrain import PretrainSpec
 from core.methods.scratch import ScratchSpec
@@ -220,7 +221,7 @@ def test_every_field_says_what_it_is_and_keeps_its_bounds(spec: type[Spec], fiel
             spec.of(**{field: limits.low - 1})
 
 
-LONG_NAME = "y" * 98
+LONG_NAME = "y" * 97
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,7 @@ LONG_NAME = "y" * 98
         (TaskSpec, {"classes": (1,) * 1001}, "Classes kept takes at most 1000: remove some."),
         (TaskSpec, {"classes": (1, 10**400)}, "Classes kept must be at most 999"),
         (TaskSpec, {"classes": (-1, 2)}, "Classes kept must be at least 0, not -1."),
-        (LoRASpec, {"target_modules": ("a",) * 65}, "Layers takes at most 64: remove some."),
+        (LoRASpec, {"target_modules": ("a",) * (MAX_TARGETS + 1)}, "Layers takes at most 512: remove some."),
         (LoRASpec, {"target_modules": ("fc", "")}, "Layers must not be empty."),
         (LoRASpec, {"target_modules": ("a" * 101,)}, "Layers must have at most 100 characters"),
         (LoRASpec, {"target_modules": ()}, "Layers takes at least 1: add some."),
@@ -249,13 +250,13 @@ def test_the_longest_spec_there_can_be_is_read_and_longer_text_is_not() -> None:
         base="b" * 64,
         task=TaskSpec.of(dataset="d" * 64, classes=classes),
         source=TaskSpec.of(dataset="s" * 64, classes=classes),
-        method=LoRASpec.of(target_modules=tuple(f"{LONG_NAME}{i:02}" for i in range(64))),
+        method=LoRASpec.of(target_modules=tuple(f"{LONG_NAME}{i:03}" for i in range(MAX_TARGETS))),
     )
     text = longest.to_json()
     assert len(text) < MAX_CHARACTERS / 2
     assert RunSpec.from_json(text) == longest
-    with pytest.raises(SpecError, match="has 70,000 characters; a spec has at most 65,536"):
-        RunSpec.from_json(text.ljust(70_000))
+    with pytest.raises(SpecError, match="has 270,000 characters; a spec has at most 262,144"):
+        RunSpec.from_json(text.ljust(270_000))
 
 
 def _is_one_sentence(message: str) -> None:

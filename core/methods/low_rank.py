@@ -17,8 +17,8 @@ from core.methods.merging import adapted_layers
 from core.methods.method import MethodSpec, Role
 from core.methods.targets import find_targets, names
 
-MAX_TARGETS = 64
-"""Maximum number of names of layers."""
+MAX_TARGETS = 512
+"""Maximum number of names of layers: more than all layers of the networks that fit on one machine."""
 
 
 class LowRankSpec(MethodSpec):

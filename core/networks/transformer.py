@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from core.data.text_examples import TextExamples
 from core.errors import SpecError
-from core.methods.heads import HEAD
+from core.methods.heads import HEAD, is_in_head
 from core.methods.method import Role
 from core.networks.hugging_face import build_classifier, fill_classifier
 from core.networks.network import SPEC, NetworkSpec
@@ -107,8 +107,11 @@ class TransformerSpec(NetworkSpec):
 
     def build(self, seed: int | None = None) -> nn.Module:
         # Not filled from meta, as by other families: some buffers are computed, and no state dict has them.
-        device = torch.device("meta" if seed is None else "cpu")
-        return self._marked(build_classifier(self.config, self.num_classes, device, seed).eval())
+        if seed is None:
+            return self._marked(build_classifier(self.config, self.num_classes, torch.device("meta")).eval())
+        drawn = build_classifier(self.config, self.num_classes, torch.device("cpu"), seed).state_dict()
+        # The head that a network with brought weights gets from this seed.
+        return self.filled({name: tensor for name, tensor in drawn.items() if not is_in_head(name, self.head)}, seed)
 
     def filled(self, weights: Mapping[str, Tensor], seed: int) -> nn.Module:
         """A network with the weights of a checkpoint, which become its own, and a head drawn from ``seed``.

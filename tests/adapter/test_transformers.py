@@ -23,18 +23,22 @@ from transformers import AutoModelForSequenceClassification
 from core.__main__ import main
 from core.adapter import Card, apply_adapter, read_adapter, verify_adapter
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, zip_bytes
+from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
+from core.engine.jobs.build import network_of
 from core.engine.jobs.run_files import PROBE, PROBE_TOKENS, probe_of
 from core.errors import AdapterError, BaseMismatchError
 from core.methods.dora import DoRASpec
-from core.methods.heads import HEAD, head_parameters, head_state
+from core.methods.heads import HEAD, head_parameters, head_state, is_in_head
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
 from core.methods.merging import adapted_layers, base_copy, merged_copy
 from core.methods.parameters import count_parameters
+from core.methods.registry import METHODS
 from core.networks.file import write_network
 from core.networks.fingerprint import base_fingerprint, fingerprint
 from core.networks.perceptron import PerceptronSpec
+from core.run_spec import RunSpec
 from core.serving.mixed import MixedNetwork
 from tests.adapter.classifiers import ARCHITECTURES, CLASSES, Sample, logits, probe, sample, sample_of
 from tests.adapter.samples import WHOLE, assert_close, perturb, unzip
@@ -99,6 +103,22 @@ def test_peft_computes_what_was_trained_head_included(
         assert torch.equal(logits(loaded, one.probe), before)
     saved = {name for name, module in loaded.get_base_model().named_modules() if hasattr(module, "modules_to_save")}
     assert saved == set(one.spec.head) == set(HEADS[architecture])
+
+
+@each_architecture
+def test_every_method_starts_with_the_same_head(architecture: str) -> None:
+    one = sample(architecture)
+    for seed in (0, 7):
+        heads = []
+        for method in METHODS:
+            spec = RunSpec.of(method=method.of(), network=one.spec, task=TaskSpec.of(length=32), seed=seed)
+            state = network_of(spec, one.filled(seed)).state_dict()
+            heads.append({name: tensor for name, tensor in state.items() if is_in_head(name, one.spec.head)})
+        first, *others = heads
+        assert first
+        for other in others:
+            assert first.keys() == other.keys()
+            assert all(torch.equal(tensor, other[name]) for name, tensor in first.items())
 
 
 @each_architecture

@@ -161,7 +161,7 @@ def test_a_base_that_was_stopped_must_be_given(elsewhere: Path, capsys: pytest.C
         ("[]", [], "schema version 1"),
         ('{"schema": 1, "run": "r-1"}', [], "Spec is missing"),
         (b"\xff\xfe\x00", [], "not text"),
-        (" " * (MAX_CHARACTERS + 1), [], "at most 65,536"),
+        (" " * (MAX_CHARACTERS + 1), [], "at most 262,144"),
         (PRETRAIN.but(task=TaskSpec.of(dataset="no-such")).to_json(), [], "no-such"),
         (RunSpec.of(method="full", base="r-1", source=DIGITS).to_json(), [], "give the base's weights with --base"),
         (RunSpec.of(method="full", base="r-1", source=DIGITS).to_json(), ["--base", "none"], "There is no file none"),
