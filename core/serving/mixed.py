@@ -75,6 +75,7 @@ class _Held:
     number: int
     """Among those that are held."""
     nbytes: int
+    """What it takes: its rows are as many in every layer as in the one where it has most."""
     used: int
     """The last batch that it was used in, counted from the start."""
 
@@ -102,6 +103,7 @@ class MixedNetwork:
                 setattr(self._network.get_submodule(parent), name, self._layers[path])
         self._fast = fast(self._network, self._network)
         """The same, to rounding."""
+        self._row_bytes = sum(layer.rows.row_bytes for layer in self._layers.values())
         self._held: dict[str, _Held] = {}
         self._batches = self._hits = self._misses = 0
 
@@ -157,7 +159,8 @@ class MixedNetwork:
     def _read_in(self, name: str) -> None:
         """Hold one more adapter for the batch that is to be answered."""
         terms = terms_of(self._base, self._read(name), self._fingerprint)
-        size = sum(each.nbytes for each in terms.values())
+        rank = max(each.rank for each in terms.values())
+        size = rank * self._row_bytes + sum(each.vector_bytes for each in terms.values())
         while self._nbytes + size > self._max_bytes:
             oldest = min(self._held, key=lambda other: self._held[other].used, default=None)
             if oldest is None or self._held[oldest].used == self._batches:
@@ -166,7 +169,7 @@ class MixedNetwork:
                     "for adapters: send them in several requests."
                 )
             self._drop(oldest)
-        number, places = self._places.take(max(len(each.A) for each in terms.values()))
+        number, places = self._places.take(rank)
         for path, layer in self._layers.items():
             layer.rows.put(number, places, self._places.count, terms.get(path))
         self._held[name] = _Held(number, size, self._batches)

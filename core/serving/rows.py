@@ -26,7 +26,10 @@ with warnings.catch_warnings():
     torch.sparse_csr_tensor([0], torch.zeros(0, dtype=torch.int64), torch.zeros(0), (0, 0))
 
 FIRST_ROWS = 64
-"""Number of rows that there is room for at first; the room is doubled when it is full."""
+"""Number of rows that there is room for at first."""
+
+GROWTH = 4
+"""Room that is full grows by one part in so many, so that what is reserved is little more than what is used."""
 
 ZERO = 0
 """The place whose rows are zeros: no adapter has it."""
@@ -49,9 +52,14 @@ class Terms:
     """(out,), added to the output; None for zero."""
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of all tensors."""
-        return sum(tensor.nbytes for tensor in (self.A, self.B, self.gain, self.shift) if tensor is not None)
+    def rank(self) -> int:
+        """Number of rows that it takes."""
+        return len(self.A)
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of what is held beside the rows."""
+        return sum(vector.nbytes for vector in (self.gain, self.shift) if vector is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,9 +127,10 @@ class Places:
 
     def take(self, rank: int) -> tuple[int, Tensor]:
         """Find places for an adapter. Args: rank: number of places. Returns: its number, and the places."""
-        while len(self._free) < rank:
-            self._free += range(self.count, 2 * self.count)
-            self.count *= 2
+        if (missing := rank - len(self._free)) > 0:
+            grown = self.count + max(missing, self.count // GROWTH)
+            self._free += range(self.count, grown)
+            self.count = grown
         # Ascending, because memory is read ahead in that direction.
         places = sorted(self._free.pop() for _ in range(rank))
         if not self._unused:
@@ -129,9 +138,9 @@ class Places:
             self._unused += range(count, 2 * count)
             self._ranks += [0] * count
         numbers, ranks = self._table.shape
-        grown = len(self._ranks) - numbers, max(0, rank - ranks)
-        if any(grown):
-            self._table = np.pad(self._table, [(0, more) for more in grown], constant_values=ZERO)
+        wider = len(self._ranks) - numbers, max(0, rank - ranks)
+        if any(wider):
+            self._table = np.pad(self._table, [(0, more) for more in wider], constant_values=ZERO)
         number = self._unused.pop()
         self._ranks[number], self._table[number, :rank] = rank, places
         return number, torch.tensor(places)
@@ -187,6 +196,8 @@ class Rows:
     def __init__(self, in_features: int, out_features: int) -> None:
         self._A = torch.zeros(0, in_features)
         self._B = torch.zeros(0, out_features)
+        self.row_bytes = self._A.element_size() * (in_features + out_features)
+        """Bytes of one row of A and one of B."""
         self._gains: dict[int, Tensor] = {}
         self._shifts: dict[int, Tensor] = {}
         self._rank = 0

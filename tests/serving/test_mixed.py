@@ -16,7 +16,7 @@ from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec, add_lora
 from core.serving.mixed import MixedNetwork
-from core.serving.rows import Places
+from core.serving.rows import FIRST_ROWS, Places
 from tests.adapter.samples import SMALL, packed, perturb, probe
 
 BASE = SMALL.build(1)
@@ -86,6 +86,20 @@ def test_what_was_used_longest_ago_is_forgotten_first() -> None:
         assert_right(network, [name])
     assert network.held == ("r-0", "r-2")
     assert (network.use.hits, network.use.misses) == (1, 3)
+
+
+def test_memory_stays_near_the_limit_also_where_adapters_are_in_one_layer_only() -> None:
+    spec = LoRASpec.of(rank=4, target_modules=("layers.4",))
+    limit = 2**18
+    file = made(spec, 1)
+    network = MixedNetwork(BASE, lambda name: file, limit)
+    for number in range(3 * limit // (4 * sum(tensor.nbytes for tensor in file.tensors.values()))):
+        network.answer({"pixels": probe(rows=1)}, [str(number)])
+    rows = [layer.rows for layer in network._layers.values()]
+    assert 0.8 * limit < network.use.nbytes <= limit
+    assert sum(each._A.nbytes + each._B.nbytes for each in rows) < 1.3 * limit + FIRST_ROWS * sum(
+        each.row_bytes for each in rows
+    )
 
 
 def test_adapters_of_the_same_batch_are_kept_however_long_ago_they_were_used() -> None:
