@@ -91,6 +91,18 @@ def test_own_texts_on_a_brought_network_end_in_an_adapter_that_peft_loads(
     expect(page.get_by_text("6 of 6 finished").first).to_be_visible(timeout=SLOW)
     expect(page.get_by_test_id("stMain").get_by_role("heading", level=4).first).to_be_visible()
 
+    page.goto(f"{url}/tryit")
+    page.get_by_text("Type", exact=True).click()
+    text = page.get_by_role("textbox", name="Text").first
+    text.fill("a large cat")
+    text.press("Control+Enter")
+    told = page.locator('[aria-label^="The most probable class for each network."]')
+    expect(told).to_be_visible(timeout=SLOW)
+    answers = told.get_attribute("aria-label") or ""
+    for network in ("Base, with a new head", "Full", "LoRA r="):
+        assert f"{network}" in answers
+    expect(page.get_by_text("The base answered bit for bit")).to_be_visible()
+
     page.goto(f"{url}/adapters")
     with page.expect_download(timeout=SLOW) as download:
         page.get_by_role("button", name="Adapter for PEFT", exact=True).click()

@@ -6,6 +6,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from core.lab import Lab
+from core.methods.dora import DoRASpec
+from core.methods.lora import LoRASpec
 from core.settings import Settings
 from tests.browser.conftest import REPO, Serve
 from tests.conftest import BOTH, compared, finish, short
@@ -18,7 +20,8 @@ def url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
     home = tmp_path_factory.mktemp("tried") / "home"
     lab = Lab(Settings(home=home))
     lab.start()
-    experiment = compared(lab, "rotation-45", "digits", None, short(epochs=5, rate=0.001), BOTH, seeds=[0])
+    arms = [*BOTH, (short(), LoRASpec.of(rank=1)), (short(), DoRASpec.of(rank=2))]
+    experiment = compared(lab, "rotation-45", "digits", None, short(epochs=5, rate=0.001), arms, seeds=[0])
     finish(lab, experiment.base, *experiment.runs)
     lab.close()
     return serve(REPO / "app.py", {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
@@ -39,7 +42,7 @@ def draw_seven(page: Page, canvas: Locator) -> None:
     page.mouse.up()
 
 
-def test_base_full_and_adapter_answer_a_drawn_seven(page: Page, url: str, console_errors: list[str]) -> None:
+def test_base_full_and_every_adapter_answer_a_drawn_seven(page: Page, url: str, console_errors: list[str]) -> None:
     page.goto(f"{url}/tryit")
     page.get_by_text("Draw", exact=True).click()
     expect(page.get_by_text("The networks answer after each stroke")).to_be_visible()
@@ -48,7 +51,7 @@ def test_base_full_and_adapter_answer_a_drawn_seven(page: Page, url: str, consol
     told = page.locator('[aria-label^="The most probable class for each network."]')
     expect(told).to_be_visible()
     label = told.get_attribute("aria-label") or ""
-    for network in ("Base", "Full", "LoRA r=4"):
+    for network in ("Base", "Full", "LoRA r=4", "LoRA r=1", "DoRA r=2"):
         assert f"{network}: " in label
     expect(page.get_by_text("The base answered bit for bit")).to_be_visible()
     expect(page.get_by_role("img", name="The drawing as the networks see it")).to_be_visible()
