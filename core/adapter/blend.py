@@ -19,6 +19,8 @@ from core.methods.heads import head_state, unfreeze_head
 from core.methods.layers import AdaptedLinear, LinearWithLoRA
 from core.methods.linear import features
 from core.methods.lora import LoRASpec
+from core.methods.low_rank import MAX_TARGETS
+from core.methods.targets import targets_of
 from core.networks.fingerprint import base_fingerprint
 
 Weighted = tuple[AdaptedLinear, float]
@@ -39,7 +41,8 @@ def blend(
         A copy of the base with one LoRA adapter, and the settings of that.
 
     Raises:
-        LoRAError: ``rank`` is None and the change of an adapter is not of low rank, as that of DoRA.
+        LoRAError: ``rank`` is None and the change of an adapter is not of low rank, as that of DoRA; or the layers of
+            all of them take more names than settings may have.
         SpecError: the rank is out of range.
         BaseMismatchError: an adapter was trained on another base, or does not fit this one.
     """
@@ -52,7 +55,13 @@ def blend(
         if any(path in layers for layers, _ in found)
     }
     wanted = _lossless_rank(parts.values()) if rank is None else rank
-    spec = LoRASpec.of(rank=wanted, alpha=float(wanted), target_modules=tuple(parts))
+    targets = targets_of(network, parts)
+    if len(targets) > MAX_TARGETS:
+        raise LoRAError(
+            f"It takes {len(targets)} names to tell the layers of this blend from all others, and {MAX_TARGETS} is the "
+            "limit: blend adapters that have the same layers in every block."
+        )
+    spec = LoRASpec.of(rank=wanted, alpha=float(wanted), target_modules=targets)
     with torch.no_grad():
         for path, weighted in parts.items():
             linear = weighted[0][0].linear

@@ -16,6 +16,7 @@ from core.methods.linear import is_transposed
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
 from core.methods.registry import adapter_methods
+from core.methods.targets import endings
 
 PEFT_VERSION = "0.21.0"
 """The version of PEFT whose format is written. PEFT does not require the field in LoRA files."""
@@ -240,12 +241,6 @@ def _peft_alpha(scaling: Scaling, alpha: float, rank: int) -> float:
     near = alpha * rank
     candidates = (near, math.nextafter(near, 0), math.nextafter(near, math.inf))
     return next((value for value in candidates if scaling_factor("alpha/r", value, rank) == alpha), near)
-
-
-def endings(path: str) -> list[str]:
-    """A path and its last components: ``a.b``, and ``b``."""
-    parts = path.split(".")
-    return [".".join(parts[i:]) for i in range(len(parts))]
 
 
 def _first_match(patterns: Iterable[str], path: str) -> str:

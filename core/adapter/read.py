@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, printable, read_entries
 from core.adapter.certificate import Certificate
-from core.adapter.config import AdapterConfig, endings
+from core.adapter.config import AdapterConfig
 from core.errors import AdapterError, BaseMismatchError
 from core.methods.heads import head_state, unfreeze_head
 from core.methods.layers import AdaptedLinear
 from core.methods.linear import features, is_linear
 from core.methods.merging import adapted_layers
+from core.methods.targets import endings
 from core.networks.fingerprint import base_fingerprint
 from core.tensor_file import read_tensors
 

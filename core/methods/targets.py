@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, get_args
 
 from torch import nn
@@ -80,9 +80,39 @@ def find_targets(model: nn.Module, wanted: Iterable[str]) -> dict[str, nn.Linear
     return {path: found[path] for path in modules if path in found}
 
 
+def targets_of(model: nn.Module, paths: Collection[str]) -> tuple[str, ...]:
+    """The fewest targets that name exactly these layers: ``all-linear``, or the shortest ends of their paths.
+
+    Args:
+        model: any network.
+        paths: of plain linear layers in it, at least one.
+
+    Raises:
+        LoRAError: a path is also the end of another layer's, which is not among them.
+    """
+    wanted = set(paths)
+    if wanted == set(find_targets(model, [ALL])):
+        return (ALL,)
+    modules = dict(model.named_modules(remove_duplicate=False))
+    others = {end for path in modules if path not in wanted for end in endings(path)}
+    found: dict[str, None] = {}
+    for path in (path for path in modules if path in wanted):
+        exact = [end for end in reversed(endings(path)) if end not in others]
+        if not exact:
+            raise LoRAError(f"No target names layer {path} alone: other layers have a path that ends in {path}.")
+        found[exact[0]] = None
+    return tuple(found)
+
+
 def names(targets: Iterable[str]) -> list[str]:
     """The single targets in strings that may hold several, separated by commas."""
     return [name.strip() for target in targets for name in target.split(",")]
+
+
+def endings(path: str) -> list[str]:
+    """A path and its last components: ``a.b``, and ``b``."""
+    parts = path.split(".")
+    return [".".join(parts[i:]) for i in range(len(parts))]
 
 
 def is_named(path: str, name: str) -> bool:

@@ -10,21 +10,27 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.adapter import apply_adapter, read_adapter
+from core.adapter import AdapterFile, apply_adapter, read_adapter
 from core.adapter.blend import blend
 from core.adapter.card import Card
+from core.adapter.certificate import logits_of
 from core.adapter.write import adapter_bytes
 from core.errors import BaseMismatchError, LoRAError
 from core.methods.layers import scaling_factor
 from core.methods.linear import features, is_linear
 from core.methods.lora import LoRASpec
+from core.methods.low_rank import MAX_TARGETS
 from core.methods.merging import merged_copy
 from core.networks.fingerprint import base_fingerprint
-from tests.adapter.samples import SMALL, assert_close, logits, probe
+from tests.adapter.classifiers import Sample, sample_of
+from tests.adapter.samples import SMALL, assert_close, logits, perturb, probe
+from tests.networks.tiny import save_tiny
 from tests.serving.test_mixed import BASE, FILES, SPECS
 
 LORA = [name for name, spec in zip(FILES, SPECS, strict=True) if isinstance(spec, LoRASpec)]
 DORA = [name for name in FILES if name not in LORA]
+ATTENTION = tuple(f"attention.{name}" for name in ("self.query", "self.key", "self.value", "output.dense"))
+IN_A_BLOCK = (*ATTENTION, "intermediate.dense", "output.dense")
 FULL_RANK = max(min(features(module)) for module in BASE.modules() if is_linear(module))
 
 
@@ -104,6 +110,43 @@ def test_one_adapter_with_weight_one_is_itself_and_the_base_stays() -> None:
     assert spec.rank == SPECS[1].rank
     assert_close(logits(network, probe()), logits(apply_adapter(BASE, FILES[LORA[1]]), probe()))
     assert all(torch.equal(before[name], tensor) for name, tensor in BASE.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def tall(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """A BERT of 12 blocks: 73 linear layers, more than the names that settings may have."""
+    return sample_of(save_tiny(tmp_path_factory.mktemp("tall") / "bert", num_hidden_layers=12))
+
+
+def file_of(tall: Sample, spec: LoRASpec, seed: int) -> AdapterFile:
+    model = tall.trained(spec)
+    perturb(*(parameter for parameter in model.parameters() if parameter.requires_grad), seed=seed)
+    return read_adapter(tall.packed(model, spec))
+
+
+def test_adapters_on_all_layers_of_many_blocks_are_blended(tall: Sample) -> None:
+    specs = LoRASpec.of(rank=2), LoRASpec.of(rank=3, alpha=1.0, target_modules=("attention",))
+    files = [file_of(tall, spec, seed) for seed, spec in enumerate(specs)]
+    assert len(files[0].layers) == 73 > MAX_TARGETS
+    network, spec = blend(tall.base, [(files[0], 0.5), (files[1], -0.7)])
+    base, merged = weights(tall.base), weights(merged_copy(network))
+    for path in files[0].layers:
+        expected = torch.zeros_like(base[path])
+        for file, own, weight in zip(files, specs, (0.5, -0.7), strict=True):
+            if path in file.layers:
+                A, B = (matrix.double() for matrix in file.matrices(path))
+                expected += weight * own.alpha / own.rank * (A @ B).T
+        torch.testing.assert_close(merged[path] - base[path], expected, rtol=1e-5, atol=1e-6)
+    written = read_adapter(tall.packed(network, spec))
+    assert written.layers == files[0].layers
+    assert_close(logits_of(apply_adapter(tall.base, written), tall.probe), logits_of(network, tall.probe))
+
+
+def test_layers_that_take_too_many_names_are_refused_in_a_sentence(tall: Sample) -> None:
+    blocks = [f"layer.{block}.{name}" for block in range(1, 12) for name in IN_A_BLOCK]  # not the first one
+    files = [file_of(tall, LoRASpec.of(rank=1, target_modules=part), 0) for part in (blocks[:33], blocks[33:])]
+    with pytest.raises(LoRAError, match=r"takes 66 names .* 64 is the limit"):
+        blend(tall.base, [(file, 0.5) for file in files])
 
 
 def test_dora_needs_a_rank_and_bases_must_be_one() -> None:
