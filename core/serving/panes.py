@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from core.adapter.read import AdapterFile, put_on
 from core.data.examples import Batch
 from core.errors import UnknownRunError
-from core.methods.heads import head_parameters
+from core.methods.heads import head_parameters, head_paths
 from core.methods.merging import adapted_layers, merged_copy
 from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
@@ -70,6 +70,21 @@ class Panes:
     def add_merged(self, name: str, of: str) -> None:
         """Add a network of plain layers, into which the adapter of the network named ``of`` is merged."""
         self.add(name, merged_copy(self._network(of)))
+
+    def left_at_zero(self, name: str) -> tuple[str, ...]:
+        """What a network still has of its training where the strength of its adapter is 0, in words.
+
+        Returns:
+            Empty for the base itself. The matrices A and B alone are what a strength scales, so that DoRA's magnitudes
+            stay, and a head that was trained whole.
+
+        Raises:
+            UnknownRunError: there is no network of such a name.
+        """
+        network = self._network(name)
+        layers = adapted_layers(network).values()
+        vectors = dict.fromkeys(f"{vector}s" for layer in layers for vector in layer.vectors)
+        return (*vectors, *(["head"] if head_paths(network) else []))
 
     def answer(self, batch: Batch, names: Sequence[str], strengths: Mapping[str, float] | None = None) -> Answers:
         """Ask some networks, and the base in any case; each computes on one core, so that several do at once.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import streamlit as st
 
@@ -13,7 +13,7 @@ from core.methods.method import Role
 from core.serving.panes import BASE, Answers, Panes
 from core.store.record import Run
 from core.study.weights.answering import MERGED, panes_of
-from core.wording.numbers import number_text
+from core.wording.numbers import listed, number_text
 from pages.shared.current import experiment_picker
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -34,24 +34,41 @@ def _read(ids: tuple[str, ...], merged: bool, _runs: tuple[Run, ...]) -> tuple[P
     return panes_of(lab, _runs, merged)
 
 
-def strengths_of(chosen: Chosen) -> dict[str, float]:
-    """Draw a slider for the alpha of each adapter; return its factors, by run."""
+def strengths_of(chosen: Chosen, panes: Panes, unread: Collection[str]) -> dict[str, float]:
+    """Draw a slider for the alpha of each adapter; return its factors, by run.
+
+    Args:
+        chosen: the networks.
+        panes: has them.
+        unread: runs whose network could not be read.
+    """
     adapted = [
         (arm.label, run.id, float(run.spec.adapter.alpha))
         for arm, run in zip(chosen.arms, chosen.runs, strict=True)
-        if run.spec.adapter is not None
+        if run.spec.adapter is not None and run.id not in unread
     ]
     found: dict[str, float] = {}
     if not adapted:
         return found
     with st.expander("Strength of each adapter", icon=":material/tune:"):
-        st.caption("Alpha scales what an adapter adds: 0 leaves the base as it is; at first it is that of the run.")
+        st.caption("Alpha scales the adapter's matrices; at first it is that of the run.")
         for label, id, trained in adapted:
             alpha = st.slider(
-                f"Alpha of {literal(label)}", 0.0, STRONGEST * trained, trained, trained / 8, key=f"try-alpha-{id}"
+                f"Alpha of {literal(label)}",
+                0.0,
+                STRONGEST * trained,
+                trained,
+                trained / 8,
+                key=f"try-alpha-{id}",
+                help=_at_zero(panes.left_at_zero(id)),
             )
             found[id] = alpha / trained
     return found
+
+
+def _at_zero(left: Sequence[str]) -> str:
+    """What the network is at an alpha of 0. Args: left: see :meth:`core.serving.panes.Panes.left_at_zero`."""
+    return f"At 0 it is the base with the trained {listed([*left])}." if left else "At 0 it is the base."
 
 
 @st.fragment
@@ -78,10 +95,13 @@ def _tried(chosen: Chosen, disputed: Sequence[int]) -> None:
         merged = st.toggle(
             "Merged networks too",
             key="try-merged",
-            help="Each adapter added to the weights of the base: an ordinary network, which should answer the same.",
+            help="Each adapter added to the weights of the base, with the alpha of its training: an ordinary network, "
+            "which should answer the same.",
         )
-        strengths = strengths_of(chosen)
         panes, problems = _read(tuple(run.id for run in chosen.runs), merged, chosen.runs)
+        strengths = strengths_of(chosen, panes, problems)
+        if merged and any(factor != 1 for factor in strengths.values()):
+            st.caption("Merged networks keep the alpha of their training.")
         for sentence in problems.values():
             st.warning(literal(sentence))
         if asked is None:

@@ -157,4 +157,5 @@ def test_a_text_that_somebody_types_is_answered(opened: Lab, text_home: TextHome
     table = next(frame.value for frame in app.dataframe if "Probability" in frame.value)
     assert table["Network"][0] == ("Base, with a new head" if which == "direct" else "Base")
     assert {"Full", "LoRA r=2"} <= set(table["Network"])
+    assert {slider.help for slider in app.slider} == {"At 0 it is the base with the trained head."}
     assert "Right" not in table

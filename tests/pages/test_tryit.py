@@ -57,13 +57,17 @@ def test_the_table_of_disputes_leads_with_the_most_answers(filled: Lab) -> None:
 def test_alpha_of_nothing_leaves_the_base_and_merging_changes_nothing(filled: Lab) -> None:
     app = draw("tryit")
     (slider,) = [slider for slider in app.slider if slider.label.startswith("Alpha")]
+    assert slider.help == "At 0 it is the base."
     app.toggle(key="try-merged").set_value(True).run()
+    assert "Merged networks keep" not in texts(app)
     trained = answers(app)
     assert trained["LoRA r=4, merged"]["Probability"] == pytest.approx(trained["LoRA r=4"]["Probability"], abs=1e-5)
     app.slider(key=slider.key).set_value(0.0).run()
     found = answers(app)
     assert found["LoRA r=4"]["Probability"] == found["Base"]["Probability"]
     assert found["Full"] == trained["Full"]
+    assert found["LoRA r=4, merged"] == trained["LoRA r=4, merged"]
+    assert "Merged networks keep the alpha of their training." in texts(app)
 
 
 def test_the_source_shows_what_was_forgotten(filled: Lab) -> None:

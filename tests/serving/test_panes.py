@@ -11,6 +11,7 @@ from torch import nn
 
 from core.adapter import AdapterFile, apply_adapter
 from core.errors import BaseMismatchError, UnknownRunError
+from core.methods.dora import DoRASpec
 from core.methods.layers import alpha_for, scaling_factor
 from core.methods.merging import merged_copy
 from core.serving.panes import BASE, Panes
@@ -61,6 +62,15 @@ def test_a_strength_is_another_alpha(name: str, factor: float) -> None:
             module.lora.scaling = wanted
     torch.testing.assert_close(found, logits(merged_copy(expected)), rtol=1e-4, atol=1e-4)
     assert torch.equal(network.answer(BATCH, [name]).logits[name], trained)
+
+
+def test_what_is_left_at_a_strength_of_zero_is_named_and_nothing_only_for_the_base_itself() -> None:
+    network = panes()
+    answers = network.answer(BATCH, list(FILES), dict.fromkeys(FILES, 0.0)).logits
+    for name in FILES:
+        left = network.left_at_zero(name)
+        assert left == (("magnitudes",) if isinstance(SPECS[int(name[2:])], DoRASpec) else ())
+        assert torch.equal(answers[name], answers[BASE]) == (not left)
 
 
 def test_frozen_weights_are_in_memory_once() -> None:

@@ -19,6 +19,7 @@ from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
 from core.serving import mixed
 from core.serving.mixed import MixedNetwork
+from core.serving.panes import BASE, Panes
 from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from tests.adapter.samples import perturb
@@ -45,6 +46,17 @@ def adapters(kind: str) -> tuple[torch.nn.Module, dict[str, AdapterFile]]:
             adapter_bytes(model, spec, base_fingerprint=base_fingerprint(base), card=Card("r-1", "r-0"), probe=probe)
         )
     return base, files
+
+
+def test_the_head_is_left_at_a_strength_of_zero() -> None:
+    base, files = adapters("bert")
+    panes = Panes(base, copy.deepcopy(base))
+    for name, file in files.items():
+        panes.add_adapter(name, file)
+    found = panes.answer(texts(4).batch(slice(None)), list(files), dict.fromkeys(files, 0.0)).logits
+    for name, left in {"a": ("head",), "b": ("head",), "c": ("magnitudes", "head")}.items():
+        assert panes.left_at_zero(name) == left
+        assert not torch.allclose(found[name], found[BASE])
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
