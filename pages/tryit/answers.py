@@ -1,4 +1,4 @@
-"""What each network answers: a table, and the probabilities of all classes."""
+"""What each network answers: a sentence, a table, and the probabilities of all classes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import streamlit as st
 
 from core.serving.panes import Answers
 from core.study.figures.probabilities import probabilities, probabilities_alt
+from core.wording.answers import answers_text
 from core.wording.examples import class_name
 from pages.shared.figure_panel import readable
+from pages.shared.literal import literal
 
 
 def show_answers(answers: Answers, labels: Mapping[str, str], names: Sequence[str], truth: int | None) -> None:
@@ -23,9 +25,11 @@ def show_answers(answers: Answers, labels: Mapping[str, str], names: Sequence[st
     """
     found = {label: answers.logits[name][0].double().softmax(0).numpy() for name, label in labels.items()}
     best = {label: int(row.argmax()) for label, row in found.items()}
+    answered = {network: class_name(label, names) for network, label in best.items()}
+    st.markdown(literal(answers_text(answered, None if truth is None else class_name(truth, names))))
     columns: dict[str, list[object]] = {
         "Network": list(found),
-        "Answer": [class_name(label, names) for label in best.values()],
+        "Answer": list(answered.values()),
         "Probability": [float(row.max()) for row in found.values()],
     }
     if truth is not None:
