@@ -79,7 +79,7 @@ def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Dispu
         alt="Test examples on which the networks do not all answer alike",
     )
     if len(rows) > SHOWN:
-        st.caption(f"The first {count_text(SHOWN)} are shown; the file has all.")
+        st.caption(f"Only the first {count_text(SHOWN)} are shown, and sorting sorts only these; the file has all.")
     st.download_button(
         "Download these examples",
         lambda: csv_of(answers_table(rows, truth, answers, names, texts)),

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
 import pytest
+from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab
+from core.networks.forward import forward
+from core.serving.given import own_image
+from core.study.arms.answers_table import disputed
 from core.study.weights.answering import base_predictions
 from core.study.weights.predicted import predictions, true_labels
+from core.wording.answers import answers_text
+from tests.data.uploaded import picture
 from tests.pages.test_pages import draw, texts
 
 
@@ -28,6 +40,8 @@ def test_every_network_answers_a_test_example_as_it_was_measured(filled: Lab) ->
     for number in (1, 57):
         app.number_input(key="try-example").set_value(number).run()
         found = answers(app)
+        told = {label: str(row["Answer"]) for label, row in found.items()}
+        assert answers_text(told, str(truth[number - 1])) in texts(app)
         assert next(iter(found)) == "Base"
         assert found.keys() == expected.keys()
         for label, row in found.items():
@@ -52,6 +66,68 @@ def test_the_table_of_disputes_leads_with_the_most_answers(filled: Lab) -> None:
     app.number_input(key="try-example").set_value(numbers[-1]).run()
     app.button(key="try-next").click().run()
     assert app.number_input(key="try-example").value == numbers[0]
+
+
+def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut(filled: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    (experiment,) = filled.experiments()
+    runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
+    tuned = {label: predictions(filled, run) for label, run in runs.items()}
+    truth = true_labels(filled, next(iter(runs.values())).spec.task)
+    expected = {"Base": base_predictions(filled, next(iter(runs.values()))), **tuned}
+    rows = disputed(list(tuned.values())).tolist()
+    assert len(rows) > 3
+    monkeypatch.setattr("pages.tryit.disputes.SHOWN", 3)
+    files: dict[str, Callable[[], str]] = {}
+    add = MediaFileManager.add_deferred
+
+    def noted(self: MediaFileManager, data: Any, *args: Any, file_name: str, **named: Any) -> str:
+        files[file_name] = data
+        return add(self, data, *args, file_name=file_name, **named)
+
+    monkeypatch.setattr(MediaFileManager, "add_deferred", noted)
+    app = draw("tryit")
+    table = next(frame.value for frame in app.dataframe if "Example" in frame.value)
+    assert len(table) == 3
+    assert "Only the first 3 are shown, and sorting sorts only these; the file has all." in texts(app)
+    content = pd.read_csv(io.StringIO(files[f"{experiment.id}-disagreements.csv"]()))
+    assert list(content) == list(table) == ["Example", "Class", *expected, "Right"]
+    assert content["Example"].tolist() == [row + 1 for row in rows]
+    assert content["Class"].tolist() == truth[rows].tolist()
+    for label, labels in expected.items():
+        assert content[label].tolist() == labels[rows].tolist(), label
+    right = sum((labels[rows] == truth[rows]).astype(int) for labels in expected.values())
+    assert content["Right"].tolist() == right.tolist()
+
+
+@pytest.mark.parametrize("task", ["Target", "Source"])
+def test_a_picture_of_ones_own_is_answered_as_it_is_or_inverted(filled: Lab, task: str) -> None:
+    (experiment,) = filled.experiments()
+    runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
+    spec = runs["Full"].spec.task if task == "Target" else runs["Full"].spec.source
+    assert spec is not None
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[4:24, 12:17] = 200  # a one
+    networks = {"Base": filled.artifacts.base_network(runs["Full"]), "Full": filled.artifacts.network(runs["Full"].id)}
+
+    app = draw("tryit")
+    app.segmented_control(key="try-task").set_value(task).run()
+    app.segmented_control(key="try-input").set_value("Picture").run()
+    assert "as soon as there is an input" in texts(app)
+    app.file_uploader(key="try-picture").upload("one.png", picture(pixels)).run()
+    for inverted in (False, True):
+        app.toggle(key="try-invert").set_value(inverted).run()
+        assert not app.error
+        found = answers(app)
+        assert list(found) == ["Base", *runs]
+        assert "Right" not in found["Base"]  # nobody has said what it is
+        batch = own_image(255 - pixels if inverted else pixels, spec).batch
+        for label, network in networks.items():
+            (expected,) = forward(network.eval(), batch).detach().double().softmax(1)
+            assert found[label]["Answer"] == str(int(expected.argmax()))
+            assert found[label]["Probability"] == pytest.approx(float(expected.max()), abs=1e-6)
+    app.file_uploader(key="try-picture").upload("one.png", b"no picture").run()
+    assert len(app.error) == 1
+    assert not [frame for frame in app.dataframe if "Probability" in frame.value]
 
 
 def test_alpha_of_nothing_leaves_the_base_and_merging_changes_nothing(filled: Lab) -> None:
