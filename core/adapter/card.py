@@ -22,6 +22,9 @@ MAX_LISTED = 6
 MAX_LABELS = 100
 """Classes that a card names."""
 
+_BASE = re.compile(r"^- Base: (.{1,1000}?), fingerprint(?: without its head)? `[0-9a-f]{64}`$", re.MULTILINE)
+"""The line of a card that names the base."""
+
 
 class Scores(Protocol):
     """The fields of a run's result that a card shows; accuracies in percent, or None."""
@@ -119,6 +122,16 @@ def render(
         merged=f"{certificate.merged_difference:.2g}",
     )
     return text.encode()
+
+
+def base_named(card: str) -> str | None:
+    """What a card calls the base of its adapter, without markup; None if it does not say so as ours do.
+
+    Args:
+        card: the ``README.md`` of an adapter file.
+    """
+    found = _BASE.search(card)
+    return re.sub(r"`|\\([\W_])", r"\1", found[1]) if found else None
 
 
 def _base(card: Card, network: NetworkSpec) -> str:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
+from typing import Self
 
+from core.adapter import read_adapter
+from core.adapter.archive import CARD, printable, read_entries
+from core.adapter.card import base_named
 from core.engine.artifacts import Artifacts
 from core.engine.jobs.run_files import NETWORK
 from core.errors import LabError
@@ -16,7 +21,38 @@ from core.networks.network import NetworkSpec
 from core.store.record import Run
 from core.store.store import Store
 
+SHOWN = 12
+"""Digits of a fingerprint that a sentence shows."""
+
+MAX_NAME = 200
+"""Characters of a base's name that a sentence shows."""
+
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an adapter file says of the base that it was trained on."""
+
+    fingerprint: str | None
+    """None in files of PEFT, which say nothing."""
+    name: str | None
+    """What its card calls the base; None if it does not."""
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """Read it from the zip. Raises: AdapterError: the file is damaged, unsafe or inconsistent."""
+        card = read_entries(content).get(CARD, b"").decode(errors="replace")
+        return cls(read_adapter(content).base_fingerprint, base_named(card))
+
+    @property
+    def missing(self) -> str:
+        """The sentence that the base is not here."""
+        called = f" and is called {printable(self.name, MAX_NAME)} in the file's card" if self.name else ""
+        return (
+            "No base here is the one that this adapter was trained on, which has the fingerprint "
+            f"{printable(self.fingerprint or '', SHOWN)}…{called}."
+        )
 
 
 class Origins:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.adapter import read_adapter
 from core.adapter.archive import MAX_UPLOAD
 from core.data.task_spec import TaskSpec
+from core.engine.origin import Origin
 from core.engine.trial import Trial, evaluate_adapter, merged_with
 from core.errors import LabError
 from core.lab import Lab
@@ -19,7 +19,7 @@ from pages.shared.pickers import base_picker
 from pages.shared.task_form import task_form
 
 SEEN = "adapter-seen"
-"""Session state key: the file whose base was looked for."""
+"""Session state key: the file whose base was found, or that names none."""
 
 
 def upload_adapter(lab: Lab) -> None:
@@ -29,15 +29,16 @@ def upload_adapter(lab: Lab) -> None:
         "verified against a base and evaluated on test examples. The file is not stored."
     )
     file = st.file_uploader("Adapter zip", type="zip", key="adapter-file", max_upload_size=MAX_UPLOAD // 2**20)
-    if file is not None and st.session_state.get(SEEN) != file.file_id:
-        st.session_state[SEEN] = file.file_id
-        _choose_base(lab, file.getvalue())
+    missing = _choose_base(lab, file.file_id, file.getvalue()) if file is not None else None
     base = base_picker(lab)
     if base is None:
         st.info("An adapter is applied to a base, and you have none yet.", icon=":material/info:")
         link("pretrain", "Pretrain a base")
         return
     if file is None:
+        return
+    if missing:
+        st.error(literal(missing))
         return
     content, tasks = file.getvalue(), [base.spec.task] if isinstance(base, Run) else []
     if st.toggle("Evaluate on another task as well" if tasks else "Evaluate on a task", key="adapter-more"):
@@ -64,15 +65,30 @@ def upload_adapter(lab: Lab) -> None:
     )
 
 
-def _choose_base(lab: Lab, content: bytes) -> None:
-    """Choose the base that a new file names, if it names one that is here."""
+def _choose_base(lab: Lab, file_id: str, content: bytes) -> str | None:
+    """Choose the base that a new file names; say in a sentence which one that is if it is not here.
+
+    A base that is not here is looked for each time, since it may be brought.
+    """
+    if st.session_state.get(SEEN) == file_id:
+        return None
     try:
-        fingerprint = read_adapter(content).base_fingerprint
-        found = lab.origins.find(fingerprint) if fingerprint else None
+        origin = _origin(file_id, content)
+        found = lab.origins.find(origin.fingerprint) if origin.fingerprint else None
     except LabError:
-        return  # verifying it says why
+        return None  # verifying it says why
+    if origin.fingerprint and found is None:
+        return origin.missing
+    st.session_state[SEEN] = file_id
     if found is not None:
         st.query_params["base"] = found.id if isinstance(found, Run) else str(found.brought)
+    return None
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _origin(file_id: str, _content: bytes) -> Origin:
+    """What a file says of its base; cached because every click redraws the page."""
+    return Origin.of(_content)
 
 
 @st.cache_data(max_entries=32, show_spinner="Verifying the adapter")

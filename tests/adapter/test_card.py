@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from core.adapter import (
     Card,
 )
-from core.adapter.archive import CARD
-from core.adapter.card import plain
+from core.adapter.archive import CARD, CERTIFICATE
+from core.adapter.card import base_named, plain, render
+from core.adapter.certificate import Certificate
 from core.data.task_spec import TaskSpec
 from core.networks.file import write_network
 from core.run_spec import OptimSpec, RunSpec
-from tests.adapter.samples import BASE, ENTRIES, LORA, MODEL, WHOLE, assert_close, logits, packed, probe
+from tests.adapter.samples import BASE, ENTRIES, LORA, MODEL, SMALL, WHOLE, assert_close, logits, packed, probe
 from tests.study.samples import RESULT
 
 
@@ -82,3 +83,16 @@ def test_a_card_of_a_run_states_task_and_results() -> None:
     for word in ("mnist", "classes 5, 6", "45 degrees", "inverted", "seed 3", "10 images", "0.005", "2 of 3", "seed 4"):
         assert word in told
     assert list(card.results.values()) == ["97.12 %", "80.00 %", "96.50 %"]
+
+
+@given(st.text(max_size=200))
+def test_the_base_is_read_back_from_its_card_as_text(base: str) -> None:
+    written = packed_card(base)
+    shown = " ".join("".join(c if c.isprintable() else " " for c in base).split())
+    assert base_named(written) == (shown or None)
+    assert base_named(written.replace("- Base:", "Base:")) is None
+
+
+def packed_card(base: str) -> str:
+    certificate = Certificate.from_json(ENTRIES[CERTIFICATE])
+    return render(Card("r-1", base), LORA, SMALL, certificate).decode()

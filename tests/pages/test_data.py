@@ -17,7 +17,10 @@ from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.engine.trial import evaluate_adapter, merged_with
 from core.lab import Lab
 from core.networks.file import read_network
+from core.networks.fingerprint import base_fingerprint
 from core.run_spec import RunSpec
+from pages.shared.literal import literal
+from tests.adapter.samples import BASE, WHOLE
 from tests.conftest import BOTH, DIGITS, TURNED, compared, copied, finish, short, wait_until
 from tests.data.uploaded import arrays, folders, noise, zipped
 from tests.pages.test_pages import draw
@@ -225,6 +228,22 @@ def test_an_adapter_of_peft_is_evaluated_without_certificate_and_not_stored(fill
     app = upload(from_file(draw("adapters"), base.id), "peft.zip", content, "adapter-file")
     assert "it has no certificate" in texts(app)
     assert {path: path.stat().st_mtime_ns for path in filled.settings.runs.rglob("*")} == before
+
+
+def test_an_adapter_whose_base_is_not_here_is_said_to_be_so_in_one_sentence(filled: Lab) -> None:
+    (base,) = filled.bases()
+    app = upload(from_file(draw("adapters"), base.id), "adapter.zip", WHOLE, "adapter-file")
+    (error,) = app.error
+    assert error.value == literal(
+        "No base here is the one that this adapter was trained on, which has the fingerprint "
+        f"{base_fingerprint(BASE)[:12]}… and is called b` # big in the file's card."
+    )
+    assert app.selectbox(key="pick-base").value == base.id
+    assert not app.success
+    (run,) = filled.runs(methods=["lora"])
+    upload(app, "adapter.zip", filled.artifacts.read(run.id, ADAPTER), "adapter-file")
+    assert not app.error
+    assert "its certificate is correct" in texts(app)
 
 
 @pytest.mark.parametrize("damage", ["cut", "other base", "no tensors", "dataset"])
