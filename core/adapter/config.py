@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from core.adapter.archive import CONFIG, json_bytes, json_object, printable
+from core.adapter.pattern import MAX_LENGTH, PLAIN, checked_pattern
 from core.errors import AdapterError
 from core.methods.layers import AdaptedLinear, LoRALayer, Scaling, alpha_for, scaling_factor
 from core.methods.linear import is_transposed
@@ -59,20 +60,15 @@ STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 """Values of ``init_lora_weights`` that do not change the base; PiSSA, OLoRA, CorDA and LoftQ do."""
 
 MAX_RANK = 4096
-MAX_LENGTH = 256
-"""Maximum length of a name or pattern."""
 MAX_SAVED = 64
 """Maximum number of modules that are trained whole."""
 MAX_ALPHA = 1e9
 MAX_NAMES = 4096
 """Maximum number of names of layers; those that are no full paths are compared with every layer."""
+PREFIXED = 1
+"""Repetitions in what PEFT puts before a pattern of ranks or alphas, so that it matches the end of a path."""
 MAX_PATTERNS = 100
 """Maximum number of patterns that are no plain names, each a regular expression that is matched against every layer."""
-
-# Patterns are regular expressions in PEFT. At most one repetition and one group, so that matching is always fast.
-_ATOM = r"([\w.\\-]|\[[\w-]+\])"
-_PATTERN = re.compile(rf"\^?(\.\*)?{_ATOM}*(\(({_ATOM}|\|)+\){_ATOM}*)?\$?")
-_PLAIN = re.compile(r"[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -250,7 +246,7 @@ def _first_match(patterns: Iterable[str], path: str) -> str:
 
 def _matches(pattern: str, path: str) -> bool:
     """Whether a pattern matches the end of ``path``."""
-    if not _PLAIN.fullmatch(pattern):
+    if not PLAIN.fullmatch(pattern):
         return re.match(rf"(.*\.)?({pattern})$", path) is not None
     # The same without a regular expression, because a file may have a name for each of hundreds of layers.
     start = len(path) - len(pattern)
@@ -279,7 +275,7 @@ def _alpha(value: Any) -> float:
 
 def _targets(value: Any) -> tuple[str, ...] | str:
     if isinstance(value, str):
-        return _checked_pattern(value)
+        return checked_pattern(value)
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         raise AdapterError(f"target_modules in {CONFIG} must name the layers that have an adapter.")
     if any(len(name) > MAX_LENGTH for name in value):
@@ -302,7 +298,7 @@ def _saved(values: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _is_name(value: Any) -> bool:
     """Whether a value is a name of a module, without what has a meaning in regular expressions but the dot."""
-    return isinstance(value, str) and len(value) <= MAX_LENGTH and _PLAIN.fullmatch(value) is not None
+    return isinstance(value, str) and len(value) <= MAX_LENGTH and PLAIN.fullmatch(value) is not None
 
 
 def _patterns(values: Mapping[str, Any], field: str) -> Iterable[tuple[str, Any]]:
@@ -311,20 +307,6 @@ def _patterns(values: Mapping[str, Any], field: str) -> Iterable[tuple[str, Any]
         raise AdapterError(f"{field} in {CONFIG} must map names of layers to numbers.")
     if len(patterns) > MAX_NAMES:
         raise AdapterError(f"{field} in {CONFIG} has {len(patterns):,} names: the limit is {MAX_NAMES:,}.")
-    if (count := sum(not _PLAIN.fullmatch(key) for key in patterns)) > MAX_PATTERNS:
+    if (count := sum(not PLAIN.fullmatch(key) for key in patterns)) > MAX_PATTERNS:
         raise AdapterError(f"{field} in {CONFIG} has {count:,} patterns: the limit is {MAX_PATTERNS}.")
-    return [(_checked_pattern(key), value) for key, value in patterns.items()]
-
-
-def _checked_pattern(pattern: str) -> str:
-    """Return the pattern if it is a name or a simple regular expression that is always fast to match."""
-    if len(pattern) <= MAX_LENGTH and _PLAIN.fullmatch(pattern):
-        return pattern
-    try:
-        if len(pattern) > MAX_LENGTH or not _PATTERN.fullmatch(pattern):
-            raise ValueError("LoRA Lab accepts names and patterns such as .*layers\\.(0|2)")
-        re.compile(pattern)
-        re.compile(rf"(.*\.)?({pattern})$")
-    except (re.error, ValueError) as error:
-        raise AdapterError(f"{CONFIG} selects layers by {pattern!r:.80}, which cannot be used ({error}).") from error
-    return pattern
+    return [(checked_pattern(key, PREFIXED), value) for key, value in patterns.items()]

@@ -186,6 +186,11 @@ def _check_head(base: nn.Module, adapter: AdapterFile) -> None:
     """Raises: BaseMismatchError: the adapter's head is not the one that ``base`` has a place for."""
     own = head_state(base)
     if adapter.head and not own:
+        if (first := min(adapter.head)) in base.state_dict():
+            raise BaseMismatchError(
+                f"The adapter has layer {printable(first.rpartition('.')[0])} trained whole (modules_to_save), but "
+                "only the head of a transformer can be replaced: let this layer have an adapter in PEFT instead."
+            )
         raise BaseMismatchError("The adapter has a head of its own, but this base has none to replace: choose another.")
     if own and not adapter.head:
         raise BaseMismatchError(

@@ -99,6 +99,7 @@ PEFT_CONFIGS: list[dict[str, Any]] = [
     {"target_modules": ["0", "2"], "r": 4, "lora_alpha": 0.3, "use_rslora": True},
     {"target_modules": r".*layers\.(2|4)", "r": 3, "lora_dropout": 0.5},
     {"target_modules": r"layers\.[024]$", "r": 16, "lora_alpha": 32},
+    {"target_modules": r"(.*\.)?layers\.(?:0|2)", "rank_pattern": {r"layers\.\d+": 3}},
     {"target_modules": ["2", "4"], "r": 8, "rank_pattern": {"layers.4": 2}, "alpha_pattern": {"4": 3, "layers.2": 5}},
     {"target_modules": "all-linear", "rank_pattern": {r"^layers\.(0|4)": 2, "layers.4": 7}, "use_rslora": True},
     {"target_modules": "all-linear", "alpha_pattern": {r".*\.2$": 1.5}, "init_lora_weights": "gaussian"},
@@ -146,6 +147,8 @@ def test_a_pickled_save_of_peft_is_refused(tmp_path: Path) -> None:
 
 
 paths = st.lists(st.sampled_from(["layers", "0", "1", "11", "fc", "fc2", "a"]), min_size=1, max_size=3).map(".".join)
+REPEATED_TWICE = [r".*layers.*1", r"(?:.*\.)?\d+\.a", r".*\.\d{1,}", r"[^1]*?fc.*"]
+"""As targets only: before patterns of ranks, PEFT puts one more repetition."""
 patterns = paths | st.sampled_from(
     [
         r".*\.1",
@@ -157,12 +160,23 @@ patterns = paths | st.sampled_from(
         "(0|fc)2",
         r"layers\.\d",
         r"layers\.[0-1]",
+        r"(.*\.)?layers\.(0|1)",
+        r"layers\.(?:0|11)",
+        "layers.*(0|1)$",
+        r"layers\.\d+",
+        r"fc2?\.1{1,2}",
+        r"(?:fc|a)?[^.]+?\.[\d]",
+        r"1|\w+\.\D*",
+        r"\ba\b.?",
     ]
 )
 
 
 @given(
-    st.dictionaries(patterns, st.integers(1, 9), max_size=3), st.lists(paths, min_size=1, max_size=2), patterns, paths
+    st.dictionaries(patterns, st.integers(1, 9), max_size=3),
+    st.lists(paths, min_size=1, max_size=2),
+    patterns | st.sampled_from(REPEATED_TWICE),
+    paths,
 )
 def test_names_and_patterns_match_as_in_peft(ranks: dict[str, int], names: list[str], pattern: str, path: str) -> None:
     values = {"peft_type": "LORA", "r": 10, "lora_alpha": 11, "rank_pattern": ranks, "alpha_pattern": ranks}
@@ -171,6 +185,20 @@ def test_names_and_patterns_match_as_in_peft(ranks: dict[str, int], names: list[
         assert config.targets(path) == bool(check_target_module_exists(LoraConfig(target_modules=targets), path))
         assert config.rank_of(path) == ranks.get(get_pattern_key(list(ranks), path), 10)
         assert config.alpha_of(path) == ranks.get(get_pattern_key(list(ranks), path), 11)
+
+
+@pytest.mark.parametrize("targets", [["layers.0"], "all-linear"], ids=str)
+def test_a_layer_that_peft_trained_whole_is_refused_by_its_name(tmp_path: Path, targets: Any) -> None:
+    theirs = get_peft_model(copy.deepcopy(BASE), LoraConfig(target_modules=targets, modules_to_save=["layers.4"]))
+    adapter = read_adapter(_saved(theirs, tmp_path / "a"))
+    with pytest.raises(AdapterError, match=r"layer layers\.4 trained whole \(modules_to_save\), but only the head"):
+        apply_adapter(BASE, adapter)
+
+
+def test_biases_that_peft_trained_are_refused(tmp_path: Path) -> None:
+    theirs = get_peft_model(copy.deepcopy(BASE), LoraConfig(target_modules="all-linear", bias="lora_only"))
+    with pytest.raises(AdapterError, match="uses bias='lora_only', which is not supported"):
+        read_adapter(_saved(theirs, tmp_path / "a"))
 
 
 def test_exported_names_hit_their_own_layer_and_no_other() -> None:

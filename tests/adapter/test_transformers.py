@@ -315,6 +315,9 @@ def test_a_head_goes_on_no_base_that_has_none_of_its_own() -> None:
     one, _, content = bert()
     base = one.base
     delattr(base, HEAD)
+    with pytest.raises(BaseMismatchError, match=r"layer classifier trained whole .* only the head of a transformer"):
+        apply_adapter(base, read_adapter(changed(content)))
+    delattr(base, "classifier")
     with pytest.raises(BaseMismatchError, match="a head of its own, but this base has none to replace"):
         apply_adapter(base, read_adapter(changed(content)))
 
