@@ -3,68 +3,171 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification
 
+from core.data.examples import Examples
+from core.engine import exports
+from core.engine.artifacts import MERGED
 from core.engine.exports import FORMATS, ExportCertificate
 from core.engine.jobs.run_files import NETWORK
 from core.errors import DamagedFileError, ExportError
 from core.lab import Lab
+from core.methods.merging import merged_copy
+from core.networks.file import write_network
 from core.settings import Settings
 from core.store.record import Run
 from tests.text_home import TextHome
 
 
-@pytest.fixture(scope="module")
-def lab(text_home: TextHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    home = tmp_path_factory.mktemp("exports") / "home"
-    shutil.copytree(text_home.home, home)
+@dataclass(frozen=True)
+class Home:
+    """A lab with finished runs."""
+
+    lab: Lab
+    experiment: str
+    """Id of an experiment with two runs in full and two with LoRA."""
+
+    def run(self, kind: str, number: int = 0) -> Run:
+        """A run of a kind of method, by its number among those."""
+        return [run for run in self.lab.members(self.lab.experiment(self.experiment)) if run.spec.kind == kind][number]
+
+    def own(self, run: Run) -> Tensor:
+        """Logits of the network of a run on the whole test part, in one batch."""
+        return no_grad_logits(self.lab.artifacts.trained(run), self.batch(run))
+
+    def batch(self, run: Run) -> dict[str, Tensor]:
+        return dict(self.test(run).batch(slice(None)))
+
+    def test(self, run: Run) -> Examples:
+        return self.lab.tasks.get(run.spec.task, network=run.spec.network).test
+
+
+def opened(source: Path, home: Path, experiment: Callable[[Lab], str]) -> Iterator[Home]:
+    shutil.copytree(source, home)
     lab = Lab(Settings(home))
-    yield lab
+    yield Home(lab, experiment(lab))
     lab.store.close()
 
 
-def run_of(lab: Lab, home: TextHome, kind: str) -> Run:
-    return next(run for run in lab.members(lab.experiment(home.direct.id)) if run.spec.kind == kind)
+@pytest.fixture(scope="module")
+def texts(text_home: TextHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    yield from opened(text_home.home, tmp_path_factory.mktemp("exports") / "home", lambda lab: text_home.direct.id)
 
 
-@pytest.mark.parametrize("kind", ["full", "lora"])
-@pytest.mark.parametrize("name", FORMATS)
-def test_the_certificate_is_what_a_fresh_measurement_finds(lab: Lab, text_home: TextHome, kind: str, name: str) -> None:
-    run, form = run_of(lab, text_home, kind), FORMATS[name]
-    made = lab.exports.make(run, form)
+@pytest.fixture(scope="module")
+def images(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    yield from opened(filled_home, tmp_path_factory.mktemp("exports") / "home", lambda lab: lab.experiments()[0].id)
+
+
+@pytest.fixture
+def lab(texts: Home) -> Lab:
+    return texts.lab
+
+
+def no_grad_logits(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    with torch.no_grad():
+        found = network.eval()(**batch) if len(batch) > 1 else network.eval()(*batch.values())
+    return found if isinstance(found, Tensor) else found.logits
+
+
+def by_the_tool(home: Home, run: Run, name: str, path: Path, folder: Path) -> Tensor:
+    """Logits on the whole test part, by the tool that a file is for and without the code that makes certificates."""
+    batch, spec = home.batch(run), run.spec.network
+    if name == "onnx":
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return torch.from_numpy(session.run(["logits"], {key: tensor.numpy() for key, tensor in batch.items()})[0])
+    if name == "transformers":
+        shutil.unpack_archive(path, folder)
+        return no_grad_logits(AutoModelForSequenceClassification.from_pretrained(folder), batch)
+    state = load_file(path)
+    if spec.brought is None:
+        sizes = [tensor.shape for key, tensor in state.items() if key.endswith("weight")]
+        linears = [nn.Linear(inputs, outputs) for outputs, inputs in sizes]
+        network = nn.Sequential(linears[0], nn.ReLU(), linears[1], nn.ReLU(), linears[2])
+        state = {key.removeprefix("layers."): tensor for key, tensor in state.items()}
+    else:
+        source = home.lab.networks.folder(spec.brought)
+        network = AutoModelForSequenceClassification.from_pretrained(source, **spec.pretrained)
+    network.load_state_dict(state)
+    return no_grad_logits(network, batch)
+
+
+def check_certificate(found: ExportCertificate, own: Tensor, exported: Tensor) -> None:
+    """A certificate says what the logits of a run and of its file say, to within the rounding of other batches."""
+    rounding = 2e-6 * max(1.0, float(own.abs().max()))
+    assert found.examples == len(own) == len(exported)
+    assert found.largest_logit == pytest.approx(float(own.abs().max()), abs=rounding)
+    assert found.largest_difference == pytest.approx(float((own - exported).abs().max()), abs=rounding)
+    assert found.equal_predictions == int((own.argmax(1) == exported.argmax(1)).sum())
+
+
+CASES = [
+    *[("texts", kind, name) for kind in ("full", "lora") for name in FORMATS],
+    *[("images", "lora", name) for name in ("safetensors", "onnx")],
+]
+"""Home, method and kind of file; a perceptron is nothing that transformers has."""
+
+
+@pytest.mark.parametrize(("which", "kind", "name"), CASES)
+def test_the_certificate_is_what_a_fresh_measurement_finds(
+    request: pytest.FixtureRequest, tmp_path: Path, which: str, kind: str, name: str
+) -> None:
+    home: Home = request.getfixturevalue(which)
+    run, form = home.run(kind), FORMATS[name]
+    made = home.lab.exports.make(run, form)
     found = made.certificate
-    assert lab.exports.known(run, form) == made
+    assert home.lab.exports.known(run, form) == made
     assert found == ExportCertificate.from_json(found.to_json())
-    assert found.examples == len(lab.tasks.get(run.spec.task, network=run.spec.network).test)
+    assert home.lab.exports.content(run, form) == made.path.read_bytes()
+    own, exported = home.own(run), by_the_tool(home, run, name, made.path, tmp_path / "unpacked")
+    check_certificate(found, own, exported)
+    assert (own - exported).abs().max() <= 1e-5 * max(1.0, found.largest_logit)
     assert found.equal_predictions == found.examples
-    assert found.largest_difference <= 1e-4 * max(1.0, found.largest_logit)
+    stored = home.lab.artifacts.predictions(run.id, lambda: torch.tensor([]))
+    np.testing.assert_array_equal(exported.argmax(1), stored)
+    hits = exported.argmax(1) == home.test(run).labels
+    assert run.result is not None
+    assert 100 * hits.double().mean().item() == pytest.approx(run.result.accuracy)
     if kind == "full" and name == "safetensors":
         assert found.largest_difference == 0
         assert made.path.name == NETWORK
-    assert lab.exports.content(run, form) == made.path.read_bytes()
 
 
-def test_onnxruntime_alone_gives_the_labels_that_the_run_predicted(lab: Lab, text_home: TextHome) -> None:
-    run = run_of(lab, text_home, "lora")
-    path = lab.exports.make(run, FORMATS["onnx"]).path
-    test = lab.tasks.get(run.spec.task, network=run.spec.network).test
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    batch = {name: tensor.numpy() for name, tensor in test.batch(slice(None)).items()}
-    (logits,) = session.run(["logits"], batch)
-    stored = lab.artifacts.predictions(run.id, lambda: torch.tensor([]))
-    np.testing.assert_array_equal(logits.argmax(1), stored)
+@pytest.mark.parametrize(("which", "name"), [("texts", "transformers"), ("images", "safetensors"), ("images", "onnx")])
+def test_the_certificate_of_a_file_that_differs_says_by_how_much(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, name: str
+) -> None:
+    home: Home = request.getfixturevalue(which)
+    run, form = home.run("lora", 1), FORMATS[name]
+    other = merged_copy(home.lab.artifacts.trained(run))
+    with torch.no_grad():
+        list(other.parameters())[-1][0] += 1  # the bias of the first class
+    sha256 = write_network(home.lab.settings.runs / run.id / MERGED, other)
+    home.lab.store.add_file(run.id, MERGED, sha256)
+    with pytest.raises(ExportError, match="logits that differ by up to"):
+        home.lab.exports.make(run, form)
+    monkeypatch.setattr(exports, "TOLERANCE", 10.0)
+    made = home.lab.exports.make(run, form)
+    own, exported = home.own(run), by_the_tool(home, run, name, made.path, tmp_path / "unpacked")
+    check_certificate(made.certificate, own, exported)
+    assert made.certificate.largest_difference > 0.1
+    assert made.certificate.equal_predictions < len(own)
 
 
 def test_a_file_that_computes_something_else_is_not_offered(
-    lab: Lab, text_home: TextHome, monkeypatch: pytest.MonkeyPatch
+    texts: Home, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, form = run_of(lab, text_home, "full"), FORMATS["onnx"]
+    run, form = texts.run("full"), FORMATS["onnx"]
     right = type(form).read
 
     def wrong(self: object, path: object) -> object:
@@ -80,8 +183,8 @@ def test_a_file_that_computes_something_else_is_not_offered(
         lab.exports.content(run, form)
 
 
-def test_a_file_that_was_changed_is_not_given_out(lab: Lab, text_home: TextHome) -> None:
-    run, form = run_of(lab, text_home, "lora"), FORMATS["transformers"]
+def test_a_file_that_was_changed_is_not_given_out(texts: Home, lab: Lab) -> None:
+    run, form = texts.run("lora"), FORMATS["transformers"]
     path = lab.exports.make(run, form).path
     content = path.read_bytes()
     path.write_bytes(content + b"!")
