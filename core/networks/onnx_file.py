@@ -20,9 +20,10 @@ from core.errors import NetworkFileError
 from core.networks.forward import forward
 from core.networks.modes import evaluating
 
-OPSET = 22
-"""Version of the operators that are used. In 23 there are operators for attention, which onnxruntime computes for
-batches of one only."""
+OPSET = 25
+"""Version of the operators that are used: the latest with which onnxruntime 1.32 computes all architectures, for any
+number of texts of any length. With 23, torch 2.13 writes rotary embeddings that take one text at a time in some
+architectures; with 26, the files of transformers are invalid, since it does not convert their operators."""
 
 LOGITS = "logits"
 """Name of the only output, of shape (batch, classes)."""

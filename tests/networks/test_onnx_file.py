@@ -13,7 +13,7 @@ from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.methods.merging import merged_copy
 from core.networks.forward import forward
-from core.networks.onnx_file import OnnxNetwork, onnx_bytes
+from core.networks.onnx_file import OPSET, OnnxNetwork, onnx_bytes
 from core.networks.perceptron import PerceptronSpec
 from tests.adapter.classifiers import ARCHITECTURES, sample
 from tests.adapter.samples import assert_close
@@ -38,9 +38,12 @@ def test_a_perceptron_takes_any_number_of_images() -> None:
 def test_a_transformer_takes_any_number_of_texts_of_any_length(architecture: str) -> None:
     one = sample(architecture)
     network = merged_copy(one.trained((DoRASpec if architecture == "bert" else LoRASpec).of(rank=3, alpha=5)))
-    found = OnnxNetwork(onnx_bytes(network, {name: tensor[:4] for name, tensor in one.probe.items()}))
+    # Traced with texts that are shorter than some and longer than others.
+    traced = {name: tensor[:4, :8].contiguous() for name, tensor in one.probe.items()}
+    found = OnnxNetwork(onnx_bytes(network, traced))
     shorter = {name: tensor[:2, :5].contiguous() for name, tensor in one.probe.items()}
-    for batch in (one.probe, shorter):
+    single = {name: tensor[:1] for name, tensor in one.probe.items()}
+    for batch in (one.probe, shorter, single):
         with torch.no_grad():
             assert_close(forward(found, batch), forward(network, batch), 1e-4)
 
@@ -60,6 +63,7 @@ def test_the_file_is_one_that_onnx_itself_finds_valid(tmp_path: Path) -> None:
     path.write_bytes(onnx_bytes(PerceptronSpec().build(0), {"pixels": torch.rand(2, 784)}))
     onnx.checker.check_model(str(path), full_check=True)
     model = onnx.load(str(path))
+    assert [known.version for known in model.opset_import if not known.domain] == [OPSET]
     assert [given.name for given in model.graph.input] == ["pixels"]
     assert [given.name for given in model.graph.output] == ["logits"]
     first = model.graph.input[0].type.tensor_type.shape.dim
