@@ -63,6 +63,7 @@ def upload_adapter(lab: Lab) -> None:
         help="The base with the adapter added to its weights: an ordinary network.",
         key="adapter-merged",
     )
+    st.caption("The checks above are of the adapter beside its base, not of the merged file.")
 
 
 def _choose_base(lab: Lab, file_id: str, content: bytes) -> str | None:

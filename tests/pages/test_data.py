@@ -227,6 +227,7 @@ def test_an_adapter_of_peft_is_evaluated_without_certificate_and_not_stored(fill
     before = {path: path.stat().st_mtime_ns for path in filled.settings.runs.rglob("*")}
     app = upload(from_file(draw("adapters"), base.id), "peft.zip", content, "adapter-file")
     assert "it has no certificate" in texts(app)
+    assert "not of the merged file" in texts(app)
     assert {path: path.stat().st_mtime_ns for path in filled.settings.runs.rglob("*")} == before
 
 
