@@ -19,6 +19,15 @@ FRAME_BYTES = 64 * 1024
 MAX_HELD = 512 * 2**20
 """Total bytes of all uploads in memory, including those in progress."""
 
+FULL_OF_FILES = "The files uploaded to open pages use all the memory that is available for them: close some pages."
+
+FULL_OF_REQUESTS = (
+    "Other requests and uploaded files use all the memory that is available for them: send this request again later."
+)
+
+FILES_SECONDS, REQUESTS_SECONDS = 60, 5
+"""After how long it makes sense to try again: somebody has to close a page, or a body has to be read."""
+
 
 class TooLargeError(Exception):
     """A body exceeded its limit."""
@@ -68,8 +77,9 @@ class BodyLimit:
         size = limit if "transfer-encoding" in Headers(scope=scope) else int(declared)
         reserved = size if is_upload else 0
         if reserved and self.held() + self.reserved + reserved > MAX_HELD:
-            full = "The files uploaded to open pages use all the memory that is available for them: close some pages."
-            await refuse(scope, receive, send, answer(scope, full, 503, {"retry-after": "60"}))
+            is_file = scope["path"] not in self.larger
+            full, seconds = (FULL_OF_FILES, FILES_SECONDS) if is_file else (FULL_OF_REQUESTS, REQUESTS_SECONDS)
+            await refuse(scope, receive, send, answer(scope, full, 503, {"retry-after": f"{seconds}"}))
             return
         self.reserved += reserved
         try:

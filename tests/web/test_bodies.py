@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import suppress
 
 import pytest
@@ -11,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from core.web import bodies
-from core.web.bodies import FORM_BYTES, FRAME_BYTES, BodyLimit
+from core.web.bodies import FORM_BYTES, FRAME_BYTES, FULL_OF_REQUESTS, BodyLimit
 from tests.web.asking import ask, inside
 
 
@@ -37,6 +38,18 @@ def test_all_uploads_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert ask(door, "/up/s/f", "DELETE")[0] == 200
     assert ask(door, "/")[0] == 200
     assert ask(door, "/up/s/f", "PUT", Content_Length="800", chunks=[b"0" * 800])[0] == 200
+    assert door.reserved == 0
+
+
+def test_a_program_is_told_to_send_its_request_again_and_not_to_close_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_HELD", 1500)
+    held = 1400
+    door = BodyLimit(inside, "/up/", 1000, lambda: held, larger={"/api": 500})
+    status, body, headers = ask(door, "/api", "POST", Content_Length="200")
+    assert (status, json.loads(body), headers["retry-after"]) == (503, {"error": FULL_OF_REQUESTS}, "5")
+    assert "page" not in FULL_OF_REQUESTS
+    held = 0
+    assert ask(door, "/api", "POST", chunks=[b"0" * 200], Content_Length="200")[:2] == (200, "inside 200")
     assert door.reserved == 0
 
 
