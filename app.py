@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import Any
 
 import streamlit as st
 import uvicorn
-import uvicorn.middleware.proxy_headers
 from anyio import to_thread
 from starlette.middleware import Middleware
 from streamlit import config
@@ -39,15 +37,10 @@ from core.web import downloads, predict
 from core.web.access import Access
 from core.web.answers import server_error
 from core.web.chain import Limits, chain
-from core.web.connections import Connections
-from core.web.descriptors import Descriptors
-from core.web.peers import Proxies
-
-ANSWER_SECONDS = 1
-"""Timeout for open responses when the server stops."""
+from core.web.server import limited
 
 STOP_SECONDS = 3.0
-"""Timeout for the workers to finish their current step after that."""
+"""Timeout for the workers to finish their current step when the server stops."""
 
 BASE = "/".join(["", *filter(None, str(st.get_option("server.baseUrlPath") or "").split("/"))])
 """Prefix of Streamlit's routes, such as ``/lab``; empty by default."""
@@ -126,29 +119,14 @@ def doors(access: Access) -> list[Middleware]:
     )
 
 
-def trust(proxies: Proxies, server: uvicorn.Server) -> None:
-    """Make a server trust the forwarding headers of these proxies only.
-
-    By default, uvicorn trusts those of all programs on this machine.
-    """
-    middleware = uvicorn.middleware.proxy_headers.ProxyHeadersMiddleware
-    inner = server.config.loaded_app
-    if isinstance(inner, middleware):
-        inner = inner.app
-    server.config.loaded_app = middleware(inner, proxies.spellings()) if proxies else inner
-
-
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     """Keep the lab open while the server runs."""
     # The uvicorn server is the owner of the signal handler that it has installed by now.
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     port = st.get_option("server.port")
-    watching = None
     try:
         if isinstance(server, uvicorn.Server):
-            # By default it waits for open responses forever, and a stalled download would keep it alive.
-            server.config.timeout_graceful_shutdown = ANSWER_SECONDS
             ACCESS.check_address(server.config.host)
             port = server.config.port
         opened = await to_thread.run_sync(lab.open_lab)
@@ -158,16 +136,11 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would log the same with a traceback
         raise
     try:
-        if isinstance(server, uvicorn.Server):
-            trust(ACCESS.proxies, server)
-            connections = Connections(Descriptors().room, ACCESS.proxies)
-            connections.guard(server)
-            watching = asyncio.create_task(connections.watch(server))
-        print(ACCESS.announcement("https" if st.get_option("server.sslCertFile") else "http", port, BASE), flush=True)
-        yield {}
+        async with limited(server, ACCESS.proxies) if isinstance(server, uvicorn.Server) else nullcontext():
+            scheme = "https" if st.get_option("server.sslCertFile") else "http"
+            print(ACCESS.announcement(scheme, port, BASE), flush=True)
+            yield {}
     finally:
-        if watching is not None:
-            watching.cancel()
         await to_thread.run_sync(lab.close_lab, STOP_SECONDS)
 
 

@@ -15,6 +15,7 @@ from core.web import downloads, predict
 from core.web.access import Access
 from core.web.answers import server_error
 from core.web.chain import Limits, chain
+from core.web.server import LimitedServer
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 """Names that programs on this machine may call the server by."""
@@ -45,17 +46,19 @@ def serve(options: argparse.Namespace) -> int:
     lab.open_lab(settings)
     try:
         print(access.announcement("http", options.port), flush=True)
-        # Proxies are trusted by the middleware's own rule, not by uvicorn's.
-        uvicorn.run(
+        # Proxies are trusted by the server's own rule, not by uvicorn's.
+        config = uvicorn.Config(
             application(access, options.port),
             host=options.host,
             port=options.port,
             log_level="warning",
             proxy_headers=False,
         )
+        server = LimitedServer(config, access.proxies)
+        server.run()
     finally:
         lab.close_lab()
-    return 0
+    return 0 if server.started else 1
 
 
 def application(access: Access, port: int) -> Starlette:

@@ -7,11 +7,13 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,14 @@ from core.methods.lora import LoRASpec
 from core.networks.file import read_network
 from core.serving.request import MAX_BYTES, MAX_ROWS
 from core.settings import Settings
+from core.web.bodies import FULL_OF_REQUESTS, MAX_HELD
+from core.web.descriptors import MAX_PER_PEER
 from core.web.predict import description
 from pages.serve.examples import curl, python
 from tests.browser.conftest import free_port
-from tests.conftest import HANG, compared, finish, short
+from tests.conftest import HANG, compared, finish, short, wait_until
+from tests.soak.stalling import OPENINGS
+from tests.web.test_connections import closed
 
 TOKEN = "correct-horse-battery-staple-41"
 
@@ -193,8 +199,36 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(served: Served) -
     connection.putheader("authorization", f"Bearer {TOKEN}")
     connection.putheader("content-length", str(MAX_BYTES + 1))
     connection.endheaders()
-    assert connection.getresponse().status == 413
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert json.loads(answer.read()) == {"error": f"A request to this path may have at most {MAX_BYTES:,} bytes."}
     connection.close()
+    assert served.predict([ROW], base=served.base)[0] == 200
+
+
+def test_bodies_that_never_come_make_others_wait_and_free_their_memory_when_they_end(served: Served) -> None:
+    head = f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+    with ExitStack() as stack:
+        for _ in range(MAX_HELD // MAX_BYTES):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            client.sendall(f"{head}Content-Length: {MAX_BYTES}\r\n\r\n".encode())
+        body = json.dumps({"rows": [ROW] * MAX_ROWS, "base": served.base}).encode()
+        large = body + b" " * (MAX_BYTES - len(body))
+        wait_until(lambda: served.ask("POST", "/api/predict", large)[0] == 503)
+        assert served.ask("POST", "/api/predict", large) == (503, {"error": FULL_OF_REQUESTS})
+        assert served.ask("GET", "/api/adapters")[0] == 200
+    wait_until(lambda: served.ask("POST", "/api/predict", large)[0] == 200)
+
+
+def test_connections_that_only_wait_are_closed_to_let_others_in(served: Served) -> None:
+    with ExitStack() as stack:
+        waiting = []
+        for _ in range(MAX_PER_PEER + 1):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            client.sendall(OPENINGS["half a head"])
+            waiting.append(client)
+        closed(waiting[0])
+        assert served.predict([ROW], base=served.base)[0] == 200
 
 
 def test_without_the_token_nothing_is_answered(served: Served) -> None:
