@@ -21,8 +21,17 @@ from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.serving.inputs import READ, Inputs, Reader
 from core.serving.mixed import MixedNetwork, Use
-from core.serving.request import MAX_ROWS, Prediction, PredictRequest, PredictResponse, ServedAdapter
-from core.store.record import Run
+from core.serving.rate import Answered, Rate, rate_of
+from core.serving.request import (
+    MAX_LISTED,
+    MAX_ROWS,
+    AdaptersResponse,
+    Prediction,
+    PredictRequest,
+    PredictResponse,
+    ServedAdapter,
+)
+from core.store.record import Run, State
 from core.store.store import Store
 from core.wording.tasks import task_text
 
@@ -38,10 +47,7 @@ MAX_WAITING = 8 * MAX_ROWS
 """Maximum number of rows that wait to be answered; further requests are refused."""
 
 LATENCIES = 1000
-"""Number of requests that the latency is computed over."""
-
-LISTED = 1000
-"""Number of adapters that are listed."""
+"""Number of requests that latency and rate are computed over."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class Statistics:
     """Of the adapters of all bases in memory."""
     seconds: tuple[float, ...]
     """Time from the arrival of each of the latest requests to its answer."""
+    rate: Rate
+    """Over the latest minute; where the latest requests took less, over these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +122,8 @@ class Predictor:
         self._closing = False
         self._thread: threading.Thread | None = None
         self._requests = self._rows = self._batches = 0
-        self._seconds: deque[float] = deque(maxlen=LATENCIES)
+        self._since = time.perf_counter()
+        self._latest: deque[Answered] = deque(maxlen=LATENCIES)
 
     def predict(self, request: PredictRequest) -> PredictResponse:
         """Answer a request, together with others that arrived while the last batch was computed.
@@ -137,7 +146,10 @@ class Predictor:
         with self._changed:
             self._requests += 1
             self._rows += len(adapters)
-            self._seconds.append(time.perf_counter() - arrived)
+            now = time.perf_counter()
+            if len(self._latest) == LATENCIES:
+                self._since = self._latest[0].at
+            self._latest.append(Answered(now, len(adapters), now - arrived))
         probabilities = logits.softmax(1)
         return PredictResponse(
             predictions=[
@@ -148,34 +160,48 @@ class Predictor:
             ]
         )
 
-    def adapters(self) -> list[ServedAdapter]:
-        """Adapters that rows can name, the newest first."""
+    def adapters(self, limit: int = MAX_LISTED, before: str | None = None) -> AdaptersResponse:
+        """Adapters that rows can name, the newest first.
+
+        Args:
+            limit: number of runs that are looked at.
+            before: run after which the list goes on, as ``next`` of the answer before says; None for its beginning.
+
+        Raises:
+            UnknownRunError: there is no such run.
+        """
         held = {name for network in list(self._bases.values()) for name in network.held}
-        runs = self._store.runs(methods=list(methods(Role.ADAPTER)), states=["finished", "stopped"], limit=LISTED)
-        return [
-            ServedAdapter(
-                adapter=run.id,
-                base=run.spec.base or str(run.spec.network.brought),
-                reads=run.spec.network.learns,
-                label=run.spec.label,
-                method=run.spec.kind,
-                rank=run.spec.adapter.rank,
-                seed=run.spec.seed,
-                task=task_text(run.spec.task),
-                accuracy=run.result.accuracy,
-                bytes=run.result.adapter_bytes or 0,
-                held=run.id in held,
-            )
-            for run in runs
-            if run.result is not None and run.spec.adapter is not None and run.spec.network.learns in READ
-        ]
+        states: list[State] = ["finished", "stopped"]
+        runs = self._store.runs(methods=list(methods(Role.ADAPTER)), states=states, limit=limit, before=before)
+        return AdaptersResponse(
+            adapters=[
+                ServedAdapter(
+                    adapter=run.id,
+                    base=run.spec.base or str(run.spec.network.brought),
+                    reads=run.spec.network.learns,
+                    label=run.spec.label,
+                    method=run.spec.kind,
+                    rank=run.spec.adapter.rank,
+                    seed=run.spec.seed,
+                    task=task_text(run.spec.task),
+                    accuracy=run.result.accuracy,
+                    bytes=run.result.adapter_bytes or 0,
+                    held=run.id in held,
+                )
+                for run in runs
+                if run.result is not None and run.spec.adapter is not None and run.spec.network.learns in READ
+            ],
+            next=runs[-1].id if len(runs) == limit else None,
+        )
 
     def statistics(self) -> Statistics:
         """What was answered since the start."""
         uses = [network.use for network in list(self._bases.values())]
         use = Use(*(sum(getattr(each, name) for each in uses) for name in Use.__dataclass_fields__))
         with self._changed:
-            return Statistics(self._requests, self._rows, self._batches, len(uses), use, tuple(self._seconds))
+            rate = rate_of(self._latest, self._since, time.perf_counter())
+            seconds = tuple(each.seconds for each in self._latest)
+            return Statistics(self._requests, self._rows, self._batches, len(uses), use, seconds, rate)
 
     def close(self) -> None:
         """End the thread once it has answered what waits."""

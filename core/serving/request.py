@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,6 +20,9 @@ MAX_CHARACTERS = 16_384
 
 MAX_BYTES = 24 * 2**20
 """Maximum size of a request: that many rows of 784 pixels with all digits of a float64."""
+
+MAX_LISTED = 1000
+"""Maximum number of adapters per list."""
 
 RunId = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -85,6 +89,16 @@ class AdaptersResponse(BaseModel):
     """Adapters of finished and stopped runs, the newest first."""
 
     adapters: list[ServedAdapter]
+    next: str | None = Field(None, description="The list goes on with before=NEXT; null at its end.")
+
+
+class AdaptersQuery(BaseModel):
+    """Which part of the list of adapters is asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: int = Field(MAX_LISTED, ge=1, le=MAX_LISTED, description="Maximum number of adapters in the answer.")
+    before: RunId | None = Field(None, description="What next of the answer before says.")
 
 
 class ErrorResponse(BaseModel):
@@ -101,6 +115,18 @@ def parse(content: bytes) -> PredictRequest:
     """
     try:
         return PredictRequest.model_validate_json(content)
+    except ValidationError as error:
+        raise ServingError(_sentence(error)) from error
+
+
+def parse_query(fields: Mapping[str, str]) -> AdaptersQuery:
+    """Read the query of a request for adapters.
+
+    Raises:
+        ServingError: a field is wrong; the message names it.
+    """
+    try:
+        return AdaptersQuery.model_validate(dict(fields))
     except ValidationError as error:
         raise ServingError(_sentence(error)) from error
 

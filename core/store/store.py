@@ -93,9 +93,22 @@ class Store(Transitions):
         methods: Sequence[str] | None = None,
         experiment: str | None = None,
         limit: int = 10_000,
+        before: str | None = None,
     ) -> list[Run]:
-        """Runs that match all filters, the newest first."""
-        where, values = ["1"], []
+        """Runs that match all filters, the newest first.
+
+        Args:
+            states: the runs are in one of these.
+            methods: of the runs.
+            experiment: of the runs.
+            limit: maximum number of runs.
+            before: run after which the list goes on.
+
+        Raises:
+            UnknownRunError: there is no run to go on after.
+        """
+        where: list[str] = ["1"]
+        values: list[object] = []
         for column, allowed in (("state", states), ("method", methods)):
             if allowed is not None:
                 where.append(f"{column} IN ({', '.join('?' * len(allowed))})")
@@ -103,7 +116,10 @@ class Store(Transitions):
         if experiment is not None:
             where.append("experiment = ?")
             values.append(experiment)
-        query = f"SELECT * FROM runs WHERE {' AND '.join(where)} ORDER BY created DESC LIMIT ?"  # noqa: S608
+        if before is not None:
+            where.append("(created, id) < (?, ?)")
+            values += [self.run(before).created, before]
+        query = f"SELECT * FROM runs WHERE {' AND '.join(where)} ORDER BY created DESC, id DESC LIMIT ?"  # noqa: S608
         return [run_of(row) for row in self.rows(query, *values, limit)]
 
     def runs_of(self, ids: Sequence[str]) -> list[Run]:

@@ -19,11 +19,13 @@ from core import lab
 from core.errors import LabError, ServingBusyError, ServingError, SpecError, UnknownRunError
 from core.serving.request import (
     MAX_BYTES,
+    AdaptersQuery,
     AdaptersResponse,
     ErrorResponse,
     PredictRequest,
     PredictResponse,
     parse,
+    parse_query,
 )
 
 PREDICT, ADAPTERS, OPENAPI = "/api/predict", "/api/adapters", "/api/openapi.json"
@@ -59,12 +61,13 @@ async def predict(request: Request) -> Response:
     return Response(answered, media_type="application/json", headers={"cache-control": "no-store"})
 
 
-def adapters(_: Request) -> Response:
+def adapters(request: Request) -> Response:
     """The adapters that rows can name."""
     try:
-        found = AdaptersResponse(adapters=lab.current().predictor.adapters())
+        asked = parse_query(request.query_params)
+        found = lab.current().predictor.adapters(asked.limit, asked.before)
     except LabError as error:
-        return JSONResponse({"error": str(error)}, _status(error))
+        return JSONResponse({"error": str(error)}, _status(error), {"cache-control": "no-store"})
     return Response(found.model_dump_json(), media_type="application/json", headers={"cache-control": "no-store"})
 
 
@@ -96,13 +99,16 @@ def _status(error: LabError) -> int:
 @cache
 def description() -> dict[str, Any]:
     """OpenAPI 3.1 of this API, from the models that requests are checked with."""
-    models: list[type[BaseModel]] = [PredictRequest, PredictResponse, AdaptersResponse, ErrorResponse]
+    models: list[type[BaseModel]] = [PredictRequest, PredictResponse, AdaptersQuery, AdaptersResponse, ErrorResponse]
     _, schemas = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
+    schemas = schemas["$defs"]
+    query = schemas.pop(AdaptersQuery.__name__)["properties"]
     return {
         "openapi": "3.1.0",
         "info": {"title": "LoRA Lab", "version": "1", "description": "Many adapters on one base, in one batch."},
+        "security": [{"token": []}, {}],
         "paths": {
             PREDICT: {
                 "post": {
@@ -110,22 +116,38 @@ def description() -> dict[str, Any]:
                     "requestBody": {"required": True, "content": _json(PredictRequest)},
                     "responses": {
                         "200": {"description": "The answers.", "content": _json(PredictResponse)},
-                        "400": _error("The request is wrong."),
-                        "401": _error("The server requires its token: Authorization: Bearer TOKEN."),
+                        "400": _error("The request is wrong, or names a host that is not the server's."),
                         "404": _error("A run does not exist, or has no adapter."),
                         "413": _error(f"The body has more than {MAX_BYTES:,} bytes."),
-                        "503": _error("Too many rows are waiting."),
+                        "503": _again("Too many rows are waiting, or too many bytes of requests are in memory."),
+                        **COMMON,
                     },
                 }
             },
             ADAPTERS: {
                 "get": {
-                    "summary": "List the adapters that rows can name.",
-                    "responses": {"200": {"description": "The adapters.", "content": _json(AdaptersResponse)}},
+                    "summary": "List the adapters that rows can name, the newest first.",
+                    "parameters": [{"name": name, "in": "query", "schema": schema} for name, schema in query.items()],
+                    "responses": {
+                        "200": {"description": "The adapters.", "content": _json(AdaptersResponse)},
+                        "400": _error("The query is wrong, or the request names a host that is not the server's."),
+                        "404": _error("There is no run to go on after."),
+                        **COMMON,
+                    },
                 }
             },
         },
-        "components": {"schemas": schemas["$defs"]},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The server's token. A server without one answers programs on its own machine, or "
+                    "visitors who have signed in on its pages.",
+                }
+            },
+        },
     }
 
 
@@ -135,3 +157,18 @@ def _json(model: type[BaseModel]) -> dict[str, Any]:
 
 def _error(why: str) -> dict[str, Any]:
     return {"description": why, "content": _json(ErrorResponse)}
+
+
+def _again(why: str) -> dict[str, Any]:
+    """An error that passes."""
+    seconds = {"description": "Seconds after which to send the request again.", "schema": {"type": "integer"}}
+    return _error(why) | {"headers": {"Retry-After": seconds}}
+
+
+COMMON = {
+    "401": _error("The server requires its token, or a login."),
+    "403": _error("The request comes from another machine or site, which has no access."),
+    "429": _again("Too many wrong tokens came from this address. The correct token is accepted at any time."),
+    "500": _error("A file is missing or damaged, or something unexpected went wrong."),
+}
+"""Errors of every path."""

@@ -8,8 +8,8 @@ import streamlit as st
 
 from core.lab import current
 from core.serving.predictor import LATENCIES, Statistics
-from core.serving.request import MAX_ROWS, ServedAdapter
-from core.web.predict import OPENAPI
+from core.serving.request import MAX_LISTED, MAX_ROWS, ServedAdapter
+from core.web.predict import ADAPTERS, OPENAPI
 from core.wording.numbers import bytes_text, count_text, number_text
 from pages.serve.examples import curl, python
 from pages.shared.links import link
@@ -25,36 +25,42 @@ def examples(adapters: list[ServedAdapter]) -> None:
     first = adapters[0]
     names = [each.adapter for each in adapters if each.base == first.base][:2]
     address = str(st.context.url or "http://localhost:8501/serve").rsplit("/", 1)[0]
-    shell, program = st.tabs(["curl", "Python"])
-    with shell:
-        st.code(curl(address, names, first.reads), language=None, wrap_lines=True)
-    with program:
-        st.code(python(address, names, first.reads), language=None, wrap_lines=True)
+    asked: dict[str, tuple[list[str | None], str | None]] = {"Rows with adapters": ([*names], None)}
+    if lab.runs_of([first.base]):  # a network that was brought answers with adapters only
+        asked["Base alone"] = ([None], first.base)
+    for tab, (rows, base) in zip(st.tabs(list(asked)), asked.values(), strict=True):
+        with tab:
+            for title, code in (("curl", curl), ("Python", python)):
+                st.caption(title)
+                st.code(code(address, rows, first.reads, base), language=None, wrap_lines=True)
     st.caption(
-        f"A request has at most {count_text(MAX_ROWS)} rows, all on one base. A row whose adapter is null gets the "
-        "answer of the base alone; where no row has one, the request names the base. A server that requires a token "
-        "expects it in a header, `Authorization: Bearer TOKEN`. `python -m core serve --home HOME --port PORT` serves "
-        "without the pages."
+        f"A request has at most {count_text(MAX_ROWS)} rows, all on one base. A row without an adapter gets the answer "
+        "of the base alone; where no row has one, the request names the base. The token is that of the server, as "
+        "`LORA_LAB_TOKEN` or its link has it; a server that requires none ignores it. "
+        "`python -m core serve --home HOME --port PORT` serves without the pages."
     )
     st.markdown(f"[Description for programs (OpenAPI)]({address}{OPENAPI})")
 
 
 @st.fragment(run_every=TICK)
 def figures() -> None:
-    """Show what was answered since the start."""
+    """Show how much is answered, how fast, and how often adapters were in memory."""
     found = lab.predictor.statistics()
+    latest = f"the latest {count_text(LATENCIES)} requests"
+    window = f"Over the latest minute, or {latest} where these took less."
     with st.grid(4, min_column_width=150):
-        st.metric("Requests", count_text(found.requests), border=True)
-        st.metric("Rows", count_text(found.rows), border=True, help=f"In {count_text(found.batches)} batches.")
-        latest = f"95th percentile of the latest {count_text(LATENCIES)} requests, from arrival to answer."
-        st.metric("Latency, p95", _latency(found), border=True, help=latest)
-        st.metric(
-            "Adapters in memory",
-            count_text(found.use.held),
-            border=True,
-            help=f"{bytes_text(found.use.nbytes)}. {count_text(found.use.hits)} rows found theirs in memory, "
-            f"{count_text(found.use.misses)} had to wait until it was read.",
-        )
+        st.metric("Requests per second", number_text(found.rate.requests, 1), border=True, help=window)
+        st.metric("Rows per second", number_text(found.rate.rows, 1), border=True, help=window)
+        of_latest = f"95th percentile of {latest}, from arrival to answer."
+        st.metric("Latency, p95", _latency(found), border=True, help=of_latest)
+        size = f"They take {bytes_text(found.use.nbytes)}."
+        st.metric("Adapters in memory", count_text(found.use.held), border=True, help=size)
+        st.metric("Requests", count_text(found.requests), border=True, help="Since the start.")
+        batches = f"Since the start, in {count_text(found.batches)} batches."
+        st.metric("Rows", count_text(found.rows), border=True, help=batches)
+        st.metric("Cache hits", count_text(found.use.hits), border=True, help="Rows whose adapter was in memory.")
+        waited = "Rows that had to wait until their adapter was read from its file."
+        st.metric("Cache misses", count_text(found.use.misses), border=True, help=waited)
 
 
 def _latency(found: Statistics) -> str:
@@ -69,7 +75,8 @@ st.markdown(
     "One base in memory, many small adapters beside it: each row of a request may name a different adapter. The base "
     "computes all rows at once, and each adapter adds its part. Rows are images or texts, as their base reads."
 )
-known = lab.predictor.adapters()
+listed = lab.predictor.adapters()
+known = listed.adapters
 if not known:
     st.info("There is nothing to serve yet: train an adapter first.", icon=":material/info:")
     link("finetune", "Fine-tune with LoRA")
@@ -78,6 +85,8 @@ figures()
 st.subheader("Ask")
 examples(known)
 st.subheader("Adapters")
+if listed.next:
+    st.caption(f"The newest; `GET {ADAPTERS}` lists all, {count_text(MAX_LISTED)} at a time.")
 st.dataframe(
     [
         {

@@ -27,6 +27,13 @@ def test_the_code_asks_for_what_the_base_reads(reads: str) -> None:
     compile(program, "program", "exec")
 
 
+@pytest.mark.parametrize("reads", ["image", "text"])
+def test_the_code_for_the_base_alone_names_it_beside_rows_without_an_adapter(reads: str) -> None:
+    for code in (curl("http://here", [None], reads, "r-2"), python("http://here", [None], reads, "r-2")):
+        assert '"base": "r-2"' in code
+        assert "adapter" not in code
+
+
 @pytest.mark.slow
 def test_it_lists_adapters_shows_requests_and_counts_answers(opened: Lab, base: Run) -> None:
     experiment = opened.fine_tune(base, TURNED, [*BOTH, (short(), DoRASpec.of(rank=1))], [0])
@@ -35,13 +42,20 @@ def test_it_lists_adapters_shows_requests_and_counts_answers(opened: Lab, base: 
     app = draw("serve")
     assert set(app.dataframe[0].value["Adapter"]) == {run.id for run in adapters}
     assert set(app.dataframe[0].value["Method"]) == {"LoRA r=4", "DoRA r=1"}
+    with_adapters, alone = app.code[:2], app.code[2:]
+    assert len(alone) == 2
     for code in app.code:
         assert PREDICT in code.value
-        assert all(run.id in code.value for run in adapters)
+        assert "LORA_LAB_TOKEN" in code.value
+    assert all(run.id in code.value for code in with_adapters for run in adapters)
+    assert all(f'"base": "{base.id}"' in code.value for code in alone)
     metrics = {metric.label: metric.value for metric in app.metric}
     assert (metrics["Requests"], metrics["Latency, p95"]) == ("0", "–")
+    assert (metrics["Requests per second"], metrics["Rows per second"]) == ("0.0", "0.0")
     rows = [Row(pixels=[0.5] * 784, adapter=run.id) for run in adapters for _ in range(3)]
     opened.predictor.predict(PredictRequest(rows=rows))
     metrics = {metric.label: metric.value for metric in draw("serve").metric}
     assert (metrics["Requests"], metrics["Rows"], metrics["Adapters in memory"]) == ("1", "6", "2")
+    assert (metrics["Cache hits"], metrics["Cache misses"]) == ("0", "6")
+    assert float(metrics["Rows per second"]) > 0
     assert metrics["Latency, p95"].endswith(" ms")

@@ -114,7 +114,7 @@ def test_served_texts_are_what_each_run_answers(text_home: TextHome, which: str)
             expected = forward(network.eval(), batch).softmax(1)[0]
         torch.testing.assert_close(torch.tensor(prediction.probabilities), expected, rtol=1e-4, atol=1e-5)
         assert prediction.name == names[int(expected.argmax())]
-    listed = {each.adapter: each for each in lab.predictor.adapters()}
+    listed = {each.adapter: each for each in lab.predictor.adapters().adapters}
     assert all(listed[run.id].reads == "text" for run in runs)
     lab.predictor.close()
 

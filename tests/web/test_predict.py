@@ -140,18 +140,49 @@ def test_adapters_are_listed_with_what_they_have_learnt(served: Served) -> None:
     assert {each["label"] for each in found["adapters"]} == {"LoRA r=4", "LoRA r=1", "DoRA r=4"}
 
 
-def test_the_code_of_the_page_works_as_it_stands_there(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    code = python(f"http://127.0.0.1:{served.port}", served.adapters[:2])
-    known = '{"content-type": "application/json"}'
-    assert known in code
-    exec(code.replace(known, known[:-1] + f', "authorization": "Bearer {TOKEN}"' + "}"), {})
-    assert len(capsys.readouterr().out.splitlines()) == 2
-
-
-def test_the_command_of_the_page_works_as_it_stands_there(served: Served) -> None:
-    command = curl(f"http://127.0.0.1:{served.port}", served.adapters[:2]) + f" -sS -H 'authorization: Bearer {TOKEN}'"
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_code_of_the_page_works_as_it_stands_there(
+    served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    monkeypatch.setenv("LORA_LAB_TOKEN", TOKEN)
+    asked: tuple[list[str | None], str | None] = ([None], served.base) if alone else ([*served.adapters[:2]], None)
+    rows, base = asked
+    exec(python(f"http://127.0.0.1:{served.port}", rows, base=base), {})
+    assert len(capsys.readouterr().out.splitlines()) == len(rows)
+    command = curl(f"http://127.0.0.1:{served.port}", rows, base=base) + " -sS"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=HANG, check=True)
-    assert len(json.loads(done.stdout)["predictions"]) == 2
+    assert len(json.loads(done.stdout)["predictions"]) == len(rows)
+
+
+def test_adapters_are_listed_in_parts_up_to_the_last(served: Served) -> None:
+    whole = served.ask("GET", "/api/adapters")[1]
+    assert whole["next"] is None
+    parts, before = [], ""
+    while True:
+        part = served.ask("GET", f"/api/adapters?limit=2{before}")[1]
+        assert len(part["adapters"]) <= 2
+        parts += part["adapters"]
+        if part["next"] is None:
+            break
+        before = f"&before={part['next']}"
+    assert [each["adapter"] for each in parts] == [each["adapter"] for each in whole["adapters"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "sentence"),
+    [
+        ("limit=0", 400, "limit is wrong"),
+        ("limit=1001", 400, "limit is wrong"),
+        ("limit=x", 400, "limit is wrong"),
+        ("after=r-1", 400, "after is wrong"),
+        ("before=r-none", 404, "There is no run 'r-none'"),
+    ],
+)
+def test_a_part_that_does_not_exist_is_one_sentence(served: Served, query: str, status: int, sentence: str) -> None:
+    found = served.ask("GET", f"/api/adapters?{query}")
+    assert found[0] == status
+    assert found[1]["error"].startswith(sentence)
+    assert found[1]["error"].endswith(".")
 
 
 ROW = {"pixels": [0.5] * 784}
@@ -274,3 +305,9 @@ def test_the_description_names_what_is_sent_and_is_served(served: Served) -> Non
     for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
         assert name in schemas
     assert ADAPTER not in text
+    assert {each["name"] for each in found["paths"]["/api/adapters"]["get"]["parameters"]} == {"limit", "before"}
+    for path in found["paths"].values():
+        for each in path.values():
+            assert {"200", "400", "401", "403", "404", "429", "500"} <= set(each["responses"])
+    assert found["security"] == [{"token": []}, {}]
+    assert found["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
