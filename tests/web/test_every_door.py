@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from core.web.headers import SECURITY_HEADERS
 from tests.browser.conftest import stop_server
 from tests.conftest import DIGITS, finish, short
 from tests.web.clients import against_forgery, drawn_page, put
-from tests.web.conftest import Server, Visitor, start
+from tests.web.conftest import TOKEN_LINK, Server, Visitor, start
 
 HANDSHAKE = {
     "Upgrade": "websocket",
@@ -108,6 +109,16 @@ def test_the_guest_gets_all_of_it_with_the_security_headers(house: House) -> Non
         answer, _ = house.ask(house.guest, method, path)
         assert answer.status in expected.get(path, {200, 204}), (method, path)
         assert is_guarded(answer) or answer.status == 101, (method, path)
+
+
+def test_a_program_with_the_token_is_answered(house: House) -> None:
+    link = TOKEN_LINK.search(house.server.printed())
+    assert link
+    body = json.dumps({"base": house.run, "rows": [{"pixels": [0.5] * 784}] * 2}).encode()
+    answer, found = house.server.visitor(Authorization=f"Bearer {link[1]}").ask("POST", "/api/predict", body)
+    assert answer.status == 200
+    assert len(json.loads(found)["predictions"]) == 2
+    assert house.server.visitor().status("/api/predict", "POST", body) == 401
 
 
 @pytest.mark.parametrize("who", ["nobody", "one with a made-up cookie", "one with the cookie of another server"])

@@ -1,0 +1,91 @@
+"""Requests that arrive while an adapter is read share the next batch; those without room are told to come again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.adapter.read import AdapterFile
+from core.cli.serve import LOCAL_NAMES, application
+from core.errors import ServingBusyError
+from core.lab import Lab, close_lab, open_lab
+from core.serving import predictor
+from core.serving.request import PredictRequest, Row
+from core.settings import Settings
+from core.web.access import Access
+from core.web.predict import PREDICT
+from tests.conftest import HANG, wait_until
+from tests.web.asking import ask
+
+
+@dataclass
+class Slow:
+    """A lab whose adapters are read once :attr:`may_read` is set."""
+
+    lab: Lab
+    adapters: list[str]
+    reads: threading.Event = field(default_factory=threading.Event)
+    may_read: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture
+def slow(filled_home: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    shutil.copytree(filled_home, settings.home)
+    lab = open_lab(settings)
+    found = Slow(lab, [each.adapter for each in lab.predictor.adapters().adapters])
+    read = lab.artifacts.adapter
+
+    def held_back(run: str) -> AdapterFile:
+        found.reads.set()
+        assert found.may_read.wait(HANG)
+        return read(run)
+
+    monkeypatch.setattr(lab.artifacts, "adapter", held_back)
+    try:
+        yield found
+    finally:
+        found.may_read.set()
+        close_lab()
+
+
+def test_requests_that_arrive_together_share_a_batch_and_get_their_own_answers(slow: Slow) -> None:
+    draw = torch.Generator().manual_seed(0)
+    rows = [Row(pixels=torch.rand(784, generator=draw).tolist(), adapter=slow.adapters[n % 2]) for n in range(6)]
+    requests = [PredictRequest(rows=[row]) for row in rows]
+    with ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(slow.lab.predictor.predict, requests[0])]
+        assert slow.reads.wait(HANG)
+        answers += [pool.submit(slow.lab.predictor.predict, request) for request in requests[1:]]
+        wait_until(lambda: len(slow.lab.predictor._left) == 5)
+        slow.may_read.set()
+        together = [answer.result(HANG).predictions[0] for answer in answers]
+    found = slow.lab.predictor.statistics()
+    assert (found.requests, found.rows, found.batches) == (6, 6, 2)
+    for request, mine in zip(requests, together, strict=True):
+        alone = slow.lab.predictor.predict(request).predictions[0]
+        torch.testing.assert_close(torch.tensor(mine.probabilities), torch.tensor(alone.probabilities))
+    assert slow.lab.predictor.statistics().batches == 8
+
+
+def test_a_request_without_room_is_told_to_come_again_and_then_is_answered(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "MAX_WAITING", 2)
+    app = application(Access.decide("127.0.0.1", {}, LOCAL_NAMES), 8600)
+    body = json.dumps({"rows": [{"pixels": [0.5] * 784, "adapter": slow.adapters[0]}] * 2}).encode()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, app, PREDICT, "POST", chunks=[body], Content_Length=str(len(body)))
+        assert slow.reads.wait(HANG)
+        status, sentence, headers = ask(app, PREDICT, "POST", chunks=[body], Content_Length=str(len(body)))
+        assert (status, json.loads(sentence), headers["retry-after"]) == (503, {"error": str(ServingBusyError())}, "1")
+        slow.may_read.set()
+        assert first.result(HANG)[0] == 200
+    assert ask(app, PREDICT, "POST", chunks=[body], Content_Length=str(len(body)))[0] == 200
