@@ -7,6 +7,11 @@ which helps PEFT's mixed batch: it computes adapter by adapter.
 
 ``--network minilm`` serves texts of 16 tokens. There every adapter of LoRA Lab has a head of its own, as one that was
 trained has; PEFT's adapters here have none, and so do less.
+
+The last row of the table is the memory of the parameters that each contender needs beside the base, for the number of
+adapters in brackets.
+
+``--http`` measures end to end instead: see :mod:`benchmarks.serving_http`.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import argparse
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,6 +29,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
+from benchmarks.serving_http import measure
 from core.adapter import Card, adapter_bytes, read_adapter
 from core.data.examples import Batch
 from core.methods.heads import head_paths
@@ -120,8 +126,13 @@ def ours(subject: Subject) -> tuple[Answer, MixedNetwork]:
     return lambda batch, names: mixed.answer(batch, [str(name) for name in names]), mixed
 
 
-def peft_of(subject: Subject) -> tuple[Answer, Answer]:
-    """PEFT in a mixed batch, and row by row."""
+def nbytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes of tensors, with shared memory counted once."""
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+
+
+def peft_of(subject: Subject) -> tuple[Answer, Answer, int]:
+    """PEFT in a mixed batch, and row by row, and the bytes of its adapters."""
     heads = tuple(head_paths(subject.base))
     layers = [
         path for path, module in subject.base.named_modules() if is_linear(module) and not path.startswith(heads or "-")
@@ -148,11 +159,11 @@ def peft_of(subject: Subject) -> tuple[Answer, Answer]:
             found.append(asked({name: tensor[row : row + 1] for name, tensor in batch.items()}))
         return torch.cat(found)
 
-    return mixed, switching
+    return mixed, switching, nbytes(tensor for name, tensor in model.named_parameters() if "lora_" in name)
 
 
-def merged_of(subject: Subject) -> Answer:
-    """One merged copy of the network per adapter, row by row."""
+def merged_of(subject: Subject) -> tuple[Answer, int, int]:
+    """One merged copy of the network per adapter, row by row, with their bytes and number."""
     copies = [merged_copy(trained(subject, seed)) for seed in range(min(subject.peft, 64))]
 
     def answer(batch: Batch, wanted: Sequence[int]) -> Tensor:
@@ -164,7 +175,7 @@ def merged_of(subject: Subject) -> Answer:
                 ]
             )
 
-    return answer
+    return answer, nbytes(tensor for each in copies for tensor in each.parameters()), len(copies)
 
 
 def alone(subject: Subject) -> Answer:
@@ -190,21 +201,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", choices=list(SUBJECTS), default="perceptron", help="the base")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
+    parser.add_argument("--http", action="store_true", help="measure python -m core serve, end to end")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement over HTTP (default: 5)")
     options = parser.parse_args()
+    if options.http:
+        measure(options.network, options.threads, options.seconds)
+        return
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     subject = SUBJECTS[options.network]()
     our, mixed = ours(subject)
-    in_one_batch, switching = peft_of(subject)
+    in_one_batch, switching, of_peft = peft_of(subject)
+    merged, of_copies, copies = merged_of(subject)
     contenders = {
         "LoRA Lab": our,
         "PEFT, mixed batch": in_one_batch,
         "PEFT, set_adapter per row": switching,
-        "merged copies": merged_of(subject),
+        "merged copies": merged,
         "base alone": alone(subject),
     }
-    held = mixed.use.nbytes / 2**20
-    print(f"{subject.adapters} adapters of rank {subject.method.rank} in memory, {held:.0f} MiB.\n")
+    held = mixed.use.nbytes
+    beside = [(held, subject.adapters), *[(of_peft, subject.peft)] * 2, (of_copies, copies), (0, 0)]
+    print(f"{subject.adapters} adapters of rank {subject.method.rank} in memory, {held / 2**20:.0f} MiB.\n")
     print("| rows per batch | " + " | ".join(contenders) + " |\n| --- |" + " --- |" * len(contenders))
     for size, rows in subject.rows.items():
         batches = [(subject.draw(size), torch.randint(subject.adapters, (size,)).tolist()) for _ in range(rows // size)]
@@ -220,6 +238,7 @@ def main() -> None:
         print(
             f"| {size} | " + " | ".join(f"{1 / median(seconds[name]):,.0f}" for name in contenders) + " |", flush=True
         )
+    print("| MiB (adapters) | " + " | ".join(f"{taken / 2**20:,.0f} ({count:,})" for taken, count in beside) + " |")
 
 
 if __name__ == "__main__":
