@@ -12,18 +12,23 @@ _NUMBERED = re.compile(r"(?P<stack>.+?)\.(?P<block>\d+)\.(?P<name>.+)")
 
 LABELS: Mapping[Role, Mapping[str, str]] = {
     "attention": {
-        **dict.fromkeys(("query", "query_proj", "q_lin", "q_proj", "q_attn", "q"), "query"),
-        **dict.fromkeys(("key", "key_proj", "k_lin", "k_proj", "k"), "key"),
-        **dict.fromkeys(("value", "value_proj", "v_lin", "v_proj", "v"), "value"),
-        **dict.fromkeys(("c_attn", "Wqkv"), "q, k, v"),
-        **dict.fromkeys(("dense", "out_lin", "o_proj", "out_proj", "c_proj", "Wo", "o"), "output"),
+        **dict.fromkeys(("query", "query_proj", "q_lin", "q_proj", "q_attn", "q_head", "Wq", "q"), "query"),
+        **dict.fromkeys(("key", "key_proj", "k_lin", "k_proj", "k_head", "Wk", "k"), "key"),
+        **dict.fromkeys(("value", "value_proj", "v_lin", "v_proj", "v_head", "Wv", "v"), "value"),
+        **dict.fromkeys(("c_attn", "Wqkv", "qkv_proj", "query_key_value", "in_proj"), "q, k, v"),
+        **dict.fromkeys(("pos_query_proj", "pos_q_proj"), "position query"),
+        **dict.fromkeys(("pos_key_proj", "pos_proj"), "position key"),
+        **dict.fromkeys(("dense", "out_lin", "o_proj", "out_proj", "c_proj", "post_proj", "Wo", "o"), "output"),
     },
     "feed-forward": {
         **dict.fromkeys(("intermediate.dense", "lin1", "c_fc", "fc1", "wi", "Wi", "wi_1"), "in"),
+        **dict.fromkeys(("dense_h_to_4h", "fc_in", "linear_1", "layer_1", "ffn", "ffn.0"), "in"),
         **dict.fromkeys(("gate_proj", "wi_0"), "gate"),
+        "gate_up_proj": "gate, up",
         "up_proj": "up",
         "down_proj": "down",
         **dict.fromkeys(("output.dense", "lin2", "c_proj", "fc2", "wo", "Wo"), "out"),
+        **dict.fromkeys(("dense_4h_to_h", "fc_out", "linear_2", "layer_2", "ffn_output", "ffn.2"), "out"),
     },
 }
 """What layers compute in a block, in a word, by their role and the end of their path."""

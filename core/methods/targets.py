@@ -19,30 +19,75 @@ Role = Literal["attention", "feed-forward"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
-ENDINGS: Mapping[Role, Mapping[str, tuple[str, ...]]] = {
+ENDINGS: Mapping[Role | None, Mapping[str, tuple[str, ...]]] = {
     "attention": {
-        "attention.self": ("query", "key", "value", "query_proj", "key_proj", "value_proj"),  # BERT, RoBERTa, DeBERTa
+        "attention.self": (  # BERT, RoBERTa, DeBERTa; those with a position are DeBERTa's too
+            *("query", "key", "value", "query_proj", "key_proj", "value_proj", "in_proj"),
+            *("pos_proj", "pos_q_proj", "pos_key_proj", "pos_query_proj"),
+            *("query_global", "key_global", "value_global"),  # Longformer
+            *("conv_kernel_layer", "conv_out_layer"),  # ConvBERT
+        ),
         "crossattention.self": ("query", "key", "value"),
         "attention.output": ("dense",),
         "crossattention.output": ("dense",),
-        "attention": ("q_lin", "k_lin", "v_lin", "out_lin", "q_proj", "k_proj", "v_proj", "o_proj"),  # DistilBERT, ViT
-        "attn": ("c_attn", "c_proj", "Wqkv", "Wo"),  # GPT-2, ModernBERT
+        "attention": (
+            *("q_lin", "k_lin", "v_lin", "out_lin"),  # DistilBERT
+            *("q_proj", "k_proj", "v_proj", "o_proj", "out_proj"),  # ViT, GPT-Neo
+            *("query", "key", "value", "dense"),  # ALBERT
+            *("query_key_value", "dense"),  # GPT-NeoX
+            *("q_head", "k_head", "v_head", "post_proj"),  # Funnel
+        ),
+        "attentions.*": ("q_lin", "k_lin", "v_lin", "out_lin"),  # XLM
+        "attn": (
+            *("c_attn", "c_proj", "Wqkv", "Wo"),  # GPT-2, ModernBERT, MPT
+            *("q_proj", "k_proj", "v_proj", "out_proj", "qkv_proj"),  # GPT-J, CodeGen
+            *("q", "k", "v", "o"),  # MPNet
+        ),
         "crossattention": ("q_attn", "c_attn", "c_proj"),
-        "self_attn": ("q_proj", "k_proj", "v_proj", "o_proj", "out_proj"),  # Llama, Qwen, Mistral, Gemma
+        "self_attn": (
+            *("q_proj", "k_proj", "v_proj", "o_proj", "out_proj"),  # Llama, Qwen, Mistral, Gemma, OPT, BART
+            *("qkv_proj", "query_key_value", "dense"),  # Phi-3, Persimmon, Phi
+        ),
         "encoder_attn": ("q_proj", "k_proj", "v_proj", "out_proj"),
+        "self_attention": ("query_key_value", "dense"),  # BLOOM
+        "multi_head_attention": ("Wq", "Wk", "Wv", "dense"),  # CTRL
         "SelfAttention": ("q", "k", "v", "o"),  # T5
         "EncDecAttention": ("q", "k", "v", "o"),
     },
     "feed-forward": {
         "intermediate": ("dense",),  # BERT, RoBERTa, DeBERTa
         "output": ("dense",),
-        "ffn": ("lin1", "lin2"),  # DistilBERT
-        "mlp": ("c_fc", "c_proj", "gate_proj", "up_proj", "down_proj", "fc1", "fc2", "Wi", "Wo"),  # GPT-2, Llama, ViT
+        "ffn": (
+            "lin1",
+            "lin2",
+            "linear_1",
+            "linear_2",
+            "up_proj",
+            "down_proj",
+            "0",
+            "2",
+        ),  # DistilBERT, Funnel, MPT, CTRL
+        "ffns.*": ("lin1", "lin2"),  # XLM
+        "ff": ("layer_1", "layer_2"),  # XLNet
+        "mlp": (
+            *("c_fc", "c_proj", "fc1", "fc2", "Wi", "Wo"),  # GPT-2, ViT, ModernBERT
+            *("gate_proj", "up_proj", "down_proj", "gate_up_proj"),  # Llama, Phi-3
+            *("dense_h_to_4h", "dense_4h_to_h"),  # GPT-NeoX, BLOOM
+            *("fc_in", "fc_out"),  # GPT-J, CodeGen
+        ),
+        "layers.*": ("fc1", "fc2"),  # OPT, BART
+        "albert_layers.*": ("ffn", "ffn_output"),
         "DenseReluDense": ("wi", "wi_0", "wi_1", "wo"),  # T5
     },
+    None: {  # MobileBERT's, between the width of its blocks and that of what is in them
+        "bottleneck.attention": ("dense",),
+        "bottleneck.input": ("dense",),
+        "output.bottleneck": ("dense",),
+    },
 }
-"""Names of layers by their role and by the ending of their parent's path. The longest ending decides, so that BERT's
-``attention.output.dense`` is attention and its ``output.dense`` is not."""
+"""Names of layers by their role and by the ending of their parent's path, in which ``*`` is any number; None is for
+layers that are known to have neither role. The longest ending decides, so that BERT's ``attention.output.dense`` is
+attention and its ``output.dense`` is not."""
 
 BLOCKS: dict[type[nn.Module], Mapping[str, Role]] = {
     nn.MultiheadAttention: {"out_proj": "attention"},
@@ -121,15 +166,26 @@ def is_named(path: str, name: str) -> bool:
 
 
 def role_of(path: str) -> Role | None:
-    """The role of the layer at ``path``, by :data:`ENDINGS`; None if its name says nothing."""
+    """The role of the layer at ``path``, by :data:`ENDINGS`; None if it has neither, or its name says nothing."""
+    found = _endings(path)
+    return max(found, key=lambda each: len(each[0]))[1] if found else None
+
+
+def _endings(path: str) -> list[tuple[str, Role | None]]:
+    """The endings that the layer at ``path`` has, and their roles."""
     parent, _, name = path.rpartition(".")
-    found = [
-        (len(ending), role)
+    parent = _unnumbered(parent)
+    return [
+        (ending, role)
         for role, endings in ENDINGS.items()
         for ending, layers in endings.items()
         if name in layers and is_named(parent, ending)
     ]
-    return max(found)[1] if found else None
+
+
+def _unnumbered(path: str) -> str:
+    """A path with ``*`` for each number in it."""
+    return ".".join("*" if part.isdigit() else part for part in path.split("."))
 
 
 def _matches(target: str, model: nn.Module, modules: Mapping[str, nn.Module]) -> list[str]:
@@ -142,8 +198,7 @@ def _matches(target: str, model: nn.Module, modules: Mapping[str, nn.Module]) ->
         found = [path for path in modules if path and is_named(path, target)]
     if target in ROLES and not any(path in found for path in linears):
         found = [path for path in modules if path and _role(path, modules) == target]
-        inside = {path.rpartition(".")[0] + "." for path in found}
-        odd = [path for path in linears if path.startswith(tuple(inside)) and _role(path, modules) is None]
+        odd = _unknown(target, found, linears, model, modules)
         if odd or not found:
             known = (
                 f"the role of layer {odd[0]} is not known" if odd else f"no layer is known to have the role {target}"
@@ -152,6 +207,39 @@ def _matches(target: str, model: nn.Module, modules: Mapping[str, nn.Module]) ->
     if not found:
         raise LoRAError(f"No layer matches the target {target!r}; this network has: {_listed(linears)}.")
     return found
+
+
+def _unknown(
+    target: Role, found: Iterable[str], linears: Iterable[str], model: nn.Module, modules: Mapping[str, nn.Module]
+) -> list[str]:
+    """Layers that may have the role ``target``, by where they and those in ``found`` are, but whose name says nothing.
+
+    Without this, an attention of which only the output has a known name would be adapted in part.
+    """
+    heads, own = _heads(model), head_paths(model)
+    places = {_place(path) for path in found}
+    places |= {ending.split(".")[0] for ending in ENDINGS[target] if not ending.endswith("*")}
+
+    def is_near(path: str) -> bool:
+        return not places.isdisjoint({_place(path), *path.split(".")[:-1]})
+
+    return [
+        path
+        for path in linears
+        if is_near(path)
+        and _role(path, modules) is None
+        and not _endings(path)
+        and id(modules[path]) not in heads
+        and not is_in_head(path, own)
+    ]
+
+
+def _place(path: str) -> str:
+    """The part of its block that a layer is in, such as ``attention``; the block's path if it is right in the block."""
+    *parts, _ = path.split(".")
+    numbers = [place for place, part in enumerate(parts) if part.isdigit()]
+    after = parts[numbers[-1] + 1 :] if numbers else parts
+    return after[0] if after else _unnumbered(".".join(parts))
 
 
 def _role(path: str, modules: Mapping[str, nn.Module]) -> Role | None:
