@@ -16,7 +16,7 @@ from core.data.uploads.parquet_pages import (
     chunks,
     pages,
 )
-from core.data.uploads.text_table import Cell, TextTable, check_size
+from core.data.uploads.text_table import Cell, TextTable, check_size, quoted
 from core.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -64,13 +64,16 @@ def read_parquet(content: bytes) -> TextTable:
 
 
 def _is_string(pa: Any, kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _is_usable(pa: Any, kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_string(pa, kind.value_type)
-    checks = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
+    checks = (
+        *(pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal),
+        pa.types.is_null,
+    )
     return _is_string(pa, kind) or any(check(kind) for check in checks)
 
 
@@ -90,7 +93,11 @@ def _encodings(content: bytes, names: set[str]) -> dict[str, set[int]]:
             total += page.unpacked
             _check_total(total)
             if page.encoding == DELTA_BYTE_ARRAY:
-                raise DatasetError("The file uses the encoding DELTA_BYTE_ARRAY: save it without.")
+                # A few bytes of it can stand for a long text, and no header says how much is unpacked.
+                raise DatasetError(
+                    f"The column {quoted(chunk.path)} has the encoding DELTA_BYTE_ARRAY, which cannot be read within "
+                    "bounds: save the file with another, as pandas does by default."
+                )
             if page.encoding is not None:
                 encodings[chunk.path].add(page.encoding)
     return encodings
@@ -150,6 +157,10 @@ def _cells(array: Any) -> tuple[list[Cell], int]:
 
     if not pa.types.is_dictionary(array.type):
         array.validate(full=True)
+        if pa.types.is_decimal(array.type):  # as text, so that no digit is lost
+            return [None if cell is None else f"{cell:f}" for cell in array.to_pylist()], 0
+        if pa.types.is_string_view(array.type):  # Arrow does not measure its texts
+            array = array.cast(pa.large_string())
         return array.to_pylist(), pc.sum(pc.binary_length(array)).as_py() or 0 if _is_string(pa, array.type) else 0
     # Text that is not UTF-8 is damage, which Arrow looks for only when it is told to.
     array.dictionary.validate(full=True)
