@@ -17,6 +17,7 @@ from core.data.uploads import (
     first_texts,
     guess,
     read_text_table,
+    short_name,
 )
 from core.errors import LabError
 from core.lab import current
@@ -104,9 +105,10 @@ def _preview(file_id: str, content: bytes) -> TextDataset | None:
 def _rows(table: TextTable, guessed: Guess) -> None:
     """Draw the first rows of the file; only the column with the texts is wide, so that the others can be seen too."""
     shown = {name: [_cell(cell) for cell in cells[:ROWS]] for name, cells in table.columns.items()}
-    widths = {name: st.column_config.TextColumn(width="small") for name in shown if name != guessed.text}
-    if guessed.text is not None:
-        widths[guessed.text] = st.column_config.TextColumn(width="medium")
+    widths = {
+        name: st.column_config.TextColumn(short_name(name), width="medium" if name == guessed.text else "small")
+        for name in shown
+    }
     st.dataframe(pd.DataFrame(shown), hide_index=True, column_config=widths, alt="The first rows of the file")
     st.caption(f"The first rows of {count_text(len(table))} in the file.")
 
@@ -123,7 +125,9 @@ def _columns(file_id: str, table: TextTable, guessed: Guess) -> TextColumns | No
     def choice(title: str, name: str | None, about: str) -> str | None:
         place = None if name is None else names.index(name)
         key = f"upload-{title.lower()}-{file_id}"
-        found: str | None = st.selectbox(title, names, place, key=key, placeholder="None", help=about)
+        found: str | None = st.selectbox(
+            title, names, place, format_func=short_name, key=key, placeholder="None", help=about
+        )
         return found
 
     left, middle, right = st.columns(3)

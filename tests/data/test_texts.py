@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.data.split import outline
 from core.data.task_spec import TaskSpec
-from core.data.uploads import TextColumns, TextDraft, draft_texts, guess, read_text_table, read_texts
+from core.data.uploads import TextColumns, TextDraft, draft_texts, guess, read_text_table, read_texts, short_name
 from core.data.uploads.limits import MAX_TEXT
 from tests.data.text_files import CSV, GOOD, ROWS, WRITERS, json_lines, lines, parquet, separated
 from tests.data.uploaded import zipped
@@ -140,6 +142,31 @@ def test_labels_of_json_and_parquet_are_those_of_a_csv(values: list) -> None:
         assert held(draft) == sorted((text, names[int(value)]) for text, value in rows)
 
 
+LENGTHS = {"use_dictionary": False, "column_encoding": {"text": "DELTA_LENGTH_BYTE_ARRAY"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [*((kind, how) for kind in ("string_view", "large_string") for how in ({}, LENGTHS)), ("dictionary", {})],
+)
+def test_every_type_of_texts_in_parquet_can_be_chosen(kind: str, how: dict) -> None:
+    kinds = {"string_view": pa.string_view(), "large_string": pa.large_string()}
+    texts, labels = (pa.array(column) for column in zip(*ROWS, strict=True))
+    if kind == "dictionary":
+        columns = {"text": texts.dictionary_encode(), "label": labels.cast(pa.large_string()).dictionary_encode()}
+    else:
+        columns = {"text": texts.cast(kinds[kind]), "label": labels.cast(kinds[kind])}
+    assert held(read_texts(parquet(columns, **how))) == sorted(ROWS)
+
+
+def test_decimals_in_parquet_are_labels_as_other_numbers_are() -> None:
+    labels = [Decimal(value) for _ in range(9) for value in ("1.50", "20.00")]
+    draft = read_texts(parquet({"text": [text for text, _ in ROWS], "label": labels}))
+    assert draft.dataset.class_names == ("1.5", "20")
+    large = parquet({"text": ["a"], "id": [Decimal("12345678901234567890.25")]})
+    assert read_text_table(large).column("id") == ["12345678901234567890.25"]
+
+
 @pytest.mark.parametrize(
     ("names", "row", "wanted"),
     [
@@ -175,6 +202,32 @@ def test_the_columns_are_guessed_from_names_and_content(
     ]
     found = guess(read_text_table(separated(rows, names).encode()))
     assert (found.text, found.label, found.part) == wanted
+
+
+@pytest.mark.parametrize("names", [("message", "apple"), ("sms", "fig"), ("fruit", "text")])
+def test_a_column_may_be_called_like_one_of_its_values(names: tuple[str, str]) -> None:
+    rows = [*ROWS, *(("a line of text", "text") for _ in range(6))]
+    draft = read_texts(separated(rows, names).encode(), *names)
+    assert held(draft) == sorted(rows)
+    assert sum("taken for the names" in warning for warning in draft.warnings) == (names[1] != "text")
+
+
+def test_columns_of_one_name_are_numbered_and_can_be_chosen() -> None:
+    rows = [(text, "x", label, "y") for text, label in ROWS]
+    table = read_text_table(separated(rows, ("a", "a", "a (2)", "a")).encode())
+    assert list(table.columns) == ["a", "a (3)", "a (2)", "a (4)"]
+    assert held(draft_texts(table, TextColumns("a", "a (2)"))) == sorted(ROWS)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_headings_may_be_long_and_have_several_lines(ends: str) -> None:
+    names = ("What did you think of it?\nPlease tell us " + "in many words " * 20, "good or bad?" * 20)
+    names = tuple(name.strip() for name in names)
+    content = separated(ROWS, names, lineterminator=ends, quoting=csv.QUOTE_ALL).encode()
+    assert held(read_texts(content, *names)) == sorted(ROWS)
+    shown = [short_name(name) for name in names]
+    assert all(len(name) <= 60 and "\n" not in name for name in shown)
+    assert len(set(shown)) == 2
 
 
 def test_a_column_of_parts_says_what_is_trained_on() -> None:

@@ -99,7 +99,11 @@ BAD: dict[str, tuple[Make, str]] = {
     "no header and a long text": (lambda: b"a " * 60 + b",x\n" + lines(*SOUND), "names no columns"),
     "one column": (lambda: b"text\nhello\nthere\n", "has one column"),
     "one key": (lambda: b'{"text": "a"}\n{"text": "b"}', "have one key"),
-    "two columns of one name": (lambda: b"text,text\na,b\n", "called 'text'"),
+    "no header and a usual word": (
+        lambda: b"input number 0,apple\n" + "\n".join(SOUND).encode(),
+        "has 'apple' in it and so names no columns",
+    ),
+    "a title above the header": (lambda: b"Fruit,2024\n" + lines(*SOUND), "names no columns: .* line 2 names them"),
     "one class": (lambda: lines(*(f"text {n},x" for n in range(20))), "has 1 class:"),
     "a class with one text": (
         lambda: lines(*SOUND, "a lonely text,plum"),

@@ -9,7 +9,7 @@ from core.data.uploads.read import KINDS, read_upload
 from core.data.uploads.read_texts import TEXT_KINDS, read_text_table, read_texts
 from core.data.uploads.text_columns import Guess, TextColumns, guess
 from core.data.uploads.text_draft import Lengths, TextDraft, draft_texts, first_texts
-from core.data.uploads.text_table import TextTable
+from core.data.uploads.text_table import TextTable, short_name
 
 __all__ = [
     "KINDS",
@@ -28,4 +28,5 @@ __all__ = [
     "read_texts",
     "read_upload",
     "samples",
+    "short_name",
 ]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Literal
 
 from core.data.uploads.limits import MAX_TEXT
 from core.data.uploads.lines import bounded_lines
 from core.data.uploads.text_columns import HEADINGS
-from core.data.uploads.text_table import TextTable, check_size, listed
+from core.data.uploads.text_table import Cell, TextTable, check_size, listed
 from core.errors import DatasetError
 
 DELIMITERS = ",;\t|"
@@ -24,8 +25,11 @@ SAMPLE = 20
 """Rows that tell the delimiter."""
 SAMPLE_CHARACTERS = 2**18
 
-MAX_HEADING = 100
-"""Characters of a column's name."""
+NAME_WORDS = 3
+"""Words of a heading that is taken for the name of a column by its form alone."""
+
+LONGER = 0.95
+"""Share of a column's cells that have more words than such a heading."""
 
 NO_HEADER = "The first line has {cell!r} in it and so names no columns: put a line such as text,label above it."
 
@@ -80,6 +84,7 @@ def _delimiter(text: str) -> str:
 
 def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, ...]) -> TextTable:
     reader = csv.reader(_lines(text), delimiter=delimiter, quoting=quoting, strict=True)
+    headings: list[str] = []
     names: list[str] = []
     columns: list[list[str]] = []
     places: list[int] = []
@@ -90,8 +95,9 @@ def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, 
             if not any(cell and not cell.isspace() for cell in cells):
                 empty += bool(names)
             elif not names:
-                names = _names(cells)
-                check_size(1, len(names))
+                check_size(1, len(cells))
+                headings = [cell.strip() or f"column {number}" for number, cell in enumerate(cells, 1)]
+                names = _names(headings)
                 columns = [[] for _ in names]
             elif len(cells) != len(names):
                 raise DatasetError(
@@ -110,8 +116,8 @@ def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, 
             sentence = f"Line {start} is not a line of a CSV file ({error}): a quote may be missing."
         raise DatasetError(sentence) from error
     table = TextTable(dict(zip(names, columns, strict=True)), places, "Line", empty, notes)
-    _check_header(table)
-    return table
+    note = _header_note(table, headings)
+    return replace(table, notes=(*notes, note)) if note else table
 
 
 _SPELLED = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
@@ -128,25 +134,58 @@ def _lines(text: str) -> Iterator[str]:
     )
 
 
-def _names(cells: list[str]) -> list[str]:
-    """Names of the columns; those without one are numbered."""
-    names = [cell.strip() or f"column {number}" for number, cell in enumerate(cells, 1)]
-    for name in names:
-        if len(name) > MAX_HEADING or "\n" in name:
-            raise DatasetError(NO_HEADER.format(cell=f"{name[:40]}…"))
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DatasetError(f"Two columns are called {twice!r}: rename one of them.")
+def _names(headings: list[str]) -> list[str]:
+    """Names of the columns: their headings, of which those that came before get a number, as in ``text (2)``."""
+    names: list[str] = []
+    taken = set(headings)
+    for heading in headings:
+        name, number = heading, 1
+        while name in names or (number > 1 and name in taken):
+            number += 1
+            name = f"{heading} ({number})"
+        names.append(name)
     return names
 
 
-def _check_header(table: TextTable) -> None:
-    """Refuse a table whose first line is a row: its label is found again below, since every class has several rows."""
+def _header_note(table: TextTable, headings: Sequence[str]) -> str | None:
+    """What had to be assumed to take the first line for names, if anything.
+
+    A class can be called like the column that says whether a text is of it, as in ``sms,spam``. But the first line of
+    a file without names looks the same there, since every class has several rows: its label is found again below. So
+    another heading has to be a name for certain: a usual one, or a few words above cells that have more.
+
+    Raises:
+        DatasetError: the table has no rows, or its first line is a row or a title.
+    """
     if not len(table):
         raise DatasetError(f"The file names the columns {listed(table.columns)} but has no rows below them.")
-    for name, cells in table.columns.items():
-        if name.lower() not in HEADINGS and name in cells:
-            raise DatasetError(NO_HEADER.format(cell=name))
+    columns = list(zip(headings, table.columns.values(), strict=True))
+    if all(str(cells[0]).strip().lower() in HEADINGS for _, cells in columns) and not all(map(_is_usual, headings)):
+        raise DatasetError(
+            f"The first line has {_start(headings[0])!r} in it and so names no columns: leave it out, since line "
+            f"{table.places[0]} names them."
+        )
+    found = [heading for heading, cells in columns if not _is_usual(heading) and heading in cells]
+    if not found:
+        return None
+    if not any(_is_usual(heading) or _is_short(heading, cells) for heading, cells in columns if heading not in cells):
+        raise DatasetError(NO_HEADER.format(cell=_start(found[0])))
+    return f"The first line was taken for the names of the columns, although {_start(found[0])!r} is also a value."
+
+
+def _is_usual(heading: str) -> bool:
+    return heading.lower() in HEADINGS
+
+
+def _is_short(heading: str, cells: Sequence[Cell]) -> bool:
+    """Whether a heading has a few words, no punctuation of a sentence, and fewer words than nearly all cells."""
+    words = len(heading.split())
+    longer = sum(len(str(cell).split()) > words for cell in cells)
+    return words <= NAME_WORDS and not set(heading) & set(".,;:!?") and longer >= LONGER * len(cells)
+
+
+def _start(heading: str) -> str:
+    return heading if len(heading) <= 40 else f"{heading[:40]}…"
 
 
 def _has_quoted_cells(table: TextTable) -> bool:

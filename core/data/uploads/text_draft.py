@@ -12,7 +12,7 @@ from core.data.dataset import Labels, TextDataset
 from core.data.uploads.classes import check_classes, check_counts, class_warnings, drawn_for_testing
 from core.data.uploads.limits import MAX_CLASSES, MAX_NAME, MAX_TEXT
 from core.data.uploads.text_columns import PARTS, TextColumns
-from core.data.uploads.text_table import TextTable, cell_text, without_surrogates
+from core.data.uploads.text_table import TextTable, cell_text, quoted, without_surrogates
 from core.errors import DatasetError
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
@@ -93,8 +93,8 @@ def draft_texts(table: TextTable, columns: TextColumns, drop_duplicates: bool = 
     texts, parts = [row.text for row in rows], np.array([row.part for row in rows])
     testing = parts == "test"
     given = None if columns.part is None else labels[testing]
-    if given is not None and not len(given):
-        raise DatasetError(f"The column {columns.part!r} says test of no row: choose no column for the part.")
+    if columns.part is not None and given is not None and not len(given):
+        raise DatasetError(f"The column {quoted(columns.part)} says test of no row: choose no column for the part.")
     check_counts(names, labels if given is None else labels[~testing], given, "texts")
     if given is None:
         testing = drawn_for_testing(labels, len(names))
@@ -141,7 +141,9 @@ def _rows(table: TextTable, columns: TextColumns) -> tuple[list[_Row], int]:
     """Every row with a text, and the number of rows without one."""
     named = [name for name in (columns.text, columns.label, columns.part) if name is not None]
     if len(set(named)) < len(named):
-        raise DatasetError(f"The column {named[-1]!r} is chosen twice: text, label and part are different columns.")
+        raise DatasetError(
+            f"The column {quoted(named[-1])} is chosen twice: text, label and part are different columns."
+        )
     texts, labels = table.column(columns.text), table.column(columns.label)
     parts = None if columns.part is None else _parts(table, columns.part)
     rows, empty = [], table.empty_rows
@@ -150,7 +152,7 @@ def _rows(table: TextTable, columns: TextColumns) -> tuple[list[_Row], int]:
         content = cell_text(text)
         if content is None:
             raise DatasetError(
-                f"{where} has a list or an object in {columns.text!r}, not a text: choose another column."
+                f"{where} has a list or an object in {quoted(columns.text)}, not a text: choose another column."
             )
         if len(content) > MAX_TEXT:
             raise DatasetError(f"{where} has a text of {len(content):,} characters: the limit is {MAX_TEXT:,}.")
@@ -160,13 +162,15 @@ def _rows(table: TextTable, columns: TextColumns) -> tuple[list[_Row], int]:
         name = cell_text(label)
         if name is None:
             raise DatasetError(
-                f"{where} has a list or an object in {columns.label!r}, not a label: choose another one."
+                f"{where} has a list or an object in {quoted(columns.label)}, not a label: choose another one."
             )
         if (name := without_surrogates(name).strip()) in _MISSING:
-            raise DatasetError(f"{where} has a text but no label in {columns.label!r}: fill it in, or remove the row.")
+            raise DatasetError(
+                f"{where} has a text but no label in {quoted(columns.label)}: fill it in, or remove the row."
+            )
         rows.append(_Row(content, name, parts[number] if parts else "train"))
     if not rows:
-        raise DatasetError(f"The column {columns.text!r} has no texts: choose another one.")
+        raise DatasetError(f"The column {quoted(columns.text)} has no texts: choose another one.")
     return rows, empty
 
 
@@ -177,7 +181,8 @@ def _parts(table: TextTable, column: str) -> list[str]:
         part = PARTS.get(str(cell).strip().lower())
         if part is None:
             raise DatasetError(
-                f"{table.unit} {place} has {str(cell)[:40]!r} in {column!r}: the parts are train, test and validation."
+                f"{table.unit} {place} has {str(cell)[:40]!r} in {quoted(column)}: the parts are train, test and "
+                "validation."
             )
         found.append(part)
     # LoRA Lab holds out a validation part of its own, from the training part.
@@ -211,13 +216,15 @@ def _classes(labels: Sequence[str], column: str) -> tuple[list[str], Labels]:
     found = set(labels)
     if len(found) > MAX_CLASSES:
         raise DatasetError(
-            f"The column {column!r} has {len(found):,} different labels, and the limit is {MAX_CLASSES:,} classes: "
-            "choose another one."
+            f"The column {quoted(column)} has {len(found):,} different labels, and the limit is {MAX_CLASSES:,} "
+            "classes: choose another one."
         )
     numbers = {label: _number(label) for label in found}
     words = sorted(label for label, number in numbers.items() if number is None)
     if words and len(words) < len(found):
-        raise DatasetError(f"The labels in {column!r} mix numbers and words such as {words[0][:40]!r}: use one kind.")
+        raise DatasetError(
+            f"The labels in {quoted(column)} mix numbers and words such as {words[0][:40]!r}: use one kind."
+        )
     if words:
         name_of = {label: label for label in found}
         names = words

@@ -43,6 +43,17 @@ def listed(names: Mapping[str, object] | Sequence[str]) -> str:
     return ", ".join(shown) + (", …" if len(names) > 8 else "")
 
 
+def short_name(name: str) -> str:
+    """A column's name in one line, with its middle left out if it is long: its end may tell it from others."""
+    line = " ".join(name.split())
+    return line if len(line) <= 60 else f"{line[:40]}…{line[-19:]}"
+
+
+def quoted(name: str) -> str:
+    """A column's name for a sentence."""
+    return repr(short_name(name))
+
+
 def check_size(rows: int, columns: int) -> None:
     """Check the size of a table, which may still be growing. Raises: DatasetError: it is too large."""
     if columns > MAX_COLUMNS:
