@@ -23,6 +23,9 @@ RATIO_FROM = 2**20
 CHUNK = 2**16
 """Bytes to unpack at once."""
 
+SCANNED = 2**22
+"""Bytes to look through at once."""
+
 _CENTRAL_HEADER = b"PK\x01\x02"
 _END = b"PK\x05\x06"
 _DAMAGE = (
@@ -60,13 +63,13 @@ def write_zip(target: BinaryIO, entries: Iterable[tuple[str, bytes]]) -> None:
 
 
 class UntrustedZip:
-    """A zip in memory; all entries are checked before any is unpacked."""
+    """A zip, in memory or in an open file; all entries are checked before any is unpacked."""
 
-    def __init__(self, content: bytes, limits: ZipLimits, what: str, error: type[LabError]) -> None:
+    def __init__(self, content: bytes | BinaryIO, limits: ZipLimits, what: str, error: type[LabError]) -> None:
         """Open and check a zip.
 
         Args:
-            content: the zip.
+            content: the zip; a file stays open as long as entries are read.
             limits: limits on its content.
             what: subject of error messages, such as ``The adapter file``.
             error: class of the exceptions to raise.
@@ -75,16 +78,22 @@ class UntrustedZip:
             error: not a zip, damaged, too large, or with an unsafe entry.
         """
         self._limits, self._what, self._error = limits, what, error
+        file = io.BytesIO(content) if isinstance(content, bytes) else content  # shares the bytes
         # Before the zipfile module creates an object for each entry. The tolerance is for chance matches in the data.
-        if content.count(_CENTRAL_HEADER) > limits.entries + 100:
+        try:
+            headers, end = _scanned(file)
+        except OSError as damage:
+            raise self._damaged() from damage
+        if headers > limits.entries + 100:
             raise error(f"{what} has more than {limits.entries} entries: choose another file.")
         try:
-            self._archive = zipfile.ZipFile(io.BytesIO(content))
+            self._archive = zipfile.ZipFile(file)
+            infos = self._archive.infolist()
+            # The zipfile module does not check this: a damaged length in one header can hide the headers after it.
+            file.seek(end + 10)
+            (count,) = struct.unpack("<H", file.read(2))
         except _DAMAGE as damage:
             raise self._damaged() from damage
-        infos = self._archive.infolist()
-        # The zipfile module does not check this: a damaged length in one header can hide the headers after it.
-        (count,) = struct.unpack_from("<H", content, content.rfind(_END) + 10)
         if count not in (len(infos), 0xFFFF):
             raise self._damaged()
         self._check(infos)
@@ -140,3 +149,17 @@ class UntrustedZip:
                 raise self._error(f"{self._what} is encrypted or uses an unusual compression: zip it again without.")
             if info.file_size > RATIO_FROM and info.file_size > RATIO * info.compress_size:
                 raise self._error(f"{self._what} has an entry with an implausible compression ratio: {name[:80]!r}.")
+
+
+def _scanned(file: BinaryIO) -> tuple[int, int]:
+    """The number of central headers in a file, and the place of the last end of a zip, -1 if there is none."""
+    headers, end, place, before = 0, -1, 0, b""
+    file.seek(0)
+    while piece := file.read(SCANNED):
+        part = before + piece
+        headers += part.count(_CENTRAL_HEADER)
+        found = part.rfind(_END)
+        end = place - len(before) + found if found >= 0 else end
+        place += len(piece)
+        before = part[-(len(_END) - 1) :]  # a mark may lie across two pieces
+    return headers, end

@@ -10,10 +10,11 @@ from tqdm import tqdm
 from core.networks.library.card import NetworkCard
 from core.networks.library.known import KNOWN, known
 from core.networks.library.networks import MIN_PREFIX, Networks
+from core.networks.library.zip_place import is_place
 
 NAMES = (
-    f"{', '.join(network.name for network in KNOWN)}, a name at Hugging Face, a folder, or the digest of one that was "
-    "brought before"
+    f"{', '.join(network.name for network in KNOWN)}, a name at Hugging Face, a folder, a zip of one, or the digest of "
+    "one that was brought before"
 )
 """What a network may be given as, for the help of options."""
 
@@ -21,19 +22,19 @@ NAMES = (
 def network_named(networks: Networks, name: str, folders: bool = True) -> NetworkCard:
     """The network of this name; one that is not in the library yet is brought, with a progress bar on stderr.
 
-    A folder is read again each time, since what is in it may have changed; the library keeps equal files once.
+    A folder or zip is read again each time, since what is in it may have changed; the library keeps equal files once.
 
     Args:
         networks: the library.
         name: see :data:`NAMES`.
-        folders: whether it may be a folder on this machine.
+        folders: whether it may be a folder or zip on this machine.
 
     Raises:
         NetworkFileError: there is none, or something is wrong with it.
         StorageFullError: there is no room for it.
     """
     path = Path(name).expanduser()
-    is_folder = folders and known(name) is None and path.is_dir()
+    is_folder = folders and known(name) is None and is_place(path)
     found = None if is_folder else networks.find(name) or _of_commit(networks, name)
     if found is not None:
         return found

@@ -9,7 +9,7 @@ import streamlit as st
 from core.lab import Lab
 from core.networks.library.hub import is_hub_name
 from core.networks.library.networks import Offer
-from core.networks.library.zip_place import MAX_BYTES
+from core.networks.library.zip_place import MAX_UPLOAD, is_place
 from pages.shared.literal import literal
 
 TICK = 0.5
@@ -70,18 +70,18 @@ def by_hub_name(lab: Lab) -> None:
 
 
 def by_folder(lab: Lab) -> None:
-    """Draw a field for a folder on this machine."""
+    """Draw a field for a folder or a zip on this machine."""
     with st.form("networks-folder", border=True):
         path = st.text_input(
-            "Folder on this machine",
+            "Folder or zip on this machine",
             key="networks-folder-path",
             max_chars=4096,
             help="With the files that save_pretrained of transformers writes: config.json, tokenizer.json, and weights "
-            "as model.safetensors or in shards. The files are copied.",
+            "as model.safetensors or in shards; a zip has them at its top or in one folder. The files are copied.",
         )
         asked = st.form_submit_button("Copy", icon=":material/folder_copy:", key="networks-folder-bring")
-    if asked and not _is_folder(path or ""):
-        st.error("There is no such folder: enter its whole path.")
+    if asked and not _is_place(path or ""):
+        st.error("There is no such folder or zip: enter its whole path.")
     elif asked:
         lab.arrivals.bring_folder(Path(path.strip()).expanduser())
         st.rerun()
@@ -94,9 +94,10 @@ def by_zip(lab: Lab) -> None:
             "Network as a zip",
             type="zip",
             key="networks-zip",
-            max_upload_size=MAX_BYTES // 2**20,
-            help="With the files that save_pretrained of transformers writes. A larger network can be copied from a "
-            "folder on the machine that LoRA Lab runs on, or downloaded by its name.",
+            max_upload_size=MAX_UPLOAD // 2**20,
+            help="With the files that save_pretrained of transformers writes. A larger zip can stay on the machine "
+            "that LoRA Lab runs on: enter its path above where nobody else has access, or as --network of "
+            "`python -m core compare`. Or download the network by its name.",
         )
         if file is not None and st.button("Bring this network", icon=":material/add:", key="networks-zip-bring"):
             lab.arrivals.bring_zip(file.getvalue(), file.name)
@@ -137,8 +138,8 @@ def _ended(lab: Lab, name: str) -> None:
         st.rerun()
 
 
-def _is_folder(path: str) -> bool:
+def _is_place(path: str) -> bool:
     try:
-        return bool(path.strip()) and Path(path.strip()).expanduser().is_dir()
+        return bool(path.strip()) and is_place(Path(path.strip()).expanduser())
     except (OSError, RuntimeError, ValueError):  # an unknown user after ~, or a zero byte
         return False

@@ -16,13 +16,13 @@ from core.errors import LabError, NetworkFileError, NetworkInUseError
 from core.networks.library.bringing import Bringing
 from core.networks.library.card import NetworkCard, read_card
 from core.networks.library.check import read_all
-from core.networks.library.files import NetworkFiles
+from core.networks.library.files import NetworkFiles, printable
 from core.networks.library.hub import HubPlace
 from core.networks.library.known import KNOWN, KnownNetwork, known
 from core.networks.library.package import packaged_path, packaged_place
 from core.networks.library.partial import arriving, clean
 from core.networks.library.place import FolderPlace, Place
-from core.networks.library.zip_place import ZipPlace
+from core.networks.library.zip_place import ZIP, ZipPlace, is_place, is_zip
 from core.networks.network import NetworkSpec
 from core.networks.tokenizer import Tokenizer
 from core.networks.transformer import TransformerSpec
@@ -165,7 +165,7 @@ class Networks:
                 ``@`` and a revision if wanted.
             progress: called with the fraction that is done, 0 to 1.
             stop: once set, bringing ends at the next piece.
-            folders: whether the name may be that of a folder on this machine.
+            folders: whether the name may be that of a folder or a zip on this machine.
 
         Raises:
             NetworkFileError: there is no such network, something is wrong with it, it was stopped, or the connection
@@ -176,7 +176,7 @@ class Networks:
         path = packaged_path(network) if network else None
         if network is not None and path is not None:
             return self._bring_package(network, path, progress, stop)
-        if network is None and folders and Path(name).expanduser().is_dir():
+        if network is None and folders and is_place(Path(name).expanduser()):
             return self.bring_folder(Path(name).expanduser(), "", progress, stop)
         place = HubPlace(network.hub if network else name)
         return self._bring(place, place.name, progress, stop)
@@ -188,15 +188,22 @@ class Networks:
         progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
     ) -> NetworkCard:
-        """Copy a network from a folder, as ``save_pretrained`` writes it; see :meth:`bring`.
+        """Copy a network from a folder, as ``save_pretrained`` writes it, or from a zip of one; see :meth:`bring`.
 
         Args:
-            folder: with config, tokenizer, and weights as safetensors.
-            name: what people call it; default: the folder's name.
+            folder: with config, tokenizer, and weights as safetensors; or a zip with them, which is read in pieces.
+            name: what people call it; default: the folder's name, or the zip's without its ending.
             progress: called with the fraction that is done, 0 to 1.
             stop: once set, bringing ends at the next piece.
         """
-        return self._bring(FolderPlace(folder), name or folder.resolve().name, progress, stop)
+        if not is_zip(folder):
+            return self._bring(FolderPlace(folder), name or folder.resolve().name, progress, stop)
+        try:
+            with folder.open("rb") as file:
+                place = ZipPlace(file, folder.name)
+                return self._bring(place, name or folder.name[: -len(ZIP)], progress, stop)
+        except OSError as error:
+            raise NetworkFileError(f"The zip {printable(folder.name, 60)} cannot be read: {error.strerror}.") from error
 
     def bring_zip(
         self,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
 from zipfile import ZipInfo
 
 from core.errors import NetworkFileError
@@ -11,11 +14,27 @@ from core.networks.library.place import Place
 from core.networks.transformer import TransformerSpec
 from core.zip_file import UntrustedZip, ZipLimits
 
-MAX_BYTES = 256 * 2**20
-"""Maximum size of a zip, which is in memory while it is read; the server's limit for uploads (``maxUploadSize``) is the
-same."""
+MAX_UPLOAD = 256 * 2**20
+"""Maximum size of a zip that is uploaded to a page, which is in memory until the page is closed; the server's limit for
+uploads (``maxUploadSize``) is the same. A zip on this machine is read from its file, and is as large as a network may
+be."""
+
+MAX_FRAME = 2**24
+"""Bytes that a zip may have besides the files in it."""
 
 MAX_ENTRIES = 1000
+
+ZIP = ".zip"
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a path is that of a file with the name of a zip."""
+    return path.name.lower().endswith(ZIP) and path.is_file()
+
+
+def is_place(path: Path) -> bool:
+    """Whether a network may be at a path of this machine: a folder or a zip."""
+    return path.is_dir() or is_zip(path)
 
 
 class ZipPlace(Place):
@@ -23,18 +42,20 @@ class ZipPlace(Place):
 
     origin = "zip"
 
-    def __init__(self, content: bytes, name: str) -> None:
+    def __init__(self, content: bytes | BinaryIO, name: str) -> None:
         """Args:
-        content: the zip.
+        content: the zip, or an open file with it.
         name: of the file, for messages.
 
         Raises:
             NetworkFileError: not a zip, damaged, too large, or unsafe.
         """
         self.what = f"The zip {printable(name, 60)}"
-        if len(content) > MAX_BYTES:
+        size = len(content) if isinstance(content, bytes) else content.seek(0, os.SEEK_END)
+        if size > TransformerSpec.max_bytes + MAX_FRAME:
             raise NetworkFileError(
-                f"{self.what} has more than {MAX_BYTES // 2**20} MiB: unpack it on the server and bring the folder."
+                f"{self.what} has {size / 1e9:.1f} GB, more than the {TransformerSpec.max_bytes / 1e9:.1f} GB that a "
+                "network may have: choose a smaller one."
             )
         limits = ZipLimits(MAX_ENTRIES, TransformerSpec.max_bytes)
         self._zip = UntrustedZip(content, limits, self.what, NetworkFileError)

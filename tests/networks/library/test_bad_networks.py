@@ -6,6 +6,7 @@ import io
 import json
 import resource
 import shutil
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from core import zip_file
 from core.errors import LabError
 from core.networks.library.networks import Networks
 from core.settings import Settings
@@ -332,6 +334,51 @@ def test_a_zip_without_a_network_is_one_sentence(networks: Networks, tmp_path: P
 
 def test_a_zip_and_its_folder_are_the_same_network(networks: Networks, sound: Path) -> None:
     assert networks.bring_zip(zipped(sound), "a.zip").digest == networks.bring_folder(sound).digest
+
+
+@pytest.mark.parametrize("cut", [None, 0, 1, 40, -1, -30, 2000])
+def test_a_zip_on_this_machine_is_read_from_its_file(
+    networks: Networks, sound: Path, tmp_path: Path, cut: int | None
+) -> None:
+    path = tmp_path / "mine.Zip"
+    path.write_bytes(zipped(sound)[:cut])
+    if cut is not None:
+        refused(networks, lambda: networks.bring(str(path), folders=True))
+        return
+    card = networks.bring(str(path), folders=True)
+    assert (card.digest, card.name, card.origin) == (networks.bring_folder(sound).digest, "mine", "zip")
+
+
+def test_a_zip_may_be_as_large_as_a_network_and_is_not_held_in_memory(
+    networks: Networks, sound: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.zip"
+    with path.open("wb") as start:  # programs that unpack themselves begin with something else too
+        start.truncate(300 * 2**20)
+    with zipfile.ZipFile(path, "a") as archive:
+        for file in sound.iterdir():
+            archive.write(file, file.name)
+    tracemalloc.start()
+    try:
+        assert networks.bring_folder(path).digest == networks.bring_folder(sound).digest
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zip_that_is_larger_than_any_network_is_one_sentence(networks: Networks, tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with path.open("wb") as file:
+        file.truncate(9 * 2**30)  # takes no room on the disk
+    assert "more than the 8.6 GB that a network may have" in refused(networks, lambda: networks.bring_folder(path))
+
+
+def test_a_zip_in_which_marks_lie_across_pieces_is_read(monkeypatch: pytest.MonkeyPatch, sound: Path) -> None:
+    content = zipped(sound)
+    for size in (1, 2, 3, 7):
+        monkeypatch.setattr(zip_file, "SCANNED", size)
+        headers, end = zip_file._scanned(io.BytesIO(content))
+        assert (headers, end) == (content.count(b"PK\x01\x02"), content.rfind(b"PK\x05\x06"))
 
 
 def test_what_is_too_large_for_the_memory_is_one_sentence(
