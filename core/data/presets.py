@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.data.catalog import Catalog
@@ -18,7 +18,7 @@ class Preset:
     name: str
     title: str
     line: str
-    """What it shows, in one line."""
+    """What it shows, in one line, for every kind of data."""
     views: Mapping[str, Mapping[str, Any]]
     """For each kind of data that it is for (see :class:`core.data.views.view.View`), the fields of
     :class:`core.data.task_spec.TaskSpec` in which the target task differs from the source task."""
@@ -26,6 +26,12 @@ class Preset:
     """Whether the source keeps the first half of the classes and the target the second."""
     other_dataset: bool = False
     """Whether the target must be a different dataset from the source."""
+    lines: Mapping[str, str] = field(default_factory=dict)
+    """What it shows, for the kinds of data for which :attr:`line` says too little."""
+
+    def line_for(self, kind: str) -> str:
+        """What it shows with data of a kind, in one line."""
+        return self.lines.get(kind, self.line)
 
 
 ANY: Mapping[str, Mapping[str, Any]] = {"image": {}, "text": {}}
@@ -76,8 +82,12 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "ten-shot",
             "Ten shots",
-            "Ten training examples per class, images rotated by 45°: which method makes more of very little data.",
+            "Ten training examples per class: which method makes more of very little data.",
             {"image": {"rotation": 45.0, "shots": 10}, "text": {"shots": 10}},
+            lines={
+                "image": "Ten training images per class, rotated by 45°: which method makes more of very little data.",
+                "text": "Ten training texts per class: which method makes more of very little data.",
+            },
         ),
     )
 }

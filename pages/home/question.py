@@ -142,4 +142,4 @@ def _targets(lab: Lab, source: str | None, kind: str) -> dict[str, str]:
 def _line(lab: Lab, target: str, kind: str) -> str:
     if target.startswith(DATASET):
         return literal(lab.catalog.info(target.removeprefix(DATASET)).line)
-    return presets_for(kind)[target].line
+    return presets_for(kind)[target].line_for(kind)

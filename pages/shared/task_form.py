@@ -42,7 +42,7 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
         required=True,
         wrap=True,
     )
-    st.caption(presets[preset].line if preset in presets else "Choose every setting of the task yourself.")
+    st.caption(presets[preset].line_for(kind) if preset in presets else "Choose every setting of the task yourself.")
     dataset = dataset_picker(lab, "Dataset", f"{key}-dataset", base.spec.task.dataset, kind)
     if dataset is None:
         return None

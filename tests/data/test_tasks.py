@@ -260,9 +260,22 @@ def catalog_with(folder: Path, *ready: IdxDataset) -> Catalog:
 
 def test_presets_come_in_their_order_each_with_its_line() -> None:
     assert list(PRESETS) == ["same", "split", "rotation-45", "inversion", "permutation", "transfer", "ten-shot"]
-    lines = [preset.line for preset in PRESETS.values()]
-    assert len(set(lines)) == len(lines)
-    assert all(0 < len(line) <= 120 and "\n" not in line for line in lines)
+    for lines in (
+        [preset.line for preset in PRESETS.values()],
+        [preset.line_for("image") for preset in PRESETS.values()],
+        [preset.line_for("text") for preset in presets_for("text").values()],
+    ):
+        assert len(set(lines)) == len(lines)
+        assert all(0 < len(line) <= 120 and "\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_the_line_of_a_preset_speaks_of_a_change_exactly_where_it_makes_it(kind: str) -> None:
+    words = {"rotation": "rotated", "invert": "swapped", "permutation": "shuffled", "shots": "Ten training"}
+    for preset in presets_for(kind).values():
+        said = {name for name, word in words.items() if word in preset.line_for(kind)}
+        assert said == set(preset.views[kind])
+        assert kind == "image" or "image" not in preset.line_for(kind)
 
 
 def test_a_kind_of_data_has_the_presets_that_make_sense_for_it() -> None:
