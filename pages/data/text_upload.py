@@ -26,8 +26,10 @@ from core.study.figures.curves import chart_config
 from core.wording.numbers import count_text
 from pages.data.upload_kind import UploadKind
 from pages.shared.figure_panel import readable
+from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.task_preview import BATCH, draw_tokens
+from pages.shared.view_form import length
 
 ROWS = 5
 """Rows of the file that are shown."""
@@ -145,6 +147,8 @@ def _tokens(dataset: TextDataset, file_id: str) -> None:
     lab = current()
     cards = {card.digest: card for card in lab.networks.list()}
     if not cards:
+        st.caption("Lengths in tokens are shown once there is a network that reads texts.")
+        link("networks", "Networks")
         return
     fold = st.expander("As a network reads them", icon=":material/token:", key=f"tokens-{file_id}", on_change="rerun")
     if not fold.open:
@@ -154,7 +158,9 @@ def _tokens(dataset: TextDataset, file_id: str) -> None:
             "Network", list(cards), format_func=lambda digest: literal(cards[digest].name), key=f"tokens-of-{file_id}"
         )
         try:
-            network, task = lab.networks.spec(digest), TaskSpec.of(dataset=dataset.name)
+            network = lab.networks.spec(digest)
+            longest = length("text", f"tokens-length-{file_id}-{digest}", network)
+            task = TaskSpec.of(dataset=dataset.name, length=longest)
             seen = lab.text_preview(task, network, BATCH, dataset)
         except LabError as error:
             st.error(literal(str(error)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -15,6 +15,7 @@ from core.data.views.view import FormField
 from core.networks.network import NetworkSpec
 from core.spec import bounds
 from pages.shared import forms
+from pages.shared.literal import literal
 
 ALL = "all"
 """The amount that leaves nothing out."""
@@ -32,10 +33,10 @@ def own_task(info: DatasetInfo, key: str, network: NetworkSpec | None = None) ->
         SpecError: the choices contradict each other.
     """
     values: dict[str, Any] = {}
-    labels = list(range(info.num_classes))
+    classes = {label: _class_text(label, info.class_names) for label in range(info.num_classes)}
     for side_by_side, fields in groupby(view_of(info.kind).fields, lambda field: field.widget == "switch"):
         with st.container(horizontal=side_by_side):
-            values |= {field.name: _value(field, labels, f"{key}-{field.name}", network) for field in fields}
+            values |= {field.name: _value(field, classes, f"{key}-{field.name}", network) for field in fields}
     return TaskSpec.of(dataset=info.name, **values)
 
 
@@ -44,13 +45,22 @@ def widget_values(kind: str, task: TaskSpec) -> dict[str, Any]:
     return {field.name: _shown(field, getattr(task, field.name)) for field in view_of(kind).fields}
 
 
-def _value(field: FormField, labels: Sequence[int], key: str, network: NetworkSpec | None) -> Any:
+def length(kind: str, key: str, network: NetworkSpec) -> int:
+    """Draw the field for the longest input that a network reads, for datasets of a kind whose tasks have one."""
+    field = next(field for field in view_of(kind).fields if field.name == "length")
+    return int(_value(field, {}, key, network))
+
+
+def _value(field: FormField, classes: Mapping[int, str], key: str, network: NetworkSpec | None) -> Any:
     """Draw the widget of a field; return the value of the spec's field."""
     about = bounds(TaskSpec, field.name)
     words: dict[str, Any] = {"help": field.help or about.description, "key": key, "persist_state": "session"}
     match field.widget:
         case "classes":
-            return tuple(sorted(st.pills(about.title, labels, selection_mode="multi", wrap=True, **words))) or None
+            chosen = st.pills(
+                about.title, list(classes), selection_mode="multi", format_func=classes.__getitem__, wrap=True, **words
+            )
+            return tuple(sorted(chosen)) or None
         case "slider":
             low, high = int(about.low or 0), int(about.high or 0)
             start, form = int(about.default), f"%d{field.unit}"
@@ -65,6 +75,12 @@ def _value(field: FormField, labels: Sequence[int], key: str, network: NetworkSp
             return st.select_slider(about.title, forms.offered(choices, key), start, **words)
         case "share":
             return forms.validation_part(key)
+
+
+def _class_text(label: int, names: Sequence[str]) -> str:
+    """A class's number, and its name unless that is the same number or not known."""
+    name = names[label] if label < len(names) else str(label)
+    return str(label) if name == str(label) else f"{label}: {literal(name)}"
 
 
 def _within(field: FormField, default: int, network: NetworkSpec | None) -> tuple[list[int], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from core.data.dataset import TextDataset
 from core.lab import Lab
 from tests.data.text_files import GOOD, ROWS, separated
+from tests.networks.tiny import save_tiny
 from tests.pages.test_data import HOSTILE, files, texts, upload
 from tests.pages.test_pages import draw
 
@@ -137,3 +139,19 @@ def test_examples_of_a_dataset_are_shown_by_its_kind(name: str, opened: Lab) -> 
         assert dataset.train_texts[row] in texts(app)
     else:
         assert len(app.get("image")) == 10
+
+
+def test_lengths_in_tokens_are_shown_at_the_length_that_is_chosen_for_a_network(opened: Lab, tmp_path: Path) -> None:
+    app = with_texts("a.csv", MAILS)
+    assert "Lengths in tokens are shown once there is a network" in texts(app)
+    opened.networks.bring_folder(save_tiny(tmp_path / "tiny", "bert", max_position_embeddings=100))
+    app.run()
+    assert "Lengths in tokens are shown once" not in texts(app)
+    (key,) = [fold.proto.id for fold in app.expander if fold.label == "As a network reads them"]
+    app.session_state[f"tokens-{key.rpartition('-tokens-')[2]}"] = True
+    app.run()
+    assert not app.exception
+    (field,) = app.select_slider
+    assert (field.value, max(map(int, field.options))) == (100, 100)  # what the network reads, since it is below 128
+    field.set_value(16).run()
+    assert "than 16 tokens" in texts(app)

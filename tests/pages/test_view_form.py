@@ -48,6 +48,24 @@ def test_an_empty_form_is_the_whole_dataset() -> None:
     assert [toggle.label for toggle in app.toggle] == ["Invert", "Pixel permutation"]
 
 
+def test_classes_are_chosen_by_number_and_name() -> None:
+    app = AppTest.from_function(form_with_names).run()
+    assert not app.exception
+    assert app.button_group(key="form-classes").options == ["0: cat", "1", r"2: \*x\*"]
+    app.button_group(key="form-classes").set_value([0, 2]).run()
+    assert app.session_state["found"].classes == (0, 2)
+
+
+def form_with_names() -> None:
+    import streamlit as st
+
+    from core.data.sources.source import DatasetInfo
+    from pages.shared.view_form import own_task
+
+    info = DatasetInfo("made", "Made", "Made for a test.", 3, state="ready", class_names=("cat", "1", "*x*"))
+    st.session_state["found"] = own_task(info, "form")
+
+
 @pytest.mark.parametrize(
     ("limit", "offered", "first"), [(None, 512, 128), (1000, 512, 128), (200, 200, 128), (62, 62, 62)]
 )

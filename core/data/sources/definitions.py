@@ -40,6 +40,7 @@ class Definitions(Source):
             "14,400 dictionary definitions of nouns from WordNet, 12,000 of them for training, in 12 classes from act "
             "to substance; part of LoRA Lab, always available.",
             num_classes=len(CLASS_NAMES),
+            class_names=CLASS_NAMES,
             state="ready",
             kind=self.kind,
             licence="WordNet 3.0",

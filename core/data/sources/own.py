@@ -81,7 +81,8 @@ class OwnDatasets(Source):
             f"Uploaded: {total:,} {self.what} in {len(outline.class_names)} classes{self.form}, "
             f"{outline.num_train:,} of them for training."
         )
-        return DatasetInfo(name, name, line, len(outline.class_names), "ready", is_own=True, kind=self.kind)
+        names = outline.class_names
+        return DatasetInfo(name, name, line, len(names), "ready", is_own=True, kind=self.kind, class_names=names)
 
     def outline(self, name: str) -> Outline:
         """Read a dataset's header. Raises: DatasetError: the file is missing or damaged."""

@@ -141,6 +141,7 @@ class Published(Source):
             link=dataset.link,
             as_source=dataset.as_source,
             as_target=dataset.as_target,
+            class_names=dataset.class_names,
         )
 
     def load(self, name: str) -> ImageDataset:

@@ -39,6 +39,8 @@ class DatasetInfo:
     """Of the datasets that are ready, the one with the highest value is suggested to pretrain on; 0 for none."""
     as_target: int = 0
     """The same, to transfer to."""
+    class_names: tuple[str, ...] = ()
+    """One per class; empty if they are not known without reading the dataset."""
 
 
 class Source(ABC):
