@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from core.data.tasks import Tasks
 from core.engine.calibration import Calibrator
-from core.engine.fit import Shortage, shortage
+from core.engine.fit import Shortage, alike, shortage
 from core.engine.forecast import Basis, Forecast, total
 from core.engine.pace import Record, Work, overhead_seconds, pace_of, records_of
 from core.engine.packing import memory_of, packed
@@ -117,6 +117,16 @@ class Estimates:
         for bank in packed(specs, self._tasks, self._settings):
             found |= dict.fromkeys(bank, self._bank([specs[k] for k in bank], ask).training)
         return [found[k] for k in range(len(specs))]
+
+    def alone(self, specs: Sequence[RunSpec]) -> list[int]:
+        """Peak memory of each of these runs if it is trained alone, in bytes.
+
+        Raises:
+            LabError: a task's data is missing, or adapters do not fit the network.
+        """
+        kinds = [alike(spec) for spec in specs]
+        sizes = {kind: memory_of([kind], self._tasks) for kind in dict.fromkeys(kinds)}
+        return [sizes[kind] for kind in kinds]
 
     def shortage(self, specs: Sequence[RunSpec]) -> Shortage | None:
         """What is missing to train each of these runs in the memory that is free now; None if they fit.

@@ -90,7 +90,7 @@ def shortage(specs: Sequence[RunSpec], tasks: Tasks, free: int) -> Shortage | No
     Raises:
         LabError: a task's data is missing, or adapters do not fit the network.
     """
-    kinds = list({_kind(spec): spec for spec in specs}.values())
+    kinds = list({alike(spec): spec for spec in specs}.values())
     sizes = {spec: memory_of([spec], tasks) for spec in kinds}
     largest = max(kinds, key=lambda spec: sizes[spec], default=None)
     if largest is None or sizes[largest] <= free:
@@ -103,7 +103,7 @@ def shortage(specs: Sequence[RunSpec], tasks: Tasks, free: int) -> Shortage | No
     return Shortage(largest.label, sizes[largest], free, tuple(fitting), tuple(change for change in found if change))
 
 
-def _kind(spec: RunSpec) -> RunSpec:
+def alike(spec: RunSpec) -> RunSpec:
     """A spec that is equal for runs that take the same memory: seed and learning rate do not change it."""
     return spec.but(seed=0, optim=spec.optim.but(learning_rate=0.001))
 

@@ -14,13 +14,13 @@ from core.engine.launcher import Planned
 from core.lab import Lab
 from core.methods.method import Role
 from core.run_spec import RunSpec
-from core.wording.numbers import count_text, range_text, unbroken
+from core.wording.numbers import bytes_text, count_text, range_text, unbroken
 from pages.shared.estimate import time_and_memory
 from pages.shared.literal import literal
 
 
 def price_table(lab: Lab, planned: Planned) -> None:
-    """Show trainable parameters and time of each method, rank and control, and the totals.
+    """Show trainable parameters, time and memory of each method, rank and control, and the totals.
 
     Args:
         lab: forecasts the runs.
@@ -41,11 +41,15 @@ def price_table(lab: Lab, planned: Planned) -> None:
     times: dict[str, Forecast] = {}
     for spec, forecast in zip(specs, lab.estimates.each(specs), strict=True):
         times.setdefault(spec.label, forecast)
+    memory: dict[str, int] = {}
+    for spec, alone in zip(specs, lab.estimates.alone(specs), strict=True):
+        memory[spec.label] = max(alone, memory.get(spec.label, 0))
     table = {
         "Setting": list(first),
         "Rates": [f"{len(ways[label])} from {min(rates[label]):g} to {max(rates[label]):g}" for label in first],
         "Trainable": [count_text(plan(spec.network, spec.method).trainable_parameters) for spec in first.values()],
         "Time per run": [unbroken(range_text(time.seconds_low, time.seconds_high)) for time in times.values()],
+        "Memory alone": [unbroken(bytes_text(alone)) for alone in memory.values()],
     }
     if len(specs) == len(first) * len(seeds):
         del table["Rates"]
@@ -53,7 +57,7 @@ def price_table(lab: Lab, planned: Planned) -> None:
         pd.DataFrame(table),
         border="horizontal",
         hide_index=True,
-        alt="Trainable parameters and time of each setting",
+        alt="Trainable parameters, time and memory of each setting",
     )
     for label, spec in first.items():
         if frozen := frozen_sentence(spec.network, spec.method):

@@ -9,14 +9,18 @@ import pytest
 
 from core.engine import calibration
 from core.engine.calibration import Calibration
+from core.engine.configuration import Configuration
+from core.engine.fit import shortage
 from core.engine.forecast import Forecast
 from core.engine.pace import Work
+from core.engine.packing import memory_of
 from core.lab import Lab, close_lab, open_lab
 from core.networks.perceptron import PerceptronSpec
-from core.run_spec import RunSpec
+from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
 from core.store.record import Run
-from tests.conftest import DIGITS, finish, short, wait_until
+from core.wording.numbers import bytes_text
+from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001, batch_size=32))
@@ -93,3 +97,21 @@ def test_a_press_is_not_lost_where_the_time_becomes_known_while_the_page_is_draw
     for id in experiment.runs:
         opened.stop(id)
     finish(opened, *experiment.runs)
+
+
+def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_against_free_memory(
+    opened: Lab, base: Run
+) -> None:
+    app = draw("finetune")
+    app.pills(key="finetune-controls").set_value(["head"]).run()
+    (table,) = [found.value for found in app.table if "Time per run" in found.value]
+    asked = Configuration.on(base.spec, TURNED, [*BOTH, (short(), "head")], [0])
+    specs = [spec.but(optim=default_optim(type(spec.method), spec.network)) for spec in opened.planned(asked).runs]
+    assert list(table["Setting"]) == [spec.label for spec in specs]
+    sizes = [memory_of([spec], opened.tasks) for spec in specs]
+    assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in table["Memory alone"]] == list(map(bytes_text, sizes))
+    assert len(set(sizes)) > 1
+    worst = max(sizes)
+    missing = shortage(specs, opened.tasks, worst - 1)
+    assert missing is not None
+    assert missing.memory == worst
