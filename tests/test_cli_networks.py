@@ -23,6 +23,7 @@ from core.__main__ import main, parser
 from core.adapter import apply_adapter, read_adapter
 from core.cli.compare import launch
 from core.cli.comparison import answer
+from core.errors import LabError
 from core.lab import Lab
 from core.networks.file import read_network
 from core.networks.forward import forward
@@ -347,3 +348,29 @@ def test_minilm_is_found_in_its_package(files: Path, tmp_path: Path, capsys: pyt
     assert full["trainable_parameters"] == found["base"]["parameters"]
     assert lora["trainable_parameters"] == 6 * 4 * 8 * (384 + 384) + 3 * (384 + 1)
     assert (Path(found["base"]["network"]) / "config.json").is_file()
+
+
+def test_what_does_not_fit_is_told_with_what_would_before_anything_is_queued(
+    files: Path, direct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(Settings(direct))
+    experiment = lab.experiments()[-1]
+    free = max(lab.estimates.alone([run.spec for run in lab.members(experiment)])) - 1
+    lab.close()
+
+    def stop(*arguments: object, **more: object) -> None:
+        raise LabError("This test queues nothing.")
+
+    monkeypatch.setattr("core.engine.estimates.free_bytes", lambda device: free)
+    monkeypatch.setattr("core.cli.compare.TIMING_SECONDS", 0.0)
+    monkeypatch.setattr(Lab, "queue", stop)
+    monkeypatch.setattr(Lab, "grow", stop)
+    for arguments in (
+        ["compare", *own(files), *QUICK, "--home", str(tmp_path)],
+        ["grow", experiment.id, "--seeds", "1", "--home", str(direct)],
+    ):
+        capsys.readouterr()
+        assert main(arguments) == 1
+        told = capsys.readouterr().err
+        assert re.search(r"^Note: .* will not fit: .* To make all fit, ", told, re.MULTILINE), told
+        assert told.index("will not fit") < told.index("This test queues nothing.")

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from core.cli.asked import BESIDE_CONFIG, check_consistent, dataset_names, family_of
-from core.cli.comparison import answer
+from core.cli.comparison import answer, tell_shortage
 from core.cli.config import configuration_in
 from core.cli.networks import NAMES, network_named
 from core.cli.options import add_field, add_home, add_output, check_output, note_given
@@ -113,6 +113,7 @@ def launch(lab: Lab, options: argparse.Namespace) -> Experiment:
         planned = lab.planned(configuration)
         lab.check_runs(planned.specs)
         _announce(lab, planned.specs)
+        tell_shortage(lab, planned.specs)
         return lab.queue(planned, trim=configuration.trim)
 
 

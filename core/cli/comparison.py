@@ -19,6 +19,7 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.networks.library.files import INDEX, WEIGHTS
+from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms, dropped_sentences
@@ -45,9 +46,6 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
     Returns:
         The exit status: 1 if a run that the comparison needs has failed.
     """
-    missing = lab.estimates.shortage([run.spec for run in lab.runs_of(new)])
-    if missing is not None:
-        print(f"Note: {missing.text}", file=sys.stderr)
     follow(lab, new)
     members = lab.members(experiment)
     bases, ended = lab.runs_of(_bases_of(members)), lab.runs_of(new)
@@ -69,6 +67,21 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
     else:
         print_comparison(members, options.within)
     return 0
+
+
+def tell_shortage(lab: Lab, specs: Sequence[RunSpec]) -> None:
+    """Say on stderr which of these runs do not fit in the memory that is free, and what would make all of them fit.
+
+    Args:
+        lab: knows what fits.
+        specs: what is about to be queued.
+
+    Raises:
+        LabError: a task's data is missing, or adapters do not fit the network.
+    """
+    missing = lab.estimates.shortage(specs)
+    if missing is not None:
+        print("Note:", *filter(None, [missing.text, missing.advice, missing.others]), file=sys.stderr)
 
 
 def _bases_of(runs: Iterable[Run]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from core.cli.comparison import answer
+from core.cli.comparison import answer, tell_shortage
 from core.cli.options import add_home, add_output, check_output
 from core.engine.experiment import next_seeds, settings_of, with_ranks
 from core.lab import Lab
@@ -48,6 +48,7 @@ def grow(options: argparse.Namespace) -> int:
         seeds = sorted({spec.seed for spec in specs})
         if options.seeds is not None:
             seeds += next_seeds(specs, options.seeds)
+        tell_shortage(lab, lab.growth(experiment, list(arms), seeds, options.again).specs)
         new = lab.grow(experiment, list(arms), seeds, options.again)
         return answer(lab, lab.experiment(experiment.id), new, options)
     finally:

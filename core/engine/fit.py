@@ -34,16 +34,24 @@ class Change:
     @property
     def text(self) -> str:
         """What to do, and the memory of the largest run then, as in ``Cut texts at 64 tokens: 410.2 MB``."""
+        return f"{self._what.capitalize()}: {bytes_text(self.memory)}"
+
+    @property
+    def clause(self) -> str:
+        """The same within a sentence, as in ``cut texts at 64 tokens (410.2 MB)``."""
+        return f"{self._what} ({bytes_text(self.memory)})"
+
+    @property
+    def _what(self) -> str:
         match self.field:
             case "accumulation":
-                what = f"Compute each batch in {self.value} parts"
+                return f"compute each batch in {self.value} parts"
             case "length":
-                what = f"Cut texts at {self.value} tokens"
+                return f"cut texts at {self.value} tokens"
             case "blocks" if self.value == 1:
-                what = "Adapt the last block only"
+                return "adapt the last block only"
             case "blocks":
-                what = f"Adapt the last {self.value} blocks only"
-        return f"{what}: {bytes_text(self.memory)}"
+                return f"adapt the last {self.value} blocks only"
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,13 @@ class Shortage:
             f"{self.label} will not fit: it needs {bytes_text(self.memory)} of memory, and {bytes_text(self.free)} "
             f"are free{end}"
         )
+
+    @property
+    def advice(self) -> str:
+        """The changes with which all runs fit, in a sentence; empty if there is none."""
+        if not self.changes:
+            return ""
+        return f"To make all fit, {' or '.join(change.clause for change in self.changes)}."
 
     @property
     def others(self) -> str:

@@ -57,6 +57,7 @@ def test_every_change_that_is_named_makes_all_runs_fit(lab: Lab) -> None:
     assert {change.field for change in found.changes} == {"accumulation", "length", "blocks"}
     for change in found.changes:
         assert change.memory <= needed - 1
+        assert change.clause in found.advice
     parts = next(change.value for change in found.changes if change.field == "accumulation")
     changed = [spec.but(optim=spec.optim.but(accumulation=parts)) for spec in specs]
     assert shortage(changed, lab.tasks, needed - 1) is None
