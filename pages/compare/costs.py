@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import streamlit as st
 
 from core.errors import LabError
@@ -21,6 +22,7 @@ from core.study.arms.frontier import (
     frontiers,
 )
 from core.study.arms.storage import bytes_for_customers
+from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.figures.curves import arm_dots, bars
 from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.palette import colours_of
@@ -125,6 +127,11 @@ def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves,
         with place:
             show(bars(arms, name, colours), experiment.id, name, f"{MEASURES[name].title} of each setting")
     st.caption(MEMORY_NOTE)
+    kept = lab.estimates.at_launch([run.id for arm in arms for run in arm.runs])
+    if columns := memory_columns(arms, kept):
+        table = pd.DataFrame({"Setting": [arm.label for arm in arms], **columns}, dtype="string")
+        st.dataframe(table, hide_index=True, alt="Forecast and measured memory of each setting")
+        st.caption(TRAINED_MEMORY_NOTE)
 
 
 def cut_reference(lab: Lab, arms: Sequence[Arm], masked: bool) -> None:

@@ -12,6 +12,7 @@ from core.store.record import Result, Run
 from core.store.search import Entry
 from core.study.arms.balance import misleading_sentence, share_sentence
 from core.study.arms.settings import settings_of
+from core.study.arms.trained_memory import trained_memory
 from core.study.figures.curves import NamedCurve, chart_config, live_figure_data, loss_curves
 from core.study.figures.palette import colour_of
 from core.study.stats.measures import MEMORY_NOTE
@@ -102,12 +103,8 @@ def _forecast(lab: Lab, run: Run, result: Result) -> None:
     words = []
     if kept.seconds is not None:
         words.append(f"Training: {forecast_text(kept.seconds_low, kept.seconds_high, result.seconds)}.")
-    if result.peak_memory is not None:
-        beside = f"its bank of {result.bank}" if result.bank > 1 else "it"
-        words.append(
-            f"Memory while {beside} was trained: estimated {bytes_text(kept.memory)}; "
-            f"the process grew by {bytes_text(result.peak_memory)}."
-        )
+    if memory := trained_memory([run], {run.id: kept}):
+        words.append(memory.sentence)
     st.caption(" ".join(words))
 
 

@@ -14,6 +14,7 @@ from core.methods.lora import LoRASpec
 from core.run_spec import default_optim
 from core.settings import Settings
 from core.study.arms.forgetting_clause import NO_SOURCE
+from core.wording.numbers import bytes_text
 from pages.shared.literal import literal
 from tests.pages.test_pages import PAGES, draw, texts
 from tests.text_home import HOSTILE, NAMES, NETWORK, TextHome
@@ -136,6 +137,19 @@ def test_a_form_offers_what_would_fit_and_a_press_does_it(
     app.button(key="finetune-fit-accumulation").click().run()
     assert app.select_slider(key="finetune-transformer-accumulation").value > 1
     assert not any("will not fit" in warning.value for warning in app.warning)
+
+
+def test_compare_shows_the_memory_that_was_forecast_beside_what_was_measured(opened: Lab, text_home: TextHome) -> None:
+    app = draw("compare", experiment=text_home.direct.id, view="Cost")
+    (table,) = [frame.value for frame in app.dataframe if "Memory, measured" in frame.value]
+    kept = opened.estimates.at_launch(text_home.direct.runs)
+    for label, forecast, measured in table.itertuples(index=False):
+        runs = [run for run in opened.runs_of(text_home.direct.runs) if run.spec.label == label and run.result]
+        (peak,) = {max(run.result.peak_memory or 0 for run in runs if run.result)}
+        assert measured.startswith(bytes_text(peak))
+        assert forecast in {bytes_text(kept[run.id].memory) for run in runs}
+        assert ("bank of" in measured) == any(run.result.bank > 1 for run in runs if run.result)
+    assert "Runs of one bank share it" in texts(app)
 
 
 def _asked(lab: Lab, text_home: TextHome) -> Configuration:

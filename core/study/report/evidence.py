@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from core.data.sources.source import DatasetInfo
+from core.engine.forecast import Forecast
 from core.errors import LabError
 from core.lab import Lab
 from core.store.record import Curve, Experiment, Run
@@ -49,6 +50,8 @@ class Evidence:
     over_images: Mapping[str, CrossedInterval]
     """Difference of each adapter setting from full fine-tuning over seeds and test images, by key of the arm; empty
     where a network or the dataset is gone."""
+    forecasts: Mapping[str, Forecast]
+    """What the chosen runs were expected to take when they were queued, by run id; not of earlier versions."""
     versions: dict[str, str]
     """Versions of Python and the libraries, as installed now."""
 
@@ -109,6 +112,7 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
         datasets={task.dataset: infos[task.dataset] for task in tasks if task.dataset in infos},
         over_images=_over_images(lab, members),
+        forecasts=lab.estimates.at_launch([run.id for arm in chosen for run in arm.runs]),
         versions=versions(),
     )
 

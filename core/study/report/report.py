@@ -27,6 +27,7 @@ from core.study.arms.difference_tables import (
 from core.study.arms.fairness import comparable
 from core.study.arms.storage import bytes_for_customers
 from core.study.arms.tables import mean_text
+from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.arms.tuning import choice_sentence, ratio_text
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
@@ -228,12 +229,15 @@ def _rates(evidence: Evidence) -> Section:
 
 def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Section:
     arms, cuts = evidence.named, evidence.remeasured.cuts
+    trained = memory_columns(arms, evidence.forecasts)
+    notes = [TIME_NOTE, MEMORY_NOTE, *([TRAINED_MEMORY_NOTE] if trained else [])]
     table = pd.DataFrame(
         {
             "Setting": [arm.label for arm in arms],
             "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
             "Time per run": [mean_text(arm, "seconds") for arm in arms],
             "Memory in training": [bytes_text(arm.interval("memory").mean) for arm in arms],
+            **trained,
             "To store, 1 customer": [bytes_text(bytes_for_customers(arm, 1)) for arm in arms],
             f"To store, {customers:,} customers": [bytes_text(bytes_for_customers(arm, customers)) for arm in arms],
         },
@@ -251,7 +255,7 @@ def _cost(evidence: Evidence, colours: dict[str, str], customers: int) -> Sectio
             accuracy_against("storage", arms, colours, customers, cuts),
             f"Accuracy on the test part against bytes to store for {customers:,} customers",
         ),
-        Table("What each setting costs", table, f"{TIME_NOTE} {MEMORY_NOTE}"),
+        Table("What each setting costs", table, " ".join(notes)),
     )
     lead = (
         "LoRA is stored as one base and one adapter per customer, head only and biases only as one base and the "

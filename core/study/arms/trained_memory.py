@@ -1,0 +1,74 @@
+"""The memory that training took, beside the forecast that was kept when the runs were queued."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from core.engine.forecast import Forecast
+from core.store.record import Run
+from core.study.arms.arm import Arm
+from core.wording.numbers import NOTHING, bytes_text
+
+TRAINED_MEMORY_NOTE = (
+    "Forecast and measured memory are of the process: what was expected when the runs were queued, and by how much it "
+    "grew. Runs of one bank share it; the run that took most counts."
+)
+"""How to read the columns of :func:`memory_columns`."""
+
+
+@dataclass(frozen=True)
+class TrainedMemory:
+    """Memory of the process while a run was trained, alone or in a bank."""
+
+    forecast: int
+    """Bytes that were expected."""
+    measured: int
+    """Bytes by which the process grew; see :attr:`core.store.record.Result.peak_memory`."""
+    bank: int
+    """Number of runs that were trained together, this one included."""
+
+    @property
+    def sentence(self) -> str:
+        """Both, as in ``Memory while its bank of 8 was trained: estimated 50.1 MB; the process grew by 48.3 MB.``"""
+        beside = f"its bank of {self.bank}" if self.bank > 1 else "it"
+        return (
+            f"Memory while {beside} was trained: estimated {bytes_text(self.forecast)}; "
+            f"the process grew by {bytes_text(self.measured)}."
+        )
+
+    @property
+    def measured_text(self) -> str:
+        """What was measured, as in ``48.3 MB, bank of 8``."""
+        return f"{bytes_text(self.measured)}, bank of {self.bank}" if self.bank > 1 else bytes_text(self.measured)
+
+
+def trained_memory(runs: Iterable[Run], forecasts: Mapping[str, Forecast]) -> TrainedMemory | None:
+    """The memory of the run that took most; None where no run has both a forecast and a measurement.
+
+    Args:
+        runs: of one setting.
+        forecasts: kept at launch, by run id.
+    """
+    known = [
+        TrainedMemory(forecasts[run.id].memory, run.result.peak_memory, run.result.bank)
+        for run in runs
+        if run.id in forecasts and run.result is not None and run.result.peak_memory is not None
+    ]
+    return max(known, key=lambda one: one.measured, default=None)
+
+
+def memory_columns(arms: Sequence[Arm], forecasts: Mapping[str, Forecast]) -> dict[str, list[str]]:
+    """Columns of a table with a row per arm: forecast and measured memory; none where nothing was measured.
+
+    Args:
+        arms: the rows.
+        forecasts: kept at launch, by run id.
+    """
+    found = [trained_memory(arm.runs, forecasts) for arm in arms]
+    if not any(found):
+        return {}
+    return {
+        "Memory, forecast": [bytes_text(one.forecast) if one else NOTHING for one in found],
+        "Memory, measured": [one.measured_text if one else NOTHING for one in found],
+    }
