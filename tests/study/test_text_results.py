@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.engine.cost import frozen_sentence
 from core.errors import DatasetError
 from core.lab import Lab
 from core.settings import Settings
@@ -184,6 +185,19 @@ def test_a_report_after_a_source_task_measures_forgetting(lab, text_home):
     assert "Learning and forgetting: What the network still knows" in text
     assert NO_SOURCE not in text
     assert "image" not in text
+
+
+def test_a_report_says_which_blocks_ran_once_without_dropout(evidence, lab, monkeypatch):
+    facts = dict(facts_of(evidence))
+    (head,) = [arm for arm in evidence.chosen if arm.spec.kind == "head"]
+    sentence = frozen_sentence(head.spec.network, head.spec.method)
+    assert facts["Frozen blocks"] == f"Head only: {sentence}"
+    assert any(text == sentence for _, text in lab.log(head.runs[0].id))
+    large = sentence.replace(", once for each text.", "; what they give for all texts is too large to be kept.")
+    monkeypatch.setattr(Lab, "log", lambda lab, id: [(0.0, "Forecast"), (1.0, large)])
+    again = gather(lab, evidence.experiment, evidence.remeasured)
+    assert dict(facts_of(again))["Frozen blocks"] == f"Head only: {large}"
+    assert "Frozen blocks" not in dict(facts_of(replace(evidence, frozen={})))
 
 
 def test_the_head_is_not_cut_since_every_method_trains_all_of_it(lab, direct):

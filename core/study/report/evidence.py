@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from core.data.sources.source import DatasetInfo
+from core.engine.cost import frozen_sentence
 from core.engine.forecast import Forecast
 from core.errors import LabError
 from core.lab import Lab
@@ -52,6 +53,9 @@ class Evidence:
     where a network or the dataset is gone."""
     forecasts: Mapping[str, Forecast]
     """What the chosen runs were expected to take when they were queued, by run id; not of earlier versions."""
+    frozen: Mapping[str, str]
+    """What was computed once since no run of an arm trains it, as a sentence by the arm's key; see
+    :func:`core.engine.cost.frozen_sentence`."""
     versions: dict[str, str]
     """Versions of Python and the libraries, as installed now."""
 
@@ -113,8 +117,18 @@ def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = Non
         datasets={task.dataset: infos[task.dataset] for task in tasks if task.dataset in infos},
         over_images=_over_images(lab, members),
         forecasts=lab.estimates.at_launch([run.id for arm in chosen for run in arm.runs]),
+        frozen={arm.key: sentence for arm in chosen if (sentence := _frozen(lab, arm))},
         versions=versions(),
     )
+
+
+def _frozen(lab: Lab, arm: Arm) -> str | None:
+    """What the log of a run says of its frozen blocks, which knows whether what they gave could be kept."""
+    expected = frozen_sentence(arm.spec.network, arm.spec.method) if arm.spec.is_known else None
+    if expected is None:
+        return None
+    start = expected.removesuffix(", once for each text.")
+    return next((text for _, text in lab.log(arm.runs[0].id) if text.startswith(start)), expected)
 
 
 def _over_images(lab: Lab, members: Sequence[Run]) -> dict[str, CrossedInterval]:

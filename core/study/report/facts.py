@@ -36,6 +36,8 @@ def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
         by_method.setdefault(own.title, set()).add(words)
     for title, settings in sorted(by_method.items()):
         yield title, listed(sorted(settings))
+    if evidence.frozen:
+        yield "Frozen blocks", " ".join(_frozen(evidence))
     yield "Training", _training([spec.optim for spec in specs])
     yield "Learning rates", "; ".join(_rates(evidence))
     yield "Seeds", _seeds(evidence)
@@ -48,6 +50,16 @@ def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
     many = "thread" if threads == [1] else "threads"
     yield "Device", f"{listed(devices)}, {listed([str(count) for count in threads])} {many}"
     yield "Versions, now", ", ".join(f"{name} {number}" for name, number in evidence.versions.items())
+
+
+def _frozen(evidence: Evidence) -> Iterator[str]:
+    """What was computed once, as in ``Head only: No block of the network is trained, so …``; arms alike together."""
+    by_sentence: dict[str, list[str]] = {}
+    for arm in evidence.chosen:
+        if sentence := evidence.frozen.get(arm.key):
+            by_sentence.setdefault(sentence, []).append(arm.spec.label)
+    for sentence, labels in by_sentence.items():
+        yield f"{listed(labels)}: {sentence}"
 
 
 def _counts(evidence: Evidence) -> str:
