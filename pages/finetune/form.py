@@ -1,4 +1,4 @@
-"""Parts of the Fine-tune form: settings of the methods, the options for a fair comparison, and what is kept."""
+"""Parts of the Fine-tune form: settings of the methods, and the options for a fair comparison."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ import streamlit as st
 
 from core.engine.experiment import Setting
 from core.engine.rate_grid import TuneSpec
-from core.lab import Lab
 from core.methods.registry import adapter_methods, method_of
 from core.networks.network import NetworkSpec
-from core.run_spec import OptimSpec, RunSpec, default_rate
+from core.run_spec import OptimSpec, default_rate
 from core.store.record import Run
-from core.wording.numbers import bytes_text
 from pages.shared import forms
 from pages.shared.optim_form import family_key
-
-MUCH_SPACE = 500_000_000
-"""Bytes of files from which on a form asks which networks are to be kept."""
 
 
 def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkSpec, optim: OptimSpec) -> list[Setting]:
@@ -82,22 +77,3 @@ def fairness(base: Run | NetworkSpec) -> tuple[TuneSpec | None, bool]:
         "from its own base. The intervals then cover the randomness of both pretraining and fine-tuning.",
     )
     return tune, own_bases
-
-
-def keep_networks(lab: Lab, specs: Sequence[RunSpec]) -> bool:
-    """Where whole networks take much space, draw the choice to keep only some; return whether only the chosen ones.
-
-    Args:
-        lab: knows how much runs store.
-        specs: of all runs.
-    """
-    size = lab.usage.expected(specs)
-    if size < MUCH_SPACE:
-        return False
-    return st.toggle(
-        f"Keep only the networks of chosen settings; all take {bytes_text(size)}",
-        key="finetune-trim",
-        persist_state="session",
-        help="A run that trains the whole network stores it. Once all runs have ended, the networks of settings that "
-        "validation did not choose are deleted; their results, curves and predictions stay, and so do all adapters.",
-    )

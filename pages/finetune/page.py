@@ -13,11 +13,12 @@ from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.store.record import Run
-from pages.finetune.form import fairness, keep_networks, settings_of
+from pages.finetune.form import fairness, settings_of
 from pages.shared import forms
 from pages.shared.configuration import open_file, opened_experiment, save_button, settle_file
 from pages.shared.current import known, missing_sentence, remember
 from pages.shared.fit import fit_warning
+from pages.shared.keep import keep_networks
 from pages.shared.like import fill_form
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -115,7 +116,7 @@ with cost, st.container(border=True):
             settle_file("finetune", None)
             st.caption("Choose a task and at least one method.")
         else:
-            asked = asked.but(trim=keep_networks(lab, planned.runs))
+            asked = asked.but(trim=keep_networks(lab, planned.runs, "finetune"))
             settle_file("finetune", asked)
             price_table(lab, planned)
             fit_warning(lab, planned.runs, "finetune")

@@ -20,9 +20,12 @@ from core.networks.network import NetworkSpec
 from core.run_spec import default_optim
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
-from core.wording.numbers import range_text
+from core.wording.numbers import bytes_text, range_text
 from pages.shared.datasets import dataset_picker
 from pages.shared.estimate import redraw_when_measured
+from pages.shared.fit import fit_warning
+from pages.shared.keep import keep_networks
+from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.network_form import default_network
 from pages.shared.primary import on_primary
@@ -110,14 +113,18 @@ def question(lab: Lab) -> Experiment | None:
             horizontal=True,
             label_visibility="collapsed",
         )
+        chosen = planned[name]
+        trim = keep_networks(lab, chosen.runs, "home")
+        if not fit_warning(lab, chosen.specs, "home"):
+            link("finetune", "Choose other settings on Fine-tune")
         if not st.button(
             on_primary("Run the comparison"), type="primary", icon=":material/play_arrow:", key="home-run"
         ):
             return None
         # The same question again has the same answer: its runs would be trained from the same seeds.
-        known = lab.find_experiment(planned[name].runs)
+        known = lab.find_experiment(chosen.runs)
         st.session_state[ANSWERED] = known and known.id
-        return known or lab.queue(planned[name])
+        return known or lab.queue(chosen, trim=trim)
     except LabError as error:
         st.error(literal(str(error)))
         return None
@@ -128,7 +135,8 @@ def _caption(lab: Lab, plan: Plan, planned: Planned) -> str:
     forecast = lab.forecast(everything)
     redraw_when_measured(lab, forecast, everything)
     time = range_text(forecast.seconds_low, forecast.seconds_high)
-    return f"{len(planned.runs)} runs, {time}: {plan.caption}"
+    memory = bytes_text(forecast.memory)
+    return f"{len(planned.runs)} runs, {time}, {memory} of memory: {plan.caption}"
 
 
 def _targets(lab: Lab, source: str | None, kind: str) -> dict[str, str]:

@@ -145,7 +145,10 @@ def _grid(specs: Sequence[RunSpec]) -> dict[str, Any]:
         "rates": _rates([spec for spec in specs if spec.adapter]),
         "full-rates": _rates([spec for spec in specs if spec.role is Role.REFERENCE]),
     }
-    return values | ({"scaling": adapters[0].scaling, "adapters": adapters[0].kind} if adapters else {})
+    if adapters:
+        values |= {"scaling": adapters[0].scaling, "adapters": adapters[0].kind}
+        values |= layer_values(specs[0].network, adapters[0].target_modules)
+    return values
 
 
 def _rates(specs: Sequence[RunSpec]) -> list[float]:

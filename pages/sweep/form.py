@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.engine.configuration import Configuration
 from core.engine.cost import plan
+from core.engine.launcher import Planned
 from core.engine.rate_grid import TuneSpec, grid_rate, rates_around
 from core.errors import LabError
 from core.lab import Lab
@@ -26,6 +27,8 @@ from pages.shared import forms
 from pages.shared.configuration import open_file, opened_experiment, save_button, settle_file
 from pages.shared.estimate import time_and_memory
 from pages.shared.fit import fit_warning
+from pages.shared.keep import keep_networks
+from pages.shared.layer_form import layer_form
 from pages.shared.links import go, link
 from pages.shared.literal import literal
 from pages.shared.optim_form import optim_form
@@ -66,7 +69,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
         method = _adapter_method()
         network = base if isinstance(base, NetworkSpec) else base.spec.network
         grid = _grid(method.title, network)
-        optim, adapter, device = _training(lab, method, network)
+        optim, shared, device = _training(lab, network)
     with cost, st.container(border=True):
         st.subheader("Estimated cost")
         if task is None:
@@ -75,14 +78,17 @@ def sweep_form(lab: Lab) -> Experiment | None:
             return None
         try:
             start = base if isinstance(base, NetworkSpec) else base.spec
-            asked = Configuration.on(start, task, grid.arms(optim, adapter), range(grid.seeds), device=device)
+            arms = grid.arms(optim, method.of(**shared))
+            asked = Configuration.on(start, task, arms, range(grid.seeds), device=device)
+            planned = lab.planned(asked, base if isinstance(base, Run) else None)
+            asked = asked.but(trim=keep_networks(lab, planned.runs, KEY))
         except LabError as error:
             settle_file(KEY, None)
             st.error(literal(str(error)))
             return None
         settle_file(KEY, asked)
         try:
-            return _start(lab, base, asked, grid)
+            return _start(lab, asked, planned, grid)
         except LabError as error:
             st.error(literal(str(error)))
     return None
@@ -142,22 +148,22 @@ def _several(label: str, choices: Sequence[Any], default: Sequence[Any], key: st
     return tuple(sorted(picked))
 
 
-def _training(lab: Lab, method: type[LowRankSpec], network: NetworkSpec) -> tuple[OptimSpec, LowRankSpec, Device]:
-    """What all runs of the sweep share."""
+def _training(lab: Lab, network: NetworkSpec) -> tuple[OptimSpec, dict[str, Any], Device]:
+    """What all runs of the sweep share: training, settings of the adapters by name, and the device."""
     optim = optim_form(KEY, network, EPOCHS)
-    with st.expander("Scaling and device", icon=":material/tune:"):
+    with st.expander("Scaling, layers and device", icon=":material/tune:"):
         scaling = forms.word(LowRankSpec, "scaling", f"{KEY}-scaling")
+        targets = layer_form(KEY, network)
         device = forms.device(lab, f"{KEY}-device")
-    return optim, method.of(scaling=scaling), device
+    return optim, {"scaling": scaling, "target_modules": targets}, device
 
 
-def _start(lab: Lab, base: Run | NetworkSpec, asked: Configuration, grid: Grid) -> Experiment | None:
+def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid) -> Experiment | None:
     """What the sweep costs, and its button.
 
     Raises:
         LabError: the sweep does not hold.
     """
-    planned = lab.planned(asked, base if isinstance(base, Run) else None)
     specs = planned.runs
     trained = sorted({plan(spec.network, spec.method).trainable_parameters for spec in specs})
     with st.grid(2, min_column_width=110):
@@ -177,6 +183,6 @@ def _start(lab: Lab, base: Run | NetworkSpec, asked: Configuration, grid: Grid) 
         on_primary("Start the sweep"), type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"
     ):
         with st.spinner("Queueing the runs"):
-            return lab.queue(planned)
+            return lab.queue(planned, trim=asked.trim)
     save_button(asked, f"{KEY}-save")
     return None

@@ -37,9 +37,10 @@ def head(optim: OptimSpec) -> tuple[OptimSpec, str]:
 
 
 def grid(optim: OptimSpec) -> list[tuple[OptimSpec, Any]]:
+    adapter = LoRASpec.of(scaling="alpha", target_modules=("layers.2",))
     return [
         (optim.but(learning_rate=rate), method)
-        for method in (FullSpec(), LoRASpec.of(rank=6, scaling="alpha"), LoRASpec.of(rank=2, scaling="alpha"))
+        for method in (FullSpec(), adapter.but(rank=6), adapter.but(rank=2))
         for rate in (0.0316, 0.007)
     ]
 

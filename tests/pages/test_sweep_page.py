@@ -6,6 +6,9 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.engine.cost import plan
+from core.engine.jobs.run_files import NETWORK
+from core.engine.target_choices import target_choices
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
@@ -13,6 +16,7 @@ from core.store.record import Experiment, Run
 from core.study.arms.sweep import cells_of
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
+from core.wording.numbers import count_text
 from pages.shared.literal import literal
 from pages.sweep.form import RATES
 from pages.sweep.live import comparison
@@ -74,6 +78,35 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
     app = draw("sweep")
     assert "The answer" in texts(app)
     assert shown["Steps per run"] == str(opened.run(experiment.runs[0]).steps)
+
+
+def test_the_layers_that_are_chosen_get_adapters_and_without_any_there_is_a_sentence(opened: Lab, base: Run) -> None:
+    app = draw("sweep")
+    choose(app, [1, 2], [0.00316, 0.01], [], 1)
+    assert app.pills(key="sweep-layers").value == list(target_choices(base.spec.network).groups)
+    app.pills(key="sweep-layers").set_value([]).run()
+    assert not app.exception, app.exception
+    assert app.error
+    app.pills(key="sweep-layers").set_value(["layers.2"]).run()
+    assert not app.error
+    methods = [LoRASpec.of(rank=rank, target_modules=("layers.2",)) for rank in (1, 2)]
+    counts = [count_text(plan(base.spec.network, method).trainable_parameters) for method in methods]
+    assert metrics(app)["Trainable parameters"] == " to ".join(counts)
+
+
+def test_a_sweep_can_keep_only_the_networks_of_chosen_settings(
+    opened: Lab, base: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages.shared.keep.MUCH_SPACE", 0)
+    app = draw("sweep")
+    choose(app, [1], [0.00316, 0.01], [0.001, 0.00316], 1)
+    app.toggle(key="sweep-trim").set_value(True).run()
+    app.button(key="sweep-start").click().run()
+    assert not app.exception, app.exception
+    (experiment,) = opened.experiments()
+    assert experiment.trim
+    finish(opened, *experiment.runs)
+    wait_until(lambda: sum((opened.settings.runs / id / NETWORK).exists() for id in experiment.runs) == 1)
 
 
 @pytest.mark.parametrize(

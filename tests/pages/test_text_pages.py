@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from core.data.task_spec import TaskSpec
 from core.engine.configuration import Configuration
+from core.engine.estimates import Estimates
+from core.engine.launcher import Planned
 from core.engine.packing import memory_of
+from core.errors import LabError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
-from core.run_spec import default_optim
+from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
 from core.study.arms.forgetting_clause import NO_SOURCE
-from core.wording.numbers import bytes_text
+from core.wording.numbers import bytes_text, percent
 from pages.shared.literal import literal
 from tests.pages.test_pages import PAGES, draw, texts
 from tests.text_home import HOSTILE, NAMES, NETWORK, TextHome
@@ -137,6 +141,61 @@ def test_a_form_offers_what_would_fit_and_a_press_does_it(
     app.button(key="finetune-fit-accumulation").click().run()
     assert app.select_slider(key="finetune-transformer-accumulation").value > 1
     assert not any("will not fit" in warning.value for warning in app.warning)
+
+
+def test_home_tells_memory_and_what_does_not_fit_before_the_button_is_pressed(
+    opened: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[RunSpec] = set()
+    shortage = Estimates.shortage
+    monkeypatch.setattr(Estimates, "shortage", lambda own, specs: shortage(own, asked.update(specs) or specs))
+    app = draw("home")
+    app.selectbox(key="home-dataset").set_value("pets").run()
+    assert not any("will not fit" in warning.value for warning in app.warning)
+    captions = list(app.radio(key="home-plan").proto.captions)
+    assert len(captions) == 2
+    assert all(re.search(r", [\d.]+ [MG]B of memory: ", caption) for caption in captions), captions
+    needed = max(opened.estimates.alone([spec for spec in asked if spec.network.brought]))
+    monkeypatch.setattr("core.engine.estimates.free_bytes", lambda device: needed - 1)
+    app.run()
+    assert not app.exception
+    assert any("will not fit" in warning.value for warning in app.warning)
+    assert any(caption.value.startswith("To make all fit, ") for caption in app.caption)
+    assert app.button(key="home-run")
+
+
+def test_home_offers_to_keep_only_the_networks_of_chosen_settings_where_all_take_much_space(
+    opened: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = draw("home")
+    assert not [toggle for toggle in app.toggle if toggle.key == "home-trim"]
+    monkeypatch.setattr("pages.shared.keep.MUCH_SPACE", 0)
+    app.run()
+    assert "Keep only the networks of chosen settings" in app.toggle(key="home-trim").label
+    queued: list[bool] = []
+
+    def queue(lab: Lab, planned: Planned, name: str = "", trim: bool = False) -> None:
+        queued.append(trim)
+        raise LabError("Nothing is queued in this test.")
+
+    monkeypatch.setattr(Lab, "queue", queue)
+    app.toggle(key="home-trim").set_value(True).run()
+    app.button(key="home-run").click().run()
+    assert queued == [True]
+
+
+def test_the_answer_on_home_has_macro_f1_and_the_largest_class_beside_accuracy(
+    opened: Lab, text_home: TextHome
+) -> None:
+    app = draw("home", experiment=text_home.direct.id)
+    table = next(found.value for found in app.table if "Macro-F1" in found.value)
+    full = [run.result for run in opened.runs_of(text_home.direct.runs) if run.spec.kind == "full"]
+    mean = sum(result.macro_f1 or 0.0 for result in full if result) / len(full)
+    assert table["Macro-F1"][0].replace("\N{NO-BREAK SPACE}", " ") == percent(mean, 1)
+    assert "The largest class has 60.0 % of the test texts." in texts(app)
+    assert any("Accuracy misleads here" in warning.value for warning in app.warning)
+    app = draw("home", experiment=text_home.after_source.id)
+    assert not any("misleads" in warning.value for warning in app.warning)
 
 
 def test_compare_shows_the_memory_that_was_forecast_beside_what_was_measured(opened: Lab, text_home: TextHome) -> None:
