@@ -9,13 +9,13 @@ from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
-from core.study.arms.balance import misleading_sentence, share_sentence
+from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.choice import dropped_sentences
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
-from core.wording.numbers import NOTHING, bytes_text, count_text, percent, unbroken
+from core.wording.numbers import bytes_text, count_text, percent, unbroken
 from pages.home.question import ANSWERED
 from pages.shared.experiment_actions import experiment_actions
 from pages.shared.figure_panel import readable
@@ -47,7 +47,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
 
 
 def evidence_of(found: Verdict, members: list[Run]) -> None:
-    """Draw the difference with its interval, and accuracy, macro-F1, parameters and storage of both sides."""
+    """Draw the difference with its interval, accuracy, parameters and storage of both sides, and their macro-F1."""
     told, full = found.told, found.full
     if told is None or full is None:
         return
@@ -58,26 +58,19 @@ def evidence_of(found: Verdict, members: list[Run]) -> None:
         st.plotly_chart(readable(figure), key="home-difference", alt=alt, config={"displayModeBar": False})
     with right:
         arms = [full, told.arm]
-        columns = {
-            "Setting": ["Full fine-tuning", name_of(told.arm, found)],
-            "Accuracy": [unbroken(percent(arm.interval("accuracy").mean, 1)) for arm in arms],
-        }
-        if known := any(arm.values("macro_f1") for arm in arms):
-            columns["Macro-F1"] = [_macro_f1(arm) for arm in arms]
-        columns["Trained"] = [count_text(arm.trained) for arm in arms]
-        columns["Stored"] = [unbroken(bytes_text(stored(arm))) for arm in arms]
-        alt = f"Accuracy, {'macro-F1, ' if known else ''}trained parameters and stored size"
-        st.table(pd.DataFrame(columns), hide_index=True, border="horizontal", alt=alt)
-        result, kind = full.runs[0].result, full.spec.network.learns
-        if share := share_sentence(result, kind):
-            st.caption(share)
-        if warning := misleading_sentence(result, kind):
-            st.warning(warning)
-
-
-def _macro_f1(arm: Arm) -> str:
-    """The mean over the seeds of an arm; nothing for runs of earlier versions."""
-    return unbroken(percent(arm.interval("macro_f1").mean, 1)) if arm.values("macro_f1") else NOTHING
+        table = pd.DataFrame(
+            {
+                "Setting": ["Full fine-tuning", name_of(told.arm, found)],
+                "Accuracy": [unbroken(percent(arm.interval("accuracy").mean, 1)) for arm in arms],
+                "Trained": [count_text(arm.trained) for arm in arms],
+                "Stored": [unbroken(bytes_text(stored(arm))) for arm in arms],
+            }
+        )
+        st.table(table, hide_index=True, border="horizontal", alt="Accuracy, trained parameters and stored size")
+    if sentence := macro_f1_sentence(arms):
+        st.caption(literal(sentence))
+    if warning := misleading_sentence(full.runs[0].result, full.spec.network.learns):
+        st.warning(warning)
 
 
 def stored(arm: Arm) -> float:

@@ -17,8 +17,10 @@ from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
+from core.study.arms.balance import macro_f1_sentence
+from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import NO_SOURCE
-from core.wording.numbers import bytes_text, percent
+from core.wording.numbers import bytes_text
 from pages.shared.literal import literal
 from tests.pages.test_pages import PAGES, draw, texts
 from tests.text_home import HOSTILE, NAMES, NETWORK, TextHome
@@ -188,10 +190,8 @@ def test_the_answer_on_home_has_macro_f1_and_the_largest_class_beside_accuracy(
     opened: Lab, text_home: TextHome
 ) -> None:
     app = draw("home", experiment=text_home.direct.id)
-    table = next(found.value for found in app.table if "Macro-F1" in found.value)
-    full = [run.result for run in opened.runs_of(text_home.direct.runs) if run.spec.kind == "full"]
-    mean = sum(result.macro_f1 or 0.0 for result in full if result) / len(full)
-    assert table["Macro-F1"][0].replace("\N{NO-BREAK SPACE}", " ") == percent(mean, 1)
+    arms = {arm.spec.kind: arm for arm in chosen_arms(opened.members(text_home.direct))}
+    assert literal(macro_f1_sentence([arms["full"], arms["lora"]])) in texts(app)
     assert "The largest class has 60.0 % of the test texts." in texts(app)
     assert any("Accuracy misleads here" in warning.value for warning in app.warning)
     app = draw("home", experiment=text_home.after_source.id)
