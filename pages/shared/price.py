@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import pandas as pd
 import streamlit as st
@@ -14,7 +14,7 @@ from core.engine.launcher import Planned
 from core.lab import Lab
 from core.methods.method import Role
 from core.run_spec import RunSpec
-from core.wording.numbers import bytes_text, count_text, range_text, unbroken
+from core.wording.numbers import bytes_text, count_text, listed, range_text, unbroken
 from pages.shared.estimate import time_and_memory
 from pages.shared.literal import literal
 
@@ -46,19 +46,19 @@ def price_table(lab: Lab, planned: Planned) -> None:
         memory[spec.label] = max(alone, memory.get(spec.label, 0))
     table = {
         "Setting": list(first),
-        "Rates": [f"{len(ways[label])} from {min(rates[label]):g} to {max(rates[label]):g}" for label in first],
         "Trainable": [count_text(plan(spec.network, spec.method).trainable_parameters) for spec in first.values()],
         "Time per run": [unbroken(range_text(time.seconds_low, time.seconds_high)) for time in times.values()],
         "Memory alone": [unbroken(bytes_text(alone)) for alone in memory.values()],
     }
-    if len(specs) == len(first) * len(seeds):
-        del table["Rates"]
     st.table(
         pd.DataFrame(table),
         border="horizontal",
         hide_index=True,
         alt="Trainable parameters, time and memory of each setting",
     )
+    if len(specs) > len(first) * len(seeds):
+        # Not in the table, whose last column would not be seen beside a form.
+        st.caption(literal(_rates_sentence({label: (len(ways[label]), found) for label, found in rates.items()})))
     for label, spec in first.items():
         if frozen := frozen_sentence(spec.network, spec.method):
             st.caption(f"{literal(label)}: {frozen}")
@@ -74,6 +74,19 @@ def price_table(lab: Lab, planned: Planned) -> None:
             st.metric("Bases to train", f"{len(bases)}", help=f"{many} bases are reused.")
         st.metric("Steps per run", count_text(max(lab.estimates.steps(spec) for spec in first.values())))
         time_and_memory(lab, [*bases, *specs])
+
+
+def _rates_sentence(tried: Mapping[str, tuple[int, Collection[float]]]) -> str:
+    """What is tried of each setting, as in ``Learning rates: 5 from 0.0001 to 0.01 for Full.``; those alike together.
+
+    Args:
+        tried: number of arms and their rates, by label.
+    """
+    alike: dict[str, list[str]] = {}
+    for label, (count, rates) in tried.items():
+        low, high = min(rates), max(rates)
+        alike.setdefault(f"{count} from {low:g} to {high:g}" if low < high else f"{low:g}", []).append(label)
+    return f"Learning rates: {'; '.join(f'{words} for {listed(labels)}' for words, labels in alike.items())}."
 
 
 def rate_warning(settings: Iterable[Setting]) -> None:

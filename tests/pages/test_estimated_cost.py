@@ -111,6 +111,9 @@ def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_ag
     sizes = [memory_of([spec], opened.tasks) for spec in specs]
     assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in table["Memory alone"]] == list(map(bytes_text, sizes))
     assert len(set(sizes)) > 1
+    assert "Learning rates: " not in texts(app)
+    app.toggle(key="finetune-tune").set_value(True).run()
+    assert "Learning rates: 5 from 0.0001 to 0.01 for Full" in texts(app)
     worst = max(sizes)
     missing = shortage(specs, opened.tasks, worst - 1)
     assert missing is not None
