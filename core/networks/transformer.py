@@ -24,6 +24,13 @@ MAX_CONFIG = 32_768
 """Maximum length of the JSON of an architecture, in characters."""
 
 
+AFTER_PADDING = (
+    *("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm"),
+    *("xlm-roberta", "xlm-roberta-xl", "xmod"),
+)
+"""Architectures whose positions start after that of their padding token, so that the first two are never read."""
+
+
 class TransformerSpec(NetworkSpec):
     """A transformer with a classifier on top, named by the files that its weights come from."""
 
@@ -89,8 +96,7 @@ class TransformerSpec(NetworkSpec):
         found = values.get("max_position_embeddings", values.get("n_positions"))
         if not isinstance(found, int):
             return None
-        # RoBERTa's positions start after the one of its padding token.
-        return found - 2 if values["model_type"] in ("roberta", "xlm-roberta", "camembert") else found
+        return found - 2 if values["model_type"] in AFTER_PADDING else found
 
     @property
     def vocabulary(self) -> int:
