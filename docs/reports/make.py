@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.__main__ import parser
-from core.cli.compare import launch
+from core.cli.compare import TIMING_SECONDS, launch
 from core.cli.comparison import follow
 from core.lab import Lab
 from core.settings import Settings
@@ -88,8 +88,10 @@ def experiment_of(lab: Lab, line: str) -> Experiment:
     with tempfile.TemporaryDirectory() as folder:
         # A lab that queues and never trains says which runs the command stands for.
         plan = Lab(replace(lab.settings, home=Path(folder)))
-        wanted = _outline(plan, launch(plan, options))
-        plan.store.close()
+        try:
+            wanted = _outline(plan, launch(plan, options))
+        finally:
+            plan.close(TIMING_SECONDS)  # a step that is being timed writes to the folder
     for other in lab.experiments():
         if _outline(lab, other) == wanted and all(run.result for run in lab.members(other)):
             return other
