@@ -33,11 +33,10 @@ from core.study.weights.cuts import cuts_of
 from core.study.weights.remeasured import base_standings, mean_standing
 from core.wording.numbers import bytes_text, listed
 from pages.compare.step_times import step_times
+from pages.shared.customers import customers
 from pages.shared.figure_panel import show
 from pages.shared.literal import literal
 from pages.shared.measured import measured
-
-CUSTOMERS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000]
 
 
 def forgetting(
@@ -108,19 +107,15 @@ def costs(lab: Lab, experiment: Experiment, arms: Sequence[Arm], curves: Curves,
         show(figure, experiment.id, "parameters", "Accuracy on the test part against trainable parameters")
     with right:
         figures = st.container()
-        customers = st.select_slider(
-            "Customers",
-            CUSTOMERS,
-            100,
-            format_func=lambda count: f"{count:,}",
-            key="customers",
+        number = customers(
+            "customers",
+            "Each has a network of their own. LoRA stores one base and one adapter per customer.",
             bind="query-params",
-            help="Each has a network of their own. LoRA stores one base and one adapter per customer.",
         )
         with figures:
-            figure = accuracy_against("storage", arms, colours, customers)
+            figure = accuracy_against("storage", arms, colours, number)
             show(figure, experiment.id, "storage", "Accuracy on the test part against bytes to store for all customers")
-        sizes = [f"{arm.label} {bytes_text(bytes_for_customers(arm, customers))}" for arm in arms]
+        sizes = [f"{arm.label} {bytes_text(bytes_for_customers(arm, number))}" for arm in arms]
         st.caption(f"To store: {listed(sizes)}.")
     names: list[MeasureName] = ["trainable_parameters", "memory"]
     for place, name in zip(st.columns(2, gap="large"), names, strict=True):

@@ -16,9 +16,9 @@ from core.study.report.html import report_html
 from core.study.report.parts import Plot
 from core.study.report.report import opening, report
 from core.study.weights.remeasured import Remeasured, remeasure
-from pages.compare.costs import CUSTOMERS
 from pages.shared.configuration import save_experiment
 from pages.shared.current import experiment_picker
+from pages.shared.customers import customers
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -63,14 +63,7 @@ with left:
         bind="query-params",
     )
 with right:
-    customers = st.select_slider(
-        "Customers",
-        CUSTOMERS,
-        100,
-        format_func=lambda count: f"{count:,}",
-        key="report-customers",
-        help="Number of customers, each with a network of their own.",
-    )
+    number = customers("report-customers", "Number of customers, each with a network of their own.")
 try:
     evidence = gather(lab, experiment, Remeasured())
     begun = opening(evidence, margin)
@@ -83,7 +76,7 @@ try:
     for warning in begun.warnings:
         st.warning(literal(warning))
     # With transformers this takes minutes, for which nobody has to wait who came for the answer.
-    found = report(replace(evidence, remeasured=measured(remeasure, lab, chosen)), margin, customers)
+    found = report(replace(evidence, remeasured=measured(remeasure, lab, chosen)), margin, number)
 except LabError as error:
     st.error(literal(str(error)))
     st.stop()
