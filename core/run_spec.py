@@ -216,6 +216,11 @@ class RunSpec(Spec):
         """Short name of the arm, as in ``LoRA r=4``."""
         return self.method.label
 
+    @property
+    def is_split(self) -> bool:
+        """Whether the source leaves classes out, so that forgetting is judged with masked logits."""
+        return bool(self.source and self.source.classes)
+
 
 def default_rate(
     method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec = PerceptronSpec

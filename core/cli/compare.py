@@ -12,7 +12,7 @@ from core.cli.asked import BESIDE_CONFIG, check_consistent, dataset_names, famil
 from core.cli.comparison import answer, tell_shortage
 from core.cli.config import configuration_in
 from core.cli.networks import NAMES, network_named
-from core.cli.options import add_field, add_home, add_output, check_output, note_given
+from core.cli.options import add_field, add_home, add_output, check_folder, check_output, note_given
 from core.cli.texts import add_texts, kept, read_own
 from core.cli.training import add_training, by_family, optim_of, settings_asked, tuning_asked
 from core.data.presets import PRESETS, presets_for, suggested_preset
@@ -160,8 +160,7 @@ def asked(lab: Lab, options: argparse.Namespace) -> Iterator[Configuration]:
 
 def _save(lab: Lab, options: argparse.Namespace) -> int:
     file: Path = options.save_config
-    if not file.absolute().parent.is_dir():
-        raise LabError(f"The folder of {file} does not exist: make it, or name another file.")
+    check_folder(file)
     with asked(lab, options) as configuration:
         lab.check_runs(lab.planned(configuration).specs)
         try:

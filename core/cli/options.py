@@ -64,8 +64,14 @@ def check_output(options: argparse.Namespace) -> None:
         LabError: the margin is out of bounds, or there is no folder for the report.
     """
     MarginSpec.of(within=options.within)
-    if options.report and not options.report.absolute().parent.is_dir():
-        raise LabError(f"The folder of {options.report} does not exist: make it, or name another file.")
+    if options.report:
+        check_folder(options.report)
+
+
+def check_folder(file: Path) -> None:
+    """Check that a file can be written where an option says. Raises: LabError: there is no such folder."""
+    if not file.absolute().parent.is_dir():
+        raise LabError(f"The folder of {file} does not exist: make it, or name another file.")
 
 
 def add_field(

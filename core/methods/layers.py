@@ -254,5 +254,10 @@ class LinearWithLoRAMerged(AdaptedLinear):
         return product(self.linear, x, self.weight)
 
 
+def plain_linear(layer: nn.Module) -> nn.Linear:
+    """The plain linear layer, with the frozen weight and bias if it is adapted."""
+    return layer.linear if isinstance(layer, AdaptedLinear) else layer  # type: ignore[return-value]
+
+
 def _sum_dtype(weight: Tensor) -> torch.dtype:
     return torch.promote_types(weight.dtype, torch.float32)

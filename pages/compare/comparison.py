@@ -26,7 +26,7 @@ class Comparison:
     everything: tuple[Run, ...]
     """All runs of the experiment."""
     members: tuple[Run, ...]
-    """Those that are shown."""
+    """The runs that are shown."""
     bases: tuple[Run, ...]
     all_tried: bool
     """Whether every setting is shown, instead of those that the validation part chose."""
@@ -89,9 +89,8 @@ class Comparison:
 
     @property
     def split(self) -> bool:
-        """Whether the source leaves classes out, so that forgetting is judged with masked logits."""
-        source = self.members[0].spec.source
-        return bool(source and source.classes)
+        """Whether forgetting is judged with masked logits; see :attr:`core.run_spec.RunSpec.is_split`."""
+        return self.members[0].spec.is_split
 
     @property
     def source_measure(self) -> MeasureName:

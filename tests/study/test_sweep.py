@@ -214,9 +214,9 @@ def test_the_ratio_of_the_best_rates_is_said(full, lora, said):
 
 def test_a_best_rate_at_the_end_of_those_tried_is_said():
     cells = sweep(*(made(4, rate, [100 * rate]) for rate in (0.1, 0.2, 0.3)))
-    assert "0.3 is the highest rate that was tried for this rank and alpha" in rates_sentence(cells)
+    assert "0.3 is the highest learning rate tried for this rank and alpha" in rates_sentence(cells)
     falling = sweep(*(made(None, rate, [50 - 100 * rate]) for rate in (0.1, 0.2, 0.3)))
-    assert "0.1 is the lowest rate that was tried for full fine-tuning" in rates_sentence(falling)
+    assert "0.1 is the lowest learning rate tried for full fine-tuning" in rates_sentence(falling)
     assert "beyond" not in rates_sentence(cells[:1])
     assert rates_sentence([]).startswith("No setting has finished")
 

@@ -31,7 +31,7 @@ def forgetting_clause(lora: Arm, full: Arm) -> str:
     if lora.spec.source is None:
         return ""  # nothing was learnt before that could be measured
     # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
-    masked = bool(lora.spec.source.classes)
+    masked = lora.spec.is_split
     difference = paired_difference(lora, full, "forgetting_masked" if masked else "forgetting")
     interval = difference.interval
     if lora.spec.source == lora.spec.task or not math.isfinite(interval.half_width):

@@ -19,6 +19,7 @@ from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import arm_order
 from core.study.arms.choice import Choice, Setting, choices_of, no_choice_sentence
+from core.study.arms.tuning import end_sentence, ratio_text
 from core.study.stats.intervals import Interval, t_interval
 from core.study.stats.measures import MEASURES, ends_text
 from core.wording.numbers import count_text, listed, percent
@@ -271,18 +272,15 @@ def rates_sentence(cells: Sequence[Cell]) -> str:
 def _ratio_sentence(method: str, ratio: float) -> str:
     if math.isclose(ratio, 1):
         return "Both methods do best at the same learning rate."
-    return f"{method}'s best learning rate is {float(f'{ratio:.2g}'):g} times that of full fine-tuning."
+    return f"{method}'s best learning rate is {ratio_text(ratio)} times that of full fine-tuning."
 
 
 def _end_sentence(best: Cell, cells: Iterable[Cell]) -> str:
     """A warning where the best rate is the first or last that was tried: a better one may lie beyond it."""
     fixed = (best.method, best.rank, best.alpha)
     tried = {cell.learning_rate for cell in cells if (cell.method, cell.rank, cell.alpha) == fixed}
-    if len(tried) < 2 or min(tried) < best.learning_rate < max(tried):
-        return ""
-    end = "lowest" if best.learning_rate == min(tried) else "highest"
     name = "this rank and alpha" if best.spec.adapter else best.spec.method.title.lower()
-    return f"{best.learning_rate:g} is the {end} rate that was tried for {name}: a better one may lie beyond it."
+    return end_sentence(best.learning_rate, tried, name)
 
 
 def trained_seconds(runs: Iterable[Run]) -> float:

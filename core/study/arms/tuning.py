@@ -7,7 +7,7 @@ rate can be drawn for every rate. The price is more runs; a bank makes them chea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from core.methods.method import Role
@@ -36,16 +36,14 @@ class RateChoice:
     ways: int
     """Settings among which it was chosen: more than there are rates where alpha or layers were varied as well."""
     ratio: float | None
-    """Over the rate chosen for full fine-tuning; None where there is none."""
+    """Ratio of the rate to that chosen for full fine-tuning; None where there is none."""
     seeds: tuple[int, ...]
     """Seeds over which the accuracy on the validation part was averaged."""
 
     @property
     def at_end(self) -> str | None:
         """``lowest`` or ``highest`` where a better rate may lie beyond those tried."""
-        if len(self.tried) < 2 or self.tried[0] < self.arm.learning_rate < self.tried[-1]:
-            return None
-        return "lowest" if self.arm.learning_rate == self.tried[0] else "highest"
+        return end_of(self.arm.learning_rate, self.tried)
 
 
 def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
@@ -100,12 +98,27 @@ def choice_sentence(choices: Sequence[RateChoice]) -> str:
 
 def end_sentences(choices: Iterable[RateChoice]) -> list[str]:
     """A warning for each rate that is the first or last of those tried: a better one may lie beyond it."""
-    return [
-        f"{choice.arm.learning_rate:g} is the {choice.at_end} learning rate tried for {choice.arm.spec.label}: "
-        "a better one may lie beyond it."
-        for choice in choices
-        if choice.at_end
-    ]
+    found = (end_sentence(choice.arm.learning_rate, choice.tried, choice.arm.spec.label) for choice in choices)
+    return [sentence for sentence in found if sentence]
+
+
+def end_of(rate: float, tried: Collection[float]) -> str | None:
+    """``lowest`` or ``highest`` where a rate is the first or last of those tried; None for one between others."""
+    if len(tried) < 2 or min(tried) < rate < max(tried):
+        return None
+    return "lowest" if rate == min(tried) else "highest"
+
+
+def end_sentence(rate: float, tried: Collection[float], name: str) -> str:
+    """A warning where the best rate is the first or last of those tried; empty for one between others.
+
+    Args:
+        rate: the best one.
+        tried: rates among which it was chosen, each once.
+        name: for what they were tried.
+    """
+    end = end_of(rate, tried)
+    return f"{rate:g} is the {end} learning rate tried for {name}: a better one may lie beyond it." if end else ""
 
 
 def ratio_text(ratio: float) -> str:

@@ -80,9 +80,8 @@ class Evidence:
 
     @property
     def split(self) -> bool:
-        """Whether the source leaves classes out, so that forgetting is judged with masked logits."""
-        source = self.members[0].spec.source
-        return bool(source and source.classes)
+        """Whether forgetting is judged with masked logits; see :attr:`core.run_spec.RunSpec.is_split`."""
+        return self.members[0].spec.is_split
 
 
 def named(arms: Sequence[Arm]) -> list[Arm]:

@@ -19,7 +19,7 @@ from torch import nn
 
 from core.errors import BaseMismatchError, LoRAError
 from core.methods.heads import head_paths, is_in_head
-from core.methods.layers import AdaptedLinear
+from core.methods.layers import AdaptedLinear, plain_linear
 from core.methods.linear import features, is_linear, is_transposed
 from core.study.weights.decomposition import (
     Array,
@@ -83,8 +83,8 @@ def delta_weights(base: nn.Module, tuned: nn.Module) -> LayerArrays:
         BaseMismatchError: the networks have different layers, or the adapters were put on other weights.
     """
     before, after = linear_layers(base), linear_layers(tuned)
-    if {path: features(_linear(layer)) for path, layer in before.items()} != {
-        path: features(_linear(layer)) for path, layer in after.items()
+    if {path: features(plain_linear(layer)) for path, layer in before.items()} != {
+        path: features(plain_linear(layer)) for path, layer in after.items()
     }:
         raise BaseMismatchError("These two networks have different layers: choose a base and what was tuned from it.")
     for path, layer in after.items():
@@ -137,20 +137,16 @@ def linear_layers(network: nn.Module) -> dict[str, nn.Linear | AdaptedLinear]:
     return found
 
 
-def _linear(layer: nn.Linear | AdaptedLinear) -> nn.Linear:
-    return layer.linear if isinstance(layer, AdaptedLinear) else layer
-
-
 def _original(layer: nn.Linear | AdaptedLinear) -> torch.Tensor:
     """The weight of a layer in its own shape, without its adapter."""
     if isinstance(layer, AdaptedLinear) and layer.original_weight is not None:
         return layer.original_weight
-    return _linear(layer).weight
+    return plain_linear(layer).weight
 
 
 def _oriented(weight: torch.Tensor, layer: nn.Linear | AdaptedLinear) -> torch.Tensor:
     """(out, in), of a weight in its layer's own shape."""
-    return weight.T if is_transposed(_linear(layer)) else weight
+    return weight.T if is_transposed(plain_linear(layer)) else weight
 
 
 def _array(tensor: torch.Tensor) -> Array:

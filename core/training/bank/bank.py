@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from core.data.examples import Examples
 from core.data.task import EvaluationPart, Task
 from core.errors import CheckpointError, SpecError
-from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged
+from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, plain_linear
 from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.algebra import CPU_LIKE, PRODUCTS, linear
 from core.training.bank.full import FullShard, linears
-from core.training.bank.low_rank import LowRankShard, first_adapted, frozen
+from core.training.bank.low_rank import LowRankShard, first_adapted
 from core.training.bank.shard import Part, Program, Shard, no_denormals
 from core.training.checkpoint import Learnt, copy_into
 from core.training.cores import Cores
@@ -248,8 +248,8 @@ class _Stem:
         first: the first layer that any member adapts; None if every layer is trained.
         """
         layers = linears(network)
-        self._dtype = frozen(layers[0]).weight.dtype
-        self._layers = [] if first is None else [frozen(layer) for layer in layers[: first + 1]]
+        self._dtype = plain_linear(layers[0]).weight.dtype
+        self._layers = [] if first is None else [plain_linear(layer) for layer in layers[: first + 1]]
 
     @torch.no_grad()
     def part(self, examples: Examples) -> Part:
@@ -269,7 +269,7 @@ def _is_known(network: MultilayerPerceptron) -> bool:
     """
     if not all(type(layer) in (nn.Linear, LinearWithLoRA, LinearWithLoRAMerged) for layer in linears(network)):
         return False
-    plain = [p for layer in linears(network) for p in frozen(layer).parameters()]
+    plain = [p for layer in linears(network) for p in plain_linear(layer).parameters()]
     if adapted_layers(network):
         return not any(p.requires_grad for p in plain)
     return all(p.requires_grad for p in plain)
@@ -277,9 +277,9 @@ def _is_known(network: MultilayerPerceptron) -> bool:
 
 def _check(networks: Sequence[MultilayerPerceptron], low_rank: bool) -> None:
     """Check that the members can be trained together. Raises: SpecError: they cannot."""
-    first = [frozen(layer) for layer in linears(networks[0])]
+    first = [plain_linear(layer) for layer in linears(networks[0])]
     for network in networks:
-        own = [frozen(layer) for layer in linears(network)]
+        own = [plain_linear(layer) for layer in linears(network)]
         if not _is_known(network) or bool(adapted_layers(network)) != low_rank:
             raise SpecError("A bank trains runs of one method: put full and LoRA runs into separate banks.")
         if [layer.weight.shape for layer in own] != [layer.weight.shape for layer in first]:

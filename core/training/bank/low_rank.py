@@ -13,18 +13,13 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from core.methods.layers import AdaptedLinear
+from core.methods.layers import AdaptedLinear, plain_linear
 from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.adam import FlatAdam
 from core.training.bank.algebra import linear
 from core.training.bank.full import linears
 from core.training.bank.shard import BLOCK, Activation, Part, Program, Shard, transposed
 from core.training.bank.tape import Tape
-
-
-def frozen(layer: nn.Module) -> nn.Linear:
-    """The plain linear layer, with the frozen weight and bias if it is adapted."""
-    return layer.linear if isinstance(layer, AdaptedLinear) else layer  # type: ignore[return-value]
 
 
 def rank_of(layer: nn.Module) -> int:
@@ -57,7 +52,7 @@ class LowRankShard(Shard):
         first: index of the first layer that any member of the bank adapts.
         """
         members = [linears(network)[first:] for network in networks]
-        base = [frozen(layer) for layer in members[0]]
+        base = [plain_linear(layer) for layer in members[0]]
         super().__init__(networks, orders, train, base[-1].out_features)
         self._first = first
         self._product: Tensor = train.product  # type: ignore[assignment]  # always set for a frozen layer
