@@ -28,8 +28,6 @@ architectures; with 26, the files of transformers are invalid, since it does not
 LOGITS = "logits"
 """Name of the only output, of shape (batch, classes)."""
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-
 
 def onnx_bytes(network: nn.Module, batch: Batch) -> bytes:
     """Make the ONNX file of a network.
@@ -85,14 +83,14 @@ class OnnxNetwork:
         """
         runtime = _package("onnxruntime")
         self.version: str = runtime.__version__
-        """Of onnxruntime."""
+        """Version of onnxruntime."""
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
             self._session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no common base class
-            raise NetworkFileError("onnxruntime cannot read this file: it is damaged, or no ONNX file.") from error
+            raise NetworkFileError("onnxruntime cannot read this file: it is damaged, or not an ONNX file.") from error
         self._names = [given.name for given in self._session.get_inputs()]
 
     def __call__(self, *tensors: Tensor, **named: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,11 +83,6 @@ class TrackedRun:
     def is_over(self) -> bool:
         """Whether nothing about it will change."""
         return self.state in OVER
-
-    @cached_property
-    def num_points(self) -> int:
-        """Number of points of all series."""
-        return sum(map(len, self.series.values()))
 
 
 def group_of(experiment: Experiment | None) -> Group:

@@ -128,13 +128,13 @@ def device(lab: Lab, key: str) -> Device:
     return choice
 
 
-def seeds(key: str, value: int = DEFAULT_SEEDS) -> range:
+def seeds(key: str) -> range:
     """Draw a slider for the number of seeds; each arm has one run per seed."""
     count = st.slider(
         "Seeds",
         1,
         MAX_FORM_SEEDS,
-        value,
+        DEFAULT_SEEDS,
         key=key,
         persist_state="session",
         help="Runs per setting, each with another order of the data and other initial adapters.",

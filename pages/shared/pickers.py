@@ -109,16 +109,10 @@ def _to_address(query: str, key: str) -> None:
         st.query_params[query] = choice
 
 
-def base_picker(lab: Lab, brought: bool = True) -> Run | NetworkSpec | None:
-    """Draw a choice of bases, newest first, and of networks that were brought; return None if there are none.
-
-    Args:
-        lab: has them.
-        brought: whether to offer those that were brought.
-    """
+def base_picker(lab: Lab) -> Run | NetworkSpec | None:
+    """Draw a choice of bases, newest first, and of networks that were brought; return None if there are none."""
     bases: dict[str, Run | NetworkSpec] = {run.id: run for run in lab.bases()}
-    if brought:
-        bases |= {card.digest: lab.networks.spec(card.digest) for card in lab.networks.list()}
+    bases |= {card.digest: lab.networks.spec(card.digest) for card in lab.networks.list()}
     if not bases:
         return None
     names = {id: base_text(base) for id, base in bases.items()}
