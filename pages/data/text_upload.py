@@ -185,7 +185,7 @@ def _facts(draft: TextDraft) -> None:
         }.items(),
         columns=["Fact", "Value"],
     ).set_index("Fact")
-    st.table(facts, hide_header=True)
+    st.table(facts, hide_header=True, alt="Lengths of the texts, and empty, repeated and shared rows")
 
 
 def draw_texts(dataset: TextDataset, key: str) -> None:

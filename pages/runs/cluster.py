@@ -48,7 +48,7 @@ def _cluster(lab: Lab) -> None:
         st.warning(literal(problem))
     nodes, places = lab.executors.nodes(), lab.executors.running()
     if nodes:
-        st.dataframe(_table(nodes, places), hide_index=True)
+        st.dataframe(_table(nodes, places), hide_index=True, alt="The nodes of the cluster, and the jobs on each")
     for place in (place for place in places if not place.node):
         st.caption(f"{literal(_text(place))}: waiting for room in the cluster.")
 

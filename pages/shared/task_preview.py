@@ -14,6 +14,7 @@ from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.study.figures.lengths import length_histogram
 from core.wording.numbers import count_text, percent
+from pages.shared.figure_panel import readable
 from pages.shared.literal import literal
 
 CLASSES_SHOWN = 50
@@ -108,7 +109,7 @@ def draw_tokens(seen: TextPreview, names: Sequence[str], key: str) -> None:
         alt="The first batch of training texts as tokens, with labels and attention mask",
     )
     st.plotly_chart(
-        length_histogram(seen.lengths, seen.length),
+        readable(length_histogram(seen.lengths, seen.length)),
         key=f"{key}-lengths",
         alt="Number of training texts by their length in tokens",
     )
