@@ -229,8 +229,23 @@ def test_a_recipe_names_its_network_and_is_trained_again_where_that_is_brought(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     home = direct
-    status = main(["compare", "--network", str(files / "tiny"), "--direct", "--target", "definitions", "--shots", "2",
-                   *QUICK, "--seeds", "1", "--home", str(home)])  # fmt: skip
+    status = main(
+        [
+            "compare",
+            "--network",
+            str(files / "tiny"),
+            "--direct",
+            "--target",
+            "definitions",
+            "--shots",
+            "2",
+            *QUICK,
+            "--seeds",
+            "1",
+            "--home",
+            str(home),
+        ]
+    )
     assert status == 0
     run = next(run for run in members(home) if run.spec.adapter)
     lab = Lab(Settings(home))

@@ -44,14 +44,23 @@ def said(lab: Lab) -> dict[str, Any]:
     for entry in lab.search.entries([run.id for run in lab.runs()]):
         run, curve = entry.run, lab.curve(entry.run.id)
         runs[run.id] = {
-            "spec": json.loads(run.spec.to_json()), "label": run.spec.label, "state": run.state,
-            "experiment": run.experiment, "step": run.step, "cause": run.cause,
-            "result": asdict(run.result) if run.result else None, "files": lab.store.files(run.id),
-            "states": [state for _, state in lab.history(run.id)], "log": [text for _, text in lab.log(run.id)],
+            "spec": json.loads(run.spec.to_json()),
+            "label": run.spec.label,
+            "state": run.state,
+            "experiment": run.experiment,
+            "step": run.step,
+            "cause": run.cause,
+            "result": asdict(run.result) if run.result else None,
+            "files": lab.store.files(run.id),
+            "states": [state for _, state in lab.history(run.id)],
+            "log": [text for _, text in lab.log(run.id)],
             "losses": hashlib.sha256(curve.loss.tobytes() + curve.seconds.tobytes()).hexdigest(),
-            "steps": len(curve.step), "epochs": len(curve.epochs),
-            "note": entry.note, "tags": list(entry.tags), "archived": entry.archived,
-        }  # fmt: skip
+            "steps": len(curve.step),
+            "epochs": len(curve.epochs),
+            "note": entry.note,
+            "tags": list(entry.tags),
+            "archived": entry.archived,
+        }
     experiments = {
         experiment.id: {"name": experiment.name, "base": experiment.base, "runs": list(experiment.runs)}
         for experiment in lab.experiments()
