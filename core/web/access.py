@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from core.errors import AccessError
-from core.web.doors import is_loopback
 from core.web.peers import NO_PROXIES, Proxies
+from core.web.request_origin import is_loopback
 from core.web.token_strength import is_weak
 
 TOKEN_BYTES = 32

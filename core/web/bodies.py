@@ -26,7 +26,7 @@ FULL_OF_REQUESTS = (
 )
 
 FILES_SECONDS, REQUESTS_SECONDS = 60, 5
-"""After how long it makes sense to try again: somebody has to close a page, or a body has to be read."""
+"""Seconds after which it makes sense to try again: somebody has to close a page, or a body has to be read."""
 
 
 class TooLargeError(Exception):

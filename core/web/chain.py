@@ -9,9 +9,9 @@ from starlette.middleware import Middleware
 
 from core.web.access import Access
 from core.web.bodies import BodyLimit
-from core.web.doors import Hosts, LetIn, LocalOnly, Origins
 from core.web.guard import Guard, Key
 from core.web.headers import SecurityHeaders
+from core.web.request_origin import Authorized, Hosts, LocalOnly, Origins
 from core.web.signed_in import SignedIn
 
 
@@ -69,5 +69,5 @@ def chain(
         found.append(Middleware(Guard, key=Key(access.token, port), base=base, open_paths=frozenset(open_paths)))
     if access.login:
         found.append(Middleware(SignedIn, closed=closed, is_signed_in=is_signed_in))
-    found.append(Middleware(LetIn))
+    found.append(Middleware(Authorized))
     return found

@@ -7,8 +7,8 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from core.web.doors import LetIn
-from core.web.line import Line
+from core.web.request_origin import Authorized
+from core.web.transport import WatchedTransport
 
 HEAD_SECONDS = 10.0
 """Timeout for the head of a request, from its first byte or from the opening of the connection; also for a TLS
@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._tls = tls
         self._clock = clock
         self._raw: asyncio.Transport | None = None
-        self._line: Line | None = None
+        self._transport: WatchedTransport | None = None
         self._early = b""
         self._securing: asyncio.Task[None] | None = None
         self._is_websocket = False
@@ -77,7 +77,7 @@ class Connection(asyncio.Protocol):
             self._securing = asyncio.ensure_future(self._secure(self._raw, self._tls))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
-        if self._line is None:  # arrived together with the end of the handshake
+        if self._transport is None:  # arrived together with the end of the handshake
             self._early += data
             return
         self._received += len(data)
@@ -87,19 +87,19 @@ class Connection(asyncio.Protocol):
             self._keeper.drop_slow(self)
 
     def eof_received(self) -> bool | None:
-        return self._protocol.eof_received() if self._line is not None else None
+        return self._protocol.eof_received() if self._transport is not None else None
 
     def pause_writing(self) -> None:
-        if self._line is not None:
+        if self._transport is not None:
             self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        if self._line is not None:
+        if self._transport is not None:
             self._protocol.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._keeper.leave(self)
-        if self._line is not None:
+        if self._transport is not None:
             self._protocol.connection_lost(exc)
 
     # Called by the keeper
@@ -112,29 +112,29 @@ class Connection(asyncio.Protocol):
     @property
     def waits(self) -> bool:
         """Whether it can be closed in favour of another: no authorized request is being processed."""
-        if self._line is None:
+        if self._transport is None:
             return True
         if self._is_websocket:
             return False
         cycle = getattr(self._protocol, "cycle", None)
-        if cycle is None or not cycle.scope.get(LetIn.MARK):
+        if cycle is None or not cycle.scope.get(Authorized.MARK):
             return True
-        return bool(cycle.response_complete) and not self._line.held_back()
+        return bool(cycle.response_complete) and not self._transport.held_back()
 
     def is_overdue(self) -> bool:
         """Whether it exceeded a timeout; to be called about once per second."""
         now = self._clock()
-        if self._line is None:
+        if self._transport is None:
             return now - self._since > HEAD_SECONDS
-        if self._line.is_stalled(now):
+        if self._transport.is_stalled(now):
             return True
         self._look()
         phase, _ = self._phase
         if phase == "body":
-            if not self._line.reads:  # the application is slow, not the peer
+            if not self._transport.reads:  # the application is slow, not the peer
                 self._since, self._received = now, 0
             return self._received < MIN_BODY_RATE * (now - self._since - BODY_GRACE)
-        if phase in {"head", "answered"} and self._line.owed():
+        if phase in {"head", "answered"} and self._transport.owed():
             self._since = now  # the peer is still reading the previous response
         return phase in {"head", "answered"} and now - self._since > HEAD_SECONDS
 
@@ -171,9 +171,9 @@ class Connection(asyncio.Protocol):
             self._open(secured)
 
     def _open(self, transport: asyncio.Transport) -> None:
-        self._line = Line(transport, self._raw or transport, self._hand_over)
+        self._transport = WatchedTransport(transport, self._raw or transport, self._hand_over)
         self._since = self._clock()
-        self._protocol.connection_made(self._line)  # type: ignore[arg-type]
+        self._protocol.connection_made(self._transport)  # type: ignore[arg-type]
         if early := self._early:
             self._early = b""
             self.data_received(early)

@@ -160,7 +160,7 @@ def _error(why: str) -> dict[str, Any]:
 
 
 def _again(why: str) -> dict[str, Any]:
-    """An error that passes."""
+    """OpenAPI's description of a temporary error, with the header that says when to try again."""
     seconds = {"description": "Seconds after which to send the request again.", "schema": {"type": "integer"}}
     return _error(why) | {"headers": {"Retry-After": seconds}}
 

@@ -24,9 +24,9 @@ from websockets.sync.client import connect
 from core.web.connection import BODY_GRACE, HEAD_SECONDS, MAX_HEAD, MIN_BODY_RATE
 from core.web.connections import LINE_SECONDS, OUT_OF_DESCRIPTORS, Connections
 from core.web.descriptors import KEPT_BACK, MAX_IN_ALL, Room
-from core.web.doors import LetIn
-from core.web.line import STALL_SECONDS
 from core.web.peers import Proxies
+from core.web.request_origin import Authorized
+from core.web.transport import STALL_SECONDS
 from tests.browser.conftest import free_port
 from tests.conftest import wait_until
 from tests.soak.stalling import OPENINGS
@@ -181,7 +181,7 @@ LIMITS = dict.fromkeys(OPENINGS, HEAD_SECONDS) | {"half a body": BODY_GRACE}
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("kind", OPENINGS)
 def test_what_stalls_is_closed_in_time(kind: str, parser: str) -> None:
-    with serving(LetInAt("/access"), parser=parser) as running:
+    with serving(AuthorizedAt("/access"), parser=parser) as running:
         with running.open(OPENINGS[kind]) as client:
             if kind in {"kept alive", "refused, and a body to come"}:
                 assert client.recv(12).startswith(b"HTTP/1.1 ")
@@ -194,14 +194,14 @@ def test_what_stalls_is_closed_in_time(kind: str, parser: str) -> None:
         wait_until(lambda: len(running.connections) == 0)
 
 
-class LetInAt:
+class AuthorizedAt:
     """Lets in to one path, and refuses the others without reading."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        inner = LetIn(application) if scope.get("path") == self.path else closed_door
+        inner = Authorized(application) if scope.get("path") == self.path else closed_door
         await inner(scope, receive, send)
 
 
@@ -218,7 +218,7 @@ def test_a_long_head_is_not_kept(parser: str) -> None:
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_a_slow_upload_is_taken_as_long_as_it_goes_on(parser: str) -> None:
-    with serving(LetIn(application), parser=parser) as running:
+    with serving(Authorized(application), parser=parser) as running:
         size = 40 * 2 * int(MIN_BODY_RATE)
         with running.open(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size) as client:
             for _ in range(40):
@@ -229,7 +229,7 @@ def test_a_slow_upload_is_taken_as_long_as_it_goes_on(parser: str) -> None:
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_who_comes_gets_in_past_those_who_wait(parser: str) -> None:
-    with ExitStack() as stack, serving(LetIn(application), Room(8, 4), parser) as running:
+    with ExitStack() as stack, serving(Authorized(application), Room(8, 4), parser) as running:
         kinds = list(OPENINGS.values())[:3]
         waiting = [stack.enter_context(running.open(kinds[turn % 3])) for turn in range(30)]
         for _ in range(10):
@@ -241,7 +241,7 @@ def test_who_comes_gets_in_past_those_who_wait(parser: str) -> None:
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_who_was_let_in_is_not_closed_for_others(parser: str) -> None:
-    with ExitStack() as stack, serving(LetIn(application), Room(6, 4), parser) as running:
+    with ExitStack() as stack, serving(Authorized(application), Room(6, 4), parser) as running:
         page = stack.enter_context(connect(f"ws://127.0.0.1:{running.port}/", compression=None))
         upload = stack.enter_context(
             running.open(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + b"x" * 50)
@@ -264,7 +264,7 @@ def test_a_body_of_who_was_not_let_in_makes_room() -> None:
 
 def test_who_has_sent_nothing_takes_no_place_where_the_system_can_hold_it() -> None:
     held = getattr(socket, "TCP_DEFER_ACCEPT", None)
-    with ExitStack() as stack, serving(LetIn(application), Room(8, 8), silent_seconds=60) as running:
+    with ExitStack() as stack, serving(Authorized(application), Room(8, 8), silent_seconds=60) as running:
         listening = running.server.servers[0].sockets[0]
         wait_until(lambda: held is None or listening.getsockopt(socket.IPPROTO_TCP, held) > 0)
         for _ in range(6):
@@ -274,7 +274,7 @@ def test_who_has_sent_nothing_takes_no_place_where_the_system_can_hold_it() -> N
 
 
 def test_where_nobody_waits_the_newcomer_is_closed() -> None:
-    with ExitStack() as stack, serving(LetIn(application), Room(8, 2)) as running:
+    with ExitStack() as stack, serving(Authorized(application), Room(8, 2)) as running:
         address = f"ws://127.0.0.1:{running.port}/"
         pages = [stack.enter_context(connect(address, compression=None)) for _ in range(2)]
         with running.open() as late:
@@ -286,7 +286,7 @@ def test_where_nobody_waits_the_newcomer_is_closed() -> None:
 
 
 def test_a_named_proxy_brings_many() -> None:
-    with ExitStack() as stack, serving(LetIn(application), Room(8, 2), proxies="127.0.0.0/8") as running:
+    with ExitStack() as stack, serving(Authorized(application), Room(8, 2), proxies="127.0.0.0/8") as running:
         for turn in range(5):
             stack.enter_context(connect(f"ws://127.0.0.1:{running.port}/", compression=None))
             assert len(running.connections) == turn + 1
@@ -295,7 +295,11 @@ def test_a_named_proxy_brings_many() -> None:
 @pytest.mark.parametrize("parser", PARSERS)
 def test_a_reader_is_closed_where_it_takes_nothing_and_not_where_it_is_slow(parser: str) -> None:
     ask = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
-    with serving(LetIn(application), parser=parser) as running, running.open(ask) as idle, running.open(ask) as slow:
+    with (
+        serving(Authorized(application), parser=parser) as running,
+        running.open(ask) as idle,
+        running.open(ask) as slow,
+    ):
         for client in (idle, slow):
             assert client.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
         for _ in range(4):
@@ -309,7 +313,7 @@ def test_a_reader_is_closed_where_it_takes_nothing_and_not_where_it_is_slow(pars
 
 
 def test_the_log_tells_of_it_in_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    with ExitStack() as stack, serving(LetIn(application), Room(8, 4)) as running:
+    with ExitStack() as stack, serving(Authorized(application), Room(8, 4)) as running:
         for _ in range(50):
             for content in (b"nonsense\r\n\r\n", OPENINGS["half a head"]):
                 stack.enter_context(socket.create_connection(("127.0.0.1", running.port))).sendall(content)
@@ -330,7 +334,7 @@ def trusting() -> ssl.SSLContext:
 
 
 def test_with_tls_handshakes_that_stall_are_closed_too() -> None:
-    with ExitStack() as stack, serving(LetIn(application), Room(8, 4), tls=True) as running:
+    with ExitStack() as stack, serving(Authorized(application), Room(8, 4), tls=True) as running:
         waiting = [stack.enter_context(running.open(b"" if turn % 2 else b"\x16\x03\x01")) for turn in range(20)]
         client = http.client.HTTPSConnection("127.0.0.1", running.port, timeout=10, context=trusting())
         client.request("PUT", "/", b"x" * 300_000)

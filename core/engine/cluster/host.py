@@ -23,8 +23,8 @@ MATCHING = ("torch", "transformers")
 TALK_SECONDS = 0.2
 """Longest time to wait for a message: commands come at this interval at least."""
 
-MOST_WAITING = 1000
-"""Messages that wait to be fetched; then the job waits."""
+MAX_WAITING = 1000
+"""Maximum number of messages that wait to be fetched; at the limit the job waits."""
 
 
 def versions() -> dict[str, str]:
@@ -49,14 +49,14 @@ class JobHost:
         """Versions of what is in the folder, by name."""
         self._commands = Commands()
         self._beat = 0.0
-        self._said: queue.Queue[Message | None] = queue.Queue(MOST_WAITING)
+        self._said: queue.Queue[Message | None] = queue.Queue(MAX_WAITING)
 
     def versions(self) -> dict[str, str]:
         """See :func:`versions`."""
         return versions()
 
     def lacks(self, needs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Those of these names and versions that this host does not have."""
+        """Which of these names and versions this host does not have."""
         return [(name, version) for name, version in needs if self._known.get(name) != version]
 
     def take(self, need: tuple[str, str], entries: Sequence[tuple[str, bytes]]) -> None:
@@ -66,7 +66,7 @@ class JobHost:
 
     def start(self, job: bytes) -> None:
         """Start a pickled job."""
-        self._commands, self._said = Commands(), queue.Queue(MOST_WAITING)
+        self._commands, self._said = Commands(), queue.Queue(MAX_WAITING)
         self._beat = self._commands.beat
         read: Job = pickle.loads(job)  # noqa: S301 - from the lab, which decides what runs here
         threading.Thread(target=self._train, args=(read, self._commands, self._said), daemon=True).start()

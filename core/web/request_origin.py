@@ -136,10 +136,10 @@ class LocalOnly:
         return not forwarded and is_loopback((scope.get("client") or ("",))[0])
 
 
-class LetIn:
+class Authorized:
     """Marks requests that passed all checks, so that their connections are not closed in favour of others."""
 
-    MARK = "lora_lab.let_in"
+    MARK = "lora_lab.authorized"
     """Key in the scope of the request."""
 
     def __init__(self, app: ASGIApp) -> None:

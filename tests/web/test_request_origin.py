@@ -1,4 +1,4 @@
-"""Hosts, origins, proxies and what only this machine reaches, door by door."""
+"""Hosts, origins, proxies and what only this machine reaches, one check after the other."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from starlette.types import Message
 
 from core.errors import AccessError
 from core.web.answers import server_error
-from core.web.doors import Hosts, LocalOnly, Origins, host_name, is_allowed, is_loopback
 from core.web.headers import SECURITY_HEADERS, SecurityHeaders
 from core.web.peers import Proxies
+from core.web.request_origin import Hosts, LocalOnly, Origins, host_name, is_allowed, is_loopback
 from tests.web.asking import ELSEWHERE, LOCAL, ask, inside
 from tests.web.loop import complete
 

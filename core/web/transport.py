@@ -16,7 +16,7 @@ STALL_SECONDS = 60.0
 """A peer must receive at least this many pending bytes, or all of them, in this time."""
 
 
-class Line:
+class WatchedTransport:
     """The transport for uvicorn's protocols."""
 
     def __init__(self, transport: asyncio.Transport, raw: asyncio.Transport, replace: Callable[[Any], None]) -> None:
@@ -32,7 +32,7 @@ class Line:
         self._replace = replace
         self._written = 0
         self._taken, self._owed, self._since = 0, 0, 0.0
-        """At the last progress: bytes that the peer had received, bytes that were pending, and the time."""
+        """State at the last progress: bytes that the peer had received, bytes that were pending, and the time."""
         self.reads = True
         """Whether reading from the peer is not paused."""
 
