@@ -47,7 +47,7 @@ class Background:
             threading.Thread(target=self._do, args=arguments, name=f"background-{name}", daemon=True).start()
 
     def stop(self, name: str) -> None:
-        """Ask the work of this name to stop; what it leaves behind is its own affair."""
+        """Ask the work of this name to stop; it cleans up after itself."""
         with self._lock:
             if name in self._stops:
                 self._stops[name].set()

@@ -253,7 +253,7 @@ class Lab(Launcher):
     def _trim(self, id: str) -> None:
         """Delete the networks that an experiment was launched not to keep, once all of its runs have ended.
 
-        A worker calls this, which nothing here may end: a file that cannot be deleted stays, and goes with its run.
+        A worker calls this, and no error may end that: a file that cannot be deleted stays until its run is deleted.
         """
         try:
             experiment = self.store.experiment(id)

@@ -53,7 +53,7 @@ the size of a single allocation that is mapped, and so given back as soon as it 
 
 KEPT = {TRIM: 2**30, PAD: 2**26, MAP: 2**30}
 USUAL = {TRIM: 2**26, PAD: 2**17, MAP: 2**25}
-"""What glibc comes to by itself in a process that has freed large tensors."""
+"""The values that glibc arrives at by itself in a process that has freed large tensors."""
 
 _kept, _counting = 0, threading.Lock()
 

@@ -1,7 +1,7 @@
 """Settings as specs: frozen, validated, and written as JSON with a version.
 
-Title, description and bounds of each field are defined here once; forms, the command line and errors use them. What a
-run is stands above what it is made of, in :mod:`core.run_spec`.
+Title, description and bounds of each field are defined here once; forms, the command line and errors use them. The
+spec of a run is in :mod:`core.run_spec`.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Blend:
     """The adapter file."""
     spec: LoRASpec
     scores: tuple[Score, ...]
-    """On the tasks of all runs and of their base."""
+    """Accuracy of the blend on the tasks of all runs and of their base."""
 
 
 def start_of(run: Run) -> tuple[str | None, NetworkSpec, int | None]:

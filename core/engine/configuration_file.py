@@ -154,7 +154,7 @@ class _Reading:
         if network.brought is None:
             raise SpecError(f"{part.at('kind')}: only a network that was brought is fine-tuned without a base.")
         if "preset" in self._file.values:
-            raise SpecError("preset changes the task of a base, and here is none: leave it out, and give task.")
+            raise SpecError("preset changes the task of a base, and this file has none: leave it out, and give task.")
         task = self._task(self._file.part("task"), {"length": default_length(network)})
         return self._with_outputs(network, part, task), task
 

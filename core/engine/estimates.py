@@ -76,7 +76,7 @@ class Estimates:
         return steps_per_epoch(examples, spec.optim.batch_size) * spec.optim.epochs
 
     def whole(self, specs: Sequence[RunSpec]) -> Forecast:
-        """From the start to the end of all these runs, in the banks that they will be trained in.
+        """Forecast of all these runs together, from start to end, in the banks that they will be trained in.
 
         Includes evaluation and files. Banks add up, also with several workers, which share the cores; the machines of
         a cluster share the work, and are expected to be as fast as this one.
@@ -137,9 +137,10 @@ class Estimates:
         return shortage(specs, self._tasks, free_bytes(choose_device(specs[0].device))) if specs else None
 
     def remaining(self, runs: Sequence[Run]) -> Forecast:
-        """Until these runs have ended: those in training at their own pace, and those that wait at the pace so far.
+        """Forecast of the time until these runs have ended.
 
-        What waits is expected to take as much longer than forecast as the finished runs of its experiment did.
+        Those in training are expected to keep their pace, and those that wait to take as much longer than forecast as
+        the finished runs of their experiment did.
 
         Raises:
             LabError: see :meth:`whole`.

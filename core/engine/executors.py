@@ -29,11 +29,11 @@ class Executors:
             raise SpecError(f"There is no executor {name[:60]!r}; set LORA_LAB_EXECUTOR to one of: {known}.")
         self._made = {each: make(supplies) for each, make in EXECUTORS.items() if each == name or make.is_offered()}
         self.name = name
-        """Of the one that runs the next jobs."""
+        """Name of the executor that runs the next jobs."""
 
     @property
     def current(self) -> Executor:
-        """The one that runs the next jobs."""
+        """The executor that runs the next jobs."""
         return self._made[self.name]
 
     @property

@@ -38,7 +38,7 @@ class Change:
 
     @property
     def clause(self) -> str:
-        """The same within a sentence, as in ``cut texts at 64 tokens (410.2 MB)``."""
+        """:attr:`text` for use within a sentence, as in ``cut texts at 64 tokens (410.2 MB)``."""
         return f"{self._what} ({bytes_text(self.memory)})"
 
     @property
@@ -59,7 +59,7 @@ class Shortage:
     """Runs that need more memory than is free."""
 
     label: str
-    """Of the run that needs most."""
+    """Label of the run that needs most memory."""
     memory: int
     """Bytes that it needs."""
     free: int

@@ -236,7 +236,7 @@ class Workers:
                     self._split(bank, recorder)
                 del message  # it may hold a checkpoint, and the next one needs the memory
             if recorder.open:
-                raise ExecutorError("Its job ended without a word about it: resume the run to go on.")
+                raise ExecutorError("Its job ended without reporting on it: resume the run to go on.")
         except LostError as error:
             self._go_on_elsewhere(recorder, bank, error)
         except Exception as error:  # noqa: BLE001 - no run may end its worker, and each must record why it ended
@@ -282,14 +282,14 @@ class WorkerSlot:
     def __init__(self, workers: Workers, number: int) -> None:
         self._workers = workers
         self.number = number
-        """From 0; the first ones are the first to have jobs."""
+        """Number of the slot, from 0; lower numbers get jobs first."""
         self.abandoned = threading.Event()
         """Set once another thread has replaced this one."""
         self.bank: list[Run] = []
         self.since = time.monotonic()
         """When the bank was claimed, or the hang timer restarted."""
         self.commands = Commands()
-        """Of the job that runs now."""
+        """Commands of the job that runs now."""
         self.recorder: Recorder | None = None
         self.thread = threading.Thread(target=workers.work, args=(self,), name=f"trainer-{number}", daemon=True)
         self.thread.start()

@@ -46,7 +46,7 @@ class TransformerSpec(NetworkSpec):
         "epochs": 3,  # the Trainer's default: brought weights need few, and more overfit
         "weight_decay": 0.01,  # of the BERT paper
         "warmup": 0.1,  # Adam's moments are estimates from few steps at first, when large steps do lasting damage
-        "decay": "linear",  # the last steps are small, so that the result does not hang on the last batches
+        "decay": "linear",  # the last steps are small, so that the result does not depend on the last batches
         "clip": 1.0,  # one odd batch must not undo the brought weights
     }
     given_by_data = NetworkSpec.given_by_data | {"weights", "model", "config", "head"}

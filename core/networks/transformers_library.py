@@ -12,7 +12,7 @@ from typing import Any
 _IMPORTING = threading.Lock()
 
 _AT_ONCE = ("AutoConfig", "AutoTokenizer", "AutoModelForSequenceClassification")
-"""Names for which the library imports parts of itself, which the same goes for: they are looked up here."""
+"""Names for which the library imports parts of itself; they are looked up here, with the same delay."""
 
 
 def transformers(module: str = "") -> Any:

@@ -33,7 +33,7 @@ class DeletionEffects:
     runs: tuple[str, ...]
     """Runs to delete, the oldest first."""
     running: tuple[str, ...]
-    """Those of them that are in training and must be stopped first."""
+    """Runs to delete that are in training, and must be stopped first."""
     dependents: tuple[str, ...]
     """Other runs that start from one of them; a base cannot be deleted without them."""
     experiments: tuple[str, ...]

@@ -14,7 +14,7 @@ class UploadKind:
 
     title: str
     label: str
-    """Of the field for the file."""
+    """Label of the field for the file."""
     endings: Sequence[str]
     """Extensions of accepted files."""
     formats: str

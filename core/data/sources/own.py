@@ -29,7 +29,7 @@ MAX_BYTES = 2 * 10**9
 MAX_DATASETS = 100
 
 ENDING = ".safetensors"
-"""Of the files of all kinds of datasets; each kind may have something before it."""
+"""Ending of the files of every kind of dataset; a kind may put a word of its own before it."""
 
 LOCK_SECONDS = 30.0
 
@@ -42,11 +42,11 @@ class OwnDatasets(Source):
 
     is_own = True
     ending: ClassVar[str]
-    """Of its files, after the name of the dataset."""
+    """Ending of the files of this kind, after the name of the dataset."""
     what: ClassVar[str]
-    """Its examples are, in the plural."""
+    """What the examples are called, in the plural."""
     form: ClassVar[str] = ""
-    """What all examples have, after a comma."""
+    """A property of all examples, such as their size, to follow their number; begins with a comma."""
     format: ClassVar[FileFormat]
 
     def __init__(self, settings: Settings) -> None:

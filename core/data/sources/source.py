@@ -38,7 +38,7 @@ class DatasetInfo:
     as_source: int = 0
     """Of the datasets that are ready, the one with the highest value is suggested to pretrain on; 0 for none."""
     as_target: int = 0
-    """The same, to transfer to."""
+    """Of the datasets that are ready, the one with the highest value is suggested as a target; 0 for none."""
     class_names: tuple[str, ...] = ()
     """One per class; empty if they are not known without reading the dataset."""
 

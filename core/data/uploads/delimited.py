@@ -22,7 +22,7 @@ MAX_LINE = 2**22
 MAX_LINES = 2_000_000
 
 SAMPLE = 20
-"""Rows that tell the delimiter."""
+"""Number of rows from which the delimiter is guessed."""
 SAMPLE_CHARACTERS = 2**18
 
 NAME_WORDS = 3

@@ -56,7 +56,7 @@ class Page:
     unpacked: int
     """Bytes when unpacked."""
     encoding: int | None
-    """Of the values; None for a dictionary."""
+    """Number of the encoding of the values; None for a dictionary."""
 
 
 def chunks(content: bytes) -> Iterator[Chunk]:

@@ -92,14 +92,14 @@ def _is_part(cells: Sequence[Cell]) -> bool:
 
 
 def _text(columns: dict[str, list[str]]) -> str | None:
-    """The column with the longest texts, among those that are called so if there are any."""
+    """The column with the longest texts, among those with a name for texts if there are any."""
     longest = {name: sum(map(len, cells)) for name, cells in columns.items()}
     several = [name for name, cells in columns.items() if len(set(cells)) > 1]
     return max(_named(columns, TEXT_NAMES) or several, key=longest.__getitem__, default=None)
 
 
 def _label(columns: dict[str, list[str]]) -> str | None:
-    """A column whose values recur: the first that is called so, else the fullest one, with the fewest values."""
+    """A column whose values recur: the first with a name for labels, else the fullest one, with the fewest values."""
     values = {name: len(set(cells) - {""}) for name, cells in columns.items()}
     likely = {
         name: count for name, count in values.items() if 2 <= count <= min(MAX_CLASSES, max(2, len(columns[name]) // 2))

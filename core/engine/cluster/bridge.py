@@ -86,7 +86,7 @@ class Request:
     cpus: int
     gpus: int
     versions: dict[str, str]
-    """Of Python and of packages; those of the node must be the same."""
+    """Versions of Python and of packages; the node must have the same."""
 
 
 class VersionError(Exception):
@@ -287,7 +287,7 @@ class Talk:
             self.given.put(None)
 
     def commands(self) -> list[bytes]:
-        """Those that were given since."""
+        """The commands that have arrived since the last call, pickled."""
         return [self._commands.get() for _ in range(self._commands.qsize())]
 
 

@@ -39,7 +39,7 @@ def versions() -> dict[str, str]:
 
 
 class JobHost:
-    """Trains jobs in a thread, and answers calls meanwhile. Its files are in a folder that goes with the process."""
+    """Trains jobs in a thread, and answers calls meanwhile. Its files are in a temporary folder of the process."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="lora-lab-")

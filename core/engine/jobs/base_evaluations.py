@@ -12,7 +12,7 @@ from core.data.task_spec import TaskSpec
 from core.training.evaluation import Evaluation
 
 Pair = tuple[Evaluation, Evaluation | None]
-"""Of a base on its target and, if there is one, on its source."""
+"""Evaluations of a base on its target and, if there is one, on its source."""
 
 Key = tuple[str, tuple[tuple[TaskSpec, Revision], ...], str]
 """SHA-256 of the base's file; target and, if there is one, source, each with the revision of its dataset; device."""

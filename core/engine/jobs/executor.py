@@ -32,9 +32,9 @@ class JobPlace:
     node: str
     """Id of the node; empty while it waits for room."""
     label: str
-    """Of the job's method and settings."""
+    """Label of the job's method and settings."""
     runs: tuple[str, ...]
-    """Ids."""
+    """Ids of the job's runs."""
 
 
 class Executor(ABC):

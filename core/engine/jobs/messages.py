@@ -16,7 +16,7 @@ class Began:
 
     member: int
     steps: int
-    """Of the whole run."""
+    """Number of steps of the whole run."""
     seconds: float
     """Training time up to the checkpoint that it resumes from."""
 

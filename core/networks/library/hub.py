@@ -43,7 +43,7 @@ class HubFile:
 
     size: int
     sha256: str = ""
-    """Of a large file."""
+    """SHA-256 of a large file; empty for a small one."""
     blob: str = ""
     """The id that git gives a small file: a SHA-1 with its length."""
 

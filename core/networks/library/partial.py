@@ -27,7 +27,7 @@ KEPT = 7 * 24 * 3600.0
 """Seconds that a broken-off download is kept, so that it can be continued."""
 
 RESUMED = "resumed-"
-"""How names of folders begin that can be continued."""
+"""Prefix of the names of folders with a download that can be continued."""
 
 
 @contextmanager

@@ -28,7 +28,7 @@ ZIP = ".zip"
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a path is that of a file with the name of a zip."""
+    """Whether a path is that of a file whose name ends like that of a zip."""
     return path.name.lower().endswith(ZIP) and path.is_file()
 
 

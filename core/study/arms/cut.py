@@ -32,10 +32,10 @@ class CutArm:
 
     @property
     def accuracy(self) -> Interval:
-        """On the target, mean and 95 % interval over the seeds."""
+        """Accuracy on the target, mean and 95 % interval over the seeds."""
         return t_interval([standing.target for standing in self.by_seed.values()])
 
     def source(self, masked: bool) -> Interval:
-        """On the source, mean and 95 % interval over the seeds; n = 0 where there is none."""
+        """Accuracy on the source, mean and 95 % interval over the seeds; n = 0 where there is none."""
         found = [s.source_masked if masked else s.source for s in self.by_seed.values()]
         return t_interval([value for value in found if value is not None])

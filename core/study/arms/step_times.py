@@ -126,7 +126,7 @@ def _has_bank(times: StepTimes) -> bool:
 
 
 def _ratio(times: StepTimes, way: Way, method: MethodSpec) -> Interval | None:
-    """Over full fine-tuning, measured in the same way; None for full fine-tuning itself."""
+    """Ratio to full fine-tuning, measured in the same way; None for full fine-tuning itself."""
     mine, full = times.of(way, method), times.of(way, FULL)
     if way == "bank" and not full:
         full = times.of("alone", FULL)  # its runs were trained one by one

@@ -36,7 +36,7 @@ class HeatMap:
 
     columns: tuple[str, ...]
     rows: tuple[str, ...]
-    """From the bottom to the top."""
+    """Labels of the rows, from the bottom to the top."""
     tiles: tuple[Tile, ...]
     scale: tuple[str, ...]
     """Colours from the lowest to the highest value."""

@@ -29,7 +29,7 @@ CLASSES = 2
 """Classes of the networks that nobody has brought."""
 
 NO_WEIGHTS = "0" * 64
-"""In place of the digest of weights: these networks are only counted."""
+"""Stands in for the digest of weights, since these networks are only counted."""
 
 
 @lru_cache(maxsize=1)
@@ -72,7 +72,7 @@ class Adapted:
     kinds: tuple[KindOfLayer, ...]
     """Attention first, then feed-forward, then layers outside of the blocks; the head is not among them."""
     parameters: int
-    """Of the network itself."""
+    """Parameters of the network without adapters, head included."""
     adapters: int
     """Numbers that are trained in the adapters."""
     head: int

@@ -155,7 +155,7 @@ class DifferingTexts:
 
     rows: tuple[Differing, ...]
     texts: tuple[str, ...]
-    """Those of :attr:`rows`; from outside, so they may contain anything."""
+    """The texts of :attr:`rows`; they are from outside, and may contain anything."""
     seeds: int
     """Number of seeds that the arms share."""
     tested: int

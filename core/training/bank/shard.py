@@ -70,11 +70,11 @@ class Program:
         self.loss = self.buffer(members)
         """Mean loss of each member."""
         self.tape = Tape()
-        """From rows to losses and gradients; changes no weights."""
+        """Calls that compute losses and gradients from rows, and change no weights."""
         self.apart: dict[int, Tensor] = {}
         """Gradients stored outside Adam's flat buffer, by segment number."""
         self.update = Tape()
-        """From gradients to new weights."""
+        """Calls that update the weights from the gradients."""
         self._steps: dict[bool, Steps] = {}
 
     def run(self, rows: Tensor, losses: Tensor, update: bool, state: Sequence[Tensor]) -> None:
