@@ -103,7 +103,7 @@ def specs_of(shape: Shape, base: Run) -> list[RunSpec]:
 def forecast_of(lab: Lab, specs: Sequence[RunSpec]) -> Forecast | None:
     """The forecast, once it is known; None if it does not become known."""
     end = time.monotonic() + PATIENCE
-    while (found := lab.forecast(specs)).seconds is None and time.monotonic() < end:
+    while (found := lab.estimates.whole(specs)).seconds is None and time.monotonic() < end:
         time.sleep(0.1)
     return found if found.seconds else None
 
@@ -127,7 +127,7 @@ def rows_of(lab: Lab, shapes: Sequence[Shape], beside: bool) -> Iterator[Row]:
             other = lab.launch(pretrain.but(seed=9, optim=OptimSpec.of(epochs=200))) if warm and beside else None
             if other:
                 until(lambda other=other: lab.run(other.id).step > 0)  # type: ignore[misc]
-            found = lab.forecast(specs) if other else forecast_of(lab, specs)
+            found = lab.estimates.whole(specs) if other else forecast_of(lab, specs)
             if other:
                 lab.stop(other.id)
                 until(lambda: not lab.live())

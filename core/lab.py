@@ -23,7 +23,6 @@ from core.engine.artifacts import Artifacts
 from core.engine.estimates import Estimates
 from core.engine.executors import Executors
 from core.engine.exports import Exports
-from core.engine.forecast import Forecast
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.supplies import Supplies
 from core.engine.launcher import Launcher
@@ -41,7 +40,6 @@ from core.methods.registry import methods
 from core.networks.library.arrivals import Arrivals
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
-from core.run_spec import RunSpec
 from core.serving.predictor import Predictor
 from core.settings import Settings
 from core.store.backups import Backups
@@ -329,10 +327,6 @@ class Lab(Launcher):
             return self.artifacts.network(base.id)
         classes = read_adapter(adapter).num_classes
         return self.networks.start(base.but(num_classes=classes) if classes else base, seed=0)
-
-    def forecast(self, specs: Sequence[RunSpec]) -> Forecast:
-        """Expected time and memory of training these runs; see :class:`core.engine.estimates.Estimates`."""
-        return self.estimates.whole(specs)
 
     def devices(self) -> list[str]:
         """Devices to choose from, ``auto`` first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.engine.cluster.executor import RayExecutor
-from core.engine.jobs.executor import Executor, JobPlace, Node
+from core.engine.jobs.executor import ClusterJob, Executor, Node
 from core.engine.jobs.in_thread import ThreadExecutor
 from core.engine.jobs.supplies import Supplies
 from core.errors import SpecError
@@ -45,9 +45,9 @@ class Executors:
         """The machines of all clusters."""
         return [node for executor in self._made.values() for node in executor.nodes()]
 
-    def running(self) -> list[JobPlace]:
-        """Where each job is that is trained on a cluster."""
-        return [place for executor in self._made.values() for place in executor.running()]
+    def running(self) -> list[ClusterJob]:
+        """The jobs that are on a cluster."""
+        return [job for executor in self._made.values() for job in executor.running()]
 
     def choose(self, name: str) -> None:
         """Have the next jobs run elsewhere; those that run stay where they are.

@@ -132,7 +132,7 @@ def question(lab: Lab) -> Experiment | None:
 
 def _caption(lab: Lab, plan: Plan, planned: Planned) -> str:
     everything = planned.specs
-    forecast = lab.forecast(everything)
+    forecast = lab.estimates.whole(everything)
     redraw_when_measured(lab, forecast, everything)
     time = range_text(forecast.seconds_low, forecast.seconds_high)
     memory = bytes_text(forecast.memory)

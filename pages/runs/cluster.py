@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from core.engine.jobs.executor import JobPlace, Node
+from core.engine.jobs.executor import ClusterJob, Node
 from core.errors import LabError
 from core.lab import Lab
 from core.wording.numbers import bytes_text
@@ -46,11 +46,11 @@ def _cluster(lab: Lab) -> None:
         )
     if problem := st.session_state.get(PROBLEM) or lab.executors.current.problem():
         st.warning(literal(problem))
-    nodes, places = lab.executors.nodes(), lab.executors.running()
+    nodes, running = lab.executors.nodes(), lab.executors.running()
     if nodes:
-        st.dataframe(_table(nodes, places), hide_index=True, alt="The nodes of the cluster, and the jobs on each")
-    for place in (place for place in places if not place.node):
-        st.caption(f"{literal(_text(place))}: waiting for room in the cluster.")
+        st.dataframe(_table(nodes, running), hide_index=True, alt="The nodes of the cluster, and the jobs on each")
+    for job in (job for job in running if not job.node):
+        st.caption(f"{literal(_text(job))}: waiting for room in the cluster.")
 
 
 def _choose(lab: Lab) -> None:
@@ -61,7 +61,7 @@ def _choose(lab: Lab) -> None:
         st.session_state[PROBLEM] = str(error)
 
 
-def _table(nodes: Sequence[Node], places: Sequence[JobPlace]) -> pd.DataFrame:
+def _table(nodes: Sequence[Node], running: Sequence[ClusterJob]) -> pd.DataFrame:
     """A row per node."""
     return pd.DataFrame(
         {
@@ -69,12 +69,12 @@ def _table(nodes: Sequence[Node], places: Sequence[JobPlace]) -> pd.DataFrame:
             "CPUs": node.cpus,
             "GPUs": node.gpus,
             "Memory": bytes_text(node.memory),
-            "In training": "; ".join(_text(place) for place in places if place.node == node.id),
+            "In training": "; ".join(_text(job) for job in running if job.node == node.id),
         }
         for node in nodes
     )
 
 
-def _text(place: JobPlace) -> str:
-    count = len(place.runs)
-    return f"{place.label}, {count} {'run' if count == 1 else 'runs'}"
+def _text(job: ClusterJob) -> str:
+    count = len(job.runs)
+    return f"{job.label}, {count} {'run' if count == 1 else 'runs'}"

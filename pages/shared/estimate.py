@@ -33,7 +33,7 @@ def time_and_memory(lab: Lab, specs: Sequence[RunSpec]) -> None:
     Raises:
         LabError: a spec is not valid, or its data is missing.
     """
-    forecast = lab.forecast(specs)
+    forecast = lab.estimates.whole(specs)
     st.metric(
         "Time",
         range_text(forecast.seconds_low, forecast.seconds_high),
@@ -58,5 +58,5 @@ def _poll(lab: Lab, specs: Sequence[RunSpec], looked: list[bool]) -> None:
     looked.append(True)
     if len(looked) == 1:
         return  # the whole page is being drawn: to begin again here would lose a press on a button further down
-    if lab.forecast(specs).basis != "unknown":
+    if lab.estimates.whole(specs).basis != "unknown":
         st.rerun()

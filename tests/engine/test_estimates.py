@@ -192,7 +192,7 @@ def test_the_memory_of_a_forecast_is_the_plan_of_its_largest_bank(lab: Lab) -> N
     sizes = Sizes.of(lab.tasks.outline(DIGITS))
     turns = [[spec for spec in specs if spec.kind == method][: turn_of(4)] for method in ("full", "lora")]
     plans = [bank_memory(turn, sizes, sizes) for turn in turns]
-    assert lab.forecast(specs).memory == max(plans)
+    assert lab.estimates.whole(specs).memory == max(plans)
     assert [forecast.memory for forecast in lab.estimates.each(specs[:2])] == [
         bank_memory([spec], sizes, sizes) for spec in specs[:2]
     ]

@@ -312,7 +312,7 @@ def test_time_and_memory_are_forecast_and_runs_are_packed_one_by_one(done: Done)
     specs = [run.spec for run in done.runs]
     banks = packed(specs, done.lab.tasks, done.lab.settings)
     assert sorted(banks) == [[number] for number in range(len(specs))]
-    forecast = done.lab.forecast(specs)
+    forecast = done.lab.estimates.whole(specs)
     assert forecast.seconds is not None
     assert forecast.basis in ("measured", "rough")
     for run in done.runs:
@@ -321,7 +321,7 @@ def test_time_and_memory_are_forecast_and_runs_are_packed_one_by_one(done: Done)
         assert run.result is not None
         assert lines[0].memory > run.result.memory > 4 * run.result.parameters
     unlike = [spec.but(network=ConvolutionSpec.of(num_filters=12)) for spec in specs[:1]]
-    wait_until(lambda: done.lab.forecast(unlike).basis in ("calibrated", "rough"))
+    wait_until(lambda: done.lab.estimates.whole(unlike).basis in ("calibrated", "rough"))
 
 
 def test_what_it_cannot_learn_is_refused_in_one_sentence(done: Done) -> None:

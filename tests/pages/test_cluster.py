@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.engine.configuration import Configuration
 from core.engine.executors import EXECUTORS
-from core.engine.jobs.executor import JobPlace, Node
+from core.engine.jobs.executor import ClusterJob, Node
 from core.engine.jobs.in_thread import ThreadExecutor
 from core.errors import ExecutorError
 from core.lab import Lab, close_lab, open_lab
@@ -41,8 +41,8 @@ class Moon(ThreadExecutor):
     def nodes(self) -> list[Node]:
         return [Node("a", "crater", 4, 1, 2 * 10**9), Node("b", "sea", 2, 0, 10**9)]
 
-    def running(self) -> list[JobPlace]:
-        return [JobPlace("b", "LoRA r=4", ("r-1", "r-2")), JobPlace("", "Full", ("r-3",))]
+    def running(self) -> list[ClusterJob]:
+        return [ClusterJob("b", "LoRA r=4", ("r-1", "r-2")), ClusterJob("", "Full", ("r-3",))]
 
 
 @pytest.fixture

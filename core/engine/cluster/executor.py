@@ -12,7 +12,7 @@ from functools import cached_property
 from core.engine.cluster.connection import Connection
 from core.engine.cluster.host import versions
 from core.engine.jobs.commands import Command, Commands, Drop, Leave
-from core.engine.jobs.executor import Executor, JobPlace, Node
+from core.engine.jobs.executor import ClusterJob, Executor, Node
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Left, Message
 from core.engine.jobs.needs import Need, needs_of
@@ -33,7 +33,7 @@ class RayExecutor(Executor):
     def __init__(self, supplies: Supplies) -> None:
         super().__init__(supplies)
         self._connection = Connection(os.environ.get("RAY_ADDRESS") or None)
-        self._places: dict[int, JobPlace] = {}
+        self._jobs: dict[int, ClusterJob] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -74,9 +74,9 @@ class RayExecutor(Executor):
             for node in self._connection.nodes
         ]
 
-    def running(self) -> list[JobPlace]:
+    def running(self) -> list[ClusterJob]:
         with self._lock:
-            return list(self._places.values())
+            return list(self._jobs.values())
 
     def _size(self, device: str) -> tuple[int, int]:
         """CPUs and GPUs of a job."""
@@ -113,7 +113,7 @@ class RayExecutor(Executor):
                     case ("at", _, node):
                         is_placed = bool(node)
                         with self._lock:
-                            self._places[number] = JobPlace(node, label, runs)
+                            self._jobs[number] = ClusterJob(node, label, runs)
                         given += commands.take()
                     case ("lacks", _, need):
                         self._connection.send("give", number, _contents(needs[need]))
@@ -137,7 +137,7 @@ class RayExecutor(Executor):
         finally:
             self._connection.end(number)
             with self._lock:
-                self._places.pop(number, None)
+                self._jobs.pop(number, None)
 
 
 def _contents(need: Need) -> list[tuple[str, bytes]] | None:

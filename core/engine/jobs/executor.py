@@ -1,4 +1,4 @@
-"""An executor: a place where jobs run."""
+"""An executor: what runs jobs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Node:
 
 
 @dataclass(frozen=True)
-class JobPlace:
-    """Where a job is."""
+class ClusterJob:
+    """A job on a cluster: on which node, and what it trains."""
 
     node: str
     """Id of the node; empty while it waits for room."""
@@ -105,6 +105,6 @@ class Executor(ABC):
         """The machines of its cluster; none if jobs run on this one."""
         return []
 
-    def running(self) -> list[JobPlace]:
-        """Where each job is, if jobs run on other machines."""
+    def running(self) -> list[ClusterJob]:
+        """The jobs that are on other machines, running or waiting for room there."""
         return []
