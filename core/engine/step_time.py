@@ -33,6 +33,7 @@ from core.training.bank.choice import stepper_of
 from core.training.bank.shard import no_denormals
 from core.training.sharing import sharing
 from core.training.threads import available_cores
+from core.wording.numbers import counted
 
 Way = Literal["plain", "alone", "bank"]
 """In plain PyTorch; on this engine, one run alone; on this engine, several runs together, time per run."""
@@ -197,5 +198,5 @@ def machine_name(device: torch.device) -> str:
         lines = []
     name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
     cores = available_cores()
-    there = f"{name}, {cores} core{'' if cores == 1 else 's'}"
+    there = f"{name}, {counted(cores, 'core')}"
     return there if device.type == "cpu" else f"{device_name(device)}; {there}"

@@ -14,6 +14,7 @@ from core.tracking.registry import Target
 from core.tracking.sender import Sender
 from core.tracking.source import Source
 from core.tracking.turns import Turns
+from core.wording.numbers import counted
 
 TURN_SECONDS = 60.0
 """Maximum time to wait for another writer."""
@@ -40,7 +41,7 @@ class Delivered:
     @property
     def sentence(self) -> str:
         """What happened, for people."""
-        runs = f"{self.runs:,} run{'' if self.runs == 1 else 's'}"
+        runs = counted(self.runs, "run")
         if not self.points and not self.report and self.complete == self.runs:
             return f"Everything of {runs} was there already, and nothing was sent twice."
         there = f" Of {self.complete:,} everything was there already." if self.complete else ""

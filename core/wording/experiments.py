@@ -9,6 +9,7 @@ from core.methods.lora import LoRASpec
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.run_spec import RunSpec
+from core.wording.numbers import counted
 from core.wording.tasks import changes_of
 
 MAX_NAME = 120
@@ -44,7 +45,7 @@ def experiment_name(specs: Iterable[RunSpec]) -> str:
     alphas = _most([spec for spec in everything if spec.adapter], lambda spec: spec.adapter and spec.adapter.alpha)
     words += [f"{count} {what}" for count, what in ((rates, "rates"), (alphas, "alphas")) if count > 1]
     seeds = len({spec.seed for spec in everything})
-    words.append(f"{seeds} seed{'' if seeds == 1 else 's'}")
+    words.append(counted(seeds, "seed"))
     rest = " · ".join(["", *words])
     return _shortened(_what_is_new(everything[0]), MAX_NAME - len(rest)) + rest
 

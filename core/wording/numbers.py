@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 NOTHING = "–"
 """Shown in place of a missing value."""
@@ -48,6 +49,11 @@ def signed_text(value: float, digits: int = 2) -> str:
 def count_text(value: float | None) -> str:
     """Format a count, as in ``6,248``."""
     return number_text(value, 0)
+
+
+def counted(count: int, thing: str) -> str:
+    """Format a number of things, as in ``1 seed`` or ``1,200 runs``; ``thing`` takes an s where there are several."""
+    return f"{count_text(count)} {thing}{'' if count == 1 else 's'}"
 
 
 def bytes_text(value: float | None) -> str:
@@ -126,3 +132,11 @@ def times_text(ratio: float) -> str:
 def listed(words: list[str]) -> str:
     """Join words, as in ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Seeds in words, as in ``seeds 0 to 9``."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    whole = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+    return f"seeds {seeds[0]} to {seeds[-1]}" if whole else f"seeds {listed([str(seed) for seed in seeds])}"

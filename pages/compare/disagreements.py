@@ -13,7 +13,7 @@ from core.study.arms.differing_table import RIGHT, differing_table
 from core.study.weights.predicted import DifferingTexts, Disagreed, differing_texts, disagreed
 from core.wording.csv_file import csv_of
 from core.wording.examples import class_name
-from core.wording.numbers import count_text, percent
+from core.wording.numbers import count_text, counted, percent
 from pages.shared.literal import literal
 from pages.shared.measured import measured
 
@@ -35,10 +35,10 @@ def _images(lab: Lab, experiment: Experiment, a: Arm, b: Arm, names: Sequence[st
 
 def _only_right(found: Disagreed, right: str, wrong: str, names: Sequence[str]) -> None:
     """Draw the images that only one setting gets right, those on which most seeds agree about that first."""
-    st.markdown(f"**Only {literal(right)} is right: {count_text(found.count)} image{'' if found.count == 1 else 's'}**")
+    st.markdown(f"**Only {literal(right)} is right: {counted(found.count, 'image')}**")
     if not found.count:
         return
-    seeds = f"{found.seeds} seed{'' if found.seeds == 1 else 's'}"
+    seeds = counted(found.seeds, "seed")
     rest = f" The first {len(found.first)} are shown." if found.count > len(found.first) else ""
     st.caption(
         f"Under each image: its class, which {literal(right)} predicts; what {literal(wrong)} predicts instead; and "
@@ -62,7 +62,7 @@ def _texts(lab: Lab, experiment: Experiment, a: Arm, b: Arm, names: Sequence[str
     st.markdown(f"**{_title(found, a.label, b.label)}**")
     if not found.rows:
         return
-    seeds = f"{found.seeds} seed{'' if found.seeds == 1 else 's'}"
+    seeds = counted(found.seeds, "seed")
     rest = f" The first {count_text(TEXTS_SHOWN)} are shown; the file has all." if len(found.rows) > TEXTS_SHOWN else ""
     st.caption(
         f"With at least one of {seeds} the answers differ. In brackets and in the last two columns: number of seeds. "

@@ -7,7 +7,7 @@ import streamlit as st
 from core.lab import Lab
 from core.store.record import Experiment, Run
 from core.study.arms.settings import share_base_and_task
-from core.wording.numbers import listed
+from core.wording.numbers import counted, listed
 from pages.shared.literal import literal
 
 
@@ -19,7 +19,7 @@ def selected_runs(lab: Lab) -> Experiment | None:
         st.warning(literal(f"There is no run {listed(gone)}; it may have been deleted."), icon=":material/link_off:")
     if not share_base_and_task(runs):
         return None
-    shown = f"Showing {len(runs)} selected run{'' if len(runs) == 1 else 's'}."
+    shown = f"Showing {counted(len(runs), 'selected run')}."
     _narrowed(shown, "Choose an experiment", ":material/stacked_line_chart:", "runs")
     return Experiment("selection", "Selected runs", runs[0].created, runs[0].spec.base or "", tuple(r.id for r in runs))
 

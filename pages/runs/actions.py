@@ -11,7 +11,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.store.search import Entry
 from core.study.arms.settings import share_base_and_task
-from core.wording.numbers import count_text
+from core.wording.numbers import counted
 from pages.runs.delete import ask_to_delete
 from pages.runs.table import select
 from pages.shared.links import link
@@ -112,7 +112,7 @@ def _button(
 
 def _repeat(lab: Lab, ids: list[str]) -> None:
     new = lab.repeat(*ids)
-    st.toast(f"{count_text(len(new))} run{'s' if len(new) > 1 else ''} queued", icon=":material/schedule:")
+    st.toast(f"{counted(len(new), 'run')} queued", icon=":material/schedule:")
 
 
 def _attempt(act: Callable[..., object], *arguments: object) -> None:

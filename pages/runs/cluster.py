@@ -10,7 +10,7 @@ import streamlit as st
 from core.engine.jobs.executor import ClusterJob, Node
 from core.errors import LabError
 from core.lab import Lab
-from core.wording.numbers import bytes_text
+from core.wording.numbers import bytes_text, counted
 from pages.shared.literal import literal
 
 CHOICE = "runs-executor"
@@ -76,5 +76,4 @@ def _table(nodes: Sequence[Node], running: Sequence[ClusterJob]) -> pd.DataFrame
 
 
 def _text(job: ClusterJob) -> str:
-    count = len(job.runs)
-    return f"{job.label}, {count} {'run' if count == 1 else 'runs'}"
+    return f"{job.label}, {counted(len(job.runs), 'run')}"

@@ -9,7 +9,7 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.store.notes import DeletionEffects
 from core.store.record import Run
-from core.wording.numbers import bytes_text, count_text, listed
+from core.wording.numbers import bytes_text, count_text, counted, listed
 from pages.runs.table import select, selected
 from pages.shared.literal import literal
 from pages.shared.primary import on_primary
@@ -75,7 +75,7 @@ def _dialog(lab: Lab, ids: list[str]) -> None:
         except LabError as error:
             st.error(literal(str(error)))
             return
-        st.toast(f"{count_text(len(gone))} run{'' if len(gone) == 1 else 's'} deleted", icon=":material/delete:")
+        st.toast(f"{counted(len(gone), 'run')} deleted", icon=":material/delete:")
         _forget(ids)
 
 

@@ -16,7 +16,7 @@ from core.study.arms.trained_memory import trained_memory
 from core.study.figures.curves import NamedCurve, chart_config, live_figure_data, loss_curves
 from core.study.figures.palette import colour_of
 from core.study.stats.measures import MEMORY_NOTE
-from core.wording.numbers import NOTHING, bytes_text, count_text, forecast_text, percent, seconds_text
+from core.wording.numbers import NOTHING, bytes_text, count_text, counted, forecast_text, percent, seconds_text
 from pages.shared.exports import export_files
 from pages.shared.figure_panel import readable
 from pages.shared.literal import literal
@@ -216,8 +216,8 @@ def _history(lab: Lab, run: Run) -> None:
         st.markdown(line)
     if run.result:
         others = run.result.bank - 1
-        beside = f", together with {others} other run{'s' if others > 1 else ''}" if others else ""
-        threads = f"{run.result.threads} thread{'s' if run.result.threads > 1 else ''}"
+        beside = f", together with {counted(others, 'other run')}" if others else ""
+        threads = counted(run.result.threads, "thread")
         st.caption(f"{count_text(run.step)} steps on {run.result.device} with {threads}{beside}.")
     epochs = lab.curve(run.id).epochs
     if len(epochs):

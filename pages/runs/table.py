@@ -10,7 +10,7 @@ from core.lab import Lab
 from core.store.search import Query
 from core.study.arms.tables import entries_table
 from core.wording.csv_file import csv_of
-from core.wording.numbers import NOTHING, count_text
+from core.wording.numbers import NOTHING, count_text, counted
 
 ROWS = 50
 """Runs per page."""
@@ -61,7 +61,7 @@ def runs_table(lab: Lab, query: Query) -> None:
         page = lab.search.find(query, _page_picker(query, pages), ROWS)
         first = (page.number - 1) * ROWS
         many = f"{count_text(first + 1)} to {count_text(first + len(page.entries))} of {count_text(page.found)} runs"
-        st.caption(many if pages > 1 else f"{count_text(page.found)} run{'' if page.found == 1 else 's'}")
+        st.caption(many if pages > 1 else counted(page.found, "run"))
         st.download_button(
             "Download CSV",
             lambda: _file(lab, query),

@@ -14,7 +14,7 @@ from core.lab import Lab
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Experiment
 from core.study.arms.tables import settings_table
-from core.study.arms.tuning import seeds_text
+from core.wording.numbers import counted, seeds_text
 from core.wording.tasks import task_text
 from pages.shared.fit import fit_warning
 from pages.shared.like import fill_from
@@ -196,4 +196,4 @@ def _lines(lab: Lab, configuration: Configuration, planned: Planned) -> dict[str
 
 def _trained(optim: OptimSpec) -> str:
     """How a base is trained, as in ``10 epochs at learning rate 0.001``."""
-    return f"{optim.epochs} epoch{'' if optim.epochs == 1 else 's'} at learning rate {optim.learning_rate:g}"
+    return f"{counted(optim.epochs, 'epoch')} at learning rate {optim.learning_rate:g}"

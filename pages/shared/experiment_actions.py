@@ -16,7 +16,7 @@ from core.store.record import Experiment
 from core.study.arms.growth import RATES_OFFERED, extended
 from core.study.arms.tuning import is_tuned
 from core.wording.experiments import MAX_NAME
-from core.wording.numbers import count_text
+from core.wording.numbers import counted
 from pages.shared.configuration import save_experiment
 from pages.shared.forms import RANK_CHOICES
 from pages.shared.like import like_link
@@ -145,13 +145,13 @@ def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequ
     if not growth.runs:
         st.caption("Choose what to add.")
         return
-    bases = f", and {_counted(len(growth.bases), 'base')} before them" if growth.bases else ""
+    bases = f", and {counted(len(growth.bases), 'base')} before them" if growth.bases else ""
     added = len({spec.arm for spec in growth.runs})
     st.caption(
-        f"{_counted(len(growth.runs), 'run')}: {_counted(added, 'setting')} with "
-        f"{_counted(len({spec.seed for spec in growth.runs}), 'seed')} each{bases}."
+        f"{counted(len(growth.runs), 'run')}: {counted(added, 'setting')} with "
+        f"{counted(len({spec.seed for spec in growth.runs}), 'seed')} each{bases}."
     )
-    if st.button(on_primary(f"Train {_counted(len(growth.runs), 'run')}"), type="primary", key=f"{key}-start"):
+    if st.button(on_primary(f"Train {counted(len(growth.runs), 'run')}"), type="primary", key=f"{key}-start"):
         lab.grow(experiment, settings, seeds)
         st.rerun()
 
@@ -165,7 +165,3 @@ def run_again(experiment: Experiment, specs: list[RunSpec]) -> None:
     """
     grid = is_tuned(specs) and not any(spec.role is Role.CONTROL or spec.own_base for spec in specs)
     like_link("sweep" if grid else "finetune", experiment.id, str(specs[0].base or specs[0].network.brought))
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count_text(count)} {what}{'' if count == 1 else 's'}"

@@ -11,7 +11,7 @@ from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
-from core.wording.numbers import percent
+from core.wording.numbers import counted, percent
 from core.wording.tasks import task_text
 from pages.shared.literal import literal
 
@@ -62,7 +62,7 @@ def base_facts(run: Run) -> str:
     """Return accuracy, epochs and id of a base in one line, without its task."""
     accuracy = f"accuracy {percent(run.result.accuracy)}" if run.result else run.state
     epochs = run.spec.optim.epochs
-    return f"{accuracy} · {epochs} epoch{'' if epochs == 1 else 's'} · {run.id}"
+    return f"{accuracy} · {counted(epochs, 'epoch')} · {run.id}"
 
 
 def pick(label: str, names: Mapping[str, str], query: str, help: str | None = None, missing: str = "") -> str:

@@ -14,7 +14,7 @@ from core.engine.launcher import Planned
 from core.lab import Lab
 from core.methods.method import Role
 from core.run_spec import RunSpec
-from core.wording.numbers import bytes_text, count_text, listed, range_text, unbroken
+from core.wording.numbers import bytes_text, count_text, counted, listed, range_text, unbroken
 from pages.shared.estimate import time_and_memory
 from pages.shared.literal import literal
 
@@ -67,7 +67,7 @@ def price_table(lab: Lab, planned: Planned) -> None:
         st.metric(
             "Runs",
             f"{len(specs)}",
-            help=f"{arms} settings with {len(seeds)} seed{'' if len(seeds) == 1 else 's'} each.",
+            help=f"{arms} settings with {counted(len(seeds), 'seed')} each.",
         )
         if bases or specs[0].own_base:
             many = "One for each seed; existing" if specs[0].own_base else "Existing"

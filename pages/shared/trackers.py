@@ -13,7 +13,7 @@ from core.store.record import Experiment
 from core.study.report.html import report_file
 from core.tracking.follower import Followed
 from core.tracking.registry import TRACKERS, Target, target_of
-from core.wording.numbers import count_text
+from core.wording.numbers import counted
 from pages.shared.access import is_local
 from pages.shared.literal import literal
 from pages.shared.primary import on_primary
@@ -96,7 +96,7 @@ def following_text(followed: Followed) -> str:
     words = [f"follows all runs since {_moment(followed.since)}"]
     words.append(f"was last written at {_moment(followed.written)}" if followed.written else "has not been written yet")
     if followed.pending:
-        words.append(f"lacks parts of {count_text(followed.pending)} run{'' if followed.pending == 1 else 's'}")
+        words.append(f"lacks parts of {counted(followed.pending, 'run')}")
     return f"{', '.join(words[:-1])} and {words[-1]}."
 
 

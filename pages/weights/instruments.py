@@ -9,7 +9,7 @@ from core.study.weights.figures import accuracy_over_strength
 from core.study.weights.scores import Scores
 from core.study.weights.strength import COARSE_STEP, MAX_STRENGTH, STRENGTH_STEP, StrengthCurve, Switches
 from core.study.weights.tables import combinations_text, contributions_text, layer_text
-from core.wording.numbers import number_text, percent, points_text
+from core.wording.numbers import counted, number_text, percent, points_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
 from pages.weights.effort import choose_limit, is_quick
@@ -140,7 +140,7 @@ def _group_text(focus: Focus, name: str, parts: tuple[str, ...]) -> str:
     if name in focus.shapes:
         return layer_text(name, focus.shapes[name])
     layers = [part for part in parts if part in focus.shapes]
-    return f"{name} · {len(layers)} layer{'' if len(layers) == 1 else 's'}" if layers else name
+    return f"{name} · {counted(len(layers), 'layer')}" if layers else name
 
 
 def metrics(scores: Scores, place: int, reference: int, masked: bool) -> None:

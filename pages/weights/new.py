@@ -10,7 +10,7 @@ from core.study.weights.figures import accuracy_of_scaling, likeness_bars
 from core.study.weights.spectrum import ENERGY
 from core.study.weights.subspace import INTRUDER_THRESHOLD, INTRUDER_TOP
 from core.study.weights.tables import amplification_text
-from core.wording.numbers import listed, number_text, percent
+from core.wording.numbers import counted, listed, number_text, percent
 from pages.shared.figure_panel import show
 from pages.weights.effort import choose_limit
 from pages.weights.focus import Focus, same_seed
@@ -41,15 +41,14 @@ def amplification_section(focus: Focus) -> None:
         hide_index=True,
         alt=f"Amplification of ΔW of {focus.layer} for each setting",
     )
-    counted = "1 direction" if rank == 1 else f"{rank} directions"
     why = (
         f"the rank of {focus.arm.label} in this layer"
         if focus.arm.adapter and focus.arm.adapter.layer.is_low_rank
         else f"enough for {percent(100 * ENERGY, 0)} of the energy of {focus.arm.label}"
     )
     st.caption(
-        f"{focus.layer}, seed {focus.seed}, {counted}, {why}; fewer for a setting of lower rank. Frobenius norms. Hu "
-        "et al., arXiv 2106.09685, section 7.3 and table 7."
+        f"{focus.layer}, seed {focus.seed}, {counted(rank, 'direction')}, {why}; fewer for a setting of lower rank. "
+        "Frobenius norms. Hu et al., arXiv 2106.09685, section 7.3 and table 7."
     )
 
 

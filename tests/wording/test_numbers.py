@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from core.wording.numbers import bytes_text, count_text, percent, points_text, seconds_text
+from core.wording.numbers import bytes_text, count_text, counted, percent, points_text, seconds_text, seeds_text
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,13 @@ from core.wording.numbers import bytes_text, count_text, percent, points_text, s
         (points_text(0.5), "+0.50 points"),
         (points_text(-0.001), "0.00 points"),
         (count_text(6248), "6,248"),
+        (counted(1, "other run"), "1 other run"),
+        (counted(0, "run"), "0 runs"),
+        (counted(1200, "run"), "1,200 runs"),
+        (seeds_text([4]), "seed 4"),
+        (seeds_text([0, 1]), "seeds 0 and 1"),
+        (seeds_text([0, 1, 2]), "seeds 0 to 2"),
+        (seeds_text([0, 1, 3]), "seeds 0, 1 and 3"),
         (bytes_text(24_900), "24.9 kB"),
         (bytes_text(999), "999 B"),
         (bytes_text(999_960), "1.0 MB"),

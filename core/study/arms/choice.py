@@ -19,7 +19,7 @@ from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, TuningGroup, arm_order, arms_of, labels_of, tuning_group
-from core.wording.numbers import listed
+from core.wording.numbers import seeds_text
 
 SETTLED_DIGITS = 9
 """Decimals of a mean that count: what rounding alone tells apart is a tie."""
@@ -202,7 +202,7 @@ def dropped_sentences(runs: Iterable[Run]) -> list[str]:
     everything = list(runs)
     labels = labels_of(run.spec for run in everything)
     named = [
-        "; ".join(f"{labels[setting.key]} ({_seeds_text(setting.failed)})" for setting in choice.dropped)
+        "; ".join(f"{labels[setting.key]} ({seeds_text(setting.failed)})" for setting in choice.dropped)
         for choice in choices_of(everything)
     ]
     return [f"Left out of the choice because a seed failed: {names}." for names in named if names]
@@ -215,10 +215,6 @@ def no_choice_sentence(runs: Iterable[Run]) -> str:
         return ""
     failed = any(setting.finished for choice in choices for setting in choice.settings)
     return f"No setting has finished{' without a failed seed' if failed else ''}, so there is no verdict."
-
-
-def _seeds_text(seeds: Sequence[int]) -> str:
-    return f"seed{'' if len(seeds) == 1 else 's'} {listed([str(seed) for seed in seeds])}"
 
 
 def _by_group(settings: Iterable[Setting]) -> list[list[Setting]]:

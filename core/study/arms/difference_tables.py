@@ -15,7 +15,7 @@ from core.study.stats.claims import Difference, Level, Pair, differences_of
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import MEASURES, MeasureName, digits_of, ends_text, spread_text
 from core.study.stats.words import p_text
-from core.wording.numbers import NOTHING, count_text, signed_text
+from core.wording.numbers import NOTHING, count_text, counted, signed_text
 
 
 def finding_text(difference: Difference) -> str:
@@ -27,7 +27,7 @@ def finding_text(difference: Difference) -> str:
     if difference.level is Level.LEANING:
         text = f"Leaning: {side}"
     elif difference.holds_zero:
-        text = f"No difference shown with {seeds} seed{'' if seeds == 1 else 's'}"
+        text = f"No difference shown with {counted(seeds, 'seed')}"
     else:
         text = f"Seen: {side}, not yet a claim"
     need = max(difference.seeds_needed or 0, difference.least_seeds if seeds < difference.least_seeds else 0)

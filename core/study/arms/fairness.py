@@ -9,7 +9,7 @@ from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import TuningGroup, arm_order, arms_of, tuning_group
 from core.study.stats.intervals import MIN_SEEDS
-from core.wording.numbers import listed
+from core.wording.numbers import counted, listed
 
 
 def comparable(runs: Iterable[Run]) -> list[str]:
@@ -59,8 +59,8 @@ def comparable(runs: Iterable[Run]) -> list[str]:
             f"Fewer than {MIN_SEEDS} seeds in {listed(few)}: their intervals are too wide to be useful; run more.",
         ),
         (bool(stopped), f"A run of {listed(stopped)} was stopped early, so it takes no part in the verdict."),
-        (failed > 0, f"{_counted(failed, 'run')} failed: the means are only of those that did not."),
-        (pending > 0, f"{_counted(pending, 'run')} still to finish: the numbers will change."),
+        (failed > 0, f"{counted(failed, 'run')} failed: the means are only of those that did not."),
+        (pending > 0, f"{counted(pending, 'run')} still to finish: the numbers will change."),
         (len(devices) > 1, f"These runs trained on {listed(devices)}: their times do not compare."),
     ]
     return [sentence for applies, sentence in checks if applies]
@@ -91,7 +91,3 @@ def _settings_tried(specs: Iterable[RunSpec]) -> dict[int, list[str]]:
         if labels[group] not in named:
             named.append(labels[group])
     return tried
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

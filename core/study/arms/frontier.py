@@ -23,7 +23,7 @@ from core.study.arms.choice import Choice, Setting, choices_of, is_adapter, is_f
 from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
 from core.study.stats.measures import MEASURES, digits_of, ends_text
 from core.study.stats.words import span_text
-from core.wording.numbers import NOTHING, listed, number_text, signed_text
+from core.wording.numbers import NOTHING, counted, listed, number_text, signed_text
 
 FRONTIER_NOTE = (
     "Accuracies are those of the validation parts after each epoch. Each interval stands alone: it is not corrected "
@@ -204,7 +204,7 @@ def frontier_sentence(lora: Frontier, full: Frontier) -> str:
         return f"{start}{name} and {other} share no accuracy on the target at which forgetting can be compared."
     seeds = len(found[0].values)
     if seeds < MIN_SEEDS:
-        many = f"{seeds} seed{'' if seeds == 1 else 's'}"
+        many = counted(seeds, "seed")
         few = f"{many} {'is' if seeds == 1 else 'are'} too few to compare {name if not start else 'it'} with {other}"
         return f"{start}{few} at equal accuracy on the target."
     seen, either = [], []

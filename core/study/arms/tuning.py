@@ -15,7 +15,7 @@ from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, TuningGroup, tuning_group
 from core.study.arms.choice import choices_of, chosen_arms
-from core.wording.numbers import listed
+from core.wording.numbers import listed, seeds_text
 
 
 def is_tuned(specs: Iterable[RunSpec]) -> bool:
@@ -124,11 +124,3 @@ def end_sentence(rate: float, tried: Collection[float], name: str) -> str:
 def ratio_text(ratio: float) -> str:
     """A ratio to two digits, as in ``5`` or ``0.32``."""
     return f"{float(f'{ratio:.2g}'):g}"
-
-
-def seeds_text(seeds: Sequence[int]) -> str:
-    """Seeds in words, as in ``seeds 0 to 9``."""
-    if len(seeds) == 1:
-        return f"seed {seeds[0]}"
-    whole = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
-    return f"seeds {seeds[0]} to {seeds[-1]}" if whole else f"seeds {listed([str(seed) for seed in seeds])}"

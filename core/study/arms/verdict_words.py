@@ -15,7 +15,7 @@ from core.study.stats.measures import digits_of
 from core.study.stats.outliers import outlying
 from core.study.stats.words import off_text, p_words, span_text
 from core.wording.examples import examples_text, noun
-from core.wording.numbers import bytes_text, count_text, listed, number_text, points_text, times_text
+from core.wording.numbers import bytes_text, count_text, counted, listed, number_text, points_text, times_text
 
 MEANINGS = {
     Level.SHOWN: "Two tests agree, one of which makes no assumption about the distribution.",
@@ -146,12 +146,12 @@ def _agree(difference: Difference) -> bool:
 def _more(verdict: Verdict) -> str:
     if not (more := verdict.seeds_to_add):
         return ""
-    word = "seed" if more == 1 else "seeds"
+    seeds = counted(more, "more seed")
     if verdict.level is Level.LEANING:
-        return f"About {count_text(more)} more {word} would settle it."
+        return f"About {seeds} would settle it."
     if verdict.told is None or verdict.told.difference.seeds_needed is None:
         return ""
-    return f"A difference of this size would take about {count_text(more)} more {word} to show."
+    return f"A difference of this size would take about {seeds} to show."
 
 
 def outlier_sentences(arm: Arm) -> list[str]:
@@ -184,7 +184,7 @@ def costs(verdict: Verdict) -> str:
 
 def _observed(difference: Difference) -> str:
     interval = difference.interval
-    seeds = f"{len(difference.seeds)} seed" + ("" if len(difference.seeds) == 1 else "s")
+    seeds = counted(len(difference.seeds), "seed")
     words = [f"observed {points_text(interval.mean, digits_of(interval))}"]
     if math.isfinite(interval.half_width):
         words.append(span_text(interval))

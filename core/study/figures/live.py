@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from core.store.record import Curve
 from core.study.figures.style import layout_of, plain
 from core.study.figures.thinning import smooth, thin
+from core.wording.numbers import counted
 
 Values = NDArray[np.floating]
 
@@ -99,7 +100,7 @@ def _figure(
 
 def _trace(arm: LiveArm, x: Values, y: Values, bold: bool, number: str, max_points: int) -> dict[str, Any]:
     shown = thin(y, max_points)
-    seeds = f"{len(arm.curves)} seed{'' if len(arm.curves) == 1 else 's'}"
+    seeds = counted(len(arm.curves), "seed")
     return {
         "type": "scatter",
         # An accuracy that was measured once is a point, which a line does not show.

@@ -23,7 +23,7 @@ from core.study.figures.palette import NEUTRAL, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
 from core.study.stats.intervals import Interval
 from core.study.stats.measures import MEASURES, spread_text, value_text
-from core.wording.numbers import bytes_text
+from core.wording.numbers import bytes_text, counted
 
 Cost = Literal["seconds", "trainable_parameters", "storage"]
 
@@ -178,7 +178,7 @@ def accuracy_against(
         "seconds": ("Accuracy against training time", "Training time per run (s), log scale"),
         "trainable_parameters": ("Accuracy against trainable parameters", "Trainable parameters, log scale"),
         "storage": (
-            f"Accuracy against storage for {customers:,} customer{'' if customers == 1 else 's'}",
+            f"Accuracy against storage for {counted(customers, 'customer')}",
             "Bytes to store, log scale",
         ),
     }

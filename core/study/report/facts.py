@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 
 from core.run_spec import OptimSpec
 from core.study.arms.balance import share_sentence
-from core.study.arms.tuning import seeds_text
 from core.study.report.evidence import Evidence
 from core.wording.examples import examples_text
-from core.wording.numbers import count_text, listed, percent, seconds_text
+from core.wording.numbers import count_text, counted, listed, percent, seconds_text, seeds_text
 from core.wording.tasks import task_text
 
 
@@ -108,7 +107,7 @@ def _bases(evidence: Evidence) -> Iterator[tuple[str, str]]:
         return
     first = evidence.bases[0]
     optim = first.spec.optim
-    passes = f"{optim.epochs} epoch{'' if optim.epochs == 1 else 's'}"
+    passes = counted(optim.epochs, "epoch")
     how = f"{task_text(first.spec.task)}, {passes}, learning rate {optim.learning_rate:g}"
     reached = [percent(base.result.accuracy) for base in evidence.bases if base.result]
     if len(evidence.bases) == 1:

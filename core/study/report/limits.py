@@ -12,7 +12,7 @@ from core.study.arms.tuning import end_sentences
 from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Level
 from core.wording.examples import noun
-from core.wording.numbers import count_text, listed
+from core.wording.numbers import count_text, counted, listed
 
 
 def limits_of(evidence: Evidence) -> list[str]:
@@ -38,7 +38,7 @@ def limits_of(evidence: Evidence) -> list[str]:
     sentences = [
         _network(network),
         bases,
-        f"The intervals are over {seeds} seed{'' if seeds == 1 else 's'}, that is over {_drawn(specs[0])}; the test "
+        f"The intervals are over {counted(seeds, 'seed')}, that is over {_drawn(specs[0])}; the test "
         f"{nouns} are the same for all, and other {nouns} would move all settings.",
         f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}. What learns "
         "more slowly may catch up in a longer training.",
