@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -145,8 +148,8 @@ def _notes(lab: Lab, entry: Entry) -> None:
             wrap=True,
             key=tags,
             format_func=literal,
-            on_change=_save_tags,
-            args=(lab, run.id, tags),
+            on_change=_save,
+            args=(lab.notes.set_tags, run.id, tags),
             help="Press a tag to remove it.",
         )
     st.selectbox(
@@ -165,23 +168,16 @@ def _notes(lab: Lab, entry: Entry) -> None:
         max_chars=MAX_NOTE,
         height=110,
         placeholder="What did you try, and what did you find?",
-        on_change=_save_note,
-        args=(lab, run.id, note),
+        on_change=_save,
+        args=(lab.notes.set_note, run.id, note),
     )
     if problem:
         st.error(literal(problem))
 
 
-def _save_note(lab: Lab, id: str, key: str) -> None:
+def _save(write: Callable[[str, Any], None], id: str, key: str) -> None:
     try:
-        lab.notes.set_note(id, st.session_state[key])
-    except (NoteError, UnknownRunError) as error:
-        st.session_state[PROBLEM] = key, str(error)
-
-
-def _save_tags(lab: Lab, id: str, key: str) -> None:
-    try:
-        lab.notes.set_tags(id, st.session_state[key])
+        write(id, st.session_state[key])
     except (NoteError, UnknownRunError) as error:
         st.session_state[PROBLEM] = key, str(error)
 

@@ -207,18 +207,17 @@ class Inventory:
     total: int
 
 
-def inventory(rank: int, alpha: float, spec: PerceptronSpec | None = None) -> Inventory:
+def inventory(rank: int, alpha: float) -> Inventory:
     """Describe the network that :func:`listing` builds.
 
     Args:
         rank: of the adapters on all three layers.
         alpha: strength of the adapters.
-        spec: sizes of the network; the default network if None.
 
     Raises:
         LoRAError: the rank exceeds the maximum of a layer, or alpha is out of range.
     """
-    network = (spec or PerceptronSpec()).build()
+    network = PerceptronSpec().build()
     put_adapters(network, rank, alpha)
     rows = [
         {
