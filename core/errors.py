@@ -109,7 +109,7 @@ class ServingBusyError(LabError, RuntimeError):
         super().__init__("Too many rows are waiting to be answered: send this request again in a second.")
 
 
-class ParcelError(LabError, ValueError):
+class JobFileError(LabError, ValueError):
     """A file of jobs or results is damaged or of other runs, or cannot be made."""
 
 

@@ -23,11 +23,11 @@ from core.engine.artifacts import Artifacts
 from core.engine.estimates import Estimates
 from core.engine.executors import Executors
 from core.engine.exports import Exports
+from core.engine.job_files import JobFiles
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.supplies import Supplies
 from core.engine.launcher import Launcher
 from core.engine.origin import Origins
-from core.engine.parcels import Parcels
 from core.engine.processes import Process, living
 from core.engine.recipe import Recipe, weights_digest
 from core.engine.step_timer import StepTimer
@@ -61,7 +61,7 @@ class Lab(Launcher):
 
     Methods launch (:class:`core.engine.launcher.Launcher`), follow and control runs. Everything else is a part with
     methods of its own: :attr:`search`, :attr:`notes`, :attr:`artifacts` (files of runs),
-    :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter), :attr:`parcels`
+    :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter), :attr:`job_files`
     (runs that are trained elsewhere), :attr:`executors` (where runs train), :attr:`usage` (disk space),
     :attr:`estimates` (time and memory), :attr:`timer` (time of a step), :attr:`predictor` (answers with adapters),
     :attr:`tracking` (what is sent to TensorBoard and MLflow), :attr:`catalog` (datasets), :attr:`tasks`,
@@ -99,7 +99,7 @@ class Lab(Launcher):
         self._unlisted: list[str] = []
         supplies = Supplies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
         self.executors = Executors(settings.executor, supplies)
-        self.parcels = Parcels(settings, self.store, self.tasks, supplies, self._copies, self.owner)
+        self.job_files = JobFiles(settings, self.store, self.tasks, supplies, self._copies, self.owner)
         self.workers = Workers(settings, self.store, self._copies, self.tasks, self.executors, self.owner, self._trim)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 

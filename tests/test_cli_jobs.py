@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
-from core.engine.jobs.parcel import JOBS
+from core.engine.jobs.job_file import JOBS
 from core.engine.jobs.result_file import RESULTS
 from core.engine.recipe import weights_digest
 from core.lab import Lab

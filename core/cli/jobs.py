@@ -13,11 +13,11 @@ from tqdm import tqdm
 from core.cli.options import add_home
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.job import Job
+from core.engine.jobs.job_file import unpacked
 from core.engine.jobs.messages import Began, Message, Reported
-from core.engine.jobs.parcel import unpacked
 from core.engine.jobs.result_file import entries_of, results_of
 from core.engine.jobs.run_job import run_job
-from core.errors import LabError, ParcelError
+from core.errors import JobFileError, LabError
 from core.files import written_atomically
 from core.lab import Lab
 from core.settings import Settings
@@ -59,11 +59,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def send(options: argparse.Namespace) -> int:
     """Write files of jobs, and print their names."""
     if not 1 <= options.split <= 1000:
-        raise ParcelError(f"--split takes 1 to 1,000 files, not {options.split}.")
+        raise JobFileError(f"--split takes 1 to 1,000 files, not {options.split}.")
     lab = Lab(Settings.from_environment(options.home))
     try:
         experiment = lab.experiment(options.experiment)
-        files = lab.parcels.send(experiment, options.split)
+        files = lab.job_files.send(experiment, options.split)
         for number, entries in enumerate(files, start=1):
             path = options.out / f"{experiment.id}-{number}-of-{len(files)}.jobs.zip"
             _write(path, entries)
@@ -91,7 +91,7 @@ def collect(options: argparse.Namespace) -> int:
     """Put results into the home folder, and print what became of each run. Returns: 0, or 1 if one has no result."""
     lab = Lab(Settings.from_environment(options.home))
     try:
-        runs = [run for path in options.files for run in lab.parcels.collect(_read(path))]
+        runs = [run for path in options.files for run in lab.job_files.collect(_read(path))]
     finally:
         lab.close()
     for run in runs:
@@ -116,7 +116,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ParcelError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise JobFileError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _write(path: Path, entries: Iterable[tuple[str, bytes]]) -> None:
@@ -126,4 +126,4 @@ def _write(path: Path, entries: Iterable[tuple[str, bytes]]) -> None:
     except LabError:
         raise
     except OSError as error:
-        raise ParcelError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise JobFileError(f"{path} cannot be written: {error.strerror or error}.") from error

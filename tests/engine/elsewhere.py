@@ -23,8 +23,8 @@ from typing import Any, BinaryIO
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.executor import Executor
 from core.engine.jobs.job import Job
+from core.engine.jobs.job_file import packed, unpacked
 from core.engine.jobs.messages import Message
-from core.engine.jobs.parcel import packed, unpacked
 from core.engine.jobs.run_job import run_job
 from core.engine.jobs.supplies import Supplies
 from core.errors import ExecutorError
@@ -36,7 +36,7 @@ ALIVE_SECONDS = 0.05
 """Interval at which the process says that the job goes on."""
 
 
-def parcel(job: Job, supplies: Supplies) -> bytes:
+def file_of(job: Job, supplies: Supplies) -> bytes:
     """A job with everything that it refers to."""
     file = io.BytesIO()
     write_zip(file, packed([job], supplies))
@@ -68,7 +68,7 @@ class ElsewhereExecutor(Executor):
         listener = threading.Thread(target=self._listen, args=(process, commands, heard), daemon=True)
         listener.start()
         try:
-            send(process.stdin, parcel(job, self.supplies))
+            send(process.stdin, file_of(job, self.supplies))
             while (message := heard.get()) is not None:
                 yield message
             if process.wait():

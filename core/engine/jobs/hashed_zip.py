@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from core.errors import ParcelError
+from core.errors import JobFileError
 from core.zip_file import UntrustedZip, ZipLimits
 
 LIMITS = ZipLimits(entries=4096, unpacked=2**34)
@@ -44,29 +44,29 @@ class HashedZip:
             maker: the command that writes such files.
 
         Raises:
-            ParcelError: it is no such file, damaged, or of another version.
+            JobFileError: it is no such file, damaged, or of another version.
         """
-        self._archive = UntrustedZip(content, LIMITS, f"The {what}", ParcelError)
+        self._archive = UntrustedZip(content, LIMITS, f"The {what}", JobFileError)
         self._what = what
         self._infos = {info.filename: info for info in self._archive.entries}
         if name not in self._infos:
-            raise ParcelError(f"This is no {what}: `python -m core {maker}` writes them.")
+            raise JobFileError(f"This is no {what}: `python -m core {maker}` writes them.")
         try:
             self.index: dict[str, Any] = json.loads(self._archive.read(self._infos.pop(name)))
             found = self.index["format"]
         except (ValueError, LookupError, TypeError) as error:
             raise self.damaged() from error
         if found != form:
-            raise ParcelError(f"This {what} has the format {found!r:.80}, not {form!r}.")
+            raise JobFileError(f"This {what} has the format {found!r:.80}, not {form!r}.")
 
     def entries(self) -> Iterator[tuple[str, bytes]]:
-        """Names and contents of the other entries. Raises: ParcelError: one is not what was written."""
+        """Names and contents of the other entries. Raises: JobFileError: one is not what was written."""
         for name, info in self._infos.items():
             content = self._archive.read(info)
             if hashlib.sha256(content).hexdigest() != self.index.get("sha256", {}).get(name):
-                raise ParcelError(f"This {self._what} is damaged: {name} is not what was written.")
+                raise JobFileError(f"This {self._what} is damaged: {name} is not what was written.")
             yield name, content
 
-    def damaged(self) -> ParcelError:
+    def damaged(self) -> JobFileError:
         """The error for an index that does not say what it should."""
-        return ParcelError(f"This {self._what} is damaged, or of another version of LoRA Lab.")
+        return JobFileError(f"This {self._what} is damaged, or of another version of LoRA Lab.")

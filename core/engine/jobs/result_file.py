@@ -14,7 +14,7 @@ from core.engine.jobs.fault import Fault
 from core.engine.jobs.hashed_zip import HashedZip, indexed
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Began, Ended, Failed, Message, Noted, OutOfMemory, Reported
-from core.errors import ParcelError
+from core.errors import JobFileError
 from core.run_spec import RunSpec
 from core.store.record import Result
 from core.tensor_file import read_tensors, tensors_bytes
@@ -116,14 +116,14 @@ def read_results(content: bytes) -> list[RunResult]:
     """Read a file of results.
 
     Raises:
-        ParcelError: it is no such file, damaged, or of another version.
+        JobFileError: it is no such file, damaged, or of another version.
     """
     archive = HashedZip(content, RESULTS, FORMAT, "file of results", "job")
     data = dict(archive.entries())
     try:
         return [_read(one, data) for one in archive.index["runs"]]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        if isinstance(error, ParcelError):
+        if isinstance(error, JobFileError):
             raise
         raise archive.damaged() from error
 
@@ -135,7 +135,7 @@ def _read(values: dict[str, Any], data: dict[str, bytes]) -> RunResult:
         found.messages.append(Began(**began))
     found.messages += [Noted(0, str(text)) for text in values["notes"]]
     if f"{run}/curve" in data:
-        tensors, _ = read_tensors(data[f"{run}/curve"], "The curve of a run", ParcelError)
+        tensors, _ = read_tensors(data[f"{run}/curve"], "The curve of a run", JobFileError)
         losses, seconds = tensors["losses"].numpy(), tensors["seconds"].numpy()
         found.messages.append(Reported(0, StepLoss(int(values["first_step"]), losses, seconds)))
     found.messages += [Reported(0, EpochEnd(**epoch)) for epoch in values["epochs"]]

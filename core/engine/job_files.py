@@ -9,8 +9,8 @@ from pathlib import Path
 from core.data.tasks import Tasks
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.job import Job, Member
+from core.engine.jobs.job_file import packed as packed_jobs
 from core.engine.jobs.messages import Ended
-from core.engine.jobs.parcel import packed as packed_jobs
 from core.engine.jobs.predictions import PREDICTIONS
 from core.engine.jobs.result_file import RunResult, read_results
 from core.engine.jobs.run_files import ADAPTER, NETWORK
@@ -18,7 +18,7 @@ from core.engine.jobs.supplies import Supplies
 from core.engine.packing import packed
 from core.engine.recorder import Recorder
 from core.engine.writes import Writes
-from core.errors import CheckpointError, ParcelError, UnknownRunError
+from core.errors import CheckpointError, JobFileError, UnknownRunError
 from core.settings import Settings
 from core.store.checkpoints import read_checkpoint, step_of
 from core.store.copies import Copies
@@ -32,7 +32,7 @@ FILES = (NETWORK, ADAPTER, PREDICTIONS)
 """Files that a run may bring."""
 
 
-class Parcels:
+class JobFiles:
     """Sends runs out, and collects them."""
 
     def __init__(
@@ -61,18 +61,18 @@ class Parcels:
             count: maximum number of files.
 
         Returns:
-            The entries of each file; see :func:`core.engine.jobs.parcel.packed`.
+            The entries of each file; see :func:`core.engine.jobs.job_file.packed`.
 
         Raises:
-            ParcelError: no run of it waits, its base has not been trained yet, or a checkpoint cannot be used.
+            JobFileError: no run of it waits, its base has not been trained yet, or a checkpoint cannot be used.
         """
         runs = [run for run in self._store.runs_of(experiment.runs) if run.state in ("queued", "interrupted")]
         if not runs:
-            raise ParcelError(f"No run of {experiment.name} waits to be trained.")
+            raise JobFileError(f"No run of {experiment.name} waits to be trained.")
         bases = {run.spec.base for run in runs if run.spec.base}
         for base in self._store.runs_of(sorted(bases)):
             if base.result is None:
-                raise ParcelError(f"The base {base.id} has not been trained yet: train it first.")
+                raise JobFileError(f"The base {base.id} has not been trained yet: train it first.")
         starts = {run.id: self._start(run) for run in runs}
         # Only now do runs know the step of their checkpoint, at which those of one job must be equal.
         self._store.requeue([run.id for run in runs if run.state == "interrupted"], self._owner)
@@ -95,12 +95,12 @@ class Parcels:
         return jobs
 
     def _start(self, run: Run) -> bytes | None:
-        """A run's checkpoint, if it has one. Raises: ParcelError: it cannot be used."""
+        """A run's checkpoint, if it has one. Raises: JobFileError: it cannot be used."""
         known = self._store.checkpoint(run.id)
         try:
             return read_checkpoint(self._folder(run.id), *known) if known else None
         except CheckpointError as error:
-            raise ParcelError(f"Run {run.id}: {error} Resume it here, where it trains from its first step.") from error
+            raise JobFileError(f"Run {run.id}: {error} Resume it here, where it trains from its first step.") from error
 
     def collect(self, content: bytes) -> list[Run]:
         """Put the results of a file into the home folder.
@@ -114,7 +114,7 @@ class Parcels:
             The runs of the file, as they are now.
 
         Raises:
-            ParcelError: the file is damaged, or is of other runs than those of this home folder; nothing was changed.
+            JobFileError: the file is damaged, or is of other runs than those of this home folder; nothing was changed.
             sqlite3.Error: the store cannot be written.
         """
         results = read_results(content)
@@ -128,16 +128,16 @@ class Parcels:
         try:
             run = self._store.run(one.run)
         except UnknownRunError as error:
-            raise ParcelError(f"The run {one.run!r:.80} is not in this home folder.") from error
+            raise JobFileError(f"The run {one.run!r:.80} is not in this home folder.") from error
         base = self._store.files(run.spec.base).get(NETWORK) if run.spec.base else None
         if run.spec != one.spec or base != one.base:
-            raise ParcelError(f"This file is of another run {run.id}: its settings or its base differ.")
+            raise JobFileError(f"This file is of another run {run.id}: its settings or its base differ.")
         first = one.first_step
         kept = self._store.checkpoint(run.id)
         if run.state == "interrupted" and first is not None and first - 1 != (step_of(kept[0]) if kept else 0):
-            raise ParcelError(f"Run {run.id} was trained on here after it had been sent out: resume it here.")
+            raise JobFileError(f"Run {run.id} was trained on here after it had been sent out: resume it here.")
         if any(name not in FILES for end in one.messages if isinstance(end, Ended) for name in end.files):
-            raise ParcelError(f"This file brings files for run {run.id} that runs do not have.")
+            raise JobFileError(f"This file brings files for run {run.id} that runs do not have.")
 
     def _record(self, one: RunResult) -> None:
         """Record a run, unless it has a result or is trained somewhere."""
