@@ -26,6 +26,7 @@ RATES = (0.001, 0.00316)
 SETTINGS = [(short(rate=rate), FullSpec()) for rate in RATES] + [
     (short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 4) for rate in RATES
 ]
+SETTINGS.append((short(rate=RATES[0]), LoRASpec.of(rank=4, target_modules=("layers.0",))))
 SPREAD = (0.3, -0.2, 0.1, -0.4, 0.2, 0.0, -0.1, 0.4)
 
 
@@ -100,4 +101,4 @@ def check(lab: Lab, experiment: Experiment) -> None:
     for page in ("compare", "report"):
         table = next(frame.value for frame in drawn[page].dataframe if "Finding" in frame.value)
         rows = dict(zip(table["Setting"], table["p"], strict=True))
-        assert rows[found.told.arm.spec.label] == p_text(told.p), page
+        assert rows[found.told.arm.name] == p_text(told.p), page

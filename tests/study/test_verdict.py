@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from core.errors import SpecError
+from core.methods.lora import LoRASpec
 from core.study.arms.arm import arms_of
 from core.study.arms.storage import bytes_for_customers
 from core.study.arms.verdict import MarginSpec, Rule, Verdict, verdict
@@ -117,6 +118,37 @@ def test_the_setting_that_is_told_of_is_the_best_on_validation_and_the_test_part
     found = verdict(runs, 0.05)
     assert (found.rule, found.told.arm.adapter.rank) == (Rule.LOWER, 4)
     assert "the best adapter setting, LoRA r=4, is 4.00 points less accurate" in headline(found)
+
+
+ON_LAYERS = {
+    ("all-linear",): "all-linear",
+    ("attention",): "attention",
+    ("query", "value"): "query and value",
+    tuple(f"layer.{block}.query" for block in range(6)): "layer.0.query, layer.1.query, layer.2.query and 3 more",
+}
+
+
+@pytest.mark.parametrize("layers", ON_LAYERS)
+def test_where_settings_differ_in_their_layers_the_sentences_name_those_of_the_one_that_is_told_of(layers):
+    def tried(targets, accuracy, **settings):
+        method = LoRASpec.of(target_modules=targets, **settings)
+        return make_arm_runs("lora", list(accuracy + SPREAD), spec={"method": method}, validation_accuracy=accuracy)
+
+    others = [tried(targets, 60.0) for targets in ON_LAYERS if targets != layers]
+    runs = [*make_arm_runs("full", full(10)), *tried(layers, 99.0), *(run for own in others for run in own)]
+    found = verdict(runs)
+    name = f"LoRA r=4 on {ON_LAYERS[layers]}"
+    assert headline(found).startswith(f"Use {name} at 0.005: it is ")
+    assert costs(found).startswith(f"{name} trains ")
+    assert found.told.arm.label == f"LoRA r=4, layers {' '.join(layers)}"
+    also = verdict([*runs, *tried(layers, 60.0, alpha=16)])
+    assert headline(also).startswith(f"Use LoRA r=4 (alpha 8) on {ON_LAYERS[layers]} at 0.005: it is ")
+
+
+def test_layers_that_all_settings_share_are_not_named():
+    spec = {"method": LoRASpec.of(target_modules=("attention",))}
+    runs = make_arm_runs("full", full(10)) + make_arm_runs("lora", below(0, 10), spec=spec)
+    assert headline(verdict(runs)).startswith("Use LoRA r=4: it is ")
 
 
 def test_the_adapter_that_is_offered_is_the_verdicts_and_validation_picks_the_run():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.data.task_spec import TaskSpec
@@ -15,6 +15,10 @@ from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.stats.intervals import Interval, t_interval
 from core.study.stats.measures import MEASURES, MeasureName
+from core.wording.numbers import listed
+
+MAX_LAYERS = 4
+"""Maximum number of targets that the name of an arm lists; of more it lists the first, and counts the others."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,21 @@ class Arm:
     key: str
     """:attr:`core.run_spec.RunSpec.arm` of every run."""
     label: str
+    """Its name in tables and figures, from :func:`labels_of`."""
     runs: tuple[Run, ...]
+    differing: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """The settings that tell it from arms with the same short name, from :func:`differing_of`."""
+
+    @property
+    def name(self) -> str:
+        """Its name in a sentence, as in ``LoRA r=1 on attention``: of the label's settings those of its method."""
+        own = {_setting_name(field) for field in type(self.spec.method).model_fields} - {"kind", LAYERS}
+        others = {name: text for name, text in self.differing.items() if name in own}
+        words = f" ({_joined(others)})" if others else ""
+        layers = self.differing.get(LAYERS, "").split()
+        if len(layers) > MAX_LAYERS:
+            layers = [*layers[: MAX_LAYERS - 1], f"{len(layers) - MAX_LAYERS + 1} more"]
+        return f"{self.spec.label}{words}{f' on {listed(layers)}' if layers else ''}"
 
     @property
     def tuning_group(self) -> TuningGroup:
@@ -114,7 +132,7 @@ def arms_of(runs: Iterable[Run], only_finished: bool = False) -> list[Arm]:
         only_finished: whether stopped runs are left out.
     """
     everything = list(runs)
-    labels = labels_of(run.spec for run in everything)
+    differing = differing_of(run.spec for run in everything)
     by_arm: dict[str, dict[int, Run]] = {}
     for run in sorted(everything, key=lambda run: (run.state == "finished", run.created, run.id)):
         if run.result is not None and (run.state == "finished" or not only_finished):
@@ -122,21 +140,40 @@ def arms_of(runs: Iterable[Run], only_finished: bool = False) -> list[Arm]:
     arms = []
     for key, by_seed in by_arm.items():
         members = tuple(by_seed[seed] for seed in sorted(by_seed))
-        arms.append(Arm(key, labels[key], members))
+        arms.append(Arm(key, _label(members[0].spec, differing[key]), members, differing[key]))
     return sorted(arms, key=lambda arm: arm_order(arm.spec))
 
 
 def labels_of(specs: Iterable[RunSpec]) -> dict[str, str]:
     """A name for each arm, by its key; arms that would share a name also get the settings they differ in."""
+    everything = {spec.arm: spec for spec in specs}
+    differing = differing_of(everything.values())
+    return {key: _label(spec, differing[key]) for key, spec in everything.items()}
+
+
+LAYERS = "layers"
+"""Name of the target modules in labels."""
+
+
+def differing_of(specs: Iterable[RunSpec]) -> dict[str, dict[str, str]]:
+    """The settings in which each arm differs from others with its short name: texts by name, by the arm's key."""
     by_label: dict[str, dict[str, RunSpec]] = {}
     for spec in specs:
         by_label.setdefault(spec.label, {})[spec.arm] = spec
-    labels: dict[str, str] = {}
-    for label, sharing in by_label.items():
+    found: dict[str, dict[str, str]] = {}
+    for sharing in by_label.values():
         settings = {key: _settings(spec) for key, spec in sharing.items()}
         names = [name for name in next(iter(settings.values())) if len({s[name] for s in settings.values()}) > 1]
-        labels |= {key: ", ".join([label, *(f"{name} {s[name]}" for name in names)]) for key, s in settings.items()}
-    return labels
+        found |= {key: {name: s[name] for name in names} for key, s in settings.items()}
+    return found
+
+
+def _label(spec: RunSpec, differing: Mapping[str, str]) -> str:
+    return f"{spec.label}, {_joined(differing)}" if differing else spec.label
+
+
+def _joined(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {text}" for name, text in settings.items())
 
 
 def _settings(spec: RunSpec) -> dict[str, str]:
@@ -146,12 +183,16 @@ def _settings(spec: RunSpec) -> dict[str, str]:
     # What only programs can read, such as the config of a network: other fields tell it apart.
     hidden = {name for name, about in type(spec.network).model_fields.items() if not about.repr}
     for part, prefix in (("method", ""), ("optim", ""), ("task", ""), ("source", "source "), ("network", "")):
-        for field, value in (parts.pop(part) or {}).items():
-            if part == "network" and field in hidden:
+        for name, value in (parts.pop(part) or {}).items():
+            if part == "network" and name in hidden:
                 continue
-            name = prefix + {"learning_rate": "lr", "target_modules": "layers"}.get(field, field.replace("_", " "))
-            found[name] = _setting_text(field, value)
+            found[prefix + _setting_name(name)] = _setting_text(name, value)
     return found | {name: _setting_text(name, value) for name, value in parts.items()}
+
+
+def _setting_name(field: str) -> str:
+    """What labels call a setting."""
+    return {"learning_rate": "lr", "target_modules": LAYERS}.get(field, field.replace("_", " "))
 
 
 def _setting_text(field: str, value: Any) -> str:

@@ -45,7 +45,7 @@ def unlearnt_sentence(arms: Sequence[Arm]) -> str:
     if result is None or result.largest_class is None:
         return ""
     share = result.largest_class
-    found = [arm.spec.label for arm in arms if arm.values("accuracy") and arm.interval("accuracy").mean <= share]
+    found = [arm.name for arm in arms if arm.values("accuracy") and arm.interval("accuracy").mean <= share]
     if not found:
         return ""
     are, they = ("is", "it") if len(found) == 1 else ("are", "they")

@@ -54,8 +54,11 @@ def headline(verdict: Verdict) -> str:
 
 
 def name_of(arm: Arm, verdict: Verdict) -> str:
-    """An adapter setting in a sentence; with its learning rate where that was chosen, as in ``LoRA r=16 at 0.005``."""
-    return f"{arm.spec.label} at {arm.learning_rate:g}" if verdict.tuned else arm.spec.label
+    """An adapter setting in a sentence, as in ``LoRA r=1 on attention at 0.01``; see :attr:`Arm.name`.
+
+    The learning rate is there where it was chosen.
+    """
+    return f"{arm.name} at {arm.learning_rate:g}" if verdict.tuned else arm.name
 
 
 FALSE_CLAIMS = {2: "7.8 %", 3: "10.4 %"}
@@ -160,7 +163,7 @@ def outlier_sentences(arm: Arm) -> list[str]:
     found = outlying(values)
     rest = [value for seed, value in values.items() if seed not in found]
     return [
-        f"{arm.spec.label} reached {number_text(values[seed])} % with seed {seed}, far from its other seeds "
+        f"{arm.name} reached {number_text(values[seed])} % with seed {seed}, far from its other seeds "
         f"({number_text(min(rest))} to {number_text(max(rest))} %): look at that run, since the tests assume that runs "
         "do not fail now and then."
         for seed in found
@@ -174,7 +177,7 @@ def costs(verdict: Verdict) -> str:
         return ""
     arm, many, few = told.arm, full.trained, told.arm.trained
     ratio = f"{times_text(many / few)} times fewer" if few < many else f"{times_text(few / many)} times as many"
-    clauses = [f"{arm.spec.label} trains {ratio} parameters ({count_text(few)} instead of {count_text(many)})"]
+    clauses = [f"{arm.name} trains {ratio} parameters ({count_text(few)} instead of {count_text(many)})"]
     if arm.values("adapter_bytes"):
         adapter, checkpoint = arm.interval("adapter_bytes").mean, full.interval("checkpoint_bytes").mean
         clauses.append(f"is stored as a {bytes_text(adapter)} adapter instead of a {bytes_text(checkpoint)} checkpoint")

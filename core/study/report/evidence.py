@@ -85,9 +85,9 @@ class Evidence:
 
 
 def named(arms: Sequence[Arm]) -> list[Arm]:
-    """The same arms, called by method, rank or control alone where that tells them apart."""
-    labels = [arm.spec.label for arm in arms]
-    return [replace(arm, label=arm.spec.label) for arm in arms] if len(set(labels)) == len(labels) else list(arms)
+    """The same arms, called as in sentences where that tells them apart; see :attr:`core.study.arms.arm.Arm.name`."""
+    names = [arm.name for arm in arms]
+    return [replace(arm, label=arm.name) for arm in arms] if len(set(names)) == len(names) else list(arms)
 
 
 def gather(lab: Lab, experiment: Experiment, remeasured: Remeasured | None = None) -> Evidence:

@@ -56,7 +56,7 @@ def _frozen(evidence: Evidence) -> Iterator[str]:
     by_sentence: dict[str, list[str]] = {}
     for arm in evidence.chosen:
         if sentence := evidence.frozen.get(arm.key):
-            by_sentence.setdefault(sentence, []).append(arm.spec.label)
+            by_sentence.setdefault(sentence, []).append(arm.name)
     for sentence, labels in by_sentence.items():
         yield f"{listed(labels)}: {sentence}"
 
