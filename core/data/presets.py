@@ -1,9 +1,9 @@
-"""Presets: pairs of a source task to pretrain on and a target task to fine-tune on."""
+"""Presets: pairs of a source task to pretrain on and a target task to fine-tune on, and targets without a source."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.data.catalog import Catalog
@@ -28,6 +28,9 @@ class Preset:
     """Whether the target must be a different dataset from the source."""
     lines: Mapping[str, str] = field(default_factory=dict)
     """What it shows, for the kinds of data for which :attr:`line` says too little."""
+    direct: Mapping[str, Any] | None = None
+    """The fields above that are others where a network is fine-tuned as it was brought, with no source to change; None
+    for a preset that takes a source."""
 
     def line_for(self, kind: str) -> str:
         """What it shows with data of a kind, in one line."""
@@ -37,6 +40,8 @@ class Preset:
 ANY: Mapping[str, Mapping[str, Any]] = {"image": {}, "text": {}}
 """Views of a preset that is for every kind of data and changes no field."""
 
+TEN_SHOTS: Mapping[str, Mapping[str, Any]] = {"image": {"shots": 10}, "text": {"shots": 10}}
+"""Views of a preset that leaves ten training examples of each class, and changes no other field."""
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -46,6 +51,7 @@ PRESETS: dict[str, Preset] = {
             "Same task",
             "Training continues on what the base already knows: how little is left to gain, and at what cost.",
             ANY,
+            direct={"title": "Whole dataset", "line": "Every class, and all training examples."},
         ),
         Preset(
             "split",
@@ -88,6 +94,7 @@ PRESETS: dict[str, Preset] = {
                 "image": "Ten training images per class, rotated by 45°: which method makes more of very little data.",
                 "text": "Ten training texts per class: which method makes more of very little data.",
             },
+            direct={"views": TEN_SHOTS, "lines": {}},
         ),
     )
 }
@@ -98,15 +105,23 @@ SUGGESTED = ("rotation-45", "split")
 """The first of these that is for a kind of data is its suggested preset."""
 
 
-def suggested_preset(kind: str) -> str | None:
-    """The name of the preset to suggest for datasets of a kind; None if there is none for them."""
-    names = presets_for(kind)
+def suggested_preset(kind: str, direct: bool = False) -> str | None:
+    """The name of the preset to suggest for datasets of a kind, see :func:`presets_for`; None if there is none."""
+    names = presets_for(kind, direct)
     return next((name for name in (*SUGGESTED, *names) if name in names), None)
 
 
-def presets_for(kind: str) -> dict[str, Preset]:
-    """The presets for datasets of a kind, in display order; empty if there are none."""
-    return {name: preset for name, preset in PRESETS.items() if kind in preset.views}
+def presets_for(kind: str, direct: bool = False) -> dict[str, Preset]:
+    """The presets for datasets of a kind, in display order; empty if there are none.
+
+    Args:
+        kind: of the datasets.
+        direct: whether a network is fine-tuned as it was brought, without a source task.
+    """
+    found = {name: preset for name, preset in PRESETS.items() if kind in preset.views}
+    if not direct:
+        return found
+    return {name: replace(preset, **preset.direct) for name, preset in found.items() if preset.direct is not None}
 
 
 def preset_tasks(
@@ -145,6 +160,27 @@ def preset_tasks(
         first["classes"] = tuple(range(catalog.info(source).num_classes // 2))
         second["classes"] = tuple(range(classes // 2, classes))
     return TaskSpec.of(**first), TaskSpec.of(**second)
+
+
+def direct_task(name: str, dataset: str, catalog: Catalog, validation: float | None = None) -> TaskSpec:
+    """The task of a preset for a network that is fine-tuned as it was brought.
+
+    Args:
+        name: the preset.
+        dataset: what to fine-tune on.
+        catalog: all datasets.
+        validation: fraction to hold out; None for the default of :class:`core.data.task_spec.TaskSpec`.
+
+    Raises:
+        SpecError: there is no such preset for such a network, or the fraction is out of bounds.
+        DatasetError: there is no such dataset.
+    """
+    kind = catalog.info(dataset).kind
+    known = presets_for(kind, direct=True)
+    if name not in known:
+        raise SpecError(f"There is no preset {name!r} without a source; choose one of: {', '.join(known)}.")
+    shared: dict[str, Any] = {} if validation is None else {"validation": validation}
+    return TaskSpec.of(dataset=dataset, **shared, **known[name].views[kind])
 
 
 def _kind(preset: Preset, dataset: str, catalog: Catalog) -> str:

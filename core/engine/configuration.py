@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self, cast
 from pydantic import Field, model_validator
 
 from core.data.catalog import Catalog
-from core.data.presets import preset_tasks
+from core.data.presets import direct_task, preset_tasks
 from core.data.task_spec import TaskSpec
 from core.engine.experiment import Setting
 from core.engine.rate_grid import TuneSpec, tuned_arms
@@ -169,6 +169,35 @@ def preset_configuration(
         device=device,
     )
     return Configuration.on(base, target_task, arms, seeds, device=device, **more)
+
+
+def preset_task(
+    catalog: Catalog,
+    preset: str,
+    source: TaskSpec | None,
+    network: NetworkSpec,
+    dataset: str,
+    validation: float | None = None,
+) -> TaskSpec:
+    """What a preset has a network learn by fine-tuning.
+
+    Args:
+        catalog: all datasets.
+        preset: name of a preset.
+        source: the task of the base; None for a network that is fine-tuned as it was brought.
+        network: of the base, or that was brought.
+        dataset: to fine-tune on.
+        validation: fraction to hold out; None for the default of :class:`core.data.task_spec.TaskSpec`.
+
+    Returns:
+        The task, with the longest input of the source; without a source that of :func:`core.run_spec.default_length`.
+
+    Raises:
+        LabError: the preset is not for such a start, or not for the dataset.
+    """
+    if source is None:
+        return direct_task(preset, dataset, catalog, validation).but(length=default_length(network))
+    return preset_tasks(preset, source.dataset, catalog, dataset, validation)[1].but(length=source.length)
 
 
 def outputs(catalog: Catalog, *tasks: TaskSpec) -> int:

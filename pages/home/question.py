@@ -30,6 +30,7 @@ from pages.shared.literal import literal
 from pages.shared.network_form import default_network
 from pages.shared.primary import on_primary
 from pages.shared.task_preview import before_and_after
+from pages.shared.view_form import length
 
 DATASET = "data:"
 """Prefix of the choices that learn another dataset; the others are names of presets."""
@@ -92,14 +93,12 @@ def question(lab: Lab) -> Experiment | None:
         return None
     if network is None:
         return None
+    longest = length(kind, "home-length", network) if network.learns == "text" else None
     pretraining, seeds = default_optim(PretrainSpec, network), range(DEFAULT_SEEDS)
+    asked = (lab.catalog, preset, source, other, pretraining)
     try:
         planned = {
-            name: lab.planned(
-                preset_configuration(
-                    lab.catalog, preset, source, other, pretraining, plan.settings(network), seeds, network
-                )
-            )
+            name: lab.planned(preset_configuration(*asked, plan.settings(network), seeds, network, length=longest))
             for name, plan in PLANS.items()
         }
         captions = [_caption(lab, PLANS[name], known) for name, known in planned.items()]

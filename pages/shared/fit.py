@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
@@ -13,12 +15,13 @@ from core.run_spec import RunSpec
 from pages.shared import forms
 from pages.shared.literal import literal
 from pages.shared.optim_form import family_key
+from pages.shared.task_form import own_values
 
 
 def fit_warning(lab: Lab, specs: Sequence[RunSpec], key: str) -> bool:
     """Draw a warning if one of these runs does not fit in memory, with a button per change that makes all of them fit.
 
-    Where a page has no widget for any of these changes, a sentence names them.
+    A sentence names the changes for which a page has no widget.
 
     Args:
         lab: knows what fits.
@@ -35,34 +38,42 @@ def fit_warning(lab: Lab, specs: Sequence[RunSpec], key: str) -> bool:
     if missing is None:
         return True
     st.warning(literal(missing.text), icon=":material/memory:")
-    known = [(change, *_widget(change, key, specs[0])) for change in missing.changes]
-    # A preset, for one, has no choice of the length.
-    offered = [(change, name, value) for change, name, value in known if name in st.session_state]
-    for change, name, value in offered:
+    known = [(change, _values(lab, change, key, specs[-1])) for change in missing.changes]
+    for change, values in known:
+        if not values:
+            continue
         st.button(
             change.text,
             key=f"{key}-fit-{change.field}",
             icon=":material/compress:",
             width="stretch",
-            on_click=_choose,
-            args=(name, value),
+            on_click=forms.fill,
+            args=(values,),
         )
-    for sentence in filter(None, ["" if offered else missing.advice, missing.others]):
+    others = replace(missing, changes=tuple(change for change, values in known if not values))
+    for sentence in filter(None, [others.advice, missing.others]):
         st.caption(literal(sentence))
     return False
 
 
-def _widget(change: Change, key: str, spec: RunSpec) -> tuple[str, object]:
-    """Key of the widget that a change is made with, and the value that it gets."""
+def _values(lab: Lab, change: Change, key: str, spec: RunSpec) -> dict[str, Any]:
+    """The values of a form's widgets that make a change, by their keys; empty where the form has no such widget.
+
+    Args:
+        lab: has the dataset.
+        change: what would fit.
+        key: prefix of the widget keys of the form.
+        spec: a run as the form has it now.
+    """
     match change.field:
         case "accumulation":
-            return f"{family_key(key, spec.network)}-accumulation", change.value
+            values: dict[str, Any] = {f"{family_key(key, spec.network)}-accumulation": change.value}
+        case "length" if f"{key}-preset" in st.session_state:
+            # A preset has no choice of the length: the same task with every setting as a field has.
+            own = own_values(lab.catalog.info(spec.task.dataset).kind, spec.task.but(length=change.value))
+            return {f"{key}-{name}": value for name, value in own.items()}
         case "length":
-            return f"{key}-length", change.value
+            values = {f"{key}-length": change.value}
         case "blocks":
-            return f"{key}-blocks", list(target_choices(spec.network).blocks)[-change.value :]
-
-
-def _choose(name: str, value: object) -> None:
-    forms.offer(name, value)
-    st.session_state[name] = value
+            values = {f"{key}-blocks": list(target_choices(spec.network).blocks)[-change.value :]}
+    return values if values.keys() <= st.session_state.keys() else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import streamlit as st
@@ -28,6 +29,13 @@ def offer(key: str, value: Any) -> None:
     """Let the widget with this key offer these numbers besides its own choices, for the rest of the session."""
     numbers = value if isinstance(value, list) else [value]
     st.session_state[f"{key}-offered"] = [number for number in numbers if isinstance(number, int | float)]
+
+
+def fill(values: Mapping[str, Any]) -> None:
+    """Choose values in widgets before they are drawn, by the keys of the widgets; see :func:`offer`."""
+    for key, value in values.items():
+        st.session_state[key] = value
+        offer(key, value)
 
 
 def offered(choices: list[Any], key: str) -> list[Any]:

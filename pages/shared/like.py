@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.data.presets import PRESETS, preset_tasks
+from core.data.presets import PRESETS
+from core.engine.configuration import preset_task
 from core.engine.rate_grid import TuneSpec
 from core.errors import LabError
 from core.lab import Lab
@@ -20,7 +21,7 @@ from pages.shared.layer_form import layer_values
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.optim_form import family_key, optim_values
-from pages.shared.view_form import widget_values
+from pages.shared.task_form import OWN, own_values
 
 FILLED = "filled-like"
 """Key of the form that was filled last, and the experiment."""
@@ -85,27 +86,24 @@ def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str) -> None:
     own = family_key(key, first.network)
     values = {f"{key}-{name}": value for name, value in values.items()}
     values |= {f"{own}-{name}": value for name, value in (optim_values(first.optim) | rates).items()}
-    for name, value in values.items():
-        st.session_state[name] = value
-        forms.offer(name, value)
+    forms.fill(values)
 
 
 def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
     """Values of the task form: the preset that gives the task, or else each of its settings."""
-    source, task = spec.source or spec.task, spec.task
+    source, task = spec.source, spec.task
     values: dict[str, Any] = {"dataset": task.dataset, "validation": task.validation}
-    names = sorted(PRESETS, key=lambda name: PRESETS[name].other_dataset == (task.dataset == source.dataset))
-    for name in [] if spec.is_direct else names:
+    same = source is None or task.dataset == source.dataset
+    for name in sorted(PRESETS, key=lambda name: PRESETS[name].other_dataset == same):
         try:
-            if preset_tasks(name, source.dataset, lab.catalog, task.dataset, task.validation)[1] == task:
+            if preset_task(lab.catalog, name, source, spec.network, task.dataset, task.validation) == task:
                 return values | {"preset": name}
         except LabError:
             continue  # a preset for other datasets, or one that is not on this machine any more
     try:
-        own = widget_values(lab.catalog.info(task.dataset).kind, task)
+        return values | own_values(lab.catalog.info(task.dataset).kind, task)
     except LabError:
-        own = {}  # the dataset is gone, and its form with it
-    return values | {"preset": "own"} | own
+        return values | {"preset": OWN}  # the dataset is gone, and its form with it
 
 
 def _arms(specs: Sequence[RunSpec]) -> dict[str, Any]:

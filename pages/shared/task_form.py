@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
-from core.data.presets import preset_tasks, presets_for, suggested_preset
+from core.data.presets import presets_for, suggested_preset
 from core.data.task_spec import TaskSpec
+from core.engine.configuration import preset_task
 from core.errors import DatasetError, LabError
 from core.lab import Lab
 from core.networks.network import NetworkSpec
@@ -14,7 +17,10 @@ from pages.shared import forms
 from pages.shared.datasets import dataset_picker
 from pages.shared.literal import literal
 from pages.shared.task_preview import task_preview
-from pages.shared.view_form import own_task
+from pages.shared.view_form import own_task, widget_values
+
+OWN = "own"
+"""The choice beside the presets: every setting of the task is a field of the form."""
 
 
 def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
@@ -23,19 +29,22 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
     Args:
         lab: has the datasets.
         base: the network to fine-tune. The dataset of a pretrain run is the default; a network that was brought has
-            none, so that there is nothing that could change.
+            none, so that its presets change nothing.
         key: prefix of the widget keys.
     """
     st.subheader("Task")
     if isinstance(base, NetworkSpec):
-        return _direct(lab, base, key)
-    kind = _kind(lab, base)
-    presets = presets_for(kind)
-    titles = {name: preset.title for name, preset in presets.items()} | {"own": "Custom change"}
+        source, network, kind, label, own = None, base, base.learns, "Training data", "Custom"
+    else:
+        source, network, kind = base.spec.task, base.spec.network, _kind(lab, base)
+        label, own = "What changes from the base's task", "Custom change"
+    direct = source is None
+    presets = presets_for(kind, direct)
+    titles = {name: preset.title for name, preset in presets.items()} | {OWN: own}
     preset = st.pills(
-        "What changes from the base's task",
+        label,
         list(titles),
-        default=suggested_preset(kind) or "own",
+        default=suggested_preset(kind, direct) or OWN,
         format_func=titles.__getitem__,
         key=f"{key}-preset",
         persist_state="session",
@@ -43,35 +52,30 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str) -> TaskSpec | None:
         wrap=True,
     )
     st.caption(presets[preset].line_for(kind) if preset in presets else "Choose every setting of the task yourself.")
-    dataset = dataset_picker(lab, "Dataset", f"{key}-dataset", base.spec.task.dataset, kind)
+    dataset = dataset_picker(lab, "Dataset", f"{key}-dataset", source.dataset if source else None, kind)
     if dataset is None:
         return None
     try:
-        if preset == "own":
-            task = own_task(lab.catalog.info(dataset), key, base.spec.network)
+        if preset == OWN:
+            task = own_task(lab.catalog.info(dataset), key, network)
         else:
             share = forms.validation_part(f"{key}-validation")
-            task = preset_tasks(preset, base.spec.task.dataset, lab.catalog, dataset, share)[1]
-            task = task.but(length=base.spec.task.length)
-        task_preview(lab, task, key, base.spec.network)
-    except LabError as error:
-        st.error(literal(str(error)))
-        return None
-    return task
-
-
-def _direct(lab: Lab, network: NetworkSpec, key: str) -> TaskSpec | None:
-    """Draw the form for a network that is fine-tuned as it was brought."""
-    dataset = dataset_picker(lab, "Dataset", f"{key}-dataset", kind=network.learns)
-    if dataset is None:
-        return None
-    try:
-        task = own_task(lab.catalog.info(dataset), key, network)
+            task = preset_task(lab.catalog, preset, source, network, dataset, share)
         task_preview(lab, task, key, network)
     except LabError as error:
         st.error(literal(str(error)))
         return None
     return task
+
+
+def own_values(kind: str, task: TaskSpec) -> dict[str, Any]:
+    """What the widgets of :func:`task_form` show for a task whose every setting is chosen, by the ends of their keys.
+
+    Args:
+        kind: of the task's dataset.
+        task: any.
+    """
+    return {"preset": OWN, **widget_values(kind, task)}
 
 
 def _kind(lab: Lab, base: Run) -> str:

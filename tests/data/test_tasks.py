@@ -15,7 +15,7 @@ from torchvision.transforms.functional import rotate
 
 from core.data.catalog import Catalog
 from core.data.dataset import ImageDataset
-from core.data.presets import PRESETS, preset_tasks, presets_for, suggested_preset
+from core.data.presets import PRESETS, direct_task, preset_tasks, presets_for, suggested_preset
 from core.data.sources.idx import IdxDataset
 from core.data.sources.published import PUBLISHED
 from core.data.split import outline
@@ -331,6 +331,23 @@ def test_every_preset_gives_tasks_on_the_dataset_that_is_always_there(tmp_path: 
         source, target = (tasks.get(spec) for spec in preset_tasks(name, "digits", Catalog(Settings(tmp_path))))
         assert not torch.equal(source.train.all_pixels(), target.train.all_pixels()) or name == "same"
         assert target.num_train == (100 if name == "ten-shot" else len(target.train.labels))
+
+
+def test_without_a_source_a_preset_changes_nothing_but_the_number_of_examples(tmp_path: Path) -> None:
+    catalog = Catalog(Settings(tmp_path))
+    assert presets_for("sound", direct=True) == {}
+    for dataset, kind in (("digits", "image"), ("definitions", "text")):
+        presets = presets_for(kind, direct=True)
+        assert [preset.title for preset in presets.values()] == ["Whole dataset", "Ten shots"]
+        assert suggested_preset(kind, direct=True) == "same"
+        assert not any(word in preset.line_for(kind) for preset in presets.values() for word in ("base", "rotated"))
+        whole = TaskSpec(dataset=dataset, validation=0.2)
+        assert direct_task("same", dataset, catalog, 0.2) == whole
+        assert direct_task("ten-shot", dataset, catalog, 0.2) == whole.but(shots=10)
+    with pytest.raises(SpecError, match="no preset 'split' without a source; choose one of: same, ten-shot"):
+        direct_task("split", "digits", catalog)
+    with pytest.raises(DatasetError, match="no dataset 'cifar'"):
+        direct_task("same", "cifar", catalog)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,155 @@
+"""Forms for texts: presets with and without a source, and a press that makes runs fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.data.dataset import TextDataset
+from core.data.task_spec import TaskSpec
+from core.engine.estimates import Estimates
+from core.engine.fit import Shortage
+from core.lab import Lab, close_lab, open_lab
+from core.methods.lora import LoRASpec
+from core.run_spec import RunSpec
+from core.settings import Settings
+from pages.shared.task_form import OWN
+from tests.conftest import finish, short
+from tests.networks.tiny import save_tiny
+from tests.pages.test_pages import draw
+
+LONGEST = 64
+"""Tokens that the base was trained with."""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Open a home with texts of sixty words, a tiny network, and a base that was pretrained on them."""
+    folder = tmp_path_factory.mktemp("fit")
+    lab = open_lab(Settings(home=folder / "home"))
+    texts, labels = ("cat " * 60, "dog " * 60, "mat " * 60, "far " * 60) * 12, np.arange(48) % 4
+    lab.catalog.keep(TextDataset("upload", texts, labels, texts, labels, ("cat", "dog", "mat", "far")), "long")
+    card = lab.networks.bring_folder(save_tiny(folder / "tiny", max_position_embeddings=128), "tiny")
+    network = lab.networks.spec(card.digest, 4)
+    task = TaskSpec.of(dataset="long", length=LONGEST)
+    finish(lab, lab.launch(RunSpec.of(method="pretrain", network=network, task=task, optim=short(epochs=1))).id)
+    yield lab
+    close_lab()
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[RunSpec]]:
+    """The runs of each form that asks whether they fit, in the order of asking."""
+    found: list[Sequence[RunSpec]] = []
+    shortage = Estimates.shortage
+
+    def noted(estimates: Estimates, specs: Sequence[RunSpec]) -> Shortage | None:
+        found.append(list(specs))
+        return shortage(estimates, specs)
+
+    monkeypatch.setattr(Estimates, "shortage", noted)
+    return found
+
+
+def cut_by_a_press(
+    app: AppTest, lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch, form: str
+) -> tuple[Sequence[RunSpec], Sequence[RunSpec], int]:
+    """The runs of a form before and after the press that makes them fit, a byte short of memory, and their length."""
+    before = asked[-1]
+    assert not any("will not fit" in warning.value for warning in app.warning)
+    needed = max(lab.estimates.alone(before))
+    monkeypatch.setattr("core.engine.estimates.free_bytes", lambda device: needed - 1)
+    app.run()
+    assert any("will not fit" in warning.value for warning in app.warning)
+    app.button(key=f"{form}-fit-length").click().run()
+    assert not app.exception
+    assert not app.error
+    assert not any("will not fit" in warning.value for warning in app.warning)
+    return before, asked[-1], app.select_slider(key=f"{form}-length").value
+
+
+@pytest.mark.parametrize(("form", "preset"), [("finetune", "split"), ("finetune", "ten-shot"), ("sweep", "same")])
+def test_a_press_cuts_the_texts_of_a_preset_on_a_base_and_changes_nothing_else(
+    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch, form: str, preset: str
+) -> None:
+    app = draw(form, base=lab.bases()[0].id)
+    app.pills(key=f"{form}-preset").set_value(preset)
+    if form == "sweep":
+        app.pills(key="sweep-ranks").set_value([1])  # few, since memory is counted for each
+    app.run()
+    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, form)
+    assert app.pills(key=f"{form}-preset").value == OWN
+    assert length < LONGEST
+    assert after == [spec.but(task=spec.task.but(length=length)) for spec in before]
+
+
+def test_a_press_cuts_the_texts_of_a_network_that_is_fine_tuned_as_it_was_brought(
+    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = "finetune"
+    app = draw(form, base=lab.networks.list()[0].digest)
+    app.selectbox(key=f"{form}-dataset").set_value("long").run()
+    assert app.pills(key=f"{form}-preset").value == "same"
+    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, form)
+    assert {spec.task.length for spec in before} == {128}
+    assert length < 128
+    assert after == [spec.but(task=spec.task.but(length=length)) for spec in before]
+
+
+def test_a_press_cuts_the_texts_of_a_base(
+    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = draw("pretrain")
+    app.selectbox(key="pretrain-dataset").set_value("long").run()
+    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, "pretrain")
+    assert after == [spec.but(task=spec.task.but(length=length)) for spec in before] != before
+
+
+def test_a_press_on_home_cuts_the_texts_of_source_and_target(
+    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = draw("home")
+    app.selectbox(key="home-dataset").set_value("long").run()
+    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, "home")
+    assert {spec.task.length for spec in before} == {128}
+    assert length < 128
+    assert len(after) == len(before)
+    assert {task.length for spec in after for task in (spec.task, spec.source) if task} == {length}
+
+
+def test_the_presets_of_a_network_as_it_was_brought_take_the_whole_dataset_or_ten_shots_of_each_class(
+    lab: Lab, asked: list[Sequence[RunSpec]]
+) -> None:
+    app = draw("finetune", base=lab.networks.list()[0].digest)
+    app.selectbox(key="finetune-dataset").set_value("long").run()
+    assert list(app.pills(key="finetune-preset").options) == ["Whole dataset", "Ten shots", "Custom"]
+    whole = asked[-1]
+    assert {spec.task for spec in whole} == {TaskSpec.of(dataset="long", length=128)}
+    app.pills(key="finetune-preset").set_value("ten-shot").run()
+    assert asked[-1] == [spec.but(task=spec.task.but(shots=10)) for spec in whole]
+
+
+def test_a_preset_that_another_base_does_not_have_gives_way_to_the_one_that_is_suggested(lab: Lab) -> None:
+    app = draw("finetune", base=lab.bases()[0].id)
+    assert app.pills(key="finetune-preset").value == "split"
+    app.selectbox(key="pick-base").set_value(lab.networks.list()[0].digest).run()
+    assert not app.exception
+    assert app.pills(key="finetune-preset").value == "same"
+
+
+def test_a_form_that_is_filled_from_an_experiment_has_the_preset_of_its_task(lab: Lab) -> None:
+    base, network = lab.bases()[0], lab.networks.spec(lab.networks.list()[0].digest, 4)
+    whole = TaskSpec.of(dataset="long", length=128)
+    for start, task, preset in (
+        (network, whole.but(shots=10), "ten-shot"),
+        (network, whole.but(shots=5), OWN),
+        (network, whole.but(length=32), OWN),
+        (base, whole.but(length=LONGEST, classes=(2, 3)), "split"),
+    ):
+        experiment = lab.fine_tune(start, task, [(short(), LoRASpec.of(rank=1))], range(1))
+        lab.stop(*experiment.runs)
+        app = draw("finetune", like=experiment.id)
+        assert (app.pills(key="finetune-preset").value, task) == (preset, task)
