@@ -229,6 +229,11 @@ def default_rate(
     return network.learning_rate * network.rate_factors.get(method.role, method.rate_factor)
 
 
+def rate_reason(method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec) -> str:
+    """Why :func:`default_rate` is what it is, in a clause; empty where the family gives no reason."""
+    return network.reasons.get(method.role if method.role in network.rate_factors else "learning_rate", "")
+
+
 def default_optim(
     method: type[MethodSpec] | MethodSpec, network: type[NetworkSpec] | NetworkSpec = PerceptronSpec
 ) -> OptimSpec:

@@ -47,6 +47,9 @@ class NetworkSpec(KindSpec):
     factor holds."""
     training: ClassVar[Mapping[str, Any]] = {}
     """Default settings of training that differ from those of :class:`core.run_spec.OptimSpec`; without the rate."""
+    reasons: ClassVar[Mapping[str, str]] = {}
+    """Why defaults suit the family, a clause each for the help of forms: by the name of a field of
+    :class:`core.run_spec.OptimSpec` or of adapters, or by the role for a rate of :attr:`rate_factors`."""
     given_by_data: ClassVar[frozenset[str]] = frozenset({"num_classes"})
     """Fields that follow from the dataset, so that no form asks for them."""
     evaluation_batch: ClassVar[int | None] = None

@@ -39,15 +39,28 @@ class TransformerSpec(NetworkSpec):
     learns = "text"
     is_brought = True
     reads = "texts"
-    learning_rate = 5e-5  # the Trainer's default, and the middle of those of the BERT paper (appendix A.3)
-    rate_factors = {Role.ADAPTER: 20.0}  # noqa: RUF012 (a constant): 1e-3; adapters start at zero, with few weights
+    learning_rate = 5e-5
+    rate_factors = {Role.ADAPTER: 20.0}  # noqa: RUF012 (a constant)
     training = {  # noqa: RUF012 (a constant)
-        "batch_size": 32,  # of the BERT paper; larger batches pad more and make fewer steps of few texts
-        "epochs": 3,  # the Trainer's default: brought weights need few, and more overfit
-        "weight_decay": 0.01,  # of the BERT paper
-        "warmup": 0.1,  # Adam's moments are estimates from few steps at first, when large steps do lasting damage
-        "decay": "linear",  # the last steps are small, so that the result does not depend on the last batches
-        "clip": 1.0,  # one odd batch must not undo the brought weights
+        "batch_size": 32,
+        "epochs": 3,
+        "weight_decay": 0.01,
+        "warmup": 0.1,
+        "decay": "linear",
+        "clip": 1.0,
+    }
+    reasons = {  # noqa: RUF012 (a constant)
+        "learning_rate": "that of Hugging Face's Trainer, and one of those in the BERT paper",
+        Role.ADAPTER: "20 times that of full fine-tuning, since adapters start at zero and have few weights",
+        "batch_size": "as in the BERT paper; larger batches pad more, and make fewer steps of few texts",
+        "epochs": "as in Hugging Face's Trainer; brought weights need few, and more overfit",
+        "weight_decay": "as in the BERT paper",
+        "warmup": "Adam's estimates come from few steps at first, when large steps do lasting damage",
+        "decay": "the last steps are small, so that the result does not depend on the last batches",
+        "clip": "one odd batch must not undo the brought weights",
+        "rank": "in the LoRA paper ranks from 1 to 64 are about as accurate, and a low one is cheap",
+        "alpha": "twice the default rank, so that the adapter's output counts double",
+        "target_modules": "in the QLoRA paper it took adapters on every linear layer to match full fine-tuning",
     }
     given_by_data = NetworkSpec.given_by_data | {"weights", "model", "config", "head"}
     evaluation_batch = 32

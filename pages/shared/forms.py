@@ -12,10 +12,11 @@ from core.lab import Lab
 from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
-from core.run_spec import OptimSpec, default_rate
+from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, Spec, bounds
 from core.study.stats.claims import DEFAULT_SEEDS, MAX_FORM_SEEDS
 from core.study.stats.words import seeds_line
+from core.wording.defaults import explained
 from pages.shared.layer_form import layer_form
 
 LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 7) for power in (-6, -5, -4, -3, -2, -1) for digit in (1, 2, 5)]
@@ -44,23 +45,53 @@ def offered(choices: list[Any], key: str) -> list[Any]:
     return sorted([*choices, *more]) if more else choices
 
 
-def whole(spec: type[Spec], field: str, key: str, maximum: int | None = None, value: int | None = None) -> int:
-    """Draw a slider for a whole number; ``maximum`` lowers the spec's own limit to a range that suits a slider."""
+def whole(
+    spec: type[Spec], field: str, key: str, maximum: int | None = None, value: int | None = None, reason: str = ""
+) -> int:
+    """Draw a slider for a whole number.
+
+    Args:
+        spec: has the field.
+        field: its name.
+        key: of the widget.
+        maximum: lowers the spec's own limit to a range that suits a slider.
+        value: chosen at first; None for the spec's default.
+        reason: why that value; see :func:`core.wording.defaults.explained`.
+    """
     about = bounds(spec, field)
     low, high = int(about.low or 0), int(about.high or 0)
+    start = about.default if value is None else value
     return st.slider(
         about.title,
         low,
         min(high, maximum or high),
-        about.default if value is None else value,
-        help=about.description,
+        start,
+        help=explained(about.description, start, reason),
         key=key,
         persist_state="session",
     )
 
 
-def one_of(spec: type[Spec], field: str, choices: list[Any], key: str, value: Any = None, title: str = "") -> Any:
-    """Draw a slider over fixed choices, such as a logarithmic scale, and the value that it starts at."""
+def one_of(
+    spec: type[Spec],
+    field: str,
+    choices: list[Any],
+    key: str,
+    value: Any = None,
+    title: str = "",
+    reason: str = "",
+) -> Any:
+    """Draw a slider over fixed choices, such as a logarithmic scale, and the value that it starts at.
+
+    Args:
+        spec: has the field.
+        field: its name.
+        choices: the values.
+        key: of the widget.
+        value: chosen at first; None for the spec's default.
+        title: of the widget; empty for the spec's.
+        reason: why that value; see :func:`core.wording.defaults.explained`.
+    """
     about = bounds(spec, field)
     start = about.default if value is None else value
     return st.select_slider(
@@ -68,20 +99,29 @@ def one_of(spec: type[Spec], field: str, choices: list[Any], key: str, value: An
         sorted({*offered(choices, key), start}),
         start,
         format_func=lambda choice: f"{choice:g}",
-        help=about.description,
+        help=explained(about.description, start, reason),
         key=key,
         persist_state="session",
     )
 
 
-def word(spec: type[Spec], field: str, key: str, value: str | None = None) -> Any:
-    """Draw a choice among the words of a field, and the word that is chosen at first; None for the spec's default."""
+def word(spec: type[Spec], field: str, key: str, value: str | None = None, reason: str = "") -> Any:
+    """Draw a choice among the words of a field.
+
+    Args:
+        spec: has the field.
+        field: its name.
+        key: of the widget.
+        value: chosen at first; None for the spec's default.
+        reason: why that value; see :func:`core.wording.defaults.explained`.
+    """
     about = bounds(spec, field)
+    start = about.default if value is None else value
     return st.segmented_control(
         about.title,
         list(get_args(spec.model_fields[field].annotation)),
-        default=about.default if value is None else value,
-        help=about.description,
+        default=start,
+        help=explained(about.description, start, reason),
         key=key,
         persist_state="session",
         required=True,
@@ -92,7 +132,8 @@ def learning_rate(
     method: type[MethodSpec], network: type[NetworkSpec] | NetworkSpec, key: str, title: str = ""
 ) -> float:
     """Draw a logarithmic slider for the learning rate, starting at the method's default for the network's family."""
-    rate: float = one_of(OptimSpec, "learning_rate", LEARNING_RATE_CHOICES, key, default_rate(method, network), title)
+    start, reason = default_rate(method, network), rate_reason(method, network)
+    rate: float = one_of(OptimSpec, "learning_rate", LEARNING_RATE_CHOICES, key, start, title, reason)
     return rate
 
 
@@ -116,9 +157,10 @@ def _size(spec: type[NetworkSpec], field: str, key: str) -> Any:
     return about.default
 
 
-def batch_size(key: str, value: int | None = None) -> int:
-    """Draw a slider for the batch size, in powers of two; ``value`` is chosen at first, None for the spec's default."""
-    size: int = one_of(OptimSpec, "batch_size", [2**power for power in range(3, 11)], key, value)
+def batch_size(key: str, value: int, reason: str) -> int:
+    """Draw a slider for the batch size, in powers of two; ``value`` is chosen at first, for a reason or none."""
+    choices = [2**power for power in range(3, 11)]
+    size: int = one_of(OptimSpec, "batch_size", choices, key, value, reason=reason)
     return size
 
 
@@ -165,11 +207,13 @@ def adapters(key: str, network: NetworkSpec) -> list[dict[str, Any]]:
         selection_mode="multi",
         default=[about.default],
         key=f"{key}-rank",
-        help=f"{about.description} Each selected rank becomes a setting.",
+        help=explained(
+            f"{about.description} Each selected rank becomes a setting.", about.default, network.reasons.get("rank", "")
+        ),
         persist_state="session",
         wrap=True,
     )
-    alpha = one_of(LowRankSpec, "alpha", ALPHA_CHOICES, f"{key}-alpha")
+    alpha = one_of(LowRankSpec, "alpha", ALPHA_CHOICES, f"{key}-alpha", reason=network.reasons.get("alpha", ""))
     with st.expander("Scaling, initialization and layers", icon=":material/tune:"):
         scaling = word(LowRankSpec, "scaling", f"{key}-scaling")
         start = word(LowRankSpec, "start", f"{key}-start")

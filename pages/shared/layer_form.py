@@ -11,6 +11,7 @@ from core.engine.target_choices import chosen_for, target_choices
 from core.methods.low_rank import LowRankSpec
 from core.networks.network import NetworkSpec
 from core.spec import bounds
+from core.wording.defaults import explained
 
 
 def layer_form(key: str, network: NetworkSpec) -> tuple[str, ...]:
@@ -22,13 +23,14 @@ def layer_form(key: str, network: NetworkSpec) -> tuple[str, ...]:
     """
     choices = target_choices(network)
     _forget_others(f"{key}-layers", choices.groups, choices.start)
+    about = "Linear layers that get an adapter" + (": by role, or by name in every block." if choices.blocks else ".")
     names = st.pills(
         bounds(LowRankSpec, "target_modules").title,
         list(choices.groups),
         selection_mode="multi",
         default=choices.start,
         key=f"{key}-layers",
-        help="Linear layers that get an adapter" + (": by role, or by name in every block." if choices.blocks else "."),
+        help=explained(about, choices.start, network.reasons.get("target_modules", "")),
         persist_state="session",
         wrap=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -45,13 +46,14 @@ def optim_form(key: str, network: NetworkSpec, epochs: int | None = None) -> Opt
         SpecError: the settings contradict each other.
     """
     own, start = family_key(key, network), OptimSpec.of(**network.training)
+    reasons = {name: network.reasons.get(name, "") for name in OptimSpec.model_fields}
     left, right = st.columns(2, gap="medium")
     with left:
         first = epochs if epochs is not None and network.kind == FAMILIES[0].name() else start.epochs
-        passes = forms.whole(OptimSpec, "epochs", f"{own}-epochs", maximum=MAX_EPOCHS, value=first)
+        passes = forms.whole(OptimSpec, "epochs", f"{own}-epochs", MAX_EPOCHS, first, reasons["epochs"])
     with right:
-        batch = forms.batch_size(f"{own}-batch", start.batch_size)
-    more = _more(own, start) if start.beyond_plain_adam else {}
+        batch = forms.batch_size(f"{own}-batch", start.batch_size, reasons["batch_size"])
+    more = _more(own, start, reasons) if start.beyond_plain_adam else {}
     return OptimSpec.of(epochs=passes, batch_size=batch, **more)
 
 
@@ -61,16 +63,18 @@ def optim_values(optim: OptimSpec) -> dict[str, Any]:
     return values | {"epochs": min(optim.epochs, MAX_EPOCHS), "batch": optim.batch_size}
 
 
-def _more(key: str, start: OptimSpec) -> dict[str, Any]:
+def _more(key: str, start: OptimSpec, reasons: Mapping[str, str]) -> dict[str, Any]:
     """Draw the settings of the optimizer beyond Adam at one rate on whole batches."""
     with st.expander("Optimizer: decay, warm-up, clipping, accumulation, precision", icon=":material/tune:"):
-        values = {
-            name: forms.one_of(OptimSpec, name, choices, f"{key}-{name.replace('_', '-')}", getattr(start, name))
-            for name, choices in DECIMALS.items()
-        }
-        values["decay"] = forms.word(OptimSpec, "decay", f"{key}-decay", start.decay)
-        values["accumulation"] = forms.one_of(
-            OptimSpec, "accumulation", PARTS, f"{key}-accumulation", start.accumulation
+        values = {name: _one_of(name, choices, key, start, reasons) for name, choices in DECIMALS.items()}
+        values["decay"] = forms.word(OptimSpec, "decay", f"{key}-decay", start.decay, reasons["decay"])
+        values["accumulation"] = _one_of("accumulation", PARTS, key, start, reasons)
+        values["precision"] = forms.word(
+            OptimSpec, "precision", f"{key}-precision", start.precision, reasons["precision"]
         )
-        values["precision"] = forms.word(OptimSpec, "precision", f"{key}-precision", start.precision)
     return values
+
+
+def _one_of(name: str, choices: list[Any], key: str, start: OptimSpec, reasons: Mapping[str, str]) -> Any:
+    own = f"{key}-{name.replace('_', '-')}"
+    return forms.one_of(OptimSpec, name, choices, own, getattr(start, name), reason=reasons[name])

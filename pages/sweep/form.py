@@ -18,10 +18,11 @@ from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
 from core.methods.registry import adapter_methods
 from core.networks.network import NetworkSpec
-from core.run_spec import OptimSpec, default_rate
+from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.sweep import MAX_RUNS, Grid, is_sweep
+from core.wording.defaults import explained
 from core.wording.numbers import count_text
 from pages.shared import forms
 from pages.shared.configuration import open_file, opened_experiment, save_button, settle_file
@@ -42,6 +43,8 @@ RANKS = [1, 2, 4, 8]
 RATES = [grid_rate(k) for k in range(-12, 0)]
 """Learning rates to choose from: the grid of all tuning."""
 EPOCHS = 5
+AROUND = "At first those around"
+"""What comes before the default rate, where several around it are chosen."""
 
 
 def sweep_form(lab: Lab) -> Experiment | None:
@@ -113,20 +116,35 @@ def _adapter_method() -> type[LowRankSpec]:
 
 def _grid(method: str, network: NetworkSpec) -> Grid:
     # As many rates for each method at first, around its default, so that neither has more to choose from.
-    lora_rates, full_rates = (
-        rates_around(default_rate(method, network), TuneSpec.of()) for method in (LoRASpec, FullSpec)
-    )
+    lora_rate, full_rate = default_rate(LoRASpec, network), default_rate(FullSpec, network)
     rank, alpha, rate = bounds(LowRankSpec, "rank"), bounds(LowRankSpec, "alpha"), bounds(OptimSpec, "learning_rate")
     return Grid(
         ranks=_several(f"{method}: ranks", forms.RANK_CHOICES, RANKS, "ranks", rank.description),
-        alphas=_several(f"{method}: alphas", forms.ALPHA_CHOICES, [alpha.default], "alphas", alpha.description),
-        learning_rates=_several(f"{method}: learning rates", RATES, lora_rates, "rates", rate.description),
+        alphas=_several(
+            f"{method}: alphas",
+            forms.ALPHA_CHOICES,
+            [alpha.default],
+            "alphas",
+            explained(alpha.description, alpha.default, network.reasons.get("alpha", "")),
+        ),
+        learning_rates=_several(
+            f"{method}: learning rates",
+            RATES,
+            rates_around(lora_rate, TuneSpec.of()),
+            "rates",
+            explained(rate.description, lora_rate, rate_reason(LoRASpec, network), AROUND),
+        ),
         full_learning_rates=_several(
             "Full fine-tuning: learning rates",
             RATES,
-            full_rates,
+            rates_around(full_rate, TuneSpec.of()),
             "full-rates",
-            "Its own rates, as the reference: its best rate is usually lower than LoRA's. None leaves it out.",
+            explained(
+                "Its own rates, as the reference: its best rate is usually lower than LoRA's. None leaves it out.",
+                full_rate,
+                rate_reason(FullSpec, network),
+                AROUND,
+            ),
         ),
         seeds=len(forms.seeds(f"{KEY}-seeds")),
     )

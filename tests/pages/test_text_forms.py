@@ -1,8 +1,10 @@
-"""Forms for texts: presets with and without a source, and a press that makes runs fit."""
+"""Forms for texts: presets with and without a source, a press that makes runs fit, and the reasons for defaults."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from core.engine.estimates import Estimates
 from core.engine.fit import Shortage
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
+from core.networks.transformer import TransformerSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from pages.shared.task_form import OWN
@@ -153,3 +156,35 @@ def test_a_form_that_is_filled_from_an_experiment_has_the_preset_of_its_task(lab
         lab.stop(*experiment.runs)
         app = draw("finetune", like=experiment.id)
         assert (app.pills(key="finetune-preset").value, task) == (preset, task)
+
+
+ADAPTERS = {"adapter", "rank", "alpha", "target_modules"}
+"""Reasons for the defaults of adapters."""
+
+
+@pytest.mark.parametrize(("page", "left_out"), [("finetune", set()), ("sweep", {"rank"}), ("pretrain", ADAPTERS)])
+def test_the_help_of_a_field_gives_the_reason_for_the_value_that_it_starts_at(
+    lab: Lab, page: str, left_out: set[str]
+) -> None:
+    app = draw(page, **({} if page == "pretrain" else {"base": lab.networks.list()[0].digest}))
+    app.selectbox(key=f"{page}-dataset").set_value("long").run()
+    told = "\n".join(widget.help for widget in widgets(app))
+    for name, reason in TransformerSpec.reasons.items():
+        assert (f": {reason}." in told) == (name not in left_out), name
+    for widget in widgets(app):
+        if found := re.search(r"Default (.+?): ", widget.help):
+            values = widget.value if isinstance(widget.value, list) else [widget.value]
+            assert found[1] == ", ".join(value if isinstance(value, str) else f"{value:g}" for value in values)
+
+
+def test_the_form_of_a_perceptron_gives_no_reasons(lab: Lab) -> None:
+    app = draw("pretrain")
+    app.selectbox(key="pretrain-dataset").set_value("digits").run()
+    assert widgets(app)
+    assert not [widget.help for widget in widgets(app) if "Default" in widget.help]
+
+
+def widgets(app: AppTest) -> list[Any]:
+    """The fields of a form that have a help."""
+    kinds = ("slider", "select_slider", "pills", "segmented_control", "selectbox", "toggle")
+    return [widget for kind in kinds for widget in app.get(kind) if getattr(widget, "help", "")]
