@@ -72,7 +72,7 @@ SLOW = (
     *("pages/test_runs_page.py", "pages/test_sweep_page.py", "pages/test_weights_page.py"),
     *("pages/test_weights_transformer.py", "training/test_threads.py", "web/test_predict.py"),
     *("pages/test_cluster.py", "pages/test_home_example.py", "pages/test_open_file.py", "pages/test_serve.py"),
-    *("pages/test_trackers.py", "tracking"),
+    *("pages/test_text_forms.py", "pages/test_trackers.py", "tracking"),
     *("study/test_language_models.py", "study/test_predicted.py", "study/test_reproduce.py"),
     "training/test_random_numbers.py",
     *("web/test_connections.py", "web/test_every_door.py", "web/test_login.py", "web/test_start.py"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
+from core.data.catalog import Catalog
 from core.data.presets import preset_tasks, presets_for, suggested_preset
-from core.engine.configuration import preset_configuration
+from core.engine.configuration import Configuration, preset_configuration, preset_task
 from core.engine.experiment import Setting
 from core.engine.launcher import Planned
 from core.engine.rate_grid import TuneSpec, tuned_arms
@@ -17,6 +19,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
+from core.networks.registry import families_for
 from core.run_spec import default_optim
 from core.store.record import Experiment
 from core.study.stats.claims import DEFAULT_SEEDS
@@ -34,6 +37,9 @@ from pages.shared.view_form import length
 
 DATASET = "data:"
 """Prefix of the choices that learn another dataset; the others are names of presets."""
+
+DIRECT = "home-direct"
+"""Key of the choice to fine-tune a network as it was brought."""
 
 ANSWERED = "home-answered"
 """Session state key: id of the experiment that had already answered the question when its button was pressed."""
@@ -68,25 +74,25 @@ def question(lab: Lab) -> Experiment | None:
     """Draw the question and its button; return the experiment that was just started, if any."""
     left, right = st.columns(2, gap="medium")
     with left:
-        source = dataset_picker(lab, "Pretrained on", "home-dataset")
-    with right:
+        source = dataset_picker(lab, "Dataset" if _is_direct(lab) else "Pretrained on", "home-dataset")
         kind = lab.catalog.info(source or lab.catalog.best()).kind
-        choices = _targets(lab, source, kind)
+        direct = _choose_start(kind)
+    with right:
+        choices = _targets(lab, source, kind, direct)
         target = st.selectbox(
             "Learn",
             list(choices),
-            list(choices).index(suggested_preset(kind) or next(iter(choices))),
+            list(choices).index(suggested_preset(kind, direct) or next(iter(choices))),
             format_func=choices.__getitem__,
             key="home-target",
             persist_state="session",
         )
-        st.caption(_line(lab, target, kind))
+        st.caption(_line(lab, target, kind, direct))
     if source is None:
         return None
-    preset, other = ("transfer", target.removeprefix(DATASET)) if target.startswith(DATASET) else (target, None)
     try:
-        before, after = preset_tasks(preset, source, lab.catalog, other)
-        before_and_after(lab, before, after)
+        if not direct:
+            before_and_after(lab, *preset_tasks(*_preset(target, source, lab)))
         network = default_network(lab, lab.catalog.info(source), "home")
     except LabError as error:
         st.error(literal(str(error)))
@@ -94,11 +100,9 @@ def question(lab: Lab) -> Experiment | None:
     if network is None:
         return None
     longest = length(kind, "home-length", network) if network.learns == "text" else None
-    pretraining, seeds = default_optim(PretrainSpec, network), range(DEFAULT_SEEDS)
-    asked = (lab.catalog, preset, source, other, pretraining)
     try:
         planned = {
-            name: lab.planned(preset_configuration(*asked, plan.settings(network), seeds, network, length=longest))
+            name: lab.planned(_configuration(lab, source, target, direct, network, longest, plan.settings(network)))
             for name, plan in PLANS.items()
         }
         captions = [_caption(lab, PLANS[name], known) for name, known in planned.items()]
@@ -129,6 +133,69 @@ def question(lab: Lab) -> Experiment | None:
         return None
 
 
+def _is_direct(lab: Lab) -> bool:
+    """Whether the choice of :func:`_choose_start` was made, and is drawn for the dataset that was chosen."""
+    kinds = {info.name: info.kind for info in lab.catalog.list()}
+    return bool(st.session_state.get(DIRECT)) and _is_brought(kinds.get(st.session_state.get("home-dataset", ""), ""))
+
+
+def _is_brought(kind: str) -> bool:
+    """Whether people bring the networks for datasets of a kind."""
+    return any(family.is_brought for family in families_for(kind))
+
+
+def _choose_start(kind: str) -> bool:
+    """Where people bring networks, draw the choice to fine-tune one as it is; return whether that is chosen."""
+    return _is_brought(kind) and st.toggle(
+        "Fine-tune the network as it was brought",
+        key=DIRECT,
+        persist_state="session",
+        help="Without pretraining it on a source task first, so that there is nothing whose forgetting could be "
+        "measured.",
+    )
+
+
+def _configuration(
+    lab: Lab,
+    source: str,
+    target: str,
+    direct: bool,
+    network: NetworkSpec,
+    longest: int | None,
+    settings: Sequence[Setting],
+) -> Configuration:
+    """What is asked for.
+
+    Args:
+        lab: has the datasets.
+        source: dataset to pretrain on, or to fine-tune the network on directly.
+        target: what is learnt, from :func:`_targets`.
+        direct: whether the network is fine-tuned as it was brought.
+        network: which one.
+        longest: longest input, in tokens; None for images.
+        settings: training settings and method of each arm.
+
+    Raises:
+        LabError: a dataset is missing, or not for the preset.
+    """
+    seeds = range(DEFAULT_SEEDS)
+    if direct:
+        task = preset_task(lab.catalog, target, None, network, source)
+        return Configuration.on(network, task.but(length=longest or task.length), settings, seeds)
+    preset, _, _, other = _preset(target, source, lab)
+    pretraining = default_optim(PretrainSpec, network)
+    return preset_configuration(
+        lab.catalog, preset, source, other, pretraining, settings, seeds, network, length=longest
+    )
+
+
+def _preset(target: str, source: str, lab: Lab) -> tuple[str, str, Catalog, str | None]:
+    """Arguments of :func:`core.data.presets.preset_tasks` for a choice of :func:`_targets`."""
+    if target.startswith(DATASET):
+        return "transfer", source, lab.catalog, target.removeprefix(DATASET)
+    return target, source, lab.catalog, None
+
+
 def _caption(lab: Lab, plan: Plan, planned: Planned) -> str:
     everything = planned.specs
     forecast = lab.estimates.whole(everything)
@@ -138,15 +205,18 @@ def _caption(lab: Lab, plan: Plan, planned: Planned) -> str:
     return f"{len(planned.runs)} runs, {time}, {memory} of memory: {plan.caption}"
 
 
-def _targets(lab: Lab, source: str | None, kind: str) -> dict[str, str]:
-    """What can be learnt: every preset on the same dataset, and every other dataset of its kind that is ready."""
-    infos = lab.catalog.list()
-    found = {name: preset.title for name, preset in presets_for(kind).items() if not preset.other_dataset}
-    others = [info for info in infos if (info.state, info.kind) == ("ready", kind) and info.name != source]
-    return found | {f"{DATASET}{info.name}": f"{info.title}, another dataset" for info in others}
+def _targets(lab: Lab, source: str | None, kind: str, direct: bool) -> dict[str, str]:
+    """What can be learnt: every preset on the same dataset, and every other dataset of its kind that is ready.
+
+    Without pretraining there is no other dataset: the one that is learnt is the one that was chosen.
+    """
+    presets = presets_for(kind, direct).items()
+    found = {name: preset.title for name, preset in presets if not preset.other_dataset}
+    others = [info for info in lab.catalog.list() if (info.state, info.kind) == ("ready", kind) and info.name != source]
+    return found | {f"{DATASET}{info.name}": f"{info.title}, another dataset" for info in others if not direct}
 
 
-def _line(lab: Lab, target: str, kind: str) -> str:
+def _line(lab: Lab, target: str, kind: str, direct: bool) -> str:
     if target.startswith(DATASET):
         return literal(lab.catalog.info(target.removeprefix(DATASET)).line)
-    return presets_for(kind)[target].line_for(kind)
+    return presets_for(kind, direct)[target].line_for(kind)

@@ -135,6 +135,28 @@ def test_the_presets_of_a_network_as_it_was_brought_take_the_whole_dataset_or_te
     assert asked[-1] == [spec.but(task=spec.task.but(shots=10)) for spec in whole]
 
 
+def test_home_fine_tunes_a_network_as_it_was_brought_on_the_whole_dataset_or_ten_shots_of_each_class(
+    lab: Lab, asked: list[Sequence[RunSpec]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = draw("home")
+    app.selectbox(key="home-dataset").set_value("digits").run()
+    assert not [toggle for toggle in app.toggle if toggle.key == "home-direct"]
+    app.selectbox(key="home-dataset").set_value("long").run()
+    assert {spec.is_direct for spec in asked[-1]} == {False}
+    app.toggle(key="home-direct").set_value(True).run()
+    assert app.selectbox(key="home-dataset").label == "Dataset"
+    assert list(app.selectbox(key="home-target").options) == ["Whole dataset", "Ten shots"]
+    whole = asked[-1]
+    assert {(spec.is_direct, spec.task) for spec in whole} == {(True, TaskSpec.of(dataset="long", length=128))}
+    app.selectbox(key="home-target").set_value("ten-shot").run()
+    assert asked[-1] == [spec.but(task=spec.task.but(shots=10)) for spec in whole]
+    before, after, length = cut_by_a_press(app, lab, asked, monkeypatch, "home")
+    assert after == [spec.but(task=spec.task.but(length=length)) for spec in before] != before
+    app.selectbox(key="home-dataset").set_value("digits").run()
+    assert app.selectbox(key="home-dataset").label == "Pretrained on"
+    assert not app.exception
+
+
 def test_a_preset_that_another_base_does_not_have_gives_way_to_the_one_that_is_suggested(lab: Lab) -> None:
     app = draw("finetune", base=lab.bases()[0].id)
     assert app.pills(key="finetune-preset").value == "split"
