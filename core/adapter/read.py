@@ -141,7 +141,7 @@ def put_on(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> nn.M
         BaseMismatchError: see :func:`apply_adapter`; ``base`` is unchanged.
     """
     layers = layers_of(base, adapter, base_fingerprint)
-    _check_head(base, adapter)
+    check_head(base, adapter)
     base.requires_grad_(False)
     with torch.no_grad():
         for name, tensor in head_state(base).items():
@@ -182,8 +182,8 @@ def layers_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> d
     return layers
 
 
-def _check_head(base: nn.Module, adapter: AdapterFile) -> None:
-    """Raises: BaseMismatchError: the adapter's head is not the one that ``base`` has a place for."""
+def check_head(base: nn.Module, adapter: AdapterFile) -> None:
+    """Check that the adapter's head is the one that ``base`` has a place for. Raises: BaseMismatchError: it is not."""
     own = head_state(base)
     if adapter.head and not own:
         if (first := min(adapter.head)) in base.state_dict():

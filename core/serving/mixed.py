@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from core.adapter.read import AdapterFile, layers_of
+from core.adapter.read import AdapterFile, check_head, layers_of
 from core.data.examples import Batch
-from core.errors import BaseMismatchError, ServingError
-from core.methods.linear import features, is_linear, is_transposed
+from core.errors import ServingError
+from core.methods.heads import head_paths, head_state, is_in_head
+from core.methods.linear import features, is_linear
 from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
+from core.serving.own_heads import OwnHeads, state_of
+from core.serving.positions import compute_positions_by_adapter
 from core.serving.rows import Places, Rows, Terms
 from core.training.fast_network import fast
 
@@ -30,7 +33,7 @@ class MixedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         linear = self.linear
-        y: Tensor = linear(x)
+        y = self.places.product(linear, x)
         selected = self.places.selected
         if selected is None:
             return y
@@ -48,10 +51,6 @@ class MixedLinear(nn.Module):
         else:
             self.rows.add(inputs.flatten(0, 1), outputs.flatten(0, 1), linear.bias, selected.spread(shape[1]))
         return y
-
-
-MAX_HEAD = 128
-"""Maximum number of outputs of a head that an adapter brings: it takes as many rows as that."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class _Held:
     number: int
     """Among those that are held."""
     nbytes: int
-    """What it takes: its rows are as many in every layer as in the one where it has most."""
+    """What it takes: its head, and rows, of which it has as many in every layer as in the one where it has most."""
     used: int
     """The last batch that it was used in, counted from the start."""
 
@@ -95,15 +94,21 @@ class MixedNetwork:
         self._max_bytes = max_bytes
         self._network = copy.deepcopy(base).requires_grad_(False).eval()
         self._places = Places()
-        self._layers: dict[str, MixedLinear] = {}
-        for path, module in list(self._network.named_modules()):
-            if is_linear(module):
-                parent, _, name = path.rpartition(".")
-                self._layers[path] = MixedLinear(module, self._places)
-                setattr(self._network.get_submodule(parent), name, self._layers[path])
+        modules, heads = dict(self._network.named_modules()), head_paths(self._network)
+        self._heads = {path: OwnHeads(modules[path], self._places) for path in heads}
+        self._layers = {
+            path: MixedLinear(module, self._places)
+            for path, module in modules.items()
+            if is_linear(module) and not is_in_head(path, heads)
+        }
+        for path, module in (self._heads | self._layers).items():
+            parent, _, name = path.rpartition(".")
+            setattr(self._network.get_submodule(parent), name, module)
+        compute_positions_by_adapter(self._network, self._places)
         self._fast = fast(self._network, self._network)
         """The same, to rounding."""
         self._row_bytes = sum(layer.rows.row_bytes for layer in self._layers.values())
+        self._head_bytes = sum(tensor.nbytes for tensor in head_state(base).values())
         self._held: dict[str, _Held] = {}
         self._batches = self._hits = self._misses = 0
 
@@ -158,9 +163,11 @@ class MixedNetwork:
 
     def _read_in(self, name: str) -> None:
         """Hold one more adapter for the batch that is to be answered."""
-        terms = terms_of(self._base, self._read(name), self._fingerprint)
+        file = self._read(name)
+        terms = terms_of(self._base, file, self._fingerprint)
         rank = max(each.rank for each in terms.values())
-        size = rank * self._row_bytes + sum(each.vector_bytes for each in terms.values())
+        vectors = sum(each.vector_bytes for each in terms.values())
+        size = rank * self._row_bytes + vectors + self._head_bytes
         while self._nbytes + size > self._max_bytes:
             oldest = min(self._held, key=lambda other: self._held[other].used, default=None)
             if oldest is None or self._held[oldest].used == self._batches:
@@ -172,6 +179,8 @@ class MixedNetwork:
         number, places = self._places.take(rank)
         for path, layer in self._layers.items():
             layer.rows.put(number, places, self._places.count, terms.get(path))
+        for path, head in self._heads.items():
+            head.put(number, state_of(path, file.head))
         self._held[name] = _Held(number, size, self._batches)
 
     @property
@@ -184,36 +193,17 @@ class MixedNetwork:
         self._places.give_back(number)
         for layer in self._layers.values():
             layer.rows.drop(number)
+        for head in self._heads.values():
+            head.drop(number)
 
 
 def terms_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> dict[str, Terms]:
     """What an adapter adds to each layer that it changes, by path.
 
     Raises:
-        BaseMismatchError: it was trained on another base, or does not fit this one.
-        ServingError: it brings a head that is more than a small linear layer.
+        BaseMismatchError: it was trained on another base, or its layers or its head do not fit this one.
     """
     with torch.no_grad():
         layers = layers_of(base, adapter, base_fingerprint)
-        return {path: Terms(*layer.terms()) for path, layer in layers.items()} | _head_terms(base, adapter)
-
-
-def _head_terms(base: nn.Module, adapter: AdapterFile) -> dict[str, Terms]:
-    """What a head of its own adds to that of the base: the change of each weight as A, with B = 1.
-
-    Raises:
-        BaseMismatchError: the head does not fit the base.
-        ServingError: see :func:`terms_of`.
-    """
-    linears = {path: module for path, module in base.named_modules() if is_linear(module)}
-    found: dict[str, Terms] = {}
-    for path in dict.fromkeys(name.rpartition(".")[0] for name in adapter.head):
-        layer, weight = linears.get(path), adapter.head.get(f"{path}.weight")
-        if layer is None or weight is None or is_transposed(layer) or len(weight) > MAX_HEAD:
-            raise ServingError("The head of this adapter is more than a small linear layer: load it with PEFT.")
-        if weight.shape != layer.weight.shape:
-            raise BaseMismatchError(f"The head of the adapter does not fit this base: {path} has another shape.")
-        bias = adapter.head.get(f"{path}.bias")
-        shift = None if bias is None or layer.bias is None else bias - layer.bias
-        found[path] = Terms(weight - layer.weight, torch.eye(len(weight)), shift=shift)
-    return found
+        check_head(base, adapter)
+        return {path: Terms(*layer.terms()) for path, layer in layers.items()}

@@ -10,14 +10,15 @@ for which the adapter's rows are gathered once for all tokens.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 with warnings.catch_warnings():
@@ -40,7 +41,7 @@ UNEVEN = 4
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """What an adapter adds to the output y of a layer with bias b: (x A) B, ``gain`` times y - b, and ``shift``."""
+    """What an adapter adds to the output y of a layer with bias b: (x A) B, and ``gain`` times y - b."""
 
     A: Tensor
     """(r, in)."""
@@ -48,8 +49,6 @@ class Terms:
     """(r, out), with the adapter's factor."""
     gain: Tensor | None = None
     """(out,); None for zero."""
-    shift: Tensor | None = None
-    """(out,), added to the output; None for zero."""
 
     @property
     def rank(self) -> int:
@@ -59,7 +58,7 @@ class Terms:
     @property
     def vector_bytes(self) -> int:
         """Bytes of what is held beside the rows."""
-        return sum(vector.nbytes for vector in (self.gain, self.shift) if vector is not None)
+        return 0 if self.gain is None else self.gain.nbytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +89,15 @@ class Selection:
         """Whether the ranks are similar enough for :attr:`padded` to be small."""
         return self.padded.numel() <= UNEVEN * len(self.columns)
 
+    @cached_property
+    def groups(self) -> dict[int, Tensor]:
+        """The rows of the batch that have each adapter, by its number."""
+        rows = range(self.batch) if self.rows is None else self.rows.tolist()
+        found: dict[int, list[int]] = {}
+        for row, number in zip(rows, self.numbers, strict=True):
+            found.setdefault(number, []).append(row)
+        return {number: torch.tensor(own) for number, own in found.items()}
+
     def spread(self, tokens: int) -> Selection:
         """The same for inputs that have several rows, one per token, for each row of the batch."""
         if tokens == self.tokens:
@@ -117,6 +125,8 @@ class Places:
         """Number of places there are."""
         self.selected: Selection | None = None
         """Adapters of the batch that is being answered; None if no row has one."""
+        self._products: dict[nn.Module, Tensor] | None = None
+        """What layers gave of an input that is the same for all adapters."""
         self._free = [place for place in range(FIRST_ROWS) if place != ZERO]
         self._unused = [0]
         """Numbers of no adapter."""
@@ -178,6 +188,23 @@ class Places:
             _wanted(bounds, found, self.count),
         )
 
+    @contextmanager
+    def one_by_one(self) -> Iterator[None]:
+        """Within it, no row has an adapter until :meth:`select` chooses one, and each layer is given the same input."""
+        selected, self.selected, self._products = self.selected, None, {}
+        try:
+            yield
+        finally:
+            self.selected, self._products = selected, None
+
+    def product(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        """What a layer of the base gives, to be changed in place."""
+        if self._products is None:
+            return linear(x)  # type: ignore[no-any-return]
+        if linear not in self._products:
+            self._products[linear] = linear(x)
+        return self._products[linear].clone()
+
 
 @lru_cache(maxsize=64)
 def _even_bounds(rows: int, rank: int) -> Tensor:
@@ -199,7 +226,6 @@ class Rows:
         self.row_bytes = self._A.element_size() * (in_features + out_features)
         """Bytes of one row of A and one of B."""
         self._gains: dict[int, Tensor] = {}
-        self._shifts: dict[int, Tensor] = {}
         self._rank = 0
         """Largest rank of an adapter here so far."""
 
@@ -222,13 +248,10 @@ class Rows:
             self._rank = max(self._rank, len(own))
             if terms.gain is not None:
                 self._gains[number] = terms.gain
-            if terms.shift is not None:
-                self._shifts[number] = terms.shift
 
     def drop(self, number: int) -> None:
         """Forget what an adapter has besides its rows, which the next one at its places replaces."""
         self._gains.pop(number, None)
-        self._shifts.pop(number, None)
 
     def add(self, x: Tensor, y: Tensor, bias: Tensor | None, selected: Selection) -> None:
         """Add what the adapters contribute to the layer's output, in place; other rows of it stay bit for bit.
@@ -246,8 +269,6 @@ class Rows:
         if (gains := _by_row(selected, self._gains, y.shape[1])) is not None:
             plain = y if selected.rows is None else y[selected.rows]
             added += gains * (plain if bias is None else plain - bias)
-        if (shifts := _by_row(selected, self._shifts, y.shape[1])) is not None:
-            added += shifts
         if selected.rows is None:
             y += added
         else:
@@ -266,16 +287,14 @@ class Rows:
         places = selected.padded[:, : self._rank]
         A, B = F.embedding(places, self._A), F.embedding(places, self._B)
         weights = torch.bmm(A, inputs.transpose(1, 2)).transpose(1, 2)  # this order takes less time
-        gains, shifts = (_by_row(selected, known, y.shape[2]) for known in (self._gains, self._shifts))
-        if gains is None and shifts is None and selected.rows is None:
+        gains = _by_row(selected, self._gains, y.shape[2])
+        if gains is None and selected.rows is None:
             y.baddbmm_(weights, B)
             return
         added = torch.bmm(weights, B)
         if gains is not None:
             plain = y if selected.rows is None else y[selected.rows]
             added += gains[:, None] * (plain if bias is None else plain - bias)
-        if shifts is not None:
-            added += shifts[:, None]
         if selected.rows is None:
             y += added
         else:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from core.adapter import AdapterFile, apply_adapter, read_adapter
 from core.adapter.card import Card
@@ -17,12 +22,15 @@ from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
 from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
-from core.serving import mixed
+from core.networks.hugging_face import architecture
+from core.networks.transformer import TransformerSpec
+from core.serving import positions
 from core.serving.mixed import MixedNetwork
 from core.serving.panes import BASE, Panes
 from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from tests.adapter.samples import perturb
+from tests.networks.tiny import SIZES
 from tests.text_home import TextHome
 from tests.training.tiny_texts import ARCHITECTURES, network_of, spec_of, texts
 
@@ -31,12 +39,33 @@ SPECS: dict[str, LowRankSpec] = {
     "b": LoRASpec.of(rank=1, alpha=3.0, scaling="alpha"),
     "c": DoRASpec.of(rank=3),
 }
-REFUSED = {"deberta-v2": "read more than the rows", "modernbert": "more than a small linear layer"}
-"""The first projects positions by adapted layers, the second has a norm in its head."""
+
+
+POSITIONS = {
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
+NETWORKS: dict[str, Callable[[], TransformerSpec]] = {
+    **{kind: partial(spec_of, kind) for kind in ARCHITECTURES},
+    "deberta": lambda: built("deberta", POSITIONS | {"pooler_hidden_size": 16}, "pooler", "classifier"),
+    "deberta-v2, own projections": lambda: built("deberta-v2", {"share_att_key": False}, "pooler", "classifier"),
+    "deberta-v2, no positions": lambda: built("deberta-v2", {"pos_att_type": []}, "classifier"),
+    "modernbert, mean": lambda: built("modernbert", {"classifier_pooling": "mean"}, "head", "classifier"),
+}
+"""Architectures, also with other settings, and with other modules that their weights came without."""
+
+
+def built(kind: str, changes: dict[str, Any], *head: str) -> TransformerSpec:
+    """A tiny network of another kind, or with other settings; ``head`` are the modules that its weights lack."""
+    values = AutoConfig.for_model(kind, **SIZES.get(kind, SIZES["bert"]) | changes).to_dict()
+    config = architecture(json.loads(json.dumps(values)), 0)
+    return TransformerSpec.of(weights="0" * 64, config=config, num_classes=3, head=head)
 
 
 def adapters(kind: str) -> tuple[torch.nn.Module, dict[str, AdapterFile]]:
-    base = network_of(spec_of(kind)).eval()
+    base = network_of(NETWORKS[kind]()).eval()
     files = {}
     for seed, (name, spec) in enumerate(SPECS.items()):
         model = spec.prepare(copy.deepcopy(base), torch.Generator().manual_seed(seed))
@@ -59,36 +88,61 @@ def test_the_head_is_left_at_a_strength_of_zero() -> None:
         assert not torch.allclose(found[name], found[BASE])
 
 
-@pytest.mark.parametrize("kind", ARCHITECTURES)
+MIXES: list[list[str | None]] = [
+    [None, "a", "b", "c", "a", None, "c", "b"],
+    ["c", "a", "b", "c", "a", "c", "c", "b"],
+    ["b"] * 8,
+    ["a"],
+    [None, "c"],
+    [None] * 8,
+]
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_each_row_has_its_own_adapter_and_head_and_the_base_stays(kind: str) -> None:
     base, files = adapters(kind)
     network = MixedNetwork(base, files.__getitem__, 2**24)
-    names = [None, "a", "b", "c", "a", None, "c", "b"]
-    batch = texts(len(names)).batch(slice(None))
-    all_named = ["c" if name is None else name for name in names]  # computed otherwise, since no bits are promised
-    if kind in REFUSED:
-        for wanted in names, all_named:
-            with pytest.raises(ServingError, match=REFUSED[kind]):
-                network.answer(batch, wanted)
-        return
-    found, found_named = network.answer(batch, names), network.answer(batch, all_named)
-    with torch.no_grad():
-        alone = {name: forward(apply_adapter(base, file).eval(), batch) for name, file in files.items()}
-        plain = forward(base, batch)
-    for row, name in enumerate(names):
-        if name is None:
-            assert torch.equal(found[row], plain[row])
-        else:
-            torch.testing.assert_close(found[row], alone[name][row], rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(found_named[row], alone[all_named[row]][row], rtol=1e-5, atol=1e-5)
-    assert torch.equal(network.answer(batch, [None] * len(names)), plain)
+    alone = {name: apply_adapter(base, file).eval() for name, file in files.items()}
+    for names in MIXES:
+        batch = texts(len(names)).batch(slice(None))
+        found = network.answer(batch, names)
+        with torch.no_grad():
+            answers = {name: forward(alone[name], batch) for name in names if name}
+            plain = forward(base, batch)
+        for row, name in enumerate(names):
+            if name is None:
+                assert torch.equal(found[row], plain[row])
+            else:
+                torch.testing.assert_close(found[row], answers[name][row], rtol=1e-5, atol=1e-5)
 
 
-def test_a_head_that_takes_too_many_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    base, files = adapters("bert")
-    monkeypatch.setattr(mixed, "MAX_HEAD", 1)
-    with pytest.raises(ServingError, match="more than a small linear layer"):
-        MixedNetwork(base, files.__getitem__, 2**24).answer(texts(1).batch(slice(None)), ["a"])
+def test_heads_come_and_go_with_their_adapters_and_count() -> None:
+    base, files = adapters("modernbert")
+    network = MixedNetwork(base, files.__getitem__, 2**24)
+    network.answer(texts(1).batch(slice(None)), ["c"])
+    size = network.use.nbytes
+    assert size > sum(tensor.nbytes for tensor in files["c"].head.values())
+    network = MixedNetwork(base, files.__getitem__, size)
+    batch = texts(1).batch(slice(None))
+    for name in ("a", "b", "c", "a", "c", "b"):
+        found = network.answer(batch, [name])
+        with torch.no_grad():
+            alone = forward(apply_adapter(base, files[name]).eval(), batch)
+        torch.testing.assert_close(found, alone, rtol=1e-5, atol=1e-5)
+        assert name in network.held
+        assert network.use.nbytes <= size
+
+
+def test_an_architecture_whose_layers_read_other_things_than_rows_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(positions, "SCORES", ())  # as if DeBERTa were not known
+    base, files = adapters("deberta-v2")
+    network = MixedNetwork(base, files.__getitem__, 2**24)
+    batch = texts(3).batch(slice(None))
+    for names in ["a", None, "c"], ["a", "b", "c"]:
+        with pytest.raises(ServingError, match="read more than the rows"):
+            network.answer(batch, names)
 
 
 @pytest.mark.parametrize("which", ["direct", "after_source"])
