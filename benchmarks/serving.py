@@ -11,7 +11,7 @@ trained has; PEFT's adapters here have none, and so do less.
 The last row of the table is the memory of the parameters that each contender needs beside the base, for the number of
 adapters in brackets.
 
-``--http`` measures end to end instead: see :mod:`benchmarks.serving_http`.
+``--http`` measures end to end instead, both networks unless one is named: see :mod:`benchmarks.serving_http`.
 """
 
 from __future__ import annotations
@@ -199,17 +199,20 @@ def timed(answer: Answer, batches: Sequence[tuple[Batch, Sequence[int]]]) -> flo
 def main() -> None:
     """Measure, and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--network", choices=list(SUBJECTS), default="perceptron", help="the base")
+    parser.add_argument(
+        "--network", choices=list(SUBJECTS), help="the base (default: perceptron; with --http one after the other)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
     parser.add_argument("--http", action="store_true", help="measure python -m core serve, end to end")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement over HTTP (default: 5)")
     options = parser.parse_args()
     if options.http:
-        measure(options.network, options.threads, options.seconds)
+        for network in [options.network] if options.network else SUBJECTS:
+            measure(network, options.threads, options.seconds)
         return
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
-    subject = SUBJECTS[options.network]()
+    subject = SUBJECTS[options.network or "perceptron"]()
     our, mixed = ours(subject)
     in_one_batch, switching, of_peft = peft_of(subject)
     merged, of_copies, copies = merged_of(subject)

@@ -142,7 +142,7 @@ def measure(network: str, threads: int, seconds: float) -> None:
         train(Path(folder), network)
         with served(Path(folder), threads) as port:
             adapters = names(port)
-            print(f"Rows per second over HTTP, {len(adapters)} adapters of one {network}.\n")
+            print(f"Rows per second over HTTP, {len(adapters)} adapters of one base: {network}.\n")
             titles = [f"{clients} client{'s' if clients > 1 else ''}" for clients in CLIENTS]
             print("| rows per request | " + " | ".join(titles) + " |\n| --- |" + " --- |" * len(CLIENTS))
             for size in SIZES:
@@ -150,3 +150,4 @@ def measure(network: str, threads: int, seconds: float) -> None:
                 rows_per_second(port, asked, size, 1, 0.2)  # reads the adapters
                 found = [rows_per_second(port, asked, size, clients, seconds) for clients in CLIENTS]
                 print(f"| {size} | " + " | ".join(f"{each:,.0f}" for each in found) + " |", flush=True)
+            print()
