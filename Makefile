@@ -62,7 +62,7 @@ $(VENV)/.runtime: requirements.txt
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/.development: requirements-dev.txt requirements-onnx.txt requirements-ray.txt requirements-trackers.txt requirements-networks.txt $(VENV)/.runtime
+$(VENV)/.development: requirements-dev.txt requirements-onnx.txt requirements-peft.txt requirements-ray.txt requirements-trackers.txt requirements-networks.txt $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements-networks.txt
 	touch $@

@@ -1,4 +1,4 @@
-"""``python -m core export``: write a run's network for another tool."""
+"""``python -m core export``: write a run's network or adapter for another tool."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from core.cli.options import add_home
-from core.engine.exports import FORMATS
+from core.engine.exports import FORMATS, MergedFormat
 from core.errors import ExportError
 from core.files import write_atomically
 from core.lab import Lab
@@ -19,14 +19,14 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command to a parser."""
     job = commands.add_parser(
         "export",
-        help="write a run's network for another tool",
-        description="Write the network of a run, with its adapter merged, as a file for another tool. The tool reads "
-        "it, and the difference from the trained network on the test part is printed.",
+        help="write a run's network or adapter for another tool",
+        description="Write the network of a run, with its adapter merged, or the adapter alone, as a file for another "
+        "tool. The tool reads it, and the difference from the trained network on the test part is printed.",
     )
     job.set_defaults(command=export)
     job.add_argument("run", metavar="RUN", help="id of a run with a result")
     job.add_argument("file", type=Path, metavar="FILE", help="where to write it")
-    job.add_argument("--format", choices=list(FORMATS), default=next(iter(FORMATS)), help="kind of file")
+    job.add_argument("--format", choices=list(FORMATS), default=MergedFormat.name, help="kind of file")
     add_home(job)
 
 

@@ -1,4 +1,4 @@
-"""Networks of runs as files for other tools, each read back by that tool and compared on the test part."""
+"""Networks and adapters of runs as files for other tools, each read back by that tool and compared on the test part."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
+from core.adapter.peft_library import read_with_peft
 from core.data.catalog import Catalog
 from core.data.examples import Examples
 from core.data.tasks import Tasks
 from core.engine.artifacts import MERGED, PRETRAINED, Artifacts
-from core.engine.jobs.run_files import NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import ExportError
 from core.files import check_sha256, sha256_of, write_atomically
 from core.methods.method import Role
@@ -28,6 +30,7 @@ from core.settings import Settings
 from core.store.record import Run
 from core.store.store import Store
 from core.training.evaluation import batch_of, predict
+from core.wording.numbers import listed
 
 ONNX = "model.onnx"
 
@@ -116,8 +119,39 @@ class Format(ABC):
         """
 
     @abstractmethod
-    def read(self, path: Path) -> tuple[Callable[..., Any], str]:
-        """Read the file as its tool does. Returns: a network, or a function like one; and the tool."""
+    def read(self, path: Path, base: Callable[[], nn.Module]) -> tuple[Callable[..., Any], str]:
+        """Read the file as its tool does.
+
+        Args:
+            path: the file.
+            base: reads the network that a run started from, for files without its weights.
+
+        Returns:
+            A network, or a function like one; and the tool.
+
+        Raises:
+            LabError: the tool is not installed, or a file cannot be read.
+        """
+
+
+class PeftFormat(Format):
+    """An adapter in PEFT's format, as the run has written it."""
+
+    name = "peft"
+    title = "Adapter, for PEFT"
+    line = "Config and trained weights, which `PeftModel.from_pretrained` adds to the base."
+    file = ADAPTER
+    media_type = "application/zip"
+
+    def fits(self, run: Run) -> bool:
+        return run.spec.role is Role.ADAPTER
+
+    def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
+        return path(ADAPTER)
+
+    def read(self, path: Path, base: Callable[[], nn.Module]) -> tuple[Callable[..., Any], str]:
+        network, version = read_with_peft(path, base())
+        return network, f"PEFT {version}"
 
 
 class MergedFormat(Format):
@@ -135,7 +169,7 @@ class MergedFormat(Format):
     def file_of(self, run: Run) -> str:
         return _network_file(run)
 
-    def read(self, path: Path) -> tuple[Callable[..., Any], str]:
+    def read(self, path: Path, base: Callable[[], nn.Module]) -> tuple[Callable[..., Any], str]:
         return read_network(path), f"torch {torch.__version__}"
 
 
@@ -154,7 +188,7 @@ class TransformersFormat(Format):
     def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
         return path(PRETRAINED)
 
-    def read(self, path: Path) -> tuple[Callable[..., Any], str]:
+    def read(self, path: Path, base: Callable[[], nn.Module]) -> tuple[Callable[..., Any], str]:
         library = transformers()
         with tempfile.TemporaryDirectory() as folder:
             with zipfile.ZipFile(path) as archive:
@@ -179,12 +213,14 @@ class OnnxFormat(Format):
         write_atomically(file, onnx_bytes(read_network(network), batch))
         return file
 
-    def read(self, path: Path) -> tuple[Callable[..., Any], str]:
+    def read(self, path: Path, base: Callable[[], nn.Module]) -> tuple[Callable[..., Any], str]:
         network = OnnxNetwork(path.read_bytes(), torch.get_num_threads())
         return network, f"onnxruntime {network.version}, opset {OPSET}"
 
 
-FORMATS: dict[str, Format] = {form.name: form for form in (MergedFormat(), TransformersFormat(), OnnxFormat())}
+FORMATS: dict[str, Format] = {
+    form.name: form for form in (PeftFormat(), MergedFormat(), TransformersFormat(), OnnxFormat())
+}
 """The kinds of files, by name."""
 
 
@@ -244,7 +280,8 @@ class Exports:
         """
         spec = run.spec
         if not form.fits(run):
-            raise ExportError(f"The network of run {run.id} cannot be a file of the kind {form.name!r}.")
+            others = listed([other.name for other in self.offered(run)])
+            raise ExportError(f"Run {run.id} cannot be exported as {form.name}: choose one of {others}.")
         test = self._tasks.get(spec.task, network=spec.network).test
         labels = self._catalog.load(spec.task.dataset).class_names
 
@@ -257,7 +294,7 @@ class Exports:
         size = batch_of(trained)
         expected = predict(trained, test)
         path = form.make(run, path_of, labels, test)
-        network, tool = form.read(path)
+        network, tool = form.read(path, lambda: self._artifacts.base_network(run))
         found = predict(network, test, size=size)
         certificate = ExportCertificate(
             form.name,

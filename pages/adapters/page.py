@@ -102,7 +102,7 @@ def show(run: Run, result: Result) -> None:
         show_certificate(run)
     with loading:
         show_loading(run)
-    st.subheader("Merged, for other tools")
+    st.subheader("Files for other tools")
     export_files(lab, run)
 
 

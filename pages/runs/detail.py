@@ -73,8 +73,8 @@ def detail(lab: Lab, entry: Entry) -> None:
     with right:
         _history(lab, run)
         _command(lab, run)
-        if run.result is not None and run.spec.adapter is None:
-            st.markdown("**Network, for other tools**")
+        if run.result is not None:
+            st.markdown("**Files for other tools**")
             export_files(lab, run)
 
 

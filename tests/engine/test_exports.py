@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,22 +13,26 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
+from core.adapter.archive import CONFIG, zip_bytes
 from core.data.examples import Examples
 from core.engine import exports
 from core.engine.artifacts import MERGED
 from core.engine.exports import FORMATS, ExportCertificate
-from core.engine.jobs.run_files import NETWORK
-from core.errors import DamagedFileError, ExportError
+from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.errors import AdapterError, DamagedFileError, ExportError
 from core.lab import Lab
 from core.methods.merging import merged_copy
 from core.networks.file import write_network
 from core.settings import Settings
 from core.store.record import Run
 from tests.text_home import TextHome
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in PEFT
 
 
 @dataclass(frozen=True)
@@ -82,24 +88,35 @@ def no_grad_logits(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
 
 def by_the_tool(home: Home, run: Run, name: str, path: Path, folder: Path) -> Tensor:
     """Logits on the whole test part, by the tool that a file is for and without the code that makes certificates."""
-    batch, spec = home.batch(run), run.spec.network
+    batch = home.batch(run)
     if name == "onnx":
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         return torch.from_numpy(session.run(["logits"], {key: tensor.numpy() for key, tensor in batch.items()})[0])
     if name == "transformers":
         shutil.unpack_archive(path, folder)
         return no_grad_logits(AutoModelForSequenceClassification.from_pretrained(folder), batch)
-    state = load_file(path)
+    if name == "peft":
+        shutil.unpack_archive(path, folder)
+        state = load_file(home.lab.artifacts.base(run)) if run.spec.base else {}
+        return no_grad_logits(PeftModel.from_pretrained(plain(home, run, state), folder), batch)
+    return no_grad_logits(plain(home, run, load_file(path)), batch)
+
+
+def plain(home: Home, run: Run, state: dict[str, Tensor]) -> nn.Module:
+    """The network of a run with other weights, without classes of this project; those that it was brought with if there
+    are none, and a head of any weights."""
+    spec = run.spec.network
     if spec.brought is None:
         sizes = [tensor.shape for key, tensor in state.items() if key.endswith("weight")]
         linears = [nn.Linear(inputs, outputs) for outputs, inputs in sizes]
-        network = nn.Sequential(linears[0], nn.ReLU(), linears[1], nn.ReLU(), linears[2])
-        state = {key.removeprefix("layers."): tensor for key, tensor in state.items()}
+        network = nn.Sequential()
+        network.add_module("layers", nn.Sequential(linears[0], nn.ReLU(), linears[1], nn.ReLU(), linears[2]))
     else:
         source = home.lab.networks.folder(spec.brought)
         network = AutoModelForSequenceClassification.from_pretrained(source, **spec.pretrained)
-    network.load_state_dict(state)
-    return no_grad_logits(network, batch)
+    if state:
+        network.load_state_dict(state)
+    return network
 
 
 def check_certificate(found: ExportCertificate, own: Tensor, exported: Tensor) -> None:
@@ -112,10 +129,10 @@ def check_certificate(found: ExportCertificate, own: Tensor, exported: Tensor) -
 
 
 CASES = [
-    *[("texts", kind, name) for kind in ("full", "lora") for name in FORMATS],
-    *[("images", "lora", name) for name in ("safetensors", "onnx")],
+    *[("texts", kind, name) for kind in ("full", "lora") for name in FORMATS if (kind, name) != ("full", "peft")],
+    *[("images", "lora", name) for name in ("peft", "safetensors", "onnx")],
 ]
-"""Home, method and kind of file; a perceptron is nothing that transformers has."""
+"""Home, method and kind of file; full fine-tuning has no adapter, and a perceptron is nothing that transformers has."""
 
 
 @pytest.mark.parametrize(("which", "kind", "name"), CASES)
@@ -170,8 +187,8 @@ def test_a_file_that_computes_something_else_is_not_offered(
     run, form = texts.run("full"), FORMATS["onnx"]
     right = type(form).read
 
-    def wrong(self: object, path: object) -> object:
-        network, tool = right(form, path)  # type: ignore[arg-type]
+    def wrong(self: object, path: object, base: object) -> object:
+        network, tool = right(form, path, base)  # type: ignore[arg-type]
         return lambda **batch: network(**batch) + 1, tool
 
     monkeypatch.setattr(type(form), "read", wrong)
@@ -192,3 +209,29 @@ def test_a_file_that_was_changed_is_not_given_out(texts: Home, lab: Lab) -> None
         lab.exports.content(run, form)
     path.write_bytes(content)
     assert asdict(lab.exports.make(run, form).certificate)["equal_predictions"]
+
+
+def test_an_adapter_that_peft_cannot_check_is_a_sentence(
+    images: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, form = images.run("lora", 1), FORMATS["peft"]
+    base = images.lab.artifacts.base_network(run)
+    path = tmp_path / "adapter.zip"
+    with zipfile.ZipFile(images.lab.artifacts.path(run.id, ADAPTER)) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    wrong = entries | {CONFIG: entries[CONFIG].replace(b"layers.", b"others.")}
+    assert wrong != entries
+    path.write_bytes(zip_bytes(wrong))
+    with pytest.raises(AdapterError, match=r"PEFT \S+ cannot read this adapter: \S+"):
+        form.read(path, lambda: base)
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(AdapterError, match=r"not installed: pip install -r requirements-peft\.txt"):
+        images.lab.exports.make(run, form)
+    assert images.lab.exports.known(run, form) is None
+
+
+def test_a_network_without_an_adapter_is_not_exported_as_one(images: Home) -> None:
+    run = images.run("full")
+    assert "peft" not in [form.name for form in images.lab.exports.offered(run)]
+    with pytest.raises(ExportError, match=r"cannot be exported as peft: choose one of safetensors and onnx\."):
+        images.lab.exports.make(run, FORMATS["peft"])

@@ -1,0 +1,56 @@
+"""Adapter files as the real PEFT reads them.
+
+The package is optional: ``requirements-peft.txt``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from core.errors import AdapterError
+from core.networks.transformers_library import transformers
+
+
+def read_with_peft(path: Path, base: nn.Module) -> tuple[nn.Module, str]:
+    """Have PEFT put an adapter file of this lab on its base.
+
+    Args:
+        path: the zip file.
+        base: PEFT changes it in place.
+
+    Returns:
+        The network in evaluation mode, and the version of PEFT.
+
+    Raises:
+        AdapterError: PEFT is not installed, or cannot read the file.
+    """
+    peft = _peft()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(folder)
+            network: nn.Module = peft.PeftModel.from_pretrained(base, folder, torch_device="cpu")
+        except (zipfile.BadZipFile, ValueError, RuntimeError) as error:
+            reason = str(error).strip().partition("\n")[0][:200]
+            raise AdapterError(f"PEFT {peft.__version__} cannot read this adapter: {reason}") from error
+    return network.eval(), str(peft.__version__)
+
+
+def _peft() -> Any:
+    """The package. Raises: AdapterError: it is not installed."""
+    transformers()  # which PEFT imports, and which only one thread may import at a time
+    try:
+        return importlib.import_module("peft")
+    except ImportError as error:
+        raise AdapterError(
+            "Only PEFT itself can check an adapter for PEFT, and it is not installed: "
+            "pip install -r requirements-peft.txt"
+        ) from error
