@@ -15,6 +15,10 @@ from core.data.task_spec import TaskSpec
 from core.data.text_examples import TextExamples
 from core.data.views.image import as_seen, images_of
 from core.data.views.view import TextReader
+from core.training.side_by_side import pool_of
+
+_ALONE = pool_of(1)
+"""One core for one image: with two, the rotation waits for the slower one, which may have something else to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ def given_example(task: Task, row: int) -> Given:
 
 def own_image(pixels: NDArray[np.uint8], task: TaskSpec) -> Given:
     """An image, transformed as those of a task. Args: pixels: (28, 28), 0 black to 255 white; task: with transforms."""
-    seen = as_seen(pixels[None], task)
+    seen = _ALONE.submit(as_seen, pixels[None], task).result()
     image: NDArray[np.uint8] = (seen * 255).round().to(torch.uint8).view(SIDE, SIDE).numpy()
     return Given({"pixels": seen}, image=image)
 

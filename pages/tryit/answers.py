@@ -10,8 +10,8 @@ from core.serving.panes import Answers
 from core.study.figures.probabilities import probabilities, probabilities_alt
 from core.wording.answers import answers_text
 from core.wording.examples import class_name
-from pages.shared.figure_panel import readable
 from pages.shared.literal import literal
+from pages.shared.live_chart import live_chart
 
 
 def show_answers(answers: Answers, labels: Mapping[str, str], names: Sequence[str], truth: int | None) -> None:
@@ -41,9 +41,5 @@ def show_answers(answers: Answers, labels: Mapping[str, str], names: Sequence[st
         key="try-answers",
         alt="The answer of each network, with its probability",
     )
-    st.plotly_chart(
-        readable(probabilities(found, names)),
-        key="try-probabilities",
-        alt=probabilities_alt(found, names),
-        config={"displayModeBar": False},
-    )
+    figure = probabilities(found, names)
+    live_chart(figure, "try-probabilities", figure["layout"]["height"], probabilities_alt(found, names))

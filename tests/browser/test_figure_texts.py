@@ -40,7 +40,7 @@ def texts(page: Page, file: Path, figure: go.Figure, width: int, selector: str) 
 
 @pytest.mark.parametrize("width", [390, 600, 1000])
 def test_every_class_is_named_below_its_column(page: Page, tmp_path: Path, width: int) -> None:
-    figure = probabilities({"Base": np.full(len(NAMES), 1 / len(NAMES))}, NAMES)
+    figure = go.Figure(probabilities({"Base": np.full(len(NAMES), 1 / len(NAMES))}, NAMES))
     found = texts(page, tmp_path / "figure.html", figure, width, ".xtick text")
     assert [label["text"] for label in found] == list(NAMES)
 

@@ -59,6 +59,7 @@ def test_base_full_and_every_adapter_answer_a_drawn_seven(page: Page, url: str, 
     page.get_by_text("Source", exact=True).click()
     expect(page.get_by_text("Source: digits", exact=True)).to_be_visible()
     expect(told).to_be_visible()  # the drawing stays
+    expect(told).not_to_have_attribute("aria-label", label)  # and is not turned any more
 
     page.get_by_role("button", name="Clear", exact=True).click()
     expect(page.get_by_text("The networks answer after each stroke")).to_be_visible()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import plotly.graph_objects as go
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,13 +43,15 @@ def test_of_many_classes_the_most_probable_are_drawn_and_names_are_text() -> Non
     generator = np.random.RandomState(0)
     found = {name: generator.dirichlet(np.full(100, 0.1)) for name in ("Base", "<b>LoRA</b>")}
     names = [f"<i>{label}</i>" for label in range(100)]
-    figure = probabilities(found, names)
+    drawn = probabilities(found, names)
+    assert json.loads(json.dumps(drawn)) == drawn
+    figure = go.Figure(drawn)  # which checks it
     tiles, numbers = figure.data
-    assert tiles.z.shape == (2, MAX_CLASSES)
+    assert np.shape(tiles.z) == (2, MAX_CLASSES)
     shown = {text.removeprefix("&lt;i&gt;").removesuffix("&lt;/i&gt;") for text in figure.layout.xaxis.ticktext}
     assert {str(int(row.argmax())) for row in found.values()} <= shown
     assert all("<" not in text for text in (*figure.layout.yaxis.ticktext, *np.ravel(tiles.customdata)))
     assert [float(text) for text in numbers.text] == [
-        float(f"{100 * tiles.z[y, x]:.0f}") for x, y in zip(numbers.x, numbers.y, strict=True)
+        float(f"{100 * tiles.z[y][x]:.0f}") for x, y in zip(numbers.x, numbers.y, strict=True)
     ]
     assert all(name in probabilities_alt(found, names) for name in found)

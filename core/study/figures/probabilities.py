@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from core.study.figures.style import layout_of
@@ -23,12 +23,17 @@ INK = "rgba(66, 120, 200, {})"
 """Colour of a tile, by its opacity; text on it is readable on light and dark pages up to 0.5."""
 
 
-def probabilities(found: Mapping[str, NDArray[np.floating]], names: Sequence[str]) -> go.Figure:
-    """Draw the probability of each class, networks downwards.
+def probabilities(found: Mapping[str, NDArray[np.floating]], names: Sequence[str]) -> dict[str, Any]:
+    """Draw the probability of each class, networks downwards, as JSON values for ``Plotly.react``.
+
+    It is a dictionary: of a figure, Plotly checks every value, which takes longer than all networks take to answer.
 
     Args:
         found: (outputs,) probabilities by label of the network, in the order of drawing; at least one.
         names: of the dataset's labels; may contain any text.
+
+    Returns:
+        Plotly's ``data`` and ``layout``.
     """
     values = np.stack([np.asarray(row, float) for row in found.values()])
     shown = np.sort(np.argsort(-values.max(0), kind="stable")[:MAX_CLASSES])
@@ -41,7 +46,7 @@ def probabilities(found: Mapping[str, NDArray[np.floating]], names: Sequence[str
     part = values[:, shown]
     tiles = {
         "type": "heatmap",
-        "z": part,
+        "z": part.tolist(),
         "zmin": 0,
         "zmax": 1,
         "colorscale": [[0, INK.format(0)], [1, INK.format(0.5)]],
@@ -71,7 +76,7 @@ def probabilities(found: Mapping[str, NDArray[np.floating]], names: Sequence[str
         "ticktext": labels,
         "autorange": "reversed",
     }
-    return go.Figure([tiles, numbers], layout)
+    return {"data": [tiles, numbers], "layout": layout}
 
 
 def probabilities_alt(found: Mapping[str, NDArray[np.floating]], names: Sequence[str]) -> str:
