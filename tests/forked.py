@@ -41,7 +41,7 @@ IMPORTED = [
 ]
 """Modules that most processes import, sooner or later, and that read no settings meanwhile."""
 
-SETTINGS = ("LORA_LAB_", "STREAMLIT_", "PYTEST_", "PYTHONPATH")
+SETTINGS = ("LORA_LAB_", "STREAMLIT_", "PYTEST_", "PYTHONPATH", "RAY_ADDRESS")
 """Beginnings of names of variables that no module reads while it is imported."""
 
 BEFORE = dict(os.environ)

@@ -30,7 +30,7 @@ class RayCluster:
         self.address = f"127.0.0.1:{free_port()}"
         self.nodes: list[subprocess.Popen[bytes]] = []
         port = self.address.rpartition(":")[2]
-        self._start("--head", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false")
+        self._start("--head", f"--port={port}", f"--num-cpus={cpus}", "--include-dashboard=false", "--no-monitor")
 
     def add(self, cpus: int = 1) -> None:
         """Add a node."""
@@ -49,7 +49,7 @@ class RayCluster:
             "RAY_health_check_failure_threshold": "4",
         }
         command = [str(RAY), "start", "--block", "--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
-        command += [f"--temp-dir={home}", *options]
+        command += ["--include-log-monitor=false", f"--temp-dir={home}", *options]
         with (home / "log").open("wb") as log:
             node = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True)
         self.nodes.append(node)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +17,7 @@ from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
+from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
 from tests.engine.ray_cluster import RayCluster
 from tests.soak.sizes import full_or_short
@@ -138,7 +136,8 @@ def test_a_run_that_a_lab_left_goes_on_to_the_last_bit(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     again = lab
-    for epochs in (60, 600, 6000):  # a run may have finished before its lab was closed, which is nobody's fault
+    # A run may have finished before its lab was closed, which is nobody's fault.
+    for epochs in (60, 120, 240, 600, 6000):
         left = again.launch(LONG_RUN.but(base=base.id, optim=short(epochs=epochs))).id
         again = opened_anew(again, left)
         if again.run(left).state != "finished":
@@ -161,9 +160,9 @@ keep_training(Path(sys.argv[1]))
 """
 
 ARMS = [*BOTH, *((short(rate=rate), LoRASpec.of(rank=rank)) for rank in (1, 2) for rate in (0.001, 0.002, 0.003))]
-LONG = [(optim.but(epochs=20), method) for optim, method in ARMS]
+LONG = [(optim.but(epochs=20), method) for optim, method in full_or_short(ARMS, ARMS[:5])]
 SEEDS = full_or_short(5, 2)
-"""A sweep of 40 runs, or of 16."""
+"""A sweep of 40 runs, or of 10."""
 
 
 def keep_training(home: Path) -> None:
@@ -173,7 +172,7 @@ def keep_training(home: Path) -> None:
 
 
 def test_a_sweep_outlives_a_killed_node_a_killed_lab_and_a_stop(settings: Settings, cluster: RayCluster) -> None:
-    first = subprocess.Popen([sys.executable, "-c", LAB, str(settings.home)], env={**os.environ, "PYTHONPATH": "."})
+    first = forked.start(["-c", LAB, str(settings.home)])
     watching = Lab(replace(settings, executor="threads"))  # never started: it only looks
 
     def sweep() -> list[Run]:
@@ -193,10 +192,10 @@ def test_a_sweep_outlives_a_killed_node_a_killed_lab_and_a_stop(settings: Settin
     lab = opened(settings)
     lab.resume()
     runs = finish(lab, *(run.id for run in lab.members(lab.experiments()[0])))
-    assert len(runs) == 8 * SEEDS
+    assert len(runs) == len(LONG) * SEEDS
     assert {run.id: run.cause for run in runs if run.state not in ("finished", "stopped")} == {}
     assert [run.id for run in runs if run.state == "stopped"] == [stopped.id]
-    assert len({(run.spec.arm, run.spec.seed) for run in runs}) == 8 * SEEDS
+    assert len({(run.spec.arm, run.spec.seed) for run in runs}) == len(LONG) * SEEDS
     for run in runs:
         assert lab.curve(run.id).step.tolist() == list(range(1, run.step + 1))
         assert not run.spec.adapter or lab.artifacts.verify(run.id).certified
