@@ -57,18 +57,24 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext, console_errors: list[str]) -> Iterator[Page]:
     """Open a page that is 1440 pixels wide, without cookies."""
 
-    def note(message: ConsoleMessage) -> None:
-        # On a deep link, Streamlit first looks for its server below the page's path and gets 404.
-        if message.type == "error" and "/_stcore/" not in message.location["url"]:
-            console_errors.append(f"{message.text} ({message.location['url']})")
-
     context.clear_cookies()
     opened = context.new_page()
-    opened.on("console", note)
-    opened.on("pageerror", lambda error: console_errors.append(str(error)))
+    note_errors(opened, console_errors)
     yield opened
     for other in context.pages:
         other.close()
+
+
+def note_errors(page: Page, errors: list[str]) -> None:
+    """Add to ``errors`` what the page logs as an error from now on."""
+
+    def note(message: ConsoleMessage) -> None:
+        # On a deep link, Streamlit first looks for its server below the page's path and gets 404.
+        if message.type == "error" and "/_stcore/" not in message.location["url"]:
+            errors.append(f"{message.text} ({message.location['url']})")
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: errors.append(str(error)))
 
 
 def open_dialog(button: Locator, text: str) -> None:

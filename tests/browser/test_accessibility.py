@@ -1,7 +1,6 @@
-"""axe-core on every page with all of it open, in both themes: no violation of WCAG 2 level AA by the project.
+"""Every page with all of it open: no violation of WCAG 2 level AA by the project, no error, and nothing too wide.
 
-In the whole suite, tabs, popovers and dialogs are looked at in one theme, which alternates from page to page; in
-``make soak``, in both.
+In the whole suite, a page is looked at in one theme, which alternates from page to page; in ``make soak``, in both.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, TimeoutError, expect
 
 from core.networks.library.networks import Networks
 from core.settings import Settings
 from pages.shared.links import ENTRIES
-from tests.browser.conftest import BACKGROUNDS, REPO, Serve, new_context, open_dialog
+from tests.browser.conftest import BACKGROUNDS, REPO, Serve, new_context, note_errors, open_dialog
 from tests.conftest import HANG
 from tests.networks.tiny import save_tiny
 from tests.soak.sizes import FULL
@@ -109,6 +108,8 @@ async ([where, rules, own]) => {
 }
 """
 
+OTHER: dict[Literal["light", "dark"], Literal["light", "dark"]] = {"light": "dark", "dark": "light"}
+
 HEIGHT = """
 () => {
   const main = document.querySelector('[data-testid="stMain"]');
@@ -139,6 +140,10 @@ FAINT = """
 """Texts in charts whose contrast with the page is below 4.5:1; axe does not look at SVG."""
 
 
+FITS = "document.scrollingElement.scrollWidth <= innerWidth"
+"""Whether a page is no wider than its window."""
+
+
 @dataclass
 class Visitor:
     """Opens pages and everything on them, and has axe and :data:`FAINT` look at it."""
@@ -147,20 +152,43 @@ class Visitor:
     theme: Literal["light", "dark"] = "light"
     seen: set[str] = field(default_factory=set)
     """Tabs and dialogs of each page, and popovers, which are the same on every page."""
+    violations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """What axe and :data:`FAINT` found, by page, what is open on it, and theme."""
+    errors: list[str] = field(default_factory=list)
+    """What pages logged as errors, and the exceptions that they showed."""
+    too_wide: list[tuple[str, int]] = field(default_factory=list)
+    """Pages that are wider than their window, and its width."""
 
-    def audits(self, url: str, address: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """Yield what is found on a page, by the name of what is open and the theme.
+    def __post_init__(self) -> None:
+        note_errors(self.page, self.errors)
 
-        Rules that look at no color are asked in the theme in which the page is already. Where that is enough, the other
-        theme is left out: changing it runs the page's script again and draws every chart again.
+    def visit(self, url: str, address: str) -> None:
+        """Look at a page, in the theme that the one before it did not have.
+
+        The other theme comes second, and only at full size: changing it runs the page's script again and draws every
+        chart again. Rules that look at no color are asked in the first one.
         """
-        self.page.set_viewport_size({"width": 1440, "height": 900})
+        self.theme = OTHER[self.theme]
+        self.page.emulate_media(color_scheme=self.theme)
         self.page.goto(f"{url}/{address}")
+        self._fit(address, 1440)
         for what, where in self._parts(address.partition("?")[0]):
-            yield f"/{address} {what} {self.theme}", self._audit(where, RULES)
-            if FULL or where == WHOLE:
-                self._settle("dark" if self.theme == "light" else "light")
-                yield f"/{address} {what} {self.theme}", self._audit(where, COLOR_RULES)
+            self._audit(f"/{address} {what}", where, RULES)
+            if FULL:
+                self._settle(OTHER[self.theme])
+                self._audit(f"/{address} {what}", where, COLOR_RULES)
+        self._fit(address, 390)
+        self.errors += self.page.get_by_test_id("stException").all_inner_texts()
+
+    def _fit(self, address: str, width: int) -> None:
+        """Note whether a page does not fit into a window of this width, which its charts follow after a while."""
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self._settle()
+        expect(self.page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first).to_be_visible()
+        try:
+            self.page.wait_for_function(FITS)
+        except TimeoutError:
+            self.too_wide.append((address, width))
 
     def _parts(self, path: str) -> Iterator[tuple[str, str]]:
         """Open expanders, then each tab, popover and dialog; yield what is open, and the selector of what is new."""
@@ -209,7 +237,7 @@ class Visitor:
         self.page.emulate_media(color_scheme=self.theme)
         self.page.wait_for_function(IDLE, arg=[OPENED, BACKGROUNDS[self.theme]], timeout=1000 * HANG)
 
-    def _audit(self, where: str, rules: dict[str, Any]) -> list[dict[str, Any]]:
+    def _audit(self, what: str, where: str, rules: dict[str, Any]) -> None:
         while (height := self.page.evaluate(HEIGHT)) > self.page.evaluate("window.innerHeight"):
             self.page.set_viewport_size({"width": 1440, "height": height})
             self._settle()
@@ -221,38 +249,48 @@ class Visitor:
             if self.page.evaluate("window.runs") == runs:
                 break
             self._settle()  # the page was drawn again meanwhile, as when an expected time has become known
-        return audit + [{"rule": "chart-contrast", "known": None, "html": text, "why": ""} for text in faint]
+        audit += [{"rule": "chart-contrast", "known": None, "html": text, "why": ""} for text in faint]
+        self.violations[f"{what} {self.theme}"] = audit
 
 
 @pytest.fixture(scope="module")
-def violations(serve: Serve, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return what is found, by page, what is open on it, and theme; one server and one browser tab do for all."""
+def visitor(serve: Serve, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
+    """A visitor that has been on every page; one server and one browser tab do for all."""
     home: Path = tmp_path_factory.mktemp("old") / "home"
     shutil.copytree(OLD_HOME, home)
     Networks(Settings(home=home)).bring_folder(save_tiny(home.parent / "tiny"))
     url = serve(REPO / "app.py", {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
-    context = new_context(chromium, bypass_csp=True)
+    context = new_context(chromium)
     page = context.new_page()
     page.add_init_script(AXE_SCRIPT)
     page.add_init_script(AT_ONCE)
     page.add_init_script(COUNT_RUNS)
     visitor = Visitor(page)
-    found = {state: nodes for address in PAGES for state, nodes in visitor.audits(url, address)}
+    for address in PAGES:
+        visitor.visit(url, address)
     context.close()
-    return found
+    return visitor
 
 
-def test_every_dialog_of_the_project_was_looked_at(violations: dict[str, Any]) -> None:
+def test_every_dialog_of_the_project_was_looked_at(visitor: Visitor) -> None:
     dialogs = sum(file.read_text().count("@st.dialog(") for file in (REPO / "pages").rglob("*.py"))
-    assert len({state.split()[0] for state in violations if " Delete " in state}) == dialogs
+    assert len({state.split()[0] for state in visitor.violations if " Delete " in state}) == dialogs
 
 
-def test_no_page_has_a_violation_of_level_aa(violations: dict[str, Any]) -> None:
-    own = {page: [node for node in nodes if not node["known"]] for page, nodes in violations.items()}
+def test_no_page_has_a_violation_of_level_aa(visitor: Visitor) -> None:
+    own = {page: [node for node in nodes if not node["known"]] for page, nodes in visitor.violations.items()}
     assert {page: nodes for page, nodes in own.items() if nodes} == {}
 
 
-def test_the_list_of_streamlits_own_violations_only_shrinks(violations: dict[str, Any]) -> None:
-    seen = {tuple(node["known"]) for nodes in violations.values() for node in nodes if node["known"]}
+def test_the_list_of_streamlits_own_violations_only_shrinks(visitor: Visitor) -> None:
+    seen = {tuple(node["known"]) for nodes in visitor.violations.values() for node in nodes if node["known"]}
     assert set(STREAMLITS) - seen == set()
     assert "color-contrast" not in {rule for rule, _ in STREAMLITS}
+
+
+def test_no_page_logs_an_error(visitor: Visitor) -> None:
+    assert visitor.errors == []
+
+
+def test_no_page_is_wider_than_its_window(visitor: Visitor) -> None:
+    assert visitor.too_wide == []

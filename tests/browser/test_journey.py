@@ -17,9 +17,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from core.adapter import apply_adapter, read_adapter
 from core.networks.file import read_network
-from pages.shared.links import ENTRIES
 from tests.browser.conftest import REPO, SLOWED, Serve
-from tests.conftest import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -126,18 +124,3 @@ def test_the_downloaded_adapter_loads_in_peft(page: Page, url: str, tmp_path: Pa
     scale = max(1.0, float(ours.detach().abs().max()))
     torch.testing.assert_close(theirs, ours, atol=1e-5 * scale, rtol=0)
     torch.testing.assert_close(theirs, merged, atol=1e-4 * scale, rtol=0)
-
-
-@pytest.mark.parametrize("path", ["", *(name for name in ENTRIES if name != "home")])
-def test_no_page_is_wider_than_its_window_or_logs_errors(
-    page: Page, url: str, console_errors: list[str], path: str
-) -> None:
-    page.goto(f"{url}/{path}")
-    for width in (1440, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        expect(page.get_by_test_id("stMainBlockContainer").get_by_role("heading").first).to_be_visible()
-        expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()
-        expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
-        expect(page.get_by_test_id("stException")).to_have_count(0)
-        wait_until(lambda: page.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth"))
-    assert console_errors == []
