@@ -25,6 +25,24 @@ SPARE = 16 * MIB
 MNIST = {"train": 54_000, "held_out": 10_000}
 
 SHORT: dict[str, dict[str, Any]] = {
+    "8 LoRA of two seeds, 512-512, batch 1024": {
+        "hidden": (512, 512),
+        "batch": 1024,
+        "members": 8,
+        "rank": 8,
+        "seeds": 2,
+        "train": 2500,
+    },
+    "1 full, 1024-1024, batch 64, best kept": {
+        "hidden": (1024, 1024),
+        "batch": 64,
+        "members": 1,
+        "train": 300,
+        "keep": "best",
+        "epochs": 2,
+    },
+}
+LONG: dict[str, dict[str, Any]] = {
     "8 LoRA of two seeds, 512-512, batch 2048": {
         "hidden": (512, 512),
         "batch": 2048,
@@ -41,8 +59,6 @@ SHORT: dict[str, dict[str, Any]] = {
         "keep": "best",
         "epochs": 2,
     },
-}
-LONG: dict[str, dict[str, Any]] = {
     "1 LoRA, 2048-2048, batch 64": {
         "hidden": (2048, 2048),
         "batch": 64,
