@@ -115,7 +115,7 @@ def test_runs_that_were_interrupted_go_on_elsewhere_from_their_own_checkpoints(h
     settings = Settings(home=home, threads=1, checkpoint_seconds=0.05)
     lab = Lab(settings)
     lab.start()
-    experiment = compared(lab, "rotation-45", "digits", None, short(), [(short(epochs=100), FullSpec())], range(9))
+    experiment = compared(lab, "rotation-45", "digits", None, short(), [(short(epochs=50), FullSpec())], range(9))
     wait_until(lambda: lab.run(experiment.runs[0]).step > 30)
     lab.close()
     lab = Lab(settings)

@@ -78,13 +78,13 @@ def test_the_slider_and_the_switches_answer_and_nothing_runs_off(
         expect(page.get_by_role("switch", name=layer)).not_to_be_checked()
     settled(page, "Target", 1, percent(result.accuracy_before))
 
-    for width in (1440, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        for view in ("Spectrum", "Rank", "Subspaces", "New directions", "Alpha and layers"):
-            page.get_by_role("tab", name=view).click()
-            panel = page.get_by_role("tabpanel").filter(visible=True)
-            expect(panel.get_by_test_id("stCaptionContainer").last).to_be_visible()
-            expect(page.get_by_test_id("stSpinner")).to_have_count(0)
+    for view in ("Spectrum", "Rank", "Subspaces", "New directions", "Alpha and layers"):
+        page.get_by_role("tab", name=view).click()
+        panel = page.get_by_role("tabpanel").filter(visible=True)
+        expect(panel.get_by_test_id("stCaptionContainer").last).to_be_visible()
+        expect(page.get_by_test_id("stSpinner")).to_have_count(0)
+        for width in (1440, 390):
+            page.set_viewport_size({"width": width, "height": 900})
             nothing_runs_off(page)
     query = parse_qs(urlparse(page.url).query)
     assert (query["run"], query["layer"], query["view"]) == ([run.id], ["layers.0"], ["Alpha and layers"])

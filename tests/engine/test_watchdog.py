@@ -25,7 +25,7 @@ from tests.conftest import DIGITS, copied, finish, short, wait_until
 from tests.engine.child import lab_process, when_read
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
-LONG = PRETRAIN.but(optim=short(epochs=100, rate=0.001))
+LONG = PRETRAIN.but(optim=short(epochs=60, rate=0.001))
 
 
 @pytest.fixture
