@@ -10,6 +10,7 @@ import pytest
 from core.engine import calibration
 from core.engine.calibration import Calibration
 from core.engine.configuration import Configuration
+from core.engine.estimates import Estimates
 from core.engine.fit import shortage
 from core.engine.forecast import Forecast
 from core.engine.pace import Work
@@ -86,9 +87,9 @@ def test_a_press_is_not_lost_where_the_time_becomes_known_while_the_page_is_draw
     opened: Lab, base: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = draw("finetune")
-    forecast, bases = Lab.forecast, iter(["unknown"])
+    forecast, bases = Estimates.whole, iter(["unknown"])
     monkeypatch.setattr(
-        Lab, "forecast", lambda lab, specs: replace(forecast(lab, specs), basis=next(bases, "measured"))
+        Estimates, "whole", lambda self, specs: replace(forecast(self, specs), basis=next(bases, "measured"))
     )
     (start,) = [button for button in app.button if "Start the experiment" in button.label]
     start.click().run()
