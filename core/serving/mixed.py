@@ -88,11 +88,12 @@ class MixedNetwork:
         read: reads the adapter of a name.
         max_bytes: limit on the adapters that are held.
         """
-        self._base = base
+        self._base = copy.deepcopy(base).requires_grad_(False).eval()
         self._fingerprint = base_fingerprint(base)
         self._read = read
         self._max_bytes = max_bytes
-        self._network = copy.deepcopy(base).requires_grad_(False).eval()
+        shared = {id(tensor): tensor for tensor in (*self._base.parameters(), *self._base.buffers())}
+        self._network = copy.deepcopy(self._base, dict(shared))
         self._places = Places()
         modules, heads = dict(self._network.named_modules()), head_paths(self._network)
         self._heads = {path: OwnHeads(modules[path], self._places) for path in heads}
@@ -105,7 +106,7 @@ class MixedNetwork:
             parent, _, name = path.rpartition(".")
             setattr(self._network.get_submodule(parent), name, module)
         compute_positions_by_adapter(self._network, self._places)
-        self._fast = fast(self._network, self._network)
+        self._fast = fast(self._network, self._network, fixed=True)
         """The same, to rounding."""
         self._row_bytes = sum(layer.rows.row_bytes for layer in self._layers.values())
         self._head_bytes = sum(tensor.nbytes for tensor in head_state(base).values())
@@ -141,7 +142,7 @@ class MixedNetwork:
         """
         self._places.select(self._numbers(adapters))
         network = self._network if None in adapters else self._fast
-        with torch.no_grad():
+        with torch.inference_mode():  # less bookkeeping than without gradients, and the same bits
             return forward(network, batch)
 
     def _numbers(self, adapters: Sequence[str | None]) -> list[int | None]:

@@ -43,7 +43,7 @@ class OwnHeads(nn.Module):
             raise ServingError("The head of this architecture reads more than the rows: load each adapter with PEFT.")
         for number, rows in selected.groups.items():
             if number in self._own:
-                y[rows] = self._own[number](x[rows])
+                y.index_copy_(0, rows, self._own[number](x.index_select(0, rows)))
         return y
 
 

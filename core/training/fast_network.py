@@ -34,7 +34,7 @@ class FastNetwork(nn.Module):
             return forward(self.model, batch)
 
 
-def fast(network: nn.Module, model: nn.Module, precision: str = "float32") -> nn.Module:
+def fast(network: nn.Module, model: nn.Module, precision: str = "float32", fixed: bool = False) -> nn.Module:
     """``model`` as the engine computes it, or itself where there is nothing faster.
 
     Layers of networks that people bring are computed by :mod:`core.training.products`. Their last block is computed for
@@ -44,11 +44,12 @@ def fast(network: nn.Module, model: nn.Module, precision: str = "float32") -> nn
         network: whose layers are computed; it is not changed.
         model: the network itself, or what computes with it, such as :class:`core.training.frozen.Resumed`.
         precision: of the matrix products.
+        fixed: the weights stay as they are now, and no gradients are wanted.
     """
     spec = spec_on(network)
     if spec is None or spec.brought is None or precision != "float32":
         return model
-    layers = fast_layers(network)
+    layers = fast_layers(network, fixed)
     if not layers:
         return model
     _, blocks = block_list(network)

@@ -16,10 +16,15 @@ from core.methods.layers import LinearWithLoRA
 from core.training.swapped import Forward
 
 
-def fast_layers(network: nn.Module) -> dict[nn.Module, Forward]:
+def fast_layers(network: nn.Module, fixed: bool = False) -> dict[nn.Module, Forward]:
     """Forwards that give the same, to rounding, for every plain and every adapted linear layer of a network.
 
     Empty without oneDNN, and unless all of the network is float32 on a CPU.
+
+    Args:
+        network: it is not changed.
+        fixed: its weights stay as they are now, and no gradients are wanted. Plain layers then take less time, and a
+            second copy of their weights.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return {}
@@ -30,7 +35,7 @@ def fast_layers(network: nn.Module) -> dict[nn.Module, Forward]:
         if type(module) is LinearWithLoRA and _adds_to_frozen(module):
             found[module] = _adapted(module)
         elif type(module) is nn.Linear:
-            found[module] = _plain(module)
+            found[module] = _fixed(module) if fixed else _plain(module)
     return found
 
 
@@ -46,6 +51,16 @@ def _plain(layer: nn.Linear) -> Forward:
             return _rows_product(x, layer.weight, layer.bias)
         found: Tensor = _Linear.apply(x, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
         return found
+
+    return run
+
+
+def _fixed(layer: nn.Linear) -> Forward:
+    # In the order that oneDNN reads; it would make it anew for each product.
+    weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight)
+
+    def run(x: Tensor) -> Tensor:
+        return _rows_product(x, weight, layer.bias)
 
     return run
 
