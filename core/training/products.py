@@ -7,6 +7,7 @@ order of memory, so x A is computed as its transpose; s · (x A) B is added to x
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -56,11 +57,14 @@ def _plain(layer: nn.Linear) -> Forward:
 
 
 def _fixed(layer: nn.Linear) -> Forward:
-    # In the order that oneDNN reads; it would make it anew for each product.
-    weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight)
+    @cache
+    def reordered() -> Tensor:
+        """The weight in the order that oneDNN reads, which it would make anew for each product."""
+        found: Tensor = torch.ops.mkldnn._reorder_linear_weight(layer.weight)
+        return found
 
     def run(x: Tensor) -> Tensor:
-        return _rows_product(x, weight, layer.bias)
+        return _rows_product(x, reordered(), layer.bias)
 
     return run
 
