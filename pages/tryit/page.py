@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import streamlit as st
 
@@ -73,7 +73,7 @@ def _at_zero(left: Sequence[str]) -> str:
 
 @st.fragment
 def tried(chosen: Chosen, disputed: Sequence[int]) -> None:
-    """Draw input and answers, and draw only these again at each input.
+    """Draw what the networks are, and what they answer; draw only these again at each change.
 
     Args:
         chosen: the networks.
@@ -87,33 +87,59 @@ def tried(chosen: Chosen, disputed: Sequence[int]) -> None:
 
 def _tried(chosen: Chosen, disputed: Sequence[int]) -> None:
     first = chosen.runs[0]
+    merged = st.toggle(
+        "Merged networks too",
+        key="try-merged",
+        help="Each adapter added to the weights of the base, with the alpha of its training: an ordinary network, "
+        "which should answer the same.",
+    )
+    panes, problems = _read(tuple(run.id for run in chosen.runs), merged, chosen.runs)
+    strengths = strengths_of(chosen, panes, problems)
+    if merged and any(factor != 1 for factor in strengths.values()):
+        st.caption("Merged networks keep the alpha of their training.")
+    for sentence in problems.values():
+        st.warning(literal(sentence))
+    labels = {BASE: "Base, with a new head" if first.spec.is_direct else "Base"}
+    for arm, run in zip(chosen.arms, chosen.runs, strict=True):
+        if run.id in problems:
+            continue
+        labels[run.id] = arm.label
+        if merged and run.spec.role is Role.ADAPTER:
+            labels[run.id + MERGED] = f"{arm.label}, merged"
+    answered(chosen, disputed, panes, labels, strengths)
+
+
+@st.fragment
+def answered(
+    chosen: Chosen, disputed: Sequence[int], panes: Panes, labels: Mapping[str, str], strengths: Mapping[str, float]
+) -> None:
+    """Draw input and answers, and draw only these again at each input: the sliders take as long as the answers.
+
+    Args:
+        chosen: the networks.
+        disputed: test examples to step through first.
+        panes: has the networks.
+        labels: what each network is called, by its name.
+        strengths: factors on the adapters, by run.
+    """
+    try:
+        _answered(chosen, disputed, panes, labels, strengths)
+    except LabError as error:
+        st.error(literal(str(error)))
+
+
+def _answered(
+    chosen: Chosen, disputed: Sequence[int], panes: Panes, labels: Mapping[str, str], strengths: Mapping[str, float]
+) -> None:
+    first = chosen.runs[0]
     task = lab.tasks.get(chosen.task, network=first.spec.network)
     given, told = st.columns([1, 2], gap="large")
     with given:
         asked = ask_input(Asked(lab, first, task, disputed))
     with told:
-        merged = st.toggle(
-            "Merged networks too",
-            key="try-merged",
-            help="Each adapter added to the weights of the base, with the alpha of its training: an ordinary network, "
-            "which should answer the same.",
-        )
-        panes, problems = _read(tuple(run.id for run in chosen.runs), merged, chosen.runs)
-        strengths = strengths_of(chosen, panes, problems)
-        if merged and any(factor != 1 for factor in strengths.values()):
-            st.caption("Merged networks keep the alpha of their training.")
-        for sentence in problems.values():
-            st.warning(literal(sentence))
         if asked is None:
             st.info("The networks answer as soon as there is an input.", icon=":material/info:")
             return
-        labels = {BASE: "Base, with a new head" if first.spec.is_direct else "Base"}
-        for arm, run in zip(chosen.arms, chosen.runs, strict=True):
-            if run.id in problems:
-                continue
-            labels[run.id] = arm.label
-            if merged and run.spec.role is Role.ADAPTER:
-                labels[run.id + MERGED] = f"{arm.label}, merged"
         start = time.perf_counter()
         answers = panes.answer(asked.batch, list(labels), strengths)
         milliseconds = 1000 * (time.perf_counter() - start)
