@@ -71,8 +71,9 @@ def choose(members: Sequence[Run]) -> Chosen | None:
             default="Target",
             required=True,
             key="try-task",
-            help="Whose test examples are shown, and as whose your own images are transformed. On the source one sees "
-            "what was forgotten.",
+            bind="query-params",
+            help="Whose test examples are shown and compared, and as whose your own images are transformed. On the "
+            "source one sees what was forgotten.",
         )
     task = tasks[name or "Target"]
     st.caption(f"{name or 'Target'}: {literal(task_text(task))}")

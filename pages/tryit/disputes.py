@@ -14,7 +14,7 @@ from core.lab import Lab
 from core.store.record import Experiment
 from core.study.arms.answers_table import EXAMPLE as NUMBER
 from core.study.arms.answers_table import answers_table, disputed
-from core.study.weights.answering import base_predictions
+from core.study.weights.answering import base_predictions, source_predictions
 from core.study.weights.predicted import predictions, test_texts, true_labels
 from core.wording.csv_file import csv_of
 from core.wording.examples import examples_text
@@ -34,40 +34,49 @@ TABLE = "try-disputed"
 
 @dataclass(frozen=True, eq=False)
 class Disputes:
-    """What each network answers on the test part of the target, and where they differ."""
+    """What each network answers on the test part of the chosen task, and where they differ."""
 
     answers: Mapping[str, NDArray[np.integer[Any]]]
     """(n,) labels by what the network is called."""
     rows: tuple[int, ...]
-    """The examples on which methods differ, see :func:`core.study.arms.answers_table.disputed`: the base is compared
-    only with a network that is alone. It may know none of the target's classes, and would differ everywhere."""
+    """The examples on which networks differ, see :func:`core.study.arms.answers_table.disputed`. On the target the base
+    is compared only with a network that is alone: it may know none of the target's classes, and would differ
+    everywhere."""
+    with_base: bool
+    """Whether the base is among those that are compared."""
 
 
 def find_disputes(lab: Lab, chosen: Chosen) -> Disputes:
     """Compare what the runs and their base predicted. Raises: LabError: a dataset or network is gone or damaged."""
-    first = chosen.runs[0]
+    first, on_source = chosen.runs[0], not chosen.is_target
     # A network that was brought has a new head, which knows no class yet.
-    answers = {} if first.spec.is_direct else {"Base": measured(base_predictions, lab, first)}
-    tuned = {arm.label: predictions(lab, run) for arm, run in zip(chosen.arms, chosen.runs, strict=True)}
-    answers |= tuned
-    compared = tuned if len(tuned) > 1 else answers
-    return Disputes(answers, tuple(disputed(list(compared.values())).tolist()))
+    base = {} if first.spec.is_direct else {"Base": measured(base_predictions, lab, first, on_source)}
+    # Runs keep what they predict for their target.
+    tuned = {
+        arm.label: measured(source_predictions, lab, run) if on_source else predictions(lab, run)
+        for arm, run in zip(chosen.arms, chosen.runs, strict=True)
+    }
+    with_base = bool(base) and (on_source or len(tuned) == 1)
+    compared = base | tuned if with_base else tuned
+    return Disputes(base | tuned, tuple(disputed(list(compared.values())).tolist()), with_base)
 
 
 def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Disputes) -> None:
     """Draw the table of all test examples on which the networks disagree, and offer it as a file."""
-    first, rows, answers = chosen.runs[0], found.rows, found.answers
-    truth = true_labels(lab, first.spec.task)
-    names = lab.catalog.load(first.spec.task.dataset).class_names
+    rows, answers, learns = found.rows, found.answers, chosen.runs[0].spec.network.learns
+    truth = true_labels(lab, chosen.task)
+    names = lab.catalog.load(chosen.task.dataset).class_names
     st.subheader("Where they disagree")
     share = percent(100 * len(rows) / max(len(truth), 1), 1)
-    tested = examples_text(first.spec.network.learns, len(truth), "test")
-    who = "Fine-tuned networks" if len(chosen.runs) > 1 else "The network and its base"
-    count = count_text(len(rows))
-    st.markdown(f"{who} differ on {count} of {tested} ({share}). Select a row to ask about that example.")
+    tested = examples_text(learns, len(truth), "test")
+    who = "Fine-tuned networks"
+    if found.with_base:
+        who = "The network and its base" if len(chosen.runs) == 1 else "The networks and their base"
+    count, part = count_text(len(rows)), "" if chosen.is_target else " of the source"
+    st.markdown(f"{who} differ on {count} of {tested}{part} ({share}). Select a row to ask about that example.")
     if not rows:
         return
-    texts = test_texts(lab, first.spec.task, rows) if first.spec.network.learns == "text" else None
+    texts = test_texts(lab, chosen.task, rows) if learns == "text" else None
     short = None if texts is None else [text[:CHARACTERS] for text in texts[:SHOWN]]
     table = answers_table(rows[:SHOWN], truth, answers, names, short)
     st.dataframe(
@@ -83,7 +92,7 @@ def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Dispu
     st.download_button(
         "Download these examples",
         lambda: csv_of(answers_table(rows, truth, answers, names, texts)),
-        f"{experiment.id}-disagreements.csv",
+        f"{experiment.id}-{'' if chosen.is_target else 'source-'}disagreements.csv",
         "text/csv",
         icon=":material/download:",
         on_click="ignore",

@@ -167,10 +167,8 @@ chosen = choose(lab.members(experiment))
 if chosen is None:
     st.stop()
 try:
-    # What networks predict is stored for the target alone.
-    found = find_disputes(lab, chosen) if chosen.is_target else None
-    tried(chosen, found.rows if found else ())
-    if found:
-        show_disputes(lab, experiment, chosen, found)
+    found = find_disputes(lab, chosen)
+    tried(chosen, found.rows)
+    show_disputes(lab, experiment, chosen, found)
 except LabError as error:
     st.error(literal(str(error)))

@@ -16,7 +16,7 @@ from core.lab import Lab
 from core.networks.forward import forward
 from core.serving.given import own_image
 from core.study.arms.answers_table import disputed
-from core.study.weights.answering import base_predictions
+from core.study.weights.answering import base_predictions, source_predictions
 from core.study.weights.predicted import predictions, true_labels
 from core.wording.answers import answers_text
 from tests.data.uploaded import picture
@@ -68,13 +68,20 @@ def test_the_table_of_disputes_leads_with_the_most_answers(filled: Lab) -> None:
     assert app.number_input(key="try-example").value == numbers[0]
 
 
-def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut(filled: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("task", ["Target", "Source"])
+def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut(
+    filled: Lab, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    on_source = task == "Source"
     (experiment,) = filled.experiments()
     runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
-    tuned = {label: predictions(filled, run) for label, run in runs.items()}
-    truth = true_labels(filled, next(iter(runs.values())).spec.task)
-    expected = {"Base": base_predictions(filled, next(iter(runs.values()))), **tuned}
-    rows = disputed(list(tuned.values())).tolist()
+    first = next(iter(runs.values()))
+    spec = first.spec.source if on_source else first.spec.task
+    assert spec is not None
+    tuned = {label: (source_predictions if on_source else predictions)(filled, run) for label, run in runs.items()}
+    truth = true_labels(filled, spec)
+    expected = {"Base": base_predictions(filled, first, on_source), **tuned}
+    rows = disputed(list((expected if on_source else tuned).values())).tolist()
     assert len(rows) > 3
     monkeypatch.setattr("pages.tryit.disputes.SHOWN", 3)
     files: dict[str, Callable[[], str]] = {}
@@ -85,11 +92,11 @@ def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut(filled: Lab, m
         return add(self, data, *args, file_name=file_name, **named)
 
     monkeypatch.setattr(MediaFileManager, "add_deferred", noted)
-    app = draw("tryit")
+    app = draw("tryit", **{"try-task": task})
     table = next(frame.value for frame in app.dataframe if "Example" in frame.value)
     assert len(table) == 3
     assert "Only the first 3 are shown, and sorting sorts only these; the file has all." in texts(app)
-    content = pd.read_csv(io.StringIO(files[f"{experiment.id}-disagreements.csv"]()))
+    content = pd.read_csv(io.StringIO(files[f"{experiment.id}-{'source-' if on_source else ''}disagreements.csv"]()))
     assert list(content) == list(table) == ["Example", "Class", *expected, "Right"]
     assert content["Example"].tolist() == [row + 1 for row in rows]
     assert content["Class"].tolist() == truth[rows].tolist()
@@ -147,15 +154,34 @@ def test_alpha_of_nothing_leaves_the_base_and_merging_changes_nothing(filled: La
 
 
 def test_the_source_shows_what_was_forgotten(filled: Lab) -> None:
-    app = draw("tryit")
-    app.segmented_control(key="try-task").set_value("Source").run()
+    (experiment,) = filled.experiments()
+    runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
+    task = runs["Full"].spec.source
+    assert task is not None
+    test = filled.tasks.get(task).test
+    networks = {"Base": filled.artifacts.base_network(runs["Full"])}
+    networks |= {label: filled.artifacts.trained(run) for label, run in runs.items()}
+    expected = {
+        label: forward(network.eval(), test.batch(slice(None))).argmax(1).numpy() for label, network in networks.items()
+    }
+    app = draw("tryit", **{"try-task": "Source"})
     assert not app.error
-    assert answers(app)["Base"]["Answer"]
-    assert not [frame for frame in app.dataframe if "Example" in frame.value]  # predictions are of the target
+    table = next(frame.value for frame in app.dataframe if "Example" in frame.value)
+    rows = disputed(list(expected.values()))  # with the base, which has learnt these classes
+    assert table["Example"].tolist() == [row + 1 for row in rows]
+    assert table["Class"].tolist() == [str(label) for label in true_labels(filled, task)[rows]]
+    for label, labels in expected.items():
+        assert table[label].tolist() == [str(found) for found in labels[rows]], label
+    assert f"The networks and their base differ on {len(rows)} of" in texts(app)
+    assert app.number_input(key="try-example").value == rows[0] + 1
+    assert {label: row["Answer"] for label, row in answers(app).items()} == {
+        label: str(labels[rows[0]]) for label, labels in expected.items()
+    }
 
 
 def test_a_choice_of_no_network_and_a_seed_that_is_missing(filled: Lab) -> None:
-    app = draw("tryit")
+    app = draw("tryit", **{"try-task": "Nowhere"})
+    assert app.segmented_control(key="try-task").value == "Target"
     app.pills(key="try-networks").set_value([]).run()
     assert not app.error
     assert "Choose at least one network" in texts(app)

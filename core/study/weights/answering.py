@@ -1,4 +1,4 @@
-"""The networks of an experiment, ready to answer, and what the base predicts for the test part of their task."""
+"""The networks of an experiment, ready to answer, and what is predicted for test examples and not kept anywhere."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from core.data.dataset import ImageDataset
 from core.data.drawing import box_of
+from core.data.task_spec import TaskSpec
 from core.errors import DatasetError, LabError
 from core.lab import Lab
 from core.methods.method import Role
@@ -61,12 +63,33 @@ def drawn_box(lab: Lab, dataset: str) -> int:
     return box_of(found.test_images)
 
 
-def base_predictions(lab: Lab, run: Run) -> NDArray[np.int64]:
-    """(n,) the label that a run's base predicts for each example of the run's test part.
+def base_predictions(lab: Lab, run: Run, on_source: bool = False) -> NDArray[np.int64]:
+    """(n,) the label that a run's base predicts for each test example, among all outputs.
+
+    Args:
+        lab: has the base.
+        run: was fine-tuned from it.
+        on_source: whether the test examples are those of the run's source; else those of its task.
 
     Raises:
-        LabError: the dataset or the base is gone or damaged.
+        LabError: the dataset or the base is gone or damaged, or the run has no source.
     """
-    test = lab.tasks.get(run.spec.task, network=run.spec.network).test
-    labels: NDArray[np.int64] = predict(lab.artifacts.base_network(run), test).argmax(1).numpy()
+    return _labels(lab, run, run.spec.source if on_source else run.spec.task, lab.artifacts.base_network(run))
+
+
+def source_predictions(lab: Lab, run: Run) -> NDArray[np.int64]:
+    """(n,) the label that a run's network predicts for each test example of its source, among all outputs.
+
+    Raises:
+        LabError: the dataset or a network is gone or damaged, or the run has no source.
+    """
+    return _labels(lab, run, run.spec.source, lab.artifacts.trained(run))
+
+
+def _labels(lab: Lab, run: Run, task: TaskSpec | None, network: nn.Module) -> NDArray[np.int64]:
+    """What a network predicts for the test examples of a task."""
+    if task is None:
+        raise DatasetError(f"Run {run.id} has no source: its base was not pretrained here.")
+    test = lab.tasks.get(task, network=run.spec.network).test
+    labels: NDArray[np.int64] = predict(network, test).argmax(1).numpy()
     return labels
