@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
+from core.__main__ import main
 from core.adapter.archive import CONFIG, zip_bytes
 from core.data.examples import Examples
 from core.engine import exports
@@ -235,3 +236,17 @@ def test_a_network_without_an_adapter_is_not_exported_as_one(images: Home) -> No
     assert "peft" not in [form.name for form in images.lab.exports.offered(run)]
     with pytest.raises(ExportError, match=r"cannot be exported as peft: choose one of safetensors and onnx\."):
         images.lab.exports.make(run, FORMATS["peft"])
+
+
+def test_the_command_line_writes_an_adapter_and_prints_its_certificate(
+    images: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = images.run("lora"), tmp_path / "adapter.zip"
+    options = ["--format", "peft", "--home", str(images.lab.settings.home)]
+    assert main(["export", run.id, str(file), *options]) == 0
+    assert file.read_bytes() == images.lab.artifacts.read(run.id, ADAPTER)
+    printed = ExportCertificate.from_json(capsys.readouterr().out.encode())
+    known = images.lab.exports.known(run, FORMATS["peft"])
+    assert known is not None
+    assert printed == known.certificate
+    assert printed.examples == len(images.test(run))

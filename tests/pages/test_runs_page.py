@@ -124,6 +124,7 @@ def test_a_run_shows_its_own_settings_result_log_and_command(opened: Lab, traine
         "finished",
     ]
     assert f"python -m core run {run.id}.json" in [code.value for code in app.code]
+    assert {"export-peft", "export-safetensors", "export-onnx"} <= keys(app)
     assert "Turned" in texts(app)
     assert "bit for bit" in texts(app) or "up to rounding" in texts(app)
 
