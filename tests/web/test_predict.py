@@ -9,7 +9,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ from core.web.bodies import FULL_OF_REQUESTS, MAX_HELD
 from core.web.descriptors import MAX_PER_PEER
 from core.web.predict import description
 from pages.serve.examples import curl, python
+from tests import forked
 from tests.browser.conftest import free_port
 from tests.conftest import HANG, compared, finish, short, wait_until
 from tests.soak.stalling import OPENINGS
@@ -78,10 +78,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     full = next(run.id for run in runs if run.spec.kind == "full")
     adapters = tuple(run.id for run in runs if run.spec.adapter)
     port = free_port()
-    command = [sys.executable, "-m", "core", "serve", "--home", str(home), "--port", str(port)]
-    process = subprocess.Popen(
-        command, env=os.environ | {"LORA_LAB_TOKEN": TOKEN, "LORA_LAB_DATA": ""}, stderr=subprocess.PIPE, text=True
-    )
+    command = ["-m", "core", "serve", "--home", str(home), "--port", str(port)]
+    log = home.with_name("log")
+    with log.open("wb") as out:
+        process = forked.start(command, env=os.environ | {"LORA_LAB_TOKEN": TOKEN, "LORA_LAB_DATA": ""}, stderr=out)
     found = Served(port, home, experiment.base, full, adapters)
     try:
         end = time.monotonic() + HANG
@@ -90,13 +90,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 found.ask("GET", "/api/openapi.json")
                 break
             except OSError:
-                assert process.poll() is None, process.stderr and process.stderr.read()
+                assert process.poll() is None, log.read_text()
                 assert time.monotonic() < end
                 time.sleep(0.1)
         yield found
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=HANG)
-        assert "Traceback" not in errors
+        process.wait(timeout=HANG)
+        assert "Traceback" not in log.read_text()
     finally:
         process.kill()
 
