@@ -24,9 +24,11 @@ from core.networks.forward import forward
 from core.run_spec import OptimSpec
 from core.training.bank.choice import stepper_of
 from tests.conftest import some_of
+from tests.soak.sizes import full_or_short
 from tests.training.tiny_texts import ARCHITECTURES, batches, network_of, spec_of, task_of, texts
 
-STEPS = 50
+STEPS = full_or_short(50, 20)
+"""More than the learning rate takes to rise."""
 OPTIM = OptimSpec.of(
     batch_size=8, epochs=25, learning_rate=0.003, weight_decay=0.01, warmup=0.1, decay="linear", clip=1.0
 )
@@ -123,7 +125,7 @@ def loop(model: nn.Module, task, rows: Tensor) -> list[float]:
     ("kind", "name"),
     some_of(product(ARCHITECTURES, METHODS), lambda kind, name: kind == "bert" or name in EVERYWHERE),
 )
-def test_fifty_steps_are_those_of_peft(kind: str, name: str) -> None:
+def test_every_step_is_that_of_peft(kind: str, name: str) -> None:
     method, task, rows = METHODS[name], task_of(40), batches(task_of(40), STEPS)
     base = network_of(spec_of(kind, layers=2, dropout=0.0), 0, torch.float64)
     own = method.prepare(copy.deepcopy(base), torch.Generator().manual_seed(1))
