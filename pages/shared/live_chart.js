@@ -82,20 +82,17 @@ class Chart {
   show(data) {
     this.data = data;
     this.host.style.height = `${data.height}px`;
-    if (!this.drawn) this.host.setAttribute("aria-label", data.alt);
+    this.host.setAttribute("aria-label", data.alt);
     this.draw();
   }
 
   async draw() {
     if (!this.data || document.hidden || !this.host.clientWidth || this.busy) return;
-    const { figure, height, library, alt } = this.data;
+    const { figure, height, library } = this.data;
     const template = themed(this.host);
     const width = this.host.clientWidth;
     const wanted = `${width} ${height} ${JSON.stringify(template)} ${figure}`;
-    if (wanted === this.drawn) {
-      this.host.setAttribute("aria-label", alt);
-      return;
-    }
+    if (wanted === this.drawn) return;
     this.busy = true;
     try {
       this.plotly = await loadPlotly(library);
@@ -108,7 +105,6 @@ class Chart {
       const settled = { uirevision: "live", ...layout, template, paper_bgcolor, plot_bgcolor, width, height };
       await this.plotly.react(this.host, data, settled, this.config);
       this.drawn = wanted;
-      this.host.setAttribute("aria-label", alt); // not before: it says what is drawn
       this.message.hidden = true;
     } catch (error) {
       console.warn(`The chart could not be drawn: ${error.message}`);
