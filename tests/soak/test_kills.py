@@ -71,7 +71,8 @@ class Processes:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["core.lab", "tests.soak.test_kills"])
+        later = ["sklearn.datasets", "torch._dynamo", "transformers"]  # what a lab imports when it trains
+        self._context.set_forkserver_preload(["core.lab", *later, "tests.soak.test_kills"])
 
     def start(self) -> BaseProcess:
         here, there = self._context.Pipe(duplex=False)
