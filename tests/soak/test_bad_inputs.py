@@ -52,6 +52,7 @@ TAKEN = {
 
 LONG = (
     "a large JPEG, progressive",
+    "a large picture of 16 bits in colour",
     "two large strips",
     "200 MB called a picture",
     "a readme of 200 MB",
@@ -61,6 +62,8 @@ LONG = (
     "190,000 lines and a lonely class",
     "text of four bytes a letter",
     "16 million commas",
+    "zip: bombs",
+    "zip: very many entries",
     "a readme of 120 MB",
     "tensors of 200 MB",
     "settings of 60 MB",
