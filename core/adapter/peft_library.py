@@ -5,7 +5,6 @@ The package is optional: ``requirements-peft.txt``.
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 import warnings
 import zipfile
@@ -16,6 +15,7 @@ from torch import nn
 
 from core.errors import AdapterError
 from core.networks.transformers_library import transformers
+from core.optional_packages import optional_module
 
 
 def read_with_peft(path: Path, base: nn.Module) -> tuple[nn.Module, str]:
@@ -47,10 +47,4 @@ def read_with_peft(path: Path, base: nn.Module) -> tuple[nn.Module, str]:
 def _peft() -> Any:
     """The package. Raises: AdapterError: it is not installed."""
     transformers()  # which PEFT imports, and which only one thread may import at a time
-    try:
-        return importlib.import_module("peft")
-    except ImportError as error:
-        raise AdapterError(
-            "Only PEFT itself can check an adapter for PEFT, and it is not installed: "
-            "pip install -r requirements-peft.txt"
-        ) from error
+    return optional_module("peft", "Checking an adapter for PEFT needs", "peft", AdapterError)

@@ -5,7 +5,6 @@ The packages for it are optional: ``requirements-onnx.txt``.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import warnings
 from contextlib import redirect_stdout
@@ -19,6 +18,7 @@ from core.data.examples import Batch
 from core.errors import NetworkFileError
 from core.networks.forward import forward
 from core.networks.modes import evaluating
+from core.optional_packages import optional_module
 
 OPSET = 25
 """Version of the operators that are used: the latest with which onnxruntime 1.32 computes all architectures, for any
@@ -40,7 +40,7 @@ def onnx_bytes(network: nn.Module, batch: Batch) -> bytes:
     Raises:
         NetworkFileError: a package is missing, or the network has something that ONNX has not.
     """
-    _package("onnxscript")
+    _module("onnxscript")
     names = tuple(batch)
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
     shapes = tuple({axis: size for axis, size in sizes.items() if _is_free(tensor, axis)} for tensor in batch.values())
@@ -81,7 +81,7 @@ class OnnxNetwork:
         Raises:
             NetworkFileError: onnxruntime is missing, or cannot read the file.
         """
-        runtime = _package("onnxruntime")
+        runtime = _module("onnxruntime")
         self.version: str = runtime.__version__
         """Version of onnxruntime."""
         options = runtime.SessionOptions()
@@ -116,11 +116,6 @@ def _is_free(tensor: Tensor, axis: int) -> bool:
     return axis == 0 or (tensor.ndim > 1 and not tensor.is_floating_point())
 
 
-def _package(name: str) -> Any:
-    """An optional package. Raises: NetworkFileError: it is not installed."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise NetworkFileError(
-            f"ONNX files need the package {name}, which is not installed: pip install -r requirements-onnx.txt"
-        ) from error
+def _module(name: str) -> Any:
+    """Raises: NetworkFileError: it is not installed."""
+    return optional_module(name, "ONNX files need", "onnx", NetworkFileError)

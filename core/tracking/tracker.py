@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import TrackerError
+from core.optional_packages import optional_module
 from core.tracking.content import Group, Series, TrackedRun
 
 
@@ -117,10 +117,4 @@ def package(name: str, title: str) -> Any:
     Raises:
         TrackerError: it is not installed.
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise TrackerError(
-            f"{title} needs the package {name.partition('.')[0]}, which is not installed: "
-            "pip install -r requirements-trackers.txt"
-        ) from error
+    return optional_module(name, f"{title} needs", "trackers", TrackerError)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import pickle
@@ -18,6 +17,7 @@ from typing import IO, Any
 
 import core
 from core.errors import ExecutorError
+from core.optional_packages import check_installed
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,7 @@ class Connection:
 
     def open(self) -> None:
         """Join the cluster, in the background. Raises: ExecutorError: Ray is not installed."""
-        if importlib.util.find_spec("ray") is None:
-            raise ExecutorError("Ray is not installed: run `pip install -r requirements-ray.txt`.")
+        check_installed("ray", "Training on a cluster needs", "ray", ExecutorError)
         if not self._thread.is_alive():
             self._thread.start()
 
