@@ -16,7 +16,7 @@ from plotly.io.json import to_json_plotly
 
 _HTML = """
 <div class="live-chart-frame">
-  <div class="live-chart" role="img"></div>
+  <div class="live-chart" role="figure"></div>
   <p class="live-chart-message" role="alert" hidden>
     The chart could not be loaded. If this message stays, reload the page.
   </p>

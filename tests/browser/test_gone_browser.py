@@ -37,7 +37,7 @@ def test_a_run_finishes_without_its_browser_and_shows_its_whole_curve_later(chro
         expect(page.get_by_text("8,100", exact=True).first).to_be_visible()
         page.get_by_role("button", name="Start pretraining").click()
         wait_until(lambda: any(run.step for run in lab.runs(states=["running"])))
-        chart = page.get_by_role("img", name=re.compile("Training loss"))
+        chart = page.get_by_role("figure", name=re.compile("Training loss"))
         expect(chart).to_be_visible()
         wait_until(lambda: reach(chart) > 0)
         (run,) = lab.runs()

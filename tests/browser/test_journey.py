@@ -65,7 +65,7 @@ def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(page: Page, s
     press(page, "Epochs", "End", "1,050")
     press(page, "Batch size", "Home", LONG)
     page.get_by_role("button", name="Start the experiment").click()
-    chart = page.get_by_role("img", name=re.compile("Training loss of each setting"))
+    chart = page.get_by_role("figure", name=re.compile("Training loss of each setting"))
     expect(chart.locator(".main-svg").first).to_be_attached()
     page.wait_for_function("chart => chart.data.length > 0", arg=chart.element_handle())
     before = last_step(chart)

@@ -57,7 +57,7 @@ def url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def chart(page: Page, url: str) -> Locator:
     page.goto(url)
-    loss = page.get_by_role("img", name=ALT)
+    loss = page.get_by_role("figure", name=ALT)
     expect(loss.locator(".main-svg").first).to_be_attached()
     return loss
 
@@ -128,7 +128,7 @@ def test_zoom_and_legend_choice_survive_new_data(chart: Locator, console_errors:
 
 
 def test_only_changed_data_is_drawn(chart: Locator, page: Page) -> None:
-    still = page.get_by_role("img", name="A chart whose data never changes.")
+    still = page.get_by_role("figure", name="A chart whose data never changes.")
     for drawn in (chart, still):
         drawn.evaluate("chart => { chart.draws = 0; chart.on('plotly_afterplot', () => { chart.draws += 1; }); }")
     # On a busy machine, one drawing shows several ticks.
@@ -138,7 +138,7 @@ def test_only_changed_data_is_drawn(chart: Locator, page: Page) -> None:
 
 def test_a_chart_behind_a_tab_fills_its_width_when_the_tab_opens(chart: Locator, page: Page) -> None:
     page.get_by_role("tab", name="Back").click()
-    hidden = page.get_by_role("img", name="A chart behind a tab.")
+    hidden = page.get_by_role("figure", name="A chart behind a tab.")
     expect(hidden.locator(".main-svg").first).to_be_visible()
     for width in (1440, 390):
         page.set_viewport_size({"width": width, "height": 900})
@@ -167,9 +167,9 @@ def test_a_chart_can_be_removed_and_drawn_again_without_errors(
 ) -> None:
     for _ in range(2):
         page.get_by_text("Away").click()
-        expect(page.get_by_role("img", name=ALT)).to_have_count(0)
+        expect(page.get_by_role("figure", name=ALT)).to_have_count(0)
         page.get_by_text("Away").click()
-        expect(page.get_by_role("img", name=ALT).locator(".main-svg").first).to_be_attached()
+        expect(page.get_by_role("figure", name=ALT).locator(".main-svg").first).to_be_attached()
     wait_for_ticks(chart, 2)
     assert console_errors == []
 
