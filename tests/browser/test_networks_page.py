@@ -29,7 +29,7 @@ def test_a_network_is_stopped_on_its_way_goes_on_and_is_listed(serve: Serve, chr
     page.get_by_role("button", name="Download", exact=True).click()
     expect(page.get_by_text("Bringing org/tiny")).to_be_visible(timeout=1000 * HANG)
     assert hub.waiting.wait(HANG)
-    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True).click()
     hub.hold.set()
     expect(page.get_by_text("org/tiny was stopped.")).to_be_visible(timeout=1000 * HANG)
     hub.hold = None
