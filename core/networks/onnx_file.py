@@ -117,5 +117,5 @@ def _is_free(tensor: Tensor, axis: int) -> bool:
 
 
 def _module(name: str) -> Any:
-    """Raises: NetworkFileError: it is not installed."""
+    """A module of an optional package. Raises: NetworkFileError: it is not installed."""
     return optional_module(name, "ONNX files need", "onnx", NetworkFileError)
