@@ -1,17 +1,40 @@
-"""What each network answers: a sentence, a table, and the probabilities of all classes."""
+"""What each network answers: a sentence, and a table with the probabilities of all classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import streamlit as st
 
 from core.serving.panes import Answers
-from core.study.figures.probabilities import probabilities, probabilities_alt
+from core.study.figures.probabilities import Probabilities, probabilities, probabilities_alt
 from core.wording.answers import answers_text
 from core.wording.examples import class_name
 from pages.shared.literal import literal
-from pages.shared.live_chart import live_chart
+
+_HTML = '<div class="answers" role="group" aria-label="Answers" tabindex="0"><table></table></div>'
+
+_CSS = """
+.answers { overflow-x: auto; font-family: var(--st-font); color: var(--st-text-color); }
+table { border-spacing: 2px; width: 100%; font-size: 0.8rem; font-variant-numeric: tabular-nums; }
+th { font-weight: 400; color: var(--st-gray-text-color); padding: 0.15rem 0.3rem; vertical-align: bottom; }
+th[scope="col"] { text-align: left; }
+th[scope="colgroup"] { border-bottom: 1px solid var(--st-border-color); text-align: left; }
+th[scope="col"].class { text-align: center; }
+.tall th[scope="col"].class > span { writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; }
+th[scope="row"] {
+  position: sticky; left: 0; min-width: 4.5rem; text-align: left; vertical-align: middle;
+  color: var(--st-text-color); background: var(--st-background-color);
+}
+td { padding: 0.15rem 0.3rem; height: 1.5rem; white-space: nowrap; }
+td.class { padding: 0; min-width: 1.6rem; text-align: center; border-radius: 2px; }
+"""
+
+_element = st.components.v2.component(
+    "answers", html=_HTML, css=_CSS, js=Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+)
 
 
 def show_answers(answers: Answers, labels: Mapping[str, str], names: Sequence[str], truth: int | None) -> None:
@@ -24,22 +47,11 @@ def show_answers(answers: Answers, labels: Mapping[str, str], names: Sequence[st
         truth: label of the input; None if it is not known.
     """
     found = {label: answers.logits[name][0].double().softmax(0).numpy() for name, label in labels.items()}
-    best = {label: int(row.argmax()) for label, row in found.items()}
-    answered = {network: class_name(label, names) for network, label in best.items()}
+    answered = {network: class_name(int(row.argmax()), names) for network, row in found.items()}
     st.markdown(literal(answers_text(answered, None if truth is None else class_name(truth, names))))
-    columns: dict[str, list[object]] = {
-        "Network": list(found),
-        "Answer": list(answered.values()),
-        "Probability": [float(row.max()) for row in found.values()],
-    }
-    if truth is not None:
-        columns["Right"] = [label == truth for label in best.values()]
-    st.dataframe(
-        columns,
-        hide_index=True,
-        column_config={"Probability": st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)},
-        key="try-answers",
-        alt="The answer of each network, with its probability",
-    )
-    figure = probabilities(found, names)
-    live_chart(figure, "try-probabilities", figure["layout"]["height"], probabilities_alt(found, names))
+    _show(probabilities(found, names, truth), "try-answers")
+
+
+def _show(table: Probabilities, key: str) -> None:
+    """Draw the table. A chart and a dataframe, which could show the same, take several times as long to draw."""
+    _element(key=key, data={**asdict(table), "alt": probabilities_alt(table)})

@@ -5,19 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 import pytest
 from playwright.sync_api import Page
 
 from core.study.figures.curves import export_html
 from core.study.figures.frontier import frontier_figure
-from core.study.figures.probabilities import probabilities
 
 pytestmark = pytest.mark.browser
-
-NAMES = ("act", "animal", "artifact", "body", "communication", "food", "group", "location", "person", "plant")
-NAMES += ("state", "substance")
 
 BOXES = """
 selector => [...document.querySelectorAll(selector)].filter((text) => text.textContent.trim()
@@ -36,13 +31,6 @@ def texts(page: Page, file: Path, figure: go.Figure, width: int, selector: str) 
     page.wait_for_selector(".js-plotly-plot .xtitle")
     found: list[dict[str, Any]] = page.evaluate(BOXES, selector)
     return found
-
-
-@pytest.mark.parametrize("width", [390, 600, 1000])
-def test_every_class_is_named_below_its_column(page: Page, tmp_path: Path, width: int) -> None:
-    figure = go.Figure(probabilities({"Base": np.full(len(NAMES), 1 / len(NAMES))}, NAMES))
-    found = texts(page, tmp_path / "figure.html", figure, width, ".xtick text")
-    assert [label["text"] for label in found] == list(NAMES)
 
 
 def test_the_lines_of_a_subtitle_fit_a_phone_and_leave_the_axis_alone(page: Page, tmp_path: Path) -> None:

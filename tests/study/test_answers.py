@@ -1,11 +1,11 @@
-"""Which test examples networks disagree on, and how probabilities are drawn."""
+"""Which test examples networks disagree on, and the table of probabilities."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
-import plotly.graph_objects as go
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,19 +39,21 @@ def test_the_table_names_classes_and_counts_who_is_right() -> None:
     assert "Text" not in answers_table([0], np.array([0, 1, 1]), answers, ("cat", "dog"))
 
 
-def test_of_many_classes_the_most_probable_are_drawn_and_names_are_text() -> None:
+def test_of_many_classes_the_most_probable_are_shown() -> None:
     generator = np.random.RandomState(0)
-    found = {name: generator.dirichlet(np.full(100, 0.1)) for name in ("Base", "<b>LoRA</b>")}
-    names = [f"<i>{label}</i>" for label in range(100)]
-    drawn = probabilities(found, names)
-    assert json.loads(json.dumps(drawn)) == drawn
-    figure = go.Figure(drawn)  # which checks it
-    tiles, numbers = figure.data
-    assert np.shape(tiles.z) == (2, MAX_CLASSES)
-    shown = {text.removeprefix("&lt;i&gt;").removesuffix("&lt;/i&gt;") for text in figure.layout.xaxis.ticktext}
-    assert {str(int(row.argmax())) for row in found.values()} <= shown
-    assert all("<" not in text for text in (*figure.layout.yaxis.ticktext, *np.ravel(tiles.customdata)))
-    assert [float(text) for text in numbers.text] == [
-        float(f"{100 * tiles.z[y][x]:.0f}") for x, y in zip(numbers.x, numbers.y, strict=True)
-    ]
-    assert all(name in probabilities_alt(found, names) for name in found)
+    found = {name: generator.dirichlet(np.full(100, 0.1)) for name in ("Base", "LoRA")}
+    names = [f"name {label}" for label in range(100)]
+    table = probabilities(found, names, truth=int(found["LoRA"].argmax()))
+    assert json.loads(json.dumps(asdict(table)))["classes"] == list(table.classes)
+    assert len(table.classes) == MAX_CLASSES
+    assert [row.network for row in table.rows] == list(found)
+    for row, values in zip(table.rows, found.values(), strict=True):
+        best = int(values.argmax())
+        assert row.answer == names[best]
+        assert row.answer in table.classes
+        for name, cell in zip(table.classes, row.cells, strict=True):
+            assert cell.share == values[names.index(name)]
+            assert cell.text == (f"{100 * cell.share:.0f}" if cell.share >= 0.005 else "")
+        assert f"{row.network}: {names[best]}, " in probabilities_alt(table)
+    assert [row.right for row in table.rows] == [False, True]
+    assert [row.right for row in probabilities(found, names).rows] == [None, None]

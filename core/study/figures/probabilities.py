@@ -1,15 +1,13 @@
-"""Figure of the probabilities that several networks give to the classes of one input."""
+"""Table of the probabilities that several networks give to the classes of one input, as data that a page draws."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.study.figures.style import layout_of
 from core.wording.examples import class_name
 from core.wording.numbers import percent
 
@@ -19,74 +17,79 @@ MAX_CLASSES = 16
 NAME_LENGTH = 24
 """Maximum number of characters of a class."""
 
-INK = "rgba(66, 120, 200, {})"
-"""Colour of a tile, by its opacity; text on it is readable on light and dark pages up to 0.5."""
+TOLD_FROM = 0.005
+"""Lowest probability that is written as a number: less rounds to 0 percent."""
 
 
-def probabilities(found: Mapping[str, NDArray[np.floating]], names: Sequence[str]) -> dict[str, Any]:
-    """Draw the probability of each class, networks downwards, as JSON values for ``Plotly.react``.
+@dataclass(frozen=True)
+class Cell:
+    """The probability of one class."""
 
-    It is a dictionary: of a figure, Plotly checks every value, which takes longer than all networks take to answer.
+    share: float
+    """From 0 to 1."""
+    text: str
+    """In percent, without a sign; empty below :data:`TOLD_FROM`."""
+    label: str
+    """Full description, for tooltips."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The answer of one network."""
+
+    network: str
+    answer: str
+    probability: str
+    """Of the answer."""
+    right: bool | None
+    """None if the right answer is not known."""
+    cells: tuple[Cell, ...]
+    """One per class shown."""
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """A row per network, a column per class."""
+
+    heading: str
+    """What the columns of the classes show."""
+    classes: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def probabilities(
+    found: Mapping[str, NDArray[np.floating]], names: Sequence[str], truth: int | None = None
+) -> Probabilities:
+    """Make the table of the answers to one input.
 
     Args:
-        found: (outputs,) probabilities by label of the network, in the order of drawing; at least one.
+        found: (outputs,) probabilities by label of the network, in the order of the rows; at least one.
         names: of the dataset's labels; may contain any text.
-
-    Returns:
-        Plotly's ``data`` and ``layout``.
+        truth: label of the input; None if it is not known.
     """
     values = np.stack([np.asarray(row, float) for row in found.values()])
     shown = np.sort(np.argsort(-values.max(0), kind="stable")[:MAX_CLASSES])
-    classes = [_short(class_name(int(label), names)) for label in shown]
-    labels = [html.escape(label) for label in found]
-    hover = [
-        [f"{label}: {name} {percent(100 * values[i, j], 1)}" for j, name in zip(shown, classes, strict=True)]
-        for i, label in enumerate(labels)
-    ]
-    part = values[:, shown]
-    tiles = {
-        "type": "heatmap",
-        "z": part.tolist(),
-        "zmin": 0,
-        "zmax": 1,
-        "colorscale": [[0, INK.format(0)], [1, INK.format(0.5)]],
-        "showscale": False,
-        "xgap": 2,
-        "ygap": 2,
-        "customdata": hover,
-        "hovertemplate": "%{customdata}<extra></extra>",
-    }
-    places = [(i, j) for i, j in np.ndindex(part.shape) if part[i, j] >= 0.005]
-    numbers = {
-        "type": "scatter",
-        "mode": "text",
-        "x": [j for _, j in places],
-        "y": [i for i, _ in places],
-        "text": [f"{100 * part[at]:.0f}" for at in places],
-        "textfont": {"size": 11},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-    more = f"the {len(shown)} highest of {values.shape[1]} classes; " if len(shown) < values.shape[1] else ""
-    layout = layout_of("Probabilities", f"{more}in percent", "Class", None, height=120 + 34 * len(labels))
-    layout["xaxis"] |= {"showgrid": False, "tickvals": list(range(len(classes))), "ticktext": classes}
-    layout["yaxis"] |= {
-        "showgrid": False,
-        "tickvals": list(range(len(labels))),
-        "ticktext": labels,
-        "autorange": "reversed",
-    }
-    return {"data": [tiles, numbers], "layout": layout}
+    classes = {int(label): _short(class_name(int(label), names)) for label in shown}
+    more = f", the {len(shown)} highest of {values.shape[1]} classes" if len(shown) < values.shape[1] else ""
+    rows = []
+    for network, own in zip(found, values, strict=True):
+        best = int(own.argmax())
+        cells = tuple(_cell(network, name, float(own[label])) for label, name in classes.items())
+        right = None if truth is None else best == truth
+        rows.append(Row(network, _short(class_name(best, names)), percent(100 * float(own[best]), 1), right, cells))
+    return Probabilities(f"Probability in percent{more}", tuple(classes.values()), tuple(rows))
 
 
-def probabilities_alt(found: Mapping[str, NDArray[np.floating]], names: Sequence[str]) -> str:
-    """A text alternative of :func:`probabilities`: what each network finds most probable."""
-    said = [
-        f"{label}: {class_name(int(np.argmax(row)), names)}, {percent(100 * float(np.max(row)), 1)}"
-        for label, row in found.items()
-    ]
+def probabilities_alt(table: Probabilities) -> str:
+    """A text alternative of the table: what each network finds most probable."""
+    said = [f"{row.network}: {row.answer}, {row.probability}" for row in table.rows]
     return f"The most probable class for each network. {'; '.join(said)}."
 
 
+def _cell(network: str, name: str, share: float) -> Cell:
+    text = f"{100 * share:.0f}" if share >= TOLD_FROM else ""
+    return Cell(share, text, f"{network}: {name} {percent(100 * share, 1)}")
+
+
 def _short(name: str) -> str:
-    return html.escape(name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…")
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
