@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from core import lab
 from core.cli.options import add_home
 from core.settings import Settings
+from core.signals import Signalled
 from core.web import downloads, predict
 from core.web.access import Access
 from core.web.answers import server_error
@@ -40,7 +41,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Serve until a signal ends it. Returns: the exit status."""
+    """Serve until a signal ends it, which is how a server is meant to end. Returns: the exit status."""
     settings = Settings.from_environment(options.home)
     access = Access.decide(options.host, os.environ, LOCAL_NAMES)
     lab.open_lab(settings)
@@ -56,6 +57,8 @@ def serve(options: argparse.Namespace) -> int:
         )
         server = LimitedServer(config, access.proxies)
         server.run()
+    except Signalled as signalled:  # which uvicorn passes on after the last answer
+        return signalled.status
     finally:
         lab.close_lab()
     return 0 if server.started else 1

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -95,8 +96,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 time.sleep(0.1)
         yield found
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=HANG)
-        assert "Traceback" not in log.read_text()
+        assert process.wait(timeout=HANG) == 128 + signal.SIGTERM
+        assert not re.search("Traceback|Resume", log.read_text())
     finally:
         process.kill()
 
