@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from core.errors import LabError, UnknownRunError
 from core.tracking.delivery import Delivery, ReportMaker
 from core.tracking.registry import Target
-from core.tracking.source import Source, Standing
+from core.tracking.source import Progress, Source
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Follower:
         self._source, self._delivery = source, delivery
         self._seconds, self._is_busy, self._make_report = seconds, is_busy, make_report
         self._state = followed
-        self._sent: dict[str, Standing] = {}
+        self._sent: dict[str, Progress] = {}
         """Runs as they stood when they were last sent."""
         self._reports: set[str] = set()
         """Experiments of which a report may be missing."""
@@ -130,12 +130,12 @@ class Follower:
         """Send what is new. Returns: seconds until there may be more."""
         self._is_training = self._is_busy()
         found = self._source.since(self._state.since)
-        new = [standing for standing in found if self._sent.get(standing.id) != standing]
+        new = [progress for progress in found if self._sent.get(progress.id) != progress]
         self._state = replace(self._state, pending=len(new))
-        for standing in new:
+        for progress in new:
             if time.monotonic() > self._until:
                 break
-            self._send(standing)
+            self._send(progress)
             if self._was_cut:
                 return 0.0
             self._state = replace(self._state, pending=self._state.pending - 1)
@@ -156,21 +156,21 @@ class Follower:
             self._computed = time.thread_time()
         return False
 
-    def _send(self, standing: Standing) -> None:
+    def _send(self, progress: Progress) -> None:
         points, self._was_cut = 0, False
         self._turn_until, self._computed = math.inf, time.thread_time()
-        if not standing.is_over or not self._delivery.is_complete(standing.id):
+        if not progress.is_over or not self._delivery.is_complete(progress.id):
             try:
-                points = self._delivery.send(standing.id, self._must_stop)
+                points = self._delivery.send(progress.id, self._must_stop)
             except UnknownRunError:  # deleted since
                 return
         if points:
             self._state = replace(self._state, written=time.time())
         if self._was_cut:
             return
-        self._sent[standing.id] = standing  # as it stood before it was read: what came since is looked at again
-        if standing.is_over and standing.experiment:
-            self._reports.add(standing.experiment)
+        self._sent[progress.id] = progress  # as it was before it was read: what came since is looked at again
+        if progress.is_over and progress.experiment:
+            self._reports.add(progress.experiment)
 
     def _send_reports(self) -> None:
         make = self._make_report()

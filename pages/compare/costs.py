@@ -30,7 +30,7 @@ from core.study.figures.tradeoffs import Curves, accuracy_against, learning_and_
 from core.study.report.evidence import epochs_of
 from core.study.stats.measures import MEASURES, MEMORY_NOTE, TIME_NOTE, MeasureName
 from core.study.weights.cuts import cuts_of
-from core.study.weights.remeasured import base_standings, mean_standing
+from core.study.weights.remeasured import base_accuracies, mean_accuracies
 from core.wording.numbers import bytes_text, listed
 from pages.compare.step_times import step_times
 from pages.shared.customers import customers
@@ -62,7 +62,7 @@ def forgetting(
     st.subheader("Learning and forgetting")
     start = None
     try:
-        start = mean_standing(list(measured(base_standings, lab, arms).values()))
+        start = mean_accuracies(list(measured(base_accuracies, lab, arms).values()))
     except LabError as error:
         st.caption(f"Where the base stood is not shown: {literal(str(error))}")
     figure = learning_and_forgetting(arms, curves, colours, masked, start)

@@ -13,7 +13,7 @@ from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.study.weights.change import WeightChange
-from core.study.weights.scores import Exam, Part
+from core.study.weights.scores import Evaluator, Part
 
 SIZES = PerceptronSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=16, num_classes=5)
 PATHS = ("layers.0", "layers.2", "layers.4")
@@ -55,10 +55,10 @@ def inputs(rows: int = 9, seed: int = 3) -> torch.Tensor:
     return torch.randn(rows, 20, generator=torch.Generator().manual_seed(seed))
 
 
-def exam_of(network: MultilayerPerceptron | torch.nn.Module, rows: int = 200, source: bool = True) -> Exam:
+def evaluator_of(network: MultilayerPerceptron | torch.nn.Module, rows: int = 200, source: bool = True) -> Evaluator:
     """Images whose labels are what a network says of them on the target, and random on the source."""
     x = inputs(rows, 5)
     with torch.no_grad():
         target = Part(ImageExamples(x, network(x).argmax(1)), tuple(range(5)))
     other = torch.randint(3, (rows,), generator=torch.Generator().manual_seed(6))
-    return Exam(target, Part(ImageExamples(inputs(rows, 7), other), (0, 1, 2)) if source else None)
+    return Evaluator(target, Part(ImageExamples(inputs(rows, 7), other), (0, 1, 2)) if source else None)

@@ -13,7 +13,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms
 from core.study.weights.cuts import cut_arms
-from core.study.weights.remeasured import base_standings, mean_standing, one_by_one, remeasure
+from core.study.weights.remeasured import base_accuracies, mean_accuracies, one_by_one, remeasure
 from core.study.weights.spectrum import cut_networks
 from tests.conftest import BOTH, compared, finish, short
 
@@ -33,10 +33,8 @@ def of(arms, label):
 def test_a_cut_to_every_rank_there_is_changes_nothing(studied, chosen):
     full = of(chosen, "Full")
     (cut,) = cut_arms(studied[0], full, [128])
-    assert {seed: standing.target for seed, standing in cut.by_seed.items()} == pytest.approx(full.by_seed("accuracy"))
-    assert {seed: standing.source for seed, standing in cut.by_seed.items()} == pytest.approx(
-        full.by_seed("source_accuracy")
-    )
+    assert {seed: found.target for seed, found in cut.by_seed.items()} == pytest.approx(full.by_seed("accuracy"))
+    assert {seed: found.source for seed, found in cut.by_seed.items()} == pytest.approx(full.by_seed("source_accuracy"))
     assert cut.accuracy.mean == pytest.approx(full.interval("accuracy").mean)
 
 
@@ -63,17 +61,17 @@ def test_every_rank_is_cut_once_with_every_seed(studied, chosen):
 
 def test_bases_stand_where_fine_tuning_began(studied, chosen):
     lab, experiment = studied
-    standings = base_standings(lab, chosen)
-    assert len(standings) == 3
+    measured = base_accuracies(lab, chosen)
+    assert len(measured) == 3
     for run in lab.members(experiment):
         task = lab.tasks.get(run.spec.source)
         network = read_network(lab.artifacts.base(run))
         with torch.no_grad():
             right = (network(task.validation.all_pixels()).argmax(1) == task.validation.labels).double().mean()
-        assert standings[run.spec.base].source == pytest.approx(100 * float(right))
-    mean = mean_standing(list(standings.values()))
-    assert mean.source == pytest.approx(np.mean([standing.source for standing in standings.values()]))
-    assert mean_standing([]) is None
+        assert measured[run.spec.base].source == pytest.approx(100 * float(right))
+    mean = mean_accuracies(list(measured.values()))
+    assert mean.source == pytest.approx(np.mean([found.source for found in measured.values()]))
+    assert mean_accuracies([]) is None
 
 
 @pytest.mark.parametrize("label", ["LoRA r=1", "LoRA r=4", "Head only", "From scratch"])

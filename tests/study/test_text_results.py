@@ -211,7 +211,7 @@ def test_the_head_is_not_cut_since_every_method_trains_all_of_it(lab, direct):
 def test_cuts_end_where_they_would_take_too_long(lab, direct):
     full = direct[0]
     everything = cuts_of(lab, full, [16])
-    assert {seed: standing.target for seed, standing in everything.arms[0].by_seed.items()} == pytest.approx(
+    assert {seed: found.target for seed, found in everything.arms[0].by_seed.items()} == pytest.approx(
         full.by_seed("accuracy")
     )
     assert everything.left_out == ""

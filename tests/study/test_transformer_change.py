@@ -24,7 +24,7 @@ from core.study.weights.scores import DRAW_SEED, logits_at, scaled_networks
 from core.study.weights.spectrum import spectrum, truncations
 from core.study.weights.strength import layer_alone, strength_curve, switches
 from core.study.weights.subspace import directions, strongest
-from tests.study.transformers_changed import adapted_transformer, full_transformer, text_exam, texts, tiny_spec
+from tests.study.transformers_changed import adapted_transformer, full_transformer, text_evaluator, texts, tiny_spec
 
 KINDS = ("bert", "gpt2", "llama")
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -99,28 +99,28 @@ def test_strength_1_is_the_trained_network_and_0_the_base_with_the_trained_head(
 
 @kinds
 def test_layers_are_switched_by_role_and_all_off_is_strength_0(kind):
-    change, exam = full_transformer(kind), text_exam(kind)
-    found = switches(change, exam)
+    change, evaluator = full_transformer(kind), text_evaluator(kind)
+    found = switches(change, evaluator)
     names = [name for name in found.names if name != "other layers"]
     assert names == ["attention", "feed-forward", REST]
     assert sorted(itertools.chain(*found.groups.values())) == sorted(change.parts)
-    curve = strength_curve(change, exam, 0.5)
+    curve = strength_curve(change, evaluator, 0.5)
     assert curve.strengths.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
     assert found.scores.target[[found.nothing, found.everything]].tolist() == curve.scores.target[[0, 2]].tolist()
     layer = change.changed_layers[0]
-    whole, _, _, none = layer_alone(change, exam, layer).target
+    whole, _, _, none = layer_alone(change, evaluator, layer).target
     assert [none, whole] == curve.scores.target[[0, 2]].tolist()
-    expected = exam.of_strengths(change, [{layer: 0.0}, dict.fromkeys(change.parts, 0.0) | {layer: 1.0}])
-    assert layer_alone(change, exam, layer).target[1:3].tolist() == expected.target.tolist()
+    expected = evaluator.of_strengths(change, [{layer: 0.0}, dict.fromkeys(change.parts, 0.0) | {layer: 1.0}])
+    assert layer_alone(change, evaluator, layer).target[1:3].tolist() == expected.target.tolist()
 
 
 @kinds
 def test_a_cut_at_full_rank_is_the_trained_network(kind):
-    change, exam = full_transformer(kind), text_exam(kind)
-    validation, test = cut_curves(change, [exam, exam])
+    change, evaluator = full_transformer(kind), text_evaluator(kind)
+    validation, test = cut_curves(change, [evaluator, evaluator])
     assert validation.scores.target.tolist() == test.scores.target.tolist()
-    assert validation.scores.target[-1] == pytest.approx(exam.of_networks([change.tuned]).target[0], abs=2.6)
-    assert validation.base.target[0] == exam.of_networks([change.base]).target[0]
+    assert validation.scores.target[-1] == pytest.approx(evaluator.of_networks([change.tuned]).target[0], abs=2.6)
+    assert validation.base.target[0] == evaluator.of_networks([change.base]).target[0]
 
 
 def test_some_texts_are_the_same_texts_with_their_labels():

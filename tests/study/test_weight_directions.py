@@ -15,7 +15,7 @@ from core.study.weights.directions import (
 )
 from core.study.weights.spectrum import with_weights
 from core.study.weights.subspace import intruders, random_likeness
-from tests.study.changes import exam_of, full_change, lora_change
+from tests.study.changes import evaluator_of, full_change, lora_change
 
 
 def orthonormal(dimension: int, count: int, seed: int = 0) -> np.ndarray:
@@ -70,9 +70,9 @@ def test_intruders_mean_nothing_in_an_output_layer():
 
 def test_scaling_by_one_is_the_trained_network_and_by_zero_takes_the_directions_out():
     change = full_change()
-    exam = exam_of(change.tuned)
-    check = scaling_check(change, exam, "layers.0", (0, 2))
-    whole = exam.of_networks([change.tuned])
+    evaluator = evaluator_of(change.tuned)
+    check = scaling_check(change, evaluator, "layers.0", (0, 2))
+    whole = evaluator.of_networks([change.tuned])
     assert check.factors.tolist() == list(FACTORS)
     assert check.intruders.target[-1] == check.control.target[-1] == whole.target[0] == 100
     assert check.intruders.line("source", True)[-1] == whole.line("source", True)[0]
@@ -81,12 +81,12 @@ def test_scaling_by_one_is_the_trained_network_and_by_zero_takes_the_directions_
         values_left = values.copy()
         values_left[places] = 0
         network = with_weights(change.tuned, {"layers.0": (left * values_left) @ right[: len(values)]})
-        assert scores.target[0] == exam.of_networks([network]).target[0]
+        assert scores.target[0] == evaluator.of_networks([network]).target[0]
 
 
 def test_without_intruders_nothing_is_scaled():
     change = full_change()
-    check = scaling_check(change, exam_of(change.tuned), "layers.2", ())
+    check = scaling_check(change, evaluator_of(change.tuned), "layers.2", ())
     assert check.intruders.target == pytest.approx(np.full(len(FACTORS), 100))
 
 

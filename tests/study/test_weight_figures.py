@@ -33,7 +33,7 @@ from core.study.weights.tables import (
     spectrum_numbers,
     spectrum_text,
 )
-from tests.study.changes import PATHS, exam_of, full_change, lora_change
+from tests.study.changes import PATHS, evaluator_of, full_change, lora_change
 from tests.study.samples import make_arm_runs
 
 RED, BLUE = "#D55E00", "#0072B2"
@@ -73,9 +73,9 @@ def test_energy_is_drawn_in_percent_with_the_share_marked():
 @pytest.mark.parametrize("masked", [True, False])
 def test_cuts_are_drawn_beside_what_lora_trained(source, masked):
     change = full_change()
-    exam = exam_of(change.tuned, source=source)
-    (curve,) = cut_curves(change, [exam])
-    trained = TrainedRank("LoRA r=2", RED, 2, 0, exam.of_networks([lora_change(rank=2).plain]))
+    evaluator = evaluator_of(change.tuned, source=source)
+    (curve,) = cut_curves(change, [evaluator])
+    trained = TrainedRank("LoRA r=2", RED, 2, 0, evaluator.of_networks([lora_change(rank=2).plain]))
     figure = accuracy_of_cuts([curve, curve], BLUE, [trained], 4, masked)
     cut = drawn(figure, "Full, cut to rank r")
     assert cut.x.tolist() == [1, 2, 4, 8, 12]
@@ -99,7 +99,7 @@ def test_a_similarity_map_has_a_fixed_scale_and_the_first_direction_on_top():
 @pytest.mark.parametrize(("source", "masked", "lines"), [(True, True, 4), (True, False, 2), (False, True, 2)])
 def test_the_chosen_strength_is_marked_on_every_line(source, masked, lines):
     change = lora_change(rank=2)
-    curve = strength_curve(change, exam_of(change.plain, source=source))
+    curve = strength_curve(change, evaluator_of(change.plain, source=source))
     figure = accuracy_over_strength(curve, 2.0, RED, masked)
     dots = [trace for trace in figure.data if trace.mode == "markers"]
     assert len(dots) == lines == len(figure.data) / 2
@@ -127,11 +127,11 @@ def test_scaling_is_drawn_for_intruders_and_control():
 
 def test_every_figure_is_plain_json():
     change = full_change()
-    exam = exam_of(change.tuned)
+    evaluator = evaluator_of(change.tuned)
     figures = [
         singular_values([named([1.0, 0.0])], np.ones(2)),
-        accuracy_of_cuts(cut_curves(change, [exam]), BLUE, [], 1, False),
-        accuracy_over_strength(strength_curve(change, exam), 0.0, BLUE, True),
+        accuracy_of_cuts(cut_curves(change, [evaluator]), BLUE, [], 1, False),
+        accuracy_over_strength(strength_curve(change, evaluator), 0.0, BLUE, True),
     ]
     for figure in figures:
         assert json.loads(figure.to_json())["data"]
@@ -167,7 +167,7 @@ def test_the_numbers_to_download_have_a_row_a_run_with_every_singular_value():
 
 def test_the_contribution_of_a_layer_is_what_is_lost_without_it():
     change = full_change()
-    found = switches(change, exam_of(change.tuned))
+    found = switches(change, evaluator_of(change.tuned))
     contributions, every = contributions_text(found, True), combinations_text(found, True, 3)
     assert contributions["Layer"].tolist() == list(PATHS)
     without = found.scores.target[found.without("layers.2")]
@@ -176,7 +176,7 @@ def test_the_contribution_of_a_layer_is_what_is_lost_without_it():
     assert every["Shown"].tolist() == ["", "", "", "●", "", "", "", ""]
     assert every.loc[0, "Target"] == "100.00 %"
     assert every.loc[7, "layers.0"] == "off"
-    alone = switches(change, exam_of(change.tuned, source=False))
+    alone = switches(change, evaluator_of(change.tuned, source=False))
     assert "Source" not in combinations_text(alone, True)
     assert list(combinations_text(found, False))[-2:] == ["Target", "Source"]
     assert list(contributions_text(found, False))[-1] == "Source, only this layer"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.study.weights.rank import CutCurve, cut_curves, ranks_up_to, suggested_rank
 from core.study.weights.scores import Scores
 from core.study.weights.spectrum import cut_networks, truncations
-from tests.study.changes import exam_of, full_change, inputs, planted_change
+from tests.study.changes import evaluator_of, full_change, inputs, planted_change
 
 RANKS = (1, 2, 4, 8, 12)
 
@@ -33,27 +33,27 @@ def test_one_decomposition_gives_the_cut_of_each_rank():
 
 def test_a_delta_of_an_exact_rank_is_whole_from_that_rank_on():
     change = planted_change({"layers.0": 2, "layers.2": 2})
-    exam = exam_of(change.tuned)
-    (curve,) = cut_curves(change, [exam])
+    evaluator = evaluator_of(change.tuned)
+    (curve,) = cut_curves(change, [evaluator])
     assert curve.ranks == RANKS
     # Labels are what the whole network says: nothing is lost from the planted rank on, much below it.
     assert curve.scores.target[1:] == pytest.approx([100] * 4)
     assert curve.scores.target[0] < 99
     assert suggested_rank([curve]) == 2
-    assert curve.base.target[0] == exam.of_networks([change.base]).target[0]
+    assert curve.base.target[0] == evaluator.of_networks([change.base]).target[0]
 
 
 def test_the_last_rank_is_the_whole_network_and_each_other_one_the_control_of_that_rank():
     change = full_change()
-    exam, x = exam_of(change.tuned), inputs()
-    (curve,) = cut_curves(change, [exam])
+    evaluator, x = evaluator_of(change.tuned), inputs()
+    (curve,) = cut_curves(change, [evaluator])
     with torch.no_grad():
         (whole,) = cut_networks(change.base, change.tuned, [12])
         assert torch.allclose(whole(x), change.tuned(x), atol=1e-6)
     assert curve.scores.target[-1] == 100
     for place, rank in enumerate(RANKS):
         assert curve.at(rank).target[0] == curve.scores.target[place]
-        control = exam.of_networks(cut_networks(change.base, change.tuned, [rank]))
+        control = evaluator.of_networks(cut_networks(change.base, change.tuned, [rank]))
         assert control.target[0] == curve.scores.target[place]
 
 

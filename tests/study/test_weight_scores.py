@@ -15,11 +15,11 @@ from core.lab import Lab
 from core.methods.merging import adapted_layers, base_copy
 from core.study.weights.change import WeightChange, read_change
 from core.study.weights.decomposition import one_thread
-from core.study.weights.scores import Exam, Part, judged, logits_at, read_exam
+from core.study.weights.scores import Evaluator, Part, evaluator_for, judged, logits_at
 from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, strength_curve, strengths, switches
 from core.training.evaluation import BATCH, evaluate
 from tests.conftest import BOTH, DIGITS, compared, finish, short
-from tests.study.changes import PATHS, exam_of, full_change, inputs, lora_change
+from tests.study.changes import PATHS, evaluator_of, full_change, inputs, lora_change
 
 CHANGES = [
     lora_change(rank=3, alpha=6.0),
@@ -111,9 +111,9 @@ def test_judging_strengths_is_judging_the_networks_also_over_several_batches():
 
 def test_the_curve_starts_at_the_base_and_passes_the_trained_network():
     change = lora_change(rank=3)
-    exam = exam_of(change.plain)
-    curve = strength_curve(change, exam)
-    ends = exam.of_networks([change.base, change.plain])
+    evaluator = evaluator_of(change.plain)
+    curve = strength_curve(change, evaluator)
+    ends = evaluator.of_networks([change.base, change.plain])
     at = [curve.place(0.0), curve.place(1.0)]
     assert curve.strengths[at].tolist() == [0.0, 1.0]
     assert curve.strengths[-1] == MAX_STRENGTH
@@ -125,7 +125,7 @@ def test_the_curve_starts_at_the_base_and_passes_the_trained_network():
 
 
 def test_the_best_strength_is_the_nearest_to_the_trained_one_among_equals():
-    curve = strength_curve(lora_change(rank=2), exam_of(lora_change(rank=2).plain))
+    curve = strength_curve(lora_change(rank=2), evaluator_of(lora_change(rank=2).plain))
     scores = curve.scores.at(*range(len(curve.strengths)))
     scores.target[:] = 50.0
     scores.target[[2, 12, 30]] = 80.0
@@ -135,12 +135,12 @@ def test_the_best_strength_is_the_nearest_to_the_trained_one_among_equals():
 
 def test_switches_hold_every_combination_and_all_off_is_the_base():
     change = full_change()
-    exam = exam_of(change.tuned)
-    found = switches(change, exam)
+    evaluator = evaluator_of(change.tuned)
+    found = switches(change, evaluator)
     assert len(set(found.on)) == 8
     assert found.on[found.everything] == (True,) * 3
     assert found.on[found.nothing] == (False,) * 3
-    ends = exam.of_networks([change.tuned, change.base])
+    ends = evaluator.of_networks([change.tuned, change.base])
     for on, masked in itertools.product(("target", "source"), (False, True)):
         assert (
             found.scores.line(on, masked)[[found.everything, found.nothing]].tolist() == ends.line(on, masked).tolist()
@@ -151,7 +151,7 @@ def test_switches_hold_every_combination_and_all_off_is_the_base():
 
 def test_only_layers_that_training_changed_have_a_switch():
     change = lora_change(rank=2, target_modules=("layers.2",))
-    found = switches(change, exam_of(change.plain))
+    found = switches(change, evaluator_of(change.plain))
     assert found.groups == {"layers.2": ("layers.2",)}
     assert found.on == ((True,), (False,))
     assert found.without("layers.2") == found.nothing
@@ -160,12 +160,12 @@ def test_only_layers_that_training_changed_have_a_switch():
 
 def test_without_a_source_apart_from_the_target_there_are_no_source_scores():
     change = lora_change(rank=2)
-    exam = exam_of(change.plain, source=False)
-    found = exam.of_networks([change.plain])
+    evaluator = evaluator_of(change.plain, source=False)
+    found = evaluator.of_networks([change.plain])
     assert found.source is None
     assert found.source_masked is None
     assert np.isnan(found.line("source", True)).all()
-    assert exam.of_strengths(change, [{}]).source is None
+    assert evaluator.of_strengths(change, [{}]).source is None
 
 
 def test_products_stay_on_one_thread_and_the_callers_count_comes_back():
@@ -183,8 +183,8 @@ def test_products_stay_on_one_thread_and_the_callers_count_comes_back():
 def test_the_exam_of_a_run_gives_the_accuracies_that_stand_in_its_result(lab: Lab):
     experiment = compared(lab, "split", "digits", None, short(rate=0.001), BOTH, seeds=[0])
     for run in finish(lab, *experiment.runs):
-        exam, change = read_exam(lab, run, "test"), read_change(lab, run)
-        scores = exam.of_networks([change.base, change.plain])
+        evaluator, change = evaluator_for(lab, run, "test"), read_change(lab, run)
+        scores = evaluator.of_networks([change.base, change.plain])
         found = run.result
         assert found is not None
         assert scores.target.tolist() == pytest.approx([found.accuracy_before, found.accuracy])
@@ -194,15 +194,15 @@ def test_the_exam_of_a_run_gives_the_accuracies_that_stand_in_its_result(lab: La
         assert scores.source_masked.tolist() == pytest.approx(
             [found.source_accuracy_masked_before, found.source_accuracy_masked]
         )
-        validation = read_exam(lab, run, "validation").of_networks([change.plain])
+        validation = evaluator_for(lab, run, "validation").of_networks([change.plain])
         assert validation.target[0] == pytest.approx(found.validation_accuracy)
-        curve = strength_curve(change, exam)
+        curve = strength_curve(change, evaluator)
         assert curve.scores.target[[0, curve.place(1.0)]] == pytest.approx(scores.target)
 
 
-def test_a_run_on_its_own_source_has_no_second_exam(lab: Lab):
+def test_a_run_on_its_own_source_has_no_second_part(lab: Lab):
     experiment = compared(lab, "same", "digits", None, short(rate=0.001), BOTH[1:], seeds=[0])
     (run,) = finish(lab, *experiment.runs)
     assert run.spec.task == run.spec.source == DIGITS
-    assert isinstance(read_exam(lab, run, "test"), Exam)
-    assert read_exam(lab, run, "test").source is None
+    assert isinstance(evaluator_for(lab, run, "test"), Evaluator)
+    assert evaluator_for(lab, run, "test").source is None

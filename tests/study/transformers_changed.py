@@ -14,7 +14,7 @@ from core.methods.merging import adapted_layers
 from core.networks.hugging_face import architecture, build_classifier, head_of
 from core.networks.transformer import TransformerSpec
 from core.study.weights.change import WeightChange
-from core.study.weights.scores import Exam, Part
+from core.study.weights.scores import Evaluator, Part
 from tests.networks.tiny import tiny_config
 
 CLASSES = 3
@@ -53,5 +53,5 @@ def texts(kind: str, count: int = 40) -> TextExamples:
     return tiny_spec(kind).examples(count, torch.Generator().manual_seed(3))
 
 
-def text_exam(kind: str) -> Exam:
-    return Exam(Part(texts(kind), tuple(range(CLASSES))), None)
+def text_evaluator(kind: str) -> Evaluator:
+    return Evaluator(Part(texts(kind), tuple(range(CLASSES))), None)

@@ -21,7 +21,7 @@ from core.networks.fingerprint import fingerprint
 from core.networks.modes import evaluating, start_training
 from core.run_spec import OptimSpec
 from core.settings import Settings
-from core.study.weights.scores import Exam, Part
+from core.study.weights.scores import Evaluator, Part
 from core.training.autograd import AutogradStepper
 from core.training.checkpoint import Checkpoint, checkpoint_of
 from core.training.evaluation import evaluate, evaluate_both, judge
@@ -56,7 +56,7 @@ EVALUATIONS: dict[str, Callable[[nn.Module, Task], object]] = {
     "evaluate": lambda model, task: evaluate(model, task.test, task.classes),
     "evaluate_both": lambda model, task: evaluate_both(model, task, task, "test"),
     "stepper": lambda model, task: AutogradStepper(model, PLAIN, task, source=task).evaluate(0, "test"),
-    "exam": lambda model, task: Exam(Part(task.test, task.classes), None).of_networks([model]).target[0],
+    "evaluator": lambda model, task: Evaluator(Part(task.test, task.classes), None).of_networks([model]).target[0],
     "certificate": lambda model, task: logits_of(model, {"pixels": task.test.all_pixels()}).sum().item(),
 }
 

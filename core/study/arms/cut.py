@@ -8,7 +8,7 @@ from core.study.stats.intervals import Interval, t_interval
 
 
 @dataclass(frozen=True)
-class Standing:
+class Accuracies:
     """Accuracies of one network, in percent; of the source None where it was not measured."""
 
     target: float
@@ -22,7 +22,7 @@ class CutArm:
     """Full fine-tuning whose ΔW was cut to a rank after training, one value per seed; a reference, not a run."""
 
     rank: int
-    by_seed: dict[int, Standing] = field(default_factory=dict)
+    by_seed: dict[int, Accuracies] = field(default_factory=dict)
     """Accuracies on the test parts, by seed."""
 
     @property
@@ -33,7 +33,7 @@ class CutArm:
     @property
     def accuracy(self) -> Interval:
         """Accuracy on the target, mean and 95 % interval over the seeds."""
-        return t_interval([standing.target for standing in self.by_seed.values()])
+        return t_interval([found.target for found in self.by_seed.values()])
 
     def source(self, masked: bool) -> Interval:
         """Accuracy on the source, mean and 95 % interval over the seeds; n = 0 where there is none."""

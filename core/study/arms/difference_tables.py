@@ -82,7 +82,7 @@ def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Differe
             arm.label,
             cut_of[arm.adapter.rank].label,
             arm.by_seed("accuracy"),
-            {seed: standing.target for seed, standing in cut_of[arm.adapter.rank].by_seed.items()},
+            {seed: found.target for seed, found in cut_of[arm.adapter.rank].by_seed.items()},
         )
         for arm in arms
         if arm.adapter and arm.adapter.rank in cut_of

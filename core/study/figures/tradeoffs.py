@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 from core.methods.method import Role
 from core.store.record import EPOCH_COLUMNS, Curve
 from core.study.arms.arm import Arm
-from core.study.arms.cut import CutArm, Standing
+from core.study.arms.cut import Accuracies, CutArm
 from core.study.arms.storage import bytes_for_customers
 from core.study.figures.palette import NEUTRAL, dash_of
 from core.study.figures.style import layout_of, log_ticks, whiskers
@@ -45,7 +45,7 @@ def learning_and_forgetting(
     curves: Curves,
     colours: Mapping[str, str],
     masked: bool = False,
-    start: Standing | None = None,
+    start: Accuracies | None = None,
 ) -> go.Figure:
     """Draw target against source accuracy: one point per epoch, one line per arm; up and to the right is better.
 

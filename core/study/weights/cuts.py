@@ -16,7 +16,7 @@ from core.lab import Lab
 from core.memory import free_bytes
 from core.run_spec import RunSpec
 from core.study.arms.arm import Arm
-from core.study.arms.cut import CutArm, Standing
+from core.study.arms.cut import Accuracies, CutArm
 from core.study.weights.spectrum import cut_networks
 from core.training.evaluation import evaluate_both
 from core.wording.numbers import bytes_text, count_text
@@ -98,7 +98,7 @@ def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int], seeds: int | None = None
         base, tuned = lab.artifacts.base_network(run), lab.artifacts.network(run.id)
         target, source = tasks_of(lab, run.spec)
         for cut, network in zip(cuts.values(), cut_networks(base, tuned, list(cuts)), strict=True):
-            cut.by_seed[run.spec.seed] = standing(network, target, source, "test")
+            cut.by_seed[run.spec.seed] = accuracies_of(network, target, source, "test")
     return list(cuts.values())
 
 
@@ -108,10 +108,10 @@ def tasks_of(lab: Lab, spec: RunSpec) -> tuple[Task, Task | None]:
     return lab.tasks.get(spec.task, network=spec.network), source
 
 
-def standing(network: nn.Module, task: Task, source: Task | None, part: EvaluationPart) -> Standing:
+def accuracies_of(network: nn.Module, task: Task, source: Task | None, part: EvaluationPart) -> Accuracies:
     """The accuracies of a network on one part of its tasks."""
     target, old = evaluate_both(network, task, source, part)
-    return Standing(target.accuracy, old.accuracy if old else None, old.masked_accuracy if old else None)
+    return Accuracies(target.accuracy, old.accuracy if old else None, old.masked_accuracy if old else None)
 
 
 def _rows(examples: Examples) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from core.methods.layers import AdaptedLinear
 from core.study.weights.change import WeightChange
 from core.study.weights.decomposition import Array
-from core.study.weights.scores import Exam, Scores
+from core.study.weights.scores import Evaluator, Scores
 from core.study.weights.spectrum import with_weights
 from core.study.weights.subspace import (
     INTRUDER_THRESHOLD,
@@ -124,7 +124,7 @@ class ScalingCheck:
     control: Scores
 
 
-def scaling_check(change: WeightChange, exam: Exam, layer: str, indices: Sequence[int]) -> ScalingCheck:
+def scaling_check(change: WeightChange, evaluator: Evaluator, layer: str, indices: Sequence[int]) -> ScalingCheck:
     """Scale the intruders of a layer and measure how the accuracies change.
 
     If they cause forgetting, λ < 1 restores source accuracy at little cost in target accuracy, and scaling the control
@@ -132,7 +132,7 @@ def scaling_check(change: WeightChange, exam: Exam, layer: str, indices: Sequenc
 
     Args:
         change: base and tuned network.
-        exam: examples to evaluate on.
+        evaluator: examples to evaluate on.
         layer: its path.
         indices: of the intruders among the singular values of W + ΔW, 0 for the largest.
     """
@@ -141,7 +141,7 @@ def scaling_check(change: WeightChange, exam: Exam, layer: str, indices: Sequenc
     others = [place for place in range(min(tuned.shape)) if place not in set(indices)][: len(indices)]
 
     def scores(places: Sequence[int]) -> Scores:
-        return exam.of_networks(
+        return evaluator.of_networks(
             with_weights(change.plain, {layer: scaled}) for scaled in scaled_directions(tuned, places, FACTORS)
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from core.study.weights.change import WeightChange
 from core.study.weights.decomposition import Array
-from core.study.weights.scores import Exam, Scores
+from core.study.weights.scores import Evaluator, Scores
 from core.study.weights.spectrum import cut_networks
 
 TOLERANCE = 0.5
@@ -37,7 +37,7 @@ def ranks_up_to(limit: int) -> tuple[int, ...]:
     return (*(2**power for power in range(limit.bit_length()) if 2**power < limit), limit)
 
 
-def cut_curves(change: WeightChange, exams: Sequence[Exam]) -> list[CutCurve]:
+def cut_curves(change: WeightChange, evaluators: Sequence[Evaluator]) -> list[CutCurve]:
     """Cut ΔW to ranks 1, 2, 4, … up to the largest rank of any layer; all else keeps its tuned values.
 
     A layer with fewer than r directions keeps all of them. The cut is the best approximation of its rank (Eckart and
@@ -45,18 +45,18 @@ def cut_curves(change: WeightChange, exams: Sequence[Exam]) -> list[CutCurve]:
 
     Args:
         change: of full fine-tuning.
-        exams: examples to evaluate on, such as those of the validation part, and of the test part for a rank that was
-            chosen on the validation part.
+        evaluators: examples to evaluate on, such as those of the validation part, and of the test part for a rank
+            that was chosen on the validation part.
 
     Returns:
-        One curve for each of ``exams``.
+        One curve for each of ``evaluators``.
     """
     ranks = ranks_up_to(max(min(change.weights[path].shape) for path in change.weights))
     networks = cut_networks(change.base, change.plain, ranks)
-    found = [[exam.of_networks([network]) for exam in exams] for network in networks]
+    found = [[evaluator.of_networks([network]) for evaluator in evaluators] for network in networks]
     return [
-        CutCurve(ranks, Scores.joined(of_exam), exam.of_networks([change.base]))
-        for exam, of_exam in zip(exams, zip(*found, strict=True), strict=True)
+        CutCurve(ranks, Scores.joined(of_evaluator), evaluator.of_networks([change.base]))
+        for evaluator, of_evaluator in zip(evaluators, zip(*found, strict=True), strict=True)
     ]
 
 

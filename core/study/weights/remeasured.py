@@ -16,9 +16,9 @@ from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm
-from core.study.arms.cut import CutArm, Standing
+from core.study.arms.cut import Accuracies, CutArm
 from core.study.stats.claims import ExampleDifference, example_difference
-from core.study.weights.cuts import Cuts, cuts_of, standing, tasks_of
+from core.study.weights.cuts import Cuts, accuracies_of, cuts_of, tasks_of
 from core.study.weights.predicted import predictions, true_labels
 
 
@@ -27,7 +27,7 @@ class Remeasured:
     """The measurements of stored networks that a report needs."""
 
     cuts: tuple[CutArm, ...] = ()
-    start: Standing | None = None
+    start: Accuracies | None = None
     """The base on the validation parts; the mean of the bases where each seed has one."""
     examples: tuple[int, int, int] | None = None
     """Number of the target's training, validation and test examples."""
@@ -48,7 +48,7 @@ def remeasure(lab: Lab, arms: Sequence[Arm]) -> Remeasured:
     """
     full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
     try:
-        start = mean_standing(list(base_standings(lab, arms).values()))
+        start = mean_accuracies(list(base_accuracies(lab, arms).values()))
         ranks = sorted({arm.adapter.rank for arm in arms if arm.adapter})
         cuts = cuts_of(lab, full, ranks) if full else Cuts(())
         outline = lab.tasks.outline(arms[0].spec.task) if arms else None
@@ -64,29 +64,29 @@ def _lengths(lab: Lab, spec: RunSpec) -> TextPreview | None:
     return lab.text_preview(spec.task, spec.network, 1) if spec.network.learns == TextView().kind else None
 
 
-def mean_standing(standings: Sequence[Standing]) -> Standing | None:
+def mean_accuracies(measured: Sequence[Accuracies]) -> Accuracies | None:
     """Return the mean of several; that of the source only if all have it."""
-    if not standings:
+    if not measured:
         return None
-    sources = [s.source for s in standings if s.source is not None]
-    masked = [s.source_masked for s in standings if s.source_masked is not None]
-    whole = len(sources) == len(masked) == len(standings)
-    return Standing(
-        fmean(s.target for s in standings), fmean(sources) if whole else None, fmean(masked) if whole else None
+    sources = [s.source for s in measured if s.source is not None]
+    masked = [s.source_masked for s in measured if s.source_masked is not None]
+    whole = len(sources) == len(masked) == len(measured)
+    return Accuracies(
+        fmean(s.target for s in measured), fmean(sources) if whole else None, fmean(masked) if whole else None
     )
 
 
-def base_standings(lab: Lab, arms: Iterable[Arm]) -> dict[str, Standing]:
+def base_accuracies(lab: Lab, arms: Iterable[Arm]) -> dict[str, Accuracies]:
     """Evaluate each base on the validation parts of target and source before fine-tuning, by its id.
 
     Raises:
         LabError: a network or dataset is gone.
     """
-    found: dict[str, Standing] = {}
+    found: dict[str, Accuracies] = {}
     for run in (run for arm in arms for run in arm.runs if run.spec.base):
         if str(run.spec.base) not in found:
             target, source = tasks_of(lab, run.spec)
-            found[str(run.spec.base)] = standing(lab.artifacts.base_network(run), target, source, "validation")
+            found[str(run.spec.base)] = accuracies_of(lab.artifacts.base_network(run), target, source, "validation")
     return found
 
 

@@ -90,7 +90,7 @@ class Scores:
 
 
 @dataclass(frozen=True, eq=False)
-class Exam:
+class Evaluator:
     """The examples of target and source that networks are evaluated on."""
 
     target: Part
@@ -109,7 +109,7 @@ class Exam:
         return _scores(target, judged(change, self.source, strengths) if self.source else [None])
 
 
-def read_exam(lab: Lab, run: Run, part: PartName, limit: int | None = None) -> Exam:
+def evaluator_for(lab: Lab, run: Run, part: PartName, limit: int | None = None) -> Evaluator:
     """Read the examples of a run's target and source.
 
     Args:
@@ -124,7 +124,7 @@ def read_exam(lab: Lab, run: Run, part: PartName, limit: int | None = None) -> E
     target, source = run.spec.task, run.spec.source
     own = lab.tasks.get(target, network=run.spec.network)
     other = lab.tasks.get(source, network=run.spec.network) if source is not None and source != target else None
-    return Exam(_part(own, part, limit), _part(other, part, limit) if other is not None else None)
+    return Evaluator(_part(own, part, limit), _part(other, part, limit) if other is not None else None)
 
 
 def judged(change: WeightChange, part: Part, strengths: Sequence[Strengths]) -> list[Evaluation]:

@@ -12,7 +12,7 @@ from core.methods.blocks import position_of
 from core.methods.targets import ROLES, role_of
 from core.study.weights.change import REST, WeightChange
 from core.study.weights.decomposition import Array
-from core.study.weights.scores import Exam, Scores
+from core.study.weights.scores import Evaluator, Scores
 
 MAX_STRENGTH = 3.0
 """The largest multiple of the trained ΔW."""
@@ -58,11 +58,11 @@ def strengths(step: float = STRENGTH_STEP) -> Array:
     return np.round(np.arange(round(MAX_STRENGTH / step) + 1) * step, 6)
 
 
-def strength_curve(change: WeightChange, exam: Exam, step: float = STRENGTH_STEP) -> StrengthCurve:
+def strength_curve(change: WeightChange, evaluator: Evaluator, step: float = STRENGTH_STEP) -> StrengthCurve:
     """Evaluate the base with 0 to :data:`MAX_STRENGTH` times the trained change of everything but a new head."""
     grid = strengths(step)
     settings = [dict.fromkeys(change.parts, float(t)) for t in grid]
-    return StrengthCurve(grid, exam.of_strengths(change, settings))
+    return StrengthCurve(grid, evaluator.of_strengths(change, settings))
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _grouped(layers: Sequence[str], name: Callable[[str], str]) -> dict[str, tup
     return {each: tuple(paths) for each, paths in found.items()}
 
 
-def switches(change: WeightChange, exam: Exam) -> Switches:
+def switches(change: WeightChange, evaluator: Evaluator) -> Switches:
     """Evaluate every combination of :func:`switch_groups` on and off; the change of a bias is switched with ΔW."""
     groups = switch_groups(change)
     on = tuple(product((True, False), repeat=len(groups)))
@@ -135,14 +135,14 @@ def switches(change: WeightChange, exam: Exam) -> Switches:
         {part: float(is_on) for parts, is_on in zip(groups.values(), each, strict=True) for part in parts}
         for each in on
     ]
-    return Switches(groups, on, exam.of_strengths(change, settings))
+    return Switches(groups, on, evaluator.of_strengths(change, settings))
 
 
-def layer_alone(change: WeightChange, exam: Exam, layer: str) -> Scores:
+def layer_alone(change: WeightChange, evaluator: Evaluator, layer: str) -> Scores:
     """Evaluate the trained network, the same without one layer's change, that change alone, and the base.
 
     Returns:
         Four accuracies, in this order.
     """
     off = dict.fromkeys(change.parts, 0.0)
-    return exam.of_strengths(change, [{}, {layer: 0.0}, off | {layer: 1.0}, off])
+    return evaluator.of_strengths(change, [{}, {layer: 0.0}, off | {layer: 1.0}, off])
