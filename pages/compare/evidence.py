@@ -81,7 +81,8 @@ def _pairs(lab: Lab, full: Arm, others: Sequence[Arm], seed: int) -> None:
     nouns = noun(full.spec.network.learns)
     st.caption(
         f"The networks of one seed on the same test {nouns}: bootstrap over the {nouns} and McNemar's exact test. This "
-        f"speaks of these two networks; of the methods only several seeds can, from {CLAIM_SEEDS} on."
+        f"compares only these two networks: to show a difference between methods takes at least {CLAIM_SEEDS} seeds, "
+        "and more with several ranks."
     )
     runs = {arm.label: _of_seed(arm, seed) for arm in others}
     left = _of_seed(full, seed)

@@ -25,7 +25,7 @@ from core.study.arms.sweep import (
 from core.study.arms.verdict import verdict
 from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves
 from core.wording.csv_file import csv_of
-from core.wording.numbers import NOTHING, count_text, forecast_text, listed, seconds_text
+from core.wording.numbers import NOTHING, count_text, counted, forecast_text, listed, seconds_text
 from pages.shared.current import asked_for, choose_experiment, known, missing_sentence, remember
 from pages.shared.figure_panel import show
 from pages.shared.like import fill_form
@@ -67,9 +67,9 @@ def answer(members: list[Run], cells: list[Cell]) -> None:
     st.markdown(rates_sentence(cells))
     for sentence in dropped_sentences(run for cell in cells for run in cell.runs):
         st.warning(literal(sentence))
-    # Fairness is that of the choice: all rates of full fine-tuning, and those of LoRA at the rank and alpha chosen.
-    among = {(cell.method, cell.rank, cell.alpha) for cell in best}
-    for warning in comparable(run for c in cells if (c.method, c.rank, c.alpha) in among for run in c.finished):
+    # Fairness is that of the choice: all settings of full fine-tuning, and all of LoRA at the rank chosen.
+    among = {(cell.method, cell.rank) for cell in best}
+    for warning in comparable(run for c in cells if (c.method, c.rank) in among for run in c.finished):
         st.warning(literal(warning))
     if best:
         link(
@@ -207,7 +207,7 @@ members = lab.members(experiment)
 first = members[0].spec
 st.caption(
     f"Base: {literal(start_text(lab, first))}. Task: {literal(task_text(first.task))}. "
-    f"{first.optim.epochs} epochs each, batches of {first.optim.batch_size}."
+    f"{counted(first.optim.epochs, 'epoch')} each, batches of {first.optim.batch_size}."
 )
 cells = cells_of(members)
 alphas = sorted({cell.alpha for cell in cells if cell.alpha is not None})

@@ -62,7 +62,7 @@ def rank_part(focus: Focus) -> None:
     loras = [arm for arm in focus.arms if arm.adapter is not None]
     runs = [(arm, run) for arm in loras for run in arm.runs]
     trained = each(runs, lambda pair: scores_of(focus.lab, pair[1], "validation", limit), "Evaluating the adapters")
-    answer(full, rank, [suggested_rank([curve], tolerance) for curve in curves], tolerance, curves[0].ranks[-1])
+    answer(full, rank, [suggested_rank([curve], tolerance) for curve in curves], tolerance, curves[0].ranks)
     dots = [
         TrainedRank(arm.label, focus.colours[arm.key], arm.adapter.rank, run.spec.seed, scores)
         for (arm, run), scores in zip(runs, trained, strict=True)
@@ -87,10 +87,14 @@ def rank_part(focus: Focus) -> None:
     )
 
 
-def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, limit: int) -> None:
-    """State the suggested rank, overall and per seed."""
-    if rank >= limit:
-        text = f"No cut comes within {number_text(tolerance, 1)} points: full fine-tuning needs all {limit} directions."
+def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, ranks: Sequence[int]) -> None:
+    """State the suggested rank, overall and per seed; ``ranks`` are those that were measured."""
+    *lower, limit = ranks
+    if rank >= limit and lower:
+        text = (
+            f"Cut to rank {lower[-1]}, full fine-tuning loses more than {number_text(tolerance, 1)} points. The ranks "
+            f"between that and the whole change, of rank {limit}, were not measured."
+        )
     else:
         text = (
             f"**A change of rank {rank} holds the accuracy**: full fine-tuning, cut to rank {rank} after training, "
@@ -98,8 +102,8 @@ def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, limit
         )
     if len(by_seed) > 1:
         low, high = min(by_seed), max(by_seed)
-        each = f"each seed alone needs rank {low}" if low == high else f"single seeds need rank {low} to {high}"
-        text += f" This is for the mean of {len(by_seed)} seeds; {each}."
+        each = f"rank {low}" if low == high else f"rank {low} to {high}"
+        text += f" This is for the mean of {len(by_seed)} seeds; for single seeds it is {each}, of those measured."
     else:
         text += " This is for one seed; another may need a different rank."
     st.markdown(f"{text} LoRA trained at a rank may do better or worse than full fine-tuning cut to it; see the table.")

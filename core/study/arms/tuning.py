@@ -26,6 +26,14 @@ def is_tuned(specs: Iterable[RunSpec]) -> bool:
     return any(len(arms) > 1 for arms in groups.values())
 
 
+def is_rate_tuned(specs: Iterable[RunSpec]) -> bool:
+    """Whether some method, rank or control was trained at several learning rates."""
+    groups: dict[TuningGroup, set[float]] = {}
+    for spec in specs:
+        groups.setdefault(tuning_group(spec), set()).add(spec.optim.learning_rate)
+    return any(len(rates) > 1 for rates in groups.values())
+
+
 @dataclass(frozen=True)
 class RateChoice:
     """The learning rate that validation chose for one method, rank or control."""

@@ -15,9 +15,9 @@ from core.store.stages import stages_of
 from core.study.arms.arm import Arm
 from core.study.arms.choice import best_arm, best_run, chosen_arms, is_adapter, is_full, no_choice_sentence
 from core.study.arms.pairs import lora_against_full, paired_differences
-from core.study.arms.tuning import is_tuned
+from core.study.arms.tuning import is_rate_tuned
 from core.study.stats.claims import Difference, Level, within_margin
-from core.study.stats.intervals import CLAIM_SEEDS
+from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed
 
 NO_RANKING = (
     "No verdict: nothing ranks these settings, since they have no finished seed in common with an accuracy on the "
@@ -79,7 +79,7 @@ class Verdict:
     reason: str
     """Why nothing could be compared; empty where something was."""
     tuned: bool
-    """Whether the validation part had several settings of each method to choose among."""
+    """Whether some method or rank was trained at several learning rates, among which the validation part chose."""
     looks: int = 1
     """How many times these runs could be looked at, including now: one more for every time that the experiment grew
     after a verdict that was open although it had enough seeds for a claim."""
@@ -114,8 +114,19 @@ class Verdict:
         told = self.told
         if told is None or self.level is Level.SHOWN or not self.seeds:
             return 0
+        if self.rule is Rule.WITHIN:
+            # No setting can have a higher level than the more expensive ones, which were tested before it.
+            place = next(place for place, candidate in enumerate(self.candidates) if candidate is told)
+            return max(self._seeds_within(candidate) for candidate in self.candidates[place:])
         needed = max(told.difference.seeds_needed or 0, told.difference.least_seeds)
         return max(0, needed - self.seeds)
+
+    def _seeds_within(self, candidate: Candidate) -> int:
+        """Number of further seeds that would about show that a candidate is within the margin."""
+        values = candidate.difference.values
+        if candidate.within is Level.SHOWN or len(values) >= CLAIM_SEEDS:
+            return 0
+        return max(seeds_needed([value + self.margin for value in values]) or 0, CLAIM_SEEDS) - len(values)
 
 
 def verdict(runs: Iterable[Run], margin: float | None = None) -> Verdict:
@@ -150,7 +161,7 @@ def verdict(runs: Iterable[Run], margin: float | None = None) -> Verdict:
 
 def _decided(everything: Sequence[Run], margin: float) -> Verdict:
     """The verdict, whatever was looked at before."""
-    tuned = is_tuned(run.spec for run in everything)
+    tuned = is_rate_tuned(run.spec for run in everything)
     full, pairs, reason = _pairs(everything)
     nothing = Verdict(margin, full, (), None, Rule.NONE, Level.OPEN, reason, tuned)
     if not pairs:

@@ -8,7 +8,7 @@ from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.study.arms.difference_tables import full_differences
 from core.study.arms.fairness import comparable
-from core.study.arms.tuning import end_sentences
+from core.study.arms.tuning import end_sentences, is_rate_tuned
 from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Level
 from core.wording.examples import noun
@@ -33,7 +33,7 @@ def limits_of(evidence: Evidence) -> list[str]:
     else:
         bases = (
             "All runs start from one and the same base, so the intervals hold for that base only: another one may give "
-            "other numbers. Letting base and fine-tune seed vary together would tell."
+            "other numbers. An experiment with a base for each seed would show that."
         )
     sentences = [
         _network(network),
@@ -45,9 +45,10 @@ def limits_of(evidence: Evidence) -> list[str]:
     ]
     alphas = {spec.adapter.alpha for spec in specs if spec.adapter}
     if len(alphas) == 1:
-        other = "only the learning rate was tuned to it" if evidence.tuned else "no other was tried"
+        tuned = is_rate_tuned(run.spec for run in evidence.members)
+        other = "only the learning rate was tuned to it" if tuned else "no other was tried"
         sentences.append(f"Alpha was {alphas.pop():g} throughout; {other}.")
-    if not evidence.tuned:
+    if not is_rate_tuned(run.spec for run in evidence.members):
         sentences.append("No learning rate was tuned: a method may do better at a rate of its own.")
     unshown = [d for d in full_differences(evidence.named, "accuracy") if d.level is not Level.SHOWN and d.seeds]
     if unclear := [d for d in unshown if d.level is Level.OPEN and d.holds_zero]:

@@ -30,7 +30,7 @@ from core.study.arms.tables import mean_text
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.arms.tuning import choice_sentence, ratio_text
 from core.study.arms.verdict import Verdict, verdict
-from core.study.arms.verdict_words import costs, explanation, headline
+from core.study.arms.verdict_words import costs, explanation, headline, margin_text
 from core.study.figures.curves import arm_dots
 from core.study.figures.palette import colours_of
 from core.study.figures.sweep import rate_curves
@@ -105,7 +105,7 @@ def opening(evidence: Evidence, margin: float | None = None) -> Opening:
     return Opening(
         question=(
             f"{_start(first)} has to learn {task_text(first.task)}. Does it take full fine-tuning, or is LoRA enough, "
-            f"and at which rank and learning rate? Good enough here means: not more than {found.margin:g} points of "
+            f"and at which rank and learning rate? Good enough here means: at most {margin_text(found.margin)} of "
             "accuracy below full fine-tuning."
         ),
         answer=tuple(filter(None, (headline(found), *explanation(found, evidence.crossed(found)), costs(found)))),
@@ -202,7 +202,7 @@ def _accuracy(evidence: Evidence, found: Verdict, colours: dict[str, str]) -> Se
     }
     if any(arm.values("macro_f1") for arm in arms):
         columns["Macro-F1"] = [spread_text(arm.interval("macro_f1"), MEASURES["macro_f1"]) for arm in arms]
-    columns[f"Within {found.margin:g} points"] = [within.get(arm.key, NOTHING) for arm in arms]
+    columns[f"Within {margin_text(found.margin)}"] = [within.get(arm.key, NOTHING) for arm in arms]
     summary = pd.DataFrame(columns, dtype=object)
     return Section("Accuracy", lead, (figure, Table("Settings", summary, "In brackets: the 95 % interval."), *tables))
 

@@ -61,7 +61,10 @@ def seeds_line(seeds: int) -> str:
         return f"Nothing can be claimed with fewer than {MIN_SEEDS} seeds."
     settings = math.floor(ERROR_RATE * 2 ** (seeds - 1))
     if not settings:
-        return f"Can point one way, not show it: that takes {least_seeds(1)} seeds, {least_seeds(3)} for 2 or 3 ranks."
+        return (
+            f"At most “leaning” is possible: to show a difference takes {least_seeds(1)} seeds, "
+            f"or {least_seeds(3)} for 2 or 3 ranks."
+        )
     if settings == 1:
         return f"Can show a difference for 1 rank; for 2 or 3 it takes {least_seeds(3)} seeds."
     return f"Can show a difference for up to {count_text(settings)} ranks."
