@@ -229,7 +229,7 @@ class Lab(Launcher):
         return len(chosen)
 
     def log(self, id: str) -> list[tuple[float, str]]:
-        """A run's log as times and sentences: interruptions, and checkpoints that could not be written."""
+        """A run's log; see :meth:`core.store.store.Store.log`."""
         return self.store.log(id)
 
     def recipe(self, id: str) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import zipfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
+from core.engine.jobs.job import Job
 from core.engine.jobs.job_file import JOBS
 from core.engine.jobs.result_file import RESULTS
 from core.engine.recipe import weights_digest
@@ -141,6 +143,48 @@ def test_runs_that_were_interrupted_go_on_elsewhere_from_their_own_checkpoints(h
     idle.store.close()
 
 
+def test_a_run_that_a_worker_takes_meanwhile_is_not_sent(idle: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = compared(idle, "rotation-45", "digits", None, short(), BOTH[:1], range(3))
+    taken: list[Run] = []
+    jobs = idle.job_files._jobs
+
+    def slowly(runs: list[Run], starts: dict[str, bytes | None]) -> list[Job]:
+        found = jobs(runs, starts)
+        taken.extend(taken or idle.store.claim(runs[:1]))  # what a worker does at this moment
+        return found
+
+    monkeypatch.setattr(idle.job_files, "_jobs", slowly)
+    (entries,) = idle.job_files.send(experiment, 1)
+    index = json.loads(dict(entries)[JOBS])
+    sent = {member["run"] for job in index["jobs"] for member in job["members"]}
+    assert sent == {*experiment.runs} - {taken[0].id}
+    assert [run.state for run in idle.members(experiment)] == ["running", "interrupted", "interrupted"]
+
+
+def test_results_of_a_run_that_was_trained_on_here_are_refused(home: Path, tmp_path: Path) -> None:
+    settings = Settings(home=home, threads=1, checkpoint_seconds=0.05)
+    lab = Lab(settings)
+    lab.start()
+    experiment = compared(lab, "rotation-45", "digits", None, short(), [(short(epochs=60), FullSpec())], [0])
+    finish(lab, experiment.base)
+    lab.close()
+    idle = Lab(settings)
+    assert main(["jobs", experiment.id, "--out", str(tmp_path / "out"), "--home", str(home)]) == 0
+    (result,) = trained_elsewhere(list((tmp_path / "out").iterdir()), tmp_path / "elsewhere")
+    (id,) = experiment.runs
+    begun = idle.store.checkpoint(id)
+    lab = Lab(settings)
+    lab.start()
+    lab.resume([id])
+    wait_until(lambda: lab.store.checkpoint(id) not in (None, begun))
+    lab.close()
+    idle.store.requeue([id], idle.owner)
+    assert idle.run(id).state == "queued"
+    assert main(["collect", str(result), "--home", str(home)]) == 1
+    assert idle.run(id).state == "queued"
+    idle.store.close()
+
+
 def changed(file: Path, name: str, to: bytes) -> Path:
     """A copy of a zip in which one entry is another one."""
     content = io.BytesIO()
@@ -165,6 +209,8 @@ def test_bad_files_are_a_sentence_and_change_nothing(
     for bad, said in (
         (changed(file, base, b"other"), "is not what was written"),
         (changed(file, JOBS, b"{}"), "another version"),
+        (changed(file, JOBS, b'{"format": 1, "sha256": [1]}'), "another version"),
+        (changed(file, JOBS, b"[" * 100_000), "another version"),
     ):
         assert main(["job", str(bad)]) == 1
         assert said in capsys.readouterr().err
@@ -181,7 +227,7 @@ def test_bad_files_are_a_sentence_and_change_nothing(
         (changed(result, adapter, b"other"), "is not what was written"),
         (changed(result, RESULTS, told.replace(b'"seed": 0', b'"seed": 1')), "its settings or its base differ"),
         (changed(result, RESULTS, told.replace(before[0].id.encode(), b"r-00000000")), ""),
-        (file, "no file of results"),
+        (file, "not a file of results"),
     ):
         assert main(["collect", str(bad), "--home", str(home)]) == 1
         assert said in capsys.readouterr().err

@@ -77,7 +77,7 @@ def content_digest(dataset: TextDataset) -> str:
 
 @contextmanager
 def kept(catalog: Catalog, own: OwnTexts) -> Iterator[None]:
-    """Keep texts, unless they are kept already; if the body fails, what it has kept is removed again.
+    """Keep texts, unless they are kept already; if the body raises a LabError, what was kept here is removed again.
 
     Raises:
         DatasetError: there is no room for them.

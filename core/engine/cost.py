@@ -1,4 +1,6 @@
-"""Number of parameters of a run, counted before it is trained."""
+"""What follows from a network and a method before anything is trained: numbers of parameters, frozen blocks, and layers
+that can have adapters.
+"""
 
 from __future__ import annotations
 

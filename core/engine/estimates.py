@@ -14,12 +14,13 @@ from core.engine.forecast import Basis, Forecast, total
 from core.engine.pace import Record, Work, overhead_seconds, pace_of, records_of
 from core.engine.packing import memory_of, packed
 from core.engine.text_shape import text_shape
+from core.errors import DeviceError
 from core.memory import free_bytes
 from core.run_spec import RunSpec
 from core.settings import Settings, choose_device, device_name
 from core.store.record import WAITING, Run
 from core.store.store import Store
-from core.training.schedule import steps_per_epoch
+from core.training.schedule import steps_per_epoch, total_steps
 
 LATEST = 600
 """Number of finished runs that are looked at."""
@@ -73,7 +74,7 @@ class Estimates:
     def steps(self, spec: RunSpec) -> int:
         """Number of steps of a run that is not stopped early. Raises: DatasetError: its data is missing."""
         examples = len(self._tasks.outline(spec.task).train)
-        return steps_per_epoch(examples, spec.optim.batch_size) * spec.optim.epochs
+        return total_steps(spec.optim, examples)
 
     def whole(self, specs: Sequence[RunSpec]) -> Forecast:
         """Forecast of all these runs together, from start to end, in the banks that they will be trained in.
@@ -129,12 +130,19 @@ class Estimates:
         return [sizes[kind] for kind in kinds]
 
     def shortage(self, specs: Sequence[RunSpec]) -> Shortage | None:
-        """What is missing to train each of these runs in the memory that is free now; None if they fit.
+        """What is missing to train each of these runs in the memory that is free now; None if they fit, or if their
+        device is not of this machine.
 
         Raises:
             LabError: see :meth:`whole`.
         """
-        return shortage(specs, self._tasks, free_bytes(choose_device(specs[0].device))) if specs else None
+        if not specs:
+            return None
+        try:
+            free = free_bytes(choose_device(specs[0].device))
+        except DeviceError:
+            return None
+        return shortage(specs, self._tasks, free)
 
     def remaining(self, runs: Sequence[Run]) -> Forecast:
         """Forecast of the time until these runs have ended.
@@ -176,7 +184,12 @@ class Estimates:
         spec, memory = bank[0], memory_of(bank, self._tasks)
         examples = len(self._tasks.outline(spec.task).train)
         per_epoch = steps_per_epoch(examples, spec.optim.batch_size)
-        steps, device = per_epoch * spec.optim.epochs, device_name(choose_device(spec.device))
+        steps = per_epoch * spec.optim.epochs
+        try:
+            device = device_name(choose_device(spec.device))
+        except DeviceError:  # only a cluster has it, and nothing is measured there
+            unknown = Forecast(None, None, memory, "unknown")
+            return _Bank(unknown, unknown)
         shape = text_shape(self._tasks, spec.task, spec.network, spec.optim.batch_size)
         length = shape.padded if shape else 0
         work, records = Work.of(bank, per_epoch, device, self._settings.threads), self._finished()

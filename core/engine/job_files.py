@@ -77,10 +77,16 @@ class JobFiles:
         # Only now do runs know the step of their checkpoint, at which those of one job must be equal.
         self._store.requeue([run.id for run in runs if run.state == "interrupted"], self._owner)
         runs = self._store.runs_of([run.id for run in runs])
-        jobs = self._jobs(runs, starts)
-        # The queue is left before anything is written: nobody trains here what is trained elsewhere.
-        for claimed in self._store.claim(runs):
-            self._store.interrupt(claimed, SENT)
+        jobs = self._jobs(runs, starts)  # raises before the queue is changed
+        # The queue is left before anything is written: nobody trains here what is trained elsewhere, and what a worker
+        # has taken meanwhile is not sent.
+        claimed = self._store.claim(runs)
+        for run in claimed:
+            self._store.interrupt(run, SENT)
+        if not claimed:
+            raise JobFileError(f"No run of {experiment.name} waits to be trained.")
+        if len(claimed) < len(runs):
+            jobs = self._jobs(claimed, starts)
         shares = [jobs[number::count] for number in range(count)]
         return [packed_jobs(share, self._supplies) for share in shares if share]
 
@@ -134,7 +140,8 @@ class JobFiles:
             raise JobFileError(f"This file is of another run {run.id}: its settings or its base differ.")
         first = one.first_step
         kept = self._store.checkpoint(run.id)
-        if run.state == "interrupted" and first is not None and first - 1 != (step_of(kept[0]) if kept else 0):
+        begun = step_of(kept[0]) if kept else 0
+        if run.state in ("queued", "interrupted") and first is not None and first - 1 != begun:
             raise JobFileError(f"Run {run.id} was trained on here after it had been sent out: resume it here.")
         if any(name not in FILES for end in one.messages if isinstance(end, Ended) for name in end.files):
             raise JobFileError(f"This file brings files for run {run.id} that runs do not have.")

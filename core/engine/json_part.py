@@ -40,7 +40,7 @@ class JsonPart:
 
     @classmethod
     def of_value(cls, value: object, place: str) -> JsonPart:
-        """A value as an object. Raises: SpecError: it is none."""
+        """A value as an object. Raises: SpecError: it is not one."""
         if not isinstance(value, dict):
             raise SpecError(f"{place or 'The file'} must be an object in braces, not {shortened(value)}.")
         return cls(value, place)

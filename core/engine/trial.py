@@ -29,7 +29,7 @@ class Score:
 
     task: TaskSpec
     examples: int
-    """Number of test images."""
+    """Number of test examples."""
     before: Evaluation
     after: Evaluation
 

@@ -14,7 +14,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import WAITING
 from core.store.store import Store
-from core.training.schedule import steps_per_epoch
+from core.training.schedule import total_steps
 
 STEP_BYTES = 2 * 12
 """Bytes stored per step: a float32 loss and a float64 time, once in the store and once in the run's folder."""
@@ -113,7 +113,7 @@ class DiskUsage:
             examples, tests = len(outline.train), len(outline.test)
         except LabError:
             examples = tests = 0  # its dataset is gone, so it will fail
-        steps = spec.optim.epochs * steps_per_epoch(examples, spec.optim.batch_size)
+        steps = total_steps(spec.optim, examples)
         return FILE_BYTES + weights + tests + STEP_BYTES * steps
 
     def _of_runs(self) -> dict[str, int]:

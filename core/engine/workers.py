@@ -39,7 +39,8 @@ IDLE_SECONDS = 0.5
 """Interval at which an idle worker polls the queue; new runs wake it at once."""
 
 MAX_LOSSES = 3
-"""Machines that a run may lose before it waits for a person: it may be the run that ends them."""
+"""Number of machines that may be lost while they train a run; after that it waits for a person, since it may be what
+ends them."""
 
 
 class Workers:
@@ -216,6 +217,9 @@ class Workers:
                 cause = f"{error} The run trains again from its first step."
                 log.warning("Run %s: %s", run.id, cause)
                 self.writes.put(End(run, "start_over", cause))
+            except sqlite3.Error as error:
+                fault = Fault.of(error)
+                self.writes.put(End(run, "interrupt", fault.cause, fault.traceback))
         bank = [run for run in slot.bank if run.id in starts]
         if not bank:
             return
@@ -247,6 +251,8 @@ class Workers:
     def _go_on_elsewhere(self, recorder: Recorder, bank: Sequence[Run], error: LostError) -> None:
         """Queue the unfinished runs of a job again whose machine is gone, unless they have lost several."""
         left = [bank[member].id for member in recorder.open]
+        if not left:  # all had ended before
+            return
         self._losses.update(left)
         if max(self._losses[run] for run in left) < MAX_LOSSES:
             recorder.put_back(f"{error} It goes on from its last checkpoint as soon as there is room.")

@@ -75,8 +75,7 @@ class Panes:
         """What a network still has of its training where the strength of its adapter is 0, in words.
 
         Returns:
-            Empty for the base itself. The matrices A and B alone are what a strength scales, so that DoRA's magnitudes
-            stay, and a head that was trained whole.
+            Names of the parts that the strength does not scale: DoRA's magnitudes, and a head that was trained whole.
 
         Raises:
             UnknownRunError: there is no network of such a name.

@@ -224,8 +224,9 @@ class Predictor:
 
     def _base_of(self, request: PredictRequest, runs: dict[str, Run]) -> _Base:
         """The one base of all rows."""
+        adapters = {row.adapter for row in request.rows}
         for run in runs.values():
-            if run.id != request.base and (run.spec.role is not Role.ADAPTER or run.result is None):
+            if run.id in adapters and (run.spec.role is not Role.ADAPTER or run.result is None):
                 raise UnknownRunError(f"Run {run.id} has no adapter; GET /api/adapters lists those that have one.")
         named = [runs[row.adapter] for row in request.rows if row.adapter]
         bases = {key_of(run) for run in named} | ({request.base} if request.base else set())
@@ -238,7 +239,7 @@ class Predictor:
             return _Base(key, named[0].spec.network, lambda: self._artifacts.base_network(named[0]), None)
         (base,) = self._runs([key]).values()
         if base.spec.role is not Role.BASE or base.result is None:
-            raise UnknownRunError(f"Run {base.id} is no base that has been trained.")
+            raise UnknownRunError(f"Run {base.id} is not a base that has been trained.")
         return _Base(key, base.spec.network, lambda: self._artifacts.network(base.id), base)
 
     def _name(self, dataset: str, label: int) -> str:
@@ -247,7 +248,7 @@ class Predictor:
             try:
                 self._names[dataset] = tuple(self._catalog.load(dataset).class_names)
             except LabError:
-                self._names[dataset] = ()
+                return str(label)  # the dataset may come back
         names = self._names[dataset]
         return names[label] if label < len(names) else str(label)
 

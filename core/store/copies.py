@@ -74,9 +74,15 @@ class Copies:
             OSError: a file cannot be written.
             sqlite3.Error: the store cannot be read or written.
         """
-        for id in ids:
-            with self._saving:
-                self._save(id)
+        failure: OSError | None = None
+        for id in ids:  # one that cannot be written does not keep the others from being copied
+            try:
+                with self._saving:
+                    self._save(id)
+            except OSError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def save_changed(self, limit: int = BATCH) -> int:
         """Copy runs that have changed since their last copy. Returns: their number. Raises: see :meth:`save`."""

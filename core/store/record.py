@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from sqlite3 import Row
@@ -13,6 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.run_spec import RunSpec
+
+RUN_ID = re.compile(r"r-[0-9a-f]{1,32}")
+"""Pattern of the ids of runs, which are also the names of their folders."""
 
 State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import sqlite3
 import tempfile
@@ -20,13 +19,11 @@ from core.errors import LabError, StoreDamagedError
 from core.store.backups import Backups
 from core.store.copies import Copies
 from core.store.deletions import Deletions
+from core.store.record import RUN_ID
 from core.store.snapshot import put, remove, snapshot
 from core.store.store import Store
 
 log = logging.getLogger(__name__)
-
-FOLDER = re.compile(r"r-[0-9a-f]{1,32}")
-"""Pattern of the names of run folders."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,7 @@ class Restorer:
 
     def _folders(self) -> list[str]:
         try:
-            return sorted(path.name for path in self._runs.iterdir() if FOLDER.fullmatch(path.name) and path.is_dir())
+            return sorted(path.name for path in self._runs.iterdir() if RUN_ID.fullmatch(path.name) and path.is_dir())
         except FileNotFoundError:
             return []
 

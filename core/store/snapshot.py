@@ -25,7 +25,7 @@ def snapshot(db: sqlite3.Connection, id: str) -> RunFile | None:
     row = db.execute(f"SELECT {', '.join(COLUMNS)}, experiment FROM runs WHERE id = ?", (id,)).fetchone()  # noqa: S608
     if row is None:
         return None
-    experiment = db.execute("SELECT id, name, created, base FROM experiments WHERE id = ?", (row["experiment"],))
+    experiment = db.execute("SELECT id, name, created, base, trim FROM experiments WHERE id = ?", (row["experiment"],))
     known = experiment.fetchone()
     losses = db.execute("SELECT first_step, losses, seconds FROM losses WHERE run = ? ORDER BY first_step", (id,))
     reports = losses.fetchall()
@@ -75,8 +75,9 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
     _clear(db, [file.id])
     if file.experiment:
         db.execute(
-            "INSERT OR IGNORE INTO experiments (id, name, created, base) VALUES (:id, :name, :created, :base)",
-            file.experiment,
+            "INSERT OR IGNORE INTO experiments (id, name, created, base, trim)"
+            " VALUES (:id, :name, :created, :base, :trim)",
+            {"trim": 0} | file.experiment,  # earlier versions did not write it
         )
         if known:  # the file is later than what the store knew of the run, and so is the name in it
             db.execute("UPDATE experiments SET name = :name WHERE id = :id AND name != :name", file.experiment)

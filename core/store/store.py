@@ -183,8 +183,8 @@ class Store(Transitions):
             db.execute("INSERT INTO log VALUES (?, ?, ?)", (id, time.time(), text))
 
     def log(self, id: str) -> list[tuple[float, str]]:
-        """A run's log as times and sentences: interruptions, checkpoints that could not be written, a fast step
-        that was not used.
+        """A run's log as times and sentences: its forecast, interruptions, checkpoints that could not be written, how
+        it was trained, and files that were not kept.
         """
         return [(row["at"], row["text"]) for row in self.rows("SELECT * FROM log WHERE run = ? ORDER BY rowid", id)]
 

@@ -53,7 +53,7 @@ class Transitions(Database):
                     next_one, turn = self._next_of_experiment(db, row, rows, limit)
                     bank = [other["id"] for other in rows if _bank(other) == _bank(next_one)][:turn]
                     return [run_of(db.execute("SELECT * FROM runs WHERE id = ?", (id,)).fetchone()) for id in bank]
-                if row["base_state"] in (None, "failed", "stopped"):
+                if row["base"] is not None and not row["usable"] and row["base_state"] in (None, "failed", "stopped"):
                     word = {"failed": "failed", "stopped": "was stopped before it had learnt anything"}
                     cause = f"Its base {row['base']} {word.get(row['base_state'], 'does not exist any more')}."
                     self._enter(db, row["id"], "failed", cause=cause, ended=time.time())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.data.task_spec import TaskSpec
+from core.errors import DeviceError
 from core.networks.perceptron import PerceptronSpec
 from core.networks.transformer import TransformerSpec
 from core.run_spec import RunSpec
@@ -72,8 +73,15 @@ def sharing_of(spec: RunSpec) -> Sharing:
     """How a run is trained; on a perceptron by autograd if its training settings are more than the fast step has."""
     own = sharing(spec.kind, spec.network.kind)
     if own.step == "autograd":
-        return own if choose_device(spec.device).type == "cpu" else ALONE  # a GPU is busy with one
+        return own if _is_on_cpu(spec) else ALONE  # a GPU is busy with one
     return ALONE if spec.optim.beyond_plain_adam else own
+
+
+def _is_on_cpu(spec: RunSpec) -> bool:
+    try:
+        return choose_device(spec.device).type == "cpu"
+    except DeviceError:  # every machine has a CPU: this is a device of a cluster's nodes, or of another machine
+        return False
 
 
 MIN_TURN = 2

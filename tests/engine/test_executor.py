@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.engine.executors import EXECUTORS
+from core.engine.jobs.commands import Commands
+from core.engine.jobs.in_thread import ThreadExecutor
+from core.engine.jobs.job import Job
+from core.engine.jobs.messages import Message
 from core.engine.recipe import weights_digest
-from core.errors import SpecError
+from core.errors import LostError, SpecError
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
@@ -66,6 +71,47 @@ def test_an_experiment_elsewhere_comes_to_the_files_that_threads_come_to(lab: La
             where.close()
     assert len(set(processes(lab))) == 5  # a base, two banks of each method
     assert files[0] == files[1]
+
+
+class LostAtTheEnd(ThreadExecutor):
+    """Loses its machine once all runs of the first job have ended."""
+
+    lost = False
+
+    def start(self, job: Job, commands: Commands) -> Iterator[Message]:
+        yield from super().start(job, commands)
+        if not LostAtTheEnd.lost:
+            LostAtTheEnd.lost = True
+            raise LostError("The machine is gone.")
+
+
+def test_a_machine_that_is_lost_after_the_last_message_costs_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EXECUTORS, "lost", LostAtTheEnd)
+    with closing(Lab(replace(settings, executor="lost"))) as lab:
+        lab.start()
+        threads = [slot.thread for slot in lab.workers._slots]
+        runs = [finish(lab, lab.launch(PRETRAIN.but(seed=seed)).id)[0] for seed in (0, 1)]
+        assert [run.state for run in runs] == ["finished"] * 2
+        assert [slot.thread for slot in lab.workers._slots] == threads  # none of them has ended
+
+
+def test_a_run_whose_device_is_not_here_fails_with_a_sentence_and_holds_up_nobody(lab: Lab) -> None:
+    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
+    spec = RunSpec.of(method="head", base=base, source=DIGITS, task=TURNED, optim=short(), device="mps")
+    with lab.store.transaction() as db:  # as in a home folder that comes from another machine
+        db.execute(
+            "INSERT INTO runs (id, spec, method, base, bank_key, state, owner, created)"
+            " VALUES ('r-elsewhere', ?, 'head', ?, 'k', 'queued', ?, 1.0)",
+            (spec.to_json(), base, lab.owner),
+        )
+    assert finish(lab, lab.launch(PRETRAIN.but(seed=1)).id)[0].state == "finished"
+    (run,) = finish(lab, "r-elsewhere")
+    assert run.state == "failed"
+    assert "no mps device" in str(run.cause)
+    assert lab.estimates.each([spec])[0].basis == "unknown"  # nor does it keep a form from being drawn
+    assert lab.estimates.shortage([spec]) is None
 
 
 def test_a_brought_network_and_peoples_own_texts_travel_with_the_job(lab: Lab, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
-from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+from tests.conftest import DIGITS, TURNED, copied, finish, short, wait_until
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 
@@ -40,6 +40,7 @@ def test_a_run_whose_folder_cannot_be_made_fails_alone(lab: Lab) -> None:
     assert finished.state == "finished"
     assert finished.result
     assert finished.result.bank == 2
+    wait_until(lambda: copied(lab, finished.id))  # although the one before it cannot be copied
 
 
 def test_an_end_that_the_store_cannot_take_waits_by_name_and_is_written_later(

@@ -16,6 +16,7 @@ from core.store.run_file import read_run_file
 from core.store.search import Query
 from tests.conftest import DIGITS, TURNED, copied, finish, short, wait_until
 from tests.pages.test_pages import PAGES, draw
+from tests.text_home import PETS, bring_tiny
 
 NEWER = {"kind": "galore", "rank": 8, "gap": [1, 2]}
 
@@ -56,6 +57,20 @@ def test_it_waits_while_others_are_trained(opened: Lab, newer: str) -> None:
     other = opened.repeat(opened.runs(methods=["full"])[0].id)
     assert finish(opened, *other)[0].state == "finished"
     assert (opened.run(newer).state, opened.run(newer).step) == ("queued", 0)
+
+
+def test_one_without_a_base_waits_as_well(opened: Lab, tmp_path: Path) -> None:
+    direct = RunSpec.of(method="full", network=bring_tiny(opened, tmp_path / "tiny"), task=PETS, optim=short())
+    spec = json.dumps(json.loads(direct.to_json()) | {"method": NEWER})
+    with opened.store.transaction() as db:
+        db.execute(
+            "INSERT INTO runs (id, spec, method, base, bank_key, state, owner, created)"
+            " VALUES ('r-newer', ?, 'galore', NULL, 'k', 'queued', ?, 1.0)",
+            (spec, opened.owner),
+        )
+    pretrain = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
+    assert finish(opened, opened.launch(pretrain).id)[0].state == "finished"
+    assert (opened.run("r-newer").state, opened.run("r-newer").cause) == ("queued", None)
 
 
 def test_its_copy_keeps_the_spec_as_it_was(opened: Lab, newer: str, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def opened(settings: Settings) -> Iterator[Opener]:
 def fill(lab: Lab) -> list[str]:
     """Train runs of several kinds, with notes and tags; return their ids once all are copied to their folders."""
     base = finish(lab, lab.launch(SPEC).id)[0]
-    experiment = lab.fine_tune(base, TURNED, [*BOTH, (short(), "head")], range(2), "*An* experiment")
+    experiment = lab.fine_tune(base, TURNED, [*BOTH, (short(), "head")], range(2), "*An* experiment", trim=True)
     finish(lab, *experiment.runs)
     lab.notes.set_tags(experiment.runs[0], ["café", "b"])
     lab.notes.set_note(experiment.runs[1], "two\nlines")
@@ -97,6 +97,7 @@ def test_a_store_that_is_lost_cut_or_damaged_is_made_anew_from_the_folders(
         assert str(kept) in done.stdout
     lab = opened()
     assert said(lab) == before
+    assert [experiment.trim for experiment in lab.experiments()] == [True]
     assert lab.unlisted() == []
     assert restore(settings).stdout == "There was nothing to restore.\n"
 

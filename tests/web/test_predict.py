@@ -200,8 +200,9 @@ ROW = {"pixels": [0.5] * 784}
         ([ROW | {"colour": 3}], {}, 400, "rows[0].colour is wrong"),
         ([ROW | {"adapter": "r-none"}], {}, 404, "There is no run 'r-none'"),
         ([ROW | {"adapter": "FULL"}], {}, 404, "has no adapter"),
+        ([ROW | {"adapter": "BASE"}], {"base": "BASE"}, 404, "has no adapter"),
         ([ROW], {"base": "r-none"}, 404, "There is no run 'r-none'"),
-        ([ROW], {"base": "FULL"}, 404, "is no base"),
+        ([ROW], {"base": "FULL"}, 404, "is not a base"),
         ([ROW | {"adapter": "ADAPTER"}], {"base": "FULL"}, 400, "All rows of a request are on one base"),
         ([{"pixels": []}] * (MAX_ROWS + 1), {}, 400, "rows"),
     ],
@@ -209,7 +210,7 @@ ROW = {"pixels": [0.5] * 784}
 def test_what_cannot_be_answered_is_one_sentence(
     served: Served, rows: list[dict[str, Any]], beside: dict[str, str], status: int, sentence: str
 ) -> None:
-    names = {"ADAPTER": served.adapters[0], "FULL": served.full}
+    names = {"ADAPTER": served.adapters[0], "FULL": served.full, "BASE": served.base}
     rows = [row | {"adapter": names.get(row["adapter"], row["adapter"])} if "adapter" in row else row for row in rows]
     found = served.predict(rows, **{name: names.get(value, value) for name, value in beside.items()})
     assert found[0] == status

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 BRIDGE = Path(__file__).with_name("bridge.py")
 
 SILENT_SECONDS = 10.0
-"""Time without news of the nodes after which the cluster counts as gone. News come every second."""
+"""Time without news of the nodes after which the cluster counts as gone. News comes every second."""
 
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before each further attempt to join the cluster; the last one counts from then on."""
@@ -116,7 +116,10 @@ class Connection:
         """Keep a bridge, and hand its frames to whoever waits for them."""
         attempt = 0
         while not self._closing.is_set():
-            joined = self._listen()
+            try:
+                joined = self._listen()
+            except OSError as error:
+                joined, self.problem = False, f"{self._cluster} cannot be joined ({error.strerror or error})."
             with self._writing:
                 self.nodes, self.room = (), 0
                 if self.problem is None:

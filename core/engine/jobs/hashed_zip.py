@@ -44,17 +44,18 @@ class HashedZip:
             maker: the command that writes such files.
 
         Raises:
-            JobFileError: it is no such file, damaged, or of another version.
+            JobFileError: it is not such a file, is damaged, or is of another version.
         """
         self._archive = UntrustedZip(content, LIMITS, f"The {what}", JobFileError)
         self._what = what
         self._infos = {info.filename: info for info in self._archive.entries}
         if name not in self._infos:
-            raise JobFileError(f"This is no {what}: `python -m core {maker}` writes them.")
+            raise JobFileError(f"This is not a {what}: `python -m core {maker}` writes them.")
         try:
             self.index: dict[str, Any] = json.loads(self._archive.read(self._infos.pop(name)))
             found = self.index["format"]
-        except (ValueError, LookupError, TypeError) as error:
+            self._hashes: dict[str, object] = dict(self.index.get("sha256", {}))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise self.damaged() from error
         if found != form:
             raise JobFileError(f"This {what} has the format {found!r:.80}, not {form!r}.")
@@ -63,7 +64,7 @@ class HashedZip:
         """Names and contents of the other entries. Raises: JobFileError: one is not what was written."""
         for name, info in self._infos.items():
             content = self._archive.read(info)
-            if hashlib.sha256(content).hexdigest() != self.index.get("sha256", {}).get(name):
+            if hashlib.sha256(content).hexdigest() != self._hashes.get(name):
                 raise JobFileError(f"This {self._what} is damaged: {name} is not what was written.")
             yield name, content
 

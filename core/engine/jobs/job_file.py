@@ -59,7 +59,7 @@ def unpacked(content: bytes, home: Path) -> tuple[list[Job], Supplies]:
         home: an empty folder, for what the jobs refer to.
 
     Raises:
-        JobFileError: it is no such file, damaged, or of another version.
+        JobFileError: it is not such a file, is damaged, or is of another version.
         OSError: the folder cannot be written to.
     """
     archive = HashedZip(content, JOBS, FORMAT, "file of jobs", "jobs")

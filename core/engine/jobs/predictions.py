@@ -17,7 +17,7 @@ from core.tensor_file import read_tensors, tensors_bytes
 PREDICTIONS = "predictions.safetensors"
 
 Predictions = NDArray[np.unsignedinteger[Any]]
-"""(n,) predicted label of each test image, in the task's order: uint8, or uint16 where a label is above 255."""
+"""(n,) predicted label of each test example, in the task's order: uint8, or uint16 where a label is above 255."""
 
 _TENSOR = "predicted"
 

@@ -116,7 +116,7 @@ def read_results(content: bytes) -> list[RunResult]:
     """Read a file of results.
 
     Raises:
-        JobFileError: it is no such file, damaged, or of another version.
+        JobFileError: it is not such a file, is damaged, or is of another version.
     """
     archive = HashedZip(content, RESULTS, FORMAT, "file of results", "job")
     data = dict(archive.entries())
