@@ -62,6 +62,10 @@ def write_zip(target: BinaryIO, entries: Iterable[tuple[str, bytes]]) -> None:
             archive.writestr(info, data)
 
 
+MAY_RUN_CODE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
+"""Endings of files that may run code when they are read."""
+
+
 class UntrustedZip:
     """A zip, in memory or in an open file; all entries are checked before any is unpacked."""
 

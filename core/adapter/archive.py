@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import AdapterError
-from core.zip_file import UntrustedZip, ZipLimits, write_zip
+from core.zip_file import MAY_RUN_CODE, UntrustedZip, ZipLimits, write_zip
 
 TENSORS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -29,9 +29,6 @@ MIN_UNPACKED = 48 * 2**20
 """Size that the entries of the smallest zip may have."""
 MAX_TEXT = 2**20
 """Maximum size of a JSON or Markdown entry."""
-
-PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
-"""Extensions of files that may run code when they are read."""
 
 
 def read_entries(source: Path | bytes) -> dict[str, bytes]:
@@ -108,7 +105,7 @@ def _too_large() -> AdapterError:
 
 def _check(name: str, size: int) -> None:
     """Refuse an entry that no adapter needs."""
-    if name.lower().endswith(PICKLES):
+    if name.lower().endswith(MAY_RUN_CODE):
         raise AdapterError(
             f"The adapter file contains {name[:80]!r}: files of that kind can run code when they are read, so only "
             "safetensors are accepted; save the adapter with safe_serialization=True."

@@ -48,7 +48,7 @@ class Tasks:
             NetworkFileError: the network is not on this machine, or has no tokenizer that can be read.
             DatasetError: see :meth:`core.data.catalog.Catalog.load` and :meth:`core.data.views.view.View.task`.
         """
-        # The revision, because a name can be given to another dataset after the first one was removed.
+        # The revision, because the file of a dataset can be replaced while its tasks are kept.
         digest = network.brought if network else None
         key = (spec, str(device), self.revision(spec), digest)
         with self._making_task:
@@ -59,7 +59,7 @@ class Tasks:
             return self._tasks[key]
 
     def revision(self, spec: TaskSpec) -> Revision:
-        """Which dataset has the name that a spec has: it changes if that is given to another one."""
+        """A value that changes when the file of the spec's dataset is replaced."""
         return self.catalog.revision(spec.dataset)
 
     def outline(self, spec: TaskSpec) -> Outline:

@@ -55,7 +55,7 @@ class Tracker(ABC):
             The address, absolute.
 
         Raises:
-            TrackerError: it is none.
+            TrackerError: it is not an address of such a tracker.
         """
 
     @abstractmethod

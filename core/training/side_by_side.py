@@ -36,8 +36,8 @@ def side_by_side(
         threads: number of threads.
         look: called on the caller's thread while the work goes on; an exception from it ends the work after the items
             that are being worked on.
-        pool: the threads, from :func:`pool_of`; None starts some for this call. What is done again and again keeps
-            them: memory that a thread has freed, it uses again.
+        pool: the threads, from :func:`pool_of`; None starts new ones for this call. Pass a pool for work that is
+            repeated: a thread reuses the memory that it has freed.
 
     Returns:
         What the work gave for each item, in their order.

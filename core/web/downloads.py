@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import importlib.resources
-import re
 from collections.abc import Callable
 from functools import cache
 
@@ -14,8 +13,7 @@ from starlette.routing import Route
 
 from core import lab
 from core.errors import LabError
-
-RUN_ID = re.compile(r"r-[0-9a-f]{1,32}")
+from core.store.record import RUN_ID
 
 MEDIA_TYPES = {
     "adapter.zip": "application/zip",

@@ -28,6 +28,13 @@ def number_text(value: float | None, digits: int = 2) -> str:
     return _word(value) or f"{round(value or 0.0, digits) + 0.0:,.{digits}f}".replace("-", _MINUS)
 
 
+def exact_text(value: float) -> str:
+    """A value of a setting, as in ``0.001``: in the short form only where that is exact, so that two different values
+    never read alike.
+    """
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
 def percent(value: float | None, digits: int = 2) -> str:
     """Format a percentage, as in ``96.40 %``."""
     return _word(value) or f"{number_text(value, digits)} %"

@@ -121,7 +121,7 @@ def forecasts(lab: Lab, runs: Sequence[Run]) -> list[str]:
     """Forecast and fact by setting, as a table: middles of the ranges, and medians of what happened."""
     foretold = lab.estimates.at_launch([run.id for run in runs])
     lines = [
-        "| Setting | Time foretold | Time | Memory foretold | Memory |",
+        "| Setting | Time, forecast | Time | Memory, forecast | Memory |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for own in _by_method(runs).values():

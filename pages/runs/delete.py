@@ -84,7 +84,8 @@ def _with_dependents(lab: Lab, effects: DeletionEffects) -> bool:
     bases = [run.id for run in lab.runs_of(effects.runs) if run.spec.role is Role.BASE]
     number = len(effects.dependents)
     verb = "run starts" if number == 1 else "runs start"
-    st.warning(f"{count_text(number)} other {verb} from {listed(bases[:3])} and cannot be kept without it.")
+    base = "it" if len(bases) == 1 else "them"
+    st.warning(f"{count_text(number)} other {verb} from {listed(bases[:3])} and cannot be kept without {base}.")
     return st.toggle(
         "Delete it as well" if number == 1 else f"Delete these {count_text(number)} as well",
         key="runs-delete-dependents",
@@ -94,9 +95,13 @@ def _with_dependents(lab: Lab, effects: DeletionEffects) -> bool:
 def _stop_first(lab: Lab, effects: DeletionEffects) -> None:
     count = len(effects.running)
     alone = count == len(effects.runs) == 1
-    st.warning(
-        "It is still training. Stop it first." if alone else f"{count} of them are still training. Stop them first."
-    )
+    if alone:
+        sentence = "It is still training. Stop it first."
+    elif count == 1:
+        sentence = "One of them is still training. Stop it first."
+    else:
+        sentence = f"{count} of them are still training. Stop them first."
+    st.warning(sentence)
     st.button(
         "Stop it" if count == 1 else "Stop them",
         icon=":material/stop:",

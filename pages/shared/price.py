@@ -12,8 +12,8 @@ from core.engine.experiment import Setting
 from core.engine.forecast import Forecast
 from core.engine.launcher import Planned
 from core.lab import Lab
-from core.methods.method import Role
 from core.run_spec import RunSpec
+from core.study.arms.fairness import RATE_SHARED, is_rate_shared
 from core.wording.numbers import bytes_text, count_text, counted, listed, range_text, unbroken
 from pages.shared.estimate import time_and_memory
 from pages.shared.literal import literal
@@ -58,7 +58,7 @@ def price_table(lab: Lab, planned: Planned) -> None:
     )
     if len(specs) > len(first) * len(seeds):
         # Not in the table, whose last column would not be seen beside a form.
-        st.caption(literal(_rates_sentence({label: (len(ways[label]), found) for label, found in rates.items()})))
+        st.caption(literal(_rates_sentence({label: (len(ways[label]), set(found)) for label, found in rates.items()})))
     for label, spec in first.items():
         if frozen := frozen_sentence(spec.network, spec.method):
             st.caption(f"{literal(label)}: {frozen}")
@@ -85,13 +85,13 @@ def _rates_sentence(tried: Mapping[str, tuple[int, Collection[float]]]) -> str:
     alike: dict[str, list[str]] = {}
     for label, (count, rates) in tried.items():
         low, high = min(rates), max(rates)
-        alike.setdefault(f"{count} from {low:g} to {high:g}" if low < high else f"{low:g}", []).append(label)
+        words = f"{len(rates)} from {low:g} to {high:g}" if low < high else f"{low:g}"
+        settings = f" in {count} settings" if count > len(rates) else ""
+        alike.setdefault(f"{words}{settings}", []).append(label)
     return f"Learning rates: {'; '.join(f'{words} for {listed(labels)}' for words, labels in alike.items())}."
 
 
 def rate_warning(settings: Iterable[Setting]) -> None:
     """Warn if full fine-tuning and adapters are trained at one learning rate."""
-    compared = [(optim, method.role) for optim, method in settings if method.role is not Role.CONTROL]
-    tried = {optim.learning_rate for optim, _ in compared}
-    if {Role.REFERENCE, Role.ADAPTER} <= {role for _, role in compared} and len(tried) == 1:
-        st.warning("One learning rate for both usually handicaps LoRA, whose best rate is often several times higher.")
+    if is_rate_shared((optim.learning_rate, method.role) for optim, method in settings):
+        st.warning(RATE_SHARED)

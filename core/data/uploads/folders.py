@@ -12,10 +12,9 @@ from core.data.uploads.draft import Draft, Part, make_draft
 from core.data.uploads.images import ENDINGS, decode
 from core.data.uploads.limits import MAX_PICTURE, MAX_PIXELS, MAX_PIXELS_IN_ALL
 from core.errors import DatasetError
-from core.zip_file import UntrustedZip
+from core.zip_file import MAY_RUN_CODE, UntrustedZip
 
 PACKED = (".zip", ".npz", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
-PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".npy")
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 """Names of folders that contain class folders."""
 
@@ -57,7 +56,7 @@ def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], zipfil
         ending = name[name.rfind(".") :].lower()
         if ending in PACKED:
             raise DatasetError(f"The zip contains another archive, {name[:80]!r}: zip the images themselves.")
-        if ending in PICKLES:
+        if ending in MAY_RUN_CODE:
             raise DatasetError(f"The zip contains {name[:80]!r}: files of that kind can run code when they are read.")
         if ending in ENDINGS and info.file_size > MAX_PICTURE:
             raise DatasetError(f"The image {info.filename[-80:]!r} is larger than {MAX_PICTURE // 2**20} MiB.")

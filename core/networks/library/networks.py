@@ -22,7 +22,7 @@ from core.networks.library.known import KNOWN, KnownNetwork, known
 from core.networks.library.package import packaged_path, packaged_place
 from core.networks.library.partial import arriving, clean
 from core.networks.library.place import FolderPlace, Place
-from core.networks.library.zip_place import ZIP, ZipPlace, is_place, is_zip
+from core.networks.library.zip_place import ZipPlace, is_place, is_zip, stem_of
 from core.networks.network import NetworkSpec
 from core.networks.tokenizer import Tokenizer
 from core.networks.transformer import TransformerSpec
@@ -93,8 +93,8 @@ class Networks:
             ) from error
 
     def find(self, name: str) -> NetworkCard | None:
-        """The newest network with this name: in the catalogue, at Hugging Face, or of at least eight characters of
-        its digest; None if there is none.
+        """The newest network with this name: that of a known network, a name at Hugging Face, or the first characters
+        of a digest, at least eight; None if there is none.
         """
         network = known(name)
         names = network.names if network else frozenset({name.strip().lower()})
@@ -201,7 +201,7 @@ class Networks:
         try:
             with folder.open("rb") as file:
                 place = ZipPlace(file, folder.name)
-                return self._bring(place, name or folder.name[: -len(ZIP)], progress, stop)
+                return self._bring(place, name or stem_of(folder.name), progress, stop)
         except OSError as error:
             raise NetworkFileError(f"The zip {printable(folder.name, 60)} cannot be read: {error.strerror}.") from error
 
@@ -220,7 +220,7 @@ class Networks:
             progress: called with the fraction that is done, 0 to 1.
             stop: once set, bringing ends at the next piece.
         """
-        return self._bring(ZipPlace(content, file), file.removesuffix(".zip"), progress, stop)
+        return self._bring(ZipPlace(content, file), stem_of(file), progress, stop)
 
     def remove(self, digest: str) -> None:
         """Delete a network; does nothing if it is not there.

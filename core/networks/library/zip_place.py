@@ -32,6 +32,11 @@ def is_zip(path: Path) -> bool:
     return path.name.lower().endswith(ZIP) and path.is_file()
 
 
+def stem_of(file: str) -> str:
+    """The name of a file without the ending of a zip, in any case."""
+    return file[: -len(ZIP)] if file.lower().endswith(ZIP) else file
+
+
 def is_place(path: Path) -> bool:
     """Whether a network may be at a path of this machine: a folder or a zip."""
     return path.is_dir() or is_zip(path)

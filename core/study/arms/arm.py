@@ -15,7 +15,7 @@ from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.stats.intervals import Interval, t_interval
 from core.study.stats.measures import MEASURES, MeasureName
-from core.wording.numbers import listed
+from core.wording.numbers import exact_text, listed
 
 MAX_LAYERS = 4
 """Maximum number of targets that the name of an arm lists; of more it lists the first, and counts the others."""
@@ -199,6 +199,5 @@ def _setting_text(field: str, value: Any) -> str:
     if value is None:
         return "all" if field in ("classes", "shots") else "none"
     if isinstance(value, float):
-        # Two values that differ must read differently, so the short form is used only where it is exact.
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+        return exact_text(value)
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)

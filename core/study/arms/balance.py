@@ -11,7 +11,8 @@ from core.wording.examples import noun
 from core.wording.numbers import listed, percent
 
 MISLEADING = 50.0
-"""Share of the largest class, in percent, above which accuracy misleads: always naming it beats every even guess."""
+"""Share of the largest class, in percent, above which accuracy misleads: always naming that class is then right more
+often than not."""
 
 
 def share_sentence(result: Result | None, kind: str) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from core.engine.jobs.predictions import Predictions
 from core.study.stats.images import CrossedInterval, ImageFacts, crossed_interval, image_facts
 from core.study.stats.intervals import Interval, t_interval
+from core.study.stats.measures import MEASURES, bounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,9 @@ def class_results(arms: Sequence[ArmPredictions]) -> ClassResults:
         found = np.bincount(cells.ravel(), minlength=len(classes) * len(outputs)) / len(arm.seeds)
         confusions[arm.key] = found.reshape(len(classes), len(outputs))
         hits = np.array([np.bincount(rows, weights=right, minlength=len(classes)) for right in arm.right])
-        accuracies[arm.key] = tuple(_within_bounds(t_interval(values)) for values in (100 * hits / counts).T.tolist())
+        accuracies[arm.key] = tuple(
+            bounded(t_interval(values), MEASURES["accuracy"]) for values in (100 * hits / counts).T.tolist()
+        )
     return ClassResults(
         tuple(classes.tolist()), tuple(outputs.tolist()), confusions, accuracies, image_facts(truth, arms[0].kind)
     )
@@ -160,9 +163,3 @@ def _answers(labels: Predictions) -> tuple[tuple[int, int], ...]:
     """Each label among (S,) predictions with how often it is there; the most frequent first, then the lowest."""
     values, counts = np.unique(labels, return_counts=True)
     return tuple((int(values[place]), int(counts[place])) for place in np.argsort(-counts, kind="stable"))
-
-
-def _within_bounds(interval: Interval) -> Interval:
-    """The interval of a percentage, cut to the values that it can have; NaN stays."""
-    low, high = np.clip([interval.low, interval.high], 0, 100).tolist()
-    return Interval(interval.mean, low, high, interval.n)

@@ -11,6 +11,24 @@ from core.study.arms.arm import TuningGroup, arm_order, arms_of, tuning_group
 from core.study.stats.intervals import MIN_SEEDS
 from core.wording.numbers import counted, listed
 
+RATE_SHARED = (
+    "Full fine-tuning and LoRA share one learning rate: this usually handicaps LoRA, whose best rate is often several "
+    "times higher."
+)
+
+
+def is_rate_shared(settings: Iterable[tuple[float, Role]]) -> bool:
+    """Whether full fine-tuning and adapters have one and the same learning rate.
+
+    Args:
+        settings: learning rate of each, and role of its method.
+    """
+    rates: dict[Role, set[float]] = {}
+    for rate, role in settings:
+        rates.setdefault(role, set()).add(rate)
+    full, adapters = rates.get(Role.REFERENCE), rates.get(Role.ADAPTER)
+    return full is not None and len(full) == 1 and full == adapters
+
 
 def comparable(runs: Iterable[Run]) -> list[str]:
     """What makes a comparison of these runs unfair, one sentence each; empty where it is fair.
@@ -20,9 +38,6 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     everything = list(runs)
     chosen = [run for run in everything if run.spec.role is not Role.BASE] or everything
     arms, specs = arms_of(chosen), [run.spec for run in chosen]
-    full, lora = (
-        {spec.optim.learning_rate for spec in specs if spec.role is role} for role in (Role.REFERENCE, Role.ADAPTER)
-    )
     tried = _settings_tried(specs)
     budgets = "; ".join(f"{count} for {listed(labels)}" for count, labels in sorted(tried.items()))
     few = [arm.label for arm in arms if len(arm.runs) < MIN_SEEDS]
@@ -45,11 +60,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
             len({arm.seeds for arm in arms}) > 1,
             "Not every setting has the same seeds: a difference between two settings uses only those that both have.",
         ),
-        (
-            len(full) == 1 and full == lora,
-            "Full fine-tuning and LoRA share one learning rate: this usually handicaps LoRA, "
-            "whose best rate is often several times higher.",
-        ),
+        (is_rate_shared((spec.optim.learning_rate, spec.role) for spec in specs), RATE_SHARED),
         (
             len(tried) > 1,
             f"Validation chooses among different numbers of settings ({budgets}): more to choose from is an advantage.",
@@ -58,7 +69,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
             bool(few),
             f"Fewer than {MIN_SEEDS} seeds in {listed(few)}: their intervals are too wide to be useful; run more.",
         ),
-        (bool(stopped), f"A run of {listed(stopped)} was stopped early, so it takes no part in the verdict."),
+        (bool(stopped), f"Runs that were stopped early take no part in the verdict: some of {listed(stopped)}."),
         (failed > 0, f"{counted(failed, 'run')} failed: the means are only of those that did not."),
         (pending > 0, f"{counted(pending, 'run')} still to finish: the numbers will change."),
         (len(devices) > 1, f"These runs trained on {listed(devices)}: their times do not compare."),

@@ -11,7 +11,7 @@ from core.methods.method import MethodSpec, Role
 from core.run_spec import RunSpec
 from core.spec import KindSpec, Spec
 from core.store.record import Run
-from core.wording.numbers import NOTHING
+from core.wording.numbers import NOTHING, exact_text
 
 _PARTS = {"task": "Task: ", "source": "Source task: "}
 """Parts of a spec whose fields need the part's name; those of the others say enough by themselves."""
@@ -59,9 +59,10 @@ def differences(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def share_base_and_task(runs: Sequence[Run]) -> bool:
-    """Whether runs can be compared: all fine-tuned, from one base and on one task."""
+    """Whether runs can be compared: all fine-tuned, from one base, or one for each seed, and on one task."""
     tuned = all(run.spec.role is not Role.BASE for run in runs)
-    return bool(runs) and tuned and len({(run.spec.base, run.spec.network, run.spec.task) for run in runs}) == 1
+    origins = {(run.spec.start, run.spec.source, run.spec.network, run.spec.task) for run in runs}
+    return bool(runs) and tuned and len(origins) == 1
 
 
 def _text(value: Any) -> str:
@@ -72,6 +73,4 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
-    if isinstance(value, float) and float(f"{value:g}") == value:
-        return f"{value:g}"
-    return str(value)
+    return exact_text(value) if isinstance(value, float) else str(value)

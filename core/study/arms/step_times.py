@@ -116,7 +116,7 @@ def conditions_sentence(times: StepTimes) -> str:
     spec, rounds = times.spec, len(times.rows[0].seconds)
     threads = f"banks on {times.threads} threads, " if times.threads > 1 and _has_bank(times) else ""
     return (
-        f"Medians of {rounds} rounds in which each was timed once, one after another, with nothing trained beside: "
+        f"Medians of {rounds} rounds in which each was timed once, one after another, with nothing else training: "
         f"batches of {count_text(spec.batch_size)}, Adam, {threads}everything else on 1 thread; {times.machine}."
     )
 

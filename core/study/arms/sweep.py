@@ -262,7 +262,8 @@ def rates_sentence(cells: Sequence[Cell]) -> str:
     ]
     if not parts:
         return no_choice_sentence(run for cell in cells for run in cell.runs) or "Nothing ranks these settings."
-    sentences = [f"On the validation part the best settings are {listed(parts)}."]
+    are = "setting is" if len(parts) == 1 else "settings are"
+    sentences = [f"On the validation part the best {are} {listed(parts)}."]
     if full is not None and lora is not None:
         sentences.append(_ratio_sentence(lora.spec.method.title, lora.learning_rate / full.learning_rate))
     sentences += [_end_sentence(cell, cells) for cell in (lora, full) if cell is not None]

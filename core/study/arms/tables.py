@@ -13,7 +13,7 @@ from core.store.record import Run
 from core.store.search import Entry
 from core.study.arms.arm import Arm
 from core.study.stats.measures import MEASURES, MeasureName, spread_text, value_text
-from core.wording.numbers import NOTHING, count_text
+from core.wording.numbers import NOTHING, count_text, exact_text
 
 _MEANS: dict[str, MeasureName] = {
     "Trainable parameters": "trainable_parameters",
@@ -182,7 +182,7 @@ def _words(value: object) -> str:
     """The value of a field in words."""
     if isinstance(value, tuple):
         return " ".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return exact_text(value) if isinstance(value, float) else str(value)
 
 
 def _cell(value: object) -> str:
