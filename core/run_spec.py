@@ -162,6 +162,8 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _parts_fit_the_method(self) -> Self:
+        if not self.is_known:
+            return self  # the newer version that wrote it knows which parts its method takes
         if self.role is Role.BASE and (self.base or self.source):
             raise ValueError("A pretrain run starts from random weights: it has no base and no source.")
         if self.role is not Role.BASE and not (self.base and self.source) and not self.is_direct:

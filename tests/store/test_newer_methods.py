@@ -59,16 +59,19 @@ def test_it_waits_while_others_are_trained(opened: Lab, newer: str) -> None:
     assert (opened.run(newer).state, opened.run(newer).step) == ("queued", 0)
 
 
-def test_one_without_a_base_waits_as_well(opened: Lab, tmp_path: Path) -> None:
-    direct = RunSpec.of(method="full", network=bring_tiny(opened, tmp_path / "tiny"), task=PETS, optim=short())
-    spec = json.dumps(json.loads(direct.to_json()) | {"method": NEWER})
+@pytest.mark.parametrize("direct", [True, False])
+def test_one_without_a_base_waits_as_well(opened: Lab, tmp_path: Path, direct: bool) -> None:
+    pretrain = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
+    own = pretrain
+    if direct:
+        own = RunSpec.of(method="full", network=bring_tiny(opened, tmp_path / "tiny"), task=PETS, optim=short())
+    spec = json.dumps(json.loads(own.to_json()) | {"method": NEWER})
     with opened.store.transaction() as db:
         db.execute(
             "INSERT INTO runs (id, spec, method, base, bank_key, state, owner, created)"
             " VALUES ('r-newer', ?, 'galore', NULL, 'k', 'queued', ?, 1.0)",
             (spec, opened.owner),
         )
-    pretrain = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
     assert finish(opened, opened.launch(pretrain).id)[0].state == "finished"
     assert (opened.run("r-newer").state, opened.run("r-newer").cause) == ("queued", None)
 
