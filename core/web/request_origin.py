@@ -115,7 +115,8 @@ class Origins:
 class LocalOnly:
     """Refuses requests from other machines, for a server without token and login.
 
-    Requests through a local proxy may come from other machines, so they are refused unless the proxy is trusted.
+    Requests through a local proxy may come from other machines, so they are refused unless the proxy is trusted and
+    says in ``X-Forwarded-For`` that the client is on this machine.
     """
 
     def __init__(self, app: ASGIApp, proxies: Proxies = NO_PROXIES) -> None:
@@ -132,8 +133,11 @@ class LocalOnly:
 
     def _is_local(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)
-        forwarded = not self.proxies and any(name in headers for name in FORWARDED)
-        return not forwarded and is_loopback((scope.get("client") or ("",))[0])
+        host, port = scope.get("client") or ("", 0)
+        # Where uvicorn has taken the client from a trusted proxy's header, its port is 0; a socket's never is.
+        applied = bool(self.proxies) and "x-forwarded-for" in headers and not port
+        forwarded = not applied and any(name in headers for name in FORWARDED)
+        return not forwarded and is_loopback(host)
 
 
 class Authorized:

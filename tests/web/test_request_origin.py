@@ -103,11 +103,22 @@ def test_proxies_are_those_that_are_named() -> None:
 
 
 def test_what_a_proxy_that_was_not_named_brings_is_not_of_this_machine() -> None:
-    for header in ("X_Forwarded_For", "Forwarded", "X_Real_Ip"):
-        assert ask(LocalOnly(inside), **{header: "127.0.0.1"})[0] == 403
-    named = Proxies.from_environment({"LORA_LAB_PROXIES": "127.0.0.1"})
-    assert ask(LocalOnly(inside, named), X_Forwarded_For="127.0.0.1")[0] == 200
-    assert ask(LocalOnly(inside, named), X_Forwarded_For="10.0.0.9", client=("10.0.0.9", 0))[0] == 403
+    other = Proxies.from_environment({"LORA_LAB_PROXIES": "10.0.0.0/8"})
+    for door in (LocalOnly(inside), LocalOnly(inside, other)):
+        assert ask(door)[0] == 200
+        for header in ("X_Forwarded_For", "Forwarded", "X_Real_Ip"):
+            for client in ("127.0.0.1", "203.0.113.9"):
+                assert ask(door, **{header: client})[0] == 403
+
+
+def test_what_a_named_proxy_brings_is_of_this_machine_where_it_says_so() -> None:
+    door = LocalOnly(inside, Proxies.from_environment({"LORA_LAB_PROXIES": "127.0.0.1"}))
+    assert ask(door)[0] == 200
+    # uvicorn has replaced the client by that of the header.
+    assert ask(door, X_Forwarded_For="127.0.0.1", client=("127.0.0.1", 0))[0] == 200
+    assert ask(door, X_Forwarded_For="10.0.0.9", client=("10.0.0.9", 0))[0] == 403
+    for header in ("Forwarded", "X_Real_Ip"):  # which uvicorn does not read
+        assert ask(door, **{header: "203.0.113.9"})[0] == 403
 
 
 def test_a_failing_route_tells_nothing_and_keeps_the_headers() -> None:
