@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import struct
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +20,7 @@ from core.data.uploads.parquet_pages import PageError, pages
 from tests import forked
 from tests.conftest import HANG
 from tests.data.bad_uploads import or_sentence, refusal
-from tests.data.text_files import BAD, CSV, GOOD, PARQUET, ROWS, one_long_text, parquet_rows
+from tests.data.text_files import BAD, CSV, GOOD, PARQUET, ROWS, one_long_text, parquet, parquet_rows
 from tests.soak.sizes import FULL, full_or_short
 
 
@@ -106,6 +108,34 @@ def test_repeated_references_are_not_unpacked_one_by_one() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.timeout(HANG)  # a second; it was many minutes while all that follows was copied for each member
+def test_a_gzip_of_very_many_empty_members_is_refused_soon() -> None:
+    assert "is empty" in refused(gzip.compress(b"") * 500_000)
+
+
+def test_rows_beyond_those_that_a_file_claims_are_not_unpacked() -> None:
+    """The limit on rows is that on what the file claims, which its row groups need not keep to."""
+    rows, claimed = 3_000_000, 20_000
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int8)), pa.array(["x"]))
+    content = parquet({"text": column, "label": column})
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    number = content.index(b"\x16" + _varint(2 * rows), footer)  # the field with the rows of the whole file comes first
+    lying = content[:number] + b"\x16" + _varint(2 * claimed, 4) + content[number + 5 :]
+    assert pq.read_metadata(pa.BufferReader(lying)).num_rows == claimed
+    tracemalloc.start()
+    try:
+        assert "damaged or incomplete" in refused(lying)
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def _varint(value: int, length: int = 0) -> bytes:
+    """A number in Thrift's compact protocol, in at least ``length`` bytes."""
+    low, rest = value & 127, value >> 7
+    return bytes([low | 128]) + _varint(rest, length - 1) if rest or length > 1 else bytes([low])
+
+
 @pytest.mark.parametrize(
     "how",
     [{}, {"compression": "zstd"}, {"use_dictionary": False}, {"data_page_version": "2.0"}, {"data_page_size": 100}],
@@ -125,6 +155,13 @@ def test_the_headers_of_pages_agree_with_the_footer_of_an_honest_file(how: dict)
         list(pages(content, start, chunk.total_compressed_size - 1))
     with pytest.raises(PageError):
         list(pages(content, start, len(content)))
+
+
+@pytest.mark.parametrize("head", [b"\x19", b"\x1c"], ids=["list", "struct"])
+@pytest.mark.parametrize("levels", [1, 12, 20, 1200, 100_000])
+def test_a_header_that_is_nested_deeply_is_damage(head: bytes, levels: int) -> None:
+    with pytest.raises(PageError, match="nested too deeply" if levels > 16 else "ends too early|no size"):
+        list(pages(content := b"\x19" + head * levels, 0, len(content)))
 
 
 @settings(max_examples=full_or_short(300, 100))

@@ -18,6 +18,7 @@ from core.data.split import outline
 from core.data.task_spec import TaskSpec
 from core.data.uploads import TextColumns, TextDraft, draft_texts, guess, read_text_table, read_texts, short_name
 from core.data.uploads.limits import MAX_TEXT
+from core.data.uploads.text_file import unpacked
 from tests.data.text_files import CSV, GOOD, ROWS, WRITERS, json_lines, lines, parquet, separated
 from tests.data.uploaded import zipped
 
@@ -45,6 +46,7 @@ WRAPPERS = {
     "plain": lambda content: content,
     "gzip": gzip.compress,
     "two gzips": lambda content: gzip.compress(content[:40]) + gzip.compress(content[40:]),
+    "gzips and zeros": lambda content: gzip.compress(content[:40]) + bytes(99) + gzip.compress(content[40:]) + bytes(9),
     "zip": lambda content: zipped(("a/b.csv", content), ("__MACOSX/a/._b.csv", b"x"), ("a/.DS_Store", b"x")),
 }
 
@@ -57,6 +59,17 @@ def test_a_file_may_be_packed(kind: str, wrapper: str, tmp_path: Path) -> None:
     path = tmp_path / "any name"
     path.write_bytes(content)
     assert held(read_texts(path)) == sorted(ROWS)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.binary(max_size=300) | st.integers(0, 10**5).map(bytes), max_size=8),
+    st.integers(0, 9),
+    st.integers(0, 200),
+)
+def test_members_of_a_gzip_are_what_the_gzip_module_finds(parts: list[bytes], level: int, zeros: int) -> None:
+    content = b"".join(gzip.compress(b"text" + part, level) + bytes(zeros) for part in parts) or gzip.compress(b"")
+    assert unpacked(content) == gzip.decompress(content)
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])

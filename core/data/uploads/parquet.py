@@ -137,6 +137,8 @@ def _table(file: pq.ParquetFile, schema: pa.Schema, names: list[str]) -> TextTab
             total += size
             _check_total(total)
             columns[name].extend(cells)
+            if len(columns[name]) > file.metadata.num_rows:  # row groups may claim more than the file
+                raise DatasetError(DAMAGED)
     if {len(cells) for cells in columns.values()} != {file.metadata.num_rows}:
         raise DatasetError(DAMAGED)
     kept = [

@@ -20,6 +20,8 @@ _VALUES = {5: 2, 8: 4}
 """Fields with the headers of data pages of both versions, and the field of each with the encoding."""
 
 MAX_DEPTH = 16
+"""Structs and lists inside each other in a header or footer."""
+
 MAX_ITEMS = 10_000
 """Items of a list in a header or footer: columns, row groups, and fields of the schema."""
 
@@ -155,6 +157,8 @@ class _Header:
         return None
 
     def _items(self, depth: int) -> list[object]:
+        if depth > MAX_DEPTH:
+            raise PageError("A header is nested too deeply.")
         head = self._byte()
         count, kind = head >> 4, head & 15
         count = self._natural() if count == 15 else count
