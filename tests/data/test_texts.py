@@ -297,6 +297,16 @@ def test_duplicates_are_counted_and_dropped_by_choice() -> None:
     assert dropped.overlap == 0
 
 
+def test_labels_that_are_equal_numbers_are_one_label_wherever_they_are_compared() -> None:
+    rows = [(f"text {n}", "12"[n % 2]) for n in range(12)]
+    content = lines(*[f"{text},{label}" for text, label in rows], "text 0,1.0", "text 1,+2", "text 2,1e0")
+    kept, dropped = read_texts(content), read_texts(content, drop_duplicates=True)
+    assert kept.dataset.class_names == ("1", "2")
+    assert (kept.duplicates, kept.contradictions) == (3, 0)
+    assert held(dropped) == sorted(rows)
+    assert read_texts(content + b"\ntext 3,1.0").contradictions == 1
+
+
 def test_overlap_of_the_parts_is_counted_and_dropped_from_the_training_part() -> None:
     rows = [(text, label, "train") for text, label in ROWS] + [(text, label, "test") for text, label in ROWS[:3]]
     content = separated(rows, ("text", "label", "part")).encode()

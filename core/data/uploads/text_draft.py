@@ -84,6 +84,8 @@ def draft_texts(table: TextTable, columns: TextColumns, drop_duplicates: bool = 
             many or too small.
     """
     everything, empty = _rows(table, columns)
+    spelled = {label: _one_spelling(label) for label in {row.label for row in everything}}
+    everything = [_Row(row.text, spelled[row.label], row.part) for row in everything]
     rows = _without_duplicates(everything)
     duplicates = len(everything) - len(rows)
     if not drop_duplicates:
@@ -229,7 +231,6 @@ def _classes(labels: Sequence[str], column: str) -> tuple[list[str], Labels]:
         name_of = {label: label for label in found}
         names = words
     else:
-        # 1 and 1.0 are the same label.
         values = sorted({number for number in numbers.values() if number is not None})
         name_of = {label: _written(number) for label, number in numbers.items() if number is not None}
         names = [_written(value) for value in values]
@@ -251,6 +252,13 @@ def _number(label: str) -> int | float | None:
 
 def _written(value: float) -> str:
     return str(value)
+
+
+def _one_spelling(label: str) -> str:
+    """The spelling of all labels that equal this one: 1 and 1.0 are the same. One that would be too long is left."""
+    number = _number(label)
+    written = label if number is None else _written(number)
+    return written if len(written) <= MAX_NAME else label
 
 
 def _dataset(names: Sequence[str], texts: Sequence[str], labels: Labels, testing: np.ndarray) -> TextDataset:
