@@ -69,6 +69,23 @@ def test_a_heading_says_where_the_labels_are_and_words_are_classes() -> None:
     assert held(*flat(draft)) == held(X, np.array([3, 0, 1, 2])[Y])
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_heading_may_count_the_pixels(first: int) -> None:
+    heading = ",".join(["label", *(f"{first + place}" for place in range(784))])
+    assert held(*flat(read_upload(table(X, Y, heading)))) == held(X, Y)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("word", ["y", "Class", "digit", "target", "label"])
+def test_a_class_called_like_a_column_of_labels_keeps_its_first_image(word: str, last: bool) -> None:
+    lines = [[*map(str, image.ravel())] for image in X]
+    names = [(word, "z")[label % 2] for label in Y]
+    rows = [[*line, name] if last else [name, *line] for line, name in zip(lines, names, strict=True)]
+    draft = read_upload("\n".join(map(",".join, rows)).encode())
+    assert sorted(draft.dataset.class_names) == sorted([word, "z"])
+    assert held(*flat(draft)) == held(X, np.array([draft.dataset.class_names.index(name) for name in names]))
+
+
 @pytest.mark.parametrize(
     ("prefix", "has_test"),
     [("", False), ("my set/", False), ("a/b/c/", False), ("train/", False), ("train/", True), ("x/Training/", True)],

@@ -91,12 +91,18 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _label_column(cells: list[str]) -> tuple[int, bool]:
-    """Index of the label column, and whether these cells are a header."""
+    """Index of the label column, and whether these cells are a header.
+
+    A header has words for the pixels, or counts them. Else the first line is an image, whose class may have one of the
+    names of label columns.
+    """
     headings = [cell.strip().lower() for cell in cells]
-    named = [column for column, heading in enumerate(headings) if heading in HEADINGS]
-    if named:
-        return named[0], True
-    return 0, len(cells) > 1 and all(_numbers([cell]) is None for cell in cells[1:])
+    column = next((column for column, heading in enumerate(headings) if heading in HEADINGS), None)
+    if column is None:
+        return 0, len(cells) > 1 and all(_numbers([cell]) is None for cell in cells[1:])
+    others = [*headings[:column], *headings[column + 1 :]]
+    counts = any(others == [str(start + place) for place in range(len(others))] for start in (0, 1))
+    return column, counts or _numbers(others) is None
 
 
 def _side(number: int, cells: list[str]) -> int:
