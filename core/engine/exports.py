@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import tempfile
 import zipfile
 from abc import ABC, abstractmethod
@@ -114,6 +115,10 @@ class Format(ABC):
             labels: name of each class.
             examples: some of the test part.
 
+        Returns:
+            Its path. A file that the run does not keep anyway has a temporary name in the folder of the run: it gets
+            its own once it is found right, so that a wrong one never replaces one that is offered.
+
         Raises:
             LabError: it cannot be made.
         """
@@ -209,7 +214,7 @@ class OnnxFormat(Format):
     def make(self, run: Run, path: Callable[[str], Path], labels: tuple[str, ...], examples: Examples) -> Path:
         network = path(_network_file(run))
         batch = {name: tensor[:PROBE] for name, tensor in examples.batch(slice(0, PROBE)).items()}
-        file = network.with_name(ONNX)
+        file = network.with_name(f".{ONNX}.{secrets.token_hex(8)}.part")
         write_atomically(file, onnx_bytes(read_network(network), batch))
         return file
 
@@ -293,23 +298,29 @@ class Exports:
         trained = self._artifacts.trained(run)
         size = batch_of(trained)
         expected = predict(trained, test)
-        path = form.make(run, path_of, labels, test)
-        network, tool = form.read(path, lambda: self._artifacts.base_network(run))
-        found = predict(network, test, size=size)
-        certificate = ExportCertificate(
-            form.name,
-            tool,
-            sha256_of(path),
-            len(test),
-            float(expected.abs().max()),
-            float((expected - found).abs().max()),
-            int((expected.argmax(1) == found.argmax(1)).sum()),
-        )
-        if not certificate.largest_difference <= TOLERANCE * max(1.0, certificate.largest_logit):
-            raise ExportError(
-                f"{tool} computes logits that differ by up to {certificate.largest_difference:.2g} from those of the "
-                "trained network: the file is not offered."
+        made = form.make(run, path_of, labels, test)
+        path = made.with_name(form.file_of(run))
+        try:
+            network, tool = form.read(made, lambda: self._artifacts.base_network(run))
+            found = predict(network, test, size=size)
+            certificate = ExportCertificate(
+                form.name,
+                tool,
+                sha256_of(made),
+                len(test),
+                float(expected.abs().max()),
+                float((expected - found).abs().max()),
+                int((expected.argmax(1) == found.argmax(1)).sum()),
             )
+            if not certificate.largest_difference <= TOLERANCE * max(1.0, certificate.largest_logit):
+                raise ExportError(
+                    f"{tool} computes logits that differ by up to {certificate.largest_difference:.2g} from those of "
+                    "the trained network: the file is not offered."
+                )
+            made.replace(path)
+        finally:
+            if made != path:
+                made.unlink(missing_ok=True)
         write_atomically(path.with_name(form.certificate), certificate.to_json())
         self._store.add_file(run.id, path.name, certificate.file_sha256)
         return Export(path, certificate)

@@ -23,9 +23,10 @@ from core.adapter.archive import CONFIG, zip_bytes
 from core.data.examples import Examples
 from core.engine import exports
 from core.engine.artifacts import MERGED
-from core.engine.exports import FORMATS, ExportCertificate
+from core.engine.exports import FORMATS, Export, ExportCertificate
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import AdapterError, DamagedFileError, ExportError
+from core.files import write_atomically
 from core.lab import Lab
 from core.methods.merging import merged_copy
 from core.networks.file import write_network
@@ -182,7 +183,7 @@ def test_the_certificate_of_a_file_that_differs_says_by_how_much(
     assert made.certificate.equal_predictions < len(own)
 
 
-def test_a_file_that_computes_something_else_is_not_offered(
+def test_a_file_that_computes_something_else_is_not_offered_and_replaces_none(
     texts: Home, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, form = texts.run("full"), FORMATS["onnx"]
@@ -192,13 +193,22 @@ def test_a_file_that_computes_something_else_is_not_offered(
         network, tool = right(form, path, base)  # type: ignore[arg-type]
         return lambda **batch: network(**batch) + 1, tool
 
-    monkeypatch.setattr(type(form), "read", wrong)
-    (lab.settings.runs / run.id / form.certificate).unlink(missing_ok=True)
-    with pytest.raises(ExportError, match="logits that differ by up to 1 "):
-        lab.exports.make(run, form)
+    folder = lab.settings.runs / run.id
+    (folder / form.certificate).unlink(missing_ok=True)
     assert lab.exports.known(run, form) is None
     with pytest.raises(ExportError, match="not been made"):
         lab.exports.content(run, form)
+    sha256 = write_atomically(folder / form.file, b"made before")
+    certificate = ExportCertificate(form.name, "a tool", sha256, 1, 1.0, 0.0, 1)
+    write_atomically(folder / form.certificate, certificate.to_json())
+    lab.store.add_file(run.id, form.file, sha256)
+    there = set(folder.iterdir())
+    monkeypatch.setattr(type(form), "read", wrong)
+    with pytest.raises(ExportError, match="logits that differ by up to 1 "):
+        lab.exports.make(run, form)
+    assert set(folder.iterdir()) == there
+    assert lab.exports.known(run, form) == Export(folder / form.file, certificate)
+    assert lab.exports.content(run, form) == b"made before"
 
 
 def test_a_file_that_was_changed_is_not_given_out(texts: Home, lab: Lab) -> None:
