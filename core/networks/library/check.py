@@ -32,6 +32,9 @@ COUNTS = ("layer", "block", "expert", "depth", "stage", "group")
 MIN_COUNT = 256
 """A count up to this is never refused: some configs have defaults that exceed what the network has."""
 
+MAX_DEPTH = 32
+"""Lists and objects inside each other in a config; those of networks have a few."""
+
 MAX_NUMBER = 2**24
 """Maximum of any whole number in a config; vocabularies and lengths of inputs are far below."""
 
@@ -86,13 +89,17 @@ def check_numbers(values: Mapping[str, Any], entries: Collection[Entry], what: s
     """Check that shapes can be built from a config.
 
     Raises:
-        NetworkFileError: a number is out of bounds.
+        NetworkFileError: a number is out of bounds, or values are nested too deeply.
     """
-    for name, value in _numbers(values):
+    for name, value in _numbers(values, what):
         most = max(len(entries), MIN_COUNT) if any(part in name for part in COUNTS) else MAX_NUMBER
         if not -MAX_NUMBER <= value <= most:
+            try:
+                shown = f"{value:.6g}"
+            except OverflowError:
+                shown = "a number of hundreds of digits"
             raise NetworkFileError(
-                f"{what} has {value:.6g} as {printable(name) or 'a value'} in its {CONFIG}, which cannot be right."
+                f"{what} has {shown} as {printable(name) or 'a value'} in its {CONFIG}, which cannot be right."
             )
 
 
@@ -197,14 +204,16 @@ def read_text(path: Path) -> bytes:
     return content
 
 
-def _numbers(value: Any, name: str = "") -> Iterable[tuple[str, float]]:
+def _numbers(value: Any, what: str, name: str = "", depth: int = 0) -> Iterable[tuple[str, float]]:
     """All numbers in a config, with the name of the field that they are in."""
+    if depth > MAX_DEPTH:
+        raise NetworkFileError(f"{what} has a {CONFIG} that is nested too deeply: choose another network.")
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _numbers(inner, str(key))
+            yield from _numbers(inner, what, str(key), depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            yield from _numbers(inner, name)
+            yield from _numbers(inner, what, name, depth + 1)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield name, value
 

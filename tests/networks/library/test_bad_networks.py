@@ -123,6 +123,17 @@ def vocabulary(folder: Path) -> None:
     path.write_text(json.dumps(values))
 
 
+def nested(depth: int) -> Change:
+    """Put lists inside each other into the config."""
+
+    def change(folder: Path) -> None:
+        values = json.loads((folder / "config.json").read_text())
+        lists = f', "more": {"[" * depth}{"]" * depth}}}'
+        (folder / "config.json").write_text(json.dumps(values)[:-1] + lists)
+
+    return change
+
+
 BAD: dict[str, tuple[Change, str]] = {
     "no config": (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
     "a config that is no JSON": (lambda folder: (folder / "config.json").write_text("{"), "does not say which"),
@@ -140,6 +151,9 @@ BAD: dict[str, tuple[Change, str]] = {
     "quantized": (config(quantization_config={"bits": 4}), "has quantized weights"),
     "a billion layers": (config(num_hidden_layers=10**9), "as num_hidden_layers"),
     "a hidden size of 10^30": (config(hidden_size=10**30), "as hidden_size"),
+    "a hidden size of 10^400": (config(hidden_size=10**400), "has a number of hundreds of digits as hidden_size"),
+    "minus 10^400 layers": (config(num_hidden_layers=-(10**400)), "hundreds of digits as num_hidden_layers"),
+    "deep lists": (nested(800), "has a config.json that is nested too deeply"),
     "a negative hidden size": (config(hidden_size=-16), "cannot"),
     "a hidden size of words": (config(hidden_size="many"), "cannot"),
     "no vocabulary": (config(vocab_size=0), "cannot"),
