@@ -25,6 +25,9 @@ OPSET = 25
 number of texts of any length. With 23, torch 2.13 writes rotary embeddings that take one text at a time in some
 architectures; with 26, the files of transformers are invalid, since it does not convert their operators."""
 
+MAX_BYTES = 2**31 - 2**24
+"""Maximum bytes of the weights: a file has less than 2 GiB, some of them for what is not weights."""
+
 LOGITS = "logits"
 """Name of the only output, of shape (batch, classes)."""
 
@@ -38,8 +41,14 @@ def onnx_bytes(network: nn.Module, batch: Batch) -> bytes:
             are some, stays free.
 
     Raises:
-        NetworkFileError: a package is missing, or the network has something that ONNX has not.
+        NetworkFileError: a package is missing, or the network is too large or has something that ONNX has not.
     """
+    size = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+    if size > MAX_BYTES:
+        raise NetworkFileError(
+            f"This network has {size / 1e9:.2f} GB, and one ONNX file holds {MAX_BYTES / 1e9:.2f} GB: export it "
+            "as safetensors."
+        )
     _module("onnxscript")
     names = tuple(batch)
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}

@@ -56,6 +56,12 @@ def test_a_damaged_file_and_a_missing_package_are_a_sentence(monkeypatch: pytest
         onnx_bytes(PerceptronSpec().build(0), {"pixels": torch.rand(2, 784)})
 
 
+def test_a_network_that_is_too_large_for_one_file_is_a_sentence() -> None:
+    network = torch.nn.Linear(2**15, 2**14, bias=False, device="meta")  # 2 GiB that take no memory
+    with pytest.raises(NetworkFileError, match=r"has 2\.15 GB, and one ONNX file holds 2\.13 GB: export it as"):
+        onnx_bytes(network, {"pixels": torch.rand(2, 2**15)})
+
+
 def test_the_file_is_one_that_onnx_itself_finds_valid(tmp_path: Path) -> None:
     import onnx
 
