@@ -35,16 +35,17 @@ class Background:
         self._states: dict[str, Progress] = {}
         self._stops: dict[str, threading.Event] = {}
 
-    def begin(self, name: str, work: Work) -> None:
-        """Start some work unless work of that name is running already."""
+    def begin(self, name: str, work: Work) -> bool:
+        """Start some work unless work of that name is running already; whether it was started."""
         with self._lock:
             state = self._states.get(name)
             if state is not None and state.running:
-                return
+                return False
             self._states[name] = Progress(name)
             self._stops[name] = threading.Event()
             arguments = (name, work, self._stops[name])
             threading.Thread(target=self._do, args=arguments, name=f"background-{name}", daemon=True).start()
+        return True
 
     def stop(self, name: str) -> None:
         """Ask the work of this name to stop; it cleans up after itself."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from core.background import Background, Work
@@ -17,6 +20,8 @@ class Arrivals(Background):
         self._networks = networks
         self._again: dict[str, Work] = {}
         """How to begin again with what is still there."""
+        self._zips: dict[str, str] = {}
+        """First digits of the SHA-256 of the latest zip of each name."""
 
     def bring(self, name: str) -> None:
         """Begin with a known network or one at Hugging Face; see :meth:`Networks.bring`."""
@@ -27,9 +32,20 @@ class Arrivals(Background):
         self._repeatable(str(folder), lambda progress, stop: self._networks.bring_folder(folder, "", progress, stop))
 
     def bring_zip(self, content: bytes, file: str) -> None:
-        """Begin with a zip, which cannot be repeated: its bytes are not kept."""
+        """Begin with a zip, which cannot be repeated: its bytes are not kept.
+
+        While another zip of the same name is on its way, this one's name is followed by digits of its SHA-256.
+        """
+        digest = hashlib.sha256(content).hexdigest()[:8]
         self._again.pop(file, None)
-        self.begin(file, lambda progress, stop: self._networks.bring_zip(content, file, progress, stop))
+
+        def work(progress: Callable[[float], None], stop: threading.Event) -> object:
+            return self._networks.bring_zip(content, file, progress, stop)
+
+        if self.begin(file, work):
+            self._zips[file] = digest
+        elif self._zips.get(file) != digest:
+            self.begin(f"{file} ({digest})", work)
 
     def can_repeat(self, name: str) -> bool:
         """Whether bringing that has ended can begin again."""
