@@ -46,10 +46,17 @@ class Turns:
         except OSError as error:
             raise TrackerError(f"{self._lock_file} cannot be written: {error.strerror or error}.") from error
         try:
+            yield self._has_other_written()
+        finally:
+            lock.release()
+
+    def _has_other_written(self) -> bool:
+        """Whether another one has written last; from now on it is this one."""
+        try:
             # Not durable: after a power cut there is no process that would remember anything.
             last = self._writer_file.read_text() if self._writer_file.exists() else ""
             if last != self._own:
                 self._writer_file.write_text(self._own)
-            yield last != self._own
-        finally:
-            lock.release()
+        except OSError as error:
+            raise TrackerError(f"{self._writer_file} cannot be written: {error.strerror or error}.") from error
+        return last != self._own
