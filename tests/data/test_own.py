@@ -197,6 +197,54 @@ def test_a_failed_write_leaves_what_was_there(
     assert not list((tmp_path / "datasets/own").glob(".*.part"))
 
 
+@pytest.mark.parametrize("writes", [0, 1])
+def test_a_process_that_is_killed_leaves_no_dataset_that_is_never_checked(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    class Killed(BaseException):
+        """Nothing is cleaned up after it."""
+
+    whole: Callable[..., str] = own.write_atomically
+    written: list[Path] = []
+
+    def write(path: Path, content: bytes) -> str:
+        if len(written) == writes:
+            raise Killed
+        written.append(path)
+        return whole(path, content)
+
+    monkeypatch.setattr(own, "write_atomically", write)
+    with pytest.raises(Killed):
+        catalog.keep(DRAFT, "a")
+    monkeypatch.undo()
+    datasets, digests = ({path.stem for path in tmp_path.rglob(f"*{ending}")} for ending in (".safetensors", ".sha256"))
+    assert datasets <= digests
+    assert [info.name for info in catalog.list() if info.is_own] == sorted(datasets)
+    catalog.keep(DRAFT, "a")
+    _same(catalog.load("a"), DRAFT)
+
+
+def test_a_full_disk_does_not_give_the_name_of_a_removed_dataset_away(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.keep(DRAFT, "a")
+    catalog.remove("a")
+    whole: Callable[..., str] = own.write_atomically
+
+    def write(path: Path, content: bytes) -> str:
+        if path.suffix == ".safetensors":
+            raise OSError(28, "No space left on device")
+        return whole(path, content)
+
+    monkeypatch.setattr(own, "write_atomically", write)
+    with pytest.raises(DatasetError, match="No space left on device"):
+        catalog.keep(DRAFT, "a")
+    monkeypatch.undo()
+    with pytest.raises(DatasetError, match="belonged to another dataset before"):
+        catalog.keep(OTHER, "a")
+    catalog.keep(DRAFT, "a")
+
+
 def test_uploads_are_unpacked_one_at_a_time() -> None:
     with ThreadPoolExecutor(6) as pool:
         drafts = list(pool.map(read_upload, [NPZ, FOLDERS, CSV] * 4))

@@ -166,19 +166,21 @@ class OwnDatasets(Source):
                 f"Your uploaded datasets take {used / 1e9:.1f} GB in {len(files)} files; the limits are "
                 f"{MAX_BYTES / 1e9:g} GB and {MAX_DATASETS} files: delete one first."
             )
-        digest = hashlib.sha256(content).hexdigest()
-        if self._stored_digest(name) not in ("", digest):
+        digest, before = hashlib.sha256(content).hexdigest(), self._stored_digest(name)
+        if before not in ("", digest):
             raise DatasetError(
                 f"The name {name} belonged to another dataset before, and runs may refer to it: choose another name."
             )
         # The lock is held, so any partial file was left by a process that was killed.
         for partial in self._folder.glob(".*.part"):
             partial.unlink()
-        write_atomically(self._path(name), content)
+        # The digest first: a process that is killed in between leaves no dataset that is never checked.
+        write_atomically(self._digest_path(name), digest.encode())
         try:
-            write_atomically(self._digest_path(name), digest.encode())
+            write_atomically(self._path(name), content)
         except OSError:
-            self._path(name).unlink()
+            if not before:
+                self._digest_path(name).unlink()
             raise
 
     def _path(self, name: str) -> Path:
