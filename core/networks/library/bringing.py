@@ -129,7 +129,9 @@ class Bringing:
     def _copy(self, folder: Path, files: NetworkFiles, sizes: Mapping[str, int]) -> None:
         """Copy all files into a folder, from where an earlier copy was broken off."""
         for path in folder.iterdir():
-            if path.name not in files.all:  # of another revision
+            if path.is_dir():  # of a process that was killed when it moved the files into place
+                shutil.rmtree(path)
+            elif path.name not in files.all:  # of another revision
                 path.unlink()
         done, total = 0, sum(sizes[file] for file in files.all) or 1
         for file in files.all:

@@ -12,9 +12,12 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import NetworkFileError, NetworkInUseError, StorageFullError
 from core.networks.forward import forward
+from core.networks.library.bringing import Bringing
 from core.networks.library.card import ABOUT
 from core.networks.library.files import licence_in
 from core.networks.library.networks import Networks
+from core.networks.library.partial import PARTIAL, RESUMED
+from core.networks.library.place import FolderPlace
 from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
 from tests.networks.tiny import SIZES, save_tiny
@@ -89,6 +92,20 @@ def test_the_folder_is_what_transformers_reads(networks: Networks, tmp_path: Pat
     own = networks.reader(card.digest).encode(texts)
     real = AutoTokenizer.from_pretrained(folder)(texts)["input_ids"]
     assert own == [ids or [networks.reader(card.digest).padding] for ids in real]
+
+
+def test_what_was_left_by_a_process_that_was_killed_while_moving_files_into_place_is_no_obstacle(
+    networks: Networks, tiny: Path
+) -> None:
+    place = FolderPlace(tiny)
+    place.key = "tiny"
+    staged = networks._settings.networks / PARTIAL / f"{RESUMED}tiny" / ("a" * 64)
+    staged.mkdir(parents=True)
+    (staged.parent / "config.json").write_bytes((tiny / "config.json").read_bytes())
+    (staged / "tokenizer.json").write_bytes(b"moved already")
+    card = Bringing(networks._settings, place, lambda size: None).run("tiny")
+    assert networks.list() == [card]
+    assert all(name.startswith(card.digest) for name in kept(networks))
 
 
 def test_the_card_says_what_the_network_is(networks: Networks, tiny: Path) -> None:
