@@ -12,6 +12,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, help="folder for runs (default: LORA_LAB_HOME)")
     parser.add_argument("--out", type=Path, default=HERE / "minilm.html", help="file to write")
-    parser.add_argument("--seeds", type=int, default=4, help="runs per setting")
+    parser.add_argument("--seeds", type=int, default=7, help="runs per setting")
     parser.add_argument("--shots", type=int, default=100, help="training texts per class")
     options = parser.parse_args(arguments)
     lab = Lab(Settings.from_environment(options.home))
@@ -100,7 +101,7 @@ def summary(lab: Lab, evidence: Evidence) -> str:
     """The verdict, and one row per setting at its best rate: accuracy, forgetting, and forecasts beside facts."""
     decided = verdict(evidence.members)
     settings = list(_by_method(evidence.members).values())
-    best = [_best(runs) for runs in settings]
+    best = [replace(_best(runs), label=_name(runs[0])) for runs in settings]  # alone, two arms may have one label
     against = {difference.a: told(difference) for difference in full_differences(best, "accuracy")}
     lines = [
         "| Setting | Rate | Trained | Accuracy, % | Minus full, points | Forgetting, points |",
