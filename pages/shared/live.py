@@ -17,7 +17,7 @@ from core.wording.numbers import NOTHING, count_text, left_text
 from pages.shared.literal import literal
 from pages.shared.live_chart import live_chart
 from pages.shared.pickers import state_badge
-from pages.shared.state import resume_button, state_text, stop_all
+from pages.shared.state import interrupted_bases, resume_button, seconds_left, state_text, stop_all
 
 TICK = 1.0
 """Seconds between two updates."""
@@ -63,7 +63,8 @@ def is_watched(key: str) -> bool:
 
 def _with_experiments(lab: Lab, ids: Sequence[str]) -> list[str]:
     names = dict.fromkeys(run.experiment for run in lab.runs_of(ids) if run.experiment)
-    return [*ids, *(run.id for name in names for run in lab.runs(experiment=name)[::-1])]
+    members = [run for name in names for run in lab.runs(experiment=name)[::-1]]
+    return [*ids, *(run.id for run in (*interrupted_bases(lab, members), *members))]
 
 
 def _update(lab: Lab, ids: tuple[str, ...], key: str, title: str) -> None:
@@ -74,8 +75,9 @@ def _update(lab: Lab, ids: tuple[str, ...], key: str, title: str) -> None:
 
 
 def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
-    # A base is of interest until what is built on it begins.
-    runs = [run for run in runs if run.spec.role is not Role.BASE or run.is_live] or runs
+    # A base is of interest until what is built on it begins, also while that waits for one that was interrupted.
+    awaited = {"queued", "running", "interrupted"} if any(run.is_live for run in runs) else set()
+    runs = [run for run in runs if run.spec.role is not Role.BASE or run.state in awaited] or runs
     labels = _labels(runs)
     arms = _arms(lab, runs, labels)
     with st.container(border=True):
@@ -120,8 +122,7 @@ def _time_left(lab: Lab, live: Sequence[Run]) -> str:
     """When live runs will have ended; forecasts are of training, and measuring on many test texts takes long, too."""
     if all(run.state == "running" and run.progress >= 1 for run in live):
         return "trained, being measured on the test part"
-    left = lab.estimates.remaining(live)
-    return left_text(left.seconds_low, left.seconds_high)
+    return left_text(*seconds_left(lab, live))
 
 
 def _dismiss(key: str) -> None:

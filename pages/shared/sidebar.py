@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from core import lab
-from core.errors import LabError
 from core.settings import choose_device, device_name
-from core.store.record import Run
 from core.wording.numbers import left_text
+from pages.shared.state import seconds_left
 
 POLL_SECONDS = 2.0
 """Seconds between two updates while there are live runs."""
@@ -33,13 +30,6 @@ def _activity(was_live: bool) -> None:
         progress = sum(run.progress for run in running) / max(len(running), 1)
         counts = [f"{len(running)} running"] if running else []
         counts += [f"{len(runs) - len(running)} queued"] if len(running) < len(runs) else []
-        st.progress(progress, text=" · ".join([*counts, *_left(runs)]))
-
-
-def _left(runs: Sequence[Run]) -> list[str]:
-    """How long the runs will still take, as in the live view; empty while that is not known."""
-    try:
-        left = lab.current().estimates.remaining(runs)
-    except LabError:
-        return []  # A dataset is gone: its runs will fail, and say so.
-    return [left_text(left.seconds_low, left.seconds_high)] if left.seconds is not None else []
+        low, high = seconds_left(lab.current(), runs)
+        counts += [left_text(low, high)] if low is not None else []
+        st.progress(progress, text=" · ".join(counts))

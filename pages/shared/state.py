@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.errors import LabError
 from core.lab import Lab
 from core.store.record import Run
+from core.study.report.evidence import bases_of
 
 STATES = ("running", "queued", "stopped", "failed", "interrupted")
 
@@ -35,6 +37,21 @@ def resume_button(lab: Lab, runs: Sequence[Run], key: str) -> None:
     if interrupted and st.button("Resume all", icon=":material/play_arrow:", key=f"{key}-resume"):
         lab.resume(interrupted)
         st.rerun()
+
+
+def interrupted_bases(lab: Lab, runs: Sequence[Run]) -> list[Run]:
+    """Bases that were interrupted, and for which live ones of these runs wait until somebody resumes them."""
+    bases = lab.runs_of(bases_of([run for run in runs if run.is_live]))
+    return [base for base in bases if base.state == "interrupted"]
+
+
+def seconds_left(lab: Lab, live: Sequence[Run]) -> tuple[float | None, float | None]:
+    """The least and the most seconds that live runs will still take; None for both while that is not known."""
+    try:
+        left = lab.estimates.remaining(live)
+    except LabError:
+        return None, None  # A dataset is gone: its runs will fail, and say so.
+    return left.seconds_low, left.seconds_high
 
 
 def stop_all(lab: Lab, ids: Sequence[str]) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 import streamlit as st
 
 from core.lab import Lab
+from core.methods.method import Role
 from core.store.record import Experiment, Run
 from core.study.arms.sweep import Cell, cells_of, chosen, setting_text
 from core.study.figures.sweep import heat_map
 from core.wording.numbers import left_text
 from pages.shared.links import go
 from pages.shared.literal import literal
-from pages.shared.state import state_text, stop_all
+from pages.shared.state import interrupted_bases, resume_button, seconds_left, state_text, stop_all
 from pages.shared.tile_map import tile_map
 
 TICK = 1.0
@@ -60,10 +61,12 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
     live = [run for run in members if run.is_live]
     if not live:
         st.rerun()
+    runs = [*interrupted_bases(lab, live), *members]
     left, right = st.columns([5, 1], vertical_alignment="center")
     with left:
-        _progress(lab, members, live)
+        _progress(lab, runs, live)
     with right:
+        resume_button(lab, runs, f"sweep-{experiment.id}")
         st.button(
             "Stop all",
             icon=":material/stop:",
@@ -76,16 +79,17 @@ def _panel(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
     accuracy_map(experiment, cells_of(members), alpha)
 
 
-def _progress(lab: Lab, members: Sequence[Run], live: Sequence[Run]) -> None:
-    left = lab.estimates.remaining(live)
+def _progress(lab: Lab, runs: Sequence[Run], live: Sequence[Run]) -> None:
     # What failed or was stopped is not done: the bar counts only steps that were taken.
-    share = sum(1.0 if run.state == "finished" else run.progress for run in members) / len(members)
-    st.progress(share, f"{state_text(members)} · {left_text(left.seconds_low, left.seconds_high)}")
+    share = sum(1.0 if run.state == "finished" else run.progress for run in runs) / len(runs)
+    st.progress(share, f"{state_text(runs)} · {left_text(*seconds_left(lab, live))}")
     running = [run for run in live if run.state == "running"]
     if len(running) > MAX_NAMED:
         st.caption(f"Training now: {len(running)} runs side by side.")
     elif running:
         names = [f"{setting_text(run.spec)}, seed {run.spec.seed}" for run in running]
         st.caption(f"Training now: {literal('; '.join(names))}.")
+    elif any(run.spec.role is Role.BASE for run in runs):
+        st.caption("Waiting for the base, whose training was interrupted.")
     else:
         st.caption("Waiting for the runs before it in the queue.")

@@ -129,6 +129,24 @@ def test_interrupted_runs_are_told_of_on_every_page_and_resumed_together(filled:
     assert states == ["finished", "finished", "finished", "stopped"]
 
 
+def test_runs_that_wait_for_an_interrupted_base_are_resumed_with_it_on_every_page(filled: Lab) -> None:
+    (experiment,) = filled.experiments()
+    with filled.store.transaction() as db:
+        db.execute("UPDATE runs SET state = 'interrupted', result = NULL WHERE id = ?", (experiment.base,))
+        db.executemany(
+            "UPDATE runs SET state = 'queued', result = NULL WHERE id = ?", [(id,) for id in experiment.runs]
+        )
+    said = "0 of 5 finished, 4 queued, 1 interrupted"
+    panels = {"finetune": "finetune-live", "runs": "runs-live"}
+    for page in ("home", "compare", "finetune", "runs"):
+        app = draw(page, experiment=experiment.id)
+        assert said in texts(app), page
+        resume = app.button(key=f"{panels.get(page, f'{page}-{experiment.id}')}-resume")
+    resume.click().run()
+    assert not app.exception
+    assert {run.state for run in finish(filled, str(experiment.base), *experiment.runs)} == {"finished"}
+
+
 def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
     app = draw("pretrain")
     app.slider(key="pretrain-epochs").set_value(3).run()

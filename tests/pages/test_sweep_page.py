@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.data.dataset import ImageDataset
+from core.data.task_spec import TaskSpec
 from core.engine.cost import plan
 from core.engine.jobs.run_files import NETWORK
 from core.engine.target_choices import target_choices
@@ -21,6 +26,7 @@ from pages.shared.literal import literal
 from pages.sweep.form import RATES
 from pages.sweep.live import comparison
 from tests.conftest import TURNED, finish, short, wait_until
+from tests.data.uploaded import noise
 from tests.pages.test_pages import draw, texts
 
 ARMS = [(short(rate=rate), FullSpec()) for rate in (0.0005, 0.001)] + [
@@ -186,3 +192,39 @@ def test_an_experiment_of_few_settings_is_no_sweep(opened: Lab, base: Run) -> No
 
 def test_the_address_of_compare_names_each_arm_once(swept: Experiment) -> None:
     assert comparison(swept, ["a", "b", "a"]) == {"experiment": swept.id, "arms": "a,b"}
+
+
+@pytest.fixture
+def interrupted(opened: Lab, base: Run) -> Iterator[Run]:
+    """A base that was interrupted, so that runs on it wait."""
+    with opened.store.transaction() as db:
+        db.execute("UPDATE runs SET state = 'interrupted', result = NULL WHERE id = ?", (base.id,))
+    yield opened.run(base.id)
+    opened.stop(*(run.id for run in opened.live()))
+
+
+@pytest.fixture
+def waiting(opened: Lab, interrupted: Run) -> Experiment:
+    """A sweep whose runs wait for their base, on a dataset that is gone."""
+    images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
+    opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
+    experiment = opened.fine_tune(interrupted, TaskSpec.of(dataset="mine"), ARMS[2:6], [0])
+    opened.catalog.remove("mine")
+    return experiment
+
+
+@pytest.mark.parametrize("page", ["home", "runs", "compare", "sweep"])
+def test_a_page_draws_while_runs_wait_whose_dataset_is_gone(waiting: Experiment, page: str) -> None:
+    app = draw(page, experiment=waiting.id)
+    said = "\n".join([texts(app), *(bar.proto.text for bar in app.main.get("progress"))])
+    assert "0 of 5 finished, 4 queued, 1 interrupted · time left not known yet" in said
+
+
+def test_runs_that_wait_for_an_interrupted_base_are_resumed_with_it(
+    opened: Lab, interrupted: Run, waiting: Experiment
+) -> None:
+    app = draw("sweep", experiment=waiting.id)
+    assert "Waiting for the base, whose training was interrupted." in texts(app)
+    app.button(key=f"sweep-{waiting.id}-resume").click().run()
+    assert not app.exception
+    assert opened.run(interrupted.id).state != "interrupted"
