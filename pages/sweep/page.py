@@ -44,9 +44,9 @@ lab = current()
 
 
 @st.cache_data(show_spinner=False)
-def reads_as_sweep(_lab: Lab, experiment: str) -> bool:
-    """Whether an experiment is a sweep; specs never change, so neither does the answer."""
-    return is_sweep(run.spec for run in _lab.members(_lab.experiment(experiment)))
+def reads_as_sweep(_lab: Lab, runs: tuple[str, ...]) -> bool:
+    """Whether an experiment of these runs is a sweep; specs never change, so neither does the answer."""
+    return is_sweep(run.spec for run in _lab.runs_of(runs))
 
 
 def sweeps() -> dict[str, Experiment]:
@@ -54,7 +54,7 @@ def sweeps() -> dict[str, Experiment]:
     return {
         experiment.id: experiment
         for experiment in lab.experiments()
-        if len(experiment.runs) >= MIN_ARMS and reads_as_sweep(lab, experiment.id)
+        if len(experiment.runs) >= MIN_ARMS and reads_as_sweep(lab, experiment.runs)
     }
 
 
@@ -195,7 +195,7 @@ if started is not None:
     st.rerun()
 asked = asked_for(lab)
 other = known(lab, asked) if asked else None
-if other is not None and reads_as_sweep(lab, other.id):
+if other is not None and reads_as_sweep(lab, other.runs):
     found.setdefault(other.id, other)  # older than those that are listed
 missing = f"“{other.name}” is not a sweep." if other else missing_sentence(asked or "")
 names = {id: f"{e.name} · {count_text(len(e.runs))} runs · {when(e.created)}" for id, e in found.items()}

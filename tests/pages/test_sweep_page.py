@@ -228,3 +228,11 @@ def test_runs_that_wait_for_an_interrupted_base_are_resumed_with_it(
     app.button(key=f"sweep-{waiting.id}-resume").click().run()
     assert not app.exception
     assert opened.run(interrupted.id).state != "interrupted"
+
+
+def test_an_experiment_that_grows_to_a_sweep_is_one(opened: Lab, interrupted: Run) -> None:
+    experiment = opened.fine_tune(interrupted, TURNED, ARMS[2:4], [0, 1])
+    assert "is not a sweep" in texts(draw("sweep", experiment=experiment.id))
+    opened.grow(experiment, ARMS[2:6], [0, 1])
+    app = draw("sweep", experiment=experiment.id)
+    assert app.selectbox(key="pick-experiment").value == experiment.id
