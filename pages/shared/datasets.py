@@ -27,7 +27,8 @@ def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None, k
         lab: has the datasets.
         label: of the choice.
         key: of the widget.
-        default: name of the dataset to choose at first; None, or one that is not offered, for the best one.
+        default: name of the dataset to choose at first, and again where it changes and nobody has chosen another one;
+            None, or one that is not offered, for the best one.
         kind: offer datasets of this kind only; empty for all.
 
     Returns:
@@ -35,10 +36,12 @@ def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None, k
     """
     infos = {info.name: info for info in lab.catalog.list() if kind in ("", info.kind)}
     names = list(infos)
+    start = default if default in infos else lab.catalog.best(kind)
+    _follow(key, start, start == default)
     name = st.selectbox(
         label,
         names,
-        names.index(default if default in infos else lab.catalog.best(kind)),
+        names.index(start),
         format_func=lambda name: infos[name].title + _addition(infos[name]),
         key=key,
         persist_state="session",
@@ -49,6 +52,15 @@ def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None, k
     if infos[name].state == "absent":
         download(lab, infos[name], key)
     return None
+
+
+def _follow(key: str, default: str, is_wanted: bool) -> None:
+    """Choose the default where it has changed, is wanted, and nobody has chosen anything but the former one."""
+    former = st.session_state.setdefault(f"{key}-of", default)
+    if is_wanted and former != default:
+        if st.session_state.get(key) == former:
+            st.session_state[key] = default
+        st.session_state[f"{key}-of"] = default
 
 
 def about(info: DatasetInfo) -> None:
@@ -81,7 +93,7 @@ def download(lab: Lab, info: DatasetInfo, key: str) -> None:
             return
         if state and state.error:
             st.error(literal(state.error))
-        elif state and state.progress >= 1:
+        elif state and state.progress >= 1 and lab.catalog.info(name).state == "ready":
             st.rerun()
         if st.button(f"Download {title} ({size})", icon=":material/download:", key=f"{key}-download"):
             lab.downloads.start(name)

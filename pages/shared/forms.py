@@ -33,9 +33,14 @@ def offer(key: str, value: Any) -> None:
 
 
 def fill(values: Mapping[str, Any]) -> None:
-    """Choose values in widgets before they are drawn, by the keys of the widgets; see :func:`offer`."""
+    """Choose values in widgets before they are drawn, by the keys of the widgets; see :func:`offer`.
+
+    The session may keep under ``KEY-of`` what a choice was made for, so that it is made anew for something else; it is
+    forgotten, since these values are for what is drawn next.
+    """
     for key, value in values.items():
         st.session_state[key] = value
+        st.session_state.pop(f"{key}-of", None)
         offer(key, value)
 
 

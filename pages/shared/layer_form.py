@@ -36,7 +36,7 @@ def layer_form(key: str, network: NetworkSpec) -> tuple[str, ...]:
     )
     if not choices.blocks:
         return choices.targets(names) if names else ()
-    _forget_others(f"{key}-blocks", choices.blocks, list(choices.blocks))
+    _choose_all_of_another(f"{key}-blocks", list(choices.blocks))
     blocks = st.pills(
         "Blocks",
         list(choices.blocks),
@@ -55,6 +55,15 @@ def layer_values(network: NetworkSpec, targets: Sequence[str]) -> dict[str, Any]
     """What the widgets of :func:`layer_form` show for target modules, by the ends of their keys."""
     names, blocks = chosen_for(network, targets)
     return {"layers": names, "blocks": blocks} if blocks else {"layers": names}
+
+
+def _choose_all_of_another(key: str, offered: list[int]) -> None:
+    """Choose all blocks where those that were offered before are of another network, which may have fewer."""
+    former = st.session_state.setdefault(f"{key}-of", tuple(offered))
+    if former != tuple(offered):
+        st.session_state[key] = offered
+        st.session_state[f"{key}-of"] = tuple(offered)
+    _forget_others(key, offered, offered)
 
 
 def _forget_others(key: str, known: Any, start: list[Any]) -> None:

@@ -72,7 +72,12 @@ def sweep_form(lab: Lab) -> Experiment | None:
         method = _adapter_method()
         network = base if isinstance(base, NetworkSpec) else base.spec.network
         grid = _grid(method.title, network)
-        optim, shared, device = _training(lab, network)
+        try:
+            optim, shared, device = _training(lab, network)
+        except LabError as error:
+            settle_file(KEY, None)
+            st.error(literal(str(error)))
+            return None
     with cost, st.container(border=True):
         st.subheader("Estimated cost")
         if task is None:

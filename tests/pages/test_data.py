@@ -175,6 +175,15 @@ def test_a_damaged_dataset_is_listed_and_can_be_deleted(opened: Lab) -> None:
     assert "mine.safetensors" not in files(opened)
 
 
+def test_a_dataset_whose_files_were_removed_after_its_download_can_be_downloaded_again(opened: Lab) -> None:
+    opened.downloads.begin("mnist", lambda progress, stop: progress(1.0))  # as though it had left its files
+    wait_until(lambda: not opened.downloads.state("mnist").running)
+    app = draw("pretrain")
+    app.selectbox(key="pretrain-dataset").set_value("mnist").run()
+    assert not app.exception
+    assert app.button(key="pretrain-dataset-download")
+
+
 # Adapters from a file
 
 

@@ -8,16 +8,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.data.dataset import ImageDataset
+from core.data.task_spec import TaskSpec
 from core.lab import Lab, close_lab, open_lab
+from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_until
+from tests.data.uploaded import noise
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
 PAGES = list(ENTRIES)
@@ -278,3 +283,20 @@ def test_a_full_queue_gives_a_message(settings: Settings) -> None:
             lab.stop(id)
     finally:
         close_lab()
+
+
+def test_the_dataset_of_finetune_is_that_of_the_base_until_somebody_chooses_one(filled: Lab) -> None:
+    images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
+    filled.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
+    (digits,) = filled.bases()
+    spec = RunSpec.of(method="pretrain", network=PerceptronSpec(num_classes=3), task=TaskSpec.of(dataset="mine"))
+    (mine,) = finish(filled, filled.launch(spec.but(optim=short())).id)
+    app = draw("finetune", base=digits.id)
+    chosen = []
+    for base in (mine, digits, mine):
+        app.selectbox(key="pick-base").set_value(base.id).run()
+        chosen.append(app.selectbox(key="finetune-dataset").value)
+    assert chosen == ["mine", "digits", "mine"]
+    app.selectbox(key="finetune-dataset").set_value("mnist").run()
+    app.selectbox(key="pick-base").set_value(digits.id).run()
+    assert app.selectbox(key="finetune-dataset").value == "mnist"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
 from core.engine.estimates import Estimates
 from core.engine.fit import Shortage
+from core.engine.target_choices import target_choices
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
 from core.networks.transformer import TransformerSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
+from pages.shared.links import script
 from pages.shared.task_form import OWN
-from tests.conftest import finish, short
+from tests.conftest import HANG, finish, short
 from tests.networks.tiny import save_tiny
 from tests.pages.test_pages import draw
 
@@ -210,3 +213,59 @@ def widgets(app: AppTest) -> list[Any]:
     """The fields of a form that have a help."""
     kinds = ("slider", "select_slider", "pills", "segmented_control", "selectbox", "toggle")
     return [widget for kind in kinds for widget in app.get(kind) if getattr(widget, "help", "")]
+
+
+def layers_of_a_network() -> None:
+    """A page of nothing but the layers of the network that the address names."""
+    import streamlit as st
+
+    from core.lab import current
+    from pages.shared.layer_form import layer_form
+
+    layer_form("form", current().networks.spec(st.query_params["base"], 4))
+
+
+def test_every_block_of_another_network_is_chosen_and_a_choice_for_it_stays(lab: Lab, tmp_path: Path) -> None:
+    shallow = lab.networks.list()[0].digest
+    deep = lab.networks.bring_folder(save_tiny(tmp_path / "deep", num_hidden_layers=4)).digest
+    app = AppTest.from_function(layers_of_a_network, default_timeout=HANG)
+    try:
+        for base, every in ((shallow, [0, 1]), (deep, [0, 1, 2, 3]), (shallow, [0, 1])):
+            app.query_params["base"] = base
+            app.run()
+            assert app.pills(key="form-blocks").value == every
+        app.pills(key="form-blocks").set_value([1]).run()
+        app.run()
+        assert app.pills(key="form-blocks").value == [1]
+    finally:
+        lab.networks.remove(deep)
+
+
+def test_the_blocks_of_an_experiment_stay_in_the_form_that_is_filled_from_it(lab: Lab, tmp_path: Path) -> None:
+    shallow = lab.networks.list()[0].digest
+    deep = lab.networks.bring_folder(save_tiny(tmp_path / "deep", num_hidden_layers=4)).digest
+    try:
+        network, task = lab.networks.spec(shallow, 4), TaskSpec.of(dataset="long", length=128)
+        targets = target_choices(network).targets(["all-linear"], [1])
+        experiment = lab.fine_tune(network, task, [(short(), LoRASpec.of(rank=1, target_modules=targets))], range(1))
+        lab.stop(*experiment.runs)
+        app = draw("finetune", base=deep)
+        app.query_params["like"] = experiment.id
+        app.run()
+        assert not app.exception
+        assert app.selectbox(key="pick-base").value == shallow
+        assert app.pills(key="finetune-blocks").value == [1]
+    finally:
+        lab.networks.remove(deep)
+
+
+@pytest.mark.parametrize("page", ["finetune", "sweep"])
+def test_settings_that_contradict_each_other_are_a_sentence(lab: Lab, page: str) -> None:
+    app = draw("networks")
+    app.session_state[f"{page}-transformer-batch"] = 8
+    app.session_state[f"{page}-transformer-accumulation"] = 16
+    app.query_params["base"] = lab.networks.list()[0].digest
+    app.switch_page(script(page)).run()
+    assert not app.exception
+    (error,) = app.error
+    assert "16" in error.value
