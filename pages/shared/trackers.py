@@ -7,6 +7,7 @@ from functools import partial
 
 import streamlit as st
 
+from core.background import Progress
 from core.errors import TrackerError
 from core.lab import Lab
 from core.store.record import Experiment
@@ -102,11 +103,11 @@ def following_text(followed: Followed) -> str:
 
 def _progress(lab: Lab, experiment: Experiment) -> None:
     """Draw what is sent of this experiment, with a button to stop, and what became of it."""
-    running = any(state.running for state in lab.tracking.sendings.states())
+    running = any(state.running for state in _sendings(lab, experiment))
 
     @st.fragment(run_every=TICK if running else None)
     def draw() -> None:
-        states = [state for state in lab.tracking.sendings.states() if state.name.startswith(f"{experiment.id} to ")]
+        states = _sendings(lab, experiment)
         if running and not any(state.running for state in states):
             st.rerun()
         for state in states:
@@ -125,6 +126,11 @@ def _progress(lab: Lab, experiment: Experiment) -> None:
                 st.info(f"{name}: stopped; what was sent stays.", icon=":material/stop_circle:")
 
     draw()
+
+
+def _sendings(lab: Lab, experiment: Experiment) -> list[Progress]:
+    """What is sent of this experiment, and what was."""
+    return [state for state in lab.tracking.sendings.states() if state.name.startswith(f"{experiment.id} to ")]
 
 
 def _moment(at: float) -> str:

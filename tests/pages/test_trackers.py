@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from pages.shared import trackers
 from pages.shared.primary import on_primary
-from tests.conftest import wait_until
+from tests.conftest import HANG, wait_until
 from tests.pages.test_experiment_actions import button, unfold
 from tests.pages.test_pages import draw, texts
 from tests.tracking.readers import in_tensorboard, single, stored
@@ -68,3 +69,16 @@ def test_others_choose_only_among_the_trackers_that_follow(
     assert "has not been written yet" in texts(app)
     assert not app.text_input
     assert button(app, "Send")
+
+
+def test_what_is_sent_of_another_experiment_is_not_waited_for(filled: Lab) -> None:
+    (experiment,) = filled.experiments()
+    ended = threading.Event()
+    filled.tracking.sendings.begin("e-other to elsewhere", lambda progress, stop: ended.wait(HANG))
+    try:
+        app = draw("compare", experiment=experiment.id)
+        unfold(app, f"track-{experiment.id}")
+        assert not app.exception
+        assert "elsewhere" not in texts(app)
+    finally:
+        ended.set()
