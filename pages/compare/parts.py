@@ -17,6 +17,7 @@ from pages.compare.examples import examples
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
+from pages.shared.pickers import start_id
 
 
 def accuracy_part(shown: Comparison) -> None:
@@ -35,7 +36,7 @@ def rates_part(shown: Comparison) -> None:
     """Accuracy over the learning rate, and which rate validation chose."""
     if not shown.tuned or not shown.chosen:
         st.caption("Each setting was trained at one learning rate. Fine-tune and Home can tune them.")
-        link("finetune", "Tune the learning rates", {"base": shown.experiment.base})
+        link("finetune", "Tune the learning rates", {"base": start_id(shown.members[0].spec)})
         return
     learning_rates(shown.experiment, shown.members)
 
@@ -54,7 +55,7 @@ def curves_part(shown: Comparison) -> None:
         selection_mode="multi",
         default=list(shown.labels),
         format_func=shown.labels.__getitem__,
-        key=f"shown-arms-{shown.all_tried}",
+        key=f"shown-arms-{shown.experiment.id}-{' '.join(shown.labels)}",
     )
     curves = [
         NamedCurve(

@@ -21,6 +21,7 @@ from pages.shared.configuration import save_experiment
 from pages.shared.forms import RANK_CHOICES
 from pages.shared.like import like_link
 from pages.shared.literal import literal
+from pages.shared.pickers import start_id
 from pages.shared.primary import on_primary
 from pages.shared.trackers import send_to_tracker
 
@@ -164,4 +165,4 @@ def run_again(experiment: Experiment, specs: list[RunSpec]) -> None:
         specs: of all its runs.
     """
     grid = is_tuned(specs) and not any(spec.role is Role.CONTROL or spec.own_base for spec in specs)
-    like_link("sweep" if grid else "finetune", experiment.id, str(specs[0].base or specs[0].network.brought))
+    like_link("sweep" if grid else "finetune", experiment.id, start_id(specs[0]))

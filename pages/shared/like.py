@@ -21,6 +21,7 @@ from pages.shared.layer_form import layer_values
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.optim_form import family_key, optim_values
+from pages.shared.pickers import start_id
 from pages.shared.task_form import OWN, own_values
 
 FILLED = "filled-like"
@@ -60,7 +61,7 @@ def fill_form(lab: Lab, key: str) -> bool:
     except LabError as error:
         st.warning(literal(str(error)))
         return False
-    fill_from(lab, key, specs, str(specs[0].base or specs[0].network.brought))
+    fill_from(lab, key, specs, start_id(specs[0]))
     st.toast("The form has the settings of that experiment.", icon=":material/tune:")
     return True
 

@@ -11,6 +11,7 @@ from core.networks.registry import families_for
 from pages.shared import forms
 from pages.shared.links import link
 from pages.shared.literal import literal
+from pages.shared.pickers import distinct
 
 
 def network_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
@@ -62,10 +63,11 @@ def brought_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
         st.info("Texts are learnt by a network that you bring, and there is none yet.", icon=":material/info:")
         link("networks", "Bring a network")
         return None
+    names = distinct({digest: literal(card.name) for digest, card in cards.items()})
     digest = st.selectbox(
         "Network",
         list(cards),
-        format_func=lambda digest: literal(cards[digest].name),
+        format_func=names.__getitem__,
         key=f"{key}-network",
         persist_state="session",
         help="Training starts from its weights. The classifier on top of it is new.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -19,13 +20,18 @@ __all__ = [
     "base_facts",
     "base_picker",
     "base_text",
+    "distinct",
     "experiment_text",
     "pick",
+    "start_id",
     "start_text",
     "state_badge",
     "task_text",
     "when",
 ]
+
+MAX_ID = 12
+"""Maximum number of characters of an id that tells choices apart: a whole one of a run, the start of a digest."""
 
 STATE_ICONS = {
     "queued": ":material/schedule:",
@@ -65,6 +71,12 @@ def base_facts(run: Run) -> str:
     return f"{accuracy} · {counted(epochs, 'epoch')} · {run.id}"
 
 
+def distinct(names: Mapping[str, str]) -> dict[str, str]:
+    """The texts of choices by id, followed by the id where several are equal: Streamlit tells them apart by text."""
+    count = Counter(names.values())
+    return {id: f"{text} · {id[:MAX_ID]}" if count[text] > 1 else text for id, text in names.items()}
+
+
 def pick(label: str, names: Mapping[str, str], query: str, help: str | None = None, missing: str = "") -> str:
     """Draw a choice that is always kept in the URL, so that a link to it stays valid when there are newer items.
 
@@ -73,7 +85,8 @@ def pick(label: str, names: Mapping[str, str], query: str, help: str | None = No
 
     Args:
         label: of the widget.
-        names: the items by id, with the text shown for each; the first is the default.
+        names: the items by id, with the text shown for each, and its id where texts are equal; the first is the
+            default.
         query: name of the URL parameter.
         help: tooltip of the label.
         missing: what to say if the URL names an item that does not exist, as plain text.
@@ -81,7 +94,7 @@ def pick(label: str, names: Mapping[str, str], query: str, help: str | None = No
     Returns:
         The id of the chosen item.
     """
-    key, wanted = f"pick-{query}", st.query_params.get(query) or next(iter(names))
+    names, key, wanted = distinct(names), f"pick-{query}", st.query_params.get(query) or next(iter(names))
     exists = wanted in names
     if not exists:
         missing = missing or f"There is no {label.lower()} {wanted!r}; it may have been deleted."
@@ -117,6 +130,11 @@ def base_picker(lab: Lab) -> Run | NetworkSpec | None:
         return None
     names = {id: base_text(base) for id, base in bases.items()}
     return bases[pick("Base", names, "base", "The network to start from: pretrained here, or brought as it is.")]
+
+
+def start_id(spec: RunSpec) -> str:
+    """Id of the base of a fine-tune run, or digest of the network that was brought, as in the address of a form."""
+    return str(spec.base or spec.network.brought)
 
 
 def start_text(lab: Lab, spec: RunSpec) -> str:

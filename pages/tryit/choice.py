@@ -56,7 +56,7 @@ def choose(members: Sequence[Run]) -> Chosen | None:
             selection_mode="multi",
             default=first,
             format_func=lambda key: literal(arms[key].label),
-            key="try-networks",
+            key=f"try-networks-{members[0].experiment}",
             wrap=True,
             help="Each setting of the experiment, at first those that validation chose.",
         )

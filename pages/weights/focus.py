@@ -17,7 +17,7 @@ from core.study.weights.change import layer_shapes, main_arms, main_run, run_of_
 from core.study.weights.tables import layer_text
 from core.wording.numbers import percent
 from pages.shared.links import link
-from pages.shared.pickers import pick
+from pages.shared.pickers import pick, start_id
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,11 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
     # A run of the experiment that was shown before, or none; a run that does not exist is told of by the choice below.
     if asked not in names and (not asked or lab.runs_of([asked])):
         first = main_run(members)
-        st.query_params["run"] = first.id if first is not None else next(iter(names))
+        start = first.id if first is not None else next(iter(names))
+        st.query_params["run"] = start
+        # The layer is of the run that was shown before, too, and this network may have none of that name.
+        if asked and st.query_params.get("layer") not in layer_shapes(runs[start][1].spec.network):
+            st.query_params.pop("layer", None)
     left, right = st.columns(2, gap="medium")
     with left:
         arm, run = runs[pick("Run", names, "run", "The trained network to analyse, shown beside other settings.")]
@@ -107,11 +111,7 @@ def same_seed(focus: Focus) -> list[tuple[Arm, Run]]:
 
 def make_more(focus: Focus, label: str) -> None:
     """Draw a link to the Fine-tune page with the same base."""
-    link(
-        "finetune",
-        label,
-        {"base": focus.experiment.base},
-    )
+    link("finetune", label, {"base": start_id(focus.run.spec)})
 
 
 def _leaves_out(lab: Lab, run: Run) -> bool:

@@ -143,3 +143,17 @@ def test_an_experiment_that_is_no_sweep_is_told_of_and_the_sweeps_offered(two: T
     choice.set_value(newer.id).run()
     assert not app.exception
     assert "The answer" in texts(app)
+
+
+@pytest.mark.parametrize(
+    ("page", "query", "label"), [("tryit", {}, "Networks"), ("compare", {"view": "Curves"}, "Arms")]
+)
+def test_all_settings_of_another_experiment_are_shown_at_first(
+    two: Two, page: str, query: dict[str, str], label: str
+) -> None:
+    older, newer = two
+    app = draw(page, experiment=newer.id, **query)
+    app.selectbox(key="pick-experiment").set_value(older.id).run()
+    assert not app.exception
+    (settings,) = [pills for pills in app.pills if pills.label == label]
+    assert len(settings.value) == len(settings.options) == 2

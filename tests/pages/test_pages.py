@@ -300,3 +300,22 @@ def test_the_dataset_of_finetune_is_that_of_the_base_until_somebody_chooses_one(
     app.selectbox(key="finetune-dataset").set_value("mnist").run()
     app.selectbox(key="pick-base").set_value(digits.id).run()
     assert app.selectbox(key="finetune-dataset").value == "mnist"
+
+
+def test_each_of_two_adapters_that_read_alike_can_be_chosen(filled: Lab) -> None:
+    one = filled.runs(methods=["lora"])[0]
+    two = filled.launch(one.spec).id
+    finish(filled, two)
+    with filled.store.transaction() as db:  # to the same minute and the same accuracy
+        same = (
+            "result = (SELECT result FROM runs WHERE id = :one), created = (SELECT created FROM runs WHERE id = :one)"
+        )
+        db.execute(f"UPDATE runs SET {same} WHERE id = :two", {"one": one.id, "two": two})
+    app = draw("adapters")
+    options = app.selectbox(key="pick-adapter").options
+    assert len(set(options)) == len(options) == 3
+    for id in (one.id, two, one.id):
+        app.selectbox(key="pick-adapter").set_value(id).run()
+        assert not app.exception
+        assert app.query_params["adapter"] in (id, [id])
+        assert any(f"{id}-adapter.zip" in code.value for code in app.code)

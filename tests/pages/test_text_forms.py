@@ -269,3 +269,18 @@ def test_settings_that_contradict_each_other_are_a_sentence(lab: Lab, page: str)
     assert not app.exception
     (error,) = app.error
     assert "16" in error.value
+
+
+def test_each_of_two_networks_of_one_name_can_be_chosen(lab: Lab, tmp_path: Path) -> None:
+    first = lab.networks.list()[0]
+    second = lab.networks.bring_folder(save_tiny(tmp_path / "tiny", seed=1), first.name)
+    try:
+        app = draw("pretrain")
+        app.selectbox(key="pretrain-dataset").set_value("long").run()
+        options = app.selectbox(key="pretrain-network").options
+        assert len(set(options)) == len(options) == 2
+        for digest in (first.digest, second.digest, first.digest):
+            app.selectbox(key="pretrain-network").set_value(digest).run()
+            assert app.selectbox(key="pretrain-network").value == digest
+    finally:
+        lab.networks.remove(second.digest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -232,3 +233,11 @@ def test_a_text_that_somebody_types_is_answered(opened: Lab, text_home: TextHome
     assert {"Full", "LoRA r=2"} <= set(table["Network"])
     assert {slider.help for slider in app.slider} == {"At 0 it is the base with the trained head."}
     assert "Right" not in table
+
+
+def test_the_link_to_finetune_names_the_network_that_was_fine_tuned_as_it_was_brought(
+    opened: Lab, text_home: TextHome
+) -> None:
+    app = draw("compare", experiment=text_home.direct.id, view="Rates")
+    (link,) = [link for link in app.get("page_link") if link.proto.label == "Tune the learning rates"]
+    assert parse_qs(link.proto.query_string)["base"] == [text_home.digest]

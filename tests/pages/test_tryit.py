@@ -191,6 +191,7 @@ def test_the_source_shows_what_was_forgotten(filled: Lab) -> None:
 def test_a_choice_of_no_network_and_a_seed_that_is_missing(filled: Lab) -> None:
     app = draw("tryit", **{"try-task": "Nowhere"})
     assert app.segmented_control(key="try-task").value == "Target"
-    app.pills(key="try-networks").set_value([]).run()
+    (networks,) = [pills for pills in app.pills if pills.label == "Networks"]
+    networks.set_value([]).run()
     assert not app.error
     assert "Choose at least one network" in texts(app)
