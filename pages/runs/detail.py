@@ -132,11 +132,13 @@ def _curve(lab: Lab, run: Run) -> None:
 def _notes(lab: Lab, entry: Entry) -> None:
     """Draw fields for note and tags that are saved on every change."""
     run, note, tags = entry.run, f"runs-note-{entry.run.id}", f"runs-tags-{entry.run.id}"
-    new = f"{tags}-new"
+    new, stored = f"{tags}-new", f"{note}-stored"
     failed, problem = st.session_state.pop(PROBLEM, (None, None))
     # Fields show what is stored, which another tab may have changed; text that could not be saved stays for correction.
-    if failed != note:
+    # A note is put into its field only where it is new there, since this replaces what is being typed.
+    if note not in st.session_state or entry.note not in (st.session_state.get(stored), st.session_state[note]):
         st.session_state[note] = entry.note
+    st.session_state[stored] = entry.note
     if failed != new:
         st.session_state[new] = None
     st.session_state[tags] = list(entry.tags)

@@ -190,6 +190,20 @@ def test_what_another_tab_has_saved_is_shown(opened: Lab, trained: list[Run]) ->
     assert app.pills(key=f"runs-tags-{run.id}").value == ["theirs"]
 
 
+def test_a_note_that_is_being_typed_is_left_alone(opened: Lab, trained: list[Run]) -> None:
+    run, other = trained[1:]
+    opened.notes.set_note(run.id, "stored")
+    app = draw("runs", run=run.id)
+    field = f"runs-note-{run.id}"
+    assert (app.text_area(key=field).value, app.text_area(key=field).proto.set_value) == ("stored", True)
+    app.run()  # as when the last run in training ends
+    assert (app.text_area(key=field).value, app.text_area(key=field).proto.set_value) == ("stored", False)
+    for id in (other.id, run.id):
+        app.query_params["run"] = id
+        app.run()
+    assert app.text_area(key=field).value == "stored"
+
+
 def test_several_runs_show_what_differs_and_a_way_to_compare_them(opened: Lab, trained: list[Run]) -> None:
     base, full, tuned = trained
     app = draw("runs", run=f"{full.id},{tuned.id}")
