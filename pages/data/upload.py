@@ -64,7 +64,7 @@ def upload_dataset(lab: Lab) -> None:
     with st.container(border=True):
         dataset = chosen.preview(file.file_id, file.getvalue())
         if dataset is not None:
-            _decide(lab, dataset, file.name)
+            _decide(lab, dataset, file.name, file.file_id)
 
 
 def delete_button(lab: Lab, name: str) -> None:
@@ -75,15 +75,14 @@ def delete_button(lab: Lab, name: str) -> None:
         _ask_to_delete(lab, name)
 
 
-def _decide(lab: Lab, dataset: Dataset, file_name: str) -> None:
-    turn = st.session_state[TURN]
+def _decide(lab: Lab, dataset: Dataset, file_name: str, file_id: str) -> None:
     about = bounds(TaskSpec, "dataset")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(
             "Name",
             suggested_name(file_name),
             max_chars=64,
-            key=f"upload-name-{turn}",
+            key=f"upload-name-{file_id}",
             width=220,
             help=f"{about.title}: lower-case letters, digits and hyphens. A name cannot be reused for another dataset.",
         )
@@ -115,7 +114,7 @@ def _ask_to_delete(lab: Lab, name: str) -> None:
             if len(using) == 1
             else f"{len(using)} running or queued runs use it. Stop them or wait until they have finished."
         )
-    delete_or_cancel("delete", not using, lambda: _delete(lab, name))
+    delete_or_cancel("dataset-delete", not using, lambda: _delete(lab, name))
 
 
 def _delete(lab: Lab, name: str) -> None:

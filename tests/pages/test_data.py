@@ -85,7 +85,7 @@ def test_an_upload_is_previewed_then_saved_then_trained_on_then_deleted(opened: 
     app = draw("data")
     app.button(key="delete-my-shapes-2").click().run()
     assert files(opened)
-    app.button(key="delete-yes").click().run()
+    app.button(key="dataset-delete-yes").click().run()
     assert not app.exception
     assert files(opened) == {"my-shapes-2.sha256"}
     pretrain.run()
@@ -156,7 +156,7 @@ def test_a_dataset_that_waiting_runs_need_is_not_deleted(opened: Lab) -> None:
     app = draw("data")
     app.button(key="delete-mine").click().run()
     assert "2 running or queued runs use it" in texts(app)
-    assert app.button(key="delete-yes").disabled
+    assert app.button(key="dataset-delete-yes").disabled
     for id in ids:
         opened.stop(id)
     finish(opened, *ids)
@@ -171,8 +171,25 @@ def test_a_damaged_dataset_is_listed_and_can_be_deleted(opened: Lab) -> None:
     for page in ("pretrain", "home"):
         draw(page)
     app.button(key="delete-mine").click().run()
-    app.button(key="delete-yes").click().run()
+    app.button(key="dataset-delete-yes").click().run()
     assert "mine.safetensors" not in files(opened)
+
+
+def test_a_second_file_has_the_name_of_its_own(opened: Lab) -> None:
+    app = upload(draw("data"), "first.npz", GOOD)
+    assert app.text_input[0].value == "first"
+    upload(app, "second.npz", GOOD)
+    assert app.text_input[0].value == "second"
+
+
+def test_a_dataset_of_any_name_can_be_deleted(opened: Lab) -> None:
+    app = upload(draw("data"), "yes.npz", GOOD)
+    app.button(key="upload-keep").click().run()
+    app.button(key="delete-yes").click().run()
+    assert not app.exception
+    app.button(key="dataset-delete-yes").click().run()
+    assert not app.exception
+    assert "yes.safetensors" not in files(opened)
 
 
 def test_a_dataset_whose_files_were_removed_after_its_download_can_be_downloaded_again(opened: Lab) -> None:

@@ -63,7 +63,7 @@ def test_texts_are_previewed_then_saved_and_deleted_like_images(opened: Lab) -> 
     app = draw("data")
     assert "Uploaded: 18 texts in 3 classes, 15 of them for training." in texts(app)
     app.button(key="delete-my-mails").click().run()
-    app.button(key="delete-yes").click().run()
+    app.button(key="dataset-delete-yes").click().run()
     assert files(opened) == {"my-mails.sha256"}
 
 
