@@ -84,6 +84,16 @@ def test_the_largest_rank_in_a_bank_counts(settings: Settings) -> None:
     assert low < mixed < high
 
 
+def test_a_shard_may_leave_the_first_adapted_layer_of_its_bank_as_it_is() -> None:
+    first = runs(1, 1)[0]
+    specs = [
+        first.but(method=LoRASpec.of(rank=rank, target_modules=(targets,)))
+        for targets in ("layers.4", "all-linear")
+        for rank in (1, 2, 4, 8)
+    ]
+    assert bank_memory(specs, MNIST, MNIST) == pytest.approx(bank_memory(specs[::-1], MNIST, MNIST), rel=0.1)
+
+
 def test_runs_of_a_dataset_that_is_not_there_are_taken_and_fail_later(settings: Settings) -> None:
     specs = [spec.but(task=TURNED.but(dataset="gone")) for spec in runs(3, 4)]
     assert bank_size(settings, specs) == 3

@@ -256,6 +256,24 @@ def test_evaluation_is_the_networks_own(tasks: Tasks, task: Task, method: str) -
             assert stepper.evaluate(k, name, source=False) == (stepper.evaluate(k, name)[0], None)
 
 
+def test_a_shard_may_leave_the_first_adapted_layer_of_its_bank_as_it_is(task: Task) -> None:
+    """Its product is kept for all members, so no evaluation may change it."""
+    base = PerceptronSpec.of().build(1)
+    specs = [
+        LoRASpec.of(rank=r, target_modules=targets) for targets in (TARGETS[0], ("layers.4",)) for r in (1, 2, 4, 8)
+    ]
+    networks = [add_lora(copy.deepcopy(base), spec) for spec in specs]
+    bank = Bank(networks, [0.001] * 8, [0] * 8, task)  # type: ignore[arg-type]
+    bank.advance(rows_of(task, [0], 10, 64))
+    for k in (4, 0, 4, 7):
+        bank.write_back(k)
+        found, _ = bank.evaluate(k)
+        with torch.no_grad():
+            expected = evaluate(networks[k], task.validation, task.classes)
+        assert found.accuracy == expected.accuracy
+        assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_shards_on_several_threads_give_the_numbers_of_one(
     task: Task, method: str, monkeypatch: pytest.MonkeyPatch

@@ -117,11 +117,17 @@ class LowRankShard(Shard):
             found = []
             for x, z in zip(torch.split(part.x, BLOCK), torch.split(products, BLOCK), strict=True):
                 if part.product is not None:
-                    z = torch.addmm(z, x @ self._A[0][member].T, self._scaled_B[0][member])
+                    z = self._first_sum(member, x, z)
                 for weight, bias in zip(weights[1:], self._biases[1:], strict=True):
                     z = linear(torch.relu_(z), weight, bias)
                 found.append(z)
             return torch.cat(found)
+
+    def _first_sum(self, member: int, x: Tensor, product: Tensor) -> Tensor:
+        """The first layer's x Wᵀ + b with what the member's adapter adds, in a new tensor: the product is kept."""
+        if 0 not in self._adapted:
+            return product.clone()
+        return torch.addmm(product, x @ self._A[0][member].T, self._scaled_B[0][member])
 
     def _record_forward(self, program: Program) -> list[Activation]:
         tape = program.tape
