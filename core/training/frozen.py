@@ -53,8 +53,8 @@ class FrozenBlocks:
     """Numbers per token that enter a block."""
     paths: tuple[str, ...] = ()
     """Path of each of the blocks that are counted."""
-    empty: int = 0
-    """Number of values that a block returns as None behind its states; without any it returns no tuple."""
+    empty: int = -1
+    """Number of values that a block returns as None behind its states in a tuple; -1 if it returns no tuple."""
     still: tuple[str, ...] = ()
     """Paths of all modules that have done their work before the first trained block begins."""
 
@@ -69,6 +69,8 @@ class FrozenBlocks:
         path, blocks = block_list(network)
         if not blocks:
             return cls(0, 0, 0)
+        if _sees_padding(network):
+            return cls(0, len(blocks), 0)
         trace = _Trace(network, blocks)
         with evaluating(network), torch.enable_grad(), trace.watching():
             forward(network, batch)
@@ -77,7 +79,8 @@ class FrozenBlocks:
         count = trace.frozen
         names = {id(module): name for name, module in network.named_modules()}
         still = tuple(names[id(module)] for module in trace.done_before(count)) if count else ()
-        return cls(count, len(blocks), trace.width, tuple(f"{path}.{i}" for i in range(count)), trace.empty, still)
+        empty = -1 if trace.empty is None else trace.empty
+        return cls(count, len(blocks), trace.width, tuple(f"{path}.{i}" for i in range(count)), empty, still)
 
     def kept_bytes(self, tokens: int) -> int:
         """Memory for the states of this many tokens, in float32; 0 if that is more than :data:`MAX_BYTES`."""
@@ -133,11 +136,16 @@ class KnownTexts(TextExamples):
     def first(self, count: int) -> Self:
         return replace(super().first(count), states=self.states)
 
+    def at(self, rows: Tensor) -> Self:
+        own = [torch.arange(*self.offsets[row : row + 2].tolist()) for row in rows.tolist()]
+        places = torch.cat([torch.arange(0), *own]).to(self.device)
+        return replace(super().at(rows), states=self.states[places])
+
     def batch(self, rows: Tensor | slice) -> Batch:
         """The inputs of the network, and :data:`STATES` of shape (k, tokens of the longest one, width)."""
         inputs = super().batch(rows)
         shape = inputs["input_ids"].shape
-        # Padding gets the states of whatever follows: no token sees it.
+        # Padding gets the states of whatever follows: no token sees it, see :func:`_sees_padding`.
         places = self.offsets[:-1][rows][:, None] + torch.arange(shape[1], device=self.device)
         places = places.clamp_max(max(len(self.states) - 1, 0)).flatten()
         return {**inputs, STATES: self.states.index_select(0, places).view(*shape, -1)}
@@ -179,7 +187,7 @@ class Resumed(nn.Module):
             if states is None:  # another thread computes from states meanwhile, this one does not
                 return own(*args, **kwargs)
             found = states if is_last else _hidden(args, kwargs)
-            return (found, *[None] * empty) if empty else found
+            return found if empty < 0 else (found, *[None] * empty)
 
         return run
 
@@ -271,6 +279,14 @@ def block_list(network: nn.Module) -> tuple[str, list[nn.Module]]:
     return found
 
 
+def _sees_padding(network: nn.Module) -> bool:
+    """Whether tokens see the positions beside them whatever the mask says, as in convolutions."""
+    return any(
+        isinstance(module, nn.Unfold) or (isinstance(module, nn.Conv1d | nn.Conv2d) and max(module.kernel_size) > 1)
+        for module in network.modules()
+    )
+
+
 def _hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return args[0] if args else kwargs.get("hidden_states")
 
@@ -292,7 +308,7 @@ class _Trace:
         self._order: list[int] = []
         self._plain = True
         self.width = 0
-        self.empty: int = -1
+        self.empty: int | None = None
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -310,8 +326,8 @@ class _Trace:
                 if states is not None:
                     self._depends.append(states.requires_grad)
                     self.width = states.shape[-1]
-                empty = len(result) - 1 if isinstance(result, tuple) else 0
-                self._plain &= self.empty in (-1, empty)
+                empty = len(result) - 1 if isinstance(result, tuple) else -1
+                self._plain &= self.empty in (None, empty)
                 self.empty = empty
                 self._order.append(self._blocks.index(module))
 

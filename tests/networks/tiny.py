@@ -57,11 +57,18 @@ SIZES: dict[str, dict[str, Any]] = {
 """Fields of the config by architecture: seven that differ in their blocks, heads, positions and padding."""
 
 
+OTHERS: dict[str, dict[str, Any]] = {
+    "mpnet": _ENCODER | {"max_position_embeddings": 66},
+    "convbert": _ENCODER | {"embedding_size": 16, "conv_kernel_size": 3},
+}
+"""The same of architectures whose blocks are special: they return tuples of one, or have convolutions."""
+
+
 def tiny_config(architecture: str, **changes: Any) -> Any:
-    """A config of transformers; ``changes`` replace fields of :data:`SIZES`."""
+    """A config of transformers; ``changes`` replace fields of :data:`SIZES`, or of :data:`OTHERS`."""
     from transformers import AutoConfig
 
-    return AutoConfig.for_model(architecture, **SIZES[architecture] | changes)
+    return AutoConfig.for_model(architecture, **(SIZES | OTHERS)[architecture] | changes)
 
 
 def tiny_tokenizer(architecture: str = "bert") -> Any:

@@ -20,9 +20,12 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.choice import stepper_of
-from core.training.frozen import FrozenBlocks, FrozenStates, frozen_blocks, texts_of
+from core.training.frozen import STATES, FrozenBlocks, FrozenStates, KnownTexts, frozen_blocks, texts_of
 from core.training.one_by_one import OneByOne
 from tests.training.tiny_texts import ARCHITECTURES, batches, layers_of, network_of, spec_of, task_of, texts
+
+KINDS = (*ARCHITECTURES, "mpnet")
+"""The blocks of the last one return a tuple with nothing behind the states."""
 
 OPTIM = OptimSpec.of(learning_rate=0.01, batch_size=8)
 
@@ -41,7 +44,7 @@ def steps(stepper, count: int = 3) -> tuple[Tensor, list[Tensor], object]:
     return losses, stepper.trained(0), stepper.evaluate(0)[0]
 
 
-@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", ["last block", "head"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 def test_without_dropout_nothing_changes(kind: str, what: str, dtype: torch.dtype, tolerance: float) -> None:
@@ -62,7 +65,7 @@ def test_without_dropout_nothing_changes(kind: str, what: str, dtype: torch.dtyp
     assert judged.accuracy == wanted.accuracy
 
 
-@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_states_are_really_used_and_the_network_is_left_as_it_was(kind: str) -> None:
     task, method = task_of(), last_block(network_of(spec_of(kind)))
     network = prepared(kind, method)
@@ -113,6 +116,28 @@ def test_frozen_blocks_are_found_without_weights(kind: str, layers: int) -> None
 def test_networks_on_images_have_none() -> None:
     assert frozen_blocks(PerceptronSpec.of(), HeadSpec()).count == 0
     assert frozen_blocks(PerceptronSpec.of(), HeadSpec()).sentence() is None
+
+
+@pytest.mark.parametrize(("kind", "changes"), [("convbert", {}), ("deberta-v2", {"conv_kernel_size": 3})])
+def test_networks_whose_tokens_see_padding_have_none(kind: str, changes: dict[str, int]) -> None:
+    spec, task = spec_of(kind, 2, 0.0, **changes), task_of()
+    method = last_block(network_of(spec))
+    network = method.prepare(network_of(spec), torch.Generator().manual_seed(1))
+    plain = AutogradStepper(copy.deepcopy(network), OPTIM, task)
+    known = stepper_of([network], "lora", [OPTIM], [0], task)
+    assert known.note(0) is None
+    assert frozen_blocks(spec, method) == FrozenBlocks(0, 2, 0)
+    rows = batches(task, 3)
+    assert torch.equal(known.advance(rows), plain.advance(rows))
+
+
+def test_known_texts_can_be_picked_like_any_others() -> None:
+    own, rows = texts(), torch.tensor([7, 0, 7])
+    known = KnownTexts.with_states(own, torch.randn(len(own.tokens), 4))
+    found, wanted = known.at(rows).batch(slice(None)), known.batch(rows)
+    inside = wanted["attention_mask"].bool()
+    assert torch.equal(found[STATES][inside], wanted[STATES][inside])
+    assert torch.equal(found["input_ids"], wanted["input_ids"])
 
 
 def test_a_trained_embedding_below_leaves_nothing_frozen() -> None:

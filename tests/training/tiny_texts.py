@@ -37,15 +37,16 @@ _DROPOUT = (
 )
 
 
-def spec_of(kind: str, layers: int = 3, dropout: float | None = None) -> TransformerSpec:
+def spec_of(kind: str, layers: int = 3, dropout: float | None = None, **changes: object) -> TransformerSpec:
     """A transformer of an architecture.
 
     Args:
         kind: the architecture.
         layers: number of blocks.
         dropout: probability everywhere; None for the architecture's own.
+        changes: other fields of its config.
     """
-    config = tiny_config(kind, **{_DEPTH.get(kind, "num_hidden_layers"): layers})
+    config = tiny_config(kind, **{_DEPTH.get(kind, "num_hidden_layers"): layers, **changes})
     values = config.to_dict()
     if dropout is not None:
         values |= {name: dropout for name in _DROPOUT if name in values}
