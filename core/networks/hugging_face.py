@@ -48,14 +48,14 @@ def architecture(values: Mapping[str, Any], pad_token: int | None = None) -> str
 
     Args:
         values: content of the file.
-        pad_token: token that pads texts, where the config names none. Decoders need it: they pool the last token that
-            is not padding.
+        pad_token: token that pads texts, where the config names none that the network has. Decoders need it: they
+            pool the last token that is not padding.
 
     Raises:
         SpecError: transformers knows no such architecture, cannot classify sequences with it, or the values are wrong.
     """
     kept = {name: value for name, value in values.items() if name not in UNUSED}
-    if kept.get("pad_token_id") is None and pad_token is not None:
+    if pad_token is not None and not _is_token(kept.get("pad_token_id"), kept.get("vocab_size")):
         kept["pad_token_id"] = pad_token
     whole = _config(kept, 2).to_dict()
     text = json.dumps({name: value for name, value in whole.items() if name not in UNUSED}, sort_keys=True)
@@ -167,6 +167,11 @@ def head_of(network: nn.Module, drawn: tuple[str, ...]) -> tuple[str, ...]:
     inside = {parameter: next((h for h in heads if parameter.startswith(f"{h}.")), None) for parameter in drawn}
     found = {head or parameter.rpartition(".")[0] for parameter, head in inside.items()} | set(heads)
     return tuple(path for path, _ in network.named_modules() if path in found)
+
+
+def _is_token(token: Any, count: Any) -> bool:
+    """Whether a config's value is one of ``count`` tokens, where it says how many: old conversions of LLaMA have -1."""
+    return isinstance(token, int) and token >= 0 and not (isinstance(count, int) and token >= count)
 
 
 def _config(values: Mapping[str, Any], num_classes: int) -> Any:

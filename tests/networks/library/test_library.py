@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from core.data.text_examples import TextExamples
 from core.errors import NetworkFileError, NetworkInUseError, StorageFullError
 from core.networks.forward import forward
 from core.networks.library.bringing import Bringing
@@ -20,7 +21,7 @@ from core.networks.library.partial import PARTIAL, RESUMED
 from core.networks.library.place import FolderPlace
 from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
-from tests.networks.tiny import SIZES, save_tiny
+from tests.networks.tiny import SIZES, VOCABULARY, save_tiny
 
 
 @pytest.fixture
@@ -78,6 +79,18 @@ def test_training_starts_from_the_weights_that_were_brought(
         2,
         3,
     )
+
+
+@pytest.mark.parametrize("token", [-1, VOCABULARY])
+def test_padding_that_is_no_token_is_that_of_the_tokenizer(networks: Networks, tmp_path: Path, token: int) -> None:
+    folder = save_tiny(tmp_path / "made", "llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": token}))
+    digest = networks.bring_folder(folder).digest
+    spec = networks.spec(digest, 3)
+    assert spec.padding == networks.reader(digest).padding == 0
+    uneven = TextExamples.of([[5], [5, 6, 7]], torch.zeros(2, dtype=torch.int64), spec.padding).batch(slice(None))
+    assert forward(networks.start(spec, seed=0), uneven).shape == (2, 3)
 
 
 @pytest.mark.parametrize("architecture", list(SIZES))
