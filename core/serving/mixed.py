@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,10 @@ from core.serving.own_heads import OwnHeads, state_of
 from core.serving.positions import compute_positions_by_adapter
 from core.serving.rows import Places, Rows, Terms
 from core.training.fast_network import fast
+
+MAX_TOKENS = 2**14
+"""Tokens of one forward pass, padding included: 32 texts of 512 tokens, as in evaluation. A thousand of these at once
+would take 6 GB for a single activation of a network such as BERT."""
 
 
 class MixedLinear(nn.Module):
@@ -126,8 +131,9 @@ class MixedNetwork:
     def answer(self, batch: Batch, adapters: Sequence[str | None]) -> Tensor:
         """Logits of a batch.
 
-        The base's products are computed once for the whole batch. A row without an adapter gets the answer that the
-        base alone gives on the same batch, bit for bit.
+        The base's products are computed once for all rows of a forward pass. That is the whole batch, unless it has
+        more than :data:`MAX_TOKENS`: then texts of similar length are answered together. A row without an adapter gets
+        the answer that the base alone gives on the rows of its pass, bit for bit.
 
         Args:
             batch: inputs, whose tensors have one row each per element of ``adapters``.
@@ -140,10 +146,24 @@ class MixedNetwork:
             ServingError: the adapters of the batch do not fit in memory together.
             LabError: raised by ``read``, or the adapter does not fit the base.
         """
-        self._places.select(self._numbers(adapters))
-        network = self._network if None in adapters else self._fast
+        numbers, parts = self._numbers(adapters), _parts(batch)
         with torch.inference_mode():  # less bookkeeping than without gradients, and the same bits
-            return forward(network, batch)
+            if len(parts) < 2:
+                return self._pass(batch, numbers)
+            found = [
+                self._pass(
+                    {name: tensor[rows, :longest] for name, tensor in batch.items()},
+                    [numbers[row] for row in rows.tolist()],
+                )
+                for rows, longest in parts
+            ]
+            order, logits = torch.cat([rows for rows, _ in parts]), torch.cat(found)
+            return torch.empty_like(logits).index_copy_(0, order, logits)
+
+    def _pass(self, batch: Batch, numbers: Sequence[int | None]) -> Tensor:
+        """Logits of one forward pass. Args: batch: its inputs; numbers: of the adapter of each row."""
+        self._places.select(numbers)
+        return forward(self._network if None in numbers else self._fast, batch)
 
     def _numbers(self, adapters: Sequence[str | None]) -> list[int | None]:
         """Number of the adapter of each row; adapters that are missing are read, in place of those used longest ago."""
@@ -196,6 +216,24 @@ class MixedNetwork:
             layer.rows.drop(number)
         for head in self._heads.values():
             head.drop(number)
+
+
+def _parts(batch: Batch) -> list[tuple[Tensor, int]]:
+    """The rows of each forward pass for a batch, and the tokens of the longest text among them.
+
+    Empty for inputs other than texts, and for few texts: these are answered as they are.
+    """
+    mask = batch.get("attention_mask")
+    if mask is None or mask.numel() <= MAX_TOKENS:
+        return []
+    lengths = (mask * torch.arange(1, mask.shape[1] + 1)).amax(1).clamp_min(1)
+    order = lengths.argsort(stable=True)
+    own = lengths[order].tolist()
+    ends = [0]
+    for row in range(1, len(own)):
+        if (row + 1 - ends[-1]) * own[row] > MAX_TOKENS:
+            ends.append(row)
+    return [(order[start:end], own[end - 1]) for start, end in pairwise([*ends, len(own)])]
 
 
 def terms_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> dict[str, Terms]:

@@ -15,6 +15,7 @@ from transformers import AutoConfig
 from core.adapter import AdapterFile, apply_adapter, read_adapter
 from core.adapter.card import Card
 from core.adapter.write import adapter_bytes
+from core.data.examples import Batch
 from core.errors import ServingError
 from core.lab import Lab
 from core.methods.dora import DoRASpec
@@ -24,7 +25,7 @@ from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
 from core.networks.hugging_face import architecture
 from core.networks.transformer import TransformerSpec
-from core.serving import positions
+from core.serving import mixed, positions
 from core.serving.mixed import MixedNetwork
 from core.serving.panes import BASE, Panes
 from core.serving.request import PredictRequest, Row
@@ -114,6 +115,34 @@ def test_each_row_has_its_own_adapter_and_head_and_the_base_stays(kind: str) -> 
                 assert torch.equal(found[row], plain[row])
             else:
                 torch.testing.assert_close(found[row], answers[name][row], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bert", "deberta-v2", "modernbert", "gpt2", "llama"])
+def test_many_texts_are_answered_in_parts_of_similar_length(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[Batch] = []
+
+    def recorded(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        passes.append(batch)
+        return forward(network, batch)
+
+    monkeypatch.setattr(mixed, "forward", recorded)
+    monkeypatch.setattr(mixed, "MAX_TOKENS", 40)
+    base, files = adapters(kind)
+    names = [None, "a", "b", "c", None] * 5
+    own = texts(len(names))
+    found = MixedNetwork(base, files.__getitem__, 2**24).answer(own.batch(slice(None)), names)
+    masks = [batch["attention_mask"] for batch in passes]
+    assert all(mask.numel() <= 40 and mask.any(0).all() for mask in masks)
+    assert len(masks) < len(names) / 2
+    alone = {name: apply_adapter(base, file).eval() for name, file in files.items()} | {None: base}
+    rows = own.by_length().split([len(mask) for mask in masks])
+    with torch.no_grad():
+        for batch, part in zip(passes, rows, strict=True):
+            for name in {names[row] for row in part.tolist()}:
+                mine = [k for k, row in enumerate(part.tolist()) if names[row] == name]
+                wanted = forward(alone[name], batch)[mine]
+                exact = {"rtol": 0.0, "atol": 0.0} if name is None else {"rtol": 1e-5, "atol": 1e-5}
+                torch.testing.assert_close(found[part[mine]], wanted, **exact)
 
 
 def test_heads_come_and_go_with_their_adapters_and_count() -> None:
