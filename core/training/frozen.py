@@ -69,7 +69,7 @@ class FrozenBlocks:
         path, blocks = block_list(network)
         if not blocks:
             return cls(0, 0, 0)
-        if _sees_padding(network):
+        if any(map(_sees_padding, blocks)):
             return cls(0, len(blocks), 0)
         trace = _Trace(network, blocks)
         with evaluating(network), torch.enable_grad(), trace.watching():
@@ -279,11 +279,11 @@ def block_list(network: nn.Module) -> tuple[str, list[nn.Module]]:
     return found
 
 
-def _sees_padding(network: nn.Module) -> bool:
-    """Whether tokens see the positions beside them whatever the mask says, as in convolutions."""
+def _sees_padding(block: nn.Module) -> bool:
+    """Whether tokens see the positions beside them in a block, whatever the mask says, as in convolutions."""
     return any(
         isinstance(module, nn.Unfold) or (isinstance(module, nn.Conv1d | nn.Conv2d) and max(module.kernel_size) > 1)
-        for module in network.modules()
+        for module in block.modules()
     )
 
 
