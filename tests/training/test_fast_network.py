@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -24,6 +25,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.training.fast_network import FastNetwork, fast
 from core.training.first_token import first_token_only, is_exact
 from core.training.frozen import block_list
+from core.training.products import fast_layers
 from core.training.swapped import Swapped
 from tests.training.tiny_texts import ARCHITECTURES, network_of, spec_of, texts
 
@@ -71,6 +73,24 @@ def test_logits_and_gradients_are_those_of_the_network(kind: str, method: str) -
     for name, gradient in wanted.items():
         scale = float(gradient.abs().max()) + 1e-3
         assert torch.allclose(own.get(name, torch.zeros(())), gradient, rtol=0, atol=2e-4 * scale), name
+
+
+@pytest.mark.parametrize("trained", [("x",), ("weight",), ("bias",), ("x", "weight"), ("x", "bias")])
+def test_a_layer_keeps_for_its_gradients_what_torchs_own_keeps(trained: tuple[str, ...]) -> None:
+    layer = nn.Linear(6, 5)
+    for name, parameter in layer.named_parameters():
+        parameter.requires_grad_(name in trained)
+    x = torch.randn(2, 3, 6, requires_grad="x" in trained)
+
+    def kept() -> set[int]:
+        found: set[int] = set()
+        with saved_tensors_hooks(lambda tensor: found.add(tensor.data_ptr()) or tensor, lambda tensor: tensor):
+            layer(x)
+        return found - {layer.weight.data_ptr()}  # there anyway
+
+    own = kept()
+    with Swapped(fast_layers(layer)):
+        assert kept() == own
 
 
 class Queries(TorchFunctionMode):
