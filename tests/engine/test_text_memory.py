@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from core.engine.jobs.text_memory import TextSizes, step_memory, text_memory
+from core.engine.jobs.text_memory import OVERHEAD, TextSizes, step_memory, text_memory
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
+from core.methods.parameters import count_parameters
 from core.networks.hugging_face import architecture
 from core.networks.transformer import TransformerSpec
 from core.run_spec import OptimSpec, RunSpec
+from core.training.frozen import texts_of
 from tests.networks.tiny import tiny_config
+from tests.training.tiny_texts import task_of
 
 NETWORK = TransformerSpec.of(
     weights="0" * 64, config=architecture(tiny_config("bert", max_position_embeddings=512).to_dict()), num_classes=3
@@ -49,6 +52,26 @@ def test_side_by_side_every_run_needs_its_own() -> None:
     runs = [RunSpec.of(method="full", network=NETWORK, optim=PLAIN, seed=seed) for seed in range(3)]
     one, three = text_memory(runs[:1], sizes), text_memory(runs, sizes)
     assert three - one >= 2 * of(FullSpec()) - of(FullSpec()) // 2
+
+
+@pytest.mark.parametrize("length", [None, 3])
+def test_what_is_kept_is_of_the_texts_that_are_read_in_every_epoch(length: int | None) -> None:
+    task, source = task_of(), task_of(20)
+    sizes = TextSizes.of(task, source, length)
+    assert sizes is not None
+    parts = texts_of(task, source)
+    assert source.validation in parts
+    assert task.test not in parts
+    own = length or task.train.longest
+    read = [part.lengths.clamp(max=part.longest if part is source.validation else own) for part in parts]
+    assert sizes.tokens == sum(int(part.sum()) for part in read)
+
+
+def test_a_checkpoint_is_there_as_tensors_and_as_bytes() -> None:
+    run = [RunSpec.of(method="full", network=NETWORK, optim=OptimSpec.of(batch_size=1))]
+    weights = 4 * count_parameters(NETWORK.build())
+    # Weights, gradients and both moments, and twice what a checkpoint has.
+    assert text_memory(run, TextSizes(1, 1, 1)) - OVERHEAD >= (4 + 2 * 3) * weights
 
 
 @pytest.mark.parametrize("method", [FullSpec(), LoRASpec.of(rank=2), HeadSpec()])

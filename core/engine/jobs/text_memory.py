@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import torch
 
+from core.data.examples import Examples
 from core.data.task import Task
 from core.data.text_examples import TextExamples
 from core.engine.jobs.build import untrained
@@ -21,7 +22,7 @@ from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.training.autograd import AutogradStepper
 from core.training.evaluation import predict
-from core.training.frozen import KnownTexts, Resumed, frozen_blocks
+from core.training.frozen import KnownTexts, Resumed, frozen_blocks, texts_of
 from core.training.ledger import Ledger
 from core.training.threads import available_cores
 
@@ -35,7 +36,8 @@ SAVED_COPIES, ADAPTER_COPIES = 1.0, 2.0
 and checked."""
 
 CHECKPOINT_COPIES = 3
-"""Copies of what is trained while a checkpoint is written: its values and both moments, as the bytes of a file."""
+"""Copies of what is trained while a checkpoint is written: its values and both moments, as the bytes of a file. While
+these bytes are made there are as many copies as tensors too, in the memory of activations as far as that is enough."""
 
 OVERHEAD = 64 * 2**20
 """Bytes in addition: buffers of the matrix libraries on several threads, and fragmentation of the allocator."""
@@ -61,19 +63,20 @@ class TextSizes:
             source: what the base has learnt.
             length: tokens that the texts of the task are cut at; None for as they are.
         """
-        own, others = _lengths(task), _lengths(source) if source else []
+        own = _lengths(task, length)
         if not own:
             return None
-        if length is not None:
-            own = [part.clamp(max=length) for part in own]
-        parts = [*own, *others]
-        return cls(sum(int(part.sum()) for part in parts), int(own[0].max()), max(int(part.max()) for part in parts))
+        others = _lengths(source) if source else {}
+        kept = [(others | own)[part] for part in texts_of(task, source) if len(part)]
+        longest = max(int(part.max()) for part in (*own.values(), *others.values()))
+        return cls(sum(int(part.sum()) for part in kept), int(next(iter(own.values())).max()), longest)
 
 
-def _lengths(task: Task) -> list[torch.Tensor]:
-    """Tokens of each text, by part; empty for a task of images."""
+def _lengths(task: Task, length: int | None = None) -> dict[Examples, torch.Tensor]:
+    """Tokens of each text, by part, cut at ``length``; empty for a task of images."""
     parts = (task.train, task.validation, task.test)
-    return [part.lengths for part in parts if isinstance(part, TextExamples) and len(part)]
+    texts = [part for part in parts if isinstance(part, TextExamples) and len(part)]
+    return {part: part.lengths if length is None else part.lengths.clamp(max=length) for part in texts}
 
 
 def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
@@ -106,7 +109,8 @@ def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
     at_start = network * (len(specs) - 1 + (BASE_COPIES if first.base else BROUGHT_COPIES))
     evaluation = _evaluation(first.network, sizes.longest)
     evaluating = activations + evaluation * available_cores()  # one batch on each core
-    writing = activations + evaluation + checkpoint
+    copies = max(0, CHECKPOINT_COPIES * max(trained) - activations)
+    writing = activations + evaluation + checkpoint + copies
     ending = saved if len(specs) == 1 else activations + evaluation + saved
     later = training + frozen + max(evaluating, writing, ending)
     return int(bool(first.base) * network + max(at_start, later)) + OVERHEAD
