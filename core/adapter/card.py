@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Protocol, Self
 
 from core.adapter.card_texts import CARD, FOLDER, NETWORK_FILE, WITH_LORA_LAB, WITHOUT_LORA_LAB
@@ -14,7 +15,7 @@ from core.adapter.certificate import Certificate
 from core.data.task_spec import TaskSpec
 from core.methods.low_rank import LowRankSpec
 from core.networks.network import NetworkSpec
-from core.run_spec import RunSpec
+from core.run_spec import OptimSpec, RunSpec
 
 MAX_LISTED = 6
 """Layers that a card lists one by one; more are summed up."""
@@ -74,9 +75,12 @@ class Card:
         if spec.source is not None:
             lines.append(f"The base was trained on: {_task_line(spec.source, texts)}")
         lines.append(
-            f"Adam, learning rate {optim.learning_rate:g}, batch size {optim.batch_size}, "
-            f"{result.epochs} of {optim.epochs} epochs, seed {spec.seed}, on {result.device}"
+            f"{'AdamW' if optim.weight_decay else 'Adam'}, learning rate {optim.learning_rate:g}, "
+            f"batch size {optim.batch_size}, {result.epochs} of {optim.epochs} epochs, seed {spec.seed}, "
+            f"on {result.device}"
         )
+        if more := optim.beyond_plain_adam:
+            lines.append(f"Trained with {', '.join(starmap(_setting, more.items()))}")
         measured = {
             "Accuracy on the test part": result.accuracy,
             "Accuracy before fine-tuning": result.accuracy_before,
@@ -199,6 +203,12 @@ def plain(text: str) -> str:
     escaped = re.sub(r"(?i)\b(www)\.", r"\1\\.", escaped)
     # At the start of a line, these would start a list or a rule.
     return re.sub(r"^(\d*)([-+=.])", r"\1\\\2", escaped)
+
+
+def _setting(name: str, value: float | str) -> str:
+    """A setting of training with its value. Args: name: of the field; value: other than by default."""
+    title = OptimSpec.model_fields[name].title or name
+    return f"{title.lower()} {value if isinstance(value, str) else f'{value:g}'}"
 
 
 def _task_line(task: TaskSpec, texts: bool) -> str:

@@ -85,6 +85,17 @@ def test_a_card_of_a_run_states_task_and_results() -> None:
     assert list(card.results.values()) == ["97.12 %", "80.00 %", "96.50 %"]
 
 
+def test_a_card_says_what_training_had_beyond_plain_adam() -> None:
+    spec = RunSpec(base="b", source=TaskSpec(), method=LORA)
+    told = "\n".join(Card.of("r", spec, RESULT).task)
+    assert "Adam, learning rate" in told
+    assert "Trained with" not in told
+    optim = OptimSpec(weight_decay=0.01, warmup=0.1, decay="linear", clip=1.0)
+    lines = Card.of("r", spec.but(optim=optim), RESULT).task
+    assert lines[-1] == "Trained with weight decay 0.01, warm-up 0.1, decay linear, gradient clipping 1"
+    assert lines[-2].startswith("AdamW, learning rate 0.001,")
+
+
 @given(st.text(max_size=200))
 def test_the_base_is_read_back_from_its_card_as_text(base: str) -> None:
     written = packed_card(base)
