@@ -129,7 +129,7 @@ class AdapterConfig:
             raise AdapterError(f"The adapter has the type {values.get('peft_type')!r:.80}; only LORA is supported.")
         method = _method(values)
         for name, value in values.items():
-            off = value in (None, False, "none", "") or value == {} or value == []
+            off = value is None or value is False or value in ("none", "", {}, [])  # 0 is the number of a layer
             if name not in HARMLESS | SUPPORTED | method.peft_fields.keys() and not off:
                 raise AdapterError(f"The adapter uses {printable(name)}={value!r:.80}, which is not supported.")
         if values.get("init_lora_weights", True) not in STARTS:

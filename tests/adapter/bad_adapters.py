@@ -66,6 +66,7 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
             "of_2031": 1,
         }.items()
     ],
+    ({"layers_to_transform": 0}, "uses layers_to_transform=0, which is not supported"),
     ({"bias": "lora_only"}, "uses bias='lora_only', which is not supported"),
     *[({"init_lora_weights": how}, "changes the base") for how in ("pissa", "olora", "corda", "loftq", "mica", ["x"])],
     *[({"r": rank}, "A rank") for rank in (0, -1, 1.5, "3", True, None, 10**9, [3])],
