@@ -103,9 +103,16 @@ class RandomNumbers(TorchFunctionMode):
         return factors.mul_(1 / (1 - p) if p < 1 else 0.0).view(shape)
 
     def _dropout(
-        self, func: _Function, input: Tensor, p: float = 0.5, training: bool | None = None, inplace: bool = False
+        self,
+        func: _Function,
+        input: Tensor,
+        p: float = 0.5,
+        training: bool = True,
+        inplace: bool = False,
+        *,
+        train: bool | None = None,
     ) -> Tensor:
-        training = func is F.dropout if training is None else training
+        training = training if train is None else train  # torch's own name of it, beside that of its modules
         if not 0 <= p <= 1 or inplace:  # also raises what torch raises
             return self._alone(lambda: func(input, p, training, inplace))  # type: ignore[no-any-return]
         if not training or p == 0:

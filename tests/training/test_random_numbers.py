@@ -29,6 +29,8 @@ def drawn(work, seed: int = 1, step: int = 2):
 LAYERS = {
     "dropout": lambda x: F.dropout(x, 0.3),
     "torch.dropout": lambda x: torch.dropout(x, 0.3, True),
+    "torch.dropout, by name": lambda x: torch.dropout(x, p=0.3, train=True),
+    "torch.feature_dropout, by name": lambda x: torch.feature_dropout(x, p=0.3, train=True),
     "module": nn.Dropout(0.3),
     "channels": nn.Dropout2d(0.3),
     "alpha": nn.AlphaDropout(0.3),
@@ -78,6 +80,13 @@ def test_dropout_leaves_out_its_share_and_keeps_mean_and_variance(p: float) -> N
         assert abs(factors.double().mean().item() - 1) < 5 * math.sqrt(p / (1 - p) / n) + 2**-15
         covariance = ((factors[1:] - 1) * (factors[:-1] - 1)).double().mean().item()
         assert abs(covariance) <= 5 * p / (1 - p) / math.sqrt(n)
+
+
+def test_dropout_that_is_off_leaves_out_nothing() -> None:
+    x = torch.randn(2, 3, 5)
+    for name in ("train", "training"):
+        for dropout in (torch.dropout, torch.feature_dropout) if name == "train" else (F.dropout, F.dropout1d):
+            assert torch.equal(drawn(lambda dropout=dropout, name=name: dropout(x, p=0.5, **{name: False})), x)
 
 
 def test_whole_channels_are_left_out() -> None:
