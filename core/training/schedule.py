@@ -17,6 +17,12 @@ def total_steps(optim: OptimSpec, examples: int) -> int:
     return optim.epochs * steps_per_epoch(examples, optim.batch_size)
 
 
+def examples_seen(examples: int, batch_size: int, step: int) -> int:
+    """Number of examples that a run has trained on after ``step`` steps; one counts in each epoch again."""
+    epochs, more = divmod(step, steps_per_epoch(examples, batch_size))
+    return epochs * examples + more * batch_size
+
+
 def rate_at(optim: OptimSpec, step: int, total: int) -> float:
     """The learning rate of one step, as transformers' schedules have it.
 

@@ -83,6 +83,8 @@ def test_runs_of_a_bank_come_to_what_each_comes_to_alone(supplies: Supplies) -> 
         own = losses(messages, k)
         assert ends[k].result.bank == 3
         assert ends[k].result.steps == steps[k] == len(own)
+        seen = ends[k].result.epochs * supplies.tasks.get(spec.task).num_train
+        assert ends[k].result.examples_per_second * ends[k].result.seconds == pytest.approx(seen)
         assert ends[k].files.keys() == {ADAPTER, PREDICTIONS}
         assert ends[k].result.adapter_bytes == len(ends[k].files[ADAPTER])
         alone = list(run_job(job_of([spec]), supplies, Commands()))

@@ -36,7 +36,7 @@ from core.training.checkpoint import Checkpoint
 from core.training.evaluation import Evaluation, evaluate_both, largest_share, macro_f1
 from core.training.events import Diverged, Done, EpochEnd, StepLoss, Stopped
 from core.training.loop import train
-from core.training.schedule import steps_per_epoch, total_steps
+from core.training.schedule import examples_seen, steps_per_epoch, total_steps
 from core.training.threads import Threads
 
 
@@ -217,6 +217,7 @@ class BankRun:
         target_before, old_before = self.before or (None, None)
         self.growth.sample()
         completed = step // steps_per_epoch(self.task.num_train, spec.optim.batch_size)
+        seen = examples_seen(self.task.num_train, spec.optim.batch_size, step)
         return Result(
             accuracy=target.accuracy,
             accuracy_before=target_before.accuracy if target_before else None,
@@ -227,7 +228,7 @@ class BankRun:
             parameters=count_parameters(network),
             trainable_parameters=count_parameters(network, trainable=True),
             seconds=seconds,
-            examples_per_second=step * spec.optim.batch_size / seconds if seconds else 0.0,
+            examples_per_second=seen / seconds if seconds else 0.0,
             memory=_memory_of(spec, self.task),
             checkpoint_bytes=0,
             adapter_bytes=None,
