@@ -55,7 +55,7 @@ class Diverged:
     """Last event of a run whose loss was not finite."""
 
     step: int
-    """First step with such a loss."""
+    """First step with such a loss; the last step, if only the evaluation after it found one."""
 
 
 Event = StepLoss | EpochEnd | Done

@@ -166,7 +166,10 @@ def train(
                 if progress.best:
                     stepper.restore(k, progress.best)
                 _end(stepper, k)
-                yield k, Done(epoch, progress.kept_epoch if progress.optim.keep == "best" else epoch)
+                if progress.best or math.isfinite(found[0].loss):
+                    yield k, Done(epoch, progress.kept_epoch if progress.optim.keep == "best" else epoch)
+                else:  # the last update has made the weights unusable, and no step after it has seen that
+                    yield k, Diverged(step)
         done = 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle, islice
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ from core.training.loop import (
     steps_at_once,
     train,
 )
-from core.training.schedule import steps_per_epoch
+from core.training.schedule import examples_seen, steps_per_epoch
 from core.training.stepper import Stepper
 
 
@@ -81,6 +82,12 @@ def test_epoch_loss_is_the_mean_over_examples_though_the_last_batch_is_smaller(t
     assert end.train_loss == pytest.approx(float(np.average(losses(found), weights=sizes)), rel=1e-6)
 
 
+@given(st.integers(1, 50), st.integers(1, 80), st.integers(0, 40))
+def test_examples_are_counted_as_they_come(examples: int, batch_size: int, step: int) -> None:
+    batches = [min(batch_size, examples - start) for start in range(0, examples, batch_size)]
+    assert examples_seen(examples, batch_size, step) == sum(islice(cycle(batches), step))
+
+
 @pytest.mark.parametrize("kind", ["autograd", "bank"])
 def test_the_loop_is_the_textbook_loop(task: Task, kind: str) -> None:
     network = PerceptronSpec.of().build(seed=3)
@@ -125,6 +132,14 @@ def test_a_diverged_run_ends_at_once_and_names_the_step(task: Task, kind: str) -
     assert len(first.losses) == 1
     assert np.isnan(first.losses[0])
     assert second == Diverged(step=1)
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_run_whose_last_update_is_not_finite_has_diverged(task: Task, keep: str) -> None:
+    optim = OptimSpec.of(epochs=1, batch_size=8192, keep=keep)
+    found = [event for _, event in train(Bank([PerceptronSpec.of().build(0)], [1e30], [0], task), [optim])]
+    assert np.isfinite(losses(found)).all()
+    assert found[-1] == Diverged(step=1)
 
 
 def test_a_stop_is_heard_within_the_time_between_reports_and_keeps_the_weights(task: Task) -> None:
