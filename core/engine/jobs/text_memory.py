@@ -37,7 +37,8 @@ and checked."""
 
 CHECKPOINT_COPIES = 3
 """Copies of what is trained while a checkpoint is written: its values and both moments, as the bytes of a file. While
-these bytes are made there are as many copies as tensors too, in the memory of activations as far as that is enough."""
+these bytes are made there are as many copies as tensors too, in the memory that activations and an evaluation have
+left, as far as that is enough."""
 
 OVERHEAD = 64 * 2**20
 """Bytes in addition: buffers of the matrix libraries on several threads, and fragmentation of the allocator."""
@@ -109,8 +110,7 @@ def text_memory(specs: Sequence[RunSpec], sizes: TextSizes) -> int:
     at_start = network * (len(specs) - 1 + (BASE_COPIES if first.base else BROUGHT_COPIES))
     evaluation = _evaluation(first.network, sizes.longest)
     evaluating = activations + evaluation * available_cores()  # one batch on each core
-    copies = max(0, CHECKPOINT_COPIES * max(trained) - activations)
-    writing = activations + evaluation + checkpoint + copies
+    writing = max(activations + evaluation, CHECKPOINT_COPIES * max(trained)) + checkpoint
     ending = saved if len(specs) == 1 else activations + evaluation + saved
     later = training + frozen + max(evaluating, writing, ending)
     return int(bool(first.base) * network + max(at_start, later)) + OVERHEAD
