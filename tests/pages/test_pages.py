@@ -223,7 +223,7 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
     charts = {view: len(draw("compare", view=view).get("plotly_chart")) for view in ("Accuracy", "Curves", "Cost")}
     assert charts == {"Accuracy": 1, "Curves": 2, "Cost": 6}
     compare, weights = draw("compare"), draw("weights")
-    assert "stopped early, so it takes no part in the verdict" in texts(compare)
+    assert "Runs that were stopped early take no part in the verdict" in texts(compare)
     assert "Shown: Full, LoRA" in texts(weights)
 
 

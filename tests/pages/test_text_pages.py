@@ -24,6 +24,7 @@ from core.study.arms.forgetting_clause import NO_SOURCE
 from core.wording.numbers import bytes_text
 from pages.shared.literal import literal
 from tests.pages.test_pages import PAGES, draw, texts
+from tests.pages.test_tryit import answers
 from tests.text_home import HOSTILE, NAMES, NETWORK, TextHome
 
 TABS = ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
@@ -228,11 +229,11 @@ def test_a_text_that_somebody_types_is_answered(opened: Lab, text_home: TextHome
     app.text_area(key="try-text").set_value("the big red dog sat").run()
     assert not app.error
     assert "7 tokens" in texts(app)
-    table = next(frame.value for frame in app.dataframe if "Probability" in frame.value)
-    assert table["Network"][0] == ("Base, with a new head" if which == "direct" else "Base")
-    assert {"Full", "LoRA r=2"} <= set(table["Network"])
+    found = answers(app)
+    assert next(iter(found)) == ("Base, with a new head" if which == "direct" else "Base")
+    assert {"Full", "LoRA r=2"} <= set(found)
+    assert {row["Right"] for row in found.values()} == {None}
     assert {slider.help for slider in app.slider} == {"At 0 it is the base with the trained head."}
-    assert "Right" not in table
 
 
 def test_the_link_to_finetune_names_the_network_that_was_fine_tuned_as_it_was_brought(
