@@ -137,7 +137,7 @@ def test_compare_tunes_all_alike_and_writes_a_report_beside_one_json_object(tmp_
         assert tried[means.index(max(means))]["chosen"] or means[0] == means[1]
     text = report.read_text()
     assert "Within 3 points" in text
-    assert "not more than 3 points of accuracy below" in text
+    assert "at most 3 points of accuracy below" in text
     assert escape(json.loads(done.stdout)["verdict"]["sentence"]) in text
     assert "--vary-bases" in text
     again = tmp_path / "again.html"

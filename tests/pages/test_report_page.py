@@ -70,11 +70,11 @@ def test_the_answer_does_not_wait_for_what_is_measured_again(
 def test_the_page_has_the_answer_and_moves_it_with_the_margin(tuned: tuple[Lab, Experiment]) -> None:
     app = draw("report", experiment=tuned[1].id)
     assert not app.error
-    assert "Good enough here means: not more than 0.5 points" in texts(app).replace("\\", "")
+    assert "Good enough here means: at most 0.5 points" in texts(app).replace("\\", "")
     assert headlines(tuned, 0.5) in texts(app)
     app.slider(key="within").set_value(3.0).run()
     assert not app.exception
-    assert "Good enough here means: not more than 3 points" in texts(app).replace("\\", "")
+    assert "Good enough here means: at most 3 points" in texts(app).replace("\\", "")
     assert headlines(tuned, 3.0) in texts(app)
     assert any("Within 3 points" in frame.value for frame in app.dataframe)
     assert "--within 3" in app.code[0].value
