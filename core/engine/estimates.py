@@ -184,18 +184,16 @@ class Estimates:
         spec, memory = bank[0], memory_of(bank, self._tasks)
         examples = len(self._tasks.outline(spec.task).train)
         per_epoch = steps_per_epoch(examples, spec.optim.batch_size)
-        steps = per_epoch * spec.optim.epochs
+        steps, unknown = per_epoch * spec.optim.epochs, Forecast(None, None, memory, "unknown")
         try:
             device = device_name(choose_device(spec.device))
         except DeviceError:  # only a cluster has it, and nothing is measured there
-            unknown = Forecast(None, None, memory, "unknown")
             return _Bank(unknown, unknown)
         shape = text_shape(self._tasks, spec.task, spec.network, spec.optim.batch_size)
         length = shape.padded if shape else 0
         work, records = Work.of(bank, per_epoch, device, self._settings.threads), self._finished()
         step, basis, spread = self._step(work, records, steps, examples / per_epoch, length, ask)
         if step is None:
-            unknown = Forecast(None, None, memory, "unknown")
             return _Bank(unknown, unknown)
         training = Forecast.around(steps * step, memory, basis, spread)
         overhead = overhead_seconds(records, spec)

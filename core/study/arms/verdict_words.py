@@ -98,14 +98,12 @@ def _images_sentence(verdict: Verdict, over_images: CrossedInterval, kind: str) 
     if not 0 < over_images.crossed.half_width < math.inf:
         return f"{holds}."
     span = span_text(over_images.crossed)
-    if verdict.rule is Rule.WITHIN:
-        if over_images.crossed.low > -verdict.margin:
-            return f"{holds}; over seeds and {nouns}, {span}."
+    if verdict.rule is Rule.WITHIN and over_images.crossed.low <= -verdict.margin:
         return (
             f"{holds}: over seeds and {nouns}, {span} reaches below −{verdict.margin:g}, so on other test {nouns} it "
             "might not be good enough."
         )
-    if over_images.might_reverse:
+    if verdict.rule is not Rule.WITHIN and over_images.might_reverse:
         return f"{holds}: over seeds and {nouns}, {span} contains 0, so other test {nouns} might reverse it."
     return f"{holds}; over seeds and {nouns}, {span}."
 

@@ -43,12 +43,12 @@ def limits_of(evidence: Evidence) -> list[str]:
         f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}. What learns "
         "more slowly may catch up in a longer training.",
     ]
+    tuned = is_rate_tuned(specs)
     alphas = {spec.adapter.alpha for spec in specs if spec.adapter}
     if len(alphas) == 1:
-        tuned = is_rate_tuned(run.spec for run in evidence.members)
         other = "only the learning rate was tuned to it" if tuned else "no other was tried"
         sentences.append(f"Alpha was {alphas.pop():g} throughout; {other}.")
-    if not is_rate_tuned(run.spec for run in evidence.members):
+    if not tuned:
         sentences.append("No learning rate was tuned: a method may do better at a rate of its own.")
     unshown = [d for d in full_differences(evidence.named, "accuracy") if d.level is not Level.SHOWN and d.seeds]
     if unclear := [d for d in unshown if d.level is Level.OPEN and d.holds_zero]:
