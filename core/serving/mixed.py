@@ -38,8 +38,8 @@ class MixedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         linear = self.linear
-        y = self.places.product(linear, x)
-        selected = self.places.selected
+        places = self.places
+        y, selected = places.product(linear, x), places.selected
         if selected is None:
             return y
         if len(x) != selected.batch:

@@ -2,7 +2,8 @@
 
 An adapter of rank r is r rows of A, of shape (in,) each, and r rows of B, of shape (out,) each, at the same places in
 every layer. For a batch, the product x A is a sampled product: of all products of the batch's rows with all rows of A,
-only those are computed that are wanted. The product with B is a weighted sum of rows of B. Neither copies an adapter.
+only those are computed that are wanted. These are the entries of a sparse matrix, whose product with all rows of B is
+what the adapters add. Neither product copies an adapter.
 Where a row of the batch has several tokens, all of them share its adapter: then both are products of small matrices,
 for which the adapter's rows are gathered once for all tokens.
 """
@@ -13,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
@@ -34,6 +35,9 @@ GROWTH = 4
 
 ZERO = 0
 """The place whose rows are zeros: no adapter has it."""
+
+PATTERNS = 16
+"""Number of sparse matrices that are kept for the next batch of as many rows."""
 
 UNEVEN = 4
 """Ratio of the largest rank of a batch to the mean rank, up to which smaller adapters are filled up with zeros."""
@@ -75,19 +79,15 @@ class Selection:
     """Number of rows of the batch."""
     padded: Tensor
     """(k, ranks) places of each adapter's rows, filled up with :data:`ZERO`."""
-    columns: Tensor
-    """The same places without those that fill up, one row of the batch after another."""
-    starts: Tensor
-    """(k,) int64: where in ``columns`` each row of the batch begins."""
     wanted: Tensor
-    """(k, places) sparse: the entries of the product with all rows of A that are computed. Each layer writes them here,
-    so that no layer has to make a sparse tensor."""
+    """(k, places) sparse: the entries of the product with all rows of A that are computed, which are ``padded`` without
+    what fills up. Each layer writes them here, so that no layer has to make a sparse tensor."""
     _spread: dict[int, Selection] = field(default_factory=dict, repr=False)
 
     @property
     def is_even(self) -> bool:
         """Whether the ranks are similar enough for :attr:`padded` to be small."""
-        return self.padded.numel() <= UNEVEN * len(self.columns)
+        return self.padded.numel() <= UNEVEN * len(self.wanted.values())
 
     @cached_property
     def groups(self) -> dict[int, Tensor]:
@@ -107,14 +107,14 @@ class Selection:
         return self._spread[tokens]
 
     def _repeated(self, tokens: int) -> Selection:
-        counts = torch.diff(self.wanted.crow_indices())
-        repeated = counts.repeat_interleave(tokens)
+        own = self.wanted.crow_indices()
+        repeated = torch.diff(own).repeat_interleave(tokens)
         bounds = F.pad(repeated.cumsum(0), (1, 0))
         within = torch.arange(int(bounds[-1])) - bounds[:-1].repeat_interleave(repeated)
-        columns = self.columns[self.starts.repeat_interleave(tokens).repeat_interleave(repeated) + within]
+        places = self.wanted.col_indices()[own[:-1].repeat_interleave(tokens).repeat_interleave(repeated) + within]
         rows = None if self.rows is None else (self.rows[:, None] * tokens + torch.arange(tokens)).flatten()
-        wanted = _wanted(bounds, columns, self.wanted.shape[1])
-        return Selection(rows, self.numbers, tokens, self.batch, self.padded, columns, bounds[:-1], wanted)
+        wanted = _wanted(bounds, places, self.wanted.shape[1])
+        return Selection(rows, self.numbers, tokens, self.batch, self.padded, wanted)
 
 
 class Places:
@@ -124,7 +124,9 @@ class Places:
         self.count = FIRST_ROWS
         """Number of places there are."""
         self.selected: Selection | None = None
-        """Adapters of the batch that is being answered; None if no row has one."""
+        """Adapters of the batch that is being answered; None if no row has one. Read it before the next is selected."""
+        self._patterns: dict[tuple[int, int], Tensor] = {}
+        """What :attr:`Selection.wanted` was for so many adapters of one rank, to be written again."""
         self._products: dict[nn.Module, Tensor] | None = None
         """What layers gave of an input that is the same for all adapters."""
         self._free = [place for place in range(FIRST_ROWS) if place != ZERO]
@@ -141,6 +143,7 @@ class Places:
             grown = self.count + max(missing, self.count // GROWTH)
             self._free += range(self.count, grown)
             self.count = grown
+            self._patterns.clear()
         # Ascending, because memory is read ahead in that direction.
         places = sorted(self._free.pop() for _ in range(rank))
         if not self._unused:
@@ -167,35 +170,43 @@ class Places:
         if not own:
             self.selected = None
             return
-        ranks = [self._ranks[number] for number in own]
+        ranks = list(map(self._ranks.__getitem__, own))
         rank = max(ranks)
-        padded = self._table[own, :rank]
         if min(ranks) == rank:
-            columns, bounds = padded.reshape(-1), _even_bounds(len(own), rank)
+            wanted = self._pattern(len(own), rank)
+            padded = wanted.col_indices().view(len(own), rank)
+            # "clip" writes to the tensor itself; all numbers are within bounds.
+            np.take(self._table[:, :rank], own, 0, out=padded.numpy(), mode="clip")
         else:
-            columns, bounds = padded[padded != ZERO], torch.tensor([0, *accumulate(ranks)])
-        found, rows = torch.from_numpy(columns), None
+            places = self._table[own, :rank]
+            bounds = torch.tensor([0, *accumulate(ranks)])
+            padded = torch.from_numpy(places)
+            wanted = _wanted(bounds, torch.from_numpy(places[places != ZERO]), self.count)
+        rows = None
         if len(own) < len(numbers):
             rows = torch.tensor([row for row, number in enumerate(numbers) if number is not None])
-        self.selected = Selection(
-            rows,
-            own,
-            1,
-            len(numbers),
-            torch.from_numpy(padded),
-            found,
-            bounds[:-1],
-            _wanted(bounds, found, self.count),
-        )
+        self.selected = Selection(rows, own, 1, len(numbers), padded, wanted)
+
+    def _pattern(self, rows: int, rank: int) -> Tensor:
+        """A sparse matrix for so many adapters of one rank, whose places and values are any."""
+        found = self._patterns.get((rows, rank))
+        if found is None:
+            if len(self._patterns) == PATTERNS:
+                del self._patterns[next(iter(self._patterns))]
+            bounds = torch.arange(0, rows * rank + 1, rank)
+            found = _wanted(bounds, torch.full((rows * rank,), ZERO), self.count)
+            self._patterns[rows, rank] = found
+        return found
 
     @contextmanager
     def one_by_one(self) -> Iterator[None]:
         """Within it, no row has an adapter until :meth:`select` chooses one, and each layer is given the same input."""
-        selected, self.selected, self._products = self.selected, None, {}
+        selected, patterns = self.selected, self._patterns
+        self.selected, self._patterns, self._products = None, {}, {}
         try:
             yield
         finally:
-            self.selected, self._products = selected, None
+            self.selected, self._patterns, self._products = selected, patterns, None
 
     def product(self, linear: nn.Linear, x: Tensor) -> Tensor:
         """What a layer of the base gives, to be changed in place."""
@@ -204,12 +215,6 @@ class Places:
         if linear not in self._products:
             self._products[linear] = linear(x)
         return self._products[linear].clone()
-
-
-@lru_cache(maxsize=64)
-def _even_bounds(rows: int, rank: int) -> Tensor:
-    """(rows + 1,): where the places of each row begin, and where the last one's end; not to be changed."""
-    return torch.arange(0, rows * rank + 1, rank)
 
 
 def _wanted(bounds: Tensor, columns: Tensor, places: int) -> Tensor:
@@ -264,9 +269,13 @@ class Rows:
         """
         inputs = x if selected.rows is None else x[selected.rows]
         wanted = selected.wanted
-        weights = torch.sparse.sampled_addmm(wanted, inputs, self._A.T, beta=0.0, out=wanted).values()
-        added = F.embedding_bag(selected.columns, self._B, selected.starts, mode="sum", per_sample_weights=weights)
-        if (gains := _by_row(selected, self._gains, y.shape[1])) is not None:
+        torch.sparse.sampled_addmm(wanted, inputs, self._A.T, beta=0.0, out=wanted)
+        gains = _by_row(selected, self._gains, y.shape[1])
+        if gains is None and selected.rows is None:
+            torch.addmm(y, wanted, self._B, out=y)
+            return
+        added = wanted @ self._B
+        if gains is not None:
             plain = y if selected.rows is None else y[selected.rows]
             added += gains * (plain if bias is None else plain - bias)
         if selected.rows is None:

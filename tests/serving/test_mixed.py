@@ -117,10 +117,10 @@ def test_each_row_has_the_places_of_its_adapter_also_where_a_larger_one_had_them
     places.give_back(large)
     own = {number: taken.tolist() for number, taken in (places.take(rank) for rank in (1, 3, 100, 3))}
     a, b, c, d = own
-    for numbers in ([a, None, b], [b, d, b], [c, a, d, None]):
+    for numbers in ([a, None, b], [b, d, b], [c, a, d, None], [b, d], [d, b], [b, None, b]):
         places.select(numbers)
         assert places.selected is not None
-        assert places.selected.columns.tolist() == [
+        assert places.selected.wanted.col_indices().tolist() == [
             place for number in numbers if number is not None for place in own[number]
         ]
         assert places.selected.batch == len(numbers)
