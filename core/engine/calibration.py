@@ -17,13 +17,16 @@ from statistics import median
 import torch
 
 from core.data.task import Task
+from core.data.text_examples import TextExamples
 from core.engine.pace import Work
 from core.engine.priority import lower_priority
 from core.errors import LabError
 from core.methods.low_rank import LowRankSpec
+from core.methods.method import MethodSpec
 from core.run_spec import OptimSpec
 from core.training.bank.choice import stepper_of
 from core.training.bank.shard import no_denormals
+from core.training.frozen import FrozenStates, frozen_blocks
 from core.training.stepper import Stepper
 from core.training.threads import Threads, available_cores
 
@@ -67,6 +70,8 @@ class Calibration:
     """Seconds to evaluate one image."""
     steady: bool
     """Whether the timings agreed; if not, the machine was busy."""
+    frozen: float = 0.0
+    """Seconds to compute the frozen blocks for one text, which training does once; see :mod:`core.training.frozen`."""
 
 
 class Calibrator:
@@ -212,9 +217,23 @@ def _timed(work: Work, must_stop: Callable[[], bool]) -> Calibration:
     start = time.perf_counter()
     stepper.evaluate(0, look=look)
     image = (time.perf_counter() - start) / len(stepper.task.validation)
+    look()
+    frozen = _frozen_seconds(work, stepper.task)
     quarter = len(times) // 4
     scale = work.batch / batch * work.share / made.share / made.members
-    return Calibration(median(times) * scale, image, times[-1 - quarter] <= STEADY * times[quarter])
+    return Calibration(median(times) * scale, image, times[-1 - quarter] <= STEADY * times[quarter], frozen)
+
+
+def _frozen_seconds(work: Work, task: Task) -> float:
+    """Seconds per text that the frozen blocks of a network take; 0 if it has none."""
+    frozen = frozen_blocks(work.network, _method(work))
+    if not frozen.count or not isinstance(task.train, TextExamples):
+        return 0.0
+    network = _method(work).prepare(work.network.build(0), torch.Generator().manual_seed(0)).to(task.device)
+    states = FrozenStates(network, frozen, [task.train])
+    start = time.perf_counter()
+    states.compute()
+    return (time.perf_counter() - start) / len(task.train)
 
 
 def _stepper(work: Work) -> Stepper:
@@ -224,9 +243,12 @@ def _stepper(work: Work) -> Stepper:
     count = TEXTS * work.batch if work.length else IMAGES
     examples = sizes.examples(count, generator, work.length or None)
     task = Task.of_one_part(examples, sizes.num_classes).to(torch.device(device))
-    method = work.method
-    if isinstance(method, LowRankSpec):
-        method = method.but(rank=max(1, round(work.rank)))
+    method = _method(work)
     networks = [method.prepare(sizes.build(0), generator).to(device) for _ in range(work.members)]
     optim = OptimSpec.of(batch_size=work.batch, **dict(work.training), learning_rate=1e-4)
     return stepper_of(networks, method.kind, [optim] * work.members, range(work.members), task)
+
+
+def _method(work: Work) -> MethodSpec:
+    method = work.method
+    return method.but(rank=max(1, round(work.rank))) if isinstance(method, LowRankSpec) else method

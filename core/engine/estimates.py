@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from core.data.split import Outline
 from core.data.tasks import Tasks
 from core.engine.calibration import Calibrator
 from core.engine.fit import Shortage, alike, shortage
@@ -192,38 +193,58 @@ class Estimates:
         shape = text_shape(self._tasks, spec.task, spec.network, spec.optim.batch_size)
         length = shape.padded if shape else 0
         work, records = Work.of(bank, per_epoch, device, self._settings.threads), self._finished()
-        step, basis, spread = self._step(work, records, steps, examples / per_epoch, length, ask)
-        if step is None:
+        seconds, basis, spread = self._training(bank, work, records, steps, examples / per_epoch, length, ask)
+        if seconds is None:
             return _Bank(unknown, unknown)
-        training = Forecast.around(steps * step, memory, basis, spread)
+        training = Forecast.around(seconds, memory, basis, spread)
         overhead = overhead_seconds(records, spec)
         if overhead is None:
             overhead = self._evaluation(bank, work, length, ask) + FILE_SECONDS[spec.adapter is not None]
             basis = basis if basis == "rough" else "calibrated"
-        return _Bank(training, Forecast.around(len(bank) * (steps * step + overhead), memory, basis, spread))
+        return _Bank(training, Forecast.around(len(bank) * (seconds + overhead), memory, basis, spread))
 
-    def _step(
-        self, work: Work, records: Sequence[Record], steps: int, images: float, length: int, ask: bool
+    def _training(
+        self,
+        bank: Sequence[RunSpec],
+        work: Work,
+        records: Sequence[Record],
+        steps: int,
+        images: float,
+        length: int,
+        ask: bool,
     ) -> tuple[float | None, Basis, float]:
-        """Seconds per step and run, what they follow from, and the spread of that."""
+        """Seconds to train each run of a bank, what they follow from, and the spread of that.
+
+        What was measured includes the pass through frozen blocks, which the runs of a bank share; to what is calibrated
+        it is added.
+        """
         pace = pace_of(records, work, steps)
         if pace is not None and pace.exact:
-            return pace.step, "measured", pace.spread
+            return steps * pace.step, "measured", pace.spread
         found = self._calibrator.find(_rounded(work, images, length), ask)
         if found is not None and (found.steady or pace is None):
-            return found.step, "calibrated" if found.steady else "rough", 1.0
-        return (pace.step, "rough", pace.spread) if pace else (None, "unknown", 1.0)
+            parts = self._parts(bank[0])
+            texts = len(parts[0].train) + sum(len(part.validation) for part in parts)
+            once = found.frozen * texts / len(bank)
+            return steps * found.step + once, "calibrated" if found.steady else "rough", 1.0
+        return (steps * pace.step, "rough", pace.spread) if pace else (None, "unknown", 1.0)
 
     def _evaluation(self, bank: Sequence[RunSpec], work: Work, length: int, ask: bool) -> float:
         """Seconds to evaluate a run of a bank: after each epoch, and at the end; 0 until a calibration has found it."""
-        spec = bank[0]
-        target = self._tasks.outline(spec.task)
+        spec, parts = bank[0], self._parts(bank[0])
+        target = parts[0]
         examples = len(target.train) / steps_per_epoch(len(target.train), spec.optim.batch_size)
-        parts = [target, self._tasks.outline(spec.source)] if spec.source else [target]
         found = self._calibrator.find(_rounded(work, examples, length), ask)
+        if found is None:
+            return 0.0
         validation, test = sum(len(part.validation) for part in parts), sum(len(part.test) for part in parts)
         images = spec.optim.epochs * validation + test + len(target.validation)
-        return images * found.image if found else 0.0
+        # What frozen blocks give is known of the texts that are read in every epoch, and not of the test part.
+        return images * found.image + test * found.frozen
+
+    def _parts(self, spec: RunSpec) -> list[Outline]:
+        """The run's task, and the one that its base was trained on if there is one."""
+        return [self._tasks.outline(task) for task in (spec.task, spec.source) if task]
 
     def _finished(self) -> list[Record]:
         """Banks among the latest finished runs, newest first; read again when another run has finished."""

@@ -56,10 +56,9 @@ class Work:
     def of(cls, bank: Sequence[RunSpec], steps_per_epoch: float, device: str, threads: int | None) -> Work:
         """The work of runs that are trained together, on a device of this name."""
         first = bank[0]
-        adapter = first.adapter
         return cls(
             network=first.network,
-            method=adapter.but(rank=1).shape() if adapter else first.method.shape(),
+            method=_shape(first),
             batch=first.optim.batch_size,
             device=device,
             members=len(bank),
@@ -173,11 +172,17 @@ def pace_of(records: Iterable[Record], work: Work, steps: int) -> Pace | None:
     return Pace(median(newest), bool(exact), max(newest) / min(newest) if len(newest) > 1 else ALONE)
 
 
+def _shape(spec: RunSpec) -> MethodSpec:
+    return spec.adapter.but(rank=1).shape() if spec.adapter else spec.method.shape()
+
+
 def overhead_seconds(records: Iterable[Record], spec: RunSpec) -> float | None:
     """Time besides training of a run like this one: the median of the newest; None if there is none."""
 
     def key(spec: RunSpec) -> tuple[object, ...]:
-        return spec.network, spec.adapter is None, spec.task, spec.source, spec.optim.epochs
+        # What a method trains of a network of blocks decides which of them are frozen, and computed beforehand.
+        method = _shape(spec) if spec.network.brought else spec.adapter is None
+        return spec.network, method, spec.task, spec.source, spec.optim.epochs
 
     found = [record.overhead for record in records if record.overhead is not None and key(record.like) == key(spec)]
     return median(found[:NEWEST]) if found else None

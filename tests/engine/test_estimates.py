@@ -22,12 +22,14 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
+from core.methods.method import MethodSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Run
 from core.training.sharing import FULL_BANK, turn_of
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+from tests.training.tiny_texts import spec_of
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001, epochs=2))
 WORK = Work(PerceptronSpec(), FullSpec(), 64, "cpu", 1)
@@ -167,6 +169,26 @@ def test_every_kind_of_work_can_be_calibrated(work: Work) -> None:
     assert found.step > 0
     assert found.image > 0
     assert calibrate(work, lambda: True) is None
+
+
+@pytest.mark.parametrize(("method", "frozen"), [(FullSpec(), False), (HeadSpec(), True)])
+def test_the_pass_through_frozen_blocks_is_calibrated(method: MethodSpec, frozen: bool) -> None:
+    found = calibrate(Work(spec_of("bert"), method, 4, "cpu", 1, threads=1, length=8))
+    assert found is not None
+    assert (found.frozen > 0) is frozen
+
+
+def test_the_pass_through_frozen_blocks_is_part_of_a_forecast(lab: Lab) -> None:
+    specs = [PRETRAIN.but(seed=seed) for seed in range(2)]
+    totals = []
+    for seconds in (0.0, 1.0):
+        calibrator = Calibrator(lambda: False, lambda *_, each=seconds: Calibration(1e-9, 0.0, True, each))
+        found = Estimates(lab.settings, lab.store, lab.tasks, calibrator)
+        totals.append(found.wait(specs, 5.0).seconds or 0.0)
+        found.close()
+    parts = lab.tasks.outline(DIGITS)
+    texts = len(parts.train) + len(parts.validation) + len(specs) * len(parts.test)
+    assert totals[1] - totals[0] == pytest.approx(texts)
 
 
 def test_the_banks_of_a_forecast_are_those_that_are_trained(lab: Lab, base: Run) -> None:
