@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.data.uploads.limits import MAX_TEXT
 from core.errors import ServingError
 
 MAX_ROWS = 1024
@@ -14,9 +15,6 @@ MAX_ROWS = 1024
 
 MAX_INPUTS = 4096
 """Maximum number of pixels per row: what the largest network reads."""
-
-MAX_CHARACTERS = 16_384
-"""Maximum number of characters of a text; networks cut it at their own number of tokens."""
 
 MAX_BYTES = 24 * 2**20
 """Maximum size of a request: that many rows of 784 pixels with all digits of a float64."""
@@ -40,7 +38,7 @@ class Row(BaseModel):
     )
     text: str | None = Field(
         None,
-        max_length=MAX_CHARACTERS,
+        max_length=MAX_TEXT,
         description="A text, which is cut where the adapter was trained to.",
     )
     adapter: RunId | None = Field(None, description="Run whose adapter answers; null for the base alone.")

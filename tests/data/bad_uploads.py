@@ -89,9 +89,9 @@ BAD_ZIPS: dict[str, tuple[Make, str]] = {
     "images in no folder": (lambda: zipped(*((f"{i}.png", ONE) for i in range(9))), "in no class folder"),
     "one image in no folder": (lambda: zipped(*PICTURES, ("1.png", ONE)), "in no class folder"),
     "folders too deep": (lambda: zipped(*PICTURES, ("a/b/1.png", ONE)), "in no class folder"),
-    "a valid part": (
-        lambda: zipped(*folders({f"{p}/{c}": 5 for p in ("train", "test", "valid") for c in "a"})),
-        "in no class",
+    "an unknown part": (
+        lambda: zipped(*folders({f"{p}/{c}": 5 for p in ("train", "test", "extra") for c in "ab"})),
+        "The folder 'extra' beside train",
     ),
     "one class": (lambda: zipped(*folders({"a": 9})), "has 1 class:"),
     "one class in train": (lambda: zipped(*folders({"train/a": 9, "test/a": 9})), "has 1 class:"),

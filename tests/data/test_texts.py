@@ -254,6 +254,13 @@ def test_a_column_of_parts_says_what_is_trained_on() -> None:
     assert draft_texts(table, TextColumns("text", "label")).train_counts == (5, 5, 5)
 
 
+def test_a_cell_that_names_no_part_is_told_and_the_column_is_still_taken_for_one() -> None:
+    rows = [(text, label, ("train", "test")[n >= 12]) for n, (text, label) in enumerate(ROWS)]
+    rows[4] = (*rows[4][:2], "tset")
+    with pytest.raises(ValueError, match="Line 6 has 'tset' in"):
+        read_texts(separated(rows, ("text", "label", "split")).encode())
+
+
 @pytest.mark.parametrize(("other", "tested", "use"), [("test", 3, "trained on"), ("train", 3, "used for testing")])
 def test_a_validation_part_is_trained_on_or_tested_on_and_the_draft_says_so(other: str, tested: int, use: str) -> None:
     rows = [(text, label, "train") for text, label in ROWS]
@@ -286,6 +293,13 @@ def test_a_table_with_tabs_may_be_written_without_quotes() -> None:
     assert held(read_texts(plain.encode())) == sorted(rows)
     quoted = separated([(f'a "b"\t{n}\n', label) for n, (_, label) in enumerate(rows)], by="\t", quoting=csv.QUOTE_ALL)
     assert held(read_texts(quoted.encode()))[0] == ('a "b"\t0', "a")
+
+
+def test_quotes_that_texts_happen_to_begin_with_swallow_no_rows() -> None:
+    rows = [(f'"{n}" he said' if n % 5 else f'"Oh no {n}', "ab"[n % 2]) for n in range(20)]
+    rows[7] = ('"all of it"', "a")
+    plain = "\n".join(["text\tlabel", *("\t".join(row) for row in rows)])
+    assert held(read_texts(plain.encode())) == sorted(rows)
 
 
 def test_duplicates_are_counted_and_dropped_by_choice() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import ExifTags, Image, ImageOps
 
 from core.data.task_spec import TaskSpec
 from core.data.uploads import read_upload
@@ -104,12 +107,34 @@ def test_class_folders_are_found_under_whatever_is_around_them(prefix: str, has_
         assert draft.test_counts == (2, 1, 3)
 
 
+@pytest.mark.parametrize("others", [("val",), ("Test", "val")])
+def test_a_folder_for_validation_is_tested_on_unless_there_is_one_for_testing(others: tuple[str, ...]) -> None:
+    files = folders({"train/a": 6, "train/b": 6})
+    for start, other in enumerate(others, 1):
+        files += folders({f"{other}/a": 2, f"{other}/b": 3}, start=start * 50)
+    draft = read_upload(zipped(*files))
+    assert draft.test_counts == (2, 3)
+    assert draft.train_counts == ((8, 9) if len(others) == 2 else (6, 6))
+    assert any("The validation part of the file is" in warning for warning in draft.warnings)
+
+
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])
 @pytest.mark.parametrize("shape", [(4, 4), (64, 64), (9, 90), (90, 9), (300, 200, 3)])
 def test_pictures_of_any_kind_and_size_become_28_by_28(form: str, shape: tuple[int, ...]) -> None:
     draft = read_upload(zipped(*folders({"a": 5, "b": 5}, shape, form)))
     assert flat(draft)[0].shape == (10, 28, 28)
     assert flat(draft)[0].std() > 10
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_as_its_camera_was_held(orientation: int) -> None:
+    image, exif, target = Image.fromarray(noise(1, (40, 20))), Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Orientation] = orientation
+    image.save(target, "PNG", exif=exif)
+    with Image.open(target) as photo:
+        upright = np.asarray(ImageOps.exif_transpose(photo))
+    difference = decode(target.getvalue(), "x")[0].astype(int) - decode(picture(upright), "x")[0]
+    assert np.abs(difference).max() <= 1  # in a rounded size, at most
 
 
 def test_a_strip_keeps_its_shape_and_gets_the_colour_of_its_corners() -> None:
@@ -173,6 +198,7 @@ def test_samples_are_the_first_of_a_class_side_by_side() -> None:
         (arrays(x_train=np.tile(noise(1), (50, 1, 1)), y_train=np.arange(50) % 2), "10 of 10 test images"),
         (arrays(x_train=np.zeros((50, 28, 28)), y_train=np.arange(50) % 2), "50 of 50 images are a single colour"),
         (arrays(x_train=noise(1, (50, 28, 28)) // 16, y_train=np.arange(50) % 2), "brightest pixel is 15"),
+        (arrays(x_train=X, y_train=Y, x_test=X[:8] / 255, y_test=Y[:8]), "of the test part is 1 of 255"),
         (zipped(*folders({"a": 25, "b": 25}), ("a/readme.txt", b"hi")), "1 file that is not an image was skipped"),
     ],
 )

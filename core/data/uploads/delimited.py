@@ -55,9 +55,11 @@ def read_delimited(text: str, notes: tuple[str, ...] = ()) -> TextTable:
     if not _has_quoted_cells(plain):
         return plain
     try:
-        return _table(text, delimiter, csv.QUOTE_MINIMAL, notes)
+        quoted = _table(text, delimiter, csv.QUOTE_MINIMAL, notes)
     except DatasetError:
         return plain
+    # With fewer rows, a quote that a text happens to begin with may have swallowed those up to the next one.
+    return quoted if len(quoted) == len(plain) or all(map(_is_quoted, plain.columns)) else plain
 
 
 def _delimiter(text: str) -> str:
@@ -190,9 +192,8 @@ def _start(heading: str) -> str:
 
 def _has_quoted_cells(table: TextTable) -> bool:
     """Whether a cell begins and ends with a quote."""
-    return any(
-        len(cell) > 1 and cell[0] == cell[-1] == '"'
-        for cells in table.columns.values()
-        for cell in cells
-        if isinstance(cell, str)
-    )
+    return any(isinstance(cell, str) and _is_quoted(cell) for cells in table.columns.values() for cell in cells)
+
+
+def _is_quoted(cell: str) -> bool:
+    return len(cell) > 1 and cell[0] == cell[-1] == '"'

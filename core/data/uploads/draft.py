@@ -125,8 +125,15 @@ def _warnings(dataset: ImageDataset, counts: NDArray[np.int64]) -> list[str]:
     if flat:
         total = len(dataset.train_labels) + len(dataset.test_labels)
         found.append(f"{flat:,} of {total:,} images are a single colour: there is nothing to learn from them.")
-    if 0 < (brightest := max(int(part.max()) for part in parts)) < DIM:
-        found.append(f"The brightest pixel is {brightest} of 255: do the pixels use another scale?")
+    brightest = [int(part.max()) for part in parts]
+    if 0 < max(brightest) < DIM:
+        found.append(f"The brightest pixel is {max(brightest)} of 255: do the pixels use another scale?")
+    elif 0 < min(brightest) < DIM:
+        dim = "training" if brightest[0] < DIM else "test"
+        found.append(
+            f"The brightest pixel of the {dim} part is {min(brightest)} of 255, that of the other {max(brightest)}: do "
+            "the parts use different scales?"
+        )
     return found
 
 

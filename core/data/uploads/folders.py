@@ -11,12 +11,11 @@ from core.data.dataset import SIDE
 from core.data.uploads.draft import Draft, Part, make_draft
 from core.data.uploads.images import ENDINGS, decode
 from core.data.uploads.limits import MAX_PICTURE, MAX_PIXELS, MAX_PIXELS_IN_ALL
+from core.data.uploads.parts import part_of, train_and_test
 from core.errors import DatasetError
 from core.zip_file import MAY_RUN_CODE, UntrustedZip
 
 PACKED = (".zip", ".npz", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
-PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-"""Names of folders that contain class folders."""
 
 
 def read_folders(archive: UntrustedZip) -> Draft:
@@ -28,7 +27,7 @@ def read_folders(archive: UntrustedZip) -> Draft:
     files, skipped = _pictures(archive)
     if not files:
         raise DatasetError("The zip contains no images: put PNG or JPEG files into one folder per class.")
-    by_part = _by_part(files)
+    by_part, part_note = _by_part(files)
     names = sorted({name for part in by_part.values() for name, _ in part}, key=_order)
     label_of = {name: label for label, name in enumerate(names)}
     left = MAX_PIXELS_IN_ALL
@@ -42,7 +41,7 @@ def read_folders(archive: UntrustedZip) -> Draft:
         labels = np.array([label_of[name] for name, _ in pictures], np.int64)
         parts[part] = Part(images, labels)
     what = "1 file that is not an image was" if skipped == 1 else f"{skipped:,} files that are not images were"
-    notes = [f"{what} skipped."] if skipped else []
+    notes = [*([f"{what} skipped."] if skipped else []), *([part_note] if part_note else [])]
     return make_draft(names, parts["train"], parts.get("test"), notes)
 
 
@@ -69,27 +68,34 @@ def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], zipfil
 
 def _by_part(
     files: Sequence[tuple[tuple[str, ...], zipfile.ZipInfo]],
-) -> dict[str, list[tuple[str, zipfile.ZipInfo]]]:
-    """Images with their classes, for the train part and, if there is one, the test part."""
+) -> tuple[dict[str, list[tuple[str, zipfile.ZipInfo]]], str | None]:
+    """Images with their classes, for the train part and, if there is one, the test part; and a note on the parts."""
     paths = [folders for folders, _ in files]
     # Skip folders that contain everything: most programs put one around what they zip.
     around = 0
     while all(len(path) > around + 1 for path in paths) and len({path[around] for path in paths}) == 1:
         around += 1
     tops = {path[around] if len(path) > around else "" for path in paths}
-    kinds = {PARTS.get(top.lower()) for top in tops}
-    has_parts = kinds == {"train", "test"} and all(len(path) > around + 1 for path in paths)
+    kinds = {part_of(top) for top in tops}
+    has_parts = "train" in kinds and len(kinds) > 1 and all(len(path) > around + 1 for path in paths)
+    if has_parts and None in kinds:
+        other = min(top for top in tops if part_of(top) is None)
+        raise DatasetError(
+            f"The folder {other[:80]!r} beside train is no part of a dataset: leave it out, or name it test or "
+            "validation."
+        )
     deep = around + 2 if has_parts else around + 1
     by_part: dict[str, list[tuple[str, zipfile.ZipInfo]]] = {}
-    for folders, info in files:
+    found = [part_of(path[around]) or "train" for path in paths] if has_parts else ["train"] * len(paths)
+    parts, note = train_and_test(found)
+    for (folders, info), part in zip(files, parts, strict=True):
         if len(folders) != deep:
             raise DatasetError(
                 f"The image {info.filename[-80:]!r} is in no class folder: put the images into one folder per class, "
                 "directly or below train and test."
             )
-        part = PARTS[folders[around].lower()] if has_parts else "train"
         by_part.setdefault(part, []).append((folders[-1], info))
-    return by_part
+    return by_part, note
 
 
 def _order(name: str) -> tuple[int, int, str]:

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from core.data.dataset import SIDE, Images
 from core.data.uploads.limits import MAX_PIXELS, MIN_SIDE
@@ -45,7 +45,8 @@ _DAMAGE = (
 def decode(content: bytes, name: str, limit: int = MAX_PIXELS) -> tuple[NDArray[np.uint8], int]:
     """Decode a picture file to a grey image.
 
-    The size is read from the header before anything is decoded. Only the first frame of an animation is used.
+    The size is read from the header before anything is decoded. Only the first frame of an animation is used. A photo
+    is turned as its EXIF data say, as programs that show it do.
 
     Args:
         content: the file.
@@ -64,7 +65,7 @@ def decode(content: bytes, name: str, limit: int = MAX_PIXELS) -> tuple[NDArray[
             pixels = image.width * image.height
             if pixels > limit:
                 raise DatasetError("The images of the file have too many pixels in total: make them smaller first.")
-            return grey_square(_grey(image)), pixels
+            return _turned(grey_square(_grey(image)), _orientation(image)), pixels
     except DatasetError:
         raise
     except _BOMB as error:
@@ -105,6 +106,25 @@ def grey_square(image: Image.Image) -> NDArray[np.uint8]:
     elif width != SIDE:
         image = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return np.asarray(image, np.uint8)
+
+
+def _orientation(image: Image.Image) -> int:
+    """How a camera was held: a number from 1 to 8, see EXIF 2.3; 1, upright, if unknown."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _DAMAGE:  # of the EXIF data alone: the picture has been decoded
+        return 1
+
+
+def _turned(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Turn a square image upright."""
+    if orientation in (5, 6, 7, 8):
+        image = image.T
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
 
 
 def _grey(image: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.data.uploads.limits import MAX_CLASSES
+from core.data.uploads.parts import part_of
 from core.data.uploads.text_table import Cell, TextTable, cell_text
 
 TEXT_NAMES = (
@@ -21,12 +22,8 @@ PART_NAMES = ("part", "split", "set", "subset", "partition", "fold", "usage")
 HEADINGS = frozenset((*TEXT_NAMES, *LABEL_NAMES, *PART_NAMES))
 """Names that are those of columns, in lower case."""
 
-PARTS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("test", "testing", "tst"), "test"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "development", "eval"), "validation"),
-}
-"""Parts by the words for them, in lower case."""
+NEARLY_ALL = 0.9
+"""Share of the cells of a column named like one of parts that must be parts; the others are then told to a person."""
 
 SAMPLE = 2000
 """Rows that the guess looks at."""
@@ -54,7 +51,7 @@ class Guess:
 def guess(table: TextTable) -> Guess:
     """Guess the columns from their names and from what is in them."""
     samples = {name: _sample(cells) for name, cells in table.columns.items()}
-    part = next((name for name in _named(samples, PART_NAMES) if _is_part(table.column(name))), None)
+    part = next((name for name in _named(samples, PART_NAMES) if _is_part(table.column(name), NEARLY_ALL)), None)
     if part is None:
         part = next((name for name in samples if _is_part(table.column(name))), None)
     left = {name: cells for name, cells in samples.items() if name != part}
@@ -80,15 +77,11 @@ def _named(columns: dict[str, list[str]], words: tuple[str, ...]) -> list[str]:
     return sorted((name for name in columns if place(name) < len(words)), key=place)
 
 
-def _is_part(cells: Sequence[Cell]) -> bool:
-    """Whether every cell names a part, and both training and test rows are among them."""
-    found = set()
-    for cell in cells:
-        part = PARTS.get(cell.strip().lower()) if isinstance(cell, str) else None
-        if part is None:
-            return False
-        found.add(part)
-    return "train" in found and len(found) > 1
+def _is_part(cells: Sequence[Cell], share: float = 1.0) -> bool:
+    """Whether this share of the cells names parts, and both training and test rows are among them."""
+    found = [part_of(cell) if isinstance(cell, str) else None for cell in cells]
+    known = {part for part in found if part}
+    return "train" in known and len(known) > 1 and len(found) - found.count(None) >= share * len(found)
 
 
 def _text(columns: dict[str, list[str]]) -> str | None:

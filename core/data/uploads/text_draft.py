@@ -11,7 +11,8 @@ import numpy as np
 from core.data.dataset import Labels, TextDataset
 from core.data.uploads.classes import check_classes, check_counts, class_warnings, drawn_for_testing
 from core.data.uploads.limits import MAX_CLASSES, MAX_NAME, MAX_TEXT
-from core.data.uploads.text_columns import PARTS, TextColumns
+from core.data.uploads.parts import part_of, train_and_test
+from core.data.uploads.text_columns import TextColumns
 from core.data.uploads.text_table import TextTable, cell_text, quoted, without_surrogates
 from core.errors import DatasetError
 
@@ -83,7 +84,7 @@ def draft_texts(table: TextTable, columns: TextColumns, drop_duplicates: bool = 
         DatasetError: a column is missing or used twice, a cell is no text or label, or the classes are too few, too
             many or too small.
     """
-    everything, empty = _rows(table, columns)
+    everything, empty, part_note = _rows(table, columns)
     spelled = {label: _one_spelling(label) for label in {row.label for row in everything}}
     everything = [_Row(row.text, spelled[row.label], row.part) for row in everything]
     rows = _without_duplicates(everything)
@@ -92,8 +93,7 @@ def draft_texts(table: TextTable, columns: TextColumns, drop_duplicates: bool = 
         rows = everything
     names, labels = _classes([row.label for row in rows], columns.label)
     check_classes(names)
-    texts, parts = [row.text for row in rows], np.array([row.part for row in rows])
-    testing = parts == "test"
+    texts, testing = [row.text for row in rows], np.array([row.part == "test" for row in rows], bool)
     given = None if columns.part is None else labels[testing]
     if columns.part is not None and given is not None and not len(given):
         raise DatasetError(f"The column {quoted(columns.part)} says test of no row: choose no column for the part.")
@@ -118,7 +118,7 @@ def draft_texts(table: TextTable, columns: TextColumns, drop_duplicates: bool = 
         ),
         warnings=(
             *table.notes,
-            *_part_notes(table, columns),
+            *([part_note] if part_note else []),
             *class_warnings(names, counts[0], "texts"),
             *_text_warnings(len(dataset.test_texts), overlap, contradictions),
         ),
@@ -139,15 +139,15 @@ def first_texts(texts: Sequence[str], labels: Labels, label: int, count: int) ->
     return [texts[row] for row in np.flatnonzero(labels == label)[:count]]
 
 
-def _rows(table: TextTable, columns: TextColumns) -> tuple[list[_Row], int]:
-    """Every row with a text, and the number of rows without one."""
+def _rows(table: TextTable, columns: TextColumns) -> tuple[list[_Row], int, str | None]:
+    """Every row with a text, the number of rows without one, and a note on a validation part if there is one."""
     named = [name for name in (columns.text, columns.label, columns.part) if name is not None]
     if len(set(named)) < len(named):
         raise DatasetError(
             f"The column {quoted(named[-1])} is chosen twice: text, label and part are different columns."
         )
     texts, labels = table.column(columns.text), table.column(columns.label)
-    parts = None if columns.part is None else _parts(table, columns.part)
+    parts, note = (None, None) if columns.part is None else _parts(table, columns.part)
     rows, empty = [], table.empty_rows
     for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
         where = f"{table.unit} {table.places[number]}"
@@ -173,34 +173,21 @@ def _rows(table: TextTable, columns: TextColumns) -> tuple[list[_Row], int]:
         rows.append(_Row(content, name, parts[number] if parts else "train"))
     if not rows:
         raise DatasetError(f"The column {quoted(columns.text)} has no texts: choose another one.")
-    return rows, empty
+    return rows, empty, note
 
 
-def _parts(table: TextTable, column: str) -> list[str]:
-    """``train`` or ``test`` for every row."""
+def _parts(table: TextTable, column: str) -> tuple[list[str], str | None]:
+    """``train`` or ``test`` for every row, and a note on a validation part if there is one."""
     found = []
     for place, cell in zip(table.places, table.column(column), strict=True):
-        part = PARTS.get(str(cell).strip().lower())
+        part = part_of(str(cell))
         if part is None:
             raise DatasetError(
                 f"{table.unit} {place} has {str(cell)[:40]!r} in {quoted(column)}: the parts are train, test and "
                 "validation."
             )
         found.append(part)
-    # LoRA Lab holds out a validation part of its own, from the training part.
-    validation = "train" if "test" in found else "test"
-    return [validation if part == "validation" else part for part in found]
-
-
-def _part_notes(table: TextTable, columns: TextColumns) -> list[str]:
-    """What became of a validation part."""
-    if columns.part is None:
-        return []
-    found = {PARTS[str(cell).strip().lower()] for cell in table.column(columns.part)}
-    if "validation" not in found:
-        return []
-    use = "trained on" if "test" in found else "used for testing"
-    return [f"The validation part of the file is {use}: LoRA Lab holds out one of its own from the training part."]
+    return train_and_test(found)
 
 
 def _without_duplicates(rows: Sequence[_Row]) -> list[_Row]:
