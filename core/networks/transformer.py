@@ -25,10 +25,10 @@ MAX_CONFIG = 32_768
 
 
 AFTER_PADDING = (
-    *("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm"),
-    *("xlm-roberta", "xlm-roberta-xl", "xmod"),
+    *("camembert", "data2vec-text", "esm", "ibert", "longformer", "luke", "markuplm", "mpnet", "roberta"),
+    *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
 )
-"""Architectures whose positions start after that of their padding token, so that the first two are never read."""
+"""Architectures whose positions start after the number of their padding token."""
 
 
 class TransformerSpec(NetworkSpec):
@@ -109,7 +109,7 @@ class TransformerSpec(NetworkSpec):
         found = values.get("max_position_embeddings", values.get("n_positions"))
         if not isinstance(found, int):
             return None
-        return found - 2 if values["model_type"] in AFTER_PADDING else found
+        return found - 1 - self.padding if values["model_type"] in AFTER_PADDING else found
 
     @property
     def vocabulary(self) -> int:

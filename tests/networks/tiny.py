@@ -60,8 +60,12 @@ SIZES: dict[str, dict[str, Any]] = {
 OTHERS: dict[str, dict[str, Any]] = {
     "mpnet": _ENCODER | {"max_position_embeddings": 66},
     "convbert": _ENCODER | {"embedding_size": 16, "conv_kernel_size": 3},
+    "xlm": {"vocab_size": VOCABULARY, "emb_dim": 16, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 64},
+    "xlnet": {"vocab_size": VOCABULARY, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 32},
 }
-"""The same of architectures whose blocks are special: they return tuples of one, or have convolutions."""
+"""The same of architectures whose blocks are special: they return tuples of one, or have convolutions; and of two that
+ask for values of their inputs.
+"""
 
 
 def tiny_config(architecture: str, **changes: Any) -> Any:

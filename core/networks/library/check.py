@@ -124,12 +124,18 @@ def inspect(
     """
     entries = check_headers(folder, files, what)
     values = check_kind(read_text(folder / CONFIG), what)
+    if values.get("is_encoder_decoder"):
+        raise NetworkFileError(
+            f"{what} has an encoder and a decoder, and LoRA Lab trains networks with one of them: choose one such as "
+            "BERT or Llama."
+        )
     check_numbers(values, entries, what)
     try:
         tokenizer = Tokenizer("", folder)
         spec = TransformerSpec.of(weights="0" * 64, num_classes=2, config=architecture(values, tokenizer.padding))
         _check_sizes(spec, entries, tokenizer, what)
         _check_tokens(tokenizer, what)
+        _check_shapes(spec, what)
         check_memory(entries, what)
         weights = read_all(folder, files, check_stopped=check_stopped)
         network, drawn = fill_classifier(spec.config, spec.num_classes, weights, seed=0)
@@ -249,6 +255,8 @@ def _check_tokens(tokenizer: Tokenizer, what: str) -> None:
         ):
             raise
         raise NetworkFileError(f"{what} has a tokenizer that cannot read texts: choose another network.") from error
+    if read[0] == read[1]:
+        raise NetworkFileError(f"{what} has a tokenizer that finds no words in texts: choose another network.")
     if max(map(max, read)) > tokenizer.largest:
         raise NetworkFileError(f"{what} has a tokenizer that makes tokens it does not know: choose another network.")
 
@@ -270,6 +278,19 @@ def _check_drawn(
         f"{what} lacks {len(missing):,} tensors of its architecture, such as {printable(missing[0])}: its weights "
         "are of another network."
     )
+
+
+def _check_shapes(spec: TransformerSpec, what: str) -> None:
+    """Check that the network runs where only shapes count, as memory and frozen blocks are found."""
+    try:
+        forward(spec.build(), spec.examples(2).batch(slice(None)))
+    except Exception as error:  # architectures ask for values in many ways
+        if is_out_of_memory(error):
+            raise
+        raise NetworkFileError(
+            f"{what} computes with the values of its inputs in a way that LoRA Lab cannot plan for: choose another "
+            "network."
+        ) from error
 
 
 def _check_answer(network: nn.Module, spec: TransformerSpec, what: str) -> None:

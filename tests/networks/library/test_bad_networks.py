@@ -134,6 +134,12 @@ def nested(depth: int) -> Change:
     return change
 
 
+def no_words(folder: Path) -> None:
+    values = json.loads((folder / "tokenizer.json").read_text())
+    values["normalizer"] = {"type": "Replace", "pattern": {"Regex": "."}, "content": ""}
+    (folder / "tokenizer.json").write_text(json.dumps(values))
+
+
 BAD: dict[str, tuple[Change, str]] = {
     "no config": (lambda folder: (folder / "config.json").unlink(), "has no config.json"),
     "a config that is no JSON": (lambda folder: (folder / "config.json").write_text("{"), "does not say which"),
@@ -242,6 +248,8 @@ BAD: dict[str, tuple[Change, str]] = {
         "more than 64 MiB",
     ),
     "more tokens than embeddings": (vocabulary, "embeddings for 48 tokens"),
+    "a tokenizer that drops all words": (no_words, "has a tokenizer that finds no words in texts"),
+    "an encoder with a decoder": (config(model_type="bart", is_encoder_decoder=True), "has an encoder and a decoder"),
 }
 
 

@@ -107,6 +107,13 @@ def test_the_folder_is_what_transformers_reads(networks: Networks, tmp_path: Pat
     assert own == [ids or [networks.reader(card.digest).padding] for ids in real]
 
 
+@pytest.mark.parametrize("architecture", ["xlm", "xlnet"])
+def test_what_pages_could_not_plan_is_refused_at_once(networks: Networks, tmp_path: Path, architecture: str) -> None:
+    with pytest.raises(NetworkFileError, match="in a way that LoRA Lab cannot plan for"):
+        networks.bring_folder(save_tiny(tmp_path / "made", architecture, classifier=True))
+    assert not networks.list()
+
+
 def test_what_was_left_by_a_process_that_was_killed_while_moving_files_into_place_is_no_obstacle(
     networks: Networks, tiny: Path
 ) -> None:
