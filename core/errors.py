@@ -157,6 +157,10 @@ class NoteError(LabError, ValueError):
     """A note, tag or name is too long, or contains characters that are not text."""
 
 
+class ShortOfMemoryError(LabError, RuntimeError):
+    """Something takes more memory than is free now; it may be possible later."""
+
+
 class StorageFullError(LabError, RuntimeError):
     """More bytes would be stored than the settings allow."""
 

@@ -76,7 +76,7 @@ try:
     for warning in begun.warnings:
         st.warning(literal(warning))
     # With transformers this takes minutes, for which nobody has to wait who came for the answer.
-    found = report(replace(evidence, remeasured=measured(remeasure, lab, chosen)), margin, number)
+    found = report(replace(evidence, remeasured=remeasure(lab, chosen, measured)), margin, number)
 except LabError as error:
     st.error(literal(str(error)))
     st.stop()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from core.engine.jobs.run_files import NETWORK
 from core.engine.rate_grid import TuneSpec, tuned_arms
 from core.errors import NetworkFileError
 from core.lab import Lab, close_lab, open_lab
@@ -17,7 +19,7 @@ from core.store.record import Experiment
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
-from core.study.weights import remeasured
+from core.study.weights import cuts, remeasured
 from pages.shared.literal import literal
 from tests.conftest import BOTH, compared, finish, short, wait_until
 from tests.pages.test_pages import draw, texts
@@ -65,6 +67,26 @@ def test_the_answer_does_not_wait_for_what_is_measured_again(
     app = draw("report", experiment=tuned[1].id)
     assert [error.value for error in app.error] == ["Nothing can be measured."]
     assert headlines(tuned, 0.5) in texts(app)
+
+
+def test_what_could_not_be_measured_is_measured_once_it_can_be(
+    tuned: tuple[Lab, Experiment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, plain = tuned[0], tuned[0].experiments()[-1]
+    st.cache_data.clear()
+    for id in (plain.base, next(run.id for run in lab.members(plain) if run.spec.label == "Full")):
+        file = lab.settings.runs / id / NETWORK
+        away = file.rename(file.with_suffix(".away"))
+        assert "could not be measured again" in texts(draw("report", experiment=plain.id))
+        away.rename(file)
+    with monkeypatch.context() as short_of_memory:
+        short_of_memory.setattr(cuts, "free_bytes", lambda device: 1)
+        found = texts(draw("report", experiment=plain.id))
+        assert "was not cut to a rank: it takes" in found
+        assert "could not be measured again" not in found
+    found = texts(draw("report", experiment=plain.id))
+    assert "was not cut to a rank" not in found
+    assert "cut to a rank" in found
 
 
 def test_the_page_has_the_answer_and_moves_it_with_the_margin(tuned: tuple[Lab, Experiment]) -> None:

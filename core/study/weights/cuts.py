@@ -12,6 +12,8 @@ from torch import nn
 from core.data.examples import Examples
 from core.data.task import EvaluationPart, Task
 from core.data.text_examples import TextExamples
+from core.engine.jobs.run_files import NETWORK
+from core.errors import ShortOfMemoryError
 from core.lab import Lab
 from core.memory import free_bytes
 from core.run_spec import RunSpec
@@ -50,6 +52,7 @@ def cuts_of(lab: Lab, full: Arm, ranks: Iterable[int], limit: int = MAX_PRODUCTS
         limit: multiplications that it may take in all.
 
     Raises:
+        ShortOfMemoryError: there is too little free memory now.
         LabError: a network or dataset is gone.
     """
     wanted = sorted(set(ranks))
@@ -62,7 +65,7 @@ def cuts_of(lab: Lab, full: Arm, ranks: Iterable[int], limit: int = MAX_PRODUCTS
     needed, free = numbers * (4 * 8 + 3 * 4), free_bytes(torch.device("cpu"))
     if needed > free:
         sizes = f"it takes {bytes_text(needed)} of memory, and {bytes_text(free)} are free"
-        return Cuts((), f"Full fine-tuning was not cut to a rank: {sizes}.")
+        raise ShortOfMemoryError(f"Full fine-tuning was not cut to a rank: {sizes}.")
     rows = sum(_rows(task.part("test")) for task in (target, source) if task)
     decomposed = sum(DECOMPOSITION * max(shape) * min(shape) ** 2 for shape in layers)
     affordable = limit // (decomposed + len(wanted) * numbers * rows)
@@ -94,6 +97,10 @@ def cut_arms(lab: Lab, full: Arm, ranks: Iterable[int], seeds: int | None = None
         LabError: a network or dataset is gone.
     """
     cuts = {rank: CutArm(rank) for rank in sorted(set(ranks))}
+    for run in full.runs[:seeds]:  # before minutes of work: a file that is gone is asked for again at every call
+        lab.artifacts.path(run.id, NETWORK)
+        if not run.spec.is_direct:
+            lab.artifacts.base(run)
     for run in full.runs[:seeds]:
         base, tuned = lab.artifacts.base_network(run), lab.artifacts.network(run.id)
         target, source = tasks_of(lab, run.spec)

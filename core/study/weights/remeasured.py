@@ -1,16 +1,18 @@
 """Further measurements of stored networks: example by example, cut to a rank, and before training.
 
-Nothing is trained here. If a dataset or a file is missing, a :class:`core.errors.LabError` is raised.
+Nothing is trained here. If a dataset or a file is missing, a :class:`core.errors.LabError` is raised; only
+:func:`remeasure` returns its sentence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from core.data.views.text import TextPreview, TextView
-from core.errors import LabError, RunStateError
+from core.errors import LabError, RunStateError, ShortOfMemoryError
 from core.lab import Lab
 from core.methods.method import Role
 from core.run_spec import RunSpec
@@ -20,6 +22,21 @@ from core.study.arms.cut import Accuracies, CutArm
 from core.study.stats.claims import ExampleDifference, example_difference
 from core.study.weights.cuts import Cuts, accuracies_of, cuts_of, tasks_of
 from core.study.weights.predicted import predictions, true_labels
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Caller(Protocol):
+    """Calls ``measure(lab, ...)``, or returns what the same call returned before."""
+
+    def __call__(self, measure: Callable[Concatenate[Lab, P], T], lab: Lab, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what ``measure`` returns. Raises: LabError: what ``measure`` raises; errors are not kept."""
+
+
+def called(measure: Callable[Concatenate[Lab, P], T], lab: Lab, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call ``measure``: the :class:`Caller` that keeps nothing."""
+    return measure(lab, *args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -39,24 +56,34 @@ class Remeasured:
     """Why the rest is missing, if a network or dataset is missing; empty otherwise."""
 
 
-def remeasure(lab: Lab, arms: Sequence[Arm]) -> Remeasured:
+def remeasure(lab: Lab, arms: Sequence[Arm], call: Caller = called) -> Remeasured:
     """Cut full fine-tuning to the ranks of the LoRA arms, and evaluate the base.
+
+    What could not be measured may be possible a moment later, so this is not for caching; ``call`` may be.
 
     Args:
         lab: has networks and datasets.
         arms: one for each method, rank and control; see :func:`core.study.arms.choice.chosen_arms`.
+        call: how the slow measurements are called.
     """
     full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
+    ranks = sorted({arm.adapter.rank for arm in arms if arm.adapter})
     try:
-        start = mean_accuracies(list(base_accuracies(lab, arms).values()))
-        ranks = sorted({arm.adapter.rank for arm in arms if arm.adapter})
-        cuts = cuts_of(lab, full, ranks) if full else Cuts(())
         outline = lab.tasks.outline(arms[0].spec.task) if arms else None
         truncated = _lengths(lab, arms[0].spec) if arms else None
+        start = mean_accuracies(list(call(base_accuracies, lab, arms).values()))
+        cuts = _cuts(lab, full, ranks, call) if full else Cuts(())
     except LabError as error:
         return Remeasured(missing=str(error))
     examples = (len(outline.train), len(outline.validation), len(outline.test)) if outline else None
     return Remeasured(cuts.arms, start, examples, truncated, cuts.left_out)
+
+
+def _cuts(lab: Lab, full: Arm, ranks: Sequence[int], call: Caller) -> Cuts:
+    try:
+        return call(cuts_of, lab, full, ranks)
+    except ShortOfMemoryError as error:
+        return Cuts((), str(error))
 
 
 def _lengths(lab: Lab, spec: RunSpec) -> TextPreview | None:
