@@ -12,7 +12,15 @@ from core.store.record import Run
 from core.study.weights.change import WeightChange
 from core.study.weights.changes import Changes
 from core.study.weights.decomposition import Array, singular_values
-from core.study.weights.directions import MAX_DIRECTIONS, Newness, ScalingCheck, newness, rank_of, scaling_check
+from core.study.weights.directions import (
+    MAX_DIRECTIONS,
+    Newness,
+    ScalingCheck,
+    drawn_alike,
+    newness,
+    rank_of,
+    scaling_check,
+)
 from core.study.weights.layer_map import MAP_MEASURES
 from core.study.weights.rank import CutCurve, cut_curves
 from core.study.weights.scores import PartName, Scores, evaluator_for
@@ -132,6 +140,12 @@ def alone_of(_lab: Lab, run: Run, layer: str, limit: int | None) -> Scores:
 def directions_of(_lab: Lab, run: Run, layer: str, side: Side) -> Array:
     """The strongest directions of a layer's ΔW, (d, k)."""
     return directions(change_of(_lab, run).layer(layer)[1], side, MAX_DIRECTIONS)
+
+
+@st.cache_data(max_entries=512, show_spinner="Reading the weights", hash_funcs=_RUNS)
+def began_alike(_lab: Lab, first: Run, second: Run, layer: str) -> bool:
+    """Whether two runs of an experiment drew A of a layer from the same random numbers."""
+    return drawn_alike(change_of(_lab, first).base, first.spec, second.spec, layer)
 
 
 @st.cache_data(max_entries=512, show_spinner="Reading the weights", hash_funcs=_RUNS)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
+
 import streamlit as st
 
-from core.methods.method import Role
 from core.store.record import Run
+from core.study.arms.arm import Arm
 from core.study.weights.change import run_of_seed
-from core.study.weights.directions import MAX_DIRECTIONS, overlap
+from core.study.weights.directions import MAX_DIRECTIONS, Overlap, overlap
 from core.study.weights.figures import similarity_map
 from core.study.weights.subspace import Side
 from core.wording.numbers import percent
 from pages.shared.figure_panel import show
 from pages.weights.focus import Focus, make_more
-from pages.weights.numbers import directions_of
+from pages.weights.numbers import began_alike, directions_of
 
 SIDES: dict[Side, str] = {"inputs": "Inputs", "outputs": "Outputs"}
+
+SAME_START = (
+    "Both drew A from the same random numbers, as adapters of one rank and seed do. So this does not show that "
+    "training led them to the same directions."
+)
+"""Where the overlap of random directions is no yardstick; see :func:`core.study.weights.directions.drawn_alike`."""
 
 
 def subspaces_part(focus: Focus) -> None:
@@ -48,14 +57,13 @@ def subspaces_part(focus: Focus) -> None:
 
 
 def between_ranks(focus: Focus, side: Side) -> None:
-    """Compare two arms at one seed: LoRA of two ranks, or LoRA and full fine-tuning."""
+    """Compare two arms at one seed: adapters of two ranks where there are any, or an adapter and full fine-tuning."""
     if len(focus.arms) < 2:
         st.caption("This comparison needs two ranks, and the experiment has one.")
         make_more(focus, "Fine-tune with several ranks")
         return
     arms = {arm.key: arm for arm in focus.arms}
-    loras = [arm.key for arm in focus.arms if arm.role is Role.ADAPTER]
-    first, second = (loras[-2], loras[-1]) if len(loras) > 1 else tuple(arms)[:2]
+    first, second = first_pair(focus.arms)
     keys, left, right = list(arms), *st.columns(2, gap="medium")
     with left:
         first = st.selectbox(
@@ -81,6 +89,19 @@ def between_ranks(focus: Focus, side: Side) -> None:
         maps(focus, side, pair[0], pair[1], names, "ranks")
 
 
+def first_pair(arms: Sequence[Arm]) -> tuple[str, str]:
+    """Keys of the two arms that are compared first: adapters of two ranks, where possible of one method.
+
+    Else the last two adapters, or the first two arms. Adapters of one rank and seed begin in the same directions.
+    """
+    adapters = [(arm.key, arm.adapter) for arm in arms if arm.adapter]
+    pairs = [(a, b) for a, b in combinations(adapters, 2) if a[1].rank != b[1].rank]
+    pairs = [(a, b) for a, b in pairs if a[1].kind == b[1].kind] or pairs
+    keys = [key for key, _ in (pairs[-1] if pairs else adapters[-2:])]
+    first, second = keys if len(keys) > 1 else [arm.key for arm in arms][:2]
+    return first, second
+
+
 def between_seeds(focus: Focus, side: Side) -> None:
     """Compare two seeds of the chosen run's arm."""
     others = {run.spec.seed: run for run in focus.arm.runs if run.id != focus.run.id}
@@ -102,12 +123,10 @@ def maps(focus: Focus, side: Side, first: Run, second: Run, names: tuple[str, st
         st.caption(f"One of the two did not change {focus.layer}, so there is nothing to compare.")
         return
     k1, k2 = found.similarity.shape
-    high, mean = (100 * float(null[-1, -1]) for null in (found.random.high, found.random.mean))
+    pair = f"{_first(k1)} of {names[0]} and {_first(k2).lower()} of {names[1]}"
+    alike = began_alike(focus.lab, first, second, focus.layer)
     st.markdown(
-        f"{_first(k1)} of {names[0]} and {_first(k2).lower()} of {names[1]} overlap by "
-        f"**{percent(100 * found.whole, 1)}**. Random directions overlap by {percent(mean, 1)} on average, and 95 % of "
-        f"random pairs by less than {percent(high, 1)}. "
-        + ("This is more than chance." if found.beyond_chance else "This is no more than chance.")
+        f"{pair} overlap by **{percent(100 * found.whole, 1)}**. {SAME_START if alike else _beside_chance(found)}"
     )
     left, right = st.columns(2, gap="large")
     with left:
@@ -116,6 +135,13 @@ def maps(focus: Focus, side: Side, first: Run, second: Run, names: tuple[str, st
     with right:
         figure = similarity_map(found.random.mean, "Overlap of random directions", "mean", *names)
         show(figure, focus.run.id, f"random-{key}", "Similarity of the same number of random directions")
+
+
+def _beside_chance(found: Overlap) -> str:
+    """How much random directions overlap, and whether these do more."""
+    high, mean = (percent(100 * float(null[-1, -1]), 1) for null in (found.random.high, found.random.mean))
+    verdict = "This is more than chance." if found.beyond_chance else "This is no more than chance."
+    return f"Random directions overlap by {mean} on average, and 95 % of random pairs by less than {high}. {verdict}"
 
 
 def _first(count: int) -> str:

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.engine.jobs.run_files import NETWORK
 from core.lab import Lab, close_lab, open_lab
+from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
@@ -153,6 +154,20 @@ def test_two_ranks_and_two_seeds_are_compared(opened: Lab, experiment: Experimen
     first = next(box for box in app.selectbox if box.label == "First")
     first.set_value(run_of(opened, experiment, "LoRA r=4").spec.arm).run()
     assert "Choose two different settings" in texts(app)
+
+
+def test_methods_that_began_in_the_same_directions_are_not_compared_with_chance(opened: Lab, base: Run) -> None:
+    arms = [RANKS[0], RANKS[1], (short(), DoRASpec.of(rank=4))]
+    made = opened.fine_tune(base, TURNED, arms, [0], "methods")
+    finish(opened, *made.runs)
+    app = draw("weights", experiment=made.id, view="Subspaces")
+    first, second = (next(box for box in app.selectbox if box.label == label) for label in ("First", "Second"))
+    assert "of LoRA r=2 and the first 4 directions of LoRA r=4 overlap by" in texts(app)
+    assert "than chance" in texts(app)
+    first.set_value(run_of(opened, made, "LoRA r=4").spec.arm)
+    second.set_value(run_of(opened, made, "DoRA r=4").spec.arm).run()
+    assert "Both drew A from the same random numbers" in texts(app)
+    assert "than chance" not in texts(app)
 
 
 def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(opened: Lab, base: Run) -> None:

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from core.engine.jobs.build import network_of
+from core.methods.merging import adapted_layers
+from core.run_spec import RunSpec
 from core.study.weights.change import WeightChange
 from core.study.weights.directions import (
     FACTORS,
+    drawn_alike,
     intruders_mean_something,
     newness,
     overlap,
@@ -14,8 +18,9 @@ from core.study.weights.directions import (
     scaling_check,
 )
 from core.study.weights.spectrum import with_weights
-from core.study.weights.subspace import intruders, random_likeness
-from tests.study.changes import evaluator_of, full_change, lora_change
+from core.study.weights.subspace import directions, intruders, random_likeness
+from tests.study.changes import SIZES, evaluator_of, full_change, lora_change
+from tests.study.samples import SOURCE, TARGET
 
 
 def orthonormal(dimension: int, count: int, seed: int = 0) -> np.ndarray:
@@ -49,6 +54,34 @@ def test_in_a_whole_space_nothing_is_beyond_chance():
     assert found is not None
     assert found.whole == pytest.approx(1)
     assert not found.beyond_chance
+
+
+LORA = {"kind": "lora", "rank": 4}
+
+
+@pytest.mark.parametrize(
+    ("changes", "alike"),
+    [
+        ({"method": {"kind": "dora", "rank": 4}}, True),
+        ({"method": LORA | {"alpha": 32.0, "start": "gaussian"}, "optim": {"learning_rate": 0.02}}, True),
+        ({"method": LORA | {"target_modules": ["layers.0"]}}, True),
+        ({"method": LORA | {"target_modules": ["layers.2"]}}, False),
+        ({"method": LORA | {"rank": 2}}, False),
+        ({"method": "full"}, False),
+        ({"seed": 1}, False),
+    ],
+)
+def test_adapters_of_one_rank_and_seed_begin_in_the_same_directions(changes, alike):
+    base = SIZES.build(0)
+    common = {"method": LORA, "network": SIZES, "task": TARGET, "source": SOURCE, "base": "base"}
+    one, other = RunSpec.of(**common), RunSpec.of(**common | changes)
+    assert drawn_alike(base, one, other, "layers.0") == alike == drawn_alike(base, other, one, "layers.0")
+    started = [adapted_layers(network_of(spec, base)).get("layers.0") for spec in (one, other)]
+    if all(started):
+        spans = [directions(layer.lora.A.detach().numpy(), "outputs") for layer in started]
+        same = spans[0].shape == spans[1].shape and overlap(*spans).whole == pytest.approx(1)
+        # Another distribution makes other directions of the same random numbers, which overlap beyond chance.
+        assert same == (alike and one.adapter.start == other.adapter.start)
 
 
 def test_new_directions_and_their_null_are_those_of_the_measures():

@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from core.engine.jobs.build import network_of
 from core.methods.layers import AdaptedLinear
+from core.methods.merging import adapted_layers
+from core.run_spec import RunSpec
 from core.study.weights.change import WeightChange
 from core.study.weights.decomposition import Array
 from core.study.weights.scores import Evaluator, Scores
@@ -74,6 +79,32 @@ def overlap(first: Array, second: Array) -> Overlap | None:
 @lru_cache(maxsize=128)
 def _chance(dimension: int, k1: int, k2: int) -> RandomSimilarity:
     return random_similarity(dimension, k1, k2)
+
+
+def drawn_alike(base: nn.Module, first: RunSpec, second: RunSpec, layer: str) -> bool:
+    """Whether two runs drew A of a layer from the same random numbers, as all adapters of one rank and seed do.
+
+    Such runs share directions before their first step, so an overlap says little of what training found.
+
+    Args:
+        base: a network like the one that both start from; its weights do not matter.
+        first: a run.
+        second: another run.
+        layer: path of a linear layer.
+    """
+    if first.seed != second.seed:
+        return False
+    one, other = (_drawn(base, spec, layer) for spec in (first, second))
+    return one is not None and other is not None and torch.equal(one, other)
+
+
+def _drawn(base: nn.Module, spec: RunSpec, layer: str) -> Tensor | None:
+    """A of a layer before training, with the initialization that all have by default; None without an adapter."""
+    if spec.adapter is None:
+        return None
+    alike = spec.but(method=spec.adapter.but(start="kaiming"))
+    adapted = adapted_layers(network_of(alike, base)).get(layer)
+    return adapted.lora.A if adapted is not None else None
 
 
 @lru_cache(maxsize=256)
