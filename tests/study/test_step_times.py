@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from core.engine.step_time import FULL, Measured, StepTimes
+from core.engine.step_time import FULL, WAYS, Measured, StepTimes
 from core.study.arms.arm import arms_of
 from core.study.arms.step_times import conditions_sentence, step_time_spec, step_times_sentence, step_times_table
 from core.study.stats.ratios import median_interval, paired_ratio
 from tests.study.samples import make_arm_runs
+from tests.training.tiny_texts import spec_of
 
 SPEEDS = [1.0, 10.0, 3.0, 1.1, 0.9, 1.0, 7.0, 1.0, 1.2, 1.0, 0.8, 1.0]
 
@@ -53,6 +55,53 @@ def test_the_sentence_has_the_ratio_of_each_way():
     assert "in banks (6 runs against 3 of full fine-tuning) it takes 0.25 times" in sentence
     assert "12 rounds" in conditions_sentence(times())
     assert "a machine, 2 cores" in conditions_sentence(times())
+
+
+def with_dora(dora_ways=WAYS[:2]):
+    """LoRA at two ranks and DoRA at one of them, measured."""
+    runs = make_arm_runs("full", [90.0] * 3, bank=3)
+    for kind, rank, bank in (("lora", 4, 6), ("lora", 8, 6), ("dora", 4, 1)):
+        runs += make_arm_runs("lora", [90.0] * 3, bank=bank, spec={"method": {"kind": kind, "rank": rank}})
+    spec = step_time_spec(arms_of(runs), "cpu")
+    speeds = {"LoRA r=4": 0.5, "LoRA r=8": 0.75, "DoRA r=4": 2.5, "Full": 1.0}
+    ways = {method: dora_ways if method.kind == "dora" else WAYS for method in (FULL, *spec.adapters)}
+    rows = [Measured(way, m, tuple(s * speeds[m.label] for s in SPEEDS)) for m, own in ways.items() for way in own]
+    return StepTimes(spec, tuple(rows), "a machine, 2 cores", 2)
+
+
+def test_each_method_has_its_own_times_and_only_some_have_closed_forms():
+    sentence = step_times_sentence(with_dora())
+    plain, lora, dora = sentence.removesuffix(".").split(". ")
+    assert "a step of LoRA takes 0.50 to 0.75 times (r = 4 to 8) and one of DoRA 2.50 times (95 %" in plain
+    assert "a step of LoRA takes 0.50 to 0.75 times (r = 4 to 8): gradients are in closed form" in lora
+    assert "(6 runs against 3 of full fine-tuning)" in lora
+    assert "LoRA runs also share products" in lora
+    assert "a step of DoRA takes 2.50 times (95 % interval 2.50 to 2.50)" in dora
+    assert "closed form" not in dora
+    assert "banks" not in dora
+
+
+def test_what_autograd_trains_side_by_side_shares_no_products():
+    times = with_dora(WAYS)
+    sentence = step_times_sentence(replace(times, spec=replace(times.spec, network=spec_of("bert"))))
+    assert "in banks" in sentence
+    assert "closed form" not in sentence
+    assert "share products" not in sentence
+
+
+def test_settings_whose_steps_take_the_same_time_are_measured_once():
+    runs = make_arm_runs("full", [90.0] * 3)
+    one = make_arm_runs("lora", [90.0] * 3)
+    rate = make_arm_runs("lora", [90.0] * 3, optim={"learning_rate": 0.02})
+    alpha = make_arm_runs("lora", [90.0] * 3, spec={"method": {"kind": "lora", "rank": 4, "alpha": 32.0}})
+    assert step_time_spec(arms_of(runs + one), "cpu") == step_time_spec(arms_of(runs + one + rate + alpha), "cpu")
+    layers = [{"kind": "lora", "rank": 4, "target_modules": [name]} for name in ("layers.0", "layers.2")]
+    for method in layers:
+        runs += make_arm_runs("lora", [90.0] * 3, spec={"method": method})
+    spec = step_time_spec(arms_of(runs), "cpu")
+    rows = [Measured("plain", method, tuple(SPEEDS)) for method in (FULL, *spec.adapters)]
+    table = step_times_table(StepTimes(spec, tuple(rows), "a machine", 1))
+    assert list(table["Method"]) == ["Full", "LoRA r=4 on layers.0", "LoRA r=4 on layers.2"]
 
 
 def test_rounds_that_disagree_name_no_ratio():

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from core.engine.step_time import FULL, WAYS, StepTimes, StepTimeSpec, Way
+from core.methods.low_rank import LowRankSpec
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import method_order
 from core.study.arms.arm import Arm
 from core.study.stats.intervals import Interval
 from core.study.stats.ratios import median_interval, paired_ratio
 from core.training.sharing import sharing
-from core.wording.numbers import NOTHING, count_text, number_text
+from core.wording.numbers import NOTHING, count_text, listed, number_text
 
 TITLES: dict[Way, str] = {
     "plain": "Plain PyTorch",
@@ -29,7 +31,9 @@ STEADY = 1.5
 
 
 def step_time_spec(arms: Sequence[Arm], device: str) -> StepTimeSpec | None:
-    """What to measure for these arms: their network, images and batch size, each rank once, and banks as they were.
+    """What to measure for these arms: their network, images and batch size, and banks as they were.
+
+    Adapters that differ only in what a step's time does not depend on, such as alpha, are measured once.
 
     Args:
         arms: of one experiment, with results.
@@ -42,7 +46,7 @@ def step_time_spec(arms: Sequence[Arm], device: str) -> StepTimeSpec | None:
     adapters = [arm for arm in arms if arm.adapter]
     if not full or not adapters:
         return None
-    by_label = {arm.label: arm.adapter for arm in reversed(adapters) if arm.adapter}
+    shapes = {arm.adapter.shape() for arm in adapters if arm.adapter}
     full_bank, adapter_bank = (
         max(run.result.bank for arm in own for run in arm.runs if run.result) for own in (full, adapters)
     )
@@ -50,7 +54,7 @@ def step_time_spec(arms: Sequence[Arm], device: str) -> StepTimeSpec | None:
     return StepTimeSpec(
         first.network,
         first.task,
-        tuple(sorted(by_label.values(), key=lambda adapter: (method_order(adapter.kind), adapter.rank))),
+        tuple(sorted(shapes, key=lambda shape: (method_order(shape.kind), shape.rank, shape.target_modules))),
         first.optim.batch_size,
         full_bank,
         adapter_bank,
@@ -63,6 +67,7 @@ def step_times_table(times: StepTimes) -> pd.DataFrame:
     """One row per method and way, as text: milliseconds per step with half of the rounds around them, ratio to full."""
     columns: dict[str, list[Any]] = {"Measured in": [], "Method": [], "ms per step": [], "Half of rounds": []}
     columns["Times full, 95 %"] = []
+    shared = Counter(adapter.label for adapter in times.spec.adapters)
     for way in WAYS:
         for method in (FULL, *times.spec.adapters):
             seconds = times.of(way, method)
@@ -70,7 +75,10 @@ def step_times_table(times: StepTimes) -> pd.DataFrame:
                 continue
             middle = pd.Series(seconds).quantile([0.25, 0.75]) * 1000
             columns["Measured in"].append(TITLES[way])
-            columns["Method"].append(method.label)
+            layers = ""
+            if isinstance(method, LowRankSpec) and shared[method.label] > 1:
+                layers = f" on {listed(list(method.target_modules))}"
+            columns["Method"].append(f"{method.label}{layers}")
             columns["ms per step"].append(_milliseconds(median_interval(seconds).mean * 1000))
             columns["Half of rounds"].append(f"{_milliseconds(middle.iloc[0])} to {_milliseconds(middle.iloc[1])}")
             ratio = _ratio(times, way, method)
@@ -79,36 +87,49 @@ def step_times_table(times: StepTimes) -> pd.DataFrame:
 
 
 def step_times_sentence(times: StepTimes) -> str:
-    """How long a step of LoRA takes beside one of full fine-tuning, and what makes the difference.
+    """How long a step of each adapter method takes beside one of full fine-tuning, and what makes the difference.
 
     Where the rounds disagree, as when another program used the processor, no ratio is named.
     """
-    ratios = [
-        found for way in WAYS for method in times.spec.adapters if (found := _ratio(times, way, method)) is not None
-    ]
+    adapters = times.spec.adapters
+    kinds = list(dict.fromkeys(type(adapter) for adapter in adapters))
+    ratios = [found for way in WAYS for method in adapters if (found := _ratio(times, way, method)) is not None]
     if not all(ratio.high <= STEADY * ratio.low for ratio in ratios):  # also where there is no interval
+        names = " or ".join(kind.short for kind in kinds)
         return (
-            "The rounds differ too much to say how long LoRA takes beside full fine-tuning, as when other programs use "
-            "the processor: measure again when the machine is idle."
+            f"The rounds differ too much to say how long {names} takes beside full fine-tuning, as when other programs "
+            "use the processor: measure again when the machine is idle."
         )
-    told = {way: _range_text(times, way) for way in WAYS}
-    sentence = (
-        f"In plain PyTorch a step of LoRA takes {told['plain']} the time of a step of full fine-tuning: it still "
-        "computes the whole forward pass and sends gradients back through the frozen layers, and saves only the "
-        f"gradients and updates of the weights themselves. On this engine it takes {told['alone']}"
-    )
-    adapter = times.spec.adapters[0]
-    if sharing(adapter.kind, times.spec.network.kind).step != "autograd":
-        sentence += (
+    first, *others = [_range_text(times, "plain", kind) for kind in kinds]
+    plain = [f"a step of {kinds[0].short} takes {first}"]
+    plain += [f"one of {kind.short} {told}" for kind, told in zip(kinds[1:], others, strict=True)]
+    sentences = [
+        f"In plain PyTorch {listed(plain)} the time of a step of full fine-tuning: an adapter still needs the whole "
+        "forward pass and gradients back through the frozen layers, and saves only the gradients and updates of the "
+        "weights themselves."
+    ]
+    if len(kinds) == 1:
+        return f"{sentences[0]} On this engine it {_engine_text(times, kinds[0])}."
+    sentences += [f"On this engine a step of {kind.short} {_engine_text(times, kind)}." for kind in kinds]
+    return " ".join(sentences)
+
+
+def _engine_text(times: StepTimes, kind: type[LowRankSpec]) -> str:
+    """How long a step of a method takes on this engine, alone and in banks, beginning with ``takes``."""
+    shared = sharing(kind.name(), times.spec.network.kind)
+    is_closed_form = shared.step != "autograd"
+    text = f"takes {_range_text(times, 'alone', kind)}"
+    if is_closed_form:
+        text += (
             ": gradients are in closed form, and the product of the first adapted layer's frozen weight with every "
             "image is computed only once"
         )
-    if told["bank"]:
-        runs = (
-            f"{count_text(times.spec.adapter_bank)} runs against {count_text(times.spec.full_bank)} of full fine-tuning"
-        )
-        sentence += f"; in banks ({runs}) it takes {told['bank']} per run, since LoRA runs also share products"
-    return f"{sentence}."
+    if told := _range_text(times, "bank", kind):
+        own = min(times.spec.adapter_bank, shared.together)
+        runs = f"{count_text(own)} runs against {count_text(times.spec.full_bank)} of full fine-tuning"
+        reason = f", since {kind.short} runs also share products" if is_closed_form else ""
+        text += f"; in banks ({runs}) it takes {told} per run{reason}"
+    return text
 
 
 def conditions_sentence(times: StepTimes) -> str:
@@ -133,17 +154,19 @@ def _ratio(times: StepTimes, way: Way, method: MethodSpec) -> Interval | None:
     return paired_ratio(mine, full) if method != FULL and mine and full else None
 
 
-def _range_text(times: StepTimes, way: Way) -> str:
-    """The ratios of all ranks, as in ``0.31 to 0.45 times``; empty where there are none."""
-    ratios = [found for method in times.spec.adapters if (found := _ratio(times, way, method)) is not None]
-    if not ratios:
+def _range_text(times: StepTimes, way: Way, kind: type[LowRankSpec]) -> str:
+    """The ratios of all ranks of a method, as in ``0.31 to 0.45 times``; empty where there are none."""
+    own = [adapter for adapter in times.spec.adapters if type(adapter) is kind]
+    found = {adapter: ratio for adapter in own if (ratio := _ratio(times, way, adapter)) is not None}
+    if not found:
         return ""
-    if len(ratios) == 1:
-        low, high = (number_text(end) for end in (ratios[0].low, ratios[0].high))
-        return f"{number_text(ratios[0].mean)} times (95 % interval {low} to {high})"
-    least, most = (number_text(pick(ratio.mean for ratio in ratios)) for pick in (min, max))
-    ranks = sorted(adapter.rank for adapter in times.spec.adapters)
-    return f"{least} to {most} times (r = {ranks[0]} to {ranks[-1]})"
+    if len(found) == 1:
+        (ratio,) = found.values()
+        low, high = (number_text(end) for end in (ratio.low, ratio.high))
+        return f"{number_text(ratio.mean)} times (95 % interval {low} to {high})"
+    least, most = (number_text(pick(ratio.mean for ratio in found.values())) for pick in (min, max))
+    lowest, highest = (pick(adapter.rank for adapter in found) for pick in (min, max))
+    return f"{least} to {most} times (r = {lowest}{f' to {highest}' if highest > lowest else ''})"
 
 
 def _ratio_text(ratio: Interval) -> str:
