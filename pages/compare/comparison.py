@@ -8,7 +8,7 @@ from functools import cached_property
 
 from core.lab import Lab
 from core.store.record import Curve, Experiment, Run
-from core.study.arms.arm import Arm, arms_of, labels_of
+from core.study.arms.arm import Arm, arms_of, averaged_arms, labels_of
 from core.study.arms.choice import chosen_arms
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import Verdict, verdict
@@ -40,8 +40,14 @@ class Comparison:
 
     @cached_property
     def arms(self) -> list[Arm]:
-        """All arms with results."""
-        return arms_of(self.members)
+        """All arms with results, with their finished runs where they have any."""
+        return averaged_arms(self.members)
+
+    @cached_property
+    def stopped(self) -> list[Run]:
+        """Stopped runs that no mean counts, since their arms have finished ones."""
+        counted = {run.id for arm in self.arms for run in arm.runs}
+        return [run for arm in arms_of(self.members) for run in arm.runs if run.id not in counted]
 
     @cached_property
     def tuned(self) -> bool:

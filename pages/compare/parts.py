@@ -22,7 +22,7 @@ from pages.shared.pickers import start_id
 
 def accuracy_part(shown: Comparison) -> None:
     """Every run's accuracy, the differences from full fine-tuning in numbers, and single pairs."""
-    figure = arm_dots(shown.shown, "accuracy", shown.colours)
+    figure = arm_dots(shown.shown, "accuracy", shown.colours, shown.stopped)
     show(figure, shown.experiment.id, "accuracy", "Accuracy on the target of each run, with mean and interval")
     if sentence := macro_f1_sentence(shown.shown):
         st.caption(literal(sentence))
@@ -82,7 +82,7 @@ def forgetting_part(shown: Comparison) -> None:
     if not shown.has_source:
         st.caption(NO_SOURCE if shown.members[0].spec.is_direct else "Accuracy on the source was not measured.")
         return
-    figure = arm_dots(shown.shown, shown.source_measure, shown.colours)
+    figure = arm_dots(shown.shown, shown.source_measure, shown.colours, shown.stopped)
     show(figure, shown.experiment.id, "source", "Accuracy on the source of each run, with mean and interval")
     if len(shown.bases) == 1:
         first = next(run.result for run in shown.members if run.result)

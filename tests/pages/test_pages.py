@@ -227,6 +227,18 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
     assert "Shown: Full, LoRA" in texts(weights)
 
 
+def test_compare_has_means_of_finished_runs_beside_a_stopped_one(filled: Lab) -> None:
+    (experiment,) = filled.experiments()
+    members = filled.members(experiment)
+    last = next(run for run in reversed(members) if run.spec.adapter)
+    with filled.store.transaction() as db:
+        db.execute("UPDATE runs SET state = 'stopped' WHERE id = ?", (last.id,))
+    (table,) = [f.value for f in draw("compare", view="Table").dataframe if "Macro-F1" in f.value.columns]
+    finished = [run for run in members if run.spec.adapter and run.id != last.id]
+    assert table.set_index("Setting").loc[last.spec.label, "Seeds"] == str(len(finished))
+    assert any("stopped early" in str(chart.proto) for chart in draw("compare").get("plotly_chart"))
+
+
 def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: Lab) -> None:
     (experiment,) = filled.experiments()
     lora = next(run for run in filled.members(experiment) if run.spec.adapter)

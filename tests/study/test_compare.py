@@ -13,7 +13,7 @@ from scipy import stats
 from core.data.task_spec import TaskSpec
 from core.methods.lora import LoRASpec
 from core.store.record import Run
-from core.study.arms.arm import Arm, arms_of, labels_of
+from core.study.arms.arm import Arm, arms_of, averaged_arms, labels_of
 from core.study.arms.choice import chosen_arms
 from core.study.arms.fairness import comparable
 from core.study.arms.pairs import lora_against_full, paired_difference
@@ -211,6 +211,23 @@ def test_arms_are_ordered_and_hold_each_seed_once():
     assert arms[0].seeds == (0, 1)
     assert arms[0].values("accuracy") == (70.0, 90.0)
     assert arms_of([]) == []
+
+
+def test_stopped_runs_are_in_no_mean_of_finished_ones():
+    runs = [*make_arm_runs("full", [90.0] * 5), make_run("full", 5, 40.0, state="stopped")]
+    runs += [make_run("lora", 0, 30.0, state="stopped")]
+    full, lora = averaged_arms(runs)
+    assert full.values("accuracy") == (90.0,) * 5
+    assert lora.values("accuracy") == (30.0,)
+    assert full.label == arms_of(runs)[0].label
+    figure = arm_dots([full, lora], "accuracy", stopped=[runs[5]])
+    (dot,) = [trace for trace in figure.data if trace.marker.symbol == "circle-open"]
+    assert list(dot.x) == [40.0]
+    assert dot.y[0] == figure.data[0].y[0]
+    (mean,) = [trace for trace in figure.data if trace.marker.symbol == "diamond"]
+    assert list(mean.x) == [90.0]
+    assert "hollow: stopped early" in figure.layout.title.subtitle.text
+    assert "hollow" not in arm_dots([full, lora], "accuracy").layout.title.subtitle.text
 
 
 @given(st.permutations(range(8)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.data.task_spec import TaskSpec
@@ -142,6 +142,18 @@ def arms_of(runs: Iterable[Run], only_finished: bool = False) -> list[Arm]:
         members = tuple(by_seed[seed] for seed in sorted(by_seed))
         arms.append(Arm(key, _label(members[0].spec, differing[key]), members, differing[key]))
     return sorted(arms, key=lambda arm: arm_order(arm.spec))
+
+
+def averaged_arms(runs: Iterable[Run]) -> list[Arm]:
+    """The arms of :func:`arms_of` as means are taken of them: without stopped runs where an arm has finished ones.
+
+    A stopped run trained less than the others, so a mean over both would be of neither.
+
+    Args:
+        runs: of one experiment or more.
+    """
+    arms = [(arm, tuple(run for run in arm.runs if run.state == "finished")) for arm in arms_of(runs)]
+    return [replace(arm, runs=finished or arm.runs) for arm, finished in arms]
 
 
 def labels_of(specs: Iterable[RunSpec]) -> dict[str, str]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from core.store.record import Curve
+from core.store.record import Curve, Run
 from core.study.arms.arm import Arm
 from core.study.figures.palette import colours_of
 from core.study.figures.style import layout_of, plain, whiskers
@@ -99,16 +99,24 @@ def accuracy_curves(curves: Sequence[NamedCurve], axis: Axis = "epoch", masked: 
     return go.Figure([*traces, *(trace | {"yaxis": "y2"} for trace in source)], layout)
 
 
-def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, str] | None = None) -> go.Figure:
+def arm_dots(
+    arms: Sequence[Arm],
+    measure: MeasureName,
+    colours: Mapping[str, str] | None = None,
+    stopped: Iterable[Run] = (),
+) -> go.Figure:
     """Draw one row per arm: one dot per run, and above them the mean with its 95 % interval.
 
     Args:
         arms: from top to bottom.
         measure: what to draw.
         colours: of each arm, by key; needed if only some arms of an experiment are drawn, to keep their colours.
+        stopped: further runs of these arms, drawn as hollow dots; means are without them.
     """
     colours, what = colours or colours_of(arms), MEASURES[measure]
     traces: list[dict[str, Any]] = []
+    has_stopped = False
+    further = list(stopped)
     for row, arm in enumerate(arms):
         by_seed, interval, colour = arm.by_seed(measure), arm.interval(measure), colours[arm.key]
         values = np.array(list(by_seed.values()))
@@ -126,6 +134,24 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
                 "hovertemplate": f"{arm.label}, %{{text}}<extra></extra>",
             }
         )
+        ended = [run for run in further if run.spec.arm == arm.key]
+        early = replace(arm, runs=tuple(ended)).by_seed(measure) if ended else {}
+        if early:
+            has_stopped = True
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": arm.label,
+                    "uid": f"{arm.key}:stopped",
+                    "showlegend": False,
+                    "x": np.array(list(early.values())),
+                    "y": np.full(len(early), row + 0.14),
+                    "marker": {"color": colour, "size": 9, "symbol": "circle-open", "line": {"width": 2}},
+                    "text": [f"seed {seed}, stopped early: {value_text(what, v)}" for seed, v in early.items()],
+                    "hovertemplate": f"{arm.label}, %{{text}}<extra></extra>",
+                }
+            )
         # The mean of one run is the run itself; drawing it would make one seed look like a result.
         if interval.n > 1:
             span = spread_text(interval, what)
@@ -147,7 +173,8 @@ def arm_dots(arms: Sequence[Arm], measure: MeasureName, colours: Mapping[str, st
             )
     shared = what.timed and any(arm.shares_time for arm in arms)
     reading = "mean; runs of a bank share its time" if shared else "mean with 95 % interval"
-    layout = _rows_layout(arms, measure, f"dots: runs, diamond: {reading}")
+    hollow = "; hollow: stopped early, not in the mean" if has_stopped else ""
+    layout = _rows_layout(arms, measure, f"dots: runs, diamond: {reading}{hollow}")
     return go.Figure(traces, layout)
 
 
