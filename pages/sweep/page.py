@@ -18,12 +18,14 @@ from core.study.arms.sweep import (
     chosen,
     is_sweep,
     rates_sentence,
+    shares_time,
     sweep_table,
     sweep_view,
     trained_seconds,
 )
 from core.study.arms.verdict import verdict
 from core.study.figures.sweep import front_of, pareto, rank_curve, rate_curves
+from core.study.stats.measures import TIME_NOTE
 from core.wording.csv_file import csv_of
 from core.wording.numbers import NOTHING, count_text, counted, forecast_text, listed, seconds_text
 from pages.shared.current import asked_for, choose_experiment, known, missing_sentence, remember
@@ -130,9 +132,11 @@ def table(cells: list[Cell]) -> None:
             "Accuracy (%)": column("Test", format="%.2f %%"),
             "Accuracy, 95 %": "Test, 95 %",
             "Trainable parameters": column("Trainable", format="localized"),
-            "Training time (s)": column("Time per run", format="%.2f s"),
+            "Training time (s)": "Time per run",
         },
     )
+    if shares_time(cells):
+        st.caption(TIME_NOTE)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Download CSV",

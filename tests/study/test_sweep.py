@@ -28,6 +28,7 @@ from core.study.arms.sweep import (
     is_sweep,
     on_front,
     rates_sentence,
+    shares_time,
     sweep_table,
     sweep_view,
     trained_seconds,
@@ -59,6 +60,10 @@ def made(
         make_run(method, seed, accuracy, validation_accuracy=value, **settings)
         for seed, (accuracy, value) in enumerate(zip(test or validation, validation, strict=True))
     ]
+
+
+def moved(run: Run, seed: int) -> Run:
+    return replace(run, id=f"{run.id}-{seed}", spec=run.spec.but(seed=seed))
 
 
 def sweep(*settings: list[Run]) -> list[Cell]:
@@ -168,6 +173,34 @@ def test_a_finished_run_without_a_finite_value_counts_for_nothing():
     assert best_of([cell]) is None
 
 
+def test_settings_are_shown_over_the_seeds_that_decided():
+    """Where two settings lack different seeds, each is shown by what it was compared by."""
+    first = made(4, 0.01, [92.0, 80.0])
+    second = [moved(run, seed) for seed, run in zip((0, 2), made(4, 0.1, [91.0, 91.0]), strict=True)]
+    runs = first + second + [make_run("lora", seed, state="stopped", optim={"learning_rate": 0.001}) for seed in (1, 2)]
+    one, two = (cell for cell in cells_of(runs) if cell.validation)
+    assert best_of([one, two]) is one
+    assert (one.judged, one.validation, two.validation) == ((0,), (92.0,), (91.0,))
+    assert "(92.00 %, seed 0)" in rates_sentence([one, two])
+    assert sweep_table([one, two])["Validation accuracy (%)"].tolist() == [92.0, 91.0]
+    assert [tile.text for tile in heat_map([one, two]).tiles] == ["91.0", "92.0"]
+
+
+def test_a_seed_that_was_trained_again_counts_once():
+    again = [make_run("full", 0, state="failed", optim={"learning_rate": 0.01}), *made(None, 0.01, [90.0, 91.0])]
+    (tile,) = heat_map(sweep(again)).tiles
+    assert "2 of 2 seeds" in tile.label
+
+
+def test_times_that_runs_shared_say_so():
+    cells = sweep(made(4, 0.01, [90.0] * 2, bank=2), made(4, 0.1, [90.0] * 2), made(4, 1.0, [90.0], state="queued"))
+    table, view = sweep_table(cells), sweep_view(cells)
+    assert [None if pd.isna(each) else each for each in table["Time shared"]] == [True, False, None]
+    assert [None if pd.isna(each) else each for each in view["Training time (s)"]] == ["8.00 s, shared", "8.00 s", None]
+    assert shares_time(cells)
+    assert not shares_time(cells[1:])
+
+
 def test_one_alpha_or_the_best_at_each_place():
     assert [c.alpha for c in at_alpha(CELLS, 8.0) if c.rank == 4] == [8.0]
     assert {c.alpha for c in at_alpha(CELLS, None) if c.rank == 4} == {16.0}
@@ -250,7 +283,7 @@ def test_the_table_of_the_page_reads_as_words_and_its_intervals_stay_inside_100(
     view, numbers = sweep_view(cells), sweep_table(cells)
     assert view["Method"].tolist() == ["Full fine-tuning", "LoRA", "LoRA"]
     assert view["Accuracy, 95 %"].str.endswith(" to 100").tolist() == [True, pd.NA, pd.NA]
-    assert len(view.columns) == len(numbers.columns)
+    assert len(view.columns) == len(numbers.columns) - 1  # its times say themselves whether they were shared
     assert not [title for title in view.columns if "±" in title]
 
 

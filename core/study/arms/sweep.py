@@ -17,12 +17,14 @@ from core.methods.low_rank import LowRankSpec
 from core.methods.method import Role
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
+from core.study.arms.arm import Arm as ResultsArm
 from core.study.arms.arm import arm_order
 from core.study.arms.choice import Choice, Setting, choices_of, no_choice_sentence
+from core.study.arms.tables import mean_text
 from core.study.arms.tuning import end_sentence, ratio_text
 from core.study.stats.intervals import Interval, t_interval
 from core.study.stats.measures import MEASURES, ends_text
-from core.wording.numbers import count_text, listed, percent
+from core.wording.numbers import count_text, listed, percent, seeds_text
 
 MAX_RUNS = 500
 """Maximum number of runs in one sweep."""
@@ -110,9 +112,18 @@ class Cell:
         return self.setting.spec
 
     @cached_property
+    def judged(self) -> tuple[int, ...]:
+        """Seeds over which accuracy on the validation part is averaged: those that decide the choice, so that settings
+        are shown as they were compared; all finished ones where it lacks one of those.
+        """
+        seeds = self.choice.judged_on(self.setting)
+        return seeds if set(seeds) <= set(self.setting.finished) else tuple(self.setting.finished)
+
+    @cached_property
     def validation(self) -> tuple[float, ...]:
-        """Accuracy on the validation part of each finished run that has one, in percent."""
-        values = [run.result.validation_accuracy for run in self.finished if run.result]
+        """Accuracy on the validation part of the finished run of each judged seed that has one, in percent."""
+        runs = [self.setting.finished[seed] for seed in self.judged]
+        values = [run.result.validation_accuracy for run in runs if run.result]
         return tuple(value for value in values if value is not None and math.isfinite(value))
 
     @property
@@ -256,7 +267,7 @@ def rates_sentence(cells: Sequence[Cell]) -> str:
     """Which settings validation chooses, how far apart the two best learning rates are, and which lie at an end."""
     full, lora = chosen(cells)
     parts = [
-        f"{cell.label.replace('Full', 'full fine-tuning', 1)} ({percent(cell.validated.mean)})"
+        f"{cell.label.replace('Full', 'full fine-tuning', 1)} ({percent(cell.validated.mean)}{_judged_text(cell)})"
         for cell in (lora, full)
         if cell is not None
     ]
@@ -268,6 +279,11 @@ def rates_sentence(cells: Sequence[Cell]) -> str:
         sentences.append(_ratio_sentence(lora.spec.method.title, lora.learning_rate / full.learning_rate))
     sentences += [_end_sentence(cell, cells) for cell in (lora, full) if cell is not None]
     return " ".join(filter(None, sentences))
+
+
+def _judged_text(cell: Cell) -> str:
+    """The seeds of its mean where these are not all that have finished, for the inside of brackets."""
+    return f", {seeds_text(cell.judged)}" if len(cell.judged) < len(cell.finished) else ""
 
 
 def _ratio_sentence(method: str, ratio: float) -> str:
@@ -312,13 +328,26 @@ def sweep_table(cells: Sequence[Cell]) -> pd.DataFrame:
         "± Accuracy (%)": ("Float64", [interval.half_width for interval in tested]),
         "Trainable parameters": ("Int64", [cell.trainable_parameters for cell in cells]),
         "Training time (s)": ("Float64", seconds),
+        "Time shared": ("boolean", [arm.shares_time if arm.runs else None for arm in map(_arm_of, cells)]),
     }
     return pd.DataFrame({title: pd.Series(list(values), dtype=kind) for title, (kind, values) in columns.items()})
 
 
+def shares_time(cells: Iterable[Cell]) -> bool:
+    """Whether any finished run was trained in a bank, whose time is divided among its runs."""
+    return any(_arm_of(cell).shares_time for cell in cells)
+
+
+def _arm_of(cell: Cell) -> ResultsArm:
+    """The finished runs of a setting as an arm; it has none before the first has finished."""
+    return ResultsArm(cell.key, cell.label, cell.finished)
+
+
 def sweep_view(cells: Sequence[Cell]) -> pd.DataFrame:
-    """The table of :func:`sweep_table` as pages show it: methods in words, and intervals by their ends."""
-    table = sweep_table(cells)
+    """The table of :func:`sweep_table` as pages show it: methods and times in words, and intervals by their ends."""
+    table = sweep_table(cells).drop(columns="Time shared")
+    times = [mean_text(arm, "seconds") if arm.runs else None for arm in map(_arm_of, cells)]
+    table["Training time (s)"] = pd.Series(times, dtype="string")
     table["Method"] = pd.array([cell.spec.method.title for cell in cells], dtype="string")
     for title, intervals in (
         ("Validation accuracy", [cell.validated for cell in cells]),

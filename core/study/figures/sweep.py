@@ -78,7 +78,8 @@ def _lines(cell: Cell) -> list[str]:
     """Describe a cell for the tooltip of a tile or point."""
     lines = [cell.label]
     if cell.validation:
-        lines.append(f"validation {spread_text(cell.validated)}, {len(cell.validation)} of {len(cell.runs)} seeds")
+        seeds = len({run.spec.seed for run in cell.runs})
+        lines.append(f"validation {spread_text(cell.validated)}, {len(cell.validation)} of {seeds} seeds")
     if cell.failed:
         lines.append(f"{cell.failed} failed")
     if not cell.validation and not cell.failed:
