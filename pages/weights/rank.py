@@ -9,13 +9,12 @@ import pandas as pd
 import streamlit as st
 
 from core.store.record import Run
-from core.study.arms.arm import Arm
 from core.study.stats.intervals import t_interval
 from core.study.stats.measures import spread_text
 from core.study.weights.figures import TrainedRank, accuracy_of_cuts
-from core.study.weights.rank import TOLERANCE, suggested_rank
+from core.study.weights.rank import TOLERANCE, rank_sentence, suggested_rank
 from core.study.weights.scores import Scores
-from core.wording.numbers import count_text, number_text
+from core.wording.numbers import count_text
 from pages.shared.figure_panel import show
 from pages.weights.effort import choose_limit
 from pages.weights.focus import Focus, make_more
@@ -62,7 +61,11 @@ def rank_part(focus: Focus) -> None:
     loras = [arm for arm in focus.arms if arm.adapter is not None]
     runs = [(arm, run) for arm in loras for run in arm.runs]
     trained = each(runs, lambda pair: scores_of(focus.lab, pair[1], "validation", limit), "Evaluating the adapters")
-    answer(full, rank, [suggested_rank([curve], tolerance) for curve in curves], tolerance, curves[0].ranks)
+    validation = len(focus.lab.tasks.outline(full.spec.task).validation)
+    examples = validation if limit is None else min(validation, limit)
+    by_seed = [suggested_rank([curve], tolerance) for curve in curves]
+    told = rank_sentence(rank, by_seed, tolerance, curves[0].ranks, examples, full.spec.network.learns)
+    st.markdown(f"{told} LoRA trained at a rank may do better or worse than full fine-tuning cut to it; see the table.")
     dots = [
         TrainedRank(arm.label, focus.colours[arm.key], arm.adapter.rank, run.spec.seed, scores)
         for (arm, run), scores in zip(runs, trained, strict=True)
@@ -85,28 +88,6 @@ def rank_part(focus: Focus) -> None:
         f"{kept} keep their trained values, and a layer with fewer than $r$ directions keeps all of them. The rank is "
         "chosen on the validation part; the table shows accuracies on the test part."
     )
-
-
-def answer(full: Arm, rank: int, by_seed: Sequence[int], tolerance: float, ranks: Sequence[int]) -> None:
-    """State the suggested rank, overall and per seed; ``ranks`` are those that were measured."""
-    *lower, limit = ranks
-    if rank >= limit and lower:
-        text = (
-            f"Cut to rank {lower[-1]}, full fine-tuning loses more than {number_text(tolerance, 1)} points. The ranks "
-            f"between that and the whole change, of rank {limit}, were not measured."
-        )
-    else:
-        text = (
-            f"**A change of rank {rank} holds the accuracy**: full fine-tuning, cut to rank {rank} after training, "
-            f"stays within {number_text(tolerance, 1)} points of its accuracy on the target."
-        )
-    if len(by_seed) > 1:
-        low, high = min(by_seed), max(by_seed)
-        each = f"rank {low}" if low == high else f"rank {low} to {high}"
-        text += f" This is for the mean of {len(by_seed)} seeds; for single seeds it is {each}, of those measured."
-    else:
-        text += " This is for one seed; another may need a different rank."
-    st.markdown(f"{text} LoRA trained at a rank may do better or worse than full fine-tuning cut to it; see the table.")
 
 
 def tested_of(focus: Focus, run: Run, limit: int | None) -> Scores:

@@ -99,7 +99,8 @@ def test_the_suggested_rank_is_chosen_by_the_points_that_may_be_lost(opened: Lab
         app = draw("weights", experiment=experiment.id, view="Rank", tolerance=tolerance)
         (label,) = [name for name in app.dataframe[0].value["Network"] if "cut to rank" in name]
         ranks.append(int(label.rsplit(" ", 1)[1]))
-        assert "holds the accuracy" in texts(app) or "No cut comes within" in texts(app)
+        examples = len(opened.tasks.outline(opened.members(experiment)[0].spec.task).validation)
+        assert f"n the validation part ({examples} images), the mean of 2 seeds of full fine-tuning" in texts(app)
     assert all(high <= low for low, high in pairwise(ranks))
     full = [run.result.accuracy for run in opened.members(experiment) if run.spec.label == "Full" and run.result]
     row = app.dataframe[0].value.set_index("Network").loc["Full", "Target"]

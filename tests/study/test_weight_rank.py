@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.study.weights.rank import CutCurve, cut_curves, ranks_up_to, suggested_rank
+from core.study.weights.rank import CutCurve, cut_curves, rank_sentence, ranks_up_to, suggested_rank
 from core.study.weights.scores import Scores
 from core.study.weights.spectrum import cut_networks, truncations
 from tests.study.changes import evaluator_of, full_change, inputs, planted_change
@@ -76,3 +76,22 @@ def test_who_gives_more_points_away_is_never_told_a_higher_rank(values, a, b):
     low, high = sorted((a, b))
     curve = curve_of(*values)
     assert suggested_rank([curve], high) <= suggested_rank([curve], low)
+
+
+def test_the_rank_is_told_as_what_was_seen_and_where():
+    told = rank_sentence(4, [2, 4, 4], 0.5, (1, 2, 4, 8), 1000, "image")
+    assert told.startswith("**Rank 4 was enough**: on the validation part (1,000 images), the mean of 3 seeds of full")
+    assert "stayed within 0.5 points" in told
+    assert "For single seeds it is rank 2 to 4, of those measured." in told
+    single = rank_sentence(4, [4], 0.5, (1, 2, 4, 8), 1000, "text")
+    assert "(1,000 texts), the only seed of full" in single
+    assert "Another seed may need a different rank." in single
+
+
+def test_no_rank_is_stressed_where_one_example_is_worth_more_than_the_tolerance():
+    told = rank_sentence(4, [4, 4], 0.5, (1, 2, 4, 8), 80, "image")
+    assert "**" not in told
+    assert "One of these images alone is worth 1.25 points." in told
+    lost = rank_sentence(8, [8, 8], 0.5, (1, 2, 4, 8), 80, "image")
+    assert lost.startswith("On the validation part (80 images), the mean of 2 seeds of full fine-tuning, cut to rank 4")
+    assert "lost more than 0.5 points" in lost

@@ -11,6 +11,8 @@ from core.study.weights.change import WeightChange
 from core.study.weights.decomposition import Array
 from core.study.weights.scores import Evaluator, Scores
 from core.study.weights.spectrum import cut_networks
+from core.wording.examples import examples_text, noun
+from core.wording.numbers import number_text
 
 TOLERANCE = 0.5
 """Default for the points of accuracy that a cut ΔW may lose."""
@@ -71,3 +73,44 @@ def suggested_rank(curves: Sequence[CutCurve], tolerance: float = TOLERANCE) -> 
     enough = means >= means[-1] - tolerance - 1e-9
     lacking = np.flatnonzero(~enough)
     return curves[0].ranks[lacking[-1] + 1 if len(lacking) else 0]
+
+
+def rank_sentence(
+    rank: int, by_seed: Sequence[int], tolerance: float, ranks: Sequence[int], examples: int, kind: str
+) -> str:
+    """Which rank is enough, on which examples that was seen, and what it is for single seeds; Markdown.
+
+    A mean on the validation part has no interval, so it is told as what was seen. It is not stressed where a single
+    example decides.
+
+    Args:
+        rank: see :func:`suggested_rank`.
+        by_seed: the same for each seed alone.
+        tolerance: points that the mean may be below that of the whole ΔW.
+        ranks: those that were measured, ascending; the last one is the full rank.
+        examples: number of examples that each seed was evaluated on.
+        kind: of the data.
+    """
+    *lower, limit = ranks
+    seeds, points = len(by_seed), number_text(tolerance, 1)
+    who = f"the mean of {seeds} seeds" if seeds > 1 else "the only seed"
+    where = f"on the validation part ({examples_text(kind, examples)}), {who} of full fine-tuning"
+    worth = 100 / examples
+    if rank >= limit and lower:
+        text = (
+            f"{where[0].upper()}{where[1:]}, cut to rank {lower[-1]} after training, lost more than {points} points. "
+            f"The ranks between that and the whole change, of rank {limit}, were not measured."
+        )
+    else:
+        is_fine = worth <= tolerance
+        claim = f"**Rank {rank} was enough**" if is_fine else f"Rank {rank} was enough"
+        text = (
+            f"{claim}: {where}, cut to rank {rank} after training, stayed within {points} points of its accuracy on "
+            "the target."
+        )
+        if not is_fine:
+            text += f" One of these {noun(kind)} alone is worth {number_text(worth, 2)} points."
+    if seeds == 1:
+        return f"{text} Another seed may need a different rank."
+    low, high = min(by_seed), max(by_seed)
+    return f"{text} For single seeds it is rank {low}{f' to {high}' if high > low else ''}, of those measured."
