@@ -72,7 +72,7 @@ class Result:
     threads: int
     """Number of CPU threads that the bank was trained on."""
     bank: int = 1
-    """Number of runs in its bank, including this one."""
+    """Number of runs in its bank, including this one; the largest, where it went on in another after a pause."""
     validation_accuracy: float | None = None
     """Accuracy of the kept weights on the validation part, by which settings are chosen."""
     peak_memory: int | None = None

@@ -46,6 +46,9 @@ class Position:
     """Epochs since then."""
     threads: int
     """CPU threads that its products are split over: one in a bank whose members train side by side."""
+    bank: int = 1
+    """Number of runs in the largest bank that it was in so far, which its seconds were shared with. Checkpoints of
+    earlier versions do not have it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,6 +53,7 @@ class _Progress:
     best_loss: float = math.inf
     kept_epoch: int = 0
     stale: int = 0
+    bank: int = 1
     best: list[Tensor] = field(default_factory=list)
 
     def resume(self, start: Checkpoint) -> None:
@@ -61,6 +62,7 @@ class _Progress:
         self.epoch_start, self.seconds = at.epoch_start + self.seconds, at.seconds + self.seconds
         self.epoch_loss, self.best_loss = at.epoch_loss, at.best_loss
         self.kept_epoch, self.stale, self.best = at.kept_epoch, at.stale, list(start.best)
+        self.bank = max(self.bank, at.bank)
 
     def checkpoint(self, stepper: Stepper, k: int, step: int, epoch: int, done: int) -> Checkpoint:
         """The checkpoint of this member at this step."""
@@ -75,6 +77,7 @@ class _Progress:
             self.kept_epoch,
             self.stale,
             stepper.threads if stepper.shards == 1 else 1,
+            self.bank,
         )
         return Checkpoint(position, stepper.learnt(k), self.best)
 
@@ -112,7 +115,7 @@ def train(
     n = stepper.task.num_train
     full_steps, rest = divmod(n, batch_size)
     seeds = list(dict.fromkeys(stepper.seeds))
-    live = {k: _Progress(optim, spent / len(optims)) for k, optim in enumerate(optims)}
+    live = {k: _Progress(optim, spent / len(optims), bank=len(optims)) for k, optim in enumerate(optims)}
     step, first_epoch, done, pace = 0, 1, 0, SLOW_SECONDS / FIRST_STEPS
     if starts:
         step, first_epoch, done = _resume(stepper, live, starts)

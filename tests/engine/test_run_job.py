@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from core.adapter import apply_adapter, read_adapter
@@ -155,6 +157,30 @@ def test_who_leaves_has_a_checkpoint_that_the_run_goes_on_from_bit_for_bit(suppl
     rest = Job((Member("r-0", spec, saved[-1].content),), threads=1)
     (end,) = (message for message in run_job(rest, supplies, Commands()) if isinstance(message, Ended))
     assert end.files == whole.files
+
+
+def test_a_run_that_goes_on_alone_says_that_it_was_in_a_bank(supplies: Supplies) -> None:
+    specs, commands, saved = [spec.but(optim=short(epochs=20)) for spec in mixed()], Commands(), {}
+    for message in run_job(job_of(specs), supplies, commands):
+        if isinstance(message, Reported):
+            commands.send(Leave())
+        if isinstance(message, Saved):
+            saved[message.member] = message.content
+    content, banks = saved[0], []
+    for checkpoint in (content, without_bank(content)):
+        alone = Job((Member("r-0", specs[0], checkpoint),), threads=1)
+        stop = Commands()
+        stop.send(Stop(0))
+        banks += [message.result.bank for message in run_job(alone, supplies, stop) if isinstance(message, Ended)]
+    assert banks == [3, 1]  # a checkpoint of an earlier version does not know
+
+
+def without_bank(content: bytes) -> bytes:
+    """A checkpoint as earlier versions wrote it."""
+    metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    about = json.loads(metadata["about"])
+    del about["position"]["bank"]
+    return safetensors.torch.save(safetensors.torch.load(content), metadata | {"about": json.dumps(about)})
 
 
 def test_commands_name_the_members_that_they_are_for(supplies: Supplies) -> None:

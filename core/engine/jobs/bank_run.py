@@ -237,7 +237,7 @@ class BankRun:
             kept_epoch=event.kept_epoch if isinstance(event, Done) else 0,
             device=device_name(self.device),
             threads=self.threads.count,
-            bank=len(self.specs),
+            bank=max([len(self.specs), *(start.position.bank for start in self.starts[member : member + 1])]),
             validation_accuracy=validated,
             peak_memory=self.growth.peak,
             macro_f1=macro_f1(target.predicted, self.task.test.labels),
