@@ -29,6 +29,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
   }
   host.classList.toggle("slim", data.slim);
   host.querySelector("table").setAttribute("aria-label", data.alt);
+  const taken = new Set(data.tiles.map((tile) => `${tile.row}-${tile.column}`));
+  for (const place of host.querySelectorAll("td[id]")) {
+    if (!taken.has(place.id)) place.replaceChildren();
+  }
   for (const tile of data.tiles) {
     const place = host.querySelector(`[id="${tile.row}-${tile.column}"]`);
     const button = place.firstChild ?? place.appendChild(document.createElement("button"));
