@@ -28,6 +28,7 @@ from pages.data.upload_kind import UploadKind
 from pages.shared.figure_panel import readable
 from pages.shared.links import link
 from pages.shared.literal import literal
+from pages.shared.pickers import distinct
 from pages.shared.task_preview import BATCH, draw_tokens
 from pages.shared.view_form import length
 
@@ -154,9 +155,8 @@ def _tokens(dataset: TextDataset, file_id: str) -> None:
     if not fold.open:
         return
     with fold:
-        digest = st.selectbox(
-            "Network", list(cards), format_func=lambda digest: literal(cards[digest].name), key=f"tokens-of-{file_id}"
-        )
+        names = distinct({digest: card.name for digest, card in cards.items()})
+        digest = st.selectbox("Network", list(cards), format_func=names.__getitem__, key=f"tokens-of-{file_id}")
         try:
             network = lab.networks.spec(digest)
             longest = length("text", f"tokens-length-{file_id}-{digest}", network)

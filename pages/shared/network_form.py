@@ -10,7 +10,6 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import families_for
 from pages.shared import forms
 from pages.shared.links import link
-from pages.shared.literal import literal
 from pages.shared.pickers import distinct
 
 
@@ -63,7 +62,7 @@ def brought_form(lab: Lab, info: DatasetInfo, key: str) -> NetworkSpec | None:
         st.info("Texts are learnt by a network that you bring, and there is none yet.", icon=":material/info:")
         link("networks", "Bring a network")
         return None
-    names = distinct({digest: literal(card.name) for digest, card in cards.items()})
+    names = distinct({digest: card.name for digest, card in cards.items()})
     digest = st.selectbox(
         "Network",
         list(cards),

@@ -100,7 +100,7 @@ def draw_tokens(seen: TextPreview, names: Sequence[str], key: str) -> None:
     st.dataframe(
         pd.DataFrame(
             {
-                "Label": [literal(names[label]) for _, _, label in seen.rows],
+                "Label": [names[label] for _, _, label in seen.rows],
                 "Tokens": [" | ".join(tokens) for tokens, _, _ in seen.rows],
                 "Mask": [f"{len(tokens)} × 1, {padding} × 0" for tokens, padding, _ in seen.rows],
             }

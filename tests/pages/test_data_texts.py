@@ -155,3 +155,21 @@ def test_lengths_in_tokens_are_shown_at_the_length_that_is_chosen_for_a_network(
     assert (field.value, max(map(int, field.options))) == (100, 100)  # what the network reads, since it is below 128
     field.set_value(16).run()
     assert "than 16 tokens" in texts(app)
+
+
+def test_networks_and_classes_have_their_own_names_in_choices_and_tables(opened: Lab, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        opened.networks.bring_folder(save_tiny(tmp_path / str(seed), seed=seed), "my_net [1]")
+    classes = ("a_b", "[c]")
+    app = with_texts("a.csv", separated([(f"text {n}", classes[n % 2]) for n in range(20)]).encode())
+    (key,) = [fold.proto.id for fold in app.expander if fold.label == "As a network reads them"]
+    app.session_state[f"tokens-{key.rpartition('-tokens-')[2]}"] = True
+    app.run()
+    (batch,) = [frame.value for frame in app.dataframe if "Tokens" in frame.value]
+    assert set(batch["Label"]) == set(classes)
+    pretrain = draw("pretrain")
+    pretrain.selectbox(key="pretrain-dataset").set_value("definitions").run()
+    for page in (app, pretrain):
+        options = box(page, "Network").options
+        assert len(set(options)) == 2
+        assert all(option.startswith("my_net [1]") for option in options)
