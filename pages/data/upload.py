@@ -15,6 +15,7 @@ from pages.data.image_upload import IMAGES
 from pages.data.text_upload import TEXTS
 from pages.data.upload_kind import UploadKind
 from pages.shared.confirm import delete_or_cancel
+from pages.shared.datasets import QUERY
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.primary import on_primary
@@ -40,7 +41,7 @@ def upload_dataset(lab: Lab) -> None:
             f"{literal(kept)} is saved. You can now choose it wherever a dataset is selected.",
             icon=":material/check_circle:",
         )
-        link("pretrain", "Pretrain on this dataset")
+        link("pretrain", "Pretrain on this dataset", {QUERY: kept})
     kind = st.segmented_control(
         "Kind of data",
         list(UPLOADS),

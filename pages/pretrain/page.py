@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.data.task_spec import TaskSpec
 from core.engine.cost import plan
 from core.errors import LabError
 from core.lab import current
 from core.methods.method import Role
 from core.methods.pretrain import PretrainSpec
+from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, RunSpec
+from core.store.record import Run
 from core.wording.numbers import count_text
 from pages.shared import forms
-from pages.shared.datasets import dataset_picker
-from pages.shared.estimate import time_and_memory
+from pages.shared.datasets import dataset_picker, take_dataset
+from pages.shared.estimate import SEE_FORM, time_and_memory
 from pages.shared.fit import fit_warning
 from pages.shared.links import link
 from pages.shared.literal import literal
@@ -25,7 +28,43 @@ from pages.shared.primary import on_primary
 from pages.shared.task_preview import task_preview
 from pages.shared.view_form import own_task
 
+DATASET = "pretrain-dataset"
+"""Key of the choice of the dataset."""
+
 lab = current()
+
+
+def asked_for(model: NetworkSpec, task: TaskSpec) -> RunSpec:
+    """Draw how a network is pretrained; return the run.
+
+    Raises:
+        SpecError: the settings contradict each other.
+    """
+    optim = optim_form("pretrain", model)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        rate = forms.learning_rate(PretrainSpec, model, f"{family_key('pretrain', model)}-rate")
+    with right:
+        device = forms.device(lab, "pretrain-device")
+    with st.expander("Early stopping and seed", icon=":material/tune:"):
+        patience = forms.whole(OptimSpec, "patience", "pretrain-patience", maximum=20)
+        keep = forms.word(OptimSpec, "keep", "pretrain-keep")
+        seed = forms.whole(RunSpec, "seed", "pretrain-seed", maximum=100)
+    return RunSpec.of(
+        method=PretrainSpec(),
+        network=model,
+        task=task,
+        seed=seed,
+        device=device,
+        optim=optim.but(learning_rate=rate, patience=patience, keep=keep),
+    )
+
+
+def same_base(spec: RunSpec) -> Run | None:
+    """The newest run of these settings that has, or will have, a result: another one would be trained like it."""
+    there = lab.runs(methods=[spec.kind], states=["queued", "running", "interrupted", "finished"])
+    return next((run for run in there if run.spec == spec), None)
+
 
 st.title("Pretrain")
 st.markdown(
@@ -35,11 +74,14 @@ st.markdown(
 
 live_panel(lab, [run.id for run in lab.live() if run.spec.role is Role.BASE], "pretrain-live")
 
-spec = None
+take_dataset(lab, DATASET)
+spec, needed = None, ""
 settings, cost = st.columns([3, 2], gap="large")
 with settings:
-    dataset = dataset_picker(lab, "Dataset", "pretrain-dataset")
-    if dataset is not None:
+    dataset = dataset_picker(lab, "Dataset", DATASET)
+    if dataset is None:
+        needed = "Choose a dataset that is available on this machine."
+    else:
         try:
             info = lab.catalog.info(dataset)
             settings_of_task = st.expander("Task: classes, rotation, validation part", icon=":material/transform:")
@@ -48,32 +90,17 @@ with settings:
                 task = own_task(info, "pretrain", model)
             task_preview(lab, task, "pretrain", model)
             if model is None:
-                st.stop()
-            optim = optim_form("pretrain", model)
-            left, right = st.columns(2, gap="medium")
-            with left:
-                rate = forms.learning_rate(PretrainSpec, model, f"{family_key('pretrain', model)}-rate")
-            with right:
-                device = forms.device(lab, "pretrain-device")
-            with st.expander("Early stopping and seed", icon=":material/tune:"):
-                patience = forms.whole(OptimSpec, "patience", "pretrain-patience", maximum=20)
-                keep = forms.word(OptimSpec, "keep", "pretrain-keep")
-                seed = forms.whole(RunSpec, "seed", "pretrain-seed", maximum=100)
-            spec = RunSpec.of(
-                method=PretrainSpec(),
-                network=model,
-                task=task,
-                seed=seed,
-                device=device,
-                optim=optim.but(learning_rate=rate, patience=patience, keep=keep),
-            )
+                needed = "Bring a network first."
+            else:
+                spec = asked_for(model, task)
         except LabError as error:
+            needed = SEE_FORM
             st.error(literal(str(error)))
 
 with cost, st.container(border=True):
     st.subheader("Estimated cost")
     if spec is None:
-        st.caption("Choose a dataset that is available on this machine.")
+        st.caption(needed)
     else:
         try:
             with st.grid(2, min_column_width=130):
@@ -84,8 +111,12 @@ with cost, st.container(border=True):
             if st.button(
                 on_primary("Start pretraining"), type="primary", icon=":material/play_arrow:", width="stretch"
             ):
-                lab.launch(spec)
-                st.rerun()
+                known = same_base(spec)
+                if known is None:
+                    lab.launch(spec)
+                    st.rerun()
+                st.info(f"This base is there already: {known.id}. Another seed gives another one.")
+                link("runs", "Open it", {"run": known.id})
         except LabError as error:
             st.error(literal(str(error)))
 

@@ -9,6 +9,9 @@ from core.lab import Lab
 from core.wording.numbers import bytes_text
 from pages.shared.literal import literal
 
+QUERY = "dataset"
+"""URL parameter of links that choose a dataset."""
+
 TICK = 0.5
 """Seconds between two updates of a download's progress."""
 
@@ -52,6 +55,21 @@ def dataset_picker(lab: Lab, label: str, key: str, default: str | None = None, k
     if infos[name].state == "absent":
         download(lab, infos[name], key)
     return None
+
+
+def take_dataset(lab: Lab, key: str) -> None:
+    """Choose the dataset that the address names, before the picker with this key is drawn.
+
+    The address then forgets it, so that another choice stays.
+    """
+    name = st.query_params.get(QUERY)
+    if name is None:
+        return
+    del st.query_params[QUERY]
+    if name in {info.name for info in lab.catalog.list()}:
+        st.session_state[key] = name
+    else:
+        st.warning(literal(f"There is no dataset {name!r}; it may have been deleted."), icon=":material/link_off:")
 
 
 def _follow(key: str, default: str, is_wanted: bool) -> None:

@@ -14,6 +14,9 @@ from core.wording.numbers import bytes_text, range_text
 TICK = 1.0
 """Seconds between two looks at whether the time has been measured."""
 
+SEE_FORM = "See the message in the form."
+"""What stands in place of a cost where the form holds no runs because of an error, which it shows."""
+
 BASES: dict[Basis, str] = {
     "measured": "From runs like these that were trained on this machine.",
     "calibrated": "From a few steps that were timed on this machine.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -72,13 +73,18 @@ def test_an_upload_is_previewed_then_saved_then_trained_on_then_deleted(opened: 
     assert not app.exception
     assert files(opened) == {"my-shapes-2.safetensors", "my-shapes-2.sha256"}
     assert "my-shapes-2 is saved" in texts(app)
+    (link,) = [each.proto for each in app.get("page_link") if each.proto.label == "Pretrain on this dataset"]
+    address = dict(parse_qsl(link.query_string))
     assert not app.text_input
 
     spec = RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="my-shapes-2"), optim=short())
     (run,) = finish(opened, opened.launch(spec).id)
     assert run.state == "finished"
-    pretrain = draw("pretrain")
+    pretrain = draw("pretrain", **address)
     assert "my-shapes-2" in pretrain.selectbox(key="pretrain-dataset").options[-1]
+    assert pretrain.selectbox(key="pretrain-dataset").value == "my-shapes-2"
+    pretrain.selectbox(key="pretrain-dataset").set_value("digits").run()
+    assert pretrain.selectbox(key="pretrain-dataset").value == "digits"
     pretrain.selectbox(key="pretrain-dataset").set_value("my-shapes-2").run()
     assert not pretrain.exception
 
@@ -90,6 +96,7 @@ def test_an_upload_is_previewed_then_saved_then_trained_on_then_deleted(opened: 
     assert files(opened) == {"my-shapes-2.sha256"}
     pretrain.run()
     assert not pretrain.exception
+    assert "There is no dataset" in texts(draw("pretrain", **address))
     assert not draw("finetune").exception
 
 

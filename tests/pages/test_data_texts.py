@@ -173,3 +173,11 @@ def test_networks_and_classes_have_their_own_names_in_choices_and_tables(opened:
         options = box(page, "Network").options
         assert len(set(options)) == 2
         assert all(option.startswith("my_net [1]") for option in options)
+
+
+def test_a_text_dataset_without_a_network_leaves_the_rest_of_the_page(opened: Lab) -> None:
+    app = draw("pretrain")
+    app.selectbox(key="pretrain-dataset").set_value("definitions").run()
+    assert not app.exception
+    assert [heading.value for heading in app.subheader][-2:] == ["Estimated cost", "Bases"]
+    assert "Bring a network first." in texts(app)

@@ -165,6 +165,26 @@ def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
     assert shown["Steps"] == str(finish(opened, run.id)[0].steps)
 
 
+def test_a_second_press_opens_the_base_of_the_first_and_another_seed_is_another_base(opened: Lab) -> None:
+    app = draw("pretrain")
+
+    def press() -> None:
+        next(button for button in app.button if "Start pretraining" in button.label).click().run()
+        assert not app.exception
+
+    press()
+    (run,) = opened.runs()
+    assert "This base is there already" not in texts(app)
+    press()
+    assert "This base is there already" in texts(app)
+    assert [run.id for run in opened.runs()] == [run.id]
+    app.slider(key="pretrain-seed").set_value(1).run()
+    press()
+    assert len(opened.runs()) == 2
+    opened.stop(*(run.id for run in opened.live()))
+    finish(opened, *(run.id for run in opened.runs()))
+
+
 def test_finetune_starts_full_and_lora_on_one_base_with_every_seed(filled: Lab) -> None:
     app = draw("finetune")
     app.slider(key="finetune-epochs").set_value(1).run()
