@@ -8,10 +8,12 @@ import streamlit as st
 
 from core.engine.experiment import Setting
 from core.engine.rate_grid import TuneSpec
+from core.errors import SpecError
 from core.methods.registry import adapter_methods, method_of
 from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, default_rate
 from core.store.record import Run
+from core.wording.numbers import listed
 from pages.shared import forms
 from pages.shared.optim_form import family_key
 
@@ -29,7 +31,7 @@ def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkS
         Every method, those with adapters at each chosen rank, then every control.
 
     Raises:
-        SpecError: a setting is out of bounds.
+        SpecError: a setting is out of bounds, or no rank is chosen for methods that have one.
     """
     chosen, adapters, columns = [method_of(kind) for kind in kinds], adapter_methods(), st.columns(2, gap="medium")
     rates: dict[str, float] = {}
@@ -38,7 +40,10 @@ def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkS
         with columns[number % 2]:
             key = f"{family_key('finetune', network)}-rate-{method.kind}"
             rates[method.kind] = forms.learning_rate(type(method), network, key, title)
-    shared = forms.adapters("finetune", network) if adapters.keys() & rates.keys() else []
+    titles = [method.title for method in chosen if method.kind in adapters]
+    shared = forms.adapters("finetune", network) if titles else []
+    if titles and not shared:
+        raise SpecError(f"Choose at least one rank for {listed(titles)}.")
     found: list[Setting] = []
     for method in chosen:
         own = [adapters[method.kind].of(**each) for each in shared] if method.kind in adapters else [method]

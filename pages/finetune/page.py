@@ -17,6 +17,7 @@ from pages.finetune.form import fairness, settings_of
 from pages.shared import forms
 from pages.shared.configuration import open_file, opened_experiment, save_button, settle_file
 from pages.shared.current import known, missing_sentence, remember
+from pages.shared.estimate import SEE_FORM
 from pages.shared.fit import fit_warning
 from pages.shared.keep import keep_networks
 from pages.shared.like import fill_form
@@ -27,6 +28,7 @@ from pages.shared.optim_form import optim_form
 from pages.shared.pickers import base_picker
 from pages.shared.price import price_table, rate_warning
 from pages.shared.primary import on_primary
+from pages.shared.start import say_if_known, start
 from pages.shared.state import resume_button, state_text
 from pages.shared.task_form import task_form
 
@@ -44,6 +46,7 @@ if launched:
     if not any(run.is_live for run in members):
         st.markdown(f"**{literal(launched.name)}**: {state_text(members)}.")
         resume_button(lab, members, "finetune")
+    say_if_known(launched)
     link("compare", "Open the comparison", {"experiment": launched.id})
 elif asked:
     st.warning(literal(missing_sentence(asked)), icon=":material/link_off:")
@@ -64,7 +67,7 @@ if base is None:
     link("home", "Or do everything from Home")
     st.stop()
 
-asked, planned = None, None
+asked, planned, failed = None, None, False
 settings, cost = st.columns([3, 2], gap="large")
 with settings:
     task = task_form(lab, base, "finetune")
@@ -103,10 +106,11 @@ with settings:
         arms = settings_of([kind for kind in offered if kind in chosen], controls, network, optim)
         tune, own_bases = fairness(base)
         if task is not None:
-            start = base if isinstance(base, NetworkSpec) else base.spec
-            asked = Configuration.on(start, task, arms, seeds, device=device, own_bases=own_bases, tune=tune)
+            origin = base if isinstance(base, NetworkSpec) else base.spec
+            asked = Configuration.on(origin, task, arms, seeds, device=device, own_bases=own_bases, tune=tune)
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
     except LabError as error:
+        failed = True
         st.error(literal(str(error)))
 
 with cost, st.container(border=True):
@@ -114,7 +118,7 @@ with cost, st.container(border=True):
     try:
         if asked is None or planned is None:
             settle_file("finetune", None)
-            st.caption("Choose a task and at least one method.")
+            st.caption(SEE_FORM if failed else "Choose a task first.")
         else:
             asked = asked.but(trim=keep_networks(lab, planned.runs, "finetune"))
             settle_file("finetune", asked)
@@ -124,7 +128,7 @@ with cost, st.container(border=True):
             if st.button(
                 on_primary("Start the experiment"), type="primary", icon=":material/play_arrow:", width="stretch"
             ):
-                experiment = lab.queue(planned, trim=asked.trim)
+                experiment = start(lab, planned, asked.trim)
                 remember(experiment.id)
                 st.rerun()
             save_button(asked, "finetune-save")

@@ -16,12 +16,12 @@ from core.study.arms.verdict_words import headline, name_of
 from core.study.figures.differences import difference_rows
 from core.study.figures.palette import colours_of
 from core.wording.numbers import bytes_text, count_text, percent, unbroken
-from pages.home.question import ANSWERED
 from pages.shared.experiment_actions import experiment_actions
 from pages.shared.figure_panel import readable
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import when
+from pages.shared.start import was_known
 from pages.shared.state import state_line
 from pages.shared.verdict_view import level_badge, verdict_view
 
@@ -32,7 +32,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
     found = verdict(members)
     with st.container(border=True):
         st.caption(f"{literal(experiment.name)} · {when(experiment.created)}")
-        if st.session_state.get(ANSWERED) == experiment.id:
+        if was_known(experiment):
             st.caption("This was compared before: here is the answer. Add seeds to make it more certain.")
         state_line(lab, members, f"home-{experiment.id}")
         verdict_view(lab, found)

@@ -32,6 +32,7 @@ from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.network_form import default_network
 from pages.shared.primary import on_primary
+from pages.shared.start import start
 from pages.shared.task_preview import before_and_after
 from pages.shared.view_form import length
 
@@ -40,9 +41,6 @@ DATASET = "data:"
 
 DIRECT = "home-direct"
 """Key of the choice to fine-tune a network as it was brought."""
-
-ANSWERED = "home-answered"
-"""Session state key: id of the experiment that had already answered the question when its button was pressed."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +122,7 @@ def question(lab: Lab) -> Experiment | None:
             on_primary("Run the comparison"), type="primary", icon=":material/play_arrow:", key="home-run"
         ):
             return None
-        # The same question again has the same answer: its runs would be trained from the same seeds.
-        known = lab.find_experiment(chosen.runs)
-        st.session_state[ANSWERED] = known and known.id
-        return known or lab.queue(chosen, trim=trim)
+        return start(lab, chosen, trim)
     except LabError as error:
         st.error(literal(str(error)))
         return None

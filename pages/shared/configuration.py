@@ -22,6 +22,7 @@ from pages.shared.literal import literal
 from pages.shared.pickers import base_text
 from pages.shared.price import price_table, rate_warning
 from pages.shared.primary import on_primary
+from pages.shared.start import start
 
 TYPE = "application/json"
 
@@ -125,7 +126,7 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
         key: prefix of the widget keys.
 
     Returns:
-        The experiment that was just started; None otherwise.
+        The experiment that was just started, or that has these runs already; None otherwise.
     """
     st.info("The form cannot show all that this file says, so here it is as a whole.", icon=":material/description:")
     about, cost = st.columns([3, 2], gap="large")
@@ -149,7 +150,7 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
                 width="stretch",
                 key=f"{key}-start-file",
             ):
-                experiment = lab.queue(planned, trim=configuration.trim)
+                experiment = start(lab, planned, configuration.trim)
                 close_file(key)
                 return experiment
     except LabError as error:

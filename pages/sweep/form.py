@@ -35,6 +35,7 @@ from pages.shared.literal import literal
 from pages.shared.optim_form import optim_form
 from pages.shared.pickers import base_picker
 from pages.shared.primary import on_primary
+from pages.shared.start import start
 from pages.shared.task_form import task_form
 
 KEY = "sweep"
@@ -51,7 +52,7 @@ def sweep_form(lab: Lab) -> Experiment | None:
     """Draw the form.
 
     Returns:
-        The sweep that was just started; None otherwise.
+        The sweep that was just started, or that has these runs already; None otherwise.
     """
     beyond = open_file(lab, KEY)
     if beyond is not None:
@@ -85,9 +86,9 @@ def sweep_form(lab: Lab) -> Experiment | None:
             st.caption("Choose a task first.")
             return None
         try:
-            start = base if isinstance(base, NetworkSpec) else base.spec
+            origin = base if isinstance(base, NetworkSpec) else base.spec
             arms = grid.arms(optim, method.of(**shared))
-            asked = Configuration.on(start, task, arms, range(grid.seeds), device=device)
+            asked = Configuration.on(origin, task, arms, range(grid.seeds), device=device)
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
             asked = asked.but(trim=keep_networks(lab, planned.runs, KEY))
         except LabError as error:
@@ -202,10 +203,12 @@ def _start(lab: Lab, asked: Configuration, planned: Planned, grid: Grid) -> Expe
     fit_warning(lab, specs, KEY)
     if not grid.full_learning_rates:
         st.caption("Without full fine-tuning there is no reference to judge LoRA by.")
+    if grid.num_arms == len(grid.full_learning_rates):
+        st.caption("Without a rank, an alpha and a learning rate, LoRA is left out.")
     if st.button(
         on_primary("Start the sweep"), type="primary", icon=":material/play_arrow:", width="stretch", key=f"{KEY}-start"
     ):
         with st.spinner("Queueing the runs"):
-            return lab.queue(planned, trim=asked.trim)
+            return start(lab, planned, asked.trim)
     save_button(asked, f"{KEY}-save")
     return None

@@ -34,6 +34,7 @@ from pages.shared.like import fill_form
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.pickers import start_text, task_text, when
+from pages.shared.start import say_if_known
 from pages.shared.state import state_line
 from pages.shared.verdict_view import verdict_view
 from pages.sweep.form import sweep_form
@@ -207,6 +208,7 @@ experiment = choose_experiment("Sweep", list(found.values()), names, asked, miss
 if experiment is None:
     st.caption("The sweep appears here as soon as it has started.")
     st.stop()
+say_if_known(experiment)
 members = lab.members(experiment)
 first = members[0].spec
 st.caption(

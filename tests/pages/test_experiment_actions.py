@@ -158,3 +158,32 @@ def test_a_link_to_an_experiment_that_does_not_exist_says_so(opened: Lab, base: 
     for page in ("finetune", "sweep"):
         app = draw(page, like="e-none")
         assert "There is no experiment" in texts(app)
+
+
+@pytest.mark.parametrize("page", ["finetune", "sweep"])
+def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run, page: str) -> None:
+    app = draw(page)
+    label = {"finetune": "Start the experiment", "sweep": "Start the sweep"}[page]
+    if page == "sweep":
+        app.session_state["sweep-seeds"] = 1
+        app.session_state["sweep-ranks"] = [1]
+        app.run()
+    button(app, label).click().run()
+    (first,) = opened.experiments()
+    said = "This experiment has these runs already"
+    assert said not in texts(app)
+    if page == "sweep":  # the form is folded once its sweep has begun
+        app.session_state["sweep-new-1"] = True
+        app.run()
+    button(app, label).click().run()
+    assert not app.exception
+    assert opened.experiments() == [first]
+    assert said in texts(app)
+    opened.stop(*first.runs)
+    finish(opened, *first.runs)
+    if page == "finetune":
+        button(app.run(), label).click().run()
+        assert len(opened.experiments()) == 2  # what was stopped has no result
+        assert said not in texts(app)
+        opened.stop(*opened.experiments()[0].runs)
+        finish(opened, *opened.experiments()[0].runs)

@@ -20,6 +20,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.study.stats.claims import DEFAULT_SEEDS
+from pages.shared.estimate import SEE_FORM
 from pages.shared.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_until
 from tests.data.uploaded import noise
@@ -183,6 +184,24 @@ def test_a_second_press_opens_the_base_of_the_first_and_another_seed_is_another_
     assert len(opened.runs()) == 2
     opened.stop(*(run.id for run in opened.live()))
     finish(opened, *(run.id for run in opened.runs()))
+
+
+def test_what_is_missing_in_the_form_is_said_there_and_the_cost_refers_to_it(filled: Lab) -> None:
+    app = draw("finetune")
+    for key, sentence in (
+        ("finetune-rank", "Choose at least one rank for LoRA and DoRA."),
+        ("finetune-layers", "Layers takes at least 1: add some."),
+        ("finetune-methods", "An experiment needs at least one method and one seed."),
+    ):
+        app.pills(key="finetune-methods").set_value(["full", "lora", "dora"]).run()
+        assert not app.error
+        chosen = app.pills(key=key).value
+        app.pills(key=key).set_value([]).run()
+        assert [error.value for error in app.error] == [sentence]
+        assert SEE_FORM in texts(app)
+        app.pills(key=key).set_value(chosen).run()
+        assert not app.error
+        assert SEE_FORM not in texts(app)
 
 
 def test_finetune_starts_full_and_lora_on_one_base_with_every_seed(filled: Lab) -> None:

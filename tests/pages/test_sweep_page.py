@@ -100,6 +100,15 @@ def test_the_layers_that_are_chosen_get_adapters_and_without_any_there_is_a_sent
     assert metrics(app)["Trainable parameters"] == " to ".join(counts)
 
 
+def test_a_sweep_without_ranks_says_that_lora_is_left_out(opened: Lab, base: Run) -> None:
+    app = draw("sweep")
+    choose(app, [1], [0.01], RATES[3:7], 1)
+    left_out = "Without a rank, an alpha and a learning rate, LoRA is left out."
+    assert left_out not in texts(app)
+    app.pills(key="sweep-ranks").set_value([]).run()
+    assert left_out in texts(app)
+
+
 def test_a_sweep_can_keep_only_the_networks_of_chosen_settings(
     opened: Lab, base: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
