@@ -15,7 +15,7 @@ from core.networks.network import NetworkSpec
 from core.store.record import Run
 from pages.finetune.form import fairness, settings_of
 from pages.shared import forms
-from pages.shared.configuration import open_file, opened_experiment, save_button, settle_file
+from pages.shared.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.current import known, missing_sentence, remember
 from pages.shared.estimate import SEE_FORM
 from pages.shared.fit import fit_warning
@@ -117,11 +117,11 @@ with cost, st.container(border=True):
     st.subheader("Estimated cost")
     try:
         if asked is None or planned is None:
-            settle_file("finetune", None)
+            settle(lab, "finetune", None)
             st.caption(SEE_FORM if failed else "Choose a task first.")
         else:
             asked = asked.but(trim=keep_networks(lab, planned.runs, "finetune"))
-            settle_file("finetune", asked)
+            settle(lab, "finetune", asked)
             price_table(lab, planned)
             fit_warning(lab, planned.runs, "finetune")
             rate_warning(asked.settings)

@@ -17,7 +17,7 @@ from core.study.arms.tables import settings_table
 from core.wording.numbers import counted, seeds_text
 from core.wording.tasks import task_text
 from pages.shared.fit import fit_warning
-from pages.shared.like import fill_from
+from pages.shared.like import fill_from, settle_like
 from pages.shared.literal import literal
 from pages.shared.pickers import base_text
 from pages.shared.price import price_table, rate_warning
@@ -96,6 +96,18 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
         st.session_state[f"{key}-open-state"] = known
     st.session_state[f"{key}-open"] = configuration
     return configuration if known[1] == "beyond" else None
+
+
+def settle(lab: Lab, key: str, shown: Configuration | None) -> None:
+    """Say, after a form was drawn that was just filled, whether it shows all that it was filled from.
+
+    Args:
+        lab: has the experiment that it was filled from, if it was none in a file.
+        key: prefix of the form's widget keys.
+        shown: what the form says; None while it says nothing that could be trained.
+    """
+    settle_file(key, shown)
+    settle_like(lab, key, shown)
 
 
 def settle_file(key: str, shown: Configuration | None) -> None:

@@ -9,11 +9,14 @@ import streamlit as st
 from core.engine.experiment import MAX_NEW_SEEDS, Setting, next_seeds, settings_of
 from core.errors import LabError
 from core.lab import Lab
+from core.methods.low_rank import LowRankSpec
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.run_spec import RunSpec
+from core.spec import bounds
 from core.store.record import Experiment
 from core.study.arms.growth import RATES_OFFERED, extended
+from core.study.arms.sweep import is_sweep
 from core.study.arms.tuning import is_tuned
 from core.wording.experiments import MAX_NAME
 from core.wording.numbers import counted
@@ -158,11 +161,18 @@ def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequ
 
 
 def run_again(experiment: Experiment, specs: list[RunSpec]) -> None:
-    """Draw a link to the form that can take the experiment's settings, where they can be changed.
+    """Draw a link to the form that takes most of the experiment's settings, where they can be changed.
 
     Args:
         experiment: what to start from.
         specs: of all its runs.
     """
-    grid = is_tuned(specs) and not any(spec.role is Role.CONTROL or spec.own_base for spec in specs)
-    like_link("sweep" if grid else "finetune", experiment.id, start_id(specs[0]))
+    like_link("sweep" if _fits_sweep(specs) else "finetune", experiment.id, start_id(specs[0]))
+
+
+def _fits_sweep(specs: Sequence[RunSpec]) -> bool:
+    """Whether the form of Sweep takes an experiment: a grid of full fine-tuning and one kind of adapter."""
+    adapters = [spec.adapter for spec in specs if spec.adapter]
+    plain = all(adapter.start == bounds(LowRankSpec, "start").default for adapter in adapters)
+    other = any(spec.role is Role.CONTROL or spec.own_base for spec in specs)
+    return is_tuned(specs) and is_sweep(specs) and plain and not other and len({each.kind for each in adapters}) <= 1

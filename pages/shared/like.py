@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.data.presets import PRESETS
-from core.engine.configuration import preset_task
+from core.engine.configuration import Configuration, preset_task
 from core.engine.rate_grid import TuneSpec
 from core.errors import LabError
 from core.lab import Lab
@@ -18,6 +18,7 @@ from core.run_spec import RunSpec
 from core.spec import bounds
 from pages.shared import forms
 from pages.shared.layer_form import layer_values
+from pages.shared.left_out import left_out
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.optim_form import family_key, optim_values
@@ -43,6 +44,8 @@ def like_link(page: str, experiment: str, base: str) -> None:
 def fill_form(lab: Lab, key: str) -> bool:
     """Fill a form before it is drawn: once for each link that was followed, so that changes to the form stay.
 
+    What the form cannot show stands above it until another link is followed; see :func:`settle_like`.
+
     ``like`` stays in the address, so that reloading the page fills the form and Back leaves it.
 
     Args:
@@ -53,17 +56,73 @@ def fill_form(lab: Lab, key: str) -> bool:
         Whether it was filled by this call.
     """
     id = st.query_params.get("like")
-    if id is None or st.session_state.get(FILLED) == (key, id):
+    if id is None:
+        return False
+    if st.session_state.get(FILLED) == (key, id):
+        _warn(key)
         return False
     st.session_state[FILLED] = (key, id)
+    st.session_state[f"{key}-like-said"] = []
     try:
-        specs = [run.spec for run in lab.members(lab.experiment(id))]
+        experiment = lab.experiment(id)
+        specs = [run.spec for run in lab.members(experiment)]
     except LabError as error:
         st.warning(literal(str(error)))
         return False
     fill_from(lab, key, specs, start_id(specs[0]))
-    st.toast("The form has the settings of that experiment.", icon=":material/tune:")
+    st.session_state[f"{key}-trim"] = experiment.trim
+    st.session_state[f"{key}-like"] = id
+    if gone := _gone(lab, specs[0]):
+        _say(key, f"Its dataset {gone} was deleted: choose another one.")
+        _warn(key)
     return True
+
+
+def settle_like(lab: Lab, key: str, shown: Configuration | None) -> None:
+    """Say, after a form was drawn that was just filled, whether it has all settings of the experiment.
+
+    Args:
+        lab: has the experiment.
+        key: prefix of the form's widget keys.
+        shown: what the form says; None while it says nothing that could be trained, for a reason that it gives.
+    """
+    id = st.session_state.pop(f"{key}-like", None)
+    if id is None or shown is None:
+        return
+    try:
+        wanted = lab.configuration(lab.experiment(id))
+    except LabError:
+        return  # its base is gone, and the form has said so
+    if shown.asks_the_same(wanted):
+        st.toast("The form has the settings of that experiment.", icon=":material/tune:")
+        return
+    known = wanted.but(task=shown.task) if _gone(lab, wanted) else wanted
+    if shown.asks_the_same(known):
+        return
+    if lines := left_out(known, shown):
+        _say(key, f"The form cannot show all settings of that experiment. Left out: {'; '.join(lines)}.")
+    else:
+        _say(key, "The form combines the settings of that experiment in other ways.")
+    st.rerun()
+
+
+def _say(key: str, sentence: str) -> None:
+    """Keep a warning that :func:`_warn` draws above the form."""
+    st.session_state.setdefault(f"{key}-like-said", []).append(sentence)
+
+
+def _warn(key: str) -> None:
+    for sentence in st.session_state.get(f"{key}-like-said", ()):
+        st.warning(literal(sentence))
+
+
+def _gone(lab: Lab, asked: RunSpec | Configuration) -> str:
+    """Name of the dataset that is learnt, if it was deleted; empty otherwise."""
+    try:
+        lab.catalog.info(asked.task.dataset)
+    except LabError:
+        return asked.task.dataset
+    return ""
 
 
 def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str) -> None:
@@ -93,7 +152,10 @@ def fill_from(lab: Lab, key: str, specs: Sequence[RunSpec], start: str) -> None:
 def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
     """Values of the task form: the preset that gives the task, or else each of its settings."""
     source, task = spec.source, spec.task
-    values: dict[str, Any] = {"dataset": task.dataset, "validation": task.validation}
+    values: dict[str, Any] = {"validation": task.validation}
+    if _gone(lab, spec):
+        return values | {"preset": OWN}
+    values["dataset"] = task.dataset
     same = source is None or task.dataset == source.dataset
     for name in sorted(PRESETS, key=lambda name: PRESETS[name].other_dataset == same):
         try:
@@ -101,10 +163,7 @@ def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
                 return values | {"preset": name}
         except LabError:
             continue  # a preset for other datasets, or one that is not on this machine any more
-    try:
-        return values | own_values(lab.catalog.info(task.dataset).kind, task)
-    except LabError:
-        return values | {"preset": OWN}  # the dataset is gone, and its form with it
+    return values | own_values(lab.catalog.info(task.dataset).kind, task)
 
 
 def _arms(specs: Sequence[RunSpec]) -> dict[str, Any]:

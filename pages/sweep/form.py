@@ -25,7 +25,7 @@ from core.study.arms.sweep import MAX_RUNS, Grid, is_sweep
 from core.wording.defaults import explained
 from core.wording.numbers import count_text
 from pages.shared import forms
-from pages.shared.configuration import open_file, opened_experiment, save_button, settle_file
+from pages.shared.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.estimate import time_and_memory
 from pages.shared.fit import fit_warning
 from pages.shared.keep import keep_networks
@@ -76,13 +76,13 @@ def sweep_form(lab: Lab) -> Experiment | None:
         try:
             optim, shared, device = _training(lab, network)
         except LabError as error:
-            settle_file(KEY, None)
+            settle(lab, KEY, None)
             st.error(literal(str(error)))
             return None
     with cost, st.container(border=True):
         st.subheader("Estimated cost")
         if task is None:
-            settle_file(KEY, None)
+            settle(lab, KEY, None)
             st.caption("Choose a task first.")
             return None
         try:
@@ -92,10 +92,10 @@ def sweep_form(lab: Lab) -> Experiment | None:
             planned = lab.planned(asked, base if isinstance(base, Run) else None)
             asked = asked.but(trim=keep_networks(lab, planned.runs, KEY))
         except LabError as error:
-            settle_file(KEY, None)
+            settle(lab, KEY, None)
             st.error(literal(str(error)))
             return None
-        settle_file(KEY, asked)
+        settle(lab, KEY, asked)
         try:
             return _start(lab, asked, planned, grid)
         except LabError as error:

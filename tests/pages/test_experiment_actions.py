@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.data.dataset import ImageDataset
 from core.data.task_spec import TaskSpec
 from core.engine.experiment import Setting, settings_of
+from core.engine.rate_grid import TuneSpec
 from core.lab import Lab
+from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.methods.low_rank import LowRankSpec
 from core.run_spec import OptimSpec
 from core.store.record import Run
 from pages.shared.links import script
 from pages.shared.primary import on_primary
 from tests.conftest import BOTH, TURNED, finish, short
+from tests.data.uploaded import noise
 from tests.pages.test_pages import draw, texts
 
 
@@ -158,6 +164,90 @@ def test_a_link_to_an_experiment_that_does_not_exist_says_so(opened: Lab, base: 
     for page in ("finetune", "sweep"):
         app = draw(page, like="e-none")
         assert "There is no experiment" in texts(app)
+
+
+TUNED = TuneSpec.of(rates=3)
+
+
+def gaussian(method: type[LowRankSpec], rate: float = 0.005) -> Setting:
+    return short(rate=rate), method.of(start="gaussian")
+
+
+@pytest.mark.parametrize(
+    ("arms", "page"),
+    [
+        ([(short(rate=0.001), FullSpec()), (short(), LoRASpec.of())], "sweep"),
+        ([(short(rate=0.001), FullSpec()), (short(), LoRASpec.of()), (short(), DoRASpec.of())], "finetune"),
+        ([(short(rate=0.001), FullSpec()), gaussian(LoRASpec)], "finetune"),
+        ([(short(rate=0.001), FullSpec()), (short(), "head")], "finetune"),
+        ([(short(), LoRASpec.of())], "finetune"),  # three settings, which Sweep refuses
+    ],
+)
+def test_an_experiment_is_run_again_from_the_form_that_takes_its_settings(
+    opened: Lab, base: Run, arms: list[Setting], page: str
+) -> None:
+    experiment = opened.fine_tune(base, TURNED, arms, [0], tune=TUNED)
+    finish(opened, *experiment.runs)
+    app = draw("compare", experiment=experiment.id)
+    (again,) = [each.proto for each in app.get("page_link") if each.proto.label == "Run again with changes"]
+    assert again.page.rpartition("/")[2] == page
+    filled = draw(page, like=experiment.id)
+    assert not filled.error
+    assert not [warning.value for warning in filled.warning if "form" in warning.value]
+    assert [toast.value for toast in filled.toast] == ["The form has the settings of that experiment."]
+
+
+@pytest.mark.parametrize(
+    ("page", "arms", "seeds", "said"),
+    [
+        ("finetune", [(short(epochs=60), FullSpec())], [0], "Epochs 60"),
+        ("finetune", [(short(), FullSpec())], [0, 3, 5], "seeds 3 and 5"),
+        (
+            "finetune",
+            [(short(), LoRASpec.of(rank=rank, alpha=alpha)) for rank, alpha in ((1, 8.0), (2, 16.0))],
+            [0],
+            "Alpha 16",
+        ),
+        (
+            "sweep",
+            [(short(rate=rate), method) for rate in (0.001, 0.002, 0.005) for method in (FullSpec(), "head")],
+            [0],
+            "",
+        ),
+        (
+            "sweep",
+            [gaussian(method, rate) for rate in (0.001, 0.002, 0.003, 0.005) for method in (LoRASpec, DoRASpec)],
+            [0],
+            "DoRA; Initialization of A gaussian",
+        ),
+    ],
+)
+def test_a_form_says_what_it_cannot_show_of_an_experiment_until_another_one_is_asked_for(
+    opened: Lab, base: Run, page: str, arms: list[Setting], seeds: list[int], said: str
+) -> None:
+    experiment = opened.fine_tune(base, TURNED, arms, seeds)
+    opened.stop(*experiment.runs)
+    app = draw(page, like=experiment.id)
+    for _ in range(2):
+        assert not app.toast
+        warned = "\n".join(warning.value for warning in app.warning).replace("\\", "")
+        if said:
+            assert f"The form cannot show all settings of that experiment. Left out: {said}." in warned
+        app.run()
+    del app.query_params["like"]
+    assert "Left out" not in texts(app.run())
+
+
+def test_a_form_whose_dataset_was_deleted_says_so_and_chooses_none_in_its_place(opened: Lab, base: Run) -> None:
+    images, labels = noise(1, (60, 28, 28)), np.arange(60) % 3
+    opened.catalog.keep(ImageDataset("upload", images, labels, images, labels, ("a", "b", "c")), "mine")
+    experiment = opened.fine_tune(base, TaskSpec.of(dataset="mine"), BOTH, [0])
+    finish(opened, *experiment.runs)
+    opened.catalog.remove("mine")
+    app = draw("finetune", like=experiment.id)
+    assert [warning.value for warning in app.warning] == ["Its dataset mine was deleted: choose another one."]
+    assert not app.toast
+    assert app.select_slider(key="finetune-rate-lora").value == BOTH[1][0].learning_rate
 
 
 @pytest.mark.parametrize("page", ["finetune", "sweep"])
