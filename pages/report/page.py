@@ -93,7 +93,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         key="report-file",
         help="A single file that works offline in any browser and can be printed.",
     )
-    save_experiment(lab, experiment, "report-save", "Experiment as one JSON file")
+    save_experiment(lab, experiment, "report-save")
     link("compare", "Compare", {"experiment": experiment.id})
 
 for section in found.sections:

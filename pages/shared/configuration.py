@@ -24,23 +24,25 @@ from pages.shared.price import price_table, rate_warning
 from pages.shared.primary import on_primary
 from pages.shared.start import start
 
+SAVE = "Save experiment as file"
+"""Label of the button, wherever it is: on Report it stands beside one for another file."""
+
 TYPE = "application/json"
 
 State = Literal["filled", "shown", "beyond"]
 """What has become of an open file: the form was just filled from it, shows all of it, or cannot."""
 
 
-def save_button(configuration: Configuration, key: str, name: str = "experiment", label: str = "Save as file") -> None:
+def save_button(configuration: Configuration, key: str, name: str = "experiment") -> None:
     """Draw a button that downloads a configuration.
 
     Args:
         configuration: what to download.
         key: of the widget.
         name: of the file, without ending.
-        label: of the button.
     """
     st.download_button(
-        label,
+        SAVE,
         lambda: write_configuration(configuration),
         f"{name}.json",
         TYPE,
@@ -52,10 +54,10 @@ def save_button(configuration: Configuration, key: str, name: str = "experiment"
     )
 
 
-def save_experiment(lab: Lab, experiment: Experiment, key: str, label: str = "Save as file") -> None:
+def save_experiment(lab: Lab, experiment: Experiment, key: str) -> None:
     """Draw a button that downloads the configuration of an experiment; none where its base is gone."""
     try:
-        save_button(lab.configuration(experiment), key, experiment.id, label)
+        save_button(lab.configuration(experiment), key, experiment.id)
     except LabError:
         return
 
@@ -75,7 +77,7 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
         file = st.file_uploader(
             "An experiment as a JSON file", type="json", key=f"{key}-open-{turn}", max_upload_size=MAX_FILE // 2**20
         )
-        st.caption("A file that *Save as file* has written, here or elsewhere, or that you have edited.")
+        st.caption(f"A file that *{SAVE}* has written, here or elsewhere, or that you have edited.")
     if file is None:
         st.session_state.pop(f"{key}-open-state", None)
         return None
@@ -146,7 +148,7 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
         planned = lab.planned(configuration)
         with about:
             st.subheader("What the file says")
-            for title, line in _lines(lab, configuration, planned).items():
+            for title, line in _lines(configuration, planned).items():
                 st.markdown(f"**{title}:** {literal(line)}")
             st.dataframe(settings_table(configuration.settings), hide_index=True, alt="Every setting that is trained")
             st.button("Close the file", icon=":material/close:", key=f"{key}-close", on_click=close_file, args=(key,))
@@ -189,7 +191,7 @@ def _is_like(spec: RunSpec, wanted: RunSpec, configuration: Configuration) -> bo
     return (spec.but(seed=wanted.seed) if configuration.own_bases else spec) == wanted
 
 
-def _lines(lab: Lab, configuration: Configuration, planned: Planned) -> dict[str, str]:
+def _lines(configuration: Configuration, planned: Planned) -> dict[str, str]:
     """What a configuration says, by titles."""
     base, first = configuration.base, planned.runs[0]
     lines: dict[str, str] = {}

@@ -14,6 +14,7 @@ from core.lab import Lab
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment
+from pages.shared.configuration import SAVE
 from tests.browser.conftest import REPO, Serve
 from tests.conftest import DIGITS, finish, short, wait_until
 
@@ -57,7 +58,7 @@ def test_a_form_is_saved_run_on_the_command_line_edited_and_opened_elsewhere(
     url = serve(REPO / "app.py", {"LORA_LAB_HOME": str(here.settings.home)})
     page.goto(f"{url}/finetune")
     with page.expect_download() as saved:
-        button(page, "Save as file").click()
+        button(page, SAVE).click()
     file = tmp_path / saved.value.suggested_filename
     saved.value.save_as(file)
     assert file.suffix == ".json"

@@ -18,6 +18,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec, RunSpec, default_optim, default_rate
 from core.store.record import Run
+from pages.shared.configuration import SAVE
 from pages.shared.primary import on_primary
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
@@ -201,13 +202,10 @@ def test_a_network_that_was_brought_is_chosen_from_a_file(opened: Lab, tmp_path:
     assert app.slider(key="finetune-transformer-epochs").value == 2
 
 
-@pytest.mark.parametrize(
-    ("page", "label"),
-    [("home", "Save as file"), ("compare", "Save as file"), ("report", "Experiment as one JSON file")],
-)
-def test_an_experiment_can_be_saved_as_a_file(filled: Lab, page: str, label: str) -> None:
+@pytest.mark.parametrize("page", ["home", "compare", "report", "finetune"])
+def test_an_experiment_is_saved_as_a_file_by_a_button_of_one_name(filled: Lab, page: str) -> None:
     app = draw(page, experiment=filled.experiments()[0].id)
-    assert [button.label for button in app.get("download_button")].count(label) == 1
+    assert [button.label for button in app.get("download_button")].count(SAVE) == 1
 
 
 def test_tuned_rates_of_a_file_are_those_of_the_form(opened: Lab, base: Run) -> None:
