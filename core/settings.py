@@ -18,7 +18,8 @@ class Settings:
     """Settings, read once when a process starts."""
 
     home: Path
-    """Folder for everything that LoRA Lab writes: the store, files of runs, downloaded datasets."""
+    """Folder for everything that LoRA Lab writes: the store and its backups, files of runs, downloaded and uploaded
+    datasets, brought networks."""
 
     data_folder: Path | None = None
     """Folder with datasets that are already on this machine (``LORA_LAB_DATA``); it is only read."""
@@ -41,7 +42,8 @@ class Settings:
     trained eight at once."""
 
     checkpoint_seconds: float = 10.0
-    """Interval between two checkpoints of a run: the training time that a kill loses at most."""
+    """Minimum interval between two checkpoints of a run; longer where writing takes more than
+    :data:`core.engine.recorder.CHECKPOINT_SHARE` of the time. A kill loses the training since the last one."""
 
     hang_seconds: float = 180.0
     """Time without progress after which a worker thread or a process counts as hanging. The slowest step, evaluation or
@@ -100,7 +102,7 @@ class Settings:
 
     @property
     def datasets(self) -> Path:
-        """Folder of downloaded datasets."""
+        """Folder of downloaded and uploaded datasets."""
         return self.home / "datasets"
 
     @property
