@@ -9,7 +9,9 @@ import os
 # first allocation, and ignores it on systems other than Linux.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
+from core.methods.dora import DoRASpec
 from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, LoRALayer
+from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import merge, merged_copy, unmerge
 from core.methods.parameters import freeze_linear_layers
@@ -17,9 +19,11 @@ from core.networks.perceptron import MultilayerPerceptron
 from core.notebook import compute_accuracy, train
 
 __all__ = [
+    "DoRASpec",
     "LinearWithLoRA",
     "LinearWithLoRAMerged",
     "LoRALayer",
+    "LoRASpec",
     "MultilayerPerceptron",
     "add_lora",
     "compute_accuracy",

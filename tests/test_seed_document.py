@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +21,8 @@ from core import (
     freeze_linear_layers,
     train,
 )
+
+README = Path(__file__).resolve().parents[1] / "README.md"
 
 TREE = """\
 MultilayerPerceptron(
@@ -144,3 +148,20 @@ def test_the_documents_training_run_teaches_the_adapters_and_leaves_the_base(
     x = images.flatten(1)
     reference = model_lora.layers[0].linear(x)
     assert F.mse_loss(model_lora.layers[0](x), reference) > 0
+
+
+def test_both_ways_of_the_readme_give_the_same_network() -> None:
+    section = README.read_text(encoding="utf-8").partition("## From Python")[2].partition("\n## ")[0]
+    by_hand, by_one_line = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(by_hand, names)
+    adapted = names["adapted"]
+    exec(by_one_line, names)
+    also = names["adapted"]
+    assert isinstance(adapted, nn.Module)
+    assert isinstance(also, nn.Module)
+    assert also is not adapted
+    assert str(also) == str(adapted)
+    assert {n: p.requires_grad for n, p in also.named_parameters()} == {
+        n: p.requires_grad for n, p in adapted.named_parameters()
+    }

@@ -71,10 +71,9 @@ def in_code() -> None:
         },
         alt="Every parameter of the adapted network with its shape and whether it is trained.",
     )
-    st.caption(
-        "PyTorch stores $W$ transposed, so the first dimension of `linear.weight` is the outputs. For your own "
-        "networks, `add_lora(network, LoRASpec(rank=4))` finds the layers by name and freezes everything else."
-    )
+    st.caption("PyTorch stores $W$ transposed, so the first dimension of `linear.weight` is the outputs.")
+    st.markdown("For your own networks, `add_lora` finds the layers by name and freezes everything else:")
+    st.code(demonstration.ADD_LORA)
 
 
 def settings() -> None:

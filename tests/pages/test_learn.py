@@ -116,7 +116,7 @@ def test_the_trained_numbers_follow_model_rank_and_layers(page):
 
 def test_the_printed_program_follows_its_rank(page):
     page.slider(key="learn_code_rank").set_value(2).run()
-    program, output = page.code
+    program, output, _ = page.code
     assert "rank=2" in program.value
     assert "3,124 of 139,198 parameters train" in output.value
 

@@ -83,6 +83,12 @@ def test_the_printed_program_prints_what_the_page_shows(rank):
     assert shown.parameters["numbers"].sum() == shown.total
 
 
+def test_the_program_for_other_networks_adapts_what_the_long_one_adapts():
+    network = PerceptronSpec().build()
+    exec(demonstration.ADD_LORA, {"network": network})
+    assert str(network) == demonstration.inventory(4, 8.0).tree
+
+
 def test_a_rank_that_a_layer_cannot_use_is_refused():
     with pytest.raises(LoRAError, match="smaller rank"):
         demonstration.inventory(11, 8.0)

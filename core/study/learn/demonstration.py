@@ -22,6 +22,13 @@ from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 
 Array = NDArray[np.float32]
 
+ADD_LORA = """\
+from core import LoRASpec, add_lora
+
+add_lora(network, LoRASpec(rank=4))
+"""
+"""A program that adds adapters to any ``network``."""
+
 
 @dataclass(frozen=True)
 class TwoSides:
