@@ -129,7 +129,7 @@ class Predictor:
         """Answer a request, together with others that arrived while the last batch was computed.
 
         Raises:
-            ServingError: rows are on several bases, or do not fit the network.
+            ServingError: rows are on several bases, or do not fit the network, or nothing reads rows for it.
             ServingBusyError: too many rows are waiting.
             UnknownRunError: a run does not exist, or has no adapter.
             LabError: a file is missing or damaged, or the predictor was closed.
@@ -139,7 +139,10 @@ class Predictor:
         runs = self._runs([*filter(None, adapters), *([request.base] if request.base else [])])
         base = self._base_of(request, runs)
         tasks = [runs[adapter].spec.task if adapter else _task_of(base) for adapter in adapters]
-        inputs = READ[base.network.learns](request.rows, [task.length for task in tasks], base.network, self._reader)
+        read = READ.get(base.network.learns)
+        if read is None:
+            raise ServingError(f"Networks that learn {base.network.learns}s cannot be served; name another base.")
+        inputs = read(request.rows, [task.length for task in tasks], base.network, self._reader)
         waiting = _Waiting(base, inputs, adapters, arrived, Future())
         self._submit(waiting)
         logits = waiting.answer.result()

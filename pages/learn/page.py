@@ -73,7 +73,7 @@ def in_code() -> None:
     )
     st.caption("PyTorch stores $W$ transposed, so the first dimension of `linear.weight` is the outputs.")
     st.markdown("For your own networks, `add_lora` finds the layers by name and freezes everything else:")
-    st.code(demonstration.ADD_LORA)
+    st.code(demonstration.ADD_LORA, language=None)
 
 
 def settings() -> None:

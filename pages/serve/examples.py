@@ -7,14 +7,41 @@ not look at it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from core.web.predict import PREDICT
 
-TEXT = "a round fruit with red or green skin"
-"""A text to ask about."""
+TEXT = json.dumps("a round fruit with red or green skin")
+"""A text to ask about, in JSON and in Python."""
 
 CURL_HEADERS = "-H 'content-type: application/json' -H \"authorization: Bearer $LORA_LAB_TOKEN\""
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a row has, in both languages."""
+
+    key: str
+    """Field of a row."""
+    json: str
+    """Its value within the single quotes of a command."""
+    python: str
+    """Its value in Python."""
+    before: str = ""
+    """Lines before the command."""
+
+
+EXAMPLES: Mapping[str, Example] = {
+    "image": Example(
+        "pixels",
+        "['\"$P\"']",
+        "[0.5] * 784  # from 0 to 1, row by row, preprocessed as in training",
+        '# 784 pixels from 0 to 1, here all 0.5\nP=$(python3 -c \'print(", ".join(["0.5"] * 784))\')\n',
+    ),
+    "text": Example("text", TEXT, TEXT),
+}
+"""By kind of data."""
 
 
 def curl(address: str, adapters: Sequence[str | None], reads: str = "image", base: str | None = None) -> str:
@@ -23,26 +50,19 @@ def curl(address: str, adapters: Sequence[str | None], reads: str = "image", bas
     Args:
         address: of the server.
         adapters: names, one per row; None for the base alone.
-        reads: what the rows are, image or text.
+        reads: the kind of data that the rows are.
         base: named beside the rows, where no row has an adapter.
     """
-    value = json.dumps(TEXT) if reads == "text" else "['\"$P\"']"
-    key = "text" if reads == "text" else "pixels"
+    example = EXAMPLES[reads]
     named = ["" if name is None else f'"adapter": {json.dumps(name)}, ' for name in adapters]
-    rows = ", ".join(f'{{{adapter}"{key}": {value}}}' for adapter in named)
+    rows = ", ".join(f'{{{adapter}"{example.key}": {example.json}}}' for adapter in named)
     beside = "" if base is None else f'"base": {json.dumps(base)}, '
-    request = f"curl {address}{PREDICT} {CURL_HEADERS} -d '{{{beside}\"rows\": [{rows}]}}'"
-    if reads == "text":
-        return request
-    pixels = 'P=$(python3 -c \'print(", ".join(["0.5"] * 784))\')'
-    return f"# 784 pixels from 0 to 1, here all 0.5\n{pixels}\n{request}"
+    return f"{example.before}curl {address}{PREDICT} {CURL_HEADERS} -d '{{{beside}\"rows\": [{rows}]}}'"
 
 
 def python(address: str, adapters: Sequence[str | None], reads: str = "image", base: str | None = None) -> str:
     """A request in Python's standard library. Args: as in :func:`curl`."""
-    given, key = ("[0.5] * 784  # from 0 to 1, row by row, preprocessed as in training", "pixels")
-    if reads == "text":
-        given, key = json.dumps(TEXT), "text"
+    key = EXAMPLES[reads].key
     row, body = (f'{{"adapter": name, "{key}": {key}}}', '{"rows": rows}')
     names = json.dumps(list(adapters))
     rows = f"[{row} for name in {names}]"
@@ -53,7 +73,7 @@ import json
 import os
 from urllib.request import Request, urlopen
 
-{key} = {given}
+{key} = {EXAMPLES[reads].python}
 rows = {rows}
 token = os.environ.get("LORA_LAB_TOKEN", "")
 headers = {{"content-type": "application/json", "authorization": f"Bearer {{token}}"}}

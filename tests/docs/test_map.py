@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
+from core.data.views.registry import VIEWS
 from tests.docs.source import MAP, ROOT, floors, imported, in_backticks, module_in, modules, row_of
 
 MODULES = modules()
 FLOORS = floors()
 ROWS = {name: row_of(module, FLOORS) for name, module in MODULES.items()}
 TEXT = MAP.read_text(encoding="utf-8")
+KINDS = {view.kind for view in VIEWS}
 HOME = {
     "networks/",
     *("runs/ID/", "runs/ID/run.safetensors", "backups/", "deleted/", "deleted/runs.txt"),
@@ -91,6 +95,24 @@ def test_every_path_in_the_map_exists() -> None:
     paths = [path for path in paths if path not in ("page.py", *HOME)]
     assert len(paths) > 60
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def tells_kinds_apart(node: ast.AST) -> bool:
+    """Whether code has a line per kind of data, or compares with one of them."""
+    if isinstance(node, ast.Compare):
+        return isinstance(node.ops[0], ast.Eq | ast.NotEq) and bool(constants([node.left, *node.comparators]) & KINDS)
+    return isinstance(node, ast.Dict) and constants(node.keys) >= KINDS
+
+
+def constants(nodes: Iterable[ast.expr | None]) -> set[object]:
+    return {node.value for node in nodes if isinstance(node, ast.Constant)}
+
+
+def test_the_map_names_every_place_where_kinds_of_data_differ() -> None:
+    section = TEXT.partition("### A kind of data\n")[2].partition("\n### ")[0]
+    places = {module.place for module in MODULES.values() if any(map(tells_kinds_apart, ast.walk(module.tree)))}
+    assert len(places) > 5
+    assert places - set(in_backticks(section)) == set()
 
 
 def test_every_name_in_the_map_is_in_the_code() -> None:

@@ -15,9 +15,10 @@ import torch
 
 from core.adapter.read import AdapterFile
 from core.cli.serve import LOCAL_NAMES, application
-from core.errors import ServingBusyError
+from core.errors import ServingBusyError, ServingError
 from core.lab import Lab, close_lab, open_lab
 from core.serving import predictor
+from core.serving.inputs import READ
 from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from core.web.access import Access
@@ -89,3 +90,10 @@ def test_a_request_without_room_is_told_to_come_again_and_then_is_answered(
         slow.may_read.set()
         assert first.result(HANG)[0] == 200
     assert ask(app, PREDICT, "POST", chunks=[body], Content_Length=str(len(body)))[0] == 200
+
+
+def test_a_kind_of_data_that_cannot_be_served_is_one_sentence(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(READ, "image")
+    with pytest.raises(ServingError, match="that learn images cannot be served"):
+        slow.lab.predictor.predict(PredictRequest(rows=[Row(pixels=[0.5] * 784, adapter=slow.adapters[0])]))
+    assert slow.lab.predictor.adapters().adapters == []
