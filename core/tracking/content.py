@@ -22,7 +22,7 @@ LOSS, EPOCH, RESULT = "loss", "epoch/", "result/"
 MAX_TEXT = 250
 """Maximum number of characters of a setting; longer ones, such as the config of a network, are left out."""
 
-Setting = str | int | float | bool
+Scalar = str | int | float | bool
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class TrackedRun:
     started: float
     """When it was first in training, in seconds since 1970, UTC."""
     ended: float | None
-    settings: Mapping[str, Setting]
+    settings: Mapping[str, Scalar]
     series: Mapping[str, Series]
     """By name: :data:`LOSS`, one for each column of :data:`core.store.record.EPOCH_COLUMNS` that was measured, and one
     for each number of :class:`core.store.record.Result`, at the last step."""
@@ -122,14 +122,14 @@ def tracked_run(run: Run, curve: Curve, started: float, group: Group) -> Tracked
     )
 
 
-def settings_of(spec: RunSpec) -> dict[str, Setting]:
+def settings_of(spec: RunSpec) -> dict[str, Scalar]:
     """The settings of a run by their path in its spec, as in ``method.rank``; lists are written as JSON."""
-    found: dict[str, Setting] = {}
+    found: dict[str, Scalar] = {}
     _collect(found, "", spec.model_dump(mode="json"))
     return found
 
 
-def _collect(found: dict[str, Setting], path: str, value: Any) -> None:
+def _collect(found: dict[str, Scalar], path: str, value: Any) -> None:
     if isinstance(value, dict):
         for name, part in value.items():
             _collect(found, f"{path}.{name}" if path else name, part)
