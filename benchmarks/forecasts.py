@@ -116,11 +116,11 @@ def rows_of(lab: Lab, shapes: Sequence[Shape], beside: bool) -> Iterator[Row]:
         shapes: what to train.
         beside: whether warm forecasts are asked for while another run trains.
     """
+    bases: dict[RunSpec, Run] = {}
     for shape in shapes:
         model = PerceptronSpec.of(num_hidden_1=shape.hidden[0], num_hidden_2=shape.hidden[1])
-        base = lab.find_base(pretrain := RunSpec.of(method="pretrain", network=model, task=SOURCE)) or lab.launch(
-            pretrain
-        )
+        pretrain = RunSpec.of(method="pretrain", network=model, task=SOURCE)
+        base = bases.get(pretrain) or bases.setdefault(pretrain, lab.launch(pretrain))
         until(lambda: not lab.live())
         specs = specs_of(shape, base)
         for warm in (False, True):

@@ -15,6 +15,7 @@ import torch
 from core.adapter import apply_adapter, read_adapter
 from core.data.task_spec import TaskSpec
 from core.engine.artifacts import MERGED
+from core.engine.configuration import Configuration
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import (
     DamagedFileError,
@@ -207,7 +208,7 @@ def test_a_damaged_base_is_refused_wherever_it_is_read(lab: Lab, base: Run) -> N
     for read in (lab.artifacts.path, lab.artifacts.read):
         with pytest.raises(DamagedFileError, match="train that run again"):
             read(base.id, NETWORK)
-    assert lab.find_base(base.spec) is None
+    assert lab.planned(Configuration.on(base.spec, TURNED, BOTH, [0])).bases
     assert lab.recipe(base.id).weights is None
     assert lab.recipe(run.id).base.weights is None
 

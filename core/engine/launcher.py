@@ -18,7 +18,7 @@ from core.engine.configuration import Configuration, outputs
 from core.engine.cost import plan
 from core.engine.estimates import Estimates
 from core.engine.executors import Executors
-from core.engine.experiment import Setting, arm_specs, next_seeds, settings_of
+from core.engine.experiment import Setting, arm_specs, settings_of
 from core.engine.jobs.run_files import NETWORK
 from core.engine.usage import DiskUsage
 from core.engine.workers import Workers
@@ -85,10 +85,6 @@ class Launcher:
         new = [(_new_id("r"), self.store.run(id).spec) for id in ids]
         self._queue(new)
         return [id for id, _ in new]
-
-    def find_base(self, spec: RunSpec) -> Run | None:
-        """A finished pretrain run with exactly this spec, whose network can be used instead of training it again."""
-        return self._usable_base(self.store.runs(methods=list(methods(Role.BASE)), states=["finished"]), spec)
 
     def _usable_base(self, finished: Sequence[Run], spec: RunSpec) -> Run | None:
         """The first of these with this spec whose network is intact."""
@@ -290,19 +286,6 @@ class Launcher:
         after = replace(before, name=name, runs=(*before.runs, *(id for id, _ in new)))
         self._queue([*growth.bases, *new], after, before)
         return tuple(id for id, _ in new)
-
-    def add_seeds(self, experiment: Experiment, count: int) -> tuple[str, ...]:
-        """Queue every setting of an experiment with its next ``count`` seeds.
-
-        Returns:
-            Ids of the new runs.
-
-        Raises:
-            SpecError: the count is out of bounds.
-            LabError: see :meth:`grow`; nothing was queued.
-        """
-        specs = [run.spec for run in self._members(experiment.id)]
-        return self.grow(experiment, settings_of(specs), next_seeds(specs, count))
 
     def _members(self, id: str) -> list[Run]:
         """Runs of an experiment, in the order in which they were queued. Raises: UnknownRunError."""

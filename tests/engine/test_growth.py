@@ -54,6 +54,12 @@ def launched(lab: Lab, seeds: int = 3, own_bases: bool = False) -> Experiment:
     return compared(lab, "rotation-45", "digits", None, SPEC.optim, BOTH, range(seeds), own_bases=own_bases)
 
 
+def add_seeds(lab: Lab, experiment: Experiment, count: int) -> tuple[str, ...]:
+    """Every setting with its next ``count`` seeds."""
+    specs = [run.spec for run in lab.members(now(lab, experiment))]
+    return lab.grow(experiment, settings_of(specs), next_seeds(specs, count))
+
+
 def test_a_comparison_is_known_again_while_its_base_still_waits_to_be_trained(idle: Lab) -> None:
     first = launched(idle)
     same = idle.planned(preset_configuration(idle.catalog, "rotation-45", "digits", None, SPEC.optim, BOTH, range(3)))
@@ -76,7 +82,7 @@ def test_five_seeds_added_to_an_experiment_of_three_train_exactly_the_new_runs(l
     experiment = launched(lab)
     before = finish(lab, experiment.base, *experiment.runs)
     history = {run.id: lab.history(run.id) for run in before}
-    new = lab.add_seeds(experiment, 5)
+    new = add_seeds(lab, experiment, 5)
     after = finish(lab, *new)
     assert [run.state for run in after] == ["finished"] * 10
     assert pairs(after) == sorted((arm, seed) for arm in {r.spec.arm for r in before[1:]} for seed in range(3, 8))
@@ -92,7 +98,7 @@ def test_five_seeds_added_to_an_experiment_of_three_train_exactly_the_new_runs(l
 
 def test_a_run_that_was_added_is_the_run_that_a_launch_would_have_made(lab: Lab) -> None:
     experiment = launched(lab, seeds=1)
-    added = finish(lab, *lab.add_seeds(experiment, 1))
+    added = finish(lab, *add_seeds(lab, experiment, 1))
     for run in added:
         again = finish(lab, lab.launch(run.spec).id)[0]
         np.testing.assert_allclose(lab.curve(again.id).loss, lab.curve(run.id).loss, rtol=2e-3, atol=2e-4)
@@ -162,7 +168,7 @@ def test_a_base_without_a_result_cannot_be_grown_on_unless_each_seed_has_its_own
     shared, own = launched(idle, seeds=1), launched(idle, seeds=1, own_bases=True)
     idle.stop(shared.base)
     with pytest.raises(RunStateError, match="has no result: start a new experiment"):
-        idle.add_seeds(shared, 1)
+        add_seeds(idle, shared, 1)
     idle.stop(own.base)
     for id in own.runs:
         idle.stop(id)
@@ -201,7 +207,7 @@ def test_growth_has_the_limits_of_a_launch_and_queues_all_or_nothing(
 def test_the_number_of_new_seeds_has_bounds(idle: Lab, count: int) -> None:
     experiment = launched(idle)
     with pytest.raises(SpecError, match="1 to 42"):
-        idle.add_seeds(experiment, count)
+        add_seeds(idle, experiment, count)
     assert len(now(idle, experiment).runs) == 6
 
 
@@ -219,7 +225,6 @@ def test_nobody_grows_what_does_not_exist(idle: Lab) -> None:
     experiment = launched(idle)
     idle.notes.delete(experiment.runs)
     for action in (
-        lambda: idle.add_seeds(experiment, 1),
         lambda: idle.grow(experiment, BOTH, [0]),
         lambda: idle.rename(experiment.id, "x"),
     ):
@@ -252,7 +257,7 @@ def test_a_store_that_changed_since_it_was_read_takes_no_growth(idle: Lab) -> No
     experiment = launched(idle)
     new = [("r-new", idle.run(experiment.runs[0]).spec.but(seed=3))]
     grown = replace(experiment, runs=(*experiment.runs, "r-new"))
-    idle.add_seeds(experiment, 1)
+    add_seeds(idle, experiment, 1)
     renamed = now(idle, experiment)
     idle.rename(experiment.id, "by somebody else")
     before = idle.runs()
@@ -270,10 +275,10 @@ def test_every_launch_gives_the_same_name_and_a_grown_experiment_keeps_up(idle: 
     experiment = launched(idle)
     assert experiment.name == "Digits → rotated 45° · r 4 · 3 seeds"
     assert idle.fine_tune(idle.run(experiment.base), TURNED, BOTH, range(3)).name == experiment.name
-    idle.add_seeds(experiment, 5)
+    add_seeds(idle, experiment, 5)
     assert now(idle, experiment).name == "Digits → rotated 45° · r 4 · 8 seeds"
     assert idle.rename(experiment.id, "  my \n own ") == now(idle, experiment).name == "my own"
-    idle.add_seeds(experiment, 1)
+    add_seeds(idle, experiment, 1)
     assert now(idle, experiment).name == "my own"
     assert idle.rename(experiment.id, " ") == now(idle, experiment).name == "Digits → rotated 45° · r 4 · 9 seeds"
 
@@ -288,7 +293,7 @@ def test_a_name_that_does_not_hold_changes_nothing(idle: Lab, name: str) -> None
 
 def test_a_restored_store_keeps_names_and_stages(lab: Lab, settings: Settings) -> None:
     experiment = launched(lab, seeds=2)
-    finish(lab, *experiment.runs, *lab.add_seeds(experiment, 1))
+    finish(lab, *experiment.runs, *add_seeds(lab, experiment, 1))
     lab.rename(experiment.id, "renamed *later*")
     before, stages = now(lab, experiment), stage_ids(lab, experiment)
     wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
@@ -326,8 +331,8 @@ def test_an_older_store_that_is_put_back_learns_the_later_name(lab: Lab, setting
 
 def test_each_launch_is_a_stage_whatever_happens_to_its_runs(idle: Lab) -> None:
     experiment = launched(idle, seeds=2, own_bases=True)
-    second = idle.add_seeds(experiment, 3)
-    third = idle.add_seeds(experiment, 1)
+    second = add_seeds(idle, experiment, 3)
+    third = add_seeds(idle, experiment, 1)
     idle.stop(experiment.runs[1])
     idle.notes.delete(second[1:4])
     expected = [experiment.runs, (second[0], *second[4:]), third]
@@ -382,7 +387,7 @@ def test_old_homes_have_one_stage_per_experiment_and_can_grow(tmp_path: Path) ->
     lab = Lab(replace(Settings(tmp_path / "home"), threads=1))
     for experiment in lab.experiments():
         assert [len(stage) for stage in stages_of(lab.members(experiment))] == [len(experiment.runs)]
-        new = lab.add_seeds(experiment, 1)
+        new = add_seeds(lab, experiment, 1)
         assert [len(stage) for stage in stages_of(lab.members(experiment))] == [len(experiment.runs), len(new)]
         assert now(lab, experiment).name == experiment.name  # old experiments keep their names
         assert lab.rename(experiment.id, "") == experiment_name(run.spec for run in lab.members(experiment))

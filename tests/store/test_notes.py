@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
+from core.engine.configuration import Configuration
 from core.engine.jobs.run_files import NETWORK
 from core.errors import NoteError, RunInUseError, UnknownRunError
 from core.files import sha256_of
@@ -345,4 +346,4 @@ def test_runs_that_are_deleted_are_no_base_for_new_ones(lab: Lab) -> None:
     (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[0]], [0], "x").runs)
     assert run.state == "failed"
     assert run.cause == f"Its base {base.id} does not exist any more."
-    assert lab.find_base(base.spec) is None
+    assert lab.planned(Configuration.on(base.spec, TURNED, BOTH, [0])).bases

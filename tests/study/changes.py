@@ -14,6 +14,7 @@ from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.study.weights.change import WeightChange
 from core.study.weights.scores import Evaluator, Part
+from core.study.weights.spectrum import Spectrum
 
 SIZES = PerceptronSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=16, num_classes=5)
 PATHS = ("layers.0", "layers.2", "layers.4")
@@ -49,6 +50,11 @@ def planted_change(ranks: dict[str, int], seed: int = 0) -> WeightChange:
             delta = rng.normal(size=(weight.shape[0], rank)) @ rng.normal(size=(rank, weight.shape[1]))
             weight += torch.from_numpy(delta).to(torch.float32)
     return WeightChange(base, tuned)
+
+
+def spectra_of(change: WeightChange) -> dict[str, Spectrum]:
+    """The singular values of each layer's ΔW, by its path."""
+    return {path: change.spectrum(path) for path in change.weights}
 
 
 def inputs(rows: int = 9, seed: int = 3) -> torch.Tensor:

@@ -14,16 +14,17 @@ from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.merging import adapted_layers, base_copy, merge, merged_copy
 from core.networks.perceptron import PerceptronSpec
+from core.study.weights.change import WeightChange
 from core.study.weights.spectrum import (
     Spectrum,
     cut_networks,
     delta_weights,
     linear_weights,
-    spectra,
     spectrum,
     truncations,
     with_weights,
 )
+from tests.study.changes import spectra_of
 
 SIZES = PerceptronSpec.of(num_features=20, num_hidden_1=12, num_hidden_2=16, num_classes=5)
 PATHS = ["layers.0", "layers.2", "layers.4"]
@@ -119,14 +120,14 @@ def test_the_delta_of_an_adapter_has_its_rank_exactly(scaling, merged):
     for path, delta in deltas.items():
         assert delta == pytest.approx(expected[path].numpy(), rel=1e-5, abs=1e-6)
         assert np.linalg.matrix_rank(delta) == 3
-    assert [found.rank_holding(1.0) for found in spectra(base, tuned).values()] == [3, 3, 3]
+    assert [found.rank_holding(1.0) for found in spectra_of(WeightChange(base, tuned)).values()] == [3, 3, 3]
     plain = delta_weights(base, merged_copy(tuned))
     assert all(plain[path] == pytest.approx(deltas[path], abs=1e-6) for path in PATHS)
 
 
 def test_layers_without_an_adapter_did_not_move():
     base, tuned = adapted(rank=2, target_modules=("layers.2",))
-    norms = {path: found.norm for path, found in spectra(base, tuned).items()}
+    norms = {path: found.norm for path, found in spectra_of(WeightChange(base, tuned)).items()}
     assert norms["layers.2"] > 0
     assert norms["layers.0"] == norms["layers.4"] == 0
 

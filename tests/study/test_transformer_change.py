@@ -106,7 +106,7 @@ def test_layers_are_switched_by_role_and_all_off_is_strength_0(kind):
     assert sorted(itertools.chain(*found.groups.values())) == sorted(change.parts)
     curve = strength_curve(change, evaluator, 0.5)
     assert curve.strengths.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
-    assert found.scores.target[[found.nothing, found.everything]].tolist() == curve.scores.target[[0, 2]].tolist()
+    assert found.scores.target[[-1, found.everything]].tolist() == curve.scores.target[[0, 2]].tolist()
     layer = change.changed_layers[0]
     whole, _, _, none = layer_alone(change, evaluator, layer).target
     assert [none, whole] == curve.scores.target[[0, 2]].tolist()

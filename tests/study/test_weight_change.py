@@ -15,13 +15,13 @@ from core.run_spec import RunSpec
 from core.study.arms.arm import arms_of
 from core.study.weights.change import layer_shapes, main_arms, main_run, read_change, run_of_seed
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short
-from tests.study.changes import PATHS, full_change, lora_change, planted_change
+from tests.study.changes import PATHS, full_change, lora_change, planted_change, spectra_of
 from tests.study.samples import make_run
 
 
 @pytest.mark.parametrize("rank", [1, 3, 5])
 def test_lora_of_rank_r_has_exactly_r_singular_values_above_zero(rank):
-    spectra = lora_change(rank=rank).spectra()
+    spectra = spectra_of(lora_change(rank=rank))
     assert [found.rank for found in spectra.values()] == [rank] * 3
     assert all((found.values[rank:] == 0).all() for found in spectra.values())
 
@@ -29,7 +29,7 @@ def test_lora_of_rank_r_has_exactly_r_singular_values_above_zero(rank):
 def test_a_planted_delta_has_the_rank_and_the_norm_it_was_made_with():
     change = planted_change({"layers.0": 2, "layers.2": 5})
     assert change.changed_layers == ("layers.0", "layers.2")
-    spectra = change.spectra()
+    spectra = spectra_of(change)
     # float32 weights: what was planted is there but for their rounding.
     for path, rank in {"layers.0": 2, "layers.2": 5}.items():
         values = spectra[path].values
@@ -52,7 +52,7 @@ def test_biases_move_in_full_fine_tuning_alone():
 def test_neither_network_is_changed_by_looking_at_it():
     change = lora_change(rank=2)
     before = {name: tensor.clone() for name, tensor in change.tuned.state_dict().items()}
-    change.spectra(), change.plain, change.bias_deltas, change.layer("layers.2")
+    spectra_of(change), change.plain, change.bias_deltas, change.layer("layers.2")
     assert all(torch.equal(tensor, before[name]) for name, tensor in change.tuned.state_dict().items())
     with pytest.raises(LoRAError, match=r"no layer layers\.1"):
         change.layer("layers.1")
@@ -65,8 +65,8 @@ def test_the_change_of_a_run_is_read_from_its_files(lab: Lab):
         change = read_change(lab, run)
         assert list(change.weights) == list(layer_shapes(run.spec.network)) == list(PATHS)
         assert [weight.shape for weight in change.weights.values()] == list(layer_shapes(run.spec.network).values())
-    assert [found.rank for found in read_change(lab, lora).spectra().values()] == [4, 4, 4]
-    assert min(found.rank for found in read_change(lab, full).spectra().values()) > 4
+    assert [found.rank for found in spectra_of(read_change(lab, lora)).values()] == [4, 4, 4]
+    assert min(found.rank for found in spectra_of(read_change(lab, full)).values()) > 4
     with pytest.raises(UnknownRunError, match="started from no base"):
         read_change(lab, lab.run(experiment.base))
 

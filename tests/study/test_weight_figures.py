@@ -33,7 +33,7 @@ from core.study.weights.tables import (
     spectrum_numbers,
     spectrum_text,
 )
-from tests.study.changes import PATHS, evaluator_of, full_change, lora_change
+from tests.study.changes import PATHS, evaluator_of, full_change, lora_change, spectra_of
 from tests.study.samples import make_arm_runs
 
 RED, BLUE = "#D55E00", "#0072B2"
@@ -141,7 +141,7 @@ def arms_and_spectra() -> tuple[list[Arm], dict[str, dict[str, Spectrum]]]:
     arms = arms_of([*make_arm_runs("full", [90.0, 91.0]), *make_arm_runs("lora", [88.0], rank=3)])
     changes = [full_change(0), full_change(1), lora_change(rank=3)]
     runs = [run for arm in arms for run in arm.runs]
-    return arms, {run.id: change.spectra() for run, change in zip(runs, changes, strict=True)}
+    return arms, {run.id: spectra_of(change) for run, change in zip(runs, changes, strict=True)}
 
 
 def test_the_table_of_spectra_has_a_row_a_layer_and_arm():

@@ -111,10 +111,6 @@ class WeightChange:
         self._check(path)
         return layer_spectrum(linear_layers(self.tuned)[path], self.weights[path], lambda: self.deltas[path])
 
-    def spectra(self) -> dict[str, Spectrum]:
-        """Singular values of each layer's ΔW, by its path."""
-        return {path: self.spectrum(path) for path in self.weights}
-
     def layer(self, path: str) -> tuple[Array, Array]:
         """Return W and ΔW of one layer.
 

@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -245,18 +245,6 @@ def adapter_spectrum(layer: AdaptedLinear, weight: Array) -> Spectrum:
 def _spectrum(values: NDArray[np.floating], shape: tuple[int, ...], weight: Array) -> Spectrum:
     values = np.asarray(values, dtype=np.float64)
     return Spectrum(np.where(values > rounding(shape, values), values, 0.0), float(np.linalg.norm(weight)))
-
-
-def spectra(base: nn.Module, tuned: nn.Module) -> dict[str, Spectrum]:
-    """The spectrum of every linear layer, by its path.
-
-    Raises:
-        BaseMismatchError: as of :func:`delta_weights`.
-    """
-    weights, deltas, layers = linear_weights(base), delta_weights(base, tuned), linear_layers(tuned)
-    return {
-        path: layer_spectrum(layer, weights[path], partial(deltas.__getitem__, path)) for path, layer in layers.items()
-    }
 
 
 def layer_spectrum(tuned: nn.Linear | AdaptedLinear, weight: Array, delta: Callable[[], Array]) -> Spectrum:

@@ -90,11 +90,6 @@ class Switches:
         """Index of the combination with all groups on."""
         return 0
 
-    @property
-    def nothing(self) -> int:
-        """Index of the combination with all groups off, which is the base."""
-        return len(self.on) - 1
-
     def without(self, name: str) -> int:
         """Index of the combination with only this group off."""
         return self.place(tuple(each != name for each in self.groups))
