@@ -90,8 +90,8 @@ class RunFailedError(LabError, RuntimeError):
 class LeftError(LabError, RuntimeError):
     """A run was interrupted, for example because its process ends; it can be resumed from its checkpoint."""
 
-    def __init__(self, message: str = "The run was interrupted.") -> None:
-        super().__init__(message)
+    def __init__(self) -> None:
+        super().__init__("The run was interrupted.")
 
 
 class AdapterError(LabError, ValueError):

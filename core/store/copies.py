@@ -84,10 +84,17 @@ class Copies:
         if failure is not None:
             raise failure
 
-    def save_changed(self, limit: int = BATCH) -> int:
-        """Copy runs that have changed since their last copy. Returns: their number. Raises: see :meth:`save`."""
+    def save_changed(self) -> int:
+        """Copy :data:`BATCH` runs at most that have changed since their last copy.
+
+        Returns:
+            Their number.
+
+        Raises:
+            OSError: see :meth:`save`.
+        """
         query = "SELECT id FROM runs WHERE copied < changes ORDER BY created LIMIT ?"
-        ids = [row["id"] for row in self._store.rows(query, limit)]
+        ids = [row["id"] for row in self._store.rows(query, BATCH)]
         if ids:
             self.save(ids)
         return len(ids)

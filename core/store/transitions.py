@@ -22,11 +22,17 @@ from core.store.schema import NEXT
 from core.training.events import EpochEnd, StepLoss
 from core.training.sharing import turn_of
 
+MAX_CLAIMED = 64
+"""Maximum number of runs that a worker takes at once."""
+
+LAST_ENDED = 50
+"""Number of runs of a process that is gone whose folders may still have files to delete."""
+
 
 class Transitions(Database):
     """The state machine of runs. Every method is one transaction."""
 
-    def next_runs(self, owner: str, limit: int = 64) -> list[Run]:
+    def next_runs(self, owner: str) -> list[Run]:
         """The queued run of this owner that is to be trained next, and those that can be trained with it.
 
         Runs that are to be stopped with the result of their checkpoint come first, then experiments as they were
@@ -35,10 +41,9 @@ class Transitions(Database):
 
         Args:
             owner: name of the process that trains.
-            limit: maximum number of runs.
 
         Returns:
-            The runs, in the order in which they were queued; empty if none is ready.
+            At most :data:`MAX_CLAIMED`, in the order in which they were queued; empty if none is ready.
         """
         with self.transaction() as db:
             rows = db.execute(
@@ -50,7 +55,7 @@ class Transitions(Database):
             ).fetchall()
             for row in rows:
                 if _is_ready(row):
-                    next_one, turn = self._next_of_experiment(db, row, rows, limit)
+                    next_one, turn = self._next_of_experiment(db, row, rows)
                     bank = [other["id"] for other in rows if _bank(other) == _bank(next_one)][:turn]
                     return [run_of(db.execute("SELECT * FROM runs WHERE id = ?", (id,)).fetchone()) for id in bank]
                 if row["base"] is not None and not row["usable"] and row["base_state"] in (None, "failed", "stopped"):
@@ -78,12 +83,12 @@ class Transitions(Database):
         return claimed
 
     def _next_of_experiment(
-        self, db: sqlite3.Connection, first: sqlite3.Row, rows: Sequence[sqlite3.Row], limit: int
+        self, db: sqlite3.Connection, first: sqlite3.Row, rows: Sequence[sqlite3.Row]
     ) -> tuple[sqlite3.Row, int]:
         """The next run of the experiment of ``first``, the first ready run: of the method that has begun the least.
 
         Returns:
-            The run, and how many runs to train at once at most, ``limit`` or fewer.
+            The run, and how many runs to train at once at most, :data:`MAX_CLAIMED` or fewer.
         """
         begun = {
             row["method"]: (row["share"], row["latest"] or 0.0, row["count"])
@@ -94,11 +99,11 @@ class Transitions(Database):
             )
         }
         if len(begun) < 2:
-            return first, limit
+            return first, MAX_CLAIMED
         beside = (first["experiment"], first["stop_asked"])
         ready = [row for row in rows if (row["experiment"], row["stop_asked"]) == beside and _is_ready(row)]
         chosen = min(ready, key=lambda row: begun[row["method"]][:2])
-        return chosen, min(limit, turn_of(begun[chosen["method"]][2]))
+        return chosen, min(MAX_CLAIMED, turn_of(begun[chosen["method"]][2]))
 
     def begin(self, run: Run, steps: int, seconds: float = 0.0) -> None:
         """Record the number of steps of a run, and delete what earlier attempts recorded after its checkpoint.
@@ -300,10 +305,10 @@ class Transitions(Database):
             )
         return [row["id"] for row in left]
 
-    def last_ended(self, owner: str, limit: int = 50) -> list[str]:
-        """Ids of the runs of a process that ended most recently."""
+    def last_ended(self, owner: str) -> list[str]:
+        """Ids of the :data:`LAST_ENDED` runs of a process that ended most recently."""
         rows = self.rows(
-            "SELECT id FROM runs WHERE owner = ? AND ended IS NOT NULL ORDER BY ended DESC LIMIT ?", owner, limit
+            "SELECT id FROM runs WHERE owner = ? AND ended IS NOT NULL ORDER BY ended DESC LIMIT ?", owner, LAST_ENDED
         )
         return [row["id"] for row in rows]
 

@@ -221,7 +221,7 @@ def merging() -> None:
         "one product replaces three. This is the first layer of LoRA Lab's default network, 784 × 128:"
     )
     rank = st.select_slider("Rank", MERGE_RANKS, 4, key="learn_merge_rank", bind="query-params")
-    count = LayerCount(784, 128, int(rank))
+    count = LayerCount(*demonstration.MERGED_LAYER, int(rank))
     result = demonstration.merging(0, count.used_rank)
     pair = side_by_side()
     with pair.cell():

@@ -32,6 +32,9 @@ MIN_PREFIX = 8
 """Characters of a digest that are enough to name a network."""
 
 
+MAX_TOKENIZERS = 4
+"""Maximum number of tokenizers in memory."""
+
 NAMED = 3
 """Runs that a sentence lists by id; the others are counted."""
 
@@ -55,20 +58,18 @@ class Networks:
     def __init__(
         self,
         settings: Settings,
-        keep: int = 4,
         users: Callable[[str], Sequence[str]] = lambda digest: (),
         check_room: Callable[[int], None] = lambda size: None,
     ) -> None:
         """Args:
         settings: the home folder.
-        keep: number of tokenizers to keep in memory.
         users: ids of the runs that refer to a digest; such a network is not deleted.
         check_room: called with the bytes of a network; raises StorageFullError if the home folder has no room for it.
         """
         self._settings = settings
         self._users = users
         self._check_room = check_room
-        self._readers: LRUCache[str, Tokenizer] = LRUCache(keep)
+        self._readers: LRUCache[str, Tokenizer] = LRUCache(MAX_TOKENIZERS)
         self._lock = threading.Lock()
 
     def list(self) -> builtins.list[NetworkCard]:

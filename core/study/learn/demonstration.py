@@ -22,6 +22,9 @@ from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 
 Array = NDArray[np.float32]
 
+MERGED_LAYER = (784, 128)
+"""Inputs and outputs of the layer that :func:`merging` is about."""
+
 ADD_LORA = """\
 from core import LoRASpec, add_lora
 
@@ -66,19 +69,18 @@ class TwoSides:
         return _rows({"Left": self.left[0], "Right": self.right[0], "Difference": self.left[0] - self.right[0]})
 
 
-def two_sides(seed: int, alpha: float, in_features: int = 4, out_features: int = 3, rank: int = 2) -> TwoSides:
-    """Compute both sides of the distributive law with random multiples of 0.1 from −2 to 2.
+def two_sides(seed: int, alpha: float, rank: int = 2) -> TwoSides:
+    """Compute both sides of the distributive law for a layer of 4 × 3, with random multiples of 0.1 from −2 to 2.
 
     Args:
         seed: of the random numbers.
         alpha: strength, above 0.
-        in_features: rows of W.
-        out_features: columns of W.
         rank: columns of A, rows of B.
 
     Raises:
         LoRAError: rank or alpha out of range.
     """
+    in_features, out_features = 4, 3
     generator = torch.Generator().manual_seed(seed)
     linear = _linear(in_features, out_features, bias=False)
     right = LinearWithLoRA(linear, rank, alpha, generator=generator)
@@ -127,16 +129,14 @@ class Start:
         return _rows({"Base": self.base, "Base and adapter": self.adapted, "Difference": self.adapted - self.base})
 
 
-def start(seed: int, share: float, in_features: int = 8, out_features: int = 5, rank: int = 2) -> Start:
-    """Compute the effect of an adapter for a given size of B.
+def start(seed: int, share: float) -> Start:
+    """Compute the effect of an adapter of rank 2 and alpha 4 in a layer of 8 × 5, for a given size of B.
 
     Args:
         seed: of the layer, the adapter and the input.
         share: factor on B; every adapter starts with 0.
-        in_features: inputs of the layer.
-        out_features: outputs of the layer.
-        rank: of the adapter; its alpha is twice as large.
     """
+    in_features, out_features, rank = 8, 5, 2
     generator = torch.Generator().manual_seed(seed)
     linear = _linear(in_features, out_features, bias=True, generator=generator)
     layer = LinearWithLoRA(linear, rank, alpha=2.0 * rank, generator=generator)
@@ -170,30 +170,25 @@ class Merging:
         return largest_difference(self.two_branches, self.one_product)
 
 
-def merging(
-    seed: int, rank: int, in_features: int = 784, out_features: int = 128, alpha: float = 8.0, inputs: int = 64
-) -> Merging:
-    """Merge an adapter into a layer and unmerge it again.
+def merging(seed: int, rank: int) -> Merging:
+    """Merge an adapter of alpha 8 into the first layer of the default network, and unmerge it again; 64 random inputs.
 
     Args:
         seed: of the layer, the adapter and the inputs.
         rank: of the adapter.
-        in_features: inputs of the layer.
-        out_features: outputs of the layer.
-        alpha: strength of the adapter.
-        inputs: number of random inputs.
 
     Raises:
-        LoRAError: rank or alpha out of range.
+        LoRAError: rank out of range.
     """
+    in_features, out_features = MERGED_LAYER
     generator = torch.Generator().manual_seed(seed)
     layer = LinearWithLoRA(
-        _linear(in_features, out_features, bias=True, generator=generator), rank, alpha, generator=generator
+        _linear(in_features, out_features, bias=True, generator=generator), rank, alpha=8.0, generator=generator
     ).eval()
     with torch.no_grad():
         # As large as A, so that the adapter has a noticeable effect.
         layer.lora.B.uniform_(-1 / math.sqrt(in_features), 1 / math.sqrt(in_features), generator=generator)
-        x = torch.randn(inputs, in_features, generator=generator)
+        x = torch.randn(64, in_features, generator=generator)
         before = layer.linear.weight.clone()
         apart = layer(x)
         merge(layer)

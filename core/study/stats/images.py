@@ -38,8 +38,8 @@ class CrossedInterval:
         return not self.seeds.low <= 0 <= self.seeds.high and self.crossed.low <= 0 <= self.crossed.high
 
 
-def crossed_interval(differences: NDArray[np.generic], level: float = 1 - ERROR_RATE) -> CrossedInterval:
-    """Compute the interval of a mean difference over seeds and test images, both taken as random.
+def crossed_interval(differences: NDArray[np.generic]) -> CrossedInterval:
+    """Compute the 95 % interval of a mean difference over seeds and test images, both taken as random.
 
     Seeds and images are crossed, since every seed is measured on the same images. In the two-way analysis of variance
     with random effects and one value per cell, the mean has the variance
@@ -59,7 +59,6 @@ def crossed_interval(differences: NDArray[np.generic], level: float = 1 - ERROR_
     Args:
         differences: (S, N), for each seed and test image 1 if only the first method is right, −1 if only the second is,
             and 0 if both are or neither is.
-        level: coverage, from 0 to 1.
 
     Returns:
         In points. The ends are NaN with fewer than two seeds or two images, and all is NaN if a difference is.
@@ -72,7 +71,7 @@ def crossed_interval(differences: NDArray[np.generic], level: float = 1 - ERROR_
     values = 100 * np.asarray(differences, dtype=np.float64)
     S, N = values.shape
     by_seed = values.mean(1) if N else np.full(S, math.nan)
-    seeds = t_interval(by_seed.tolist(), level)
+    seeds = t_interval(by_seed.tolist())
     unknown = Interval(seeds.mean, math.nan, math.nan, S)
     if S < 2 or N < 2 or not math.isfinite(seeds.mean):
         return CrossedInterval(seeds, unknown, N, math.nan)
@@ -88,7 +87,7 @@ def crossed_interval(differences: NDArray[np.generic], level: float = 1 - ERROR_
     both = ms_seed + extra
     df = both**2 / (ms_seed**2 / df_seed + ms_image**2 / df_image + ms_rest**2 / df_rest)
     df = max(df, min(df_seed, df_image))
-    half = max(seeds.half_width, float(stdtrit(df, (1 + level) / 2)) * math.sqrt(both / (S * N)))
+    half = max(seeds.half_width, float(stdtrit(df, 1 - ERROR_RATE / 2)) * math.sqrt(both / (S * N)))
     wider = math.sqrt(both / ms_seed) if ms_seed else math.inf
     return CrossedInterval(seeds, Interval(seeds.mean, seeds.mean - half, seeds.mean + half, S), N, wider)
 

@@ -33,6 +33,9 @@ INTRUDER_THRESHOLD = 0.5
 INTRUDER_TOP = 10
 """Directions of W + ΔW that are looked at, the strongest first."""
 
+RANDOM_BASES, RANDOM_VECTORS = 400, 2000
+"""Draws of :func:`random_similarity` and :func:`notices_new_directions`."""
+
 
 def directions(matrix: Array, side: Side, limit: int | None = None) -> Array:
     """Singular vectors of a matrix on one side, the strongest first, without those of a singular value of zero.
@@ -99,21 +102,20 @@ class RandomSimilarity:
     """(k₁, k₂), which 95 % of random pairs stay below."""
 
 
-def random_similarity(dimension: int, k1: int, k2: int, draws: int = 400) -> RandomSimilarity:
+def random_similarity(dimension: int, k1: int, k2: int) -> RandomSimilarity:
     """What :func:`similarity` would be of directions drawn at random, each rotation as likely as the others.
 
     A random unit vector has 1/d of its length squared along any other, so ‖Uᵢᵀ Vⱼ‖_F² is i j / d on average.
-    The 95 % come from ``draws`` random bases with a fixed seed; only one of the two need be drawn.
+    The 95 % come from :data:`RANDOM_BASES` random bases with a fixed seed; only one of the two need be drawn.
 
     Args:
         dimension: d, of the space.
         k1: directions of the first, at most d.
         k2: directions of the second, at most d.
-        draws: random bases.
     """
     rng, few, many = np.random.default_rng(0), min(k1, k2), max(k1, k2)
     i, j = np.ogrid[1 : few + 1, 1 : many + 1]
-    drawn = np.empty((draws, few, many))
+    drawn = np.empty((RANDOM_BASES, few, many))
     for draw in drawn:
         basis = _random_directions(dimension, few, rng)
         draw[:] = np.cumsum(np.cumsum(basis[:many].T ** 2, axis=0), axis=1)
@@ -207,24 +209,19 @@ def intruders(
     return Intruders(_likeness(strongest(weight, side), strongest(weight + delta, side, top)), threshold)
 
 
-def notices_new_directions(
-    shape: tuple[int, int], threshold: float = INTRUDER_THRESHOLD, side: Side = "outputs", draws: int = 2000
-) -> float:
-    """How often a random direction would count as an intruder in a layer of that shape, 0 to 1.
+def notices_new_directions(shape: tuple[int, int], threshold: float = INTRUDER_THRESHOLD) -> float:
+    """How often a random direction of the outputs would count as an intruder in a layer of that shape, 0 to 1.
 
     The min(out, in) directions of W fill the side whose dimension d is the smaller. There every vector has a
     |cosine| of at least 1/√d with one of them, and at d = 10, an output layer, mostly one above ε. Intruders mean
-    something only where this is close to 1. From random vectors with a fixed seed; W's directions may be taken
-    as the first axes.
+    something only where this is close to 1. From :data:`RANDOM_VECTORS` random vectors with a fixed seed; W's
+    directions may be taken as the first axes.
 
     Args:
         shape: (out, in) of the layer.
         threshold: ε.
-        side: which singular vectors.
-        draws: random vectors.
     """
-    dimension = shape[0] if side == "outputs" else shape[1]
-    vectors = np.random.default_rng(0).normal(size=(draws, dimension))
+    vectors = np.random.default_rng(0).normal(size=(RANDOM_VECTORS, shape[0]))
     cosines = np.abs(vectors[:, : min(shape)]) / np.linalg.norm(vectors, axis=1, keepdims=True)
     return float(np.mean(cosines.max(axis=1) < threshold))
 
