@@ -1,8 +1,4 @@
-"""The command line of LoRA Lab: ``python -m core``.
-
-Its commands are ``compare``, ``grow``, ``report``, ``run``, ``restore``, ``time``, ``serve``, ``verify``, ``export``,
-``track``, ``jobs``, ``job`` and ``collect``.
-"""
+"""The command line of LoRA Lab: ``python -m core``."""
 
 from __future__ import annotations
 
@@ -16,6 +12,8 @@ from core.signals import Signalled, raised
 
 COMMANDS = (compare, grow, report, run, restore, step_time, serve, verify, export, track, jobs)
 """Modules of the commands, in the order of the help."""
+
+DESCRIPTION = "LoRA Lab without the dashboard: compare settings, train elsewhere, serve and export adapters."
 
 KEPT = (
     "Every run is kept with its progress: start the dashboard on the same home folder (streamlit run app.py), and "
@@ -40,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands; what it parses has the command as ``command``."""
-    found = argparse.ArgumentParser(prog="python -m core", description=__doc__)
+    found = argparse.ArgumentParser(prog="python -m core", description=DESCRIPTION)
     commands = found.add_subparsers(required=True, metavar="command")
     for command in COMMANDS:
         command.register(commands)

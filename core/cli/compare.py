@@ -42,47 +42,49 @@ KINDS = tuple(dict.fromkeys(kind for preset in PRESETS.values() for kind in pres
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
-    job = commands.add_parser("compare", help="pretrain, fine-tune fully and with LoRA, and compare")
-    job.set_defaults(command=compare)
-    note_given(job)
-    job.add_argument(
+    parser = commands.add_parser("compare", help="pretrain, fine-tune fully and with LoRA, and compare")
+    parser.set_defaults(command=compare)
+    note_given(parser)
+    parser.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
         help=f"run the experiment of a JSON file that a page or --save-config wrote; of the other options it takes "
         f"{', '.join(BESIDE_CONFIG)}",
     )
-    job.add_argument(
+    parser.add_argument(
         "--save-config", type=Path, metavar="FILE", help="write what is asked for as such a file, and train nothing"
     )
-    job.add_argument(
+    parser.add_argument(
         "--network", metavar="NAME", help=f"network with weights to start from, for texts: {NAMES} (default: none)"
     )
-    job.add_argument("--source", help="dataset of the base (default: the best one on this machine)")
-    job.add_argument("--target", help="dataset to fine-tune on (default: the source)")
-    add_texts(job)
-    job.add_argument(
+    parser.add_argument("--source", help="dataset of the base (default: the best one on this machine)")
+    parser.add_argument("--target", help="dataset to fine-tune on (default: the source)")
+    add_texts(parser)
+    parser.add_argument(
         "--direct", action="store_true", help="fine-tune the network on the target as it is, without a source"
     )
-    lines = "; ".join(f"{preset.name}: {preset.line}" for preset in PRESETS.values())
+    lines = "; ".join(f"{preset.name}: {preset.line.rstrip('.')}" for preset in PRESETS.values())
     usual = ", ".join(f"{suggested_preset(kind)} for {kind}s" for kind in KINDS)
-    job.add_argument("--preset", choices=list(PRESETS), help=f"{lines} (default {usual})".replace("%", "%%"))
-    add_field(job, "--shots", TaskSpec, "shots", "of the target", metavar="N", shown="those of the preset")
-    add_field(job, "--length", TaskSpec, "length", metavar="N", default=None, shown="128, or what the network can read")
-    job.add_argument(
-        "--seeds", type=int, default=DEFAULT_SEEDS, help="runs per setting, with seeds 0, 1, … (default 8)"
+    parser.add_argument("--preset", choices=list(PRESETS), help=f"{lines} (default: {usual})".replace("%", "%%"))
+    add_field(parser, "--shots", TaskSpec, "shots", "of the target", metavar="N", shown="those of the preset")
+    add_field(
+        parser, "--length", TaskSpec, "length", metavar="N", default=None, shown="128, or what the network can read"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=DEFAULT_SEEDS, help="runs per setting, with seeds 0, 1, … (default: %(default)s)"
     )
     shown = by_family(lambda family: default_optim(PretrainSpec, family).epochs)
-    add_field(job, "--pretrain-epochs", OptimSpec, "epochs", "of the base", shown=shown, default=None)
-    job.add_argument(
+    add_field(parser, "--pretrain-epochs", OptimSpec, "epochs", "of the base", shown=shown, default=None)
+    parser.add_argument(
         "--vary-bases",
         action="store_true",
         help="use one base per seed, so that the seeds of base and fine-tuning vary together",
     )
-    add_training(job)
-    job.add_argument("--device", default="auto", choices=DEVICES, help="where to train")
-    add_home(job)
-    add_output(job)
+    add_training(parser)
+    parser.add_argument("--device", default="auto", choices=DEVICES, help="where to train")
+    add_home(parser)
+    add_output(parser)
 
 
 def compare(options: argparse.Namespace) -> int:

@@ -13,16 +13,18 @@ from core.settings import Settings
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
-    job = commands.add_parser(
+    parser = commands.add_parser(
         "grow",
         help="add seeds and ranks to an experiment",
         description="Train what is missing for every setting of an experiment to have every seed of it, together with "
         "the seeds and ranks that are added. What was trained stays. Base, task and device are the experiment's.",
     )
-    job.set_defaults(command=grow)
-    job.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
-    job.add_argument("--seeds", type=int, metavar="N", help="number of seeds to add to every setting (default: none)")
-    job.add_argument(
+    parser.set_defaults(command=grow)
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="number of seeds to add to every setting (default: none)"
+    )
+    parser.add_argument(
         "--rank",
         type=int,
         nargs="+",
@@ -30,9 +32,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         default=[],
         help="ranks to add, each with every alpha and learning rate that LoRA has in the experiment",
     )
-    job.add_argument("--again", action="store_true", help="train runs again that failed or were stopped")
-    add_home(job)
-    add_output(job)
+    parser.add_argument("--again", action="store_true", help="train runs again that failed or were stopped")
+    add_home(parser)
+    add_output(parser)
 
 
 def grow(options: argparse.Namespace) -> int:

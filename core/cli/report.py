@@ -14,12 +14,12 @@ from core.study.report.report import report_of
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
-    job = commands.add_parser("report", help="write the report of an existing experiment")
-    job.set_defaults(command=report)
-    job.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
-    job.add_argument("file", type=Path, metavar="FILE", help="HTML file to write")
-    add_home(job)
-    add_within(job)
+    parser = commands.add_parser("report", help="write the report of an existing experiment")
+    parser.set_defaults(command=report)
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
+    parser.add_argument("file", type=Path, metavar="FILE", help="HTML file to write")
+    add_home(parser)
+    add_within(parser)
 
 
 def report(options: argparse.Namespace) -> int:

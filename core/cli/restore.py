@@ -14,15 +14,15 @@ from core.store.restore import set_damaged_aside
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
-    job = commands.add_parser(
+    parser = commands.add_parser(
         "restore",
         help="restore runs from their folders after the store was lost or damaged",
         description="Restore all runs that have a folder: after the store was lost, truncated or damaged, or after an "
         "older copy was put back. Nothing is deleted: a damaged store is kept in the folder 'damaged', and folders "
         "without a readable copy of their run are moved to 'strays'.",
     )
-    job.set_defaults(command=restore)
-    add_home(job)
+    parser.set_defaults(command=restore)
+    add_home(parser)
 
 
 def restore(options: argparse.Namespace) -> int:

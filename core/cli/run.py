@@ -36,30 +36,30 @@ from core.wording.numbers import listed, percent
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
-    job = commands.add_parser(
+    parser = commands.add_parser(
         "run",
         help="train a run again from its recipe",
         description="Train a run again from the JSON file that the Runs page offers, and its base first if it has one. "
         "The same device and thread count give the same results.",
     )
-    job.set_defaults(command=run)
-    source = job.add_mutually_exclusive_group(required=True)
+    parser.set_defaults(command=run)
+    source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("recipe", nargs="?", type=Path, metavar="SPEC.json", help="JSON file of a run")
     source.add_argument("--run", metavar="ID", help="id of a run on this machine, instead of a file")
-    job.add_argument(
+    parser.add_argument(
         "--base", type=Path, metavar="BASE.safetensors", help="weights of the base; it is not trained again"
     )
-    job.add_argument(
+    parser.add_argument(
         "--network",
         metavar="NAME",
         help=f"network with weights that the run, or its base, starts from: {NAMES} (default: the one in the library)",
     )
-    job.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for the results (default: the run's id)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="new folder for the results (default: the run's id)")
     devices = [device for device in DEVICES if device != "auto"]
-    job.add_argument("--device", choices=devices, help="where to train (default: the run's device)")
-    job.add_argument("--threads", type=int, metavar="N", help="number of CPU threads (default: that of the run)")
-    add_home(job)
-    job.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.add_argument("--device", choices=devices, help="where to train (default: the run's device)")
+    parser.add_argument("--threads", type=int, metavar="N", help="number of CPU threads (default: that of the run)")
+    add_home(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(options: argparse.Namespace) -> int:

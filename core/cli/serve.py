@@ -27,17 +27,17 @@ NO_UPLOADS = "/no-uploads/"
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
-    job = commands.add_parser(
+    parser = commands.add_parser(
         "serve",
         help="answer with adapters over HTTP, without the pages",
         description="Answer POST /api/predict with the adapters of a home folder; GET /api/openapi.json describes it. "
         "Beyond this machine it requires a token, as the dashboard does: LORA_LAB_TOKEN, or one that is generated and "
         "printed. The dashboard serves the same API.",
     )
-    job.set_defaults(command=serve)
-    add_home(job)
-    job.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    job.add_argument("--port", type=int, default=8600, help="port to listen on (default: 8600)")
+    parser.set_defaults(command=serve)
+    add_home(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8600, help="port to listen on (default: %(default)s)")
 
 
 def serve(options: argparse.Namespace) -> int:

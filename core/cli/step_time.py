@@ -29,29 +29,31 @@ POLL_SECONDS = 0.2
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
-    job = commands.add_parser(
+    parser = commands.add_parser(
         "time",
         help="time one training step of full fine-tuning and of LoRA, here and in plain PyTorch",
         description="Time one training step of full fine-tuning and of LoRA of some ranks, alternately and alone: in "
         "plain PyTorch, on this engine, and on this engine in a bank. It waits while runs of the home folder train.",
     )
-    job.set_defaults(command=time_steps)
-    job.add_argument("--rank", type=int, nargs="+", default=[4], help="ranks of LoRA (default: 4)")
-    add_targets(job)
-    job.add_argument("--network", metavar="NAME", help=f"network to train, for texts: {NAMES} (default: a perceptron)")
+    parser.set_defaults(command=time_steps)
+    parser.add_argument("--rank", type=int, nargs="+", default=[4], help="ranks of LoRA (default: 4)")
+    add_targets(parser)
+    parser.add_argument(
+        "--network", metavar="NAME", help=f"network to train, for texts: {NAMES} (default: a perceptron)"
+    )
     usual = "digits, or with a network the best dataset of texts on this machine"
-    job.add_argument("--dataset", help=f"dataset to train on (default: {usual})")
+    parser.add_argument("--dataset", help=f"dataset to train on (default: {usual})")
     shown = by_family(lambda family: default_optim(FullSpec, family).batch_size)
-    add_field(job, "--batch-size", OptimSpec, "batch_size", shown=shown, default=None)
-    job.add_argument(
+    add_field(parser, "--batch-size", OptimSpec, "batch_size", shown=shown, default=None)
+    parser.add_argument(
         "--bank",
         type=int,
         default=8,
         choices=range(1, LORA_BANK + 1),
         metavar="RUNS",
-        help="runs in a bank (default: 8)",
+        help="runs in a bank (default: %(default)s)",
     )
-    add_home(job)
+    add_home(parser)
 
 
 def time_steps(options: argparse.Namespace) -> int:

@@ -21,17 +21,17 @@ from core.tracking.registry import TRACKERS, target_of
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
     examples = " or ".join(f"{tracker.kind}:{tracker.example}" for tracker in TRACKERS.values())
-    job = commands.add_parser(
+    parser = commands.add_parser(
         "track",
         help="send an experiment to TensorBoard or MLflow",
         description="Send the settings, curves and results of an experiment's runs, and of the bases that they start "
         "from, to trackers; to MLflow adapters and the report as well. What a tracker has already is not sent again, "
         "so the command can be repeated at any time. It prints a line of JSON for each tracker.",
     )
-    job.set_defaults(command=track)
-    job.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
-    job.add_argument("--to", nargs="+", required=True, metavar="TRACKER", help=f"{examples}, or a server of MLflow")
-    add_home(job)
+    parser.set_defaults(command=track)
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
+    parser.add_argument("--to", nargs="+", required=True, metavar="TRACKER", help=f"{examples}, or a server of MLflow")
+    add_home(parser)
 
 
 def track(options: argparse.Namespace) -> int:

@@ -57,7 +57,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=list(adapter_methods()),
         default=[LoRASpec.name()],
-        help=f"methods that train adapters, each with every rank: {lines} (default {LoRASpec.name()})",
+        help=f"methods that train adapters, each with every rank: {lines} (default: {LoRASpec.name()})",
     )
     add_field(parser, "--rank", LowRankSpec, "rank", "one setting per rank", nargs="+", default=[4])
     add_field(parser, "--alpha", LowRankSpec, "alpha")
@@ -80,7 +80,7 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="LAYER",
         default=list(targets.default),
-        help=f"{targets.title}: {targets.description} (default {' '.join(targets.default)})",
+        help=f"{targets.title}: {targets.description} (default: {' '.join(targets.default)})",
     )
 
 

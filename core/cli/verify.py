@@ -21,17 +21,17 @@ BINARY = 2
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
-    job = commands.add_parser("verify", help="check an adapter file against its base")
-    job.set_defaults(command=verify)
-    job.add_argument("adapter", type=Path, metavar="ADAPTER.zip")
-    job.add_argument(
+    parser = commands.add_parser("verify", help="check an adapter file against its base")
+    parser.set_defaults(command=verify)
+    parser.add_argument("adapter", type=Path, metavar="ADAPTER.zip")
+    parser.add_argument(
         "--base",
         required=True,
         metavar="BASE",
         help="file of the base's weights; or of a network that was brought its folder, its name, or at least eight "
         "digits of its digest",
     )
-    add_home(job)
+    add_home(parser)
 
 
 def verify(options: argparse.Namespace) -> int:

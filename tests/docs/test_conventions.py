@@ -42,3 +42,11 @@ def test_the_readme_shows_every_command() -> None:
     shown = {command.split()[0] for command in COMMANDS}
     (commands,) = [action for action in parser()._actions if isinstance(action.choices, dict)]
     assert set(commands.choices or ()) == shown
+
+
+def test_help_is_plain_text() -> None:
+    (commands,) = [action for action in parser()._actions if isinstance(action.choices, dict)]
+    for shown in (parser(), *(commands.choices or {}).values()):
+        text = shown.format_help()
+        assert "``" not in text
+        assert not re.search(r"\.\s*[;,]", text.replace("...", ""))
