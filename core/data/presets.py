@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.data.catalog import Catalog
+from core.data.sources.source import DatasetInfo
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError, SpecError
 
@@ -35,6 +36,24 @@ class Preset:
     def line_for(self, kind: str) -> str:
         """What it shows with data of a kind, in one line."""
         return self.lines.get(kind, self.line)
+
+    def tasks(self, source: DatasetInfo, target: DatasetInfo, **shared: Any) -> tuple[TaskSpec, TaskSpec]:
+        """The source task and the target task on two datasets of a kind that it is for.
+
+        Args:
+            source: to pretrain on.
+            target: to fine-tune on.
+            shared: other fields of both tasks.
+
+        Raises:
+            SpecError: a field is out of bounds.
+        """
+        first: dict[str, Any] = {"dataset": source.name, **shared}
+        second: dict[str, Any] = {"dataset": target.name, **shared, **self.views[target.kind]}
+        if self.halves:
+            first["classes"] = tuple(range(source.num_classes // 2))
+            second["classes"] = tuple(range(target.num_classes // 2, target.num_classes))
+        return TaskSpec.of(**first), TaskSpec.of(**second)
 
 
 ANY: Mapping[str, Mapping[str, Any]] = {"image": {}, "text": {}}
@@ -153,13 +172,7 @@ def preset_tasks(
     if catalog.info(target).kind != kind:
         raise DatasetError(f"{target} is not of the same kind of data as {source}: choose another dataset.")
     shared: dict[str, Any] = {} if validation is None else {"validation": validation}
-    first: dict[str, Any] = {"dataset": source, **shared}
-    second: dict[str, Any] = {"dataset": target, **shared, **preset.views[kind]}
-    classes = catalog.info(target).num_classes
-    if preset.halves:
-        first["classes"] = tuple(range(catalog.info(source).num_classes // 2))
-        second["classes"] = tuple(range(classes // 2, classes))
-    return TaskSpec.of(**first), TaskSpec.of(**second)
+    return preset.tasks(catalog.info(source), catalog.info(target), **shared)
 
 
 def direct_task(name: str, dataset: str, catalog: Catalog, validation: float | None = None) -> TaskSpec:

@@ -13,10 +13,9 @@ from core.networks.network import NetworkSpec
 from core.study.learn.architectures import Adapted, adapted, alt_text, kinds_table, known_architectures
 from core.wording.numbers import count_text, percent
 from pages.learn.network_drawing import network_drawing
+from pages.shared.forms import RANK_CHOICES
 from pages.shared.layer_form import layer_form
 from pages.shared.literal import literal
-
-RANKS = [1, 2, 4, 8, 16, 32, 64, 128]
 
 
 def where_adapters_go(lab: Lab) -> None:
@@ -34,7 +33,7 @@ def where_adapters_go(lab: Lab) -> None:
     network = networks[name]
     left, right = st.columns(2, gap="large")
     with right:
-        rank = int(st.select_slider("Rank", RANKS, 8, key="learn_where_rank", bind="query-params"))
+        rank = int(st.select_slider("Rank", RANK_CHOICES, 8, key="learn_where_rank", bind="query-params"))
         targets = layer_form("learn-where", network)
     if not targets:
         st.info("Choose at least one kind of layer.", icon=":material/info:")

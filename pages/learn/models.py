@@ -11,11 +11,12 @@ from core.networks.perceptron import PerceptronSpec
 from core.study.learn.counting import perceptron, storage
 from core.study.learn.figures import storage_figure
 from core.study.learn.language_models import LANGUAGE_MODELS, model_table, projection_table, target_choices
+from core.study.report.report import CUSTOMERS
 from core.wording.numbers import bytes_text, times_text
+from pages.shared.customers import CHOICES
 from pages.shared.figure_panel import readable
 
 MODEL_RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-CUSTOMERS = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000]
 MODELS = {network.name: network for network in LANGUAGE_MODELS}
 STILL = {"displayModeBar": False}
 
@@ -95,7 +96,7 @@ def many_customers(name: str, rank: int) -> None:
         "With LoRA, all share one base, which is stored and loaded once; only the adapters differ. A server keeps the "
         "base in memory and picks $A$ and $B$ for each request, which adds a small product to the large one."
     )
-    customers = int(st.select_slider("Customers", CUSTOMERS, 100, key="learn_customers", bind="query-params"))
+    customers = int(st.select_slider("Customers", CHOICES, CUSTOMERS, key="learn_customers", bind="query-params"))
     lab = LoRASpec()
     for network, r in ((perceptron(PerceptronSpec()), lab.rank), (MODELS[name], rank)):
         need = storage(network, r, customers)

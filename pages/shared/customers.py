@@ -9,7 +9,8 @@ import streamlit as st
 from core.study.report.report import CUSTOMERS
 from core.wording.numbers import count_text
 
-CHOICES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
+CHOICES = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+"""Numbers of customers to choose from."""
 
 
 def customers(key: str, help: str, bind: Literal["query-params"] | None = None) -> int:

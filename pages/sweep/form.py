@@ -10,7 +10,7 @@ import streamlit as st
 from core.engine.configuration import Configuration
 from core.engine.cost import plan
 from core.engine.launcher import Planned
-from core.engine.rate_grid import TuneSpec, grid_rate, rates_around
+from core.engine.rate_grid import TuneSpec, rates_around
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -21,6 +21,7 @@ from core.networks.network import NetworkSpec
 from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
+from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.sweep import MAX_RUNS, Grid, is_sweep
 from core.wording.defaults import explained
 from core.wording.numbers import count_text
@@ -41,8 +42,6 @@ from pages.shared.task_form import task_form
 KEY = "sweep"
 
 RANKS = [1, 2, 4, 8]
-RATES = [grid_rate(k) for k in range(-12, 0)]
-"""Learning rates to choose from: the grid of all tuning."""
 EPOCHS = 5
 AROUND = "At first those around"
 """What comes before the default rate, where several around it are chosen."""
@@ -135,14 +134,14 @@ def _grid(method: str, network: NetworkSpec) -> Grid:
         ),
         learning_rates=_several(
             f"{method}: learning rates",
-            RATES,
+            RATES_OFFERED,
             rates_around(lora_rate, TuneSpec.of()),
             "rates",
             explained(rate.description, lora_rate, rate_reason(LoRASpec, network), AROUND),
         ),
         full_learning_rates=_several(
             "Full fine-tuning: learning rates",
-            RATES,
+            RATES_OFFERED,
             rates_around(full_rate, TuneSpec.of()),
             "full-rates",
             explained(

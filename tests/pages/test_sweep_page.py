@@ -18,12 +18,12 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.store.record import Experiment, Run
+from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.sweep import cells_of
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.wording.numbers import count_text
 from pages.shared.literal import literal
-from pages.sweep.form import RATES
 from pages.sweep.live import comparison
 from tests.conftest import TURNED, finish, short, wait_until
 from tests.data.uploaded import noise
@@ -132,14 +132,14 @@ def test_a_sweep_that_does_not_hold_cannot_be_started(
     opened: Lab, base: Run, ranks: list[int], full: list[float], seeds: int, sentence: str
 ) -> None:
     app = draw("sweep")
-    choose(app, ranks, RATES, full, seeds)
+    choose(app, ranks, RATES_OFFERED, full, seeds)
     assert sentence in texts(app)
     assert not [button for button in app.button if button.key == "sweep-start"]
 
 
 def test_the_queues_limit_holds_and_nothing_is_queued(opened: Lab, base: Run) -> None:
     app = draw("sweep")
-    choose(app, [1, 2, 4, 8], RATES[3:7], [0.001], 3)
+    choose(app, [1, 2, 4, 8], RATES_OFFERED[3:7], [0.001], 3)
     app.button(key="sweep-start").click().run()
     assert not app.exception, app.exception
     assert "The queue takes 40 waiting runs" in texts(app)

@@ -13,7 +13,7 @@ from core.networks.registry import FAMILIES
 from core.run_spec import default_rate
 
 RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
-"""Learning rates that can be added: the points of the grid from 0.0000316 to 0.316."""
+"""Learning rates that sweeps try and experiments can be grown by: the points of the grid from 0.0000316 to 0.316."""
 
 
 def extended(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from core.data.presets import presets_for
 from core.data.sources.source import DatasetInfo
@@ -96,20 +95,15 @@ def _name(network: NetworkSpec) -> str:
 def _preset(source: TaskSpec, target: TaskSpec, datasets: Mapping[str, DatasetInfo]) -> list[str] | None:
     """The preset that gives these two tasks, with other shots than its own if need be; None where none does."""
     two = source.dataset != target.dataset
-    kind, classes = datasets[target.dataset].kind, {name: info.num_classes for name, info in datasets.items()}
+    kind = datasets[target.dataset].kind
     found: dict[bool, list[str]] = {}
     for preset in sorted(presets_for(kind).values(), key=lambda preset: preset.other_dataset != two):
         if preset.other_dataset and not two:
             continue
-        first: dict[str, Any] = {"dataset": source.dataset}
-        second: dict[str, Any] = {"dataset": target.dataset, **preset.views[kind]}
-        if preset.halves:
-            first["classes"] = tuple(range(classes[source.dataset] // 2))
-            second["classes"] = tuple(range(classes[target.dataset] // 2, classes[target.dataset]))
-        own = TaskSpec.of(**second)
+        first, own = preset.tasks(datasets[source.dataset], datasets[target.dataset])
         other_shots = target.shots is not None and target.shots != own.shots
         given = own.but(shots=target.shots) if other_shots else own
-        if (source, target) == (TaskSpec.of(**first), given):
+        if (source, target) == (first, given):
             shots = [f"--shots {target.shots}"] if other_shots else []
             found.setdefault(other_shots, [f"--preset {preset.name}", *shots])
     return found.get(False, found.get(True))
