@@ -7,8 +7,11 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-from core.engine.priority import NICE
+import pytest
+
+from core.engine.priority import NICE, lower_priority
 from core.lab import Lab
 from core.run_spec import RunSpec
 from core.training.threads import available_cores
@@ -20,10 +23,24 @@ def nice(thread: int) -> int:
 
 
 def test_a_thread_that_trains_steps_back_and_the_caller_stays(lab: Lab) -> None:
-    expected = NICE if sys.platform == "linux" else nice(0)
+    expected = max(NICE, nice(0)) if sys.platform == "linux" else nice(0)
     (trainer,) = (thread for thread in threading.enumerate() if thread.name == "trainer-0")
     wait_until(lambda: nice(trainer.native_id or 0) == expected)
     assert nice(threading.get_native_id()) == nice(os.getppid())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_a_thread_that_is_nice_already_stays_so() -> None:
+    """As under `nice -n 10`: only root may raise a priority, so that a worker would die of it again and again."""
+
+    def lowered() -> int:
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, NICE + 9)
+        lower_priority()
+        return nice(thread)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lowered).result() == NICE + 9
 
 
 def test_training_gets_a_share_of_cores_that_others_want(lab: Lab) -> None:
