@@ -29,6 +29,9 @@ TURN_SECONDS = 5.0
 MAX_PAUSE = 300.0
 """Maximum seconds between two attempts to reach a tracker that fails."""
 
+MAX_DOUBLINGS = 20
+"""Maximum number of times that this pause is doubled; no float holds 2 to the power of the failures of some days."""
+
 
 @dataclass(frozen=True)
 class Followed:
@@ -114,7 +117,7 @@ class Follower:
                 failures, pause = 0, found
             except (LabError, sqlite3.Error, OSError) as error:
                 failures += 1
-                pause = min(MAX_PAUSE, self._seconds * 2**failures)
+                pause = min(MAX_PAUSE, self._seconds * 2 ** min(failures, MAX_DOUBLINGS))
                 if failures == 1 and not is_last:
                     log.warning("%s cannot be written, and is tried again later: %s", self._state.target.shown, error)
                 self._state = replace(self._state, error=str(error))

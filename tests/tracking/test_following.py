@@ -15,6 +15,10 @@ from core.errors import TrackerError
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
+from core.tracking.delivery import Delivery
+from core.tracking.follower import Followed, Follower
+from core.tracking.registry import target_of
+from core.tracking.source import Progress, Source
 from tests.conftest import BOTH, compared, finish, short, wait_until
 from tests.tracking.readers import in_mlflow, in_tensorboard, mlflow_runs, single, stored
 
@@ -87,6 +91,26 @@ def test_a_tracker_that_blocks_or_fails_changes_nothing_for_a_run(
     assert time.monotonic() - begun < 30
     warnings = [record.message for record in caplog.records if str(tmp_path / "file") in record.message]
     assert len(warnings) == 1, "logged once, however often it is tried"
+
+
+def test_a_tracker_that_was_down_for_days_is_still_tried(tmp_path: Path) -> None:
+    """The pause doubles with each failure, and 2 to the power of 1,024 is no float."""
+    tried = []
+
+    class Away(Source):
+        def since(self, at: float) -> list[Progress]:
+            tried.append(at)
+            raise TrackerError("It is away.")
+
+    with opened(tmp_path / "home") as lab:
+        source, target = Away(lab.store, lab.artifacts), target_of(f"tensorboard:{tmp_path / 'logs'}")
+        delivery = Delivery(source, target, tmp_path / "turns")
+        follower = Follower(source, delivery, Followed(target, 0.0), 0.0, lambda: False, lambda: None)
+        follower.start()
+        wait_until(lambda: len(tried) > 1100)
+        assert follower.state.error == "It is away."
+        follower.ask_close(1)
+        follower.join(60)
 
 
 def test_a_tracker_that_was_down_is_caught_up(tmp_path: Path) -> None:
