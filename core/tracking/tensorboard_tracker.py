@@ -43,7 +43,8 @@ class TensorBoardTracker(Tracker):
     """A folder for ``tensorboard --logdir``.
 
     A process that is killed while it writes leaves a record of which the end is missing. TensorBoard skips it and goes
-    on with the next file, and so does this class: each process begins files of its own, with what is missing.
+    on with the next file, and so does this class: each process begins files of its own, with what is missing, and
+    another one where somebody else has written meanwhile.
     """
 
     kind = "tensorboard"
@@ -86,6 +87,10 @@ class TensorBoardTracker(Tracker):
 
     def points(self, run: TrackedRun) -> dict[str, Points]:
         found: dict[str, tuple[list[int], list[float]]] = {}
+        # Whoever asks does not know what others have written since. If they have, the steps that follow come after
+        # theirs, and so into a new file: readers take one file after the other.
+        self._open.pop(run.id, None)
+        self._folders.pop(run.id, None)
         try:
             for event, value in self._values(self._folder(run)):
                 if value.tag.startswith("_hparams_/"):

@@ -10,6 +10,7 @@ import pytest
 from core.lab import Lab
 from core.store.record import Experiment
 from core.tracking.content import Series, TrackedRun
+from core.tracking.delivery import Delivery
 from core.tracking.registry import target_of
 from core.tracking.sender import Sender, batches
 from core.tracking.source import Source
@@ -63,6 +64,27 @@ def test_a_run_that_went_on_from_an_older_checkpoint_is_shown_as_it_went_on(
     assert sender.send(after, dict) == sum(map(len, after.series.values()))
     assert sender.send(after, dict) == 0
     expected = {name: list(zip(s.step.tolist(), s.value.tolist(), strict=True)) for name, s in after.series.items()}
+    found = in_tensorboard(logs) if kind == "tensorboard" else in_mlflow(mlflow_file)
+    assert found == (single({run.id: expected}) if kind == "tensorboard" else {run.id: expected})
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
+def test_two_writers_that_take_turns_leave_every_curve_in_its_order(
+    kind: str, idle: Lab, experiment: Experiment, tmp_path: Path, mlflow_file: Path
+) -> None:
+    """As one that follows runs, and another one that is asked to send the same experiment meanwhile."""
+    logs = tmp_path / "logs"
+    target = target_of(f"tensorboard:{logs}" if kind == "tensorboard" else f"mlflow:sqlite:///{mlflow_file}")
+    source = Source(idle.store, idle.artifacts)
+    run = source.run(experiment.runs[0])
+    one, two = (Delivery(source, target, tmp_path / "turns") for _ in range(2))
+    for first, delivery in ((15, one), (30, two), (45, one), (60, two)):
+        part = replace(run, state="running", series={"loss": run.series["loss"].part(0, first)})
+        with delivery._turns.turn(1) as others:
+            sent = delivery._opened(others).send(part, dict)
+            assert sent == 15
+    assert one.send(run.id, lambda: False) == sum(map(len, run.series.values())) - 60, "nothing is written anew"
+    expected = stored(idle, experiment)[run.id]
     found = in_tensorboard(logs) if kind == "tensorboard" else in_mlflow(mlflow_file)
     assert found == (single({run.id: expected}) if kind == "tensorboard" else {run.id: expected})
 
