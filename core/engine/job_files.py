@@ -107,6 +107,8 @@ class JobFiles:
             return read_checkpoint(self._folder(run.id), *known) if known else None
         except CheckpointError as error:
             raise JobFileError(f"Run {run.id}: {error} Resume it here, where it trains from its first step.") from error
+        except OSError as error:
+            raise JobFileError(f"Run {run.id}: its checkpoint cannot be read ({error.strerror or error}).") from error
 
     def collect(self, content: bytes) -> list[Run]:
         """Put the results of a file into the home folder.

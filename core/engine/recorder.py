@@ -12,7 +12,7 @@ from pathlib import Path
 from core.engine.jobs.commands import Commands, Drop, Save, Stop
 from core.engine.jobs.fault import Fault, cause_of
 from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Noted, OutOfMemory, Reported, Saved
-from core.engine.writes import End, Finish, Writes
+from core.engine.writes import End, Finish, How, Writes
 from core.errors import RunStateError
 from core.files import write_atomically
 from core.store.checkpoints import tidy, write_checkpoint
@@ -127,7 +127,8 @@ class Recorder:
             self._end(member, End(run, "interrupt"))
             return
         log.warning("Run %s ended early: %s", run.id, fault.cause)
-        self._end(member, End(run, "interrupt" if fault.can_go_on else "fail", fault.cause, fault.traceback))
+        how: dict[bool | None, How] = {True: "interrupt", False: "fail", None: "break_off"}
+        self._end(member, End(run, how[fault.can_go_on], fault.cause, fault.traceback))
 
     def put_back(self, cause: str) -> None:
         """Queue all runs again that have not ended, each from its last checkpoint."""

@@ -217,7 +217,7 @@ class Workers:
                 cause = f"{error} The run trains again from its first step."
                 log.warning("Run %s: %s", run.id, cause)
                 self.writes.put(End(run, "start_over", cause))
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError, MemoryError, RuntimeError) as error:
                 fault = Fault.of(error)
                 self.writes.put(End(run, "interrupt", fault.cause, fault.traceback))
         bank = [run for run in slot.bank if run.id in starts]
@@ -275,7 +275,7 @@ class Workers:
         recorder.put_back(cause)
 
     def _checkpoint(self, run: Run) -> bytes:
-        """What a run resumes from. Raises: CheckpointError: it cannot be used."""
+        """What a run resumes from. Raises: CheckpointError: it cannot be used; OSError: it cannot be read now."""
         known = self.store.checkpoint(run.id)
         if known is None:
             raise CheckpointError("It has no checkpoint any more.")

@@ -33,12 +33,15 @@ class Finish:
         store.finish(self.run, self.state, self.result, self.files)
 
 
+How = Literal["fail", "break_off", "interrupt", "put_back", "start_over"]
+
+
 @dataclass(frozen=True)
 class End:
     """A run goes on later, or failed; see the method of :class:`core.store.transitions.Transitions` with this name."""
 
     run: Run
-    how: Literal["fail", "interrupt", "put_back", "start_over"]
+    how: How
     cause: str | None = None
     traceback: str | None = None
 
@@ -47,6 +50,8 @@ class End:
         match self.how:
             case "fail":
                 store.fail(self.run, self.cause or "", self.traceback)
+            case "break_off":
+                store.break_off(self.run, self.cause or "", self.traceback)
             case "interrupt":
                 store.interrupt(self.run, self.cause, self.traceback)
             case "put_back":

@@ -36,11 +36,12 @@ def read_checkpoint(folder: Path, name: str, sha256: str) -> bytes:
 
     Raises:
         CheckpointError: it is missing, damaged, or of another version.
+        OSError: it cannot be read now, which says nothing about its content.
     """
     try:
         content = (folder / name).read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"Its checkpoint cannot be read ({error.strerror or error}).") from error
+    except FileNotFoundError as error:
+        raise CheckpointError("Its checkpoint is missing.") from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError("Its checkpoint is damaged.")
     checkpoint_of(content)

@@ -186,8 +186,20 @@ class Transitions(Database):
         """End a run as failed."""
         with self.transaction() as db:
             self._hold(db, run)
-            self._enter(db, run.id, "failed", ended=time.time(), cause=cause, traceback=traceback)
-            _drop_checkpoint(db, run.id)
+            self._fail(db, run.id, cause, traceback)
+
+    def break_off(self, run: Run, cause: str, traceback: str | None) -> None:
+        """Mark a run as interrupted if it has a checkpoint to go on from once the cause has passed; else end it as
+        failed.
+        """
+        with self.transaction() as db:
+            self._hold(db, run)
+            end = self._interrupt if _checkpoint_step(db, run.id) else self._fail
+            end(db, run.id, cause, traceback)
+
+    def _fail(self, db: sqlite3.Connection, id: str, cause: str, traceback: str | None) -> None:
+        self._enter(db, id, "failed", ended=time.time(), cause=cause, traceback=traceback)
+        _drop_checkpoint(db, id)
 
     def interrupt(self, run: Run, cause: str | None = None, traceback: str | None = None) -> None:
         """Mark a run as interrupted; it can be resumed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -15,8 +16,13 @@ import pytest
 import torch
 
 from core.adapter import read_adapter
+from core.engine.jobs.commands import Commands
+from core.engine.jobs.fault import Fault
+from core.engine.jobs.messages import Failed, Saved
 from core.engine.jobs.predictions import PREDICTIONS
 from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.recorder import Recorder
+from core.errors import DatasetError, DivergedError, SpecError
 from core.files import sha256_of
 from core.lab import Lab
 from core.methods.lora import LoRASpec
@@ -192,6 +198,59 @@ def test_a_damaged_checkpoint_means_the_first_step_and_a_word_about_it(
     same(lab, run, untouched)
     assert "first step" in lab.log(id)[-1][1]
     assert checkpoints(settings, id) == []
+
+
+@pytest.mark.parametrize("away", ["base", "checkpoint"])
+def test_a_file_that_cannot_be_read_for_a_while_costs_no_step(opened: Opener, settings: Settings, away: str) -> None:
+    """As on a drive that is not there yet: the run goes on from its checkpoint once the file can be read again."""
+    lab = opened()
+    base = finish(lab, lab.launch(PRETRAIN).id)[0]
+    id = lab.launch(spec_of("full", base.id, "last")).id
+    wait_until(lambda: lab.run(id).step > 30)
+    lab.close()
+    kept = lab.store.checkpoint(id)
+    path = settings.runs / base.id / NETWORK if away == "base" else checkpoints(settings, id)[0]
+    elsewhere = path.replace(path.with_name("elsewhere"))
+    path.mkdir()
+    lab = opened()
+    lab.resume([id])
+    (run,) = finish(lab, id)
+    assert run.state == "interrupted"
+    assert "read" in str(run.cause)
+    assert lab.store.checkpoint(id) == kept
+    path.rmdir()
+    elsewhere.replace(path)
+    lab.resume([id])
+    (run,) = finish(lab, id)
+    assert (run.state, run.resumed_step > 30) == ("finished", True)
+
+
+def test_what_would_come_again_is_final_and_what_may_pass_is_not(settings: Settings) -> None:
+    lab = Lab(settings)
+    for number, (error, with_checkpoint, without) in enumerate(
+        (
+            (DivergedError(9), "failed", "failed"),
+            (SpecError("It does not fit."), "failed", "failed"),
+            (DatasetError("It is not there."), "interrupted", "failed"),
+            (MemoryError(), "interrupted", "failed"),
+            (OSError(errno.EIO, "Input/output error"), "interrupted", "failed"),
+            (OSError(errno.ENOSPC, "No space left on device"), "interrupted", "interrupted"),
+        )
+    ):
+        for has_checkpoint in (True, False):
+            id = f"r-{number}{has_checkpoint:d}"
+            lab.store.add([(id, PRETRAIN)], lab.owner, 100)
+            (run,) = lab.store.claim([lab.store.run(id)])
+            recorder = Recorder(
+                lab.store, [run], Commands(), lab.workers.writes, lab._copies, settings.runs.joinpath, 10
+            )
+            if has_checkpoint:
+                recorder.take(Saved(0, 5, b"a checkpoint"))
+            recorder.take(Failed(0, Fault.of(error)))
+            found = lab.run(id)
+            assert found.state == (with_checkpoint if has_checkpoint else without), (error, found.cause)
+            assert bool(lab.store.checkpoint(id)) == (has_checkpoint and found.state == "interrupted")
+    lab.store.close()
 
 
 def test_runs_of_a_bank_go_on_as_one_bank(opened: Opener, settings: Settings) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import traceback
 from dataclasses import dataclass
 
-from core.errors import ExecutorError, LabError
+from core.errors import CheckpointError, DivergedError, ExecutorError, LabError, SpecError
 from core.memory import is_out_of_memory
 
 
@@ -18,8 +18,9 @@ class Fault:
     cause: str
     """One sentence for the person who started it."""
     traceback: str | None = None
-    can_go_on: bool = False
-    """Whether the run can be resumed, as after a full disk."""
+    can_go_on: bool | None = False
+    """Whether the run can be resumed, as after a full disk; None where it depends on whether there is a checkpoint to
+    resume from, as after a file that could not be read."""
 
     @classmethod
     def of(cls, error: Exception) -> Fault:
@@ -27,10 +28,13 @@ class Fault:
         return cls(cause_of(error), "".join(traceback.format_exception(error)), _can_go_on(error))
 
 
-def _can_go_on(error: Exception) -> bool:
-    return isinstance(error, sqlite3.Error | ExecutorError) or (
-        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    )
+def _can_go_on(error: Exception) -> bool | None:
+    if isinstance(error, sqlite3.Error | ExecutorError):
+        return True
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    # These would come again at the same step; anything else may pass, such as a disk that is not there.
+    return False if isinstance(error, DivergedError | SpecError | CheckpointError) else None
 
 
 def cause_of(error: Exception) -> str:
