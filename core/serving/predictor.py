@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import deque
@@ -45,6 +46,11 @@ MAX_BASES = 4
 
 MAX_WAITING = 8 * MAX_ROWS
 """Maximum number of rows that wait to be answered; further requests are refused."""
+
+BROUGHT = re.compile("[0-9a-f]{64}/[0-9]+")
+"""What a network that was brought is called as a base: its digest, and its number of outputs."""
+
+NO_CLASSES = "A network that was brought knows no classes by itself: name an adapter in each row."
 
 LATENCIES = 1000
 """Number of requests that latency and rate are computed over."""
@@ -136,7 +142,8 @@ class Predictor:
         """
         arrived = time.perf_counter()
         adapters = tuple(row.adapter for row in request.rows)
-        runs = self._runs([*filter(None, adapters), *([request.base] if request.base else [])])
+        named = [request.base] if request.base and not is_brought(request.base) else []
+        runs = self._runs([*filter(None, adapters), *named])
         base = self._base_of(request, runs)
         tasks = [runs[adapter].spec.task if adapter else _task_of(base) for adapter in adapters]
         read = READ.get(base.network.learns)
@@ -180,7 +187,7 @@ class Predictor:
             adapters=[
                 ServedAdapter(
                     adapter=run.id,
-                    base=run.spec.base or str(run.spec.network.brought),
+                    base=key_of(run),
                     reads=run.spec.network.learns,
                     label=run.spec.label,
                     method=run.spec.kind,
@@ -240,6 +247,8 @@ class Predictor:
         (key,) = bases
         if named and named[0].spec.is_direct:
             return _Base(key, named[0].spec.network, lambda: self._artifacts.base_network(named[0]), None)
+        if is_brought(key):
+            raise ServingError(NO_CLASSES)
         (base,) = self._runs([key]).values()
         if base.spec.role is not Role.BASE or base.result is None:
             raise UnknownRunError(f"Run {base.id} is not a base that has been trained.")
@@ -334,12 +343,20 @@ class Predictor:
 
 
 def key_of(run: Run) -> str:
-    """What a run started from: its base, or a network that was brought, with its number of outputs."""
+    """What a run started from: its base, or a network that was brought, with its number of outputs.
+
+    The same for all adapters that can be mixed, and what requests and the list of adapters call the base.
+    """
     return run.spec.base or f"{run.spec.network.brought}/{run.spec.network.num_classes}"
+
+
+def is_brought(key: str) -> bool:
+    """Whether a key, see :func:`key_of`, is of a network that was brought."""
+    return BROUGHT.fullmatch(key) is not None
 
 
 def _task_of(base: _Base) -> TaskSpec:
     """The task of a pretrain run, which answers the rows without an adapter."""
     if base.run is None:
-        raise ServingError("A network that was brought knows no classes by itself: name an adapter in each row.")
+        raise ServingError(NO_CLASSES)
     return base.run.spec.task

@@ -24,6 +24,9 @@ MAX_LISTED = 1000
 
 RunId = Annotated[str, Field(min_length=1, max_length=64)]
 
+BaseName = Annotated[str, Field(min_length=1, max_length=96)]
+"""A run, or the digest of a network that was brought with its number of outputs."""
+
 
 class Row(BaseModel):
     """One example, and who answers it: an image for a base that reads images, a text for one that reads texts."""
@@ -50,7 +53,11 @@ class PredictRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rows: list[Row] = Field(min_length=1, max_length=MAX_ROWS)
-    base: RunId | None = Field(None, description="Pretrain run that answers, where no row names an adapter.")
+    base: BaseName | None = Field(
+        None,
+        description="Base of all rows, as the list of adapters names it. Where no row names an adapter, it must be a "
+        "pretrain run.",
+    )
 
 
 class Prediction(BaseModel):
@@ -71,7 +78,10 @@ class ServedAdapter(BaseModel):
     """An adapter that can be named in a row."""
 
     adapter: str = Field(description="Id of its run.")
-    base: str = Field(description="Run of its base, or the digest of the network that was brought.")
+    base: str = Field(
+        description="Run of its base, or DIGEST/OUTPUTS of the network that was brought: the rows of a request name "
+        "adapters of one base."
+    )
     reads: str = Field(description="What its rows are: image or text.")
     label: str = Field(description="Method and rank, such as LoRA r=4.")
     method: str

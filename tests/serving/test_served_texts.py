@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from transformers import AutoConfig
 from core.adapter import AdapterFile, apply_adapter, read_adapter
 from core.adapter.card import Card
 from core.adapter.write import adapter_bytes
+from core.data.dataset import TextDataset
 from core.data.examples import Batch
 from core.errors import ServingError
 from core.lab import Lab
@@ -31,8 +34,9 @@ from core.serving.panes import BASE, Panes
 from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from tests.adapter.samples import perturb
+from tests.conftest import finish, short
 from tests.networks.tiny import SIZES
-from tests.text_home import TextHome
+from tests.text_home import PETS, TextHome, texts_of
 from tests.training.tiny_texts import ARCHITECTURES, network_of, spec_of, texts
 
 SPECS: dict[str, LowRankSpec] = {
@@ -200,6 +204,30 @@ def test_served_texts_are_what_each_run_answers(text_home: TextHome, which: str)
     listed = {each.adapter: each for each in lab.predictor.adapters().adapters}
     assert all(listed[run.id].reads == "text" for run in runs)
     lab.predictor.close()
+
+
+def test_adapters_that_are_listed_with_one_base_are_answered_together_and_by_its_name(
+    text_home: TextHome, tmp_path: Path
+) -> None:
+    lab = Lab(Settings(home=shutil.copytree(text_home.home, tmp_path / "home")))
+    lab.start()
+    lab.catalog.keep(TextDataset("upload", *texts_of((20, 20), 0), *texts_of((10, 10), 1), ("cat", "dog")), "two")
+    network, task = lab.networks.spec(text_home.digest), PETS.but(dataset="two")
+    other = lab.fine_tune(network, task, [(short(), LoRASpec.of(rank=1))], [0])
+    finish(lab, *other.runs)
+    groups: dict[str, list[Row]] = {}
+    for each in lab.predictor.adapters().adapters:
+        groups.setdefault(each.base, []).append(Row(text="a cat", adapter=each.adapter))
+    bases = {f"{text_home.digest}/4", f"{text_home.digest}/2", text_home.after_source.base}
+    assert set(groups) == bases
+    for base, rows in groups.items():
+        for named in base, None:
+            assert len(lab.predictor.predict(PredictRequest(rows=rows, base=named)).predictions) == len(rows)
+    with pytest.raises(ServingError, match="All rows of a request are on one base"):
+        lab.predictor.predict(PredictRequest(rows=[rows[0] for rows in groups.values()]))
+    with pytest.raises(ServingError, match="name an adapter in each row"):
+        lab.predictor.predict(PredictRequest(rows=[Row(text="a cat")], base=f"{text_home.digest}/2"))
+    lab.close()
 
 
 def test_rows_of_the_wrong_kind_and_without_an_adapter_are_one_sentence(text_home: TextHome) -> None:
