@@ -17,6 +17,7 @@ from core.methods.heads import head_paths, head_state, is_in_head
 from core.methods.linear import features, is_linear
 from core.networks.fingerprint import base_fingerprint
 from core.networks.forward import forward
+from core.networks.network import spec_on
 from core.serving.own_heads import OwnHeads, state_of
 from core.serving.positions import compute_positions_by_adapter
 from core.serving.rows import Places, Rows, Terms
@@ -25,6 +26,9 @@ from core.training.fast_network import fast
 MAX_TOKENS = 2**14
 """Tokens of one forward pass, padding included: 32 texts of 512 tokens, as in evaluation. A thousand of these at once
 would take 6 GB for a single activation of a network such as BERT."""
+
+TRIED_ROWS = 3
+"""Rows that a network is tried with: fewer than each has tokens."""
 
 
 class MixedLinear(nn.Module):
@@ -117,6 +121,8 @@ class MixedNetwork:
         self._head_bytes = sum(tensor.nbytes for tensor in head_state(base).values())
         self._held: dict[str, _Held] = {}
         self._batches = self._hits = self._misses = 0
+        self._refusal = self._tried(base)
+        """Why no batch with adapters can be answered; None if each layer's inputs are the rows."""
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -143,9 +149,12 @@ class MixedNetwork:
             (n, classes), in the order of the rows.
 
         Raises:
-            ServingError: the adapters of the batch do not fit in memory together.
+            ServingError: the adapters of the batch do not fit in memory together, or the architecture is one whose
+                layers do not read the rows.
             LabError: raised by ``read``, or the adapter does not fit the base.
         """
+        if self._refusal and any(name is not None for name in adapters):
+            raise ServingError(self._refusal)
         numbers, parts = self._numbers(adapters), _parts(batch)
         with torch.inference_mode():  # less bookkeeping than without gradients, and the same bits
             if len(parts) < 2:
@@ -164,6 +173,31 @@ class MixedNetwork:
         """Logits of one forward pass. Args: batch: its inputs; numbers: of the adapter of each row."""
         self._places.select(numbers)
         return forward(self._network if None in numbers else self._fast, batch)
+
+    def _tried(self, base: nn.Module) -> str | None:
+        """Answer a few rows, longer than they are many, with an adapter that adds nothing.
+
+        A layer whose inputs are (tokens, rows, d) is told from one whose inputs are (rows, tokens, d) by no batch with
+        as many rows as tokens, so that its rows would get each other's adapters.
+
+        Returns:
+            What is wrong; None if each layer's inputs are the rows, or where no spec says what the network reads.
+        """
+        spec = spec_on(base)
+        if spec is None:
+            return None
+        batch = spec.examples(TRIED_ROWS, torch.Generator().manual_seed(0)).batch(slice(None))
+        number, places = self._places.take(1)
+        for layer in self._layers.values():
+            layer.rows.put(number, places, self._places.count, None)
+        try:
+            with torch.inference_mode():
+                self._pass(batch, [number] * TRIED_ROWS)
+        except ServingError as error:
+            return str(error)
+        finally:
+            self._places.give_back(number)
+        return None
 
     def _numbers(self, adapters: Sequence[str | None]) -> list[int | None]:
         """Number of the adapter of each row; adapters that are missing are read, in place of those used longest ago."""

@@ -63,8 +63,10 @@ NETWORKS: dict[str, Callable[[], TransformerSpec]] = {
 
 
 def built(kind: str, changes: dict[str, Any], *head: str) -> TransformerSpec:
-    """A tiny network of another kind, or with other settings; ``head`` are the modules that its weights lack."""
-    values = AutoConfig.for_model(kind, **SIZES.get(kind, SIZES["bert"]) | changes).to_dict()
+    """A tiny network of another kind, or with other settings, None for what its config has no field for; ``head`` are
+    the modules that its weights lack."""
+    given = SIZES.get(kind, SIZES["bert"]) | changes
+    values = AutoConfig.for_model(kind, **{name: each for name, each in given.items() if each is not None}).to_dict()
     config = architecture(json.loads(json.dumps(values)), 0)
     return TransformerSpec.of(weights="0" * 64, config=config, num_classes=3, head=head)
 
@@ -129,12 +131,13 @@ def test_many_texts_are_answered_in_parts_of_similar_length(kind: str, monkeypat
         passes.append(batch)
         return forward(network, batch)
 
+    base, files = adapters(kind)
+    network = MixedNetwork(base, files.__getitem__, 2**24)
     monkeypatch.setattr(mixed, "forward", recorded)
     monkeypatch.setattr(mixed, "MAX_TOKENS", 40)
-    base, files = adapters(kind)
     names = [None, "a", "b", "c", None] * 5
     own = texts(len(names))
-    found = MixedNetwork(base, files.__getitem__, 2**24).answer(own.batch(slice(None)), names)
+    found = network.answer(own.batch(slice(None)), names)
     masks = [batch["attention_mask"] for batch in passes]
     assert all(mask.numel() <= 40 and mask.any(0).all() for mask in masks)
     assert len(masks) < len(names) / 2
@@ -176,6 +179,33 @@ def test_an_architecture_whose_layers_read_other_things_than_rows_is_one_sentenc
     for names in ["a", None, "c"], ["a", "b", "c"]:
         with pytest.raises(ServingError, match="read more than the rows"):
             network.answer(batch, names)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "head"),
+    [
+        ("xlnet", {"d_head": 8, "d_inner": 32, "max_position_embeddings": None}, ("sequence_summary", "logits_proj")),
+        ("longformer", {"attention_window": 4, "max_position_embeddings": 66}, ("classifier",)),
+        ("opt", {"ffn_dim": 32, "word_embed_proj_dim": 16}, ("score",)),
+    ],
+)
+def test_an_architecture_whose_layers_read_no_rows_is_refused_however_many_rows_there_are(
+    kind: str, changes: dict[str, Any], head: tuple[str, ...]
+) -> None:
+    base = network_of(built(kind, changes, *head)).eval()
+    model = LoRASpec.of(rank=2).prepare(copy.deepcopy(base), torch.Generator().manual_seed(1))
+    perturb(*(parameter for parameter in model.parameters() if parameter.requires_grad), seed=1)
+    card, probe = Card("r-1", "r-0"), texts(4).batch(slice(None))
+    file = read_adapter(
+        adapter_bytes(model, LoRASpec.of(rank=2), base_fingerprint=base_fingerprint(base), card=card, probe=probe)
+    )
+    network = MixedNetwork(base, lambda name: file, 2**24)
+    for rows, tokens in (4, 4), (4, 6), (1, 1), (1, 4):
+        tensors = {"input_ids": torch.full((rows, tokens), 7), "attention_mask": torch.ones(rows, tokens).long()}
+        with pytest.raises(ServingError, match="read more than the rows: load each adapter with PEFT"):
+            network.answer(tensors, ["a"] * rows)
+        with torch.no_grad():
+            assert torch.equal(network.answer(tensors, [None] * rows), forward(base, tensors))
 
 
 @pytest.mark.parametrize("which", ["direct", "after_source"])
