@@ -57,6 +57,9 @@ class Key:
 class Guard:
     """Requires the token for pages, assets, websockets, uploads, media and downloads."""
 
+    PROGRAM = "lora_lab.program"
+    """Key in the scope of a request that had the token in its header, as programs send it; no client can set it."""
+
     def __init__(
         self,
         app: ASGIApp,
@@ -113,11 +116,13 @@ class Guard:
             if known or self.key.is_token(fields.get("token", "")):
                 return self._enter(scope, target)
             return self._refuse(scope, wrong + 1, target)
-        if known:
-            return None
         kind, _, bearer = visitor.headers.get("authorization", "").partition(" ")
-        if method and kind.lower() == "bearer":
-            return None if self.key.is_token(bearer.strip()) else self._refuse(scope, wrong + 1)
+        has_bearer = method is not None and kind.lower() == "bearer"
+        scope[self.PROGRAM] = has_bearer and self.key.is_token(bearer.strip())
+        if known or scope[self.PROGRAM]:
+            return None
+        if has_bearer:
+            return self._refuse(scope, wrong + 1)
         if wrong:
             return self._refuse(scope, wrong)
         if reads and _is_cross_site(scope):

@@ -12,6 +12,7 @@ from core.serving.request import MAX_LISTED, MAX_ROWS, ServedAdapter
 from core.web.predict import ADAPTERS, OPENAPI
 from core.wording.numbers import bytes_text, count_text, number_text
 from pages.serve.examples import curl, python
+from pages.shared.access import token_sentence
 from pages.shared.links import link
 
 TICK = 2.0
@@ -35,8 +36,7 @@ def examples(adapters: list[ServedAdapter]) -> None:
                 st.code(code(address, rows, first.reads, base), language=None, wrap_lines=True)
     st.caption(
         f"A request has at most {count_text(MAX_ROWS)} rows, all on one base. A row without an adapter gets the answer "
-        "of the base alone; where no row has one, the request names the base. The token is that of the server, as "
-        "`LORA_LAB_TOKEN` or its link has it; a server that requires none ignores it. "
+        f"of the base alone; where no row has one, the request names the base. {token_sentence()} "
         "`python -m core serve --home HOME --port PORT` serves without the pages."
     )
     st.markdown(f"[Description for programs (OpenAPI)]({address}{OPENAPI})")

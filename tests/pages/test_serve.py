@@ -10,6 +10,7 @@ from core.serving.request import PredictRequest, Row
 from core.store.record import Run
 from core.web.predict import PREDICT
 from pages.serve.examples import curl, python
+from pages.shared import access
 from tests.conftest import BOTH, TURNED, finish, short
 from tests.pages.test_pages import draw, texts
 
@@ -32,6 +33,29 @@ def test_the_code_for_the_base_alone_names_it_beside_rows_without_an_adapter(rea
     for code in (curl("http://here", [None], reads, "r-2"), python("http://here", [None], reads, "r-2")):
         assert '"base": "r-2"' in code
         assert "adapter" not in code
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "login", "sentence"),
+    [
+        ("127.0.0.1", None, False, "requires no token"),
+        ("127.0.0.1", "a-long-token-of-my-own-41", False, "has in `LORA_LAB_TOKEN`"),
+        ("0.0.0.0", None, False, "in the link that the server printed"),
+        ("127.0.0.1", None, True, "this server has no token"),
+        ("0.0.0.0", None, True, "this server has no token"),
+        ("0.0.0.0", "a-long-token-of-my-own-41", True, "has in `LORA_LAB_TOKEN`"),
+    ],
+)
+def test_it_says_which_token_this_server_takes(
+    address: str, token: str | None, login: bool, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access.st, "get_option", lambda name: address)
+    monkeypatch.setattr(access.st, "secrets", {"auth": {}} if login else {})
+    monkeypatch.delenv("LORA_LAB_TOKEN", raising=False)
+    if token:
+        monkeypatch.setenv("LORA_LAB_TOKEN", token)
+    assert sentence in access.token_sentence()
+    assert access.is_local() == ("requires no token" in sentence)
 
 
 @pytest.mark.slow

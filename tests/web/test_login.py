@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from starlette.responses import PlainTextResponse
-from starlette.types import Message
+from starlette.types import ASGIApp, Message
 from streamlit.testing.v1 import AppTest
 from streamlit.web.server.server_util import AUTH_COOKIE_NAME, get_cookie_secret
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
@@ -16,9 +16,12 @@ from streamlit.web.server.starlette.starlette_app_utils import create_signed_val
 from app import is_signed_in
 from core.lab import close_lab, open_lab
 from core.settings import Settings
+from core.web.access import Access
+from core.web.chain import Limits, chain
 from core.web.signed_in import SignedIn
 from pages.shared.primary import on_primary
 from tests.browser.conftest import REPO
+from tests.web.asking import KEY, TOKEN, ask, inside
 from tests.web.conftest import launch
 from tests.web.loop import complete
 
@@ -98,6 +101,53 @@ def test_files_are_for_who_has_signed_in() -> None:
     ):
         assert status("/download/r-0/adapter.zip", bad) == 401
     assert status("/", None) == 200
+
+
+CLOSED = ("/download/r-0/adapter.zip", "/api/adapters", "/healthz", "/_stcore/upload_file/s/f")
+BEARER, COOKIE = f"Bearer {TOKEN}", f"{KEY.name}={KEY.cookie}"
+
+
+def behind_the_doors(token: str | None) -> ASGIApp:
+    """What a server with a login has inside, behind all doors. Args: token: that it requires as well."""
+    access = Access.decide("0.0.0.0", {"LORA_LAB_TOKEN": token} if token else {}, ["*"], login=True)
+    closed = ["/download/", "/api/", "/healthz", "/_stcore/upload_file/"]
+    app: ASGIApp = inside
+    for door in reversed(
+        chain(access, Limits("/_stcore/upload_file/", 10), None, closed=closed, is_signed_in=is_signed_in)
+    ):
+        app = door.cls(app, *door.args, **door.kwargs)
+    return app
+
+
+@pytest.mark.parametrize("path", CLOSED)
+def test_the_token_of_a_server_with_a_login_lets_programs_in_and_no_one_else(path: str) -> None:
+    app = behind_the_doors(TOKEN)
+    assert ask(app, path, Authorization=BEARER)[0] == 200
+    assert ask(app, path, Authorization=BEARER, Cookie=COOKIE)[0] == 200
+    signed_in = f"{AUTH_COOKIE_NAME}={signed({'is_logged_in': True})}"
+    assert ask(app, path, Cookie=f"{COOKIE}; {signed_in}")[0] == 200
+    refused: list[dict[str, str]] = [
+        {},
+        {"Cookie": COOKIE},
+        {"Cookie": signed_in},
+        {"Authorization": "Bearer guess"},
+        {"Authorization": "Bearer guess", "Cookie": COOKIE},
+        {"Authorization": f"Basic {TOKEN}", "Cookie": COOKIE},
+        {"Authorization": "Bearer", "Cookie": COOKIE},
+        {"Lora_Lab.Program": "1", "Cookie": COOKIE},
+    ]
+    for headers in refused:
+        assert ask(app, path, **headers)[0] == 401, headers
+
+
+@pytest.mark.parametrize("path", CLOSED)
+def test_without_a_token_a_login_is_the_only_way_in(path: str) -> None:
+    app = behind_the_doors(None)
+    for bearer in BEARER, "Bearer ", "Bearer None":
+        status, sentence, _ = ask(app, path, Authorization=bearer)
+        assert status == 401
+        assert "programs need the server's token" in sentence
+    assert ask(app, path, Cookie=f"{AUTH_COOKIE_NAME}={signed({'is_logged_in': True})}")[0] == 200
 
 
 def test_a_login_that_cannot_work_does_not_start(tmp_path: Path) -> None:
