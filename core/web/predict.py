@@ -41,7 +41,7 @@ def routes(at: Callable[[str], str]) -> list[Route]:
     return [
         Route(at(PREDICT), predict, methods=["POST"]),
         Route(at(ADAPTERS), adapters),
-        Route(at(OPENAPI), openapi),
+        Route(at(OPENAPI), lambda _: JSONResponse(description(at("")))),
     ]
 
 
@@ -71,11 +71,6 @@ def adapters(request: Request) -> Response:
     return Response(found.model_dump_json(), media_type="application/json", headers={"cache-control": "no-store"})
 
 
-def openapi(_: Request) -> Response:
-    """The OpenAPI description of this API."""
-    return JSONResponse(description())
-
-
 def _answer(content: bytes) -> str:
     return lab.current().predictor.predict(parse(content)).model_dump_json()
 
@@ -97,8 +92,12 @@ def _status(error: LabError) -> int:
 
 
 @cache
-def description() -> dict[str, Any]:
-    """OpenAPI 3.1 of this API, from the models that requests are checked with."""
+def description(base: str = "") -> dict[str, Any]:
+    """OpenAPI 3.1 of this API, from the models that requests are checked with.
+
+    Args:
+        base: path that the application is served under, without a trailing slash.
+    """
     models: list[type[BaseModel]] = [PredictRequest, PredictResponse, AdaptersQuery, AdaptersResponse, ErrorResponse]
     _, schemas = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
@@ -108,6 +107,7 @@ def description() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "LoRA Lab", "version": "1", "description": "Many adapters on one base, in one batch."},
+        "servers": [{"url": base or "/"}],
         "security": [{"token": []}, {}],
         "paths": {
             PREDICT: {

@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 import torch
+from starlette.applications import Starlette
+from starlette.routing import Match
 
 from core.adapter import apply_adapter
 from core.engine.jobs.run_files import ADAPTER, NETWORK
@@ -32,12 +34,13 @@ from core.serving.request import MAX_BYTES, MAX_ROWS
 from core.settings import Settings
 from core.web.bodies import FULL_OF_REQUESTS, MAX_HELD
 from core.web.descriptors import MAX_PER_PEER
-from core.web.predict import description
+from core.web.predict import description, routes
 from pages.serve.examples import curl, python
 from tests import forked
 from tests.browser.conftest import free_port
 from tests.conftest import HANG, compared, finish, short, wait_until
 from tests.soak.stalling import OPENINGS
+from tests.web.asking import ask
 from tests.web.test_connections import closed
 
 TOKEN = "correct-horse-battery-staple-41"
@@ -312,4 +315,18 @@ def test_the_description_names_what_is_sent_and_is_served(served: Served) -> Non
         for each in path.values():
             assert {"200", "400", "401", "403", "404", "429", "500"} <= set(each["responses"])
     assert found["security"] == [{"token": []}, {}]
+    assert found["servers"] == [{"url": "/"}]
     assert found["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+
+
+@pytest.mark.parametrize("base", ["", "/lab", "/lab/deep"])
+def test_the_paths_of_the_description_are_under_its_server(base: str) -> None:
+    app = Starlette(routes=routes(lambda path: f"{base}{path}"))
+    status, body, _ = ask(app, f"{base}/api/openapi.json")
+    assert status == 200
+    described = json.loads(body)
+    (server,) = described["servers"]
+    for path, methods in described["paths"].items():
+        for method in methods:
+            scope = {"type": "http", "method": method.upper(), "path": server["url"].rstrip("/") + path}
+            assert any(route.matches(scope)[0] is Match.FULL for route in app.routes)
