@@ -60,12 +60,30 @@ SIZES: dict[str, dict[str, Any]] = {
 OTHERS: dict[str, dict[str, Any]] = {
     "mpnet": _ENCODER | {"max_position_embeddings": 66},
     "convbert": _ENCODER | {"embedding_size": 16, "conv_kernel_size": 3},
-    "xlm": {"vocab_size": VOCABULARY, "emb_dim": 16, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 64},
-    "xlnet": {"vocab_size": VOCABULARY, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 32},
+    "fnet": _ENCODER,
+    "xlnet": {"vocab_size": VOCABULARY, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 32, "pad_token_id": 0},
+    "funnel": {
+        "architectures": ["FunnelBaseModel"],  # one of two, that of its classifier
+        "vocab_size": VOCABULARY,
+        "block_sizes": [1, 1],
+        "d_model": 16,
+        "n_head": 2,
+        "d_head": 8,
+        "d_inner": 32,
+        "pad_token_id": 0,
+    },
+    "flaubert": {
+        "vocab_size": VOCABULARY,
+        "emb_dim": 16,
+        "n_layers": 2,
+        "n_heads": 2,
+        "max_position_embeddings": 64,
+        "pad_token_id": 0,
+        "pad_index": 0,
+    },
 }
-"""The same of architectures whose blocks are special: they return tuples of one, or have convolutions; and of two that
-ask for values of their inputs.
-"""
+"""The same of architectures that are special: blocks return tuples of one, have convolutions, or read the padding; or
+the last layer of the classifier has a name of its own."""
 
 
 def tiny_config(architecture: str, **changes: Any) -> Any:

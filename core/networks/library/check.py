@@ -41,6 +41,10 @@ MAX_NUMBER = 2**24
 TEXTS = ("Hello, world!", "", "été 日本 \N{GRINNING FACE}\n\t 0123456789")
 """Texts that a tokenizer is tried with."""
 
+PADDED_TOLERANCE = 1e-3
+"""Maximum difference between the logits of texts alone and with padding behind them, relative to the largest logit:
+rounding is far below, and a network that reads its padding far above."""
+
 POOLERS = ("pooler",)
 """Modules of an encoder that checkpoints of language models may lack, so that they are drawn as the head is."""
 
@@ -140,7 +144,7 @@ def inspect(
         weights = read_all(folder, files, check_stopped=check_stopped)
         network, drawn = fill_classifier(spec.config, spec.num_classes, weights, seed=0)
         check_stopped()
-        _check_drawn(network, drawn, weights, entries, what)
+        _check_drawn(network, drawn, entries, what)
         _check_answer(network, spec, what)
     except SpecError as error:
         raise NetworkFileError(f"{what} cannot be used: {error}") from error
@@ -261,9 +265,7 @@ def _check_tokens(tokenizer: Tokenizer, what: str) -> None:
         raise NetworkFileError(f"{what} has a tokenizer that makes tokens it does not know: choose another network.")
 
 
-def _check_drawn(
-    network: nn.Module, drawn: tuple[str, ...], weights: Mapping[str, Tensor], entries: Iterable[Entry], what: str
-) -> None:
+def _check_drawn(network: nn.Module, drawn: tuple[str, ...], entries: Iterable[Entry], what: str) -> None:
     """Check that only a head was missing in the weights."""
     inside = f"{getattr(network, 'base_model_prefix', '')}."
     missing = [
@@ -294,10 +296,18 @@ def _check_shapes(spec: TransformerSpec, what: str) -> None:
 
 
 def _check_answer(network: nn.Module, spec: TransformerSpec, what: str) -> None:
-    """Check that the classifier answers random texts with finite numbers."""
+    """Check that the classifier answers random texts with finite numbers, the same whether padding follows them."""
+    texts = spec.examples(2, torch.Generator().manual_seed(0)).batch(slice(None))
+    kept = (texts["input_ids"].shape[1] + 1) // 2
+    alone = {name: tensor[:, :kept] for name, tensor in texts.items()}
+    behind = torch.arange(texts["input_ids"].shape[1]) >= kept
+    padded = {
+        "input_ids": texts["input_ids"].masked_fill(behind, spec.padding),
+        "attention_mask": texts["attention_mask"].masked_fill(behind, 0),
+    }
     try:
         with torch.inference_mode():
-            logits = forward(network, spec.examples(2, torch.Generator().manual_seed(0)).batch(slice(None)))
+            logits, once, again = (forward(network, batch) for batch in (texts, alone, padded))
     except LabError:
         raise
     except Exception as error:  # architectures refuse inputs with exceptions of many kinds
@@ -307,5 +317,10 @@ def _check_answer(network: nn.Module, spec: TransformerSpec, what: str) -> None:
         raise NetworkFileError(
             f"{what} cannot classify texts ({printable(cause, 160)}): choose another network."
         ) from error
-    if logits.shape != (2, spec.num_classes) or not torch.isfinite(logits).all():
+    if logits.shape != (2, spec.num_classes) or not all(torch.isfinite(found).all() for found in (logits, once, again)):
         raise NetworkFileError(f"{what} does not answer texts with finite numbers: choose another network.")
+    if (once - again).abs().max() > PADDED_TOLERANCE * once.abs().max():
+        raise NetworkFileError(
+            f"{what} answers a text differently when padding follows it, as in a batch with longer texts: choose "
+            "another network."
+        )

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification
 
 from core import zip_file
 from core.errors import LabError
@@ -317,6 +318,25 @@ def test_the_same_network_is_taken_when_nothing_is_changed(networks: Networks, c
     for change in (config(), header(lambda values: None), index(lambda places: None)):
         change(changed)
         networks.bring_folder(changed)
+
+
+@pytest.mark.parametrize("architecture", ["xlnet", "fnet"])
+def test_a_network_that_reads_its_padding_is_one_sentence(
+    networks: Networks, tmp_path: Path, architecture: str
+) -> None:
+    folder = save_tiny(tmp_path / "tiny", architecture)
+    # What transformers itself computes: the same text, alone and with padding behind it, has other logits.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    ids, padding = torch.arange(4, 10)[None], torch.zeros(1, 6, dtype=torch.int64)
+    with torch.no_grad():
+        alone = network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        padded = network(
+            input_ids=torch.cat([ids, padding], 1), attention_mask=torch.cat([torch.ones_like(ids), padding], 1)
+        ).logits
+    assert (alone - padded).abs().max() > 0.01 * alone.abs().max()
+    assert "answers a text differently when padding follows" in refused(networks, lambda: networks.bring_folder(folder))
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(networks: Networks, tmp_path: Path) -> None:
