@@ -20,7 +20,6 @@ A0, B0 = ("base_model.model.layers.0.lora_A.weight", "base_model.model.layers.0.
 BAD_TENSORS: list[tuple[dict[str, Tensor | None], str]] = [
     ({A0: None}, "lacks matrix A of layer layers.0"),
     ({B0: None}, "lacks matrix B of layer layers.0"),
-    ({A0: None, B0: None}, "has no adapter for layer layers.0"),
     ({A0: torch.zeros(2, 12)}, r"shape \(2, 12\), which is not of rank 3"),
     ({A0: torch.zeros(12, 3)}, "which is not of rank 3"),
     ({B0: torch.zeros(3, 11)}, "which is not of rank 3"),
@@ -38,7 +37,7 @@ BAD_TENSORS: list[tuple[dict[str, Tensor | None], str]] = [
     ({"base_model.model.layers.0.lora_magnitude_vector": torch.zeros(1)}, "not part of a LoRA adapter"),
     ({"base_model.model.layers.0.lora_embedding_A": torch.zeros(1)}, "not part of a LoRA adapter"),
     ({"base_model.model.layers.1.lora_A.weight": torch.zeros(3, 4)}, "layers.1, which .* does not name"),
-    (dict.fromkeys(safetensors.torch.load(ENTRIES[TENSORS])), "has no adapter for"),
+    (dict.fromkeys(safetensors.torch.load(ENTRIES[TENSORS])), "has no adapter for any layer"),
 ]
 
 
@@ -116,7 +115,6 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"rank_pattern": {"layers.2": 2}}, "which is not of rank 2"),
     ({"r": 4}, "which is not of rank 4"),
     ({"target_modules": ["layers.0", "layers.2"]}, "does not name"),
-    ({"target_modules": ["layers.0", "layers.2", "layers.4", "fc"]}, "has no adapter for layer fc"),
 ]
 
 

@@ -23,7 +23,7 @@ from core.adapter import (
 )
 from core.adapter.archive import CERTIFICATE, CONFIG, TENSORS, json_bytes, zip_bytes
 from core.errors import AdapterError
-from tests.adapter.bad_adapters import BAD_CONFIGS, BAD_TENSORS, BAD_ZIPS, JUNK
+from tests.adapter.bad_adapters import A0, B0, BAD_CONFIGS, BAD_TENSORS, BAD_ZIPS, JUNK
 from tests.adapter.samples import (
     BASE,
     ENTRIES,
@@ -52,6 +52,12 @@ def test_tensors_that_are_missing_extra_or_misshapen_are_refused(
     with pytest.raises(AdapterError, match=sentence) as caught:
         read_adapter(peft_like(tensors))
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_an_adapter_that_its_config_names_is_refused_on_a_base_that_has_the_layer() -> None:
+    adapter = read_adapter(peft_like({A0: None, B0: None}))
+    with pytest.raises(AdapterError, match=r"layer layers\.0 is in only one of the two"):
+        apply_adapter(BASE, adapter)
 
 
 @pytest.mark.parametrize(("config", "sentence"), BAD_CONFIGS, ids=[f"{c!r:.50}" for c, _ in BAD_CONFIGS])

@@ -241,6 +241,20 @@ def test_we_compute_what_peft_trained(tmp_path: Path, architecture: str, dora: b
 
 
 def test_a_file_of_peft_without_a_head_says_how_to_save_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "targets"),
+    [("bert", ["query", "value", "q_proj", "v_proj"]), ("roberta", ["query", "out_proj"])],
+)
+def test_names_of_layers_that_the_network_lacks_are_ignored_as_by_peft(
+    tmp_path: Path, architecture: str, targets: list[str]
+) -> None:
+    one = sample(architecture)
+    theirs = peft_model(one, targets)
+    adapter = read_adapter(saved(theirs, tmp_path / "a"))
+    assert set(adapter.config.target_modules) == set(targets)
+    assert_close(logits(apply_adapter(one.base, adapter), one.probe), logits(theirs, one.probe))
+
+
     one = sample("bert")
     content = saved(peft_model(one, ["query"], task_type=None), tmp_path / "a")
     with pytest.raises(BaseMismatchError, match=r"no weights for the head of this base, such as classifier\.bias: "):
