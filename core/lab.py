@@ -325,7 +325,7 @@ class Lab(Launcher):
         """
         if isinstance(base, Run):
             return self.artifacts.network(base.id)
-        classes = read_adapter(adapter).num_classes
+        classes = read_adapter(adapter).num_classes(base)
         return self.networks.start(base.but(num_classes=classes) if classes else base, seed=0)
 
     def devices(self) -> list[str]:

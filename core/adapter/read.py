@@ -22,6 +22,7 @@ from core.methods.linear import features, is_linear
 from core.methods.merging import adapted_layers
 from core.methods.targets import endings
 from core.networks.fingerprint import base_fingerprint
+from core.networks.network import NetworkSpec
 from core.tensor_file import read_tensors
 
 FINGERPRINT = "base_fingerprint"
@@ -34,8 +35,6 @@ PREFIX = "base_model.model."
 """What PEFT puts before the names of a network."""
 
 _NAME = re.compile(rf"{re.escape(PREFIX)}(.+?)\.(lora_\w+(?:\.weight)?)")
-OUTPUTS = ("classifier", "score", "classifier.out_proj")
-"""Paths of the last layer of the classifiers of transformers."""
 MATRICES = ("lora_A.weight", "lora_B.weight")
 """PEFT's names of A and B."""
 
@@ -71,11 +70,17 @@ class AdapterFile:
         """Number of values in the tensors of the head."""
         return sum(tensor.numel() for tensor in self.head.values())
 
-    @property
-    def num_classes(self) -> int | None:
-        """Number of outputs of the head, for those who build its base; None if it has no layer of a known name."""
-        found = (self.head.get(f"{name}.weight") for name in OUTPUTS)
-        return next((len(weight) for weight in found if weight is not None and weight.ndim == 2), None)
+    def num_classes(self, network: NetworkSpec) -> int | None:
+        """Number of outputs of the head, for those who build its base; None if it has none of this architecture.
+
+        Args:
+            network: the base's family and sizes, with any number of outputs.
+        """
+        if not self.head:
+            return None
+        two, three = (network.but(num_classes=count).module().state_dict() for count in (2, 3))
+        sized = (self.head.get(name) for name in two if two[name].shape[:1] != three[name].shape[:1])
+        return next((len(tensor) for tensor in sized if tensor is not None and tensor.ndim), None)
 
     def matrices(self, path: str) -> tuple[Tensor, Tensor]:
         """A of shape (in, r) and B of shape (r, out) of one layer, in float32."""

@@ -67,4 +67,5 @@ def _in_folder(folder: Path, adapter: Path) -> nn.Module:
 
 def _base(networks: Networks, digest: str, adapter: Path) -> nn.Module:
     """A network as it was brought, with a head for as many classes as an adapter has; the head is the adapter's own."""
-    return networks.start(networks.spec(digest, read_adapter(adapter).num_classes or BINARY), seed=0)
+    spec = networks.spec(digest, BINARY)
+    return networks.start(spec.but(num_classes=read_adapter(adapter).num_classes(spec) or BINARY), seed=0)

@@ -59,6 +59,7 @@ HEADS = {
 """What no checkpoint of an encoder or decoder has."""
 
 LORA = LoRASpec(rank=3, alpha=5, target_modules=("attention",))
+WHERE = LoRASpec(rank=2, alpha=2, target_modules=("all-linear",))
 
 
 def bert() -> tuple[Sample, nn.Module, bytes]:
@@ -137,7 +138,7 @@ def test_a_file_is_read_back_as_what_was_trained(architecture: str) -> None:
     assert {name for name, p in reloaded.named_parameters() if p.requires_grad} == {
         name for name, p in model.named_parameters() if p.requires_grad
     }
-    assert adapter.num_classes == CLASSES
+    assert adapter.num_classes(one.spec) == adapter.num_classes(one.spec.but(num_classes=7)) == CLASSES
     certificate = adapter.certificate
     assert certificate is not None
     assert certificate.parameters == adapter.parameters == count_parameters(model, trainable=True)
@@ -240,7 +241,6 @@ def test_we_compute_what_peft_trained(tmp_path: Path, architecture: str, dora: b
     assert found.head_parameters == adapter.head_parameters > 0
 
 
-def test_a_file_of_peft_without_a_head_says_how_to_save_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("architecture", "targets"),
     [("bert", ["query", "value", "q_proj", "v_proj"]), ("roberta", ["query", "out_proj"])],
@@ -255,6 +255,7 @@ def test_names_of_layers_that_the_network_lacks_are_ignored_as_by_peft(
     assert_close(logits(apply_adapter(one.base, adapter), one.probe), logits(theirs, one.probe))
 
 
+def test_a_file_of_peft_without_a_head_says_how_to_save_one(tmp_path: Path) -> None:
     one = sample("bert")
     content = saved(peft_model(one, ["query"], task_type=None), tmp_path / "a")
     with pytest.raises(BaseMismatchError, match=r"no weights for the head of this base, such as classifier\.bias: "):
@@ -372,6 +373,16 @@ def test_the_command_line_verifies_it_on_the_file_of_its_base(
     told = capsys.readouterr().out
     assert f"rank 3 on 8 layers, {count_parameters(model, trainable=True):,} parameters ({head} of them in its" in told
     assert verify_adapter(content, one.base) == verify_adapter(content, tmp_path / "base.safetensors")
+
+
+@pytest.mark.parametrize("architecture", ["funnel", "flaubert", "bert"])
+def test_the_command_line_verifies_it_on_the_folder_of_its_base_whatever_its_last_layer_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], architecture: str
+) -> None:
+    one = sample(architecture)
+    (tmp_path / "adapter.zip").write_bytes(one.packed(one.trained(WHERE), WHERE))
+    assert main(["verify", str(tmp_path / "adapter.zip"), "--base", str(one.folder)]) == 0
+    assert "The adapter is valid: rank 2 on" in capsys.readouterr().out
 
 
 def test_a_transformer_is_probed_on_fewer_examples_than_a_perceptron() -> None:
