@@ -8,7 +8,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from core.adapter.certificate import MERGED_TOLERANCE, RELOADED_TOLERANCE, difference, logits_of, merged_logits_of
+from core.adapter.certificate import (
+    MERGED_TOLERANCE,
+    RELOADED_TOLERANCE,
+    Certificate,
+    difference,
+    logits_of,
+    merged_logits_of,
+)
 from core.adapter.read import AdapterFile, apply_adapter, read_adapter
 from core.errors import AdapterError
 from core.networks.file import read_network
@@ -17,6 +24,8 @@ from core.networks.registry import known_spec
 
 PROBE_ROWS = 64
 PROBE_SEED = 0
+MAX_BEYOND = 100.0
+"""How many times larger the logits in a certificate, which are of test examples, may be than those of random inputs."""
 MAX_LISTED = 6
 """Layers that a sentence lists by name; more are counted."""
 
@@ -47,12 +56,13 @@ class Verification:
     def __str__(self) -> str:
         """The result in one sentence."""
         base = "trained on this base" if self.fingerprint_matches else "trained on a base that the file does not name"
-        certificate = "its certificate is correct" if self.certified else "it has no certificate"
+        certificate = "its certificate matches the file's contents" if self.certified else "it has no certificate"
         layers = ", ".join(self.layers) if len(self.layers) <= MAX_LISTED else f"{len(self.layers)} layers"
         head = f" ({self.head_parameters:,} of them in its head)" if self.head_parameters else ""
         return (
             f"The adapter is valid: rank {self.rank} on {layers}, {self.parameters:,} parameters{head}, "
-            f"{base}; {certificate}; merging changes its logits by at most {self.merged_difference:.1e}."
+            f"{base}; {certificate}; on {self.probe_rows} random inputs its logits reach {self.largest_logit:.3g}, and "
+            f"merging changes them by at most {self.merged_difference:.1e}."
         )
 
 
@@ -77,31 +87,42 @@ def verification(base: nn.Module, adapter: AdapterFile, network: nn.Module) -> V
     """Verify an adapter that was read, and the base network with it.
 
     Raises:
-        AdapterError: the certificate states differences above the tolerance, or the network's outputs are not finite.
+        AdapterError: the certificate states differences above the tolerance, or logits far beyond those of random
+            inputs; or the network's outputs are not finite.
         NetworkFileError: the base is a network of no family.
     """
-    certificate = adapter.certificate
-    if certificate is not None:
-        scale = max(1.0, certificate.largest_logit)
-        claimed = (
-            (certificate.reloaded_difference, RELOADED_TOLERANCE),
-            (certificate.merged_difference, MERGED_TOLERANCE),
-        )
-        if not all(0 <= value <= tolerance * scale for value, tolerance in claimed):
-            raise AdapterError("The adapter's certificate states differences above the tolerance.")
     probe = known_spec(base).examples(PROBE_ROWS, torch.Generator().manual_seed(PROBE_SEED)).batch(slice(None))
     logits = logits_of(network, probe)
+    largest = logits.abs().max().item()
+    if adapter.certificate is not None:
+        _check_measured(adapter.certificate, largest)
     merged = merged_logits_of(network, probe)
     return Verification(
         base_fingerprint=base_fingerprint(base),
         fingerprint_matches=None if adapter.base_fingerprint is None else True,
-        certified=certificate is not None,
+        certified=adapter.certificate is not None,
         layers=adapter.layers,
         tensors=len(adapter.tensors) + len(adapter.head),
         parameters=adapter.parameters,
         rank=adapter.config.rank,
         probe_rows=PROBE_ROWS,
-        largest_logit=logits.abs().max().item(),
+        largest_logit=largest,
         head_parameters=adapter.head_parameters,
         merged_difference=difference(logits, merged, MERGED_TOLERANCE, "logits of the merged and unmerged network"),
     )
+
+
+def _check_measured(certificate: Certificate, largest: float) -> None:
+    """Check what a certificate says was measured. Args: certificate: of the file; largest: logit on random inputs."""
+    if not 0 <= certificate.largest_logit <= MAX_BEYOND * max(1.0, largest):
+        raise AdapterError(
+            f"The adapter's certificate states logits up to {certificate.largest_logit:.3g}, but on {PROBE_ROWS} "
+            f"random inputs they reach {largest:.3g}: it is not of this adapter."
+        )
+    scale = max(1.0, certificate.largest_logit)
+    claimed = (
+        (certificate.reloaded_difference, RELOADED_TOLERANCE),
+        (certificate.merged_difference, MERGED_TOLERANCE),
+    )
+    if not all(0 <= value <= tolerance * scale for value, tolerance in claimed):
+        raise AdapterError("The adapter's certificate states differences above the tolerance.")

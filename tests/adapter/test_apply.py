@@ -159,6 +159,26 @@ def test_a_certificate_that_admits_a_difference_does_not_verify(
         verify_adapter(*files)
 
 
+@pytest.mark.parametrize(
+    "change", [{"largest_logit": 1e30}, {"largest_logit": 1e30, "merged_difference": 1e20}, {"largest_logit": -1.0}]
+)
+def test_a_certificate_of_logits_that_are_never_reached_does_not_verify(
+    files: tuple[Path, Path], change: dict[str, float]
+) -> None:
+    claims = json.loads(ENTRIES[CERTIFICATE]) | change
+    files[0].write_bytes(zip_bytes(ENTRIES | {CERTIFICATE: json_bytes(claims)}))
+    with pytest.raises(AdapterError, match="it is not of this adapter"):
+        verify_adapter(*files)
+
+
+def test_what_is_said_of_an_adapter_is_what_was_compared(files: tuple[Path, Path]) -> None:
+    found = verify_adapter(*files)
+    probe = SMALL.examples(found.probe_rows, torch.Generator().manual_seed(0)).batch(slice(None))["pixels"]
+    assert found.largest_logit == logits(MODEL, probe).abs().max().item()
+    assert "its certificate matches the file's contents" in str(found)
+    assert f"on 64 random inputs its logits reach {found.largest_logit:.3g}" in str(found)
+
+
 def test_measuring_leaves_the_network_as_it_was() -> None:
     before = fingerprint(MODEL.state_dict())
     for training in (True, False):

@@ -202,7 +202,7 @@ def test_its_adapter_is_verified_merged_and_evaluated(
     assert run.result is not None
     assert [score.after.accuracy for score in trial.scores] == [run.result.accuracy, run.result.source_accuracy]
     assert main(["verify", str(adapter), "--base", str(base)]) == 0
-    assert "its certificate is correct" in capsys.readouterr().out
+    assert "its certificate matches the file's contents" in capsys.readouterr().out
     other = tmp_path / "other.safetensors"
     shutil.copy(lab.artifacts.path(done.of("Full").id, NETWORK), other)
     with pytest.raises(BaseMismatchError, match="another base"):

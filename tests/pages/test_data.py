@@ -243,7 +243,7 @@ def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab)
     assert merged_with(content, filled.artifacts.network(base)) == filled.artifacts.read(run.id, "merged.safetensors")
 
     app = upload(from_file(draw("adapters"), base), "adapter.zip", content, "adapter-file")
-    assert "its certificate is correct" in texts(app)
+    assert "its certificate matches the file's contents" in texts(app)
     (table,) = app.dataframe
     assert table.value["With the adapter"][0] == f"{run.result.source_accuracy:.2f} %"
     app.toggle(key="adapter-more").set_value(True).run()
@@ -277,7 +277,7 @@ def test_an_adapter_whose_base_is_not_here_is_said_to_be_so_in_one_sentence(fill
     (run,) = filled.runs(methods=["lora"])
     upload(app, "adapter.zip", filled.artifacts.read(run.id, ADAPTER), "adapter-file")
     assert not app.error
-    assert "its certificate is correct" in texts(app)
+    assert "its certificate matches the file's contents" in texts(app)
 
 
 @pytest.mark.parametrize("damage", ["cut", "other base", "no tensors", "dataset"])
@@ -292,7 +292,7 @@ def test_a_bad_adapter_gives_a_message(damage: str, filled: Lab) -> None:
     app = upload(from_file(draw("adapters"), base), "adapter.zip", bad, "adapter-file")
     if damage == "other base":  # the file finds its own, until somebody chooses another one
         assert app.selectbox(key="pick-base").value == run.spec.base
-        assert "its certificate is correct" in texts(app)
+        assert "its certificate matches the file's contents" in texts(app)
         app.selectbox(key="pick-base").set_value(base).run()
     assert len(app.error) == 1
     assert "\n" not in app.error[0].value
