@@ -106,6 +106,8 @@ def render(
     in_head = certificate.head_parameters
     text = CARD.substitute(
         run=plain(card.run),
+        title=lora.title,
+        method=lora.line,
         base=_base(card, network),
         task="".join(f"- {plain(line)}\n" for line in card.task),
         results="".join(f"| {plain(name)} | {plain(value)} |\n" for name, value in card.results.items()),

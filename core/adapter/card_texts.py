@@ -11,14 +11,15 @@ tags:
 - lora
 ---
 
-# LoRA adapter of run $run
+# $title adapter of run $run
 
 $parameters trained parameters$head for a $network.
 They work only with the base that they were trained on.
 
 - Run: $run
 - Base: $base, fingerprint$headless `$fingerprint`
-$task- Rank $rank, alpha $alpha, scaling $scaling
+$task- $title trains $method
+- Rank $rank, alpha $alpha, scaling $scaling
 - Layers: $layers
 
 | Measure | Value |

@@ -20,6 +20,8 @@ from core.adapter.archive import CARD, CERTIFICATE
 from core.adapter.card import base_named, plain, render
 from core.adapter.certificate import Certificate
 from core.data.task_spec import TaskSpec
+from core.methods.low_rank import LowRankSpec
+from core.methods.registry import adapter_methods
 from core.networks.file import write_network
 from core.run_spec import OptimSpec, RunSpec
 from tests.adapter.samples import BASE, ENTRIES, LORA, MODEL, SMALL, WHOLE, assert_close, logits, packed, probe
@@ -37,6 +39,14 @@ def test_the_code_in_the_model_card_loads_the_adapter(tmp_path: Path, monkeypatc
         names: dict[str, Any] = {}
         exec(block, names)
         assert_close(logits(names["model"], probe()), logits(MODEL, probe()))
+
+
+@pytest.mark.parametrize("method", adapter_methods().values(), ids=lambda method: method.title)
+def test_the_model_card_names_the_method(method: type[LowRankSpec]) -> None:
+    certificate = Certificate.from_json(ENTRIES[CERTIFICATE])
+    card = render(Card("r-1", "b"), method.of(rank=3), SMALL, certificate).decode()
+    assert f"# {method.title} adapter of run r-1\n" in card
+    assert f"- {method.title} trains {method.line}\n" in card
 
 
 def test_hostile_names_stay_text_in_the_model_card() -> None:
