@@ -29,7 +29,7 @@ Weighted = tuple[AdaptedLinear, float]
 
 def blend(
     base: nn.Module, adapters: Sequence[tuple[AdapterFile, float]], rank: int | None = None
-) -> tuple[nn.Module, LoRASpec]:
+) -> tuple[nn.Module, LoRASpec, float]:
     """Add a weighted sum of adapters to their base.
 
     Args:
@@ -38,7 +38,8 @@ def blend(
         rank: of the result; None for one with which nothing is lost.
 
     Returns:
-        A copy of the base with one LoRA adapter, and the settings of that.
+        A copy of the base with one LoRA adapter, the settings of that, and the share of the energy of the sum that it
+        keeps: of the squared Frobenius norms of all layers' changes; 1 if nothing is lost or there is no change.
 
     Raises:
         LoRAError: ``rank`` is None and the change of an adapter is not of low rank, as that of DoRA; or the layers of
@@ -62,18 +63,21 @@ def blend(
             "limit: blend adapters that have the same layers in every block."
         )
     spec = LoRASpec.of(rank=wanted, alpha=float(wanted), target_modules=targets)
+    lost = total = 0.0
     with torch.no_grad():
         for path, weighted in parts.items():
             linear = weighted[0][0].linear
             own = min(spec.rank, *features(linear))
-            A, B = _factors(weighted, own)
+            A, B, lost_here = _factors(weighted, own)
+            lost += lost_here
+            total += _energy(A, B) + lost_here
             parent, _, name = path.rpartition(".")
             layer = LinearWithLoRA.holding(linear, A, B, float(own), spec.scaling)
             setattr(network.get_submodule(parent), name, layer)
         for name, tensor in head_state(network).items():
             tensor += sum((weight * (adapter.head[name] - tensor) for adapter, weight in adapters), torch.zeros(()))
     unfreeze_head(network)
-    return network, spec
+    return network, spec, 1 - lost / total if total else 1.0
 
 
 def _lossless_rank(parts: Iterable[Sequence[Weighted]]) -> int:
@@ -87,17 +91,22 @@ def _lossless_rank(parts: Iterable[Sequence[Weighted]]) -> int:
     return found
 
 
-def _factors(weighted: Sequence[Weighted], rank: int) -> tuple[Tensor, Tensor]:
-    """A of shape (in, r) and B of shape (r, out) of a layer's sum, whose ΔW is (A B)ᵀ."""
+def _factors(weighted: Sequence[Weighted], rank: int) -> tuple[Tensor, Tensor, float]:
+    """A of shape (in, r) and B of shape (r, out) of a layer's sum, whose ΔW is (A B)ᵀ, and the energy that is lost."""
     loras = [(layer.lora, weight) for layer, weight in weighted]
     missing = rank - sum(lora.rank for lora, _ in loras)
     if missing >= 0 and all(layer.is_low_rank for layer, _ in weighted):
         A = torch.cat([lora.A for lora, _ in loras], 1)
         B = torch.cat([weight * lora.scaling * lora.B for lora, weight in loras])
-        return F.pad(A, (0, missing)), F.pad(B, (0, 0, 0, missing))
+        return F.pad(A, (0, missing)), F.pad(B, (0, 0, 0, missing)), 0.0
     left, values, right = torch.linalg.svd(_change(weighted), full_matrices=False)
     roots = values[:rank].sqrt()
-    return right[:rank].T * roots, (left[:, :rank] * roots).T
+    return right[:rank].T * roots, (left[:, :rank] * roots).T, float(values[rank:].square().sum())
+
+
+def _energy(A: Tensor, B: Tensor) -> float:
+    """The squared Frobenius norm of A B, without the product itself."""
+    return float(((A.T.double() @ A.double()) * (B.double() @ B.T.double())).sum())
 
 
 def _change(weighted: Sequence[Weighted]) -> Tensor:

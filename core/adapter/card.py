@@ -59,6 +59,8 @@ class Card:
     """Name of each class; shown where the network does not tell its classes otherwise."""
     length: int | None = None
     """Tokens after which texts were cut off, if known."""
+    written: str = "trained network"
+    """What the file was made of, which the verification compares it with."""
 
     @classmethod
     def of(cls, run: str, spec: RunSpec, result: Scores, labels: Sequence[str] = ()) -> Self:
@@ -108,6 +110,7 @@ def render(
         run=plain(card.run),
         title=lora.title,
         method=lora.line,
+        written=card.written,
         base=_base(card, network),
         task="".join(f"- {plain(line)}\n" for line in card.task),
         results="".join(f"| {plain(name)} | {plain(value)} |\n" for name, value in card.results.items()),

@@ -30,7 +30,7 @@ The input is $input, preprocessed as in training; the output is a row of $classe
 $usage## Verification
 
 When this file was written, it was read back and applied to a new copy of the base. On $rows inputs its logits differed
-from those of the trained network by at most $reloaded, and merging changed them by at most $merged.
+from those of the $written by at most $reloaded, and merging changed them by at most $merged.
 `certificate.json` has these values and the SHA-256 of the tensors.
 """)
 

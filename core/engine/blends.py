@@ -21,6 +21,11 @@ from core.training.evaluation import evaluate
 from core.wording.numbers import number_text, percent
 from core.wording.tasks import task_text
 
+ENERGY = "the sum's energy, its squared Frobenius norm"
+"""What a lower rank keeps a share of."""
+ROUNDING = 1e-6
+"""Share of the energy of a sum that is not counted as lost."""
+
 
 @dataclass(frozen=True)
 class Blend:
@@ -31,6 +36,13 @@ class Blend:
     spec: LoRASpec
     scores: tuple[Score, ...]
     """Accuracy of the blend on the tasks of all runs and of their base."""
+    kept: float
+    """Share of the energy of the summed changes that the rank keeps; see :func:`core.adapter.blend.blend`."""
+
+    @property
+    def cut(self) -> str:
+        """What the rank keeps of the sum, as a clause; empty if nothing is lost."""
+        return _cut(self.spec.rank, self.kept)
 
 
 def start_of(run: Run) -> tuple[str | None, NetworkSpec, int | None]:
@@ -58,20 +70,30 @@ def blended(artifacts: Artifacts, tasks: Tasks, parts: Sequence[tuple[Run, float
     if len({start_of(run) for run, _ in parts}) > 1:
         raise LoRAError("Only adapters that started from the same network can be blended: choose two of one base.")
     base = artifacts.base_network(first)
-    network, spec = blend(base, [(artifacts.adapter(run.id), weight) for run, weight in parts], rank)
+    network, spec, kept = blend(base, [(artifacts.adapter(run.id), weight) for run, weight in parts], rank)
     wanted = [task for run, _ in parts for task in (run.spec.task, run.spec.source) if task is not None]
     scores = []
     for task_spec in dict.fromkeys(wanted):
         task = tasks.get(task_spec, network=first.spec.network)
         before, after = (evaluate(each, task.test, task.classes) for each in (base, network))
         scores.append(Score(task_spec, len(task.test), before, after))
+    trained_on = [tasks.get(run.spec.task, network=run.spec.network) for run, _ in parts]
+    own, cut = trained_on[0], _cut(spec.rank, kept)
+    names = {task.class_names for task in trained_on}
     card = Card(
         run=" + ".join(f"{number_text(weight, 2)} × {run.id}" for run, weight in parts),
         base=first.spec.base or "",
-        task=(f"A blend of {len(parts)} adapters, by the weighted sum of their changes",),
+        task=(f"A blend of {len(parts)} adapters, by the weighted sum of their changes{f'; {cut}' if cut else ''}",),
         results={f"Accuracy on {task_text(score.task)}": percent(score.after.accuracy) for score in scores},
+        labels=own.class_names if len(names) == 1 else (),
+        length=min(run.spec.task.length for run, _ in parts) if first.spec.network.brought else None,
+        written="blend",
     )
-    own = tasks.get(first.spec.task, network=first.spec.network)
     probe = probe_of(own.test, first.spec.network)
     content = adapter_bytes(network, spec, base_fingerprint=base_fingerprint(base), card=card, probe=probe)
-    return Blend(content, spec, tuple(scores))
+    return Blend(content, spec, tuple(scores), kept)
+
+
+def _cut(rank: int, kept: float) -> str:
+    """What a rank keeps of a sum of changes, as a clause; empty if it loses no more than rounding does."""
+    return "" if kept > 1 - ROUNDING else f"rank {rank} keeps {percent(100 * kept)} of {ENERGY}"

@@ -66,8 +66,14 @@ def blend_adapters(lab: Lab) -> None:
         st.error(literal(str(error)))
         return
     st.success(
-        f"{blend.spec.label}, {bytes_text(len(blend.content))}: read back and checked.", icon=":material/verified:"
+        f"{blend.spec.label}, {bytes_text(len(blend.content))}: the file was read back and checked.",
+        icon=":material/verified:",
     )
+    if blend.cut:
+        st.warning(
+            f"{blend.cut[0].upper()}{blend.cut[1:]}. A higher rank keeps more.",
+            icon=":material/content_cut:",
+        )
     show_scores(blend.scores, first.spec.source)
     st.download_button(
         "Adapter for PEFT",

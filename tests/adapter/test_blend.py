@@ -62,7 +62,7 @@ def merged_change(network: nn.Module) -> dict[str, Tensor]:
 @pytest.mark.parametrize("factors", [(0.5, 0.5), (1.5, -0.7)])
 def test_nothing_is_lost_with_the_rank_of_both(first: str, second: str, factors: tuple[float, float]) -> None:
     one, two = factors
-    network, spec = blend(BASE, [(FILES[first], one), (FILES[second], two)])
+    network, spec, _ = blend(BASE, [(FILES[first], one), (FILES[second], two)])
     assert spec.rank <= sum(SPECS[int(name[2:])].rank for name in (first, second))
     expected = {path: one * change(first)[path] + two * change(second)[path] for path in change(first)}
     for path, found in merged_change(network).items():
@@ -71,7 +71,7 @@ def test_nothing_is_lost_with_the_rank_of_both(first: str, second: str, factors:
 
 @pytest.mark.parametrize(("first", "second"), [*combinations(FILES, 2)])
 def test_with_the_full_rank_every_method_is_summed(first: str, second: str) -> None:
-    network, _ = blend(BASE, [(FILES[first], 0.3), (FILES[second], 0.7)], FULL_RANK)
+    network, _, _ = blend(BASE, [(FILES[first], 0.3), (FILES[second], 0.7)], FULL_RANK)
     expected = {path: 0.3 * change(first)[path] + 0.7 * change(second)[path] for path in change(first)}
     for path, found in merged_change(network).items():
         torch.testing.assert_close(found, expected[path], rtol=1e-4, atol=1e-5)
@@ -80,17 +80,26 @@ def test_with_the_full_rank_every_method_is_summed(first: str, second: str) -> N
 @pytest.mark.parametrize("rank", [1, 2, 5])
 def test_a_lower_rank_keeps_the_best_approximation_of_each_layer(rank: int) -> None:
     first, second = LORA[0], LORA[2]
-    network, spec = blend(BASE, [(FILES[first], 0.5), (FILES[second], 2.0)], rank)
+    network, spec, kept = blend(BASE, [(FILES[first], 0.5), (FILES[second], 2.0)], rank)
     assert spec.rank == rank
+    energies = []
     for path, found in merged_change(network).items():
         total = (0.5 * change(first)[path] + 2.0 * change(second)[path]).numpy()
         left, values, right = np.linalg.svd(total, full_matrices=False)
         best = (left[:, :rank] * values[:rank]) @ right[:rank]
         np.testing.assert_allclose(found.numpy(), best, atol=1e-5)
+        energies.append((np.square(best).sum(), np.square(total).sum()))
+    best_energy, energy = np.sum(energies, 0)
+    assert kept == pytest.approx(best_energy / energy, rel=1e-5)
+
+
+def test_a_blend_with_the_rank_of_both_keeps_everything_and_so_does_one_without_a_change() -> None:
+    for rank, factor in ((None, 1.0), (FULL_RANK, 1.0), (1, 0.0)):
+        assert blend(BASE, [(FILES[LORA[0]], factor), (FILES[LORA[2]], -factor)], rank)[2] == 1
 
 
 def test_a_blend_is_written_and_read_as_any_adapter() -> None:
-    network, spec = blend(BASE, [(FILES[LORA[0]], 0.5), (FILES[LORA[3]], 0.5)])
+    network, spec, _ = blend(BASE, [(FILES[LORA[0]], 0.5), (FILES[LORA[3]], 0.5)])
     content = adapter_bytes(
         network,
         spec,
@@ -106,7 +115,7 @@ def test_a_blend_is_written_and_read_as_any_adapter() -> None:
 
 def test_one_adapter_with_weight_one_is_itself_and_the_base_stays() -> None:
     before = copy.deepcopy(BASE.state_dict())
-    network, spec = blend(BASE, [(FILES[LORA[1]], 1.0)])
+    network, spec, _ = blend(BASE, [(FILES[LORA[1]], 1.0)])
     assert spec.rank == SPECS[1].rank
     assert_close(logits(network, probe()), logits(apply_adapter(BASE, FILES[LORA[1]]), probe()))
     assert all(torch.equal(before[name], tensor) for name, tensor in BASE.state_dict().items())
@@ -128,7 +137,7 @@ def test_adapters_on_all_layers_of_many_blocks_are_blended(tall: Sample) -> None
     specs = LoRASpec.of(rank=2), LoRASpec.of(rank=3, alpha=1.0, target_modules=("attention",))
     files = [file_of(tall, spec, seed) for seed, spec in enumerate(specs)]
     assert len(files[0].layers) == 73
-    network, spec = blend(tall.base, [(files[0], 0.5), (files[1], -0.7)])
+    network, spec, _ = blend(tall.base, [(files[0], 0.5), (files[1], -0.7)])
     base, merged = weights(tall.base), weights(merged_copy(network))
     for path in files[0].layers:
         expected = torch.zeros_like(base[path])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import pytest
 
 from core.adapter import apply_adapter, read_adapter
-from core.engine.blends import blended
+from core.adapter.archive import CARD
+from core.adapter.card import plain
+from core.engine.blends import Blend, blended
 from core.errors import LoRAError
 from core.lab import Lab
 from core.settings import Settings
@@ -42,6 +47,34 @@ def test_blends_of_texts_take_their_heads_with_them(text_home: TextHome) -> None
     for name, tensor in heads[1].items():
         assert ((own[0][name] + own[1][name]) / 2 - tensor).abs().max() < 1e-6
         assert (own[0][name] - heads[0][name]).abs().max() < 1e-6
+
+
+def test_the_card_of_a_blend_of_texts_says_how_they_are_read_and_what_was_compared(text_home: TextHome) -> None:
+    lab = Lab(Settings(home=text_home.home))
+    runs = [run for run in lab.members(text_home.after_source) if run.spec.adapter]
+    card = card_of(blended(lab.artifacts, lab.tasks, [(runs[0], 0.5), (runs[1], 0.5)]))
+    own = lab.tasks.get(runs[0].spec.task, network=runs[0].spec.network)
+    assert f"max_length={runs[0].spec.task.length}" in card
+    assert f"The classes, by the number of their logit: 0 {plain(own.class_names[0])}, 1 " in card
+    assert "from those of the blend by at most" in card
+    assert "trained network" not in card
+
+
+def test_a_blend_of_a_lower_rank_says_how_much_it_keeps(text_home: TextHome) -> None:
+    lab = Lab(Settings(home=text_home.home))
+    runs = [run for run in lab.members(text_home.after_source) if run.spec.adapter]
+    parts = [(runs[0], 0.5), (runs[1], 0.5)]
+    whole, cut = blended(lab.artifacts, lab.tasks, parts), blended(lab.artifacts, lab.tasks, parts, 1)
+    assert (whole.kept, whole.cut) == (1, "")
+    assert "keeps" not in card_of(whole)
+    assert 0 < cut.kept < 1
+    assert cut.cut == f"rank 1 keeps {100 * cut.kept:.2f} % of the sum's energy, its squared Frobenius norm"
+    assert cut.cut in card_of(cut).replace("\\", "")
+
+
+def card_of(blend: Blend) -> str:
+    with zipfile.ZipFile(io.BytesIO(blend.content)) as archive:
+        return archive.read(CARD).decode()
 
 
 def test_runs_that_started_from_different_networks_are_refused(text_home: TextHome) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab
@@ -23,6 +25,7 @@ def test_two_adapters_are_blended_and_offered_as_a_file(filled: Lab) -> None:
     app.button(key="blend-run").click().run()
     assert not app.exception
     assert "LoRA r=8" in texts(app)
+    assert not app.warning
     table = next(frame.value for frame in app.dataframe if "With the adapter" in frame.value)
     assert list(table["Task"]) == ["digits, rotated 45°", "digits (the base's task)"]
     app.run()  # the blend stays
@@ -32,6 +35,7 @@ def test_two_adapters_are_blended_and_offered_as_a_file(filled: Lab) -> None:
     app.selectbox(key="blend-rank").set_value(2).run()
     app.button(key="blend-run").click().run()
     assert "LoRA r=2" in texts(app)
+    assert re.match(r"Rank 2 keeps \d+\.\d\d % of the sum's energy", app.warning[0].value)
 
 
 def test_one_adapter_is_not_enough(opened: Lab) -> None:
