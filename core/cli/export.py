@@ -8,11 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from core.cli.options import add_home
-from core.engine.exports import FORMATS, MergedFormat
+from core.engine.exports import FORMATS, Format, MergedFormat
 from core.errors import ExportError
 from core.files import write_atomically
 from core.lab import Lab
 from core.settings import Settings
+from core.store.record import Run
+from core.wording.numbers import listed
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,7 +28,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     job.set_defaults(command=export)
     job.add_argument("run", metavar="RUN", help="id of a run with a result")
     job.add_argument("file", type=Path, metavar="FILE", help="where to write it")
-    job.add_argument("--format", choices=list(FORMATS), default=MergedFormat.name, help="kind of file")
+    kinds = "; ".join(f"{form.name}: {form.line.removesuffix('.')}" for form in FORMATS.values())
+    job.add_argument(
+        "--format",
+        choices=list(FORMATS),
+        help=f"kind of file (default: by the ending of FILE, else {MergedFormat.name}). {kinds}",
+    )
     add_home(job)
 
 
@@ -34,7 +41,8 @@ def export(options: argparse.Namespace) -> int:
     """Write the file, and print its certificate as JSON."""
     lab = Lab(Settings.from_environment(options.home))
     try:
-        run, form = lab.run(options.run), FORMATS[options.format]
+        run = lab.run(options.run)
+        form = _format(run, options.file, options.format)
         made = lab.exports.make(run, form)
         try:
             write_atomically(options.file.expanduser(), lab.exports.content(run, form))
@@ -44,3 +52,31 @@ def export(options: argparse.Namespace) -> int:
     finally:
         lab.close()
     return 0
+
+
+def _format(run: Run, file: Path, name: str | None) -> Format:
+    """The kind of file to write.
+
+    Args:
+        run: what is exported.
+        file: where to; its ending tells the kind where several do not share it.
+        name: of the kind, if one was asked for.
+
+    Raises:
+        ExportError: the ending is that of another kind, or that of several that the run could be written as.
+    """
+    ending = file.suffix.lower()
+    known = [form for form in FORMATS.values() if Path(form.file).suffix == ending]
+    if name is not None:
+        if known and FORMATS[name] not in known:
+            raise ExportError(
+                f"{file.name} has the ending of {listed([form.name for form in known])}, but --format is {name}: "
+                "change one of the two."
+            )
+        return FORMATS[name]
+    fitting = [form for form in known if form.fits(run)] or known
+    if len(fitting) > 1:
+        raise ExportError(
+            f"{ending} is the ending of {listed([form.name for form in fitting])}: choose one of them with --format."
+        )
+    return fitting[0] if fitting else FORMATS[MergedFormat.name]

@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
@@ -260,3 +261,55 @@ def test_the_command_line_writes_an_adapter_and_prints_its_certificate(
     assert known is not None
     assert printed == known.certificate
     assert printed.examples == len(images.test(run))
+
+
+def magic(file: Path) -> str:
+    """The kind of a file by its content alone."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            return "peft" if CONFIG in archive.namelist() else "transformers"
+    try:
+        load_file(file)
+        return "safetensors"
+    except SafetensorError:
+        onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        return "onnx"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("model.onnx", "onnx"), ("a.safetensors", "safetensors"), ("a.ZIP", "peft"), ("a.bin", "safetensors")],
+)
+def test_the_command_line_writes_the_kind_that_the_ending_of_the_file_says(
+    images: Home, tmp_path: Path, name: str, kind: str
+) -> None:
+    run = images.run("lora")
+    assert main(["export", run.id, str(tmp_path / name), "--home", str(images.lab.settings.home)]) == 0
+    assert magic(tmp_path / name) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("model.onnx", ["--format", "safetensors"], "model.onnx has the ending of onnx, but --format is safetensors"),
+        ("a.zip", ["--format", "onnx"], "a.zip has the ending of peft and transformers, but --format is onnx"),
+        ("a.zip", [], ".zip is the ending of peft and transformers: choose one of them with --format."),
+    ],
+)
+def test_the_command_line_refuses_an_ending_that_says_something_else(
+    texts: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, options: list[str], sentence: str
+) -> None:
+    home = str(texts.lab.settings.home)
+    assert main(["export", texts.run("lora").id, str(tmp_path / name), *options, "--home", home]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
+def test_the_command_line_explains_every_kind_of_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "default: by the ending of FILE, else safetensors" in told
+    for form in FORMATS.values():
+        assert f"{form.name}: " in told
+        assert form.line.split()[-1].removesuffix(".") in told
