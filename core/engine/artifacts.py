@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ from core.methods.method import Role
 from core.networks.file import read_network, write_network
 from core.networks.library.networks import Networks
 from core.networks.pretrained import write_pretrained
+from core.networks.tokenizer import Tokenizer
 from core.store.record import Run
 from core.store.store import Store
 
@@ -85,28 +87,33 @@ class Artifacts:
         (self._runs / run / NETWORK).unlink(missing_ok=True)
 
     def pretrained(self, run: str, labels: Sequence[str]) -> Path:
-        """A zip of the folder that transformers' ``from_pretrained`` reads: a run's network, or its adapter merged into
-        the base. It is made on first use.
+        """Write a zip of the folder that transformers' ``from_pretrained`` reads: a run's network, or its adapter
+        merged into the base.
 
         Args:
             run: of a network that was brought.
             labels: name of each class.
 
+        Returns:
+            Its path, a temporary name in the folder of the run.
+
         Raises:
             UnknownRunError: there is no such run, or its network is not one that was brought.
             LabError: see :meth:`path`.
+            OSError: it cannot be written.
         """
         record = self._store.run(run)
         digest = record.spec.network.brought
         if digest is None:
             raise UnknownRunError(f"Run {run} trained a network that transformers does not have.")
-        source = self.path(run, MERGED if record.spec.role is Role.ADAPTER else NETWORK)
-        path, known = self._runs / run / PRETRAINED, self._store.files(run).get(PRETRAINED)
-        if known is None or not path.exists():
-            known = write_pretrained(path, read_network(source), self._networks.folder(digest), labels)
-            self._store.add_file(run, PRETRAINED, known)
-        check_sha256(path, known, f"The file {PRETRAINED} of run {run}")
+        network = read_network(self.path(run, MERGED if record.spec.role is Role.ADAPTER else NETWORK))
+        path = self._runs / run / f".{PRETRAINED}.{secrets.token_hex(8)}.part"
+        write_pretrained(path, network, self._networks.folder(digest), labels, record.spec.task.length)
         return path
+
+    def reader(self, run: Run) -> Tokenizer:
+        """The tokenizer of a run of a network that was brought. Raises: NetworkFileError: it is gone or damaged."""
+        return self._networks.reader(run.spec.network.brought or "")
 
     def read(self, run: str, name: str) -> bytes:
         """Content of a run's file. Raises: see :meth:`path`."""

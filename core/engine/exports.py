@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from torch import nn
 
 from core.adapter.peft_library import read_with_peft
 from core.data.catalog import Catalog
+from core.data.dataset import TextDataset
 from core.data.examples import Examples
 from core.data.tasks import Tasks
 from core.engine.artifacts import MERGED, PRETRAINED, Artifacts
@@ -26,6 +27,8 @@ from core.files import check_sha256, sha256_of, write_atomically
 from core.methods.method import Role
 from core.networks.file import read_network
 from core.networks.onnx_file import OPSET, OnnxNetwork, onnx_bytes
+from core.networks.pretrained import CONFIG
+from core.networks.tokenizer import FILES
 from core.networks.transformers_library import transformers
 from core.settings import Settings
 from core.store.record import Run
@@ -41,6 +44,9 @@ another order, and some replace functions by approximations."""
 
 PROBE = 4
 """Test examples that a network is traced with."""
+
+TEXTS = 64
+"""Test texts that the tokenizer of a file is compared on."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,21 @@ class Format(ABC):
             LabError: the tool is not installed, or a file cannot be read.
         """
 
+    def tokens(self, path: Path, texts: Sequence[str]) -> Mapping[str, Sequence[Sequence[int]]] | None:
+        """Read texts with the tokenizer in the file, padded and cut as its tool does.
+
+        Args:
+            path: the file.
+            texts: to read.
+
+        Returns:
+            ``input_ids`` and ``attention_mask``, a row for each text; None for a file without a tokenizer.
+
+        Raises:
+            ExportError: it cannot read them.
+        """
+        return None
+
 
 class PeftFormat(Format):
     """An adapter in PEFT's format, as the run has written it."""
@@ -183,7 +204,7 @@ class TransformersFormat(Format):
 
     name = "transformers"
     title = "Folder, for transformers"
-    line = "Config, tokenizer and weights, which `from_pretrained` reads without PEFT."
+    line = "Config, tokenizer and weights in a zip, which `from_pretrained` reads without PEFT once unpacked."
     file = PRETRAINED
     media_type = "application/zip"
 
@@ -200,6 +221,20 @@ class TransformersFormat(Format):
                 archive.extractall(folder)
             network = library.AutoModelForSequenceClassification.from_pretrained(folder)
         return network.eval(), f"transformers {library.__version__}"
+
+    def tokens(self, path: Path, texts: Sequence[str]) -> Mapping[str, Sequence[Sequence[int]]] | None:
+        library = transformers()
+        try:
+            with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+                archive.extractall(folder, [name for name in archive.namelist() if name in (CONFIG, *FILES)])
+                tokenizer = library.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                found: Mapping[str, Sequence[Sequence[int]]] = tokenizer(list(texts), padding=True, truncation=True)
+        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError) as error:
+            raise ExportError(
+                f"transformers {library.__version__} cannot read texts with the tokenizer of this network: the file is "
+                "not offered."
+            ) from error
+        return found
 
 
 class OnnxFormat(Format):
@@ -288,7 +323,8 @@ class Exports:
             others = listed([other.name for other in self.offered(run)])
             raise ExportError(f"Run {run.id} cannot be exported as {form.name}: choose one of {others}.")
         test = self._tasks.get(spec.task, network=spec.network).test
-        labels = self._catalog.load(spec.task.dataset).class_names
+        dataset = self._catalog.load(spec.task.dataset)
+        labels = dataset.class_names
 
         def path_of(name: str) -> Path:
             return (
@@ -301,6 +337,13 @@ class Exports:
         made = form.make(run, path_of, labels, test)
         path = made.with_name(form.file_of(run))
         try:
+            if isinstance(dataset, TextDataset):
+                texts, reader = dataset.test_texts[:TEXTS], self._artifacts.reader(run)
+                if not _are_read(form.tokens(made, texts), reader.encode(texts, spec.task.length), reader.padding):
+                    raise ExportError(
+                        f"The tokenizer in the file for {form.name} reads texts as other tokens than training did: the "
+                        "file is not offered."
+                    )
             network, tool = form.read(made, lambda: self._artifacts.base_network(run))
             found = predict(network, test, size=size)
             certificate = ExportCertificate(
@@ -329,3 +372,25 @@ class Exports:
 def _network_file(run: Run) -> str:
     """The file with a run's network: its own, or the base with the adapter merged into it."""
     return MERGED if run.spec.role is Role.ADAPTER else NETWORK
+
+
+def _are_read(
+    found: Mapping[str, Sequence[Sequence[int]]] | None, tokens: Sequence[Sequence[int]], padding: int
+) -> bool:
+    """Whether a file's tokenizer, if it has one, makes the tokens of training, with padding behind the shorter texts.
+
+    Args:
+        found: what it makes.
+        tokens: of each text, as in training.
+        padding: the token that pads.
+    """
+    if found is None:
+        return True
+    width = max(map(len, tokens))
+    for text, ids, mask in zip(tokens, found["input_ids"], found["attention_mask"], strict=True):
+        if list(text) == [padding]:  # a text without any token, of which every reader makes something else
+            continue
+        missing = width - len(text)
+        if list(ids) != [*text, *[padding] * missing] or list(mask) != [1] * len(text) + [0] * missing:
+            return False
+    return True

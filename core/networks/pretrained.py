@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -12,7 +12,7 @@ from core.errors import NetworkFileError
 from core.files import sha256_of, written_atomically
 from core.networks.file import network_bytes
 from core.networks.registry import known_spec
-from core.networks.tokenizer import FILES
+from core.networks.tokenizer import FILES, SETTINGS, SPECIAL, Tokenizer
 from core.networks.transformer import TransformerSpec
 from core.zip_file import write_zip
 
@@ -20,7 +20,9 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 
 
-def pretrained_files(network: nn.Module, tokenizer: Path, labels: Sequence[str] = ()) -> Iterator[tuple[str, bytes]]:
+def pretrained_files(
+    network: nn.Module, tokenizer: Path, labels: Sequence[str] = (), length: int | None = None
+) -> Iterator[tuple[str, bytes]]:
     """The files of a folder from which ``AutoModelForSequenceClassification`` and ``AutoTokenizer`` load.
 
     Args:
@@ -28,6 +30,7 @@ def pretrained_files(network: nn.Module, tokenizer: Path, labels: Sequence[str] 
             :func:`core.networks.file.read_network` reads.
         tokenizer: folder with the tokenizer's files, such as that of the network that training started from.
         labels: name of each class; classes without one are called by their number.
+        length: tokens after which texts were cut off in training; None for the limit that the tokenizer's files have.
 
     Yields:
         Names and contents, the weights last.
@@ -53,11 +56,13 @@ def pretrained_files(network: nn.Module, tokenizer: Path, labels: Sequence[str] 
         "problem_type": "single_label_classification",
     }
     yield CONFIG, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
-    yield from texts.items()
+    yield from (texts | _settings(tokenizer, texts, spec.padding, length)).items()
     yield WEIGHTS, network_bytes(network)
 
 
-def write_pretrained(path: Path, network: nn.Module, tokenizer: Path, labels: Sequence[str] = ()) -> str:
+def write_pretrained(
+    path: Path, network: nn.Module, tokenizer: Path, labels: Sequence[str] = (), length: int | None = None
+) -> str:
     """Write a zip of :func:`pretrained_files` to ``path`` atomically; returns its SHA-256. The same input gives the
     same bytes.
 
@@ -66,5 +71,27 @@ def write_pretrained(path: Path, network: nn.Module, tokenizer: Path, labels: Se
         OSError: the disk is full or the folder cannot be written to.
     """
     with written_atomically(path) as file:
-        write_zip(file, pretrained_files(network, tokenizer, labels))
+        write_zip(file, pretrained_files(network, tokenizer, labels, length))
     return sha256_of(path)
+
+
+def _settings(folder: Path, texts: Mapping[str, bytes], padding: int, length: int | None) -> dict[str, bytes]:
+    """The files of a tokenizer that have settings, with those with which texts are padded and cut as in training.
+
+    Args:
+        folder: with the tokenizer's files.
+        texts: their contents, by name.
+        padding: the token that pads.
+        length: see :func:`pretrained_files`.
+    """
+    name = Tokenizer("", folder).name_of(padding)
+    token = {} if name is None else {"pad_token": name}
+    sides = {"padding_side": "right", "truncation_side": "right"}
+    limit = {} if length is None else {"model_max_length": length}
+    changes = {SETTINGS: token | sides | limit} | ({SPECIAL: token} if SPECIAL in texts else {})
+    return {name: _changed(texts.get(name, b"{}"), change) for name, change in changes.items()}
+
+
+def _changed(content: bytes, change: Mapping[str, object]) -> bytes:
+    """A file of JSON with other values of some fields."""
+    return (json.dumps(json.loads(content) | change, indent=2, sort_keys=True) + "\n").encode()

@@ -9,7 +9,10 @@ from typing import Any
 from core.errors import NetworkFileError
 from core.networks.transformers_library import transformers
 
-FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt")
+SETTINGS = "tokenizer_config.json"
+SPECIAL = "special_tokens_map.json"
+"""Special tokens again, in folders of earlier versions of transformers."""
+FILES = ("tokenizer.json", SETTINGS, SPECIAL, "vocab.txt", "vocab.json", "merges.txt")
 """Names of the files that a tokenizer may consist of, all of them text."""
 
 
@@ -70,7 +73,12 @@ class Tokenizer:
 
     def words(self, tokens: Sequence[int]) -> list[str]:
         """Each token as text, as people can read it."""
-        return [self._tokenizer.id_to_token(int(token)) or "?" for token in tokens]
+        return [self.name_of(int(token)) or "?" for token in tokens]
+
+    def name_of(self, token: int) -> str | None:
+        """A token by its name in the tokenizer's files; None if it is not one of them."""
+        name: str | None = self._tokenizer.id_to_token(token)
+        return name
 
 
 def _cut(text: Any, length: int | None) -> list[int]:

@@ -17,7 +17,7 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from core.__main__ import main
 from core.adapter.archive import CONFIG, zip_bytes
@@ -30,6 +30,7 @@ from core.errors import AdapterError, DamagedFileError, ExportError
 from core.files import write_atomically
 from core.lab import Lab
 from core.methods.merging import merged_copy
+from core.networks import pretrained
 from core.networks.file import write_network
 from core.settings import Settings
 from core.store.record import Run
@@ -221,6 +222,32 @@ def test_a_file_that_was_changed_is_not_given_out(texts: Home, lab: Lab) -> None
         lab.exports.content(run, form)
     path.write_bytes(content)
     assert asdict(lab.exports.make(run, form).certificate)["equal_predictions"]
+
+
+def test_the_tokenizer_of_a_folder_makes_the_tokens_of_training(texts: Home, lab: Lab, tmp_path: Path) -> None:
+    run, form = texts.run("lora"), FORMATS["transformers"]
+    shutil.unpack_archive(lab.exports.make(run, form).path, tmp_path / "folder", "zip")
+    dataset = lab.catalog.load(run.spec.task.dataset)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "folder")
+    assert tokenizer.model_max_length == run.spec.task.length
+    found = tokenizer(list(dataset.test_texts), padding=True, truncation=True, return_tensors="pt")
+    batch = texts.batch(run)
+    assert torch.equal(found["input_ids"], batch["input_ids"])
+    assert torch.equal(found["attention_mask"], batch["attention_mask"])
+
+
+def test_a_folder_whose_tokenizer_makes_other_tokens_is_not_offered(
+    texts: Home, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, form = texts.run("lora"), FORMATS["transformers"]
+    folder = lab.settings.runs / run.id
+    for name in (form.file, form.certificate):
+        (folder / name).unlink(missing_ok=True)
+    there = set(folder.iterdir())
+    monkeypatch.setattr(pretrained, "_settings", lambda *_: {"tokenizer_config.json": b'{"padding_side": "left"}'})
+    with pytest.raises(ExportError, match=r"reads texts as other tokens than training did|cannot read texts with"):
+        lab.exports.make(run, form)
+    assert set(folder.iterdir()) == there
 
 
 def test_an_adapter_that_peft_cannot_check_is_a_sentence(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,15 +21,22 @@ from core.networks.file import read_network
 from core.networks.fingerprint import fingerprint
 from core.networks.perceptron import PerceptronSpec
 from core.networks.pretrained import pretrained_files, write_pretrained
+from core.networks.tokenizer import Tokenizer
 from tests.adapter.classifiers import ARCHITECTURES, Sample, logits, sample
 from tests.adapter.samples import assert_close
 
 LABELS = ("cat", "dog", 'a "quoted"\nname')
 
 
+LENGTH = 9
+"""Tokens after which training cut texts off."""
+
+TEXTS = ("The red cat sat on the very small mat and ran far", "a dog", "not a cat, not a dog!")
+
+
 def written(path: Path, one: Sample, network: torch.nn.Module, labels: tuple[str, ...] = LABELS) -> Path:
     """The unpacked folder."""
-    digest = write_pretrained(path / "merged.zip", network, one.folder, labels)
+    digest = write_pretrained(path / "merged.zip", network, one.folder, labels, LENGTH)
     assert digest == sha256_of(path / "merged.zip")
     with zipfile.ZipFile(path / "merged.zip") as archive:
         archive.extractall(path / "merged")
@@ -59,6 +68,32 @@ def test_its_tokenizer_is_that_of_the_network_that_was_brought(tmp_path: Path) -
     mine, theirs = (AutoTokenizer.from_pretrained(place)(text)["input_ids"] for place in (folder, one.folder))
     assert mine == theirs
     assert len(set(mine)) > 7
+
+
+def without_padding(folder: Path) -> None:
+    """Make a folder one of those whose tokenizer says nothing of padding or lengths, as that of GPT-2."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).is_file():
+            values = json.loads((folder / name).read_text())
+            kept = {key: value for key, value in values.items() if key not in ("pad_token", "model_max_length")}
+            (folder / name).write_text(json.dumps(kept | ({"padding_side": "left"} if "config" in name else {})))
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "qwen2"])
+def test_its_tokenizer_pads_and_cuts_as_in_training_though_that_of_the_network_does_not(
+    tmp_path: Path, architecture: str
+) -> None:
+    one = sample(architecture)
+    plain = replace(one, folder=Path(shutil.copytree(one.folder, tmp_path / "plain")))
+    without_padding(plain.folder)
+    assert AutoTokenizer.from_pretrained(plain.folder).model_max_length > 1e20
+    theirs = AutoTokenizer.from_pretrained(written(tmp_path, plain, one.base))
+    found = theirs(list(TEXTS), padding=True, truncation=True)
+    expected = Tokenizer("", one.folder).encode(TEXTS, LENGTH)
+    width = max(map(len, expected))
+    assert width == LENGTH
+    assert found["input_ids"] == [[*ids, *[one.spec.padding] * (width - len(ids))] for ids in expected]
+    assert [sum(row) for row in found["attention_mask"]] == list(map(len, expected))
 
 
 def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
