@@ -30,11 +30,14 @@ def _called(network: Callable[..., Any], batch: Batch) -> Tensor:
 
 
 class _NoValues(TorchFunctionMode):
-    """Lets a network run on ``meta`` that asks for values, such as whether a batch has no padding: the answer is no."""
+    """Lets a network run on ``meta`` that asks for values, such as whether a batch has no padding: the answer is no.
+
+    Of a number it is 0, as where the longest text is compared with the number of positions.
+    """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func in (Tensor.__bool__, Tensor.__contains__) and args[0].is_meta:
-            return False
+        if func in (Tensor.__bool__, Tensor.__contains__, Tensor.item) and args[0].is_meta:
+            return False  # the number is 0
         return func(*args, **(kwargs or {}))
