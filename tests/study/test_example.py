@@ -32,7 +32,8 @@ def found() -> Verdict:
 def test_the_verdict_of_the_example_is_shown(found: Verdict) -> None:
     assert found.level is Level.SHOWN
     assert found.seeds == DEFAULT_SEEDS
-    assert found.tuned
+    assert found.rates.several
+    assert not found.rates.one
     assert found.looks == 1
 
 

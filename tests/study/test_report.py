@@ -16,7 +16,9 @@ from core.errors import RunStateError, SpecError
 from core.lab import Lab
 from core.settings import Settings
 from core.study.arms.arm import arms_of
+from core.study.arms.choice import chosen_arms
 from core.study.arms.difference_tables import full_differences, interval_text
+from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
@@ -201,22 +203,30 @@ def test_there_is_no_report_without_a_result_and_none_with_a_margin_out_of_bound
         report(replace(evidence, chosen=()))
 
 
-def test_a_plain_experiment_has_a_report_too(evidence):
-    """One seed, not tuned, no source, nothing measured again."""
-    runs = make_arm_runs("full", [90.0]) + make_arm_runs("lora", [91.0])
-    arms = tuple(arms_of(runs))
-    curves = {run.id: make_curve([1.0, 0.5], source=False) for run in runs}
-    bare = replace(
+def bare(evidence, runs):
+    """What was gathered of these runs alone, with nothing measured again."""
+    return replace(
         evidence,
         members=tuple(runs),
-        arms=arms,
-        chosen=arms,
-        choices=(),
+        arms=tuple(arms_of(runs)),
+        chosen=tuple(chosen_arms(runs)),
+        choices=tuple(rate_choices(runs)),
         cells=(),
-        curves=curves,
+        curves={run.id: make_curve([1.0, 0.5], source=False) for run in runs},
         remeasured=type(evidence.remeasured)(missing="The dataset is gone."),
     )
-    found = report(bare)
+
+
+def rates_table(found):
+    """The table of learning rates of a report, by setting."""
+    (section,) = [section for section in found.sections if section.title == "A fair learning rate for each"]
+    (table,) = [part.frame for part in section.parts if isinstance(part, Table)]
+    return table.set_index("Setting").to_dict("index")
+
+
+def test_a_plain_experiment_has_a_report_too(evidence):
+    """One seed, not tuned, no source, nothing measured again."""
+    found = report(bare(evidence, make_arm_runs("full", [90.0]) + make_arm_runs("lora", [91.0])))
     assert found.answer[0].startswith("No choice yet: no difference in accuracy is shown between LoRA r=4 and full")
     assert found.answer[1].startswith("A claim takes at least 3 seeds, and there is 1.")
     assert any("The dataset is gone." in limit for limit in found.limits)
@@ -225,6 +235,34 @@ def test_a_plain_experiment_has_a_report_too(evidence):
     assert "was tuned to it" not in limits
     assert "brackets" not in limits  # one seed does not tell how many a difference would take, so there are none
     assert "nan" not in report_html(found).replace(packed_plotly(), "")
+
+
+def test_where_one_rate_was_tried_it_is_not_inside_and_its_method_is_named(evidence):
+    rates = (("full", (0.001, 0.002, 0.003)), ("lora", (0.005,)))
+    runs = [
+        run
+        for method, tried in rates
+        for rate in tried
+        for run in make_arm_runs(
+            method, [90.0], optim={"learning_rate": rate}, validation_accuracy=80 - abs(rate - 0.002)
+        )
+    ]
+    found = report(bare(evidence, runs))
+    assert {setting: row["Where"] for setting, row in rates_table(found).items()} == {"Full": "inside", "LoRA r=4": "–"}
+    limits = " ".join(found.limits)
+    assert "The learning rate was not tuned for LoRA r=4, which may do better at another one." in limits
+    assert "was tuned to it" not in limits
+
+
+def test_where_nothing_ranks_the_rates_the_table_says_that_none_was_chosen(evidence):
+    runs = [
+        run
+        for rate in (0.001, 0.002)
+        for run in make_arm_runs("full", [90.0], optim={"learning_rate": rate}, validation_accuracy=None)
+    ]
+    assert rates_table(report(bare(evidence, runs))) == {
+        "Full": {"Rates tried": "0.001, 0.002", "Chosen": "–", "Over that of full": "–", "Where": "–"}
+    }
 
 
 def test_the_plane_starts_at_the_base_and_ends_with_the_last_epoch(evidence):

@@ -16,7 +16,15 @@ from core.methods.lora import LoRASpec
 from core.methods.registry import METHODS
 from core.run_spec import OptimSpec, default_rate
 from core.study.arms.choice import chosen_arms
-from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices, ratio_text
+from core.study.arms.tuning import (
+    choice_sentence,
+    end_sentences,
+    is_tuned,
+    one_per_group,
+    rate_choices,
+    rates_tried,
+    ratio_text,
+)
 from tests.study.samples import make_arm_runs
 
 GRID = [grid_rate(k) for k in range(-40, 1)]
@@ -98,8 +106,8 @@ def test_validation_chooses_the_rates_and_the_test_part_does_not():
 @pytest.mark.parametrize(
     ("rates", "sentence"),
     [
-        ((0.001, 0.001), "LoRA's best rate is that of full fine-tuning, at every rank."),
-        ((0.001, 0.003), "LoRA's best rate, as a multiple of that of full fine-tuning: 1 (LoRA r=1) and 3 (LoRA r=4)."),
+        ((0.001, 0.001), "LoRA's rate is that of full fine-tuning, at every rank."),
+        ((0.001, 0.003), "LoRA's rate, as a multiple of that of full fine-tuning: 1 (LoRA r=1) and 3 (LoRA r=4)."),
     ],
 )
 def test_a_rate_of_one_times_another_is_said_in_words(rates, sentence):
@@ -107,6 +115,57 @@ def test_a_rate_of_one_times_another_is_said_in_words(rates, sentence):
     for rank, rate in zip((1, 4), rates, strict=True):
         runs += make_arm_runs("lora", [90.0] * 3, rank=rank, optim={"learning_rate": rate})
     assert sentence in choice_sentence(rate_choices(runs))
+
+
+def at_rates(method, rates, **settings):
+    """Three seeds at each rate; the higher the rate, the better, if validation ranks them."""
+    found = []
+    for place, rate in enumerate(rates):
+        ranked = {"validation_accuracy": 80.0 + place} | settings
+        found += make_arm_runs(method, [90.0] * 3, optim={"learning_rate": rate}, **ranked)
+    return found
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_where_nothing_ranks_the_settings_none_is_said_to_be_chosen_or_best(method):
+    rates = {"full": (0.001, 0.002), "lora": (0.003, 0.006)}
+    runs = [
+        run
+        for name, tried in rates.items()
+        for run in at_rates(name, tried, **({"validation_accuracy": None} if name == method else {}))
+    ]
+    choices = rate_choices(runs)
+    assert [c.ranked for c in choices] == [c.arm.spec.kind != method for c in choices]
+    assert len(one_per_group(choices)) == 2
+    sentence = choice_sentence(choices)
+    name = {"full": "full fine-tuning", "lora": "LoRA r=4"}[method]
+    assert f"Nothing ranks the settings of {name}, so none was chosen there." in sentence
+    assert "at 2 learning rates" in sentence
+    assert "best rate" not in sentence
+    other = next(c for c in choices if c.ranked)
+    assert end_sentences(choices) == [
+        f"{other.arm.learning_rate:g} is the highest learning rate tried for {other.arm.spec.label}: a better one may "
+        "lie beyond it."
+    ]
+
+
+def test_where_nothing_ranks_any_setting_nothing_else_is_said():
+    runs = at_rates("full", (0.001, 0.002), validation_accuracy=None)
+    choices = rate_choices(runs)
+    assert choice_sentence(choices) == "Nothing ranks the settings of full fine-tuning, so none was chosen there."
+
+
+def test_a_rate_is_called_best_only_where_both_sides_had_several():
+    several, one = at_rates("full", (0.001, 0.002)), at_rates("lora", (0.01,))
+    assert "LoRA's rate is 5 times that of full fine-tuning." in choice_sentence(rate_choices(several + one))
+    more = at_rates("lora", (0.005, 0.01))
+    assert "LoRA's best rate is 5 times that of full fine-tuning." in choice_sentence(rate_choices(several + more))
+
+
+def test_each_method_and_rank_is_told_apart_by_how_many_rates_it_had():
+    runs = at_rates("full", (0.001, 0.002)) + at_rates("lora", (0.01,)) + at_rates("lora", (0.01, 0.02), rank=8)
+    tried = rates_tried(run.spec for run in runs)
+    assert (tried.several, tried.one) == (("Full", "LoRA r=8"), ("LoRA r=4",))
 
 
 def test_a_rate_that_fails_for_some_seeds_is_not_chosen():

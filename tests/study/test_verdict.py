@@ -226,8 +226,29 @@ def test_to_try_several_alphas_is_not_to_tune_the_rate():
         method = LoRASpec.of(rank=4, alpha=alpha)
         runs += make_arm_runs("lora", below(4, 8), spec={"method": method}, validation_accuracy=91.0)
     found = verdict(runs, 0.5)
-    assert not found.tuned
+    assert not found.rates.several
     assert "Each method was trained at one learning rate" in " ".join(explanation(found))
+
+
+@pytest.mark.parametrize(
+    ("full_rates", "lora_rates", "sentence"),
+    [
+        ((0.001, 0.002), (0.005,), "LoRA r=4 was trained at one learning rate, so this holds at that rate."),
+        ((0.001,), (0.005, 0.01), "Full fine-tuning was trained at one learning rate, so this holds at that rate."),
+        ((0.001,), (0.005,), "Each method was trained at one learning rate, so this holds at these rates."),
+        ((0.001, 0.002), (0.005, 0.01), None),
+    ],
+)
+def test_who_had_one_learning_rate_is_named(full_rates, lora_rates, sentence):
+    runs = []
+    for method, rates, values in (("full", full_rates, full(8)), ("lora", lora_rates, below(4, 8))):
+        for rate in rates:
+            optim = {"learning_rate": rate}
+            runs += make_arm_runs(method, values, optim=optim, validation_accuracy=90 + rate)
+    runs += make_arm_runs("scratch", full(8))  # a control takes no part in the verdict
+    found = verdict(runs)
+    text = " ".join(explanation(found))
+    assert sentence in text if sentence else "one learning rate" not in text
 
 
 def test_an_open_answer_claims_nothing_of_its_images():

@@ -7,13 +7,15 @@ rate can be drawn for every rate. The price is more runs; a bank makes them chea
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.store.record import Run
-from core.study.arms.arm import Arm, TuningGroup, tuning_group
+from core.study.arms.arm import Arm, TuningGroup, arm_order, tuning_group
 from core.study.arms.choice import choices_of, chosen_arms
 from core.wording.numbers import listed, seeds_text
 
@@ -26,12 +28,29 @@ def is_tuned(specs: Iterable[RunSpec]) -> bool:
     return any(len(arms) > 1 for arms in groups.values())
 
 
-def is_rate_tuned(specs: Iterable[RunSpec]) -> bool:
-    """Whether some method, rank or control was trained at several learning rates."""
+@dataclass(frozen=True)
+class RatesTried:
+    """Labels of methods, ranks and controls, by whether they were trained at several learning rates."""
+
+    several: tuple[str, ...]
+    one: tuple[str, ...]
+
+
+def rates_tried(specs: Iterable[RunSpec]) -> RatesTried:
+    """Which methods, ranks and controls were trained at several learning rates, in the order of arms."""
     groups: dict[TuningGroup, set[float]] = {}
-    for spec in specs:
-        groups.setdefault(tuning_group(spec), set()).add(spec.optim.learning_rate)
-    return any(len(rates) > 1 for rates in groups.values())
+    labels: dict[TuningGroup, str] = {}
+    for spec in sorted(specs, key=arm_order):
+        group = tuning_group(spec)
+        groups.setdefault(group, set()).add(spec.optim.learning_rate)
+        labels[group] = spec.label
+    one = tuple(dict.fromkeys(labels[group] for group, rates in groups.items() if len(rates) == 1))
+    return RatesTried(tuple(dict.fromkeys(label for label in labels.values() if label not in one)), one)
+
+
+def name_in_sentence(label: str) -> str:
+    """A label as sentences have it: full fine-tuning is written out."""
+    return "full fine-tuning" if label == FullSpec().label else label
 
 
 @dataclass(frozen=True)
@@ -44,21 +63,29 @@ class RateChoice:
     ways: int
     """Settings among which it was chosen: more than there are rates where alpha or layers were varied as well."""
     ratio: float | None
-    """Ratio of the rate to that chosen for full fine-tuning; None where there is none."""
+    """Ratio of the rate to that chosen for full fine-tuning; None where either was not chosen."""
     seeds: tuple[int, ...]
     """Seeds over which the accuracy on the validation part was averaged."""
+    ranked: bool = True
+    """Whether validation chose it; False where nothing tells the settings of its group apart, so that each has a
+    choice of its own."""
 
     @property
     def at_end(self) -> str | None:
         """``lowest`` or ``highest`` where a better rate may lie beyond those tried."""
-        return end_of(self.arm.learning_rate, self.tried)
+        return end_of(self.arm.learning_rate, self.tried) if self.ranked else None
 
 
 def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
     """The rate chosen in each tuning group, full fine-tuning first; see :mod:`core.study.arms.choice`."""
     everything = list(runs)
     arms = {arm.key: arm for arm in chosen_arms(everything)}
-    full = {arm.tuning_group[:2]: arm.learning_rate for arm in arms.values() if arm.role is Role.REFERENCE}
+    winners = Counter(arm.tuning_group for arm in arms.values())
+    full = {
+        arm.tuning_group[:2]: arm.learning_rate
+        for arm in arms.values()
+        if arm.role is Role.REFERENCE and winners[arm.tuning_group] == 1
+    }
     found: dict[str, RateChoice] = {}
     for choice in choices_of(everything):
         for setting in choice.winners():
@@ -66,18 +93,32 @@ def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
             tried = [other for other in group if other.finished or other.failed]
             rates = sorted({other.spec.optim.learning_rate for other in tried})
             rate, reference = setting.spec.optim.learning_rate, full.get(setting.group[:2])
+            ranked = winners[setting.group] == 1
             found[setting.key] = RateChoice(
                 arms[setting.key],
                 tuple(rates),
                 len(tried),
-                rate / reference if reference else None,
+                rate / reference if reference and ranked else None,
                 choice.judged_on(setting),
+                ranked,
             )
     return [found[key] for key in arms]
 
 
+def one_per_group(choices: Iterable[RateChoice]) -> list[RateChoice]:
+    """One choice for each method, rank and control, also where nothing was chosen among several."""
+    return list({choice.arm.tuning_group: choice for choice in choices}.values())
+
+
 def choice_sentence(choices: Sequence[RateChoice]) -> str:
-    """How the rates were chosen, and how those of LoRA relate to that of full fine-tuning."""
+    """How the rates were chosen, where nothing was, and how those of LoRA relate to that of full fine-tuning."""
+    ranked = [choice for choice in choices if choice.ranked]
+    open_ = [name_in_sentence(c.arm.spec.label) for c in one_per_group(choices) if not c.ranked]
+    unranked = f"Nothing ranks the settings of {listed(open_)}, so none was chosen there." if open_ else ""
+    return " ".join(filter(None, [_ranked_sentences(ranked), unranked]))
+
+
+def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
     if not choices:
         return ""
     counts = sorted({choice.ways for choice in choices})
@@ -93,7 +134,10 @@ def choice_sentence(choices: Sequence[RateChoice]) -> str:
     lora = [choice for choice in choices if choice.arm.role is Role.ADAPTER and choice.ratio is not None]
     ratios = {choice.arm.spec.label: ratio_text(choice.ratio or 0.0) for choice in lora}
     titles = {choice.arm.spec.method.title for choice in lora}
-    whose = f"{titles.pop()}'s best rate" if len(titles) == 1 else "The adapters' best rate"
+    # The only rate that was tried is not the best of any.
+    compared = [*lora, *(choice for choice in choices if choice.arm.role is Role.REFERENCE)]
+    rate = "best rate" if all(len(choice.tried) > 1 for choice in compared) else "rate"
+    whose = f"{titles.pop()}'s {rate}" if len(titles) == 1 else f"The adapters' {rate}"
     if len(set(ratios.values())) == 1:
         times = next(iter(ratios.values()))
         ratio = f"{'' if times == '1' else f'{times} times '}that of full fine-tuning"
@@ -106,7 +150,8 @@ def choice_sentence(choices: Sequence[RateChoice]) -> str:
 
 def end_sentences(choices: Iterable[RateChoice]) -> list[str]:
     """A warning for each rate that is the first or last of those tried: a better one may lie beyond it."""
-    found = (end_sentence(choice.arm.learning_rate, choice.tried, choice.arm.spec.label) for choice in choices)
+    ranked = (choice for choice in choices if choice.ranked)
+    found = (end_sentence(choice.arm.learning_rate, choice.tried, choice.arm.spec.label) for choice in ranked)
     return [sentence for sentence in found if sentence]
 
 

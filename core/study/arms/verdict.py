@@ -15,7 +15,7 @@ from core.store.stages import stages_of
 from core.study.arms.arm import Arm
 from core.study.arms.choice import best_arm, best_run, chosen_arms, is_adapter, is_full, no_choice_sentence
 from core.study.arms.pairs import lora_against_full, paired_differences
-from core.study.arms.tuning import is_rate_tuned
+from core.study.arms.tuning import RatesTried, rates_tried
 from core.study.stats.claims import Difference, Level, within_margin
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed
 
@@ -78,8 +78,8 @@ class Verdict:
     """Level of the test behind the choice; *open* without one."""
     reason: str
     """Why nothing could be compared; empty where something was."""
-    tuned: bool
-    """Whether some method or rank was trained at several learning rates, among which the validation part chose."""
+    rates: RatesTried
+    """Which methods and ranks were trained at several learning rates, among which the validation part chose."""
     looks: int = 1
     """How many times these runs could be looked at, including now: one more for every time that the experiment grew
     after a verdict that was open although it had enough seeds for a claim."""
@@ -161,9 +161,9 @@ def verdict(runs: Iterable[Run], margin: float | None = None) -> Verdict:
 
 def _decided(everything: Sequence[Run], margin: float) -> Verdict:
     """The verdict, whatever was looked at before."""
-    tuned = is_rate_tuned(run.spec for run in everything)
+    rates = rates_tried(run.spec for run in everything if run.spec.role in (Role.REFERENCE, Role.ADAPTER))
     full, pairs, reason = _pairs(everything)
-    nothing = Verdict(margin, full, (), None, Rule.NONE, Level.OPEN, reason, tuned)
+    nothing = Verdict(margin, full, (), None, Rule.NONE, Level.OPEN, reason, rates)
     if not pairs:
         return nothing
     pairs.sort(key=lambda pair: pair[0].trained)
@@ -177,7 +177,7 @@ def _decided(everything: Sequence[Run], margin: float) -> Verdict:
     best = keys[picked.key] if picked is not None else None
     rule, level = _decide(candidates, best)
     reason = "" if best is not None or rule is Rule.WITHIN else NO_RANKING
-    return Verdict(margin, full, candidates, best, rule, level, reason, tuned)
+    return Verdict(margin, full, candidates, best, rule, level, reason, rates)
 
 
 def _decide(candidates: Sequence[Candidate], best: Candidate | None) -> tuple[Rule, Level]:

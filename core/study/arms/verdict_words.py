@@ -7,6 +7,7 @@ import math
 from core.study.arms.arm import Arm
 from core.study.arms.balance import unlearnt_sentence
 from core.study.arms.forgetting_clause import forgetting_clause
+from core.study.arms.tuning import name_in_sentence
 from core.study.arms.verdict import Candidate, Rule, Verdict
 from core.study.stats.claims import Difference, Level
 from core.study.stats.images import CrossedInterval
@@ -56,9 +57,9 @@ def headline(verdict: Verdict) -> str:
 def name_of(arm: Arm, verdict: Verdict) -> str:
     """An adapter setting in a sentence, as in ``LoRA r=1 on attention at 0.01``; see :attr:`Arm.name`.
 
-    The learning rate is there where it was chosen.
+    The learning rate is there where some method or rank was tuned.
     """
-    return f"{arm.name} at {arm.learning_rate:g}" if verdict.tuned else arm.name
+    return f"{arm.name} at {arm.learning_rate:g}" if verdict.rates.several else arm.name
 
 
 LOOKED_AGAIN = (
@@ -84,11 +85,22 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
         sentences.append(LOOKED_AGAIN)
     if over_images is not None:
         sentences.append(_images_sentence(verdict, over_images, told.arm.spec.network.learns))
-    if not verdict.tuned:
-        sentences.append("Each method was trained at one learning rate, so this holds at these rates.")
+    if sentence := _one_rate_sentence(verdict):
+        sentences.append(sentence)
     for arm in compared:
         sentences += outlier_sentences(arm)
     return sentences
+
+
+def _one_rate_sentence(verdict: Verdict) -> str:
+    one = verdict.rates.one
+    if not verdict.rates.several:
+        return "Each method was trained at one learning rate, so this holds at these rates."
+    if not one:
+        return ""
+    names = listed([name_in_sentence(label) for label in one])
+    were, that = ("was", "that rate") if len(one) == 1 else ("were each", "these rates")
+    return f"{names[0].upper()}{names[1:]} {were} trained at one learning rate, so this holds at {that}."
 
 
 def _images_sentence(verdict: Verdict, over_images: CrossedInterval, kind: str) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from core.run_spec import OptimSpec
 from core.study.arms.balance import share_sentence
+from core.study.arms.tuning import one_per_group
 from core.study.report.evidence import Evidence
 from core.wording.examples import examples_text
 from core.wording.numbers import count_text, counted, listed, percent, seconds_text, seeds_text
@@ -117,7 +118,7 @@ def _bases(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 
 def _rates(evidence: Evidence) -> Iterator[str]:
-    for choice in evidence.choices:
+    for choice in one_per_group(evidence.choices):
         tried = listed([f"{rate:g}" for rate in choice.tried])
         yield f"{choice.arm.spec.label}: {tried}"
 

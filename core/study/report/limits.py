@@ -8,7 +8,7 @@ from core.networks.network import NetworkSpec
 from core.run_spec import RunSpec
 from core.study.arms.difference_tables import full_differences
 from core.study.arms.fairness import comparable
-from core.study.arms.tuning import end_sentences, is_rate_tuned
+from core.study.arms.tuning import end_sentences, name_in_sentence, rates_tried
 from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Level
 from core.wording.examples import noun
@@ -43,13 +43,17 @@ def limits_of(evidence: Evidence) -> list[str]:
         f"All settings trained for {listed([str(n) for n in epochs])} epoch{'' if epochs == [1] else 's'}. What learns "
         "more slowly may catch up in a longer training.",
     ]
-    tuned = is_rate_tuned(specs)
+    rates = rates_tried(specs)
     alphas = {spec.adapter.alpha for spec in specs if spec.adapter}
     if len(alphas) == 1:
+        tuned = {spec.label for spec in specs if spec.adapter} <= set(rates.several)
         other = "only the learning rate was tuned to it" if tuned else "no other was tried"
         sentences.append(f"Alpha was {alphas.pop():g} throughout; {other}.")
-    if not tuned:
+    if not rates.several:
         sentences.append("No learning rate was tuned: a method may do better at a rate of its own.")
+    elif rates.one:
+        names = listed([name_in_sentence(label) for label in rates.one])
+        sentences.append(f"The learning rate was not tuned for {names}, which may do better at another one.")
     unshown = [d for d in full_differences(evidence.named, "accuracy") if d.level is not Level.SHOWN and d.seeds]
     if unclear := [d for d in unshown if d.level is Level.OPEN and d.holds_zero]:
         sentences.append(
