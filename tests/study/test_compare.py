@@ -12,6 +12,7 @@ from scipy import stats
 
 from core.data.task_spec import TaskSpec
 from core.methods.lora import LoRASpec
+from core.run_spec import OptimSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of, averaged_arms, labels_of
 from core.study.arms.choice import chosen_arms
@@ -271,6 +272,12 @@ def test_a_fair_comparison_draws_no_warning():
         ({"optim": {"epochs": 3}}, "epochs"),
         ({"optim": {"batch_size": 32}}, "batch sizes"),
         ({"optim": {"learning_rate": 0.001}}, "learning rate"),
+        ({"optim": {"accumulation": 2}}, "memory"),
+        ({"optim": {"weight_decay": 0.1}}, "differ in weight decay,"),
+        (
+            {"optim": {"clip": 1.0, "decay": "cosine", "weight_decay": 0.1}},
+            "differ in weight decay, decay and gradient clipping,",
+        ),
         ({"state": "stopped"}, "stopped early"),
         ({"device": "cuda"}, "times"),
     ],
@@ -280,6 +287,23 @@ def test_each_way_to_be_unfair_is_named(odd, word):
     assert len(warnings) == 1
     assert word in warnings[0]
     assert warnings[0].endswith(".")
+
+
+@pytest.mark.parametrize("name", sorted(OptimSpec.model_fields.keys() - {"learning_rate"}))
+def test_every_setting_of_training_that_one_side_alone_has_is_named(name):
+    words = {"keep": "best", "decay": "cosine", "precision": "bfloat16"}
+    other = words.get(name, 0.25 if OptimSpec.model_fields[name].annotation is float else 3)
+    lora = make_arm_runs("lora", [90.0] * 3, optim={name: other})
+    assert len(comparable(make_arm_runs("full", [90.0] * 3) + lora)) == 1
+    assert comparable(make_arm_runs("full", [90.0] * 3, optim={name: other}) + lora) == []
+
+
+def test_what_both_sides_could_choose_among_is_fair():
+    tried = [{"weight_decay": decay} for decay in (0.0, 0.1)]
+    runs = [
+        run for method in ("full", "lora") for optim in tried for run in make_arm_runs(method, [90.0] * 3, optim=optim)
+    ]
+    assert comparable(runs) == []
 
 
 def test_missing_seeds_failures_and_unfinished_runs_are_named():

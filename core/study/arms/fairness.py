@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from core.methods.method import Role
-from core.run_spec import RunSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import TuningGroup, arm_order, arms_of, tuning_group
 from core.study.stats.intervals import MIN_SEEDS
@@ -48,14 +49,7 @@ def comparable(runs: Iterable[Run]) -> list[str]:
     checks = [
         (_bases_differ(specs), "These runs start from different bases: a difference may come from there."),
         (len({s.task for s in specs}) > 1, "These runs learn different tasks, so their accuracies do not compare."),
-        (
-            len({s.optim.epochs for s in specs}) > 1,
-            "These runs train for different numbers of epochs: the longer ones have an advantage.",
-        ),
-        (
-            len({s.optim.batch_size for s in specs}) > 1,
-            "These runs use different batch sizes, so they take different numbers of steps per epoch.",
-        ),
+        *((True, sentence) for sentence in _training_differs(specs)),
         (
             len({arm.seeds for arm in arms}) > 1,
             "Not every setting has the same seeds: a difference between two settings uses only those that both have.",
@@ -83,6 +77,37 @@ def _bases_differ(specs: Sequence[RunSpec]) -> bool:
     for spec in specs:
         by_seed.setdefault(spec.seed if spec.own_base else None, set()).add(spec.base or spec.network.brought)
     return len({spec.start for spec in specs}) > 1 or any(len(bases) > 1 for bases in by_seed.values())
+
+
+OWN_SENTENCES = {
+    "epochs": "These runs train for different numbers of epochs: the longer ones have an advantage.",
+    "batch_size": "These runs use different batch sizes, so they take different numbers of steps per epoch.",
+    "accumulation": "These runs compute a batch in different numbers of parts: their times and memory do not compare.",
+}
+"""What it means that runs differ in a setting of training, by its field; others are named in one sentence."""
+
+
+def _training_differs(specs: Sequence[RunSpec]) -> list[str]:
+    """A sentence for each setting of training but the learning rate in which runs differ, and one for the others.
+
+    What every method, rank and control could choose among is fair: for all but those in
+    :data:`OWN_SENTENCES`, the values that each was trained with are compared.
+    """
+    sentences, others = [], []
+    for name, about in OptimSpec.model_fields.items():
+        tried: dict[TuningGroup, set[Any]] = {}
+        for spec in specs:
+            tried.setdefault(tuning_group(spec), set()).add(getattr(spec.optim, name))
+        values = set().union(*tried.values())
+        if name == "learning_rate" or len(values) < 2:
+            continue
+        if name in OWN_SENTENCES:
+            sentences.append(OWN_SENTENCES[name])
+        elif len(set(map(frozenset, tried.values()))) > 1:
+            others.append(str(about.title).lower())
+    if others:
+        sentences.append(f"These runs differ in {listed(others)}, from which a difference may come.")
+    return sentences
 
 
 def _settings_tried(specs: Iterable[RunSpec]) -> dict[int, list[str]]:
