@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from core.study.arms.arm import Arm
-from core.study.arms.pairs import paired_difference
+from core.study.arms.pairs import paired_differences
 from core.study.stats.claims import Level
+from core.study.stats.measures import MeasureName
 from core.study.stats.words import more_or_less, span_text
 from core.wording.numbers import points_text
 
@@ -14,7 +16,16 @@ NO_SOURCE = "Nothing was learnt on a source before this, so there is nothing who
 """Instead of forgetting, where a network that was brought is fine-tuned as it is."""
 
 
-def forgetting_clause(lora: Arm, full: Arm) -> str:
+OWN_RATES = "Each setting is at its own rate, so a difference here compares rates as much as methods."
+"""Under a table of forgetting, where settings have rates of their own."""
+
+
+def rates_note(arms: Sequence[Arm]) -> str:
+    """:data:`OWN_RATES` where it is true of these arms; empty where all have one rate."""
+    return OWN_RATES if len({arm.learning_rate for arm in arms}) > 1 else ""
+
+
+def forgetting_clause(lora: Arm, full: Arm, others: Sequence[Arm] = ()) -> str:
     """Say how much more one arm forgot than full fine-tuning, and at which rates that was seen.
 
     The learning rate moves forgetting more than the method does, so a difference between two rates is a difference
@@ -23,6 +34,8 @@ def forgetting_clause(lora: Arm, full: Arm) -> str:
     Args:
         lora: any arm but full fine-tuning; the subject of the clause, as "it".
         full: full fine-tuning on the same base and task.
+        others: all adapter settings that the table of forgetting compares with full fine-tuning: the claim is corrected
+            for them, so that the clause says no more than the table does.
 
     Returns:
         A main clause without a capital and without a full stop; empty where forgetting was not measured, where the
@@ -32,7 +45,9 @@ def forgetting_clause(lora: Arm, full: Arm) -> str:
         return ""  # nothing was learnt before that could be measured
     # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
     masked = lora.spec.is_split
-    difference = paired_difference(lora, full, "forgetting_masked" if masked else "forgetting")
+    together = [lora, *(arm for arm in others if arm.key != lora.key)]
+    measure: MeasureName = "forgetting_masked" if masked else "forgetting"
+    difference = paired_differences([(arm, full) for arm in together], measure)[0]
     interval = difference.interval
     if lora.spec.source == lora.spec.task or not math.isfinite(interval.half_width):
         return ""

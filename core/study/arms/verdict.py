@@ -83,6 +83,10 @@ class Verdict:
     looks: int = 1
     """How many times these runs could be looked at, including now: one more for every time that the experiment grew
     after a verdict that was open although it had enough seeds for a claim."""
+    pending: int = 0
+    """Number of runs that are still to finish: until then the verdict is interim."""
+    stopped: tuple[int, ...] = ()
+    """Seeds of the two settings that the verdict is about which somebody stopped before they had finished."""
 
     @property
     def told(self) -> Candidate | None:
@@ -152,11 +156,24 @@ def verdict(runs: Iterable[Run], margin: float | None = None) -> Verdict:
     everything = list(runs)
     margin = (MarginSpec.of() if margin is None else MarginSpec.of(within=margin)).within
     found = _decided(everything, margin)
+    pending = sum(run.is_live or run.state == "interrupted" for run in everything)
+    found = replace(found, pending=pending, stopped=_stopped(found, everything))
     if found.level is not Level.SHOWN or len({run.experiment for run in everything}) > 1:
         return found
     stages = stages_of(everything)
     earlier = (_decided([run for stage in stages[:last] for run in stage], margin) for last in range(1, len(stages)))
     return replace(found, looks=1 + sum(look.level is Level.OPEN and look.seeds >= CLAIM_SEEDS for look in earlier))
+
+
+def _stopped(found: Verdict, everything: Sequence[Run]) -> tuple[int, ...]:
+    arms = [arm for arm in (found.full, found.told.arm if found.told is not None else None) if arm is not None]
+    finished = {arm.key: set(arm.seeds) for arm in arms}
+    stopped = {
+        run.spec.seed
+        for run in everything
+        if run.state == "stopped" and run.spec.seed not in finished.get(run.spec.arm, {run.spec.seed})
+    }
+    return tuple(sorted(stopped))
 
 
 def _decided(everything: Sequence[Run], margin: float) -> Verdict:

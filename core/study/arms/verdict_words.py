@@ -38,7 +38,7 @@ def headline(verdict: Verdict) -> str:
         case Rule.WITHIN:
             many = count_text(verdict.full.trained if verdict.full else None)
             trained = f"{count_text(told.arm.trained)} instead of {many} trainable parameters"
-            start = f"Use {name}: it is" if shown else f"{name} looks good enough: it is"
+            start = f"Use {name}: it is" if shown else f"{name} looks good enough: {_seen_within(verdict, told)} it was"
             limit = f"at most {margin_text(verdict.margin)} less accurate than full fine-tuning"
             return f"{start} {limit} ({_observed(told.difference)}), with {trained}."
         case Rule.HIGHER:
@@ -52,6 +52,12 @@ def headline(verdict: Verdict) -> str:
                 start = f"No choice yet: no difference in accuracy is shown between {name} and full fine-tuning"
                 return f"{start} ({_observed(told.difference)})."
             return f"No choice yet: {name} was {off}, which was seen but is not yet a claim."
+
+
+def _seen_within(verdict: Verdict, told: Candidate) -> str:
+    """Where a setting that leans was within the margin: what was seen, and no bound on what was not."""
+    every = min(told.difference.values) + verdict.margin >= 0
+    return f"in all {verdict.seeds} seeds" if every else f"on average over {verdict.seeds} seeds"
 
 
 def name_of(arm: Arm, verdict: Verdict) -> str:
@@ -69,8 +75,16 @@ LOOKED_AGAIN = (
 """Of an experiment that was looked at several times; the simulation is in ``docs/statistics.md``."""
 
 
+STOPPED_EARLY = (
+    "Some of its seeds were stopped before they had finished. To stop after a look at the results makes false claims "
+    "more likely, as each further look does."
+)
+"""Of an experiment of which somebody stopped seeds."""
+
+
 def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) -> list[str]:
-    """What the verdict rests on, in sentences: seeds and tests, earlier looks, images, unusual runs, and rates.
+    """What the verdict rests on, in sentences: what is still to finish, seeds and tests, other looks, images,
+    rates, and unusual runs.
 
     Args:
         verdict: of an experiment.
@@ -81,8 +95,13 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
         return []
     compared = list(filter(None, (verdict.full, told.arm)))
     sentences = [*filter(None, [unlearnt_sentence(compared)]), _basis(verdict, told)]
+    if verdict.pending:
+        are = "is" if verdict.pending == 1 else "are"
+        sentences.insert(0, f"Interim: {counted(verdict.pending, 'run')} {are} still to finish.")
     if verdict.looks > 1:
         sentences.append(LOOKED_AGAIN)
+    if verdict.stopped and verdict.level is not Level.OPEN:
+        sentences.append(STOPPED_EARLY)
     if over_images is not None:
         sentences.append(_images_sentence(verdict, over_images, told.arm.spec.network.learns))
     if sentence := _one_rate_sentence(verdict):
@@ -199,7 +218,7 @@ def costs(verdict: Verdict) -> str:
     if arm.values("adapter_bytes"):
         adapter, checkpoint = arm.interval("adapter_bytes").mean, full.interval("checkpoint_bytes").mean
         clauses.append(f"is stored as a {bytes_text(adapter)} adapter instead of a {bytes_text(checkpoint)} checkpoint")
-    forgot = forgetting_clause(arm, full)
+    forgot = forgetting_clause(arm, full, [candidate.arm for candidate in verdict.candidates])
     return f"{listed(clauses)}." + (f" Forgetting: {forgot}." if forgot else "")
 
 
