@@ -12,10 +12,11 @@ from core.methods.method import Role
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import differences_table, full_differences, rank_differences
+from core.study.arms.forgetting_clause import rates_note
 from core.study.arms.sweep import cells_of
 from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.sweep import rate_curves
-from core.study.stats.claims import Difference
+from core.study.stats.claims import Difference, corrected
 from core.study.stats.intervals import CLAIM_SEEDS
 from core.study.stats.words import p_words
 from core.study.weights.remeasured import one_by_one
@@ -48,6 +49,8 @@ def differences(arms: Sequence[Arm], masked: bool) -> None:
     if any(difference.seeds for difference in forgetting):
         among = ", among its own classes" if masked else ""
         _table(f"**Forgetting of the source{among}, minus that of full fine-tuning** (more is worse)", forgetting)
+        if note := rates_note(arms):
+            st.caption(note)
     if len(ranks := rank_differences(arms)):
         _table("**Accuracy of each rank minus the lowest**", ranks)
 
@@ -80,20 +83,20 @@ def single_pair(lab: Lab, arms: Sequence[Arm]) -> None:
 def _pairs(lab: Lab, full: Arm, others: Sequence[Arm], seed: int) -> None:
     nouns = noun(full.spec.network.learns)
     st.caption(
-        f"The networks of one seed on the same test {nouns}: bootstrap over the {nouns} and McNemar's exact test. This "
-        f"compares only these two networks: to show a difference between methods takes at least {CLAIM_SEEDS} seeds, "
-        "and more with several ranks."
+        f"The networks of one seed on the same test {nouns}: bootstrap over the {nouns} and McNemar's exact test, "
+        "corrected by Holm for all settings of this seed, but not for other seeds. This compares only these networks: "
+        f"to show a difference between methods takes at least {CLAIM_SEEDS} seeds, and more with several ranks."
     )
-    runs = {arm.label: _of_seed(arm, seed) for arm in others}
+    runs = {arm.label: run for arm in others if (run := _of_seed(arm, seed)) is not None}
     left = _of_seed(full, seed)
-    for label, run in runs.items():
-        if run is None or left is None:
-            continue
-        try:
-            found = measured(one_by_one, lab, run, left)
-        except LabError as error:
-            st.error(literal(str(error)))
-            return
+    if left is None:
+        return
+    try:
+        alone = [measured(one_by_one, lab, run, left) for run in runs.values()]
+    except LabError as error:
+        st.error(literal(str(error)))
+        return
+    for label, found in zip(runs, corrected(alone), strict=True):
         side = "better" if found.interval.mean > 0 else "worse"
         words = (
             f"{label} is {side} than {full.label} on {nouns} like these"

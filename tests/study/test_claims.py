@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.study.stats.claims import Level, Pair, differences_of, example_difference, within_margin
+from core.study.stats.claims import Level, Pair, corrected, differences_of, example_difference, within_margin
 from core.study.stats.intervals import bca_interval, seeds_needed, t_interval, t_p
 from core.study.stats.permutation import holm, min_pairs, sign_flip_p, win_probability
 
@@ -241,3 +242,23 @@ def test_examples_must_be_the_same_for_both():
     with pytest.raises(ValueError, match="same test examples"):
         example_difference([True], [True, False])
     assert not example_difference([], []).shown
+
+
+def test_several_pairs_of_networks_are_corrected_together():
+    """One of four pairs would be shown alone and is not shown among them; none of the counts changes."""
+    right, same = [True] * 108 + [False] * 8, [True] * 100 + [False] * 16
+    few = [True] * 7 + [False] * 109
+    alone = [example_difference(right, same)] + [example_difference(few, [*few[1:], False])] * 3
+    assert alone[0].shown
+    assert alone[0].p == pytest.approx(2 / 2**8)
+    together = corrected(alone)
+    assert [found.p for found in together] == pytest.approx(holm([found.p for found in alone]))
+    assert [found.shown for found in together] == [True, False, False, False]
+    seven = [True] * 106 + [False] * 10
+    close = [example_difference(seven, same), *alone[1:]]
+    assert close[0].shown
+    assert not corrected(close)[0].shown
+    assert [replace(found, p=0.0, shown=False) for found in corrected(close)] == [
+        replace(found, p=0.0, shown=False) for found in close
+    ]
+    assert corrected([]) == []

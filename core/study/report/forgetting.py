@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from core.store.record import Curve
 from core.study.arms.arm import Arm
 from core.study.arms.difference_tables import full_differences, interval_text
-from core.study.arms.forgetting_clause import NO_SOURCE
+from core.study.arms.forgetting_clause import NO_SOURCE, rates_note
 from core.study.arms.frontier import (
     FRONTIER_NOTE,
     at_equal_accuracy,
@@ -59,7 +59,7 @@ def forgetting_section(evidence: Evidence, colours: dict[str, str]) -> Section:
         Table(
             "Forgetting at the chosen rates, in points of the source",
             _forgetting_table(arms, evidence.split),
-            "Each setting is at its own rate, so a difference here compares rates as much as methods.",
+            rates_note(arms),
         )
     )
     for masked in kinds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -237,7 +237,8 @@ class ExampleDifference:
     interval: Interval
     """95 % interval by percentile bootstrap over examples; its ends are NaN without examples."""
     p: float
-    """Two-sided p-value of the exact McNemar test; 1 if both are right on the same examples."""
+    """Two-sided p-value of the exact McNemar test; 1 if both are right on the same examples; see also
+    :func:`corrected`."""
     only_a: int
     """Number of examples that only a classifies correctly."""
     only_b: int
@@ -274,4 +275,17 @@ def example_difference(a: Sequence[bool], b: Sequence[bool]) -> ExampleDifferenc
     low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / n * 100, [ERROR_RATE / 2, 1 - ERROR_RATE / 2])
     interval = Interval((only_a - only_b) / n * 100, float(low), float(high), n)
     p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-    return ExampleDifference(interval, p, only_a, only_b, bool(p <= ERROR_RATE and not low <= 0 <= high))
+    return ExampleDifference(interval, p, only_a, only_b, _example_shown(p, interval))
+
+
+def corrected(found: Sequence[ExampleDifference]) -> list[ExampleDifference]:
+    """Differences of several pairs of networks, with p-values after Holm's correction and what is then shown."""
+    adjusted = holm([difference.p for difference in found])
+    return [
+        replace(difference, p=p, shown=_example_shown(p, difference.interval))
+        for difference, p in zip(found, adjusted, strict=True)
+    ]
+
+
+def _example_shown(p: float, interval: Interval) -> bool:
+    return bool(p <= ERROR_RATE and not interval.low <= 0 <= interval.high)
