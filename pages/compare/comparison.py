@@ -15,6 +15,7 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of, shades_of
 from core.study.report.evidence import named
 from core.study.stats.measures import MeasureName
+from pages.compare.selected import SELECTION
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,23 @@ class Comparison:
     """The runs that are shown."""
     bases: tuple[Run, ...]
     all_tried: bool
-    """Whether every setting is shown, instead of those that the validation part chose."""
+    """Whether every setting of the runs is drawn, instead of those that the validation part chose."""
     masked: bool
     """Whether accuracy on the source is judged among its own classes."""
 
     @cached_property
     def verdict(self) -> Verdict:
-        """The verdict of the runs that are shown."""
-        return verdict(self.members)
+        """The verdict of all runs: to show fewer settings makes no claim more certain."""
+        return verdict(self.everything, selected=self.experiment.id == SELECTION)
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether the reader asked for some settings alone."""
+        return self.members != self.everything
 
     @cached_property
     def arms(self) -> list[Arm]:
-        """All arms with results, with their finished runs where they have any."""
+        """All arms with results among the runs that are shown, with their finished runs where they have any."""
         return averaged_arms(self.members)
 
     @cached_property
@@ -51,20 +57,20 @@ class Comparison:
 
     @cached_property
     def tuned(self) -> bool:
-        """Whether there was anything to choose among."""
-        return is_tuned(run.spec for run in self.members)
+        """Whether there was anything to choose among in the experiment."""
+        return is_tuned(run.spec for run in self.everything)
 
     @cached_property
     def chosen(self) -> list[Arm]:
-        """One arm for each method, rank and control."""
-        return named(chosen_arms(self.members))
+        """One arm of the experiment for each method, rank and control; what is tested together."""
+        return named(chosen_arms(self.everything))
 
     @cached_property
     def shown(self) -> list[Arm]:
         """The arms that are drawn. Stopped runs take no part in a choice, and are drawn where none was made."""
         if self.all_tried:
             return self.arms
-        return self.chosen if self.tuned and self.chosen else named(self.arms)
+        return self.chosen if self.tuned and self.chosen and not self.narrowed else named(self.arms)
 
     @cached_property
     def colours(self) -> Mapping[str, str]:
@@ -75,8 +81,8 @@ class Comparison:
     @cached_property
     def drawn(self) -> list[Run]:
         """Runs with a curve, in the order of training."""
-        keys = {arm.key for arm in self.shown}
-        return [r for r in self.members if r.step and (r.spec.arm in keys or (r.is_live and not self.tuned))]
+        keys, live = {arm.key for arm in self.shown}, self.narrowed or not self.tuned
+        return [r for r in self.members if r.step and (r.spec.arm in keys or (r.is_live and live))]
 
     @cached_property
     def labels(self) -> dict[str, str]:

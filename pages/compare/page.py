@@ -7,6 +7,7 @@ import streamlit as st
 from core.lab import current
 from core.study.arms.choice import dropped_sentences
 from core.study.arms.fairness import comparable
+from core.study.arms.tuning import is_tuned
 from core.study.figures.differences import difference_rows
 from core.study.report.evidence import bases_of
 from core.wording.numbers import count_text
@@ -81,10 +82,11 @@ if everything[0].experiment == experiment.id:
     with actions:
         experiment_actions(lab, experiment, plain.verdict.seeds_to_add)
 verdict_view(lab, plain.verdict)
-for warning in dropped_sentences(members) + comparable(members):
+for warning in dropped_sentences(everything) + comparable(everything):
     st.warning(literal(warning))
-if plain.verdict.candidates:
-    figure = difference_rows(plain.verdict, plain.colours, title="Difference from full fine-tuning")
+keys = {run.spec.arm for run in members}
+if candidates := [candidate for candidate in plain.verdict.candidates if candidate.arm.key in keys]:
+    figure = difference_rows(plain.verdict, plain.colours, candidates, "Difference from full fine-tuning")
     show(figure, experiment.id, "difference", "Accuracy of each adapter setting minus that of full fine-tuning")
 if len(bases) > 1:
     st.caption("Each seed has a base of its own: the intervals hold for bases trained like these.")
@@ -98,12 +100,15 @@ else:
 with choices:
     if members[0].experiment == experiment.id:
         link("report", "Report", {"experiment": experiment.id})
-    all_tried = plain.tuned and st.toggle(
-        "Show all that was tried",
-        key="all-tried",
-        bind="query-params",
-        help="Off, each method and rank is shown as the validation part chose it, at its best learning rate.",
-    )
+    if plain.narrowed:  # Whoever asks for two rates of one method wants to see both.
+        all_tried = is_tuned(run.spec for run in members)
+    else:
+        all_tried = plain.tuned and st.toggle(
+            "Show all that was tried",
+            key="all-tried",
+            bind="query-params",
+            help="Off, each method and rank is shown as the validation part chose it, at its best learning rate.",
+        )
     masked = plain.has_source and st.toggle(
         "Source: among its own classes",
         key="masked",

@@ -38,7 +38,7 @@ def rates_part(shown: Comparison) -> None:
         st.caption("Each setting was trained at one learning rate. Fine-tune and Home can tune them.")
         link("finetune", "Tune the learning rates", {"base": start_id(shown.members[0].spec)})
         return
-    learning_rates(shown.experiment, shown.members)
+    learning_rates(shown.experiment, shown.everything)
 
 
 def curves_part(shown: Comparison) -> None:
@@ -88,7 +88,7 @@ def forgetting_part(shown: Comparison) -> None:
         first = next(run.result for run in shown.members if run.result)
         before = first.source_accuracy_masked_before if shown.masked else first.source_accuracy_before
         st.caption(f"Before fine-tuning the base had {percent(before)} on the source.")
-    forgetting(shown.lab, shown.experiment, shown.shown, shown.curves, shown.colours, shown.masked, shown.members)
+    forgetting(shown.lab, shown.experiment, shown.shown, shown.curves, shown.colours, shown.masked, shown.everything)
 
 
 def cost_part(shown: Comparison) -> None:

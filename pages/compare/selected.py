@@ -10,6 +10,9 @@ from core.study.arms.settings import share_base_and_task
 from core.wording.numbers import counted, listed
 from pages.shared.literal import literal
 
+SELECTION = "selection"
+"""Id of the experiment that selected runs are shown as."""
+
 
 def selected_runs(lab: Lab) -> Experiment | None:
     """The runs that the address names, where they share base and task; None where it names none."""
@@ -21,7 +24,7 @@ def selected_runs(lab: Lab) -> Experiment | None:
         return None
     shown = f"Showing {counted(len(runs), 'selected run')}."
     _narrowed(shown, "Choose an experiment", ":material/stacked_line_chart:", "runs")
-    return Experiment("selection", "Selected runs", runs[0].created, runs[0].spec.base or "", tuple(r.id for r in runs))
+    return Experiment(SELECTION, "Selected runs", runs[0].created, runs[0].spec.base or "", tuple(r.id for r in runs))
 
 
 def wanted_arms(runs: list[Run]) -> list[Run]:
@@ -29,7 +32,8 @@ def wanted_arms(runs: list[Run]) -> list[Run]:
     wanted = set(st.query_params.get("arms", "").split(",")) & {run.spec.arm for run in runs}
     if not wanted:
         return runs
-    shown = f"Showing {len(wanted)} of {len({run.spec.arm for run in runs})} settings."
+    settings = len({run.spec.arm for run in runs})
+    shown = f"Showing {len(wanted)} of {settings} settings; the verdict, its warnings and the tests are those of all."
     _narrowed(shown, "Show all", ":material/select_all:", "arms")
     return [run for run in runs if run.spec.arm in wanted]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 
+import pandas as pd
 import pytest
 
 from core.cli.comparison import as_json
@@ -14,8 +16,11 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
+from core.study.arms.arm import arms_of
+from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict import verdict
-from core.study.arms.verdict_words import headline
+from core.study.arms.verdict_words import SELECTED, headline
+from core.study.stats.claims import Level
 from core.study.stats.words import p_text
 from pages.shared.literal import literal
 from tests.conftest import compared, finish, short
@@ -66,13 +71,57 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 def test_every_page_and_command_gives_one_verdict(lab: Lab, experiment: Experiment, case) -> None:
+    with as_planted(lab, experiment, case):
+        check(lab, experiment)
+
+
+def test_to_show_two_settings_changes_nothing_that_is_said(lab: Lab, experiment: Experiment) -> None:
+    """Six seeds show a difference of one setting, and of two they do not."""
+    with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": 3, "LoRA r=4": -9}, 6)):
+        members = lab.members(experiment)
+        two = [arm for arm in chosen_arms(members) if arm.spec.label in ("Full", "LoRA r=1")]
+        found = verdict(members)
+        alone = [run for run in members if run.spec.arm in {arm.key for arm in two}]
+        assert (found.level, verdict(alone).level) == (Level.LEANING, Level.SHOWN)
+
+        query = {"experiment": experiment.id, "arms": ",".join(arm.key for arm in two)}
+        every, narrow = draw("compare", experiment=experiment.id), draw("compare", **query)
+        assert "the verdict, its warnings and the tests are those of all" in texts(narrow)
+        assert literal(headline(found)) in texts(narrow)
+        assert "trained at one learning rate" not in texts(narrow)
+        assert [warning.value for warning in narrow.warning] == [warning.value for warning in every.warning]
+        tests = [[f.value for f in app.dataframe if "Finding" in f.value] for app in (every, narrow)]
+        for left, right in zip(*tests, strict=True):
+            pd.testing.assert_frame_equal(left, right)
+        assert "chose one for each" in texts(draw("compare", **query, view="Rates"))
+        (table,) = [f.value for f in draw("compare", **query, view="Table").dataframe if "Setting" in f.value]
+        assert list(table["Setting"]) == ["Full", "LoRA r=1"]
+
+        # A setting that validation did not choose is drawn where it is asked for, beside the one that it did.
+        rates = [arm for arm in arms_of(members) if arm.spec.label == "Full"]
+        query["arms"] = ",".join(arm.key for arm in rates)
+        (table,) = [f.value for f in draw("compare", **query, view="Table").dataframe if "Setting" in f.value]
+        assert list(table["Setting"]) == ["Full, lr 0.001", "Full, lr 0.00316"]
+
+
+def test_runs_that_somebody_selected_are_said_to_be_that(lab: Lab, experiment: Experiment) -> None:
+    with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": 3, "LoRA r=4": -9}, 6)):
+        chosen = [arm for arm in chosen_arms(lab.members(experiment)) if arm.spec.label in ("Full", "LoRA r=1")]
+        picked = ",".join(run.id for arm in chosen for run in arm.runs)
+        assert literal(SELECTED) in texts(draw("compare", runs=picked))
+    assert literal(SELECTED) not in texts(draw("compare", experiment=experiment.id))
+
+
+@contextmanager
+def as_planted(lab: Lab, experiment: Experiment, case: tuple[dict[str, float], int] | None) -> Iterator[None]:
+    """The experiment with made-up accuracies, until the block ends."""
     kept = [(run.state, json.dumps(asdict(run.result)), run.id) for run in lab.members(experiment)]
     if case is not None:
         rows = [(*planted(run, *case), run.id) for run in lab.members(experiment)]
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET state = ?, result = coalesce(?, result) WHERE id = ?", rows)
     try:
-        check(lab, experiment)
+        yield
     finally:
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET state = ?, result = ? WHERE id = ?", kept)

@@ -14,7 +14,7 @@ from core.study.arms.difference_tables import full_differences
 from core.study.arms.pairs import paired_difference
 from core.study.arms.storage import bytes_for_customers
 from core.study.arms.verdict import MarginSpec, Rule, Verdict, verdict
-from core.study.arms.verdict_words import STOPPED_EARLY, costs, explanation, headline
+from core.study.arms.verdict_words import SELECTED, STOPPED_EARLY, costs, explanation, headline
 from core.study.stats.claims import Level
 from core.study.stats.images import CrossedInterval
 from core.study.stats.intervals import Interval, t_interval
@@ -276,6 +276,14 @@ def test_seeds_that_somebody_stopped_are_a_look_at_the_results(seed, rate, said)
     found = verdict([*runs, make_run("lora", seed, state="stopped", optim={"learning_rate": rate}, created=-1.0)])
     assert found.level is Level.SHOWN
     assert (STOPPED_EARLY in explanation(found)) is said
+
+
+def test_runs_of_several_experiments_or_a_selection_are_said_to_be_uncorrected():
+    runs = runs_with(full(8), r4=below(4, 8))
+    mixed = [replace(run, experiment=run.spec.label) for run in runs]
+    for selected, found in ((False, verdict(runs)), (True, verdict(runs, selected=True)), (True, verdict(mixed))):
+        assert found.level is Level.SHOWN
+        assert (SELECTED in explanation(found)) is selected
 
 
 def test_to_try_several_alphas_is_not_to_tune_the_rate():

@@ -87,6 +87,8 @@ class Verdict:
     """Number of runs that are still to finish: until then the verdict is interim."""
     stopped: tuple[int, ...] = ()
     """Seeds of the two settings that the verdict is about which somebody stopped before they had finished."""
+    selected: bool = False
+    """Whether the runs were selected: what was left out, and how often they were looked at, is then not known."""
 
     @property
     def told(self) -> Candidate | None:
@@ -133,7 +135,7 @@ class Verdict:
         return max(seeds_needed([value + self.margin for value in values]) or 0, CLAIM_SEEDS) - len(values)
 
 
-def verdict(runs: Iterable[Run], margin: float | None = None) -> Verdict:
+def verdict(runs: Iterable[Run], margin: float | None = None, selected: bool = False) -> Verdict:
     """Decide between full fine-tuning and adapters, as far as these runs allow.
 
     The settings are those that :mod:`core.study.arms.choice` picks on the validation part, one for each method and
@@ -147,8 +149,9 @@ def verdict(runs: Iterable[Run], margin: float | None = None) -> Verdict:
     4. else none.
 
     Args:
-        runs: of one experiment, in any state.
+        runs: all of one experiment, or those that somebody selected; in any state.
         margin: in points, from 0 to 10; None for the default of :class:`MarginSpec`.
+        selected: whether somebody selected the runs; of several experiments they always are.
 
     Raises:
         SpecError: the margin is out of bounds.
@@ -157,8 +160,9 @@ def verdict(runs: Iterable[Run], margin: float | None = None) -> Verdict:
     margin = (MarginSpec.of() if margin is None else MarginSpec.of(within=margin)).within
     found = _decided(everything, margin)
     pending = sum(run.is_live or run.state == "interrupted" for run in everything)
-    found = replace(found, pending=pending, stopped=_stopped(found, everything))
-    if found.level is not Level.SHOWN or len({run.experiment for run in everything}) > 1:
+    selected = selected or len({run.experiment for run in everything}) > 1
+    found = replace(found, pending=pending, stopped=_stopped(found, everything), selected=selected)
+    if found.level is not Level.SHOWN or selected:
         return found
     stages = stages_of(everything)
     earlier = (_decided([run for stage in stages[:last] for run in stage], margin) for last in range(1, len(stages)))

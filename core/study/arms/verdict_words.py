@@ -82,6 +82,13 @@ STOPPED_EARLY = (
 """Of an experiment of which somebody stopped seeds."""
 
 
+SELECTED = (
+    "These runs were selected: the tests are corrected for the settings among them, but not for those that were left "
+    "out, nor for earlier looks."
+)
+"""Of runs that are not all of one experiment."""
+
+
 def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) -> list[str]:
     """What the verdict rests on, in sentences: what is still to finish, seeds and tests, other looks, images,
     rates, and unusual runs.
@@ -98,6 +105,8 @@ def explanation(verdict: Verdict, over_images: CrossedInterval | None = None) ->
     if verdict.pending:
         are = "is" if verdict.pending == 1 else "are"
         sentences.insert(0, f"Interim: {counted(verdict.pending, 'run')} {are} still to finish.")
+    if verdict.selected:
+        sentences.append(SELECTED)
     if verdict.looks > 1:
         sentences.append(LOOKED_AGAIN)
     if verdict.stopped and verdict.level is not Level.OPEN:
