@@ -16,6 +16,8 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.settings import Settings
 from core.store.record import Experiment
+from core.study.arms.choice import chosen_arms
+from core.study.arms.forgetting_clause import OWN_RATES
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
@@ -134,6 +136,8 @@ def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment
     assert list(accuracy["Setting"]) == ["LoRA r=1", "LoRA r=4", "Head only"]
     assert all(text.startswith("No difference shown with 2 seeds; about") for text in accuracy["Finding"])
     assert all(text.endswith("%") for text in accuracy["Beats it"])
+    rates = {arm.learning_rate for arm in chosen_arms(tuned[0].members(tuned[1]))}
+    assert (OWN_RATES in texts(app)) is (len(rates) > 1)
 
 
 def test_one_seed_is_compared_image_by_image(tuned: tuple[Lab, Experiment]) -> None:
@@ -143,6 +147,7 @@ def test_one_seed_is_compared_image_by_image(tuned: tuple[Lab, Experiment]) -> N
     assert "One seed: image by image" in texts(app)
     assert "images" in texts(app)
     assert "are right only with LoRA r=4" in texts(app)
+    assert "corrected by Holm for all settings of this seed, but not for other seeds" in texts(app)
 
 
 def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(tuned: tuple[Lab, Experiment]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from core.data.task_spec import TaskSpec
 from core.study.arms.arm import arms_of
-from core.study.arms.forgetting_clause import forgetting_clause
+from core.study.arms.forgetting_clause import OWN_RATES, forgetting_clause, rates_note
 from core.study.arms.frontier import (
     Point,
     at_equal_accuracy,
@@ -198,6 +198,12 @@ def test_the_clause_at_one_rate_blames_no_rate():
     )
     assert clause.startswith("at the same rate of 0.002 it forgot 10.62 points more")
     assert "compares rates" not in clause
+
+
+def test_a_table_at_rates_of_their_own_says_that_it_compares_rates():
+    lora, full = pair([20, 21], [10, 10])
+    assert rates_note([full, lora]) == OWN_RATES
+    assert rates_note([lora]) == ""
 
 
 def test_the_clause_claims_nothing_where_the_interval_holds_zero():
