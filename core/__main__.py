@@ -15,11 +15,6 @@ COMMANDS = (compare, grow, report, run, restore, step_time, serve, verify, expor
 
 DESCRIPTION = "LoRA Lab without the dashboard: compare settings, train elsewhere, serve and export adapters."
 
-KEPT = (
-    "Every run is kept with its progress: start the dashboard on the same home folder (streamlit run app.py), and "
-    "press Resume on the Runs page to continue."
-)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns: the exit status: 0, 1 if the command failed, or 128 + the number of a signal."""
@@ -28,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with raised():
             status: int = options.command(options)
     except Signalled as signalled:
-        print(f"\nEnded by {signalled}. {KEPT}", file=sys.stderr)
+        print(f"\nEnded by {signalled}. {options.kept}".rstrip(), file=sys.stderr)
         return signalled.status
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -37,8 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands; what it parses has the command as ``command``."""
+    """The parser of all commands; what it parses has the command as ``command``, and as ``kept`` a sentence on what
+    is kept if a signal ends it.
+    """
     found = argparse.ArgumentParser(prog="python -m core", description=DESCRIPTION)
+    found.set_defaults(kept="")
     commands = found.add_subparsers(required=True, metavar="command")
     for command in COMMANDS:
         command.register(commands)

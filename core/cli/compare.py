@@ -12,7 +12,16 @@ from core.cli.asked import BESIDE_CONFIG, check_consistent, dataset_names, famil
 from core.cli.comparison import answer, tell_shortage
 from core.cli.config import configuration_in
 from core.cli.networks import NAMES, network_named
-from core.cli.options import add_field, add_home, add_output, check_folder, check_output, note_given
+from core.cli.options import (
+    NOTHING_KEPT,
+    RUNS_KEPT,
+    add_field,
+    add_home,
+    add_output,
+    check_folder,
+    check_output,
+    note_given,
+)
 from core.cli.texts import add_texts, kept, read_own
 from core.cli.training import add_training, by_family, optim_of, settings_asked, tuning_asked
 from core.data.presets import PRESETS, presets_for, suggested_preset
@@ -43,7 +52,7 @@ KINDS = tuple(dict.fromkeys(kind for preset in PRESETS.values() for kind in pres
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
     parser = commands.add_parser("compare", help="pretrain, fine-tune fully and with LoRA, and compare")
-    parser.set_defaults(command=compare)
+    parser.set_defaults(command=compare, kept=RUNS_KEPT)
     note_given(parser)
     parser.add_argument(
         "--config",
@@ -93,6 +102,7 @@ def compare(options: argparse.Namespace) -> int:
     check_consistent(options)
     lab = Lab(Settings.from_environment(options.home))
     if options.save_config is not None:
+        options.kept = NOTHING_KEPT
         try:
             return _save(lab, options)
         finally:

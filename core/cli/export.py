@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from core.cli.options import add_home
+from core.cli.options import NOTHING_KEPT, add_home
 from core.engine.exports import FORMATS, Format, MergedFormat
 from core.errors import ExportError
 from core.files import write_atomically
@@ -25,7 +25,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Write the network of a run, with its adapter merged, or the adapter alone, as a file for another "
         "tool. The tool reads it, and the difference from the trained network on the test part is printed.",
     )
-    job.set_defaults(command=export)
+    job.set_defaults(command=export, kept=NOTHING_KEPT)
     job.add_argument("run", metavar="RUN", help="id of a run with a result")
     job.add_argument("file", type=Path, metavar="FILE", help="where to write it")
     kinds = "; ".join(f"{form.name}: {form.line.removesuffix('.')}" for form in FORMATS.values())

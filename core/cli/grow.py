@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from core.cli.comparison import answer, tell_shortage
-from core.cli.options import add_home, add_output, check_output
+from core.cli.options import RUNS_KEPT, add_home, add_output, check_output
 from core.engine.experiment import next_seeds, settings_of, with_ranks
 from core.lab import Lab
 from core.settings import Settings
@@ -19,7 +19,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Train what is missing for every setting of an experiment to have every seed of it, together with "
         "the seeds and ranks that are added. What was trained stays. Base, task and device are the experiment's.",
     )
-    parser.set_defaults(command=grow)
+    parser.set_defaults(command=grow, kept=RUNS_KEPT)
     parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
     parser.add_argument(
         "--seeds", type=int, metavar="N", help="number of seeds to add to every setting (default: none)"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from core.cli.options import add_home
+from core.cli.options import NOTHING_KEPT, add_home
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.job import Job
 from core.engine.jobs.job_file import unpacked
@@ -45,7 +45,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Train what a file of `python -m core jobs` contains, and write a file of results beside it. "
         "Nothing else is read or written.",
     )
-    found.set_defaults(command=train)
+    found.set_defaults(command=train, kept=NOTHING_KEPT)
     found.add_argument("file", type=Path, metavar="FILE")
     found.add_argument("--out", type=Path, metavar="RESULT", help="file of results (default: FILE with .results.zip)")
     found = commands.add_parser(

@@ -10,6 +10,13 @@ from core.errors import LabError
 from core.spec import Spec, bounds
 from core.study.arms.verdict import MarginSpec
 
+RUNS_KEPT = (
+    "Every run is kept with its progress: start the dashboard on the same home folder (streamlit run app.py), and "
+    "press Resume on the Runs page to continue."
+)
+NOTHING_KEPT = "Nothing was kept."
+"""What is kept of a command that a signal ends: a command sets one of these as ``kept``, or a sentence of its own."""
+
 
 class _Given(argparse.Action):
     """Stores a value, and adds the option's name to ``given``, so that a default can be told from what was typed."""

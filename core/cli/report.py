@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from core.cli.options import add_home, add_within
+from core.cli.options import NOTHING_KEPT, add_home, add_within
 from core.lab import Lab
 from core.settings import Settings
 from core.study.report.html import write_report
@@ -15,7 +15,7 @@ from core.study.report.report import report_of
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
     parser = commands.add_parser("report", help="write the report of an existing experiment")
-    parser.set_defaults(command=report)
+    parser.set_defaults(command=report, kept=NOTHING_KEPT)
     parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
     parser.add_argument("file", type=Path, metavar="FILE", help="HTML file to write")
     add_home(parser)

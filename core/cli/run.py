@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from core.cli.networks import NAMES, network_named
-from core.cli.options import add_home
+from core.cli.options import NOTHING_KEPT, add_home
 from core.data.catalog import Catalog
 from core.data.tasks import Tasks
 from core.engine.jobs.commands import Commands
@@ -42,7 +42,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Train a run again from the JSON file that the Runs page offers, and its base first if it has one. "
         "The same device and thread count give the same results.",
     )
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=run, kept=NOTHING_KEPT)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("recipe", nargs="?", type=Path, metavar="SPEC.json", help="JSON file of a run")
     source.add_argument("--run", metavar="ID", help="id of a run on this machine, instead of a file")

@@ -9,7 +9,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from core import lab
-from core.cli.options import add_home
+from core.cli.options import RUNS_KEPT, add_home
 from core.settings import Settings
 from core.signals import Signalled
 from core.web import downloads, predict
@@ -34,7 +34,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "Beyond this machine it requires a token, as the dashboard does: LORA_LAB_TOKEN, or one that is generated and "
         "printed. The dashboard serves the same API.",
     )
-    parser.set_defaults(command=serve)
+    parser.set_defaults(command=serve, kept=RUNS_KEPT)
     add_home(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8600, help="port to listen on (default: %(default)s)")

@@ -8,7 +8,7 @@ import time
 
 from core.cli.asked import check_kind, family_of
 from core.cli.networks import NAMES, network_named
-from core.cli.options import add_field, add_home
+from core.cli.options import NOTHING_KEPT, add_field, add_home
 from core.cli.training import add_targets, by_family
 from core.data.task_spec import TaskSpec
 from core.engine.step_time import StepTimeSpec
@@ -35,7 +35,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Time one training step of full fine-tuning and of LoRA of some ranks, alternately and alone: in "
         "plain PyTorch, on this engine, and on this engine in a bank. It waits while runs of the home folder train.",
     )
-    parser.set_defaults(command=time_steps)
+    parser.set_defaults(command=time_steps, kept=NOTHING_KEPT)
     parser.add_argument("--rank", type=int, nargs="+", default=[4], help="ranks of LoRA (default: 4)")
     add_targets(parser)
     parser.add_argument(

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from core.adapter import read_adapter, verify_adapter
-from core.cli.options import add_home
+from core.cli.options import NOTHING_KEPT, add_home
 from core.errors import NetworkFileError
 from core.networks.library.files import CONFIG, INDEX, WEIGHTS
 from core.networks.library.networks import Networks
@@ -22,7 +22,7 @@ BINARY = 2
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to a parser."""
     parser = commands.add_parser("verify", help="check an adapter file against its base")
-    parser.set_defaults(command=verify)
+    parser.set_defaults(command=verify, kept=NOTHING_KEPT)
     parser.add_argument("adapter", type=Path, metavar="ADAPTER.zip")
     parser.add_argument(
         "--base",
