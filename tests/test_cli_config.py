@@ -138,6 +138,28 @@ def test_an_option_that_says_what_is_trained_is_refused_beside_a_file(
     assert not home.exists()
 
 
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("--lr-dora 0.01", "--lr-dora is a rate of DoRA: add dora to --adapters, or leave it out."),
+        ("--adapters dora --lr-lora 0.01", "--lr-lora is a rate of LoRA: add lora to --adapters, or leave it out."),
+        ("--save-config x.json --json", "--save-config trains nothing: leave --json out."),
+        (
+            "--report r.html --save-config x.json",
+            "--save-config trains nothing: leave --report out.",
+        ),
+        ("--save-config x.json --within 1", "--save-config trains nothing: leave --within out."),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: str, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "--source", "digits", *shlex.split(line), "--seeds", "0", "--home", "home"]) == 1
+    assert capsys.readouterr().err == f"error: {sentence}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_options_that_say_where_to_train_and_how_to_answer_are_taken_beside_a_file() -> None:
     beside = "--home h --device cpu --within 1 --report r.html --json"
     options = parser().parse_args(["compare", "--config", "x.json", *shlex.split(beside)])

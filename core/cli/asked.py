@@ -6,6 +6,7 @@ import argparse
 
 from core.data.catalog import Catalog
 from core.errors import SpecError
+from core.methods.registry import adapter_methods
 from core.networks.library.known import KNOWN
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES, families_for
@@ -14,7 +15,10 @@ FIRST = KNOWN[0].name
 """The network that sentences give as an example."""
 
 
-BESIDE_CONFIG = ("--home", "--device", "--within", "--report", "--json")
+ANSWERING = ("--within", "--report", "--json")
+"""Options that say how to answer."""
+
+BESIDE_CONFIG = ("--home", "--device", *ANSWERING)
 """Options that ``--config`` takes beside it: where and how to train and to answer, not what."""
 
 
@@ -28,6 +32,13 @@ def check_consistent(options: argparse.Namespace) -> None:
         other = next((flag for flag in options.given if flag not in ("--config", *BESIDE_CONFIG)), None)
         if other is not None:
             raise SpecError(f"The file of --config says what is trained: change it there, and leave {other} out.")
+    if options.save_config is not None:
+        other = next((flag for flag in options.given if flag in ANSWERING), None)
+        if other is not None:
+            raise SpecError(f"--save-config trains nothing: leave {other} out.")
+    for kind, method in adapter_methods().items():
+        if f"--lr-{kind}" in options.given and kind not in options.adapters:
+            raise SpecError(f"--lr-{kind} is a rate of {method.title}: add {kind} to --adapters, or leave it out.")
     direct = "--data" if options.data is not None else "--direct" if options.direct else ""
     columns = [flag for flag in ("text", "label", "part") if getattr(options, flag) is not None]
     if columns and options.data is None:
