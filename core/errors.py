@@ -172,9 +172,12 @@ class AccessError(LabError, ValueError):
 class DivergedError(LabError, ArithmeticError):
     """Training produced a loss that is not a finite number."""
 
+    BEGINNING = "Diverged at step "
+    """Of every message, by which the stored cause of a run tells that it has diverged."""
+
     def __init__(self, step: int) -> None:
         """Args: step: the optimiser step, from 1, with the loss that was not finite."""
         self.step = step
         super().__init__(
-            f"Diverged at step {step}: the loss is no longer a finite number. A lower learning rate usually helps."
+            f"{self.BEGINNING}{step}: the loss is no longer a finite number. A lower learning rate usually helps."
         )

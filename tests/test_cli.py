@@ -13,10 +13,15 @@ import pytest
 import torch
 from peft import PeftModel
 
-from core.__main__ import main
+from core.__main__ import main, parser
 from core.adapter import apply_adapter, read_adapter
+from core.cli.comparison import answer
+from core.engine.rate_grid import TuneSpec
+from core.lab import Lab
 from core.networks.file import read_network, write_network
+from core.settings import Settings
 from tests import forked
+from tests.conftest import BOTH, compared, short
 
 COMPARE = ["compare", "--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--seeds", "2"]
 """A comparison that is soon over."""
@@ -173,6 +178,50 @@ def test_a_rate_that_diverges_is_a_finding_and_no_failure(tmp_path: Path, capsys
     captured = capsys.readouterr()
     assert status == 0, captured.err
     assert "Each setting was trained at" in captured.out
+
+
+@pytest.mark.parametrize("how", ["stopped", "interrupted"])
+def test_a_run_that_ended_early_is_a_failure_also_where_rates_are_tuned(
+    settings: Settings, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    idle = Lab(settings)
+    tuned = TuneSpec.of(rates=2)
+    experiment = compared(idle, "rotation-45", "digits", None, short(), BOTH, [0], tune=tuned)
+    first, *_ = runs = idle.members(experiment)
+    if how == "stopped":
+        idle.stop(first.id)
+    else:
+        (claimed,) = idle.store.claim([first])
+        idle.store.interrupt(claimed, "The disk is full: free some space, then resume the run.")
+    idle.close()
+    lab = Lab(settings)
+    lab.start()
+    options = parser().parse_args(["grow", experiment.id])
+    status = answer(lab, experiment, [run.id for run in runs], options)
+    assert [run.state for run in lab.members(experiment)] == [how, "finished", "finished", "finished"]
+    lab.close()
+    captured = capsys.readouterr()
+    assert (status, captured.out) == (1, "")
+    assert f"error: {first.spec.label}, seed 0: " in captured.err
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence_and_costs_nobody_the_answer(
+    filled_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ["--home", str(filled_home)]
+    lab = Lab(Settings(filled_home))
+    (experiment,) = lab.experiments()
+    lab.close()
+    for command in (["report", experiment.id, str(tmp_path)], ["compare", "--report", str(tmp_path)]):
+        assert main([*command, *home]) == 1
+        assert capsys.readouterr().err == f"error: {tmp_path} is a folder: name a file in it.\n"
+    name = tmp_path / f"{'long' * 64}.html"
+    for command in (["report", experiment.id, str(name)], ["grow", experiment.id, "--report", str(name)]):
+        assert main([*command, *home]) == 1
+        captured = capsys.readouterr()
+        assert captured.err.endswith(f"error: {name} cannot be written: File name too long. Name another file.\n")
+        assert ("LoRA r=4" in captured.out) == (command[0] == "grow")
+    assert list(tmp_path.glob("*.html")) == []
 
 
 @pytest.mark.parametrize("arguments", [["e-00000000", "r.html"], ["e-00000000", "r.html", "--within", "-1"]])

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from math import isfinite
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from core.engine.cost import plan
 from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.errors import DivergedError, LabError
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role
@@ -29,7 +31,7 @@ from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rat
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import costs, explanation, headline
 from core.study.report.html import write_report
-from core.study.report.report import report_of
+from core.study.report.report import Report, report_of
 
 POLL_SECONDS = 0.1
 
@@ -53,20 +55,32 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
     failed = [run for run in (*bases, *ended) if run.result is None and (run in ended or run.id in needed)]
     for run in failed:
         print(f"error: {run.spec.label}, seed {run.spec.seed}: {run.cause or run.state}", file=sys.stderr)
-    # With tuning, a rate at which training diverges is a result; without it, any failed run is a failure.
+    # With tuning, a rate at which training diverges is a result; any other run that failed is a failure.
     tuned = is_tuned(run.spec for run in members)
     lost = bool(bases) and not any(run.result for run in bases)
-    fatal = any(run in failed for run in bases[:1]) if tuned else bool(failed)
+    fatal = any(run in bases or not (tuned and _has_diverged(run)) for run in failed)
     if lost or fatal or not any(run.result for run in members):
         return 1
-    if options.report:
-        write_report(options.report, report_of(lab, experiment, options.within))
-        print(f"The report is in {options.report}.", file=sys.stderr)
     if options.json:
         print(json.dumps(as_json(lab, bases, members, options.within), indent=2))
     else:
         print_comparison(members, options.within)
+    if options.report:  # last, so that a full disk costs nobody the answer
+        save_report(options.report, report_of(lab, experiment, options.within))
+        print(f"The report is in {options.report}.", file=sys.stderr)
     return 0
+
+
+def _has_diverged(run: Run) -> bool:
+    return run.state == "failed" and (run.cause or "").startswith(DivergedError.BEGINNING)
+
+
+def save_report(file: Path, report: Report) -> None:
+    """Write a report where an option says. Raises: LabError: it cannot be written."""
+    try:
+        write_report(file, report)
+    except OSError as error:
+        raise LabError(f"{file} cannot be written: {error.strerror or error}. Name another file.") from error
 
 
 def tell_shortage(lab: Lab, specs: Sequence[RunSpec]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -68,7 +69,7 @@ def check_output(options: argparse.Namespace) -> None:
     """Check the options of :func:`add_output` before anything is trained.
 
     Raises:
-        LabError: the margin is out of bounds, or there is no folder for the report.
+        LabError: the margin is out of bounds, or the report cannot be written there.
     """
     MarginSpec.of(within=options.within)
     if options.report:
@@ -76,8 +77,10 @@ def check_output(options: argparse.Namespace) -> None:
 
 
 def check_folder(file: Path) -> None:
-    """Check that a file can be written where an option says. Raises: LabError: there is no such folder."""
-    if not file.absolute().parent.is_dir():
+    """Check that a file can be written where an option says. Raises: LabError: it is a folder, or has none."""
+    if os.path.isdir(file):  # unlike Path.is_dir(), False for a name that is too long
+        raise LabError(f"{file} is a folder: name a file in it.")
+    if not os.path.isdir(file.absolute().parent):
         raise LabError(f"The folder of {file} does not exist: make it, or name another file.")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from core.cli.options import NOTHING_KEPT, add_home, add_within
+from core.cli.comparison import save_report
+from core.cli.options import NOTHING_KEPT, add_home, add_within, check_folder
 from core.lab import Lab
 from core.settings import Settings
-from core.study.report.html import write_report
 from core.study.report.report import report_of
 
 
@@ -24,9 +24,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def report(options: argparse.Namespace) -> int:
     """Write the report of an experiment in the home folder."""
+    check_folder(options.file)
     lab = Lab(Settings.from_environment(options.home))
     try:
-        write_report(options.file, report_of(lab, lab.experiment(options.experiment), options.within))
+        save_report(options.file, report_of(lab, lab.experiment(options.experiment), options.within))
     finally:
         lab.close()
     return 0
