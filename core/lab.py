@@ -28,7 +28,7 @@ from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.supplies import Supplies
 from core.engine.launcher import Launcher
 from core.engine.origin import Origins
-from core.engine.processes import Process, living
+from core.engine.processes import Process, is_living, living
 from core.engine.recipe import Recipe, weights_digest
 from core.engine.step_timer import StepTimer
 from core.engine.usage import DiskUsage
@@ -94,7 +94,7 @@ class Lab(Launcher):
         self._backups = Backups(self.store, settings.backups)
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
         self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.reader)
-        self.timer = StepTimer(self.tasks, settings.threads, lambda: bool(self.live()))
+        self.timer = StepTimer(self.tasks, settings.threads, self._is_anything_training)
         self.tracking = Tracking(settings, self.store, self.artifacts, lambda: bool(self.live()))
         self._unlisted: list[str] = []
         supplies = Supplies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
@@ -238,6 +238,10 @@ class Lab(Launcher):
         bases = self.runs_of([run.spec.base] if run.spec.base else [])
         base = [Recipe.of_run(run, self._weights(run)) for run in bases]
         return Recipe.of_run(run, self._weights(run), *base)
+
+    def _is_anything_training(self) -> bool:
+        """Whether any run is queued or trains. What processes have left that are gone does not train."""
+        return any(is_living(self.settings.processes, owner) for owner in self.store.owners())
 
     def _starting_from(self, digest: str) -> list[str]:
         """Ids of the runs whose network has the weights of this digest, the oldest first."""

@@ -109,6 +109,18 @@ class Process:
         return self._folder / f"{owner}.{kind}"
 
 
+def is_living(folder: Path, name: str) -> bool:
+    """Whether a process has a home folder open now. Args: folder: holds lock files; name: of the process."""
+    path = folder / f"{name}.lock"
+    if not path.exists():  # taking the lock would make it
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def living(folder: Path) -> list[str]:
     """Names of the processes that have a home folder open now. Args: folder: holds their lock files."""
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from core.errors import LabError, RunStateError
 from core.memory import is_out_of_memory
 from core.settings import choose_device
 from core.training.threads import available_cores
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 """Interval at which a measurement that waits looks whether training has ended."""
@@ -85,19 +88,21 @@ class StepTimer:
         return self._found.get(spec)
 
     def _measure(self, spec: StepTimeSpec) -> None:
-        error = None
+        error: str | None = None
         try:
             times = self._collect(spec)
             if times is not None:
                 self._found[spec] = times
         except LabError as problem:
             error = str(problem)
-        except (MemoryError, RuntimeError) as problem:
-            if not is_out_of_memory(problem):
-                self._progress = Progress(spec, error="The measurement failed; the log says why.", ended=True)
-                raise
-            error = "Out of memory: these banks do not fit beside each other."
-        self._progress = Progress(spec, error=error, ended=True)
+        except Exception as problem:
+            if is_out_of_memory(problem):
+                error = "Out of memory: these banks do not fit beside each other."
+            else:
+                log.warning("The time of steps could not be measured.", exc_info=True)
+                error = f"The measurement failed ({type(problem).__name__}: {problem})."
+        finally:
+            self._progress = Progress(spec, error=error, ended=True)
 
     def _collect(self, spec: StepTimeSpec) -> StepTimes | None:
         """All rounds; None if it was cancelled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 
 import pytest
@@ -21,6 +22,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from tests.conftest import DIGITS, finish, short, wait_until
+from tests.engine.child import lab_process
 
 SPEC = StepTimeSpec(PerceptronSpec.of(), DIGITS, (LoRASpec.of(rank=1), LoRASpec.of(rank=4)), 64, 2, 4, 2)
 SUBJECTS = {(way, lora) for way in ("plain", "alone", "bank") for lora in (FULL, *SPEC.adapters)}
@@ -138,3 +140,36 @@ def test_the_lab_measures_behind_its_queue(lab: Lab) -> None:
     lab.timer.start(SPEC)
     wait_until(lambda: lab.timer.found(SPEC) is not None)
     assert not finish(lab, run.id)[0].is_live
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("disk I/O error"), OSError(5, "Input/output error")])
+def test_whatever_goes_wrong_is_told_and_ends_it(tasks: Tasks, error: Exception) -> None:
+    answers = iter([False, error])
+
+    def is_training() -> bool:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    timer = StepTimer(tasks, 1, is_training)
+    timer.start(SPEC)
+    wait_until(lambda: ended(timer), 10)
+    progress = timer.progress(SPEC)
+    assert progress is not None
+    assert progress.error == f"The measurement failed ({type(error).__name__}: {error})."
+
+
+def test_it_waits_for_runs_of_processes_that_are_there_and_not_for_what_others_have_left(settings: Settings) -> None:
+    """As after a dashboard was closed with runs in the queue, or was killed while it trained."""
+    spec = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200))
+    with lab_process(settings.home, [spec, spec.but(seed=1)], threads=1):
+        looking = Lab(settings)  # never started, as in `python -m core time`
+        wait_until(lambda: bool(looking.runs(states=["running"])))
+        looking.timer.start(SPEC)
+        progress = looking.timer.progress(SPEC)
+        assert progress is not None
+        assert progress.waiting
+    assert looking.live()  # it was killed
+    wait_until(lambda: looking.timer.found(SPEC) is not None, 30)
+    looking.close()
