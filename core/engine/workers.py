@@ -140,6 +140,7 @@ class Workers:
                 continue
             log.error("Worker %d is replaced. %s", number, cause)
             slot.abandoned.set()
+            slot.commands.abandoned = True
             slot.commands.send(Leave())
             with self._claiming:
                 others = {run.id for other in self._slots if other is not slot for run in other.bank}

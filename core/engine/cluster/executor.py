@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import queue
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 CPUS = 4
 """CPUs per job at most: a step of a bank gains little from more."""
+
+LOOK_SECONDS = 1.0
+"""Interval at which a job that says nothing is looked at: if it was abandoned, its place goes to others."""
 
 
 class RayExecutor(Executor):
@@ -108,8 +112,12 @@ class RayExecutor(Executor):
         given: list[Command] = []
         is_placed = False
         try:
-            while True:
-                match heard.get():
+            while not commands.abandoned:
+                try:
+                    frame = heard.get(timeout=LOOK_SECONDS)
+                except queue.Empty:
+                    continue
+                match frame:
                     case ("at", _, node):
                         is_placed = bool(node)
                         with self._lock:

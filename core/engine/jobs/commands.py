@@ -52,6 +52,8 @@ class Commands:
         self._saving = False
         self.beat = time.monotonic()
         """When the job last took commands, which shows that it goes on."""
+        self.abandoned = False
+        """Whether nobody listens to the job any more, since it did not go on. Its executor gives up what it takes."""
 
     def send(self, command: Command) -> None:
         """Give a command."""

@@ -55,7 +55,8 @@ class Executor(ABC):
     def start(self, job: Job, commands: Commands) -> Iterator[Message]:
         """Start a job, and yield its messages as they come; see :func:`core.engine.jobs.run_job.run_job`.
 
-        A worker thread iterates over them. If it closes the iterator, nobody listens any more, and the job is to end.
+        A worker thread iterates over them. If it closes the iterator, nobody listens any more, and the job is to end;
+        so it is where :attr:`core.engine.jobs.commands.Commands.abandoned` is set while the thread waits.
 
         Args:
             job: what to train.
