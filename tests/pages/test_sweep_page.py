@@ -102,7 +102,7 @@ def test_the_layers_that_are_chosen_get_adapters_and_without_any_there_is_a_sent
 
 def test_a_sweep_without_ranks_says_that_lora_is_left_out(opened: Lab, base: Run) -> None:
     app = draw("sweep")
-    choose(app, [1], [0.01], RATES[3:7], 1)
+    choose(app, [1], [0.01], RATES_OFFERED[3:7], 1)
     left_out = "Without a rank, an alpha and a learning rate, LoRA is left out."
     assert left_out not in texts(app)
     app.pills(key="sweep-ranks").set_value([]).run()
