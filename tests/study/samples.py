@@ -11,6 +11,10 @@ import pandas as pd
 from core.data.task_spec import TaskSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import EPOCH_COLUMNS, Curve, Result, Run, State
+from core.study.arms.arm import Arm
+from core.study.arms.pairs import paired_differences
+from core.study.stats.claims import Difference
+from core.study.stats.measures import MeasureName
 
 SOURCE = TaskSpec.of(dataset="digits")
 TARGET = TaskSpec.of(dataset="digits", rotation=45.0)
@@ -96,3 +100,8 @@ def make_curve(loss: Any, epochs: int = 2, source: bool = True) -> Curve:
     if source:
         table["source_accuracy"] = 97.0 - number
     return Curve(step, step * 0.01, values, table.astype({"epoch": "int64", "step": "int64"}))
+
+
+def paired_difference(a: Arm, b: Arm, measure: MeasureName) -> Difference:
+    """One difference that stands alone."""
+    return paired_differences([(a, b)], measure)[0]

@@ -17,7 +17,7 @@ from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of, averaged_arms, labels_of
 from core.study.arms.choice import chosen_arms
 from core.study.arms.fairness import comparable
-from core.study.arms.pairs import lora_against_full, paired_difference
+from core.study.arms.pairs import lora_against_full
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import costs, explanation, headline
@@ -25,7 +25,7 @@ from core.study.figures.curves import arm_dots
 from core.study.stats.claims import Level
 from core.study.stats.intervals import CLAIM_SEEDS, seeds_needed, t_interval
 from core.study.stats.measures import MEASURES
-from tests.study.samples import make_arm_runs, make_run
+from tests.study.samples import make_arm_runs, make_run, paired_difference
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=12)
 

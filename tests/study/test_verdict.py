@@ -11,14 +11,13 @@ from core.methods.lora import LoRASpec
 from core.study.arms.arm import arms_of
 from core.study.arms.choice import chosen_arms
 from core.study.arms.difference_tables import full_differences
-from core.study.arms.pairs import paired_difference
 from core.study.arms.storage import bytes_for_customers
 from core.study.arms.verdict import MarginSpec, Rule, Verdict, verdict
 from core.study.arms.verdict_words import SELECTED, STOPPED_EARLY, costs, explanation, headline
 from core.study.stats.claims import Level
 from core.study.stats.images import CrossedInterval
 from core.study.stats.intervals import Interval, t_interval
-from tests.study.samples import make_arm_runs, make_run
+from tests.study.samples import make_arm_runs, make_run, paired_difference
 
 SPREAD = np.array([0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08, 0.03, -0.03])
 

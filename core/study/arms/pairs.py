@@ -24,11 +24,6 @@ def paired_differences(pairs: Sequence[tuple[Arm, Arm]], measure: MeasureName) -
     return differences_of([Pair(a.label, b.label, a.by_seed(measure), b.by_seed(measure)) for a, b in pairs], measure)
 
 
-def paired_difference(a: Arm, b: Arm, measure: MeasureName) -> Difference:
-    """One difference that stands alone."""
-    return paired_differences([(a, b)], measure)[0]
-
-
 def lora_against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
     """The pairs of a LoRA and a full arm on the same base and task, in the order of arms; no controls.
 
