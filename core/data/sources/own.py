@@ -16,7 +16,7 @@ from typing import ClassVar
 from filelock import FileLock, Timeout
 
 from core.data.dataset import Dataset
-from core.data.sources.own_file import MAX_FILE, MAX_HEADER, Arrays, FileFormat, Outline, damaged
+from core.data.sources.own_file import MAX_FILE, MAX_HEADER, Arrays, FileFormat, Header, damaged
 from core.data.sources.source import DatasetInfo, Revision, Source
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError, SpecError
@@ -73,23 +73,23 @@ class OwnDatasets(Source):
 
     def info(self, name: str) -> DatasetInfo:
         try:
-            outline = self.outline(name)
+            header = self.header(name)
         except DatasetError as error:
             return DatasetInfo(name, name, str(error), 0, "damaged", is_own=True, kind=self.kind)
-        total = outline.num_train + outline.num_test
+        total = header.num_train + header.num_test
         line = (
-            f"Uploaded: {total:,} {self.what} in {len(outline.class_names)} classes{self.form}, "
-            f"{outline.num_train:,} of them for training."
+            f"Uploaded: {total:,} {self.what} in {len(header.class_names)} classes{self.form}, "
+            f"{header.num_train:,} of them for training."
         )
-        names = outline.class_names
+        names = header.class_names
         return DatasetInfo(name, name, line, len(names), "ready", is_own=True, kind=self.kind, class_names=names)
 
-    def outline(self, name: str) -> Outline:
+    def header(self, name: str) -> Header:
         """Read a dataset's header. Raises: DatasetError: the file is missing or damaged."""
         path = self._path(name)
         try:
             with path.open("rb") as file:
-                return self.format.outline(name, file.read(8 + MAX_HEADER), os.fstat(file.fileno()).st_size)
+                return self.format.header(name, file.read(8 + MAX_HEADER), os.fstat(file.fileno()).st_size)
         except OSError as error:
             raise _unreadable(name, error) from error
 
@@ -104,8 +104,8 @@ class OwnDatasets(Source):
             raise _unreadable(name, error) from error
         if digest not in ("", hashlib.sha256(content).hexdigest()):
             raise damaged(name)
-        outline, arrays = self.format.read(name, content)
-        return self.dataset(name, outline.class_names, arrays)
+        header, arrays = self.format.read(name, content)
+        return self.dataset(name, header.class_names, arrays)
 
     @abstractmethod
     def arrays(self, dataset: Dataset) -> Arrays:

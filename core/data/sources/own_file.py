@@ -33,7 +33,7 @@ _BYTES = {"I64": 8, "U8": 1}
 
 
 @dataclass(frozen=True)
-class Outline:
+class Header:
     """Content of a file's header."""
 
     num_train: int
@@ -57,7 +57,7 @@ class FileFormat:
         )
         return content
 
-    def outline(self, name: str, start: bytes, size: int) -> Outline:
+    def header(self, name: str, start: bytes, size: int) -> Header:
         """Check that the header of a file is consistent and matches the file's size.
 
         Args:
@@ -95,26 +95,26 @@ class FileFormat:
                 raise damaged(name)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise damaged(name) from error
-        return Outline(counts["train"], counts["test"], tuple(class_names))
+        return Header(counts["train"], counts["test"], tuple(class_names))
 
-    def read(self, name: str, content: bytes) -> tuple[Outline, Arrays]:
+    def read(self, name: str, content: bytes) -> tuple[Header, Arrays]:
         """Read a file into read-only arrays.
 
         Raises:
             DatasetError: it is damaged, or a label is that of no class.
         """
-        outline = self.outline(name, content[: 8 + MAX_HEADER], len(content))
+        header = self.header(name, content[: 8 + MAX_HEADER], len(content))
         try:
             arrays: Arrays = safetensors.numpy.load(content)
         except (safetensors.SafetensorError, ValueError, LookupError, TypeError) as error:
             raise damaged(name) from error
         for part in PARTS:
             labels = arrays[f"{part}_labels"]
-            if labels.min() < 0 or labels.max() >= len(outline.class_names):
+            if labels.min() < 0 or labels.max() >= len(header.class_names):
                 raise damaged(name)
         for array in arrays.values():
             array.flags.writeable = False
-        return outline, arrays
+        return header, arrays
 
 
 def damaged(name: str) -> DatasetError:
