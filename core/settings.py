@@ -12,6 +12,9 @@ import torch
 
 from core.errors import DeviceError, HomeError, SpecError
 
+THREADS = "threads"
+"""Name of the executor that trains in this process, which is the default."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -27,7 +30,7 @@ class Settings:
     max_waiting: int = 1000
     """Maximum number of queued runs."""
 
-    executor: str = "threads"
+    executor: str = THREADS
     """Where runs train (``LORA_LAB_EXECUTOR``), see :data:`core.engine.executors.EXECUTORS`."""
 
     workers: int = 1

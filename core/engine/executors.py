@@ -7,12 +7,13 @@ from core.engine.jobs.executor import ClusterJob, Executor, Node
 from core.engine.jobs.in_thread import ThreadExecutor
 from core.engine.jobs.supplies import Supplies
 from core.errors import SpecError
+from core.settings import THREADS
 
 EXECUTORS: dict[str, type[Executor]] = {
-    "threads": ThreadExecutor,
+    THREADS: ThreadExecutor,
     "ray": RayExecutor,
 }
-"""The class of each. The first is the default."""
+"""The class of each."""
 
 
 class Executors:

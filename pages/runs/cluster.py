@@ -10,6 +10,7 @@ import streamlit as st
 from core.engine.jobs.executor import ClusterJob, Node
 from core.errors import LabError
 from core.lab import Lab
+from core.settings import THREADS
 from core.wording.numbers import bytes_text, counted
 from pages.shared.literal import literal
 
@@ -25,7 +26,7 @@ TICK = 2.0
 
 def where_runs_train(lab: Lab) -> None:
     """Draw the choice and the cluster, where there is more than this machine."""
-    if len(lab.executors.titles) > 1 or lab.executors.name != "threads":
+    if len(lab.executors.titles) > 1 or lab.executors.name != THREADS:
         with st.expander("Where runs train", icon=":material/lan:"):
             st.fragment(_cluster, run_every=TICK)(lab)
 
