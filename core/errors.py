@@ -63,6 +63,15 @@ class StoreGoneError(StoreError, sqlite3.OperationalError):
     """The store was removed or replaced while a process had it open."""
 
 
+class StoreBusyError(StoreError, sqlite3.OperationalError):
+    """The store cannot be used now, as on a full disk or while another program holds it; nothing was changed."""
+
+    def __init__(self, message: str, error: sqlite3.Error) -> None:
+        """Args: message: one sentence; error: what SQLite said."""
+        super().__init__(message)
+        self.sqlite_errorcode, self.sqlite_errorname = error.sqlite_errorcode, error.sqlite_errorname
+
+
 class RunFileError(LabError, ValueError):
     """The copy of a run in its folder is missing, damaged, or of a newer version."""
 

@@ -34,7 +34,7 @@ from core.engine.step_timer import StepTimer
 from core.engine.usage import DiskUsage
 from core.engine.watchdog import Watchdog
 from core.engine.workers import Workers
-from core.errors import LabError
+from core.errors import LabError, StoreError
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.library.arrivals import Arrivals
@@ -256,11 +256,16 @@ class Lab(Launcher):
         """Delete the networks that an experiment was launched not to keep, once all of its runs have ended.
 
         A worker calls this, and no error may end that: a file that cannot be deleted stays until its run is deleted.
+
+        Raises:
+            sqlite3.Error: the store cannot be used now; it is to be tried again.
         """
         try:
             experiment = self.store.experiment(id)
             for run in unchosen(self.members(experiment)) if experiment.trim else []:
                 self.artifacts.drop_network(run.id)
+        except sqlite3.Error:
+            raise
         except (LabError, OSError) as error:  # such as an experiment that somebody has deleted meanwhile
             log.warning("Networks of experiment %s were not deleted: %s", id, error)
 
@@ -280,6 +285,8 @@ class Lab(Launcher):
         """
         try:
             restored = self._restorer.restore()
+        except StoreError:
+            raise
         except sqlite3.Error as error:
             raise store_error(error, self.settings.store) from error
         self._unlisted = []

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.errors import StoreDamagedError, StoreError, StoreGoneError
+from core.errors import StoreBusyError, StoreDamagedError, StoreError, StoreGoneError
 from core.store.record import spec_of
 from core.store.schema import TABLES, UPGRADES, VERSION
 from core.training.sharing import bank_key
 
 BUSY_SECONDS = 30.0
 """Maximum time that a transaction waits for those of other threads and processes."""
+
+FULL_BYTES = 2**20
+"""Free bytes below which a disk counts as full where SQLite only says that something could not be written."""
+
+PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""Errors of an open store that do not mean that it is damaged."""
 
 RESTORE = "`python -m core restore` rebuilds it from the folders of the runs, and keeps the damaged file"
 
@@ -132,12 +139,24 @@ class Database:
 
         Raises:
             StoreGoneError: the file was removed or replaced since it was opened, so writes to it would be lost.
+            StoreBusyError: it cannot be used now, as on a full disk; also where the borrower asks SQLite.
         """
         if self._identity is not None and _identity(self.path) != self._identity:
             raise StoreGoneError(
                 f"{self.path} was removed or replaced while LoRA Lab had it open: stop LoRA Lab, put the file back or "
                 "run `python -m core restore`, and start again. Runs keep their checkpoints."
             )
+        try:
+            with self._borrowed() as db:
+                yield db
+        except sqlite3.OperationalError as error:
+            if isinstance(error, StoreError) or _primary_code(error) not in PASSING:
+                raise
+            raise StoreBusyError(str(store_error(error, self.path)), error) from error
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[sqlite3.Connection]:
+        """A connection out of the pool, which takes it back without a transaction."""
         try:
             db = self._idle.pop()
         except IndexError:
@@ -180,22 +199,41 @@ def statements(script: str) -> Iterator[str]:
 
 def store_error(error: Exception, path: Path) -> StoreError:
     """An error that says why a store cannot be used and what to do, depending on the cause."""
-    code = getattr(error, "sqlite_errorcode", None)
-    match code & 0xFF if code is not None else None:
+    match _primary_code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreError(
                 f"{path} is locked by another program: close the program that has it open, such as a database browser "
-                "or a backup, and start again. Nothing is wrong with the file."
+                "or a backup, and try again. Nothing is wrong with the file."
             )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
             return _unwritable(path)
         case sqlite3.SQLITE_FULL:
-            return StoreError(f"{path} cannot be written because the disk is full: free some space, and start again.")
+            return _full(path)
+        case sqlite3.SQLITE_IOERR if _is_full(path.parent):  # as when the file that connections share cannot grow
+            return _full(path)
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
             return StoreDamagedError(f"{path} is damaged ({error}): {RESTORE}.")
     if isinstance(error, OSError):
         return _unwritable(path, error)
     return StoreError(f"{path} cannot be used ({error}): check the disk; {RESTORE}.")
+
+
+def _primary_code(error: Exception) -> int | None:
+    """What kind of error SQLite reports, without details; None for errors of others."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _full(path: Path) -> StoreError:
+    return StoreError(f"{path} cannot be written because the disk is full: free some space, and try again.")
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether next to nothing is free on the disk of a folder."""
+    try:
+        return shutil.disk_usage(folder).free < FULL_BYTES
+    except OSError:
+        return False
 
 
 def _unwritable(path: Path, error: OSError | None = None) -> StoreError:

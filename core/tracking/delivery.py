@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from core.errors import LabError, TrackerError
+from core.errors import LabError, StoreError, TrackerError
 from core.store.record import Experiment
 from core.tracking.content import group_of
 from core.tracking.registry import Target
@@ -101,6 +101,8 @@ class Delivery:
         def content() -> bytes:
             try:
                 return make(experiment)
+            except StoreError:
+                raise
             except LabError:  # such as an experiment in which nothing can be chosen
                 return b""
 

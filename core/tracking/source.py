@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.engine.artifacts import Artifacts
 from core.engine.jobs.run_files import ADAPTER
-from core.errors import LabError
+from core.errors import LabError, StoreError
 from core.methods.method import Role
 from core.store.record import Experiment, Run, State
 from core.store.store import Store
@@ -75,6 +75,8 @@ class Source:
             return {}
         try:
             return {ADAPTER: self._artifacts.path(id, ADAPTER)}
+        except StoreError:
+            raise
         except LabError as error:  # a damaged file is no reason to track nothing of the run
             log.warning("The adapter of run %s is not sent to a tracker: %s", id, error)
             return {}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from core.errors import LabError, QueueFullError, UnknownRunError
+from core.errors import LabError, QueueFullError, StoreError, UnknownRunError
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec, RunSpec
+from core.store.database import store_error
+from core.store.notes import RunNotes
 from core.store.record import Experiment
 from core.store.store import Store
 from tests.conftest import DIGITS, TURNED
@@ -123,3 +127,53 @@ def test_unknown_ids_and_foreign_files_get_a_sentence(store: Store, tmp_path: Pa
     db.close()
     with pytest.raises(LabError, match="newer LoRA Lab"):
         Store(newer)
+
+
+@pytest.mark.parametrize("why", ["full", "locked"])
+def test_an_open_store_that_takes_nothing_now_is_a_sentence_and_keeps_what_it_has(tmp_path: Path, why: str) -> None:
+    """The error is both: a sentence for pages, and SQLite's for whoever tries a write again."""
+    store = Store(tmp_path / "lab.sqlite3", busy_seconds=0.1)
+    put(store, "r-1", "finished")
+    before, notes = store.run("r-1"), RunNotes(store, tmp_path)
+    other = sqlite3.connect(store.path, isolation_level=None)
+    if why == "full":
+        with store.connection() as db:  # the only one, which is used for each call below
+            db.execute("PRAGMA max_page_count = 1")  # SQLite takes the pages that there are
+    else:
+        other.execute("BEGIN IMMEDIATE")
+    said = {
+        "full": "because the disk is full: free some space, and try again",
+        "locked": "is locked by another program",
+    }
+    calls = [lambda: store.add([(f"r-{n}", SPEC) for n in range(2, 50)], "me", 100)]
+    if why == "locked":
+        calls += [lambda: notes.set_note("r-1", "a note"), lambda: notes.delete(["r-1"])]
+    for call in calls:
+        with pytest.raises(StoreError, match=said[why]) as caught:
+            call()
+        assert isinstance(caught.value, sqlite3.OperationalError)
+        assert caught.value.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY)
+    other.close()
+    with store.connection() as db:
+        db.execute("PRAGMA max_page_count = 100000")
+    assert store.run("r-1") == before
+    assert len(store.runs()) == 1
+    store.add([("r-2", SPEC)], "me", 100)
+    store.close()
+
+
+def test_what_is_wrong_inside_a_query_stays_what_it_is(store: Store) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="no such table") as caught:
+        store.rows("SELECT * FROM nowhere")
+    assert not isinstance(caught.value, LabError)
+
+
+@pytest.mark.parametrize(("free", "said"), [(0, "the disk is full"), (10**9, "check the disk")])
+def test_an_error_of_the_disk_is_that_of_a_full_one_where_nothing_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, said: str
+) -> None:
+    """SQLite reports the file that connections share, when it cannot grow, as an error of the disk."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    assert said in str(store_error(error, tmp_path / "lab.sqlite3"))

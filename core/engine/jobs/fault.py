@@ -7,7 +7,7 @@ import sqlite3
 import traceback
 from dataclasses import dataclass
 
-from core.errors import CheckpointError, DivergedError, ExecutorError, LabError, SpecError
+from core.errors import CheckpointError, DivergedError, ExecutorError, LabError, SpecError, StoreBusyError
 from core.memory import is_out_of_memory
 
 
@@ -39,12 +39,13 @@ def _can_go_on(error: Exception) -> bool | None:
 
 def cause_of(error: Exception) -> str:
     """What an error means, in one sentence for the person who started the run."""
-    if isinstance(error, LabError):
+    if isinstance(error, LabError) and not isinstance(error, StoreBusyError):
         return str(error)
     if is_out_of_memory(error):
         return "Out of memory: choose a smaller batch or network, or another device."
     if isinstance(error, sqlite3.Error):
-        return f"The store of runs could not be written ({error}): see that the disk has space, then resume the run."
+        said = error.__cause__ or error
+        return f"The store of runs could not be written ({said}): see that the disk has space, then resume the run."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "The disk is full: free some space, then resume the run."
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
