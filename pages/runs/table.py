@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import streamlit as st
 
 from core.lab import Lab
@@ -11,6 +9,7 @@ from core.store.search import Query
 from core.study.arms.tables import entries_table
 from core.wording.csv_file import csv_of
 from core.wording.numbers import NOTHING, count_text, counted
+from pages.shared.widget_key import widget_key
 
 ROWS = 50
 """Runs per page."""
@@ -77,7 +76,7 @@ def runs_table(lab: Lab, query: Query) -> None:
     ids = tuple(entry.run.id for entry in page.entries)
     chosen = selected()
     # Rows are selected by position, so a different list gets a different key: a late click cannot select a wrong run.
-    key = _name("runs", ids)
+    key = widget_key("runs", ids)
     rows = [row for row, id in enumerate(ids) if id in chosen]
     if key not in st.session_state or sorted(st.session_state[key]["selection"]["rows"]) != rows:
         st.session_state[key] = {"selection": {"rows": rows}}
@@ -127,14 +126,9 @@ def _page_picker(query: Query, pages: int) -> int:
         wanted = 1
     if pages == 1:
         return 1
-    key = _name("runs-page", query, pages)
+    key = widget_key("runs-page", query, pages)
     return st.pagination(pages, default=wanted, key=key, width=360, on_change=_turn, args=(key,))
 
 
 def _turn(key: str) -> None:
     st.query_params["page"] = str(st.session_state[key])
-
-
-def _name(prefix: str, *parts: object) -> str:
-    """Return a widget key that depends on ``parts``."""
-    return f"{prefix}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"

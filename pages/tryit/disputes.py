@@ -20,6 +20,7 @@ from core.wording.csv_file import csv_of
 from core.wording.examples import examples_text
 from core.wording.numbers import count_text, percent
 from pages.shared.measured import measured
+from pages.shared.widget_key import widget_key
 from pages.tryit.choice import Chosen
 from pages.tryit.inputs import EXAMPLE, INPUT, TEST
 
@@ -30,6 +31,7 @@ CHARACTERS = 200
 """Maximum number of characters of a text in the table; the file has all."""
 
 TABLE = "try-disputed"
+"""The beginning of the key of the table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +81,14 @@ def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Dispu
     texts = test_texts(lab, chosen.task, rows) if learns == "text" else None
     short = None if texts is None else [text[:CHARACTERS] for text in texts[:SHOWN]]
     table = answers_table(rows[:SHOWN], truth, answers, names, short)
+    # Rows are selected by position, so other examples get another key: none of them is ticked unasked.
+    key = widget_key(TABLE, chosen.task, rows[:SHOWN])
     st.dataframe(
         table,
         hide_index=True,
-        key=TABLE,
+        key=key,
         selection_mode="single-row",
-        on_select=lambda: _ask(table[NUMBER].tolist()),
+        on_select=lambda: _ask(key, table[NUMBER].tolist()),
         alt="Test examples on which the networks do not all answer alike",
     )
     if len(rows) > SHOWN:
@@ -100,9 +104,9 @@ def show_disputes(lab: Lab, experiment: Experiment, chosen: Chosen, found: Dispu
     )
 
 
-def _ask(numbers: list[Any]) -> None:
-    """Make the selected row the test example that is asked about."""
-    selected = st.session_state[TABLE].selection.rows
+def _ask(key: str, numbers: list[Any]) -> None:
+    """Make the selected row the test example that is asked about. Args: key: of the table; numbers: of its rows."""
+    selected = st.session_state[key].selection.rows
     if selected:
         st.session_state[EXAMPLE] = int(numbers[selected[0]])
         st.session_state[INPUT] = TEST
