@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.lab import current
-from core.study.arms.choice import dropped_sentences
+from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
 from core.study.arms.tuning import is_tuned
 from core.study.figures.differences import difference_rows
@@ -32,6 +32,7 @@ from pages.shared.pickers import start_text, task_text
 from pages.shared.state import state_line
 from pages.shared.tabs import draw_tabs
 from pages.shared.verdict_view import verdict_view
+from pages.shared.widget_key import widget_key
 
 PARTS = {
     "Accuracy": accuracy_part,
@@ -49,7 +50,8 @@ MAX_FAILURES = 3
 lab = current()
 
 st.title("Compare")
-experiment = selected_runs(lab) or experiment_picker(lab)
+selection = selected_runs(lab)
+experiment = selection or experiment_picker(lab)
 if experiment is None:
     st.info("Experiments are compared here: the same base and task, fine-tuned in different ways.")
     link("home", "Run the comparison")
@@ -63,7 +65,9 @@ st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}.")
 actions = st.container()
 if not any(run.is_live for run in everything):
     state_line(lab, everything, "compare")
-live_panel(lab, [*(run.id for run in bases if run.is_live), *experiment.runs], f"compare-{experiment.id}")
+# Every selection has the same id, and a panel goes on showing what it has shown.
+panel = widget_key("compare-selection", experiment.runs) if selection else f"compare-{experiment.id}"
+live_panel(lab, [*(run.id for run in bases if run.is_live), *experiment.runs], panel)
 failed = [run for run in everything if run.state == "failed"]
 for run in failed[:MAX_FAILURES]:
     setting = f"{run.spec.label}, learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed}"
@@ -74,13 +78,17 @@ if len(failed) > MAX_FAILURES:
 members = wanted_arms(everything)
 choices = st.container(horizontal=True, vertical_alignment="center")
 plain = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), all_tried=False, masked=False)
-if not plain.arms:
-    st.caption("The comparison appears with the first finished runs.")
-    st.stop()
-
-if everything[0].experiment == experiment.id:
+is_awaited = not plain.arms and any(run.is_live for run in members)
+if everything[0].experiment == experiment.id and not is_awaited:
     with actions:
         experiment_actions(lab, experiment, plain.verdict.seeds_to_add)
+if is_awaited:
+    st.caption("The comparison appears with the first finished runs.")
+    st.stop()
+if not plain.arms:
+    st.info(no_choice_sentence(members), icon=":material/info:")
+    st.stop()
+
 verdict_view(lab, plain.verdict)
 for warning in dropped_sentences(everything) + comparable(everything):
     st.warning(literal(warning))
