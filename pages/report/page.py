@@ -9,6 +9,7 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import current
 from core.spec import bounds
+from core.store.record import Experiment
 from core.study.arms.choice import chosen_arms, no_choice_sentence
 from core.study.arms.verdict import MarginSpec
 from core.study.report.evidence import gather
@@ -22,10 +23,19 @@ from pages.shared.customers import customers
 from pages.shared.figure_panel import show
 from pages.shared.links import link
 from pages.shared.literal import literal
+from pages.shared.live import TICK
 from pages.shared.measured import measured
 from pages.shared.primary import on_primary
 
 lab = current()
+
+
+@st.fragment(run_every=TICK)
+def redraw_at_end(experiment: Experiment) -> None:
+    """Draw the page again once no run of an experiment is live."""
+    if not any(run.is_live for run in lab.members(experiment)):
+        st.rerun()
+
 
 st.title("Report")
 experiment = experiment_picker(lab)
@@ -42,6 +52,7 @@ if any(run.is_live for run in members):
         "Watch it in Compare",
         {"experiment": experiment.id},
     )
+    redraw_at_end(experiment)
     st.stop()
 chosen = chosen_arms(members)
 if not chosen:
