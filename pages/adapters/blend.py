@@ -7,18 +7,14 @@ import streamlit as st
 from core.engine.blends import Blend, blended, start_of
 from core.errors import LabError
 from core.lab import Lab
-from core.methods.method import Role
-from core.methods.registry import methods
 from core.store.record import Run
 from core.wording.numbers import bytes_text
 from core.wording.tasks import task_text
+from pages.adapters.listed import listed_adapters
 from pages.adapters.scores import show_scores
 from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.primary import on_primary
-
-LISTED = 500
-"""Maximum number of adapters to choose from."""
 
 RANKS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -29,8 +25,7 @@ def blend_adapters(lab: Lab) -> None:
         "The blend's change of each layer is the weighted sum of both changes. With two halves it is their mean; with "
         "a weight below 0 it takes away what an adapter has learnt."
     )
-    found = lab.runs(methods=list(methods(Role.ADAPTER)), states=["finished", "stopped"], limit=LISTED)
-    runs = {run.id: run for run in found if run.result is not None}
+    runs = listed_adapters(lab)
     if len(runs) < 2:
         st.info("A blend takes two adapters: train more of them first.", icon=":material/info:")
         link("finetune", "Fine-tune with LoRA")

@@ -11,11 +11,10 @@ from core.adapter.archive import CARD, read_entries
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError
 from core.lab import current
-from core.methods.method import Role
-from core.methods.registry import methods
 from core.store.record import Result, Run
 from core.wording.numbers import bytes_text, count_text, listed, percent
 from pages.adapters.blend import blend_adapters
+from pages.adapters.listed import listed_adapters
 from pages.adapters.upload import upload_adapter
 from pages.shared.exports import export_files
 from pages.shared.links import link
@@ -43,8 +42,7 @@ lab = current()
 
 def adapter_of_a_run() -> None:
     """Draw a choice of runs with the files of the chosen one."""
-    found = lab.runs(methods=list(methods(Role.ADAPTER)), states=["finished", "stopped"], limit=500)
-    runs = {run.id: run for run in found if run.result}
+    runs = listed_adapters(lab, st.query_params.get("adapter"))
     if not runs:
         st.info("Adapters are listed here once a run that trains one has finished.", icon=":material/info:")
         link("finetune", "Fine-tune with LoRA")

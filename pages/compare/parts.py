@@ -116,4 +116,5 @@ def table_part(shown: Comparison) -> None:
             key="csv",
             help="Means, intervals and settings as numbers.",
         )
-        link("adapters", "Download adapters")
+        adapter = shown.verdict.offered or next((run for run in shown.members if run.result and run.spec.adapter), None)
+        link("adapters", "Download adapters", {"adapter": adapter.id} if adapter else None)

@@ -22,6 +22,7 @@ from core.study.stats.measures import MEMORY_NOTE
 from core.wording.numbers import NOTHING, bytes_text, count_text, counted, forecast_text, percent, seconds_text
 from pages.shared.exports import export_files
 from pages.shared.figure_panel import readable
+from pages.shared.links import link
 from pages.shared.literal import literal
 from pages.shared.live import TICK
 from pages.shared.live_chart import live_chart
@@ -76,6 +77,8 @@ def detail(lab: Lab, entry: Entry) -> None:
         if run.result is not None:
             st.markdown("**Files for other tools**")
             export_files(lab, run)
+            if run.spec.adapter is not None:
+                link("adapters", "Open in Adapters", {"adapter": run.id})
 
 
 def _result(lab: Lab, run: Run) -> None:
