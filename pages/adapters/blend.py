@@ -69,7 +69,7 @@ def blend_adapters(lab: Lab) -> None:
             f"{blend.cut[0].upper()}{blend.cut[1:]}. A higher rank keeps more.",
             icon=":material/content_cut:",
         )
-    show_scores(blend.scores, first.spec.source)
+    show_scores(blend.scores, first.spec.source, has_new_head=first.spec.is_direct)
     st.download_button(
         "Adapter for PEFT",
         blend.content,

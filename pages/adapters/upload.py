@@ -53,7 +53,7 @@ def upload_adapter(lab: Lab) -> None:
         return
     st.success(literal(str(trial.verification)), icon=":material/verified:")
     if trial.scores:
-        show_scores(trial.scores, tasks[0] if isinstance(base, Run) else None)
+        show_scores(trial.scores, tasks[0] if isinstance(base, Run) else None, has_new_head=not isinstance(base, Run))
     st.download_button(
         "Merged network",
         lambda: merged_with(content, lab.base_for(base, content)),

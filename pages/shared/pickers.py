@@ -18,6 +18,7 @@ from pages.shared.literal import literal
 
 __all__ = [
     "base_facts",
+    "base_label",
     "base_picker",
     "base_text",
     "distinct",
@@ -62,6 +63,11 @@ def base_text(base: Run | NetworkSpec) -> str:
         return f"{base.sizes} · as it was brought"
     brought = f"{base.spec.network.sizes} · " if base.spec.network.brought else ""
     return f"{brought}{task_text(base.spec.task)} · {base_facts(base)}"
+
+
+def base_label(has_new_head: bool) -> str:
+    """What a base is called beside what was trained from it. Args: has_new_head: whether nothing trained its head."""
+    return "Base, with a new head" if has_new_head else "Base"
 
 
 def base_facts(run: Run) -> str:

@@ -17,6 +17,7 @@ from core.wording.numbers import listed, number_text
 from pages.shared.current import experiment_picker
 from pages.shared.links import link
 from pages.shared.literal import literal
+from pages.shared.pickers import base_label
 from pages.tryit.answers import show_answers
 from pages.tryit.choice import Chosen, choose
 from pages.tryit.disputes import find_disputes, show_disputes
@@ -99,7 +100,7 @@ def _tried(chosen: Chosen, disputed: Sequence[int]) -> None:
         st.caption("Merged networks keep the alpha of their training.")
     for sentence in problems.values():
         st.warning(literal(sentence))
-    labels = {BASE: "Base, with a new head" if first.spec.is_direct else "Base"}
+    labels = {BASE: base_label(first.spec.is_direct)}
     for arm, run in zip(chosen.arms, chosen.runs, strict=True):
         if run.id in problems:
             continue

@@ -11,6 +11,7 @@ import pytest
 from core.data.task_spec import TaskSpec
 from core.engine.configuration import Configuration
 from core.engine.estimates import Estimates
+from core.engine.jobs.run_files import ADAPTER
 from core.engine.launcher import Planned
 from core.engine.packing import memory_of
 from core.errors import LabError
@@ -23,6 +24,7 @@ from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import NO_SOURCE
 from core.wording.numbers import bytes_text
 from pages.shared.literal import literal
+from tests.pages.test_data import from_file, upload
 from tests.pages.test_pages import PAGES, draw, texts
 from tests.pages.test_tryit import answers
 from tests.text_home import HOSTILE, NAMES, NETWORK, TextHome
@@ -120,6 +122,19 @@ def test_a_certificate_has_a_row_for_each_rank_and_not_for_each_of_many_layers(
     assert list(rows["Result"]) == list(dict.fromkeys(map(str, ranks)))
     assert len(rows) < len(ranks)
     assert f"Rank of {len(ranks)} layers" in set(rows["Check"])
+
+
+def test_an_adapter_is_not_compared_with_a_head_that_nothing_has_trained(opened: Lab, text_home: TextHome) -> None:
+    for experiment, base in (text_home.direct, text_home.digest), (text_home.after_source, None):
+        run = next(run for run in opened.runs_of(experiment.runs) if run.spec.adapter)
+        content = opened.artifacts.read(run.id, ADAPTER)
+        app = upload(from_file(draw("adapters"), base or str(run.spec.base)), "adapter.zip", content, "adapter-file")
+        app.toggle(key="adapter-more").set_value(True).run()
+        app.selectbox(key="adapter-task-dataset").set_value("pets").run()
+        columns = {name for frame in app.dataframe if "With the adapter" in frame.value for name in frame.value}
+        assert ("Base, with a new head" in columns, "Base" in columns, "Difference" in columns) == (
+            (True, False, False) if base else (False, True, True)
+        )
 
 
 def test_the_form_says_what_is_computed_once(opened: Lab, text_home: TextHome) -> None:
