@@ -65,7 +65,7 @@ def detail(lab: Lab, entry: Entry) -> None:
     if run.traceback and st.toggle("Show traceback", key="runs-traceback"):
         st.code(run.traceback, language="text")
     _result(lab, run)
-    if run.step:
+    if run.step or run.is_live:
         _curve(lab, run)
     left, right = st.columns(2, gap="large")
     with left:

@@ -1,0 +1,142 @@
+"""Pages whose runs change while they are open, and choices that change what a page shows."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.local_script_runner import LocalScriptRunner
+
+from core.lab import Lab
+from core.methods.full import FullSpec
+from core.study.arms.verdict import verdict
+from pages.adapters import listed
+from tests.conftest import TURNED, finish, short
+from tests.pages.test_pages import draw, texts
+from tests.store.many import write_many
+
+
+def put(lab: Lab, state: str, *ids: str) -> None:
+    """Put runs into a state as if they had begun and had no result yet."""
+    with lab.store.transaction() as db:
+        db.executemany("UPDATE runs SET state = ?, result = NULL, step = 0 WHERE id = ?", [(state, id) for id in ids])
+
+
+def query_of(app: AppTest, label: str) -> dict[str, list[str]]:
+    """The parameters of the link with this label."""
+    (found,) = [link for link in app.get("page_link") if link.proto.label == label]
+    return parse_qs(found.proto.query_string)
+
+
+def live_charts(app: AppTest) -> list[Any]:
+    return [each for each in app.get("bidi_component") if each.proto.component_name.endswith("live_chart")]
+
+
+def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_for(
+    opened: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_many(opened.store, 100)
+    adapters = [run for run in opened.runs() if run.spec.adapter and run.result]
+    assert "Only the newest" not in texts(draw("adapters"))
+    monkeypatch.setattr(listed, "LISTED", 3)
+    app = draw("adapters", adapter=adapters[-1].id)
+    assert "There is no adapter" not in texts(app)
+    assert app.selectbox(key="pick-adapter").value == adapters[-1].id
+    assert len(app.selectbox(key="pick-adapter").options) <= 4
+    assert "Only the newest 3 adapters are listed" in texts(app)
+    for id in "r-none", next(run.id for run in opened.runs() if not run.spec.adapter):
+        assert "There is no adapter" in texts(draw("adapters", adapter=id))
+
+
+def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> None:
+    (experiment,) = filled.experiments()
+    offered = verdict(filled.members(experiment)).offered
+    assert offered is not None
+    assert query_of(draw("compare", view="Table"), "Download adapters")["adapter"] == [offered.id]
+    for run in filled.members(experiment):
+        app = draw("runs", run=run.id)
+        if run.spec.adapter:
+            assert query_of(app, "Open in Adapters")["adapter"] == [run.id]
+        else:
+            assert not [link for link in app.get("page_link") if link.proto.label == "Open in Adapters"]
+
+
+def test_a_selection_shows_no_panel_of_the_selection_before(filled: Lab) -> None:
+    (experiment,) = filled.experiments()
+    ended = filled.members(experiment)
+    arm = [(short(epochs=1), FullSpec())]
+    (live,) = finish(filled, *filled.fine_tune(filled.run(experiment.base), TURNED, arm, [7]).runs)
+    put(filled, "running", live.id)
+    app = draw("compare", runs=live.id)
+    assert live_charts(app)
+    app.query_params["runs"] = ",".join(run.id for run in ended)
+    app.run()
+    assert f"Showing {len(ended)} selected runs" in texts(app)
+    assert not live_charts(app)
+    assert "Stop all" not in [button.label for button in app.button]
+
+
+def test_the_table_of_disputes_is_another_one_for_other_examples(filled: Lab) -> None:
+    def table(app: AppTest) -> Any:
+        return next(frame for frame in app.dataframe if "Example" in frame.value)
+
+    app = draw("tryit")
+    target = table(app)
+    app.button(key="try-next").click().run()
+    assert table(app).proto.id == target.proto.id  # the row that is ticked stays
+    source = table(draw("tryit", **{"try-task": "Source"}))
+    assert source.value["Example"].tolist() != target.value["Example"].tolist()
+    assert source.proto.id != target.proto.id
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_a_run_without_a_step_has_a_chart_that_grows_and_one_that_ended_has_none(filled: Lab, state: str) -> None:
+    filled.workers.close(1.0)  # nothing takes it from the queue
+    run = filled.launch(filled.runs(methods=["full"])[0].spec.but(seed=9))
+    put(filled, state, run.id)
+    assert "runs-own" in {chart.key for chart in live_charts(draw("runs", run=run.id))}
+    put(filled, "failed", run.id)
+    app = draw("runs", run=run.id)
+    assert not live_charts(app)
+    assert not app.get("plotly_chart")
+
+
+def test_compare_says_whether_a_comparison_will_come(filled: Lab) -> None:
+    (experiment,) = filled.experiments()
+    rename = f"rename-{experiment.id}-{experiment.name}"
+    put(filled, "failed", *experiment.runs)
+    app = draw("compare", experiment=experiment.id)
+    assert "No setting has finished, so there is no verdict." in texts(app)
+    assert "appears with" not in texts(app)
+    assert rename in app.session_state
+    put(filled, "running", experiment.runs[0])
+    app = draw("compare", experiment=experiment.id)
+    assert "The comparison appears with the first finished runs." in texts(app)
+    assert "No setting has finished" not in texts(app)
+
+
+def test_the_report_looks_whether_its_runs_have_ended(filled: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    timers: list[str] = []
+    forward_msgs = LocalScriptRunner.forward_msgs
+
+    def recorded(runner: LocalScriptRunner) -> Any:
+        found = forward_msgs(runner)
+        timers[:] = [each.auto_rerun.fragment_id for each in found if each.HasField("auto_rerun")]
+        return found
+
+    monkeypatch.setattr(LocalScriptRunner, "forward_msgs", recorded)
+    (experiment,) = filled.experiments()
+    set_state = "UPDATE runs SET state = ? WHERE id = ?"
+    with filled.store.transaction() as db:
+        db.execute(set_state, ("running", experiment.runs[0]))
+    draw("networks")
+    of_every_page = len(timers)
+    app = draw("report", experiment=experiment.id)
+    assert "The report appears once all runs" in texts(app)
+    assert len(timers) == of_every_page + 1
+    with filled.store.transaction() as db:
+        db.execute(set_state, ("finished", experiment.runs[0]))
+    app.run()
+    assert "What cannot be concluded" in texts(app)
