@@ -20,7 +20,7 @@ from core.methods.lora import LoRASpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.choice import (
-    Setting,
+    ArmRuns,
     choices_of,
     chosen_arms,
     dropped_sentences,
@@ -121,7 +121,7 @@ CASES = {
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 
 
-def rate_of(found: Arm | Cell | Setting | None) -> float | None:
+def rate_of(found: Arm | Cell | ArmRuns | None) -> float | None:
     return found.spec.optim.learning_rate if found is not None else None
 
 
@@ -293,7 +293,7 @@ def picked(runs: list[Run]) -> object:
 
 def named(found: object) -> str:
     """Choices by key alone: NaN is unlike itself, and results differ where the test part does."""
-    if isinstance(found, Setting):
+    if isinstance(found, ArmRuns):
         return found.key
     return str([named(item) for item in found]) if isinstance(found, list | tuple) else str(found)
 

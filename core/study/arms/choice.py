@@ -26,7 +26,7 @@ SETTLED_DIGITS = 9
 
 
 @dataclass(frozen=True)
-class Setting:
+class ArmRuns:
     """The runs that differ in nothing but the seed, whatever their state."""
 
     runs: tuple[Run, ...]
@@ -80,7 +80,7 @@ class Setting:
 class Choice:
     """The rule, applied to the settings of one comparison: those with one base and one task."""
 
-    settings: tuple[Setting, ...]
+    settings: tuple[ArmRuns, ...]
     """In :func:`core.study.arms.arm.arm_order`."""
 
     @cached_property
@@ -89,12 +89,12 @@ class Choice:
         return tuple(sorted({run.spec.seed for setting in self.settings for run in setting.runs}))
 
     @cached_property
-    def dropped(self) -> tuple[Setting, ...]:
+    def dropped(self) -> tuple[ArmRuns, ...]:
         """Settings that cannot win because a seed failed."""
         return tuple(setting for setting in self.settings if setting.failed)
 
     @cached_property
-    def candidates(self) -> tuple[Setting, ...]:
+    def candidates(self) -> tuple[ArmRuns, ...]:
         """Settings that may win their tuning group."""
         return tuple(found for members in _by_group(self.settings) for found in self._able(members))
 
@@ -103,32 +103,32 @@ class Choice:
         """Seeds that every candidate has finished; ascending."""
         return _shared(self.candidates)
 
-    def best(self, among: Callable[[Setting], bool] = lambda setting: True) -> Setting | None:
+    def best(self, among: Callable[[ArmRuns], bool] = lambda setting: True) -> ArmRuns | None:
         """The winner among some of the settings; None where none may win, or nothing tells several apart."""
         return self._pick(self._finalists(self._able(filter(among, self.settings))))
 
-    def winners(self) -> list[Setting]:
+    def winners(self) -> list[ArmRuns]:
         """The winner of each tuning group; all candidates of a group where nothing tells them apart."""
         return self._finalists(self.candidates)
 
-    def judged_on(self, setting: Setting) -> tuple[int, ...]:
+    def judged_on(self, setting: ArmRuns) -> tuple[int, ...]:
         """Seeds over which a candidate's accuracy on the validation part is averaged."""
         return self.seeds if self._complete(setting) else self.common_seeds or tuple(setting.finished)
 
-    def _complete(self, setting: Setting) -> bool:
+    def _complete(self, setting: ArmRuns) -> bool:
         return len(setting.finished) == len(self.seeds)
 
-    def _able(self, settings: Iterable[Setting]) -> list[Setting]:
+    def _able(self, settings: Iterable[ArmRuns]) -> list[ArmRuns]:
         """Those without a failed seed that have all seeds; where there is none, those that have finished any."""
         able = [setting for setting in settings if setting.finished and not setting.failed]
         return [setting for setting in able if self._complete(setting)] or able
 
-    def _finalists(self, able: Iterable[Setting]) -> list[Setting]:
+    def _finalists(self, able: Iterable[ArmRuns]) -> list[ArmRuns]:
         """The best of each tuning group first, so that the winner among several groups is always one of theirs."""
         picked = [(self._pick(members), members) for members in _by_group(able)]
         return [setting for best, members in picked for setting in ([best] if best is not None else members)]
 
-    def _pick(self, able: Sequence[Setting]) -> Setting | None:
+    def _pick(self, able: Sequence[ArmRuns]) -> ArmRuns | None:
         if len(able) < 2:
             return able[0] if able else None
         seeds = self.seeds if self._complete(able[0]) else self.common_seeds or _shared(able)
@@ -136,7 +136,7 @@ class Choice:
         if None in means.values():
             return None
 
-        def order(setting: Setting) -> tuple[float, int, float, float, str]:
+        def order(setting: ArmRuns) -> tuple[float, int, float, float, str]:
             spec, mean = setting.spec, means[setting.key] or 0.0
             alpha = spec.adapter.alpha if spec.adapter else 0.0
             return -round(mean, SETTLED_DIGITS), setting.parameters, spec.optim.learning_rate, alpha, setting.key
@@ -150,9 +150,9 @@ def choices_of(runs: Iterable[Run]) -> list[Choice]:
     for run in runs:
         if run.spec.role is not Role.BASE:
             settings.setdefault(run.spec.arm, []).append(run)
-    comparisons: dict[tuple[str | None, TaskSpec], list[Setting]] = {}
+    comparisons: dict[tuple[str | None, TaskSpec], list[ArmRuns]] = {}
     for members in sorted(settings.values(), key=lambda members: arm_order(members[0].spec)):
-        setting = Setting(tuple(sorted(members, key=lambda run: (run.spec.seed, run.created, run.id))))
+        setting = ArmRuns(tuple(sorted(members, key=lambda run: (run.spec.seed, run.created, run.id))))
         comparisons.setdefault((setting.spec.start, setting.spec.task), []).append(setting)
     return [Choice(tuple(found)) for found in comparisons.values()]
 
@@ -169,7 +169,7 @@ def chosen_arms(runs: Iterable[Run]) -> list[Arm]:
     return [arm for arm in arms_of(everything, only_finished=True) if arm.key in keys]
 
 
-def best_arm(runs: Iterable[Run], among: Callable[[Setting], bool]) -> Arm | None:
+def best_arm(runs: Iterable[Run], among: Callable[[ArmRuns], bool]) -> Arm | None:
     """The winner among some settings, with its finished runs; of the first comparison that has one."""
     everything = list(runs)
     found = [choice.best(among) for choice in choices_of(everything)]
@@ -187,12 +187,12 @@ def best_run(arm: Arm) -> Run:
     return max(arm.runs, key=lambda run: (worth(run), -run.spec.seed))
 
 
-def is_full(setting: Setting) -> bool:
+def is_full(setting: ArmRuns) -> bool:
     """Whether it is full fine-tuning, the reference; controls are not."""
     return setting.spec.role is Role.REFERENCE
 
 
-def is_adapter(setting: Setting) -> bool:
+def is_adapter(setting: ArmRuns) -> bool:
     """Whether it trains adapters."""
     return setting.spec.role is Role.ADAPTER
 
@@ -217,14 +217,14 @@ def no_choice_sentence(runs: Iterable[Run]) -> str:
     return f"No setting has finished{' without a failed seed' if failed else ''}, so there is no verdict."
 
 
-def _by_group(settings: Iterable[Setting]) -> list[list[Setting]]:
-    groups: dict[TuningGroup, list[Setting]] = {}
+def _by_group(settings: Iterable[ArmRuns]) -> list[list[ArmRuns]]:
+    groups: dict[TuningGroup, list[ArmRuns]] = {}
     for setting in settings:
         groups.setdefault(setting.group, []).append(setting)
     return list(groups.values())
 
 
-def _shared(settings: Sequence[Setting]) -> tuple[int, ...]:
+def _shared(settings: Sequence[ArmRuns]) -> tuple[int, ...]:
     """Seeds that all have finished; ascending."""
     found = [set(setting.finished) for setting in settings]
     return tuple(sorted(set.intersection(*found))) if found else ()

@@ -19,7 +19,7 @@ from core.methods.method import Role
 from core.methods.registry import methods
 from core.store.record import Curve, Run
 from core.study.arms.arm import TuningGroup
-from core.study.arms.choice import Choice, Setting, choices_of, is_adapter, is_full
+from core.study.arms.choice import ArmRuns, Choice, choices_of, is_adapter, is_full
 from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
 from core.study.stats.measures import MEASURES, digits_of, ends_text
 from core.study.stats.words import span_text
@@ -117,7 +117,7 @@ def frontiers(runs: Iterable[Run], curves: Mapping[str, Curve], before: float, m
     """
     found = []
     for choice in choices_of(runs):
-        groups: dict[TuningGroup, list[Setting]] = {}
+        groups: dict[TuningGroup, list[ArmRuns]] = {}
         for setting in choice.candidates:
             if is_full(setting) or is_adapter(setting):
                 groups.setdefault(setting.group, []).append(setting)
@@ -126,7 +126,7 @@ def frontiers(runs: Iterable[Run], curves: Mapping[str, Curve], before: float, m
 
 
 def _frontier(
-    choice: Choice, settings: Sequence[Setting], curves: Mapping[str, Curve], before: float, masked: bool
+    choice: Choice, settings: Sequence[ArmRuns], curves: Mapping[str, Curve], before: float, masked: bool
 ) -> Frontier:
     column = "source_accuracy_masked" if masked else "source_accuracy"
     seeds = sorted(set.intersection(*(set(setting.finished) for setting in settings)))

@@ -10,7 +10,7 @@ from itertools import product
 
 import pandas as pd
 
-from core.engine.experiment import Setting as Arm
+from core.engine.experiment import Setting
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.low_rank import LowRankSpec
@@ -19,7 +19,7 @@ from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm as ResultsArm
 from core.study.arms.arm import arm_order
-from core.study.arms.choice import Choice, Setting, choices_of, no_choice_sentence
+from core.study.arms.choice import ArmRuns, Choice, choices_of, no_choice_sentence
 from core.study.arms.tables import mean_text
 from core.study.arms.tuning import end_sentence, ratio_text
 from core.study.stats.intervals import Interval, t_interval
@@ -55,7 +55,7 @@ class Grid:
         """Runs in all."""
         return self.num_arms * self.seeds
 
-    def arms(self, optim: OptimSpec, adapter: LowRankSpec) -> list[Arm]:
+    def arms(self, optim: OptimSpec, adapter: LowRankSpec) -> list[Setting]:
         """Settings of every arm: full fine-tuning first, then adapters by rank, alpha and learning rate.
 
         Args:
@@ -75,7 +75,7 @@ class Grid:
                 f"A sweep takes at most {MAX_RUNS} runs and this one has {count_text(self.num_runs)}: choose fewer "
                 f"ranks, alphas, learning rates or seeds."
             )
-        full: list[Arm] = [(optim.but(learning_rate=rate), FullSpec()) for rate in sorted(self.full_learning_rates)]
+        full: list[Setting] = [(optim.but(learning_rate=rate), FullSpec()) for rate in sorted(self.full_learning_rates)]
         return full + [
             (optim.but(learning_rate=rate), adapter.but(rank=rank, alpha=alpha))
             for rank, alpha, rate in product(sorted(self.ranks), sorted(self.alphas), sorted(self.learning_rates))
@@ -92,7 +92,7 @@ def setting_text(spec: RunSpec) -> str:
 class Cell:
     """One setting of a sweep: its runs in any state, and what it reached."""
 
-    setting: Setting
+    setting: ArmRuns
     choice: Choice = field(repr=False, compare=False)
     """The choice among all settings of the experiment, controls included."""
 
