@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from core.cli.options import NOTHING_KEPT, add_home
 from core.engine.jobs.commands import Commands
-from core.engine.jobs.job import Job
 from core.engine.jobs.job_file import unpacked
 from core.engine.jobs.messages import Began, Message, Reported
 from core.engine.jobs.result_file import entries_of, results_of
@@ -81,7 +80,7 @@ def train(options: argparse.Namespace) -> int:
         results = []
         for number, job in enumerate(jobs, start=1):
             title = f"job {number} of {len(jobs)}: {job.specs[0].label}, {len(job.members)} runs"
-            results += results_of(job, _shown(job, run_job(job, supplies, Commands()), title))
+            results += results_of(job, _shown(run_job(job, supplies, Commands()), title))
         _write(out, entries_of(results))
     print(out)
     return 0 if all(one.is_finished for one in results) else 1
@@ -99,7 +98,7 @@ def collect(options: argparse.Namespace) -> int:
     return 0 if all(run.result for run in runs) else 1
 
 
-def _shown(job: Job, messages: Iterable[Message], title: str) -> Iterable[Message]:
+def _shown(messages: Iterable[Message], title: str) -> Iterable[Message]:
     """Pass messages on, with a progress bar on stderr."""
     with tqdm(file=sys.stderr, unit="step", desc=title, total=0) as bar:
         for message in messages:
