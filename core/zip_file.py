@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from core.errors import LabError
 
-RATIO = 100
+MAX_RATIO = 100
 """Maximum compression ratio of entries larger than ``RATIO_FROM`` bytes."""
 RATIO_FROM = 2**20
 
@@ -151,7 +151,7 @@ class UntrustedZip:
                 raise self._error(f"{self._what} has an entry that is a link or a device: {name[:80]!r}.")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
                 raise self._error(f"{self._what} is encrypted or uses an unusual compression: zip it again without.")
-            if info.file_size > RATIO_FROM and info.file_size > RATIO * info.compress_size:
+            if info.file_size > RATIO_FROM and info.file_size > MAX_RATIO * info.compress_size:
                 raise self._error(f"{self._what} has an entry with an implausible compression ratio: {name[:80]!r}.")
 
 

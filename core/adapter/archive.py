@@ -23,7 +23,7 @@ MAX_BYTES = 2 * 2**30
 with a billion parameters has 1.6 GiB."""
 MAX_UPLOAD = 256 * 2**20
 """Maximum size of a zip that is uploaded to a page; the server's limit for uploads (``maxUploadSize``) is the same."""
-GROWTH = 4
+MAX_GROWTH = 4
 """Maximum size of all unpacked entries, in sizes of the zip: trained weights hardly compress."""
 MIN_UNPACKED = 48 * 2**20
 """Size that the entries of the smallest zip may have."""
@@ -42,7 +42,7 @@ def read_entries(source: Path | bytes) -> dict[str, bytes]:
     content = source if isinstance(source, bytes) else _read(source)
     if len(content) > MAX_BYTES:
         raise _too_large()
-    unpacked = min(MAX_BYTES, max(MIN_UNPACKED, GROWTH * len(content)))
+    unpacked = min(MAX_BYTES, max(MIN_UNPACKED, MAX_GROWTH * len(content)))
     archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, unpacked), "The adapter file", AdapterError)
     for info in archive.entries:
         _check(info.orig_filename, info.file_size)

@@ -25,7 +25,7 @@ Reloading should change nothing; merging changes the order of float32 sums.
 """
 
 
-LARGEST = torch.finfo(torch.float32).max
+MAX_MEASURED = torch.finfo(torch.float32).max
 """Largest measurement accepted; JSON allows larger numbers, and infinity as ``1e999``."""
 
 
@@ -84,7 +84,7 @@ def _is_sound(value: Any, kind: Any) -> bool:
     """Whether a count is not negative, and a measurement is within the range of float32."""
     if kind is int:
         return bool(value >= 0)
-    return kind != (int, float) or bool(abs(value) <= LARGEST)
+    return kind != (int, float) or bool(abs(value) <= MAX_MEASURED)
 
 
 def logits_of(network: nn.Module, probe: Batch) -> Tensor:

@@ -41,7 +41,7 @@ TEXTS = 2
 TIMINGS, TIMING_SECONDS = 9, 0.05
 """Number of timings, and the duration of each."""
 
-FEWEST, ENOUGH_SECONDS = 3, 2.0
+MIN_TIMINGS, ENOUGH_SECONDS = 3, 2.0
 """Least number of timings, and the time after which no more than these are made of slow steps."""
 
 STEADY = 1.5
@@ -202,7 +202,7 @@ def _timed(work: Work, must_stop: Callable[[], bool]) -> Calibration:
     numbers = torch.Generator(stepper.device).manual_seed(0)
 
     def enough() -> bool:
-        return len(times) >= 2 + (FEWEST if time.perf_counter() - begun > ENOUGH_SECONDS else TIMINGS)
+        return len(times) >= 2 + (MIN_TIMINGS if time.perf_counter() - begun > ENOUGH_SECONDS else TIMINGS)
 
     while not enough():
         look()

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.web.answers import answer, refuse
 
-FORM_BYTES = 4096
+MAX_FORM_BYTES = 4096
 """Limit for everything but uploads: enough for a token and the URL to redirect to."""
 
 FRAME_BYTES = 64 * 1024
@@ -67,7 +67,7 @@ class BodyLimit:
             return
         writes = scope["method"] in {"PUT", "POST"}
         is_upload = writes and (scope["path"].startswith(self.upload_path) or scope["path"] in self.larger)
-        limit = self.larger.get(scope["path"], self.upload_bytes + FRAME_BYTES) if is_upload else FORM_BYTES
+        limit = self.larger.get(scope["path"], self.upload_bytes + FRAME_BYTES) if is_upload else MAX_FORM_BYTES
         declared = Headers(scope=scope).get("content-length", "0")
         # Such long numbers are not lengths, and int() raises for some thousands of digits.
         if not declared.isdecimal() or len(declared) > 20 or int(declared) > limit:

@@ -12,12 +12,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from core.web import bodies
-from core.web.bodies import FORM_BYTES, FRAME_BYTES, FULL_OF_REQUESTS, BodyLimit
+from core.web.bodies import FRAME_BYTES, FULL_OF_REQUESTS, MAX_FORM_BYTES, BodyLimit
 from tests.web.asking import ask, inside
 
 
 @pytest.mark.parametrize(
-    ("path", "limit"), [("/access", FORM_BYTES), ("/up/s/f", 1000 + FRAME_BYTES), ("/up", FORM_BYTES)]
+    ("path", "limit"), [("/access", MAX_FORM_BYTES), ("/up/s/f", 1000 + FRAME_BYTES), ("/up", MAX_FORM_BYTES)]
 )
 def test_a_body_is_bounded_with_and_without_a_length(path: str, limit: int) -> None:
     door = BodyLimit(inside, "/up/", 1000)
