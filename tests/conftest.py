@@ -69,6 +69,7 @@ SLOW = (
         "pages/test_restore_offer.py",
     ),
     *("pages/test_experiment_actions.py", "pages/test_one_verdict.py", "pages/test_current_experiment.py"),
+    *("pages/test_changing_pages.py",),
     *("pages/test_estimated_cost.py", "pages/test_learn.py", "pages/test_text_pages.py", "study/test_text_results.py"),
     *("pages/test_runs_page.py", "pages/test_sweep_page.py", "pages/test_weights_page.py"),
     *("pages/test_weights_transformer.py", "training/test_threads.py", "web/test_predict.py"),
