@@ -45,11 +45,14 @@ class Deletions:
             raise
 
     def put_back(self, ids: Iterable[str]) -> None:
-        """Undo :meth:`set_aside`."""
+        """Undo :meth:`set_aside`. What another process has written into a run's folder since then stays there."""
         for id in ids:
-            if (self._folder / id).exists():
-                self._runs.mkdir(parents=True, exist_ok=True)
-                os.replace(self._folder / id, self._runs / id)
+            try:
+                if (self._folder / id).exists():
+                    self._runs.mkdir(parents=True, exist_ok=True)
+                    _merge(self._folder / id, self._runs / id)
+            except OSError as error:
+                log.warning("%s could not be put back; the next start tries again: %s", self._folder / id, error)
 
     def purge(self, ids: Sequence[str]) -> None:
         """Remove permanently what was set aside, and record the ids."""
@@ -84,6 +87,22 @@ class Deletions:
             return set((self._folder / NAMES).read_text(encoding="ascii", errors="replace").split())
         except FileNotFoundError:
             return set()
+
+
+def _merge(aside: Path, folder: Path) -> None:
+    """Move a folder back, or where there is one in its place by now, the files that this one lacks; those that it has
+    are newer.
+
+    Raises:
+        OSError: a file cannot be moved; those that were moved stay.
+    """
+    if not folder.is_dir():
+        os.replace(aside, folder)
+        return
+    for path in aside.iterdir():
+        if not (folder / path.name).exists():
+            os.replace(path, folder / path.name)
+    _discard(aside)
 
 
 def _discard(folder: Path) -> None:

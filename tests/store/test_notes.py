@@ -265,6 +265,27 @@ def test_a_process_killed_while_it_deletes_has_deleted_all_or_nothing_at_the_nex
     assert [path.name for path in (settings.home / "deleted").iterdir() if path.is_dir()] == []
 
 
+def test_a_deletion_that_is_undone_keeps_what_another_process_has_written_meanwhile(settings: Settings) -> None:
+    store, id = Store(settings.store), "r-00000001"
+    put(store, settings.runs, id, "r-00000002")
+    folder = settings.runs / id
+    (folder / "network").write_text("trained")
+    (folder / "both").write_text("older")
+    process = child(settings.home, "die before the store answers", [id])
+    process.communicate("go\n", timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    folder.mkdir()
+    (folder / "both").write_text("newer")
+    (folder / "own").write_text("new")
+    notes = RunNotes(store, settings.home)
+    for _ in range(2):  # the first start does it, and no later one stumbles over it
+        notes.finish_deletions()
+        found = {name: (folder / name).read_text() for name in ("network", "both", "own")}
+        assert found == {"network": "trained", "both": "newer", "own": "new"}
+    assert [path.name for path in (settings.home / "deleted").glob("*/")] == []
+    notes.set_note(id, "still there")
+
+
 def test_stop_and_delete_at_any_moment_from_many_threads_leave_every_run_whole_or_gone(lab: Lab) -> None:
     (base,) = finish(lab, lab.launch(SPEC.but(optim=short(rate=0.001))).id)
     arms = [(short(epochs=60, batch_size=16), LoRASpec.of(rank=rank)) for rank in (1, 2, 4)]
