@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from torch import nn
 
@@ -132,6 +133,10 @@ class Lab(Launcher):
         self._copies.start(living(self.settings.processes))
         self._backups.start()
         self.tracking.start()
+
+    def present(self) -> AbstractContextManager[None]:
+        """Hold runs without :meth:`start`, as while some are sent out: other processes see that this one is alive."""
+        return self._process.present()
 
     def close(self, timeout: float = 4.0) -> None:
         """Interrupt what trains within ``timeout`` seconds, each run with a checkpoint; release the home folder."""

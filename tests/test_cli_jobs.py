@@ -9,14 +9,18 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.__main__ import main
+from core.engine.job_files import JobFiles
 from core.engine.jobs.job import Job
 from core.engine.jobs.job_file import JOBS
 from core.engine.jobs.result_file import RESULTS
+from core.engine.processes import Process
 from core.engine.recipe import weights_digest
+from core.engine.recorder import Recorder
 from core.lab import Lab
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
@@ -141,6 +145,33 @@ def test_runs_that_were_interrupted_go_on_elsewhere_from_their_own_checkpoints(h
         assert (run.state, run.resumed_step) == ("finished", steps[run.id]), run.cause
         assert idle.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
     idle.store.close()
+
+
+def test_a_dashboard_leaves_what_is_sent_or_collected_alone(
+    idle: Lab, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the moment at which it looks for runs of processes that are gone."""
+    dashboard = Process(idle.settings.processes, idle.settings.runs, idle.store, 180)
+
+    def seen_during(owner: type, name: str) -> None:
+        method = getattr(owner, name)
+
+        def seen(*args: Any) -> Any:
+            dashboard.settle()
+            return method(*args)
+
+        monkeypatch.setattr(owner, name, seen)
+
+    experiment = compared(idle, "rotation-45", "digits", None, short(), BOTH[:1], range(2))
+    for run in idle.store.claim(idle.members(experiment)):
+        idle.store.interrupt(run)
+    seen_during(JobFiles, "_jobs")
+    assert main(["jobs", experiment.id, "--out", str(tmp_path / "out"), "--home", str(home)]) == 0
+    results = trained_elsewhere(list((tmp_path / "out").iterdir()), tmp_path / "elsewhere")
+    seen_during(Recorder, "take")
+    assert main(["collect", *map(str, results), "--home", str(home)]) == 0
+    assert [run.state for run in idle.members(experiment)] == ["finished"] * 2
+    assert list(idle.settings.processes.glob("*.lock")) == []
 
 
 def test_a_run_that_a_worker_takes_meanwhile_is_not_sent(idle: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

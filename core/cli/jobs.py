@@ -62,7 +62,8 @@ def send(options: argparse.Namespace) -> int:
     lab = Lab(Settings.from_environment(options.home))
     try:
         experiment = lab.experiment(options.experiment)
-        files = lab.job_files.send(experiment, options.split)
+        with lab.present():  # otherwise a dashboard takes over the runs that are about to be sent
+            files = lab.job_files.send(experiment, options.split)
         for number, entries in enumerate(files, start=1):
             path = options.out / f"{experiment.id}-{number}-of-{len(files)}.jobs.zip"
             _write(path, entries)
@@ -90,7 +91,8 @@ def collect(options: argparse.Namespace) -> int:
     """Put results into the home folder, and print what became of each run. Returns: 0, or 1 if one has no result."""
     lab = Lab(Settings.from_environment(options.home))
     try:
-        runs = [run for path in options.files for run in lab.job_files.collect(_read(path))]
+        with lab.present():  # otherwise a dashboard takes over the runs whose results are written
+            runs = [run for path in options.files for run in lab.job_files.collect(_read(path))]
     finally:
         lab.close()
     for run in runs:
