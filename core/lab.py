@@ -96,7 +96,7 @@ class Lab(Launcher):
         self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
         self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.reader)
         self.timer = StepTimer(self.tasks, settings.threads, self._is_anything_training)
-        self.tracking = Tracking(settings, self.store, self.artifacts, lambda: bool(self.live()))
+        self.tracking = Tracking(settings, self.store, self.artifacts, self.store.is_busy)
         self._unlisted: list[str] = []
         supplies = Supplies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
         self.executors = Executors(settings.executor, supplies)
@@ -245,8 +245,8 @@ class Lab(Launcher):
         return Recipe.of_run(run, self._weights(run), *base)
 
     def _is_anything_training(self) -> bool:
-        """Whether any run is queued or trains. What processes have left that are gone does not train."""
-        return any(is_living(self.settings.processes, owner) for owner in self.store.owners())
+        """Whether runs train, or will without anybody's action. What processes have left that are gone does not."""
+        return self.store.is_busy() and any(is_living(self.settings.processes, owner) for owner in self.store.owners())
 
     def _starting_from(self, digest: str) -> list[str]:
         """Ids of the runs whose network has the weights of this digest, the oldest first."""

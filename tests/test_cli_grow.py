@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from core.__main__ import main
+from core.cli.comparison import answer
 from core.lab import Lab
 from core.settings import Settings
 from tests import forked
+from tests.conftest import BOTH, HANG, compared, finish, short
 
 SMALL = ["--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--rank", "2"]
 
@@ -95,3 +99,21 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (experiment,) = lab.experiments()
     lab.close()
     return home, experiment.id
+
+
+def test_what_waits_for_an_interrupted_base_is_not_waited_for(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """As after a full disk: nothing goes on until a person resumes the base, and a command cannot ask for that."""
+    with lab.workers._claiming:
+        experiment = compared(lab, "rotation-45", "digits", None, short(), BOTH, [0])
+        assert lab.store.is_busy()
+        lab.store.interrupt(*lab.store.claim([lab.run(experiment.base)]), "The disk is full.")
+    assert not lab.store.is_busy()
+    options = argparse.Namespace(within=0.5, report=None, json=False)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(answer, lab, experiment, experiment.runs, options).result(HANG) == 1
+    said = capsys.readouterr().err
+    assert "The disk is full." in said
+    assert said.count("It waits for its base, which was interrupted.") == 2
+    assert len(lab.live()) == 2
+    lab.resume([experiment.base])
+    assert all(run.result for run in finish(lab, experiment.base, *experiment.runs))

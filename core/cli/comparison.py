@@ -54,8 +54,9 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
     needed = _bases_of(ended)
     failed = [run for run in (*bases, *ended) if run.result is None and (run in ended or run.id in needed)]
     for run in failed:
-        print(f"error: {run.spec.label}, seed {run.spec.seed}: {run.cause or run.state}", file=sys.stderr)
-    # With tuning, a rate at which training diverges is a result; any other run that failed is a failure.
+        state = "It waits for its base, which was interrupted." if run.is_live else run.state
+        print(f"error: {run.spec.label}, seed {run.spec.seed}: {run.cause or state}", file=sys.stderr)
+    # With tuning, a rate at which training diverges is a result; any other run without one is a failure.
     tuned = is_tuned(run.spec for run in members)
     lost = bool(bases) and not any(run.result for run in bases)
     fatal = any(run in bases or not (tuned and _has_diverged(run)) for run in failed)
@@ -104,19 +105,21 @@ def _bases_of(runs: Iterable[Run]) -> list[str]:
 
 
 def follow(lab: Lab, new: Sequence[str]) -> None:
-    """Show a progress bar on stderr until these runs and their bases have ended."""
+    """Show a progress bar on stderr until these runs and their bases have ended, or wait for an interrupted base."""
     ids = [*_bases_of(lab.runs_of(new)), *new]
     with tqdm(
         total=len(ids), file=sys.stderr, unit="run", bar_format="{desc} {bar} {n:.1f}/{total_fmt} {elapsed}"
     ) as bar:
         while True:
             runs = lab.runs_of(ids)
-            live = [run for run in runs if run.is_live]
+            interrupted = {run.id for run in runs if run.state == "interrupted"}
+            stuck = [run for run in runs if run.state == "queued" and run.spec.base in interrupted]
+            live = [run for run in runs if run.is_live and run not in stuck]
             bar.n = sum(run.progress if run.is_live else 1 for run in runs)
             now = next((run for run in live if run.state == "running"), None)
             bar.set_description_str(f"{now.spec.label}, seed {now.spec.seed}" if now else "waiting", refresh=True)
             if not live:
-                bar.set_description_str("done")
+                bar.set_description_str("interrupted" if stuck else "done")
                 return
             time.sleep(POLL_SECONDS)
 

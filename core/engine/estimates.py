@@ -19,7 +19,7 @@ from core.errors import DeviceError
 from core.memory import free_bytes
 from core.run_spec import RunSpec
 from core.settings import Settings, choose_device, device_name
-from core.store.record import WAITING, Run
+from core.store.record import Run
 from core.store.store import Store
 from core.training.schedule import steps_per_epoch, total_steps
 
@@ -63,7 +63,7 @@ class Estimates:
         machines: how many banks are trained at once without sharing cores.
         """
         self._settings, self._store, self._tasks = settings, store, tasks
-        self._calibrator = calibrator or Calibrator(lambda: bool(store.runs(states=WAITING, limit=1)))
+        self._calibrator = calibrator or Calibrator(store.is_busy)
         self._machines = machines
         self._lock = threading.Lock()
         self._records: tuple[object, list[Record]] = (None, [])

@@ -128,6 +128,14 @@ class Store(Transitions):
         found = {row["id"]: row for row in self.rows(f"SELECT * FROM runs WHERE id IN ({marks})", *ids)}  # noqa: S608
         return [run_of(found[id]) for id in ids if id in found]
 
+    def is_busy(self) -> bool:
+        """Whether runs train, or will without anybody's action: not those whose base is interrupted."""
+        query = (
+            "SELECT 1 FROM runs r LEFT JOIN runs b ON b.id = r.base WHERE r.state = 'running'"
+            " OR (r.state = 'queued' AND (b.id IS NULL OR b.state <> 'interrupted')) LIMIT 1"
+        )
+        return bool(self.rows(query))
+
     def experiment(self, id: str) -> Experiment:
         """One experiment.
 
