@@ -35,6 +35,7 @@ from core.engine.step_timer import StepTimer
 from core.engine.usage import DiskUsage
 from core.engine.watchdog import Watchdog
 from core.engine.workers import Workers
+from core.engine.writes import Trim
 from core.errors import LabError, StoreError
 from core.methods.method import Role
 from core.methods.registry import methods
@@ -85,7 +86,7 @@ class Lab(Launcher):
         self._process = Process(settings.processes, settings.runs, self.store, settings.hang_seconds)
         self.owner = self._process.name
         self.search = Search(self.store)
-        self.notes = RunNotes(self.store, settings.home)
+        self.notes = RunNotes(self.store, settings.home, self._trim_soon)
         self.artifacts = Artifacts(self.store, settings.runs, self.networks)
         self.origins = Origins(self.store, self.artifacts, self.networks)
         self.exports = Exports(settings, self.store, self.artifacts, self.catalog, self.tasks)
@@ -100,7 +101,7 @@ class Lab(Launcher):
         self._unlisted: list[str] = []
         supplies = Supplies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
         self.executors = Executors(settings.executor, supplies)
-        self.job_files = JobFiles(settings, self.store, self.tasks, supplies, self._copies, self.owner)
+        self.job_files = JobFiles(settings, self.store, self.tasks, supplies, self._copies, self.owner, self._trim)
         self.workers = Workers(settings, self.store, self._copies, self.tasks, self.executors, self.owner, self._trim)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 
@@ -126,6 +127,8 @@ class Lab(Launcher):
                 len(self._unlisted),
                 self.settings.runs,
             )
+        for experiment in self.store.untrimmed():  # as after a process that was killed at the end of the last run
+            self._trim_soon(experiment)
         self.usage.measure()  # fills its cache, so that the first page opens quickly
         self.executors.current.open()
         self.workers.start()
@@ -210,8 +213,11 @@ class Lab(Launcher):
 
     def stop(self, *ids: str) -> None:
         """Stop runs, all at once, and keep what they have learnt. Raises: UnknownRunError."""
+        experiments = {run.experiment for run in self.store.runs_of(ids) if run.experiment and not run.is_over}
         self.store.ask_stop(*ids, owner=self.owner)
         self.workers.wake()
+        for experiment in experiments:
+            self._trim_soon(experiment)  # where no run of it is left that a worker ends
 
     def train_on(self, executor: str) -> None:
         """Have the next jobs run on another executor; see :meth:`core.engine.executors.Executors.choose`."""
@@ -256,6 +262,10 @@ class Lab(Launcher):
     def _weights(self, run: Run) -> str | None:
         """SHA-256 of a run's trained weights, if it has a result; see :func:`core.engine.recipe.weights_digest`."""
         return weights_digest(self.settings.runs / run.id, self.store.files(run.id)) if run.result else None
+
+    def _trim_soon(self, id: str) -> None:
+        """Like :meth:`_trim`, once the store can be written."""
+        self.workers.writes.put(Trim(id))
 
     def _trim(self, id: str) -> None:
         """Delete the networks that an experiment was launched not to keep, once all of its runs have ended.

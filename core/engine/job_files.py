@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from core.data.tasks import Tasks
@@ -36,7 +36,14 @@ class JobFiles:
     """Sends runs out, and collects them."""
 
     def __init__(
-        self, settings: Settings, store: Store, tasks: Tasks, supplies: Supplies, copies: Copies, owner: str
+        self,
+        settings: Settings,
+        store: Store,
+        tasks: Tasks,
+        supplies: Supplies,
+        copies: Copies,
+        owner: str,
+        trim: Callable[[str], None],
     ) -> None:
         """Args:
         settings: the home folder.
@@ -45,6 +52,7 @@ class JobFiles:
         supplies: what jobs refer to.
         copies: writes copies of the store's rows into the folders of the runs.
         owner: name of this process.
+        trim: see :class:`core.engine.writes.Writes`.
         """
         self._settings = settings
         self._store = store
@@ -52,6 +60,7 @@ class JobFiles:
         self._supplies = supplies
         self._copies = copies
         self._owner = owner
+        self._trim = trim
 
     def send(self, experiment: Experiment, count: int) -> list[Iterator[tuple[str, bytes]]]:
         """Take an experiment's runs that wait off the queue, and divide them among files.
@@ -130,6 +139,9 @@ class JobFiles:
             self._check(one)
         for one in results:
             self._record(one)
+        for experiment in {run.experiment for run in self._store.runs_of([one.run for one in results])}:
+            if experiment is not None:
+                self._trim(experiment)
         return self._store.runs_of([one.run for one in results])
 
     def _check(self, one: RunResult) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +43,14 @@ class DeletionEffects:
 class RunNotes:
     """Edits notes, tags and archive, and deletes runs. Any thread or process may use it at any time."""
 
-    def __init__(self, store: Store, home: Path) -> None:
-        """Args: home: contains ``runs``, with one folder per run."""
+    def __init__(self, store: Store, home: Path, on_end: Callable[[str], None] = lambda experiment: None) -> None:
+        """Args:
+        store: has the runs.
+        home: contains ``runs``, with one folder per run.
+        on_end: called with the id of an experiment when runs of it have been deleted that were still to be trained.
+        """
         self._store = store
+        self._on_end = on_end
         self._deletions = Deletions(home)
 
     def set_note(self, id: str, text: str) -> None:
@@ -129,12 +134,15 @@ class RunNotes:
                 nothing was deleted.
         """
         there: list[str] = []
+        experiments = {run.experiment for run in self._store.runs_of(ids) if run.experiment and not run.is_over}
         try:
             self._delete(ids, there)
         except BaseException:
             self._deletions.put_back(there)
             raise
         self._deletions.purge(there)
+        for experiment in experiments:
+            self._on_end(experiment)
         return there
 
     def finish_deletions(self) -> None:

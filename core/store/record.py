@@ -124,6 +124,11 @@ class Run:
         return self.state in WAITING
 
     @property
+    def is_over(self) -> bool:
+        """Whether it will not be trained on: it is neither queued nor running nor interrupted."""
+        return not self.is_live and self.state != "interrupted"
+
+    @property
     def progress(self) -> float:
         """Share of its steps that are done, from 0 to 1."""
         return self.step / self.steps if self.steps else 0.0

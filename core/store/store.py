@@ -152,6 +152,15 @@ class Store(Transitions):
         rows = self.rows("SELECT * FROM experiments ORDER BY created DESC LIMIT ?", limit)
         return [self._experiment(row) for row in rows]
 
+    def untrimmed(self) -> list[str]:
+        """Ids of experiments that were launched to keep chosen networks only, have ended, and have all networks yet."""
+        rows = self.rows(
+            "SELECT id FROM experiments e WHERE trim AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.experiment = e.id"
+            " AND (r.state IN ('queued', 'running', 'interrupted') OR (r.result IS NOT NULL AND NOT EXISTS"
+            " (SELECT 1 FROM files WHERE run = r.id AND name IN ('network.safetensors', 'adapter.zip')))))"
+        )
+        return [row["id"] for row in rows]
+
     def experiment_rows(self, limit: int = 100) -> list[ExperimentRow]:
         """What a list shows of each experiment, the newest first; one query, whatever their number."""
         found: dict[str, ExperimentRow] = {}

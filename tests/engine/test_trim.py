@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from core.engine.jobs.commands import Commands
+from core.engine.jobs.job_file import unpacked
+from core.engine.jobs.result_file import entries_of, results_of
 from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_job import run_job
 from core.engine.writes import Trim
 from core.errors import UnknownRunError
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.run_spec import RunSpec
+from core.settings import Settings
+from core.store.notes import RunNotes
+from core.store.record import Experiment
 from core.study.arms.choice import chosen_arms
+from core.zip_file import write_zip
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+
+LATE = "r-00001a7e"
+"""A run that is added to an experiment."""
 
 
 @pytest.mark.parametrize("trim", [True, False])
@@ -61,3 +76,81 @@ def test_what_cannot_be_deleted_ends_no_worker(lab: Lab) -> None:
     assert path.is_dir()
     (after,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=TURNED, optim=short())).id)
     assert after.result is not None
+
+
+@pytest.fixture
+def untrimmed(lab: Lab) -> tuple[Experiment, set[str]]:
+    """An experiment that is to be trimmed and waits for an interrupted run, and the runs whose networks are chosen."""
+    base = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short()))
+    arms = [(short().but(learning_rate=rate), FullSpec()) for rate in (0.01, 1e-6)]
+    experiment = lab.fine_tune(base, TURNED, [*arms, (short(), LoRASpec.of())], [0])
+    finish(lab, base.id, *experiment.runs)
+    wait_until(lambda: not lab.workers._slots[0].bank)  # it has looked whether anything is to be deleted
+    with lab.store.transaction() as db:
+        db.execute("UPDATE experiments SET trim = 1 WHERE id = ?", (experiment.id,))
+    members = lab.members(experiment)
+    chosen = {arm.key for arm in chosen_arms(members)}
+    wanted = {run.id for run in members if run.spec.arm in chosen}
+    before = lab.experiment(experiment.id)
+    after = replace(before, runs=(*before.runs, LATE))
+    with lab.workers._claiming:
+        lab.store.add([(LATE, members[-1].spec.but(seed=1))], lab.owner, 100, after, before)
+        lab.store.interrupt(*lab.store.claim([lab.store.run(LATE)]))
+    assert len(wanted) == 2
+    assert with_files(lab, experiment) == {*experiment.runs}
+    return experiment, wanted
+
+
+def with_files(lab: Lab, experiment: Experiment) -> set[str]:
+    """The runs of an experiment that have their network or adapter."""
+    folders = {id: lab.settings.runs / id for id in experiment.runs}
+    return {id for id, folder in folders.items() if (folder / NETWORK).exists() or (folder / ADAPTER).exists()}
+
+
+@pytest.mark.parametrize("how", ["stop", "delete", "start"])
+def test_networks_go_however_the_last_run_ends(lab: Lab, untrimmed: tuple[Experiment, set[str]], how: str) -> None:
+    experiment, wanted = untrimmed
+    if how == "stop":
+        lab.stop(LATE)
+    elif how == "delete":
+        lab.notes.delete([LATE])
+    else:  # after a process that was killed before it could
+        RunNotes(lab.store, lab.settings.home).delete([LATE])
+        assert with_files(lab, experiment) == {*experiment.runs}
+        lab.close()
+        again = Lab(lab.settings)
+        again.start()
+        again.close()
+    assert with_files(lab, experiment) == wanted
+
+
+def test_deleting_what_was_chosen_deletes_no_other_network(lab: Lab, untrimmed: tuple[Experiment, set[str]]) -> None:
+    experiment, wanted = untrimmed
+    lab.notes.delete([LATE])
+    (full,) = (run.id for run in lab.runs_of(sorted(wanted)) if run.spec.adapter is None)
+    lab.notes.delete([full])
+    lab.close()
+    again = Lab(lab.settings)
+    again.start()
+    again.close()
+    assert with_files(lab, experiment) == wanted - {full}
+
+
+def test_networks_go_when_the_last_results_are_collected(settings: Settings, tmp_path: Path) -> None:
+    lab = Lab(settings)
+    lab.start()
+    base = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short()))
+    finish(lab, base.id)
+    lab.close()
+    arms = [(short().but(learning_rate=rate), FullSpec()) for rate in (0.01, 1e-6)]
+    experiment = lab.fine_tune(lab.run(base.id), TURNED, arms, [0], trim=True)
+    (entries,) = lab.job_files.send(experiment, 1)
+    sent, results = io.BytesIO(), io.BytesIO()
+    write_zip(sent, entries)
+    jobs, supplies = unpacked(sent.getvalue(), tmp_path)
+    write_zip(results, entries_of([one for job in jobs for one in results_of(job, run_job(job, supplies, Commands()))]))
+    runs = lab.job_files.collect(results.getvalue())
+    assert [run.state for run in runs] == ["finished"] * 2
+    (chosen,) = chosen_arms(runs)
+    assert with_files(lab, experiment) == {run.id for run in runs if run.spec.arm == chosen.key}
+    lab.store.close()

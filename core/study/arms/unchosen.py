@@ -9,12 +9,13 @@ from core.study.arms.choice import chosen_arms
 
 
 def unchosen(runs: Sequence[Run]) -> list[Run]:
-    """The runs that train whole networks, in settings that were not chosen; none while the experiment is under way.
+    """The runs that train whole networks, in settings that were not chosen; none while the experiment is under way, or
+    where nothing was chosen.
 
     Args:
         runs: all of one experiment.
     """
-    if any(run.is_live or run.state == "interrupted" for run in runs):
-        return []
     chosen = {arm.key for arm in chosen_arms(runs)}
+    if not chosen or not all(run.is_over for run in runs):
+        return []
     return [run for run in runs if run.result is not None and run.spec.adapter is None and run.spec.arm not in chosen]
