@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +16,14 @@ import pytest
 
 from core.__main__ import main
 from core.engine.job_files import JobFiles
+from core.engine.jobs.hashed_zip import HashedZip, indexed, write_file
 from core.engine.jobs.job import Job
 from core.engine.jobs.job_file import JOBS
 from core.engine.jobs.result_file import RESULTS
 from core.engine.processes import Process
 from core.engine.recipe import weights_digest
 from core.engine.recorder import Recorder
+from core.errors import JobFileError
 from core.lab import Lab
 from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
@@ -265,3 +268,63 @@ def test_bad_files_are_a_sentence_and_change_nothing(
     assert idle.members(experiment) == before
     assert main(["collect", str(result), "--home", str(home)]) == 0
     assert idle.members(experiment)[0].state == "finished"
+
+
+def test_what_has_ended_of_a_file_is_there_before_the_rest_and_after_a_signal(
+    idle: Lab, home: Path, tmp_path: Path
+) -> None:
+    long = (short(epochs=200, batch_size=8), LoRASpec.of())
+    experiment = compared(idle, "rotation-45", "digits", None, short(), [BOTH[0], long], [0])
+    assert main(["jobs", experiment.id, "--out", str(tmp_path), "--home", str(home)]) == 0
+    (file,) = tmp_path.glob("*.jobs.zip")
+    own = tmp_path / "elsewhere"
+    own.mkdir()
+    errors = tmp_path / "errors.log"
+    with errors.open("wb") as log:
+        process = forked.start(["-m", "core", "job", str(file), "--out", "all.zip"], cwd=own, stderr=log)
+    part = own / "all-job-1-of-2.results.zip"
+    wait_until(part.exists)
+    assert process.poll() is None
+    assert main(["collect", str(part), "--home", str(home)]) == 0
+    assert [run.state for run in idle.members(experiment)] == ["finished", "interrupted"]
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert errors.read_text().endswith(
+        "\nEnded by SIGTERM. The results of the runs that had ended are in all-job-*-of-2.results.zip: "
+        "collect these files.\n"
+    )
+    assert list(own.iterdir()) == [part]
+    assert main(["collect", str(part), "--home", str(home)]) == 0
+    assert main(["jobs", experiment.id, "--out", str(tmp_path / "rest"), "--home", str(home)]) == 0
+    (rest,) = (tmp_path / "rest").iterdir()
+    sent = json.loads(zipfile.ZipFile(rest).read(JOBS))["jobs"]
+    assert [member["run"] for job in sent for member in job["members"]] == [experiment.runs[1]]
+
+
+def test_results_that_could_not_be_written_are_refused_before_training(
+    idle: Lab, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = compared(idle, "rotation-45", "digits", None, short(), BOTH[:1], [0])
+    assert main(["jobs", experiment.id, "--out", str(tmp_path), "--home", str(home)]) == 0
+    (file,) = tmp_path.glob("*.jobs.zip")
+    capsys.readouterr()
+    for out, said in ((tmp_path, "is a folder: name a file in it."), (file / "all.zip", "cannot be written: ")):
+        assert main(["job", str(file), "--out", str(out)]) == 1
+        assert capsys.readouterr().err.startswith(f"error: {out} {said}")  # without a progress bar before it
+    again = compared(idle, "rotation-45", "digits", None, short(), BOTH[:1], [0])
+    assert main(["jobs", again.id, "--out", str(file), "--home", str(home)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {file} cannot be written: ")
+    assert {run.state for run in idle.members(again)} == {"queued"}
+
+
+def test_a_file_of_any_size_that_was_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.engine.jobs.hashed_zip.UNPACKED", 1000)
+    entries = {f"run-{number}/curve": bytes(10) for number in range(5000)}
+    write_file(tmp_path / "file", indexed(entries.items(), "index", lambda: {"format": "own"}))
+    content = (tmp_path / "file").read_bytes()
+    assert dict(HashedZip(content, "index", "own", "file", "job").entries()) == entries
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("run/curve", bytes(2000))
+    with pytest.raises(JobFileError, match="unpacks to more than"):
+        HashedZip(packed.getvalue(), "index", "own", "file", "job")

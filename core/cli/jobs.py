@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tqdm import tqdm
 
 from core.cli.options import NOTHING_KEPT, add_home
 from core.engine.jobs.commands import Commands
+from core.engine.jobs.hashed_zip import write_file
+from core.engine.jobs.job import Job
 from core.engine.jobs.job_file import unpacked
 from core.engine.jobs.messages import Began, Message, Reported
-from core.engine.jobs.result_file import entries_of, results_of
+from core.engine.jobs.result_file import RunResult
+from core.engine.jobs.result_parts import ResultParts
+from core.engine.jobs.results import results_of
 from core.engine.jobs.run_job import run_job
+from core.engine.jobs.supplies import Supplies
 from core.errors import JobFileError, LabError
-from core.files import written_atomically
 from core.lab import Lab
 from core.settings import Settings
 from core.training.events import StepLoss
-from core.zip_file import write_zip
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,7 +46,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "job",
         help="train a file of jobs, without a home folder",
         description="Train what a file of `python -m core jobs` contains, and write a file of results beside it. "
-        "Nothing else is read or written.",
+        "Until all jobs have ended, the results of each are kept in a file of their own. Nothing else is read or "
+        "written.",
     )
     found.set_defaults(command=train, kept=NOTHING_KEPT)
     found.add_argument("file", type=Path, metavar="FILE")
@@ -59,6 +64,7 @@ def send(options: argparse.Namespace) -> int:
     """Write files of jobs, and print their names."""
     if not 1 <= options.split <= 1000:
         raise JobFileError(f"--split takes 1 to 1,000 files, not {options.split}.")
+    _check_folder(options.out, options.out)  # before the runs are taken off the queue
     lab = Lab(Settings.from_environment(options.home))
     try:
         experiment = lab.experiment(options.experiment)
@@ -66,7 +72,7 @@ def send(options: argparse.Namespace) -> int:
             files = lab.job_files.send(experiment, options.split)
         for number, entries in enumerate(files, start=1):
             path = options.out / f"{experiment.id}-{number}-of-{len(files)}.jobs.zip"
-            _write(path, entries)
+            write_file(path, entries)
             print(path)
     finally:
         lab.close()
@@ -76,15 +82,61 @@ def send(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     """Train a file of jobs, and write its results. Returns: 0, or 1 if a run has no result."""
     out = options.out or options.file.with_name(f"{options.file.name.removesuffix('.jobs.zip')}.results.zip")
+    _check_target(out)
+    fitting: dict[str, int] = {}
+    is_finished = True
     with tempfile.TemporaryDirectory() as home:
         jobs, supplies = unpacked(_read(options.file), Path(home))
-        results = []
-        for number, job in enumerate(jobs, start=1):
-            title = f"job {number} of {len(jobs)}: {job.specs[0].label}, {len(job.members)} runs"
-            results += results_of(job, _shown(run_job(job, supplies, Commands()), title))
-        _write(out, entries_of(results))
+        parts = ResultParts(out, len(jobs))
+        try:
+            for number, job in enumerate(jobs, start=1):
+                found: list[RunResult] = []
+                try:
+                    found.extend(results_of(job, _training(supplies, f"job {number} of {len(jobs)}"), fitting))
+                finally:  # also what has ended of a job that a signal ends
+                    parts.add(number, found)
+                    options.kept = _kept(parts)
+                is_finished &= all(one.is_finished for one in found)
+            parts.join()
+        except LabError:
+            print(_kept(parts), file=sys.stderr)
+            raise
     print(out)
-    return 0 if all(one.is_finished for one in results) else 1
+    return 0 if is_finished else 1
+
+
+def _training(supplies: Supplies, title: str) -> Callable[[Job], Iterable[Message]]:
+    """What trains a job, with a progress bar."""
+
+    def train(job: Job) -> Iterable[Message]:
+        described = f"{title}: {job.specs[0].label}, {len(job.members)} runs"
+        return _shown(run_job(job, supplies, Commands()), described)
+
+    return train
+
+
+def _kept(parts: ResultParts) -> str:
+    """What is kept if training ends now."""
+    if not parts.pattern:
+        return NOTHING_KEPT
+    return f"The results of the runs that had ended are in {parts.pattern}: collect these files."
+
+
+def _check_target(out: Path) -> None:
+    """Check before hours of training that a file can be written. Raises: JobFileError: it cannot."""
+    if os.path.isdir(out):
+        raise JobFileError(f"{out} is a folder: name a file in it.")
+    _check_folder(out.absolute().parent, out)
+
+
+def _check_folder(folder: Path, named: Path) -> None:
+    """Make a folder, and check that files can be written there. Raises: JobFileError: what was named cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise JobFileError(f"{named} cannot be written: {error.strerror or error}.") from error
 
 
 def collect(options: argparse.Namespace) -> int:
@@ -118,13 +170,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise JobFileError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def _write(path: Path, entries: Iterable[tuple[str, bytes]]) -> None:
-    try:
-        with written_atomically(path) as file:
-            write_zip(file, entries)
-    except LabError:
-        raise
-    except OSError as error:
-        raise JobFileError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
-from core.errors import JobFileError
-from core.zip_file import UntrustedZip, ZipLimits
+from core.errors import JobFileError, LabError
+from core.files import written_atomically
+from core.zip_file import UntrustedZip, ZipLimits, write_zip
 
-LIMITS = ZipLimits(entries=4096, unpacked=2**34)
+ENTRIES = 2**17
+"""Maximum number of entries; a run has up to three, so that more runs fit than an experiment may have."""
+
+UNPACKED = 2**34
+"""Bytes to which a file that somebody has compressed may unpack. Our own are not, so that none is refused."""
 
 
 def indexed(
@@ -30,14 +37,25 @@ def indexed(
     yield name, json.dumps(index() | {"sha256": hashes}, indent=1).encode()
 
 
+def write_file(path: Path, entries: Iterable[tuple[str, bytes]]) -> None:
+    """Write such a zip, whole or not at all. Raises: JobFileError: it cannot be written."""
+    try:
+        with written_atomically(path) as file:
+            write_zip(file, entries)
+    except LabError:
+        raise
+    except OSError as error:
+        raise JobFileError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
 class HashedZip:
     """A zip that :func:`indexed` made, from outside."""
 
-    def __init__(self, content: bytes, name: str, form: str, what: str, maker: str) -> None:
+    def __init__(self, content: bytes | BinaryIO, name: str, form: str, what: str, maker: str) -> None:
         """Open it and read its index.
 
         Args:
-            content: the file.
+            content: the file; one that is open stays so as long as entries are read.
             name: of the index.
             form: the format that the index must name.
             what: what it is, as in ``file of jobs``.
@@ -46,7 +64,9 @@ class HashedZip:
         Raises:
             JobFileError: it is not such a file, is damaged, or is of another version.
         """
-        self._archive = UntrustedZip(content, LIMITS, f"The {what}", JobFileError)
+        size = len(content) if isinstance(content, bytes) else content.seek(0, os.SEEK_END)
+        limits = ZipLimits(ENTRIES, max(UNPACKED, size))
+        self._archive = UntrustedZip(content, limits, f"The {what}", JobFileError)
         self._what = what
         self._infos = {info.filename: info for info in self._archive.entries}
         if name not in self._infos:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
 from core.engine.jobs.fault import Fault
 from core.engine.jobs.hashed_zip import HashedZip, indexed
-from core.engine.jobs.job import Job
-from core.engine.jobs.messages import Began, Ended, Failed, Message, Noted, OutOfMemory, Reported
+from core.engine.jobs.messages import Began, Ended, Failed, Message, Noted, Reported
 from core.errors import JobFileError
 from core.run_spec import RunSpec
 from core.store.record import Result
@@ -45,29 +45,6 @@ class RunResult:
         """The first step that the job did, from 1; None if it did none."""
         events = (message.event for message in self.messages if isinstance(message, Reported))
         return next((event.first_step for event in events if isinstance(event, StepLoss)), None)
-
-
-def results_of(job: Job, messages: Iterable[Message]) -> list[RunResult]:
-    """Run through the messages of a job, and keep what its runs came to. Checkpoints are not kept."""
-    found = [RunResult(member.run, member.spec, job.base) for member in job.members]
-    for message in messages:
-        match message:
-            case Began(member, steps, seconds):
-                found[member].messages.append(Began(0, steps, seconds))
-            case Noted(member, text):
-                found[member].messages.append(Noted(0, text))
-            case Reported(member, event):
-                found[member].messages.append(Reported(0, event))
-            case Ended(member, result, files, stopped):
-                found[member].messages.append(Ended(0, result, files, stopped))
-            case Failed(member, fault):
-                found[member].messages.append(Failed(0, fault))
-            case OutOfMemory():
-                fault = Fault("Out of memory: choose a machine with more, or train fewer runs together.")
-                for one in found:
-                    if not any(isinstance(message, Ended | Failed) for message in one.messages):
-                        one.messages.append(Failed(0, fault))
-    return found
 
 
 def entries_of(results: Iterable[RunResult]) -> Iterator[tuple[str, bytes]]:
@@ -112,13 +89,36 @@ def _entries(results: Iterable[RunResult], told: list[dict[str, Any]]) -> Iterat
         )
 
 
+def joined(files: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
+    """The entries of a file with the results of several files.
+
+    Raises:
+        JobFileError: one is no file of results, or is damaged.
+        OSError: one cannot be read.
+    """
+    told: list[dict[str, Any]] = []
+    yield from indexed(_entries_in(files, told), RESULTS, lambda: {"format": FORMAT, "runs": told})
+
+
+def _entries_in(files: Iterable[Path], told: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    for path in files:
+        with path.open("rb") as file:
+            archive = _opened(file)
+            yield from archive.entries()
+            told += archive.index["runs"]
+
+
+def _opened(content: bytes | BinaryIO) -> HashedZip:
+    return HashedZip(content, RESULTS, FORMAT, "file of results", "job")
+
+
 def read_results(content: bytes) -> list[RunResult]:
     """Read a file of results.
 
     Raises:
         JobFileError: it is not such a file, is damaged, or is of another version.
     """
-    archive = HashedZip(content, RESULTS, FORMAT, "file of results", "job")
+    archive = _opened(content)
     data = dict(archive.entries())
     try:
         return [_read(one, data) for one in archive.index["runs"]]
