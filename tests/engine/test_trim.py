@@ -10,7 +10,8 @@ import pytest
 
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.job_file import unpacked
-from core.engine.jobs.result_file import entries_of, results_of
+from core.engine.jobs.result_file import entries_of
+from core.engine.jobs.results import results_of
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.engine.jobs.run_job import run_job
 from core.engine.writes import Trim
@@ -148,7 +149,8 @@ def test_networks_go_when_the_last_results_are_collected(settings: Settings, tmp
     sent, results = io.BytesIO(), io.BytesIO()
     write_zip(sent, entries)
     jobs, supplies = unpacked(sent.getvalue(), tmp_path)
-    write_zip(results, entries_of([one for job in jobs for one in results_of(job, run_job(job, supplies, Commands()))]))
+    found = [one for job in jobs for one in results_of(job, lambda job: run_job(job, supplies, Commands()))]
+    write_zip(results, entries_of(found))
     runs = lab.job_files.collect(results.getvalue())
     assert [run.state for run in runs] == ["finished"] * 2
     (chosen,) = chosen_arms(runs)

@@ -45,6 +45,7 @@ MAX_SECONDS = 60.0
 TAKEN = {
     "nasty upload: pixels beyond the size of the picture",  # the excess is never unpacked
     "adapter: a value as large as can be",  # finite, and it changes no output, since its unit is inactive
+    "adapter: a target with a line break",  # a name of no layer, which PEFT allows beside others
     "nasty upload: a zip in the middle of a zip",  # its directory is at the end, and all entries exist
 }
 """Inputs that look bad but are valid."""
