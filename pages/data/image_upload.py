@@ -21,8 +21,8 @@ ZOOM = 2
 """Factor by which the images are enlarged."""
 
 FORMATS = """\
-- A **zip** of images (PNG, JPEG, GIF, BMP, WebP) with one folder per class, optionally inside `train` and `test`
-  folders.
+- A **zip** of images (PNG, JPEG, GIF, BMP, WebP) with one folder per class, optionally inside `train`, `test`
+  and `validation` folders. Photos are turned upright.
 - An **npz** with `x_train` and `y_train` and, optionally, `x_test` and `y_test`. x has shape (n, 28, 28), (n, 784) or
   (n, h, w), y has shape (n,).
 - A **CSV** with one image per line: its label, then its pixels. A header line is optional.

@@ -47,8 +47,8 @@ FORMATS = """\
 - **Parquet**.
 
 Each can be gzipped, or alone in a zip. Columns can have any names: one holds the texts, one the labels, as words or
-numbers, and one may say `train` or `test`; without it, a fifth of each class is held out for testing. A text can have
-100,000 characters, and there can be 1,000 classes.
+numbers, and one may say `train`, `test` or `validation`; without it, a fifth of each class is held out for testing. A
+text can have 100,000 characters, and there can be 1,000 classes.
 """
 
 
