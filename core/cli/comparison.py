@@ -23,7 +23,7 @@ from core.methods.method import Role
 from core.networks.library.files import INDEX, WEIGHTS
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
-from core.study.arms.arm import arms_of
+from core.study.arms.arm import averaged_arms
 from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.tables import comparison_text, plain_table
@@ -127,7 +127,7 @@ def follow(lab: Lab, new: Sequence[str]) -> None:
 def print_comparison(members: list[Run], margin: float) -> None:
     """Print the runs of an experiment as a table, the verdict, and what limits it."""
     chosen = chosen_arms(members)
-    print(plain_table(comparison_text(chosen or arms_of(members)), turned=True))
+    print(plain_table(comparison_text(chosen or averaged_arms(members)), turned=True))
     print()
     found = verdict(members, margin)
     print(headline(found))
@@ -154,7 +154,7 @@ def as_json(lab: Lab, bases: Sequence[Run], runs: list[Run], margin: float | Non
     results = {run.id: run.result for run in (*bases, *runs) if run.result}
     arms = []
     chosen = {arm.key for arm in chosen_arms(runs)}
-    for arm in arms_of(runs):
+    for arm in averaged_arms(runs):
         own = [results[run.id] for run in arm.runs]
         arms.append(
             {
