@@ -83,6 +83,8 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         assert {run.id for run in lab.runs()} == runs
         assert lab.experiments() == [experiment]
 
+        # While a script runs, Streamlit merges a click on a link with the next tick of a timer, which names this page.
+        expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()
         sentence = answer.inner_text()
         page.get_by_role("link", name="Compare").nth(1).click()
         expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
