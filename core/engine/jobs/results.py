@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-import torch
-
+from core.engine.jobs.halved import free_memory, halved
 from core.engine.jobs.job import Job
 from core.engine.jobs.messages import Began, Ended, Failed, Message, Noted, OutOfMemory, Reported
 from core.engine.jobs.result_file import RunResult
@@ -42,16 +40,8 @@ def results_of(
                     one.messages.append(replace(message, member=0))
                     yield one
                 case OutOfMemory():
-                    half = fitting[key] = (size + 1) // 2
-                    together = f"at most {half} together" if half > 1 else "each alone"
-                    notes.append(Noted(0, f"Out of memory with {size} runs trained together: they train {together}."))
+                    fitting[key], together = halved(size)
+                    notes.append(Noted(0, f"Out of memory with {size} runs trained together: {together}."))
                     waiting = [now.members[k] for k in open_] + waiting
             del message  # it may hold a checkpoint, and the next one needs the memory
-        _free_memory()
-
-
-def _free_memory() -> None:
-    """Give back what a job has left before the next one allocates."""
-    gc.collect()
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
+        free_memory()
