@@ -147,6 +147,9 @@ class UntrustedZip:
             name = info.orig_filename
             if not name or name.startswith("/") or ".." in name.split("/") or any(c in name for c in "\\:\0"):
                 raise self._error(f"{self._what} has an entry with an unsafe name: {name[:80]!r}.")
+            # From Python 3.12 on, a Unicode Path field (0x7075) becomes the name by which an entry is known.
+            if info.filename != name:
+                raise self._error(f"{self._what} has an entry with two names, {name[:80]!r} is one: zip it again.")
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise self._error(f"{self._what} has an entry that is a link or a device: {name[:80]!r}.")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:

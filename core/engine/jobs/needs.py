@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +13,18 @@ from core.data.sources.registry import SOURCES
 from core.data.tasks import Tasks
 from core.engine.jobs.job import Job
 from core.engine.jobs.supplies import Supplies
-from core.errors import SpecError
+from core.errors import JobFileError, SpecError
 from core.files import write_atomically
 from core.networks.library.networks import Networks
 from core.settings import Settings
+
+_PLACES = re.compile(
+    r"datasets/own/[a-z0-9-]{1,64}(\.\w{1,20})?\.safetensors"
+    r"|bases/r-[0-9a-f]{1,32}\.safetensors"
+    r"|networks/[0-9a-f]{64}/\w[\w.-]{0,255}",
+    re.ASCII,
+)
+"""Where the files of a dataset, a base and a network lie in a folder of supplies; nothing else is written there."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +89,15 @@ def _network(digest: str, supplies: Supplies) -> Iterator[tuple[str, bytes]]:
 
 
 def unpack(entries: Iterable[tuple[str, bytes]], home: Path) -> None:
-    """Write what jobs refer to into a folder. Raises: OSError: it cannot be written to."""
+    """Write what jobs refer to into a folder.
+
+    Raises:
+        JobFileError: an entry is none of a dataset, a base or a network; those before it were written.
+        OSError: the folder cannot be written to.
+    """
     for name, content in entries:
+        if not _PLACES.fullmatch(name):
+            raise JobFileError(f"The file has an entry that jobs do not refer to: {name[:80]!r}. Write it again.")
         write_atomically(home / name, content)
 
 

@@ -1,0 +1,81 @@
+"""Zips from outside: an entry has one name in whichever Python reads it, and files of jobs write where they should."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.engine.jobs.needs import unpack
+from core.errors import JobFileError
+
+SCRIPT = Path(__file__).with_name("two_names.py")
+
+VERSIONS = ("3.11", "3.12", "3.13")
+"""Versions of Python that LoRA Lab runs on; those that this machine has are tried."""
+
+
+def said_by(python: str) -> tuple[str, str] | None:
+    """What a Python says of a zip with two names and of one with the same name twice; None if there is no such one."""
+    try:
+        done = subprocess.run([python, str(SCRIPT)], capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        return None
+    if done.returncode:  # a stand-in for a version that is not installed
+        return None
+    _, second, same = done.stdout.splitlines()
+    return second, same
+
+
+def test_an_entry_with_two_names_is_refused_wherever_the_second_one_would_count() -> None:
+    said = {f"python{version}": said_by(f"python{version}") for version in VERSIONS} | {"": said_by(sys.executable)}
+    assert said[""]
+    for python, told in said.items():
+        if told is not None:
+            second, same = told
+            assert "has an entry with two names" in second or second == "['bases/harmless.safetensors']", python
+            assert same == "['bases/harmless.safetensors']"
+    newest = said["python3.13"] or said["python3.12"]
+    if newest:
+        assert "has an entry with two names" in newest[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../outside",
+        "bases/../../outside.safetensors",
+        "bases/r-1/x.safetensors",
+        "datasets/own/../a.safetensors",
+        "datasets/own/A.safetensors",
+        "networks/short/config.json",
+        f"networks/{'a' * 64}/sub/config.json",
+        f"networks/{'a' * 64}/.hidden",
+        "lab.sqlite3",
+        "bases/r-1.safetensors\n",
+    ],
+)
+def test_a_file_of_jobs_writes_datasets_bases_and_networks_and_nothing_else(name: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with pytest.raises(JobFileError, match="has an entry that jobs do not refer to"):
+        unpack([("bases/r-12ab.safetensors", b"sound"), (name, b"hostile")], home)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == [
+        "home/bases/r-12ab.safetensors"
+    ]
+
+
+def test_what_jobs_refer_to_is_written_where_it_is_looked_for(tmp_path: Path) -> None:
+    network = "0" * 64
+    names = (
+        "datasets/own/my-digits.safetensors",
+        "datasets/own/my-pets.texts.safetensors",
+        "bases/r-12ab34cd.safetensors",
+        f"networks/{network}/tokenizer.json",
+        f"networks/{network}/model-00001-of-00002.safetensors",
+    )
+    unpack([(name, b"x") for name in names], tmp_path)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()) == sorted(
+        names
+    )
