@@ -7,17 +7,18 @@ import http.client
 import json
 import os
 import re
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from core.errors import NetworkFileError
 from core.files import sha256_of
+from core.networks.library.answer import Answer, opened
 from core.networks.library.partial import BrokenOffError
 from core.networks.library.place import CHUNK, Place
 
@@ -25,7 +26,7 @@ ENDPOINT = "https://huggingface.co"
 """Where networks are, unless ``HF_ENDPOINT`` names a mirror."""
 
 TIMEOUT = 20.0
-"""Seconds to wait for a server that sends nothing."""
+"""Seconds to wait for a server that sends nothing, and for the whole of a description or of what precedes a file."""
 
 ATTEMPTS = 4
 """Connections per file that may break before it is given up; each goes on where the last one ended."""
@@ -53,15 +54,17 @@ class HubPlace(Place):
 
     origin = "Hugging Face"
 
-    def __init__(self, name: str, timeout: float = TIMEOUT) -> None:
+    def __init__(self, name: str, timeout: float = TIMEOUT, stop: threading.Event | None = None) -> None:
         """Ask the Hub for a repository.
 
         Args:
             name: as in ``sentence-transformers/all-MiniLM-L6-v2``, with ``@`` and a branch, tag or commit if wanted.
-            timeout: seconds to wait for a server that sends nothing.
+            timeout: seconds to wait for a server that sends nothing, and for a whole description.
+            stop: once set, no answer is waited for any longer, neither here nor in later calls.
 
         Raises:
             NetworkFileError: there is no such repository, it may not be read, or the Hub cannot be reached.
+            BrokenOffError: it was stopped.
         """
         self.name, _, revision = name.strip().partition("@")
         revision = revision or "main"
@@ -71,6 +74,7 @@ class HubPlace(Place):
             )
         self.what = self.name
         self._timeout = timeout
+        self._stop = stop or threading.Event()
         self._endpoint = (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
             raise NetworkFileError(
@@ -86,6 +90,7 @@ class HubPlace(Place):
     def pieces(self, name: str, start: int = 0) -> Iterator[bytes]:
         size = self._files[name].size
         for attempt in range(1, ATTEMPTS + 1):
+            self._check_stopped()
             try:
                 for piece in self._received(name, start, size):
                     start += len(piece)
@@ -122,7 +127,7 @@ class HubPlace(Place):
         url = f"{self._endpoint}/api/models/{self.name}/revision/{quote(revision, safe='')}?blobs=true"
         try:
             with closing(self._opened(url)) as response:
-                content: bytes = response.read(MAX_LISTING + 1)
+                content = response.read(MAX_LISTING + 1)
         except (_LostError, OSError, http.client.HTTPException) as error:
             raise NetworkFileError(
                 f"{self._host} cannot be reached ({_reason(error)}): check the connection, or bring {self.name} from a "
@@ -136,6 +141,7 @@ class HubPlace(Place):
         """The pieces of a file that one connection sends. Raises: _LostError: it ended too early."""
         url = f"{self._endpoint}/{self.name}/resolve/{self.revision}/{quote(name)}"
         with closing(self._opened(url, start)) as response:
+            response.take_time()
             skip = start if response.status == 200 else 0  # this server cannot begin in the middle
             while start < size:
                 try:
@@ -149,8 +155,8 @@ class HubPlace(Place):
                 start += len(piece)
                 yield piece
 
-    def _opened(self, url: str, start: int = 0) -> Any:
-        """A response of the Hub. Raises: NetworkFileError: it refuses; _LostError: there is none."""
+    def _opened(self, url: str, start: int = 0) -> Answer:
+        """A response of the Hub. Raises: NetworkFileError: it refuses, or stopped; _LostError: there is none."""
         request = urllib.request.Request(url, headers={"User-Agent": "lora-lab"})  # noqa: S310 - checked below
         if start:
             request.add_header("Range", f"bytes={start}-")
@@ -160,7 +166,7 @@ class HubPlace(Place):
         if request.type not in ("http", "https"):
             raise NetworkFileError("HF_ENDPOINT must begin with https:// or http://.")
         try:
-            return urllib.request.urlopen(request, timeout=self._timeout)  # noqa: S310 - checked above
+            return opened(request, self._timeout, self._check_stopped)
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(error) from error
@@ -169,6 +175,11 @@ class HubPlace(Place):
             raise _LostError(_reason(cause) if isinstance(cause, BaseException) else str(cause)) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise _LostError(_reason(error)) from error
+
+    def _check_stopped(self) -> None:
+        """Raises: BrokenOffError: it is to be stopped."""
+        if self._stop.is_set():
+            raise BrokenOffError(f"{self.what} was not brought: it was stopped.")
 
     def _refusal(self, error: urllib.error.HTTPError) -> Exception:
         """What a status of the Hub means."""

@@ -165,7 +165,7 @@ class Networks:
             name: of a known network, which is taken from its package where that is installed; or at Hugging Face, with
                 ``@`` and a revision if wanted.
             progress: called with the fraction that is done, 0 to 1.
-            stop: once set, bringing ends at the next piece.
+            stop: once set, bringing ends at the next piece, and no server is waited for.
             folders: whether the name may be that of a folder or a zip on this machine.
 
         Raises:
@@ -179,7 +179,7 @@ class Networks:
             return self._bring_package(network, path, progress, stop)
         if network is None and folders and is_place(Path(name).expanduser()):
             return self.bring_folder(Path(name).expanduser(), "", progress, stop)
-        place = HubPlace(network.hub if network else name)
+        place = HubPlace(network.hub if network else name, stop=stop)
         return self._bring(place, place.name, progress, stop)
 
     def bring_folder(

@@ -6,16 +6,31 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "a" * 40
 
-
 POLL_SECONDS = 0.02
 """Interval at which it looks for its end: every test waits for that."""
+
+
+@dataclass(frozen=True)
+class Drip:
+    """Answers that come in small pieces, now and then."""
+
+    path: str
+    """What the paths of these answers end with."""
+    headers: bool = False
+    """Whether the headers drip, too."""
+    size: int = 1
+    """Bytes per piece."""
+    seconds: float = 0.05
+    """Between two of them."""
 
 
 class HubServer(ThreadingHTTPServer):
@@ -48,7 +63,10 @@ class HubServer(ThreadingHTTPServer):
         self.hold: threading.Event | None = None
         """Sends the second half of weights only once this is set."""
         self.waiting = threading.Event()
-        """Set when it waits for that."""
+        """Set when it waits for that, or an answer drips."""
+        self.drip: Drip | None = None
+        self.ended = threading.Event()
+        """Ends what drips."""
         threading.Thread(target=self.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
 
     @property
@@ -73,6 +91,31 @@ class HubServer(ThreadingHTTPServer):
         return {"sha": self.commit, "siblings": files, "cardData": {"license": "bsd"}}
 
 
+class _Dripping:
+    """The stream of one answer."""
+
+    def __init__(self, stream: IO[bytes], drip: Drip, hub: HubServer) -> None:
+        self._stream = stream
+        self._drip = drip
+        self._hub = hub
+        self._is_head = True
+
+    def write(self, content: bytes) -> None:
+        """Send the headers as a whole if they do not drip, and all else in pieces."""
+        size = self._drip.size if self._drip.headers or not self._is_head else len(content)
+        self._is_head = False
+        with suppress(ConnectionError):  # the other side has gone
+            for start in range(0, len(content), size):
+                self._stream.write(content[start : start + size])
+                if size < len(content):
+                    self._hub.waiting.set()
+                    if self._hub.ended.wait(self._drip.seconds):
+                        return
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class _Answers(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: HubServer
@@ -83,6 +126,8 @@ class _Answers(BaseHTTPRequestHandler):
         hub.requests.append((path, self.headers.get("Range", "")))
         if token := self.headers.get("Authorization"):
             hub.tokens.append(token)
+        if hub.drip and path.endswith(hub.drip.path):
+            self.wfile = _Dripping(self.wfile, hub.drip, hub)  # type: ignore[assignment]
         if hub.refusal:
             self._refuse(*hub.refusal)
         elif path.startswith("/api/models/org/tiny/revision/"):

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,14 @@ from core.networks.library.hub import HubPlace, is_hub_name
 from core.networks.library.networks import Networks
 from core.settings import Settings
 from tests.conftest import wait_until
-from tests.networks.library.hub_server import COMMIT, HubServer
+from tests.networks.library.hub_server import COMMIT, Drip, HubServer
 from tests.networks.tiny import save_tiny
 from tests.soak.sentences import faults_of
 
 WEIGHTS = "model.safetensors"
+
+AT_ONCE = 4.0
+"""Seconds within which a stop acts on a busy machine; on an idle one, it takes a tenth of a second."""
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +50,7 @@ def hub(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     yield server
     if server.hold:
         server.hold.set()
+    server.ended.set()
     server.shutdown()
     server.server_close()
 
@@ -153,6 +158,96 @@ def test_a_download_can_be_stopped_and_continued(settings: Settings, networks: N
     arrivals.repeat("org/tiny")
     wait_until(lambda: not getattr(arrivals.state("org/tiny"), "running", True))
     assert [card.name for card in networks.list()] == ["org/tiny"]
+
+
+def seconds_to_stop(networks: Networks, name: str, waits: threading.Event) -> float:
+    """Seconds until bringing ends from when it is stopped, which is when it ``waits`` for a server."""
+    arrivals = Arrivals(networks)
+    arrivals.bring(name)
+    assert waits.wait(60)
+    arrivals.stop(name)
+    stopped = time.monotonic()
+    wait_until(lambda: not getattr(arrivals.state(name), "running", True))
+    assert getattr(arrivals.state(name), "error", "") is None
+    assert networks.list() == []
+    return time.monotonic() - stopped
+
+
+@pytest.mark.parametrize(
+    "drip",
+    [
+        Drip("/revision/main"),
+        Drip("/revision/main", headers=True),
+        Drip("config.json"),
+        Drip("config.json", headers=True),
+        Drip(WEIGHTS),
+        Drip(WEIGHTS, headers=True),
+        Drip(WEIGHTS, size=1000, seconds=3600),
+    ],
+    ids=str,
+)
+def test_a_stop_acts_at_once_while_an_answer_drips_in(networks: Networks, hub: HubServer, drip: Drip) -> None:
+    hub.drip = drip
+    assert seconds_to_stop(networks, "org/tiny", hub.waiting) < AT_ONCE
+
+
+@pytest.mark.parametrize("waiting", [0, 5], ids=["it never answers", "it never accepts"])
+def test_a_stop_acts_at_once_while_a_server_does_not_answer(
+    networks: Networks, hub: HubServer, monkeypatch: pytest.MonkeyPatch, waiting: int
+) -> None:
+    with ExitStack() as sockets:
+        deaf = sockets.enter_context(socket.socket())
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(waiting):  # connections beyond the few that may wait for a server are not even refused
+            one = sockets.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(deaf.getsockname())
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        begun = threading.Event()
+        begun.set()
+        assert seconds_to_stop(networks, "org/tiny", begun) < AT_ONCE
+
+
+def test_a_stop_acts_between_attempts(networks: Networks, hub: HubServer) -> None:
+    stop = threading.Event()
+    place = HubPlace("org/tiny", stop=stop)
+    hub.break_after = 10
+    pieces = place.pieces(WEIGHTS)
+    assert len(next(pieces)) == 10
+    stop.set()
+    with pytest.raises(NetworkFileError, match=r"org/tiny was not brought: it was stopped\."):
+        next(pieces)
+    assert len(ranges(hub)) == 1
+
+
+@pytest.mark.parametrize("headers", [True, False])
+def test_a_description_that_drips_for_ever_is_one_sentence(
+    networks: Networks, hub: HubServer, monkeypatch: pytest.MonkeyPatch, headers: bool
+) -> None:
+    hub.drip = Drip("/revision/main", headers=headers)
+    with pytest.raises(
+        NetworkFileError, match=r"cannot be reached \(its answer was not complete after 0\.5 s\)"
+    ) as caught:
+        HubPlace("org/tiny", timeout=0.5)
+    assert faults_of(str(caught.value)) == []
+
+
+def test_what_precedes_a_file_must_not_drip_for_ever_but_the_file_may_take_its_time(hub: HubServer) -> None:
+    place = HubPlace("org/tiny", timeout=0.5)
+    hub.drip = Drip(WEIGHTS, headers=True)
+    with pytest.raises(NetworkFileError, match=r"was lost \(its answer was not complete after 0\.5 s\)"):
+        list(place.pieces(WEIGHTS))
+    content = (hub.folder / WEIGHTS).read_bytes()
+    hub.drip = Drip(WEIGHTS, size=len(content) // 20, seconds=0.1)
+    hub.requests.clear()
+    assert b"".join(place.pieces(WEIGHTS)) == content
+    assert ranges(hub) == [""]
+
+
+def test_a_redirection_to_another_kind_of_server_is_one_sentence(networks: Networks, hub: HubServer) -> None:
+    hub.redirect = "ftp://127.0.0.1"
+    assert "was lost" in refused(networks)
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, "tokenizer.json"])
