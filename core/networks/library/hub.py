@@ -173,6 +173,8 @@ class HubPlace(Place):
         except urllib.error.URLError as error:
             cause = error.reason
             raise _LostError(_reason(cause) if isinstance(cause, BaseException) else str(cause)) from error
+        except BrokenOffError:  # a ValueError, too
+            raise
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise _LostError(_reason(error)) from error
 

@@ -25,7 +25,7 @@ from core.networks.library.arrivals import Arrivals
 from core.networks.library.hub import HubPlace, is_hub_name
 from core.networks.library.networks import Networks
 from core.settings import Settings
-from tests.conftest import wait_until
+from tests.conftest import HANG, wait_until
 from tests.networks.library.hub_server import COMMIT, Drip, HubServer
 from tests.networks.tiny import save_tiny
 from tests.soak.sentences import faults_of
@@ -160,17 +160,27 @@ def test_a_download_can_be_stopped_and_continued(settings: Settings, networks: N
     assert [card.name for card in networks.list()] == ["org/tiny"]
 
 
-def seconds_to_stop(networks: Networks, name: str, waits: threading.Event) -> float:
+def seconds_to_stop(networks: Networks, waits: threading.Event) -> float:
     """Seconds until bringing ends from when it is stopped, which is when it ``waits`` for a server."""
-    arrivals = Arrivals(networks)
-    arrivals.bring(name)
+    stop, errors = threading.Event(), list[LabError]()
+
+    def bring() -> None:
+        try:
+            networks.bring("org/tiny", stop=stop)
+        except LabError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=bring, daemon=True)
+    thread.start()
     assert waits.wait(60)
-    arrivals.stop(name)
+    stop.set()
     stopped = time.monotonic()
-    wait_until(lambda: not getattr(arrivals.state(name), "running", True))
-    assert getattr(arrivals.state(name), "error", "") is None
+    thread.join(HANG)
+    took = time.monotonic() - stopped
+    assert [str(error) for error in errors] == ["org/tiny was not brought: it was stopped."]
+    assert isinstance(errors[0], partial.BrokenOffError)
     assert networks.list() == []
-    return time.monotonic() - stopped
+    return took
 
 
 @pytest.mark.parametrize(
@@ -188,7 +198,7 @@ def seconds_to_stop(networks: Networks, name: str, waits: threading.Event) -> fl
 )
 def test_a_stop_acts_at_once_while_an_answer_drips_in(networks: Networks, hub: HubServer, drip: Drip) -> None:
     hub.drip = drip
-    assert seconds_to_stop(networks, "org/tiny", hub.waiting) < AT_ONCE
+    assert seconds_to_stop(networks, hub.waiting) < AT_ONCE
 
 
 @pytest.mark.parametrize("waiting", [0, 5], ids=["it never answers", "it never accepts"])
@@ -206,7 +216,7 @@ def test_a_stop_acts_at_once_while_a_server_does_not_answer(
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{deaf.getsockname()[1]}")
         begun = threading.Event()
         begun.set()
-        assert seconds_to_stop(networks, "org/tiny", begun) < AT_ONCE
+        assert seconds_to_stop(networks, begun) < AT_ONCE
 
 
 def test_a_stop_acts_between_attempts(networks: Networks, hub: HubServer) -> None:
