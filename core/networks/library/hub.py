@@ -222,10 +222,11 @@ def _parsed(content: bytes, name: str) -> tuple[str, str, dict[str, HubFile]]:
             raise ValueError("no commit")
         for sibling in described["siblings"]:
             file, large = sibling["rfilename"], sibling.get("lfs") or {}
-            if "/" not in file and isinstance(sibling.get("size"), int):
-                files[file] = HubFile(
-                    int(sibling["size"]), str(large.get("sha256", "")), str(sibling.get("blobId", ""))
-                )
+            size = sibling.get("size")
+            if isinstance(size, bool) or (isinstance(size, int) and size < 0):
+                raise ValueError("no size")
+            if "/" not in file and isinstance(size, int):
+                files[file] = HubFile(size, str(large.get("sha256", "")), str(sibling.get("blobId", "")))
         licence = (described.get("cardData") or {}).get("license", "")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise NetworkFileError(

@@ -5,6 +5,7 @@ The Hub is a small server on this machine that answers the same few requests.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -344,6 +345,15 @@ def test_no_network_and_no_server_are_one_sentence(
 def test_an_answer_that_is_not_the_hubs_is_one_sentence(networks: Networks, hub: HubServer, description: bytes) -> None:
     hub.description = description
     assert "is not that of Hugging Face" in refused(networks)
+
+
+@pytest.mark.parametrize("size", [-5, -(10**12), True, False])
+def test_a_size_that_no_file_has_is_not_the_hubs(networks: Networks, hub: HubServer, size: object) -> None:
+    described = hub.described()
+    described["siblings"][0]["size"] = size
+    hub.description = json.dumps(described).encode()
+    assert "is not that of Hugging Face" in refused(networks)
+    assert len(hub.requests) == 1
 
 
 def test_what_is_wrong_with_a_network_is_said_before_its_weights_are_downloaded(
