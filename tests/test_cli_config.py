@@ -74,6 +74,14 @@ def test_a_saved_file_queues_what_the_options_would_have_queued(waiting: Lab, tm
     assert (again.name, again.trim) == (direct.name, direct.trim)
 
 
+def test_a_file_that_windows_has_saved_queues_what_it_says(waiting: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "experiment.json"
+    main(["compare", "--source", "digits", "--save-config", str(file), "--home", str(waiting.settings.home)])
+    direct = launched(waiting, f"--config {file}")
+    file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8-sig", newline="\r\n")
+    assert specs_of(waiting, launched(waiting, f"--config {file}")) == specs_of(waiting, direct)
+
+
 def test_a_file_from_a_page_runs_and_prints_what_the_same_options_print(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ beside it, and a dataset by its name: both must be on the machine that reads the
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -32,6 +33,8 @@ FORMAT = "lora-lab-experiment"
 VERSION = 1
 MAX_FILE = 2**20
 """Maximum size of a file, in characters."""
+MARK = "\ufeff"
+"""With what some editors begin files, such as Notepad of Windows."""
 
 OF_BASE = ("network", "task", "optim", "seed", "device", "method")
 OF_BROUGHT = ("kind", "weights", "model")
@@ -108,8 +111,12 @@ def read_configuration(
 def _text(content: str | bytes) -> str:
     if len(content) > MAX_FILE:
         raise SpecError(f"This file is larger than {MAX_FILE:,} bytes: no file of an experiment is.")
+    if isinstance(content, str):
+        return content.removeprefix(MARK)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):  # 32 LE begins as 16 does
+        raise SpecError("This file is not in UTF-8: save it as UTF-8 in your editor.")
     try:
-        return content if isinstance(content, str) else content.decode()
+        return content.decode().removeprefix(MARK)
     except UnicodeDecodeError as error:
         raise SpecError("This file is not text: choose the JSON file of an experiment.") from error
 

@@ -260,7 +260,21 @@ def test_a_bad_file_gets_one_sentence_that_names_the_place(
 
 def test_a_file_that_is_no_text_gets_one_sentence(idle: Lab) -> None:
     with pytest.raises(SpecError, match=r"^This file is not text: choose the JSON file of an experiment\.$"):
-        read_configuration(b"\xff\xfe", idle.catalog, idle.networks)
+        read_configuration(b"\x80", idle.catalog, idle.networks)
+
+
+def test_a_byte_order_mark_as_windows_writes_it_is_not_part_of_the_file(idle: Lab) -> None:
+    values = by_hand()
+    text = json.dumps(values)
+    for content in (text.encode("utf-8-sig"), "\ufeff" + text):
+        assert read_configuration(content, idle.catalog, idle.networks) == read(idle, values)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_a_file_in_another_unicode_gets_one_sentence(idle: Lab, encoding: str) -> None:
+    mark = "\ufeff" if encoding.endswith("be") else ""
+    with pytest.raises(SpecError, match=r"^This file is not in UTF-8: save it as UTF-8 in your editor\.$"):
+        read_configuration((mark + json.dumps(by_hand())).encode(encoding), idle.catalog, idle.networks)
 
 
 junk = st.recursive(
