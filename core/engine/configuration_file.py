@@ -100,9 +100,10 @@ def read_configuration(
     file = JsonPart.of_text(_text(content))
     if file.values.get("format") != FORMAT:
         raise SpecError(f'This is not the file of an experiment: it has no "format": "{FORMAT}".')
-    if file.values.get("version") != VERSION:
+    version = file.values.get("version")
+    if type(version) is not int or version != VERSION:  # true and 1.0 are equal to 1
         raise SpecError(
-            f"This file has version {shortened(file.values.get('version'))}, and this version of LoRA Lab reads "
+            f"This file has version {shortened(version)}, and this version of LoRA Lab reads "
             f"version {VERSION}: update LoRA Lab."
         )
     return _Reading(file.only(KNOWN), catalog, networks, bring).configuration()
@@ -138,7 +139,8 @@ class _Reading:
     def configuration(self) -> Configuration:
         file = self._file
         file.require("arms")
-        file.part("optim").only(list(OptimSpec.model_fields))
+        file.part("optim").only(list(OptimSpec.model_fields)).check_numbers(OptimSpec)
+        file.check_numbers(Configuration)
         if ("base" in file.values) == ("network" in file.values):
             raise SpecError(
                 "An experiment starts from a base, or from a network that was brought: give base or network, not both."
@@ -178,6 +180,7 @@ class _Reading:
         network = self._with_outputs(network, of_network, source, task)
         method = self._method(part, list(methods(Role.BASE).values()), PretrainSpec.name())
         optim = part.part("optim").spec(OptimSpec, default_optim(method, network).model_dump())
+        part.check_numbers(RunSpec)
         own = {name: part.values[name] for name in ("seed", "device") if name in part.values}
         fields = {"device": device, "method": method, "network": network, "task": source, "optim": optim}
         return part.made(RunSpec.of, **fields | own), task
@@ -232,6 +235,7 @@ class _Reading:
 
     def _with_outputs(self, network: NetworkSpec, part: JsonPart, *tasks: TaskSpec) -> NetworkSpec:
         """The network with as many outputs as the file says, or else as the tasks need."""
+        part.check_numbers(type(network))
         count = part.values.get(OUTPUTS, outputs(self._catalog, *tasks))
         return part.made(network.but, num_classes=count)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from core.errors import LabError, SpecError
 from core.spec import Spec, shortened, shown_name
@@ -74,6 +74,16 @@ class JsonPart:
             if name not in self.values:
                 raise SpecError(f"{self.at(name)} is missing.")
 
+    def check_numbers(self, cls: type[Spec]) -> None:
+        """Check that true and false stand for no number of a spec. Raises: SpecError: one does, as 1 or 0."""
+        for name, field in cls.model_fields.items():
+            value = self.values.get(name)
+            types = set(_types(field.annotation))
+            wrong = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, bool)]
+            if wrong and types & {int, float} and bool not in types:
+                what = "numbers" if isinstance(value, list) else "a number"
+                raise SpecError(f"{self.at(name)}: {field.title or name} must be {what}, not {wrong[0]}.")
+
     def spec(self, cls: type[S], defaults: Mapping[str, Any] | None = None, above: JsonPart | None = None) -> S:
         """The spec that the object is.
 
@@ -85,7 +95,7 @@ class JsonPart:
         Raises:
             SpecError: a setting is unknown or out of bounds; the message begins with its place.
         """
-        self.only(list(cls.model_fields))
+        self.only(list(cls.model_fields)).check_numbers(cls)
         shared = {} if above is None else dict(above.values)
         try:
             return cls.of(**dict(defaults or {}) | shared | dict(self.values))
@@ -135,6 +145,13 @@ def json_text(value: Any, room: int = WIDTH, depth: int = 0) -> str:
     ]
     first, last = "{}" if isinstance(value, dict) else "[]"
     return "\n".join([first, ",\n".join(rows), " " * INDENT * depth + last])
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """The types that a type is made of."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from _types(inner)
 
 
 def _is_numbers(value: dict[str, Any] | list[Any]) -> bool:
