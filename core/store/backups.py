@@ -1,4 +1,7 @@
-"""Backups of the whole store, made and checked by SQLite: one at each start, and one per day."""
+"""Backups of the whole store, made and checked by SQLite: one at each start, and one per day.
+
+Between them the store's file is kept up to date, since people copy it without the log beside it.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 24 * 3600.0
 """Interval between two backups of a running process."""
+
+WRITE_BACK_SECONDS = 60.0
+"""Interval at which a running process brings the store's file up to date."""
 
 KEPT_LATEST = 3
 """Number of latest backups that are kept at any age."""
@@ -43,7 +49,7 @@ class Backups:
         self._thread = threading.Thread(target=self._work, name="backups", daemon=True)
 
     def start(self) -> None:
-        """Start a background thread that makes a backup now and then one per day."""
+        """Start a background thread that makes a backup now and then one per day, and writes the store back."""
         self._thread.start()
 
     def close(self, timeout: float) -> None:
@@ -102,11 +108,21 @@ class Backups:
                 part.unlink(missing_ok=True)
 
     def _work(self) -> None:
+        due, failing = time.monotonic(), False
         while True:
+            if time.monotonic() >= due:
+                due = time.monotonic() + EVERY_SECONDS
+                try:
+                    self.make()
+                except (OSError, sqlite3.Error, LabError) as error:
+                    if not self._closing.is_set():
+                        log.warning("The store of runs could not be backed up: %s", error)
             try:
-                self.make()
-            except (OSError, sqlite3.Error, LabError) as error:
-                if not self._closing.is_set():
-                    log.warning("The store of runs could not be backed up: %s", error)
-            if self._closing.wait(EVERY_SECONDS):
+                self._store.write_back()
+                failing = False
+            except (sqlite3.Error, LabError) as error:
+                if not failing and not self._closing.is_set():
+                    log.warning("The file of the store could not be brought up to date: %s", error)
+                failing = True
+            if self._closing.wait(WRITE_BACK_SECONDS):
                 return

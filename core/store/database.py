@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ BUSY_SECONDS = 30.0
 
 FULL_BYTES = 2**20
 """Free bytes below which a disk counts as full where SQLite only says that something could not be written."""
+
+WRITE_BACK = "PRAGMA wal_checkpoint(PASSIVE)"
 
 PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """Errors of an open store that do not mean that it is damaged."""
@@ -68,7 +70,11 @@ class Database:
             db.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
-        """Close all idle connections; later calls open new ones."""
+        """Write back, and close all idle connections; later calls open new ones."""
+        if self._idle:
+            with suppress(sqlite3.Error):  # all is in the log, and the file may be gone or locked
+                self._idle[-1].execute("PRAGMA busy_timeout = 0")
+                self._idle[-1].execute(WRITE_BACK)
         while self._idle:
             self._idle.pop().close()
 
@@ -112,6 +118,17 @@ class Database:
             (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise StoreDamagedError(f"{self.path} is damaged ({_line(found)}): stop LoRA Lab; {RESTORE}.")
+
+    def write_back(self) -> None:
+        """Bring the file up to date with the log beside it, ``-wal``, but for what others still read as it was.
+
+        SQLite itself does so whenever the log has reached 4 MB, for which a quiet lab takes hours. Neither this nor
+        what reads or writes meanwhile waits for the other.
+
+        Raises:
+            sqlite3.Error: the file cannot be written, as on a full disk.
+        """
+        self.rows(WRITE_BACK)
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """All rows that a query returns."""
