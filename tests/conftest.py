@@ -59,7 +59,7 @@ SLOW = (
     *("study/test_counting.py", "test_network_file.py", "data/test_new_source.py", "networks/test_new_family.py"),
     *("networks/library", "pages/test_networks.py"),
     *("browser", "engine", "soak", "store", "test_cli.py", "test_cli_config.py", "test_cli_grow.py", "test_forked.py"),
-    "test_cli_signals.py",
+    *("test_cli_signals.py", "test_umask.py"),
     *("test_full_size.py", "test_lab.py"),
     *(
         "pages/test_data.py",

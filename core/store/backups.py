@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import sqlite3
-import tempfile
 import threading
 import time
 from datetime import datetime, timedelta
@@ -68,9 +68,8 @@ class Backups:
         if not self._store.rows("SELECT 1 FROM runs LIMIT 1"):
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.folder, prefix=".lab-", suffix=".part")
-        os.close(handle)
-        part = Path(name)
+        part = self.folder / f".lab-{secrets.token_hex(8)}.part"
+        part.touch(exist_ok=False)  # with the permissions that the umask leaves, as SQLite does not
         try:
             self._store.copy_to(part)
             latest = next(iter(self.list()), None)

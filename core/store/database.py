@@ -48,6 +48,8 @@ class Database:
         self._identity: tuple[int, int] | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # it is there, or SQLite says what is wrong
+                path.touch(exist_ok=False)  # SQLite would never let a group write, whatever the umask
             self._create()
         except (sqlite3.DatabaseError, OSError) as error:
             self.close()
