@@ -40,6 +40,18 @@ class NetworkFileError(LabError, ValueError):
     """A file of network weights is damaged or of another architecture."""
 
 
+class JsonError(LabError, ValueError):
+    """A text is not the JSON that is expected; the message goes on after ``This is``."""
+
+    def __init__(self, reason: str) -> None:
+        """Args: reason: as in ``nested too deeply``."""
+        super().__init__(reason.rstrip("."))
+
+
+class ReaderError(LabError, RuntimeError):
+    """The process that opens files from outside cannot be started."""
+
+
 class DamagedFileError(LabError, ValueError):
     """A file of a run has changed since it was written."""
 

@@ -1,6 +1,7 @@
 """Read untrusted zips within limits, and write reproducible ones.
 
-Nothing is unpacked to disk, so names inside a zip cannot decide where files are written.
+The directory of a zip is read in the reader, entries as they are wanted by whoever has the file. Nothing is unpacked to
+disk, so names inside a zip cannot decide where files are written.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 from core.errors import LabError
+from core.reader import Limits, in_reader
 
 MAX_RATIO = 100
 """Maximum compression ratio of entries larger than ``RATIO_FROM`` bytes."""
@@ -23,23 +26,12 @@ RATIO_FROM = 2**20
 CHUNK = 2**16
 """Bytes to unpack at once."""
 
-SCANNED = 2**22
-"""Bytes to look through at once."""
+_LOCAL = struct.Struct("<4s22xHH")
+"""Header before an entry's content: a mark, and the lengths of the name and of the other fields behind it."""
+_LOCAL_MARK = b"PK\x03\x04"
 
-_CENTRAL_HEADER = b"PK\x01\x02"
-_END = b"PK\x05\x06"
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    ArithmeticError,
-    LookupError,
-)
-"""Exceptions that the zipfile module raises for damaged files."""
+_END = struct.Struct("<10xH10x")
+"""End of a zip, of which only the number of entries matters here."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +42,22 @@ class ZipLimits:
     """Maximum number of entries."""
     unpacked: int
     """Maximum total bytes of all entries."""
+
+
+@dataclass(frozen=True)
+class ZipEntry:
+    """One file in a zip, as the directory describes it."""
+
+    name: str
+    size: int
+    """Bytes when unpacked."""
+    start: int
+    """Place of the header before its content."""
+    packed: int
+    """Bytes in the zip."""
+    crc: int
+    is_deflated: bool
+    """Whether it is compressed; otherwise it is stored as it is."""
 
 
 def write_zip(target: BinaryIO, entries: Iterable[tuple[str, bytes]]) -> None:
@@ -73,7 +81,7 @@ class UntrustedZip:
         """Open and check a zip.
 
         Args:
-            content: the zip; a file stays open as long as entries are read.
+            content: the zip; a file, which has a path, stays open as long as entries are read.
             limits: limits on its content.
             what: subject of error messages, such as ``The adapter file``.
             error: class of the exceptions to raise.
@@ -81,92 +89,118 @@ class UntrustedZip:
         Raises:
             error: not a zip, damaged, too large, or with an unsafe entry.
         """
-        self._limits, self._what, self._error = limits, what, error
-        file = io.BytesIO(content) if isinstance(content, bytes) else content  # shares the bytes
-        # Before the zipfile module creates an object for each entry. The tolerance is for chance matches in the data.
-        try:
-            headers, end = _scanned(file)
-        except OSError as damage:
-            raise self._damaged() from damage
-        if headers > limits.entries + 100:
-            raise error(f"{what} has more than {limits.entries} entries: choose another file.")
-        try:
-            self._archive = zipfile.ZipFile(file)
-            infos = self._archive.infolist()
-            # The zipfile module does not check this: a damaged length in one header can hide the headers after it.
-            file.seek(end + 10)
-            (count,) = struct.unpack("<H", file.read(2))
-        except _DAMAGE as damage:
-            raise self._damaged() from damage
-        if count not in (len(infos), 0xFFFF):
-            raise self._damaged()
-        self._check(infos)
-        self.entries = tuple(info for info in infos if not info.is_dir())
+        self._what, self._error = what, error
+        self._file = io.BytesIO(content) if isinstance(content, bytes) else content  # shares the bytes
+        source = content if isinstance(content, bytes) else Path(content.name).resolve()
+        self.entries = directory(source, limits, what, error)
         """All entries except folders."""
 
-    def read(self, info: zipfile.ZipInfo) -> bytes:
+    def read(self, entry: ZipEntry) -> bytes:
         """Read one entry and verify its checksum. Raises: the zip's error: it is damaged."""
         content = io.BytesIO()
-        for chunk in self.chunks(info):
+        for chunk in self.chunks(entry):
             content.write(chunk)
         return content.getvalue()  # shares the buffer, so the entry is in memory only once
 
-    def chunks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    def chunks(self, entry: ZipEntry) -> Iterator[bytes]:
         """Yield one entry in chunks, never more than its declared size, and verify its checksum at the end.
 
         Raises:
             The zip's error: it is damaged.
         """
-        left = info.file_size
+        file, crc, size = self._file, 0, 0
         try:
-            with self._archive.open(info) as file:
-                # A read without a limit would unpack up to 1 GiB before it checks the declared size.
-                while chunk := file.read(min(CHUNK, left + 1)):
-                    left -= len(chunk)
-                    if left < 0:
-                        break
-                    yield chunk
-        except _DAMAGE as damage:
-            raise self._damaged() from damage
-        if left:
-            raise self._damaged()
-
-    def _damaged(self) -> LabError:
-        return self._error(f"{self._what} is not a zip file, or it is damaged: choose another one.")
-
-    def _check(self, infos: list[zipfile.ZipInfo]) -> None:
-        """Refuse zips that are unsafe to unpack."""
-        if len(infos) > self._limits.entries:
-            raise self._error(f"{self._what} has more than {self._limits.entries} entries: choose another file.")
-        if len({info.filename for info in infos}) < len(infos):
-            raise self._error(f"{self._what} has two entries with the same name: zip it again.")
-        if sum(info.file_size for info in infos) > self._limits.unpacked:
-            limit = self._limits.unpacked // 2**20
-            raise self._error(f"{self._what} unpacks to more than {limit} MiB: choose a smaller one.")
-        for info in infos:
-            name = info.orig_filename
-            if not name or name.startswith("/") or ".." in name.split("/") or any(c in name for c in "\\:\0"):
-                raise self._error(f"{self._what} has an entry with an unsafe name: {name[:80]!r}.")
-            # From Python 3.12 on, a Unicode Path field (0x7075) becomes the name by which an entry is known.
-            if info.filename != name:
-                raise self._error(f"{self._what} has an entry with two names, {name[:80]!r} is one: zip it again.")
-            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise self._error(f"{self._what} has an entry that is a link or a device: {name[:80]!r}.")
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
-                raise self._error(f"{self._what} is encrypted or uses an unusual compression: zip it again without.")
-            if info.file_size > RATIO_FROM and info.file_size > MAX_RATIO * info.compress_size:
-                raise self._error(f"{self._what} has an entry with an implausible compression ratio: {name[:80]!r}.")
+            file.seek(entry.start)
+            mark, name, extra = _LOCAL.unpack(file.read(_LOCAL.size))
+            place = entry.start + _LOCAL.size + name + extra
+            packed = _pieces(file, place, entry.packed)
+            for chunk in _inflated(packed) if entry.is_deflated else packed:
+                crc, size = zlib.crc32(chunk, crc), size + len(chunk)
+                if size > entry.size:
+                    break
+                yield chunk
+        except (OSError, struct.error, zlib.error) as damage:
+            raise _damaged(self._what, self._error) from damage
+        if mark != _LOCAL_MARK or size != entry.size or crc != entry.crc:
+            raise _damaged(self._what, self._error)
 
 
-def _scanned(file: BinaryIO) -> tuple[int, int]:
-    """The number of central headers in a file, and the place of the last end of a zip, -1 if there is none."""
-    headers, end, place, before = 0, -1, 0, b""
-    file.seek(0)
-    while piece := file.read(SCANNED):
-        part = before + piece
-        headers += part.count(_CENTRAL_HEADER)
-        found = part.rfind(_END)
-        end = place - len(before) + found if found >= 0 else end
+def _pieces(file: BinaryIO, place: int, size: int) -> Iterator[bytes]:
+    """Yield ``size`` bytes of a file, fewer if it ends before; others may read it meanwhile."""
+    end = place + size
+    while place < end:
+        file.seek(place)
+        piece = file.read(min(CHUNK, end - place))
+        if not piece:
+            return
         place += len(piece)
-        before = part[-(len(_END) - 1) :]  # a mark may lie across two pieces
-    return headers, end
+        yield piece
+
+
+def _inflated(packed: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield in chunks what is compressed, without the header and the checksum that zlib has by itself."""
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    for piece in packed:
+        while piece and not unpacker.eof:
+            yield unpacker.decompress(piece, CHUNK)
+            piece = unpacker.unconsumed_tail
+    yield unpacker.flush()
+
+
+@in_reader(LabError, "The file", Limits(memory=2**30, cpu=20))
+def directory(content: bytes | Path, limits: ZipLimits, what: str, error: type[LabError]) -> tuple[ZipEntry, ...]:
+    """All entries of a zip except folders, once the zip is known to be safe to unpack; see :class:`UntrustedZip`."""
+    try:
+        with (
+            io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file,
+            zipfile.ZipFile(file) as archive,
+        ):
+            infos = archive.infolist()
+            # The zipfile module does not check this: a damaged length in one header can hide the headers after it.
+            file.seek(-_END.size - len(archive.comment), io.SEEK_END)
+            (count,) = _END.unpack(file.read(_END.size))
+    except (
+        zipfile.BadZipFile,
+        struct.error,
+        OSError,
+        RuntimeError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+    ) as damage:
+        raise _damaged(what, error) from damage
+    if count not in (len(infos), 0xFFFF):
+        raise _damaged(what, error)
+    if len(infos) > limits.entries:
+        raise error(f"{what} has more than {limits.entries} entries: choose another file.")
+    if len({info.filename for info in infos}) < len(infos):
+        raise error(f"{what} has two entries with the same name: zip it again.")
+    if sum(info.file_size for info in infos) > limits.unpacked:
+        raise error(f"{what} unpacks to more than {limits.unpacked // 2**20} MiB: choose a smaller one.")
+    return tuple(_entry(info) for info in infos if not _checked(info, what, error).is_dir())
+
+
+def _damaged(what: str, error: type[LabError]) -> LabError:
+    return error(f"{what} is not a zip file, or it is damaged: choose another one.")
+
+
+def _checked(info: zipfile.ZipInfo, what: str, error: type[LabError]) -> zipfile.ZipInfo:
+    """An entry that is safe to unpack. Raises: error: it is not."""
+    name = info.orig_filename
+    if not name or name.startswith("/") or ".." in name.split("/") or any(c in name for c in "\\:\0"):
+        raise error(f"{what} has an entry with an unsafe name: {name[:80]!r}.")
+    # From Python 3.12 on, a Unicode Path field (0x7075) becomes the name by which an entry is known.
+    if info.filename != name:
+        raise error(f"{what} has an entry with two names, {name[:80]!r} is one: zip it again.")
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise error(f"{what} has an entry that is a link or a device: {name[:80]!r}.")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
+        raise error(f"{what} is encrypted or uses an unusual compression: zip it again without.")
+    if info.file_size > RATIO_FROM and info.file_size > MAX_RATIO * info.compress_size:
+        raise error(f"{what} has an entry with an implausible compression ratio: {name[:80]!r}.")
+    return info
+
+
+def _entry(info: zipfile.ZipInfo) -> ZipEntry:
+    is_deflated = info.compress_type == zipfile.ZIP_DEFLATED
+    return ZipEntry(info.filename, info.file_size, info.header_offset, info.compress_size, info.CRC, is_deflated)

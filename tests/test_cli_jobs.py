@@ -244,7 +244,8 @@ def test_bad_files_are_a_sentence_and_change_nothing(
         (changed(file, base, b"other"), "is not what was written"),
         (changed(file, JOBS, b"{}"), "another version"),
         (changed(file, JOBS, b'{"format": 1, "sha256": [1]}'), "another version"),
-        (changed(file, JOBS, b"[" * 100_000), "another version"),
+        (changed(file, JOBS, b"[" * 100_000), "The index of this file of jobs is nested too deeply"),
+        (changed(file, JOBS, b"[" + b"[]," * 2_000_000 + b"1]"), "is larger than 2,000,000 values"),
     ):
         assert main(["job", str(bad)]) == 1
         assert said in capsys.readouterr().err
@@ -318,7 +319,7 @@ def test_results_that_could_not_be_written_are_refused_before_training(
 
 
 def test_a_file_of_any_size_that_was_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.engine.jobs.hashed_zip.UNPACKED", 1000)
+    monkeypatch.setattr("core.engine.jobs.hashed_zip.MIN_UNPACKED", 1000)
     entries = {f"run-{number}/curve": bytes(10) for number in range(5000)}
     write_file(tmp_path / "file", indexed(entries.items(), "index", lambda: {"format": "own"}))
     content = (tmp_path / "file").read_bytes()

@@ -60,7 +60,7 @@ def test_an_entry_with_two_names_is_refused_wherever_the_second_one_would_count(
 def test_a_file_of_jobs_writes_datasets_bases_and_networks_and_nothing_else(name: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     with pytest.raises(JobFileError, match="has an entry that jobs do not refer to"):
-        unpack([("bases/r-12ab.safetensors", b"sound"), (name, b"hostile")], home)
+        unpack([("bases/r-12ab.safetensors", [b"sound"]), (name, [b"hostile"])], home)
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == [
         "home/bases/r-12ab.safetensors"
     ]
@@ -75,7 +75,7 @@ def test_what_jobs_refer_to_is_written_where_it_is_looked_for(tmp_path: Path) ->
         f"networks/{network}/tokenizer.json",
         f"networks/{network}/model-00001-of-00002.safetensors",
     )
-    unpack([(name, b"x") for name in names], tmp_path)
+    unpack([(name, [b"x"]) for name in names], tmp_path)
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()) == sorted(
         names
     )

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import AdapterError
+from core.errors import AdapterError, JsonError
+from core.reader.json_text import json_value
 from core.zip_file import MAY_RUN_CODE, UntrustedZip, ZipLimits, write_zip
 
 TENSORS = "adapter_model.safetensors"
@@ -44,9 +45,9 @@ def read_entries(source: Path | bytes) -> dict[str, bytes]:
         raise _too_large()
     unpacked = min(MAX_BYTES, max(MIN_UNPACKED, MAX_GROWTH * len(content)))
     archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, unpacked), "The adapter file", AdapterError)
-    for info in archive.entries:
-        _check(info.orig_filename, info.file_size)
-    entries = {info.filename: archive.read(info) for info in archive.entries}
+    for entry in archive.entries:
+        _check(entry.name, entry.size)
+    entries = {entry.name: archive.read(entry) for entry in archive.entries}
     folders = [name.removesuffix(CONFIG) for name in entries if name.rpartition("/")[2] == CONFIG]
     if len(folders) != 1:
         raise AdapterError(f"The adapter file must contain {CONFIG} exactly once, not {len(folders)} times.")
@@ -72,8 +73,8 @@ def json_object(content: bytes, name: str) -> dict[str, Any]:
         AdapterError: not a JSON object, or it contains NaN or infinity.
     """
     try:
-        value = json.loads(content.decode(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        value = json_value(content, is_finite=True)
+    except JsonError as error:
         raise AdapterError(f"{name} of the adapter file is not readable JSON.") from error
     if not isinstance(value, dict):
         raise AdapterError(f"{name} of the adapter file is not a JSON object.")
@@ -83,10 +84,6 @@ def json_object(content: bytes, name: str) -> dict[str, Any]:
 def printable(text: str, limit: int = 80) -> str:
     """A name from a file, made safe for a message: limited in length, on one line, without invisible characters."""
     return repr(text[:limit])[1:-1]
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number")
 
 
 def _read(path: Path) -> bytes:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from core.adapter.archive import CONFIG, json_bytes, json_object, printable
-from core.adapter.pattern import MAX_LENGTH, PLAIN, checked_pattern
 from core.errors import AdapterError
 from core.methods.layers import AdaptedLinear, LoRALayer, Scaling, alpha_for, scaling_factor
 from core.methods.linear import is_transposed
@@ -18,6 +17,7 @@ from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
 from core.methods.registry import adapter_methods
 from core.methods.targets import endings
+from core.reader.patterns import first_matches
 
 PEFT_VERSION = "0.21.0"
 """The version of PEFT whose format is written. PEFT does not require the field in LoRA files."""
@@ -65,10 +65,26 @@ MAX_SAVED = 64
 MAX_ALPHA = 1e9
 MAX_NAMES = 4096
 """Maximum number of names of layers; those that are no full paths are compared with every layer."""
-PREFIXED = 1
-"""Repetitions in what PEFT puts before a pattern of ranks or alphas, so that it matches the end of a path."""
 MAX_PATTERNS = 100
 """Maximum number of patterns that are no plain names, each a regular expression that is matched against every layer."""
+MAX_LENGTH = 256
+"""Maximum length of a name or pattern."""
+
+SELECTION = f"The selection of layers in {CONFIG}"
+
+PLAIN = re.compile(r"[\w.-]+")
+"""A name, without what has a meaning in regular expressions but the dot."""
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """What a config says of one layer."""
+
+    is_target: bool
+    """Whether the layer has an adapter."""
+    rank: int
+    alpha: float
+    """As PEFT defines it."""
 
 
 @dataclass(frozen=True)
@@ -179,15 +195,45 @@ class AdapterConfig:
             }
         )
 
-    def targets(self, path: str) -> bool:
-        """Whether the linear layer at ``path`` has an adapter: PEFT's ``check_target_module_exists``."""
-        if any(f".{name}." in f".{path}." for name in self.modules_to_save):
-            return False
-        if self.target_modules == "all-linear":
-            return True
-        if isinstance(self.target_modules, str):
-            return re.fullmatch(self.target_modules, path) is not None
-        return not self._names.isdisjoint(endings(path))
+    def layers(self, paths: Collection[str]) -> dict[str, LayerConfig]:
+        """What this says of each linear layer of a network, as PEFT reads it.
+
+        Args:
+            paths: of the layers.
+
+        Raises:
+            AdapterError: it selects layers by a regular expression that is not valid, or takes long to match.
+        """
+        names = tuple(paths)
+        keys = tuple(self.rank_pattern), tuple(self.alpha_pattern)
+        expression = () if isinstance(self.target_modules, tuple) or self._is_all else (self.target_modules,)
+        if expression or not all(PLAIN.fullmatch(key) for group in keys for key in group):
+            # PEFT matches the keys with the end of a path.
+            ends = (tuple(rf"(.*\.)?({key})" for key in group) for group in keys)
+            ranks, alphas, chosen = first_matches((*ends, expression), names, SELECTION, AdapterError)
+        else:
+            ranks, alphas = (tuple(_first_name(group, path) for path in names) for group in keys)
+            chosen = (-1,) * len(names)
+        own_ranks, own_alphas = list(self.rank_pattern.values()), list(self.alpha_pattern.values())
+        return {
+            path: LayerConfig(
+                is_target=not self._is_saved(path) and (target == 0 if expression else self._is_named(path)),
+                rank=self.rank if rank < 0 else own_ranks[rank],
+                alpha=self.alpha if alpha < 0 else own_alphas[alpha],
+            )
+            for path, rank, alpha, target in zip(names, ranks, alphas, chosen, strict=True)
+        }
+
+    @property
+    def _is_all(self) -> bool:
+        return self.target_modules == "all-linear"
+
+    def _is_named(self, path: str) -> bool:
+        """Whether the layer at ``path`` is among those that are named: PEFT's ``check_target_module_exists``."""
+        return self._is_all or not self._names.isdisjoint(endings(path))
+
+    def _is_saved(self, path: str) -> bool:
+        return any(f".{name}." in f".{path}." for name in self.modules_to_save)
 
     def saves(self, path: str) -> bool:
         """Whether the module at ``path`` is trained whole: the rule of PEFT's ``_set_trainable``."""
@@ -196,14 +242,6 @@ class AdapterConfig:
     @cached_property
     def _names(self) -> frozenset[str]:
         return frozenset(self.target_modules)
-
-    def rank_of(self, path: str) -> int:
-        """The rank of the layer at ``path``."""
-        return self.rank_pattern.get(_first_match(self.rank_pattern, path), self.rank)
-
-    def alpha_of(self, path: str) -> float:
-        """The alpha of the layer at ``path``, as PEFT defines it."""
-        return self.alpha_pattern.get(_first_match(self.alpha_pattern, path), self.alpha)
 
     @property
     def scaling(self) -> Scaling:
@@ -239,20 +277,20 @@ def _peft_alpha(scaling: Scaling, alpha: float, rank: int) -> float:
     return next((value for value in candidates if scaling_factor("alpha/r", value, rank) == alpha), near)
 
 
-def _first_match(patterns: Iterable[str], path: str) -> str:
-    """PEFT's ``get_pattern_key``: the first pattern that matches the end of ``path``, else ``path``."""
-    return next((key for key in patterns if _matches(key, path)), path)
+def _first_name(names: Sequence[str], path: str) -> int:
+    """PEFT's ``get_pattern_key`` for plain names: the index of the first that matches the end of ``path``, else -1.
+
+    Without regular expressions, because a file may have a name for each of hundreds of layers.
+    """
+    return next((number for number, name in enumerate(names) if _is_end(name, path)), -1)
 
 
-def _matches(pattern: str, path: str) -> bool:
-    """Whether a pattern matches the end of ``path``."""
-    if not PLAIN.fullmatch(pattern):
-        return re.match(rf"(.*\.)?({pattern})$", path) is not None
-    # The same without a regular expression, because a file may have a name for each of hundreds of layers.
-    start = len(path) - len(pattern)
-    if start < 0 or pattern[-1] not in (path[-1], ".") or path[start - 1 : start] not in ("", "."):
+def _is_end(name: str, path: str) -> bool:
+    """Whether a name matches the end of ``path``, with dots for any character."""
+    start = len(path) - len(name)
+    if start < 0 or name[-1] not in (path[-1], ".") or path[start - 1 : start] not in ("", "."):
         return False
-    return all(wanted in (".", found) for wanted, found in zip(pattern, path[start:], strict=True))
+    return all(wanted in (".", found) for wanted, found in zip(name, path[start:], strict=True))
 
 
 def _number(value: float) -> float | int:
@@ -275,7 +313,9 @@ def _alpha(value: Any) -> float:
 
 def _targets(value: Any) -> tuple[str, ...] | str:
     if isinstance(value, str):
-        return checked_pattern(value)
+        if len(value) > MAX_LENGTH:
+            raise AdapterError(f"target_modules in {CONFIG} has a pattern of more than {MAX_LENGTH} characters.")
+        return value
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         raise AdapterError(f"target_modules in {CONFIG} must name the layers that have an adapter.")
     if any(len(name) > MAX_LENGTH for name in value):
@@ -309,4 +349,6 @@ def _patterns(values: Mapping[str, Any], field: str) -> Iterable[tuple[str, Any]
         raise AdapterError(f"{field} in {CONFIG} has {len(patterns):,} names: the limit is {MAX_NAMES:,}.")
     if (count := sum(not PLAIN.fullmatch(key) for key in patterns)) > MAX_PATTERNS:
         raise AdapterError(f"{field} in {CONFIG} has {count:,} patterns: the limit is {MAX_PATTERNS}.")
-    return [(checked_pattern(key, PREFIXED), value) for key, value in patterns.items()]
+    if any(len(key) > MAX_LENGTH and not PLAIN.fullmatch(key) for key in patterns):
+        raise AdapterError(f"{field} in {CONFIG} has a pattern of more than {MAX_LENGTH} characters.")
+    return patterns.items()

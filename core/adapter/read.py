@@ -168,7 +168,8 @@ def layers_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> d
     if adapter.base_fingerprint not in (None, base_fingerprint):
         raise BaseMismatchError("The adapter was trained on another base: choose that one.")
     linears = {path: module for path, module in base.named_modules() if is_linear(module)}
-    wanted = {path for path in linears if adapter.config.targets(path)}
+    found = adapter.config.layers(linears)
+    wanted = {path for path, layer in found.items() if layer.is_target}
     if odd := sorted(wanted ^ set(adapter.layers)):
         raise BaseMismatchError(f"The adapter does not fit this base: layer {odd[0]} is in only one of the two.")
     layers: dict[str, AdaptedLinear] = {}
@@ -182,7 +183,7 @@ def layers_of(base: nn.Module, adapter: AdapterFile, base_fingerprint: str) -> d
                 f"{A.shape[0]} to {B.shape[1]}."
             )
         layers[path] = adapter.config.method.layer.holding(
-            linear, A, B, adapter.config.alpha_of(path), adapter.config.scaling, adapter.vectors(path)
+            linear, A, B, found[path].alpha, adapter.config.scaling, adapter.vectors(path)
         )
     return layers
 
@@ -238,8 +239,8 @@ def _head(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> dict[str, Ten
 
 def _parts(name: str) -> tuple[str, str]:
     """Path of the layer and name of the tensor in PEFT's name of both."""
-    match = _NAME.fullmatch(name)
-    if match is None or len(name) > MAX_NAME or not name.isprintable():
+    match = _NAME.fullmatch(name) if len(name) <= MAX_NAME else None
+    if match is None or not name.isprintable():
         raise AdapterError(f"{TENSORS} contains {name[:120]!r}, which is not part of a LoRA adapter.")
     return match[1], match[2]
 
@@ -252,17 +253,17 @@ def _check_tensors(config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None
     if odd is not None:
         raise AdapterError(f"{TENSORS} contains {odd[:120]!r}, which is not part of a {config.method.title} adapter.")
     paths = {path for path, _ in found}
-    for path in sorted(paths):
-        if not config.targets(path):
+    for path, layer in config.layers(sorted(paths)).items():
+        if not layer.is_target:
             raise AdapterError(f"{TENSORS} has an adapter for layer {path:.80}, which {CONFIG} does not name.")
-        rank = config.rank_of(path)
         for side, (letter, name) in enumerate(zip("AB", MATRICES, strict=True)):
             tensor = found.get((path, name))
             if tensor is None:
                 raise AdapterError(f"{TENSORS} lacks matrix {letter} of layer {path:.80}.")
-            if tensor.ndim != 2 or tensor.shape[side] != rank or tensor.shape[1 - side] < 1:
+            if tensor.ndim != 2 or tensor.shape[side] != layer.rank or tensor.shape[1 - side] < 1:
                 raise AdapterError(
-                    f"Matrix {letter} of layer {path:.80} has shape {tuple(tensor.shape)}, which is not of rank {rank}."
+                    f"Matrix {letter} of layer {path:.80} has shape {tuple(tensor.shape)}, which is not of rank "
+                    f"{layer.rank}."
                 )
             _check_values(tensor, f"Matrix {letter} of layer {path:.80}")
         for name in vectors:
@@ -293,7 +294,7 @@ def _check_claims(certificate: Certificate, adapter: AdapterFile, config_sha256:
         "parameters": adapter.parameters,
         "head_parameters": adapter.head_parameters,
         "rank": adapter.config.rank,
-        "layers": {path: adapter.config.rank_of(path) for path in adapter.layers},
+        "layers": {path: layer.rank for path, layer in adapter.config.layers(adapter.layers).items()},
     }
     for claim, value in actual.items():
         if getattr(certificate, claim) != value:

@@ -33,6 +33,7 @@ from core.methods.targets import find_targets
 from core.networks.fingerprint import base_fingerprint as fingerprint_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import spec_of
+from core.reader import reading_here
 from core.tensor_file import tensors_bytes
 
 
@@ -88,7 +89,8 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
     )
     expected = logits_of(trained, probe)
     # Measure a file whose certificate has zeros, then replace them by the results.
-    written = read_adapter(zip_bytes({**entries, CERTIFICATE: certificate.to_json()}))
+    with reading_here():
+        written = read_adapter(zip_bytes({**entries, CERTIFICATE: certificate.to_json()}))
     with torch.no_grad():
         for tensor in head_state(base).values():
             tensor.zero_()  # so that only a head that was read can give the same logits
@@ -107,7 +109,8 @@ def adapter_bytes(model: nn.Module, lora: LowRankSpec, *, base_fingerprint: str,
     entries[CERTIFICATE] = certificate.to_json()
     entries[CARD] = render(card, lora, spec, certificate, config.modules_to_save)
     content = zip_bytes(entries)
-    read_adapter(content)
+    with reading_here():
+        read_adapter(content)
     return content
 
 

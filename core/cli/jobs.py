@@ -6,8 +6,10 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from tqdm import tqdm
 
@@ -86,7 +88,8 @@ def train(options: argparse.Namespace) -> int:
     fitting: dict[str, int] = {}
     is_finished = True
     with tempfile.TemporaryDirectory() as home:
-        jobs, supplies = unpacked(_read(options.file), Path(home))
+        with _opened(options.file) as file:
+            jobs, supplies = unpacked(file, Path(home))
         parts = ResultParts(out, len(jobs))
         try:
             for number, job in enumerate(jobs, start=1):
@@ -144,7 +147,10 @@ def collect(options: argparse.Namespace) -> int:
     lab = Lab(Settings.from_environment(options.home))
     try:
         with lab.present():  # otherwise a dashboard takes over the runs whose results are written
-            runs = [run for path in options.files for run in lab.job_files.collect(_read(path))]
+            runs = []
+            for path in options.files:
+                with _opened(path) as file:
+                    runs += lab.job_files.collect(file)
     finally:
         lab.close()
     for run in runs:
@@ -165,8 +171,11 @@ def _shown(messages: Iterable[Message], title: str) -> Iterable[Message]:
             yield message
 
 
-def _read(path: Path) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to be read. Raises: JobFileError: it cannot be read."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise JobFileError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter
+from core.adapter.archive import CARD, read_entries
 from core.adapter.verify import verification
 from core.engine.jobs.predictions import PREDICTIONS, Predictions, compact, predictions_bytes, read_predictions
 from core.engine.jobs.run_files import ADAPTER, NETWORK
@@ -23,6 +24,7 @@ from core.networks.file import read_network, write_network
 from core.networks.library.networks import Networks
 from core.networks.pretrained import write_pretrained
 from core.networks.tokenizer import Tokenizer
+from core.reader import reading_here
 from core.store.record import Run
 from core.store.store import Store
 
@@ -157,7 +159,15 @@ class Artifacts:
 
     def adapter(self, run: str) -> AdapterFile:
         """A LoRA run's adapter, read and checked. Raises: AdapterError: the file is damaged; see :meth:`path`."""
-        return read_adapter(self.path(run, ADAPTER))
+        path = self.path(run, ADAPTER)
+        with reading_here():
+            return read_adapter(path)
+
+    def card(self, run: str) -> str:
+        """The model card in a LoRA run's adapter file. Raises: AdapterError: the file is damaged; see :meth:`path`."""
+        path = self.path(run, ADAPTER)
+        with reading_here():
+            return read_entries(path).get(CARD, b"").decode()
 
     def predictions(self, run: str, compute: Callable[[], Tensor]) -> Predictions:
         """Labels that a run predicted on the test part of its task.
@@ -196,5 +206,5 @@ class Artifacts:
 
     def verify(self, run: str) -> Verification:
         """Verify a LoRA run's adapter file against its base. Raises: AdapterError: it is not valid."""
-        base, adapter = self.base_network(self._store.run(run)), read_adapter(self.path(run, ADAPTER))
+        base, adapter = self.base_network(self._store.run(run)), self.adapter(run)
         return verification(base, adapter, apply_adapter(base, adapter))

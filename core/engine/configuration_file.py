@@ -33,8 +33,6 @@ FORMAT = "lora-lab-experiment"
 VERSION = 1
 MAX_FILE = 2**20
 """Maximum size of a file, in characters."""
-MARK = "\ufeff"
-"""With what some editors begin files, such as Notepad of Windows."""
 
 OF_BASE = ("network", "task", "optim", "seed", "device", "method")
 OF_BROUGHT = ("kind", "weights", "model")
@@ -109,17 +107,13 @@ def read_configuration(
     return _Reading(file.only(KNOWN), catalog, networks, bring).configuration()
 
 
-def _text(content: str | bytes) -> str:
+def _text(content: str | bytes) -> bytes:
     if len(content) > MAX_FILE:
         raise SpecError(f"This file is larger than {MAX_FILE:,} bytes: no file of an experiment is.")
-    if isinstance(content, str):
-        return content.removeprefix(MARK)
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):  # 32 LE begins as 16 does
+    text = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):  # 32 LE begins as 16 does
         raise SpecError("This file is not in UTF-8: save it as UTF-8 in your editor.")
-    try:
-        return content.decode().removeprefix(MARK)
-    except UnicodeDecodeError as error:
-        raise SpecError("This file is not text: choose the JSON file of an experiment.") from error
+    return text
 
 
 def _network_values(network: NetworkSpec) -> dict[str, Any]:

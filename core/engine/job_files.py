@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
+from core.adapter import read_adapter
 from core.data.tasks import Tasks
 from core.engine.jobs.commands import Commands
 from core.engine.jobs.job import Job, Member
@@ -119,19 +121,20 @@ class JobFiles:
         except OSError as error:
             raise JobFileError(f"Run {run.id}: its checkpoint cannot be read ({error.strerror or error}).") from error
 
-    def collect(self, content: bytes) -> list[Run]:
+    def collect(self, content: bytes | BinaryIO) -> list[Run]:
         """Put the results of a file into the home folder.
 
         A run that has a result already is left as it is.
 
         Args:
-            content: the file of results.
+            content: the file of results; one that is open stays so until this returns.
 
         Returns:
             The runs of the file, as they are now.
 
         Raises:
             JobFileError: the file is damaged, or is of other runs than those of this home folder; nothing was changed.
+            AdapterError: an adapter in it is damaged; nothing was changed.
             sqlite3.Error: the store cannot be written.
         """
         results = read_results(content)
@@ -159,6 +162,9 @@ class JobFiles:
             raise JobFileError(f"Run {run.id} was trained on here after it had been sent out: resume it here.")
         if any(name not in FILES for end in one.messages if isinstance(end, Ended) for name in end.files):
             raise JobFileError(f"This file brings files for run {run.id} that runs do not have.")
+        for end in one.messages:
+            if isinstance(end, Ended) and ADAPTER in end.files:
+                read_adapter(end.files[ADAPTER])  # later it counts as a file of our own
 
     def _record(self, one: RunResult) -> None:
         """Record a run, unless it has a result or is trained somewhere."""

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
-from core.errors import LabError, SpecError
+from core.errors import JsonError, LabError, SpecError
+from core.reader.json_text import json_value
 from core.spec import Spec, shortened, shown_name
 
 WIDTH = 140
@@ -28,15 +29,12 @@ class JsonPart:
     """Where it stands, as in ``arms[1].optim``; empty for the whole file."""
 
     @classmethod
-    def of_text(cls, text: str) -> JsonPart:
-        """The object that a text is. Raises: SpecError: it is no JSON, another value, or names a setting twice."""
+    def of_text(cls, text: bytes) -> JsonPart:
+        """Parse a JSON object. Raises: SpecError: it is no JSON, another value, or names a setting twice."""
         try:
-            return cls.of_value(json.loads(text, object_pairs_hook=_once), "")
-        except SpecError:
-            raise
-        except (ValueError, RecursionError) as error:
-            line = f", in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-            raise SpecError(f"This is not valid JSON{line}: look for a missing comma, quote or bracket.") from error
+            return cls.of_value(json_value(text, unique=True), "")
+        except JsonError as error:
+            raise SpecError(f"This is {error}.") from error
 
     @classmethod
     def of_value(cls, value: object, place: str) -> JsonPart:
@@ -156,13 +154,3 @@ def _types(annotation: Any) -> Iterator[Any]:
 
 def _is_numbers(value: dict[str, Any] | list[Any]) -> bool:
     return isinstance(value, list) and all(isinstance(each, int | float) for each in value)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names differ. Raises: SpecError: one occurs twice."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise SpecError(f"{shown_name(name)} stands twice in one object: leave one of them out.")
-        found[name] = value
-    return found

@@ -17,6 +17,7 @@ from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import AdapterError, SpecError
 from core.files import sha256_of
 from core.methods.method import Role
+from core.reader import reading_here
 from core.run_spec import RunSpec
 from core.spec import Spec
 from core.store.record import Run
@@ -111,6 +112,9 @@ def weights_digest(folder: Path, known: Mapping[str, str] | None = None) -> str 
         digest = sha256_of(path)
         if known is not None and digest != known.get(path.name):
             return None
-        return hashlib.sha256(read_entries(path)[TENSORS]).hexdigest() if path == adapter else digest
+        if path != adapter:
+            return digest
+        with reading_here():
+            return hashlib.sha256(read_entries(path)[TENSORS]).hexdigest()
     except (OSError, AdapterError, LookupError):
         return None

@@ -1,19 +1,41 @@
-"""The tokenizer of a transformer: texts to tokens, and tokens to what people can read."""
+"""The tokenizer of a transformer: texts to tokens, and tokens to what people can read.
+
+Its files are opened in the reader, by transformers. What comes back is a text in the format of the tokenizers library,
+of a form that is known to be harmless; that is what reads texts here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import tokenizers
 
 from core.errors import NetworkFileError
+from core.networks.tokenizer_form import check_form
 from core.networks.transformers_library import transformers
+from core.reader import Limits, in_reader
+
+T = TypeVar("T")
 
 SETTINGS = "tokenizer_config.json"
 SPECIAL = "special_tokens_map.json"
 """Special tokens again, in folders of earlier versions of transformers."""
 FILES = ("tokenizer.json", SETTINGS, SPECIAL, "vocab.txt", "vocab.json", "merges.txt")
 """Names of the files that a tokenizer may consist of, all of them text."""
+
+
+@dataclass(frozen=True)
+class OpenedTokenizer:
+    """What the files of a tokenizer turned out to be."""
+
+    form: bytes
+    """JSON in the format of the tokenizers library, without padding and truncation."""
+    padding: int
+    """The token that pads."""
 
 
 class Tokenizer:
@@ -25,26 +47,13 @@ class Tokenizer:
         folder: with the tokenizer's files.
 
         Raises:
-            NetworkFileError: there is no tokenizer, or it is damaged, or it needs code that only its authors have.
+            NetworkFileError: there is no tokenizer, or it is damaged, needs code that only its authors have, or may
+                take long or make much of a little text.
         """
         self.digest = digest
-        auto = transformers().AutoTokenizer
-        try:
-            found: Any = auto.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except BaseException as error:  # tokenizers raise plain Exceptions, and panics of Rust, which are none
-            panicked = type(error).__name__ == "PanicException"
-            if isinstance(error, MemoryError) or not (panicked or isinstance(error, Exception)):
-                raise
-            raise NetworkFileError(
-                "The tokenizer of this network cannot be read: bring a network with a tokenizer.json."
-            ) from error
-        if not found.is_fast:
-            raise NetworkFileError("This network has no tokenizer.json: choose another network.")
-        # Its own object, without the mutable settings of padding and truncation, which are not safe between threads.
-        self._tokenizer = found.backend_tokenizer
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        self.padding = _padding(found)
+        opened = opened_tokenizer(folder)
+        self._tokenizer = _unless_it_panics(lambda: tokenizers.Tokenizer.from_str(opened.form.decode()), UNREADABLE)
+        self.padding = opened.padding
 
     @property
     def kind(self) -> str:
@@ -68,8 +77,12 @@ class Tokenizer:
         Args:
             texts: what to read; a text without any token becomes one token of padding.
             length: maximum number of tokens, those marks included; None cuts nothing.
+
+        Raises:
+            NetworkFileError: it cannot read one of the texts.
         """
-        return [_cut(text, length) or [self.padding] for text in self._tokenizer.encode_batch(list(texts))]
+        read = _unless_it_panics(lambda: self._tokenizer.encode_batch(list(texts)), WITHOUT_TEXTS)
+        return [_cut(text, length) or [self.padding] for text in read]
 
     def words(self, tokens: Sequence[int]) -> list[str]:
         """Each token as text, as people can read it."""
@@ -79,6 +92,41 @@ class Tokenizer:
         """A token by its name in the tokenizer's files; None if it is not one of them."""
         name: str | None = self._tokenizer.id_to_token(token)
         return name
+
+
+@in_reader(
+    NetworkFileError,
+    "The tokenizer of this network",
+    Limits(memory=2**31, cpu=60, wall=180),
+    imports=("transformers.models.auto.tokenization_auto",),
+)
+def opened_tokenizer(folder: Path) -> OpenedTokenizer:
+    """Open the files of a tokenizer, and check its form. Raises: see :class:`Tokenizer`."""
+    load = transformers().AutoTokenizer.from_pretrained
+    found = _unless_it_panics(lambda: load(folder, local_files_only=True, trust_remote_code=False), UNREADABLE)
+    if not found.is_fast:
+        raise NetworkFileError("This network has no tokenizer.json: choose another network.")
+    backend = found.backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
+    form = _unless_it_panics(backend.to_str, UNREADABLE)
+    check_form(json.loads(form))
+    return OpenedTokenizer(form.encode(), _padding(found))
+
+
+UNREADABLE = "The tokenizer of this network cannot be read: bring a network with a tokenizer.json."
+WITHOUT_TEXTS = "The tokenizer of this network cannot read this text: choose another network."
+
+
+def _unless_it_panics(work: Callable[[], T], sentence: str) -> T:
+    """What a tokenizer makes. Raises: NetworkFileError: the sentence, where the tokenizer fails in any way."""
+    try:
+        return work()
+    except BaseException as error:  # tokenizers raise plain Exceptions, and panics of Rust, which are none
+        panicked = type(error).__name__ == "PanicException"
+        if isinstance(error, MemoryError) or not (panicked or isinstance(error, Exception)):
+            raise
+        raise NetworkFileError(sentence) from error
 
 
 def _cut(text: Any, length: int | None) -> list[int]:

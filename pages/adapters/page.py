@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from core.adapter.archive import CARD, read_entries
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError
 from core.lab import current
@@ -184,8 +183,7 @@ def show_loading(run: Run) -> None:
 
 def _code_of_card(run: Run) -> str:
     """The first code in the model card of an adapter."""
-    card = read_entries(lab.artifacts.read(run.id, ADAPTER)).get(CARD, b"").decode()
-    return card.partition("```python\n")[2].partition("```")[0]
+    return lab.artifacts.card(run.id).partition("```python\n")[2].partition("```")[0]
 
 
 st.title("Adapters")

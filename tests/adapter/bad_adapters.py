@@ -74,28 +74,14 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
     *[({"alpha_pattern": {"layers.0": alpha}}, "A lora_alpha") for alpha in (0, "3", None)],
     *[({"target_modules": value}, "target_modules") for value in (None, [], [3], {"layers.0": 1}, 3)],
     *[
-        ({"target_modules": value}, "selects layers by")
-        for value in (
-            "(a+)+$",
-            "(.*)*x",
-            "[",
-            "layers.[a",
-            "(",
-            r"\1",
-            "(?=a)",
-            "(?i:a)",
-            "(a)(?(1)b|c)",
-            "a++",
-            "(a|b){2}",
-            "a#b",
-            "a?" * 22,
-            "(a|b)" * 22,
-            ".*.*.*x",
-            "a{0,999}b{0,999}c{0,9}",
-            "x" * 999,
-            r"layers\.\N",
-        )
+        ({"target_modules": value}, "selection of layers in .* cannot be used")
+        for value in ("[", "layers.[a", "(", r"\1", r"layers\.\N")
     ],
+    *[
+        ({"target_modules": value}, "does not name")
+        for value in ("(a+)+$", "(.*)*x", "(?=a)", "(?i:a)", "(a)(?(1)b|c)", "a++", "(a|b){2}", "a#b", "a?" * 22)
+    ],
+    ({"target_modules": "x" * 999}, "pattern of more than 256 characters"),
     *[
         ({"modules_to_save": value}, "modules_to_save in .* must name")
         for value in ("layers.4", {"layers.4": 1}, [3], ["(a+)+$"], [""], 3, True)
@@ -104,11 +90,10 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"modules_to_save": ["layers.4"]}, "an adapter for layer layers.4, which .* has trained whole"),
     ({"target_modules": ["layers.0", "a." * 200_000 + "a"]}, "a name of more than 256 characters"),
     ({"modules_to_save": ["a." * 200_000 + "a"]}, "modules_to_save in .* must name"),
-    ({"rank_pattern": {"(a|a)*b": 3}}, "selects layers by"),
-    ({"rank_pattern": {".*a.*b": 3}}, "selects layers by .* too many repetitions"),
+    ({"rank_pattern": {"x" * 255 + ".*": 3}}, "pattern of more than 256 characters"),
     ({"rank_pattern": {f"a{i}.*": 3 for i in range(101)}}, "rank_pattern in .* has 101 patterns"),
     ({"rank_pattern": {f"a{i}": 3 for i in range(4097)}}, "rank_pattern in .* has 4,097 names"),
-    ({"alpha_pattern": {"(": 3}}, "selects layers by"),
+    ({"alpha_pattern": {"(": 3}}, "selection of layers in .* cannot be used"),
     ({"rank_pattern": ["layers.0"]}, "rank_pattern"),
     ({"use_rslora": "yes"}, "use_rslora"),
     ({"use_rslora": 1}, "use_rslora"),

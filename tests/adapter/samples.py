@@ -44,7 +44,8 @@ def probe(spec: PerceptronSpec = SMALL, rows: int = 32) -> Tensor:
 
 def factor_of(config: AdapterConfig, path: str) -> float:
     """The factor s on the output of the adapter at ``path``, by what the config says."""
-    return scaling_factor(config.scaling, config.alpha_of(path), config.rank_of(path))
+    layer = config.layers([path])[path]
+    return scaling_factor(config.scaling, layer.alpha, layer.rank)
 
 
 def perturb(*parameters: Tensor, seed: int = 3) -> None:

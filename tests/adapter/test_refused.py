@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import time
 import tracemalloc
 import zipfile
 from dataclasses import replace
@@ -66,6 +67,23 @@ def test_settings_that_cannot_be_honoured_are_refused_by_name(config: dict[str, 
         read_adapter(peft_like(config=config))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"target_modules": "(.|.|.|.)" * 6 + "(.*)*x"},
+        {"rank_pattern": {f"(a+)+{number}": 3 for number in range(100)}},
+        {"alpha_pattern": {"(?:a|a|a)*b": 3}, "target_modules": ".*"},
+    ],
+    ids=str,
+)
+def test_expressions_that_would_take_minutes_have_one_budget_per_file(config: dict[str, Any]) -> None:
+    name = A0.replace("layers.0", "a" * 200)
+    start = time.process_time()
+    with pytest.raises(AdapterError, match=r"The selection of layers in .* takes more than 2 seconds"):
+        read_adapter(peft_like({name: torch.zeros(3, 12)}, config))
+    assert time.process_time() - start < 1  # of this process, which goes on meanwhile
 
 
 @pytest.mark.parametrize("content", JUNK, ids=lambda c: repr(c[:12]))

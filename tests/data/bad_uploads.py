@@ -233,7 +233,7 @@ BAD_ARRAYS: dict[str, tuple[Make, str]] = {
     "a nested header": (lambda: member("x_train", npy("[" * 4000)), "plain numbers"),
     "a negative shape": (lambda: member("x_train", npy(npy_header("|u1", (-40, 28, 28)), bytes(9))), "plain numbers"),
     "a pickle for an array": (lambda: member("x_train", pickle.dumps(X)), "not an array"),
-    "an unknown number": (lambda: member("x_train", npy(npy_header("<f3", (4, 16)), bytes(192))), "unknown type"),
+    "an unknown number": (lambda: member("x_train", npy(npy_header("<f3", (4, 16)), bytes(192))), "plain numbers"),
     "a bomb": (
         lambda: member("x_train", npy(npy_header("|u1", (200_000, 28, 28)), bytes(156_800_000))),
         "implausible compression ratio",

@@ -41,6 +41,7 @@ def test_a_bad_file_is_one_sentence_in_bounded_memory_and_leaves_nothing(
 ) -> None:
     content = make()
     monkeypatch.chdir(tmp_path)
+    read_upload(CSV)  # starts the reader, whose streams are opened to be written
     opened: list[str] = []
     _watch(opened)
     tracemalloc.start()
@@ -59,7 +60,8 @@ def test_a_bad_file_is_one_sentence_in_bounded_memory_and_leaves_nothing(
 
 def test_a_table_of_too_many_images_is_refused_at_the_first_that_is_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploaded_table, "MAX_IMAGES", 19)
-    assert refused(CSV + b"\nno line") == "The file has more than 19 images: remove some."
+    said = refusal(lambda: uploaded_table.read_table(CSV + b"\nno line"))
+    assert said == "The file has more than 19 images: remove some."
 
 
 def test_there_are_enough_bad_files() -> None:

@@ -216,7 +216,7 @@ BAD: dict[str, tuple[Make, str]] = {
         lambda: parquet_rows(
             [("x" * 90_000, "a")] * 2000, use_dictionary=False, column_encoding={"text": "DELTA_BYTE_ARRAY"}
         ),
-        "DELTA_BYTE_ARRAY",
+        "unpack to more than 64 MiB",
     ),
 }
 """What is wrong, the file, and a word of the sentence."""

@@ -176,10 +176,13 @@ def values_of(network: NetworkSpec) -> dict[str, Any]:
 BAD = [
     ("", "This is not valid JSON, in line 1: look for a missing comma, quote or bracket."),
     ("[]", "The file must be an object in braces, not []."),
-    ("[" * 100_000, "This is not valid JSON"),
+    ("[" * 100_000, "This is nested too deeply."),
     ("{}", "This is not the file of an experiment"),
     (" " * (MAX_FILE + 1), "This file is larger than 1,048,576 bytes"),
-    ('{"format": 1, "format": 2}', "format stands twice in one object: leave one of them out."),
+    (
+        '{"format": 1, "format": 2}',
+        "This is not clear, since 'format' stands twice in one object: leave one of them out.",
+    ),
     (by_hand(version=2), "This file has version 2, and this version of LoRA Lab reads version 1: update LoRA Lab."),
     (by_hand(version=True), "This file has version True, and this version of LoRA Lab reads version 1: update "),
     (by_hand(version=1.0), "This file has version 1.0, and this version of LoRA Lab reads version 1: update "),
@@ -276,7 +279,7 @@ def test_a_bad_file_gets_one_sentence_that_names_the_place(
 
 
 def test_a_file_that_is_no_text_gets_one_sentence(idle: Lab) -> None:
-    with pytest.raises(SpecError, match=r"^This file is not text: choose the JSON file of an experiment\.$"):
+    with pytest.raises(SpecError, match=r"^This is not text in UTF-8: choose another file\.$"):
         read_configuration(b"\x80", idle.catalog, idle.networks)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Literal
+
+import numpy as np
 
 from core.data.uploads.limits import MAX_TEXT
 from core.data.uploads.lines import bounded_lines
 from core.data.uploads.text_columns import HEADINGS
-from core.data.uploads.text_table import Cell, TextTable, check_size, listed
+from core.data.uploads.text_table import Cells, TextTable, check_size, listed
 from core.errors import DatasetError
 
 DELIMITERS = ",;\t|"
@@ -117,9 +118,9 @@ def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, 
         else:
             sentence = f"Line {start} is not a line of a CSV file ({error}): a quote may be missing."
         raise DatasetError(sentence) from error
-    table = TextTable(dict(zip(names, columns, strict=True)), places, "Line", empty, notes)
-    note = _header_note(table, headings)
-    return replace(table, notes=(*notes, note)) if note else table
+    note = _header_note(headings, names, columns, places)
+    found = {name: Cells.of(cells) for name, cells in zip(names, columns, strict=True)}
+    return TextTable(found, np.array(places, np.int64), "Line", empty, (*notes, note) if note else notes)
 
 
 _SPELLED = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
@@ -149,7 +150,9 @@ def _names(headings: list[str]) -> list[str]:
     return names
 
 
-def _header_note(table: TextTable, headings: Sequence[str]) -> str | None:
+def _header_note(
+    headings: Sequence[str], names: Sequence[str], cells_of: Sequence[Sequence[str]], places: Sequence[int]
+) -> str | None:
     """What had to be assumed to take the first line for names, if anything.
 
     A class can be called like the column that says whether a text is of it, as in ``sms,spam``. But the first line of
@@ -159,13 +162,13 @@ def _header_note(table: TextTable, headings: Sequence[str]) -> str | None:
     Raises:
         DatasetError: the table has no rows, or its first line is a row or a title.
     """
-    if not len(table):
-        raise DatasetError(f"The file names the columns {listed(table.columns)} but has no rows below them.")
-    columns = list(zip(headings, table.columns.values(), strict=True))
-    if all(str(cells[0]).strip().lower() in HEADINGS for _, cells in columns) and not all(map(_is_usual, headings)):
+    if not places:
+        raise DatasetError(f"The file names the columns {listed(names)} but has no rows below them.")
+    columns = list(zip(headings, cells_of, strict=True))
+    if all(cells[0].strip().lower() in HEADINGS for _, cells in columns) and not all(map(_is_usual, headings)):
         raise DatasetError(
             f"The first line has {_start(headings[0])!r} in it and so names no columns: leave it out, since line "
-            f"{table.places[0]} names them."
+            f"{places[0]} names them."
         )
     found = [heading for heading, cells in columns if not _is_usual(heading) and heading in cells]
     if not found:
@@ -179,10 +182,10 @@ def _is_usual(heading: str) -> bool:
     return heading.lower() in HEADINGS
 
 
-def _is_short(heading: str, cells: Sequence[Cell]) -> bool:
+def _is_short(heading: str, cells: Sequence[str]) -> bool:
     """Whether a heading has a few words, no punctuation of a sentence, and fewer words than nearly all cells."""
     words = len(heading.split())
-    longer = sum(len(str(cell).split()) > words for cell in cells)
+    longer = sum(len(cell.split()) > words for cell in cells)
     return words <= NAME_WORDS and not set(heading) & set(".,;:!?") and longer >= LONGER * len(cells)
 
 
@@ -192,7 +195,7 @@ def _start(heading: str) -> str:
 
 def _has_quoted_cells(table: TextTable) -> bool:
     """Whether a cell begins and ends with a quote."""
-    return any(isinstance(cell, str) and _is_quoted(cell) for cells in table.columns.values() for cell in cells)
+    return any(_is_quoted(cell) for cells in table.columns.values() for cell in cells.different())
 
 
 def _is_quoted(cell: str) -> bool:

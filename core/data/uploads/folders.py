@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from core.data.uploads.images import ENDINGS, decode
 from core.data.uploads.limits import MAX_PICTURE, MAX_PIXELS, MAX_PIXELS_IN_ALL
 from core.data.uploads.parts import part_of, train_and_test
 from core.errors import DatasetError
-from core.zip_file import MAY_RUN_CODE, UntrustedZip
+from core.zip_file import MAY_RUN_CODE, UntrustedZip, ZipEntry
 
 PACKED = (".zip", ".npz", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -34,9 +33,9 @@ def read_folders(archive: UntrustedZip) -> Draft:
     parts = {}
     for part, pictures in by_part.items():
         images = np.empty((len(pictures), SIDE, SIDE), np.uint8)
-        for i, (_, info) in enumerate(pictures):
-            content = archive.read(info)
-            images[i], pixels = decode(content, f"The image {info.filename[-80:]!r}", min(left, MAX_PIXELS))
+        for i, (_, entry) in enumerate(pictures):
+            content = archive.read(entry)
+            images[i], pixels = decode(content, f"The image {entry.name[-80:]!r}", min(left, MAX_PIXELS))
             left -= pixels
         labels = np.array([label_of[name] for name, _ in pictures], np.int64)
         parts[part] = Part(images, labels)
@@ -45,11 +44,11 @@ def read_folders(archive: UntrustedZip) -> Draft:
     return make_draft(names, parts["train"], parts.get("test"), notes)
 
 
-def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], zipfile.ZipInfo]], int]:
+def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], ZipEntry]], int]:
     """The folders and entry of every image, sorted by path, and the number of other files."""
     files, skipped = [], 0
-    for info in archive.entries:
-        *folders, name = info.filename.split("/")
+    for entry in archive.entries:
+        *folders, name = entry.name.split("/")
         if name.startswith(".") or "__MACOSX" in folders or name in ("Thumbs.db", "desktop.ini"):
             continue
         ending = name[name.rfind(".") :].lower()
@@ -57,18 +56,18 @@ def _pictures(archive: UntrustedZip) -> tuple[list[tuple[tuple[str, ...], zipfil
             raise DatasetError(f"The zip contains another archive, {name[:80]!r}: zip the images themselves.")
         if ending in MAY_RUN_CODE:
             raise DatasetError(f"The zip contains {name[:80]!r}: files of that kind can run code when they are read.")
-        if ending in ENDINGS and info.file_size > MAX_PICTURE:
-            raise DatasetError(f"The image {info.filename[-80:]!r} is larger than {MAX_PICTURE // 2**20} MiB.")
+        if ending in ENDINGS and entry.size > MAX_PICTURE:
+            raise DatasetError(f"The image {entry.name[-80:]!r} is larger than {MAX_PICTURE // 2**20} MiB.")
         if ending in ENDINGS:
-            files.append((tuple(folders), info))
+            files.append((tuple(folders), entry))
         else:
             skipped += 1
-    return sorted(files, key=lambda file: file[1].filename), skipped
+    return sorted(files, key=lambda file: file[1].name), skipped
 
 
 def _by_part(
-    files: Sequence[tuple[tuple[str, ...], zipfile.ZipInfo]],
-) -> tuple[dict[str, list[tuple[str, zipfile.ZipInfo]]], str | None]:
+    files: Sequence[tuple[tuple[str, ...], ZipEntry]],
+) -> tuple[dict[str, list[tuple[str, ZipEntry]]], str | None]:
     """Images with their classes, for the train part and, if there is one, the test part; and a note on the parts."""
     paths = [folders for folders, _ in files]
     # Skip folders that contain everything: most programs put one around what they zip.
@@ -85,16 +84,16 @@ def _by_part(
             "validation."
         )
     deep = around + 2 if has_parts else around + 1
-    by_part: dict[str, list[tuple[str, zipfile.ZipInfo]]] = {}
+    by_part: dict[str, list[tuple[str, ZipEntry]]] = {}
     found = [part_of(path[around]) or "train" for path in paths] if has_parts else ["train"] * len(paths)
     parts, note = train_and_test(found)
-    for (folders, info), part in zip(files, parts, strict=True):
+    for (folders, entry), part in zip(files, parts, strict=True):
         if len(folders) != deep:
             raise DatasetError(
-                f"The image {info.filename[-80:]!r} is in no class folder: put the images into one folder per class, "
+                f"The image {entry.name[-80:]!r} is in no class folder: put the images into one folder per class, "
                 "directly or below train and test."
             )
-        by_part.setdefault(part, []).append((folders[-1], info))
+        by_part.setdefault(part, []).append((folders[-1], entry))
     return by_part, note
 
 

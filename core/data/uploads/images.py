@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 import zlib
 
 import numpy as np
@@ -14,18 +13,11 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from core.data.dataset import SIDE, Images
 from core.data.uploads.limits import MAX_PIXELS, MIN_SIDE
 from core.errors import DatasetError
+from core.reader import Limits, in_reader
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 
-STRIP = 2**20
-"""Pixels converted to grey at once."""
-
-# Makes Pillow itself refuse larger images, including those whose header understates the size.
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-
-_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _DAMAGE = (
     UnidentifiedImageError,
     OSError,
@@ -42,7 +34,8 @@ _DAMAGE = (
 """Exceptions that Pillow raises for damaged files."""
 
 
-def decode(content: bytes, name: str, limit: int = MAX_PIXELS) -> tuple[NDArray[np.uint8], int]:
+@in_reader(DatasetError, limits=Limits(memory=2**30))
+def decode(content: bytes, what: str, limit: int = MAX_PIXELS) -> tuple[NDArray[np.uint8], int]:
     """Decode a picture file to a grey image.
 
     The size is read from the header before anything is decoded. Only the first frame of an animation is used. A photo
@@ -50,7 +43,7 @@ def decode(content: bytes, name: str, limit: int = MAX_PIXELS) -> tuple[NDArray[
 
     Args:
         content: the file.
-        name: name for error messages.
+        what: subject of error messages.
         limit: maximum number of pixels.
 
     Returns:
@@ -61,17 +54,17 @@ def decode(content: bytes, name: str, limit: int = MAX_PIXELS) -> tuple[NDArray[
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            check_size(image.height, image.width, name)
+            check_size(image.height, image.width, what)
             pixels = image.width * image.height
             if pixels > limit:
                 raise DatasetError("The images of the file have too many pixels in total: make them smaller first.")
             return _turned(grey_square(_grey(image)), _orientation(image)), pixels
     except DatasetError:
         raise
-    except _BOMB as error:
-        raise _too_large(name) from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(what) from error
     except _DAMAGE as error:
-        raise DatasetError(f"{name} is not an image that can be read: remove it or save it again.") from error
+        raise DatasetError(f"{what} is not an image that can be read: remove it or save it again.") from error
 
 
 def check_size(height: int, width: int, name: str) -> None:
@@ -128,19 +121,7 @@ def _turned(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """Convert to 256 greys in strips: a large picture with alpha would otherwise be in memory four times."""
-    if image.mode == "L" and "transparency" not in image.info:
-        return image
-    grey = Image.new("L", image.size)
-    rows = max(1, STRIP // image.width)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        grey.paste(_grey_strip(strip), (0, top))
-    return grey
-
-
-def _grey_strip(image: Image.Image) -> Image.Image:
-    """Convert some rows to 256 greys; transparent pixels become white."""
+    """Convert to 256 greys; transparent pixels become white."""
     if image.mode.startswith("I;16") or image.mode == "I":
         return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from core.data.uploads.text_table import Cell, TextTable, check_size
+import numpy as np
+
+from core.data.uploads.text_table import Cell, Cells, TextTable, cell_text, check_size, without_surrogates
 from core.errors import DatasetError
 
 
@@ -33,21 +35,22 @@ def read_json_lines(text: str, notes: tuple[str, ...] = ()) -> TextTable:
         end = len(text) if end < 0 else end
         line, start, number = text[start:end].strip(), end + 1, number + 1
         row = _row(line, number) if line else {}
-        if all(cell is None or cell == "" for cell in row.values()):
+        if not any(cell != "" for cell in row.values()):
             empty += 1
             continue
         check_size(len(places) + 1, len(columns | row))
         for name in row:
             if name not in columns:
-                columns[name] = [None] * len(places)
+                columns[name] = [""] * len(places)
         for name, cells in columns.items():
-            cells.append(row.get(name))
+            cells.append(row.get(name, ""))
         places.append(number)
     if not places:
         raise DatasetError("The file is empty: each line must hold an object with a text and its label.")
     if len(columns) < 2:
         raise DatasetError("The objects have one key: a table needs one with texts and one with their labels.")
-    return TextTable(columns, places, "Line", empty, notes)
+    found = {name: Cells.of(cells) for name, cells in columns.items()}
+    return TextTable(found, np.array(places, np.int64), "Line", empty, notes)
 
 
 def _row(line: str, number: int) -> dict[str, Cell]:
@@ -59,4 +62,4 @@ def _row(line: str, number: int) -> dict[str, Cell]:
         ) from error
     if not isinstance(row, dict):
         raise DatasetError(f"Line {number} is JSON but not an object such as {{'text': …, 'label': …}}.")
-    return row
+    return {without_surrogates(name): cell_text(value) for name, value in row.items()}

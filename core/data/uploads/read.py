@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-
 from core.data.uploads.arrays import is_arrays, read_arrays
 from core.data.uploads.draft import Draft
 from core.data.uploads.folders import read_folders
 from core.data.uploads.limits import MAX_BYTES, MAX_ENTRIES, MAX_UNPACKED
 from core.data.uploads.table import read_table
 from core.errors import DatasetError
+from core.reader import Limits, in_reader
 from core.zip_file import UntrustedZip, ZipLimits
 
 KINDS = ("zip", "npz", "csv")
@@ -26,13 +25,11 @@ STRANGERS = {
 }
 """First bytes of file types that are often mistaken for datasets, and what to do instead."""
 
-_one_at_a_time = threading.Lock()
-
 
 def read_upload(content: bytes) -> Draft:
     """Read the dataset in an uploaded file: a zip of images in class folders, an npz, or a CSV.
 
-    Nothing is written to disk. Only one upload is unpacked at a time, so that memory stays bounded.
+    Nothing is written to disk.
 
     Raises:
         DatasetError: it cannot be used; the message says why.
@@ -41,13 +38,17 @@ def read_upload(content: bytes) -> Draft:
         raise DatasetError("The file is empty: choose a zip, an npz or a CSV.")
     if len(content) > MAX_BYTES:
         raise DatasetError(f"The file is larger than {MAX_BYTES // 2**20} MiB: make the images smaller or fewer.")
+    return _read(content)
+
+
+@in_reader(DatasetError, limits=Limits(memory=2**30, cpu=30, wall=180))
+def _read(content: bytes) -> Draft:
     for start, sentence in STRANGERS.items():
         if content.startswith(start):
             raise DatasetError(sentence)
-    with _one_at_a_time:
-        if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-            archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, MAX_UNPACKED), "The file", DatasetError)
-            return read_arrays(archive) if is_arrays(archive) else read_folders(archive)
-        if b"\0" in content[:4096]:
-            raise DatasetError("The file is not a zip, npz or CSV, or it is damaged: choose another one.")
-        return read_table(content)
+    if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, MAX_UNPACKED), "The file", DatasetError)
+        return read_arrays(archive) if is_arrays(archive) else read_folders(archive)
+    if b"\0" in content[:4096]:
+        raise DatasetError("The file is not a zip, npz or CSV, or it is damaged: choose another one.")
+    return read_table(content)

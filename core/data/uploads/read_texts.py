@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 from core.data.uploads.delimited import read_delimited
@@ -14,11 +13,10 @@ from core.data.uploads.text_draft import TextDraft, draft_texts
 from core.data.uploads.text_file import decoded, unpacked
 from core.data.uploads.text_table import TextTable, listed
 from core.errors import DatasetError
+from core.reader import Limits, in_reader
 
 TEXT_KINDS = ("csv", "tsv", "txt", "jsonl", "ndjson", "json", "parquet", "gz", "zip")
 """Extensions of accepted files."""
-
-_one_at_a_time = threading.Lock()
 
 
 def read_texts(
@@ -53,7 +51,7 @@ def read_texts(
 
 
 def read_text_table(source: bytes | Path) -> TextTable:
-    """Read the rows of a file. Only one is unpacked at a time, so that memory stays bounded.
+    """Read the rows of a file.
 
     Raises:
         DatasetError: it is not such a file, damaged, or too large.
@@ -63,13 +61,17 @@ def read_text_table(source: bytes | Path) -> TextTable:
         raise DatasetError("The file is empty: choose a CSV, TSV, JSON lines or Parquet file.")
     if len(content) > MAX_BYTES:
         raise DatasetError(f"The file is larger than {MAX_BYTES // 2**20} MiB: leave rows out, or gzip it.")
-    with _one_at_a_time:
-        content = unpacked(content)
-        if content.startswith(MAGIC):
-            return read_parquet(content)
-        characters, notes = decoded(content)
-        read = read_json_lines if is_json(characters) else read_delimited
-        return read(characters, notes)
+    return _table(content)
+
+
+@in_reader(DatasetError, limits=Limits(memory=2**30, cpu=30, wall=180), imports=("pyarrow.parquet",))
+def _table(content: bytes) -> TextTable:
+    content = unpacked(content)
+    if content.startswith(MAGIC):
+        return read_parquet(content)
+    characters, notes = decoded(content)
+    read = read_json_lines if is_json(characters) else read_delimited
+    return read(characters, notes)
 
 
 def _content(path: Path) -> bytes:

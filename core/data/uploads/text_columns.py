@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from core.data.uploads.limits import MAX_CLASSES
 from core.data.uploads.parts import part_of
-from core.data.uploads.text_table import Cell, TextTable, cell_text
+from core.data.uploads.text_table import Cells, TextTable
 
 TEXT_NAMES = (
     *("text", "sentence", "content", "body", "review", "comment", "message", "tweet", "document", "description"),
@@ -60,10 +61,9 @@ def guess(table: TextTable) -> Guess:
     return Guess(text, label, part)
 
 
-def _sample(cells: Sequence[Cell]) -> list[str]:
-    """The first cells as texts; lists and other things that are no texts are left out."""
-    texts = (cell_text(cell) for cell in cells[:SAMPLE])
-    return [text.strip() for text in texts if text is not None]
+def _sample(cells: Cells) -> list[str]:
+    """The first cells; lists and other things that are no texts are left out."""
+    return [text.strip() for text in cells[:SAMPLE] if text is not None]
 
 
 def _named(columns: dict[str, list[str]], words: tuple[str, ...]) -> list[str]:
@@ -77,11 +77,12 @@ def _named(columns: dict[str, list[str]], words: tuple[str, ...]) -> list[str]:
     return sorted((name for name in columns if place(name) < len(words)), key=place)
 
 
-def _is_part(cells: Sequence[Cell], share: float = 1.0) -> bool:
+def _is_part(cells: Cells, share: float = 1.0) -> bool:
     """Whether this share of the cells names parts, and both training and test rows are among them."""
-    found = [part_of(cell) if isinstance(cell, str) else None for cell in cells]
-    known = {part for part in found if part}
-    return "train" in known and len(known) > 1 and len(found) - found.count(None) >= share * len(found)
+    counts = np.bincount(cells.numbers[cells.numbers >= 0], minlength=len(cells.ends)).tolist()
+    found = {text: count for text, count in zip(cells.different(), counts, strict=True) if part_of(text)}
+    known = {part_of(text) for text in found}
+    return "train" in known and len(known) > 1 and sum(found.values()) >= share * len(cells)
 
 
 def _text(columns: dict[str, list[str]]) -> str | None:

@@ -13,7 +13,7 @@ from core.data.uploads.classes import check_classes, check_counts, class_warning
 from core.data.uploads.limits import MAX_CLASSES, MAX_NAME, MAX_TEXT
 from core.data.uploads.parts import part_of, train_and_test
 from core.data.uploads.text_columns import TextColumns
-from core.data.uploads.text_table import TextTable, cell_text, quoted, without_surrogates
+from core.data.uploads.text_table import TextTable, quoted
 from core.errors import DatasetError
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
@@ -149,24 +149,22 @@ def _rows(table: TextTable, columns: TextColumns) -> tuple[list[_Row], int, str 
     texts, labels = table.column(columns.text), table.column(columns.label)
     parts, note = (None, None) if columns.part is None else _parts(table, columns.part)
     rows, empty = [], table.empty_rows
-    for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
+    for number, (text, name) in enumerate(zip(texts, labels, strict=True)):
         where = f"{table.unit} {table.places[number]}"
-        content = cell_text(text)
-        if content is None:
+        if text is None:
             raise DatasetError(
                 f"{where} has a list or an object in {quoted(columns.text)}, not a text: choose another column."
             )
-        if len(content) > MAX_TEXT:
-            raise DatasetError(f"{where} has a text of {len(content):,} characters: the limit is {MAX_TEXT:,}.")
-        if not (content := without_surrogates(content).strip()):
+        if len(text) > MAX_TEXT:
+            raise DatasetError(f"{where} has a text of {len(text):,} characters: the limit is {MAX_TEXT:,}.")
+        if not (content := text.strip()):
             empty += 1
             continue
-        name = cell_text(label)
         if name is None:
             raise DatasetError(
                 f"{where} has a list or an object in {quoted(columns.label)}, not a label: choose another one."
             )
-        if (name := without_surrogates(name).strip()) in _MISSING:
+        if (name := name.strip()) in _MISSING:
             raise DatasetError(
                 f"{where} has a text but no label in {quoted(columns.label)}: fill it in, or remove the row."
             )
@@ -180,10 +178,10 @@ def _parts(table: TextTable, column: str) -> tuple[list[str], str | None]:
     """``train`` or ``test`` for every row, and a note on a validation part if there is one."""
     found = []
     for place, cell in zip(table.places, table.column(column), strict=True):
-        part = part_of(str(cell))
+        part = None if cell is None else part_of(cell)
         if part is None:
             raise DatasetError(
-                f"{table.unit} {place} has {str(cell)[:40]!r} in {quoted(column)}: the parts are train, test and "
+                f"{table.unit} {place} has {(cell or '')[:40]!r} in {quoted(column)}: the parts are train, test and "
                 "validation."
             )
         found.append(part)

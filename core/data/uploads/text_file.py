@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import gzip
+import io
 import re
 import zlib
 
@@ -12,12 +14,6 @@ from core.zip_file import UntrustedZip, ZipLimits
 
 MAX_ENTRIES = 100
 """Files in a zip with one table."""
-
-CHUNK = 2**20
-"""Bytes to unpack at once."""
-
-MIN_PIECE = 64
-"""Bytes to begin with in each member of a gzip file; each next piece of it is twice as long."""
 
 GZIP = b"\x1f\x8b"
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -39,8 +35,6 @@ STRANGERS = {
 """First bytes of file types that are often mistaken for tables, and what to do instead."""
 
 BINARY = "The file is not a CSV, TSV, JSON lines or Parquet file, or it is damaged: choose another one."
-
-_NOT_ZERO = re.compile(b"[^\0]")
 
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x19\x1b-\x1f]")
 """Characters that text does not have, as opposed to tabs, breaks and DOS's end of a file."""
@@ -123,48 +117,29 @@ def _unmarked_utf_16(start: bytes) -> str | None:
 
 
 def _gunzipped(content: bytes) -> bytes:
-    """Unpack all members of a gzip file, in a time that grows with its size, however many they are."""
-    found = bytearray()
-    place = 0
-    while place < len(content):
-        if not content.startswith(GZIP, place):
-            raise DatasetError("The file is gzipped but damaged: save it again.")
-        unpacker = zlib.decompressobj(wbits=31)
-        # zlib copies what it was given beyond the end of a member: that must not be much more than the member.
-        size = MIN_PIECE
-        try:
-            while not unpacker.eof:
-                piece = content[place : place + size]
-                chunk = unpacker.decompress(piece, CHUNK)
-                if not chunk and not piece and not unpacker.eof:
-                    raise DatasetError("The file is gzipped but ends too early: save it again.")
-                found += chunk
-                if len(found) > MAX_TABLE_BYTES:
-                    raise DatasetError(f"The file unpacks to more than {MAX_TABLE_BYTES // 2**20} MiB: leave rows out.")
-                place += len(piece) - len(unpacker.unconsumed_tail)
-                size = min(2 * size, CHUNK)
-        except zlib.error as error:
-            raise DatasetError("The file is gzipped but damaged: save it again.") from error
-        place = _skip_zeros(content, place - len(unpacker.unused_data))
-    return bytes(found)
-
-
-def _skip_zeros(content: bytes, place: int) -> int:
-    """The place of the first byte that is not zero, from ``place`` on; the end if there is none."""
-    found = _NOT_ZERO.search(content, place)
-    return found.start() if found else len(content)
+    """Unpack all members of a gzip file."""
+    try:
+        with gzip.open(io.BytesIO(content)) as file:
+            found = file.read(MAX_TABLE_BYTES + 1)
+    except EOFError as error:
+        raise DatasetError("The file is gzipped but ends too early: save it again.") from error
+    except (OSError, zlib.error) as error:
+        raise DatasetError("The file is gzipped but damaged: save it again.") from error
+    if len(found) > MAX_TABLE_BYTES:
+        raise DatasetError(f"The file unpacks to more than {MAX_TABLE_BYTES // 2**20} MiB: leave rows out.")
+    return found
 
 
 def _unzipped(content: bytes) -> bytes:
     """Unpack the only table of a zip."""
     archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, MAX_TABLE_BYTES), "The file", DatasetError)
-    names = {info.filename for info in archive.entries}
+    names = {entry.name for entry in archive.entries}
     if "xl/workbook.xml" in names:
         raise DatasetError("The file is an Excel workbook: save the sheet as CSV.")
     tables = [
-        info
-        for info in archive.entries
-        if "__MACOSX" not in info.filename.split("/") and not info.filename.rpartition("/")[2].startswith(".")
+        entry
+        for entry in archive.entries
+        if "__MACOSX" not in entry.name.split("/") and not entry.name.rpartition("/")[2].startswith(".")
     ]
     if len(tables) != 1:
         raise DatasetError(f"The zip has {len(tables)} files: put one table into it, or choose the table itself.")

@@ -3,22 +3,76 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.data.uploads.limits import MAX_CELLS, MAX_COLUMNS, MAX_TEXTS
 from core.errors import DatasetError
 
-Cell = object
-"""What a file has in one place: a string, a number, a truth value, None, or something that can be neither."""
+Cell = str | None
+"""A cell as text: empty for what is missing, None for what is no single value, such as a list."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cells(Sequence[Cell]):
+    """The cells of a column, of which equal ones are in memory once."""
+
+    text: NDArray[np.uint8]
+    """The different cells one after another, in UTF-8."""
+    ends: NDArray[np.int64]
+    """Where each of them ends."""
+    numbers: NDArray[np.int64]
+    """Which of them each cell is; -1 for None."""
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell]) -> Cells:
+        """Gather the cells of a column."""
+        number_of: dict[str, int] = {}
+        numbers = [-1 if cell is None else number_of.setdefault(cell, len(number_of)) for cell in cells]
+        parts = [without_surrogates(text).encode() for text in number_of]
+        return cls(
+            np.frombuffer(b"".join(parts), np.uint8),
+            np.cumsum([len(part) for part in parts], dtype=np.int64),
+            np.array(numbers, np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> Cell: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Cell]: ...
+    def __getitem__(self, place: int | slice) -> Cell | list[Cell]:
+        if isinstance(place, slice):
+            return [self._different(number) for number in self.numbers[place].tolist()]
+        return self._different(int(self.numbers[place]))
+
+    def __iter__(self) -> Iterator[Cell]:
+        different = self.different()
+        return (None if number < 0 else different[number] for number in self.numbers.tolist())
+
+    def different(self) -> list[str]:
+        """The different cells, in the order in which they first occur."""
+        return [str(self._different(number)) for number in range(len(self.ends))]
+
+    def _different(self, number: int) -> Cell:
+        if number < 0:
+            return None
+        start = int(self.ends[number - 1]) if number else 0
+        return self.text[start : int(self.ends[number])].tobytes().decode()
 
 
 @dataclass(frozen=True, eq=False)
 class TextTable:
     """Columns by their names, all of the same length."""
 
-    columns: Mapping[str, Sequence[Cell]]
-    places: Sequence[int]
+    columns: Mapping[str, Cells]
+    places: NDArray[np.int64]
     """Number of the line (or row) of the file that each row is from."""
     unit: str
     """What the numbers count: ``Line`` or ``Row``."""
@@ -30,7 +84,7 @@ class TextTable:
     def __len__(self) -> int:
         return len(self.places)
 
-    def column(self, name: str) -> Sequence[Cell]:
+    def column(self, name: str) -> Cells:
         """The cells of a column. Raises: DatasetError: there is none of that name."""
         if name not in self.columns:
             raise DatasetError(f"The file has no column {name[:80]!r}; its columns are {listed(self.columns)}.")
@@ -64,15 +118,15 @@ def check_size(rows: int, columns: int) -> None:
         raise DatasetError(f"The file has more than {MAX_CELLS:,} cells: leave out columns or rows.")
 
 
-def cell_text(cell: Cell) -> str | None:
-    """A cell as text; empty for what is missing, None for what is no single value, such as a list."""
-    if isinstance(cell, str):
-        return cell
-    if cell is None or cell != cell:  # NaN
+def cell_text(value: object) -> Cell:
+    """A value of a file as a cell."""
+    if isinstance(value, str):
+        return value
+    if value is None or value != value:  # NaN
         return ""
-    if isinstance(cell, bool):
-        return "true" if cell else "false"
-    return repr(cell) if isinstance(cell, int | float) else None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, int | float) else None
 
 
 def without_surrogates(text: str) -> str:

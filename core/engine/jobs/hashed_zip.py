@@ -9,15 +9,22 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from core.errors import JobFileError, LabError
+from core.errors import JobFileError, JsonError, LabError
 from core.files import written_atomically
+from core.reader.json_text import json_value
 from core.zip_file import UntrustedZip, ZipLimits, write_zip
 
 ENTRIES = 2**17
 """Maximum number of entries; a run has up to three, so that more runs fit than an experiment may have."""
 
-UNPACKED = 2**34
-"""Bytes to which a file that somebody has compressed may unpack. Our own are not, so that none is refused."""
+MIN_UNPACKED = 2**30
+"""Bytes to which a small file may unpack."""
+MAX_GROWTH = 4
+"""Size to which a larger one may unpack, in sizes of the file. Our own are not compressed; weights hardly can be."""
+
+MAX_INDEX = 2**27
+"""Bytes of an index, and of the values in it the maximum number: of a thousand runs with 200 epochs."""
+MAX_VALUES = 2_000_000
 
 
 def indexed(
@@ -65,28 +72,43 @@ class HashedZip:
             JobFileError: it is not such a file, is damaged, or is of another version.
         """
         size = len(content) if isinstance(content, bytes) else content.seek(0, os.SEEK_END)
-        limits = ZipLimits(ENTRIES, max(UNPACKED, size))
+        limits = ZipLimits(ENTRIES, max(MIN_UNPACKED, MAX_GROWTH * size))
         self._archive = UntrustedZip(content, limits, f"The {what}", JobFileError)
         self._what = what
-        self._infos = {info.filename: info for info in self._archive.entries}
-        if name not in self._infos:
+        self._entries = {entry.name: entry for entry in self._archive.entries}
+        if name not in self._entries:
             raise JobFileError(f"This is not a {what}: `python -m core {maker}` writes them.")
+        index = self._entries.pop(name)
+        if index.size > MAX_INDEX:
+            raise JobFileError(f"The index of this {what} has more than {MAX_INDEX // 2**20} MiB: write it again.")
         try:
-            self.index: dict[str, Any] = json.loads(self._archive.read(self._infos.pop(name)))
+            self.index: dict[str, Any] = json_value(self._archive.read(index), MAX_VALUES)
             found = self.index["format"]
             self._hashes: dict[str, object] = dict(self.index.get("sha256", {}))
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except JsonError as error:
+            raise JobFileError(f"The index of this {what} is {error}: write it again.") from error
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise self.damaged() from error
         if found != form:
             raise JobFileError(f"This {what} has the format {found!r:.80}, not {form!r}.")
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the other entries."""
+        return list(self._entries)
+
     def entries(self) -> Iterator[tuple[str, bytes]]:
         """Names and contents of the other entries. Raises: JobFileError: one is not what was written."""
-        for name, info in self._infos.items():
-            content = self._archive.read(info)
-            if hashlib.sha256(content).hexdigest() != self._hashes.get(name):
-                raise JobFileError(f"This {self._what} is damaged: {name} is not what was written.")
-            yield name, content
+        return ((name, b"".join(self.pieces(name))) for name in self._entries)
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """The content of an entry. Raises: JobFileError: it is not what was written, which may be found at its end."""
+        digest = hashlib.sha256()
+        for piece in self._archive.chunks(self._entries[name]):
+            digest.update(piece)
+            yield piece
+        if digest.hexdigest() != self._hashes.get(name):
+            raise JobFileError(f"This {self._what} is damaged: {name[:80]!r} is not what was written.")
 
     def damaged(self) -> JobFileError:
         """The error for an index that does not say what it should."""

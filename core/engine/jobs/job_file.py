@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from core.engine.jobs.hashed_zip import HashedZip, indexed
 from core.engine.jobs.job import Job, Member
@@ -51,11 +51,11 @@ def _entries(jobs: Sequence[Job], supplies: Supplies, told: list[dict[str, Any]]
         yield from need.entries()
 
 
-def unpacked(content: bytes, home: Path) -> tuple[list[Job], Supplies]:
+def unpacked(content: bytes | BinaryIO, home: Path) -> tuple[list[Job], Supplies]:
     """Read a file of jobs.
 
     Args:
-        content: the file.
+        content: the file; one that is open stays so until this returns.
         home: an empty folder, for what the jobs refer to.
 
     Raises:
@@ -64,11 +64,11 @@ def unpacked(content: bytes, home: Path) -> tuple[list[Job], Supplies]:
     """
     archive = HashedZip(content, JOBS, FORMAT, "file of jobs", "jobs")
     starts: dict[str, bytes] = {}
-    for name, data in archive.entries():
+    for name in archive.names:
         if name.startswith("starts/"):
-            starts[name] = data
+            starts[name] = b"".join(archive.pieces(name))
         else:
-            unpack([(name, data)], home)
+            unpack([(name, archive.pieces(name))], home)
     try:
         jobs = [
             Job(

@@ -14,7 +14,7 @@ from core.data.tasks import Tasks
 from core.engine.jobs.job import Job
 from core.engine.jobs.supplies import Supplies
 from core.errors import JobFileError, SpecError
-from core.files import write_atomically
+from core.files import written_atomically
 from core.networks.library.networks import Networks
 from core.settings import Settings
 
@@ -88,17 +88,18 @@ def _network(digest: str, supplies: Supplies) -> Iterator[tuple[str, bytes]]:
             yield f"networks/{digest}/{path.relative_to(folder).as_posix()}", path.read_bytes()
 
 
-def unpack(entries: Iterable[tuple[str, bytes]], home: Path) -> None:
-    """Write what jobs refer to into a folder.
+def unpack(entries: Iterable[tuple[str, Iterable[bytes]]], home: Path) -> None:
+    """Write what jobs refer to into a folder: names, and contents in pieces.
 
     Raises:
         JobFileError: an entry is none of a dataset, a base or a network; those before it were written.
         OSError: the folder cannot be written to.
     """
-    for name, content in entries:
+    for name, pieces in entries:
         if not _PLACES.fullmatch(name):
             raise JobFileError(f"The file has an entry that jobs do not refer to: {name[:80]!r}. Write it again.")
-        write_atomically(home / name, content)
+        with written_atomically(home / name) as file:
+            file.writelines(pieces)
 
 
 def supplies_in(home: Path) -> Supplies:

@@ -112,7 +112,7 @@ def _opened(content: bytes | BinaryIO) -> HashedZip:
     return HashedZip(content, RESULTS, FORMAT, "file of results", "job")
 
 
-def read_results(content: bytes) -> list[RunResult]:
+def read_results(content: bytes | BinaryIO) -> list[RunResult]:
     """Read a file of results.
 
     Raises:

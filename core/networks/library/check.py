@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import prod
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.errors import LabError, NetworkFileError, SpecError
+from core.errors import JsonError, LabError, NetworkFileError, SpecError
 from core.memory import free_bytes, is_out_of_memory
 from core.methods.heads import is_in_head
 from core.methods.linear import is_linear
@@ -25,15 +24,13 @@ from core.networks.library.weights import Entry, read_header, read_weights
 from core.networks.tokenizer import Tokenizer
 from core.networks.transformer import TransformerSpec
 from core.networks.transformers_library import transformers
+from core.reader.json_text import json_value
 
 COUNTS = ("layer", "block", "expert", "depth", "stage", "group")
 """Parts of the names of fields that count modules. A network has no more of them than it has tensors."""
 
 MIN_COUNT = 256
 """A count up to this is never refused: some configs have defaults that exceed what the network has."""
-
-MAX_DEPTH = 32
-"""Lists and objects inside each other in a config; those of networks have a few."""
 
 MAX_NUMBER = 2**24
 """Maximum of any whole number in a config; vocabularies and lengths of inputs are far below."""
@@ -72,9 +69,11 @@ def check_kind(content: bytes, what: str) -> dict[str, Any]:
         NetworkFileError: not a config, or of another architecture, or it needs code of its authors.
     """
     try:
-        values = json.loads(content)
+        values = json_value(content)
         kind = values["model_type"]
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except JsonError as error:
+        raise NetworkFileError(f"{what} has a {CONFIG} that is {error}.") from error
+    except (LookupError, TypeError) as error:
         raise NetworkFileError(f"{what} has a {CONFIG} that does not say which architecture it is of.") from error
     if not isinstance(kind, str) or not is_known(kind):
         named = str(kind)[:60]
@@ -93,9 +92,9 @@ def check_numbers(values: Mapping[str, Any], entries: Collection[Entry], what: s
     """Check that shapes can be built from a config.
 
     Raises:
-        NetworkFileError: a number is out of bounds, or values are nested too deeply.
+        NetworkFileError: a number is out of bounds.
     """
-    for name, value in _numbers(values, what):
+    for name, value in _numbers(values):
         most = max(len(entries), MIN_COUNT) if any(part in name for part in COUNTS) else MAX_NUMBER
         if not -MAX_NUMBER <= value <= most:
             try:
@@ -214,16 +213,14 @@ def read_text(path: Path) -> bytes:
     return content
 
 
-def _numbers(value: Any, what: str, name: str = "", depth: int = 0) -> Iterable[tuple[str, float]]:
+def _numbers(value: Any, name: str = "") -> Iterable[tuple[str, float]]:
     """All numbers in a config, with the name of the field that they are in."""
-    if depth > MAX_DEPTH:
-        raise NetworkFileError(f"{what} has a {CONFIG} that is nested too deeply: choose another network.")
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _numbers(inner, what, str(key), depth + 1)
+            yield from _numbers(inner, str(key))
     elif isinstance(value, list):
         for inner in value:
-            yield from _numbers(inner, what, name, depth + 1)
+            yield from _numbers(inner, name)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield name, value
 
@@ -253,11 +250,7 @@ def _check_tokens(tokenizer: Tokenizer, what: str) -> None:
     """Check that the tokenizer reads texts."""
     try:
         read = tokenizer.encode(TEXTS)
-    except BaseException as error:  # see Tokenizer
-        if isinstance(error, MemoryError) or not (
-            isinstance(error, Exception) or type(error).__name__ == "PanicException"
-        ):
-            raise
+    except NetworkFileError as error:
         raise NetworkFileError(f"{what} has a tokenizer that cannot read texts: choose another network.") from error
     if read[0] == read[1]:
         raise NetworkFileError(f"{what} has a tokenizer that finds no words in texts: choose another network.")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from core.errors import NetworkFileError
 from core.networks import tokenizer
+from core.reader import in_reader
+from core.reader.json_text import json_value
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -27,7 +28,6 @@ MAX_TOKENIZER = 2**26
 MAX_SHARDS = 256
 
 _SHARD = re.compile(r"[\w.-]{1,200}\.safetensors")
-_LICENCE = re.compile(r"^(license|license_name):[ \t]*[\"']?([\w.+ -]+?)[\"']?[ \t]*\r?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def with_shards(files: NetworkFiles, index: bytes, names: Collection[str], what:
 def read_index(content: bytes, what: str) -> dict[str, str]:
     """The file of each tensor, by the tensor's name. Raises: NetworkFileError: it is damaged."""
     try:
-        places = json.loads(content)["weight_map"]
+        places = json_value(content)["weight_map"]
         shards = set(places.values())
         sound = all(isinstance(shard, str) and _SHARD.fullmatch(shard) for shard in shards)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -118,11 +118,19 @@ def digest_of(hashes: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+@in_reader(NetworkFileError, README)
 def licence_in(readme: bytes) -> str:
     """The licence that the front matter of a model card states; empty if there is none."""
-    text = readme[: 2**16].decode("utf-8", "replace")
-    front = re.match(r"\s*---\r?\n(.*?)\r?\n---", text, re.DOTALL)
-    stated = _LICENCE.findall(front[1]) if front else []
-    found = dict(stated)
-    licence: str = found.get("license", "")
-    return (found.get("license_name", licence) if licence in ("", "other") else licence)[:60]
+    first, *lines = readme[: 2**16].decode("utf-8", "replace").lstrip().splitlines() or [""]
+    end = next((place for place, line in enumerate(lines) if line.startswith("---")), None)
+    if first.rstrip() != "---" or end is None:
+        return ""
+    stated = (line.partition(":") for line in lines[:end])
+    values = {name: value.strip().strip("\"'") for name, _, value in stated}
+    found = {name: value if _is_licence(value) else "" for name, value in values.items()}
+    licence = found.get("license", "")
+    return ((found.get("license_name") or licence) if licence in ("", "other") else licence)[:60]
+
+
+def _is_licence(text: str) -> bool:
+    return all(character.isalnum() or character in "_.+ -" for character in text)

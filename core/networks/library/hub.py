@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import os
 import re
 import threading
@@ -21,6 +20,7 @@ from core.files import sha256_of
 from core.networks.library.answer import Answer, opened
 from core.networks.library.partial import BrokenOffError
 from core.networks.library.place import CHUNK, Place
+from core.reader.json_text import json_value
 
 ENDPOINT = "https://huggingface.co"
 """Where networks are, unless ``HF_ENDPOINT`` names a mirror."""
@@ -216,7 +216,7 @@ def is_hub_name(name: str) -> bool:
 def _parsed(content: bytes, name: str) -> tuple[str, str, dict[str, HubFile]]:
     """Commit, licence, and files at the top of a repository. Raises: NetworkFileError: not a description of one."""
     try:
-        described = json.loads(content)
+        described = json_value(content)
         commit, files = described["sha"], {}
         if not re.fullmatch("[0-9a-f]{40}", commit):
             raise ValueError("no commit")

@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
-from zipfile import ZipInfo
 
 from core.errors import NetworkFileError
 from core.networks.library.files import CONFIG, printable
 from core.networks.library.place import Place
 from core.networks.transformer import TransformerSpec
-from core.zip_file import UntrustedZip, ZipLimits
+from core.zip_file import UntrustedZip, ZipEntry, ZipLimits
 
 MAX_UPLOAD = 256 * 2**20
 """Maximum size of a zip that is uploaded to a page, which is in memory until the page is closed; the server's limit for
@@ -65,15 +64,15 @@ class ZipPlace(Place):
         limits = ZipLimits(MAX_ENTRIES, TransformerSpec.max_bytes)
         self._zip = UntrustedZip(content, limits, self.what, NetworkFileError)
         # The config that is nearest to the top: some people zip the folder, some what is in it.
-        configs = [info.filename for info in self._zip.entries if info.filename.rpartition("/")[2] == CONFIG]
+        configs = [entry.name for entry in self._zip.entries if entry.name.rpartition("/")[2] == CONFIG]
         folder = min(configs, key=lambda path: (path.count("/"), path), default="").rpartition("/")[0]
         inside = f"{folder}/" if folder else ""
-        self._entries: dict[str, ZipInfo] = {
-            info.filename.removeprefix(inside): info for info in self._zip.entries if info.filename.startswith(inside)
+        self._entries: dict[str, ZipEntry] = {
+            entry.name.removeprefix(inside): entry for entry in self._zip.entries if entry.name.startswith(inside)
         }
 
     def sizes(self) -> Mapping[str, int]:
-        return {name: info.file_size for name, info in self._entries.items() if "/" not in name}
+        return {name: entry.size for name, entry in self._entries.items() if "/" not in name}
 
     def pieces(self, name: str, start: int = 0) -> Iterator[bytes]:
         skipped = 0

@@ -1,0 +1,237 @@
+"""Whether a tokenizer is one that cannot take long, or make much of a little text, whatever the text is.
+
+A tokenizer's file is a program of a kind: it replaces, repeats and adds. What is checked here is its form as the
+tokenizers library writes it (https://huggingface.co/docs/tokenizers/api/tokenizer), so that trying texts proves nothing
+and is not needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from core.errors import NetworkFileError
+
+MAX_PARTS = 32
+"""Maximum number of normalizers, of pre-tokenizers, and so on."""
+
+MAX_GROWTH = 64
+"""By how much normalizers and pre-tokenizers together may lengthen a text."""
+
+MAX_ADDED = 256
+"""Maximum number of tokens that are added to each text."""
+
+MAX_TOKEN = 4096
+"""Maximum characters of a token; the longest ones of published vocabularies are some hundred spaces."""
+
+MAX_WORD = 500
+"""Maximum characters of a word that WordPiece divides, in a time that grows with their cube."""
+
+MAX_EXPRESSION = 2000
+"""Maximum characters of a regular expression."""
+
+MAX_REPEATS = 3
+"""Maximum number of repetitions without a bound in one alternative of a regular expression."""
+
+MAX_AFFIX = 64
+"""Maximum characters of what is put before or behind words."""
+
+Part = Mapping[str, Any]
+"""A normalizer, pre-tokenizer and so on, with its ``type``."""
+
+
+def check_form(form: Mapping[str, Any]) -> None:
+    """Check a tokenizer.
+
+    Args:
+        form: what its ``to_str`` gives, parsed.
+
+    Raises:
+        NetworkFileError: it is not of a form that is known to be harmless.
+    """
+    growth = 1.0
+    for kinds, name in ((NORMALIZERS, "normalizer"), (PRE_TOKENIZERS, "pre_tokenizer"), (DECODERS, "decoder")):
+        own = 1.0
+        for part in _parts(form.get(name), kinds, name):
+            own *= max(1.0, kinds[part["type"]](part))
+        growth *= 1.0 if kinds is DECODERS else own
+        if max(growth, own) > MAX_GROWTH:
+            raise _refused(f"may make texts more than {MAX_GROWTH} times as long")
+    added = [_added(part) for part in _parts(form.get("post_processor"), POST_PROCESSORS, "post_processor")]
+    if sum(added) > MAX_ADDED:
+        raise _refused(f"adds more than {MAX_ADDED} tokens to each text")
+    _check_model(form["model"])
+    if any(len(token["content"]) > MAX_TOKEN for token in form["added_tokens"]):
+        raise _refused(f"has a token of more than {MAX_TOKEN:,} characters")
+
+
+def _parts(part: Part | None, kinds: Collection[str], what: str) -> Iterator[Part]:
+    """The parts of a sequence, and of those in it. Raises: NetworkFileError: there are too many, or one is unknown."""
+    left, waiting = MAX_PARTS, [part] if part else []
+    while waiting:
+        found = waiting.pop()
+        left -= 1
+        if left < 0:
+            raise _refused(f"has more than {MAX_PARTS} parts of the kind {what}")
+        if found["type"] == "Sequence":
+            waiting += next((each for each in found.values() if isinstance(each, list)), [])
+        elif found["type"] in kinds:
+            yield found
+        else:
+            raise _refused(f"has a {what} that LoRA Lab does not know, {found['type']!r:.40}")
+
+
+def _same(part: Part) -> float:
+    """The growth by parts that move or divide characters, or replace them by others as Unicode says."""
+    return 1.0
+
+
+def _by_bytes(part: Part) -> float:
+    return 4.0  # bytes of a character in UTF-8, each of which becomes one
+
+
+def _padded(part: Part) -> float:
+    return 3.0  # spaces around Chinese characters
+
+
+def _prepended(part: Part) -> float:
+    _check_affix(part["prepend"])
+    return 1.0
+
+
+def _replaced(part: Part) -> float:
+    pattern, content = part["pattern"], part["content"]
+    if "Regex" in pattern:
+        _check_expression(pattern["Regex"])
+        return 1.0 + len(content)  # it may match nothing, between all characters
+    return math.inf if not pattern["String"] else len(content) / len(pattern["String"])
+
+
+def _precompiled(part: Part) -> float:
+    """The longest replacement of a table of SentencePiece: a length, a trie of that many bytes, and texts that end with
+    a zero (https://github.com/google/sentencepiece/blob/master/src/normalizer.cc).
+    """
+    table = base64.b64decode(part["precompiled_charsmap"])
+    texts = table[4 + int.from_bytes(table[:4], "little") :]
+    return float(max((len(text.decode("utf-8", "replace")) for text in texts.split(b"\0")), default=1))
+
+
+def _divided(part: Part) -> float:
+    if "Regex" in part["pattern"]:
+        _check_expression(part["pattern"]["Regex"])
+    return 1.0
+
+
+def _joined(part: Part) -> float:
+    return float(len(part["replacement"]))
+
+
+NORMALIZERS: Mapping[str, Callable[[Part], float]] = {
+    **dict.fromkeys(("NFC", "NFD", "NFKC", "NFKD", "Nmt", "Lowercase", "Strip", "StripAccents"), _same),
+    "BertNormalizer": _padded,
+    "ByteLevel": _by_bytes,
+    "Precompiled": _precompiled,
+    "Prepend": _prepended,
+    "Replace": _replaced,
+}
+"""Growth of a text by each kind of normalizer."""
+
+PRE_TOKENIZERS: Mapping[str, Callable[[Part], float]] = {
+    **dict.fromkeys(("BertPreTokenizer", "CharDelimiterSplit", "Digits", "FixedLength", "Punctuation"), _same),
+    **dict.fromkeys(("UnicodeScripts", "Whitespace", "WhitespaceSplit"), _same),
+    "ByteLevel": _by_bytes,
+    "Metaspace": _joined,
+    "Split": _divided,
+}
+
+DECODERS: Mapping[str, Callable[[Part], float]] = {
+    **dict.fromkeys(("BPEDecoder", "ByteFallback", "ByteLevel", "CTC", "Fuse", "Strip", "WordPiece"), _same),
+    "Metaspace": _joined,
+    "Replace": _replaced,
+}
+
+POST_PROCESSORS = ("BertProcessing", "ByteLevel", "RobertaProcessing", "TemplateProcessing")
+
+
+def _added(part: Part) -> int:
+    """How many tokens a post-processor adds to a text."""
+    if part["type"] != "TemplateProcessing":
+        return 4
+    sizes = {name: len(token["ids"]) for name, token in part["special_tokens"].items()}
+    pieces = [name for piece in part["single"] for name in piece]
+    if pieces.count("Sequence") > 1:
+        raise _refused("repeats each text")
+    return sum(sizes[piece["SpecialToken"]["id"]] for piece in part["single"] if "SpecialToken" in piece)
+
+
+def _check_model(model: Part) -> None:
+    vocabulary = model["vocab"]
+    tokens = (token[0] for token in vocabulary) if isinstance(vocabulary, list) else iter(vocabulary)
+    if any(len(token) > MAX_TOKEN for token in tokens):
+        raise _refused(f"has a token of more than {MAX_TOKEN:,} characters")
+    if (model.get("max_input_chars_per_word") or 0) > MAX_WORD:
+        raise _refused(f"divides words of more than {MAX_WORD} characters")
+    for name in ("continuing_subword_prefix", "end_of_word_suffix"):
+        _check_affix(model.get(name) or "")
+
+
+def _check_affix(text: str) -> None:
+    if len(text) > MAX_AFFIX:
+        raise _refused(f"puts more than {MAX_AFFIX} characters before or behind words")
+
+
+def _check_expression(expression: str) -> None:
+    """Check that a regular expression of Oniguruma cannot take much longer than its text is long.
+
+    Nothing in which something is repeated without a bound may be repeated again; one alternative may have a few such
+    repetitions, and none may refer to a group.
+    """
+    if len(expression) > MAX_EXPRESSION:
+        raise _refused(f"has a regular expression of more than {MAX_EXPRESSION:,} characters")
+    groups = [[0, 0]]  # repetitions in the present alternative, and in the largest one before, of each open group
+    inside, classes = 0, 0  # repetitions in the group that has just ended; how many classes are open
+    for symbol in _symbols(expression):
+        ended, inside = inside, 0
+        if classes:
+            classes += symbol.startswith("[") - (symbol == "]")
+        elif symbol.startswith("["):
+            classes = 1
+        elif symbol[0] == "\\" and (symbol[1:] in ("k", "g") or symbol[1:] in "123456789"):
+            raise _refused("has a regular expression that refers to its own groups")
+        elif symbol == "(":
+            groups.append([0, 0])
+        elif symbol == "|":
+            groups[-1] = [0, max(groups[-1])]
+        elif symbol == ")" and len(groups) > 1:
+            inside = max(groups.pop())
+            groups[-1][0] += inside
+        elif symbol in ("*", "+", "{"):
+            if ended:
+                raise _refused("has a regular expression that repeats repetitions, which could take long")
+            groups[-1][0] += 1
+        if groups[-1][0] > MAX_REPEATS:
+            raise _refused(f"has a regular expression with more than {MAX_REPEATS} repetitions in a row")
+    if classes or len(groups) > 1:
+        raise _refused("has a regular expression that LoRA Lab does not understand")
+
+
+def _symbols(expression: str) -> Iterator[str]:
+    """Yield the characters of an expression, with what a backslash or the beginning of a class takes along."""
+    place = 0
+    while place < len(expression):
+        size = 1
+        if expression[place] == "\\":
+            size = 2
+            if expression[place + 1 : place + 3] in ("p{", "P{", "x{"):  # a name or a number, not a repetition
+                size = max(2, expression.find("}", place) + 1 - place)
+        elif expression[place] == "[":
+            rest = expression[place + 1 :]
+            size += next((len(start) for start in ("^]", "]", "^") if rest.startswith(start)), 0)
+        yield expression[place : place + size]
+        place += size
+
+
+def _refused(why: str) -> NetworkFileError:
+    return NetworkFileError(f"The tokenizer of this network {why}: choose another network.")

@@ -1,0 +1,78 @@
+"""JSON that somebody else wrote, parsed in the reader."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from typing import Any
+
+from core.errors import JsonError
+from core.reader.limits import Limits
+from core.reader.opening import in_reader
+
+MAX_VALUES = 500_000
+"""Maximum number of values in one text: the description of a network with a thousand files has some ten thousand."""
+
+MAX_DEPTH = 64
+"""Maximum number of lists and objects inside each other."""
+
+
+@in_reader(JsonError, "JSON that", Limits(memory=2**30, cpu=10))
+def json_value(content: bytes, max_values: int = MAX_VALUES, unique: bool = False, is_finite: bool = False) -> Any:
+    """Parse a text in UTF-8, with or without a byte order mark.
+
+    Args:
+        content: the text.
+        max_values: numbers, strings, keys and so on that it may have.
+        unique: whether a name may occur only once in an object.
+        is_finite: whether NaN and infinities, which are no JSON, are refused.
+
+    Raises:
+        JsonError: it is no JSON, or has too many values. The message goes on after ``This is``.
+    """
+    try:
+        text = content.removeprefix(codecs.BOM_UTF8).decode()
+        value = json.loads(
+            text, object_pairs_hook=_once if unique else None, parse_constant=_refused if is_finite else None
+        )
+    except UnicodeDecodeError as error:
+        raise JsonError("not text in UTF-8: choose another file") from error
+    except json.JSONDecodeError as error:
+        raise JsonError(
+            f"not valid JSON, in line {error.lineno}: look for a missing comma, quote or bracket"
+        ) from error
+    except RecursionError as error:
+        raise JsonError("nested too deeply") from error
+    except ValueError as error:
+        if isinstance(error, JsonError):
+            raise
+        raise JsonError("not valid JSON, since it has a number of thousands of digits") from error
+    left, level = max_values, [value]
+    for _ in range(MAX_DEPTH):
+        level = [each for found in level for each in _inside(found)]
+        left -= len(level)
+        if left < 0:
+            raise JsonError(f"larger than {max_values:,} values")
+        if not level:
+            return value
+    raise JsonError("nested too deeply")
+
+
+def _inside(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names differ. Raises: JsonError: one occurs twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise JsonError(f"not clear, since {name[:80]!r} stands twice in one object: leave one of them out")
+        found[name] = value
+    return found
+
+
+def _refused(constant: str) -> None:
+    raise JsonError(f"not valid JSON, since {constant} is no number")

@@ -1,0 +1,122 @@
+"""The reader itself: ``python -m core.reader.serve SOCKET`` forks per file, without SOCKET it reads one from its input.
+
+The process that forks never sees a file. It imports the modules that it is asked for, so that forks share them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+from typing import Any
+
+from core.reader import opening
+from core.reader.process import NAMES, STATUS
+from core.reader.values import SIZES, message, parsed
+
+Stream = Any
+"""A buffered stream: :mod:`io` has no type that all of them are of."""
+
+IDLE_SECONDS = 60.0
+"""Seconds without files after which the process ends."""
+
+NICE = 5
+"""By how much pages and training come first."""
+
+
+def answer(reading: Stream, writing: Stream) -> None:
+    """Answer the request in a stream, within its limits."""
+    length, size = SIZES.unpack(reading.read(SIZES.size))
+    request, parts = parsed(reading.read(length), memoryview(reading.read(size)))
+    opening.limits_of(request).apply()
+    for piece in message(*opening.run(request, parts)):
+        writing.write(piece)
+    writing.flush()
+
+
+def serve(channel: socket.socket) -> None:
+    """Fork for each request until nobody can send one, or nobody has for a while."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it is for the process that asks
+    ended, ending = os.pipe()
+    os.set_blocking(ending, False)
+    os.set_blocking(ended, False)
+    signal.set_wakeup_fd(ending, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    told: dict[int, int] = {}
+    while True:
+        waiting: list[Any] = [channel, ended]
+        ready, _, _ = select.select(waiting, [], [], None if told else IDLE_SECONDS)
+        if not ready:
+            return
+        if ended in ready:
+            os.read(ended, 4096)
+            _bury(told)
+        if channel in ready:
+            names, descriptors, _, _ = socket.recv_fds(channel, NAMES, 2)
+            if not names or len(descriptors) < 2:
+                return
+            _prepare(names.decode().split())
+            data, status = descriptors
+            pid = os.fork()
+            if pid == 0:
+                _child(data, [channel.fileno(), status, *told.values()])
+            os.close(data)
+            told[pid] = status
+
+
+def _prepare(modules: list[str]) -> None:
+    """Import modules, so that all forks share them; a fork says what is wrong with one."""
+    if missing := [name for name in modules if name not in sys.modules]:
+        for name in missing:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        gc.collect()
+        gc.freeze()
+
+
+def _child(data: int, others: list[int]) -> None:
+    """Answer one request, and end. Args: data: the socket of the request; others: descriptors to close."""
+    code = 1
+    try:
+        for each in others:
+            os.close(each)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 2)  # libraries report panics there, at any length
+        with socket.socket(fileno=data) as connection, connection.makefile("rwb") as stream:
+            answer(stream, stream)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _bury(told: dict[int, int]) -> None:
+    """Tell how forks have ended. Args: told: where to tell it, by process; those that have ended are taken out."""
+    for pid in list(told):
+        found, code = os.waitpid(pid, os.WNOHANG)
+        if found:
+            status = told.pop(pid)
+            with contextlib.suppress(OSError):
+                os.write(status, STATUS.pack(os.waitstatus_to_exitcode(code)))
+            os.close(status)
+
+
+def main() -> None:
+    """Serve requests from a socket, or answer one."""
+    opening.is_reader = True
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(NICE)
+    if len(sys.argv) > 1:
+        serve(socket.socket(fileno=int(sys.argv[1])))
+    else:
+        answer(sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()
