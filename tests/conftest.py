@@ -50,7 +50,7 @@ SLOW = (
     *("data/test_bad_uploads.py", "data/test_upload.py", "data/test_bad_texts.py", "data/test_texts.py"),
     *("study/test_claims.py", "study/test_compare.py", "study/test_report.py", "study/test_verdict.py"),
     *("adapter/test_peft.py", "data/test_tasks.py", "serving/test_mixed.py", "serving/test_served_texts.py"),
-    *("study/test_example.py", "test_memory.py"),
+    *("study/test_example.py", "test_memory.py", "serving/test_parser.py"),
     *("training/test_bank.py", "training/test_checkpoint.py", "networks/test_transformers_library.py"),
     *("study/test_false_alarms.py", "test_cli_networks.py"),
     *("training/test_proof.py", "training/test_modes.py", "training/test_peft_parity.py", "training/test_frozen.py"),

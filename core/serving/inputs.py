@@ -58,7 +58,7 @@ def read_images(rows: Sequence[Row], lengths: Sequence[int], network: NetworkSpe
         raise ServingError("This base reads images: give each row its pixels.")
     for size in {len(pixels) for pixels in given}:
         network.check_fit("this request", {"pixels": (size,)}, [0])
-    return Images(torch.tensor(given))
+    return Images(torch.stack([torch.frombuffer(pixels, dtype=torch.float32) for pixels in given]))
 
 
 def read_texts(rows: Sequence[Row], lengths: Sequence[int], network: NetworkSpec, reader: Reader) -> Texts:

@@ -8,15 +8,15 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from anyio import CapacityLimiter, to_thread
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from core import lab
 from core.errors import LabError, ServingBusyError, ServingError, SpecError, UnknownRunError
+from core.serving.parser import parse, parse_query
 from core.serving.request import (
     MAX_BYTES,
     AdaptersQuery,
@@ -24,8 +24,6 @@ from core.serving.request import (
     ErrorResponse,
     PredictRequest,
     PredictResponse,
-    parse,
-    parse_query,
 )
 
 PREDICT, ADAPTERS, OPENAPI = "/api/predict", "/api/adapters", "/api/openapi.json"
@@ -68,11 +66,11 @@ def adapters(request: Request) -> Response:
         found = lab.current().predictor.adapters(asked.limit, asked.before)
     except LabError as error:
         return JSONResponse({"error": str(error)}, _status(error), {"cache-control": "no-store"})
-    return Response(found.model_dump_json(), media_type="application/json", headers={"cache-control": "no-store"})
+    return Response(msgspec.json.encode(found), media_type="application/json", headers={"cache-control": "no-store"})
 
 
-def _answer(content: bytes) -> str:
-    return lab.current().predictor.predict(parse(content)).model_dump_json()
+def _answer(content: bytes) -> bytes:
+    return msgspec.json.encode(lab.current().predictor.predict(parse(content)))
 
 
 def _limiter() -> CapacityLimiter:
@@ -93,16 +91,13 @@ def _status(error: LabError) -> int:
 
 @cache
 def description(base: str = "") -> dict[str, Any]:
-    """OpenAPI 3.1 of this API, from the models that requests are checked with.
+    """OpenAPI 3.1 of this API, from the types that requests are checked with.
 
     Args:
         base: path that the application is served under, without a trailing slash.
     """
-    models: list[type[BaseModel]] = [PredictRequest, PredictResponse, AdaptersQuery, AdaptersResponse, ErrorResponse]
-    _, schemas = models_json_schema(
-        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
-    )
-    schemas = schemas["$defs"]
+    types = [PredictRequest, PredictResponse, AdaptersQuery, AdaptersResponse, ErrorResponse]
+    _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     query = schemas.pop(AdaptersQuery.__name__)["properties"]
     return {
         "openapi": "3.1.0",
@@ -151,8 +146,8 @@ def description(base: str = "") -> dict[str, Any]:
     }
 
 
-def _json(model: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+def _json(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
 
 
 def _error(why: str) -> dict[str, Any]:

@@ -222,7 +222,15 @@ def test_what_cannot_be_answered_is_one_sentence(
     assert served.predict([ROW], base=served.base)[0] == 200  # and it goes on
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff\xfe", b'{"rows": ' + b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[1]", b"\xff\xfe", b'{"rows": ' + b"[" * 100_000, b'\xef\xbb\xbf{"rows": [{}]}'),
+        *(b'{"rows": [{"pixels": [%s]}]}' % number for number in (b"NaN", b"1e999", b"9" * 5000, b"[")),
+        *(b'{"rows": [{"%s": null}]}' % name for name in (b"\xff", b"\\ud800", b"a\n", "😀".encode() * 999)),
+        *(b'{"rows": [{"text": "%s"}]}' % text for text in (b"\xff", b"\\ud800", b"\0", b'", "text": "')),
+    ],
+)
 def test_what_is_no_request_is_one_sentence(served: Served, body: bytes) -> None:
     status, found = served.ask("POST", "/api/predict", body)
     assert status == 400
