@@ -7,17 +7,20 @@ disk, so names inside a zip cannot decide where files are written.
 from __future__ import annotations
 
 import io
+import os
 import stat
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from core.errors import LabError
-from core.reader import Limits, in_reader
+from core.reader import Limits, in_reader, reads_here
 
 MAX_RATIO = 100
 """Maximum compression ratio of entries larger than ``RATIO_FROM`` bytes."""
@@ -91,8 +94,11 @@ class UntrustedZip:
         """
         self._what, self._error = what, error
         self._file = io.BytesIO(content) if isinstance(content, bytes) else content  # shares the bytes
-        source = content if isinstance(content, bytes) else Path(content.name).resolve()
-        self.entries = directory(source, limits, what, error)
+        if reads_here():
+            self.entries = _entries(self._file, limits, what, error)
+        else:
+            with _path_of(content) as path:
+                self.entries = directory(path, limits, what, error)
         """All entries except folders."""
 
     def read(self, entry: ZipEntry) -> bytes:
@@ -147,14 +153,36 @@ def _inflated(packed: Iterator[bytes]) -> Iterator[bytes]:
     yield unpacker.flush()
 
 
+@contextmanager
+def _path_of(content: bytes | BinaryIO) -> Iterator[str]:
+    """A path at which another process finds a zip."""
+    if not isinstance(content, bytes):
+        yield os.path.abspath(content.name)
+    elif hasattr(os, "memfd_create"):
+        number, left = os.memfd_create("zip"), memoryview(content)
+        try:
+            while left:
+                left = left[os.write(number, left) :]
+            yield f"/proc/{os.getpid()}/fd/{number}"
+        finally:
+            os.close(number)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "zip"
+            path.write_bytes(content)
+            yield str(path)
+
+
 @in_reader(LabError, "The file", Limits(memory=2**30, cpu=20))
-def directory(content: bytes | Path, limits: ZipLimits, what: str, error: type[LabError]) -> tuple[ZipEntry, ...]:
+def directory(path: str, limits: ZipLimits, what: str, error: type[LabError]) -> tuple[ZipEntry, ...]:
     """All entries of a zip except folders, once the zip is known to be safe to unpack; see :class:`UntrustedZip`."""
+    with open(path, "rb") as file:
+        return _entries(file, limits, what, error)
+
+
+def _entries(file: BinaryIO, limits: ZipLimits, what: str, error: type[LabError]) -> tuple[ZipEntry, ...]:
     try:
-        with (
-            io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file,
-            zipfile.ZipFile(file) as archive,
-        ):
+        with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
             # The zipfile module does not check this: a damaged length in one header can hide the headers after it.
             file.seek(-_END.size - len(archive.comment), io.SEEK_END)

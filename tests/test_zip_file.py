@@ -20,11 +20,12 @@ VERSIONS = ("3.11", "3.12", "3.13")
 def said_by(python: str) -> tuple[str, str] | None:
     """What a Python says of a zip with two names and of one with the same name twice; None if there is no such one."""
     try:
-        done = subprocess.run([python, str(SCRIPT)], capture_output=True, text=True, timeout=60)
+        if subprocess.run([python, "-c", ""], capture_output=True, timeout=60).returncode:
+            return None  # a stand-in for a version that is not installed
     except FileNotFoundError:
         return None
-    if done.returncode:  # a stand-in for a version that is not installed
-        return None
+    done = subprocess.run([python, str(SCRIPT)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
     _, second, same = done.stdout.splitlines()
     return second, same
 

@@ -45,7 +45,9 @@ def without_core() -> None:
     """Load the modules by their paths, and have zips read in this process: the packages may not be installed."""
     sys.modules["core"] = types.ModuleType("core")
     reader = sys.modules["core.reader"] = types.ModuleType("core.reader")
-    vars(reader).update(Limits=lambda **limits: None, in_reader=lambda *about: lambda function: function)
+    vars(reader).update(
+        Limits=lambda **limits: None, in_reader=lambda *about: lambda function: function, reads_here=lambda: True
+    )
     for name in ("errors", "zip_file"):
         spec = importlib.util.spec_from_file_location(f"core.{name}", REPO / "core" / f"{name}.py")
         assert spec

@@ -11,6 +11,6 @@ What goes wrong there, a crash included, is one sentence here. What comes back h
 """
 
 from core.reader.limits import Limits
-from core.reader.opening import in_reader, reading_here
+from core.reader.opening import in_reader, reading_here, reads_here
 
-__all__ = ["Limits", "in_reader", "reading_here"]
+__all__ = ["Limits", "in_reader", "reading_here", "reads_here"]

@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote, parsed in the reader."""
+"""JSON that somebody else wrote: parsed here once the reader has found it small enough."""
 
 from __future__ import annotations
 
@@ -17,23 +17,30 @@ MAX_DEPTH = 64
 """Maximum number of lists and objects inside each other."""
 
 
-@in_reader(JsonError, "JSON that", Limits(memory=2**30, cpu=10))
 def json_value(content: bytes, max_values: int = MAX_VALUES, unique: bool = False, is_finite: bool = False) -> Any:
     """Parse a text in UTF-8, with or without a byte order mark.
 
     Args:
         content: the text.
-        max_values: numbers, strings, keys and so on that it may have.
+        max_values: numbers, strings and so on that it may have.
         unique: whether a name may occur only once in an object.
         is_finite: whether NaN and infinities, which are no JSON, are refused.
 
     Raises:
         JsonError: it is no JSON, or has too many values. The message goes on after ``This is``.
     """
+    text = content.removeprefix(codecs.BOM_UTF8)
+    _check(text, max_values, unique, is_finite)
+    return json.loads(text)
+
+
+@in_reader(JsonError, "JSON that", Limits(memory=2**30, cpu=10))
+def _check(content: bytes, max_values: int, unique: bool, is_finite: bool) -> None:
     try:
-        text = content.removeprefix(codecs.BOM_UTF8).decode()
         value = json.loads(
-            text, object_pairs_hook=_once if unique else None, parse_constant=_refused if is_finite else None
+            content.decode(),
+            object_pairs_hook=_once if unique else None,
+            parse_constant=_refused if is_finite else None,
         )
     except UnicodeDecodeError as error:
         raise JsonError("not text in UTF-8: choose another file") from error
@@ -44,24 +51,19 @@ def json_value(content: bytes, max_values: int = MAX_VALUES, unique: bool = Fals
     except RecursionError as error:
         raise JsonError("nested too deeply") from error
     except ValueError as error:
-        if isinstance(error, JsonError):
-            raise
-        raise JsonError("not valid JSON, since it has a number of thousands of digits") from error
+        raise error if isinstance(error, JsonError) else JsonError("not valid JSON: a number is too long") from error
     left, level = max_values, [value]
     for _ in range(MAX_DEPTH):
-        level = [each for found in level for each in _inside(found)]
+        level = [each for found in level if isinstance(found, dict | list) for each in _inside(found)]
         left -= len(level)
         if left < 0:
             raise JsonError(f"larger than {max_values:,} values")
-        if not level:
-            return value
-    raise JsonError("nested too deeply")
+    if level:
+        raise JsonError("nested too deeply")
 
 
-def _inside(value: object) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+def _inside(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return value if isinstance(value, list) else list(value.values())
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

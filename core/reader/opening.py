@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar, cast
 
+import msgspec
+
 from core.errors import LabError
 from core.reader import process
 from core.reader.limits import Limits
-from core.reader.values import ShapeError, decode, encode
+from core.reader.values import decode, encode
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,6 +41,11 @@ def reading_here() -> Iterator[None]:
         _thread.reads = False
 
 
+def reads_here() -> bool:
+    """Whether files are read in this process: in the reader, and within :func:`reading_here`."""
+    return is_reader or getattr(_thread, "reads", False)
+
+
 def in_reader(
     error: type[LabError], what: str = "The file", limits: Limits | None = None, imports: tuple[str, ...] = ()
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -60,59 +67,36 @@ def in_reader(
 
         @functools.wraps(function)
         def read(*args: P.args, **kwargs: P.kwargs) -> T:
-            if is_reader or getattr(_thread, "reads", False):
+            if reads_here():
                 return function(*args, **kwargs)
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            subject, kind = bound.arguments.get("what", what), bound.arguments.get("error", error)
-            parts: list[memoryview] = []
-            request = [
-                function.__module__,
-                function.__qualname__,
-                encode(bounds, parts),
-                encode(bound.arguments, parts),
-            ]
+            given = bound.arguments
+            head, arguments = encode([function.__module__, function.__qualname__, bounds]), encode([*given.values()])
             with _large if bounds.memory > LARGE else nullcontext():
-                answer, buffers, status = process.ask(request, parts, bounds, imports)
-            if answer is None:
-                raise kind(bounds.sentence(subject, status))
-            return cast(T, _result(function, answer, buffers, subject, kind, bounds))
+                answer, code = process.ask((head, arguments), bounds, (function.__module__, *imports))
+            try:
+                name, sentence, result = decode(tuple[str, str, msgspec.Raw], answer)
+                if not name:
+                    return cast(T, decode(typing.get_type_hints(function)["return"], result))
+                kind = decode(type[LabError], encode(name))
+            except msgspec.DecodeError as problem:
+                raise given.get("error", error)(bounds.sentence(given.get("what", what), code)) from problem
+            found = kind.__new__(kind)
+            Exception.__init__(found, sentence)
+            raise found
 
         return read
 
     return decorate
 
 
-def run(request: Any, parts: list[memoryview]) -> tuple[Any, list[memoryview]]:
-    """Run what was asked for, in the reader. Returns: the answer, and the bytes of its arrays."""
-    module, name, _, arguments = request
-    function = inspect.unwrap(getattr(__import__(module, fromlist=[name]), name))
+def run(module: str, name: str, arguments: bytes) -> bytes:
+    """Run a function in the reader. Returns: the name of an error and its sentence, or its result."""
+    function: Callable[..., Any] = inspect.unwrap(getattr(__import__(module, fromlist=[name]), name))
     hints = typing.get_type_hints(function)
-    given = {key: decode(hints[key], value, parts) for key, value in arguments.items()}
-    out: list[memoryview] = []
+    kinds = tuple(hints[parameter] for parameter in inspect.signature(function).parameters)
     try:
-        return {"result": encode(function(**given), out)}, out
-    except LabError as problem:
-        return {"error": type(problem).__name__, "sentence": str(problem)}, []
-
-
-def limits_of(request: Any) -> Limits:
-    """The limits of a request."""
-    found: Limits = decode(Limits, request[2], [])
-    return found
-
-
-def _result(
-    function: Callable[..., Any], answer: Any, parts: list[memoryview], what: str, error: type[LabError], limits: Limits
-) -> Any:
-    """The result of a call. Raises: LabError: as the function did; or its result has another type than it declares."""
-    try:
-        if "result" in answer:
-            return decode(typing.get_type_hints(function)["return"], answer["result"], parts)
-        kind: type[LabError] = decode(type[LabError], answer["error"], [])
-        sentence = decode(str, answer["sentence"], [])
-    except (ShapeError, LookupError, TypeError) as problem:
-        raise error(limits.sentence(what, 1)) from problem
-    found = kind.__new__(kind)
-    Exception.__init__(found, sentence)
-    raise found
+        return encode(["", "", function(*decode(tuple[kinds], arguments))])  # type: ignore[valid-type]
+    except LabError as error:
+        return encode([type(error).__name__, str(error).encode("utf-8", "replace").decode(), None])

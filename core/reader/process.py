@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import io
 import os
 import socket
 import struct
@@ -21,12 +20,14 @@ from typing import Any
 
 from core.errors import ReaderError
 from core.reader.limits import Limits
-from core.reader.values import SIZES, ShapeError, message, parsed
 
 FORKS = hasattr(os, "fork") and hasattr(socket, "send_fds")
 
 ROOT = Path(__file__).resolve().parents[2]
 """Folder of the package ``core``."""
+
+SIZE = struct.Struct("<Q")
+"""Number of bytes, before each of the two parts of a request and before an answer."""
 
 STATUS = struct.Struct("<i")
 """Exit code of the process that read a file; negative for a signal."""
@@ -53,29 +54,26 @@ _channel: socket.socket | None = None
 _process: subprocess.Popen[bytes] | None = None
 """The process that forks, and the way to it; None while there is none."""
 
-Answer = tuple[Any, list[memoryview], int]
-"""What a process answered, None if nothing; the bytes of its arrays; and its exit code."""
 
-
-def ask(request: Any, parts: Sequence[memoryview], limits: Limits, imports: Sequence[str] = ()) -> Answer:
+def ask(request: tuple[bytes, bytes], limits: Limits, modules: Sequence[str]) -> tuple[bytearray, int]:
     """Have a request answered by a process of its own.
 
     Args:
-        request: JSON: a module, the name of a function in it, limits, and arguments.
-        parts: the bytes of the arguments.
+        request: see :func:`core.reader.serve.answer`.
         limits: on the process.
-        imports: modules that it needs besides that of the function.
+        modules: what the process needs.
+
+    Returns:
+        The answer, empty if there is none, and the exit code.
 
     Raises:
         ReaderError: no process could be started.
     """
-    pieces = message(request, parts)
     try:
         if not FORKS:
-            return _of_new_process(pieces, limits)
+            return _of_new_process(request, limits)
         # A process that had nothing to do may end just when it is asked.
-        modules = [request[0], *imports]
-        return _of_fork(modules, pieces, limits) or _of_fork(modules, pieces, limits) or (None, [], 1)
+        return _of_fork(request, limits, modules) or _of_fork(request, limits, modules) or (bytearray(), 1)
     except OSError as error:
         raise ReaderError(
             f"The process that opens files could not be started ({error.strerror or error}): free some memory, then "
@@ -83,84 +81,76 @@ def ask(request: Any, parts: Sequence[memoryview], limits: Limits, imports: Sequ
         ) from error
 
 
-def _of_fork(modules: Sequence[str], pieces: Sequence[bytes | memoryview], limits: Limits) -> Answer | None:
+def _of_fork(request: tuple[bytes, bytes], limits: Limits, modules: Sequence[str]) -> tuple[bytearray, int] | None:
     """What a fork answered; None if there was no process to fork it, so that it is worth to ask again."""
     here, there = socket.socketpair()
     ended, ending = os.pipe()
     with here, os.fdopen(ended, "rb") as status:
-        try:
-            with _lock:
-                channel = _running()
-                try:
-                    socket.send_fds(channel, [" ".join(modules).encode().ljust(NAMES)], [there.fileno(), ending])
-                except OSError:
-                    _forget()
-                    return None
-        finally:
-            there.close()
-            os.close(ending)
+        with _lock, there:
+            try:
+                socket.send_fds(_running(), [" ".join(modules).encode().ljust(NAMES)], [there.fileno(), ending])
+            except OSError:
+                _forget()
+                return None
+            finally:
+                os.close(ending)
         here.settimeout(limits.wall + DELAY)
-        found: tuple[Any, list[memoryview]] = (None, [])
-        with contextlib.suppress(OSError), here.makefile("rb") as stream:
-            with contextlib.suppress(BrokenPipeError):
-                for piece in pieces:
-                    here.sendall(piece)
-            found = _answer(stream, limits)
+        answer = bytearray()
+        with contextlib.suppress(OSError), here.makefile("rwb") as stream:
+            for part in request:
+                stream.write(SIZE.pack(len(part)))
+                stream.write(part)
+            stream.flush()
+            answer = _answer(stream, limits)
         here.close()  # one that still writes ends
         code = status.read(STATUS.size)
     if not code:
         with _lock:
             _forget()
         return None
-    return (*found, *STATUS.unpack(code))
+    return answer, STATUS.unpack(code)[0]
 
 
-def _of_new_process(pieces: Sequence[bytes | memoryview], limits: Limits) -> Answer:
+def _answer(stream: Any, limits: Limits) -> bytearray:
+    """The answer in a stream; empty if there is none, or one that is too large."""
+    head = stream.read(SIZE.size)
+    size = SIZE.unpack(head)[0] if len(head) == SIZE.size else 0
+    content = bytearray(size if size <= limits.output else 0)
+    got, view = 0, memoryview(content)
+    while got < len(content) and (more := stream.readinto(view[got:])):
+        got += more
+    return content if got == len(content) else bytearray()
+
+
+def _of_new_process(request: tuple[bytes, bytes], limits: Limits) -> tuple[bytearray, int]:
     """What a process answered that was started for one request."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "core.reader.serve"],
-        cwd=ROOT,
-        env=environment(os.environ),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    process = _started([], (), subprocess.PIPE, subprocess.DEVNULL)
+    sent = b"".join(SIZE.pack(len(part)) + part for part in request)
     try:
-        answered, _ = process.communicate(b"".join(pieces), timeout=limits.wall + DELAY)
+        answer, _ = process.communicate(sent, timeout=limits.wall + DELAY)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.communicate()
-        answered = b""
-    return (*_answer(io.BytesIO(answered), limits), process.returncode)
-
-
-def _answer(stream: io.BufferedIOBase, limits: Limits) -> tuple[Any, list[memoryview]]:
-    """The answer in a stream; None if there is none, or one that is too large."""
-    head = stream.read(SIZES.size)
-    if len(head) < SIZES.size:
-        return None, []
-    length, size = SIZES.unpack(head)
-    if length + size > limits.output:
-        return None, []
-    content = bytearray(length + size)
-    view = memoryview(content)
-    got = 0
-    while got < len(content):
-        more = stream.readinto(view[got:])
-        if not more:
-            return None, []
-        got += more
-    try:
-        return parsed(view[:length], view[length:])
-    except ShapeError:
-        return None, []
+        answer, _ = process.communicate()
+    return bytearray(answer[SIZE.size :] if len(answer) <= limits.output else b""), process.returncode
 
 
 def environment(found: Mapping[str, str]) -> dict[str, str]:
     """The reader's environment variables. Args: found: those of this process."""
     kept = {name: value for name, value in found.items() if not any(part in name.upper() for part in SECRETS)}
-    paths = [str(ROOT), *filter(None, [found.get("PYTHONPATH")])]
-    return kept | OURS | {"PYTHONPATH": os.pathsep.join(paths)}
+    return kept | OURS | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [found.get("PYTHONPATH")])])}
+
+
+def _started(arguments: list[str], fds: Sequence[int], streams: int, errors: int | None) -> subprocess.Popen[bytes]:
+    """Start the reader. Args: fds: descriptors that it keeps; streams: its input and output; errors: its stderr."""
+    return subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", "core.reader.serve", *arguments],
+        cwd=ROOT,
+        env=environment(os.environ),
+        pass_fds=fds,
+        stdin=streams,
+        stdout=streams,
+        stderr=errors,
+    )
 
 
 def _running() -> socket.socket:
@@ -169,14 +159,8 @@ def _running() -> socket.socket:
     if _channel is None:
         here, there = socket.socketpair()
         with there:
-            _process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "core.reader.serve", str(there.fileno())],
-                cwd=ROOT,
-                env=environment(os.environ),
-                pass_fds=[there.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
+            number = there.fileno()
+            _process = _started([str(number)], [number], subprocess.DEVNULL, None)
         _channel = here
     return _channel
 

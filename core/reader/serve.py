@@ -16,11 +16,9 @@ import sys
 from typing import Any
 
 from core.reader import opening
-from core.reader.process import NAMES, STATUS
-from core.reader.values import SIZES, message, parsed
-
-Stream = Any
-"""A buffered stream: :mod:`io` has no type that all of them are of."""
+from core.reader.limits import Limits
+from core.reader.process import NAMES, SIZE, STATUS
+from core.reader.values import decode
 
 IDLE_SECONDS = 60.0
 """Seconds without files after which the process ends."""
@@ -29,27 +27,27 @@ NICE = 5
 """By how much pages and training come first."""
 
 
-def answer(reading: Stream, writing: Stream) -> None:
-    """Answer the request in a stream, within its limits."""
-    length, size = SIZES.unpack(reading.read(SIZES.size))
-    request, parts = parsed(reading.read(length), memoryview(reading.read(size)))
-    opening.limits_of(request).apply()
-    for piece in message(*opening.run(request, parts)):
-        writing.write(piece)
+def answer(reading: Any, writing: Any) -> None:
+    """Answer the request in a buffered stream, within its limits: a module, a function in it, limits; arguments."""
+    head, arguments = (reading.read(SIZE.unpack(reading.read(SIZE.size))[0]) for _ in range(2))
+    module, name, limits = decode(tuple[str, str, Limits], head)
+    limits.apply()
+    found = opening.run(module, name, arguments)
+    writing.write(SIZE.pack(len(found)))
+    writing.write(found)
     writing.flush()
 
 
 def serve(channel: socket.socket) -> None:
     """Fork for each request until nobody can send one, or nobody has for a while."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it is for the process that asks
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
     ended, ending = os.pipe()
     os.set_blocking(ending, False)
-    os.set_blocking(ended, False)
     signal.set_wakeup_fd(ending, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
     told: dict[int, int] = {}
+    waiting: list[Any] = [channel, ended]
     while True:
-        waiting: list[Any] = [channel, ended]
         ready, _, _ = select.select(waiting, [], [], None if told else IDLE_SECONDS)
         if not ready:
             return
@@ -58,7 +56,7 @@ def serve(channel: socket.socket) -> None:
             _bury(told)
         if channel in ready:
             names, descriptors, _, _ = socket.recv_fds(channel, NAMES, 2)
-            if not names or len(descriptors) < 2:
+            if len(descriptors) < 2:
                 return
             _prepare(names.decode().split())
             data, status = descriptors
@@ -86,9 +84,7 @@ def _child(data: int, others: list[int]) -> None:
         for each in others:
             os.close(each)
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 2)  # libraries report panics there, at any length
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries report panics there, at any length
         with socket.socket(fileno=data) as connection, connection.makefile("rwb") as stream:
             answer(stream, stream)
         code = 0
@@ -101,10 +97,8 @@ def _bury(told: dict[int, int]) -> None:
     for pid in list(told):
         found, code = os.waitpid(pid, os.WNOHANG)
         if found:
-            status = told.pop(pid)
-            with contextlib.suppress(OSError):
-                os.write(status, STATUS.pack(os.waitstatus_to_exitcode(code)))
-            os.close(status)
+            with os.fdopen(told.pop(pid), "wb") as status, contextlib.suppress(OSError):
+                status.write(STATUS.pack(os.waitstatus_to_exitcode(code)))
 
 
 def main() -> None:

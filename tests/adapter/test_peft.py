@@ -102,7 +102,7 @@ PEFT_CONFIGS: list[dict[str, Any]] = [
     {"target_modules": r"(.*\.)?layers\.(?:0|2)", "rank_pattern": {r"layers\.\d+": 3}},
     {"target_modules": ["2", "4"], "r": 8, "rank_pattern": {"layers.4": 2}, "alpha_pattern": {"4": 3, "layers.2": 5}},
     {"target_modules": "all-linear", "rank_pattern": {r"^layers\.(0|4)": 2, "layers.4": 7}, "use_rslora": True},
-    {"target_modules": r"(?!.*4)layers(\.|\d)+", "r": 3},
+    {"target_modules": r"(?!.*4)layers\.[024]", "r": 3},
     {"target_modules": "all-linear", "alpha_pattern": {r".*\.2$": 1.5}, "init_lora_weights": "gaussian"},
 ]
 
