@@ -9,6 +9,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import select
+import signal
 import socket
 import struct
 import subprocess
@@ -103,7 +105,8 @@ def _of_fork(request: tuple[bytes, bytes], limits: Limits, modules: Sequence[str
             stream.flush()
             answer = _answer(stream, limits)
         here.close()  # one that still writes ends
-        code = status.read(STATUS.size)
+        is_told = select.select([status], [], [], DELAY)[0]
+        code = status.read(STATUS.size) if is_told else STATUS.pack(-signal.SIGKILL)
     if not code:
         with _lock:
             _forget()

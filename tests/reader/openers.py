@@ -1,0 +1,92 @@
+"""Functions that the reader runs in tests: some do what hostile files make parsers do."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import DatasetError, LabError
+from core.reader import Limits, in_reader
+
+SMALL = Limits(memory=2**26, cpu=1, wall=2, output=2**20)
+
+
+@dataclass(frozen=True, eq=False)
+class Things:
+    """A value of every kind that can be passed on."""
+
+    array: NDArray[np.float32]
+    numbers: tuple[int, ...]
+    texts: Mapping[str, str | None]
+    part: tuple[bytes, bool, float]
+    place: Path
+    error: type[LabError]
+
+
+@in_reader(DatasetError)
+def same(things: Things) -> Things:
+    return things
+
+
+@in_reader(DatasetError, "The file", SMALL)
+def kill(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@in_reader(DatasetError, "The file", SMALL)
+def misbehave(how: str, what: str = "The picture") -> str:
+    """Do what a hostile file might make a parser do."""
+    match how:
+        case "abort":
+            os.abort()
+        case "crash":
+            ctypes.string_at(0)
+        case "memory":
+            return str(len([bytearray(2**20) for _ in range(1000)]))
+        case "small pieces":
+            return str(len([[number] for number in range(10**7)]))
+        case "loop":
+            while True:
+                pass
+        case "sleep":
+            time.sleep(60)
+        case "ignore":
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+            while True:
+                pass
+        case "write":
+            Path(what).write_text("hostile")
+        case "much":
+            return "a" * 2**21
+        case "raise":
+            raise ZeroDivisionError
+        case "say":
+            raise DatasetError("The file has a beard: shave it.")
+        case "lie":
+            return cast(str, [1, 2, 3])
+    return how
+
+
+@in_reader(DatasetError)
+def environment() -> dict[str, str]:
+    return dict(os.environ)
+
+
+@in_reader(DatasetError)
+def pids(number: int) -> tuple[int, int, int]:
+    return os.getpid(), os.getppid(), number
+
+
+@in_reader(DatasetError)
+def anything(value: Any) -> Any:
+    return value
