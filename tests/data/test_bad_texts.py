@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data.uploads import TextDraft, delimited, read_texts
+from core.data.uploads import TextDraft, read_texts
 from tests import forked
 from tests.conftest import HANG
 from tests.data.bad_uploads import or_sentence, refusal
@@ -83,12 +83,6 @@ def test_a_column_that_cannot_be_used_is_a_sentence(columns: dict[str, str], sen
 def test_parts_that_are_no_parts_are_a_sentence(parts: list[str], sentence: str) -> None:
     rows = "\n".join(f"{text},{label},{part}" for (text, label), part in zip(ROWS, parts, strict=True))
     assert sentence in refused(f"text,label,use\n{rows}".encode(), part="use")
-
-
-def test_a_table_of_too_many_lines_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delimited, "MAX_LINES", 100)
-    said = refusal(lambda: delimited.read_delimited((CSV + b"\n" * 100).decode()))
-    assert said == "The file has more than 100 lines: leave some out."
 
 
 def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:

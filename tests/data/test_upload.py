@@ -40,6 +40,11 @@ def test_arrays_of_any_numbers_come_through_pixel_by_pixel(dtype: str, shape: tu
     assert draft.dataset.class_names == tuple("0123")
 
 
+def test_an_array_that_is_stored_column_by_column_comes_through() -> None:
+    draft = read_upload(arrays(x_train=np.asfortranarray(X), y_train=Y))
+    assert held(*flat(draft)) == held(X, Y)
+
+
 @pytest.mark.parametrize("kind", ["<f4", "<f8", "|b1", "u1"])
 def test_shares_from_0_to_1_become_0_to_255(kind: str) -> None:
     x = X > 127 if kind in ("|b1", "u1") else X / 255

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Sequence
 from itertools import islice
 from typing import Literal
 
 import numpy as np
 
 from core.data.uploads.limits import MAX_TEXT
-from core.data.uploads.lines import bounded_lines
 from core.data.uploads.text_columns import HEADINGS
 from core.data.uploads.text_table import Cells, TextTable, check_size, listed
 from core.errors import DatasetError
 
 DELIMITERS = ",;\t|"
-
-MAX_LINE = 2**22
-"""Characters of one line of the file; a row has several where its texts have line breaks."""
-
-MAX_LINES = 2_000_000
 
 SAMPLE = 20
 """Number of rows from which the delimiter is guessed."""
@@ -71,7 +66,11 @@ def _delimiter(text: str) -> str:
 
     def fit(delimiter: str) -> tuple[float, int]:
         try:
-            rows = [row for row in islice(csv.reader(_lines(start), delimiter=delimiter), SAMPLE) if any(row)]
+            rows = [
+                row
+                for row in islice(csv.reader(io.StringIO(start, newline="\n"), delimiter=delimiter), SAMPLE)
+                if any(row)
+            ]
         except csv.Error:
             return 0.0, 0
         width = len(rows[0]) if rows else 0
@@ -86,7 +85,7 @@ def _delimiter(text: str) -> str:
 
 
 def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, ...]) -> TextTable:
-    reader = csv.reader(_lines(text), delimiter=delimiter, quoting=quoting, strict=True)
+    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, quoting=quoting, strict=True)
     headings: list[str] = []
     names: list[str] = []
     columns: list[list[str]] = []
@@ -124,17 +123,6 @@ def _table(text: str, delimiter: str, quoting: Literal[0, 3], notes: tuple[str, 
 
 
 _SPELLED = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
-
-
-def _lines(text: str) -> Iterator[str]:
-    """Yield the lines. Raises: DatasetError: one is too long, or there are too many."""
-
-    def too_long(number: int, characters: int) -> str:
-        return f"Line {number} has {characters:,} characters: the limit of a text is {MAX_TEXT:,}."
-
-    return bounded_lines(
-        text, MAX_LINE, MAX_LINES, too_long, f"The file has more than {MAX_LINES:,} lines: leave some out."
-    )
 
 
 def _names(headings: list[str]) -> list[str]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from core.data.dataset import SIDE, Images
 from core.data.uploads.limits import MAX_PIXELS, MIN_SIDE
@@ -17,21 +15,6 @@ from core.reader import Limits, in_reader
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
-
-_DAMAGE = (
-    UnidentifiedImageError,
-    OSError,
-    EOFError,
-    ValueError,
-    SyntaxError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
-"""Exceptions that Pillow raises for damaged files."""
 
 
 @in_reader(DatasetError, limits=Limits(memory=2**30))
@@ -63,7 +46,7 @@ def decode(content: bytes, what: str, limit: int = MAX_PIXELS) -> tuple[NDArray[
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(what) from error
-    except _DAMAGE as error:
+    except Exception as error:  # Pillow raises exceptions of many kinds for damaged files
         raise DatasetError(f"{what} is not an image that can be read: remove it or save it again.") from error
 
 
@@ -105,7 +88,7 @@ def _orientation(image: Image.Image) -> int:
     """How a camera was held: a number from 1 to 8, see EXIF 2.3; 1, upright, if unknown."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _DAMAGE:  # of the EXIF data alone: the picture has been decoded
+    except Exception:  # noqa: BLE001 - the EXIF data are damaged in some way, and the picture has been decoded
         return 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator
 from itertools import chain
@@ -12,15 +13,8 @@ from numpy.typing import NDArray
 
 from core.data.uploads.draft import Draft, Part, make_draft, numbered
 from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES, MIN_SIDE
-from core.data.uploads.lines import bounded_lines
 from core.data.uploads.pixels import Range, to_images
 from core.errors import DatasetError
-
-MAX_LINE = 2**20
-"""Characters per line."""
-
-MAX_LINES = 2 * MAX_IMAGES + 2
-"""Lines per file, including empty ones."""
 
 MAX_DIGITS = 64
 """Characters per cell."""
@@ -68,26 +62,14 @@ def read_table(content: bytes) -> Draft:
 
 def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the cells of every line that is not empty."""
-    start = text[:MAX_LINE].partition("\n")[0]
-    delimiter = max(",;\t", key=start.count)
-    reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             if any(map(len, map(str.strip, cells))):
                 yield reader.line_num, cells
     except csv.Error as error:
         raise DatasetError(f"Line {reader.line_num} is not a line of a CSV file ({error}).") from error
-
-
-def _lines(text: str) -> Iterator[str]:
-    """Yield the lines. Raises: DatasetError: one is too long, or there are too many."""
-
-    def too_long(number: int, characters: int) -> str:
-        return f"Line {number} has more than {MAX_LINE:,} characters: each line must hold one image."
-
-    return bounded_lines(
-        text, MAX_LINE, MAX_LINES, too_long, f"The file has more than {MAX_LINES:,} lines: remove the empty ones."
-    )
 
 
 def _label_column(cells: list[str]) -> tuple[int, bool]:
