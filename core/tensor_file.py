@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from math import prod
+from typing import Any, BinaryIO
 
 import safetensors
 import safetensors.torch
@@ -77,6 +79,81 @@ def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple
 def _raw(tensor: Tensor) -> memoryview:
     """A tensor's own bytes."""
     return tensor.detach().reshape(-1).view(torch.uint8).numpy().data
+
+
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""Types of tensors that are weights. Others, such as tables of positions, are computed by the architecture."""
+
+BYTES = {
+    **{"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2},
+    **{"F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1},
+}
+"""Bytes per value of every type that a file may have."""
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One tensor as the header of a file declares it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether its values are floating point numbers that training can start from."""
+        return self.dtype in FLOATS
+
+
+def header_entries(file: BinaryIO, size: int, what: str, error: type[LabError]) -> tuple[TensorEntry, ...]:
+    """The tensors of a file, in the order of their bytes, once its header agrees with itself and with its size.
+
+    Args:
+        file: open at its beginning; left behind the header.
+        size: bytes of the file.
+        what: subject of error messages.
+        error: class of the exceptions to raise.
+
+    Raises:
+        error: not a safetensors file, damaged, cut off, or with too many tensors or types that are not known.
+    """
+    damaged = error(f"{what} is not a safetensors file, or it is damaged.")
+    length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER:
+        raise (
+            damaged
+            if length > size - 8
+            else error(f"{what} has a header of more than {MAX_HEADER // 2**20} MiB: choose another file.")
+        )
+    try:
+        return _entries(json.loads(file.read(length)), size - 8 - length, what, error)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as cause:
+        raise cause if isinstance(cause, LabError) else damaged from cause
+
+
+def _entries(header: Any, size: int, what: str, error: type[LabError]) -> tuple[TensorEntry, ...]:
+    """The tensors of a header. Raises: error; or LookupError, TypeError, ValueError: it has other fields."""
+    header.pop("__metadata__", None)
+    if not 0 < len(header) <= MAX_TENSORS:
+        raise error(f"{what} must have 1 to {MAX_TENSORS:,} tensors: choose another file.")
+    end, entries = 0, []
+    for name, found in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        dtype, shape, (start, stop) = found["dtype"], found["shape"], found["data_offsets"]
+        if dtype not in BYTES:
+            raise error(
+                f"{what} has numbers of the type {str(dtype)[:20]!r}: bring the network as 16-bit or 32-bit floats."
+            )
+        if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < 2**40 for n in (*shape, start, stop)):
+            raise TypeError("a size is not a whole number")
+        if start != end or stop - start != prod(shape) * BYTES[dtype]:
+            shown = "".join(filter(str.isprintable, name)).strip()[:80]
+            raise error(f"{what} is damaged: the place of {shown} does not fit its shape.")
+        entries.append(TensorEntry(name, dtype, tuple(shape), stop - start))
+        end = stop
+    if end != size:
+        raise error(f"{what} is damaged or incomplete: it declares {end:,} bytes of weights, but has {max(size, 0):,}.")
+    return tuple(entries)
 
 
 def read_tensors(content: bytes, what: str, error: type[LabError]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -19,12 +19,14 @@ from core.methods.targets import role_of
 from core.networks.forward import forward
 from core.networks.hugging_face import CLASSIFIERS, architecture, fill_classifier, head_of
 from core.networks.library.card import Inspection
-from core.networks.library.files import CONFIG, INDEX, NetworkFiles, max_bytes_of, printable, read_index
-from core.networks.library.weights import Entry, read_header, read_weights
+from core.networks.library.files import CONFIG, INDEX, NetworkFiles, printable, read_index
+from core.networks.library.place import FolderPlace
+from core.networks.library.weights import read_header, read_weights
 from core.networks.tokenizer import Tokenizer
 from core.networks.transformer import TransformerSpec
 from core.networks.transformers_library import transformers
 from core.reader.json_text import json_value
+from core.tensor_file import TensorEntry
 
 COUNTS = ("layer", "block", "expert", "depth", "stage", "group")
 """Parts of the names of fields that count modules. A network has no more of them than it has tensors."""
@@ -46,7 +48,7 @@ POOLERS = ("pooler",)
 """Modules of an encoder that checkpoints of language models may lack, so that they are drawn as the head is."""
 
 
-def check_headers(folder: Path, files: NetworkFiles, what: str) -> tuple[Entry, ...]:
+def check_headers(folder: Path, files: NetworkFiles, what: str) -> tuple[TensorEntry, ...]:
     """The tensors of all weight files by their headers alone.
 
     Raises:
@@ -55,7 +57,7 @@ def check_headers(folder: Path, files: NetworkFiles, what: str) -> tuple[Entry, 
     by_file = {name: read_header(folder / name) for name in files.weights}
     entries = tuple(entry for found in by_file.values() for entry in found)
     if INDEX in files.texts:
-        places = read_index(read_text(folder / INDEX), what)
+        places = read_index(FolderPlace(folder).read(INDEX), what)
         own = {entry.name: name for name, found in by_file.items() for entry in found}
         if len(own) != len(entries) or own != places:
             raise NetworkFileError(f"{what} is damaged: {INDEX} and the files that it names have different tensors.")
@@ -88,7 +90,7 @@ def check_kind(content: bytes, what: str) -> dict[str, Any]:
     return dict(values)
 
 
-def check_numbers(values: Mapping[str, Any], entries: Collection[Entry], what: str) -> None:
+def check_numbers(values: Mapping[str, Any], entries: Collection[TensorEntry], what: str) -> None:
     """Check that shapes can be built from a config.
 
     Raises:
@@ -126,7 +128,7 @@ def inspect(
         NetworkFileError: something is wrong with a file, or the parts do not fit together.
     """
     entries = check_headers(folder, files, what)
-    values = check_kind(read_text(folder / CONFIG), what)
+    values = check_kind(FolderPlace(folder).read(CONFIG), what)
     if values.get("is_encoder_decoder"):
         raise NetworkFileError(
             f"{what} has an encoder and a decoder, and LoRA Lab trains networks with one of them: choose one such as "
@@ -185,7 +187,7 @@ def read_all(
     return {name: tensor for name, tensor in weights.items() if not is_in_head(name, CLASSIFIERS)}
 
 
-def check_memory(entries: Iterable[Entry], what: str) -> None:
+def check_memory(entries: Iterable[TensorEntry], what: str) -> None:
     """Check that the weights fit in the memory that is free, as stored and as float32.
 
     Raises:
@@ -200,19 +202,6 @@ def check_memory(entries: Iterable[Entry], what: str) -> None:
         )
 
 
-def read_text(path: Path) -> bytes:
-    """A file beside the weights. Raises: NetworkFileError: it is too large, or cannot be read."""
-    limit = max_bytes_of(path.name)
-    try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
-    except OSError as error:
-        raise NetworkFileError(f"{path.name:.80} cannot be read: {error.strerror}.") from error
-    if len(content) > limit:
-        raise NetworkFileError(f"{path.name:.80} is larger than {limit // 2**20} MiB: choose another network.")
-    return content
-
-
 def _numbers(value: Any, name: str = "") -> Iterable[tuple[str, float]]:
     """All numbers in a config, with the name of the field that they are in."""
     if isinstance(value, dict):
@@ -225,7 +214,7 @@ def _numbers(value: Any, name: str = "") -> Iterable[tuple[str, float]]:
         yield name, value
 
 
-def _check_sizes(spec: TransformerSpec, entries: Iterable[Entry], tokenizer: Tokenizer, what: str) -> None:
+def _check_sizes(spec: TransformerSpec, entries: Iterable[TensorEntry], tokenizer: Tokenizer, what: str) -> None:
     """Check the architecture against the weights and the tokenizer before anything large is allocated."""
     network = spec.build()
     if empty := [name for name, parameter in network.named_parameters() if not parameter.numel()]:
@@ -258,7 +247,7 @@ def _check_tokens(tokenizer: Tokenizer, what: str) -> None:
         raise NetworkFileError(f"{what} has a tokenizer that makes tokens it does not know: choose another network.")
 
 
-def _check_drawn(network: nn.Module, drawn: tuple[str, ...], entries: Iterable[Entry], what: str) -> None:
+def _check_drawn(network: nn.Module, drawn: tuple[str, ...], entries: Iterable[TensorEntry], what: str) -> None:
     """Check that only a head was missing in the weights."""
     inside = f"{getattr(network, 'base_model_prefix', '')}."
     missing = [
