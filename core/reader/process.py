@@ -7,9 +7,7 @@ process is started per file.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
-import select
 import signal
 import socket
 import struct
@@ -32,7 +30,7 @@ SIZE = struct.Struct("<Q")
 """Number of bytes, before each of the two parts of a request and before an answer."""
 
 STATUS = struct.Struct("<i")
-"""Exit code of the process that read a file; negative for a signal."""
+"""Exit code of a process that ended without an answer, in its place; negative for a signal."""
 
 NAMES = 256
 """Bytes of a request to the process that forks: names of modules, filled up with spaces."""
@@ -66,7 +64,7 @@ def ask(request: tuple[bytes, bytes], limits: Limits, modules: Sequence[str]) ->
         modules: what the process needs.
 
     Returns:
-        The answer, empty if there is none, and the exit code.
+        The answer, empty if there is none, and then the exit code.
 
     Raises:
         ReaderError: no process could be started.
@@ -86,38 +84,37 @@ def ask(request: tuple[bytes, bytes], limits: Limits, modules: Sequence[str]) ->
 def _of_fork(request: tuple[bytes, bytes], limits: Limits, modules: Sequence[str]) -> tuple[bytearray, int] | None:
     """What a fork answered; None if there was no process to fork it, so that it is worth to ask again."""
     here, there = socket.socketpair()
-    ended, ending = os.pipe()
-    with here, os.fdopen(ended, "rb") as status:
+    with here:
         with _lock, there:
             try:
-                socket.send_fds(_running(), [" ".join(modules).encode().ljust(NAMES)], [there.fileno(), ending])
+                socket.send_fds(_running(), [" ".join(modules).encode().ljust(NAMES)], [there.fileno()])
             except OSError:
                 _forget()
                 return None
-            finally:
-                os.close(ending)
         here.settimeout(limits.wall + DELAY)
-        answer = bytearray()
-        with contextlib.suppress(OSError), here.makefile("rwb") as stream:
-            for part in request:
-                stream.write(SIZE.pack(len(part)))
-                stream.write(part)
-            stream.flush()
-            answer = _answer(stream, limits)
-        here.close()  # one that still writes ends
-        is_told = select.select([status], [], [], DELAY)[0]
-        code = status.read(STATUS.size) if is_told else STATUS.pack(-signal.SIGKILL)
-    if not code:
-        with _lock:
-            _forget()
-        return None
-    return answer, STATUS.unpack(code)[0]
+        head = b""
+        try:
+            with here.makefile("rwb") as stream:
+                for part in request:
+                    stream.write(SIZE.pack(len(part)))
+                    stream.write(part)
+                stream.flush()
+                head = stream.read(SIZE.size)
+                if len(head) == SIZE.size:
+                    return _content(stream, SIZE.unpack(head)[0], limits), 1
+        except TimeoutError:
+            return bytearray(), -signal.SIGKILL
+        except OSError:
+            pass  # it has ended
+    if len(head) == STATUS.size:
+        return bytearray(), STATUS.unpack(head)[0]
+    with _lock:
+        _forget()
+    return None
 
 
-def _answer(stream: Any, limits: Limits) -> bytearray:
-    """The answer in a stream; empty if there is none, or one that is too large."""
-    head = stream.read(SIZE.size)
-    size = SIZE.unpack(head)[0] if len(head) == SIZE.size else 0
+def _content(stream: Any, size: int, limits: Limits) -> bytearray:
+    """The next bytes of a stream; none if they are too many, or fewer than they should be."""
     content = bytearray(size if size <= limits.output else 0)
     got, view = 0, memoryview(content)
     while got < len(content) and (more := stream.readinto(view[got:])):

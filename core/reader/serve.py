@@ -55,16 +55,14 @@ def serve(channel: socket.socket) -> None:
             os.read(ended, 4096)
             _bury(told)
         if channel in ready:
-            names, descriptors, _, _ = socket.recv_fds(channel, NAMES, 2)
-            if len(descriptors) < 2:
+            names, descriptors, _, _ = socket.recv_fds(channel, NAMES, 1)
+            if not descriptors:
                 return
             _prepare(names.decode().split())
-            data, status = descriptors
             pid = os.fork()
             if pid == 0:
-                _child(data, [channel.fileno(), status, *told.values()])
-            os.close(data)
-            told[pid] = status
+                _child(descriptors[0], [channel.fileno(), *told.values()])
+            told[pid] = descriptors[0]
 
 
 def _prepare(modules: list[str]) -> None:
@@ -93,12 +91,13 @@ def _child(data: int, others: list[int]) -> None:
 
 
 def _bury(told: dict[int, int]) -> None:
-    """Tell how forks have ended. Args: told: where to tell it, by process; those that have ended are taken out."""
+    """Tell how forks have ended, if without an answer. Args: told: whom, by process; those that ended are taken out."""
     for pid in list(told):
         found, code = os.waitpid(pid, os.WNOHANG)
         if found:
-            with os.fdopen(told.pop(pid), "wb") as status, contextlib.suppress(OSError):
-                status.write(STATUS.pack(os.waitstatus_to_exitcode(code)))
+            with socket.socket(fileno=told.pop(pid)) as asking, contextlib.suppress(OSError):
+                if code:
+                    asking.sendall(STATUS.pack(os.waitstatus_to_exitcode(code)))
 
 
 def main() -> None:

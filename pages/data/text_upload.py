@@ -107,7 +107,7 @@ def _preview(file_id: str, content: bytes) -> TextDataset | None:
 
 def _rows(table: TextTable, guessed: Guess) -> None:
     """Draw the first rows of the file; only the column with the texts is wide, so that the others can be seen too."""
-    shown = {name: [_cell(cell) for cell in cells[:ROWS]] for name, cells in table.columns.items()}
+    shown = {name: [_cell(cell) for cell in cells.first(ROWS)] for name, cells in table.columns.items()}
     widths = {
         name: st.column_config.TextColumn(short_name(name), width="medium" if name == guessed.text else "small")
         for name in shown
@@ -116,8 +116,8 @@ def _rows(table: TextTable, guessed: Guess) -> None:
     st.caption(f"The first rows of {count_text(len(table))} in the file.")
 
 
-def _cell(cell: object) -> str:
-    text = "" if cell is None else str(cell)
+def _cell(cell: str | None) -> str:
+    text = "a list or an object" if cell is None else cell
     return text if len(text) <= CELL else f"{text[:CELL]}…"
 
 

@@ -63,7 +63,7 @@ def guess(table: TextTable) -> Guess:
 
 def _sample(cells: Cells) -> list[str]:
     """The first cells; lists and other things that are no texts are left out."""
-    return [text.strip() for text in cells[:SAMPLE] if text is not None]
+    return [text.strip() for text in cells.first(SAMPLE) if text is not None]
 
 
 def _named(columns: dict[str, list[str]], words: tuple[str, ...]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ Cell = str | None
 
 
 @dataclass(frozen=True, eq=False)
-class Cells(Sequence[Cell]):
+class Cells:
     """The cells of a column, of which equal ones are in memory once."""
 
     text: NDArray[np.uint8]
@@ -43,14 +42,9 @@ class Cells(Sequence[Cell]):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    @overload
-    def __getitem__(self, place: int) -> Cell: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Cell]: ...
-    def __getitem__(self, place: int | slice) -> Cell | list[Cell]:
-        if isinstance(place, slice):
-            return [self._different(number) for number in self.numbers[place].tolist()]
-        return self._different(int(self.numbers[place]))
+    def first(self, count: int) -> list[Cell]:
+        """The first cells."""
+        return [None if number < 0 else self._different(number) for number in self.numbers[:count].tolist()]
 
     def __iter__(self) -> Iterator[Cell]:
         different = self.different()
@@ -58,11 +52,9 @@ class Cells(Sequence[Cell]):
 
     def different(self) -> list[str]:
         """The different cells, in the order in which they first occur."""
-        return [str(self._different(number)) for number in range(len(self.ends))]
+        return [self._different(number) for number in range(len(self.ends))]
 
-    def _different(self, number: int) -> Cell:
-        if number < 0:
-            return None
+    def _different(self, number: int) -> str:
         start = int(self.ends[number - 1]) if number else 0
         return self.text[start : int(self.ends[number])].tobytes().decode()
 
